@@ -1,0 +1,94 @@
+"""Every error that edgevision raises on purpose.
+
+::
+
+    EdgevisionError                what a caller may catch to catch all of ours
+    ├── UsageError                 an argument or option that cannot be meant
+    ├── CheckpointError            a checkpoint that cannot be read, or not safely
+    │   └── UnsafeCheckpointError  a pickle that names a global outside the allow-list
+    ├── RecipeError                a recipe that cannot be found, loaded or used
+    ├── GraphError                 an ONNX graph that breaks the contract or cannot be adopted
+    ├── BundleError                a bundle that is incomplete, altered, or of an unknown schema
+    ├── SourceError                an image, video or camera that cannot be read
+    ├── SinkError                  an output that cannot be written
+    ├── EngineError                an engine that cannot be opened or that failed to run
+    ├── MissingExtraError          an optional dependency is not installed
+    └── VerificationError          an answer that differs from the source model's
+
+A message says what happened, what was received, what was expected, and what mends it.
+`VerificationError` ends the command line with exit code 2, every other one with 1.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BundleError",
+    "CheckpointError",
+    "EdgevisionError",
+    "EngineError",
+    "GraphError",
+    "MissingExtraError",
+    "RecipeError",
+    "SinkError",
+    "SourceError",
+    "UnsafeCheckpointError",
+    "UsageError",
+    "VerificationError",
+]
+
+
+class EdgevisionError(Exception):
+    """The root of the tree."""
+
+    exit_code = 1
+
+
+class UsageError(EdgevisionError):
+    """An argument or option that cannot be meant."""
+
+
+class CheckpointError(EdgevisionError):
+    """A checkpoint that cannot be read, or not safely."""
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """A pickle that names a global outside the allow-list; nothing of it was executed."""
+
+
+class RecipeError(EdgevisionError):
+    """A recipe that cannot be found, loaded or used."""
+
+
+class GraphError(EdgevisionError):
+    """An ONNX graph that breaks the contract or cannot be adopted."""
+
+
+class BundleError(EdgevisionError):
+    """A bundle that is incomplete, altered, or of an unknown schema."""
+
+
+class SourceError(EdgevisionError):
+    """An image, video or camera that cannot be read."""
+
+
+class SinkError(EdgevisionError):
+    """An output that cannot be written."""
+
+
+class EngineError(EdgevisionError):
+    """An engine that cannot be opened or that failed to run."""
+
+
+class MissingExtraError(EdgevisionError):
+    """An optional dependency is not installed; the message holds the command that installs it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'edgevision[{extra}]'")
+        self.package = package
+        self.extra = extra
+
+
+class VerificationError(EdgevisionError):
+    """An answer that differs from the source model's by more than the stated tolerance."""
+
+    exit_code = 2

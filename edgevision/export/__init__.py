@@ -1,0 +1,1 @@
+"""From checkpoint to verified bundle, on the workstation."""

@@ -1,0 +1,1 @@
+"""ONNX subgraphs of the contract: pixels in, answers out. May import onnx, never torch."""

@@ -1,0 +1,22 @@
+"""Shared fixtures: real data where it is, a failure instead of a skip where it must be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real test data; skips without it, fails without it under EDGEVISION_REQUIRE_DATA=1."""
+    path = Path(os.environ.get("EDGEVISION_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not path.is_dir():
+        message = f"test data not found at {path}; set EDGEVISION_DATA"
+        if os.environ.get("EDGEVISION_REQUIRE_DATA") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return path.resolve()
