@@ -1,0 +1,25 @@
+"""Functions of boxes, in numpy; xyxy means left, top, right, bottom."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Boxes = npt.NDArray[np.generic]
+
+
+def area(xyxy: Boxes) -> npt.NDArray[np.float64]:
+    """Areas ``[N]`` of boxes ``[N,4]``; a box turned inside out has none."""
+    sides = np.clip(xyxy[:, 2:].astype(np.float64) - xyxy[:, :2], 0, None)
+    return np.asarray(sides[:, 0] * sides[:, 1])
+
+
+def iou_matrix(left_xyxy: Boxes, right_xyxy: Boxes) -> npt.NDArray[np.float64]:
+    """Intersection over union ``[N,M]`` of ``[N,4]`` with ``[M,4]``; 0 where both boxes are empty."""
+    left, right = left_xyxy.astype(np.float64), right_xyxy.astype(np.float64)
+    low = np.maximum(left[:, None, :2], right[None, :, :2])
+    high = np.minimum(left[:, None, 2:], right[None, :, 2:])
+    sides = np.clip(high - low, 0, None)
+    intersection = sides[..., 0] * sides[..., 1]
+    union = area(left)[:, None] + area(right)[None, :] - intersection
+    return np.asarray(np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0))

@@ -1,0 +1,236 @@
+"""The folder that travels: graphs, spec, golden frames, and the record of what was verified."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+import edgevision
+from edgevision import atomic
+from edgevision.codec import DecodeError, dataclass_from_json, json_from_dataclass
+from edgevision.errors import BundleError
+from edgevision.results import Outputs
+from edgevision.spec import ModelSpec, Precision
+
+SCHEMA = 1
+MANIFEST = "bundle.json"
+GOLDEN = "golden.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison: what was measured, and the limit that it had to keep."""
+
+    name: str
+    measured: float
+    relation: Literal["<=", ">="]
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        """True if the limit is kept; a NaN keeps none."""
+        return self.measured <= self.limit if self.relation == "<=" else self.measured >= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The record of one engine's answers held against the source model's."""
+
+    engine: str
+    library: str
+    frames: int
+    checks: tuple[Check, ...]
+    created: str
+    """UTC, ISO 8601."""
+
+    @property
+    def passed(self) -> bool:
+        """True if every check passed."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def failures(self) -> str:
+        """The checks that failed, as one line."""
+        failed = (check for check in self.checks if not check.passed)
+        return "; ".join(f"{c.name} {c.measured:.6g}, must be {c.relation} {c.limit:g}" for c in failed)
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A file of the bundle, as it was when it was written."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+    def __post_init__(self) -> None:
+        if Path(self.name).name != self.name or self.name in ("", ".", ".."):
+            raise ValueError(f"file name {self.name!r} leaves the bundle")
+
+
+@dataclass(frozen=True, slots=True)
+class GraphEntry:
+    """One graph; `verifications` is empty where verification was skipped on purpose."""
+
+    precision: Precision
+    file: FileEntry
+    verifications: tuple[Verification, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What ``bundle.json`` says."""
+
+    edgevision: str
+    """The version that wrote the bundle."""
+    spec: ModelSpec
+    graphs: tuple[GraphEntry, ...]
+    golden: FileEntry
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Golden:
+    """A few real frames, uint8 ``[N,H,W,3]`` as the graph takes them, and the source model's answers to them."""
+
+    frames: npt.NDArray[np.uint8]
+    answers: Outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle on disk whose manifest has been read; each file is held against its hash when it is asked for."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model takes and answers."""
+        return self.manifest.spec
+
+    @classmethod
+    def open(cls, path: Path | str) -> Bundle:
+        """Read the manifest; raises `BundleError` for what is missing, malformed, or newer than this version."""
+        path = Path(path)
+        file = path / MANIFEST
+        if not path.exists():
+            raise BundleError(f"no bundle at {path}; make one: edgevision export RECIPE -o {path}")
+        if not file.is_file():
+            raise BundleError(f"{path} is not a bundle: it holds no {MANIFEST}")
+        try:
+            data = json.loads(file.read_bytes())
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise BundleError(f"{file} is not JSON: {error}; export the bundle again") from error
+        _check_schema(file, data)
+        try:
+            return cls(path, dataclass_from_json(Manifest, data))
+        except DecodeError as error:
+            raise BundleError(f"{file}: {error}; export the bundle again") from error
+
+    def graph(self, precision: Precision) -> GraphEntry:
+        """The entry of the graph of that precision; raises `BundleError` if there is none."""
+        for entry in self.manifest.graphs:
+            if entry.precision == precision:
+                return entry
+        held = ", ".join(entry.precision for entry in self.manifest.graphs)
+        raise BundleError(f"{self.path} holds no {precision} graph; it holds: {held}")
+
+    def graph_path(self, precision: Precision = "float") -> Path:
+        """The graph's file, after its hash was checked."""
+        return self._checked(self.graph(precision).file)
+
+    def golden(self) -> Golden:
+        """The golden frames and answers, after the file's hash was checked."""
+        path = self._checked(self.manifest.golden)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                answers = tuple(arrays[tensor.name] for tensor in self.spec.outputs)
+                return Golden(arrays["frames"], answers)
+        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+            raise BundleError(f"{path} cannot be read: {error}; export the bundle again") from error
+
+    def check_files(self) -> None:
+        """Hold every file against its hash; raises `BundleError` that names the first that differs."""
+        for entry in self.manifest.graphs:
+            self._checked(entry.file)
+        self._checked(self.manifest.golden)
+
+    def with_verification(self, precision: Precision, verification: Verification) -> Bundle:
+        """Record a verification in the manifest on disk, in place of an earlier one by the same engine."""
+        old = self.graph(precision)
+        kept = tuple(v for v in old.verifications if v.engine != verification.engine)
+        new = replace(old, verifications=(*kept, verification))
+        graphs = tuple(new if entry is old else entry for entry in self.manifest.graphs)
+        bundle = Bundle(self.path, replace(self.manifest, graphs=graphs))
+        atomic.write_file(self.path / MANIFEST, _manifest_bytes(bundle.manifest))
+        return bundle
+
+    def _checked(self, entry: FileEntry) -> Path:
+        path = self.path / entry.name
+        if not path.is_file():
+            raise BundleError(f"{path} is missing; export the bundle again")
+        if sha256_of_file(path) != entry.sha256:
+            raise BundleError(f"{path} was altered: its sha256 is not the manifest's; export the bundle again")
+        return path
+
+
+def write_bundle(
+    path: Path, spec: ModelSpec, graph: bytes, golden: Golden, verifications: tuple[Verification, ...] = ()
+) -> Bundle:
+    """Write a new bundle with its float graph; an older bundle at `path` is replaced, anything else is not.
+
+    Raises `BundleError` if the place is taken by something that is not a bundle, or cannot be written.
+    """
+    try:
+        with atomic.staged_folder(path, may_replace=_is_bundle) as folder:
+            (folder / "model.onnx").write_bytes(graph)
+            arrays = {tensor.name: array for tensor, array in zip(spec.outputs, golden.answers, strict=True)}
+            with (folder / GOLDEN).open("wb") as file:
+                np.savez_compressed(file, frames=golden.frames, **arrays)  # type: ignore[arg-type]  # stub: bool
+            entry = GraphEntry("float", file_entry(folder / "model.onnx"), verifications)
+            manifest = Manifest(edgevision.__version__, spec, (entry,), file_entry(folder / GOLDEN))
+            (folder / MANIFEST).write_bytes(_manifest_bytes(manifest))
+    except FileExistsError as error:
+        raise BundleError(f"{path} exists and is not a bundle; give another place with -o") from error
+    except OSError as error:
+        raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}") from error
+    return Bundle(path, manifest)
+
+
+def file_entry(path: Path) -> FileEntry:
+    """Name, hash and size of a file."""
+    return FileEntry(path.name, sha256_of_file(path), path.stat().st_size)
+
+
+def sha256_of_file(path: Path) -> str:
+    """The file's sha256 in hexadecimal, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _manifest_bytes(manifest: Manifest) -> bytes:
+    return (json.dumps(json_from_dataclass(manifest), indent=2) + "\n").encode()
+
+
+def _is_bundle(path: Path) -> bool:
+    return (path / MANIFEST).is_file()
+
+
+def _check_schema(file: Path, data: object) -> None:
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if isinstance(data, dict) and isinstance(schema, int) and schema > SCHEMA:
+        raise BundleError(
+            f"{file} has schema {schema}, written by edgevision {data.get('edgevision', '?')}; this is edgevision"
+            f" {edgevision.__version__}, which knows schemas up to {SCHEMA}: upgrade it, or export the bundle again"
+        )
