@@ -1,3 +1,68 @@
-"""Trained PyTorch checkpoints to verified engines on live cameras."""
+"""Trained PyTorch checkpoints to verified engines on live cameras.
+
+>>> import edgevision
+>>> with edgevision.open_session("yolov5n") as session:   # a bundle, made by `edgevision export`
+...     detections, = session([frame_bgr])
+...     detections.boxes, detections.scores, detections.labels
+
+Names are imported when they are first used: `import edgevision` alone loads neither numpy nor OpenCV.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from edgevision.bundle import Bundle
+    from edgevision.errors import EdgevisionError, VerificationError
+    from edgevision.pipeline import run_pipeline
+    from edgevision.results import Classification, Detections
+    from edgevision.session import ReplaySession, Session, SessionOptions, open_session
+    from edgevision.sources import open_source
+    from edgevision.spec import ModelSpec
+    from edgevision.verification import verify_session
+
+_HOMES = {
+    "Bundle": "bundle",
+    "Classification": "results",
+    "Detections": "results",
+    "EdgevisionError": "errors",
+    "ModelSpec": "spec",
+    "ReplaySession": "session",
+    "Session": "session",
+    "SessionOptions": "session",
+    "VerificationError": "errors",
+    "open_session": "session",
+    "open_source": "sources",
+    "run_pipeline": "pipeline",
+    "verify_session": "verification",
+}
+
+__all__ = [
+    "Bundle",
+    "Classification",
+    "Detections",
+    "EdgevisionError",
+    "ModelSpec",
+    "ReplaySession",
+    "Session",
+    "SessionOptions",
+    "VerificationError",
+    "open_session",
+    "open_source",
+    "run_pipeline",
+    "verify_session",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgevision' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"edgevision.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -24,7 +24,9 @@ class OnnxRuntimeSession(Session):
     ) -> None:
         super().__init__(spec, info)
         self._inference = inference
-        self._borrowed = borrowed  # ONNX Runtime reads overriding initializers in place: they must live as long
+        self._borrowed = (
+            borrowed  # ONNX Runtime reads overriding initializers in place: they must live as long
+        )
         self._outputs = [tensor.name for tensor in spec.outputs]
 
     def _infer(self, frames: Frames) -> Outputs:
@@ -61,7 +63,10 @@ def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> 
 def _override_initializers(settings: ort.SessionOptions, options: SessionOptions) -> list[ort.OrtValue]:
     """Put the caller's suppression settings in place of the graph's."""
     values = []
-    for name, value in (("nms.iou_threshold", options.iou_threshold), ("nms.score_floor", options.score_floor)):
+    for name, value in (
+        ("nms.iou_threshold", options.iou_threshold),
+        ("nms.score_floor", options.score_floor),
+    ):
         if value is not None:
             values.append(ort.OrtValue.ortvalue_from_numpy(np.asarray(value, np.float32)))
             settings.add_initializer(name, values[-1])
@@ -71,7 +76,9 @@ def _override_initializers(settings: ort.SessionOptions, options: SessionOptions
 def _embedded_spec(inference: ort.InferenceSession, graph: Path) -> ModelSpec:
     text = inference.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
-        raise GraphError(f"{graph} carries no edgevision spec; give it one: edgevision adopt {graph} --head HEAD")
+        raise GraphError(
+            f"{graph} carries no edgevision spec; give it one: edgevision adopt {graph} --head HEAD"
+        )
     try:
         return ModelSpec.from_json(text)
     except DecodeError as error:

@@ -1,0 +1,36 @@
+# make demo   set up, then do the main job: export, verify, run, benchmark
+# make test   set up, then run the tests
+# make check  lint, format and types, as CI runs them
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := cpu,openvino,tensorrt-rtx,export,eval,test
+
+.PHONY: env demo test slow check clean
+
+env: $(VENV)/.ready
+
+# torch comes first and pinned: a plain `torch` would be replaced by whatever is newest.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "edgevision needs Python 3.10 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
+
+demo: env
+	$(BIN)/edgevision demo
+
+test: env
+	$(BIN)/python -m pytest
+
+slow: env
+	$(BIN)/python -m pytest -m slow
+
+check: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist out

@@ -1,0 +1,1 @@
+"""Accuracy on labelled images, measured through a session: exactly the graph that runs."""

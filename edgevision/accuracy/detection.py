@@ -1,0 +1,165 @@
+"""COCO box metrics, computed by pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from edgevision.errors import SourceError, UsageError
+from edgevision.results import Detections
+from edgevision.session import Session
+
+PROTOCOL_IOU = 0.65
+"""Suppression threshold for measuring; for running 0.45 is usual."""
+PROTOCOL_FLOOR = 0.001
+"""Score floor for measuring: average precision integrates over all scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAccuracy:
+    """One class: AP and AP50 in percent; NaN where no box of it is labelled."""
+
+    name: str
+    boxes: int
+    ap: float
+    ap50: float
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionAccuracy:
+    """COCO's box metrics in percent: AP over IoU 0.50:0.95, at 0.50, at 0.75, by object size; recall at 100 boxes."""
+
+    images: int
+    boxes: int
+    ap: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    recall100: float
+    classes: tuple[ClassAccuracy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImages:
+    """A COCO annotation file with the folder of its images, and how its categories meet a model's classes."""
+
+    coco: COCO
+    folder: Path
+    image_ids: tuple[int, ...]
+    category_of_label: tuple[int | None, ...]
+    """Category id for each of the model's labels; None where the annotations know no such name."""
+
+
+def read_annotations(
+    annotations: Path, folder: Path, classes: Sequence[str], *, limit: int | None = None
+) -> LabelledImages:
+    """Read a COCO annotation file and match its categories to class names.
+
+    Categories that the model does not know are left out of the measurement. Raises `UsageError` for a file that is not
+    COCO's format, `SourceError` if an image is not in the folder.
+    """
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco = COCO(str(annotations))
+            categories = {str(c["name"]): int(c["id"]) for c in coco.loadCats(coco.getCatIds())}
+            image_ids = tuple(sorted(coco.getImgIds()))[:limit]
+            files = [folder / str(image["file_name"]) for image in coco.loadImgs(list(image_ids))]
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, AssertionError, UnicodeDecodeError) as error:
+        raise UsageError(f"{annotations} is not a COCO annotation file: {error!r}") from error
+    mapping = tuple(categories.get(name) for name in classes)
+    if all(category is None for category in mapping):
+        raise UsageError(
+            f"{annotations} and the model share no class name; annotations: {_few(categories)}; model: {_few(classes)}"
+        )
+    missing = next((file for file in files if not file.is_file()), None)
+    if missing is not None:
+        raise SourceError(f"{missing} is named by {annotations} and does not exist; check --images")
+    return LabelledImages(coco, folder, image_ids, mapping)
+
+
+def detect_all(session: Session, labelled: LabelledImages) -> Iterator[tuple[int, Detections]]:
+    """Run every image; yields (image id, detections down to the graph's score floor)."""
+    size = session.spec.frames.batch.opt
+    images = labelled.coco.loadImgs(list(labelled.image_ids))
+    for start in range(0, len(images), size):
+        chunk = images[start : start + size]
+        frames = [read_image(labelled.folder / str(image["file_name"])) for image in chunk]
+        for image, result in zip(chunk, session(frames, threshold=0.0), strict=True):
+            if not isinstance(result, Detections):
+                raise UsageError(f"{session.spec.name} does not detect: its task is {session.spec.task}")
+            yield int(image["id"]), result
+
+
+def read_image(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """An image file as uint8 ``[H,W,3]`` BGR, turned as its EXIF says; raises `SourceError`."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise SourceError(f"{path} cannot be read as an image")
+    return np.asarray(image, np.uint8)
+
+
+def accuracy_from_detections(
+    labelled: LabelledImages, detections: Iterable[tuple[int, Detections]]
+) -> DetectionAccuracy:
+    """COCO's metrics over the images, and over the categories that the model knows."""
+    rows: list[dict[str, object]] = []
+    for image_id, found in detections:
+        wh = found.boxes[:, 2:] - found.boxes[:, :2]
+        for box, side, score, label in zip(found.boxes, wh, found.scores, found.labels, strict=True):
+            category = labelled.category_of_label[int(label)]
+            if category is not None:
+                bbox = [float(v) for v in (box[0], box[1], side[0], side[1])]
+                rows.append(
+                    {"image_id": image_id, "category_id": category, "bbox": bbox, "score": float(score)}
+                )
+    known = sorted(category for category in labelled.category_of_label if category is not None)
+    truths = labelled.coco.getAnnIds(imgIds=list(labelled.image_ids), catIds=known)
+    if not rows:
+        names = tuple(ClassAccuracy(_name(labelled, c), _count(labelled, c), 0.0, 0.0) for c in known)
+        return DetectionAccuracy(len(labelled.image_ids), len(truths), *[0.0] * 7, names)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(labelled.coco, labelled.coco.loadRes(rows), "bbox")
+        evaluation.params.imgIds = list(labelled.image_ids)
+        evaluation.params.catIds = known
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    stats = [100 * float(value) for value in evaluation.stats]
+    # [IoU thresholds, recalls, categories, areas, detections]: all areas, 100 detections
+    precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]
+    classes = tuple(
+        ClassAccuracy(
+            _name(labelled, c), _count(labelled, c), _mean(precision[:, :, i]), _mean(precision[0, :, i])
+        )
+        for i, c in enumerate(known)
+    )
+    return DetectionAccuracy(len(labelled.image_ids), len(truths), *stats[:6], stats[8], classes)
+
+
+def _mean(precision: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+    valid = precision[precision > -1]
+    return 100 * float(valid.mean()) if valid.size else float("nan")
+
+
+def _name(labelled: LabelledImages, category: int) -> str:
+    return str(labelled.coco.loadCats([category])[0]["name"])
+
+
+def _count(labelled: LabelledImages, category: int) -> int:
+    return len(labelled.coco.getAnnIds(imgIds=list(labelled.image_ids), catIds=[category]))
+
+
+def _few(names: Iterable[str], count: int = 5) -> str:
+    names = list(names)
+    return ", ".join(names[:count]) + (f", ... ({len(names)} in all)" if len(names) > count else "")

@@ -1,0 +1,58 @@
+"""`edgevision export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgevision.cli.options import BATCH, SIZE, nms_options, nms_spec
+from edgevision.cli.present import Steps, verification_lines
+from edgevision.spec import BatchRange
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights: .pt, .pth or .safetensors.")
+@click.option("--random-weights", is_flag=True, help="Export the recipe's smallest model untrained.")
+@click.option("--size", type=SIZE, help="Network input size, WxH. Default: the recipe's.")
+@click.option("--frame", type=SIZE, help="Camera size, WxH: the graph itself letterboxes such frames.")
+@click.option(
+    "--batch", type=BATCH, default="1", show_default=True, help="N, or MIN:OPT:MAX for a dynamic one."
+)
+@nms_options
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Folder of real images to verify on. Default: four photographs of our own.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle to write.")
+def command(
+    recipe: str,
+    checkpoint: Path | None,
+    random_weights: bool,
+    size: tuple[int, int] | None,
+    frame: tuple[int, int] | None,
+    batch: BatchRange,
+    images: Path | None,
+    output: Path,
+    **nms: float,
+) -> None:
+    """Turn a checkpoint into a verified bundle.
+
+    RECIPE is a bare name (yolov5, resnet, cnn) or the path of a recipe file. The checkpoint is read without executing
+    anything in it; architecture, classes and anchors come from the file. The finished graph answers real images as the
+    PyTorch model does, or nothing is written and the exit code is 2.
+    """
+    from edgevision.cli.extras import require_export
+
+    require_export("edgevision export")
+    from edgevision.export.exporter import ExportOptions, export_bundle
+    from edgevision.export.recipe import load_recipe
+
+    options = ExportOptions(checkpoint, random_weights, size, frame, batch, nms_spec(**nms), images)
+    steps = Steps()
+    bundle = export_bundle(load_recipe(recipe), options, output, steps.done)
+    steps.done(f"wrote {output}")
+    for verification in bundle.graph("float").verifications:
+        click.echo("\n".join(verification_lines(verification)))

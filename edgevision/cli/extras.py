@@ -1,0 +1,31 @@
+"""One clear error where a command needs packages of an extra that is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from edgevision.errors import MissingExtraError
+
+_EXPORT = ("torch", "onnx", "onnxslim", "safetensors", "onnxruntime")
+_ADOPT = ("onnx", "onnxslim", "onnxruntime")
+
+
+def require_export(purpose: str) -> None:
+    """Raise `MissingExtraError` unless checkpoints can be read and graphs written and run here."""
+    _require(_EXPORT, "export,cpu", purpose)
+
+
+def require_adopt(purpose: str) -> None:
+    """Raise `MissingExtraError` unless graphs can be rewritten and run here; torch is not needed."""
+    _require(_ADOPT, "export,cpu", purpose)
+
+
+def require_eval(purpose: str) -> None:
+    """Raise `MissingExtraError` unless COCO's metrics can be computed here."""
+    _require(("pycocotools",), "eval", purpose)
+
+
+def _require(packages: tuple[str, ...], extra: str, purpose: str) -> None:
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, extra, purpose)

@@ -1,0 +1,84 @@
+"""`edgevision inspect`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from edgevision.bundle import Bundle
+from edgevision.cli.present import verification_lines
+from edgevision.codec import json_from_dataclass
+from edgevision.errors import GraphError
+from edgevision.spec import ModelSpec
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(model: Path, as_json: bool) -> None:
+    """Show what a bundle or an ONNX file holds: input, outputs, classes, where it comes from, what was verified."""
+    if model.suffix == ".onnx":
+        _inspect_graph(model, as_json)
+        return
+    bundle = Bundle.open(model)
+    if as_json:
+        click.echo(json.dumps(json_from_dataclass(bundle.manifest), indent=2))
+        return
+    lines = _spec_lines(bundle.spec)
+    for graph in bundle.manifest.graphs:
+        lines.append(
+            f"graph      {graph.file.name} ({graph.precision}, {graph.file.size_bytes / 1e6:.1f} MB)"
+        )
+        for verification in graph.verifications:
+            lines += [f"           {line}" for line in verification_lines(verification)]
+        if not graph.verifications:
+            lines.append("           not verified")
+    click.echo("\n".join(lines))
+
+
+def _inspect_graph(path: Path, as_json: bool) -> None:
+    from edgevision.cli.extras import require_adopt
+
+    require_adopt("edgevision inspect FILE.onnx")
+    from edgevision.graph.contract import describe, load_model, read_spec
+
+    model = load_model(path)
+    try:
+        spec: ModelSpec | None = read_spec(model)
+    except GraphError:
+        spec = None
+    description = describe(model)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"spec": json_from_dataclass(spec), "graph": json_from_dataclass(description)}, indent=2
+            )
+        )
+        return
+    lines = _spec_lines(spec) if spec else ["no edgevision spec inside: a graph from elsewhere"]
+    click.echo("\n".join([*lines, *description.lines()]))
+
+
+def _spec_lines(spec: ModelSpec) -> list[str]:
+    frames, source = spec.frames, spec.provenance
+    width, height = frames.size_wh
+    classes = ", ".join(spec.classes[:8]) + (", ..." if len(spec.classes) > 8 else "")
+    lines = [
+        f"{spec.name}: {spec.task}, {len(spec.classes)} classes ({classes})",
+        f"frames     uint8 [{frames.batch},{height},{width},3] BGR, {frames.fit}",
+        *[
+            f"{tensor.name:<11}{tensor.dtype} [{','.join('B' if n < 0 else str(n) for n in tensor.shape)}]"
+            for tensor in spec.outputs
+        ],
+        f"made       {source.created} from {source.source} by {source.recipe}",
+        f"sha256     {source.source_sha256 or 'none'}",
+        f"versions   {', '.join(' '.join(pair) for pair in source.versions)}",
+    ]
+    if spec.nms:
+        lines.append(
+            f"nms        IoU {spec.nms.iou_threshold:g}, floor {spec.nms.score_floor:g}, {spec.nms.candidates} candidates in"
+            f" blocks of {spec.nms.block}, {spec.nms.depth} steps, at most {spec.nms.max_detections} boxes"
+        )
+    return lines

@@ -1,0 +1,48 @@
+"""How records look on a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import click
+
+from edgevision.bundle import Verification
+
+
+class Steps:
+    """Prints each finished step of long work with the seconds that it took, on standard error."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+
+    def done(self, text: str) -> None:
+        """Print a step."""
+        now = time.perf_counter()
+        click.echo(f"{now - self._began:7.1f} s  {text}", err=True)
+        self._began = now
+
+
+def verification_lines(verification: Verification) -> list[str]:
+    """One line for each check, and one above them."""
+    word = "passed" if verification.passed else "FAILED"
+    lines = [
+        f"verification {word}: {verification.library}, {verification.frames} frames, {verification.created}"
+    ]
+    lines += [
+        f"  {'ok  ' if check.passed else 'FAIL'}  {check.name}: {check.measured:.6g} ({check.relation} {check.limit:g})"
+        for check in verification.checks
+    ]
+    return lines
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as their widest cell; the first is flush left, the others flush right."""
+    cells = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = []
+    for row in cells:
+        first = row[0].ljust(widths[0])
+        rest = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join([first, *rest]).rstrip())
+    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]

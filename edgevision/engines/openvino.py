@@ -1,0 +1,83 @@
+"""OpenVINO: x86 boxes without a GPU."""
+
+from __future__ import annotations
+
+import queue
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from openvino import opset13
+
+from edgevision.errors import EngineError, GraphError, UsageError
+from edgevision.results import Outputs
+from edgevision.session import EngineInfo, Frames, Session, SessionOptions
+from edgevision.spec import ModelSpec
+
+_POOL = 4
+"""Requests made beforehand: so many threads may be inside `infer` at once, more wait."""
+
+
+class OpenVinoSession(Session):
+    """A graph in OpenVINO on the CPU; calls from several threads are safe, each takes a request from a pool."""
+
+    def __init__(self, spec: ModelSpec, info: EngineInfo, compiled: ov.CompiledModel) -> None:
+        super().__init__(spec, info)
+        self._ports = [compiled.output(tensor.name) for tensor in spec.outputs]
+        self._requests: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
+        for _ in range(_POOL):
+            self._requests.put(compiled.create_infer_request())
+
+    def _infer(self, frames: Frames) -> Outputs:
+        request = self._requests.get()
+        try:
+            answers = request.infer({"frames": np.ascontiguousarray(frames)})
+            return tuple(np.array(answers[port]) for port in self._ports)
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO failed on {self.spec.name}: {_last_line(error)}") from error
+        finally:
+            self._requests.put(request)
+
+
+def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> OpenVinoSession:
+    """Open a bundle's ONNX file on the CPU in float32.
+
+    OpenVINO does not keep a graph's metadata, so `spec` is needed. Its CPU plug-in would run float graphs in bfloat16
+    where the processor can; the answers must be those that were verified, so float32 is demanded.
+    """
+    if spec is None:
+        raise UsageError(f"OpenVINO cannot read the spec inside {graph}; open the bundle instead of the file")
+    core = ov.Core()
+    settings: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    if options.threads:
+        settings["INFERENCE_NUM_THREADS"] = options.threads
+    try:
+        model = core.read_model(graph)
+        _override_constants(model, options)
+        compiled = core.compile_model(model, "CPU", settings)
+    except RuntimeError as error:
+        raise EngineError(f"OpenVINO cannot open {graph}: {_last_line(error)}") from error
+    device = core.get_property("CPU", "FULL_DEVICE_NAME")
+    return OpenVinoSession(spec, EngineInfo("openvino", f"openvino {ov.__version__}", str(device)), compiled)
+
+
+def _override_constants(model: ov.Model, options: SessionOptions) -> None:
+    """Put the caller's suppression settings in place of the graph's."""
+    wanted = {"nms.iou_threshold": options.iou_threshold, "nms.score_floor": options.score_floor}
+    found = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
+    for name, value in wanted.items():
+        if value is None:
+            continue
+        if name not in found:
+            raise GraphError(f"the graph has no constant {name!r} to override")
+        node = found[name]
+        shape = node.output(0).get_partial_shape().to_shape()
+        replacement = opset13.constant(np.full(shape, value, np.float32))
+        for target in node.output(0).get_target_inputs():
+            target.replace_source_output(replacement.output(0))
+
+
+def _last_line(error: RuntimeError) -> str:
+    """OpenVINO wraps its reason in a trace of source lines; the reason comes last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,100 @@
+"""A PyTorch network as a bare ONNX graph: float tensors in, raw maps or logits out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import onnxslim
+import torch
+
+from edgevision.errors import GraphError
+from edgevision.graph.builder import OPSET
+
+INPUT = "network_input"
+
+
+def onnx_from_module(
+    module: torch.nn.Module, size_wh: tuple[int, int], batch: int, *, dynamic_batch: bool
+) -> onnx.ModelProto:
+    """Export `module` (eval mode, float32 ``[B,3,H,W]`` in) and simplify the graph.
+
+    The TorchScript exporter is used: it writes opset 17, the newest that TensorRT 8.6 reads, while the dynamo exporter
+    starts at 18 and its down-conversion is not guaranteed. Both give the same answers on the models here; docs/export.md
+    has the comparison. Raises `GraphError` with the exporter's reason.
+    """
+    example = torch.zeros(batch, 3, size_wh[1], size_wh[0])
+    outputs = _output_names(module, example)
+    dynamic_axes = {name: {0: "batch"} for name in (INPUT, *outputs)} if dynamic_batch else None
+    buffer = io.BytesIO()
+    try:
+        with torch.no_grad(), _quiet():
+            torch.onnx.export(
+                module,
+                (example,),
+                buffer,
+                input_names=[INPUT],
+                output_names=outputs,
+                opset_version=OPSET,
+                dynamic_axes=dynamic_axes,
+                do_constant_folding=True,
+                dynamo=False,
+            )
+        return simplify(onnx.load_model_from_string(buffer.getvalue()))
+    except GraphError:
+        raise
+    except Exception as error:  # the exporter raises whatever its tracing meets
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise GraphError(
+            f"PyTorch cannot export {type(module).__name__} to ONNX opset {OPSET}: {reason}"
+        ) from error
+
+
+def simplify(network: onnx.ModelProto) -> onnx.ModelProto:
+    """Fold constants, merge and drop nodes; raises `GraphError` if inputs or outputs are not what they were."""
+    with _quiet():
+        slim = onnxslim.slim(network)
+    if not isinstance(slim, onnx.ModelProto) or _interface(slim) != _interface(network):
+        raise GraphError("simplification changed the graph's inputs or outputs")
+    return slim
+
+
+def run_network(network: onnx.ModelProto, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+    """The bare network's outputs in ONNX Runtime, for comparison with PyTorch's."""
+    session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
+    outputs: list[npt.NDArray[np.float32]] = session.run(None, {session.get_inputs()[0].name: tensor})
+    return outputs
+
+
+def _output_names(module: torch.nn.Module, example: torch.Tensor) -> list[str]:
+    with torch.no_grad():
+        outputs = module(example)
+    count = 1 if isinstance(outputs, torch.Tensor) else len(outputs)
+    return [f"network_output{i}" for i in range(count)]
+
+
+def _interface(model: onnx.ModelProto) -> tuple[list[str], list[str]]:
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value.name for value in model.graph.input if value.name not in initializers]
+    return inputs, [value.name for value in model.graph.output]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns of its own retirement and onnxslim logs each pass; neither is the user's business."""
+    logger = logging.getLogger("onnxslim")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

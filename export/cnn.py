@@ -1,0 +1,49 @@
+"""A small convolutional classifier for small pictures: under a million parameters, 32 px, the first model to try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgevision.export.recipe import Recipe, SourceModel
+from edgevision.graph.preprocess import Pixels
+
+if TYPE_CHECKING:
+    from edgevision.models.cnn import Cnn
+
+
+def load(checkpoint: Path) -> SourceModel:
+    """Rebuild the network that the state dict's shapes describe."""
+    from edgevision.export.checkpoint import read_checkpoint
+    from edgevision.models.cnn import cnn_from_state_dict
+
+    return _source_model(cnn_from_state_dict(read_checkpoint(checkpoint).state_dict()))
+
+
+def untrained() -> SourceModel:
+    """Ten classes."""
+    import torch
+
+    from edgevision.models.cnn import Cnn
+
+    torch.manual_seed(0)
+    return _source_model(Cnn(class_count=10))
+
+
+def _source_model(model: Cnn) -> SourceModel:
+    from edgevision.export.sources import classifier_source
+
+    return classifier_source(model, f"CNN, {model.class_count} classes", model.class_count)
+
+
+RECIPE = Recipe(
+    name="cnn",
+    task="classify",
+    summary="a small CNN classifier for pictures of 32 px",
+    size_wh=(32, 32),
+    stride=8,
+    pixels=Pixels(order="rgb", scale=1 / 255, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
+    fit="stretch",
+    load=load,
+    untrained=untrained,
+)

@@ -1,0 +1,57 @@
+"""YOLOv5 v6.0 to v7.0, any size: width, depth, classes, anchors and names are read from the checkpoint.
+
+Official checkpoints were trained on COCO train2017 (80 classes, 640 px). Architecture and training are Ultralytics' work
+(AGPL-3.0); the network here is written from its description.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgevision.export.recipe import Recipe, Release, SourceModel
+from edgevision.graph.preprocess import Pixels
+
+if TYPE_CHECKING:
+    from edgevision.models.yolov5 import YoloV5
+
+
+def load(checkpoint: Path) -> SourceModel:
+    """Rebuild the network from an official pickle, or from a state dict with its parameter names."""
+    from edgevision.export.checkpoint import read_checkpoint
+    from edgevision.models.yolov5 import yolov5_from_checkpoint
+
+    return _source_model(yolov5_from_checkpoint(read_checkpoint(checkpoint)))
+
+
+def untrained() -> SourceModel:
+    """YOLOv5n, 80 classes."""
+    import torch
+
+    from edgevision.models.yolov5 import yolov5
+
+    torch.manual_seed(0)
+    return _source_model(yolov5("n", class_count=80))
+
+
+def _source_model(model: YoloV5) -> SourceModel:
+    raise NotImplementedError
+
+
+RECIPE = Recipe(
+    name="yolov5",
+    task="detect",
+    summary="YOLOv5 v6.0 to v7.0 detection, sizes n to x, trained on COCO or on your own classes",
+    size_wh=(640, 640),
+    stride=32,
+    pixels=Pixels(order="rgb", scale=1 / 255),
+    fit="letterbox",
+    load=load,
+    untrained=untrained,
+    release=Release(
+        file="yolov5n.pt",
+        url="https://github.com/ultralytics/yolov5/releases/download/v7.0/yolov5n.pt",
+        sha256="4f180cf23ba0717ada0badd6c685026d73d48f184d00fc159c2641284b2ac0a3",
+        licence="AGPL-3.0",
+    ),
+)

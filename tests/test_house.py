@@ -1,0 +1,147 @@
+"""The rules of the house, read off the tree."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edgevision
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = REPOSITORY / "edgevision"
+WORKSTATION = ("export", "models", "graph")
+"""Rooms that the device never enters."""
+ALLOWED = {
+    "export": {"torch", "onnx", "onnxslim", "onnxruntime", "safetensors"},
+    "models": {"torch"},
+    "graph": {"onnx", "onnxslim", "onnxruntime"},
+    "accuracy": {"pycocotools"},
+    "engines": {"onnxruntime", "openvino"},
+}
+EVERYWHERE = {"numpy", "cv2", "edgevision"}
+
+
+def python_files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+def imported(path: Path, *, top_level_only: bool) -> set[str]:
+    """First parts of all imported modules; those under `if TYPE_CHECKING` do not count."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            return
+        if top_level_only and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name.split(".")[0] for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text()))
+    return found
+
+
+def room(path: Path) -> str:
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0] if len(relative.parts) > 1 else ""
+
+
+@pytest.mark.parametrize("path", python_files(PACKAGE), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_it_may(path: Path) -> None:
+    third_party = imported(path, top_level_only=False) - set(sys.stdlib_module_names) - EVERYWHERE
+    if room(path) == "cli":
+        third_party -= {"click"}
+    assert third_party <= ALLOWED.get(room(path), set())
+
+
+@pytest.mark.parametrize("path", python_files(REPOSITORY / "export"), ids=lambda p: p.stem)
+def test_a_recipe_imports_torch_only_inside_functions(path: Path) -> None:
+    assert "torch" not in imported(path, top_level_only=True)
+
+
+def device_modules() -> list[str]:
+    names = []
+    for path in python_files(PACKAGE):
+        relative = path.relative_to(REPOSITORY).with_suffix("")
+        if room(path) not in WORKSTATION and path.name not in ("__init__.py", "__main__.py"):
+            names.append(".".join(relative.parts))
+    return names
+
+
+def test_all_device_modules_import_with_torch_and_onnx_blocked() -> None:
+    program = "\n".join(
+        [
+            "import sys, importlib",
+            "sys.modules.update({name: None for name in ('torch', 'onnx', 'onnxslim', 'safetensors')})",
+            f"for name in {device_modules()!r}: importlib.import_module(name)",
+        ]
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_recipe_loads_with_torch_blocked() -> None:
+    program = "\n".join(
+        [
+            "import sys",
+            "sys.modules['torch'] = None",
+            "from edgevision.export.recipe import available_recipes, load_recipe",
+            "print(*[load_recipe(name).name for name in available_recipes()])",
+        ]
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["cnn", "resnet", "yolov5"]
+
+
+def test_import_loads_no_arrays() -> None:
+    program = "import sys, edgevision; print('numpy' in sys.modules, 'cv2' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_all_is_sorted_and_is_what_is_visible() -> None:
+    assert edgevision.__all__ == sorted(edgevision.__all__)
+    visible = {name for name in dir(edgevision) if not name.startswith("_")}
+    assert visible == set(edgevision.__all__)
+    for name in edgevision.__all__:
+        assert getattr(edgevision, name).__module__.startswith("edgevision.")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from edgevision.cli.root import edgevision\n"
+        "try: edgevision(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print('numpy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "False"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        p
+        for folder in ("edgevision", "export", "benchmarks", "tests")
+        for p in python_files(REPOSITORY / folder)
+    ],
+    ids=lambda p: str(p.relative_to(REPOSITORY)),
+)
+def test_files_stay_readable(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 400, "a file of the house has at most 400 lines"
+    assert path.stem not in {"utils", "helpers", "common", "misc"}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno:
+            assert node.end_lineno - node.lineno < 60, f"{node.name} has 60 lines or more"
