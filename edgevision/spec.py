@@ -54,9 +54,10 @@ class BatchRange:
 class FrameInput:
     """The graph's input ``frames``: uint8 ``[B,H,W,3]``, BGR as OpenCV gives it.
 
-    `fit` says how the host brings a camera frame to `size_wh`: "letterbox" keeps the aspect ratio and pads with
-    `pad_value`, "stretch" does not keep it, "center-crop" scales the shorter side to ``size / crop_fraction`` and
-    cuts the middle out, "exact" means that the frame must have this size (the graph itself does the rest).
+    `fit` says how the host brings a camera frame to `size_wh`: "letterbox" keeps the aspect ratio and pads
+    with `pad_value`, "stretch" does not keep it, "center-crop" scales the shorter side to ``size /
+    crop_fraction`` and cuts the middle out, "exact" means that the frame must have this size (the graph
+    itself does the rest).
     """
 
     size_wh: tuple[int, int]
@@ -87,10 +88,12 @@ class TensorSpec:
 class NmsSpec:
     """Non-maximum suppression inside a detection graph.
 
-    `candidates` box-class pairs of highest score enter, at most `max_detections` leave. A pair is suppressed by a kept
-    pair of the same class and a higher score if their IoU exceeds `iou_threshold`; pairs under `score_floor` get score 0.
-    `depth` is the number of unrolled Cluster-NMS steps for each block of `block` candidates: chains of suppressions
-    of up to `depth` links inside a block are resolved exactly as greedy NMS does.
+    `candidates` box-class pairs of highest score enter, at most `max_detections` leave. A pair is suppressed
+    by a kept pair of the same class and a higher score if their IoU exceeds `iou_threshold`; pairs under
+    `score_floor` get score 0. Candidates are resolved in blocks of at most `block`, in the order of their
+    scores, each by `depth` unrolled Cluster-NMS steps: chains of suppressions of up to `depth` links inside a
+    block end as greedy NMS ends them. A longer chain may leave a duplicate; it never loses a box, which is
+    why `depth` is even.
     """
 
     candidates: int = 1000
@@ -98,19 +101,25 @@ class NmsSpec:
     iou_threshold: float = 0.45
     score_floor: float = 0.001
     depth: int = 16
-    block: int = 250
+    block: int = 300
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_detections <= self.candidates:
-            raise ValueError(f"1 <= max_detections ({self.max_detections}) <= candidates ({self.candidates}) must hold")
+            raise ValueError(
+                f"1 <= max_detections ({self.max_detections}) <= candidates ({self.candidates}) must hold"
+            )
         if self.candidates > 3840:
-            raise ValueError(f"candidates {self.candidates} exceeds 3840, the most that TensorRT's TopK selects")
+            raise ValueError(
+                f"candidates {self.candidates} exceeds 3840, the most that TensorRT's TopK selects"
+            )
         if not 0 < self.iou_threshold < 1:
             raise ValueError(f"iou_threshold {self.iou_threshold} must be in (0, 1)")
         if not 0 <= self.score_floor < 1:
             raise ValueError(f"score_floor {self.score_floor} must be in [0, 1)")
-        if self.depth < 1 or self.block < 1:
-            raise ValueError(f"depth {self.depth} and block {self.block} must be positive")
+        if self.depth < 2 or self.depth % 2:
+            raise ValueError(f"depth {self.depth} must be even and at least 2")
+        if self.block < 1:
+            raise ValueError(f"block {self.block} must be positive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +166,9 @@ class ModelSpec:
         except json.JSONDecodeError as error:
             raise DecodeError(f"$: not JSON: {error}") from error
         if isinstance(data, dict) and isinstance(data.get("schema"), int) and data["schema"] > SCHEMA:
-            raise DecodeError(f"$.schema: schema {data['schema']} is newer than {SCHEMA}, the newest known here")
+            raise DecodeError(
+                f"$.schema: schema {data['schema']} is newer than {SCHEMA}, the newest known here"
+            )
         return dataclass_from_json(cls, data)
 
 

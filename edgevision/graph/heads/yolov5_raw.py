@@ -1,0 +1,98 @@
+"""The anchor head of YOLOv5 v6 and v7, from its three or four maps of logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgevision.errors import GraphError
+from edgevision.graph.builder import INT32, GraphBuilder, ints
+from edgevision.graph.heads.head import NetworkOutput, best_pairs, corners
+from edgevision.graph.nms import Candidates
+from edgevision.spec import NmsSpec
+
+
+@dataclass(frozen=True, slots=True)
+class YoloV5RawHead:
+    """Maps ``[B, A*(5+C), h, w]`` of logits, one for each stride, of values x y w h objectness classes.
+
+    The best boxes are chosen by objectness before anything else is computed: the logistic function is
+    monotonic, so only their 5+C values are fetched from the maps (2.1 million floats at 640x640) and only
+    they are decoded.
+    """
+
+    anchors_px: tuple[tuple[tuple[float, float], ...], ...]
+    """For each stride, width and height of each of its anchors, in pixels."""
+    strides: tuple[int, ...]
+    class_count: int
+
+    def candidates(self, b: GraphBuilder, outputs: Sequence[NetworkOutput], nms: NmsSpec) -> Candidates:
+        """Decode the best boxes by objectness; raises `GraphError` if maps and anchors do not fit."""
+        maps = [(output.name, *self._map_hw(output, i)) for i, output in enumerate(outputs)]
+        if not len(maps) == len(self.strides) == len(self.anchors_px):
+            raise GraphError(
+                f"yolov5-raw has {len(self.strides)} strides and {len(self.anchors_px)} sets of anchors;"
+                f" the network has {len(maps)} outputs: {', '.join(map(str, outputs))}"
+            )
+        values = 5 + self.class_count
+        objectness = []
+        for (name, _, _), anchors in zip(maps, self.anchors_px, strict=True):
+            stop = len(anchors) * values
+            objectness.append(b.op("Reshape", b.slice(name, 1, 4, stop, values), ints(0, -1)))
+        table = np.concatenate([self._table(i, h, w) for i, (_, h, w) in enumerate(maps)])
+        rows = min(nms.candidates, len(table))
+        _, best = b.ops("TopK", [b.concat(objectness, 1), ints(rows)], 2, axis=1)
+        best = b.op("Cast", best, to=INT32)
+        taken = b.op("Sigmoid", self._take(b, maps, best, rows))
+        xy, wh, confidence, classes = b.split(taken, 2, (2, 2, 1, self.class_count))
+        stride, corner, anchor = b.split(b.op("Gather", table, best), 2, (1, 2, 2))
+        # xy = (2 s - 0.5 + cell) * stride and wh = (2 s)^2 * anchor; the table holds cell - 0.5 and 2 *
+        # anchor.
+        centre = b.op("Mul", b.op("Add", b.op("Add", xy, xy), corner), stride)
+        boxes = corners(b, centre, b.op("Mul", b.op("Mul", wh, wh), anchor))
+        scores = b.op("Mul", confidence, classes)
+        return best_pairs(b, boxes, scores, rows, self.class_count, nms.candidates)
+
+    def _map_hw(self, output: NetworkOutput, index: int) -> tuple[int, int]:
+        channels = len(self.anchors_px[min(index, len(self.anchors_px) - 1)]) * (5 + self.class_count)
+        if len(output.shape) == 4:
+            _, depth, height, width = output.shape
+            if depth == channels and height is not None and width is not None:
+                return height, width
+        raise GraphError(f"yolov5-raw expects maps float32 [B, {channels}, h, w]; received {output}")
+
+    def _table(self, index: int, height: int, width: int) -> npt.NDArray[np.float32]:
+        """Stride, x and y of the cell - 0.5, w and h of two anchors, for each box of a map: ``[A*h*w, 5]``."""
+        anchors = np.array(self.anchors_px[index], np.float32)
+        which, y, x = (axis.ravel() for axis in np.indices((len(anchors), height, width), np.float32))
+        stride = np.full_like(x, self.strides[index])
+        return np.stack([stride, x - 0.5, y - 0.5, *(2 * anchors[which.astype(int)]).T], 1)
+
+    def _take(self, b: GraphBuilder, maps: list[tuple[str, int, int]], best: str, rows: int) -> str:
+        """The 5+C logits of the boxes `best`, float32 ``[B,rows,5+C]``.
+
+        Every map is asked for every box, at a clamped place where the box is another map's, and a choice made
+        among the answers: less memory is moved than by joining the maps into one.
+        """
+        values = 5 + self.class_count
+        taken, start = "", 0
+        for (name, height, width), anchors in zip(maps, self.anchors_px, strict=True):
+            cells = height * width
+            count = len(anchors) * cells
+            local = b.op("Sub", best, np.int32(start))
+            local = b.op("Min", b.op("Max", local, np.int32(0)), np.int32(count - 1))
+            # Flat place of the first of a box's values; the others follow at a distance of one channel each.
+            first = (np.arange(len(anchors))[:, None] * values * cells + np.arange(cells)).ravel()
+            places = b.op("Unsqueeze", b.op("Gather", first.astype(np.int32), local), ints(2))
+            places = b.op("Add", places, (np.arange(values) * cells).astype(np.int32))
+            flat = b.op("Reshape", name, ints(0, -1))
+            here = b.op("GatherElements", flat, b.op("Reshape", places, ints(0, rows * values)), axis=1)
+            here = b.op("Reshape", here, ints(0, rows, values))
+            if start:
+                earlier = b.op("Unsqueeze", b.op("Less", best, np.int32(start)), ints(2))
+                here = b.op("Where", earlier, taken, here)
+            taken, start = here, start + count
+        return taken

@@ -1,0 +1,168 @@
+"""Class-aware non-maximum suppression of static shape: MatMuls and comparisons, no plugin, no loop.
+
+Greedy suppression is the one solution of ``keep[j] = not any(keep[i] and over[i, j] for i < j)`` with
+candidates in the order of their scores. Cluster-NMS (Zheng et al., arXiv 2005.03572) iterates that equation
+from "all kept": as a product of the keep row with the 0/1 matrix ``over``, one step is ``keep =
+relu(available - keep @ over)``. Step k is right for every box at the end of a chain of up to k suppressions,
+so `NmsSpec.depth` unrolled steps are exact up to that length.
+
+Beyond it the iteration is bounded from both sides, because a step turns a superset of the right answer into a
+subset and a subset into a superset: from "all kept", even steps hold supersets (`upper`) and odd ones subsets
+(`lower`). Candidates are worked on in blocks in the order of their scores: what kept boxes of earlier blocks
+suppress is taken out first, which leaves half the pairs and far shorter rows to iterate on. Each bound is
+carried over to later blocks by the other one, so the answer, an even step of the last bound, never lacks a
+box that greedy suppression keeps; a chain that is too long leaves duplicates and nothing worse.
+
+IoU > t is asked without a division, as ``intersection > (area_i + area_j) * t / (1 + t)``. Boxes of different
+labels are told apart by comparing labels: shifting them apart by an offset for each class costs 0.03 pixels
+at 80 classes in float32.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgevision.graph.builder import FLOAT, GraphBuilder, ints
+from edgevision.nms import block_edges
+from edgevision.spec import NmsSpec
+
+IOU_THRESHOLD = "nms.iou_threshold"
+SCORE_FLOOR = "nms.score_floor"
+"""Names of the scalar float32 initializers that an engine may replace when it loads the graph.
+
+Nothing computed from them alone is in the graph: a value that depends on constants only is folded by engines
+before they look at replaced initializers, and the replacement would be without effect and without a warning.
+"""
+
+CANDIDATES = ("nms.boxes", "nms.scores", "nms.labels")
+"""Names of the values that enter suppression: float32 ``[B,K,4]``, float32 ``[B,K]``, int32 ``[B,K]``."""
+
+_ZERO = np.float32(0)
+_TINY = np.float32(1e-30)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Values of box-class pairs, highest score first."""
+
+    boxes: str
+    """float32 ``[B,count,4]`` xyxy."""
+    scores: str
+    """float32 ``[B,count]``, descending."""
+    labels: str
+    """int32 ``[B,count]``."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """What the overlap of two boxes is computed from: columns ``[B,K,1]`` or rows ``[B,1,K]``."""
+
+    x1: str
+    y1: str
+    x2: str
+    y2: str
+    share: str
+    """Area * t / (1 + t)."""
+    label: str
+
+    def values(self) -> tuple[str, ...]:
+        return (self.x1, self.y1, self.x2, self.y2, self.share, self.label)
+
+
+def cluster_nms(b: GraphBuilder, candidates: Candidates, nms: NmsSpec) -> Candidates:
+    """Suppress, and return `max_detections` rows by score; where nothing is left, all three are 0."""
+    iou_threshold = b.named(IOU_THRESHOLD, np.array(nms.iou_threshold, np.float32))
+    score_floor = b.named(SCORE_FLOOR, np.array(nms.score_floor, np.float32))
+    values = (candidates.boxes, candidates.scores, candidates.labels)
+    boxes, scores, labels = (b.alias(v, n) for v, n in zip(values, CANDIDATES, strict=True))
+    candidates = Candidates(boxes, scores, labels, candidates.count)
+    alive = b.op("Cast", b.op("GreaterOrEqual", candidates.scores, score_floor), to=FLOAT)
+    columns = _sides(b, candidates, iou_threshold)
+    keep = _keep(b, columns, b.op("Unsqueeze", alive, ints(1)), candidates.count, nms)
+    scores = b.op("Mul", candidates.scores, b.op("Squeeze", keep, ints(1)))
+    return _compact(b, replace(candidates, scores=scores), nms.max_detections)
+
+
+def _sides(b: GraphBuilder, candidates: Candidates, iou_threshold: str) -> _Sides:
+    x1, y1, x2, y2 = b.split(candidates.boxes, 2, (1, 1, 1, 1))
+    width = b.op("Relu", b.op("Sub", x2, x1))
+    height = b.op("Relu", b.op("Sub", y2, y1))
+    area = b.op("Mul", width, height)
+    # t / (1 + t) as (a * t) / (a + a * t): see IOU_THRESHOLD for why it must not come from the threshold
+    # alone.
+    part = b.op("Mul", area, iou_threshold)
+    ratio = b.op("Div", part, b.op("Max", b.op("Add", area, part), _TINY))
+    return _Sides(x1, y1, x2, y2, b.op("Mul", area, ratio), b.op("Unsqueeze", candidates.labels, ints(2)))
+
+
+def _keep(b: GraphBuilder, columns: _Sides, alive: str, count: int, nms: NmsSpec) -> str:
+    """The keep row ``[B,1,count]`` of 0 and 1 of those candidates that `alive`, of the same shape, lets in."""
+    edges = block_edges(count, nms.block)
+    sizes = [stop - start for start, stop in itertools.pairwise(edges)]
+    alive_parts = b.split(alive, 2, sizes)
+    row_parts = [b.split(b.op("Transpose", v, perm=[0, 2, 1]), 2, sizes) for v in columns.values()]
+    uppers: list[str] = []
+    lowers: list[str] = []
+    for block, size in enumerate(sizes):
+        start, stop = edges[block], edges[block + 1]
+        rows = _Sides(*(parts[block] for parts in row_parts))
+        available_upper = available_lower = alive_parts[block]
+        if block:
+            cross = b.op("Cast", _over(b, _cut(b, columns, 0, start, count), rows), to=FLOAT)
+            available_upper = _step(b, alive_parts[block], b.concat(lowers, 2), cross)
+            available_lower = _step(b, alive_parts[block], b.concat(uppers, 2), cross)
+        later = np.triu(np.ones((1, size, size), np.bool_), 1)
+        over = b.op("And", _over(b, _cut(b, columns, start, stop, count), rows), later)
+        over = b.op("Cast", over, to=FLOAT)
+        upper = available_upper
+        for _ in range(nms.depth // 2):
+            lower = _step(b, available_lower, upper, over)
+            upper = _step(b, available_upper, lower, over)
+        uppers.append(upper)
+        if stop < count:
+            lowers.append(_step(b, available_lower, upper, over))
+    return b.concat(uppers, 2)
+
+
+def _step(b: GraphBuilder, available: str, keep: str, over: str) -> str:
+    return b.op("Relu", b.op("Sub", available, b.op("MatMul", keep, over)))
+
+
+def _cut(b: GraphBuilder, columns: _Sides, start: int, stop: int, count: int) -> _Sides:
+    if (start, stop) == (0, count):
+        return columns
+    return _Sides(*(b.slice(value, 1, start, stop) for value in columns.values()))
+
+
+def _over(b: GraphBuilder, columns: _Sides, rows: _Sides) -> str:
+    """bool ``[B,n,m]``: same label and IoU over the threshold.
+
+    One side of the intersection may stay negative: a product with a negative side is under any sum of shares.
+    """
+    width = b.op("Sub", b.op("Min", columns.x2, rows.x2), b.op("Max", columns.x1, rows.x1))
+    height = b.op("Sub", b.op("Min", columns.y2, rows.y2), b.op("Max", columns.y1, rows.y1))
+    intersection = b.op("Mul", b.op("Relu", width), height)
+    over = b.op("Greater", intersection, b.op("Add", columns.share, rows.share))
+    return b.op("And", over, b.op("Equal", columns.label, rows.label))
+
+
+def _compact(b: GraphBuilder, candidates: Candidates, rows: int) -> Candidates:
+    """The best `rows` candidates, filled up with zeros."""
+    taken = min(rows, candidates.count)
+    scores, index = b.ops("TopK", [candidates.scores, ints(taken)], 2, axis=1)
+    index_column = b.op("Unsqueeze", index, ints(2))
+    boxes = b.op("GatherND", candidates.boxes, index_column, batch_dims=1)
+    labels = b.op("GatherElements", candidates.labels, index, axis=1)
+    kept = b.op("Greater", scores, _ZERO)
+    boxes = b.op("Where", b.op("Unsqueeze", kept, ints(2)), boxes, _ZERO)
+    labels = b.op("Where", kept, labels, np.int32(0))
+    if taken < rows:
+        missing = rows - taken
+        boxes = b.op("Pad", boxes, ints(0, 0, 0, 0, missing, 0))
+        scores = b.op("Pad", scores, ints(0, 0, 0, missing))
+        labels = b.op("Pad", labels, ints(0, 0, 0, missing))
+    return Candidates(boxes, scores, labels, rows)

@@ -1,0 +1,79 @@
+"""Non-maximum suppression in numpy: the answer that every graph is measured against."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Boxes = npt.NDArray[np.floating[Any]]
+"""``[N,4]`` xyxy; ``[N]`` for scores."""
+Labels = npt.NDArray[np.integer[Any]]
+Matrix = npt.NDArray[np.bool_]
+
+
+def greedy_nms(boxes: Boxes, scores: Boxes, labels: Labels, iou_threshold: float) -> npt.NDArray[np.int64]:
+    """Indices of the boxes that greedy suppression keeps, highest score first.
+
+    A box goes if its IoU with a kept box of the same label and a higher score exceeds `iou_threshold`. Of
+    equal scores the lower index counts as the higher. A box without area overlaps nothing.
+    """
+    order = np.argsort(-scores, kind="stable")
+    overlaps = _suppression_matrix(boxes[order], labels[order], iou_threshold)
+    alive = np.ones(len(order), np.bool_)
+    for row in range(len(order)):
+        if alive[row]:
+            alive &= ~overlaps[row]
+    return order[alive].astype(np.int64)
+
+
+def chain_depth(boxes: Boxes, scores: Boxes, labels: Labels, iou_threshold: float) -> int:
+    """Steps of Cluster-NMS (arXiv 2005.03572) until the answer is the greedy one; at least 1."""
+    return steps_needed(boxes, scores, labels, iou_threshold, block=max(1, len(boxes)))
+
+
+def steps_needed(boxes: Boxes, scores: Boxes, labels: Labels, iou_threshold: float, *, block: int) -> int:
+    """The `NmsSpec.depth` that a graph working in blocks of `block` candidates needs for these; at least 1.
+
+    The most that any block needs. Give all candidates that the graph had: their number decides where blocks
+    end. Those of score 0 hold a place and take no part.
+    """
+    order = np.argsort(-scores, kind="stable")
+    overlaps = _suppression_matrix(boxes[order], labels[order], iou_threshold)
+    alive = scores[order] > 0
+    kept = np.zeros(len(order), np.bool_)
+    needed = 1
+    edges = block_edges(len(order), block)
+    for start, stop in itertools.pairwise(edges):
+        available = alive[start:stop] & ~overlaps[:start, start:stop][kept[:start]].any(axis=0)
+        inside = overlaps[start:stop, start:stop]
+        keep, steps = available, 0
+        while True:
+            following = available & ~inside[keep].any(axis=0)
+            if np.array_equal(following, keep):
+                break
+            keep, steps = following, steps + 1
+        kept[start:stop] = keep
+        needed = max(needed, steps)
+    return needed
+
+
+def block_edges(count: int, block: int) -> tuple[int, ...]:
+    """Where blocks begin and end: the fewest of at most `block` candidates, as equal as can be."""
+    blocks = max(1, -(-count // block))
+    return tuple(count * i // blocks for i in range(blocks + 1))
+
+
+def _suppression_matrix(boxes: Boxes, labels: Labels, iou_threshold: float) -> Matrix:
+    """``[i,j]`` is true where box i, if kept, suppresses the later box j."""
+    x1, y1, x2, y2 = boxes.astype(np.float64).T
+    width = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1)
+    height = np.minimum(y2[:, None], y2) - np.maximum(y1[:, None], y1)
+    intersection = np.maximum(width, 0) * np.maximum(height, 0)
+    area = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
+    union = area[:, None] + area - intersection
+    # Without a division: the union of two boxes without area is 0.
+    over = intersection > iou_threshold * union
+    return np.triu(over & (labels[:, None] == labels), 1)
