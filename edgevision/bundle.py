@@ -178,7 +178,9 @@ class Bundle:
         if not path.is_file():
             raise BundleError(f"{path} is missing; export the bundle again")
         if sha256_of_file(path) != entry.sha256:
-            raise BundleError(f"{path} was altered: its sha256 is not the manifest's; export the bundle again")
+            raise BundleError(
+                f"{path} was altered: its sha256 is not the manifest's; export the bundle again"
+            )
         return path
 
 

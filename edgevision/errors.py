@@ -83,7 +83,9 @@ class MissingExtraError(EdgevisionError):
     """An optional dependency is not installed; the message holds the command that installs it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'edgevision[{extra}]'")
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed: pip install 'edgevision[{extra}]'"
+        )
         self.package = package
         self.extra = extra
 

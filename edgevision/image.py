@@ -121,7 +121,9 @@ def fit_frame(frame_bgr: Frame, target: FrameInput, *, out: Frame | None = None)
 def check_frame(frame_bgr: Frame) -> None:
     """Raise `UsageError` unless this is a uint8 ``[H,W,3]`` array with at least one pixel."""
     if frame_bgr.dtype != np.uint8 or frame_bgr.ndim != 3 or frame_bgr.shape[2] != 3 or not frame_bgr.size:
-        raise UsageError(f"expected a frame of uint8 [H,W,3] BGR; received {frame_bgr.dtype} {list(frame_bgr.shape)}")
+        raise UsageError(
+            f"expected a frame of uint8 [H,W,3] BGR; received {frame_bgr.dtype} {list(frame_bgr.shape)}"
+        )
 
 
 def _center_crop(frame_bgr: Frame, target: FrameInput) -> tuple[Frame, Placement]:

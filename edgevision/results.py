@@ -85,7 +85,10 @@ def results_from_outputs(
     equal to `threshold` is kept; a score of 0 (suppressed) never is. Boxes are cut at the frame's edges.
     """
     if spec.task == "classify":
-        return [Classification(scores, spec.classes) for scores in outputs[0][: len(placements)].astype(np.float32)]
+        return [
+            Classification(scores, spec.classes)
+            for scores in outputs[0][: len(placements)].astype(np.float32)
+        ]
     boxes, scores, labels = outputs
     results: list[Result] = []
     for row, placement in enumerate(placements):
