@@ -10,6 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
+class OccupiedError(Exception):
+    """The place of a new folder is taken by something that must not be replaced."""
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Write beside `path`, fsync, rename over it. Raises `OSError`; then `path` is as it was before."""
     with staged_file(path) as temporary:
@@ -37,11 +41,11 @@ def staged_folder(path: Path, *, may_replace: Callable[[Path], bool]) -> Iterato
     """Give an empty folder beside `path`; on a clean exit it becomes `path`, else it is removed.
 
     What stands at `path` already is replaced only if it is an empty folder or `may_replace` says that it is ours;
-    otherwise `FileExistsError` is raised before anything is written.
+    otherwise `OccupiedError` is raised before anything is written.
     """
     occupied = path.exists() and not (path.is_dir() and not any(path.iterdir()))
     if occupied and not may_replace(path):
-        raise FileExistsError(f"{path} exists")
+        raise OccupiedError(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
     try:

@@ -200,7 +200,7 @@ def write_bundle(
             entry = GraphEntry("float", file_entry(folder / "model.onnx"), verifications)
             manifest = Manifest(edgevision.__version__, spec, (entry,), file_entry(folder / GOLDEN))
             (folder / MANIFEST).write_bytes(_manifest_bytes(manifest))
-    except FileExistsError as error:
+    except atomic.OccupiedError as error:
         raise BundleError(f"{path} exists and is not a bundle; give another place with -o") from error
     except OSError as error:
         raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}") from error

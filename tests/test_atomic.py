@@ -32,7 +32,7 @@ def test_a_folder_replaces_only_what_is_ours(tmp_path: Path) -> None:
     target = tmp_path / "b"
     target.mkdir()
     (target / "precious").write_text("x")
-    with pytest.raises(FileExistsError), atomic.staged_folder(target, may_replace=lambda _: False):
+    with pytest.raises(atomic.OccupiedError), atomic.staged_folder(target, may_replace=lambda _: False):
         pass
     assert (target / "precious").read_text() == "x"
     with atomic.staged_folder(target, may_replace=lambda _: True) as folder:
