@@ -13,16 +13,22 @@ from onnx import helper, numpy_helper
 Operand = str | npt.NDArray[Any] | np.generic
 """The name of a value in the graph, or a constant to be stored in it."""
 
+OPSET = 17
+"""The opset of our own exports: the newest that TensorRT 8.6 takes."""
+
+OPSETS = range(17, 21)
+"""Opsets in which every operator that is added here means the same; TensorRT 10 takes them all."""
+
 FLOAT = onnx.TensorProto.FLOAT
 INT32 = onnx.TensorProto.INT32
 FLOAT16 = onnx.TensorProto.FLOAT16
+UINT8 = onnx.TensorProto.UINT8
 
 
 class GraphBuilder:
     """Appends nodes and initializers to a graph, in place; every name begins with `prefix`.
 
-    Equal constants are stored once. Operators must mean the same in every opset of `contract.OPSETS`: the
-    builder knows no versions.
+    Equal constants are stored once. Operators must mean the same in all `OPSETS`.
     """
 
     def __init__(self, graph: onnx.GraphProto, prefix: str) -> None:

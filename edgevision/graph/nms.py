@@ -100,7 +100,7 @@ def _sides(b: GraphBuilder, candidates: Candidates, iou_threshold: str) -> _Side
 
 
 def _keep(b: GraphBuilder, columns: _Sides, alive: str, count: int, nms: NmsSpec) -> str:
-    """The keep row ``[B,1,count]`` of 0 and 1 of those candidates that `alive`, of the same shape, lets in."""
+    """The 0/1 keep row ``[B,1,count]`` of those candidates that `alive`, of the same shape, lets in."""
     edges = block_edges(count, nms.block)
     sizes = [stop - start for start, stop in itertools.pairwise(edges)]
     alive_parts = b.split(alive, 2, sizes)

@@ -65,7 +65,7 @@ class YoloV5RawHead:
         raise GraphError(f"yolov5-raw expects maps float32 [B, {channels}, h, w]; received {output}")
 
     def _table(self, index: int, height: int, width: int) -> npt.NDArray[np.float32]:
-        """Stride, x and y of the cell - 0.5, w and h of two anchors, for each box of a map: ``[A*h*w, 5]``."""
+        """Stride, cell x and y - 0.5, w and h of two anchors, for each box of a map: ``[A*h*w, 5]``."""
         anchors = np.array(self.anchors_px[index], np.float32)
         which, y, x = (axis.ravel() for axis in np.indices((len(anchors), height, width), np.float32))
         stride = np.full_like(x, self.strides[index])

@@ -1,0 +1,208 @@
+"""The contract as bytes: opset, names, shapes and the spec inside an ONNX file."""
+
+from __future__ import annotations
+
+import collections
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnx import inliner
+
+from edgevision.codec import DecodeError
+from edgevision.errors import GraphError
+from edgevision.graph.builder import OPSET, OPSETS
+from edgevision.graph.heads.head import NetworkOutput
+from edgevision.graph.nms import CANDIDATES, IOU_THRESHOLD, SCORE_FLOOR
+from edgevision.graph.surgery import avoid_reserved_names, describe_value, drop_stale, walk
+from edgevision.spec import METADATA_KEY, ModelSpec, TensorSpec
+
+OLDEST_OPSET = 9
+"""Older graphs are refused: the version converter does not keep their meaning."""
+
+_DOMAINS = ("", "ai.onnx")
+
+
+@dataclass(frozen=True, slots=True)
+class GraphDescription:
+    """What an ONNX file is made of, as anyone may ask who sees it for the first time."""
+
+    opset: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    parameters: int
+    operators: tuple[tuple[str, int], ...]
+    """(operator, count), most frequent first."""
+
+    def lines(self) -> list[str]:
+        """For people, one fact a line."""
+        operators = ", ".join(f"{count} {name}" for name, count in self.operators)
+        return [
+            f"opset      {self.opset}",
+            *[f"input      {value}" for value in self.inputs],
+            *[f"output     {value}" for value in self.outputs],
+            f"parameters {self.parameters:,}",
+            f"operators  {operators}",
+        ]
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file; raises `GraphError` if it is none or cannot be read."""
+    try:
+        model = onnx.load(str(path))
+    except OSError as error:
+        raise GraphError(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # protobuf's errors depend on which of its implementations is installed
+        raise GraphError(f"{path} is not an ONNX file, or it is cut short") from error
+    if not model.graph.node or not model.opset_import:
+        raise GraphError(f"{path} is not an ONNX file: it holds no graph")
+    return model
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of the standard operators that a model uses; raises `GraphError` if it names none."""
+    for entry in model.opset_import:
+        if entry.domain in _DOMAINS:
+            return int(entry.version)
+    raise GraphError("the graph names no opset of the standard operators")
+
+
+def prepare_network(network: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a bare network in an opset of `OPSETS`, without local functions or names that the contract
+    uses.
+
+    Raises `GraphError` for an opset or operators that the contract cannot take, and for a graph that has it
+    already.
+    """
+    if any(p.key == METADATA_KEY for p in network.metadata_props):
+        raise GraphError("the graph follows the contract already: it takes frames and carries a spec")
+    model = onnx.ModelProto()
+    model.CopyFrom(network)
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+        del model.functions[:]
+    drop_stale(model)
+    foreign = sorted({n.domain for g in walk(model.graph) for n in g.node if n.domain not in _DOMAINS})
+    if foreign:
+        raise GraphError(
+            f"the graph uses operators of {', '.join(foreign)}, which only some engines have;"
+            " expected standard ONNX operators: export it without that runtime's optimizations"
+        )
+    model = _converted(model, opset_of(model))
+    standard = [entry for entry in model.opset_import if entry.domain in _DOMAINS]
+    del model.opset_import[:]
+    model.opset_import.extend(standard)
+    # The oldest that the opset allows, so that the oldest engines read the file.
+    model.ir_version = onnx.helper.find_min_ir_version_for(standard)
+    avoid_reserved_names(model.graph)
+    return model
+
+
+def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    if opset in OPSETS:
+        return model
+    if not OLDEST_OPSET <= opset < OPSETS.start:
+        raise GraphError(
+            f"the graph has opset {opset}; known are {OLDEST_OPSET} to {OPSETS.stop - 1};"
+            f" export it with opset {OPSET}"
+        )
+    try:
+        return onnx.version_converter.convert_version(model, OPSET)
+    except Exception as error:  # the converter raises whatever its C++ does
+        reason = str(error).strip().splitlines()[0]
+        raise GraphError(f"the graph cannot be brought from opset {opset} to {OPSET}: {reason}") from error
+
+
+def attach_metadata(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    """Write the spec into the model, in place, so that the file alone runs."""
+    kept = [p for p in model.metadata_props if p.key != METADATA_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    model.metadata_props.add(key=METADATA_KEY, value=spec.to_json())
+    model.producer_name = "edgevision"
+    model.graph.name = spec.name
+
+
+def read_spec(model: onnx.ModelProto) -> ModelSpec:
+    """The spec that `attach_metadata` wrote; raises `GraphError` if there is none, or one that cannot be
+    read.
+    """
+    for entry in model.metadata_props:
+        if entry.key == METADATA_KEY:
+            try:
+                return ModelSpec.from_json(entry.value)
+            except DecodeError as error:
+                raise GraphError(f"the spec in the graph's metadata cannot be read: {error}") from error
+    raise GraphError("the graph carries no edgevision spec: `edgevision adopt` gives it one")
+
+
+def check_graph(model: onnx.ModelProto) -> None:
+    """Raise `GraphError` unless the graph is valid ONNX with types and shapes that agree."""
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise GraphError(f"the graph is not valid ONNX: {str(error).strip().splitlines()[0]}") from error
+
+
+def check_contract(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    """Raise `GraphError` unless the graph is valid and its inputs and outputs are what the spec says."""
+    check_graph(model)
+    width, height = spec.frames.size_wh
+    _check_values("input", model.graph.input, (TensorSpec("frames", "uint8", (-1, height, width, 3)),), spec)
+    _check_values("output", model.graph.output, spec.outputs, spec)
+    opset = opset_of(model)
+    if opset not in OPSETS:
+        raise GraphError(f"the graph has opset {opset}; expected {OPSETS.start} to {OPSETS.stop - 1}")
+    stored = {tensor.name for tensor in model.graph.initializer}
+    missing = [name for name in (IOU_THRESHOLD, SCORE_FLOOR) if name not in stored]
+    if spec.nms is not None and missing and not _decides_itself(model):
+        raise GraphError(f"the graph lacks the replaceable initializers {', '.join(missing)}")
+
+
+def _decides_itself(model: onnx.ModelProto) -> bool:
+    """True if no candidates enter suppression here: the network answers finished boxes."""
+    return not any(CANDIDATES[1] in node.output for node in model.graph.node)
+
+
+def _check_values(kind: str, values: object, expected: tuple[TensorSpec, ...], spec: ModelSpec) -> None:
+    batch = spec.frames.batch.max if spec.frames.batch.static else None
+    received = tuple(str(describe_value(value)) for value in values)  # type: ignore[attr-defined]
+    wanted = tuple(str(NetworkOutput(t.name, t.dtype, (batch, *t.shape[1:]))) for t in expected)
+    if received != wanted:
+        raise GraphError(f"the graph's {kind}s are {'; '.join(received)}; the spec says {'; '.join(wanted)}")
+
+
+def with_candidates(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that answers the candidates that enter suppression as well: outputs `nms.CANDIDATES`.
+
+    With them `edgevision.nms.steps_needed` counts the steps that real frames need. Raises `GraphError` if the
+    graph suppresses nothing.
+    """
+    if _decides_itself(model):
+        raise GraphError("the graph suppresses nothing: its network answers finished boxes")
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    types = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT, onnx.TensorProto.INT32)
+    for name, elem_type, rank in zip(CANDIDATES, types, (3, 2, 2), strict=True):
+        copy.graph.output.append(onnx.helper.make_tensor_value_info(name, elem_type, [None] * rank))
+    return copy
+
+
+def describe(model: onnx.ModelProto) -> GraphDescription:
+    """What a graph takes, answers and is made of."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    counts = collections.Counter(node.op_type for graph in walk(model.graph) for node in graph.node)
+    return GraphDescription(
+        opset_of(model),
+        tuple(str(describe_value(v)) for v in model.graph.input if v.name not in stored),
+        tuple(str(describe_value(v)) for v in model.graph.output),
+        sum(_length(tensor) for graph in walk(model.graph) for tensor in graph.initializer),
+        tuple(counts.most_common()),
+    )
+
+
+def _length(tensor: onnx.TensorProto) -> int:
+    length = 1
+    for dim in tensor.dims:
+        length *= dim
+    return length

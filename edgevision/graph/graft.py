@@ -1,0 +1,140 @@
+"""Turning a bare network into a graph of the contract: frames in, answers out."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from edgevision.errors import GraphError
+from edgevision.graph.builder import FLOAT, GraphBuilder
+from edgevision.graph.contract import check_graph, prepare_network
+from edgevision.graph.heads.head import DetectionHead, NetworkOutput
+from edgevision.graph.nms import cluster_nms
+from edgevision.graph.preprocess import Pixels, graft_preprocess
+from edgevision.graph.surgery import BATCH, inferred_outputs, set_batch
+from edgevision.image import LetterboxGeometry
+from edgevision.spec import Fit, FrameInput, NmsSpec, TensorSpec, classify_outputs, detect_outputs
+
+
+def graft_detector(
+    network: onnx.ModelProto,
+    *,
+    head: DetectionHead,
+    pixels: Pixels,
+    frames: FrameInput,
+    network_size_wh: tuple[int, int],
+    nms: NmsSpec,
+) -> onnx.ModelProto:
+    """Put preparation before a bare network and decoding and suppression behind it; the network is not
+    changed.
+
+    If `frames.fit` is "exact" and frames have another size than the network, the letterbox is in the graph
+    and boxes are in the frame's pixels, cut at its edges. Raises `GraphError` if network, head and sizes do
+    not fit together.
+    """
+    model, outputs, b = _prepared(network, pixels, frames, network_size_wh, "letterbox")
+    found = cluster_nms(b, head.candidates(b, outputs, nms), nms)
+    boxes = found.boxes
+    if frames.size_wh != network_size_wh:
+        boxes = _to_frame(b, boxes, LetterboxGeometry.of(frames.size_wh, network_size_wh))
+    return _finished(
+        model, b, (boxes, found.scores, found.labels), detect_outputs(nms.max_detections), frames
+    )
+
+
+def graft_classifier(
+    network: onnx.ModelProto,
+    *,
+    pixels: Pixels,
+    frames: FrameInput,
+    network_size_wh: tuple[int, int],
+    network_fit: Fit = "center-crop",
+) -> onnx.ModelProto:
+    """Put preparation before a bare network of one output ``[B,C]``, and Softmax behind it if it does not end
+    in one.
+
+    If `frames.fit` is "exact" and frames have another size than the network, they are scaled in the graph as
+    `network_fit` and `frames.crop_fraction` say. Raises `GraphError` if network and sizes do not fit
+    together.
+    """
+    model, outputs, b = _prepared(network, pixels, frames, network_size_wh, network_fit)
+    if len(outputs) != 1:
+        raise GraphError(f"a classifier has one output [B, C]; received {', '.join(map(str, outputs))}")
+    scores, classes = outputs[0].name, classifier_classes(outputs[0])
+    # [B, C, 1, 1] is what networks answer whose last layer is a convolution.
+    if len(outputs[0].shape) > 2:
+        scores = b.op("Reshape", scores, np.array([0, classes], np.int64))
+    if not _ends_in_softmax(model.graph, outputs[0].name):
+        scores = b.op("Softmax", scores, axis=1)
+    return _finished(model, b, (scores,), classify_outputs(classes), frames)
+
+
+def classifier_classes(output: NetworkOutput) -> int:
+    """Number of classes of an output ``[B,C]`` or ``[B,C,1,1]``; raises `GraphError` for another shape."""
+    shape = output.shape
+    if len(shape) >= 2 and shape[1] is not None and all(length == 1 for length in shape[2:]):
+        return shape[1]
+    raise GraphError(f"a classifier's output is float32 [B, C]; received {output}")
+
+
+def _prepared(
+    network: onnx.ModelProto,
+    pixels: Pixels,
+    frames: FrameInput,
+    network_size_wh: tuple[int, int],
+    network_fit: Fit,
+) -> tuple[onnx.ModelProto, tuple[NetworkOutput, ...], GraphBuilder]:
+    """A copy with preparation in front, its raw outputs as float32, and a builder for what comes behind."""
+    model = prepare_network(network)
+    set_batch(model.graph, frames.batch)
+    outputs = inferred_outputs(model)
+    graft_preprocess(
+        model, pixels=pixels, frames=frames, network_size_wh=network_size_wh, network_fit=network_fit
+    )
+    b = GraphBuilder(model.graph, "post/")
+    cast = tuple(
+        NetworkOutput(b.op("Cast", output.name, to=FLOAT), "float32", output.shape)
+        if output.dtype == "float16"
+        else output
+        for output in outputs
+    )
+    return model, cast, b
+
+
+def _to_frame(b: GraphBuilder, boxes: str, geometry: LetterboxGeometry) -> str:
+    """Boxes from the network's pixels to the camera frame's, cut at its edges; rows of zeros stay zeros."""
+    placement = geometry.placement
+    offset, scale, limit = (
+        np.array(pair * 2, np.float32)
+        for pair in (placement.offset_xy, placement.scale_xy, placement.frame_wh)
+    )
+    boxes = b.op("Div", b.op("Sub", boxes, offset), scale)
+    return b.op("Min", b.op("Max", boxes, np.float32(0)), limit)
+
+
+def _ends_in_softmax(graph: onnx.GraphProto, output: str) -> bool:
+    makers = {name: node for node in graph.node for name in node.output}
+    node = makers.get(output)
+    while node is not None and node.op_type in ("Identity", "Reshape", "Flatten", "Squeeze", "Cast"):
+        node = makers.get(node.input[0])
+    return node is not None and node.op_type == "Softmax"
+
+
+def _finished(
+    model: onnx.ModelProto,
+    b: GraphBuilder,
+    values: tuple[str, ...],
+    specs: tuple[TensorSpec, ...],
+    frames: FrameInput,
+) -> onnx.ModelProto:
+    graph = model.graph
+    del graph.output[:]
+    for value, spec in zip(values, specs, strict=True):
+        b.alias(value, spec.name)
+        elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
+        batch = frames.batch.max if frames.batch.static else BATCH
+        graph.output.append(helper.make_tensor_value_info(spec.name, elem_type, [batch, *spec.shape[1:]]))
+    b.flush()
+    check_graph(model)
+    return model

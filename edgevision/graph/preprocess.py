@@ -1,0 +1,192 @@
+"""From camera frames to the network's tensor, inside the graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from edgevision.errors import GraphError
+from edgevision.graph.builder import FLOAT, FLOAT16, UINT8, GraphBuilder, ints
+from edgevision.graph.resample import Matrix, resample_matrices
+from edgevision.graph.surgery import BATCH, network_input, redirect, walk
+from edgevision.image import LetterboxGeometry
+from edgevision.spec import Fit, FrameInput
+
+FRAMES = "frames"
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """How a network was trained to see pixels: ``(value * scale - mean) / std`` for values of 0..255.
+
+    `mean` and `std` are in the network's own channel order.
+    """
+
+    order: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 1 / 255
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.scale <= 0 or min(self.std) <= 0:
+            raise ValueError(f"scale {self.scale} and std {self.std} must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class _Affine:
+    """``(value - offset) * factor`` for channels in BGR order, as the frames have them."""
+
+    offset: npt.NDArray[np.float32]
+    factor: npt.NDArray[np.float32]
+    flip: bool
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> _Affine:
+        step = -1 if pixels.order == "rgb" else 1
+        mean, std = np.array(pixels.mean[::step]), np.array(pixels.std[::step])
+        return cls(
+            (mean / pixels.scale).astype(np.float32), (pixels.scale / std).astype(np.float32), step < 0
+        )
+
+
+def graft_preprocess(
+    model: onnx.ModelProto,
+    *,
+    pixels: Pixels,
+    frames: FrameInput,
+    network_size_wh: tuple[int, int],
+    network_fit: Fit = "letterbox",
+) -> None:
+    """Replace the network's one input by ``frames``, in place.
+
+    Where frames have another size than the network (`frames.fit` "exact"), they are scaled inside as
+    `network_fit` says. Channel order and factor go into the weights of the first convolutions where nothing
+    else reads the input: that is exact, because zero padding stays zero, and saves two passes over the image.
+    Raises `GraphError` if the network has another number of inputs, or one that is not an image of
+    `network_size_wh`.
+    """
+    graph = model.graph
+    value = network_input(graph)
+    elem_type = _check_input(value, network_size_wh)
+    affine = _Affine.of(pixels)
+    b = GraphBuilder(graph, "pre/")
+    # The cast comes first: TensorRT lets nothing else touch a uint8 tensor.
+    image = b.op("Cast", FRAMES, to=FLOAT)
+    image = _fit(b, image, frames, network_size_wh, network_fit)
+    if affine.offset.any():
+        image = b.op("Sub", image, affine.offset.reshape(1, 3, 1, 1))
+    convolutions = _first_convolutions(graph, value.name) if elem_type == FLOAT else []
+    if convolutions:
+        _fold(graph, convolutions, affine)
+    else:
+        if affine.flip:
+            image = b.op("Gather", image, ints(2, 1, 0), axis=1)
+        factor = affine.factor[::-1] if affine.flip else affine.factor
+        if (factor != 1).any():
+            image = b.op("Mul", image, factor.reshape(1, 3, 1, 1))
+    if elem_type == FLOAT16:
+        image = b.op("Cast", image, to=FLOAT16)
+    redirect(graph, value.name, image)
+    b.flush(first=True)
+    width, height = frames.size_wh
+    batch = frames.batch.max if frames.batch.static else BATCH
+    del graph.input[:]
+    graph.input.append(helper.make_tensor_value_info(FRAMES, UINT8, [batch, height, width, 3]))
+
+
+def _check_input(value: onnx.ValueInfoProto, size_wh: tuple[int, int]) -> int:
+    """The element type of a network input that is an image of this size."""
+    tensor = value.type.tensor_type
+    shape = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
+    fits = len(shape) == 4 and all(
+        known is None or known == wanted
+        for known, wanted in zip(shape[1:], (3, size_wh[1], size_wh[0]), strict=True)
+    )
+    if not fits or tensor.elem_type not in (FLOAT, FLOAT16):
+        kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
+        raise GraphError(
+            f"the network's input {value.name} is {kind} {shape};"
+            f" expected float32 or float16 [B, 3, {size_wh[1]}, {size_wh[0]}]"
+        )
+    return int(tensor.elem_type)
+
+
+def _fit(
+    b: GraphBuilder, image: str, frames: FrameInput, network_wh: tuple[int, int], network_fit: Fit
+) -> str:
+    """Frames float32 ``[B,H,W,3]`` to the network's size, ``[B,3,h,w]``, still BGR and 0..255."""
+    if frames.size_wh == network_wh:
+        return b.op("Transpose", image, perm=[0, 3, 1, 2])
+    if frames.fit != "exact":
+        raise GraphError(
+            f"frames of {frames.size_wh} do not fit a network of {network_wh};"
+            " only with fit 'exact' does the graph scale"
+        )
+    if network_fit != "letterbox":
+        rows, columns = resample_matrices(frames.size_wh, network_wh, network_fit, frames.crop_fraction)
+        return _resample(b, image, rows, columns)
+    geometry = LetterboxGeometry.of(frames.size_wh, network_wh)
+    (left, top), (width, height) = geometry.pad_xy, geometry.content_wh
+    # Transposed before it is scaled: CUDA scales only the two innermost of four dimensions.
+    image = b.op("Transpose", image, perm=[0, 3, 1, 2])
+    if geometry.content_wh != geometry.frame_wh:
+        scales = [1, 1, _exact_scale(frames.size_wh[1], height), _exact_scale(frames.size_wh[0], width)]
+        options = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        image = b.op("Resize", image, "", np.array(scales, np.float32), **options)
+    right, bottom = network_wh[0] - width - left, network_wh[1] - height - top
+    return b.op("Pad", image, ints(0, 0, top, left, 0, 0, bottom, right), np.float32(frames.pad_value))
+
+
+def _exact_scale(source: int, target: int) -> np.float32:
+    """The float32 scale nearest to target / source whose product with the source, cut to an integer, is the
+    target.
+
+    Scales, not sizes: sizes would have to name the batch as well, which may be dynamic.
+    """
+    scale = np.float32(target / source)
+    while int(np.float32(source) * scale) < target or int(source * float(scale)) < target:
+        scale = np.nextafter(scale, np.float32(np.inf))
+    return scale
+
+
+def _resample(b: GraphBuilder, image: str, rows: Matrix, columns: Matrix) -> str:
+    """Scale ``[B,H,W,3]`` to ``[B,3,h,w]`` by matrices ``[h,H]`` and ``[w,W]``."""
+    for axis, matrix in ((1, rows), (2, columns)):
+        used = np.flatnonzero(matrix.any(axis=0))
+        image = b.slice(image, axis, int(used[0]), int(used[-1]) + 1)
+    rows, columns = (m[:, np.flatnonzero(m.any(axis=0))[0] :] for m in (rows, columns))
+    rows, columns = (m[:, : np.flatnonzero(m.any(axis=0))[-1] + 1] for m in (rows, columns))
+    image = b.op("Transpose", image, perm=[0, 3, 1, 2])
+    return b.op("MatMul", rows, b.op("MatMul", image, np.ascontiguousarray(columns.T)))
+
+
+def _first_convolutions(graph: onnx.GraphProto, name: str) -> list[onnx.NodeProto]:
+    """The convolutions that read `name`, if nothing else does and their weights can be rewritten; else
+    nothing.
+    """
+    stored = {tensor.name for tensor in graph.initializer}
+    readers = [node for part in walk(graph) for node in part.node if name in node.input]
+    for node in readers:
+        groups = next((a.i for a in node.attribute if a.name == "group"), 1)
+        if node.op_type != "Conv" or groups != 1 or node.input[0] != name or node.input[1] not in stored:
+            return []
+    return readers
+
+
+def _fold(graph: onnx.GraphProto, convolutions: list[onnx.NodeProto], affine: _Affine) -> None:
+    """Give convolutions new weights that read BGR values of 0..255; shared old ones stay."""
+    for index, node in enumerate(convolutions):
+        tensor = next(t for t in graph.initializer if t.name == node.input[1])
+        weights = numpy_helper.to_array(tensor)
+        if affine.flip:
+            weights = weights[:, ::-1]
+        weights = weights * affine.factor.reshape(1, 3, 1, 1)
+        node.input[1] = f"pre/weights_{index}"
+        graph.initializer.append(numpy_helper.from_array(weights.astype(np.float32), node.input[1]))
+        if not any(tensor.name in n.input for part in walk(graph) for n in part.node):
+            graph.initializer.remove(tensor)

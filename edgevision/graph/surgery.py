@@ -1,0 +1,125 @@
+"""Reading and rewiring a graph that somebody else made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from edgevision.errors import GraphError
+from edgevision.graph.heads.head import NetworkOutput
+from edgevision.spec import BatchRange
+
+BATCH = "batch"
+"""Name of a dynamic batch dimension."""
+
+_RESERVED = ("frames", "boxes", "scores", "labels")
+_RESERVED_PREFIXES = ("pre/", "post/", "nms.")
+
+
+def network_input(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
+    """The one input that is not an initializer; raises `GraphError` if there are several or none."""
+    stored = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in stored]
+    if len(inputs) != 1:
+        listed = "; ".join(str(describe_value(value)) for value in inputs) or "none"
+        raise GraphError(f"the network has {len(inputs)} inputs ({listed}); expected one, the image")
+    value: onnx.ValueInfoProto = inputs[0]
+    return value
+
+
+def describe_value(value: onnx.ValueInfoProto) -> NetworkOutput:
+    """Name, dtype and shape of a graph's input or output."""
+    tensor = value.type.tensor_type
+    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
+    try:
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
+    except (KeyError, TypeError):
+        dtype = "unknown"
+    return NetworkOutput(value.name, dtype, shape)
+
+
+def walk(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """The graph itself and every graph nested in its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for nested in (attribute.g, *attribute.graphs):
+                if nested.node or nested.output:
+                    yield from walk(nested)
+
+
+def redirect(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Let everything that reads the value `old` read `new`, in place."""
+    _rewrite_inputs(graph, lambda name: new if name == old else name)
+
+
+def avoid_reserved_names(graph: onnx.GraphProto) -> None:
+    """Give values and nodes that bear one of the contract's names another one, in place."""
+
+    def rename(name: str) -> str:
+        reserved = name in _RESERVED or name.startswith(_RESERVED_PREFIXES)
+        return f"network/{name}" if reserved else name
+
+    _rewrite_inputs(graph, rename)
+    for part in walk(graph):
+        for node in part.node:
+            node.name = rename(node.name)
+            for index, name in enumerate(node.output):
+                node.output[index] = rename(name)
+        for named in (*part.initializer, *part.input, *part.output, *part.value_info):
+            named.name = rename(named.name)
+
+
+def _rewrite_inputs(graph: onnx.GraphProto, rename: Callable[[str], str]) -> None:
+    for part in walk(graph):
+        for node in part.node:
+            for index, name in enumerate(node.input):
+                node.input[index] = rename(name)
+        # The outputs of a nested graph are reads as well: they may name a value of the graph around it.
+        if part is not graph:
+            for value in part.output:
+                value.name = rename(value.name)
+
+
+def drop_stale(model: onnx.ModelProto) -> None:
+    """Take away recorded shapes and the inputs that only repeat initializers, in place."""
+    graph = model.graph
+    stored = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in stored]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    for part in walk(graph):
+        del part.value_info[:]
+
+
+def set_batch(graph: onnx.GraphProto, batch: BatchRange) -> None:
+    """Give the network's input this batch, in place; raises `GraphError` if it was made for another one."""
+    value = network_input(graph)
+    dims = value.type.tensor_type.shape.dim
+    if not dims:
+        raise GraphError(f"the network's input {value.name} has no shape; expected [B, 3, H, W]")
+    if dims[0].HasField("dim_value") and not (batch.static and dims[0].dim_value == batch.max):
+        raise GraphError(
+            f"the network was made for batches of {dims[0].dim_value}, not {batch} ({describe_value(value)});"
+            " choose that batch, or export the network with a dynamic one"
+        )
+    if batch.static:
+        dims[0].dim_value = batch.max
+    else:
+        dims[0].dim_param = BATCH
+
+
+def inferred_outputs(model: onnx.ModelProto) -> tuple[NetworkOutput, ...]:
+    """The network's outputs with every length that follows from the input's shape."""
+    blank = onnx.ModelProto()
+    blank.CopyFrom(model)
+    for value in blank.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(blank, data_prop=True)
+    return tuple(
+        describe_value(found if found.type.tensor_type.HasField("shape") else declared)
+        for found, declared in zip(inferred.graph.output, model.graph.output, strict=True)
+    )
