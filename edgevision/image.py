@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from edgevision.spec import FrameInput
 
 Frame = npt.NDArray[np.uint8]
 """uint8 ``[H,W,3]``, BGR."""
+Pixels = npt.NDArray[Any]
+"""``[H,W,3]``, BGR, of any dtype."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +68,15 @@ class LetterboxGeometry:
 
 
 def letterbox(
-    frame_bgr: Frame, size_wh: tuple[int, int], *, pad_value: int = 114, out: Frame | None = None
-) -> tuple[Frame, Placement]:
+    frame_bgr: Pixels, size_wh: tuple[int, int], *, pad_value: int = 114, out: Pixels | None = None
+) -> tuple[Pixels, Placement]:
     """Scale a frame (bilinear, half-pixel centres) onto a padded canvas of `size_wh`.
 
-    `out`, uint8 ``[H,W,3]`` of that size, is written to and returned if given: the caller may hand in one row of a batch.
+    `out`, ``[H,W,3]`` of that size and of the frame's dtype, is written to and returned if given: the caller may hand in
+    one row of a batch.
     """
     geometry = LetterboxGeometry.of((frame_bgr.shape[1], frame_bgr.shape[0]), size_wh)
-    canvas: Frame = np.empty((size_wh[1], size_wh[0], 3), np.uint8) if out is None else out
+    canvas = np.empty((size_wh[1], size_wh[0], 3), frame_bgr.dtype) if out is None else out
     (left, top), (width, height) = geometry.pad_xy, geometry.content_wh
     canvas[:top] = pad_value
     canvas[top + height :] = pad_value
@@ -95,27 +99,31 @@ def fit_frame(frame_bgr: Frame, target: FrameInput, *, out: Frame | None = None)
     not a uint8 BGR frame, and for a frame of another size where the graph takes just one.
     """
     check_frame(frame_bgr)
-    frame_wh = (frame_bgr.shape[1], frame_bgr.shape[0])
     if target.fit == "letterbox":
         return letterbox(frame_bgr, target.size_wh, pad_value=target.pad_value, out=out)
-    if target.fit == "exact":
-        if frame_wh != target.size_wh:
-            received, expected = "x".join(map(str, frame_wh)), "x".join(map(str, target.size_wh))
-            raise UsageError(
-                f"frame is {received}; this graph takes camera frames of {expected} only; export it with --frame {received}"
-            )
-        placement = Placement(frame_wh, (1.0, 1.0), (0.0, 0.0))
-        fitted = frame_bgr
-    elif target.fit == "stretch":
-        scale_xy = (target.size_wh[0] / frame_wh[0], target.size_wh[1] / frame_wh[1])
-        placement = Placement(frame_wh, scale_xy, (0.0, 0.0))
-        fitted = _resize(frame_bgr, target.size_wh)
-    else:
-        fitted, placement = _center_crop(frame_bgr, target)
+    fitted, placement = fit_pixels(frame_bgr, target)
     if out is None:
         return np.ascontiguousarray(fitted), placement
     out[:] = fitted
     return out, placement
+
+
+def fit_pixels(frame_bgr: Pixels, target: FrameInput) -> tuple[Pixels, Placement]:
+    """`fit_frame` for pixels ``[H,W,3]`` of any dtype that OpenCV scales; float32 is not rounded to whole values."""
+    frame_wh = (frame_bgr.shape[1], frame_bgr.shape[0])
+    if target.fit == "letterbox":
+        return letterbox(frame_bgr, target.size_wh, pad_value=target.pad_value)
+    if target.fit == "center-crop":
+        return _center_crop(frame_bgr, target)
+    if target.fit == "stretch":
+        scale_xy = (target.size_wh[0] / frame_wh[0], target.size_wh[1] / frame_wh[1])
+        return _resize(frame_bgr, target.size_wh), Placement(frame_wh, scale_xy, (0.0, 0.0))
+    if frame_wh != target.size_wh:
+        received, expected = "x".join(map(str, frame_wh)), "x".join(map(str, target.size_wh))
+        raise UsageError(
+            f"frame is {received}; this graph takes camera frames of {expected} only; export it with --frame {received}"
+        )
+    return frame_bgr, Placement(frame_wh, (1.0, 1.0), (0.0, 0.0))
 
 
 def check_frame(frame_bgr: Frame) -> None:
@@ -126,7 +134,7 @@ def check_frame(frame_bgr: Frame) -> None:
         )
 
 
-def _center_crop(frame_bgr: Frame, target: FrameInput) -> tuple[Frame, Placement]:
+def _center_crop(frame_bgr: Pixels, target: FrameInput) -> tuple[Pixels, Placement]:
     height, width = frame_bgr.shape[:2]
     crop_w, crop_h = target.size_wh
     ratio = max(crop_w / width, crop_h / height) / target.crop_fraction
@@ -139,8 +147,7 @@ def _center_crop(frame_bgr: Frame, target: FrameInput) -> tuple[Frame, Placement
     return scaled[top : top + crop_h, left : left + crop_w], placement
 
 
-def _resize(frame_bgr: Frame, size_wh: tuple[int, int]) -> Frame:
+def _resize(frame_bgr: Pixels, size_wh: tuple[int, int]) -> Pixels:
     """Bilinear; by areas where a side shrinks to less than half, or bilinear sampling would skip pixels."""
     shrinks = size_wh[0] * 2 < frame_bgr.shape[1] or size_wh[1] * 2 < frame_bgr.shape[0]
-    resized = cv2.resize(frame_bgr, size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.asarray(resized, np.uint8)
+    return cv2.resize(frame_bgr, size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from edgevision.cli.options import BATCH, SIZE, nms_options, nms_spec
+from edgevision.cli.options import BATCH, SIZE
 from edgevision.cli.present import Steps, verification_lines
+from edgevision.cli.suppression import nms_options, nms_spec
 from edgevision.spec import BatchRange
 
 
@@ -15,6 +16,9 @@ from edgevision.spec import BatchRange
 @click.argument("recipe")
 @click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights: .pt, .pth or .safetensors.")
 @click.option("--random-weights", is_flag=True, help="Export the recipe's smallest model untrained.")
+@click.option(
+    "--classes", type=click.Path(path_type=Path), help="Class names, one a line, for a checkpoint without."
+)
 @click.option("--size", type=SIZE, help="Network input size, WxH. Default: the recipe's.")
 @click.option("--frame", type=SIZE, help="Camera size, WxH: the graph itself letterboxes such frames.")
 @click.option(
@@ -31,6 +35,7 @@ def command(
     recipe: str,
     checkpoint: Path | None,
     random_weights: bool,
+    classes: Path | None,
     size: tuple[int, int] | None,
     frame: tuple[int, int] | None,
     batch: BatchRange,
@@ -50,7 +55,16 @@ def command(
     from edgevision.export.exporter import ExportOptions, export_bundle
     from edgevision.export.recipe import load_recipe
 
-    options = ExportOptions(checkpoint, random_weights, size, frame, batch, nms_spec(**nms), images)
+    options = ExportOptions(
+        checkpoint=checkpoint,
+        random_weights=random_weights,
+        classes=class_names(classes) if classes else None,
+        size_wh=size,
+        frame_wh=frame,
+        batch=batch,
+        nms=nms_spec(**nms),
+        images=images,
+    )
     steps = Steps()
     bundle = export_bundle(load_recipe(recipe), options, output, steps.done)
     steps.done(f"wrote {output}")

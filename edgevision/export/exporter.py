@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +12,14 @@ import onnx
 import torch
 
 import edgevision
-from edgevision.bundle import Bundle, Check, Golden, Verification, sha256_of_file, write_bundle
-from edgevision.errors import RecipeError, UsageError, VerificationError
+from edgevision.bundle import Bundle, Check, Golden, sha256_of_file, write_bundle
+from edgevision.errors import RecipeError, UsageError
 from edgevision.export.golden import golden_frames, golden_from_source, network_input
 from edgevision.export.network import onnx_from_module, run_network
 from edgevision.export.recipe import Recipe, SourceModel
+from edgevision.export.verify import relative_difference, verify_graph
 from edgevision.graph.contract import attach_metadata, check_contract
 from edgevision.graph.graft import graft_classifier, graft_detector
-from edgevision.nms import steps_needed
-from edgevision.session import SessionOptions, open_session
 from edgevision.spec import (
     BatchRange,
     FrameInput,
@@ -31,7 +29,7 @@ from edgevision.spec import (
     classify_outputs,
     detect_outputs,
 )
-from edgevision.verification import utc_now, verify_session
+from edgevision.verification import utc_now
 
 Progress = Callable[[str], None]
 """Told of each step as it is finished, in a few words."""
@@ -46,13 +44,24 @@ class ExportOptions:
 
     checkpoint: Path | None = None
     random_weights: bool = False
+    classes: tuple[str, ...] | None = None
     size_wh: tuple[int, int] | None = None
     frame_wh: tuple[int, int] | None = None
-    """Camera size, if the graph itself is to letterbox."""
+    """Camera size, if the graph itself is to bring frames to the network's size."""
     batch: BatchRange = BatchRange()
     nms: NmsSpec = NmsSpec()
     images: Path | None = None
     """Folder of images to verify on; None: the packaged photographs."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """One export: what is exported, and what frames the network and the graph take."""
+
+    recipe: Recipe
+    source: SourceModel
+    network: FrameInput
+    spec: ModelSpec
 
 
 def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: Progress) -> Bundle:
@@ -61,45 +70,36 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     Nothing is written unless every check passes. Raises `CheckpointError`, `GraphError`, `UsageError`, `BundleError`, and
     `VerificationError` if the finished graph does not answer as the PyTorch model does.
     """
-    network_wh = _network_size(recipe, options)
-    source = _source(recipe, options)
-    source.module.eval()
-    progress(f"read {source.variant}")
-    frames = _frame_input(recipe, options, network_wh)
+    job = _prepare(recipe, options)
+    progress(f"read {job.source.variant}")
     network = onnx_from_module(
-        source.module, network_wh, options.batch.opt, dynamic_batch=not options.batch.static
+        job.source.module, job.network.size_wh, options.batch.opt, dynamic_batch=not options.batch.static
     )
     progress(f"exported to ONNX, {len(network.graph.node)} nodes")
-    spec = _spec(recipe, options, source, frames)
-    graph = _graft(recipe, source, network, spec, network_wh)
-    attach_metadata(graph, spec)
-    check_contract(graph, spec)
+    graph = _graft(job, network)
     progress(f"grafted the contract, {len(graph.graph.node)} nodes")
-    shots = golden_frames(options.images, frames)
-    golden = golden_from_source(source, shots, frames, network_wh, recipe.pixels, spec.nms)
-    source_checks = _network_checks(recipe, source, network, frames, network_wh, golden)
-    verification = verify_graph(graph.SerializeToString(), spec, golden, source_checks)
+    shots = golden_frames(options.images, job.spec.frames)
+    golden = golden_from_source(job.source, shots, job.network, recipe.pixels, job.spec.nms)
+    verification = verify_graph(graph, job.spec, golden, (_network_check(job, network, golden),))
     progress(f"verified on {len(shots)} real frames against PyTorch")
-    return write_bundle(path, spec, graph.SerializeToString(), golden, (verification,))
+    return write_bundle(path, job.spec, graph.SerializeToString(), golden, (verification,))
 
 
-def verify_graph(
-    graph: bytes, spec: ModelSpec, golden: Golden, further: tuple[Check, ...] = ()
-) -> Verification:
-    """Run a graph that is not in a bundle yet on its golden frames; raises `VerificationError` if a check fails."""
-    with tempfile.TemporaryDirectory(prefix="edgevision-") as folder:
-        file = Path(folder) / "model.onnx"
-        file.write_bytes(graph)
-        with open_session(file, engine="onnxruntime", options=SessionOptions()) as session:
-            record = verify_session(session, golden)
-    record = Verification(
-        record.engine, record.library, record.frames, (*further, *record.checks), record.created
-    )
-    if not record.passed:
-        raise VerificationError(
-            f"{spec.name} was not written: its graph differs from the source: {record.failures}"
+def _prepare(recipe: Recipe, options: ExportOptions) -> _Job:
+    size_wh = options.size_wh or recipe.size_wh
+    if size_wh[0] % recipe.stride or size_wh[1] % recipe.stride:
+        raise UsageError(
+            f"--size {size_wh[0]}x{size_wh[1]}: {recipe.name} takes multiples of {recipe.stride}"
         )
-    return record
+    network = FrameInput(size_wh, recipe.fit, crop_fraction=recipe.crop_fraction, batch=options.batch)
+    frames = network
+    if options.frame_wh is not None:
+        frames = FrameInput(
+            options.frame_wh, "exact", crop_fraction=recipe.crop_fraction, batch=options.batch
+        )
+    source = _source(recipe, options)
+    source.module.eval()
+    return _Job(recipe, source, network, _spec(recipe, options, source, frames))
 
 
 def _source(recipe: Recipe, options: ExportOptions) -> SourceModel:
@@ -115,26 +115,11 @@ def _source(recipe: Recipe, options: ExportOptions) -> SourceModel:
     return recipe.load(options.checkpoint)
 
 
-def _network_size(recipe: Recipe, options: ExportOptions) -> tuple[int, int]:
-    size = options.size_wh or recipe.size_wh
-    if size[0] % recipe.stride or size[1] % recipe.stride:
-        raise UsageError(f"--size {size[0]}x{size[1]}: {recipe.name} takes multiples of {recipe.stride}")
-    return size
-
-
-def _frame_input(recipe: Recipe, options: ExportOptions, network_wh: tuple[int, int]) -> FrameInput:
-    if options.frame_wh is None:
-        return FrameInput(network_wh, recipe.fit, crop_fraction=recipe.crop_fraction, batch=options.batch)
-    if recipe.fit != "letterbox":
-        raise UsageError(
-            f"--frame puts a letterbox inside the graph; {recipe.name} was trained with {recipe.fit}"
-        )
-    return FrameInput(options.frame_wh, "exact", batch=options.batch)
-
-
 def _spec(recipe: Recipe, options: ExportOptions, source: SourceModel, frames: FrameInput) -> ModelSpec:
+    classes = source.classes if options.classes is None else options.classes
+    if len(classes) != len(source.classes):
+        raise UsageError(f"--classes names {len(classes)}; the checkpoint has {len(source.classes)} classes")
     detects = recipe.task == "detect"
-    outputs = detect_outputs(options.nms.max_detections) if detects else classify_outputs(len(source.classes))
     checkpoint = options.checkpoint
     provenance = Provenance(
         source=checkpoint.name if checkpoint else "random weights, seed 0",
@@ -143,65 +128,63 @@ def _spec(recipe: Recipe, options: ExportOptions, source: SourceModel, frames: F
         created=utc_now(),
         versions=_versions(),
     )
-    name = checkpoint.stem if checkpoint else recipe.name
     return ModelSpec(
-        name, recipe.task, frames, outputs, source.classes, provenance, options.nms if detects else None
+        name=checkpoint.stem if checkpoint else recipe.name,
+        task=recipe.task,
+        frames=frames,
+        outputs=detect_outputs(options.nms.max_detections) if detects else classify_outputs(len(classes)),
+        classes=classes,
+        provenance=provenance,
+        nms=options.nms if detects else None,
     )
 
 
-def _graft(
-    recipe: Recipe,
-    source: SourceModel,
-    network: onnx.ModelProto,
-    spec: ModelSpec,
-    network_wh: tuple[int, int],
-) -> onnx.ModelProto:
+def _graft(job: _Job, network: onnx.ModelProto) -> onnx.ModelProto:
+    """The whole graph, with its spec inside, checked against it."""
+    recipe, spec = job.recipe, job.spec
     if spec.nms is None:
-        return graft_classifier(network, pixels=recipe.pixels, frames=spec.frames, network_size_wh=network_wh)
-    if source.head is None:
-        raise RecipeError(f"recipe {recipe.name} detects, but its source model names no head")
-    return graft_detector(
-        network,
-        head=source.head,
-        pixels=recipe.pixels,
-        frames=spec.frames,
-        network_size_wh=network_wh,
-        nms=spec.nms,
-    )
+        graph = graft_classifier(
+            network,
+            pixels=recipe.pixels,
+            frames=spec.frames,
+            network_size_wh=job.network.size_wh,
+            network_fit=recipe.fit,
+        )
+    else:
+        assert job.source.head is not None, "a detecting recipe's source model names its head"
+        graph = graft_detector(
+            network,
+            head=job.source.head,
+            pixels=recipe.pixels,
+            frames=spec.frames,
+            network_size_wh=job.network.size_wh,
+            nms=spec.nms,
+        )
+    attach_metadata(graph, spec)
+    check_contract(graph, spec)
+    return graph
 
 
-def _network_checks(
-    recipe: Recipe,
-    source: SourceModel,
-    network: onnx.ModelProto,
-    frames: FrameInput,
-    network_wh: tuple[int, int],
-    golden: Golden,
-) -> tuple[Check, ...]:
+def _network_check(job: _Job, network: onnx.ModelProto, golden: Golden) -> Check:
     """Compare the bare network's raw outputs, where a difference cannot hide behind a threshold."""
     worst = 0.0
-    batch = frames.batch.opt
-    for start in range(0, len(golden.frames), batch):
-        rows = np.arange(start, start + batch).clip(max=len(golden.frames) - 1)
-        tensor = network_input(golden.frames[rows], frames, network_wh, recipe.pixels)
+    size = job.network.batch.opt
+    for start in range(0, len(golden.frames), size):
+        rows = np.arange(start, start + size).clip(max=len(golden.frames) - 1)
+        tensor, _ = network_input(golden.frames[rows], job.network, job.recipe.pixels)
         with torch.no_grad():
-            answers = source.module(tensor)
+            answers = job.source.module(tensor)
         expected = [answers] if isinstance(answers, torch.Tensor) else list(answers)
-        for left, right in zip(expected, run_network(network, tensor.numpy()), strict=True):
-            scale = max(float(left.abs().max()), 1e-12)
-            worst = max(worst, float(np.abs(left.numpy() - right).max()) / scale)
-    return (Check("relative difference of the network's raw outputs", worst, "<=", NETWORK_TOLERANCE),)
+        actual = run_network(network, tensor.numpy())
+        worst = max(worst, relative_difference([array.numpy() for array in expected], actual))
+    return Check("relative difference of the network's raw outputs", worst, "<=", NETWORK_TOLERANCE)
 
 
 def _versions() -> tuple[tuple[str, str], ...]:
-    packages = ("torch", "onnx", "onnxslim", "onnxruntime", "numpy")
     found = [("edgevision", edgevision.__version__)]
-    for package in packages:
+    for package in ("torch", "onnx", "onnxslim", "onnxruntime", "numpy"):
         try:
             found.append((package, importlib.metadata.version(package)))
         except importlib.metadata.PackageNotFoundError:
             continue  # onnxruntime-gpu stands in for onnxruntime under another name
     return tuple(found)
-
-
-__all__ = ["ExportOptions", "Progress", "export_bundle", "steps_needed", "verify_graph"]

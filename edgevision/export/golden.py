@@ -11,9 +11,9 @@ import torch
 
 from edgevision.bundle import Golden
 from edgevision.errors import UsageError
-from edgevision.export.recipe import Pixels, SourceModel
-from edgevision.image import Frame, LetterboxGeometry, fit_frame
-from edgevision.results import Outputs
+from edgevision.export.recipe import SourceModel
+from edgevision.graph.preprocess import Pixels
+from edgevision.image import Frame, Placement, fit_frame, fit_pixels
 from edgevision.spec import FrameInput, NmsSpec
 from edgevision.virtual_camera import PHOTOGRAPHS
 
@@ -45,44 +45,35 @@ def golden_frames(folder: Path | None, frames: FrameInput) -> npt.NDArray[np.uin
 
 
 def network_input(
-    frames_bgr: npt.NDArray[np.uint8], frames: FrameInput, network_wh: tuple[int, int], pixels: Pixels
-) -> torch.Tensor:
-    """What the graph's own preparation should hand to the network, computed by PyTorch: float32 ``[B,3,h,w]``."""
-    tensor = torch.from_numpy(np.ascontiguousarray(frames_bgr.transpose(0, 3, 1, 2))).float()
-    if frames.size_wh != network_wh:
-        tensor = _letterbox(tensor, LetterboxGeometry.of(frames.size_wh, network_wh), frames.pad_value)
+    frames_bgr: npt.NDArray[np.uint8], network: FrameInput, pixels: Pixels
+) -> tuple[torch.Tensor, Placement]:
+    """What the graph should hand to the network: float32 ``[B,3,h,w]``, made by OpenCV and PyTorch.
+
+    `network` is what the network itself takes. Pixels are scaled in float32 without rounding, as inside the graph; frames
+    that have the network's size already are not scaled at all. The placement is that of every frame.
+    """
+    fitted = [fit_pixels(frame.astype(np.float32), network) for frame in frames_bgr]
+    tensor = torch.from_numpy(np.stack([frame for frame, _ in fitted]).transpose(0, 3, 1, 2).copy())
     if pixels.order == "rgb":
         tensor = tensor.flip(1)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (pixels.mean, pixels.std))
-    return (tensor * pixels.scale - mean) / std
+    return (tensor * pixels.scale - mean) / std, fitted[0][1]
 
 
 def golden_from_source(
     source: SourceModel,
     frames_bgr: npt.NDArray[np.uint8],
-    frames: FrameInput,
-    network_wh: tuple[int, int],
+    network: FrameInput,
     pixels: Pixels,
     nms: NmsSpec | None,
 ) -> Golden:
-    """Let the source model answer the frames; boxes are in the pixels of the graph's input."""
+    """Let the source model answer frames uint8 ``[N,H,W,3]`` of the graph's size; boxes are in those frames' pixels."""
+    tensor, placement = network_input(frames_bgr, network, pixels)
     with torch.no_grad():
-        answers = source.answer(network_input(frames_bgr, frames, network_wh, pixels), nms)
-    if frames.size_wh != network_wh:
-        answers = _boxes_to_frame(answers, LetterboxGeometry.of(frames.size_wh, network_wh))
+        answers = source.answer(tensor, nms)
+    if nms is not None and (frames_bgr.shape[2], frames_bgr.shape[1]) != network.size_wh:
+        boxes, scores, labels = answers
+        moved = placement.frame_from_input(boxes.reshape(-1, 4)).reshape(boxes.shape)
+        moved[scores == 0] = 0
+        answers = (moved, scores, labels)
     return Golden(frames_bgr, answers)
-
-
-def _letterbox(tensor: torch.Tensor, geometry: LetterboxGeometry, pad_value: int) -> torch.Tensor:
-    width, height = geometry.content_wh
-    scaled = torch.nn.functional.interpolate(tensor, (height, width), mode="bilinear", align_corners=False)
-    left, top = geometry.pad_xy
-    right, bottom = geometry.canvas_wh[0] - width - left, geometry.canvas_wh[1] - height - top
-    return torch.nn.functional.pad(scaled, (left, right, top, bottom), value=float(pad_value))
-
-
-def _boxes_to_frame(answers: Outputs, geometry: LetterboxGeometry) -> Outputs:
-    boxes, scores, labels = answers
-    moved = geometry.placement.frame_from_input(boxes.reshape(-1, 4)).reshape(boxes.shape)
-    moved[scores == 0] = 0
-    return moved, scores, labels

@@ -1,0 +1,54 @@
+"""Finding and loading recipes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgevision.errors import RecipeError
+from edgevision.export.recipe import Recipe, available_recipes, load_recipe
+
+
+def test_by_bare_name_and_by_path() -> None:
+    recipe = load_recipe("yolov5")
+    assert isinstance(recipe, Recipe)
+    assert recipe.task == "detect"
+    repository = Path(__file__).resolve().parent.parent.parent
+    assert load_recipe(str(repository / "export" / "yolov5.py")).name == "yolov5"
+
+
+def test_loading_leaves_the_interpreter_as_it_was() -> None:
+    before = list(sys.path), set(sys.modules)
+    load_recipe("cnn")
+    load_recipe("cnn")
+    assert list(sys.path) == before[0]
+    assert not [name for name in set(sys.modules) - before[1] if "recipe_cnn" in name or name == "cnn"]
+
+
+def test_a_misspelt_name_gets_a_suggestion() -> None:
+    with pytest.raises(RecipeError, match="did you mean yolov5"):
+        load_recipe("yolo5")
+    with pytest.raises(RecipeError, match="Recipes: cnn, resnet, yolov5"):
+        load_recipe("zzz")
+    assert available_recipes() == ("cnn", "resnet", "yolov5")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("RECIPE = 1", "defines no RECIPE"),
+        ("def", "SyntaxError"),
+    ],
+)
+def test_a_broken_recipe_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(str(tmp_path / "mine.py"))
+
+
+def test_a_path_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no recipe file at"):
+        load_recipe(str(tmp_path / "mine.py"))
