@@ -41,8 +41,12 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The record of one engine's answers held against the source model's."""
+    """The record of one engine's answers held against the source model's.
 
+    `stage` is when: "export" records are made once, beside the source model itself, "verify" ones wherever the bundle went.
+    """
+
+    stage: Literal["export", "verify"]
     engine: str
     library: str
     frames: int
@@ -164,9 +168,10 @@ class Bundle:
         self._checked(self.manifest.golden)
 
     def with_verification(self, precision: Precision, verification: Verification) -> Bundle:
-        """Record a verification in the manifest on disk, in place of an earlier one by the same engine."""
+        """Record a verification in the manifest on disk, in place of an earlier one of its stage and engine."""
         old = self.graph(precision)
-        kept = tuple(v for v in old.verifications if v.engine != verification.engine)
+        which = (verification.stage, verification.engine)
+        kept = tuple(v for v in old.verifications if (v.stage, v.engine) != which)
         new = replace(old, verifications=(*kept, verification))
         graphs = tuple(new if entry is old else entry for entry in self.manifest.graphs)
         bundle = Bundle(self.path, replace(self.manifest, graphs=graphs))

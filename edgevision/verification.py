@@ -49,7 +49,7 @@ def verify_session(session: Session, golden: Golden, *, precision: Precision = "
     compare = _compare_detections if session.spec.task == "detect" else _compare_scores
     checks += compare(session.spec, golden.answers, actual, tolerance)
     return Verification(
-        session.info.engine, session.info.library, len(golden.frames), tuple(checks), utc_now()
+        "verify", session.info.engine, session.info.library, len(golden.frames), tuple(checks), utc_now()
     )
 
 

@@ -26,7 +26,9 @@ SPEC = ModelSpec(
 GOLDEN = Golden(
     np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3), (np.full((2, 2), 0.5, np.float32),)
 )
-RECORD = Verification("onnxruntime", "onnxruntime 1", 2, (Check("difference", 0.0, "<=", 0.1),), "2026-01-01")
+RECORD = Verification(
+    "verify", "onnxruntime", "onnxruntime 1", 2, (Check("difference", 0.0, "<=", 0.1),), "2026-01-01"
+)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -52,7 +53,9 @@ def network_input(
     `network` is what the network itself takes. Pixels are scaled in float32 without rounding, as inside the graph; frames
     that have the network's size already are not scaled at all. The placement is that of every frame.
     """
-    fitted = [fit_pixels(frame.astype(np.float32), network) for frame in frames_bgr]
+    fits = (frames_bgr.shape[2], frames_bgr.shape[1]) == network.size_wh
+    target = replace(network, fit="exact") if fits else network
+    fitted = [fit_pixels(frame.astype(np.float32), target) for frame in frames_bgr]
     tensor = torch.from_numpy(np.stack([frame for frame, _ in fitted]).transpose(0, 3, 1, 2).copy())
     if pixels.order == "rgb":
         tensor = tensor.flip(1)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from edgevision.export.recipe import SourceModel
-from edgevision.graph.heads import YoloV5RawHead
-from edgevision.models.yolov5 import YoloV5
-from edgevision.models.yolov5_decode import decode, greedy_nms
 from edgevision.results import Outputs
 from edgevision.spec import NmsSpec
 

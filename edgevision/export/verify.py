@@ -36,7 +36,7 @@ def verify_graph(
             record = verify_session(session, golden)
     if spec.nms is not None and any(CANDIDATES[1] in node.output for node in graph.graph.node):
         further = (*further, _depth_check(graph, spec, spec.nms, golden))
-    record = replace(record, checks=(*further, *record.checks))
+    record = replace(record, stage="export", checks=(*further, *record.checks))
     if not record.passed:
         raise VerificationError(
             f"{spec.name} was not written: its graph answers otherwise than the source model: {record.failures}"
