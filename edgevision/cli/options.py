@@ -1,0 +1,45 @@
+"""Option types that several commands share."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from edgevision.spec import BatchRange
+
+
+class SizeType(click.ParamType):
+    """``WxH`` in pixels, as a tuple (width, height); a single number means a square."""
+
+    name = "WxH"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Read the text; a default that is a tuple already passes through."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", str(value).strip())
+        if match is None or "0" in (match[1].lstrip("0") or "0", (match[2] or "1").lstrip("0") or "0"):
+            self.fail(f"{value!r} is not a size; give WIDTHxHEIGHT in pixels, such as 640x480", param, ctx)
+        return int(match[1]), int(match[2] or match[1])
+
+
+class BatchType(click.ParamType):
+    """``N`` or ``MIN:OPT:MAX``, as a `BatchRange`."""
+
+    name = "N|MIN:OPT:MAX"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> BatchRange:
+        """Read the text; a default that is a range already passes through."""
+        if isinstance(value, BatchRange):
+            return value
+        try:
+            return BatchRange.parse(str(value))
+        except ValueError as error:
+            self.fail(f"{error}; give a batch size such as 4, or a range such as 1:4:8", param, ctx)
+
+
+SIZE = SizeType()
+BATCH = BatchType()

@@ -1,0 +1,40 @@
+"""What the shared option types accept, and what they say otherwise."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from edgevision.cli.options import BATCH, SIZE
+from edgevision.spec import BatchRange
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("640x480", (640, 480)), ("1920X1080", (1920, 1080)), ("640", (640, 640)), (" 1x1 ", (1, 1))],
+)
+def test_a_size_is_width_and_height(text: str, expected: tuple[int, int]) -> None:
+    assert SIZE.convert(text, None, None) == expected
+    assert SIZE.convert(expected, None, None) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "640x", "x480", "640x480x3", "0x480", "640x00", "0", "-1x5", "6.4x4"]
+)
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="give WIDTHxHEIGHT in pixels, such as 640x480"):
+        SIZE.convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1", BatchRange()), ("4", BatchRange(4, 4, 4)), ("1:2:8", BatchRange(1, 2, 8))]
+)
+def test_a_batch_is_a_number_or_a_range(text: str, expected: BatchRange) -> None:
+    assert BATCH.convert(text, None, None) == expected
+    assert BATCH.convert(expected, None, None) is expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "1:2", "8:4:1", "a"])
+def test_what_is_no_batch_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="a range such as 1:4:8"):
+        BATCH.convert(text, None, None)
