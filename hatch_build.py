@@ -10,7 +10,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 class RecipesHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's own hooks leave it open
     """Ships ``export/*.py`` as ``edgevision/recipes``.
 
-    Only in real wheels: an editable install would copy them into site-packages, and that folder would shadow the package.
+    Only in real wheels: an editable install would copy them into site-packages, and that folder would shadow the
+    package.
     """
 
     PLUGIN_NAME = "custom"

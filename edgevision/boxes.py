@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-Boxes = npt.NDArray[np.generic]
+Boxes = npt.NDArray[np.floating[Any]]
 
 
 def area(xyxy: Boxes) -> npt.NDArray[np.float64]:

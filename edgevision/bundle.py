@@ -43,7 +43,8 @@ class Check:
 class Verification:
     """The record of one engine's answers held against the source model's.
 
-    `stage` is when: "export" records are made once, beside the source model itself, "verify" ones wherever the bundle went.
+    `stage` is when: "export" records are made once, beside the source model itself, "verify" ones wherever the
+    bundle went.
     """
 
     stage: Literal["export", "verify"]

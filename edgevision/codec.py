@@ -36,7 +36,7 @@ def dataclass_from_json(cls: type[T], data: Any, where: str = "$") -> T:
     unknown = sorted(set(data) - set(fields))
     if unknown:
         raise DecodeError(f"{where}: unknown field {unknown[0]!r}")
-    hints = _hints(cls)
+    hints: dict[str, Any] = _hints(cls)  # type: ignore[arg-type]  # a type is hashable; the stub of lru_cache cannot see it
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in data:
@@ -49,7 +49,7 @@ def dataclass_from_json(cls: type[T], data: Any, where: str = "$") -> T:
         raise DecodeError(f"{where}: {error}") from error
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _hints(cls: type[Any]) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
@@ -81,7 +81,7 @@ def _decode_union(options: tuple[Any, ...], data: Any, where: str) -> Any:
     for option in options:
         try:
             return _decode(option, data, where)
-        except DecodeError as error:  # noqa: PERF203  # the next option may fit
+        except DecodeError as error:
             reasons.append(str(error))
     raise DecodeError(reasons[0])
 

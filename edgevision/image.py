@@ -29,16 +29,16 @@ class Placement:
     scale_xy: tuple[float, float]
     offset_xy: tuple[float, float]
 
-    def frame_from_input(self, boxes: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+    def frame_from_input(self, boxes: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
         """Boxes ``[N,4]`` xyxy from input to frame pixels, cut at the frame's edges."""
         scale = np.asarray(self.scale_xy * 2)
         offset = np.asarray(self.offset_xy * 2)
         limit = np.asarray(self.frame_wh * 2)
-        return np.clip((boxes - offset) / scale, 0, limit).astype(np.float32)
+        return np.asarray(np.clip((boxes - offset) / scale, 0, limit), np.float32)
 
-    def input_from_frame(self, boxes: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+    def input_from_frame(self, boxes: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
         """Boxes ``[N,4]`` xyxy from frame to input pixels."""
-        return (boxes * np.asarray(self.scale_xy * 2) + np.asarray(self.offset_xy * 2)).astype(np.float32)
+        return np.asarray(boxes * np.asarray(self.scale_xy * 2) + np.asarray(self.offset_xy * 2), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ def letterbox(
 ) -> tuple[Pixels, Placement]:
     """Scale a frame (bilinear, half-pixel centres) onto a padded canvas of `size_wh`.
 
-    `out`, ``[H,W,3]`` of that size and of the frame's dtype, is written to and returned if given: the caller may hand in
-    one row of a batch.
+    `out`, ``[H,W,3]`` of that size and of the frame's dtype, is written to and returned if given: the caller may hand
+    in one row of a batch.
     """
     geometry = LetterboxGeometry.of((frame_bgr.shape[1], frame_bgr.shape[0]), size_wh)
     canvas = np.empty((size_wh[1], size_wh[0], 3), frame_bgr.dtype) if out is None else out

@@ -19,8 +19,8 @@ Index = slice | Sequence[int] | npt.NDArray[np.bool_] | npt.NDArray[np.integer]
 class Detections:
     """Boxes of one frame, highest score first.
 
-    `boxes` float32 ``[N,4]`` xyxy in frame pixels, `scores` float32 ``[N]`` in 0..1, `labels` int32 ``[N]``, indices into
-    `classes`.
+    `boxes` float32 ``[N,4]`` xyxy in frame pixels, `scores` float32 ``[N]`` in 0..1, `labels` int32 ``[N]``, indices
+    into `classes`.
     """
 
     boxes: Float32
@@ -32,7 +32,8 @@ class Detections:
         count = len(self.boxes)
         if self.boxes.shape != (count, 4) or self.scores.shape != (count,) or self.labels.shape != (count,):
             raise ValueError(
-                f"expected boxes [N,4], scores [N], labels [N]; received {self.boxes.shape}, {self.scores.shape}, {self.labels.shape}"
+                f"expected boxes [N,4], scores [N], labels [N]; received {self.boxes.shape}, {self.scores.shape},"
+                f" {self.labels.shape}"
             )
 
     def __len__(self) -> int:

@@ -50,8 +50,8 @@ class EngineInfo:
 class Session(abc.ABC):
     """The base of every engine: it holds all checks, so that an engine's file holds only the engine.
 
-    Calls from several threads are safe unless an engine's docstring says otherwise. Use as a context manager, or call
-    `close`.
+    Calls from several threads are safe unless an engine's docstring says otherwise. Use as a context manager, or
+    call `close`.
     """
 
     def __init__(self, spec: ModelSpec, info: EngineInfo) -> None:
@@ -147,8 +147,8 @@ def open_session(
 ) -> Session:
     """Open a bundle, or a bare ``.onnx`` file that carries its spec, with an engine.
 
-    `engine` is one of `ENGINES`; without it the first that is installed is taken. Raises `BundleError` or `GraphError` for
-    a bad model, `MissingExtraError` if the engine is not installed, `EngineError` if it cannot run the graph.
+    `engine` is one of `ENGINES`; without it the first that is installed is taken. Raises `BundleError` or `GraphError`
+    for a bad model, `MissingExtraError` if the engine is not installed, `EngineError` if it cannot run the graph.
     """
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"unknown engine {engine!r}; engines: {', '.join(ENGINES)}")

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 def load(checkpoint: Path) -> SourceModel:
     """Rebuild the network that the state dict's shapes describe."""
-    from edgevision.export.checkpoint import read_checkpoint
     from edgevision.models.cnn import cnn_from_state_dict
+
+    from edgevision.export.checkpoint import read_checkpoint
 
     return _source_model(cnn_from_state_dict(read_checkpoint(checkpoint).state_dict()))
 
@@ -23,7 +24,6 @@ def load(checkpoint: Path) -> SourceModel:
 def untrained() -> SourceModel:
     """Ten classes."""
     import torch
-
     from edgevision.models.cnn import Cnn
 
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""ResNet 18, 34 and 50 (arXiv 1512.03385), with torchvision's parameter names; depth and classes are read from the checkpoint.
+"""ResNet 18, 34 and 50 (arXiv 1512.03385), with torchvision's parameter names; the checkpoint says which.
 
 Torchvision's checkpoints were trained on ImageNet-1k at 224 px: scaled to 256 on the shorter side, centre-cropped, RGB
 normalised by ImageNet's mean and deviation.
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 def load(checkpoint: Path) -> SourceModel:
     """Rebuild the network that the state dict's shapes describe."""
-    from edgevision.export.checkpoint import read_checkpoint
     from edgevision.models.resnet import resnet_from_state_dict
+
+    from edgevision.export.checkpoint import read_checkpoint
 
     return _source_model(resnet_from_state_dict(read_checkpoint(checkpoint).state_dict()))
 
@@ -27,7 +28,6 @@ def load(checkpoint: Path) -> SourceModel:
 def untrained() -> SourceModel:
     """ResNet-18, 1,000 classes."""
     import torch
-
     from edgevision.models.resnet import resnet
 
     torch.manual_seed(0)

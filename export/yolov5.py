@@ -1,7 +1,7 @@
 """YOLOv5 v6.0 to v7.0, any size: width, depth, classes, anchors and names are read from the checkpoint.
 
-Official checkpoints were trained on COCO train2017 (80 classes, 640 px). Architecture and training are Ultralytics' work
-(AGPL-3.0); the network here is written from its description.
+Official checkpoints were trained on COCO train2017 (80 classes, 640 px). Architecture and training are Ultralytics'
+work (AGPL-3.0); the network here is written from its description.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 def load(checkpoint: Path) -> SourceModel:
     """Rebuild the network from an official pickle, or from a state dict with its parameter names."""
-    from edgevision.export.checkpoint import read_checkpoint
     from edgevision.models.yolov5 import yolov5_from_checkpoint
+
+    from edgevision.export.checkpoint import read_checkpoint
 
     return _source_model(yolov5_from_checkpoint(read_checkpoint(checkpoint)))
 
@@ -27,7 +28,6 @@ def load(checkpoint: Path) -> SourceModel:
 def untrained() -> SourceModel:
     """YOLOv5n, 80 classes."""
     import torch
-
     from edgevision.models.yolov5 import yolov5
 
     torch.manual_seed(0)

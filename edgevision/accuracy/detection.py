@@ -127,7 +127,8 @@ def accuracy_from_detections(
     truths = labelled.coco.getAnnIds(imgIds=list(labelled.image_ids), catIds=known)
     if not rows:
         names = tuple(ClassAccuracy(_name(labelled, c), _count(labelled, c), 0.0, 0.0) for c in known)
-        return DetectionAccuracy(len(labelled.image_ids), len(truths), *[0.0] * 7, names)
+        nothing = (0.0,) * 7
+        return DetectionAccuracy(len(labelled.image_ids), len(truths), *nothing, names)
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation = COCOeval(labelled.coco, labelled.coco.loadRes(rows), "bbox")
         evaluation.params.imgIds = list(labelled.image_ids)
@@ -135,7 +136,7 @@ def accuracy_from_detections(
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    stats = [100 * float(value) for value in evaluation.stats]
+    ap, ap50, ap75, small, medium, large, _, _, recall100 = (100 * float(v) for v in evaluation.stats[:9])
     # [IoU thresholds, recalls, categories, areas, detections]: all areas, 100 detections
     precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]
     classes = tuple(
@@ -144,7 +145,9 @@ def accuracy_from_detections(
         )
         for i, c in enumerate(known)
     )
-    return DetectionAccuracy(len(labelled.image_ids), len(truths), *stats[:6], stats[8], classes)
+    return DetectionAccuracy(
+        len(labelled.image_ids), len(truths), ap, ap50, ap75, small, medium, large, recall100, classes
+    )
 
 
 def _mean(precision: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -79,7 +80,7 @@ def _detection(
             measure.detect_all(session, labelled),
             length=len(labelled.image_ids),
             label="images",
-            file=_stderr(),
+            file=sys.stderr,
         ) as running:
             accuracy = measure.accuracy_from_detections(labelled, list(running))
         settings = f"NMS IoU {options.iou_threshold:g}, score floor {options.score_floor:g}"
@@ -102,7 +103,10 @@ def _classification(
             raise UsageError(f"{bundle} does not classify; measure a detector with --annotations COCO.json")
         found = read_class_folders(images, session.spec.classes, limit=limit)
         with click.progressbar(
-            classify_all(session, found), length=len(found), label="images", file=_stderr()
+            classify_all(session, found),
+            length=len(found),
+            label="images",
+            file=sys.stderr,
         ) as running:
             accuracy: ClassificationAccuracy = accuracy_from_scores(session.spec.classes, list(running))
         heading = _heading(session, f"{accuracy.images} images")
@@ -117,7 +121,3 @@ def _classification(
 
 def _heading(session: Session, what: str) -> str:
     return f"{session.spec.name}, {session.info.library} on {session.info.device}: {what}"
-
-
-def _stderr() -> click.utils.KeepOpenFile:
-    return click.utils.KeepOpenFile(click.get_text_stream("stderr"))

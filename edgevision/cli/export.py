@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -41,7 +42,7 @@ def command(
     batch: BatchRange,
     images: Path | None,
     output: Path,
-    **nms: float,
+    **nms: Any,
 ) -> None:
     """Turn a checkpoint into a verified bundle.
 

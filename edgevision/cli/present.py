@@ -27,7 +27,8 @@ def verification_lines(verification: Verification) -> list[str]:
     """One line for each check, and one above them."""
     word = "passed" if verification.passed else "FAILED"
     lines = [
-        f"{verification.stage} verification {word}: {verification.library}, {verification.frames} frames, {verification.created}"
+        f"{verification.stage} verification {word}: {verification.library}, {verification.frames} frames,"
+        f" {verification.created}"
     ]
     lines += [
         f"  {'ok  ' if check.passed else 'FAIL'}  {check.name}: {check.measured:.6g} ({check.relation} {check.limit:g})"

@@ -67,8 +67,8 @@ class _Job:
 def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: Progress) -> Bundle:
     """Run a recipe's whole way and write the bundle at `path`.
 
-    Nothing is written unless every check passes. Raises `CheckpointError`, `GraphError`, `UsageError`, `BundleError`, and
-    `VerificationError` if the finished graph does not answer as the PyTorch model does.
+    Nothing is written unless every check passes. Raises `CheckpointError`, `GraphError`, `UsageError`, `BundleError`,
+    and `VerificationError` if the finished graph does not answer as the PyTorch model does.
     """
     job = _prepare(recipe, options)
     progress(f"read {job.source.variant}")

@@ -23,10 +23,10 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
 def golden_frames(folder: Path | None, frames: FrameInput) -> npt.NDArray[np.uint8]:
-    """The first `FRAME_COUNT` readable images of a folder (default: the packaged photographs), brought to the input's size.
+    """The first `FRAME_COUNT` readable images of a folder (default: our photographs), brought to the input's size.
 
-    Returns uint8 ``[N,H,W,3]``. Where the graph takes camera frames of one size, each photograph is scaled to cover that
-    size and cut, as a camera of that size would see it. Raises `UsageError` if the folder holds no readable image.
+    Returns uint8 ``[N,H,W,3]``. Where the graph takes camera frames of one size, each photograph is scaled to cover
+    that size and cut, as a camera of that size would see it. Raises `UsageError` if the folder holds no readable image.
     """
     folder = folder or PHOTOGRAPHS
     if not folder.is_dir():
@@ -50,8 +50,8 @@ def network_input(
 ) -> tuple[torch.Tensor, Placement]:
     """What the graph should hand to the network: float32 ``[B,3,h,w]``, made by OpenCV and PyTorch.
 
-    `network` is what the network itself takes. Pixels are scaled in float32 without rounding, as inside the graph; frames
-    that have the network's size already are not scaled at all. The placement is that of every frame.
+    `network` is what the network itself takes. Pixels are scaled in float32 without rounding, as inside the graph;
+    frames that have the network's size already are not scaled at all. The placement is that of every frame.
     """
     fits = (frames_bgr.shape[2], frames_bgr.shape[1]) == network.size_wh
     target = replace(network, fit="exact") if fits else network
@@ -76,7 +76,7 @@ def golden_from_source(
         answers = source.answer(tensor, nms)
     if nms is not None and (frames_bgr.shape[2], frames_bgr.shape[1]) != network.size_wh:
         boxes, scores, labels = answers
-        moved = placement.frame_from_input(boxes.reshape(-1, 4)).reshape(boxes.shape)
+        moved = placement.frame_from_input(boxes.reshape(-1, 4).astype(np.float32)).reshape(boxes.shape)
         moved[scores == 0] = 0
         answers = (moved, scores, labels)
     return Golden(frames_bgr, answers)

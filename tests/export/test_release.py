@@ -21,12 +21,12 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 @pytest.fixture
 def server() -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802  # http.server's name
+        def do_GET(self) -> None:  # http.server's name
             self.send_response(200)
             self.end_headers()
             self.wfile.write(CONTENT if self.path == "/good" else CONTENT[:-1])
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # http.server's name
+        def log_message(self, format: str, *args: object) -> None:  # http.server's name
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as running:

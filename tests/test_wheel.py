@@ -1,0 +1,62 @@
+"""The wheel holds what it should, and runs where nothing else of the checkout is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built by the hatchling that is installed: an isolated build would need a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--no-isolation",
+            "--outdir",
+            str(folder),
+            str(REPOSITORY),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return next(folder.glob("*.whl"))
+
+
+def test_contents(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    modules = {str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "edgevision").rglob("*.py")}
+    recipes = {f"edgevision/recipes/{p.name}" for p in (REPOSITORY / "export").glob("*.py")}
+    pictures = {str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "edgevision/photographs").glob("*.jpg")}
+    assert modules | recipes | pictures | {"edgevision/py.typed"} <= names
+    top = {name.split("/")[0] for name in names}
+    assert {part for part in top if not part.endswith(".dist-info")} == {"edgevision"}
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert wheel.stat().st_size < 5_000_000
+
+
+def test_recipes_are_found_inside_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from edgevision.export.recipe import available_recipes, recipe_folder\n"
+        "print(recipe_folder(), *available_recipes())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    folder, *names = done.stdout.split()
+    assert folder == str(tmp_path / "edgevision" / "recipes")
+    assert names == ["cnn", "resnet", "yolov5"]
