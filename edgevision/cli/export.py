@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgevision.classes import read_class_names
 from edgevision.cli.options import BATCH, SIZE
 from edgevision.cli.present import Steps, verification_lines
 from edgevision.cli.suppression import nms_options, nms_spec
@@ -59,7 +60,7 @@ def command(
     options = ExportOptions(
         checkpoint=checkpoint,
         random_weights=random_weights,
-        classes=class_names(classes) if classes else None,
+        classes=read_class_names(classes) if classes else None,
         size_wh=size,
         frame_wh=frame,
         batch=batch,

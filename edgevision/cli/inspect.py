@@ -79,6 +79,7 @@ def _spec_lines(spec: ModelSpec) -> list[str]:
     if spec.nms:
         lines.append(
             f"nms        IoU {spec.nms.iou_threshold:g}, floor {spec.nms.score_floor:g}, {spec.nms.candidates}"
-            f" candidates in blocks of {spec.nms.block}, {spec.nms.depth} steps, at most {spec.nms.max_detections} boxes"
+            f" candidates in blocks of {spec.nms.block},"
+            f" {spec.nms.depth} steps, at most {spec.nms.max_detections} boxes"
         )
     return lines

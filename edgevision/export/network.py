@@ -26,9 +26,9 @@ def onnx_from_module(
 ) -> onnx.ModelProto:
     """Export `module` (eval mode, float32 ``[B,3,H,W]`` in) and simplify the graph.
 
-    The TorchScript exporter is used: it writes opset 17, the newest that TensorRT 8.6 reads, while the dynamo
-    exporter starts at 18 and its down-conversion is not guaranteed. Both give the same answers on the models here; docs/export.md
-    has the comparison. Raises `GraphError` with the exporter's reason.
+    The TorchScript exporter is used: it writes opset 17, the newest that TensorRT 8.6 reads, while the dynamo exporter
+    starts at 18 and converts down. Both give the same answers on the models here: docs/export.md has the comparison.
+    Raises `GraphError` with the exporter's reason.
     """
     example = torch.zeros(batch, 3, size_wh[1], size_wh[0])
     outputs = _output_names(module, example)

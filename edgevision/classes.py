@@ -1,0 +1,28 @@
+"""Class names in a text file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgevision.errors import UsageError
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """Names, one a line, in the order of the labels; raises `UsageError` with the line that cannot be meant."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as a text file of class names: {error}") from error
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise UsageError(f"{path} names no class; expected one name a line")
+    names: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        name = line.strip()
+        if not name:
+            raise UsageError(f"{path}:{number} is empty; expected one class name a line")
+        if name in names:
+            raise UsageError(f"{path}:{number} repeats {name!r} of line {names[name]}")
+        names[name] = number
+    return tuple(names)

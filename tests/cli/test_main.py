@@ -1,0 +1,73 @@
+"""Exit codes, and one line for a mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgevision.bundle import Golden, write_bundle
+from edgevision.spec import FrameInput, ModelSpec, Provenance, classify_outputs
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edgevision", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["export", "yolov5"], "Missing option '-o'"),
+        (["export", "yolov5", "-o", "b", "--size", "big"], "is not a size"),
+        (["export", "yolov5", "-o", "b", "--batch", "4:1"], "is neither N nor MIN:OPT:MAX"),
+        (["export", "yolo", "-o", "b"], "no recipe named 'yolo'"),
+        (["export", "yolov5", "-o", "b"], "needs --checkpoint FILE"),
+        (["export", "yolov5", "-o", "b", "--random-weights", "--size", "100x64"], "takes multiples of 32"),
+        (["export", "yolov5", "-o", "b", "--candidates", "9999", "--random-weights"], "exceeds 3840"),
+        (["verify", "nowhere"], "no bundle at nowhere"),
+        (["inspect", "nowhere"], "no bundle at nowhere"),
+        (["eval", "nowhere", "--images", "none"], "is not a folder"),
+    ],
+)
+def test_a_mistake_is_told_without_a_traceback(arguments: list[str], message: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_and_version() -> None:
+    assert run("--help").returncode == 0
+    assert run("--version").stdout.startswith("edgevision, version")
+    for name in ("export", "verify", "inspect", "eval"):
+        assert run(name, "--help").returncode == 0
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    spec = ModelSpec(
+        "m", "classify", FrameInput((8, 8)), classify_outputs(2), ("a", "b"), Provenance("m.pt", None, "cnn", "2026")
+    )
+    golden = Golden(np.zeros((1, 8, 8, 3), np.uint8), (np.full((1, 2), 0.5, np.float32),))
+    return write_bundle(tmp_path / "b", spec, b"not a graph", golden).path
+
+
+def test_inspect_tells_what_a_bundle_holds(bundle: Path) -> None:
+    done = run("inspect", bundle)
+    assert done.returncode == 0
+    assert "m: classify, 2 classes (a, b)" in done.stdout
+    assert "not verified" in done.stdout
+    assert json.loads(run("inspect", bundle, "--json").stdout)["spec"]["task"] == "classify"
+
+
+def test_a_graph_that_does_not_open_is_one_line(bundle: Path) -> None:
+    done = run("verify", bundle)
+    assert done.returncode == 1
+    assert "cannot open" in done.stderr
+    assert "Traceback" not in done.stderr
