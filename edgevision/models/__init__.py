@@ -1,1 +1,1 @@
-"""Architectures in PyTorch, one family for each file, with the parameter names of their public checkpoints."""
+"""Architectures in PyTorch, one family for each file, with the parameter names of public checkpoints."""

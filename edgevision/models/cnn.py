@@ -1,0 +1,83 @@
+"""A small convolutional classifier for small pictures: a plain stack of 3 x 3 convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from edgevision.errors import CheckpointError, UsageError
+from edgevision.models.weights import assign_weights, without_prefix
+
+WIDTHS = (32, 64, 64, 128, 128, 256)
+"""Channels of each convolution; the map is halved where they grow."""
+
+_DROPOUT = 0.2
+
+
+class ConvBnRelu(nn.Module):
+    """A 3 x 3 convolution, batch normalisation and ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map to map."""
+        out: torch.Tensor = self.relu(self.bn(self.conv(x)))
+        return out
+
+
+class Cnn(nn.Module):
+    """A classifier: float ``[B,3,H,W]`` of any size from 8 px to logits ``[B,classes]``.
+
+    The first convolution keeps the size; each later one halves it if it has more channels than the one
+    before. Averaging over the last map makes the size of the input free.
+    """
+
+    def __init__(self, class_count: int = 10, widths: Sequence[int] = WIDTHS) -> None:
+        super().__init__()
+        if class_count < 1 or not widths or min(widths) < 1:
+            raise UsageError(
+                f"class count and widths must be positive, received {class_count} and {list(widths)}"
+            )
+        self.class_count = class_count
+        self.widths = tuple(widths)
+        inputs = (3, *self.widths[:-1])
+        self.features = nn.Sequential(
+            *(
+                ConvBnRelu(before, after, 2 if index and after > before else 1)
+                for index, (before, after) in enumerate(zip(inputs, self.widths, strict=True))
+            )
+        )
+        self.dropout = nn.Dropout(_DROPOUT)
+        self.classifier = nn.Linear(self.widths[-1], class_count)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images to logits."""
+        x = self.features(x)
+        logits: torch.Tensor = self.classifier(self.dropout(x.mean((2, 3))))
+        return logits
+
+
+def cnn_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Cnn:
+    """The `Cnn` whose weights these are, in eval mode; widths and classes are read from the shapes.
+
+    Raises `CheckpointError` if they are of another network.
+    """
+    tensors = without_prefix(tensors, "features.0.conv.weight")
+    widths: list[int] = []
+    while (weight := tensors.get(f"features.{len(widths)}.conv.weight")) is not None:
+        widths.append(weight.shape[0])
+    head = tensors.get("classifier.weight")
+    if not widths or head is None:
+        raise CheckpointError(
+            "no weights of a Cnn: features.0.conv.weight and classifier.weight are not both there"
+        )
+    with torch.device("meta"):
+        model = Cnn(head.shape[0], widths)
+    assign_weights(model, tensors)
+    return model.eval()

@@ -1,0 +1,330 @@
+"""YOLOv5 v6.0 to v7.0 detection models: from a description, from a pickled model, or from bare weights.
+
+The architecture is described by its authors at https://github.com/ultralytics/yolov5 (doi
+10.5281/zenodo.3908559). Parameter names are those of its checkpoints: ``model.0.conv.weight``,
+``model.24.m.0.bias``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import nn
+
+from edgevision.errors import CheckpointError, UsageError
+from edgevision.export.checkpoint import Checkpoint, named_entries, state_dict_from_module
+from edgevision.export.pickled import PickledObject
+from edgevision.models.weights import assign_weights
+from edgevision.models.yolov5_layers import Concat, ConvBlock, Detect, Sum
+from edgevision.models.yolov5_plan import (
+    COCO_ANCHORS_P5,
+    Anchors,
+    YoloV5Config,
+    layers_from_plan,
+    plan_from_config,
+    plan_from_tensors,
+)
+from edgevision.models.yolov5_rebuild import kind_of, rebuild
+
+Size = Literal["n", "s", "m", "l", "x"]
+
+_MULTIPLES: dict[Size, tuple[float, float]] = {
+    "n": (0.33, 0.25),
+    "s": (0.33, 0.50),
+    "m": (0.67, 0.75),
+    "l": (1.00, 1.00),
+    "x": (1.33, 1.25),
+}
+"""Depth and width for each size."""
+
+_PROBE_PX = 512
+_GRID_ANCHOR_LIMIT_PX = 4096
+_WRAPPERS = {"AutoShape": "model", "DetectMultiBackend": "model", "nn.DataParallel": "module"}
+
+
+class YoloV5(nn.Module):
+    """A detector: float ``[B,3,H,W]`` RGB in 0..1 to one map of logits ``[B,anchors*(5+classes),h,w]`` for
+    each scale.
+
+    `sources` says for each layer whose outputs it takes, -1 being the image. The last layer is `Detect`.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[nn.Module],
+        sources: Sequence[tuple[int, ...]],
+        strides: tuple[int, ...],
+        names: tuple[str, ...],
+        variant: str,
+    ) -> None:
+        super().__init__()
+        self.model = nn.Sequential(*layers)
+        self.sources = tuple(sources)
+        self.strides = strides
+        self.names = names
+        self.variant = variant
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Images to raw maps, finest scale first; H and W must be multiples of the largest stride."""
+        return _run(self.model, self.sources, x)
+
+    @property
+    def detect(self) -> Detect:
+        """The head."""
+        head = self.model[-1]
+        assert isinstance(head, Detect)
+        return head
+
+    @property
+    def class_count(self) -> int:
+        """Number of classes."""
+        return len(self.names)
+
+    @property
+    def anchors_px(self) -> torch.Tensor:
+        """Widths and heights of the anchors in pixels: ``[scales, anchors, 2]``."""
+        return _in_pixels(self.detect.anchors, self.strides)
+
+    def fuse(self) -> YoloV5:
+        """Fold each normalisation into its convolution, in place; answers change by rounding alone.
+
+        Puts the model into eval mode; it cannot be trained on afterwards.
+        """
+        self.eval()
+        for module in self.modules():
+            if isinstance(module, ConvBlock):
+                module.fuse()
+        return self
+
+
+def yolov5(
+    size: Size, class_count: int = 80, *, names: tuple[str, ...] = (), anchors_px: Anchors = COCO_ANCHORS_P5
+) -> YoloV5:
+    """A model of a published size with random weights; anchors of four scales make it a P6 model."""
+    if size not in _MULTIPLES:
+        raise UsageError(f"YOLOv5 size {size!r} is not one of {', '.join(_MULTIPLES)}")
+    return yolov5_from_config(YoloV5Config(*_MULTIPLES[size], class_count, names, anchors_px))
+
+
+def yolov5_from_config(config: YoloV5Config) -> YoloV5:
+    """A model of any depth and width with random weights, ready to train."""
+    plan = plan_from_config(config)
+    anchors = torch.tensor(config.anchors_px, dtype=torch.float32)
+    layers = layers_from_plan(plan, anchors / torch.tensor(config.strides).view(-1, 1, 1), config.class_count)
+    tensors = {f"model.{name}": tensor for name, tensor in nn.Sequential(*layers).state_dict().items()}
+    variant = _variant(tensors, len(plan) - 1, config.class_count)
+    names = config.names or _numbers(config.class_count)
+    model = YoloV5(layers, [step.sources for step in plan], config.strides, names, variant)
+    _initialise_head(model)
+    return model
+
+
+def yolov5_from_checkpoint(checkpoint: Checkpoint) -> YoloV5:
+    """Rebuild the model that a checkpoint holds, in eval mode; every weight must find its place.
+
+    A pickled model brings its architecture along; for bare weights it is inferred from their names and
+    shapes. Raises `CheckpointError` with the layer that is not known or the weights that do not fit.
+    """
+    try:
+        if checkpoint.module is None:
+            return _from_tensors(checkpoint.tensors, checkpoint.class_names)
+        return _from_module(checkpoint.module, checkpoint.class_names)
+    except CheckpointError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from error
+
+
+def _from_module(root: PickledObject, class_names: tuple[str, ...]) -> YoloV5:
+    root = _unwrapped(root)
+    trunk = dict(named_entries(root, "_modules")).get("model")
+    if not isinstance(trunk, PickledObject) or kind_of(trunk) != "nn.Sequential":
+        raise CheckpointError(f"holds a {root.class_name!a:.120}, expected YOLOv5's Model or DetectionModel")
+    pickled = named_entries(trunk, "_modules")
+    layers: list[nn.Module] = []
+    sources: list[tuple[int, ...]] = []
+    with torch.device(
+        "meta"
+    ):  # no memory and no time until the weights, whose sizes are known, take their places
+        for index, (_, layer) in enumerate(pickled):
+            if not isinstance(layer, PickledObject):
+                raise CheckpointError(f"layer {index} is missing")
+            try:
+                layers.append(rebuild(layer))
+                sources.append(_sources(layer, index))
+            except CheckpointError as error:
+                raise CheckpointError(f"layer {index}: {error}") from error
+    strides = _measured_strides(layers, sources)
+    tensors = _canonical(state_dict_from_module(root), len(layers) - 1, strides)
+    class_count = _class_count(tensors, len(layers) - 1)
+    return _loaded(layers, sources, strides, tensors, class_names, class_count)
+
+
+def _from_tensors(tensors: Mapping[str, torch.Tensor], class_names: tuple[str, ...]) -> YoloV5:
+    plan = plan_from_tensors(tensors)
+    last = len(plan) - 1
+    strides = tuple(8 << scale for scale in range(len(plan[-1].sources)))
+    tensors = _canonical(tensors, last, strides)
+    class_count = _class_count(tensors, last)
+    fused = "model.0.bn.weight" not in tensors
+    with torch.device("meta"):
+        layers = layers_from_plan(plan, tensors[f"model.{last}.anchors"], class_count, fused=fused)
+    return _loaded(layers, [step.sources for step in plan], strides, tensors, class_names, class_count)
+
+
+def _loaded(
+    layers: list[nn.Module],
+    sources: list[tuple[int, ...]],
+    strides: tuple[int, ...],
+    tensors: Mapping[str, torch.Tensor],
+    class_names: tuple[str, ...],
+    class_count: int,
+) -> YoloV5:
+    names = class_names if len(class_names) == class_count else _numbers(class_count)
+    model = YoloV5(layers, sources, strides, names, _variant(tensors, len(layers) - 1, class_count))
+    assign_weights(model, tensors)
+    return model.eval()
+
+
+def _unwrapped(root: PickledObject) -> PickledObject:
+    """The detector inside the wrappers that YOLOv5's hub and torch put around it."""
+    for _ in range(4):
+        inner = dict(named_entries(root, "_modules")).get(_WRAPPERS.get(kind_of(root), ""))
+        if not isinstance(inner, PickledObject):
+            break
+        root = inner
+    return root
+
+
+def _sources(layer: PickledObject, index: int) -> tuple[int, ...]:
+    """The layers that a layer takes its input from: its attribute ``f``, counted from the layer if negative."""
+    given = layer.state.get("f")
+    listed = given if isinstance(given, (list, tuple)) else [given]
+    sources = tuple(item + index if item < 0 else item for item in listed if type(item) is int)
+    if (
+        len(sources) != len(listed)
+        or not sources
+        or not all(-(index == 0) <= source < index for source in sources)
+    ):
+        raise CheckpointError(f"its inputs are not earlier layers: f is {str(listed)[:60]}")
+    return sources
+
+
+def _measured_strides(layers: Sequence[nn.Module], sources: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """How many pixels a cell of each scale covers, by running shapes alone through the layers."""
+    if (
+        not layers
+        or not isinstance(layers[-1], Detect)
+        or any(isinstance(layer, Detect) for layer in layers[:-1])
+    ):
+        raise CheckpointError("the last layer is not Detect, the head of YOLOv5's detection models")
+    try:
+        maps = _run(layers, sources, torch.empty(1, 3, _PROBE_PX, _PROBE_PX, device="meta"))
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"its layers do not fit together: {str(error)[:200]}") from error
+    heights = [map_.shape[2] for map_ in maps]
+    if any(
+        height == 0 or _PROBE_PX % height or map_.shape[3] != height
+        for height, map_ in zip(heights, maps, strict=True)
+    ):
+        raise CheckpointError(
+            f"its maps have heights of {heights} for {_PROBE_PX} px, expected whole fractions"
+        )
+    return tuple(_PROBE_PX // height for height in heights)
+
+
+def _run(
+    layers: Iterable[nn.Module], sources: Sequence[tuple[int, ...]], x: torch.Tensor
+) -> list[torch.Tensor]:
+    """Layers in their order, each given the outputs that it names; only what is needed later is kept."""
+    needed = {source for index, taken in enumerate(sources) for source in taken if source != index - 1}
+    kept: dict[int, torch.Tensor] = {-1: x}
+    for index, (layer, taken) in enumerate(zip(layers, sources, strict=True)):
+        maps = [x if source == index - 1 else kept[source] for source in taken]
+        if isinstance(layer, Detect):
+            return layer(maps)  # type: ignore[no-any-return]  # calling a module is untyped
+        x = layer(maps) if isinstance(layer, (Concat, Sum)) else layer(*maps)
+        if index in needed:
+            kept[index] = x
+    raise AssertionError("the last layer is Detect")
+
+
+def _canonical(
+    tensors: Mapping[str, torch.Tensor], last: int, strides: tuple[int, ...]
+) -> dict[str, torch.Tensor]:
+    """Tensors without what earlier versions cached beside them, and anchors in units of the strides.
+
+    Every version stores anchors divided by their stride. Such anchors of over `_GRID_ANCHOR_LIMIT_PX` pixels
+    would be larger than any input: then they were stored in pixels.
+    """
+    caches = (f"model.{last}.anchor_grid", "total_ops", "total_params")
+    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(caches)}
+    name = f"model.{last}.anchors"
+    anchors = kept.get(name)
+    if anchors is None or anchors.ndim != 3 or anchors.shape[0] != len(strides) or anchors.shape[2] != 2:
+        found = "none" if anchors is None else str(list(anchors.shape))
+        raise CheckpointError(f"expected anchors [{len(strides)}, anchors, 2] as {name}, found {found}")
+    if float(_in_pixels(anchors, strides).max()) > _GRID_ANCHOR_LIMIT_PX:
+        kept[name] = anchors / torch.tensor(strides).view(-1, 1, 1)
+    return kept
+
+
+def _class_count(tensors: Mapping[str, torch.Tensor], last: int) -> int:
+    anchors = tensors[f"model.{last}.anchors"]
+    weight = tensors.get(f"model.{last}.m.0.weight")
+    if weight is None:
+        raise CheckpointError(f"model.{last}.m.0.weight is missing, from which the number of classes is read")
+    values, remainder = divmod(weight.shape[0], anchors.shape[1])
+    if remainder or values < 6:
+        raise CheckpointError(
+            f"the head has {weight.shape[0]} channels for {anchors.shape[1]} anchors, expected 5 + classes for each"
+        )
+    return values - 5
+
+
+def _variant(tensors: Mapping[str, torch.Tensor], last: int, class_count: int) -> str:
+    """The published size whose convolutions have these shapes, or that it is none."""
+
+    def shapes(named: Mapping[str, torch.Tensor]) -> set[tuple[str, torch.Size]]:
+        return {(name, tensor.shape) for name, tensor in named.items() if tensor.ndim == 4}
+
+    anchors = tensors[f"model.{last}.anchors"]
+    found = shapes(tensors)
+    for size, (depth, width) in _MULTIPLES.items():
+        if (
+            len(anchors) not in (3, 4)
+            or ("model.0.conv.weight", torch.Size((int(64 * width), 3, 6, 6))) not in found
+        ):
+            continue
+        grid = tuple(tuple((1.0, 1.0) for _ in range(anchors.shape[1])) for _ in anchors)
+        plan = plan_from_config(YoloV5Config(depth, width, class_count, anchors_px=grid))
+        with torch.device("meta"):
+            published = nn.Module()
+            published.model = nn.Sequential(*layers_from_plan(plan, anchors, class_count, fused=True))
+        if shapes(published.state_dict()) == found:
+            return f"YOLOv5{size}{'6' if len(anchors) == 4 else ''}, {_classes(class_count)}"
+    return f"YOLOv5 of another size, {_classes(class_count)}"
+
+
+def _initialise_head(model: YoloV5) -> None:
+    """Biases that expect few objects: 8 in a frame of 640 px, each class equally likely (arXiv 1708.02002, 3.3)."""
+    with torch.no_grad():
+        for conv, stride in zip(model.detect.m, model.strides, strict=True):
+            assert isinstance(conv, nn.Conv2d)
+            assert conv.bias is not None
+            bias = conv.bias.view(model.detect.anchors.shape[1], -1)
+            bias[:, 4] += math.log(8 / (640 / stride) ** 2)
+            bias[:, 5:] += math.log(0.6 / (model.class_count - 0.99999))
+
+
+def _in_pixels(anchors: torch.Tensor, strides: tuple[int, ...]) -> torch.Tensor:
+    return anchors * torch.tensor(strides, dtype=anchors.dtype, device=anchors.device).view(-1, 1, 1)
+
+
+def _numbers(count: int) -> tuple[str, ...]:
+    return tuple(str(number) for number in range(count))
+
+
+def _classes(count: int) -> str:
+    return "1 class" if count == 1 else f"{count} classes"

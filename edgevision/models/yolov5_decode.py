@@ -1,0 +1,63 @@
+"""What YOLOv5's raw maps mean, in plain PyTorch: the reference that the graph's own decoding is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from edgevision.nms import greedy_nms
+from edgevision.results import Outputs
+from edgevision.spec import NmsSpec
+
+
+def decode(
+    maps: Sequence[torch.Tensor], anchors_px: torch.Tensor, strides: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Boxes ``[B,N,4]`` xyxy in input pixels, and their scores ``[B,N,C]``: objectness times class, in 0..1.
+
+    `maps` are ``[B,A*(5+C),h,w]`` of logits, `anchors_px` ``[scales,A,2]``. Boxes are ordered by scale,
+    anchor, row, column. With s the logistic function of the four box logits, a cell (x, y) holds the centre
+    (2s - 0.5 + (x, y)) * stride and the size (2s)^2 * anchor.
+    """
+    boxes, scores = [], []
+    for raw, anchors, stride in zip(maps, anchors_px, strides, strict=True):
+        batch, channels, height, width = raw.shape
+        values = channels // len(anchors)
+        logits = raw.view(batch, len(anchors), values, height, width).permute(0, 1, 3, 4, 2)
+        s = logits.sigmoid()
+        rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        cells = torch.stack((columns, rows), -1).to(s)
+        centres = (2 * s[..., :2] - 0.5 + cells) * stride
+        halves = (2 * s[..., 2:4]) ** 2 * anchors.view(-1, 1, 1, 2) / 2
+        boxes.append(torch.cat((centres - halves, centres + halves), -1).reshape(batch, -1, 4))
+        scores.append((s[..., 4:5] * s[..., 5:]).reshape(batch, -1, values - 5))
+    return torch.cat(boxes, 1), torch.cat(scores, 1)
+
+
+def detections(boxes: torch.Tensor, scores: torch.Tensor, nms: NmsSpec) -> Outputs:
+    """The graph contract's answer: ``boxes [B,K,4]``, ``scores [B,K]`` sorted, ``labels [B,K]``, K =
+    `max_detections`.
+
+    Every class of a box is a candidate of its own. The `candidates` best of score `score_floor` or more
+    enter greedy suppression, which is per class. Places that no detection fills are 0. Of equal scores the
+    earlier box counts as better.
+    """
+    count = nms.max_detections
+    out_boxes = np.zeros((len(boxes), count, 4), np.float32)
+    out_scores = np.zeros((len(boxes), count), np.float32)
+    out_labels = np.zeros((len(boxes), count), np.int32)
+    for row in range(len(boxes)):
+        flat = scores[row].flatten()
+        eligible = torch.nonzero((flat >= nms.score_floor) & (flat > 0)).flatten()
+        best = flat[eligible].sort(descending=True, stable=True).indices[: nms.candidates]
+        pairs = eligible[best]
+        labels = (pairs % scores.shape[2]).to(torch.int32).numpy()
+        pair_boxes = boxes[row, pairs // scores.shape[2]].numpy()
+        pair_scores = flat[pairs].numpy()
+        kept = greedy_nms(pair_boxes, pair_scores, labels, nms.iou_threshold)[:count]
+        out_boxes[row, : len(kept)] = pair_boxes[kept]
+        out_scores[row, : len(kept)] = pair_scores[kept]
+        out_labels[row, : len(kept)] = labels[kept]
+    return out_boxes, out_scores, out_labels

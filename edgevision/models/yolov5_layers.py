@@ -1,0 +1,319 @@
+"""The layers of YOLOv5 v6.0 to v7.0, each built from its parts, with the parameter names of that project's
+checkpoints.
+
+Layers take their finished parts instead of hyper-parameters, so that one class serves an architecture that
+is described and one that is read from a file layer by layer. Maps are float ``[B,C,h,w]`` unless said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class ConvBlock(nn.Module):
+    """Convolution, batch normalisation, activation: ``Conv`` and ``DWConv``; no `bn` where it is folded in."""
+
+    def __init__(self, conv: nn.Conv2d, bn: nn.BatchNorm2d | None, act: nn.Module) -> None:
+        super().__init__()
+        self.conv = conv
+        if bn is not None:
+            self.bn = bn
+        self.act = act
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map to map."""
+        x = self.conv(x)
+        if "bn" in self._modules:
+            x = self.bn(x)
+        out: torch.Tensor = self.act(x)
+        return out
+
+    def fuse(self) -> None:
+        """Fold the normalisation into the convolution's weights, computed in float64."""
+        if "bn" in self._modules:
+            dtype = self.conv.weight.dtype
+            self.conv = fuse_conv_bn_eval(self.conv.eval().double(), self.bn.eval().double()).to(dtype)
+            del self.bn
+
+
+class Bottleneck(nn.Module):
+    """Two convolutions, beside a shortcut if `add`.
+
+    Serves ``CrossConv`` as well, whose kernels are 1 x k and k x 1.
+    """
+
+    def __init__(self, cv1: nn.Module, cv2: nn.Module, *, add: bool) -> None:
+        super().__init__()
+        self.cv1 = cv1
+        self.cv2 = cv2
+        self.add = add
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map to map."""
+        y: torch.Tensor = self.cv2(self.cv1(x))
+        return x + y if self.add else y
+
+
+class BottleneckCsp(nn.Module):
+    """Cross-stage partial bottleneck (arXiv 1911.11929) whose halves are normalised after they are joined."""
+
+    def __init__(
+        self,
+        cv1: nn.Module,
+        cv2: nn.Module,
+        cv3: nn.Module,
+        cv4: nn.Module,
+        bn: nn.Module,
+        act: nn.Module,
+        m: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.cv1 = cv1
+        self.cv2 = cv2
+        self.cv3 = cv3
+        self.cv4 = cv4
+        self.bn = bn
+        self.act = act
+        self.m = m
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map to map."""
+        joined = torch.cat((self.cv3(self.m(self.cv1(x))), self.cv2(x)), 1)
+        out: torch.Tensor = self.cv4(self.act(self.bn(joined)))
+        return out
+
+
+class C3(nn.Module):
+    """Cross-stage partial bottleneck of three convolutions; C3x, C3TR, C3SPP and C3Ghost differ in `m`."""
+
+    def __init__(self, cv1: nn.Module, cv2: nn.Module, cv3: nn.Module, m: nn.Module) -> None:
+        super().__init__()
+        self.cv1 = cv1
+        self.cv2 = cv2
+        self.cv3 = cv3
+        self.m = m
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map to map."""
+        out: torch.Tensor = self.cv3(torch.cat((self.m(self.cv1(x)), self.cv2(x)), 1))
+        return out
+
+
+class TransformerLayer(nn.Module):
+    """Self-attention and two linear layers, each beside a shortcut; ``[N,B,C]`` in and out."""
+
+    def __init__(
+        self,
+        q: nn.Module,
+        k: nn.Module,
+        v: nn.Module,
+        ma: nn.MultiheadAttention,
+        fc1: nn.Module,
+        fc2: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.q = q
+        self.k = k
+        self.v = v
+        self.ma = ma
+        self.fc1 = fc1
+        self.fc2 = fc2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Tokens to tokens."""
+        attended: torch.Tensor = self.ma(self.q(x), self.k(x), self.v(x), need_weights=False)[0]
+        x = attended + x
+        return x + torch.as_tensor(self.fc2(self.fc1(x)))
+
+
+class TransformerBlock(nn.Module):
+    """Transformer layers over the pixels of a map, with a learned linear map of them added as position."""
+
+    def __init__(self, linear: nn.Module, tr: nn.Module, conv: nn.Module | None) -> None:
+        super().__init__()
+        if conv is not None:
+            self.conv = conv
+        self.linear = linear
+        self.tr = tr
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map to map."""
+        if "conv" in self._modules:
+            x = self.conv(x)
+        batch, _, height, width = x.shape
+        tokens = x.flatten(2).permute(2, 0, 1)
+        tokens = self.tr(tokens + self.linear(tokens))
+        out: torch.Tensor = tokens.permute(1, 2, 0).reshape(batch, -1, height, width)
+        return out
+
+
+class Spp(nn.Module):
+    """Spatial pyramid pooling (arXiv 1406.4729): max-pools of several sizes side by side."""
+
+    def __init__(self, cv1: nn.Module, cv2: nn.Module, m: nn.ModuleList) -> None:
+        super().__init__()
+        self.cv1 = cv1
+        self.cv2 = cv2
+        self.m = m
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map to map."""
+        x = self.cv1(x)
+        out: torch.Tensor = self.cv2(torch.cat([x, *(pool(x) for pool in self.m)], 1))
+        return out
+
+
+class Sppf(nn.Module):
+    """The same by one max-pool three times over: pools of k, 2k-1 and 3k-2."""
+
+    def __init__(self, cv1: nn.Module, cv2: nn.Module, m: nn.Module) -> None:
+        super().__init__()
+        self.cv1 = cv1
+        self.cv2 = cv2
+        self.m = m
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map to map."""
+        x = self.cv1(x)
+        once = self.m(x)
+        twice = self.m(once)
+        out: torch.Tensor = self.cv2(torch.cat((x, once, twice, self.m(twice)), 1))
+        return out
+
+
+class Focus(nn.Module):
+    """Each block of 2 x 2 pixels as channels, ``[B,C,h,w]`` to ``[B,4C,h/2,w/2]``, then a convolution."""
+
+    def __init__(self, conv: nn.Module) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map to map of half the size."""
+        corners = (x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2])
+        out: torch.Tensor = self.conv(torch.cat(corners, 1))
+        return out
+
+
+class GhostConv(nn.Module):
+    """Half of the channels by a convolution, the other half cheaply from the first (arXiv 1911.11907)."""
+
+    def __init__(self, cv1: nn.Module, cv2: nn.Module) -> None:
+        super().__init__()
+        self.cv1 = cv1
+        self.cv2 = cv2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map to map."""
+        y = self.cv1(x)
+        return torch.cat((y, self.cv2(y)), 1)
+
+
+class GhostBottleneck(nn.Module):
+    """Ghost convolutions beside a shortcut (arXiv 1911.11907)."""
+
+    def __init__(self, conv: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.conv = conv
+        self.shortcut = shortcut
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map to map."""
+        out: torch.Tensor = self.conv(x) + self.shortcut(x)
+        return out
+
+
+class MixConv(nn.Module):
+    """Grouped convolutions of several kernel sizes side by side (arXiv 1907.09595)."""
+
+    def __init__(self, m: nn.ModuleList, bn: nn.Module, act: nn.Module) -> None:
+        super().__init__()
+        self.m = m
+        self.bn = bn
+        self.act = act
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map to map."""
+        out: torch.Tensor = self.act(self.bn(torch.cat([conv(x) for conv in self.m], 1)))
+        return out
+
+
+class Contract(nn.Module):
+    """Blocks of `gain` x `gain` pixels as channels, the block's position outermost."""
+
+    def __init__(self, gain: int) -> None:
+        super().__init__()
+        self.gain = gain
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``[B,C,h,w]`` to ``[B,C*gain*gain,h/gain,w/gain]``."""
+        batch, channels, height, width = x.shape
+        g = self.gain
+        x = x.reshape(batch, channels, height // g, g, width // g, g)
+        return x.permute(0, 3, 5, 1, 2, 4).reshape(batch, channels * g * g, height // g, width // g)
+
+
+class Expand(nn.Module):
+    """What `Contract` did, undone."""
+
+    def __init__(self, gain: int) -> None:
+        super().__init__()
+        self.gain = gain
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``[B,C,h,w]`` to ``[B,C/(gain*gain),h*gain,w*gain]``."""
+        batch, channels, height, width = x.shape
+        g = self.gain
+        x = x.reshape(batch, g, g, channels // (g * g), height, width)
+        return x.permute(0, 3, 4, 1, 5, 2).reshape(batch, channels // (g * g), height * g, width * g)
+
+
+class Concat(nn.Module):
+    """Several maps joined along an axis."""
+
+    def __init__(self, d: int = 1) -> None:
+        super().__init__()
+        self.d = d
+
+    def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        """A list of maps to one."""
+        return torch.cat(list(maps), self.d)
+
+
+class Sum(nn.Module):
+    """Several maps added up, each after the first times a learned weight in 0..2 if there are such."""
+
+    def __init__(self, weight_count: int = 0) -> None:
+        super().__init__()
+        if weight_count:
+            self.w = nn.Parameter(torch.zeros(weight_count))
+
+    def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        """A list of maps to one."""
+        out = maps[0]
+        for index, x in enumerate(maps[1:]):
+            out = out + (x * (2 * self.w.sigmoid()[index]) if "w" in self._parameters else x)
+        return out
+
+
+class Detect(nn.Module):
+    """The head: one 1 x 1 convolution for each scale; decoding is not done here.
+
+    `anchors` ``[scales, anchors, 2]`` are widths and heights in units of each scale's stride, as
+    checkpoints keep them.
+    """
+
+    anchors: torch.Tensor
+
+    def __init__(self, m: nn.ModuleList, anchors: torch.Tensor) -> None:
+        super().__init__()
+        self.m = m
+        self.register_buffer("anchors", anchors)
+
+    def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """One map for each scale to one of logits ``[B, anchors*(5+classes), h, w]`` each."""
+        return [conv(x) for conv, x in zip(self.m, maps, strict=True)]
