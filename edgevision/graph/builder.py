@@ -28,12 +28,14 @@ UINT8 = onnx.TensorProto.UINT8
 class GraphBuilder:
     """Appends nodes and initializers to a graph, in place; every name begins with `prefix`.
 
-    Equal constants are stored once. Operators must mean the same in all `OPSETS`.
+    Equal constants are stored once. Operators must mean the same in all `OPSETS`; the one exception has a method of its
+    own, which knows the graph's `opset`.
     """
 
-    def __init__(self, graph: onnx.GraphProto, prefix: str) -> None:
+    def __init__(self, graph: onnx.GraphProto, prefix: str, opset: int = OPSET) -> None:
         self.graph = graph
         self.prefix = prefix
+        self.opset = opset
         self.nodes: list[onnx.NodeProto] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._counts: dict[str, int] = {}
@@ -63,6 +65,12 @@ class GraphBuilder:
     def concat(self, values: Sequence[str], axis: int) -> str:
         """Join values along one axis; the value itself if there is but one."""
         return values[0] if len(values) == 1 else self.op("Concat", *values, axis=axis)
+
+    def reduce_max(self, value: str, axis: int) -> str:
+        """The largest value along one axis, which is dropped."""
+        if self.opset < 18:  # the axes became an input
+            return self.op("ReduceMax", value, axes=[axis], keepdims=0)
+        return self.op("ReduceMax", value, ints(axis), keepdims=0)
 
     def constant(self, value: npt.NDArray[Any] | np.generic) -> str:
         """The name of an initializer with this value."""

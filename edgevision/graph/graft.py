@@ -8,12 +8,12 @@ from onnx import helper
 
 from edgevision.errors import GraphError
 from edgevision.graph.builder import FLOAT, GraphBuilder
-from edgevision.graph.contract import check_graph, prepare_network
+from edgevision.graph.contract import check_graph, opset_of, prepare_network
 from edgevision.graph.heads.head import DetectionHead, NetworkOutput
-from edgevision.graph.nms import cluster_nms
+from edgevision.graph.nms import cluster_nms, without_suppression
 from edgevision.graph.preprocess import Pixels, graft_preprocess
 from edgevision.graph.surgery import BATCH, inferred_outputs, set_batch
-from edgevision.image import LetterboxGeometry
+from edgevision.image import LetterboxGeometry, Placement
 from edgevision.spec import Fit, FrameInput, NmsSpec, TensorSpec, classify_outputs, detect_outputs
 
 
@@ -25,19 +25,22 @@ def graft_detector(
     frames: FrameInput,
     network_size_wh: tuple[int, int],
     nms: NmsSpec,
+    network_fit: Fit = "letterbox",
 ) -> onnx.ModelProto:
-    """Put preparation before a bare network and decoding and suppression behind it; the network is not
-    changed.
+    """Put preparation before a bare network and decoding and suppression behind it; the network is not changed.
 
-    If `frames.fit` is "exact" and frames have another size than the network, the letterbox is in the graph
-    and boxes are in the frame's pixels, cut at its edges. Raises `GraphError` if network, head and sizes do
-    not fit together.
+    If `frames.fit` is "exact" and frames have another size than the network, they are scaled in the graph as
+    `network_fit` says ("letterbox" or "stretch"), and boxes are in the frame's pixels, cut at its edges. Raises
+    `GraphError` if network, head and sizes do not fit together.
     """
-    model, outputs, b = _prepared(network, pixels, frames, network_size_wh, "letterbox")
-    found = cluster_nms(b, head.candidates(b, outputs, nms), nms)
+    if network_fit not in ("letterbox", "stretch"):
+        raise GraphError(f"a detector sees whole frames, by 'letterbox' or 'stretch', not by {network_fit!r}")
+    model, outputs, b = _prepared(network, pixels, frames, network_size_wh, network_fit)
+    finish = without_suppression if head.suppressed else cluster_nms
+    found = finish(b, head.candidates(b, outputs, nms), nms)
     boxes = found.boxes
     if frames.size_wh != network_size_wh:
-        boxes = _to_frame(b, boxes, LetterboxGeometry.of(frames.size_wh, network_size_wh))
+        boxes = _to_frame(b, boxes, _placement(frames.size_wh, network_size_wh, network_fit))
     return _finished(
         model, b, (boxes, found.scores, found.labels), detect_outputs(nms.max_detections), frames
     )
@@ -92,7 +95,7 @@ def _prepared(
     graft_preprocess(
         model, pixels=pixels, frames=frames, network_size_wh=network_size_wh, network_fit=network_fit
     )
-    b = GraphBuilder(model.graph, "post/")
+    b = GraphBuilder(model.graph, "post/", opset_of(model))
     cast = tuple(
         NetworkOutput(b.op("Cast", output.name, to=FLOAT), "float32", output.shape)
         if output.dtype == "float16"
@@ -102,9 +105,14 @@ def _prepared(
     return model, cast, b
 
 
-def _to_frame(b: GraphBuilder, boxes: str, geometry: LetterboxGeometry) -> str:
+def _placement(frame_wh: tuple[int, int], network_wh: tuple[int, int], fit: Fit) -> Placement:
+    if fit == "letterbox":
+        return LetterboxGeometry.of(frame_wh, network_wh).placement
+    return Placement(frame_wh, (network_wh[0] / frame_wh[0], network_wh[1] / frame_wh[1]), (0.0, 0.0))
+
+
+def _to_frame(b: GraphBuilder, boxes: str, placement: Placement) -> str:
     """Boxes from the network's pixels to the camera frame's, cut at its edges; rows of zeros stay zeros."""
-    placement = geometry.placement
     offset, scale, limit = (
         np.array(pair * 2, np.float32)
         for pair in (placement.offset_xy, placement.scale_xy, placement.frame_wh)

@@ -87,6 +87,14 @@ def cluster_nms(b: GraphBuilder, candidates: Candidates, nms: NmsSpec) -> Candid
     return _compact(b, replace(candidates, scores=scores), nms.max_detections)
 
 
+def without_suppression(b: GraphBuilder, candidates: Candidates, nms: NmsSpec) -> Candidates:
+    """Apply the score floor alone, and return `max_detections` rows as `cluster_nms` does."""
+    score_floor = b.named(SCORE_FLOOR, np.array(nms.score_floor, np.float32))
+    alive = b.op("Cast", b.op("GreaterOrEqual", candidates.scores, score_floor), to=FLOAT)
+    scores = b.op("Mul", candidates.scores, alive)
+    return _compact(b, replace(candidates, scores=scores), nms.max_detections)
+
+
 def _sides(b: GraphBuilder, candidates: Candidates, iou_threshold: str) -> _Sides:
     x1, y1, x2, y2 = b.split(candidates.boxes, 2, (1, 1, 1, 1))
     width = b.op("Relu", b.op("Sub", x2, x1))

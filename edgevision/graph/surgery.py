@@ -112,6 +112,14 @@ def set_batch(graph: onnx.GraphProto, batch: BatchRange) -> None:
         dims[0].dim_param = BATCH
 
 
+def set_input(graph: onnx.GraphProto, size_wh: tuple[int, int], batch: BatchRange) -> None:
+    """Give an image input ``[B, 3, H, W]`` this size and batch, in place; raises `GraphError` for another batch."""
+    set_batch(graph, batch)
+    dims = network_input(graph).type.tensor_type.shape.dim
+    for dim, length in zip(dims[1:], (3, size_wh[1], size_wh[0]), strict=True):
+        dim.dim_value = length
+
+
 def inferred_outputs(model: onnx.ModelProto) -> tuple[NetworkOutput, ...]:
     """The network's outputs with every length that follows from the input's shape."""
     blank = onnx.ModelProto()

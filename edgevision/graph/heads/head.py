@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from edgevision.graph.builder import GraphBuilder, ints
+from edgevision.graph.builder import INT32, GraphBuilder, ints
 from edgevision.graph.nms import Candidates
 from edgevision.spec import NmsSpec
 
@@ -26,12 +27,38 @@ class NetworkOutput:
         return f"{self.name} {self.dtype} [{', '.join('?' if n is None else str(n) for n in self.shape)}]"
 
 
+@dataclass(frozen=True, slots=True)
+class NetworkFacts:
+    """What is known of a network when its head is looked for."""
+
+    outputs: tuple[NetworkOutput, ...]
+    size_wh: tuple[int, int]
+    class_count: int | None
+    """None: to be found out from the outputs."""
+    operators: frozenset[str]
+
+    def single(self, rank: int) -> tuple[int, ...] | None:
+        """Lengths after the batch of the one output, if there is but one, of this rank, and all are fixed."""
+        if len(self.outputs) != 1 or len(self.outputs[0].shape) != rank:
+            return None
+        lengths = tuple(length for length in self.outputs[0].shape[1:] if length is not None)
+        return lengths if len(lengths) == rank - 1 else None
+
+    def allows(self, class_count: int) -> bool:
+        """True if this may be the number of classes."""
+        return class_count > 0 and self.class_count in (None, class_count)
+
+
 class DetectionHead(Protocol):
     """Turns raw outputs into candidates."""
 
     @property
     def class_count(self) -> int:
         """Number of classes that labels index."""
+
+    @property
+    def suppressed(self) -> bool:
+        """True if the network suppresses duplicates itself: its answers are final."""
 
     def candidates(self, b: GraphBuilder, outputs: Sequence[NetworkOutput], nms: NmsSpec) -> Candidates:
         """Append nodes that give up to `nms.candidates` candidates; raises `GraphError` for other outputs."""
@@ -46,8 +73,15 @@ def best_pairs(b: GraphBuilder, boxes: str, scores: str, rows: int, classes: int
     flat = b.op("Reshape", scores, ints(0, rows * classes))
     pair_scores, pair = b.ops("TopK", [flat, ints(count)], 2, axis=1)
     row = b.op("Div", pair, np.int64(classes))
-    label = b.op("Cast", b.op("Sub", pair, b.op("Mul", row, np.int64(classes))), to=6)
+    label = b.op("Cast", b.op("Sub", pair, b.op("Mul", row, np.int64(classes))), to=INT32)
     return Candidates(take_rows(b, boxes, row), pair_scores, label, count)
+
+
+def best_rows(b: GraphBuilder, values: str, column: int, rows: int) -> tuple[str, str]:
+    """The `rows` rows of ``[B,N,D]`` that are highest in one column, and their indices ``[B,rows]``."""
+    key = b.op("Squeeze", b.slice(values, 2, column, column + 1), ints(2))
+    _, index = b.ops("TopK", [key, ints(rows)], 2, axis=1)
+    return take_rows(b, values, index), index
 
 
 def take_rows(b: GraphBuilder, values: str, index: str) -> str:
@@ -58,3 +92,17 @@ def take_rows(b: GraphBuilder, values: str, index: str) -> str:
 def corners(b: GraphBuilder, centre: str, half_size: str) -> str:
     """Boxes ``[B,N,4]`` xyxy from centres and half sizes, each ``[B,N,2]``."""
     return b.op("Concat", b.op("Sub", centre, half_size), b.op("Add", centre, half_size), axis=2)
+
+
+def corners_from_xywh(b: GraphBuilder, xy: str, wh: str) -> str:
+    """Boxes ``[B,N,4]`` xyxy from centres and sizes, each ``[B,N,2]``."""
+    return corners(b, xy, b.op("Mul", wh, np.float32(0.5)))
+
+
+def cells(size_wh: tuple[int, int], strides: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Column, row and stride ``[N,3]`` of every cell of the maps that these strides give, map after map."""
+    tables = []
+    for stride in strides:
+        row, column = np.indices((size_wh[1] // stride, size_wh[0] // stride), np.float32)
+        tables.append(np.stack([column.ravel(), row.ravel(), np.full(row.size, stride, np.float32)], 1))
+    return np.concatenate(tables)

@@ -28,6 +28,7 @@ class YoloV5RawHead:
     """For each stride, width and height of each of its anchors, in pixels."""
     strides: tuple[int, ...]
     class_count: int
+    suppressed: bool = False
 
     def candidates(self, b: GraphBuilder, outputs: Sequence[NetworkOutput], nms: NmsSpec) -> Candidates:
         """Decode the best boxes by objectness; raises `GraphError` if maps and anchors do not fit."""

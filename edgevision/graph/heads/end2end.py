@@ -1,0 +1,77 @@
+"""Networks that answer finished boxes: YOLOv10 and later, RT-DETR, and exports with suppression inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgevision.graph.builder import FLOAT, INT32, GraphBuilder, ints
+from edgevision.graph.heads.head import NetworkFacts, NetworkOutput, take_rows
+from edgevision.graph.nms import Candidates
+from edgevision.spec import NmsSpec
+
+EXPECTED = (
+    "one output [B, N, 6]: x1 y1 x2 y2 in pixels, score, class; or three, boxes [B, N, 4] in pixels and"
+    " scores and labels [B, N]"
+)
+
+_SCORE_NAMES = ("score", "conf", "prob")
+_LABEL_NAMES = ("label", "class", "cls")
+
+
+@dataclass(frozen=True, slots=True)
+class End2EndHead:
+    """Finished boxes xyxy in pixels with scores and labels; their number may depend on the frame."""
+
+    class_count: int
+    order: tuple[int, ...]
+    """Places of boxes, scores and labels among the outputs, or of the one output that holds all three."""
+    suppressed: bool = True
+
+    def candidates(self, b: GraphBuilder, outputs: Sequence[NetworkOutput], nms: NmsSpec) -> Candidates:
+        """The best `nms.max_detections` boxes by score; where the network has fewer, the rest scores 0."""
+        if len(self.order) == 1:
+            boxes, scores, labels = b.split(outputs[self.order[0]].name, 2, (4, 1, 1))
+            scores, labels = (b.op("Squeeze", value, ints(2)) for value in (scores, labels))
+        else:
+            boxes, scores, labels = (outputs[place].name for place in self.order)
+            scores, labels = (
+                b.op("Squeeze", name, ints(2)) if len(outputs[place].shape) == 3 else name
+                for name, place in zip((scores, labels), self.order[1:], strict=True)
+            )
+            labels = b.op("Cast", labels, to=FLOAT)
+        # There may be any number of boxes, none included, and TopK takes a fixed one: fill up, then choose.
+        rows = nms.max_detections
+        boxes = b.op("Pad", boxes, ints(0, 0, 0, 0, rows, 0))
+        scores = b.op("Pad", scores, ints(0, 0, 0, rows))
+        labels = b.op("Pad", labels, ints(0, 0, 0, rows))
+        scores, index = b.ops("TopK", [scores, ints(rows)], 2, axis=1)
+        labels = b.op("Cast", b.op("GatherElements", labels, index, axis=1), to=INT32)
+        return Candidates(take_rows(b, boxes, index), scores, labels, rows)
+
+
+def recognise(facts: NetworkFacts) -> End2EndHead | None:
+    """The head if there is one output ``[B, N, 6]``, or boxes, scores and labels in any order.
+
+    Integers are labels; among floats names decide. The outputs do not say how many classes there are: without a
+    `class_count` the head is made for 0 of them, and the caller must find out.
+    """
+    shapes = [output.shape for output in facts.outputs]
+    count = facts.class_count or 0
+    if len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][2] == 6:
+        return End2EndHead(count, (0,))
+    boxes = [i for i, shape in enumerate(shapes) if len(shape) == 3 and shape[2] == 4]
+    others = [i for i, shape in enumerate(shapes) if len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)]
+    if len(shapes) != 3 or len(boxes) != 1 or len(others) != 2:
+        return None
+    labels = [i for i in others if "int" in facts.outputs[i].dtype]
+    if not labels and all(_named(facts.outputs[i], _SCORE_NAMES + _LABEL_NAMES) for i in others):
+        labels = [i for i in others if _named(facts.outputs[i], _LABEL_NAMES)]
+    scores = [i for i in others if i not in labels and "float" in facts.outputs[i].dtype]
+    if len(labels) != 1 or len(scores) != 1:
+        return None
+    return End2EndHead(count, (boxes[0], scores[0], labels[0]))
+
+
+def _named(output: NetworkOutput, parts: tuple[str, ...]) -> bool:
+    return any(part in output.name.lower() for part in parts)

@@ -1,0 +1,51 @@
+"""YOLOv5, v6 and v7 of the Ultralytics form as others export them: one decoded output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from edgevision.graph.builder import GraphBuilder
+from edgevision.graph.heads.head import (
+    NetworkFacts,
+    NetworkOutput,
+    best_pairs,
+    best_rows,
+    corners_from_xywh,
+)
+from edgevision.graph.nms import Candidates
+from edgevision.spec import NmsSpec
+
+EXPECTED = "one output [B, N, 5+C]: x y w h in pixels, objectness, class scores"
+
+
+@dataclass(frozen=True, slots=True)
+class YoloV5Head:
+    """Rows ``[B, N, 5+C]`` of x y w h in pixels, objectness and class scores, the logistic function applied."""
+
+    rows: int
+    class_count: int
+    suppressed: bool = False
+
+    def candidates(self, b: GraphBuilder, outputs: Sequence[NetworkOutput], nms: NmsSpec) -> Candidates:
+        """The best rows by objectness, then their best box-class pairs."""
+        rows = min(nms.candidates, self.rows)
+        taken, _ = best_rows(b, outputs[0].name, 4, rows)
+        xy, wh, objectness, classes = b.split(taken, 2, (2, 2, 1, self.class_count))
+        boxes = corners_from_xywh(b, xy, wh)
+        scores = b.op("Mul", objectness, classes)
+        return best_pairs(b, boxes, scores, rows, self.class_count, nms.candidates)
+
+
+def recognise(facts: NetworkFacts) -> YoloV5Head | None:
+    """The head if there is one output ``[B, N, 5+C]``; the raw maps that some exports add are passed over."""
+    decoded = replace(facts, outputs=tuple(output for output in facts.outputs if len(output.shape) != 5))
+    lengths = decoded.single(3)
+    if (
+        lengths
+        and facts.outputs[0] == decoded.outputs[0]
+        and facts.allows(lengths[1] - 5)
+        and lengths[0] > lengths[1]
+    ):
+        return YoloV5Head(lengths[0], lengths[1] - 5)
+    return None

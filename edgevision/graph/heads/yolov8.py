@@ -1,0 +1,45 @@
+"""YOLOv8, v9, v11 and later of that form: one decoded output without objectness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgevision.graph.builder import GraphBuilder, ints
+from edgevision.graph.heads.head import NetworkFacts, NetworkOutput, best_pairs, corners_from_xywh
+from edgevision.graph.nms import Candidates
+from edgevision.spec import NmsSpec
+
+EXPECTED = "one output [B, 4+C, N]: x y w h in pixels, class scores"
+
+
+@dataclass(frozen=True, slots=True)
+class YoloV8Head:
+    """Columns ``[B, 4+C, N]`` of x y w h in pixels and class scores, the logistic function applied."""
+
+    rows: int
+    class_count: int
+    suppressed: bool = False
+
+    def candidates(self, b: GraphBuilder, outputs: Sequence[NetworkOutput], nms: NmsSpec) -> Candidates:
+        """The best boxes by their best class, which hold all of the best pairs, then those pairs."""
+        name, values = outputs[0].name, 4 + self.class_count
+        rows = min(nms.candidates, self.rows)
+        best = b.reduce_max(b.slice(name, 1, 4, values), 1)
+        _, index = b.ops("TopK", [best, ints(rows)], 2, axis=1)
+        # Added to zeros, an index reaches every value of its column: Expand would have to name the batch.
+        places = b.op("Add", b.op("Unsqueeze", index, ints(1)), np.zeros((1, values, 1), np.int64))
+        taken = b.op("Transpose", b.op("GatherElements", name, places, axis=2), perm=[0, 2, 1])
+        xy, wh, scores = b.split(taken, 2, (2, 2, self.class_count))
+        boxes = corners_from_xywh(b, xy, wh)
+        return best_pairs(b, boxes, scores, rows, self.class_count, nms.candidates)
+
+
+def recognise(facts: NetworkFacts) -> YoloV8Head | None:
+    """The head if there is one output ``[B, 4+C, N]``."""
+    lengths = facts.single(3)
+    if lengths and facts.allows(lengths[0] - 4) and lengths[1] > lengths[0]:
+        return YoloV8Head(lengths[1], lengths[0] - 4)
+    return None
