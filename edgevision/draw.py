@@ -1,0 +1,123 @@
+"""Results drawn into frames, readable at any size of frame."""
+
+from __future__ import annotations
+
+import colorsys
+import functools
+from dataclasses import dataclass
+
+import cv2
+
+from edgevision.image import Frame
+from edgevision.results import Classification, Detections, Result
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+SMALLEST_LABEL_PX = 24
+"""No text is written on frames whose shorter side is less: it would cover them and could not be read."""
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Sizes that fit a frame."""
+
+    line_px: int
+    font_scale: float
+    font_px: int
+    margin_px: int
+
+    @classmethod
+    def of(cls, size_wh: tuple[int, int]) -> Style:
+        """Lines of about a 300th, text of about a 45th of the shorter side; never under what can be seen."""
+        side = min(size_wh)
+        return cls(
+            line_px=max(1, round(side / 300)),
+            font_scale=max(0.35, side / 1000),
+            font_px=max(1, round(side / 600)),
+            margin_px=max(1, round(side / 240)),
+        )
+
+
+def draw_result(frame_bgr: Frame, result: Result, *, top: int = 3) -> None:
+    """Draw into the frame, in place: boxes, or the `top` best classes."""
+    if isinstance(result, Classification):
+        draw_classification(frame_bgr, result, top=top)
+    else:
+        draw_detections(frame_bgr, result)
+
+
+def draw_detections(frame_bgr: Frame, detections: Detections) -> None:
+    """Draw into the frame, in place: each box in its class's colour, with name and score.
+
+    Weak detections first, so that strong ones lie on top; labels after all boxes, and inside the frame.
+    """
+    style = Style.of((frame_bgr.shape[1], frame_bgr.shape[0]))
+    corners = [tuple(round(float(value)) for value in box) for box in detections.boxes]
+    order = range(len(detections) - 1, -1, -1)
+    for row in order:
+        x1, y1, x2, y2 = corners[row]
+        colour = class_colour(int(detections.labels[row]))
+        cv2.rectangle(frame_bgr, (x1, y1), (x2 - 1, y2 - 1), colour, style.line_px, cv2.LINE_AA)
+    for row in order:
+        label = int(detections.labels[row])
+        text = f"{detections.class_name(label)} {detections.scores[row]:.2f}"
+        draw_label(frame_bgr, text, corners[row][:2], class_colour(label), style)
+
+
+def draw_classification(frame_bgr: Frame, classification: Classification, *, top: int = 3) -> None:
+    """Draw into the frame, in place: the best classes and their scores, at the upper left."""
+    style = Style.of((frame_bgr.shape[1], frame_bgr.shape[0]))
+    bottom = 0
+    for label, score in classification.top(top):
+        text = f"{classification.class_name(label)} {score:.2f}"
+        bottom += label_wh(text, style)[1]
+        draw_label(frame_bgr, text, (0, bottom), class_colour(label), style)
+
+
+def draw_label(
+    frame_bgr: Frame, text: str, anchor_xy: tuple[int, ...], colour: Colour, style: Style
+) -> tuple[int, int, int, int] | None:
+    """Draw into the frame, in place: text on a filled box that stands on `anchor_xy`, or as near as the frame allows.
+
+    Returns the box xyxy. What is too wide is written smaller; on frames too small for text nothing is drawn: None.
+    """
+    height, width = frame_bgr.shape[:2]
+    if min(height, width) < SMALLEST_LABEL_PX:
+        return None
+    box_w, box_h = label_wh(text, style)
+    if box_w > width:
+        style = Style(style.line_px, style.font_scale * width / box_w * 0.98, 1, style.margin_px)
+        box_w, box_h = label_wh(text, style)
+    left = min(max(anchor_xy[0], 0), max(width - box_w, 0))
+    top = min(max(anchor_xy[1] - box_h, 0), max(height - box_h, 0))
+    right, bottom = min(left + box_w, width), min(top + box_h, height)
+    cv2.rectangle(frame_bgr, (left, top), (right - 1, bottom - 1), colour, cv2.FILLED)
+    baseline = cv2.getTextSize(text, FONT, style.font_scale, style.font_px)[1]
+    origin = (left + style.margin_px, top + box_h - style.margin_px - baseline // 2)
+    cv2.putText(
+        frame_bgr, text, origin, FONT, style.font_scale, text_colour(colour), style.font_px, cv2.LINE_AA
+    )
+    return left, top, right, bottom
+
+
+def label_wh(text: str, style: Style) -> tuple[int, int]:
+    """Width and height of a label with its margins."""
+    (text_w, text_h), baseline = cv2.getTextSize(text, FONT, style.font_scale, style.font_px)
+    return text_w + 2 * style.margin_px, text_h + baseline // 2 + 2 * style.margin_px
+
+
+@functools.cache
+def class_colour(label: int) -> Colour:
+    """BGR, the same for a class at all times: hues by the golden ratio, so that neighbours differ most."""
+    hue = (0.57 + label * 0.618033988749895) % 1.0
+    saturation = (0.85, 0.6, 1.0)[label % 3]
+    value = (1.0, 0.95, 0.8)[label // 3 % 3]
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return round(blue * 255), round(green * 255), round(red * 255)
+
+
+def text_colour(background: Colour) -> Colour:
+    """Black or white, whichever is read better: by the luma weights of ITU-R BT.601."""
+    blue, green, red = background
+    return (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 128 else (255, 255, 255)

@@ -1,0 +1,98 @@
+"""What this build of OpenCV can do, and how to keep it quiet."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import cv2
+
+GUI_REMEDY = "pip uninstall opencv-python-headless && pip install opencv-python"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCvBuild:
+    """The parts of OpenCV that differ between builds."""
+
+    version: str
+    gui: str | None
+    """The windowing library, or None for a headless build."""
+    ffmpeg: bool
+    gstreamer: bool
+    v4l: bool
+
+    @classmethod
+    def here(cls) -> OpenCvBuild:
+        """Of the OpenCV that is imported."""
+        return cls.from_text(cv2.__version__, cv2.getBuildInformation())
+
+    @classmethod
+    def from_text(cls, version: str, build_information: str) -> OpenCvBuild:
+        """Read the text of ``cv2.getBuildInformation()``."""
+        gui = _gui(build_information)
+        return cls(
+            version,
+            gui,
+            _enabled(build_information, "FFMPEG"),
+            _enabled(build_information, "GStreamer"),
+            _enabled(build_information, "v4l/v4l2"),
+        )
+
+
+def why_no_window(build: OpenCvBuild, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The reason why no window can be shown and what mends it, or None if one can.
+
+    Asked before a window is opened: a build with Qt ends the whole process where there is no display.
+    """
+    if build.gui is None:
+        return f"this OpenCV ({build.version}) was built without windows; install the one with: {GUI_REMEDY}"
+    if sys.platform == "linux" and not (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")):
+        return "there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set; run on the desktop or with ssh -X"
+    return None
+
+
+def opencv_packages() -> tuple[str, ...]:
+    """Installed distributions that all provide ``cv2``, with versions; more than one overwrite each other."""
+    names = (
+        "opencv-python",
+        "opencv-python-headless",
+        "opencv-contrib-python",
+        "opencv-contrib-python-headless",
+    )
+    found = []
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{name} {importlib.metadata.version(name)}")
+    return tuple(found)
+
+
+@contextlib.contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV's own log off standard error; what fails inside is told by our errors instead."""
+    # The control moved between versions: `cv2` itself up to 4.12, `cv2.utils.logging` after that.
+    control = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
+    before = control.getLogLevel()
+    control.setLogLevel(0)
+    try:
+        yield
+    finally:
+        control.setLogLevel(before)
+
+
+def _enabled(text: str, name: str) -> bool:
+    return re.search(rf"^\s*{re.escape(name)}:\s+YES", text, re.MULTILINE) is not None
+
+
+def _gui(text: str) -> str | None:
+    match = re.search(r"^\s*GUI:[ \t]*(\S*)", text, re.MULTILINE)
+    if match is None or match[1] == "NONE":
+        return None
+    if match[1] and match[1] != "YES":
+        return match[1]
+    known = re.search(r"^\s*(GTK\+|QT|Cocoa|Win32 UI|Wayland):\s+YES", text, re.MULTILINE | re.IGNORECASE)
+    return known[1] if known else None

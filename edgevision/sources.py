@@ -1,0 +1,220 @@
+"""Where frames come from: images, folders, videos, cameras."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgevision.cameras import open_camera
+from edgevision.errors import SourceError
+from edgevision.frames import Capture, Source, SourceFrame, known, read_now
+from edgevision.image import Frame
+from edgevision.opencv_build import quiet_opencv
+
+log = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = frozenset(
+    (".avif", ".bmp", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+
+
+def open_source(text: str | Path) -> Source:
+    """Open an image, a folder of images (with its sub-folders, sorted by path), a video, or a camera by its index.
+
+    The first frame is read at once, so that what cannot be used is a `SourceError` here and not later. A file whose
+    name is a number is meant by ``./0``.
+    """
+    name = str(text)
+    camera = re.fullmatch(r"(?:/dev/video)?(\d+)", name)
+    if camera:
+        return open_camera(int(camera[1]))
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", name)
+    if scheme:
+        raise SourceError(
+            f"{scheme[1]}://... is an address; expected an image, a folder, a video file or a camera index"
+        )
+    path = Path(name)
+    if not path.exists():
+        raise SourceError(f"no such file or folder: {path}; a camera is named by its index, such as 0")
+    if path.is_dir():
+        return _open_folder(path)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageSource(name, [path])
+    return _open_video(path)
+
+
+class ImageSource(Source):
+    """Image files, one after another.
+
+    Grey images are read as BGR with three equal channels, alpha is dropped (colours are not blended), 16 bits a channel
+    are scaled to 8, and an orientation in the EXIF data is applied: the frame is the picture as a viewer shows it.
+    With several files, one that cannot be decoded is skipped with a warning; alone, it is an error.
+    """
+
+    def __init__(self, name: str, paths: Sequence[Path]) -> None:
+        super().__init__(name, live=False, fps=None, frame_count=len(paths))
+        self._paths = iter(paths)
+        self._single = len(paths) == 1
+        self._read = 0
+        self._next = self._decode_next()
+        if self._next is None:
+            raise SourceError(f"none of the {len(paths)} image files in {name} can be decoded")
+        self.size_wh = self._next.size_wh
+
+    def read(self) -> SourceFrame | None:
+        """The next image that can be decoded."""
+        frame, self._next = self._next, None
+        return self._decode_next() if frame is None else read_now(frame)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+        self._paths = iter(())
+        self._next = None
+
+    def _decode_next(self) -> SourceFrame | None:
+        for path in self._paths:
+            began_ns, began_at = time.perf_counter_ns(), time.time()
+            try:
+                image = read_image(path)
+            except SourceError as error:
+                if self._single:
+                    raise
+                self.skipped += 1
+                log.warning("%s; skipped", error)
+                continue
+            decode_ns = time.perf_counter_ns() - began_ns
+            self._read += 1
+            return SourceFrame(image, self._read - 1, str(path), began_ns, began_at, None, decode_ns)
+        return None
+
+
+class VideoSource(Source):
+    """A video file, every frame of it, in order.
+
+    A file that ends before its header says so is read as far as it can be decoded, then a warning tells how far that
+    was. If the size changes within a video, frames come as the build of OpenCV gives them: FFmpeg's backend scales
+    them to the size of the first one.
+    """
+
+    def __init__(self, name: str, capture: Capture) -> None:
+        count = known(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        super().__init__(
+            name,
+            live=False,
+            fps=known(capture.get(cv2.CAP_PROP_FPS)),
+            frame_count=None if count is None else round(count),
+        )
+        self._capture: Capture | None = capture
+        self._read = 0
+        self._next = self._decode_next()
+        if self._next is None:
+            raise SourceError(f"{name} is a video without a single frame that can be decoded")
+        self.size_wh = self._next.size_wh
+
+    def read(self) -> SourceFrame | None:
+        """The next frame."""
+        frame, self._next = self._next, None
+        return self._decode_next() if frame is None else read_now(frame)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._next = None
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+    def _decode_next(self) -> SourceFrame | None:
+        if self._capture is None:
+            return None
+        began_ns, began_at = time.perf_counter_ns(), time.time()
+        try:
+            grabbed = self._capture.grab()
+            position_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+            decoded, image = self._capture.retrieve() if grabbed else (False, None)
+        except cv2.error as error:
+            log.warning("%s: frame %d cannot be decoded: %s", self.name, self._read, error.err)
+            decoded, image = False, None
+        if not decoded or image is None:
+            self._report_end()
+            return None
+        decode_ns = time.perf_counter_ns() - began_ns
+        index, self._read = self._read, self._read + 1
+        return SourceFrame(
+            np.asarray(image, np.uint8),
+            index,
+            self.name,
+            began_ns,
+            began_at,
+            self._position_s(index, position_ms),
+            decode_ns,
+        )
+
+    def _position_s(self, index: int, position_ms: float) -> float | None:
+        """The container's time stamp; without one, the index over the frame rate."""
+        if position_ms > 0 or index == 0:
+            return max(position_ms, 0.0) / 1e3
+        return None if self.fps is None else index / self.fps
+
+    def _report_end(self) -> None:
+        if self._read and self.frame_count and self._read < self.frame_count:
+            log.warning(
+                "%s: read %d of the %d frames that its header promises; the file is truncated or damaged there",
+                self.name,
+                self._read,
+                self.frame_count,
+            )
+        self.close()
+
+
+def read_image(path: Path) -> Frame:
+    """Decode an image file to uint8 BGR as `ImageSource` says; raises `SourceError`."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+    if not data:
+        raise SourceError(f"{path} is empty")
+    try:
+        with quiet_opencv():
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise SourceError(f"{path} cannot be decoded: {error.err}") from error
+    if image is None:
+        raise SourceError(f"{path} is not an image that OpenCV can decode, or it is truncated")
+    return np.asarray(image, np.uint8)
+
+
+def _open_folder(path: Path) -> Source:
+    files = sorted(Path(folder) / name for folder, _, names in os.walk(path) for name in names)
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    others = len(files) - len(images)
+    if not images:
+        suffixes = " ".join(sorted(IMAGE_SUFFIXES))
+        raise SourceError(f"folder {path} holds no images among its {others} files; images end in {suffixes}")
+    if others:
+        log.warning("%s: %d files are not images and are left out", path, others)
+    return ImageSource(str(path), images)
+
+
+def _open_video(path: Path) -> Source:
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+    if empty:
+        raise SourceError(f"{path} is empty")
+    with quiet_opencv():
+        capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        raise SourceError(
+            f"{path} is neither an image nor a video that OpenCV can open, or its header is damaged"
+        )
+    return VideoSource(str(path), capture)
