@@ -86,10 +86,8 @@ _INERT = frozenset(
         ("torch.serialization", "_get_layout"),
         ("__builtin__", "xrange"),
         ("__builtin__", "slice"),
-        ("__builtin__", "object"),
         ("builtins", "range"),
         ("builtins", "slice"),
-        ("builtins", "object"),
     }
 )
 
