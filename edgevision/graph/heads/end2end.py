@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from edgevision.graph.builder import FLOAT, INT32, GraphBuilder, ints
-from edgevision.graph.heads.head import NetworkFacts, NetworkOutput, take_rows
+from edgevision.graph.heads.head import Array, NetworkFacts, NetworkOutput, take_rows
 from edgevision.graph.nms import Candidates
 from edgevision.spec import NmsSpec
 
@@ -48,6 +50,17 @@ class End2EndHead:
         scores, index = b.ops("TopK", [scores, ints(rows)], 2, axis=1)
         labels = b.op("Cast", b.op("GatherElements", labels, index, axis=1), to=INT32)
         return Candidates(take_rows(b, boxes, index), scores, labels, rows)
+
+    def plain(self, arrays: Sequence[Array]) -> tuple[Array, Array]:
+        """Every box; a box scores in its own class alone."""
+        if len(self.order) == 1:
+            boxes, scores, labels = np.split(arrays[self.order[0]].astype(np.float64), (4, 5), axis=1)
+        else:
+            boxes, scores, labels = (arrays[place].astype(np.float64) for place in self.order)
+        rows = np.arange(len(boxes))
+        matrix = np.zeros((len(boxes), self.class_count))
+        matrix[rows, labels.reshape(-1).astype(int)] = scores.reshape(-1)
+        return boxes, matrix
 
 
 def recognise(facts: NetworkFacts) -> End2EndHead | None:

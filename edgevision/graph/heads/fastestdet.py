@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgevision.graph.builder import GraphBuilder, ints
-from edgevision.graph.heads.head import NetworkFacts, NetworkOutput, best_pairs, best_rows, corners
+from edgevision.graph.heads.head import (
+    Array,
+    NetworkFacts,
+    NetworkOutput,
+    best_pairs,
+    best_rows,
+    corners,
+    logistic,
+    plain_corners,
+)
 from edgevision.graph.nms import Candidates
 from edgevision.spec import NmsSpec
 
@@ -44,6 +53,15 @@ class FastestDetHead:
         scores = b.op("Mul", confidence, b.op("Pow", classes, np.float32(0.4)))
         boxes = corners(b, centre, half)
         return best_pairs(b, boxes, scores, rows, self.class_count, nms.candidates)
+
+    def plain(self, arrays: Sequence[Array]) -> tuple[Array, Array]:
+        """Every cell."""
+        width, height = self.map_wh
+        values = arrays[0].astype(np.float64).reshape(5 + self.class_count, -1).T
+        cell = np.stack([np.tile(np.arange(width), height), np.repeat(np.arange(height), width)], 1)
+        xy = (np.tanh(values[:, 1:3]) + cell) * np.array(self.size_wh) / (width, height)
+        wh = logistic(values[:, 3:5]) * self.size_wh
+        return plain_corners(xy, wh), values[:, :1] ** 0.6 * values[:, 5:] ** 0.4
 
 
 def recognise(facts: NetworkFacts) -> FastestDetHead | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ import numpy.typing as npt
 from edgevision.graph.builder import INT32, GraphBuilder, ints
 from edgevision.graph.nms import Candidates
 from edgevision.spec import NmsSpec
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,12 @@ class DetectionHead(Protocol):
     def candidates(self, b: GraphBuilder, outputs: Sequence[NetworkOutput], nms: NmsSpec) -> Candidates:
         """Append nodes that give up to `nms.candidates` candidates; raises `GraphError` for other outputs."""
 
+    def plain(self, arrays: Sequence[Array]) -> tuple[Array, Array]:
+        """One frame's raw outputs, without the batch, to boxes ``[N,4]`` xyxy and scores ``[N,C]``, in numpy.
+
+        Everything is decoded, in float64 and in the plainest way: what the nodes of `candidates` are held against.
+        """
+
 
 def best_pairs(b: GraphBuilder, boxes: str, scores: str, rows: int, classes: int, limit: int) -> Candidates:
     """The best `limit` box-class pairs of boxes ``[B,rows,4]`` with scores ``[B,rows,classes]``.
@@ -106,3 +114,13 @@ def cells(size_wh: tuple[int, int], strides: tuple[int, ...]) -> npt.NDArray[np.
         row, column = np.indices((size_wh[1] // stride, size_wh[0] // stride), np.float32)
         tables.append(np.stack([column.ravel(), row.ravel(), np.full(row.size, stride, np.float32)], 1))
     return np.concatenate(tables)
+
+
+def plain_corners(xy: Array, wh: Array) -> Array:
+    """`corners_from_xywh` in numpy."""
+    return np.concatenate([xy - wh / 2, xy + wh / 2], axis=1)
+
+
+def logistic(values: Array) -> Array:
+    """The logistic function in float64."""
+    return np.asarray(1 / (1 + np.exp(-values.astype(np.float64))))

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.heads.head import (
+    Array,
     NetworkFacts,
     NetworkOutput,
     best_pairs,
     best_rows,
     corners_from_xywh,
+    plain_corners,
 )
 from edgevision.graph.nms import Candidates
 from edgevision.spec import NmsSpec
@@ -35,6 +39,11 @@ class YoloV5Head:
         boxes = corners_from_xywh(b, xy, wh)
         scores = b.op("Mul", objectness, classes)
         return best_pairs(b, boxes, scores, rows, self.class_count, nms.candidates)
+
+    def plain(self, arrays: Sequence[Array]) -> tuple[Array, Array]:
+        """Every row."""
+        values = arrays[0].astype(np.float64)
+        return plain_corners(values[:, :2], values[:, 2:4]), values[:, 4:5] * values[:, 5:]
 
 
 def recognise(facts: NetworkFacts) -> YoloV5Head | None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edgevision.errors import GraphError
 from edgevision.graph.builder import INT32, GraphBuilder, ints
-from edgevision.graph.heads.head import NetworkOutput, best_pairs, corners
+from edgevision.graph.heads.head import Array, NetworkOutput, best_pairs, corners, logistic, plain_corners
 from edgevision.graph.nms import Candidates
 from edgevision.spec import NmsSpec
 
@@ -56,6 +56,21 @@ class YoloV5RawHead:
         boxes = corners(b, centre, b.op("Mul", b.op("Mul", wh, wh), anchor))
         scores = b.op("Mul", confidence, classes)
         return best_pairs(b, boxes, scores, rows, self.class_count, nms.candidates)
+
+    def plain(self, arrays: Sequence[Array]) -> tuple[Array, Array]:
+        """Every box of every map."""
+        boxes, scores = [], []
+        for array, stride, anchors in zip(arrays, self.strides, self.anchors_px, strict=True):
+            height, width = array.shape[1:]
+            values = logistic(array.reshape(len(anchors), 5 + self.class_count, height, width))
+            x, y, w, h, objectness, *classes = np.moveaxis(values, 1, 0)
+            row, column = np.indices((height, width))
+            anchor = np.array(anchors)[:, :, None, None]
+            xy = np.stack([2 * x - 0.5 + column, 2 * y - 0.5 + row], -1).reshape(-1, 2) * stride
+            wh = np.stack([(2 * w) ** 2 * anchor[:, 0], (2 * h) ** 2 * anchor[:, 1]], -1).reshape(-1, 2)
+            boxes.append(plain_corners(xy, wh))
+            scores.append((objectness[..., None] * np.stack(classes, -1)).reshape(-1, self.class_count))
+        return np.concatenate(boxes), np.concatenate(scores)
 
     def _map_hw(self, output: NetworkOutput, index: int) -> tuple[int, int]:
         channels = len(self.anchors_px[min(index, len(self.anchors_px) - 1)]) * (5 + self.class_count)

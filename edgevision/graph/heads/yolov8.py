@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgevision.graph.builder import GraphBuilder, ints
-from edgevision.graph.heads.head import NetworkFacts, NetworkOutput, best_pairs, corners_from_xywh
+from edgevision.graph.heads.head import (
+    Array,
+    NetworkFacts,
+    NetworkOutput,
+    best_pairs,
+    corners_from_xywh,
+    plain_corners,
+)
 from edgevision.graph.nms import Candidates
 from edgevision.spec import NmsSpec
 
@@ -35,6 +42,11 @@ class YoloV8Head:
         xy, wh, scores = b.split(taken, 2, (2, 2, self.class_count))
         boxes = corners_from_xywh(b, xy, wh)
         return best_pairs(b, boxes, scores, rows, self.class_count, nms.candidates)
+
+    def plain(self, arrays: Sequence[Array]) -> tuple[Array, Array]:
+        """Every column."""
+        values = arrays[0].astype(np.float64).T
+        return plain_corners(values[:, :2], values[:, 2:4]), values[:, 4:]
 
 
 def recognise(facts: NetworkFacts) -> YoloV8Head | None:

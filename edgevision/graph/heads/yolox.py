@@ -9,12 +9,14 @@ import numpy as np
 
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.heads.head import (
+    Array,
     NetworkFacts,
     NetworkOutput,
     best_pairs,
     best_rows,
     cells,
     corners,
+    plain_corners,
 )
 from edgevision.graph.nms import Candidates
 from edgevision.spec import NmsSpec
@@ -49,6 +51,15 @@ class YoloXHead:
         boxes = corners(b, xy, b.op("Mul", wh, np.float32(0.5)))
         scores = b.op("Mul", objectness, classes)
         return best_pairs(b, boxes, scores, rows, self.class_count, nms.candidates)
+
+    def plain(self, arrays: Sequence[Array]) -> tuple[Array, Array]:
+        """Every row."""
+        values = arrays[0].astype(np.float64)
+        xy, wh = values[:, :2], values[:, 2:4]
+        if not self.decoded:
+            table = cells(self.size_wh, STRIDES)
+            xy, wh = (xy + table[:, :2]) * table[:, 2:], np.exp(wh) * table[:, 2:]
+        return plain_corners(xy, wh), values[:, 4:5] * values[:, 5:]
 
 
 def recognise(facts: NetworkFacts) -> YoloXHead | None:

@@ -1,0 +1,134 @@
+"""What an adopted file itself answers: run as it is, prepared and decoded in plain numpy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from edgevision.errors import GraphError
+from edgevision.graph.adopt import Adoption
+from edgevision.graph.heads.head import DetectionHead
+from edgevision.graph.resample import bilinear_matrix, resample_matrices
+from edgevision.image import LetterboxGeometry, Placement
+from edgevision.nms import greedy_nms
+from edgevision.results import Outputs
+from edgevision.spec import NmsSpec
+
+Array = npt.NDArray[Any]
+
+
+def source_answers(path: Path, adoption: Adoption, frames_bgr: npt.NDArray[np.uint8]) -> Outputs:
+    """Answers of the file at `path`, as it was before it was adopted, in the contract's shapes.
+
+    `frames_bgr` is uint8 ``[N,H,W,3]`` of the adopted graph's own frame size; boxes are in the pixels of those frames.
+    Nothing of the graft takes part: frames are prepared, outputs decoded and boxes suppressed in numpy. Raises
+    `GraphError` if ONNX Runtime cannot run the file.
+    """
+    prepared = network_pixels(frames_bgr, adoption)
+    raw = _run(path, prepared, adoption.spec.frames.batch.opt)
+    if adoption.head is None or adoption.spec.nms is None:
+        return (_probabilities(raw[0].reshape(len(frames_bgr), -1)),)
+    placement = _placement(frames_bgr, adoption)
+    rows = [
+        detections_from_raw([array[row] for array in raw], adoption.head, adoption.spec.nms, placement)
+        for row in range(len(frames_bgr))
+    ]
+    boxes, scores, labels = (np.stack(arrays) for arrays in zip(*rows, strict=True))
+    return boxes, scores, labels
+
+
+def network_pixels(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> npt.NDArray[np.float32]:
+    """What the network must see of frames: float32 ``[N,3,h,w]``, computed in float64 and not rounded between."""
+    frame_wh, (width, height) = (frames_bgr.shape[2], frames_bgr.shape[1]), adoption.network_size_wh
+    values = frames_bgr.astype(np.float64)
+    if frame_wh != adoption.network_size_wh and adoption.fit == "letterbox":
+        geometry = LetterboxGeometry.of(frame_wh, adoption.network_size_wh)
+        (left, top), (inner_w, inner_h) = geometry.pad_xy, geometry.content_wh
+        rows, columns = bilinear_matrix(frame_wh[1], inner_h), bilinear_matrix(frame_wh[0], inner_w)
+        canvas = np.full((len(values), height, width, 3), float(adoption.spec.frames.pad_value))
+        canvas[:, top : top + inner_h, left : left + inner_w] = _scaled(values, rows, columns)
+        values = canvas
+    elif frame_wh != adoption.network_size_wh:
+        crop = adoption.spec.frames.crop_fraction
+        values = _scaled(values, *resample_matrices(frame_wh, adoption.network_size_wh, adoption.fit, crop))
+    pixels = adoption.pixels
+    if pixels.order == "rgb":
+        values = values[..., ::-1]
+    values = (values * pixels.scale - pixels.mean) / pixels.std
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32)
+
+
+def detections_from_raw(
+    raw: list[Array], head: DetectionHead, nms: NmsSpec, placement: Placement | None
+) -> tuple[Array, Array, Array]:
+    """One frame's raw outputs to boxes ``[K,4]``, scores ``[K]`` and labels ``[K]`` by greedy suppression.
+
+    With a `placement` boxes are moved to the frame's pixels and cut at its edges.
+    """
+    boxes, matrix = head.plain(raw)
+    flat = matrix.ravel()
+    best = np.argsort(-flat, kind="stable")[: nms.candidates]
+    best = best[flat[best] >= nms.score_floor]
+    candidates, scores, labels = boxes[best // matrix.shape[1]], flat[best], best % matrix.shape[1]
+    if not head.suppressed:
+        kept = greedy_nms(candidates, scores, labels, nms.iou_threshold)
+        candidates, scores, labels = candidates[kept], scores[kept], labels[kept]
+    if placement is not None:
+        candidates = placement.frame_from_input(candidates)
+    count = min(len(scores), nms.max_detections)
+    out_boxes = np.zeros((nms.max_detections, 4), np.float32)
+    out_scores = np.zeros(nms.max_detections, np.float32)
+    out_labels = np.zeros(nms.max_detections, np.int32)
+    out_boxes[:count], out_scores[:count], out_labels[:count] = (
+        candidates[:count],
+        scores[:count],
+        labels[:count],
+    )
+    return out_boxes, out_scores, out_labels
+
+
+def _placement(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> Placement | None:
+    frame_wh, network_wh = (frames_bgr.shape[2], frames_bgr.shape[1]), adoption.network_size_wh
+    if frame_wh == network_wh:
+        return None
+    if adoption.fit == "letterbox":
+        return LetterboxGeometry.of(frame_wh, network_wh).placement
+    return Placement(frame_wh, (network_wh[0] / frame_wh[0], network_wh[1] / frame_wh[1]), (0.0, 0.0))
+
+
+def _scaled(values: Array, rows: Array, columns: Array) -> Array:
+    scaled: Array = np.einsum("yh,nhwc,xw->nyxc", rows, values, columns, optimize=True)
+    return scaled
+
+
+def _probabilities(scores: Array) -> npt.NDArray[np.float32]:
+    """Scores ``[N,C]`` as probabilities: as they are, or by Softmax if they are logits."""
+    values = scores.astype(np.float64)
+    if values.min() < 0 or not np.allclose(values.sum(axis=1), 1, atol=1e-3):
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+        values /= values.sum(axis=1, keepdims=True)
+    return np.asarray(values, np.float32)
+
+
+def _run(path: Path, tensors: npt.NDArray[np.float32], batch: int) -> list[Array]:
+    """Raw outputs for all rows, in batches of the size that the graph was adopted for."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    answers: list[list[Array]] = []
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        value = session.get_inputs()[0]
+        dtype = np.float16 if value.type == "tensor(float16)" else np.float32
+        for start in range(0, len(tensors), batch):
+            rows = np.arange(start, start + batch).clip(max=len(tensors) - 1)
+            count = min(batch, len(tensors) - start)
+            outputs = session.run(None, {value.name: tensors[rows].astype(dtype)})
+            answers.append([output[:count] for output in outputs])
+    except Exception as error:  # ONNX Runtime's own errors share no base class
+        reason = str(error).strip().splitlines()[0]
+        raise GraphError(f"ONNX Runtime cannot run {path.name} as it is: {reason}") from error
+    return [np.concatenate(arrays) for arrays in zip(*answers, strict=True)]
