@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgevision.export.recipe import Recipe, SourceModel
 from edgevision.graph.preprocess import Pixels
+from edgevision.train.plan import ClassifierPlan
 
 if TYPE_CHECKING:
     from edgevision.models.cnn import Cnn
@@ -18,7 +19,8 @@ def load(checkpoint: Path) -> SourceModel:
 
     from edgevision.export.checkpoint import read_checkpoint
 
-    return _source_model(cnn_from_state_dict(read_checkpoint(checkpoint).state_dict()))
+    found = read_checkpoint(checkpoint)
+    return _source_model(cnn_from_state_dict(found.tensors), found.class_names)
 
 
 def untrained() -> SourceModel:
@@ -30,10 +32,10 @@ def untrained() -> SourceModel:
     return _source_model(Cnn(class_count=10))
 
 
-def _source_model(model: Cnn) -> SourceModel:
+def _source_model(model: Cnn, names: tuple[str, ...] = ()) -> SourceModel:
     from edgevision.export.sources import classifier_source
 
-    return classifier_source(model, f"CNN, {model.class_count} classes", model.class_count)
+    return classifier_source(model, f"CNN, {model.class_count} classes", model.class_count, names)
 
 
 RECIPE = Recipe(
@@ -46,4 +48,5 @@ RECIPE = Recipe(
     fit="stretch",
     load=load,
     untrained=untrained,
+    training=ClassifierPlan(model="cnn", size=32),
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgevision.export.recipe import Recipe, Release, SourceModel
 from edgevision.graph.preprocess import Pixels
+from edgevision.train.plan import ClassifierPlan
 
 if TYPE_CHECKING:
     from edgevision.models.resnet import ResNet
@@ -22,7 +23,8 @@ def load(checkpoint: Path) -> SourceModel:
 
     from edgevision.export.checkpoint import read_checkpoint
 
-    return _source_model(resnet_from_state_dict(read_checkpoint(checkpoint).state_dict()))
+    found = read_checkpoint(checkpoint)
+    return _source_model(resnet_from_state_dict(found.tensors), found.class_names)
 
 
 def untrained() -> SourceModel:
@@ -34,10 +36,12 @@ def untrained() -> SourceModel:
     return _source_model(resnet(18, class_count=1000))
 
 
-def _source_model(model: ResNet) -> SourceModel:
+def _source_model(model: ResNet, names: tuple[str, ...] = ()) -> SourceModel:
     from edgevision.export.sources import classifier_source
 
-    return classifier_source(model, f"ResNet-{model.depth}, {model.class_count} classes", model.class_count)
+    return classifier_source(
+        model, f"ResNet-{model.depth}, {model.class_count} classes", model.class_count, names
+    )
 
 
 RECIPE = Recipe(
@@ -51,6 +55,7 @@ RECIPE = Recipe(
     crop_fraction=224 / 256,
     load=load,
     untrained=untrained,
+    training=ClassifierPlan(model="resnet18", size=224),
     release=Release(
         file="resnet18-f37072fd.pth",
         url="https://download.pytorch.org/models/resnet18-f37072fd.pth",

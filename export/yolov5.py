@@ -7,35 +7,30 @@ work (AGPL-3.0); the network here is written from its description.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgevision.export.recipe import Recipe, Release, SourceModel
 from edgevision.graph.preprocess import Pixels
-
-if TYPE_CHECKING:
-    from edgevision.models.yolov5 import YoloV5
+from edgevision.train.plan import DetectorPlan
 
 
 def load(checkpoint: Path) -> SourceModel:
     """Rebuild the network from an official pickle, or from a state dict with its parameter names."""
+    from edgevision.export.checkpoint import read_checkpoint
+    from edgevision.export.sources import yolov5_source
     from edgevision.models.yolov5 import yolov5_from_checkpoint
 
-    from edgevision.export.checkpoint import read_checkpoint
-
-    return _source_model(yolov5_from_checkpoint(read_checkpoint(checkpoint)))
+    return yolov5_source(yolov5_from_checkpoint(read_checkpoint(checkpoint)))
 
 
 def untrained() -> SourceModel:
     """YOLOv5n, 80 classes."""
     import torch
+
+    from edgevision.export.sources import yolov5_source
     from edgevision.models.yolov5 import yolov5
 
     torch.manual_seed(0)
-    return _source_model(yolov5("n", class_count=80))
-
-
-def _source_model(model: YoloV5) -> SourceModel:
-    raise NotImplementedError
+    return yolov5_source(yolov5("n", class_count=80))
 
 
 RECIPE = Recipe(
@@ -48,6 +43,7 @@ RECIPE = Recipe(
     fit="letterbox",
     load=load,
     untrained=untrained,
+    training=DetectorPlan(),
     release=Release(
         file="yolov5n.pt",
         url="https://github.com/ultralytics/yolov5/releases/download/v7.0/yolov5n.pt",
