@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from edgevision.image import Frame
+
+S = TypeVar("S", bound="Source")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +73,7 @@ class Source(abc.ABC):
         while (frame := self.read()) is not None:
             yield frame
 
-    def __enter__(self) -> Source:
+    def __enter__(self: S) -> S:
         return self
 
     def __exit__(

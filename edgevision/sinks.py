@@ -8,16 +8,17 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 
 from edgevision import atomic
 from edgevision.errors import SinkError, UsageError
 from edgevision.frames import Source
+from edgevision.image import Frame
 from edgevision.opencv_build import OpenCvBuild, why_no_window
 from edgevision.processed import Processed
 from edgevision.results import Classification, Result
@@ -28,6 +29,8 @@ FALLBACK_FPS = 25.0
 LONGEST_GAP_S = 5.0
 TOP_CLASSES = 5
 ESCAPE = 27
+
+S = TypeVar("S", bound="Sink")
 
 
 class Sink(abc.ABC):
@@ -44,7 +47,7 @@ class Sink(abc.ABC):
     def close(self) -> None:
         """Finish what was written; a second call does nothing."""
 
-    def __enter__(self) -> Sink:
+    def __enter__(self: S) -> S:
         return self
 
     def __exit__(
@@ -243,6 +246,17 @@ def refuse_overwriting(source: Source, output: Path) -> None:
     with contextlib.suppress(OSError):  # one of the two does not exist
         if output.samefile(source.name):
             raise UsageError(f"output {output} is the source itself: it would be replaced")
+
+
+def write_clip(path: Path, frames: Iterable[Frame], size_wh: tuple[int, int], *, fps: float) -> None:
+    """Encode plain frames as an .mp4, which appears whole or not at all; raises `SinkError`."""
+    file = VideoFile(path, size_wh, fps)
+    try:
+        for frame in frames:
+            file.write(frame)
+        file.close()
+    finally:
+        file.discard()
 
 
 def record_of(processed: Processed) -> dict[str, Any]:

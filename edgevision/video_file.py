@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -120,14 +119,3 @@ class VideoFile:
             return bool(capture.read()[0])
         finally:
             capture.release()
-
-
-def write_clip(path: Path, frames: Iterable[Frame], size_wh: tuple[int, int], *, fps: float) -> None:
-    """Encode plain frames as an .mp4, which appears whole or not at all; raises `SinkError`."""
-    file = VideoFile(path, size_wh, fps)
-    try:
-        for frame in frames:
-            file.write(frame)
-        file.close()
-    finally:
-        file.discard()

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import click
 
 from edgevision.spec import BatchRange
 
+if TYPE_CHECKING:  # generic for the type checker alone in older versions of click
+    _Size = click.ParamType[tuple[int, int]]
+    _Batch = click.ParamType[BatchRange]
+else:
+    _Size = _Batch = click.ParamType
 
-class SizeType(click.ParamType):
+
+class SizeType(_Size):
     """``WxH`` in pixels, as a tuple (width, height); a single number means a square."""
 
     name = "WxH"
@@ -26,7 +33,7 @@ class SizeType(click.ParamType):
         return int(match[1]), int(match[2] or match[1])
 
 
-class BatchType(click.ParamType):
+class BatchType(_Batch):
     """``N`` or ``MIN:OPT:MAX``, as a `BatchRange`."""
 
     name = "N|MIN:OPT:MAX"

@@ -1,0 +1,129 @@
+"""How a run shows where it is, and how it ends when it is told to."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import statistics
+import sys
+import threading
+import time
+from collections import deque
+from types import FrameType, TracebackType
+
+import click
+
+from edgevision.pipeline import RunSummary
+from edgevision.processed import Processed
+
+TERMINAL_PERIOD_S = 0.2
+LOG_PERIOD_S = 10.0
+KEPT_FRAMES = 10_000
+"""Frames whose times the summary is made of: the latest ones, so that a run of days needs no more memory."""
+
+
+class Interrupts:
+    """Turns the first SIGINT or SIGTERM into a wish to stop; the second one ends the program at once."""
+
+    def __init__(self) -> None:
+        self.exit_code = 0
+        """128 + the signal's number, as shells say it; 0 without one."""
+        self._before: dict[signal.Signals, object] = {}
+
+    def requested(self) -> bool:
+        """True after a signal."""
+        return self.exit_code != 0
+
+    def __enter__(self) -> Interrupts:
+        # Only the main thread may set handlers; elsewhere whoever runs us handles signals.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        self.exit_code = 128 + number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned
+        self._before.clear()
+
+
+class RunProgress:
+    """Frames and frames/s on standard error: one line written over on a terminal, now and then a line elsewhere."""
+
+    def __init__(self, total: int | None) -> None:
+        self._total = total
+        self._terminal = sys.stderr.isatty()
+        self._period_s = TERMINAL_PERIOD_S if self._terminal else LOG_PERIOD_S
+        self._frames = 0
+        self._shown_frames = 0
+        self._shown_s = time.perf_counter()
+        self._width = 0
+        self._times: deque[dict[str, float]] = deque(maxlen=KEPT_FRAMES)
+        self._ages_ms: deque[float] = deque(maxlen=KEPT_FRAMES)
+
+    def on_frame(self, processed: Processed) -> None:
+        """Count a frame; show the state if it is time to."""
+        self._frames += 1
+        self._times.append(processed.times.in_ms())
+        self._ages_ms.append(processed.age_ms)
+        now_s = time.perf_counter()
+        if now_s - self._shown_s >= self._period_s:
+            rate = (self._frames - self._shown_frames) / (now_s - self._shown_s)
+            self._shown_frames, self._shown_s = self._frames, now_s
+            of_total = f" of {self._total}" if self._total else ""
+            self._show(f"{self._frames}{of_total} frames, {rate:.1f} frames/s, age {processed.age_ms:.0f} ms")
+
+    def clear(self) -> None:
+        """Take the line off the terminal, so that something else can be written."""
+        if self._width:
+            click.echo("\r" + " " * self._width + "\r", nl=False, err=True)
+            self._width = 0
+
+    def summary_lines(self, summary: RunSummary) -> list[str]:
+        """What the run came to."""
+        extras = [f"{summary.dropped} dropped"] if summary.dropped else []
+        extras += [f"{summary.skipped} files skipped"] if summary.skipped else []
+        lines = [
+            ", ".join(
+                [
+                    f"{summary.frames} frames in {summary.wall_s:.1f} s: {summary.frames_per_s:.1f} frames/s",
+                    *extras,
+                ]
+            )
+        ]
+        if self._times:
+            medians = {
+                name: statistics.median(times[name] for times in self._times) for name in self._times[-1]
+            }
+            stages = ", ".join(f"{name} {ms:.2f}" for name, ms in medians.items())
+            lines.append(f"p50 in ms: {stages}; age {statistics.median(self._ages_ms):.1f}")
+        return lines
+
+    def _show(self, text: str) -> None:
+        if not self._terminal:
+            click.echo(text, err=True)
+            return
+        click.echo("\r" + text.ljust(self._width), nl=False, err=True)
+        self._width = len(text)
+
+
+class ProgressLogHandler(logging.Handler):
+    """Warnings on standard error, each on a line of its own beside a progress line."""
+
+    def __init__(self, progress: RunProgress) -> None:
+        super().__init__(logging.WARNING)
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the message."""
+        self._progress.clear()
+        click.echo(f"edgevision: warning: {record.getMessage()}", err=True)
