@@ -9,8 +9,7 @@ from pathlib import Path
 from edgevision.errors import SourceError, UsageError
 from edgevision.results import Classification
 from edgevision.session import Session
-
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+from edgevision.sources import IMAGE_SUFFIXES, read_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ def read_class_folders(
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
         if place.name not in label_of:
             raise UsageError(f"{place} names no class of the model; it knows: {', '.join(classes[:10])} ...")
-        files = sorted(path for path in place.rglob("*") if path.suffix.lower() in _SUFFIXES)
+        files = sorted(path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         found += [LabelledImage(path, label_of[place.name]) for path in files]
     if not found:
         raise SourceError(f"{folder} holds no images in folders named for classes (CLASS/*.jpg)")
@@ -67,8 +66,6 @@ def classify_all(
     session: Session, images: Sequence[LabelledImage]
 ) -> Iterator[tuple[LabelledImage, Classification]]:
     """Run every image; yields it with its scores."""
-    from edgevision.accuracy.detection import read_image
-
     size = session.spec.frames.batch.opt
     for start in range(0, len(images), size):
         chunk = images[start : start + size]

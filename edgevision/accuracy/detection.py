@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -17,6 +16,7 @@ from pycocotools.cocoeval import COCOeval
 from edgevision.errors import SourceError, UsageError
 from edgevision.results import Detections
 from edgevision.session import Session
+from edgevision.sources import read_image
 
 PROTOCOL_IOU = 0.65
 """Suppression threshold for measuring; for running 0.45 is usual."""
@@ -99,14 +99,6 @@ def detect_all(session: Session, labelled: LabelledImages) -> Iterator[tuple[int
             if not isinstance(result, Detections):
                 raise UsageError(f"{session.spec.name} does not detect: its task is {session.spec.task}")
             yield int(image["id"]), result
-
-
-def read_image(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """An image file as uint8 ``[H,W,3]`` BGR, turned as its EXIF says; raises `SourceError`."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise SourceError(f"{path} cannot be read as an image")
-    return np.asarray(image, np.uint8)
 
 
 def accuracy_from_detections(

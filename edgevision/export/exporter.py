@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +13,11 @@ import torch
 import edgevision
 from edgevision.bundle import Bundle, Check, Golden, sha256_of_file, write_bundle
 from edgevision.errors import RecipeError, UsageError
-from edgevision.export.golden import golden_frames, golden_from_source, network_input
+from edgevision.export.frames import golden_frames
+from edgevision.export.golden import golden_from_source, network_input
 from edgevision.export.network import onnx_from_module, run_network
 from edgevision.export.recipe import Recipe, SourceModel
-from edgevision.export.verify import relative_difference, verify_graph
+from edgevision.export.verify import Progress, relative_difference, verify_graph
 from edgevision.graph.contract import attach_metadata, check_contract
 from edgevision.graph.graft import graft_classifier, graft_detector
 from edgevision.spec import (
@@ -30,9 +30,6 @@ from edgevision.spec import (
     detect_outputs,
 )
 from edgevision.verification import utc_now
-
-Progress = Callable[[str], None]
-"""Told of each step as it is finished, in a few words."""
 
 NETWORK_TOLERANCE = 1e-3
 """Largest difference of raw outputs, relative to their largest value, between PyTorch and ONNX Runtime in float32."""

@@ -1,48 +1,18 @@
-"""Golden frames: real photographs as the graph takes them, and the source model's answers to them."""
+"""What a PyTorch model sees of golden frames, and what it answers."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from edgevision.bundle import Golden
-from edgevision.errors import UsageError
 from edgevision.export.recipe import SourceModel
 from edgevision.graph.preprocess import Pixels
-from edgevision.image import Frame, Placement, fit_frame, fit_pixels
+from edgevision.image import Placement, fit_pixels
 from edgevision.spec import FrameInput, NmsSpec
-from edgevision.virtual_camera import PHOTOGRAPHS
-
-FRAME_COUNT = 4
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-
-
-def golden_frames(folder: Path | None, frames: FrameInput) -> npt.NDArray[np.uint8]:
-    """The first `FRAME_COUNT` readable images of a folder (default: our photographs), brought to the input's size.
-
-    Returns uint8 ``[N,H,W,3]``. Where the graph takes camera frames of one size, each photograph is scaled to cover
-    that size and cut, as a camera of that size would see it. Raises `UsageError` if the folder holds no readable image.
-    """
-    folder = folder or PHOTOGRAPHS
-    if not folder.is_dir():
-        raise UsageError(f"--images {folder} is not a folder")
-    fitted: list[Frame] = []
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES):
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            continue
-        target = FrameInput(frames.size_wh, "center-crop") if frames.fit == "exact" else frames
-        fitted.append(fit_frame(np.asarray(image, np.uint8), target)[0])
-        if len(fitted) == FRAME_COUNT:
-            break
-    if not fitted:
-        raise UsageError(f"--images {folder} holds no readable image ({', '.join(sorted(_SUFFIXES))})")
-    return np.stack(fitted)
 
 
 def network_input(

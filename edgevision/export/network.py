@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import warnings
 from collections.abc import Iterator
 
@@ -12,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
-import onnxslim
 import torch
 
 from edgevision.errors import GraphError
 from edgevision.graph.builder import OPSET
+from edgevision.graph.simplify import simplify
 
 INPUT = "network_input"
 
@@ -57,15 +56,6 @@ def onnx_from_module(
         ) from error
 
 
-def simplify(network: onnx.ModelProto) -> onnx.ModelProto:
-    """Fold constants, merge and drop nodes; raises `GraphError` if inputs or outputs are not what they were."""
-    with _quiet():
-        slim = onnxslim.slim(network)
-    if not isinstance(slim, onnx.ModelProto) or _interface(slim) != _interface(network):
-        raise GraphError("simplification changed the graph's inputs or outputs")
-    return slim
-
-
 def run_network(network: onnx.ModelProto, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
     """The bare network's outputs in ONNX Runtime, for comparison with PyTorch's."""
     session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -80,21 +70,9 @@ def _output_names(module: torch.nn.Module, example: torch.Tensor) -> list[str]:
     return [f"network_output{i}" for i in range(count)]
 
 
-def _interface(model: onnx.ModelProto) -> tuple[list[str], list[str]]:
-    initializers = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value.name for value in model.graph.input if value.name not in initializers]
-    return inputs, [value.name for value in model.graph.output]
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns of its own retirement and onnxslim logs each pass; neither is the user's business."""
-    logger = logging.getLogger("onnxslim")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """The exporter warns of its own retirement, which is no news to its user."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
+        yield

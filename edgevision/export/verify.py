@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from edgevision.nms import steps_needed
 from edgevision.session import open_session
 from edgevision.spec import ModelSpec, NmsSpec
 from edgevision.verification import verify_session
+
+Progress = Callable[[str], None]
+"""Told of each step as it is finished, in a few words."""
 
 
 def verify_graph(

@@ -1,0 +1,30 @@
+"""Somebody else's ONNX file to a verified bundle. Needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgevision.bundle import Bundle, Golden, write_bundle
+from edgevision.export.frames import golden_frames
+from edgevision.export.verify import Progress, verify_graph
+from edgevision.graph.adopt import AdoptOptions, adopt
+from edgevision.graph.reference import source_answers
+
+
+def adopt_bundle(
+    model: Path, head: str, options: AdoptOptions, images: Path | None, path: Path, progress: Progress
+) -> Bundle:
+    """Graft the contract onto `model`, hold the result against what the file itself answers, write the bundle.
+
+    The file itself is run in ONNX Runtime, prepared, decoded and suppressed in plain numpy. Nothing is written unless
+    every check passes. Raises `GraphError`, `UsageError`, `BundleError`, `VerificationError`.
+    """
+    adoption = adopt(model, head, options)
+    width, height = adoption.network_size_wh
+    progress(f"recognised {head}, {len(adoption.spec.classes)} classes, {width}x{height}")
+    frames = golden_frames(images, adoption.spec.frames)
+    golden = Golden(frames, source_answers(model, adoption, frames))
+    progress("let the file itself answer the golden frames")
+    verification = verify_graph(adoption.model, adoption.spec, golden)
+    progress(f"verified on {len(frames)} real frames against the file itself")
+    return write_bundle(path, adoption.spec, adoption.model.SerializeToString(), golden, (verification,))

@@ -1,0 +1,39 @@
+"""Choosing the golden frames: real photographs as the graph takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edgevision.errors import SourceError, UsageError
+from edgevision.image import Frame, fit_frame
+from edgevision.sources import IMAGE_SUFFIXES, read_image
+from edgevision.spec import FrameInput
+from edgevision.virtual_camera import PHOTOGRAPHS
+
+FRAME_COUNT = 4
+
+
+def golden_frames(folder: Path | None, frames: FrameInput) -> npt.NDArray[np.uint8]:
+    """The first `FRAME_COUNT` readable images of a folder (default: our photographs), brought to the input's size.
+
+    Returns uint8 ``[N,H,W,3]``. Where the graph takes camera frames of one size, each photograph is scaled to cover
+    that size and cut, as a camera of that size would see it. Raises `UsageError` if the folder holds no readable image.
+    """
+    folder = folder or PHOTOGRAPHS
+    if not folder.is_dir():
+        raise UsageError(f"--images {folder} is not a folder")
+    target = FrameInput(frames.size_wh, "center-crop") if frames.fit == "exact" else frames
+    fitted: list[Frame] = []
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES):
+        try:
+            fitted.append(fit_frame(read_image(path), target)[0])
+        except SourceError:
+            continue  # a damaged file among good ones is not what this is about
+        if len(fitted) == FRAME_COUNT:
+            break
+    if not fitted:
+        raise UsageError(f"--images {folder} holds no readable image ({' '.join(sorted(IMAGE_SUFFIXES))})")
+    return np.stack(fitted)
