@@ -33,7 +33,7 @@ class Style:
         side = min(size_wh)
         return cls(
             line_px=max(1, round(side / 300)),
-            font_scale=max(0.35, side / 1000),
+            font_scale=max(0.4, side / 1000),
             font_px=max(1, round(side / 600)),
             margin_px=max(1, round(side / 240)),
         )

@@ -199,7 +199,9 @@ def _open_folder(path: Path) -> Source:
         suffixes = " ".join(sorted(IMAGE_SUFFIXES))
         raise SourceError(f"folder {path} holds no images among its {others} files; images end in {suffixes}")
     if others:
-        log.warning("%s: %d files are not images and are left out", path, others)
+        log.warning(
+            "%s: left out %d of %d files, which by their names are not images", path, others, len(files)
+        )
     return ImageSource(str(path), images)
 
 

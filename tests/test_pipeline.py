@@ -1,0 +1,432 @@
+"""Every frame once and in order, newest frames of live sources, and clean ends of every kind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pytest
+
+from edgevision.errors import EngineError, SinkError, SourceError, UsageError
+from edgevision.frames import Source, SourceFrame
+from edgevision.pipeline import PipelineOptions, RunSummary, run_pipeline
+from edgevision.processed import Processed
+from edgevision.results import Classification, Detections, Outputs
+from edgevision.session import EngineInfo, Frames, Session
+from edgevision.sinks import Sink
+from edgevision.spec import (
+    BatchRange,
+    FrameInput,
+    ModelSpec,
+    NmsSpec,
+    Provenance,
+    classify_outputs,
+    detect_outputs,
+)
+
+SIDE = 64
+PROVENANCE = Provenance("m.pt", None, "r", "2026-01-01T00:00:00+00:00")
+
+
+def detector(batch: BatchRange | None = None, fit: str = "letterbox") -> ModelSpec:
+    frames = FrameInput((SIDE, SIDE), fit=fit, batch=batch or BatchRange())  # type: ignore[arg-type]  # from a list
+    nms = NmsSpec(candidates=1, max_detections=1)
+    return ModelSpec("m", "detect", frames, detect_outputs(1), ("a",), PROVENANCE, nms)
+
+
+class BrightnessSession(Session):
+    """Answers one box whose score tells the brightness of its row: results can be matched with frames."""
+
+    def __init__(
+        self, spec: ModelSpec | None = None, *, takes_s: float = 0.0, fails_at: int | None = None
+    ) -> None:
+        super().__init__(spec or detector(), EngineInfo("brightness", "test", "cpu"))
+        self.takes_s = takes_s
+        self.fails_at = fails_at
+        self.batches: list[int] = []
+        self.buffers: set[int] = set()
+
+    def _infer(self, frames: Frames) -> Outputs:
+        if len(self.batches) == self.fails_at:
+            raise EngineError("the engine broke")
+        time.sleep(self.takes_s)
+        self.batches.append(len(frames))
+        self.buffers.add(frames.__array_interface__["data"][0])
+        count = len(frames)
+        middle = frames[:, SIDE // 2, SIDE // 2, 0].astype(np.float32) / 255
+        if self.spec.task == "classify":
+            return (np.stack([middle, 1 - middle], 1),)
+        boxes = np.tile(np.array([16, 16, 48, 48], np.float32), (count, 1, 1))
+        return boxes, middle[:, None], np.zeros((count, 1), np.int32)
+
+
+class MemorySource(Source):
+    """Frame n has brightness n; may be live, be slow, fail, or wait for ever."""
+
+    def __init__(
+        self,
+        count: int | None,
+        *,
+        live: bool = False,
+        period_s: float = 0.0,
+        fails: bool = False,
+        sizes: Iterable[tuple[int, int]] = ((SIDE, SIDE),),
+    ) -> None:
+        super().__init__("memory", live=live, fps=25.0, frame_count=count)
+        self.size_wh = (SIDE, SIDE)
+        self.sizes = tuple(sizes)
+        self.period_s = period_s
+        self.fails = fails
+        self.given = 0
+        self.closed = threading.Event()
+        self.close_count = 0
+
+    def read(self) -> SourceFrame | None:
+        if self.given == self.frame_count:
+            if self.fails:
+                raise SourceError("the source broke")
+            return None
+        if self.closed.wait(self.period_s):
+            return None
+        width, height = self.sizes[self.given % len(self.sizes)]
+        image = np.full((height, width, 3), self.given % 256, np.uint8)
+        index, self.given = self.given, self.given + 1
+        return SourceFrame(image, index, "memory", time.perf_counter_ns(), time.time(), None, 1000)
+
+    def close(self) -> None:
+        self.close_count += 1
+        self.closed.set()
+
+
+class SilentCamera(MemorySource):
+    """Live, and no frame ever comes."""
+
+    def __init__(self) -> None:
+        super().__init__(None, live=True)
+
+    def read(self) -> SourceFrame | None:
+        self.closed.wait(30)
+        return None
+
+
+class ListSink(Sink):
+    """Keeps what it is given."""
+
+    def __init__(self, *, takes_s: float = 0.0, fails_at: int | None = None, annotated: bool = False) -> None:
+        self.takes_s = takes_s
+        self.fails_at = fails_at
+        self.annotated = annotated
+        self.seen: list[Processed] = []
+        self.threads: set[str] = set()
+        self.close_count = 0
+
+    def write(self, processed: Processed) -> None:
+        if len(self.seen) == self.fails_at:
+            raise SinkError("the sink broke")
+        time.sleep(self.takes_s)
+        self.threads.add(threading.current_thread().name)
+        self.seen.append(processed)
+
+    def close(self) -> None:
+        self.close_count += 1
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    threads, opencv_threads = threading.active_count(), cv2.getNumThreads()
+    yield
+    assert threading.active_count() == threads
+    assert cv2.getNumThreads() == opencv_threads
+
+
+def brightness(processed: Processed) -> int:
+    assert isinstance(processed.result, Detections)
+    return round(float(processed.result.scores[0]) * 255)
+
+
+@pytest.mark.parametrize("serial", [False, True])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 40])
+def test_every_frame_comes_once_in_order_with_its_own_result(count: int, serial: bool) -> None:
+    sink, source = ListSink(), MemorySource(count)
+    done: list[Processed] = []
+    summary = run_pipeline(
+        BrightnessSession(),
+        source,
+        [sink],
+        options=PipelineOptions(threshold=0.0, serial=serial),
+        on_frame=done.append,
+    )
+    assert [processed.frame.index for processed in sink.seen] == list(range(count))
+    assert [brightness(processed) for processed in sink.seen if processed.frame.index] == list(
+        range(1, count)
+    )
+    assert (summary.frames, summary.dropped, summary.skipped, summary.stopped) == (count, 0, 0, False)
+    assert summary.wall_s > 0
+    assert [processed.frame.index for processed in done] == list(range(count))
+    assert (sink.close_count, source.close_count) == (1, 1)
+
+
+def test_the_answer_is_in_frame_pixels() -> None:
+    sink = ListSink()
+    run_pipeline(BrightnessSession(), MemorySource(2, sizes=[(128, 128)]), [sink])
+    boxes = [
+        processed.result.boxes.tolist() for processed in sink.seen if isinstance(processed.result, Detections)
+    ]
+    assert boxes[0] == []
+    sink = ListSink()
+    run_pipeline(
+        BrightnessSession(), MemorySource(2, sizes=[(128, 128)]), [sink], options=PipelineOptions(0.0)
+    )
+    result = sink.seen[1].result
+    assert isinstance(result, Detections)
+    assert result.boxes.tolist() == [[32, 32, 96, 96]]
+
+
+def test_classifications_come_through() -> None:
+    spec = ModelSpec("c", "classify", FrameInput((SIDE, SIDE)), classify_outputs(2), ("x", "y"), PROVENANCE)
+    sink = ListSink()
+    run_pipeline(BrightnessSession(spec), MemorySource(3), [sink])
+    results = [processed.result for processed in sink.seen]
+    assert all(isinstance(result, Classification) for result in results)
+    assert [round(result.top(2)[1][1] * 255) for result in results if isinstance(result, Classification)] == [
+        0,
+        1,
+        2,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("batch", "calls"),
+    [(BatchRange(4, 4, 4), [4, 4, 4]), (BatchRange(1, 4, 8), [4, 4, 2]), (BatchRange(2, 3, 4), [3, 3, 3, 2])],
+    ids=str,
+)
+@pytest.mark.parametrize("serial", [False, True])
+def test_batches_are_filled_and_the_last_may_be_short(
+    batch: BatchRange, calls: list[int], serial: bool
+) -> None:
+    session, sink = BrightnessSession(detector(batch)), ListSink()
+    run_pipeline(session, MemorySource(10), [sink], options=PipelineOptions(threshold=0.0, serial=serial))
+    assert session.batches == calls
+    assert [brightness(processed) for processed in sink.seen[1:]] == list(range(1, 10))
+    times = sink.seen[0].times
+    assert times.inference_ns < sum(processed.age_ms for processed in sink.seen) * 1e6
+
+
+def test_a_live_frame_does_not_wait_for_its_batch() -> None:
+    session = BrightnessSession(detector(BatchRange(1, 4, 8)))
+    summary = run_pipeline(
+        session, MemorySource(None, live=True, period_s=0.01), options=PipelineOptions(limit=3)
+    )
+    assert set(session.batches) == {1}
+    assert summary.frames == 3
+
+
+def test_batch_buffers_are_used_again() -> None:
+    session = BrightnessSession()
+    run_pipeline(session, MemorySource(60))
+    assert len(session.buffers) <= 4
+
+
+@pytest.mark.parametrize("serial", [False, True])
+def test_the_limit_ends_the_run(serial: bool) -> None:
+    source, sink = MemorySource(None), ListSink()
+    summary = run_pipeline(
+        BrightnessSession(), source, [sink], options=PipelineOptions(limit=7, serial=serial)
+    )
+    assert summary.frames == len(sink.seen) == 7
+    assert source.given == 7
+    assert not summary.stopped
+
+
+def test_a_file_is_held_back_by_the_slowest_stage_and_loses_nothing() -> None:
+    source, sink = MemorySource(20), ListSink(takes_s=0.01)
+    ahead: list[int] = []
+
+    def look(processed: Processed) -> None:
+        ahead.append(source.given - processed.frame.index)
+
+    run_pipeline(BrightnessSession(), source, [sink], on_frame=look)
+    assert len(sink.seen) == 20
+    assert max(ahead) <= 9
+
+
+def test_a_live_source_gives_its_newest_frame_and_counts_the_others() -> None:
+    source, sink = MemorySource(None, live=True, period_s=0.002), ListSink()
+    summary = run_pipeline(
+        BrightnessSession(takes_s=0.03), source, [sink], options=PipelineOptions(threshold=0.0, limit=15)
+    )
+    indices = [processed.frame.index for processed in sink.seen]
+    assert summary.frames == len(indices) == 15
+    assert indices == sorted(set(indices))
+    assert summary.dropped > 30
+    age_ms = np.median([processed.age_ms for processed in sink.seen])
+    inference_ms = np.median([processed.times.inference_ns / 1e6 for processed in sink.seen])
+    # A frame that had waited for another one's inference would be twice as old.
+    assert inference_ms <= age_ms < 1.6 * inference_ms
+
+
+def test_ages_and_stages_are_told() -> None:
+    sink = ListSink(takes_s=0.01)
+    done: list[Processed] = []
+    run_pipeline(
+        BrightnessSession(takes_s=0.02),
+        MemorySource(5),
+        [sink],
+        options=PipelineOptions(serial=True),
+        on_frame=done.append,
+    )
+    for before, after in zip(sink.seen, done, strict=True):
+        assert list(before.times.in_ms()) == ["decode", "prepare", "inference", "results"]
+        stages_ms = after.times.in_ms()
+        assert list(stages_ms) == ["decode", "prepare", "inference", "results", "output"]
+        assert stages_ms["inference"] >= 20
+        assert stages_ms["output"] >= 10
+        assert after.age_ms >= stages_ms["inference"] + stages_ms["prepare"]
+
+
+def test_the_stages_of_a_serial_run_add_up_to_its_wall_time() -> None:
+    done: list[Processed] = []
+    summary = run_pipeline(
+        BrightnessSession(takes_s=0.01),
+        MemorySource(20),
+        [ListSink(takes_s=0.005)],
+        options=PipelineOptions(serial=True),
+        on_frame=done.append,
+    )
+    total_s = sum(sum(processed.times.in_ms().values()) for processed in done) / 1e3
+    assert total_s == pytest.approx(summary.wall_s, rel=0.05)
+
+
+def test_stages_overlap() -> None:
+    def wall_s(*, serial: bool) -> float:
+        options = PipelineOptions(serial=serial)
+        source, sinks = MemorySource(15, period_s=0.01), [ListSink(takes_s=0.01)]
+        return run_pipeline(BrightnessSession(takes_s=0.01), source, sinks, options=options).wall_s
+
+    assert wall_s(serial=False) < 0.7 * wall_s(serial=True)
+
+
+def test_results_and_sinks_run_in_the_calling_thread() -> None:
+    sink = ListSink()
+    run_pipeline(BrightnessSession(), MemorySource(3), [sink])
+    assert sink.threads == {threading.current_thread().name}
+
+
+def test_results_are_drawn_only_for_sinks_that_ask() -> None:
+    plain, drawn = ListSink(), ListSink(annotated=True)
+    options = PipelineOptions(threshold=0.0)
+    run_pipeline(BrightnessSession(), MemorySource(2, sizes=[(640, 480)]), [plain], options=options)
+    assert np.ptp(plain.seen[1].frame.image_bgr) == 0
+    run_pipeline(BrightnessSession(), MemorySource(2, sizes=[(640, 480)]), [plain, drawn], options=options)
+    assert np.ptp(drawn.seen[1].frame.image_bgr) > 0
+
+
+@dataclass
+class Failing:
+    """A run in which one part fails after `written` frames."""
+
+    error: type[Exception]
+    message: str
+    written: int
+    session: Callable[[], BrightnessSession] = BrightnessSession
+    source: Callable[[], MemorySource] = lambda: MemorySource(20)
+    sink: Callable[[], ListSink] = ListSink
+
+
+FAILING = {
+    "engine": Failing(EngineError, "the engine broke", 5, session=lambda: BrightnessSession(fails_at=5)),
+    "source": Failing(SourceError, "the source broke", 4, source=lambda: MemorySource(4, fails=True)),
+    "sink": Failing(SinkError, "the sink broke", 3, sink=lambda: ListSink(fails_at=3)),
+    "size": Failing(
+        UsageError,
+        "frame is 32x24; this graph takes camera frames of 64x64 only",
+        2,
+        session=lambda: BrightnessSession(detector(fit="exact")),
+        source=lambda: MemorySource(20, sizes=[(SIDE, SIDE), (SIDE, SIDE), (32, 24)]),
+    ),
+}
+
+
+@pytest.mark.parametrize("serial", [False, True])
+@pytest.mark.parametrize("failing", FAILING.values(), ids=FAILING)
+def test_what_a_stage_raises_is_raised_here(failing: Failing, serial: bool) -> None:
+    sink, source = failing.sink(), failing.source()
+    with pytest.raises(failing.error, match=failing.message):
+        run_pipeline(failing.session(), source, [sink], options=PipelineOptions(threshold=0.0, serial=serial))
+    assert (sink.close_count, source.close_count) == (1, 1)
+    # Results that were ready when another stage failed are still written.
+    assert len(sink.seen) == failing.written
+
+
+def test_what_the_caller_raises_ends_the_run() -> None:
+    sink = ListSink()
+
+    def interrupt(processed: Processed) -> None:
+        if processed.frame.index == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_pipeline(BrightnessSession(), MemorySource(None), [sink], on_frame=interrupt)
+    assert len(sink.seen) == 3
+    assert sink.close_count == 1
+
+
+def test_all_sinks_are_closed_even_if_one_cannot_be() -> None:
+    class Broken(ListSink):
+        def close(self) -> None:
+            raise SinkError("cannot be finished")
+
+    first, last = ListSink(), ListSink()
+    source = MemorySource(2)
+    with pytest.raises(SinkError, match="cannot be finished"):
+        run_pipeline(BrightnessSession(), source, [first, Broken(), last])
+    assert (first.close_count, last.close_count, source.close_count) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("serial", [False, True])
+def test_stop_ends_the_run(serial: bool) -> None:
+    sink = ListSink()
+    summary = run_pipeline(
+        BrightnessSession(),
+        MemorySource(None),
+        [sink],
+        options=PipelineOptions(serial=serial),
+        stop=lambda: len(sink.seen) >= 4,
+    )
+    assert summary.stopped
+    assert summary.frames == 4
+    assert sink.close_count == 1
+
+
+def test_stop_is_heard_while_a_camera_is_silent() -> None:
+    began = time.perf_counter()
+    summary = run_pipeline(
+        BrightnessSession(), SilentCamera(), stop=lambda: time.perf_counter() - began > 0.2
+    )
+    assert summary.stopped
+    assert summary.frames == 0
+    assert time.perf_counter() - began < 2
+
+
+def test_an_error_is_raised_while_a_camera_is_silent() -> None:
+    class OneFrame(SilentCamera):
+        def read(self) -> SourceFrame | None:
+            return MemorySource.read(self) if self.given == 0 else super().read()
+
+    with pytest.raises(EngineError, match="the engine broke"):
+        run_pipeline(BrightnessSession(fails_at=0), OneFrame())
+
+
+def test_opencv_has_one_thread_meanwhile() -> None:
+    seen: list[int] = []
+    run_pipeline(BrightnessSession(), MemorySource(1), on_frame=lambda _: seen.append(cv2.getNumThreads()))
+    assert seen == [1]
+
+
+def test_frames_per_second_of_nothing_is_zero() -> None:
+    assert RunSummary(0, 0, 0, 0.0, False).frames_per_s == 0
+    assert RunSummary(10, 0, 0, 2.0, False).frames_per_s == 5
