@@ -13,13 +13,14 @@ import edgevision
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "edgevision"
-WORKSTATION = ("export", "models", "graph")
+WORKSTATION = ("export", "models", "graph", "train")
 """Rooms that the device never enters."""
 ALLOWED = {
     "export": {"torch", "onnx", "onnxslim", "onnxruntime", "safetensors"},
     "models": {"torch"},
     "graph": {"onnx", "onnxslim", "onnxruntime"},
     "accuracy": {"pycocotools"},
+    "train": {"torch", "lightning", "matplotlib", "safetensors", "pycocotools"},
     "engines": {"onnxruntime", "openvino"},
 }
 EVERYWHERE = {"numpy", "cv2", "edgevision"}

@@ -7,6 +7,7 @@ import importlib.util
 from edgevision.errors import MissingExtraError
 
 _EXPORT = ("torch", "onnx", "onnxslim", "safetensors", "onnxruntime")
+_TRAIN = ("torch", "lightning", "matplotlib", "safetensors", "onnx", "pycocotools")
 _ADOPT = ("onnx", "onnxslim", "onnxruntime")
 
 
@@ -18,6 +19,11 @@ def require_export(purpose: str) -> None:
 def require_adopt(purpose: str) -> None:
     """Raise `MissingExtraError` unless graphs can be rewritten and run here; torch is not needed."""
     _require(_ADOPT, "export,cpu", purpose)
+
+
+def require_train(purpose: str) -> None:
+    """Raise `MissingExtraError` unless models can be trained and measured here."""
+    _require(_TRAIN, "train", purpose)
 
 
 def require_eval(purpose: str) -> None:

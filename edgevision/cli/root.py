@@ -17,6 +17,7 @@ COMMANDS = {
     "export": "Turn a checkpoint into a verified bundle.",
     "inspect": "Show what a bundle or an ONNX file holds.",
     "run": "Run a bundle on images, folders, videos or a camera.",
+    "train": "Train a recipe's model on your own data.",
     "verify": "Check a bundle's files and its answers against the source model's.",
 }
 

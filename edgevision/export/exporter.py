@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from edgevision.export.frames import golden_frames
 from edgevision.export.golden import golden_from_source, network_input
 from edgevision.export.network import onnx_from_module, run_network
 from edgevision.export.recipe import Recipe, SourceModel
+from edgevision.export.runs import model_name, trained_from
 from edgevision.export.verify import Progress, relative_difference, verify_graph
 from edgevision.graph.contract import attach_metadata, check_contract
 from edgevision.graph.graft import graft_classifier, graft_detector
@@ -67,7 +68,7 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     Nothing is written unless every check passes. Raises `CheckpointError`, `GraphError`, `UsageError`, `BundleError`,
     and `VerificationError` if the finished graph does not answer as the PyTorch model does.
     """
-    job = _prepare(recipe, options)
+    job = _prepare(recipe, _from_run(options))
     progress(f"read {job.source.variant}")
     network = onnx_from_module(
         job.source.module, job.network.size_wh, options.batch.opt, dynamic_batch=not options.batch.static
@@ -80,6 +81,14 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     verification = verify_graph(graph, job.spec, golden, (_network_check(job, network, golden),))
     progress(f"verified on {len(shots)} real frames against PyTorch")
     return write_bundle(path, job.spec, graph.SerializeToString(), golden, (verification,))
+
+
+def _from_run(options: ExportOptions) -> ExportOptions:
+    """A run folder gives its best weights, and the size that they were trained for."""
+    if options.checkpoint is None:
+        return options
+    trained = trained_from(options.checkpoint)
+    return replace(options, checkpoint=trained.checkpoint, size_wh=options.size_wh or trained.size_wh)
 
 
 def _prepare(recipe: Recipe, options: ExportOptions) -> _Job:
@@ -126,7 +135,7 @@ def _spec(recipe: Recipe, options: ExportOptions, source: SourceModel, frames: F
         versions=_versions(),
     )
     return ModelSpec(
-        name=checkpoint.stem if checkpoint else recipe.name,
+        name=model_name(checkpoint) if checkpoint else recipe.name,
         task=recipe.task,
         frames=frames,
         outputs=detect_outputs(options.nms.max_detections) if detects else classify_outputs(len(classes)),

@@ -19,6 +19,7 @@ from edgevision.graph.heads import YoloV5RawHead
 from edgevision.graph.preprocess import Pixels
 from edgevision.results import Outputs
 from edgevision.spec import Fit, NmsSpec, Task
+from edgevision.train.plan import Plan
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +72,8 @@ class Recipe:
     """The family's smallest member with random weights: for the shape and speed of its graph, not for its answers."""
     crop_fraction: float = 1.0
     release: Release | None = None
+    training: Plan | None = None
+    """How its models are trained; None: by others only."""
 
 
 def recipe_folder() -> Path:

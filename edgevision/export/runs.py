@@ -1,0 +1,49 @@
+"""What `edgevision train` left in a run folder, for the export that follows it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+
+from edgevision.errors import CheckpointError
+
+_BEST = "best.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Weights to export, and the input size that they were trained for where they say it."""
+
+    checkpoint: Path
+    size_wh: tuple[int, int] | None = None
+
+
+def trained_from(path: Path) -> Trained:
+    """A run folder's best weights, or the file itself; raises `CheckpointError` for a folder that holds no run."""
+    if not path.is_dir():
+        return Trained(path)
+    best = path / _BEST
+    if not best.is_file():
+        raise CheckpointError(
+            f"{path} is a folder without {_BEST}: no run of `edgevision train`, or one that has measured nothing yet"
+        )
+    try:
+        with safetensors.safe_open(str(best), "np") as file:
+            size = json.loads((file.metadata() or {}).get("size", "null"))
+    except (safetensors.SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{best} cannot be read: {error}") from error
+    return Trained(best, _size(size))
+
+
+def model_name(checkpoint: Path) -> str:
+    """A model is named for its file, or for its run folder, whose files are all named alike."""
+    return checkpoint.resolve().parent.name if checkpoint.name == _BEST else checkpoint.stem
+
+
+def _size(value: object) -> tuple[int, int] | None:
+    if isinstance(value, list) and len(value) == 2 and all(type(side) is int and side > 0 for side in value):
+        return value[0], value[1]
+    return None

@@ -1,0 +1,1 @@
+"""Training: data in the formats people have, losses, schedules, and run folders that survive a kill."""

@@ -1,0 +1,132 @@
+"""COCO's box metrics of a network in training, on labelled images held in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pycocotools.coco import COCO
+
+from edgevision.accuracy.detection import (
+    PROTOCOL_FLOOR,
+    PROTOCOL_IOU,
+    DetectionAccuracy,
+    LabelledImages,
+    accuracy_from_detections,
+)
+from edgevision.image import Placement, letterbox
+from edgevision.nms import greedy_nms
+from edgevision.results import Detections
+from edgevision.train.boxes import BoxDataset
+from edgevision.train.pictures import Picture
+
+CANDIDATES = 300
+
+
+class BoxValidation:
+    """Letterboxes pictures to `size`, asks the network, suppresses, and compares as `edgevision eval` does.
+
+    `decode` maps the network's answers to candidates ``[B,N,5+C]``: xywh in input pixels, objectness, class scores.
+    """
+
+    def __init__(
+        self,
+        dataset: BoxDataset,
+        pictures: tuple[Picture, ...],
+        decode: Callable[[torch.Tensor], torch.Tensor],
+        *,
+        size: int,
+        batch_size: int = 16,
+    ) -> None:
+        self.dataset, self.pictures, self.decode = dataset, pictures, decode
+        self.size, self.batch_size = size, batch_size
+        self._labelled = _labelled(dataset, pictures)
+
+    def __call__(self, device: torch.device) -> DetectionAccuracy:
+        """Measure; the network must be in evaluation mode."""
+        found: list[tuple[int, Detections]] = []
+        for start in range(0, len(self.pictures), self.batch_size):
+            chunk = self.pictures[start : start + self.batch_size]
+            fitted = [letterbox(picture, (self.size, self.size)) for picture in chunk]
+            frames = torch.from_numpy(np.stack([frame for frame, _ in fitted])).to(device)
+            with torch.inference_mode():
+                candidates = self.decode(frames).float().cpu().numpy()
+            for offset, (rows, (_, placement)) in enumerate(zip(candidates, fitted, strict=True)):
+                found.append((start + offset, _suppressed(rows, placement, self.dataset.classes)))
+        return accuracy_from_detections(self._labelled, found)
+
+
+def decode_maps(
+    maps: list[torch.Tensor],
+    anchors_px: tuple[tuple[tuple[float, float], ...], ...],
+    strides: tuple[int, ...],
+) -> torch.Tensor:
+    """Candidates ``[B,N,5+C]`` from a YOLOv5 head's logits: xywh in input pixels, the rest in 0..1."""
+    rows = []
+    for values, anchors, stride in zip(maps, anchors_px, strides, strict=True):
+        batch, channels, height, width = values.shape
+        each = channels // len(anchors)
+        values = (
+            values.float().view(batch, len(anchors), each, height, width).permute(0, 1, 3, 4, 2).sigmoid()
+        )
+        y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        cell = torch.stack([x, y], 2).to(values)
+        xy = (2 * values[..., :2] - 0.5 + cell) * stride
+        wh = (2 * values[..., 2:4]) ** 2 * values.new_tensor(anchors)[:, None, None]
+        rows.append(torch.cat([xy, wh, values[..., 4:]], 4).reshape(batch, -1, each))
+    return torch.cat(rows, 1)
+
+
+def _suppressed(
+    rows: np.ndarray[tuple[int, ...], np.dtype[np.float32]], placement: Placement, classes: tuple[str, ...]
+) -> Detections:
+    """The best (box, class) pairs after suppression, in the frame's pixels."""
+    scores = rows[:, 4:5] * rows[:, 5:]
+    pairs = np.argsort(-scores, axis=None, kind="stable")[:CANDIDATES]
+    box, label = np.unravel_index(pairs, scores.shape)
+    score = scores[box, label]
+    fine = score >= PROTOCOL_FLOOR
+    box, score = box[fine], score[fine]
+    labels: npt.NDArray[np.int32] = label[fine].astype(np.int32)
+    half = rows[box, 2:4] / 2
+    xyxy = np.concatenate([rows[box, :2] - half, rows[box, :2] + half], 1)
+    keep = greedy_nms(xyxy, score, labels, PROTOCOL_IOU)
+    return Detections(placement.frame_from_input(xyxy[keep]), score[keep], labels[keep], classes)
+
+
+def _labelled(dataset: BoxDataset, pictures: tuple[Picture, ...]) -> LabelledImages:
+    """The data set as pycocotools wants it; image ids are places, category ids labels + 1, boxes in pixels held."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for place, (picture, boxes) in enumerate(zip(pictures, dataset.boxes, strict=True)):
+        height, width = picture.shape[:2]
+        images.append({"id": place, "width": width, "height": height, "file_name": dataset.files[place].name})
+        for box, label in zip(boxes.xyxy * np.array([width, height] * 2), boxes.labels, strict=True):
+            x, y, w, h = (float(v) for v in (box[0], box[1], box[2] - box[0], box[3] - box[1]))
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": place,
+                    "category_id": int(label) + 1,
+                    "bbox": [x, y, w, h],
+                    "area": w * h,
+                    "iscrowd": 0,
+                }
+            )
+    coco = COCO()
+    dataset_of_coco: Any = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": label + 1, "name": name} for label, name in enumerate(dataset.classes)],
+    }
+    coco.dataset = dataset_of_coco
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    categories = tuple(range(1, len(dataset.classes) + 1))
+    return LabelledImages(coco, Path(), tuple(range(len(images))), categories)

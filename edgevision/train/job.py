@@ -1,0 +1,133 @@
+"""A training run from its settings to its run folder, whatever the task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import numpy as np
+import numpy.typing as npt
+
+from edgevision.codec import json_from_dataclass
+from edgevision.errors import UsageError
+from edgevision.train.module import ModuleInTraining
+from edgevision.train.plan import Plan
+from edgevision.train.recorder import Recorder
+from edgevision.train.run_folder import RunFolder
+from edgevision.train.schedule import Progress
+from edgevision.train.stream import BatchStream
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All settings of a run. With the data they decide its outcome, unless `minutes` puts the clock in charge."""
+
+    recipe: str
+    data: str
+    images: str | None
+    held: str | None
+    held_images: str | None
+    classes: str | None
+    monitor: str | None
+    """The class whose figure chooses the best weights; None: the mean over all."""
+    balance: bool
+    epochs: int | None
+    minutes: float | None
+    patience: int | None
+    """Measurements without a better one after which training ends early."""
+    seed: int
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What a run computes on, as Lightning names it; not part of the job, so that a run can move."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: str = "32-true"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What a task brings to a run."""
+
+    module: ModuleInTraining[Any]
+    count: int
+    """Images to learn from."""
+    draw: Callable[[list[int], list[np.random.Generator], int], Any]
+    order: Callable[[np.random.Generator], npt.NDArray[np.int64]] | None
+    measure: Callable[[], dict[str, float]]
+    """Figures of the averaged weights on the held part, in percent."""
+    monitor: str
+    panels: Sequence[tuple[str, Sequence[str]]]
+    metadata: Mapping[str, str]
+    facts: Sequence[str]
+    """What a person should know of the data, a line each."""
+
+
+Build = Callable[[Job, Progress], Task]
+
+
+def steps_per_epoch(count: int, batch: int) -> int:
+    """Full batches in an epoch; at least one."""
+    return max(1, count // batch)
+
+
+def progress_of(job: Job, count: int) -> Progress:
+    """By the clock if the job has minutes, else by its epochs; raises `UsageError` where it has neither."""
+    if job.minutes is not None:
+        return Progress(budget_s=60 * job.minutes)
+    if job.epochs is None:
+        raise UsageError("say how long to train: --epochs N, or --minutes N")
+    return Progress(total_steps=job.epochs * steps_per_epoch(count, job.plan.optimization.batch))
+
+
+def run_job(
+    job: Job, task: Task, run: RunFolder, hardware: Hardware, *, resume: bool, report: Callable[[str], None]
+) -> None:
+    """Train, write the run folder after each epoch, and end with a measurement of the averaged weights."""
+    if resume and not run.last.is_file():
+        raise UsageError(
+            f"{run.path} holds no last.ckpt yet: no epoch was finished; start it without --resume"
+        )
+    recorder = Recorder(
+        run,
+        task.measure,
+        task.metadata,
+        every=job.plan.optimization.validate_every,
+        monitor=task.monitor,
+        patience=job.patience,
+        panels=task.panels,
+        report=report,
+    )
+    trainer = lightning.Trainer(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        strategy="ddp" if hardware.devices > 1 else "auto",
+        precision=hardware.precision,  # type: ignore[arg-type]  # Lightning's literal of names
+        max_epochs=job.epochs if job.minutes is None else -1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        callbacks=[recorder],
+    )
+    if trainer.is_global_zero and not resume:
+        run.begin(json_from_dataclass(job))
+        for fact in task.facts:
+            report(fact)
+    stream = BatchStream(
+        task.count,
+        job.plan.optimization.batch,
+        task.draw,
+        seed=job.seed,
+        rank=trainer.global_rank,
+        world=trainer.world_size,
+        order=task.order,
+    )
+    trainer.fit(task.module, stream, ckpt_path=run.last if resume else None, weights_only=True)

@@ -1,0 +1,90 @@
+"""How a recipe's model is trained: every number in frozen records, read and written without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Optimization:
+    """What all tasks share: batch, learning rates, schedule and average."""
+
+    batch: int = 32
+    """Images for each step, over all devices."""
+    lr_filters: float = 0.02
+    """Peak learning rate of Muon, which updates the filters of hidden layers."""
+    lr_others: float = 0.003
+    """Peak learning rate of AdamW, which updates norms, biases and the last layer."""
+    weight_decay: float = 0.0002
+    """Share by which weights shrink in each step at the peak learning rate."""
+    warmup: float = 0.03
+    """Share of the training over which learning rates rise from near 0."""
+    final_lr: float = 0.01
+    """Factor of the peak at which the half cosine ends."""
+    ema_decay: float = 0.998
+    """Weight of the past in the average of weights, which is what is kept and measured."""
+    ema_ramp_steps: int = 200
+    validate_every: int = 5
+    """Epochs between measurements."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of a detector's training with its own way of drawing samples; sizes are shares of the detector's own."""
+
+    until: float
+    """The share of the training at which the phase ends."""
+    size: float
+    """Side of the square samples."""
+    long_side: float
+    """Longest side of an image before the random gain."""
+    gain: tuple[float, float]
+    """Range of the random gain."""
+    mosaic: float
+    """Share of samples that are mosaics."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorPlan:
+    """Defaults train a small detector from random weights on some thousand images in a few core-hours.
+
+    Small samples first, and the detector's own size without mosaic at the end: early steps are cheap, and the last ones
+    see what the detector will see ("closing" the mosaic is YOLOX's finding, arXiv 2107.08430, section 2.2).
+    """
+
+    model: Literal["n", "s", "m", "l", "x"] = "n"
+    size: int = 384
+    phases: tuple[Phase, ...] = (
+        Phase(until=0.35, size=2 / 3, long_side=5 / 6, gain=(0.5, 1.6), mosaic=0.8),
+        Phase(until=0.80, size=5 / 6, long_side=1.0, gain=(0.5, 1.6), mosaic=0.8),
+        Phase(until=1.0, size=1.0, long_side=1.0, gain=(0.7, 1.3), mosaic=0.0),
+    )
+    optimization: Optimization = field(default_factory=Optimization)
+
+    def phase(self, share: float) -> Phase:
+        """The phase at `share` of the training."""
+        return next((phase for phase in self.phases if share < phase.until), self.phases[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierPlan:
+    """Defaults train a small classifier from random weights on some ten thousand small pictures."""
+
+    model: Literal["cnn", "resnet18", "resnet34", "resnet50"]
+    size: int
+    smallest_crop: float = 0.5
+    """Samples show at least this share of a picture's area."""
+    flip: float = 0.5
+    colour: float = 0.3
+    """Brightness, contrast and saturation change by up to this factor."""
+    erase: float = 0.5
+    """Share of samples with a grey square over a random place (arXiv 1708.04552)."""
+    smoothing: float = 0.1
+    """Share of the target that is spread over all classes (arXiv 1512.00567, section 7)."""
+    optimization: Optimization = field(
+        default_factory=lambda: Optimization(batch=64, validate_every=2, ema_decay=0.998)
+    )
+
+
+Plan = DetectorPlan | ClassifierPlan

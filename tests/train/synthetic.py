@@ -1,0 +1,50 @@
+"""Small made-up data sets that a tiny network learns in seconds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+
+def class_folders(folder: Path, *, each: int = 24, side: int = 16) -> Path:
+    """Two classes: a bright disc on dark noise, and a bright square."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", each), ("test", each // 2)):
+        for name in ("disc", "square"):
+            (folder / part / name).mkdir(parents=True)
+            for number in range(count):
+                image = rng.integers(0, 90, (side, side, 3), dtype=np.uint8)
+                x, y = (int(v) for v in rng.integers(5, side - 5, 2))
+                if name == "disc":
+                    cv2.circle(image, (x, y), 4, (60, 230, 230), -1)
+                else:
+                    cv2.rectangle(image, (x - 3, y - 3), (x + 3, y + 3), (230, 60, 230), -1)
+                cv2.imwrite(str(folder / part / name / f"{number:03}.png"), image)
+    return folder
+
+
+def boxes(folder: Path, *, images: int = 12, side: int = 64) -> Path:
+    """A COCO file: one or two bright rectangles on dark noise, a class for each colour."""
+    rng = np.random.default_rng(1)
+    (folder / "labels").mkdir(parents=True)
+    rows: list[dict[str, object]] = []
+    for number in range(images):
+        image = rng.integers(0, 60, (side, side, 3), dtype=np.uint8)
+        for _ in range(int(rng.integers(1, 3))):
+            w, h = (int(v) for v in rng.integers(14, 30, 2))
+            x, y = int(rng.integers(0, side - w)), int(rng.integers(0, side - h))
+            label = int(rng.integers(0, 2))
+            image[y : y + h, x : x + w] = (40, 220, 220) if label else (220, 220, 40)
+            rows.append({"id": len(rows), "image_id": number, "category_id": label, "bbox": [x, y, w, h]})
+        cv2.imwrite(str(folder / "labels" / f"{number}.png"), image)
+    content = {
+        "images": [{"id": n, "file_name": f"{n}.png", "width": side, "height": side} for n in range(images)],
+        "annotations": rows,
+        "categories": [{"id": 0, "name": "blue"}, {"id": 1, "name": "yellow"}],
+    }
+    path = folder / "labels.json"
+    path.write_text(json.dumps(content))
+    return path
