@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,16 +20,3 @@ def data_dir() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return path.resolve()
-
-
-@pytest.fixture(scope="session")
-def build_rtx_engine() -> Callable[..., tuple[bytes, float]]:
-    """`build_rtx_engine` of tests/rtx.py; skips where TensorRT-RTX is not installed."""
-    pytest.importorskip("tensorrt_rtx")
-    spec = importlib.util.spec_from_file_location("rtx", REPOSITORY / "tests" / "rtx.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    build: Callable[..., tuple[bytes, float]] = module.build_rtx_engine
-    return build

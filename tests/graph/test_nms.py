@@ -14,6 +14,7 @@ from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.nms import CANDIDATES, IOU_THRESHOLD, SCORE_FLOOR, Candidates, cluster_nms
 from edgevision.nms import greedy_nms, steps_needed
 from edgevision.spec import NmsSpec
+from tests.rtx import Profile, build_rtx_engine
 
 Array = np.ndarray[Any, Any]
 Case = tuple[Array, Array, Array]
@@ -293,15 +294,15 @@ def test_candidates_have_names_that_verification_can_ask_for() -> None:
         pytest.param(3000, 1, marks=pytest.mark.slow),
     ],
 )
-def test_tensorrt_rtx_builds_it(
-    count: int, batch: int | str, build_rtx_engine: Callable[..., tuple[bytes, float]]
-) -> None:
+def test_tensorrt_rtx_builds_it(count: int, batch: int | str) -> None:
     graph = nms_graph(count, NmsSpec(candidates=count), batch)
     shapes: dict[str, tuple[int, ...]] = {
         "boxes_in": (count, 4),
         "scores_in": (count,),
         "labels_in": (count,),
     }
-    profiles = {name: tuple((n, *rest) for n in (1, 2, 4)) for name, rest in shapes.items()}
+    profiles: dict[str, Profile] = {
+        name: ((1, *rest), (2, *rest), (4, *rest)) for name, rest in shapes.items()
+    }
     engine, _ = build_rtx_engine(graph.SerializeToString(), profiles if batch == "batch" else None)
     assert len(engine) > 1000

@@ -16,6 +16,7 @@ from edgevision.graph.preprocess import Pixels, graft_preprocess
 from edgevision.graph.resample import area_matrix, bilinear_matrix
 from edgevision.image import fit_frame, letterbox
 from edgevision.spec import BatchRange, Fit, FrameInput
+from tests.rtx import build_rtx_engine
 
 Array = np.ndarray[Any, Any]
 Run = Callable[..., list[Array]]
@@ -261,9 +262,9 @@ def test_pixels_are_checked(scale: float) -> None:
 
 @pytest.mark.parametrize("fit", ["letterbox", "center-crop", "stretch"])
 @pytest.mark.slow
-def test_tensorrt_rtx_builds_the_scaling_of_a_camera_frame(
-    fit: Fit, build_rtx_engine: Callable[..., tuple[bytes, float]]
-) -> None:
+def test_tensorrt_rtx_builds_the_scaling_of_a_camera_frame(fit: Fit) -> None:
     spec = FrameInput((1920, 1080), "exact", batch=BatchRange(1, 2, 4))
     model = grafted(window((640, 640)), pixels=IMAGENET, frames=spec, size_wh=(640, 640), fit=fit)
-    build_rtx_engine(model.SerializeToString(), {"frames": tuple((n, 1080, 1920, 3) for n in (1, 2, 4))})
+    build_rtx_engine(
+        model.SerializeToString(), {"frames": ((1, 1080, 1920, 3), (2, 1080, 1920, 3), (4, 1080, 1920, 3))}
+    )
