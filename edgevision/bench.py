@@ -7,7 +7,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ class BenchOptions:
     """How a benchmark is made."""
 
     measure: MeasureSettings
-    """For each phase: inference alone in a round, the same number of frames end to end, the serial loop."""
+    """For each phase: inference alone and end to end in every round, and the serial loop."""
     rounds: int = 3
     threshold: float = 0.25
 
@@ -71,13 +71,15 @@ class RepeatedSource(Source):
             )
 
     def read(self) -> SourceFrame | None:
-        """The next frame, or the first one again."""
+        """The next frame, or the first one again; opening anew is part of that one's decoding."""
         frame = self._inner.read()
-        if frame is None:
-            self._inner.close()
-            self._inner = self._open_frames()
-            frame = self._inner.read()
-        return frame
+        if frame is not None:
+            return frame
+        began_ns = time.perf_counter_ns()
+        self._inner.close()
+        self._inner = self._open_frames()
+        frame = self._inner.read()
+        return None if frame is None else replace(frame, decode_ns=time.perf_counter_ns() - began_ns)
 
     def close(self) -> None:
         """Close the source that is open now."""
@@ -92,7 +94,7 @@ def bench(
 ) -> BenchRecord:
     """Measure and sum up.
 
-    In each round inference alone and the overlapping pipeline run one right after the other on as many frames, so that
+    In each round inference alone and the overlapping pipeline run one right after the other for as long, so that
     whatever else the machine does meets both; their ratio is the median of the rounds' ratios. The stages are timed in
     a serial loop that also draws and writes to `open_output`'s sink, for only there do they add up to the wall time.
     """
@@ -139,15 +141,19 @@ def bench(
 def paired_round(
     subject: Subject, pictures: Iterator[Frames], options: BenchOptions
 ) -> tuple[RoundRecord, Samples]:
-    """Inference alone, then the same number of frames through the overlapping pipeline without output."""
+    """Inference alone, then for as long the overlapping pipeline, without output."""
     settings = options.measure
     batch = subject.session.spec.frames.batch.opt
     unwarmed = MeasureSettings(settings.min_s, settings.min_count, 0.0, 0)
     samples = measure(lambda: subject.session.infer(next(pictures)), unwarmed)
+    seen: list[None] = []
+
     run = run_pipeline(
         subject.session,
         RepeatedSource(subject.open_frames),
-        options=PipelineOptions(threshold=options.threshold, limit=len(samples) * batch),
+        options=PipelineOptions(threshold=options.threshold),
+        stop=_after(settings, lambda: len(seen)),
+        on_frame=lambda _: seen.append(None),
     )
     return RoundRecord(len(samples) * batch / samples.total_s, run.frames_per_s), samples
 
@@ -157,19 +163,13 @@ def serial_stages(
 ) -> tuple[tuple[StageRecord, ...], float]:
     """The stages' times in a serial loop with output, and the wall time of a frame in ms."""
     seen: list[StageTimes] = []
-    settings = options.measure
-    began_ns = time.perf_counter_ns()
-
-    def enough() -> bool:
-        return len(seen) >= settings.min_count and time.perf_counter_ns() - began_ns >= settings.min_s * 1e9
-
     source = RepeatedSource(subject.open_frames)
     run = run_pipeline(
         subject.session,
         source,
         [open_output(source)],
         options=PipelineOptions(threshold=options.threshold, serial=True),
-        stop=enough,
+        stop=_after(options.measure, lambda: len(seen)),
         on_frame=lambda processed: seen.append(processed.times),
     )
     rows = [times.in_ms() for times in seen]
@@ -211,6 +211,12 @@ def _settings(subject: Subject, options: BenchOptions, frame_wh: tuple[int, int]
         warmup_s=settings.warmup_s,
         warmup_count=settings.warmup_count,
     )
+
+
+def _after(settings: MeasureSettings, count: Callable[[], int]) -> Callable[[], bool]:
+    """True once both the time, from now on, and the count are reached."""
+    began_ns = time.perf_counter_ns()
+    return lambda: count() >= settings.min_count and time.perf_counter_ns() - began_ns >= settings.min_s * 1e9
 
 
 def _snapshot() -> Snapshot:

@@ -123,6 +123,7 @@ class _Run:
         self._displaced = 0
         self._finished = 0
         self._stopped = False
+        self._began_ns = 0
         self._failure: BaseException | None = None
         width, height = session.spec.frames.size_wh
         self._shape = (max(self._per_batch, self._smallest), height, width, 3)
@@ -130,13 +131,13 @@ class _Run:
     def serial(self) -> RunSummary:
         """All stages in turn, in one buffer."""
         buffer = np.empty(self._shape, np.uint8)
-        began_ns = time.perf_counter_ns()
+        self._began_ns = time.perf_counter_ns()
         for batch in self._batches(lambda: buffer, self._options.limit):
             if self._is_stopped():
                 break
             self._infer(batch)
             self._finish(batch)
-        return self._summary(began_ns)
+        return self._summary()
 
     def overlapping(self) -> RunSummary:
         """The first two stages in threads, the last one here."""
@@ -151,11 +152,12 @@ class _Run:
             threading.Thread(target=self._prepare_all, args=(free, ready), name="prepare", daemon=True),
             threading.Thread(target=self._infer_all, args=(free, ready, done), name="inference", daemon=True),
         ]
-        began_ns = time.perf_counter_ns()
+        self._began_ns = time.perf_counter_ns()
         for thread in threads:
             thread.start()
         try:
             self._finish_all(done)
+            summary = self._summary()
         finally:
             for channel in (free, ready, done):
                 channel.abort()
@@ -165,7 +167,7 @@ class _Run:
                 thread.join()
         if self._failure is not None:
             raise self._failure
-        return self._summary(began_ns)
+        return summary
 
     def _prepare_all(self, free: Channel[Frames], ready: Channel[_Batch]) -> None:
         # A live run ends by the frames that came through, for some are displaced on the way.
@@ -266,8 +268,9 @@ class _Run:
         self._stopped = self._stopped or self._stop()
         return self._stopped
 
-    def _summary(self, began_ns: int) -> RunSummary:
-        wall_s = (time.perf_counter_ns() - began_ns) / 1e9
+    def _summary(self) -> RunSummary:
+        """Taken when the last result is out, before what is under way in other stages has been waited for."""
+        wall_s = (time.perf_counter_ns() - self._began_ns) / 1e9
         dropped = self._source.dropped + self._displaced
         return RunSummary(self._finished, dropped, self._source.skipped, wall_s, self._stopped)
 

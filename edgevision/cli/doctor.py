@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from edgevision.cache import cache_folder
 from edgevision.device import device_facts
 from edgevision.diagnosis import (
     diagnose_cameras,
@@ -26,8 +27,6 @@ def command(ctx: click.Context) -> None:
     Exit code 1 if something that is installed cannot work, or if there is no engine at all; a feature that is merely
     missing is told and no failure.
     """
-    from edgevision.export.release import cache_folder
-
     device = device_facts()
     power = f", power mode {device.power_mode}" if device.power_mode else ""
     board = f"{device.board}, " if device.board else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -10,18 +9,12 @@ from pathlib import Path
 
 from edgevision import atomic
 from edgevision.bundle import sha256_of_file
+from edgevision.cache import cache_folder
 from edgevision.errors import CheckpointError
 from edgevision.export.recipe import Release
 
 _PIECE = 1 << 18
 _TIMEOUT_S = 20
-
-
-def cache_folder() -> Path:
-    """``$EDGEVISION_CACHE``, else ``edgevision`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    if named := os.environ.get("EDGEVISION_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgevision"
 
 
 def obtain(release: Release, progress: Callable[[str], None], *, data: Path | None = None) -> Path:

@@ -1,0 +1,52 @@
+"""`edgevision doctor` as it is called, with and without what the workstation has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from edgevision.cli import doctor
+from edgevision.diagnosis import Finding
+
+
+def test_the_doctor_looks_at_everything() -> None:
+    result = CliRunner().invoke(doctor.command, [])
+    assert result.exit_code in (0, 1), result.exception
+    for topic in (
+        "onnxruntime",
+        "openvino",
+        "OpenCV",
+        "video files",
+        "--show",
+        "GStreamer",
+        "export",
+        "cache",
+    ):
+        assert topic in result.output
+
+
+def test_what_is_broken_sets_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Finding("broken", "thing", "is broken", "mend it")
+    monkeypatch.setattr(doctor, "diagnose_engines", lambda _: [broken])
+    result = CliRunner().invoke(doctor.command, [])
+    assert result.exit_code == 1
+    assert "BROKEN   thing: is broken\n           mend it\n" in result.output
+
+
+def test_a_device_without_torch_has_a_doctor() -> None:
+    program = "\n".join(
+        [
+            "import sys",
+            "sys.modules.update({name: None for name in ('torch', 'onnx', 'onnxslim', 'safetensors')})",
+            "from edgevision.cli.root import edgevision",
+            "edgevision(['doctor'], standalone_mode=False)",
+        ]
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "not installed: torch" in done.stdout

@@ -1,0 +1,131 @@
+"""What is wrong with a machine, and the command that mends it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgevision.device import DeviceFacts, Fact
+from edgevision.diagnosis import (
+    Finding,
+    diagnose_cameras,
+    diagnose_engines,
+    diagnose_export,
+    diagnose_gpu,
+    diagnose_opencv,
+    diagnose_room,
+)
+from edgevision.opencv_build import OpenCvBuild
+
+Usage = namedtuple("Usage", "total used free")
+BARE = DeviceFacts(
+    "cpu", 2.0, 2, 8000, "Debian", "6.1", "3.11.2", None, None, None, None, (), (), (), libraries=()
+)
+FULL_BUILD = OpenCvBuild("4.10.0", "QT5", ffmpeg=True, gstreamer=True, v4l=True)
+BARE_BUILD = OpenCvBuild("4.10.0", None, ffmpeg=False, gstreamer=False, v4l=False)
+
+
+def with_libraries(*names: str) -> DeviceFacts:
+    return replace(BARE, libraries=tuple(Fact(name, "1.0") for name in names))
+
+
+def by_name(findings: list[Finding]) -> dict[str, Finding]:
+    return {finding.what: finding for finding in findings}
+
+
+def test_an_engine_is_enough() -> None:
+    findings = by_name(diagnose_engines(with_libraries("onnxruntime"), lambda _: True))
+    assert findings["onnxruntime"].status == "ok"
+    assert findings["openvino"].remedy == "pip install 'edgevision[openvino]'"
+    assert "broken" not in {finding.status for finding in findings.values()}
+
+
+def test_no_engine_is_broken() -> None:
+    findings = by_name(diagnose_engines(BARE, lambda _: False))
+    assert findings["engines"].status == "broken"
+    assert findings["engines"].remedy == "pip install 'edgevision[cpu]'"
+
+
+@pytest.mark.parametrize(("gpus", "extra"), [((), "cpu"), (("NVIDIA T4",), "gpu")])
+def test_two_onnxruntimes_overwrite_each_other(gpus: tuple[str, ...], extra: str) -> None:
+    device = replace(with_libraries("onnxruntime", "onnxruntime-gpu"), gpus=gpus)
+    finding = by_name(diagnose_engines(device, lambda _: True))["onnxruntime"]
+    assert finding.status == "broken"
+    assert (
+        finding.remedy == f"pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'edgevision[{extra}]'"
+    )
+
+
+def test_an_onnxruntime_without_files_is_broken() -> None:
+    finding = by_name(diagnose_engines(with_libraries("onnxruntime-gpu"), lambda _: False))["onnxruntime"]
+    assert finding.status == "broken"
+    assert finding.remedy == "pip install --force-reinstall --no-deps onnxruntime-gpu"
+
+
+def test_a_full_opencv_has_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+    findings = diagnose_opencv(FULL_BUILD, ("opencv-python 4.10.0",), jetson=False)
+    assert {finding.status for finding in findings} == {"ok"}
+
+
+def test_a_bare_opencv_names_every_mend() -> None:
+    findings = by_name(diagnose_opencv(BARE_BUILD, ("opencv-python-headless 4.10.0",), jetson=True))
+    assert findings["windows (--show)"].remedy == (
+        "pip uninstall opencv-python-headless && pip install opencv-python"
+    )
+    assert "sudo apt install python3-opencv" in (findings["GStreamer"].remedy or "")
+    assert "opencv-python-headless" in (findings["video files"].remedy or "")
+
+
+def test_two_opencvs_overwrite_each_other() -> None:
+    packages = ("opencv-python 4.10.0", "opencv-python-headless 4.9.0")
+    finding = diagnose_opencv(FULL_BUILD, packages, jetson=False)[0]
+    assert finding.status == "broken"
+    assert finding.remedy == (
+        "pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python"
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="device files are Linux's")
+def test_cameras_are_listed_or_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (missing,) = diagnose_cameras(tmp_path)
+    assert missing.status == "missing"
+    (tmp_path / "video0").touch()
+    (found,) = diagnose_cameras(tmp_path)
+    assert (found.status, found.detail) == ("ok", f"{tmp_path}/video0")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    (closed,) = diagnose_cameras(tmp_path)
+    assert closed.status == "broken"
+    assert "usermod -aG video" in (closed.remedy or "")
+
+
+def test_a_gpu_wants_an_engine_that_uses_it() -> None:
+    assert diagnose_gpu(BARE)[0].status == "missing"
+    idle = replace(with_libraries("onnxruntime"), gpus=("NVIDIA T4",))
+    assert "edgevision[gpu]" in (diagnose_gpu(idle)[0].remedy or "")
+    used = replace(with_libraries("onnxruntime-gpu"), gpus=("NVIDIA T4",))
+    assert diagnose_gpu(used)[0].status == "ok"
+
+
+def test_missing_export_packages_are_named() -> None:
+    findings = by_name(diagnose_export(lambda name: name not in ("torch", "onnxslim", "pycocotools")))
+    assert findings["export"].detail == "not installed: torch, onnxslim"
+    assert findings["eval"].remedy == "pip install 'edgevision[eval]'"
+    assert {finding.status for finding in diagnose_export(lambda _: True)} == {"ok"}
+
+
+def test_room_for_the_cache_is_looked_at_before_it_exists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "not" / "yet"
+    assert diagnose_room(BARE, cache)[0].status == "ok"
+    assert not cache.exists()
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 40, 0, 5 << 20))
+    (full,) = diagnose_room(BARE, cache)
+    assert (full.status, full.detail) == ("broken", f"{cache}: 5 MiB free")
+    assert diagnose_room(replace(BARE, memory_mib=512), cache)[1].what == "memory"
