@@ -22,12 +22,14 @@ class Tolerance:
     min_score: float
     """Detections under this score are not compared."""
     box_iou: float
+    box_px: float
+    """Boxes that differ by no more than this in any coordinate are equal: under a pixel an IoU says nothing."""
     score: float
 
 
 TOLERANCES: dict[Precision, Tolerance] = {
     # Two float32 implementations of one network differ by rounding alone: 1e-5 in scores, 1e-3 px in boxes.
-    "float": Tolerance(min_score=0.05, box_iou=0.999, score=1e-3),
+    "float": Tolerance(min_score=0.05, box_iou=0.999, box_px=0.01, score=1e-3),
 }
 
 
@@ -118,10 +120,13 @@ def _compare_detections(
     for row in range(len(expected[0])):
         sides = [tuple(array[row] for array in side) for side in (expected, actual)]
         for (boxes, scores, labels), (other_boxes, other_scores, other_labels) in (sides, sides[::-1]):
-            wanted = scores >= tolerance.min_score + tolerance.score
-            overlap = iou_matrix(boxes[wanted], other_boxes) * (
-                (labels[wanted][:, None] == other_labels) & (other_scores > 0)
-            )
+            # A full list ends at its lowest score: what is no better may have been cut off on the other side.
+            floor = max(tolerance.min_score, float(other_scores.min()))
+            wanted = scores >= floor + tolerance.score
+            overlap = iou_matrix(boxes[wanted], other_boxes)
+            distance = np.abs(boxes[wanted][:, None] - other_boxes).max(axis=2)
+            overlap[distance <= tolerance.box_px] = 1.0
+            overlap *= (labels[wanted][:, None] == other_labels) & (other_scores > 0)
             best = overlap.argmax(axis=1)
             ious = overlap[np.arange(len(best)), best]
             matched = ious >= tolerance.box_iou

@@ -26,11 +26,11 @@ def untrained() -> SourceModel:
     """YOLOv5n, 80 classes."""
     import torch
 
-    from edgevision.export.sources import yolov5_source
+    from edgevision.export.sources import stirred, yolov5_source
     from edgevision.models.yolov5 import yolov5
 
     torch.manual_seed(0)
-    return yolov5_source(yolov5("n", class_count=80))
+    return yolov5_source(stirred(yolov5("n", class_count=80)))
 
 
 RECIPE = Recipe(

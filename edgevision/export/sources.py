@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import torch
 
+from edgevision.export.frames import golden_frames
+from edgevision.export.golden import network_input
 from edgevision.export.recipe import SourceModel
 from edgevision.graph.heads import YoloV5RawHead
+from edgevision.graph.preprocess import Pixels
 from edgevision.models.yolov5 import YoloV5
 from edgevision.models.yolov5_decode import decode, detections
 from edgevision.results import Outputs
-from edgevision.spec import NmsSpec
+from edgevision.spec import FrameInput, NmsSpec
 
 
 def classifier_source(
@@ -37,3 +40,34 @@ def yolov5_source(model: YoloV5) -> SourceModel:
     anchors = tuple(tuple((float(w), float(h)) for w, h in scale) for scale in anchors_px.tolist())
     head = YoloV5RawHead(anchors, model.strides, model.class_count)
     return SourceModel(model, model.variant, model.names, answer, head)
+
+
+def stirred(model: YoloV5) -> YoloV5:
+    """Give a model with random weights answers that differ from place to place, in place.
+
+    Fresh normalisations let nearly nothing of an image through, and a fresh head finds nothing anywhere: no graph could
+    be told from another. The normalisations take the statistics of our photographs, the head's logits are spread.
+    """
+    frames = golden_frames(None, FrameInput((192, 192)))
+    pictures, _ = network_input(frames, FrameInput((192, 192)), Pixels("rgb"))
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None  # the plain mean over the calls that follow
+    with torch.no_grad():
+        model.train()
+        model(pictures)
+        model.eval()
+        for conv, logits in zip(model.detect.m, model(pictures), strict=True):
+            assert isinstance(conv, torch.nn.Conv2d)
+            assert conv.bias is not None
+            spread = torch.ones(len(model.anchors_px[0]), 5 + model.class_count)
+            spread[:, :4] = 0.5  # or boxes would shrink to points
+            scale = spread.flatten() / logits.std(dim=(0, 2, 3))
+            conv.weight *= scale.view(-1, 1, 1, 1)
+            wanted = torch.zeros_like(spread)
+            wanted[:, 4:] = -3.5
+            conv.bias.copy_(wanted.flatten() + (conv.bias - logits.mean(dim=(0, 2, 3))) * scale)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return model

@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgevision.bundle import Golden, write_bundle
+from edgevision.cli import main
+from edgevision.cli.root import COMMANDS
 from edgevision.spec import FrameInput, ModelSpec, Provenance, classify_outputs
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "edgevision", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command line as the console script starts it, in this process: a process each would cost seconds."""
+
+    def call(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["edgevision", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Done(ended.value.code, printed.out, printed.err)
+
+    return call
 
 
 @pytest.mark.parametrize(
@@ -35,30 +58,35 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         (["eval", "nowhere", "--images", "none"], "is not a folder"),
     ],
 )
-def test_a_mistake_is_told_without_a_traceback(arguments: list[str], message: str) -> None:
+def test_a_mistake_is_told_without_a_traceback(run: Run, arguments: list[str], message: str) -> None:
     done = run(*arguments)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_help_and_version() -> None:
+def test_help_and_version(run: Run) -> None:
     assert run("--help").returncode == 0
     assert run("--version").stdout.startswith("edgevision, version")
-    for name in ("export", "verify", "inspect", "eval"):
+    for name in COMMANDS:
         assert run(name, "--help").returncode == 0
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     spec = ModelSpec(
-        "m", "classify", FrameInput((8, 8)), classify_outputs(2), ("a", "b"), Provenance("m.pt", None, "cnn", "2026")
+        "m",
+        "classify",
+        FrameInput((8, 8)),
+        classify_outputs(2),
+        ("a", "b"),
+        Provenance("m.pt", None, "cnn", "2026"),
     )
     golden = Golden(np.zeros((1, 8, 8, 3), np.uint8), (np.full((1, 2), 0.5, np.float32),))
     return write_bundle(tmp_path / "b", spec, b"not a graph", golden).path
 
 
-def test_inspect_tells_what_a_bundle_holds(bundle: Path) -> None:
+def test_inspect_tells_what_a_bundle_holds(run: Run, bundle: Path) -> None:
     done = run("inspect", bundle)
     assert done.returncode == 0
     assert "m: classify, 2 classes (a, b)" in done.stdout
@@ -66,7 +94,7 @@ def test_inspect_tells_what_a_bundle_holds(bundle: Path) -> None:
     assert json.loads(run("inspect", bundle, "--json").stdout)["spec"]["task"] == "classify"
 
 
-def test_a_graph_that_does_not_open_is_one_line(bundle: Path) -> None:
+def test_a_graph_that_does_not_open_is_one_line(run: Run, bundle: Path) -> None:
     done = run("verify", bundle)
     assert done.returncode == 1
     assert "cannot open" in done.stderr
