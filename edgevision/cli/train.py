@@ -61,10 +61,15 @@ if TYPE_CHECKING:
     help="GPUs or CPU processes.",
 )
 @click.option(
+    "--nodes", type=click.IntRange(min=1), default=1, show_default=True, help="Machines, under torchrun."
+)
+@click.option(
     "--resume", is_flag=True, help="Go on with the run in -o, with the settings that it was started with."
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The run folder.")
-def command(recipe: str, output: Path, resume: bool, device: str, devices: int, **options: object) -> None:
+def command(
+    recipe: str, output: Path, resume: bool, device: str, devices: int, nodes: int, **options: object
+) -> None:
     """Train a recipe's model and write a run folder.
 
     The folder holds the settings, metrics.csv, curves.png, last.ckpt (everything that --resume needs) and
@@ -82,7 +87,7 @@ def command(recipe: str, output: Path, resume: bool, device: str, devices: int, 
     loaded = load_recipe(recipe)
     run = RunFolder(output)
     job = _stored_job(run.read_config(), loaded) if resume else _new_job(loaded, recipe, options)
-    hardware = hardware_for(device, devices)
+    hardware = hardware_for(device, devices, nodes)
     prepare_process(job, hardware)
     run_job(job, task_for(job, loaded), run, hardware, resume=resume, report=_report)
 

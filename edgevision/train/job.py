@@ -48,6 +48,8 @@ class Hardware:
     accelerator: str = "auto"
     devices: int = 1
     precision: str = "32-true"
+    nodes: int = 1
+    """Machines; each is started with the same command, by torchrun."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,10 +91,6 @@ def run_job(
     job: Job, task: Task, run: RunFolder, hardware: Hardware, *, resume: bool, report: Callable[[str], None]
 ) -> None:
     """Train, write the run folder after each epoch, and end with a measurement of the averaged weights."""
-    if resume and not run.last.is_file():
-        raise UsageError(
-            f"{run.path} holds no last.ckpt yet: no epoch was finished; start it without --resume"
-        )
     recorder = Recorder(
         run,
         task.measure,
@@ -106,7 +104,8 @@ def run_job(
     trainer = lightning.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
-        strategy="ddp" if hardware.devices > 1 else "auto",
+        num_nodes=hardware.nodes,
+        strategy="ddp" if hardware.devices * hardware.nodes > 1 else "auto",
         precision=hardware.precision,  # type: ignore[arg-type]  # Lightning's literal of names
         max_epochs=job.epochs if job.minutes is None else -1,
         logger=False,
@@ -117,8 +116,11 @@ def run_job(
         num_sanity_val_steps=0,
         callbacks=[recorder],
     )
-    if trainer.is_global_zero and not resume:
-        run.begin(json_from_dataclass(job))
+    if trainer.is_global_zero:
+        if resume:
+            run.sweep()
+        else:
+            run.begin(json_from_dataclass(job))
         for fact in task.facts:
             report(fact)
     stream = BatchStream(
@@ -130,4 +132,6 @@ def run_job(
         world=trainer.world_size,
         order=task.order,
     )
-    trainer.fit(task.module, stream, ckpt_path=run.last if resume else None, weights_only=True)
+    # A run that was killed within its first epoch has no checkpoint: it starts over.
+    last = run.last if resume and run.last.is_file() else None
+    trainer.fit(task.module, stream, ckpt_path=last, weights_only=True)

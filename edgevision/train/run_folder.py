@@ -46,6 +46,11 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         atomic.write_file(self.config, (json.dumps(config, indent=2) + "\n").encode())
 
+    def sweep(self) -> None:
+        """Remove what a killed process had half written."""
+        for path in self.path.glob(".*.partial*"):
+            path.unlink(missing_ok=True)
+
     def read_config(self) -> Any:
         """The settings of an earlier `begin`; raises `UsageError` where none are."""
         try:

@@ -36,7 +36,7 @@ def task_for(job: Job, recipe: Recipe) -> Task:
     )
 
 
-def hardware_for(device: str, devices: int) -> Hardware:
+def hardware_for(device: str, devices: int, nodes: int = 1) -> Hardware:
     """Resolve "auto"; raises `UsageError` for devices that are not here.
 
     On GPUs bfloat16 where it is right, float32 elsewhere. On CPUs float32: torch's bfloat16 convolutions were measured
@@ -46,12 +46,12 @@ def hardware_for(device: str, devices: int) -> Hardware:
     if device == "auto":
         device = "cuda" if here else "cpu"
     if device == "cpu":
-        return Hardware("cpu", devices, "32-true")
+        return Hardware("cpu", devices, "32-true", nodes)
     if devices > here:
         raise UsageError(
             f"--device cuda --devices {devices}: torch {torch.__version__} sees {here} GPUs here"
         )
-    return Hardware("gpu", devices, "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed")
+    return Hardware("gpu", devices, "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed", nodes)
 
 
 def prepare_process(job: Job, hardware: Hardware) -> None:

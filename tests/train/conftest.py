@@ -35,6 +35,13 @@ def box_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def many_boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of larger images, enough of them for epochs of several steps."""
+    path: Path = _synthetic().boxes(tmp_path_factory.mktemp("many"), images=48, side=96)
+    return path
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     """Networks this small are slower on several threads, and runs repeat to the bit on one."""
