@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -73,7 +74,7 @@ class Classification:
 
 
 Result = Detections | Classification
-Outputs = tuple[npt.NDArray[np.generic], ...]
+Outputs = tuple[npt.NDArray[Any], ...]
 """What a session returns: one array for each of the spec's outputs, in their order, batch first."""
 
 

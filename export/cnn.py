@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 
 def load(checkpoint: Path) -> SourceModel:
     """Rebuild the network that the state dict's shapes describe."""
-    from edgevision.models.cnn import cnn_from_state_dict
-
     from edgevision.export.checkpoint import read_checkpoint
+    from edgevision.models.cnn import cnn_from_state_dict
 
     found = read_checkpoint(checkpoint)
     return _source_model(cnn_from_state_dict(found.tensors), found.class_names)
@@ -26,6 +25,7 @@ def load(checkpoint: Path) -> SourceModel:
 def untrained() -> SourceModel:
     """Ten classes."""
     import torch
+
     from edgevision.models.cnn import Cnn
 
     torch.manual_seed(0)

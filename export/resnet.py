@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 def load(checkpoint: Path) -> SourceModel:
     """Rebuild the network that the state dict's shapes describe."""
-    from edgevision.models.resnet import resnet_from_state_dict
-
     from edgevision.export.checkpoint import read_checkpoint
+    from edgevision.models.resnet import resnet_from_state_dict
 
     found = read_checkpoint(checkpoint)
     return _source_model(resnet_from_state_dict(found.tensors), found.class_names)
@@ -30,6 +29,7 @@ def load(checkpoint: Path) -> SourceModel:
 def untrained() -> SourceModel:
     """ResNet-18, 1,000 classes."""
     import torch
+
     from edgevision.models.resnet import resnet
 
     torch.manual_seed(0)

@@ -22,7 +22,7 @@ DETECTOR = ModelSpec(
 PLACEMENT = Placement((32, 32), (2.0, 2.0), (0.0, 0.0))
 
 
-def outputs(scores: list[float]) -> tuple[np.ndarray, ...]:  # type: ignore[type-arg]  # of three dtypes
+def outputs(scores: list[float]) -> tuple[np.ndarray, ...]:
     boxes = np.tile(np.array([2, 4, 6, 8], np.float32), (1, 3, 1))
     return boxes, np.array([scores], np.float32), np.array([[0, 1, 1]], np.int32)
 

@@ -51,7 +51,7 @@ def test_a_short_batch_is_filled_up_and_cut_again() -> None:
         np.zeros((2, 64, 64, 3), np.float32),
     ],
 )
-def test_a_wrong_batch_is_refused(frames: np.ndarray) -> None:  # type: ignore[type-arg]  # of two dtypes
+def test_a_wrong_batch_is_refused(frames: np.ndarray) -> None:
     with pytest.raises(UsageError, match=r"takes frames of uint8 \[2:2:4,64,64,3\]; received"):
         ReplaySession(SPEC, [ANSWER]).infer(frames)
 

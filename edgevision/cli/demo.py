@@ -74,7 +74,7 @@ def _clip(steps: Steps, data: Path | None, output: Path) -> str:
     """The street video of the test data where that is, else a virtual camera's look at our photographs."""
     if data is not None and (data / "video" / "vtest.avi").is_file():
         return str(data / "video" / "vtest.avi")
-    from edgevision.video_file import write_clip
+    from edgevision.sinks import write_clip
     from edgevision.virtual_camera import VirtualCamera
 
     camera = VirtualCamera()

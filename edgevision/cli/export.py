@@ -16,7 +16,9 @@ from edgevision.spec import BatchRange
 
 @click.command()
 @click.argument("recipe")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Weights: .pt, .pth, .safetensors, or a run folder.")
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="Weights: .pt, .pth, .safetensors, or a run folder."
+)
 @click.option("--random-weights", is_flag=True, help="Export the recipe's smallest model untrained.")
 @click.option(
     "--classes", type=click.Path(path_type=Path), help="Class names, one a line, for a checkpoint without."

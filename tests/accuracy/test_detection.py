@@ -21,7 +21,7 @@ CLASSES = ("person", "unicorn", "car")
 
 
 @pytest.fixture
-def annotations(tmp_path: Path) -> Path:
+def truth(tmp_path: Path) -> Path:
     for name in ("a.jpg", "b.jpg"):
         cv2.imwrite(str(tmp_path / name), np.zeros((100, 200, 3), np.uint8))
     boxes = [
@@ -56,8 +56,8 @@ PERFECT = [
 ]
 
 
-def test_perfect_answers_score_100(annotations: Path) -> None:
-    labelled = read_annotations(annotations, annotations.parent, CLASSES)
+def test_perfect_answers_score_100(truth: Path) -> None:
+    labelled = read_annotations(truth, truth.parent, CLASSES)
     accuracy = accuracy_from_detections(labelled, PERFECT)
     assert (accuracy.images, accuracy.boxes) == (2, 3)
     assert (accuracy.ap, accuracy.ap50, accuracy.recall100) == pytest.approx((100, 100, 100))
@@ -65,28 +65,28 @@ def test_perfect_answers_score_100(annotations: Path) -> None:
     assert [c.ap50 for c in accuracy.classes] == pytest.approx([100, 100])
 
 
-def test_a_missed_class_costs_its_share(annotations: Path) -> None:
-    labelled = read_annotations(annotations, annotations.parent, CLASSES)
+def test_a_missed_class_costs_its_share(truth: Path) -> None:
+    labelled = read_annotations(truth, truth.parent, CLASSES)
     without_car = [(10, PERFECT[0][1][:1]), PERFECT[1]]
     accuracy = accuracy_from_detections(labelled, without_car)
     assert accuracy.ap50 == pytest.approx(50)
     assert {c.name: c.ap50 for c in accuracy.classes} == pytest.approx({"car": 0, "person": 100})
 
 
-def test_a_wrong_label_is_no_hit_and_an_unknown_class_is_left_out(annotations: Path) -> None:
-    labelled = read_annotations(annotations, annotations.parent, CLASSES)
+def test_a_wrong_label_is_no_hit_and_an_unknown_class_is_left_out(truth: Path) -> None:
+    labelled = read_annotations(truth, truth.parent, CLASSES)
     accuracy = accuracy_from_detections(
         labelled, [(10, found(([20, 10, 60, 70], 0.9, 2), ([0, 0, 9, 9], 0.9, 1)))]
     )
     assert accuracy.ap50 == 0
 
 
-def test_no_detections_at_all(annotations: Path) -> None:
-    labelled = read_annotations(annotations, annotations.parent, CLASSES)
+def test_no_detections_at_all(truth: Path) -> None:
+    labelled = read_annotations(truth, truth.parent, CLASSES)
     assert accuracy_from_detections(labelled, []).ap == 0
 
 
-def test_boxes_come_back_through_the_letterbox(annotations: Path) -> None:
+def test_boxes_come_back_through_the_letterbox(truth: Path) -> None:
     """The model's input is 100x100: frames of 200x100 are halved and padded above and below by 25."""
     spec = ModelSpec(
         "m",
@@ -107,27 +107,27 @@ def test_boxes_come_back_through_the_letterbox(annotations: Path) -> None:
         np.array([[0.9, 0]], np.float32),
         np.array([[0, 0]], np.int32),
     )
-    labelled = read_annotations(annotations, annotations.parent, CLASSES)
+    labelled = read_annotations(truth, truth.parent, CLASSES)
     detections = list(detect_all(ReplaySession(spec, [first, second]), labelled))
     assert [image_id for image_id, _ in detections] == [10, 20]
     assert accuracy_from_detections(labelled, detections).ap == pytest.approx(100)
 
 
-def test_limit_takes_the_first_images(annotations: Path) -> None:
-    labelled = read_annotations(annotations, annotations.parent, CLASSES, limit=1)
+def test_limit_takes_the_first_images(truth: Path) -> None:
+    labelled = read_annotations(truth, truth.parent, CLASSES, limit=1)
     assert labelled.image_ids == (10,)
     assert accuracy_from_detections(labelled, PERFECT[:1]).boxes == 2
 
 
-def test_no_class_in_common(annotations: Path) -> None:
+def test_no_class_in_common(truth: Path) -> None:
     with pytest.raises(UsageError, match="share no class name; annotations: car, person, dog; model: 0, 1"):
-        read_annotations(annotations, annotations.parent, ("0", "1"))
+        read_annotations(truth, truth.parent, ("0", "1"))
 
 
-def test_a_missing_image_is_named(annotations: Path) -> None:
-    (annotations.parent / "b.jpg").unlink()
+def test_a_missing_image_is_named(truth: Path) -> None:
+    (truth.parent / "b.jpg").unlink()
     with pytest.raises(SourceError, match=r"b\.jpg is named by .* and does not exist"):
-        read_annotations(annotations, annotations.parent, CLASSES)
+        read_annotations(truth, truth.parent, CLASSES)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"images": 1, "annotations": [], "categories": []}'])

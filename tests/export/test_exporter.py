@@ -13,7 +13,7 @@ import torch
 from edgevision.accuracy.detection import accuracy_from_detections, detect_all, read_annotations
 from edgevision.bundle import Bundle
 from edgevision.errors import RecipeError, UsageError, VerificationError
-from edgevision.export import exporter
+from edgevision.export import exporter, network
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.golden import golden_from_source
 from edgevision.export.recipe import Recipe, SourceModel, load_recipe
@@ -62,15 +62,15 @@ def test_every_recipe_and_form_is_verified(name: str, form: str, tmp_path: Path)
 
 def test_a_graph_that_answers_wrongly_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One weight of the network is changed between PyTorch and the graph."""
-    honest = exporter.onnx_from_module
+    honest = network.onnx_from_module
 
     def dishonest(*arguments: object, **options: object) -> onnx.ModelProto:
-        network = honest(*arguments, **options)  # type: ignore[arg-type]  # passed on as they came
-        weight = max(network.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+        bare = honest(*arguments, **options)  # type: ignore[arg-type]  # passed on as they came
+        weight = max(bare.graph.initializer, key=lambda tensor: len(tensor.raw_data))
         values = onnx.numpy_helper.to_array(weight).copy()
         values.flat[:: values.size // 50] *= 4
         weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
-        return network
+        return bare
 
     monkeypatch.setattr(exporter, "onnx_from_module", dishonest)
     with pytest.raises(VerificationError, match="relative difference of the network's raw outputs"):
