@@ -133,10 +133,10 @@ class _Run:
         buffer = np.empty(self._shape, np.uint8)
         self._began_ns = time.perf_counter_ns()
         for batch in self._batches(lambda: buffer, self._options.limit):
-            if self._is_stopped():
-                break
             self._infer(batch)
             self._finish(batch)
+            if self._is_stopped():
+                break
         return self._summary()
 
     def overlapping(self) -> RunSummary:

@@ -22,7 +22,6 @@ from edgevision.virtual_camera import VirtualCamera
 
 CLIP_WH = (1280, 720)
 CLIP_FRAMES_PER_PHOTOGRAPH = 30
-ROUNDS = 3
 
 
 @click.command()
@@ -37,6 +36,13 @@ ROUNDS = 3
     show_default=True,
     help="Least time for each of: inference alone, end to end, stage by stage.",
 )
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Paired rounds that this time is divided into.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the record here.")
 def command(
     bundle: Path,
@@ -44,6 +50,7 @@ def command(
     engine: str | None,
     threads: int | None,
     seconds: float,
+    rounds: int,
     json_file: Path | None,
 ) -> None:
     """Time every stage and report percentiles, frames/s and the device's facts.
@@ -54,7 +61,6 @@ def command(
     moved by more than 10 % meanwhile.
     """
     options = SessionOptions(threads=threads)
-    rounds = ROUNDS
     per_round = MeasureSettings(seconds / rounds, min_count=30, warmup_s=min(1.0, seconds), warmup_count=5)
     steps = Steps()
     with (

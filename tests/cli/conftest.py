@@ -1,64 +1,18 @@
-"""A model that is made in a moment and tells the brightness of a frame."""
+"""A model for commands to run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-
-from edgevision.bundle import Golden, write_bundle
-from edgevision.spec import METADATA_KEY, FrameInput, ModelSpec, NmsSpec, Provenance, detect_outputs
-
-SIDE = 64
-DETECTIONS = 2
 
 
 @pytest.fixture(scope="session")
 def brightness_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that detects, in every frame, one "lamp" of 32x32 pixels whose score is the frame's mean brightness."""
-    onnx = pytest.importorskip("onnx")
-    helper, constant = onnx.helper, onnx.numpy_helper.from_array
-    spec = ModelSpec(
-        "brightness",
-        "detect",
-        FrameInput((SIDE, SIDE)),
-        detect_outputs(DETECTIONS),
-        ("lamp",),
-        Provenance("none", None, "test", "2026-01-01T00:00:00+00:00"),
-        NmsSpec(candidates=DETECTIONS, max_detections=DETECTIONS),
-    )
-    boxes = np.array([[[16, 16, 48, 48], [0, 0, 1, 1]]], np.float32)
-    graph = helper.make_graph(
-        [
-            helper.make_node("Cast", ["frames"], ["pixels"], to=onnx.TensorProto.FLOAT),
-            helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[1, 2, 3], keepdims=0),
-            helper.make_node("Div", ["mean", "white"], ["level"]),
-            helper.make_node("Mul", ["level", "weights"], ["scores"]),
-            helper.make_node("Identity", ["constant_boxes"], ["boxes"]),
-            helper.make_node("Identity", ["constant_labels"], ["labels"]),
-        ],
-        "brightness",
-        [helper.make_tensor_value_info("frames", onnx.TensorProto.UINT8, [1, SIDE, SIDE, 3])],
-        [
-            helper.make_tensor_value_info("boxes", onnx.TensorProto.FLOAT, [1, DETECTIONS, 4]),
-            helper.make_tensor_value_info("scores", onnx.TensorProto.FLOAT, [1, DETECTIONS]),
-            helper.make_tensor_value_info("labels", onnx.TensorProto.INT32, [1, DETECTIONS]),
-        ],
-        [
-            constant(np.array([255], np.float32), "white"),
-            constant(np.array([[1, 0]], np.float32), "weights"),
-            constant(boxes, "constant_boxes"),
-            constant(np.zeros((1, DETECTIONS), np.int32), "constant_labels"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
-    onnx.checker.check_model(model)
-    golden = Golden(
-        np.zeros((1, SIDE, SIDE, 3), np.uint8),
-        (boxes, np.zeros((1, DETECTIONS), np.float32), np.zeros((1, DETECTIONS), np.int32)),
-    )
+    """The bundle of `tests.brightness`; skips where onnx is not installed to make it."""
+    pytest.importorskip("onnx")
+    from tests.brightness import write_brightness_bundle
+
     path = tmp_path_factory.mktemp("model") / "brightness"
-    write_bundle(path, spec, model.SerializeToString(), golden)
+    write_brightness_bundle(path)
     return path
