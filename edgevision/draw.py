@@ -94,7 +94,7 @@ def draw_label(
     right, bottom = min(left + box_w, width), min(top + box_h, height)
     cv2.rectangle(frame_bgr, (left, top), (right - 1, bottom - 1), colour, cv2.FILLED)
     baseline = cv2.getTextSize(text, FONT, style.font_scale, style.font_px)[1]
-    origin = (left + style.margin_px, top + box_h - style.margin_px - baseline // 2)
+    origin = (left + style.margin_px, top + box_h - style.margin_px - baseline)
     cv2.putText(
         frame_bgr, text, origin, FONT, style.font_scale, text_colour(colour), style.font_px, cv2.LINE_AA
     )
@@ -104,7 +104,7 @@ def draw_label(
 def label_wh(text: str, style: Style) -> tuple[int, int]:
     """Width and height of a label with its margins."""
     (text_w, text_h), baseline = cv2.getTextSize(text, FONT, style.font_scale, style.font_px)
-    return text_w + 2 * style.margin_px, text_h + baseline // 2 + 2 * style.margin_px
+    return text_w + 2 * style.margin_px, text_h + baseline + 2 * style.margin_px
 
 
 @functools.cache

@@ -88,7 +88,8 @@ def command(
         )
         progress.clear()
     _report(progress, summary, [path for path in (output, jsonl) if path is not None])
-    ctx.exit(interrupts.exit_code)
+    if interrupts.requested():
+        ctx.exit(interrupts.exit_code)
 
 
 def _open_sinks(

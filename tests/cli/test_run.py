@@ -75,6 +75,12 @@ def test_a_video_becomes_a_video_and_lines(brightness_bundle: Path, tmp_path: Pa
     assert f"wrote {video}" in result.output
 
 
+def test_a_command_that_runs_this_one_goes_on_after_it(brightness_bundle: Path, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "in.mp4", 2)
+    with command.make_context("run", [str(brightness_bundle), str(clip)]) as context:
+        command.invoke(context)
+
+
 def test_the_limit_and_the_threshold_hold(brightness_bundle: Path, tmp_path: Path) -> None:
     clip, jsonl = make_clip(tmp_path / "in.mp4", 10), tmp_path / "out.jsonl"
     result = run(brightness_bundle, clip, "--jsonl", jsonl, "--limit", 4, "--threshold", 0.9)
@@ -98,7 +104,7 @@ def test_a_folder_becomes_a_folder(brightness_bundle: Path, tmp_path: Path) -> N
     assert drawn is not None
     assert np.ptp(drawn) > 0
     assert "1 files skipped" in result.output
-    assert "broken.jpg is not an image" in result.stderr
+    assert "broken.jpg is not an image" in result.output
 
 
 def test_a_damaged_video_warns_and_its_output_is_whole(brightness_bundle: Path, tmp_path: Path) -> None:
@@ -111,7 +117,7 @@ def test_a_damaged_video_warns_and_its_output_is_whole(brightness_bundle: Path, 
     result = run(brightness_bundle, tmp_path / "cut.avi", "-o", tmp_path / "out.mp4")
     assert result.exit_code == 0
     assert (
-        "of the 40 frames that its header promises; the file is truncated or damaged there" in result.stderr
+        "of the 40 frames that its header promises; the file is truncated or damaged there" in result.output
     )
     with open_source(tmp_path / "out.mp4") as source:
         assert f"{source.frame_count} frames in" in result.output
