@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from edgevision.codec import json_from_dataclass
 from edgevision.errors import UsageError
 from edgevision.models.cnn import Cnn
 from edgevision.models.resnet import resnet
@@ -16,7 +15,7 @@ from edgevision.spec import Fit, FrameInput
 from edgevision.train.class_images import ClassSplit, read_classes
 from edgevision.train.classifier import ClassDrawer, ClassifierInTraining, balanced_order, measure_classifier
 from edgevision.train.detector import TensorOf
-from edgevision.train.job import Job, Task, progress_of
+from edgevision.train.job import Job, Task, progress_of, settings_json
 from edgevision.train.plan import ClassifierPlan
 
 _SMALL_PX = 48
@@ -57,7 +56,7 @@ def classifier_task(
             "recipe": job.recipe,
             "size": json.dumps([plan.size, plan.size]),
             "torch": torch.__version__,
-            "job": json.dumps(json_from_dataclass(job)),
+            "job": settings_json(job),
         },
         facts=_facts(split),
     )

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 
 from edgevision.accuracy.detection import DetectionAccuracy
-from edgevision.codec import json_from_dataclass
 from edgevision.errors import UsageError
 from edgevision.models.yolov5 import yolov5
 from edgevision.train.anchors import fit_anchors, fitness
 from edgevision.train.box_validation import BoxValidation, decode_maps
 from edgevision.train.boxes import BoxDataset, BoxLabels, ClassNames, read_coco, read_yolo
 from edgevision.train.detector import BoxDrawer, DetectorInTraining, TensorOf
-from edgevision.train.job import Job, Task, progress_of
+from edgevision.train.job import Job, Task, progress_of, settings_json
 from edgevision.train.pictures import Picture, load_pictures
 from edgevision.train.plan import DetectorPlan
 
@@ -109,7 +108,7 @@ def _metadata(job: Job, plan: DetectorPlan, train: BoxDataset, anchors_px: Ancho
         "size": json.dumps([plan.size, plan.size]),
         "anchors_px": json.dumps(anchors_px),
         "torch": torch.__version__,
-        "job": json.dumps(json_from_dataclass(job)),
+        "job": settings_json(job),
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -70,7 +72,14 @@ class Task:
     """What a person should know of the data, a line each."""
 
 
-Build = Callable[[Job, Progress], Task]
+def settings_json(job: Job) -> str:
+    """The job for the weights' metadata: of paths, which say much of a machine and nothing of a model, the names."""
+    names = {name: _name(getattr(job, name)) for name in ("data", "images", "held", "held_images")}
+    return json.dumps(json_from_dataclass(replace(job, **names)))
+
+
+def _name(path: str | None) -> Any:
+    return None if path is None else Path(path).name
 
 
 def steps_per_epoch(count: int, batch: int) -> int:

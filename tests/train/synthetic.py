@@ -27,15 +27,15 @@ def class_folders(folder: Path, *, each: int = 24, side: int = 16) -> Path:
 
 
 def boxes(folder: Path, *, images: int = 12, side: int = 64) -> Path:
-    """A COCO file: one or two bright rectangles on dark noise, a class for each colour."""
+    """A COCO file: bright rectangles on dark noise, one in each half at most, a class for each colour."""
     rng = np.random.default_rng(1)
     (folder / "labels").mkdir(parents=True)
     rows: list[dict[str, object]] = []
     for number in range(images):
         image = rng.integers(0, 60, (side, side, 3), dtype=np.uint8)
-        for _ in range(int(rng.integers(1, 3))):
+        for half in range(int(rng.integers(1, 3))):
             w, h = (int(v) for v in rng.integers(14, 30, 2))
-            x, y = int(rng.integers(0, side - w)), int(rng.integers(0, side - h))
+            x, y = half * side // 2 + int(rng.integers(0, side // 2 - w)), int(rng.integers(0, side - h))
             label = int(rng.integers(0, 2))
             image[y : y + h, x : x + w] = (40, 220, 220) if label else (220, 220, 40)
             rows.append({"id": len(rows), "image_id": number, "category_id": label, "bbox": [x, y, w, h]})

@@ -1,0 +1,132 @@
+"""Put a run's weights into the package, and its record and model card beside them.
+
+    python benchmarks/training/publish.py RUN NAME --data "COCO, 2,120 images" --eval record.json [--eval record2.json]
+
+Writes ``edgevision/weights/NAME.safetensors`` and ``NAME.md`` (the model card), and ``benchmarks/training/NAME/`` with
+the run's settings, metrics and curves. An eval record is what ``edgevision eval --json`` writes. Paths of the machine
+that trained are reduced to names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WEAK_AP50 = 30.0
+"""A class under this is named as one that the model is bad at."""
+
+
+def without_folders(value: Any) -> Any:
+    """The same JSON, every absolute path reduced to its last part."""
+    if isinstance(value, dict):
+        return {name: without_folders(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [without_folders(item) for item in value]
+    return Path(value).name if isinstance(value, str) and value.startswith("/") else value
+
+
+def publish_weights(source: Path, target: Path) -> dict[str, str]:
+    """Copy weights with cleaned metadata; returns the metadata."""
+    with safetensors.safe_open(str(source), "pt") as file:
+        metadata = dict(file.metadata() or {})
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    if "job" in metadata:
+        metadata["job"] = json.dumps(without_folders(json.loads(metadata["job"])))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(safetensors.torch.save(tensors, metadata))
+    return metadata
+
+
+def card(
+    name: str, data: str, metadata: dict[str, str], rows: list[dict[str, str]], records: list[dict[str, Any]]
+) -> str:
+    """The model card, of facts alone."""
+    job, last = json.loads(metadata["job"]), rows[-1]
+    classes, size = json.loads(metadata["names"]), json.loads(metadata["size"])
+    length = (
+        f"{job['minutes']:g} minutes by the clock, which gave" if job.get("minutes") else "a fixed length of"
+    )
+    lines = [
+        f"# {name}",
+        "",
+        f"Recipe `{metadata['recipe']}`, input {size[0]}x{size[1]}, classes: {', '.join(classes)}.",
+        "",
+        "## Training",
+        "",
+        f"From random weights on {data}; seed {job['seed']};"
+        f" {length} {float(last['step']):.0f} steps in {float(last['epoch']):.0f} epochs,"
+        f" {float(last['minutes']):.0f} minutes. Weights are the average that was best on the held part, in float16.",
+        f"Settings, metrics and curves: `benchmarks/training/{name}/`; how: `docs/training.md`.",
+        "",
+        f"![curves](https://raw.githubusercontent.com/edgevision/edgevision/main/benchmarks/training/{name}/curves.png)",
+    ]
+    for record in records:
+        lines += ["", *_measured(record)]
+    return "\n".join(lines) + "\n"
+
+
+def _measured(record: dict[str, Any]) -> list[str]:
+    if "ap50" not in record:
+        table = [f"| {c['name']} | {c['images']} | {c['recall']:.1f} |" for c in record["classes"]]
+        head = [f"## Accuracy on {record['images']} pictures", "", f"Top-1 {record['top1']:.1f} %.", ""]
+        return [*head, "| class | pictures | recall |", "|---|---|---|", *table]
+    seen = [found for found in record["classes"] if found["boxes"]]
+    table = [f"| {c['name']} | {c['boxes']} | {c['ap']:.1f} | {c['ap50']:.1f} |" for c in seen]
+    weak = [f"{c['name']} (AP50 {c['ap50']:.0f})" for c in seen if c["ap50"] < WEAK_AP50]
+    lines = [
+        f"## Accuracy on {record['images']} images, {record['boxes']} boxes",
+        "",
+        f"AP {record['ap']:.1f}, AP50 {record['ap50']:.1f}, AP75 {record['ap75']:.1f} (COCO's metrics, suppression at"
+        " IoU 0.65, score floor 0.001).",
+        "",
+        "| class | boxes | AP | AP50 |",
+        "|---|---|---|---|",
+        *table,
+        "",
+        "## What it is bad at",
+        "",
+        f"- Small objects: AP {record['ap_small']:.1f} under 32x32 px of the original image, {record['ap_medium']:.1f}"
+        f" up to 96x96, {record['ap_large']:.1f} above.",
+    ]
+    if weak:
+        lines.append(f"- Classes under AP50 {WEAK_AP50:.0f}: {', '.join(weak)}.")
+    lines.append(
+        "- Night, rain, fisheye lenses and views from above were not measured, and are rare in its data."
+    )
+    return lines
+
+
+def main() -> None:
+    """Publish one run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--data", required=True, help="What it was trained on, in words.")
+    parser.add_argument("--eval", type=Path, action="append", default=[], dest="records")
+    options = parser.parse_args()
+    weights = REPOSITORY / "edgevision" / "weights"
+    metadata = publish_weights(options.run / "best.safetensors", weights / f"{options.name}.safetensors")
+    record_folder = REPOSITORY / "benchmarks" / "training" / options.name
+    record_folder.mkdir(parents=True, exist_ok=True)
+    for file in ("metrics.csv", "curves.png"):
+        shutil.copyfile(options.run / file, record_folder / file)
+    settings = without_folders(json.loads((options.run / "config.json").read_text()))
+    (record_folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    records = [json.loads(path.read_text()) for path in options.records]
+    for path, record in zip(options.records, records, strict=True):
+        (record_folder / path.name).write_text(json.dumps(record, indent=2) + "\n")
+    with (options.run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    (weights / f"{options.name}.md").write_text(card(options.name, options.data, metadata, rows, records))
+
+
+if __name__ == "__main__":
+    main()
