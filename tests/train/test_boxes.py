@@ -168,3 +168,12 @@ def test_the_real_annotations(data_dir: Path) -> None:
         "bus": 158,
         "truck": 187,
     }
+
+
+def test_real_polygons(data_dir: Path) -> None:
+    names = tuple(f"class {number}" for number in range(90))
+    data = read_yolo(data_dir / "coco_instances" / "train", names)
+    assert len(data) == 100
+    assert sum(data.counts().values()) > 300
+    for boxes in data.boxes:
+        assert (boxes.xyxy[:, 2:] > boxes.xyxy[:, :2]).all()
