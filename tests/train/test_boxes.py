@@ -171,7 +171,7 @@ def test_the_real_annotations(data_dir: Path) -> None:
 
 
 def test_real_polygons(data_dir: Path) -> None:
-    names = tuple(f"class {number}" for number in range(90))
+    names = tuple(f"class {number}" for number in range(91))
     data = read_yolo(data_dir / "coco_instances" / "train", names)
     assert len(data) == 100
     assert sum(data.counts().values()) > 300
