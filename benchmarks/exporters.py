@@ -47,10 +47,14 @@ def exported(module: torch.nn.Module, tensor: torch.Tensor, *, dynamo: bool) -> 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--checkpoint", type=Path, help="a YOLOv5 checkpoint; random weights without")
     arguments = parser.parse_args()
-    print(f"{'recipe':<8} {'exporter':<12} {'opset':>5} {'nodes':>5} {'export s':>8} {'difference':>10} {'ms':>7}")
+    print(
+        f"{'recipe':<8} {'exporter':<12} {'opset':>5} {'nodes':>5} {'export s':>8} {'difference':>10} {'ms':>7}"
+    )
     for name in ("yolov5", "resnet", "cnn"):
         recipe = load_recipe(name)
         known = name == "yolov5" and arguments.checkpoint
@@ -66,7 +70,9 @@ def main() -> None:
             began = time.perf_counter()
             network = simplify(exported(source.module, tensor, dynamo=dynamo))
             seconds = time.perf_counter() - began
-            session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(
+                network.SerializeToString(), providers=["CPUExecutionProvider"]
+            )
             actual = session.run(None, {session.get_inputs()[0].name: tensor.numpy()})
             difference = relative_difference(expected, actual)
             rows.append((label, opset_of(network), len(network.graph.node), seconds, difference))
@@ -80,7 +86,9 @@ def main() -> None:
                 taken.append(1e3 * (time.perf_counter() - began))
         for (label, opset, nodes, seconds, difference), taken in zip(rows, samples, strict=True):
             median = statistics.median(taken)
-            print(f"{name:<8} {label:<12} {opset:>5} {nodes:>5} {seconds:>8.1f} {difference:>10.1e} {median:>7.2f}")
+            print(
+                f"{name:<8} {label:<12} {opset:>5} {nodes:>5} {seconds:>8.1f} {difference:>10.1e} {median:>7.2f}"
+            )
 
 
 if __name__ == "__main__":
