@@ -130,8 +130,8 @@ def adopt(path: Path, head: str, options: AdoptOptions | None = None) -> Adoptio
     if head not in HEADS:
         raise GraphError(f"unknown head {head!r}. Heads and the outputs that they take:\n{known_heads()}")
     model = load_model(path)
-    size_wh, batch = _size(model, options.size_wh), _batch(model, options.batch)
     network = prepare_network(model)
+    size_wh, batch = _size(network, options.size_wh), _batch(network, options.batch)
     set_input(network.graph, size_wh, batch)
     network = simplify(network)
     metadata = {entry.key: entry.value for entry in model.metadata_props}

@@ -118,6 +118,7 @@ def _run(path: Path, tensors: npt.NDArray[np.float32], batch: int) -> list[Array
     """Raw outputs for all rows, in batches of the size that the graph was adopted for."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     answers: list[list[Array]] = []
     try:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -18,9 +18,11 @@ STRIDES = (8, 16, 32)
 class Maker:
     """Collects nodes and weights of a network from ``images`` to whatever is asked for."""
 
-    def __init__(self, opset: int, seed: int = 0) -> None:
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, opset: int, largest: float = 1.0) -> None:
+        self.rng = np.random.default_rng(0)
         self.opset = opset
+        self.largest = largest
+        """What a white pixel is to the network."""
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
 
@@ -39,7 +41,7 @@ class Maker:
         """A map ``[B,channels,H/stride,W/stride]`` of values of about N(0, spread), straight from the image."""
         weights = self.rng.normal(0, 1, (channels, 3, stride, stride)) * spread / np.sqrt(3 * stride**2) * 2
         bias = -weights.sum(axis=(1, 2, 3)) / 2
-        values = (weights.astype(np.float32), bias.astype(np.float32))
+        values = ((weights / self.largest).astype(np.float32), bias.astype(np.float32))
         return self("Conv", "images", *values, strides=[stride, stride], kernel_shape=[stride, stride])
 
     def columns(self, channels: int) -> str:
@@ -90,7 +92,7 @@ def yolov8(classes: int = 3, batch: int | str = 1, opset: int = 17) -> onnx.Mode
 def yolox(
     classes: int = 3, batch: int | str = 1, opset: int = 17, *, decoded: bool = False
 ) -> onnx.ModelProto:
-    m = Maker(opset)
+    m = Maker(opset, 255.0)
     value = m.columns(5 + classes)
     place = m("Mul", m.cut(value, 0, 4), np.full((1, 1, 1), 0.25, np.float32))
     if decoded:
