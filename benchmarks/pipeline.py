@@ -71,8 +71,13 @@ def suppression_ms(bundle: Path, video: Path, seconds: float) -> tuple[float, fl
     The whole graph and the bare network run alternately on the same frames; each pair gives one difference.
     """
     graph = Bundle.open(bundle).graph_path("float")
-    whole = ort.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
-    bare = ort.InferenceSession(bare_network(graph).SerializeToString(), providers=["CPUExecutionProvider"])
+    settings = ort.SessionOptions()
+    # Threads of the one session that still spin after its run would take a core from the other one.
+    settings.add_session_config_entry("session.force_spinning_stop", "1")
+    whole, bare = (
+        ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+        for model in (str(graph), bare_network(graph).SerializeToString())
+    )
     with open_session(bundle, engine="onnxruntime") as session:
         frames, _ = prepared_batches(Subject(session, None, SessionOptions(), lambda: open_source(video)))
     differences_ns: list[int] = []

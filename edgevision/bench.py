@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -40,7 +41,7 @@ class BenchOptions:
     """How a benchmark is made."""
 
     measure: MeasureSettings
-    """For each phase: inference alone and end to end in every round, and the serial loop."""
+    """For each phase, and in all: inference alone, end to end (both divided into rounds), the serial loop."""
     rounds: int = 3
     threshold: float = 0.25
 
@@ -142,17 +143,15 @@ def paired_round(
     subject: Subject, pictures: Iterator[Frames], options: BenchOptions
 ) -> tuple[RoundRecord, Samples]:
     """Inference alone, then for as long the overlapping pipeline, without output."""
-    settings = options.measure
-    batch = subject.session.spec.frames.batch.opt
-    unwarmed = MeasureSettings(settings.min_s, settings.min_count, 0.0, 0)
-    samples = measure(lambda: subject.session.infer(next(pictures)), unwarmed)
+    whole, batch = options.measure, subject.session.spec.frames.batch.opt
+    part = MeasureSettings(whole.min_s / options.rounds, math.ceil(whole.min_count / options.rounds), 0.0, 0)
+    samples = measure(lambda: subject.session.infer(next(pictures)), part)
     seen: list[None] = []
-
     run = run_pipeline(
         subject.session,
         RepeatedSource(subject.open_frames),
         options=PipelineOptions(threshold=options.threshold),
-        stop=_after(settings, lambda: len(seen)),
+        stop=_after(part, lambda: len(seen)),
         on_frame=lambda _: seen.append(None),
     )
     return RoundRecord(len(samples) * batch / samples.total_s, run.frames_per_s), samples

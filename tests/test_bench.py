@@ -68,7 +68,7 @@ def test_every_figure_is_there_and_fits_the_others(clip: Path, tmp_path: Path) -
     assert len({stage.count for stage in record.stages}) == 1
     assert record.stages[0].count >= 12
     assert record.stages[2].p50_ms >= 10
-    assert record.inference_alone.count >= 36
+    assert record.inference_alone.count >= 12
     assert 0 < record.inference_frames_per_s <= 100
     assert record.end_to_end_ratio == sorted(r.ratio for r in record.rounds)[1]
     # Within 5 % where nothing else runs; a stage left out, or counted twice, would be far from it.

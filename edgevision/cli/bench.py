@@ -61,7 +61,7 @@ def command(
     moved by more than 10 % meanwhile.
     """
     options = SessionOptions(threads=threads)
-    per_round = MeasureSettings(seconds / rounds, min_count=30, warmup_s=min(1.0, seconds), warmup_count=5)
+    settings = MeasureSettings(seconds, min_count=30 * rounds, warmup_s=min(1.0, seconds), warmup_count=5)
     steps = Steps()
     with (
         tempfile.TemporaryDirectory(prefix="edgevision-bench-") as scratch,
@@ -73,7 +73,7 @@ def command(
         def throw_away(frames: Source) -> VideoSink:
             return VideoSink(Path(scratch) / "output.mp4", frames.size_wh, frames.fps)
 
-        record = bench(subject, BenchOptions(measure=per_round, rounds=rounds), throw_away, steps.done)
+        record = bench(subject, BenchOptions(settings, rounds), throw_away, steps.done)
     click.echo("\n".join(record_lines(record)))
     if json_file is not None:
         write_record(json_file, record)
