@@ -33,13 +33,15 @@ def without_folders(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
-def publish_weights(source: Path, target: Path) -> dict[str, str]:
-    """Copy weights with cleaned metadata; returns the metadata."""
+def publish_weights(source: Path, target: Path, size: int | None) -> dict[str, str]:
+    """Copy weights with cleaned metadata, `size` being the input side to run at; returns the metadata."""
     with safetensors.safe_open(str(source), "pt") as file:
         metadata = dict(file.metadata() or {})
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     if "job" in metadata:
         metadata["job"] = json.dumps(without_folders(json.loads(metadata["job"])))
+    if size is not None:
+        metadata["size"] = json.dumps([size, size])
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(safetensors.torch.save(tensors, metadata))
     return metadata
@@ -111,9 +113,11 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--data", required=True, help="What it was trained on, in words.")
     parser.add_argument("--eval", type=Path, action="append", default=[], dest="records")
+    parser.add_argument("--size", type=int, help="Input side to run at, where it is not the one trained for.")
     options = parser.parse_args()
     weights = REPOSITORY / "edgevision" / "weights"
-    metadata = publish_weights(options.run / "best.safetensors", weights / f"{options.name}.safetensors")
+    target = weights / f"{options.name}.safetensors"
+    metadata = publish_weights(options.run / "best.safetensors", target, options.size)
     record_folder = REPOSITORY / "benchmarks" / "training" / options.name
     record_folder.mkdir(parents=True, exist_ok=True)
     for file in ("metrics.csv", "curves.png"):
