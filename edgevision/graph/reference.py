@@ -26,12 +26,13 @@ def source_answers(path: Path, adoption: Adoption, frames_bgr: npt.NDArray[np.ui
 
     `frames_bgr` is uint8 ``[N,H,W,3]`` of the adopted graph's own frame size; boxes are in the pixels of those frames.
     Nothing of the graft takes part: frames are prepared, outputs decoded and boxes suppressed in numpy. Raises
-    `GraphError` if ONNX Runtime cannot run the file.
+    `GraphError` if ONNX Runtime cannot run the file, or if what it answers cannot be what the head takes it for.
     """
     prepared = network_pixels(frames_bgr, adoption)
     raw = _run(path, prepared, adoption.spec.frames.batch.opt)
     if adoption.head is None or adoption.spec.nms is None:
         return (_probabilities(raw[0].reshape(len(frames_bgr), -1)),)
+    _check_plausible(adoption, adoption.head, [array[0] for array in raw])
     placement = _placement(frames_bgr, adoption)
     rows = [
         detections_from_raw([array[row] for array in raw], adoption.head, adoption.spec.nms, placement)
@@ -89,6 +90,36 @@ def detections_from_raw(
         labels[:count],
     )
     return out_boxes, out_scores, out_labels
+
+
+def _check_plausible(adoption: Adoption, head: DetectionHead, raw: list[Array]) -> None:
+    """Raise `GraphError` where shapes fit the head and values do not: the graph and `plain` would be wrong alike.
+
+    A detector's cells cover the image, and so do the centres of its boxes, found or not: all of them in a corner are
+    offsets or fractions taken for pixels. Scores outside 0..1 are logits.
+    """
+    with np.errstate(over="ignore"):  # the exponential of pixels is just what is looked for
+        boxes, scores = head.plain(raw)
+    where = (
+        f"{adoption.spec.provenance.source} does not fit {adoption.spec.provenance.recipe.split(': ')[-1]}"
+    )
+    if scores.size and not -1e-3 <= scores.min() <= scores.max() <= 1 + 1e-3:
+        raise GraphError(
+            f"{where}: scores are {scores.min():.3g} to {scores.max():.3g}, expected 0 to 1; they may be logits, or the"
+            " head another one"
+        )
+    if head.suppressed:
+        # Few boxes, wherever objects are: no more can be asked than that they are larger than fractions.
+        sure = boxes[scores.max(axis=1, initial=0) > 0.05]
+        small = len(sure) > 0 and float(np.abs(sure).max()) <= 2
+    else:
+        low, high = np.percentile((boxes[:, :2] + boxes[:, 2:]) / 2, (2, 98), axis=0)
+        small = not bool((high - low > 0.4 * np.array(adoption.network_size_wh)).all())
+    if small or not np.isfinite(boxes).all():
+        raise GraphError(
+            f"{where}: decoded boxes lie between {boxes.min():.3g} and {boxes.max():.3g} and do not cover the image of"
+            f" {adoption.network_size_wh[0]}x{adoption.network_size_wh[1]} pixels; try another head"
+        )
 
 
 def _placement(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> Placement | None:

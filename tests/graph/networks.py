@@ -89,6 +89,20 @@ def yolov8(classes: int = 3, batch: int | str = 1, opset: int = 17) -> onnx.Mode
     return m.model({"output0": (columns, 1, [batch, 4 + classes, None])}, batch)
 
 
+def fractions() -> onnx.ModelProto:
+    """The shapes of `yolov8` with places as fractions of the image."""
+    m = Maker(17, 255.0)
+    return m.model({"output0": (m("Sigmoid", m.columns(7)), 1, [1, 7, None])})
+
+
+def logits() -> onnx.ModelProto:
+    """The shapes of `yolov8` without the logistic function."""
+    m = Maker(17, 255.0)
+    value = m.columns(7)
+    columns = m("Concat", m.boxes(value), m.cut(value, 4, 7), axis=1)
+    return m.model({"output0": (columns, 1, [1, 7, None])})
+
+
 def yolox(
     classes: int = 3, batch: int | str = 1, opset: int = 17, *, decoded: bool = False
 ) -> onnx.ModelProto:
@@ -111,10 +125,10 @@ def fastestdet(classes: int = 3, batch: int | str = 1, opset: int = 17) -> onnx.
     return m.model({"758": (value, 1, [batch, 5 + classes, 8, 12])}, batch)
 
 
-def _finished(m: Maker, count: int) -> tuple[str, str, str]:
+def _finished(m: Maker, count: int, size_wh: tuple[int, int] = SIZE_WH) -> tuple[str, str, str]:
     """Boxes ``[B,count,4]`` xyxy, scores and float labels ``[B,count]`` of two classes."""
     value = m("Transpose", m.cut(m.columns(6), 0, count, 2), perm=[0, 2, 1])
-    size = np.array(SIZE_WH, np.float32)
+    size = np.array(size_wh, np.float32)
     low = m("Mul", m("Sigmoid", m.cut(value, 0, 2, 2)), size)
     high = m("Add", low, m("Mul", m("Sigmoid", m.cut(value, 2, 4, 2)), size))
     boxes = m("Concat", low, high, axis=2)
@@ -124,9 +138,11 @@ def _finished(m: Maker, count: int) -> tuple[str, str, str]:
     return boxes, scores, labels
 
 
-def end2end(count: int = 20, batch: int | str = 1, opset: int = 17) -> onnx.ModelProto:
+def end2end(
+    count: int = 20, batch: int | str = 1, opset: int = 17, *, fractions: bool = False
+) -> onnx.ModelProto:
     m = Maker(opset)
-    boxes, scores, labels = _finished(m, count)
+    boxes, scores, labels = _finished(m, count, (1, 1) if fractions else SIZE_WH)
     last = [m("Unsqueeze", value, np.array([2])) for value in (scores, labels)]
     return m.model({"output0": (m("Concat", boxes, *last, axis=2), 1, [batch, count, 6])}, batch)
 

@@ -334,6 +334,26 @@ def test_a_file_that_does_not_exist_is_refused_by_name(tmp_path: Path) -> None:
         adopt(tmp_path / "nowhere.onnx", "yolov8")
 
 
+@pytest.mark.parametrize(
+    ("make", "head", "said"),
+    [
+        # Shapes fit, values do not.
+        (lambda: networks.yolox(), "yolov5", "cover the image"),
+        (lambda: networks.fractions(), "yolov8", "cover the image"),
+        (lambda: networks.logits(), "yolov8", "may be logits"),
+        (lambda: networks.end2end(fractions=True), "end2end", "cover the image"),
+    ],
+)
+def test_values_that_cannot_be_the_head_s_are_refused(
+    tmp_path: Path, make: Callable[[], onnx.ModelProto], head: str, said: str
+) -> None:
+    path = saved(make(), tmp_path)
+    names = ("yes", "no") if head == "end2end" else NAMES
+    adoption = adopt(path, head, AdoptOptions(nms=NMS, pixels=Pixels("bgr", 1.0), classes=names))
+    with pytest.raises(GraphError, match=said):
+        source_answers(path, adoption, some_frames(SIZE_WH, 1))
+
+
 REAL = [("yolox_nano", "yolox", (640, 480)), ("FastestDet", "fastestdet", (640, 480))]
 
 
@@ -354,6 +374,16 @@ def test_real_files_answer_as_before(
             assert np.abs(actual[1] - expected[1])[sure].max() < 1e-4
             assert np.array_equal(actual[2][sure], expected[2][sure])
             assert np.abs(actual[0] - expected[0])[sure].max() < 0.05
+
+
+def test_a_real_file_with_the_wrong_head_is_refused(data_dir: Path) -> None:
+    path = data_dir / "weights" / "yolox_nano.onnx"
+    image = cv2.imread(str(min((data_dir / "coco" / "eval").glob("*.jpg"))))
+    adoption = adopt(path, "yolov5")
+    with pytest.raises(GraphError, match=r"yolox_nano\.onnx does not fit yolov5: decoded boxes"):
+        source_answers(
+            path, adoption, cv2.resize(np.asarray(image, np.uint8), (416, 416))[None].astype(np.uint8)
+        )
 
 
 def test_real_files_are_recognised(data_dir: Path) -> None:
