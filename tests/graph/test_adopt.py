@@ -348,8 +348,10 @@ def test_values_that_cannot_be_the_head_s_are_refused(
     tmp_path: Path, make: Callable[[], onnx.ModelProto], head: str, said: str
 ) -> None:
     path = saved(make(), tmp_path)
-    names = ("yes", "no") if head == "end2end" else NAMES
-    adoption = adopt(path, head, AdoptOptions(nms=NMS, pixels=Pixels("bgr", 1.0), classes=names))
+    options = AdoptOptions(nms=NMS, pixels=Pixels("bgr", 1.0), classes=NAMES)
+    if head == "end2end":
+        options = AdoptOptions(nms=NMS, classes=("yes", "no"))
+    adoption = adopt(path, head, options)
     with pytest.raises(GraphError, match=said):
         source_answers(path, adoption, some_frames(SIZE_WH, 1))
 
