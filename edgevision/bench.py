@@ -20,7 +20,7 @@ from edgevision.frames import Source, SourceFrame
 from edgevision.image import fit_frame
 from edgevision.measure import MeasureSettings, Samples, measure
 from edgevision.pipeline import PipelineOptions, run_pipeline
-from edgevision.processed import StageTimes
+from edgevision.processed import Processed, StageTimes
 from edgevision.report import (
     BenchRecord,
     BenchSettings,
@@ -160,22 +160,33 @@ def paired_round(
 def serial_stages(
     subject: Subject, options: BenchOptions, open_output: Callable[[Source], Sink]
 ) -> tuple[tuple[StageRecord, ...], float]:
-    """The stages' times in a serial loop with output, and the wall time of a frame in ms."""
+    """The stages' times in a serial loop with output, and the wall time of a frame in ms.
+
+    The first batch is warm-up, for its first frame was read when the source was opened: the wall time runs from that
+    batch's end to the end of the last one.
+    """
     seen: list[StageTimes] = []
+    stamps_ns: list[int] = []
+
+    def keep(processed: Processed) -> None:
+        seen.append(processed.times)
+        stamps_ns.append(time.perf_counter_ns())
+
+    first = subject.session.spec.frames.batch.opt
     source = RepeatedSource(subject.open_frames)
-    run = run_pipeline(
+    run_pipeline(
         subject.session,
         source,
         [open_output(source)],
         options=PipelineOptions(threshold=options.threshold, serial=True),
-        stop=_after(options.measure, lambda: len(seen)),
-        on_frame=lambda processed: seen.append(processed.times),
+        stop=_after(options.measure, lambda: len(seen) - first),
+        on_frame=keep,
     )
-    rows = [times.in_ms() for times in seen]
+    rows = [times.in_ms() for times in seen[first:]]
     stages = tuple(
         StageRecord.of(name, Samples(tuple(round(row[name] * 1e6) for row in rows))) for name in rows[0]
     )
-    return stages, run.wall_s * 1e3 / run.frames
+    return stages, (stamps_ns[-1] - stamps_ns[first - 1]) / 1e6 / len(rows)
 
 
 def prepared_batches(subject: Subject) -> tuple[tuple[Frames, ...], tuple[int, int]]:
