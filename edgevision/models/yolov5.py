@@ -42,7 +42,7 @@ _MULTIPLES: dict[Size, tuple[float, float]] = {
 
 _PROBE_PX = 512
 _GRID_ANCHOR_LIMIT_PX = 4096
-_WRAPPERS = {"AutoShape": "model", "DetectMultiBackend": "model", "nn.DataParallel": "module"}
+_HUB_WRAPPERS = frozenset({"AutoShape", "DetectMultiBackend"})
 
 
 class YoloV5(nn.Module):
@@ -188,12 +188,11 @@ def _loaded(
 
 
 def _unwrapped(root: PickledObject) -> PickledObject:
-    """The detector inside the wrappers that YOLOv5's hub and torch put around it."""
-    for _ in range(4):
-        inner = dict(named_entries(root, "_modules")).get(_WRAPPERS.get(kind_of(root), ""))
-        if not isinstance(inner, PickledObject):
-            break
-        root = inner
+    """The detector inside the wrappers that YOLOv5's hub puts around it."""
+    for _ in _HUB_WRAPPERS:
+        inner = dict(named_entries(root, "_modules")).get("model")
+        if kind_of(root) in _HUB_WRAPPERS and isinstance(inner, PickledObject):
+            root = inner
     return root
 
 
