@@ -67,13 +67,17 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _attacks(marker: Path) -> dict[str, tuple[bytes, str]]:
-    """Pickles that would write `marker`, each with the name that the refusal must contain."""
+    """Pickles that would write `marker`, or load what could, each with the name that the refusal must contain."""
+    return {**_calls(marker), **_detours(marker)}
+
+
+def _calls(marker: Path) -> dict[str, tuple[bytes, str]]:
+    """A function named outright, by every instruction that can."""
     import os
 
     command = f"touch {marker}"
     code = f"open({str(marker)!r}, 'w')"
     shell = command.encode()
-    opened = code.encode()
     return {
         "REDUCE of os.system": (pickle.dumps(_Reduced(os.system, command), 2), "posix.system"),
         "REDUCE of eval": (pickle.dumps(_Reduced(eval, code), 2), "__builtin__.eval"),
@@ -97,6 +101,14 @@ def _attacks(marker: Path) -> dict[str, tuple[bytes, str]]:
             b"\x80\x04" + _name("models.common", "__builtins__.eval") + _text(code) + b"\x85R.",
             "models.common.__builtins__.eval",
         ),
+    }
+
+
+def _detours(marker: Path) -> dict[str, tuple[bytes, str]]:
+    """A function reached through another one, through a file, or under a name that looks trusted."""
+    command = f"touch {marker}"
+    shell = command.encode()
+    return {
         "module path of a planted file": (b"c" + PLANT.encode() + b"\nf\n)R.", PLANT),
         "planted file below a trusted prefix": (b"cmodels/../" + PLANT.encode() + b"\nf\n)R.", PLANT),
         "getattr of a global": (
@@ -114,7 +126,7 @@ def _attacks(marker: Path) -> dict[str, tuple[bytes, str]]:
             b"ctorch.storage\n_load_from_bytes\n(S'x'\ntR.",
             "torch.storage._load_from_bytes",
         ),
-        "nested pickle": (b"c_pickle\nloads\n(S'" + opened[:3] + b"'\ntR.", "_pickle.loads"),
+        "nested pickle": (b"c_pickle\nloads\n(S'x'\ntR.", "_pickle.loads"),
         "numpy's object loader": (b"cnumpy\nload\n(S'x'\ntR.", "numpy.load"),
         "torch.hub": (b"ctorch.hub\nload\n(S'x'\ntR.", "torch.hub.load"),
         "importlib": (
