@@ -96,7 +96,7 @@ class NmsSpec:
     why `depth` is even.
     """
 
-    candidates: int = 1500
+    candidates: int = 1000
     max_detections: int = 300
     iou_threshold: float = 0.45
     score_floor: float = 0.001

@@ -24,6 +24,17 @@ PROTOCOL_FLOOR = 0.001
 """Score floor for measuring: average precision integrates over all scores."""
 
 
+ALIASES = {
+    "aeroplane": "airplane",
+    "diningtable": "dining table",
+    "motorbike": "motorcycle",
+    "pottedplant": "potted plant",
+    "sofa": "couch",
+    "tvmonitor": "tv",
+}
+"""Names that PASCAL VOC, and label lists made from it, give to classes of COCO."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClassAccuracy:
     """One class: AP and AP50 in percent; NaN where no box of it is labelled."""
@@ -59,6 +70,8 @@ class LabelledImages:
     image_ids: tuple[int, ...]
     category_of_label: tuple[int | None, ...]
     """Category id for each of the model's labels; None where the annotations know no such name."""
+    left_out: tuple[str, ...]
+    """Names of annotated categories that the model does not know: their boxes are not measured."""
 
 
 def read_annotations(
@@ -66,7 +79,8 @@ def read_annotations(
 ) -> LabelledImages:
     """Read a COCO annotation file and match its categories to class names.
 
-    Categories that the model does not know are left out of the measurement. Raises `UsageError` for a file that is not
+    Names match if they are equal, or equal by `ALIASES`. Categories that the model does not know are left out of the
+    measurement, and named in the result. Raises `UsageError` for a file that is not
     COCO's format, `SourceError` if an image is not in the folder.
     """
     try:
@@ -77,7 +91,8 @@ def read_annotations(
             files = [folder / str(image["file_name"]) for image in coco.loadImgs(list(image_ids))]
     except (OSError, json.JSONDecodeError, KeyError, TypeError, AssertionError, UnicodeDecodeError) as error:
         raise UsageError(f"{annotations} is not a COCO annotation file: {error!r}") from error
-    mapping = tuple(categories.get(name) for name in classes)
+    by_name = {ALIASES.get(name, name): category for name, category in categories.items()}
+    mapping = tuple(by_name.get(ALIASES.get(name, name)) for name in classes)
     if all(category is None for category in mapping):
         raise UsageError(
             f"{annotations} and the model share no class name; annotations: {_few(categories)}; model: {_few(classes)}"
@@ -85,7 +100,8 @@ def read_annotations(
     missing = next((file for file in files if not file.is_file()), None)
     if missing is not None:
         raise SourceError(f"{missing} is named by {annotations} and does not exist; check --images")
-    return LabelledImages(coco, folder, image_ids, mapping)
+    left_out = tuple(name for name, category in categories.items() if category not in mapping)
+    return LabelledImages(coco, folder, image_ids, mapping, left_out)
 
 
 def detect_all(session: Session, labelled: LabelledImages) -> Iterator[tuple[int, Detections]]:

@@ -83,6 +83,9 @@ def _detection(
             file=sys.stderr,
         ) as running:
             accuracy = measure.accuracy_from_detections(labelled, list(running))
+        if labelled.left_out:
+            names = ", ".join(labelled.left_out)
+            click.echo(f"not measured, for the model knows no such class: {names}", err=True)
         settings = f"NMS IoU {options.iou_threshold:g}, score floor {options.score_floor:g}"
         heading = _heading(session, f"{accuracy.images} images, {accuracy.boxes} boxes, {settings}")
     rows = [[c.name, str(c.boxes), f"{c.ap:.1f}", f"{c.ap50:.1f}"] for c in accuracy.classes if c.boxes]

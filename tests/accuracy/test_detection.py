@@ -81,6 +81,17 @@ def test_a_wrong_label_is_no_hit_and_an_unknown_class_is_left_out(truth: Path) -
     assert accuracy.ap50 == 0
 
 
+def test_what_the_model_does_not_know_is_named(truth: Path) -> None:
+    assert read_annotations(truth, truth.parent, CLASSES).left_out == ("dog",)
+
+
+def test_other_names_of_the_same_class_match(truth: Path) -> None:
+    truth.write_text(truth.read_text().replace('"dog"', '"motorbike"'))
+    labelled = read_annotations(truth, truth.parent, ("person", "motorcycle", "car"))
+    assert labelled.category_of_label == (7, 9, 3)
+    assert labelled.left_out == ()
+
+
 def test_no_detections_at_all(truth: Path) -> None:
     labelled = read_annotations(truth, truth.parent, CLASSES)
     assert accuracy_from_detections(labelled, []).ap == 0
