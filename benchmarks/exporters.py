@@ -2,8 +2,8 @@
 
     python benchmarks/exporters.py [--checkpoint yolov5n.pt]
 
-For each recipe both exporters write the bare network at opset 17; each graph is simplified, run on our photographs in ONNX
-Runtime and compared with PyTorch. Latency is the median of interleaved calls.
+For each recipe both exporters write the bare network at opset 17; each graph is simplified, run on our photographs in
+ONNX Runtime and compared with PyTorch. Latency is the median of interleaved calls.
 """
 
 from __future__ import annotations
