@@ -70,7 +70,7 @@ class LabelledImages:
     image_ids: tuple[int, ...]
     category_of_label: tuple[int | None, ...]
     """Category id for each of the model's labels; None where the annotations know no such name."""
-    left_out: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
     """Names of annotated categories that the model does not know: their boxes are not measured."""
 
 
