@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
 import math
 import statistics
@@ -31,6 +30,7 @@ from edgevision.report import (
 )
 from edgevision.session import Frames, Session, SessionOptions
 from edgevision.sinks import Sink
+from edgevision.spec import utc_now
 
 PREPARED_BATCHES = 16
 """Different pictures that inference alone is timed on: what suppression costs depends on what is seen."""
@@ -118,7 +118,7 @@ def bench(
     progress("stages timed one by one")
     inference = Samples(tuple(alone))
     return BenchRecord(
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        created=utc_now(),
         edgevision=edgevision.__version__,
         model=session.spec.name,
         graph_sha256=subject.graph_sha256,

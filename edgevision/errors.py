@@ -34,6 +34,7 @@ __all__ = [
     "UnsafeCheckpointError",
     "UsageError",
     "VerificationError",
+    "first_line",
 ]
 
 
@@ -94,3 +95,9 @@ class VerificationError(EdgevisionError):
     """An answer that differs from the source model's by more than the stated tolerance."""
 
     exit_code = 2
+
+
+def first_line(error: Exception) -> str:
+    """A library's reason in one line, for the message of one of ours; the kind of error where it gives none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

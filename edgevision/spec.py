@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from dataclasses import dataclass
 from typing import Literal
@@ -184,3 +185,8 @@ def detect_outputs(max_detections: int) -> tuple[TensorSpec, ...]:
 def classify_outputs(class_count: int) -> tuple[TensorSpec, ...]:
     """The output of a classification graph: ``scores``, one per class, summing to 1."""
     return (TensorSpec("scores", "float32", (-1, class_count)),)
+
+
+def utc_now() -> str:
+    """The time in ISO 8601, UTC, to the second."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

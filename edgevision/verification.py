@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from edgevision.boxes import iou_matrix
 from edgevision.bundle import Check, Golden, Verification
 from edgevision.results import Outputs
 from edgevision.session import Session
-from edgevision.spec import ModelSpec, Precision
+from edgevision.spec import ModelSpec, Precision, utc_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +47,7 @@ def verify_session(session: Session, golden: Golden, *, precision: Precision = "
     if session.spec.frames.batch.max > 1:
         rows = _row_difference(session, golden)
         checks.append(Check("score difference between equal rows of a batch", rows, "<=", tolerance.score))
-    compare = _compare_detections if session.spec.task == "detect" else _compare_scores
-    checks += compare(session.spec, golden.answers, actual, tolerance)
+    checks += compare_answers(session.spec, golden.answers, actual, precision)
     return Verification(
         "verify", session.info.engine, session.info.library, len(golden.frames), tuple(checks), utc_now()
     )
@@ -58,7 +56,7 @@ def verify_session(session: Session, golden: Golden, *, precision: Precision = "
 def compare_answers(spec: ModelSpec, expected: Outputs, actual: Outputs, precision: Precision) -> list[Check]:
     """Hold two models' answers to the same frames against each other."""
     compare = _compare_detections if spec.task == "detect" else _compare_scores
-    return compare(spec, expected, actual, TOLERANCES[precision])
+    return compare(expected, actual, TOLERANCES[precision])
 
 
 def max_difference(left: Outputs, right: Outputs) -> float:
@@ -68,11 +66,6 @@ def max_difference(left: Outputs, right: Outputs) -> float:
         if not np.array_equal(a, b, equal_nan=True):
             worst = max(worst, float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max()))
     return worst
-
-
-def utc_now() -> str:
-    """The time in ISO 8601, UTC, to the second."""
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def _run_all(session: Session, frames: npt.NDArray[np.uint8]) -> Outputs:
@@ -98,8 +91,7 @@ def _count_not_finite(array: npt.NDArray[np.generic]) -> int:
     return int(np.count_nonzero(~np.isfinite(array))) if array.dtype.kind == "f" else 0
 
 
-def _compare_scores(spec: ModelSpec, expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[Check]:
-    del spec
+def _compare_scores(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[Check]:
     agree = float(np.mean(expected[0].argmax(axis=1) == actual[0].argmax(axis=1)))
     return [
         Check("score difference", max_difference(expected, actual), "<=", tolerance.score),
@@ -107,15 +99,12 @@ def _compare_scores(spec: ModelSpec, expected: Outputs, actual: Outputs, toleran
     ]
 
 
-def _compare_detections(
-    spec: ModelSpec, expected: Outputs, actual: Outputs, tolerance: Tolerance
-) -> list[Check]:
+def _compare_detections(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[Check]:
     """Pair each detection with the other side's of the same class and the greatest overlap, in both directions.
 
     A detection without a partner counts, unless its score is so near the floor of comparison that the other side may
     have it just below.
     """
-    del spec
     compared, unmatched, worst_iou, worst_score = 0, 0, 1.0, 0.0
     for row in range(len(expected[0])):
         sides = [tuple(array[row] for array in side) for side in (expected, actual)]

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 
 from edgevision.codec import DecodeError
-from edgevision.errors import EngineError, GraphError
+from edgevision.errors import EngineError, GraphError, first_line
 from edgevision.results import Outputs
 from edgevision.session import EngineInfo, Frames, Session, SessionOptions
 from edgevision.spec import METADATA_KEY, ModelSpec
@@ -33,7 +33,7 @@ class OnnxRuntimeSession(Session):
         try:
             outputs = self._inference.run(self._outputs, {"frames": np.ascontiguousarray(frames)})
         except Exception as error:  # ONNX Runtime's own errors share no base class
-            raise EngineError(f"ONNX Runtime failed on {self.spec.name}: {_first_line(error)}") from error
+            raise EngineError(f"ONNX Runtime failed on {self.spec.name}: {first_line(error)}") from error
         return tuple(outputs)
 
 
@@ -50,7 +50,7 @@ def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> 
     try:
         inference = ort.InferenceSession(str(graph), settings, providers=list(PROVIDERS))
     except Exception as error:  # as above
-        raise EngineError(f"ONNX Runtime cannot open {graph}: {_first_line(error)}") from error
+        raise EngineError(f"ONNX Runtime cannot open {graph}: {first_line(error)}") from error
     if inference.get_providers() != list(PROVIDERS):
         raise EngineError(
             f"ONNX Runtime runs {graph} on {', '.join(inference.get_providers())}; asked for {', '.join(PROVIDERS)}"
@@ -83,7 +83,3 @@ def _embedded_spec(inference: ort.InferenceSession, graph: Path) -> ModelSpec:
         return ModelSpec.from_json(text)
     except DecodeError as error:
         raise GraphError(f"{graph}: the spec in its metadata cannot be read: {error}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

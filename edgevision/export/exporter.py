@@ -29,8 +29,8 @@ from edgevision.spec import (
     Provenance,
     classify_outputs,
     detect_outputs,
+    utc_now,
 )
-from edgevision.verification import utc_now
 
 NETWORK_TOLERANCE = 1e-3
 """Largest difference of raw outputs, relative to their largest value, between PyTorch and ONNX Runtime in float32."""

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 import torch
 
-from edgevision.errors import GraphError
+from edgevision.errors import GraphError, first_line
 from edgevision.graph.builder import OPSET
 from edgevision.graph.simplify import simplify
 
@@ -50,7 +50,7 @@ def onnx_from_module(
     except GraphError:
         raise
     except Exception as error:  # the exporter raises whatever its tracing meets
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise GraphError(
             f"PyTorch cannot export {type(module).__name__} to ONNX opset {OPSET}: {reason}"
         ) from error

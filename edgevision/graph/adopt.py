@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import datetime
-import hashlib
 import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import onnx
 
 import edgevision
+from edgevision.bundle import sha256_of_file
 from edgevision.errors import GraphError
 from edgevision.graph.coco import COCO_CLASSES
 from edgevision.graph.contract import attach_metadata, check_contract, load_model, prepare_network
@@ -37,6 +36,7 @@ from edgevision.spec import (
     Provenance,
     classify_outputs,
     detect_outputs,
+    utc_now,
 )
 
 
@@ -100,9 +100,9 @@ class _Source:
         found = tuple((package, importlib.metadata.version(package)) for package in packages)
         return Provenance(
             source=self.path.name,
-            source_sha256=hashlib.sha256(self.path.read_bytes()).hexdigest(),
+            source_sha256=sha256_of_file(self.path),
             recipe=f"adopted: {self.head}",
-            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            created=utc_now(),
             versions=(("edgevision", edgevision.__version__), *found),
         )
 

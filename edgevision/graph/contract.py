@@ -10,7 +10,7 @@ import onnx
 from onnx import inliner
 
 from edgevision.codec import DecodeError
-from edgevision.errors import GraphError
+from edgevision.errors import GraphError, first_line
 from edgevision.graph.builder import OPSET, OPSETS
 from edgevision.graph.heads.head import NetworkOutput
 from edgevision.graph.nms import CANDIDATES, IOU_THRESHOLD, SCORE_FLOOR
@@ -109,7 +109,7 @@ def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     try:
         return onnx.version_converter.convert_version(model, OPSET)
     except Exception as error:  # the converter raises whatever its C++ does
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise GraphError(f"the graph cannot be brought from opset {opset} to {OPSET}: {reason}") from error
 
 
@@ -141,7 +141,7 @@ def check_graph(model: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise GraphError(f"the graph is not valid ONNX: {str(error).strip().splitlines()[0]}") from error
+        raise GraphError(f"the graph is not valid ONNX: {first_line(error)}") from error
 
 
 def check_contract(model: onnx.ModelProto, spec: ModelSpec) -> None:

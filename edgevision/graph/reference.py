@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from edgevision.errors import GraphError
+from edgevision.errors import GraphError, first_line
 from edgevision.graph.adopt import Adoption
 from edgevision.graph.heads.head import DetectionHead
 from edgevision.graph.resample import bilinear_matrix, resample_matrices
@@ -161,6 +161,6 @@ def _run(path: Path, tensors: npt.NDArray[np.float32], batch: int) -> list[Array
             outputs = session.run(None, {value.name: tensors[rows].astype(dtype)})
             answers.append([output[:count] for output in outputs])
     except Exception as error:  # ONNX Runtime's own errors share no base class
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise GraphError(f"ONNX Runtime cannot run {path.name} as it is: {reason}") from error
     return [np.concatenate(arrays) for arrays in zip(*answers, strict=True)]
