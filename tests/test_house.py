@@ -13,12 +13,13 @@ import edgevision
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "edgevision"
-WORKSTATION = ("export", "models", "graph", "train")
+WORKSTATION = ("export", "models", "graph", "train", "quantize")
 """Rooms that the device never enters."""
 ALLOWED = {
     "export": {"torch", "onnx", "onnxslim", "onnxruntime", "safetensors"},
     "models": {"torch"},
     "graph": {"onnx", "onnxslim", "onnxruntime"},
+    "quantize": {"onnx", "onnxruntime", "modelopt", "matplotlib"},
     "accuracy": {"pycocotools"},
     "train": {"torch", "lightning", "matplotlib", "safetensors", "pycocotools"},
     "engines": {"onnxruntime", "openvino"},

@@ -1,0 +1,1 @@
+"""FP16 and INT8 under a budget of accuracy: calibration, placement, search, and what was measured."""

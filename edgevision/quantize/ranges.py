@@ -1,0 +1,33 @@
+"""What calibration learned: the largest magnitude that each tensor is to represent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+Method = Literal["max", "entropy", "percentile"]
+METHODS: tuple[Method, ...] = ("max", "entropy", "percentile")
+
+INT8_MAX = 127
+"""Symmetric INT8 as TensorRT takes it: -127..127 around a zero-point of 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Thresholds by tensor name, from `images` frames: magnitudes above a threshold saturate.
+
+    A tensor that was 0 on every frame has the threshold 0 and carries no information about its scale.
+    """
+
+    method: Method
+    images: int
+    thresholds: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "thresholds", MappingProxyType(dict(self.thresholds)))
+
+    def scale(self, tensor: str) -> float:
+        """The step of symmetric INT8: threshold / 127; 1 for a tensor that was always 0. Raises `KeyError`."""
+        return self.thresholds[tensor] / INT8_MAX or 1.0
