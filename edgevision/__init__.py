@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgevision.bundle import Bundle
     from edgevision.errors import EdgevisionError, VerificationError
     from edgevision.pipeline import run_pipeline
-    from edgevision.results import Classification, Detections
+    from edgevision.results import Classification, Detections, Instances, Segmentation
     from edgevision.session import ReplaySession, Session, SessionOptions, open_session
     from edgevision.sources import open_source
     from edgevision.spec import ModelSpec
@@ -30,8 +30,10 @@ _HOMES = {
     "Classification": "results",
     "Detections": "results",
     "EdgevisionError": "errors",
+    "Instances": "results",
     "ModelSpec": "spec",
     "ReplaySession": "session",
+    "Segmentation": "results",
     "Session": "session",
     "SessionOptions": "session",
     "VerificationError": "errors",
@@ -46,8 +48,10 @@ __all__ = [
     "Classification",
     "Detections",
     "EdgevisionError",
+    "Instances",
     "ModelSpec",
     "ReplaySession",
+    "Segmentation",
     "Session",
     "SessionOptions",
     "VerificationError",

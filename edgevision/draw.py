@@ -7,13 +7,19 @@ import functools
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
+import numpy.typing as npt
 
 from edgevision.image import Frame
-from edgevision.results import Classification, Detections, Result
+from edgevision.results import Classification, Detections, Instances, Result, Segmentation
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 SMALLEST_LABEL_PX = 24
 """No text is written on frames whose shorter side is less: it would cover them and could not be read."""
+
+_TINT = 0.5
+"""Share of the class's colour where a mask lies."""
+_SMALLEST_NAMED_SHARE = 0.005
 
 Colour = tuple[int, int, int]
 
@@ -40,10 +46,14 @@ class Style:
 
 
 def draw_result(frame_bgr: Frame, result: Result, *, top: int = 3) -> None:
-    """Draw into the frame, in place: boxes, or the `top` best classes."""
+    """Draw into the frame, in place: boxes, masks, or the `top` best classes."""
     if isinstance(result, Classification):
         draw_classification(frame_bgr, result, top=top)
+    elif isinstance(result, Segmentation):
+        draw_segmentation(frame_bgr, result)
     else:
+        if isinstance(result, Instances):
+            draw_masks(frame_bgr, result)
         draw_detections(frame_bgr, result)
 
 
@@ -73,6 +83,31 @@ def draw_classification(frame_bgr: Frame, classification: Classification, *, top
         text = f"{classification.class_name(label)} {score:.2f}"
         bottom += label_wh(text, style)[1]
         draw_label(frame_bgr, text, (0, bottom), class_colour(label), style)
+
+
+def draw_segmentation(frame_bgr: Frame, segmentation: Segmentation) -> None:
+    """Draw into the frame, in place: each pixel tinted by its class, with the names of what is to be seen."""
+    tint = cv2.applyColorMap(segmentation.mask, _colour_table())
+    cv2.addWeighted(frame_bgr, 1 - _TINT, tint, _TINT, 0, dst=frame_bgr)
+    style = Style.of((frame_bgr.shape[1], frame_bgr.shape[0]))
+    bottom = 0
+    for label, share in segmentation.shares():
+        if share < _SMALLEST_NAMED_SHARE:
+            continue
+        text = f"{segmentation.class_name(label)} {100 * share:.0f}%"
+        bottom += label_wh(text, style)[1]
+        draw_label(frame_bgr, text, (0, bottom), class_colour(label), style)
+
+
+def draw_masks(frame_bgr: Frame, instances: Instances) -> None:
+    """Draw into the frame, in place: each thing's pixels tinted by its class, strong ones last."""
+    for row in range(len(instances) - 1, -1, -1):
+        mask = instances.masks[row]
+        height, width = mask.pixels.shape
+        part = frame_bgr[mask.top : mask.top + height, mask.left : mask.left + width]
+        colour = np.array(class_colour(int(instances.labels[row])))
+        inside = mask.pixels[: part.shape[0], : part.shape[1]]
+        part[inside] = (part[inside] * (1 - _TINT) + colour * _TINT).astype(np.uint8)
 
 
 def draw_label(
@@ -115,6 +150,12 @@ def class_colour(label: int) -> Colour:
     value = (1.0, 0.95, 0.8)[label // 3 % 3]
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
     return round(blue * 255), round(green * 255), round(red * 255)
+
+
+@functools.cache
+def _colour_table() -> npt.NDArray[np.uint8]:
+    """The colours of all labels of a mask, uint8 ``[256,1,3]``."""
+    return np.array([[class_colour(label)] for label in range(256)], np.uint8)
 
 
 def text_colour(background: Colour) -> Colour:

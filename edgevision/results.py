@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +15,9 @@ from edgevision.spec import ModelSpec
 
 Float32 = npt.NDArray[np.float32]
 Index = slice | Sequence[int] | npt.NDArray[np.bool_] | npt.NDArray[np.integer]
+
+MASK_HALF = 128
+"""The smallest stored probability, of 0..255, that is inside a mask."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +54,53 @@ class Detections:
 
     def class_name(self, label: int) -> str:
         """The name of a label, or its number where the model names none."""
-        return self.classes[label] if 0 <= label < len(self.classes) else str(label)
+        return _class_name(self.classes, label)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mask:
+    """The pixels of one thing: `pixels` bool ``[h,w]``, the part of the frame that begins at `left`, `top`."""
+
+    left: int
+    top: int
+    pixels: npt.NDArray[np.bool_]
+
+    @property
+    def area(self) -> int:
+        """Number of pixels."""
+        return int(np.count_nonzero(self.pixels))
+
+    def polygons(self) -> tuple[npt.NDArray[np.int32], ...]:
+        """Outlines of its parts in frame pixels, each int32 ``[N,2]``; holes are not told."""
+        contours, _ = cv2.findContours(
+            self.pixels.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+        )
+        return tuple(np.asarray(c[:, 0] + (self.left, self.top), np.int32) for c in contours)
+
+    def of_frame(self, frame_wh: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """The same as bool ``[H,W]`` over a whole frame."""
+        whole = np.zeros((frame_wh[1], frame_wh[0]), np.bool_)
+        height, width = self.pixels.shape
+        whole[self.top : self.top + height, self.left : self.left + width] = self.pixels
+        return whole
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instances(Detections):
+    """Detections with a mask each: whatever takes detections takes these."""
+
+    masks: tuple[Mask, ...] = ()
+
+    def __post_init__(self) -> None:
+        Detections.__post_init__(self)
+        if len(self.masks) != len(self.boxes):
+            raise ValueError(
+                f"expected a mask for each box; received {len(self.masks)} for {len(self.boxes)}"
+            )
+
+    def __getitem__(self, index: Index) -> Instances:
+        masks = tuple(self.masks[row] for row in np.arange(len(self))[index])
+        return Instances(self.boxes[index], self.scores[index], self.labels[index], self.classes, masks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,10 +120,29 @@ class Classification:
 
     def class_name(self, label: int) -> str:
         """The name of a label, or its number where the model names none."""
-        return self.classes[label] if 0 <= label < len(self.classes) else str(label)
+        return _class_name(self.classes, label)
 
 
-Result = Detections | Classification
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmentation:
+    """The class of each pixel of one frame: `mask` uint8 ``[H,W]``, indices into `classes`."""
+
+    mask: npt.NDArray[np.uint8]
+    classes: tuple[str, ...] = ()
+
+    def shares(self) -> tuple[tuple[int, float], ...]:
+        """(label, share of the frame) of the classes that are there, the largest first."""
+        counts = np.bincount(self.mask.ravel())
+        order = np.argsort(-counts, kind="stable")
+        return tuple((int(label), float(counts[label] / self.mask.size)) for label in order if counts[label])
+
+    def class_name(self, label: int) -> str:
+        """The name of a label, or its number where the model names none."""
+        return _class_name(self.classes, label)
+
+
+Result = Detections | Classification | Segmentation
+"""`Instances` are `Detections`."""
 Outputs = tuple[npt.NDArray[Any], ...]
 """What a session returns: one array for each of the spec's outputs, in their order, batch first."""
 
@@ -81,7 +150,7 @@ Outputs = tuple[npt.NDArray[Any], ...]
 def results_from_outputs(
     spec: ModelSpec, outputs: Outputs, placements: Sequence[Placement], *, threshold: float
 ) -> list[Result]:
-    """Threshold a batch's answers and return boxes to frame pixels; one result for each placement.
+    """Threshold a batch's answers and return boxes and masks to frame pixels; one result for each placement.
 
     The batch may be longer than `placements` (a filled-up last batch); what is beyond them is dropped. A score
     equal to `threshold` is kept; a score of 0 (suppressed) never is. Boxes are cut at the frame's edges.
@@ -91,16 +160,45 @@ def results_from_outputs(
             Classification(scores, spec.classes)
             for scores in outputs[0][: len(placements)].astype(np.float32)
         ]
-    boxes, scores, labels = outputs
+    if spec.task == "segment":
+        pairs = zip(placements, outputs[0], strict=False)
+        return [Segmentation(place.frame_from_input_mask(mask), spec.classes) for place, mask in pairs]
     results: list[Result] = []
     for row, placement in enumerate(placements):
-        keep = (scores[row] >= threshold) & (scores[row] > 0)
-        results.append(
-            Detections(
-                placement.frame_from_input(boxes[row][keep]),
-                scores[row][keep].astype(np.float32),
-                labels[row][keep].astype(np.int32),
-                spec.classes,
-            )
+        boxes, scores, labels = (array[row] for array in outputs[:3])
+        keep = (scores >= threshold) & (scores > 0)
+        found = Detections(
+            placement.frame_from_input(boxes[keep]),
+            scores[keep].astype(np.float32),
+            labels[keep].astype(np.int32),
+            spec.classes,
         )
+        if spec.task == "instances":
+            found = _instances(found, outputs[3][row][keep], placement, spec.frames.size_wh)
+        results.append(found)
     return results
+
+
+def _instances(
+    found: Detections, masks: npt.NDArray[np.uint8], placement: Placement, input_wh: tuple[int, int]
+) -> Instances:
+    """Each mask interpolated at the frame's pixels inside its box, and cut at a half."""
+    cells = np.array([masks.shape[2] / input_wh[0], masks.shape[1] / input_wh[1]])
+    scale = np.asarray(placement.scale_xy) * cells
+    offset = np.asarray(placement.offset_xy) * cells
+    cut = []
+    for box, mask in zip(found.boxes, masks, strict=True):
+        left, top = (int(value) for value in np.floor(box[:2]))
+        right, bottom = (int(value) for value in np.ceil(box[2:]))
+        size_wh = (max(right - left, 1), max(bottom - top, 1))
+        # Pixel centres of the frame to cell centres of the mask.
+        start = (np.array([left, top]) + 0.5) * scale + offset - 0.5
+        matrix = np.array([[scale[0], 0, start[0]], [0, scale[1], start[1]]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        fine = cv2.warpAffine(mask, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        cut.append(Mask(left, top, np.asarray(fine >= MASK_HALF)))
+    return Instances(found.boxes, found.scores, found.labels, found.classes, tuple(cut))
+
+
+def _class_name(classes: tuple[str, ...], label: int) -> str:
+    return classes[label] if 0 <= label < len(classes) else str(label)

@@ -21,7 +21,7 @@ from edgevision.frames import Source
 from edgevision.image import Frame
 from edgevision.opencv_build import OpenCvBuild, why_no_window
 from edgevision.processed import Processed
-from edgevision.results import Classification, Result
+from edgevision.results import Classification, Instances, Result, Segmentation
 from edgevision.sources import IMAGE_SUFFIXES, ImageSource
 from edgevision.video_file import VideoFile
 
@@ -283,18 +283,27 @@ def _answer(result: Result) -> dict[str, Any]:
                 for label, score in best
             ]
         }
+    if isinstance(result, Segmentation):
+        return {
+            "segmentation": [
+                {"label": label, "class": result.class_name(label), "share": round(share, 5)}
+                for label, share in result.shares()
+            ]
+        }
     rows = zip(result.boxes.tolist(), result.scores.tolist(), result.labels.tolist(), strict=True)
-    return {
-        "detections": [
-            {
-                "box": [round(value, 2) for value in box],
-                "score": round(score, 5),
-                "label": label,
-                "class": result.class_name(label),
-            }
-            for box, score, label in rows
-        ]
-    }
+    found: list[dict[str, Any]] = [
+        {
+            "box": [round(value, 2) for value in box],
+            "score": round(score, 5),
+            "label": label,
+            "class": result.class_name(label),
+        }
+        for box, score, label in rows
+    ]
+    if isinstance(result, Instances):
+        for entry, mask in zip(found, result.masks, strict=True):
+            entry["polygons"] = [polygon.tolist() for polygon in mask.polygons()]
+    return {"detections": found}
 
 
 def _probe_folder(folder: Path) -> None:

@@ -12,7 +12,7 @@ from edgevision.codec import DecodeError, dataclass_from_json, json_from_datacla
 SCHEMA = 1
 METADATA_KEY = "edgevision.spec"
 
-Task = Literal["classify", "detect"]
+Task = Literal["classify", "detect", "segment", "instances"]
 Fit = Literal["letterbox", "stretch", "center-crop", "exact"]
 Precision = Literal["float", "fp16", "int8", "fp8"]
 
@@ -152,8 +152,8 @@ class ModelSpec:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        if (self.task == "detect") != (self.nms is not None):
-            raise ValueError(f"nms belongs to task 'detect' and to no other, not to {self.task!r}")
+        if (self.task in ("detect", "instances")) != (self.nms is not None):
+            raise ValueError(f"nms belongs to tasks 'detect' and 'instances', not to {self.task!r}")
 
     def to_json(self) -> str:
         """One line of JSON, as stored in the graph's metadata under `METADATA_KEY`."""
@@ -185,6 +185,21 @@ def detect_outputs(max_detections: int) -> tuple[TensorSpec, ...]:
 def classify_outputs(class_count: int) -> tuple[TensorSpec, ...]:
     """The output of a classification graph: ``scores``, one per class, summing to 1."""
     return (TensorSpec("scores", "float32", (-1, class_count)),)
+
+
+def segment_outputs(size_wh: tuple[int, int]) -> tuple[TensorSpec, ...]:
+    """The output of a semantic segmentation graph: ``mask``, the best class of each input pixel."""
+    return (TensorSpec("mask", "uint8", (-1, size_wh[1], size_wh[0])),)
+
+
+def instances_outputs(max_detections: int, mask_wh: tuple[int, int]) -> tuple[TensorSpec, ...]:
+    """The outputs of an instance segmentation graph: a detection graph's, and ``masks``.
+
+    ``masks`` lie over the whole input, `mask_wh` cells of it: round(255 * probability) in the cells that the
+    detection's box touches, 0 in all others. A mask is where the probability, interpolated, is at least a half.
+    """
+    masks = TensorSpec("masks", "uint8", (-1, max_detections, mask_wh[1], mask_wh[0]))
+    return (*detect_outputs(max_detections), masks)
 
 
 def utc_now() -> str:

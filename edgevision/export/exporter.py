@@ -20,15 +20,17 @@ from edgevision.export.recipe import Recipe, SourceModel
 from edgevision.export.runs import model_name, trained_from
 from edgevision.export.verify import Progress, relative_difference, verify_graph
 from edgevision.graph.contract import attach_metadata, check_contract
-from edgevision.graph.graft import graft_classifier, graft_detector
+from edgevision.graph.graft import graft_classifier, graft_detector, graft_segmenter
 from edgevision.spec import (
     BatchRange,
     FrameInput,
     ModelSpec,
     NmsSpec,
     Provenance,
+    TensorSpec,
     classify_outputs,
     detect_outputs,
+    segment_outputs,
     utc_now,
 )
 
@@ -138,18 +140,27 @@ def _spec(recipe: Recipe, options: ExportOptions, source: SourceModel, frames: F
         name=model_name(checkpoint) if checkpoint else recipe.name,
         task=recipe.task,
         frames=frames,
-        outputs=detect_outputs(options.nms.max_detections) if detects else classify_outputs(len(classes)),
+        outputs=_outputs(recipe, options.nms, frames, len(classes)),
         classes=classes,
         provenance=provenance,
         nms=options.nms if detects else None,
     )
 
 
+def _outputs(recipe: Recipe, nms: NmsSpec, frames: FrameInput, class_count: int) -> tuple[TensorSpec, ...]:
+    if recipe.task == "classify":
+        return classify_outputs(class_count)
+    if recipe.task == "segment":
+        return segment_outputs(frames.size_wh)
+    return detect_outputs(nms.max_detections)
+
+
 def _graft(job: _Job, network: onnx.ModelProto) -> onnx.ModelProto:
     """The whole graph, with its spec inside, checked against it."""
     recipe, spec = job.recipe, job.spec
     if spec.nms is None:
-        graph = graft_classifier(
+        graft = graft_segmenter if spec.task == "segment" else graft_classifier
+        graph = graft(
             network,
             pixels=recipe.pixels,
             frames=spec.frames,

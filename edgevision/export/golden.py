@@ -40,13 +40,17 @@ def golden_from_source(
     pixels: Pixels,
     nms: NmsSpec | None,
 ) -> Golden:
-    """Let the source model answer frames uint8 ``[N,H,W,3]`` of the graph's size; boxes are in those frames' pixels."""
+    """Let the source model answer frames uint8 ``[N,H,W,3]`` of the graph's size; boxes and masks are the frames'."""
     tensor, placement = network_input(frames_bgr, network, pixels)
     with torch.no_grad():
         answers = source.answer(tensor, nms)
-    if nms is not None and (frames_bgr.shape[2], frames_bgr.shape[1]) != network.size_wh:
+    if (frames_bgr.shape[2], frames_bgr.shape[1]) == network.size_wh:
+        return Golden(frames_bgr, answers)
+    if nms is not None:
         boxes, scores, labels = answers
         moved = placement.frame_from_input(boxes.reshape(-1, 4).astype(np.float32)).reshape(boxes.shape)
         moved[scores == 0] = 0
         answers = (moved, scores, labels)
+    elif answers[0].ndim == 3:
+        answers = (np.stack([placement.frame_from_input_mask(mask) for mask in answers[0]]),)
     return Golden(frames_bgr, answers)

@@ -24,8 +24,24 @@ def classifier_source(
         del nms
         return (module(tensor).softmax(dim=1).numpy(),)
 
+    return SourceModel(module, variant, _names(class_count, class_names), answer)
+
+
+def _names(class_count: int, class_names: tuple[str, ...]) -> tuple[str, ...]:
     numbers = tuple(str(label) for label in range(class_count))
-    return SourceModel(module, variant, class_names if len(class_names) == class_count else numbers, answer)
+    return class_names if len(class_names) == class_count else numbers
+
+
+def segmenter_source(
+    module: torch.nn.Module, variant: str, class_count: int, class_names: tuple[str, ...] = ()
+) -> SourceModel:
+    """A network that answers logits ``[B,C,H,W]`` of its input's size; classes without names are numbered."""
+
+    def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
+        del nms
+        return (module(tensor).argmax(dim=1).to(torch.uint8).numpy(),)
+
+    return SourceModel(module, variant, _names(class_count, class_names), answer)
 
 
 def yolov5_source(model: YoloV5) -> SourceModel:

@@ -7,14 +7,24 @@ import onnx
 from onnx import helper
 
 from edgevision.errors import GraphError
-from edgevision.graph.builder import FLOAT, GraphBuilder
+from edgevision.graph.builder import FLOAT, INT32, UINT8, GraphBuilder
 from edgevision.graph.contract import check_graph, opset_of, prepare_network
 from edgevision.graph.heads.head import DetectionHead, NetworkOutput
 from edgevision.graph.nms import cluster_nms, without_suppression
 from edgevision.graph.preprocess import Pixels, graft_preprocess
 from edgevision.graph.surgery import BATCH, inferred_outputs, set_batch
 from edgevision.image import LetterboxGeometry, Placement
-from edgevision.spec import Fit, FrameInput, NmsSpec, TensorSpec, classify_outputs, detect_outputs
+from edgevision.spec import (
+    Fit,
+    FrameInput,
+    NmsSpec,
+    TensorSpec,
+    classify_outputs,
+    detect_outputs,
+    segment_outputs,
+)
+
+_MASK_CLASSES = 256
 
 
 def graft_detector(
@@ -71,6 +81,49 @@ def graft_classifier(
     if not _ends_in_softmax(model.graph, outputs[0].name):
         scores = b.op("Softmax", scores, axis=1)
     return _finished(model, b, (scores,), classify_outputs(classes), frames)
+
+
+def graft_segmenter(
+    network: onnx.ModelProto,
+    *,
+    pixels: Pixels,
+    frames: FrameInput,
+    network_size_wh: tuple[int, int],
+    network_fit: Fit = "letterbox",
+) -> onnx.ModelProto:
+    """Put preparation before a bare network of one output ``[B,C,h,w]`` of its input's size, and the choice of the
+    best class for each pixel behind it.
+
+    If `frames.fit` is "exact" and frames have another size than the network, they are scaled in the graph, and the mask
+    is the frame's: each of its pixels has the class of the network's pixel in which its centre lies. Raises
+    `GraphError` if network and sizes do not fit together.
+    """
+    if network_fit not in ("letterbox", "stretch"):
+        raise GraphError(
+            f"a segmenter sees whole frames, by 'letterbox' or 'stretch', not by {network_fit!r}"
+        )
+    model, outputs, b = _prepared(network, pixels, frames, network_size_wh, network_fit)
+    classes = segmenter_classes(outputs, network_size_wh)
+    if classes > _MASK_CLASSES:
+        raise GraphError(f"a mask of uint8 holds {_MASK_CLASSES} classes; the network has {classes}")
+    mask = b.op("Cast", b.op("ArgMax", outputs[0].name, axis=1, keepdims=0), to=INT32)
+    if frames.size_wh != network_size_wh:
+        placement = _placement(frames.size_wh, network_size_wh, network_fit)
+        columns, rows = placement.nearest_input(network_size_wh)
+        mask = b.op("Gather", b.op("Gather", mask, rows, axis=1), columns, axis=2)
+    return _finished(model, b, (b.op("Cast", mask, to=UINT8),), segment_outputs(frames.size_wh), frames)
+
+
+def segmenter_classes(outputs: tuple[NetworkOutput, ...], network_size_wh: tuple[int, int]) -> int:
+    """Number of classes of the one output ``[B,C,h,w]``; raises `GraphError` for others."""
+    width, height = network_size_wh
+    if len(outputs) == 1 and len(outputs[0].shape) == 4 and outputs[0].shape[2:] == (height, width):
+        classes = outputs[0].shape[1]
+        if classes is not None:
+            return classes
+    raise GraphError(
+        f"a segmenter has one output, float32 [B, C, {height}, {width}]; received {', '.join(map(str, outputs))}"
+    )
 
 
 def classifier_classes(output: NetworkOutput) -> int:

@@ -17,7 +17,7 @@ def draw_picture(picture: Picture, plan: ClassifierPlan, rng: np.random.Generato
     if rng.random() < plan.flip:
         image = image[:, ::-1]
     if plan.colour:
-        image = _recolour(image, plan.colour, rng)
+        image = recolour(image, plan.colour, rng)
     image = np.ascontiguousarray(image)
     if rng.random() < plan.erase:
         side = max(1, round(plan.size * rng.uniform(0.15, 0.4)))
@@ -50,7 +50,7 @@ def _crop(picture: Picture, plan: ClassifierPlan, rng: np.random.Generator) -> P
     return np.asarray(warped, np.uint8)
 
 
-def _recolour(image: Picture, strength: float, rng: np.random.Generator) -> Picture:
+def recolour(image: Picture, strength: float, rng: np.random.Generator) -> Picture:
     """Random gains of brightness, of contrast about the mean, and of saturation about the grey picture."""
     brightness, contrast, saturation = np.exp(rng.uniform(-1, 1, 3) * np.log1p(strength))
     values = image.astype(np.float32)

@@ -20,7 +20,9 @@ from edgevision.train.boxes import IMAGE_SUFFIXES
 from edgevision.train.pictures import Picture, shrunk
 
 _TRAIN_NAMES = ("train", "training")
-_HELD_NAMES = ("val", "valid", "validation", "test")
+_HELD_NAMES = ("val", "valid", "validation")
+_TEST_NAMES = ("test", "testing")
+"""Left alone: weights are chosen by the held part, so what is to be reported must not be it."""
 _IDX = {"images": re.compile(r"images.*idx3"), "labels": re.compile(r"labels.*idx1")}
 _IDX_TYPE_UINT8 = 8
 
@@ -56,7 +58,8 @@ class ClassSplit:
 def read_classes(data: Path, held: Path | None, *, longest_side: int, seed: int = 0) -> ClassSplit:
     """Read ``[train/]CLASS/picture`` of a folder or zip, or a folder of idx files.
 
-    The held part is `held` if given, else the data's own ``val/``, ``valid/`` or ``test/``, else a tenth of each class.
+    The held part is `held` if given, else the data's own ``val/`` or ``valid/``, else a tenth of each class. A part
+    ``test/`` is not touched: the held part chooses the best weights, which makes its figure a choice's, not a test's.
     Raises `UsageError` for what is none of these and `SourceError` for a picture that cannot be read.
     """
     parts = _read(data, longest_side)
@@ -65,7 +68,8 @@ def read_classes(data: Path, held: Path | None, *, longest_side: int, seed: int 
         raise UsageError(f"{data} holds no train/ part; found {', '.join(parts)}")
     if held is not None:
         others = _read(held, longest_side)
-        measured = next((others[name] for name in (*_HELD_NAMES, "", *_TRAIN_NAMES) if name in others), None)
+        names = (*_HELD_NAMES, *_TEST_NAMES, "", *_TRAIN_NAMES)
+        measured = next((others[name] for name in names if name in others), None)
     else:
         measured = next((parts[name] for name in _HELD_NAMES if name in parts), None)
     if measured is None:
@@ -103,7 +107,7 @@ def _from_entries(
 ) -> dict[str, ClassDataset]:
     entries = _below_single_folder(entries)
     grouped: dict[str, list[tuple[str, PurePosixPath]]] = {}
-    known = {*_TRAIN_NAMES, *_HELD_NAMES}
+    known = {*_TRAIN_NAMES, *_HELD_NAMES, *_TEST_NAMES}
     for name in entries:
         part = name.parts[0] if len(name.parts) > 2 and name.parts[0] in known else ""
         if len(name.parts) < 2:
@@ -130,7 +134,7 @@ def _below_single_folder(
     while (
         entries and len({name.parts[0] for name in entries}) == 1 and all(len(n.parts) > 2 for n in entries)
     ):
-        if next(iter(entries)).parts[0] in {*_TRAIN_NAMES, *_HELD_NAMES}:
+        if next(iter(entries)).parts[0] in {*_TRAIN_NAMES, *_HELD_NAMES, *_TEST_NAMES}:
             break
         entries = {PurePosixPath(*name.parts[1:]): read for name, read in entries.items()}
     return entries

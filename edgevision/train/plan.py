@@ -60,11 +60,28 @@ class DetectorPlan:
         Phase(until=0.80, size=5 / 6, long_side=1.0, gain=(0.5, 1.6), mosaic=0.8),
         Phase(until=1.0, size=1.0, long_side=1.0, gain=(0.7, 1.3), mosaic=0.0),
     )
+    augment: float = 1.0
+    """Strength of all that is random in the samples: 0 shows the images as they are."""
     optimization: Optimization = field(default_factory=Optimization)
 
     def phase(self, share: float) -> Phase:
         """The phase at `share` of the training."""
         return next((phase for phase in self.phases if share < phase.until), self.phases[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class InstancePlan(DetectorPlan):
+    """A detector that answers masks too. Outlines must be seen whole: samples are of the detector's own size."""
+
+    phases: tuple[Phase, ...] = (
+        Phase(until=0.80, size=1.0, long_side=1.0, gain=(0.6, 1.6), mosaic=0.5),
+        Phase(until=1.0, size=1.0, long_side=1.0, gain=(0.8, 1.25), mosaic=0.0),
+    )
+    optimization: Optimization = field(default_factory=lambda: Optimization(batch=16))
+    prototypes: int = 32
+    """Masks that each mask is mixed from."""
+    mask_weight: float = 0.05
+    """Weight of the masks' loss in the total; that of the boxes is 0.05."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,4 +104,23 @@ class ClassifierPlan:
     )
 
 
-Plan = DetectorPlan | ClassifierPlan
+@dataclass(frozen=True, slots=True)
+class SegmenterPlan:
+    """Defaults train a small U-Net from random weights on some hundred images."""
+
+    model: Literal["unet"] = "unet"
+    size: int = 480
+    """Longest side of an image as the network sees it; the other follows from the shape of the data's images."""
+    crop: int = 256
+    """Side of the square samples."""
+    gain: tuple[float, float] = (0.6, 1.6)
+    """Range of the random gain."""
+    flip: float = 0.5
+    colour: float = 0.35
+    """Brightness, contrast and saturation change by up to this factor."""
+    dice: float = 0.5
+    """Weight of the Dice loss (arXiv 1606.04797), which counts every class alike, beside the cross entropy."""
+    optimization: Optimization = field(default_factory=lambda: Optimization(batch=16, validate_every=5))
+
+
+Plan = DetectorPlan | ClassifierPlan | SegmenterPlan | InstancePlan

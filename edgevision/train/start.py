@@ -15,7 +15,8 @@ from edgevision.train.classifier_task import classifier_task
 from edgevision.train.detector_task import detector_task
 from edgevision.train.job import Hardware, Job, Task
 from edgevision.train.module import tensor_from_frames
-from edgevision.train.plan import ClassifierPlan, DetectorPlan
+from edgevision.train.plan import ClassifierPlan, DetectorPlan, InstancePlan, SegmenterPlan
+from edgevision.train.segmenter_task import segmenter_task
 
 
 def task_for(job: Job, recipe: Recipe) -> Task:
@@ -27,10 +28,13 @@ def task_for(job: Job, recipe: Recipe) -> Task:
     def tensor_of(frames: torch.Tensor) -> torch.Tensor:
         return tensor_from_frames(frames, pixels.scale, pixels.mean, pixels.std)
 
-    if isinstance(job.plan, DetectorPlan) and recipe.task == "detect":
+    fits = "instances" if isinstance(job.plan, InstancePlan) else "detect"
+    if isinstance(job.plan, DetectorPlan) and recipe.task == fits:
         return detector_task(job, job.plan, tensor_of)
     if isinstance(job.plan, ClassifierPlan) and recipe.task == "classify":
         return classifier_task(job, job.plan, tensor_of, recipe.fit, recipe.crop_fraction)
+    if isinstance(job.plan, SegmenterPlan) and recipe.task == "segment":
+        return segmenter_task(job, job.plan, tensor_of)
     raise RecipeError(
         f"recipe {recipe.name} is for {recipe.task}; a {type(job.plan).__name__} does not fit it"
     )

@@ -12,6 +12,7 @@ import torch
 
 from edgevision.accuracy.detection import accuracy_from_detections, detect_all, read_annotations
 from edgevision.bundle import Bundle
+from edgevision.comparison import compare_answers
 from edgevision.errors import RecipeError, UsageError, VerificationError
 from edgevision.export import exporter, network
 from edgevision.export.exporter import ExportOptions, export_bundle
@@ -22,7 +23,6 @@ from edgevision.nms import greedy_nms
 from edgevision.session import SessionOptions, open_session
 from edgevision.sources import read_image
 from edgevision.spec import BatchRange, NmsSpec
-from edgevision.verification import compare_answers
 
 DYNAMIC = BatchRange(1, 2, 3)
 FORMS = {

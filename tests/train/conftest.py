@@ -23,7 +23,7 @@ def _synthetic() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def class_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders of two classes, ``train/`` and ``test/``."""
+    """Folders of two classes, ``train/`` and ``val/``."""
     folder: Path = _synthetic().class_folders(tmp_path_factory.mktemp("classes"))
     return folder
 

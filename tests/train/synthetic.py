@@ -12,7 +12,7 @@ import numpy as np
 def class_folders(folder: Path, *, each: int = 24, side: int = 16) -> Path:
     """Two classes: a bright disc on dark noise, and a bright square."""
     rng = np.random.default_rng(0)
-    for part, count in (("train", each), ("test", each // 2)):
+    for part, count in (("train", each), ("val", each // 2)):
         for name in ("disc", "square"):
             (folder / part / name).mkdir(parents=True)
             for number in range(count):

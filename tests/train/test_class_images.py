@@ -30,6 +30,20 @@ def test_folders_with_a_held_part(class_data: Path) -> None:
     assert split.train.pictures[0].shape == (16, 16, 3)
 
 
+def test_a_test_part_is_left_alone(tmp_path: Path) -> None:
+    for part, value in (("train", 10), ("test", 200)):
+        for name in ("cat", "dog"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(10):
+                (tmp_path / part / name / f"{number}.png").write_bytes(png(value))
+    split = read_classes(tmp_path, None, longest_side=8)
+    assert split.train.counts() == {"cat": 9, "dog": 9}
+    assert split.held.counts() == {"cat": 1, "dog": 1}
+    assert all(picture.max() == 10 for picture in (*split.train.pictures, *split.held.pictures))
+    given = read_classes(tmp_path, tmp_path, longest_side=8).held
+    assert len(given) == 20, "named as --held it is what was asked for"
+
+
 def test_a_zip_within_one_folder_and_without_a_held_part(tmp_path: Path) -> None:
     path = tmp_path / "data.zip"
     with zipfile.ZipFile(path, "w") as archive:

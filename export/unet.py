@@ -1,0 +1,52 @@
+"""U-Net for semantic segmentation, of street scenes or of your own images and masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgevision.export.recipe import Recipe, SourceModel
+from edgevision.graph.preprocess import Pixels
+from edgevision.train.plan import SegmenterPlan
+
+if TYPE_CHECKING:
+    from edgevision.models.unet import UNet
+
+
+def load(checkpoint: Path) -> SourceModel:
+    """Rebuild the network that the state dict's shapes describe."""
+    from edgevision.export.checkpoint import read_checkpoint
+    from edgevision.models.unet import unet_from_state_dict
+
+    found = read_checkpoint(checkpoint)
+    return _source_model(unet_from_state_dict(found.tensors), found.class_names)
+
+
+def untrained() -> SourceModel:
+    """Eleven classes."""
+    import torch
+
+    from edgevision.models.unet import UNet
+
+    torch.manual_seed(0)
+    return _source_model(UNet(class_count=11))
+
+
+def _source_model(model: UNet, names: tuple[str, ...] = ()) -> SourceModel:
+    from edgevision.export.sources import segmenter_source
+
+    return segmenter_source(model, f"U-Net, {model.class_count} classes", model.class_count, names)
+
+
+RECIPE = Recipe(
+    name="unet",
+    task="segment",
+    summary="U-Net semantic segmentation, trained on your images and masks",
+    size_wh=(480, 384),
+    stride=32,
+    pixels=Pixels(order="rgb", scale=1 / 255, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
+    fit="letterbox",
+    load=load,
+    untrained=untrained,
+    training=SegmenterPlan(),
+)
