@@ -22,6 +22,7 @@ ALLOWED = {
     "quantize": {"onnx", "onnxruntime", "modelopt", "matplotlib"},
     "accuracy": {"pycocotools"},
     "train": {"torch", "lightning", "matplotlib", "safetensors", "pycocotools"},
+    "build": {"tensorrt", "tensorrt_rtx"},
     "engines": {"onnxruntime", "openvino"},
 }
 EVERYWHERE = {"numpy", "cv2", "edgevision"}

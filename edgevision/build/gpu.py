@@ -1,0 +1,110 @@
+"""What GPU there is, asked of the driver itself: no package of Python is needed for it."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgevision.build.manifest import Platform
+from edgevision.device import ROOT, l4t_version
+
+_MAJOR, _MINOR, _INTEGRATED = 75, 76, 18
+"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR and CU_DEVICE_ATTRIBUTE_INTEGRATED of the driver's API."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuFacts:
+    """The first GPU that CUDA sees."""
+
+    name: str
+    sm: int
+    cuda: str
+    """The newest CUDA that the driver speaks."""
+    driver: str | None
+    memory_mib: int
+    free_mib: int
+    integrated: bool
+    """It shares the host's memory: a Jetson."""
+
+
+def gpu_facts(root: Path = ROOT) -> GpuFacts | None:
+    """Ask ``libcuda``; None where there is no driver, or no GPU that it may use."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    return _facts(cuda, root)
+
+
+def this_platform(gpu: GpuFacts | None, dla_cores: int = 0) -> Platform:
+    """This machine, as engines care; `dla_cores` is what the library says."""
+    return Platform(
+        system=sys.platform,
+        architecture=platform.machine(),
+        device=gpu.name if gpu else None,
+        sm=gpu.sm if gpu else None,
+        driver=gpu.driver if gpu else None,
+        cuda=gpu.cuda if gpu else None,
+        dla_cores=dla_cores,
+    )
+
+
+def _facts(cuda: Any, root: Path) -> GpuFacts | None:
+    count, device = ctypes.c_int(), ctypes.c_int()
+    if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
+        return None
+    if cuda.cuDeviceGet(ctypes.byref(device), 0):
+        return None
+    name, total, version = ctypes.create_string_buffer(256), ctypes.c_size_t(), ctypes.c_int()
+    cuda.cuDeviceGetName(name, len(name), device)
+    cuda.cuDeviceTotalMem_v2(ctypes.byref(total), device)
+    cuda.cuDriverGetVersion(ctypes.byref(version))
+
+    def attribute(number: int) -> int:
+        value = ctypes.c_int()
+        cuda.cuDeviceGetAttribute(ctypes.byref(value), number, device)
+        return value.value
+
+    return GpuFacts(
+        name=name.value.decode(errors="replace"),
+        sm=attribute(_MAJOR) * 10 + attribute(_MINOR),
+        cuda=f"{version.value // 1000}.{version.value % 1000 // 10}",
+        driver=driver_version(root),
+        memory_mib=total.value >> 20,
+        free_mib=_free_mib(cuda, device, total.value >> 20),
+        integrated=bool(attribute(_INTEGRATED)),
+    )
+
+
+def driver_version(root: Path = ROOT) -> str | None:
+    """The kernel driver's version; on a Jetson, whose driver has none of its own, that of Jetson Linux."""
+    try:
+        text = (root / "proc/driver/nvidia/version").read_text(errors="replace")
+    except OSError:
+        text = ""
+    match = re.search(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b", text)
+    if match:
+        return match[1]
+    l4t = l4t_version(root)
+    return f"L4T {l4t}" if l4t else None
+
+
+def _free_mib(cuda: Any, device: ctypes.c_int, total_mib: int) -> int:
+    """Memory that nobody holds; it can be asked only inside a context, so the device's own is taken for a moment."""
+    context, free, total = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
+    if cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device):
+        return total_mib
+    try:
+        asked: Callable[..., int] = cuda.cuMemGetInfo_v2
+        if cuda.cuCtxPushCurrent_v2(context) or asked(ctypes.byref(free), ctypes.byref(total)):
+            return total_mib
+        cuda.cuCtxPopCurrent_v2(ctypes.byref(context))
+        return int(free.value) >> 20
+    finally:
+        cuda.cuDevicePrimaryCtxRelease_v2(device)

@@ -1,0 +1,269 @@
+"""What an engine was built by, from and for; and whether the machine that holds it may run it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgevision.build.versions import FLAVOURS, Flavour, supports_sm
+from edgevision.bundle import FileEntry, Verification
+from edgevision.codec import DecodeError, dataclass_from_json, json_from_dataclass
+from edgevision.errors import BundleError
+from edgevision.spec import BatchRange, Precision
+
+SCHEMA = 1
+MANIFEST = "engine.json"
+PLAN = "model.plan"
+_LARGEST_MANIFEST = 1 << 20
+"""A manifest has a few kilobytes; what is larger than this is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A machine as far as engines care. None: not known, or there is none."""
+
+    system: str
+    """As `sys.platform` has it: "linux"."""
+    architecture: str
+    """As `platform.machine` has it: "x86_64", "aarch64"."""
+    device: str | None = None
+    """The GPU's name."""
+    sm: int | None = None
+    """The GPU's compute capability, 89 for 8.9."""
+    driver: str | None = None
+    cuda: str | None = None
+    """The newest CUDA that the driver speaks, as "12.6"."""
+    dla_cores: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The library that is to run an engine, and the machine that it is to run on."""
+
+    flavour: Flavour
+    version: str
+    """As the library says it: "10.3.0"."""
+    platform: Platform
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTensor:
+    """An input or output of the plan; -1 where a length is dynamic."""
+
+    name: str
+    mode: Literal["input", "output"]
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCount:
+    """How many layers there are of one kind that compute in one type."""
+
+    kind: str
+    precision: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimingCacheUse:
+    """The file of timings that a build began and ended with."""
+
+    file: str
+    bytes_before: int
+    bytes_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineManifest:
+    """What ``engine.json`` says of the ``model.plan`` beside it."""
+
+    edgevision: str
+    flavour: Flavour
+    version: str
+    """Of the library that built the plan."""
+    sm: int
+    """The compute capability that the plan is for."""
+    built_on: Platform
+    graph: FileEntry | None
+    """The graph in the bundle; None for a plan that came without one."""
+    precision: Precision
+    batch: BatchRange
+    plan: FileEntry
+    tensors: tuple[PlanTensor, ...]
+    flags: tuple[str, ...] = ()
+    """Network and builder flags that were set, by their names in the library."""
+    level: int | None = None
+    workspace_mib: int | None = None
+    """The bound that the builder had; None: the library's own."""
+    dla_core: int | None = None
+    timing_cache: TimingCacheUse | None = None
+    build_s: float = 0.0
+    created: str = ""
+    network_layers: tuple[LayerCount, ...] = ()
+    """The network as it was handed to the builder."""
+    engine_layers: tuple[LayerCount, ...] | None = None
+    """The engine as its inspector describes it; None: it could not be opened where it was built."""
+    verification: Verification | None = None
+    """The golden frames through the engine; None: they did not run, and `not_run` says why."""
+    not_run: str | None = None
+    schema: int = SCHEMA
+
+    def to_json(self) -> bytes:
+        """The bytes of ``engine.json``."""
+        return (json.dumps(json_from_dataclass(self), indent=2) + "\n").encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The engine fits; `note` is what may still surprise."""
+
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """The engine does not fit, and this machine can build one that does."""
+
+    reason: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}; rebuild: {self.command}"
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The engine does not fit, and building it again here would not help; `remedy` says what would."""
+
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}; {self.remedy}"
+
+
+Decision = Run | Rebuild | Refuse
+
+
+def sm_text(sm: int) -> str:
+    """89 as "SM 8.9", 120 as "SM 12.0"."""
+    return f"SM {sm // 10}.{sm % 10}"
+
+
+def fingerprint(
+    manifest_facts: tuple[object, ...], flavour: Flavour, version: str, sm: int, precision: str
+) -> str:
+    """The name of an engine's folder: what it is for, readable, and eight digits for all that decides its content."""
+    digest = hashlib.sha256(json.dumps(manifest_facts, default=str).encode()).hexdigest()[:8]
+    return f"{flavour}-{version}-sm{sm}-{precision}-{digest}"
+
+
+def read_manifest(path: Path) -> EngineManifest:
+    """Read an ``engine.json``; raises `BundleError` for what is missing, malformed, or newer than this version."""
+    again = "delete its folder and build the engine again: edgevision build BUNDLE"
+    try:
+        if path.stat().st_size > _LARGEST_MANIFEST:
+            raise BundleError(
+                f"{path} has {path.stat().st_size} bytes: no engine's manifest is so long; {again}"
+            )
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise BundleError(f"cannot read {path}: {error.strerror}; {again}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise BundleError(f"{path} is not JSON: {error}; {again}") from error
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise BundleError(
+            f"{path} has schema {schema}, written by edgevision {data.get('edgevision', '?')};"
+            f" schemas up to {SCHEMA} are known here: upgrade edgevision, or {again}"
+        )
+    try:
+        return dataclass_from_json(EngineManifest, data)
+    except DecodeError as error:
+        raise BundleError(f"{path}: {error}; {again}") from error
+
+
+def decide(
+    manifest: EngineManifest, running: Running, *, bundle: str = "BUNDLE", graph_sha256: str | None = None
+) -> Decision:
+    """Whether `running` may run the engine, must build it again, or can do neither.
+
+    `bundle` is what the command in the message names. `graph_sha256` is that of the graph in the bundle now; None if it
+    holds none, so that nothing can be built from it. The plan is not touched.
+    """
+    here = running.platform
+    if here.sm is None:
+        return Refuse(
+            f"the engine is for a GPU of {sm_text(manifest.sm)}; CUDA finds no GPU here",
+            "see `edgevision doctor`, or run with --engine onnxruntime",
+        )
+    difference = _difference(manifest, running, graph_sha256)
+    if difference is None:
+        return Run(_note(manifest.built_on, here))
+    obstacle = _obstacle(manifest, running)
+    if obstacle is not None:
+        return Refuse(f"{difference}, {obstacle}", "run it elsewhere, or here with --engine onnxruntime")
+    if graph_sha256 is None:
+        return Refuse(
+            f"{difference}, and the bundle holds no {manifest.precision} graph to build it from",
+            f"build it where its graph is, with {FLAVOURS[running.flavour]} {running.version}",
+        )
+    return Rebuild(difference, build_command(manifest, running.flavour, bundle))
+
+
+def build_command(manifest: EngineManifest, flavour: Flavour, bundle: str) -> str:
+    """The command that builds such an engine again, for the machine that it is typed on."""
+    words = ["edgevision build", bundle, f"--engine {flavour}", f"--graph {manifest.precision}"]
+    if manifest.dla_core is not None:
+        words.append(f"--dla {manifest.dla_core}")
+    return " ".join([*words, "--rebuild"])
+
+
+def _difference(manifest: EngineManifest, running: Running, graph_sha256: str | None) -> str | None:
+    """What makes the plan unfit, both sides named; None if nothing does."""
+    built, here = manifest.built_on, running.platform
+    built_by = f"the engine was built by {FLAVOURS[manifest.flavour]} {manifest.version}"
+    library = f"{FLAVOURS[running.flavour]} {running.version}"
+    if (manifest.flavour, manifest.version, manifest.sm) != (running.flavour, running.version, here.sm):
+        theirs = f"{built_by} for {sm_text(manifest.sm)}"
+        return f"{theirs}; this device has {library} and {sm_text(here.sm or 0)}"
+    if (built.system, built.architecture) != (here.system, here.architecture):
+        theirs = f"{built_by} on {built.system} {built.architecture}"
+        return f"{theirs}; this is {here.system} {here.architecture}"
+    if _major(built.cuda) > _major(here.cuda) > 0:
+        return f"{built_by} with CUDA {built.cuda}; this driver knows CUDA {here.cuda}"
+    # TensorRT-RTX compiles for the GPU that it finds; TensorRT chose kernels by timing them on one model of GPU.
+    if manifest.flavour == "tensorrt" and built.device and here.device and built.device != here.device:
+        return f"{built_by} on {built.device}; this is {here.device}, where its kernels were never timed"
+    if manifest.dla_core is not None and manifest.dla_core >= here.dla_cores:
+        return f"the engine was built for DLA core {manifest.dla_core}; this device has {here.dla_cores} DLA cores"
+    if graph_sha256 is not None and manifest.graph is not None and manifest.graph.sha256 != graph_sha256:
+        return f"the engine was built from another {manifest.graph.name} than the bundle holds now"
+    return None
+
+
+def _obstacle(manifest: EngineManifest, running: Running) -> str | None:
+    """Why such an engine cannot be built here either; None if it can."""
+    here = running.platform
+    if manifest.dla_core is not None and manifest.dla_core >= here.dla_cores:
+        return f"and DLA core {manifest.dla_core} is not on this device"
+    if here.sm is not None and not supports_sm(running.flavour, running.version, here.sm):
+        return f"which {FLAVOURS[running.flavour]} {running.version} builds nothing for"
+    return None
+
+
+def _note(built: Platform, here: Platform) -> str | None:
+    """What differs without doing harm."""
+    if built.driver and here.driver and built.driver != here.driver:
+        return f"built with driver {built.driver}, runs with {here.driver}: its timings may not hold"
+    return None
+
+
+def _major(version: str | None) -> int:
+    """The first number of a version; 0 where it is not known."""
+    digits = (version or "").split(".")[0]
+    return int(digits) if digits.isdigit() else 0
