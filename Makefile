@@ -4,11 +4,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := cpu,openvino,tensorrt-rtx,export,eval,train,test
+EXTRAS := cpu,openvino,tensorrt-rtx,export,eval,quantize,train,test
 
 .PHONY: env demo test slow check clean
 
 env: $(VENV)/.ready
+
+# tensorrt-stubs as published are not Python in five lines (a parameter called `in`, defaults before none).
+STUBS := $(VENV)/stubs/tensorrt_bindings/tensorrt.pyi
 
 # torch comes first and pinned: a plain `torch` would be replaced by whatever is newest.
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -16,6 +19,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps --upgrade --target $(VENV)/stubs tensorrt-stubs
+	sed -i.published -e 's/, in: list/, in_: list/' -e '/def add_scale_nd/s/channel_axis: int/channel_axis: int = -1/' $(STUBS)
 	@touch $@
 
 demo: env
