@@ -1,4 +1,4 @@
-"""COCO box metrics, computed by pycocotools."""
+"""COCO's metrics of boxes and of masks, computed by pycocotools."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import pycocotools.mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from edgevision.errors import SourceError, UsageError
-from edgevision.results import Detections
+from edgevision.results import Detections, Instances
 from edgevision.session import Session
 from edgevision.sources import read_image
 
@@ -47,7 +49,7 @@ class ClassAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class DetectionAccuracy:
-    """COCO's box metrics in percent: AP over IoU 0.50:0.95, at 0.50, at 0.75, by object size; recall at 100 boxes."""
+    """COCO's metrics in percent, of boxes or masks: AP over IoU 0.50:0.95, at 0.50, at 0.75, by size; recall at 100."""
 
     images: int
     boxes: int
@@ -120,7 +122,7 @@ def detect_all(session: Session, labelled: LabelledImages) -> Iterator[tuple[int
 def accuracy_from_detections(
     labelled: LabelledImages, detections: Iterable[tuple[int, Detections]]
 ) -> DetectionAccuracy:
-    """COCO's metrics over the images, and over the categories that the model knows."""
+    """COCO's box metrics over the images, and over the categories that the model knows."""
     rows: list[dict[str, object]] = []
     for image_id, found in detections:
         wh = found.boxes[:, 2:] - found.boxes[:, :2]
@@ -131,6 +133,38 @@ def accuracy_from_detections(
                 rows.append(
                     {"image_id": image_id, "category_id": category, "bbox": bbox, "score": float(score)}
                 )
+    return _accuracy(labelled, rows, "bbox")
+
+
+def accuracy_from_instances(
+    labelled: LabelledImages, instances: Iterable[tuple[int, Instances]]
+) -> DetectionAccuracy:
+    """COCO's mask metrics over the images, and over the categories that the model knows.
+
+    Masks are run-length coded as they come: whole ones of many images would not fit in memory.
+    """
+    rows: list[dict[str, object]] = []
+    for image_id, found in instances:
+        image = labelled.coco.loadImgs([image_id])[0]
+        size_wh = (int(image["width"]), int(image["height"]))
+        for mask, score, label in zip(found.masks, found.scores, found.labels, strict=True):
+            category = labelled.category_of_label[int(label)]
+            if category is not None:
+                coded = pycocotools.mask.encode(np.asfortranarray(mask.of_frame(size_wh).astype(np.uint8)))
+                rows.append(
+                    {
+                        "image_id": image_id,
+                        "category_id": category,
+                        "segmentation": coded,
+                        "score": float(score),
+                    }
+                )
+    return _accuracy(labelled, rows, "segm")
+
+
+def _accuracy(
+    labelled: LabelledImages, rows: list[dict[str, object]], kind: Literal["bbox", "segm"]
+) -> DetectionAccuracy:
     known = sorted(category for category in labelled.category_of_label if category is not None)
     truths = labelled.coco.getAnnIds(imgIds=list(labelled.image_ids), catIds=known)
     if not rows:
@@ -138,7 +172,7 @@ def accuracy_from_detections(
         nothing = (0.0,) * 7
         return DetectionAccuracy(len(labelled.image_ids), len(truths), *nothing, names)
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(labelled.coco, labelled.coco.loadRes(rows), "bbox")
+        evaluation = COCOeval(labelled.coco, labelled.coco.loadRes(rows), kind)
         evaluation.params.imgIds = list(labelled.image_ids)
         evaluation.params.catIds = known
         evaluation.evaluate()

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from edgevision import atomic
-from edgevision.accuracy.classification import (
-    ClassificationAccuracy,
-    accuracy_from_scores,
-    classify_all,
-    read_class_folders,
-)
+from edgevision.accuracy.classification import accuracy_from_scores, classify_all, read_class_folders
+from edgevision.accuracy.segmentation import accuracy_from_masks, find_masks, segment_all
 from edgevision.cli.present import table
 from edgevision.codec import json_from_dataclass
 from edgevision.errors import SinkError, UsageError
+from edgevision.results import Instances
 from edgevision.session import ENGINES, Session, SessionOptions, open_session
+from edgevision.spec import Task
+
+if TYPE_CHECKING:
+    from edgevision.accuracy.detection import DetectionAccuracy
+
+Answer = TypeVar("Answer")
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--images", type=click.Path(path_type=Path), required=True, help="Folder of images.")
 @click.option(
-    "--annotations", type=click.Path(path_type=Path), help="COCO json; without it, folders of classes."
+    "--annotations",
+    type=click.Path(path_type=Path),
+    help="COCO json, or a folder of masks; without it --images holds folders of classes.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Measure on this many images only.")
 @click.option("--engine", type=click.Choice(ENGINES), help="Default: the first that is installed.")
@@ -45,14 +52,18 @@ def command(
     """Measure accuracy on labelled images, on exactly the graph that runs.
 
     Detection: COCO's box metrics, with suppression at IoU 0.65 and score floor 0.001 unless told otherwise; both are
-    named values inside the graph, which stays as it is otherwise. Classification: top-1 and top-5.
+    named values inside the graph, which stays as it is otherwise. Instances: the same of boxes and of masks.
+    Segmentation: IoU of each class and their mean, against masks of one channel whose values are labels. Classes:
+    top-1 and top-5.
     """
     if not images.is_dir():
         raise UsageError(f"--images {images} is not a folder")
-    if annotations is not None:
-        record, lines = _detection(bundle, images, annotations, limit, engine, iou)
-    else:
+    if annotations is None:
         record, lines = _classification(bundle, images, limit, engine)
+    elif annotations.is_dir():
+        record, lines = _segmentation(bundle, images, annotations, limit, engine)
+    else:
+        record, lines = _detection(bundle, images, annotations, limit, engine, iou)
     click.echo("\n".join(lines))
     if json_file is not None:
         try:
@@ -71,29 +82,45 @@ def _detection(
 
     options = SessionOptions(iou_threshold=iou or measure.PROTOCOL_IOU, score_floor=measure.PROTOCOL_FLOOR)
     with open_session(bundle, engine=engine, options=options) as session:
-        if session.spec.task != "detect":
-            raise UsageError(
-                f"{bundle} does not detect; leave --annotations out and name folders for classes"
-            )
+        _check_task(session, ("detect", "instances"))
         labelled = measure.read_annotations(annotations, images, session.spec.classes, limit=limit)
-        with click.progressbar(
-            measure.detect_all(session, labelled),
-            length=len(labelled.image_ids),
-            label="images",
-            file=sys.stderr,
-        ) as running:
-            accuracy = measure.accuracy_from_detections(labelled, list(running))
+        found = list(_shown(measure.detect_all(session, labelled), len(labelled.image_ids)))
         if labelled.left_out:
             names = ", ".join(labelled.left_out)
             click.echo(f"not measured, for the model knows no such class: {names}", err=True)
         settings = f"NMS IoU {options.iou_threshold:g}, score floor {options.score_floor:g}"
-        heading = _heading(session, f"{accuracy.images} images, {accuracy.boxes} boxes, {settings}")
+        boxes = measure.accuracy_from_detections(labelled, found)
+        heading = _heading(session, f"{boxes.images} images, {boxes.boxes} boxes, {settings}")
+    if session.spec.task == "detect":
+        return json_from_dataclass(boxes), [heading, *_detection_lines(boxes, "")]
+    instances = [(image_id, result) for image_id, result in found if isinstance(result, Instances)]
+    masks = measure.accuracy_from_instances(labelled, instances)
+    record = {"boxes": json_from_dataclass(boxes), "masks": json_from_dataclass(masks)}
+    return record, [heading, *_detection_lines(boxes, "box "), *_detection_lines(masks, "mask ")]
+
+
+def _detection_lines(accuracy: DetectionAccuracy, kind: str) -> list[str]:
     rows = [[c.name, str(c.boxes), f"{c.ap:.1f}", f"{c.ap50:.1f}"] for c in accuracy.classes if c.boxes]
+    return [
+        *table(["class", "boxes", f"{kind}AP", f"{kind}AP50"], rows),
+        f"{kind}AP {accuracy.ap:.1f}  AP50 {accuracy.ap50:.1f}  AP75 {accuracy.ap75:.1f}  small {accuracy.ap_small:.1f}"
+        f"  medium {accuracy.ap_medium:.1f}  large {accuracy.ap_large:.1f}  recall@100 {accuracy.recall100:.1f}",
+    ]
+
+
+def _segmentation(
+    bundle: Path, images: Path, masks: Path, limit: int | None, engine: str | None
+) -> tuple[object, list[str]]:
+    with open_session(bundle, engine=engine) as session:
+        _check_task(session, ("segment",))
+        found = find_masks(images, masks, limit=limit)
+        accuracy = accuracy_from_masks(session.spec.classes, _shown(segment_all(session, found), len(found)))
+        heading = _heading(session, f"{accuracy.images} images")
+    rows = [[c.name, f"{c.share:.2f}", f"{c.iou:.1f}"] for c in accuracy.classes if c.share]
     lines = [
         heading,
-        *table(["class", "boxes", "AP", "AP50"], rows),
-        f"AP {accuracy.ap:.1f}  AP50 {accuracy.ap50:.1f}  AP75 {accuracy.ap75:.1f}  small {accuracy.ap_small:.1f}"
-        f"  medium {accuracy.ap_medium:.1f}  large {accuracy.ap_large:.1f}  recall@100 {accuracy.recall100:.1f}",
+        *table(["class", "% of pixels", "IoU"], rows),
+        f"mIoU {accuracy.miou:.2f} %  pixels {accuracy.pixels:.2f} %",
     ]
     return json_from_dataclass(accuracy), lines
 
@@ -102,16 +129,10 @@ def _classification(
     bundle: Path, images: Path, limit: int | None, engine: str | None
 ) -> tuple[object, list[str]]:
     with open_session(bundle, engine=engine) as session:
-        if session.spec.task != "classify":
-            raise UsageError(f"{bundle} does not classify; measure a detector with --annotations COCO.json")
+        _check_task(session, ("classify",))
         found = read_class_folders(images, session.spec.classes, limit=limit)
-        with click.progressbar(
-            classify_all(session, found),
-            length=len(found),
-            label="images",
-            file=sys.stderr,
-        ) as running:
-            accuracy: ClassificationAccuracy = accuracy_from_scores(session.spec.classes, list(running))
+        answers = list(_shown(classify_all(session, found), len(found)))
+        accuracy = accuracy_from_scores(session.spec.classes, answers)
         heading = _heading(session, f"{accuracy.images} images")
     rows = [[c.name, str(c.images), f"{c.recall:.1f}"] for c in accuracy.classes if c.images]
     lines = [
@@ -120,6 +141,28 @@ def _classification(
         f"top-1 {accuracy.top1:.2f} %  top-5 {accuracy.top5:.2f} %",
     ]
     return json_from_dataclass(accuracy), lines
+
+
+_LABELS: dict[Task, str] = {
+    "classify": "leave --annotations out, and let --images hold folders named for classes",
+    "detect": "give --annotations FILE.json in COCO's format",
+    "instances": "give --annotations FILE.json in COCO's format, with polygons",
+    "segment": "give --annotations FOLDER of masks, one PNG for each image",
+}
+
+
+def _check_task(session: Session, wanted: tuple[Task, ...]) -> None:
+    task = session.spec.task
+    if task not in wanted:
+        raise UsageError(
+            f"{session.spec.name} is for {task}, these labels are for {wanted[0]}: {_LABELS[task]}"
+        )
+
+
+def _shown(answers: Iterator[Answer], count: int) -> Iterator[Answer]:
+    """The same, with a progress bar on standard error."""
+    with click.progressbar(answers, length=count, label="images", file=sys.stderr) as running:
+        yield from running
 
 
 def _heading(session: Session, what: str) -> str:

@@ -1,0 +1,74 @@
+"""A segmenter's graph: the class of each pixel of the frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+from edgevision.errors import GraphError
+from edgevision.graph.graft import graft_segmenter
+from edgevision.graph.preprocess import Pixels
+from edgevision.image import LetterboxGeometry, letterbox
+from edgevision.spec import BatchRange, FrameInput
+
+SIZE_WH = (64, 32)
+Array = npt.NDArray[np.uint8]
+
+
+def network(batch: int | str = 1, answer: str = "Identity") -> onnx.ModelProto:
+    """Logits are the channels: the class of a pixel is its brightest colour."""
+    width, height = SIZE_WH
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 3, height, width])
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([helper.make_node(answer, ["x"], ["y"])], "g", [value], [out])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+
+
+def run(model: onnx.ModelProto, frames: Array) -> Array:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"frames": frames})[0], np.uint8)
+
+
+def picture(width: int, height: int) -> Array:
+    """Blue, green and red blobs, BGR."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 3, (height // 8 + 1, width // 8 + 1))
+    labels = np.kron(coarse, np.ones((8, 8), np.int64))[:height, :width]
+    return np.asarray(np.eye(3, dtype=np.uint8)[labels] * 200, np.uint8)
+
+
+def test_the_best_class_of_each_pixel() -> None:
+    frames = FrameInput(SIZE_WH, batch=BatchRange(1, 1, 2))
+    model = graft_segmenter(network("n"), pixels=Pixels("bgr"), frames=frames, network_size_wh=SIZE_WH)
+    image = picture(*SIZE_WH)
+    mask = run(model, np.stack([image, image[::-1]]))
+    assert np.array_equal(mask[0], image.argmax(2))
+    assert np.array_equal(mask[1], image[::-1].argmax(2))
+
+
+@pytest.mark.parametrize("frame_wh", [(128, 64), (64, 64), (50, 33), (200, 60)])
+def test_a_camera_frame_s_mask_is_the_letterboxed_one_brought_back(frame_wh: tuple[int, int]) -> None:
+    frames = FrameInput(frame_wh, "exact")
+    model = graft_segmenter(network(), pixels=Pixels("bgr"), frames=frames, network_size_wh=SIZE_WH)
+    image = picture(*frame_wh)
+    mask = run(model, image[None])[0]
+    assert mask.shape == (frame_wh[1], frame_wh[0])
+    fitted, placement = letterbox(image.astype(np.float32), SIZE_WH)
+    assert placement == LetterboxGeometry.of(frame_wh, SIZE_WH).placement
+    expected = placement.frame_from_input_mask(fitted.argmax(2).astype(np.uint8))
+    assert np.mean(mask != expected) < 0.002
+
+
+def test_what_cannot_be_a_segmenter() -> None:
+    frames = FrameInput(SIZE_WH)
+    for kind in ("GlobalAveragePool", "Flatten"):
+        with pytest.raises(GraphError, match=r"one output, float32 \[B, C, 32, 64\]; received y"):
+            graft_segmenter(network(answer=kind), pixels=Pixels(), frames=frames, network_size_wh=SIZE_WH)
+    with pytest.raises(GraphError, match="sees whole frames"):
+        graft_segmenter(
+            network(), pixels=Pixels(), frames=frames, network_size_wh=SIZE_WH, network_fit="center-crop"
+        )
