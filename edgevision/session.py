@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +36,8 @@ class SessionOptions:
     """CPU threads for one call; None: every core that the process may use."""
     spin: bool = True
     """Let idle CPU threads spin for their next task: lower latency, and a core that other stages cannot use."""
+    allow_fallback: bool = False
+    """Let ONNX Runtime run on the CPU what the provider that was asked for does not take, however much that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class EngineInfo:
     """Name and version."""
     device: str
     providers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """How it runs there, one fact each: what a provider took, whether the calls are replayed as a CUDA graph."""
 
 
 class Session(abc.ABC):
@@ -136,10 +142,34 @@ class ReplaySession(Session):
         return tuple(np.concatenate(arrays) for arrays in zip(*rows, strict=True))
 
 
-ENGINES = ("onnxruntime", "openvino")
-"""Engines in the order in which `open_session` prefers them."""
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """Where an engine lives: the module, its function that opens a session, and what it imports."""
 
-_EXTRAS = {"onnxruntime": "cpu", "openvino": "openvino"}
+    module: str
+    opener: str
+    takes: Literal["graph", "bundle"]
+    package: str
+    extra: str
+    by_itself: bool = True
+    """It is taken where no engine was asked for; the others only by name."""
+
+
+_HOMES = {
+    "onnxruntime": _Home("onnxruntime", "open_graph", "graph", "onnxruntime", "cpu"),
+    "openvino": _Home("openvino", "open_graph", "graph", "openvino", "openvino"),
+    "tensorrt": _Home("tensorrt", "open_tensorrt", "bundle", "cuda", "tensorrt"),
+    "tensorrt-rtx": _Home("tensorrt", "open_tensorrt_rtx", "bundle", "cuda", "tensorrt-rtx"),
+    "onnxruntime-cuda": _Home("onnxruntime", "open_graph_on_cuda", "graph", "onnxruntime", "gpu", False),
+    "onnxruntime-tensorrt": _Home(
+        "onnxruntime", "open_graph_on_tensorrt", "graph", "onnxruntime", "gpu", False
+    ),
+}
+
+ENGINES = tuple(_HOMES)
+"""Engines in the order in which `open_session` prefers them; ``onnxruntime-*`` are taken only by name."""
+CPU_ENGINES = ("onnxruntime", "openvino")
+"""Those that run any bundle's graph on any machine."""
 
 
 def open_session(
@@ -153,31 +183,41 @@ def open_session(
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"unknown engine {engine!r}; engines: {', '.join(ENGINES)}")
     path = Path(model)
-    spec, graph = (None, path) if path.suffix == ".onnx" else _spec_and_graph(path)
-    return _open(engine, graph, spec, options or SessionOptions())
-
-
-def _spec_and_graph(path: Path) -> tuple[ModelSpec, Path]:
-    bundle = Bundle.open(path)
-    return bundle.spec, bundle.graph_path("float")
-
-
-def _open(engine: str | None, graph: Path, spec: ModelSpec | None, options: SessionOptions) -> Session:
-    for name in ENGINES if engine is None else (engine,):
-        try:
-            module = importlib.import_module(f"edgevision.engines.{name}")
-        except ModuleNotFoundError as error:
-            if engine is None and error.name == name:
-                continue
-            if error.name == name:
-                raise MissingExtraError(name, _EXTRAS[name], f"engine {name}") from error
-            raise
-        session: Session = module.open_graph(graph, spec, options)
-        return session
+    bundle = None if path.suffix == ".onnx" else Bundle.open(path)
+    for name, home in _HOMES.items():
+        if engine == name:
+            return _open(home, bundle, path, options or SessionOptions())
+        if engine is None and home.by_itself:
+            with contextlib.suppress(MissingExtraError):
+                return _open(home, bundle, path, options or SessionOptions())
     raise EngineError(f"no engine is installed ({', '.join(ENGINES)}): pip install 'edgevision[cpu]'")
 
 
+def _open(home: _Home, bundle: Bundle | None, path: Path, options: SessionOptions) -> Session:
+    try:
+        module = importlib.import_module(f"edgevision.engines.{home.module}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != home.package:
+            raise
+        name = "cuda-bindings" if home.package == "cuda" else home.package
+        raise MissingExtraError(name, home.extra, f"engine {home.module}") from error
+    opener = getattr(module, home.opener)
+    session: Session
+    if home.takes == "graph":
+        graph = path if bundle is None else bundle.graph_path("float")
+        session = opener(graph, None if bundle is None else bundle.spec, options)
+    elif bundle is None:
+        raise UsageError(
+            f"{home.module} runs engines that were built for this device, not {path}; open the bundle that holds it,"
+            " after: edgevision build BUNDLE"
+        )
+    else:
+        session = opener(bundle, options)
+    return session
+
+
 __all__ = [
+    "CPU_ENGINES",
     "ENGINES",
     "EngineInfo",
     "Frames",

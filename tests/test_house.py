@@ -23,7 +23,7 @@ ALLOWED = {
     "accuracy": {"pycocotools"},
     "train": {"torch", "lightning", "matplotlib", "safetensors", "pycocotools"},
     "build": {"tensorrt", "tensorrt_rtx"},
-    "engines": {"onnxruntime", "openvino"},
+    "engines": {"onnxruntime", "openvino", "cuda"},
 }
 EVERYWHERE = {"numpy", "cv2", "edgevision"}
 

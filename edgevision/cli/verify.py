@@ -36,12 +36,12 @@ def command(bundle: Path, as_json: bool) -> None:
 
 
 def _verify_engines(bundle: Bundle) -> list[Verification]:
-    from edgevision.session import ENGINES, open_session
+    from edgevision.session import CPU_ENGINES, open_session
     from edgevision.verification import verify_session
 
     golden = bundle.golden()
     records = []
-    for engine in ENGINES:
+    for engine in CPU_ENGINES:
         try:
             session = open_session(bundle.path, engine=engine)
         except MissingExtraError:
