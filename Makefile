@@ -10,7 +10,8 @@ EXTRAS := cpu,openvino,tensorrt-rtx,export,eval,quantize,train,test
 
 env: $(VENV)/.ready
 
-# tensorrt-stubs as published are not Python in five lines (a parameter called `in`, defaults before none).
+# tensorrt-stubs as published are not Python in five lines (a parameter called `in`, defaults before none), and a variable
+# in them takes the name of `bool` away.
 STUBS := $(VENV)/stubs/tensorrt_bindings/tensorrt.pyi
 
 # torch comes first and pinned: a plain `torch` would be replaced by whatever is newest.
@@ -20,7 +21,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps --upgrade --target $(VENV)/stubs tensorrt-stubs
-	sed -i.published -e 's/, in: list/, in_: list/' -e '/def add_scale_nd/s/channel_axis: int/channel_axis: int = -1/' $(STUBS)
+	sed -i.published -e 's/, in: list/, in_: list/' -e '/def add_scale_nd/s/channel_axis: int/channel_axis: int = -1/' -e '/^bool: /d' $(STUBS)
 	@touch $@
 
 demo: env

@@ -145,6 +145,17 @@ def resident_mib(root: Path = ROOT) -> float:
     return _kib(_key_values(root / "proc/self/status").get("VmRSS", "0")) / 1024
 
 
+def available_memory_mib(root: Path = ROOT) -> int:
+    """Memory that a program could take now without swapping, by the system and by the container's limit."""
+    meminfo = _key_values(root / "proc/meminfo")
+    free = _kib(meminfo.get("MemAvailable") or meminfo.get("MemFree", "0")) // 1024
+    limit = _number(root / "sys/fs/cgroup/memory.max")
+    used = _number(root / "sys/fs/cgroup/memory.current")
+    if limit is None or used is None:
+        return free
+    return min(free, int(limit - used) // 2**20)
+
+
 def peak_resident_mib(root: Path = ROOT) -> float:
     """The most that this process had in RAM."""
     return _kib(_key_values(root / "proc/self/status").get("VmHWM", "0")) / 1024

@@ -53,14 +53,22 @@ def load_library(flavour: Flavour, purpose: str) -> Library:
             f"{FLAVOURS[flavour]} is installed but does not load: {first_line(error)};"
             " `edgevision doctor` says what is missing"
         ) from error
+    if not hasattr(module, "Builder"):  # a folder of that name, such as one of stubs alone
+        raise MissingExtraError(name, EXTRAS[flavour], purpose)
     version = str(module.__version__)
     return Library(flavour, version, dialect(flavour, version), module)
+
+
+def is_installed(module: str) -> bool:
+    """True if that module of Python could be imported; a folder without code, such as one of stubs, is none."""
+    found = importlib.util.find_spec(module)
+    return found is not None and found.origin is not None
 
 
 def preferred_flavour() -> Flavour:
     """The flavour that is installed, TensorRT first; TensorRT if neither is, so that it is the one asked for."""
     for flavour, name in MODULES.items():
-        if importlib.util.find_spec(name) is not None:
+        if is_installed(name):
             return flavour
     return "tensorrt"
 

@@ -153,14 +153,23 @@ def building(bundle: Path, waiting: Callable[[str], None]) -> Iterator[Path]:
 
 
 def write_engine(
-    root: Path, name: str, plan: bytes, manifest: Callable[[FileEntry], EngineManifest]
+    root: Path,
+    name: str,
+    plan: bytes,
+    manifest: Callable[[FileEntry], EngineManifest],
+    check: Callable[[StoredEngine], EngineManifest],
 ) -> StoredEngine:
-    """Put an engine on the shelf, in place of one of its name; `manifest` is made once the plan's hash is known."""
+    """Put an engine on the shelf, in place of one of its name.
+
+    `manifest` is made once the plan's hash is known. `check` sees the engine before it has its name, may run it, and
+    returns the manifest to keep; what it raises leaves the shelf as it was.
+    """
     folder = root / name
     try:
         with atomic.staged_folder(folder, may_replace=lambda path: (path / MANIFEST).is_file()) as staged:
             (staged / PLAN).write_bytes(plan)
             facts = manifest(FileEntry(PLAN, hashlib.sha256(plan).hexdigest(), len(plan)))
+            facts = check(StoredEngine(staged, facts))
             (staged / MANIFEST).write_bytes(facts.to_json())
     except atomic.OccupiedError as error:
         raise BundleError(f"{folder} exists and is no engine of ours; move it away") from error

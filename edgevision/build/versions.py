@@ -50,6 +50,8 @@ class Dialect:
     """`ParserError` has `node_name` and `node_operator`; before, only the index of the node."""
     targets: tuple[int, ...]
     """Compute capabilities that can be built for without such a GPU; empty: only for the one in the machine."""
+    no_float_products: tuple[int, ...]
+    """Of those, the ones for which it multiplies no float32 matrices: found by building."""
     sm_range: tuple[int, int]
     """Oldest and newest compute capability that engines are built for."""
     dla_modules: tuple[str, ...]
@@ -86,6 +88,7 @@ DIALECTS: tuple[Dialect, ...] = (
         timing_cache=True,
         parser_names_nodes=False,
         targets=(),
+        no_float_products=(),
         sm_range=(50, 90),
         dla_modules=("Xavier", "Orin NX", "AGX Orin"),
         dla_parser_flags=(),
@@ -105,6 +108,7 @@ DIALECTS: tuple[Dialect, ...] = (
         timing_cache=True,
         parser_names_nodes=True,
         targets=(),
+        no_float_products=(),
         sm_range=(70, 90),
         dla_modules=("Xavier", "Orin NX", "AGX Orin"),
         dla_parser_flags=(),
@@ -124,6 +128,7 @@ DIALECTS: tuple[Dialect, ...] = (
         timing_cache=True,
         parser_names_nodes=True,
         targets=(),
+        no_float_products=(),
         sm_range=(75, 121),
         dla_modules=(),
         dla_parser_flags=(),
@@ -143,6 +148,7 @@ DIALECTS: tuple[Dialect, ...] = (
         timing_cache=True,
         parser_names_nodes=True,
         targets=(),
+        no_float_products=(),
         sm_range=(75, 121),
         dla_modules=(),
         dla_parser_flags=(),
@@ -162,6 +168,7 @@ DIALECTS: tuple[Dialect, ...] = (
         timing_cache=True,
         parser_names_nodes=True,
         targets=(),
+        no_float_products=(),
         sm_range=(75, 121),
         dla_modules=("AGX Orin",),
         dla_parser_flags=("ADJUST_FOR_DLA",),
@@ -182,6 +189,7 @@ DIALECTS: tuple[Dialect, ...] = (
         timing_cache=False,
         parser_names_nodes=True,
         targets=(75, 80, 86, 89, 120, 121),
+        no_float_products=(75,),
         sm_range=(75, 121),
         dla_modules=(),
         dla_parser_flags=(),
@@ -232,6 +240,7 @@ def table_lines() -> list[str]:
         ("timing cache", *["yes" if row.timing_cache else "not used" for row in DIALECTS]),
         ("parser names nodes", *["yes" if row.parser_names_nodes else "by number" for row in DIALECTS]),
         ("builds for", *[_targets(row) for row in DIALECTS]),
+        ("float32 matrix products", *[_products(row) for row in DIALECTS]),
         ("DLA", *[", ".join(row.dla_modules) or "none" for row in DIALECTS]),
         ("flags for DLA", *[_names(row.dla_precision_flags + row.dla_parser_flags) for row in DIALECTS]),
         ("inspector's inputs and outputs", *[f"`{row.inspector_io}`" for row in DIALECTS]),
@@ -252,3 +261,9 @@ def _targets(row: Dialect) -> str:
     if row.targets:
         return f"any of SM {', '.join(f'{sm // 10}.{sm % 10}' for sm in row.targets)}"
     return f"its own GPU, SM {row.sm_range[0] / 10:g} to {row.sm_range[1] / 10:g}"
+
+
+def _products(row: Dialect) -> str:
+    if not row.no_float_products:
+        return "yes"
+    return f"written as sums for SM {', '.join(f'{sm / 10:g}' for sm in row.no_float_products)}"

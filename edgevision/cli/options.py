@@ -12,8 +12,9 @@ from edgevision.spec import BatchRange
 if TYPE_CHECKING:  # generic for the type checker alone in older versions of click
     _Size = click.ParamType[tuple[int, int]]
     _Batch = click.ParamType[BatchRange]
+    _Sms = click.ParamType[tuple[int, ...]]
 else:
-    _Size = _Batch = click.ParamType
+    _Size = _Batch = _Sms = click.ParamType
 
 
 class SizeType(_Size):
@@ -48,5 +49,23 @@ class BatchType(_Batch):
             self.fail(f"{error}; give a batch size such as 4, or a range such as 1:4:8", param, ctx)
 
 
+class SmsType(_Sms):
+    """Compute capabilities with commas between them, ``89`` or ``8.9`` each, as whole numbers."""
+
+    name = "SM[,SM...]"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Read the text; a default that is a tuple already passes through."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(re.fullmatch(r"\d{2,3}|\d{1,2}\.\d", part) for part in parts):
+            self.fail(f"{value!r} names no compute capabilities; give such as 86 or 75,86,89,120", param, ctx)
+        return tuple(int(part.replace(".", "")) for part in parts)
+
+
 SIZE = SizeType()
+SMS = SmsType()
 BATCH = BatchType()

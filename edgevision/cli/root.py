@@ -11,10 +11,12 @@ import edgevision as package
 COMMANDS = {
     "adopt": "Give somebody else's ONNX model the contract: uint8 frames in, answers out.",
     "bench": "Time every stage and report percentiles, frames/s and the device's facts.",
+    "build": "Build TensorRT engines for this machine's GPU, or for others.",
     "demo": "The main job in one go: export, verify, run, benchmark.",
     "doctor": "Say what works on this machine, what does not, and what mends it.",
     "eval": "Measure accuracy on labelled images, on exactly the graph that runs.",
     "export": "Turn a checkpoint into a verified bundle.",
+    "explain": "Show which parts of an image an answer rests on.",
     "inspect": "Show what a bundle or an ONNX file holds.",
     "run": "Run a bundle on images, folders, videos or a camera.",
     "train": "Train a recipe's model on your own data.",

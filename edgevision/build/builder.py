@@ -1,0 +1,220 @@
+"""One build: a graph and a library to a plan. The steps are the same for every version; `versions` has what differs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgevision.build.gpu import GpuFacts
+from edgevision.build.library import Library
+from edgevision.build.manifest import LayerCount, PlanTensor, sm_text
+from edgevision.build.memory import Fit, fit_build, require_fit
+from edgevision.build.network import (
+    activation_mib,
+    check_contract,
+    check_precision,
+    dla_placement,
+    layer_counts,
+    parse_graph,
+    refuse_precision,
+    tensors,
+)
+from edgevision.build.products import write_out_products
+from edgevision.build.progress import BuildProgress, Messages, logger, progress_monitor
+from edgevision.errors import EngineError
+from edgevision.spec import ModelSpec, Precision
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+DEFAULT_LEVEL = 3
+"""Of TensorRT's optimisation levels 0 to 5, where the user names none: the library's own default."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildJob:
+    """What one plan is to be made of, and for."""
+
+    graph: Path
+    spec: ModelSpec
+    precision: Precision
+    sm: int
+    level: int = DEFAULT_LEVEL
+    workspace_mib: int | None = None
+    dla_core: int | None = None
+    timing_cache: bytes = b""
+    """Timings of earlier builds; empty to begin anew."""
+    timing_cache_file: Path | None = None
+    """Where the user keeps them: a file of another GPU or version is then refused, not replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class DlaPlacement:
+    """Where the layers of a network for a DLA go."""
+
+    taken: int
+    layers: int
+    switches: int
+
+    def __str__(self) -> str:
+        return f"DLA: {self.taken} of {self.layers} layers, {self.switches} switches between DLA and GPU"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BuiltPlan:
+    """A plan and how it came about."""
+
+    plan: bytes
+    timing_cache: bytes
+    """Empty where the library keeps none."""
+    seconds: float
+    flags: tuple[str, ...]
+    tensors: tuple[PlanTensor, ...]
+    network_layers: tuple[LayerCount, ...]
+    fit: Fit
+
+
+class BuildStopped(Exception):  # noqa: N818  # nothing went wrong: the user changed his mind
+    """The build was told to stop; `timing_cache` is what it had learned, so that the next one begins there."""
+
+    def __init__(self, timing_cache: bytes) -> None:
+        super().__init__("the build was stopped")
+        self.timing_cache = timing_cache
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BuildWatch:
+    """Who is told how a build goes, and who may end it."""
+
+    say: Callable[[str], None]
+    """Told in words what was found before the long part: what fits, what a DLA takes."""
+    progress: Callable[[BuildProgress], None]
+    stop: Callable[[], bool]
+
+
+def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: BuildWatch) -> BuiltPlan:
+    """Parse the graph and build it.
+
+    Raises `GraphError` for a graph that this library cannot parse or that is not what it is called, `EngineError` if it
+    does not fit or cannot be built, `BuildStopped` if `watch.stop` said so.
+    """
+    refuse_precision(library.dialect, job.precision, job.sm)
+    messages = Messages()
+    log = logger(library, messages)
+    builder: trt.Builder = library.module.Builder(log)
+    network: trt.INetworkDefinition = builder.create_network(_network_bits(library, job))
+    parser: trt.OnnxParser = library.module.OnnxParser(network, log)
+    for flag in library.dialect.dla_parser_flags if job.dla_core is not None else ():
+        parser.set_flag(library.member("OnnxParserFlag", flag))
+    parse_graph(parser, job.graph, library.dialect)
+    check_contract(network, job.spec, job.graph)
+    check_precision(network, job.precision, job.graph)
+    if job.sm in library.dialect.no_float_products:
+        count = write_out_products(library, network)
+        watch.say(f"{sm_text(job.sm)}: {count} float32 matrix products written as sums")
+    fit = fit_build(
+        gpu,
+        weights_mib=job.graph.stat().st_size >> 20,
+        activations_mib=activation_mib(network, job.spec.frames.batch.max),
+        asked_mib=job.workspace_mib,
+    )
+    watch.say(f"memory: the build {fit}")
+    require_fit(fit)
+    config = builder.create_builder_config()
+    flags = _configure(library, job, fit, builder, config)
+    if job.dla_core is not None:
+        taken, switches = dla_placement(config, network)
+        watch.say(str(DlaPlacement(taken, network.num_layers, switches)))
+    cache = _set_timing_cache(library, job, config)
+    if library.dialect.progress_monitor:
+        config.progress_monitor = progress_monitor(library, watch.progress, watch.stop)
+    began = time.perf_counter()
+    serialized = builder.build_serialized_network(network, config)
+    seconds = time.perf_counter() - began
+    learned = bytes(memoryview(cache.serialize())) if cache is not None else b""
+    if watch.stop():
+        raise BuildStopped(learned)
+    if serialized is None:
+        raise EngineError(f"{library.name} cannot build {job.graph}: {messages.reason()}")
+    plan = bytes(memoryview(serialized))
+    return BuiltPlan(plan, learned, seconds, flags, tensors(network), layer_counts(network), fit)
+
+
+def _network_bits(library: Library, job: BuildJob) -> int:
+    dialect = library.dialect
+    names = dialect.network_flags if job.dla_core is None else dialect.dla_network_flags
+    return sum(1 << int(library.member("NetworkDefinitionCreationFlag", name)) for name in names)
+
+
+def _configure(
+    library: Library, job: BuildJob, fit: Fit, builder: trt.Builder, config: trt.IBuilderConfig
+) -> tuple[str, ...]:
+    """Settings of the builder; returns the names of the flags that were set, network's first."""
+    dialect = library.dialect
+    weak = not dialect.strongly_typed or (job.dla_core is not None and bool(dialect.dla_precision_flags))
+    flags = next(entry.flags for entry in dialect.precisions if entry.precision == job.precision)
+    if job.dla_core is not None:
+        flags = tuple(dict.fromkeys((*flags, *dialect.dla_precision_flags, "GPU_FALLBACK")))
+    if weak:
+        _require_fast(builder, flags, job)
+    for name in flags:
+        config.set_flag(library.member("BuilderFlag", name))
+    # TF32 keeps ten bits of a float's fraction: a float engine would fail the limits that its graph keeps.
+    config.clear_flag(library.member("BuilderFlag", "TF32"))
+    config.builder_optimization_level = job.level
+    # Without it the inspector knows no types, and nobody could say what computes in what.
+    config.profiling_verbosity = library.member("ProfilingVerbosity", "DETAILED")
+    if fit.workspace_mib is not None:
+        config.set_memory_pool_limit(library.member("MemoryPoolType", "WORKSPACE"), fit.workspace_mib << 20)
+    if dialect.targets:
+        _target(library, config, job.sm)
+    if job.dla_core is not None:
+        config.default_device_type = library.member("DeviceType", "DLA")
+        config.DLA_core = job.dla_core
+    if not job.spec.frames.batch.static:
+        _add_profile(builder, config, job.spec)
+    network = dialect.network_flags if job.dla_core is None else dialect.dla_network_flags
+    return (*network, *flags)
+
+
+def _target(library: Library, config: Any, sm: int) -> None:
+    """Build for a GPU that need not be here; the stubs, TensorRT's, do not know these two."""
+    config.num_compute_capabilities = 1
+    if not config.set_compute_capability(library.member("ComputeCapability", f"SM{sm}"), 0):
+        raise EngineError(f"{library.name} refuses {sm_text(sm)} as a target")
+
+
+def _add_profile(builder: trt.Builder, config: trt.IBuilderConfig, spec: ModelSpec) -> None:
+    batch, (width, height) = spec.frames.batch, spec.frames.size_wh
+    profile = builder.create_optimization_profile()
+    shapes: Any = [(n, height, width, 3) for n in (batch.min, batch.opt, batch.max)]
+    profile.set_shape("frames", *shapes)
+    if config.add_optimization_profile(profile) < 0:
+        raise EngineError(f"the builder refuses a profile for batches {batch} of {width}x{height} frames")
+
+
+def _require_fast(builder: trt.Builder, flags: tuple[str, ...], job: BuildJob) -> None:
+    """FP16 or INT8 that the GPU only emulates would be delivered as FP32, without a word."""
+    if "INT8" in flags and not builder.platform_has_fast_int8:
+        raise EngineError(f"this GPU ({sm_text(job.sm)}) has no fast INT8; use --graph fp16 or float")
+    if "FP16" in flags and not builder.platform_has_fast_fp16:
+        raise EngineError(f"this GPU ({sm_text(job.sm)}) has no fast FP16; use --graph float")
+
+
+def _set_timing_cache(library: Library, job: BuildJob, config: trt.IBuilderConfig) -> trt.ITimingCache | None:
+    """Begin with the timings of earlier builds; our own of another GPU or version are left out."""
+    if not library.dialect.timing_cache:
+        return None
+    cache = config.create_timing_cache(job.timing_cache)
+    if cache is None or not config.set_timing_cache(cache, False):
+        if job.timing_cache_file is not None and job.timing_cache:
+            raise EngineError(
+                f"{job.timing_cache_file} is no timing cache of {library.name} on this GPU; give another file, which"
+                " is then made, or leave --timing-cache out"
+            )
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
+    return cache

@@ -1,0 +1,242 @@
+"""A bundle's graphs to engines on its shelf: which are wanted, which are there already, and what is written of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import edgevision
+from edgevision.build.builder import (
+    DEFAULT_LEVEL,
+    BuildJob,
+    BuildStopped,
+    BuildWatch,
+    BuiltPlan,
+    build_plan,
+)
+from edgevision.build.gpu import GpuFacts, gpu_facts
+from edgevision.build.library import Library
+from edgevision.build.manifest import (
+    EngineManifest,
+    Running,
+    TimingCacheUse,
+    fingerprint,
+    sm_text,
+)
+from edgevision.build.store import StoredEngine, building, open_engine, write_engine
+from edgevision.build.timing import TimingCacheFile
+from edgevision.build.versions import FLAVOURS
+from edgevision.bundle import Bundle, FileEntry, GraphEntry
+from edgevision.errors import BundleError, EngineError, UsageError
+from edgevision.spec import Precision, utc_now
+
+AUTO: tuple[Precision, ...] = ("int8", "fp16", "float")
+"""Graphs in the order in which "auto" prefers them; one that loses too much is in no bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """What the user wants of a bundle's engines; None leaves a choice to the machine."""
+
+    precision: Precision | Literal["auto"] = "auto"
+    sms: tuple[int, ...] | None = None
+    workspace_mib: int | None = None
+    dla_core: int | None = None
+    timing_cache: Path | None = None
+    level: int = DEFAULT_LEVEL
+    rebuild: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """One engine that was asked for."""
+
+    engine: StoredEngine
+    built: bool
+    """False: it was there already, whole, and of the same graph, library and settings."""
+
+
+Check = Callable[[Bundle, StoredEngine], EngineManifest]
+"""Runs an engine that lies in its place but not under its name yet; returns the manifest with what was found."""
+
+
+def build_engines(
+    bundle: Bundle, library: Library, request: EngineRequest, watch: BuildWatch, check: Check
+) -> tuple[Outcome, ...]:
+    """Build, or find built, one engine for each compute capability.
+
+    Nothing is written but whole engines and the timing cache. Raises `UsageError`, `BundleError`, `GraphError`,
+    `EngineError`, `VerificationError`, and `BuildStopped`, after which the timing cache holds what was learned.
+    """
+    gpu = gpu_facts()
+    graph = choose_graph(bundle, request.precision)
+    bundle.graph_path(graph.precision)
+    sms = targets(library, request, gpu)
+    _require_dla(library, request, gpu)
+    with building(bundle.path, watch.say) as root:
+        done = []
+        for sm in sms:
+            task = _Task(bundle, library, request, graph, sm, gpu)
+            done.append(_existing(task, root) or _build(task, root, watch, check))
+    return tuple(done)
+
+
+def choose_graph(bundle: Bundle, precision: Precision | Literal["auto"]) -> GraphEntry:
+    """The graph of that precision; "auto": the lowest that the bundle holds."""
+    if precision != "auto":
+        return bundle.graph(precision)
+    held = {entry.precision: entry for entry in bundle.manifest.graphs}
+    return next(held[wanted] for wanted in AUTO if wanted in held)
+
+
+def targets(library: Library, request: EngineRequest, gpu: GpuFacts | None) -> tuple[int, ...]:
+    """The compute capabilities to build for; raises `UsageError` or `EngineError` for what this library cannot."""
+    dialect = library.dialect
+    if gpu is None and not dialect.targets:
+        raise EngineError(
+            f"{library.name} builds for the GPU in the machine, and CUDA finds none here; on a PC without one"
+            " build for another: --engine tensorrt-rtx --sm 89"
+        )
+    if request.sms is None:
+        if gpu is None:
+            raise UsageError("CUDA finds no GPU here: say what the engines are for, such as --sm 86,89")
+        wanted: tuple[int, ...] = (gpu.sm,)
+    else:
+        wanted = tuple(dict.fromkeys(request.sms))
+    for sm in wanted:
+        if dialect.targets and sm not in dialect.targets:
+            known = ", ".join(map(str, dialect.targets))
+            raise UsageError(
+                f"{library.name} builds nothing for {sm_text(sm)} (--sm {sm}); it builds for {known}"
+            )
+        if not dialect.targets and gpu is not None and sm != gpu.sm:
+            raise UsageError(
+                f"{library.name} builds only for the GPU in the machine, {gpu.name} of {sm_text(gpu.sm)}, not for"
+                f" --sm {sm}; TensorRT-RTX builds for others"
+            )
+        low, high = dialect.sm_range
+        if not low <= sm <= high:
+            raise EngineError(f"{library.name} supports SM {low / 10:g} to {high / 10:g}, not {sm_text(sm)}")
+    return wanted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Task:
+    """One engine that is wanted."""
+
+    bundle: Bundle
+    library: Library
+    request: EngineRequest
+    graph: GraphEntry
+    sm: int
+    gpu: GpuFacts | None
+
+    @property
+    def running(self) -> Running:
+        return self.library.running(self.gpu)
+
+    @property
+    def name(self) -> str:
+        """The folder's name: whatever decides the plan's content is in it."""
+        request, running = self.request, self.running
+        facts = (
+            self.graph.file.sha256,
+            str(self.bundle.spec.frames.batch),
+            request.level,
+            request.workspace_mib,
+            request.dla_core,
+            running.platform.system,
+            running.platform.architecture,
+            None if self.library.dialect.targets else running.platform.device,
+        )
+        library = self.library
+        return fingerprint(facts, library.flavour, library.version, self.sm, self.graph.precision)
+
+
+def _existing(task: _Task, root: Path) -> Outcome | None:
+    """The engine if it is on the shelf already and whole; one that is damaged is built again, in its place."""
+    folder = root / task.name
+    if task.request.rebuild or not folder.exists():
+        return None
+    try:
+        engine = open_engine(folder)
+        engine.plan()
+    except BundleError:
+        return None
+    return Outcome(engine, built=False)
+
+
+def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
+    cache = TimingCacheFile.for_build(task.library, root, task.gpu, task.request.timing_cache)
+    before = cache.read() if cache else b""
+    job = BuildJob(
+        graph=task.bundle.path / task.graph.file.name,
+        spec=task.bundle.spec,
+        precision=task.graph.precision,
+        sm=task.sm,
+        level=task.request.level,
+        workspace_mib=task.request.workspace_mib,
+        dla_core=task.request.dla_core,
+        timing_cache=before,
+        timing_cache_file=task.request.timing_cache,
+    )
+    try:
+        built = build_plan(task.library, job, task.gpu, watch)
+    except BuildStopped as stopped:
+        if cache:
+            cache.write(stopped.timing_cache)
+        raise
+    if cache:
+        cache.write(built.timing_cache)
+    use = TimingCacheUse(cache.path.name, len(before), len(built.timing_cache)) if cache else None
+    engine = write_engine(
+        root,
+        task.name,
+        built.plan,
+        lambda plan: _manifest(task, built, plan, use),
+        lambda engine: check(task.bundle, engine),
+    )
+    return Outcome(engine, built=True)
+
+
+def _manifest(task: _Task, built: BuiltPlan, plan: FileEntry, use: TimingCacheUse | None) -> EngineManifest:
+    return EngineManifest(
+        edgevision=edgevision.__version__,
+        flavour=task.library.flavour,
+        version=task.library.version,
+        sm=task.sm,
+        built_on=task.running.platform,
+        graph=task.graph.file,
+        precision=task.graph.precision,
+        batch=task.bundle.spec.frames.batch,
+        plan=plan,
+        tensors=built.tensors,
+        flags=built.flags,
+        level=task.request.level,
+        workspace_mib=built.fit.workspace_mib,
+        dla_core=task.request.dla_core,
+        timing_cache=use,
+        build_s=round(built.seconds, 3),
+        created=utc_now(),
+        network_layers=built.network_layers,
+        not_run="not tried",
+    )
+
+
+def _require_dla(library: Library, request: EngineRequest, gpu: GpuFacts | None) -> None:
+    """Raise `EngineError` where the version or the module has no such DLA, before anything is parsed."""
+    if request.dla_core is None:
+        return
+    modules = library.dialect.dla_modules
+    if not modules:
+        raise EngineError(f"{library.name} supports no DLA ({library.dialect.source}); build without --dla")
+    builder = library.module.Builder(library.module.Logger())
+    cores = builder.num_DLA_cores
+    if request.dla_core >= cores:
+        name = gpu.name if gpu else "this machine"
+        raise EngineError(
+            f"{name} has {cores} DLA cores, --dla {request.dla_core} asks for another;"
+            f" {FLAVOURS[library.flavour]} knows them on {', '.join(modules)}: build without --dla"
+        )

@@ -1,0 +1,163 @@
+"""The network that a parser made of a graph: its layers by kind and type, its tensors, and why it could not be made."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgevision.build.manifest import LayerCount, PlanTensor
+from edgevision.build.versions import Dialect
+from edgevision.errors import EngineError, GraphError
+from edgevision.spec import ModelSpec, Precision
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+_DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "BF16": "bfloat16",
+    "INT8": "int8",
+    "UINT8": "uint8",
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
+    "FP8": "float8",
+    "INT4": "int4",
+    "FP4": "float4",
+}
+_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int32": 4, "int64": 8}
+_ADVICE = (
+    ("NonMaxSuppression", "adopt the file before its own suppression; edgevision grafts one that builds"),
+    ("UINT8", "a uint8 tensor may only be cast: let `edgevision adopt` make the input"),
+    ("plugin", "the operator needs a plugin; export the model without it"),
+)
+WITNESSES: dict[Precision, frozenset[str]] = {
+    "fp16": frozenset({"float16"}),
+    "int8": frozenset({"int8"}),
+    "fp8": frozenset({"float8"}),
+}
+"""Types, one of which a network of this precision must hold."""
+
+
+def parse_graph(parser: trt.OnnxParser, graph: Path, dialect: Dialect) -> None:
+    """Let the library read the ONNX file; raises `GraphError` with the node, its operator and the reason."""
+    if parser.parse_from_file(str(graph)):
+        return
+    reasons = [translate(parser.get_error(index), dialect) for index in range(parser.num_errors)]
+    distinct = list(dict.fromkeys(reasons)) or ["it gave no reason"]
+    more = f" (and {len(distinct) - 3} more)" if len(distinct) > 3 else ""
+    raise GraphError(f"{dialect.label} cannot parse {graph}: {'; '.join(distinct[:3])}{more}")
+
+
+def translate(error: trt.ParserError, dialect: Dialect) -> str:
+    """One error of the parser: which node, which operator, why, and what may help."""
+    where = f"node {error.node()}"
+    if dialect.parser_names_nodes and error.node_name():
+        where = f"node {error.node_name()!r} ({error.node_operator()})"
+    text = " ".join(error.desc().split())
+    # "In node 12 with name: x and operator: Y (function): REASON": the place is ours already.
+    reason = re.sub(r"^In node -?\d+ .*?\): ", "", text) or f"error {error.code()}"
+    advice = next((f"; {help_}" for word, help_ in _ADVICE if word.lower() in text.lower()), "")
+    return f"{where}: {reason}{advice}"
+
+
+def tensors(network: trt.INetworkDefinition) -> tuple[PlanTensor, ...]:
+    """Inputs, then outputs."""
+    found = [_tensor(network.get_input(index), "input") for index in range(network.num_inputs)]
+    found += [_tensor(network.get_output(index), "output") for index in range(network.num_outputs)]
+    return tuple(found)
+
+
+def check_contract(network: trt.INetworkDefinition, spec: ModelSpec, graph: Path) -> None:
+    """Raise `GraphError` unless the network takes and answers what the bundle's spec says."""
+    wanted: list[tuple[str, str]] = [
+        ("frames", "uint8"),
+        *[(tensor.name, tensor.dtype) for tensor in spec.outputs],
+    ]
+    found = [(tensor.name, tensor.dtype) for tensor in tensors(network)]
+    if sorted(found) != sorted(wanted):
+        raise GraphError(
+            f"{graph} has inputs and outputs {_pairs(found)}; its spec says {_pairs(wanted)}: export it again"
+        )
+
+
+def layer_counts(network: trt.INetworkDefinition) -> tuple[LayerCount, ...]:
+    """Layers by kind and by the type that they answer in, most frequent first."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        output = layer.get_output(0) if layer.num_outputs else None
+        counts[layer.type.name.lower(), dtype_name(output) if output else "none"] += 1
+    return tuple(LayerCount(kind, precision, n) for (kind, precision), n in counts.most_common())
+
+
+def check_precision(network: trt.INetworkDefinition, precision: Precision, graph: Path) -> None:
+    """Raise `GraphError` if the graph is called fp16 or int8 and no layer is: the engine would be slow in silence."""
+    witnesses = WITNESSES.get(precision)
+    if witnesses is None or any(count.precision in witnesses for count in layer_counts(network)):
+        return
+    raise GraphError(
+        f"{graph} is stored as {precision}, but none of its {network.num_layers} layers computes in it;"
+        " make it again: edgevision quantize BUNDLE"
+    )
+
+
+def activation_mib(network: trt.INetworkDefinition, batch: int) -> int:
+    """Memory that the layer with the largest inputs and outputs needs at this batch; a bound that no fusion lowers."""
+    most = 0
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        inside = [layer.get_input(i) for i in range(layer.num_inputs)]
+        inside += [layer.get_output(i) for i in range(layer.num_outputs)]
+        most = max(most, sum(_bytes(tensor, batch) for tensor in inside if tensor is not None))
+    return most >> 20
+
+
+def dla_placement(config: trt.IBuilderConfig, network: trt.INetworkDefinition) -> tuple[int, int]:
+    """How many layers a DLA takes, and how often the network changes between it and the GPU."""
+    taken = [config.can_run_on_DLA(network.get_layer(index)) for index in range(network.num_layers)]
+    return sum(map(bool, taken)), sum(a != b for a, b in itertools.pairwise(taken))
+
+
+def dtype_name(tensor: trt.ITensor) -> str:
+    """The tensor's type as numpy names it, where it has a name for it."""
+    name = tensor.dtype.name
+    return _DTYPES.get(name, name.lower())
+
+
+def refuse_precision(dialect: Dialect, precision: Precision, sm: int) -> None:
+    """Raise `EngineError` if this version, or a GPU of this compute capability, has no such precision."""
+    if all(entry.precision != precision for entry in dialect.precisions):
+        known = ", ".join(entry.precision for entry in dialect.precisions)
+        raise EngineError(f"{dialect.label} builds no {precision} engines; it builds {known}")
+    if precision == "fp8" and sm < 89:
+        raise EngineError(f"fp8 needs SM 8.9 or newer; the engine is for SM {sm / 10:g}: use --graph int8")
+
+
+def _tensor(tensor: trt.ITensor, mode: str) -> PlanTensor:
+    shape = _shape(tensor)
+    return PlanTensor(tensor.name, "input" if mode == "input" else "output", dtype_name(tensor), shape)
+
+
+def _shape(tensor: trt.ITensor) -> tuple[int, ...]:
+    lengths: Any = tensor.shape  # a sequence; the stub does not say so
+    return tuple(int(length) for length in lengths)
+
+
+def _bytes(tensor: trt.ITensor, batch: int) -> int:
+    try:
+        shape = _shape(tensor)
+    except ValueError:  # a shape that depends on data is not known yet
+        return 0
+    size = _BYTES.get(dtype_name(tensor), 1)
+    for length in shape:
+        size *= batch if length < 0 else length
+    return size
+
+
+def _pairs(found: list[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} {dtype}" for name, dtype in found)

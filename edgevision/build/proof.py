@@ -1,0 +1,60 @@
+"""An engine that was just built, run on the golden frames where it can run; else the record says that it was not."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edgevision.build.gpu import GpuFacts
+from edgevision.build.inspect import delivered, engine_layers
+from edgevision.build.manifest import EngineManifest, sm_text
+from edgevision.build.store import StoredEngine
+from edgevision.bundle import Bundle
+from edgevision.errors import EngineError, MissingExtraError, VerificationError
+from edgevision.session import SessionOptions
+from edgevision.verification import verify_session
+
+if TYPE_CHECKING:
+    from edgevision.engines.tensorrt import TensorRtSession
+
+
+def prove(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) -> EngineManifest:
+    """Run a new engine if this machine has its GPU; returns its manifest with what was found.
+
+    Raises `VerificationError` if it answers otherwise than the source model, `EngineError` if it cannot be opened or
+    computes nowhere in the precision that its graph has.
+    """
+    manifest = engine.manifest
+    if gpu is None or gpu.sm != manifest.sm:
+        return replace(manifest, not_run=f"there was no GPU of {sm_text(manifest.sm)} where it was built")
+    try:
+        session = _open(bundle, engine)
+    except MissingExtraError as error:
+        return replace(manifest, not_run=str(error))
+    with session:
+        layers = engine_layers(session.inspector_json())
+        if not delivered(layers, manifest.precision):
+            raise EngineError(
+                f"the engine was asked for {manifest.precision} and computes in"
+                f" {', '.join(sorted({count.precision for count in layers}))} alone; build it with --graph float, or"
+                " quantize the graph again"
+            )
+        record = verify_session(session, bundle.golden(), precision=manifest.precision)
+    if not record.passed:
+        raise VerificationError(
+            f"the {manifest.precision} engine of {bundle.path} was not kept: it answers otherwise than the source"
+            f" model: {record.failures}"
+        )
+    return replace(manifest, verification=record, engine_layers=layers, not_run=None)
+
+
+def _open(bundle: Bundle, engine: StoredEngine) -> TensorRtSession:
+    try:
+        module = importlib.import_module("edgevision.engines.tensorrt")
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("cuda"):
+            raise
+        raise MissingExtraError("cuda-bindings", engine.manifest.flavour, "running an engine") from error
+    session: TensorRtSession = module.open_engine(engine, bundle.spec, SessionOptions())
+    return session

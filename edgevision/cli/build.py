@@ -1,0 +1,165 @@
+"""`edgevision build`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from edgevision.cli.options import SMS
+from edgevision.cli.present import table
+from edgevision.cli.progress import LOG_PERIOD_S, TERMINAL_PERIOD_S, Interrupts
+
+if TYPE_CHECKING:
+    from edgevision.build.engines import Outcome
+    from edgevision.build.manifest import LayerCount
+    from edgevision.build.progress import BuildProgress
+    from edgevision.build.versions import Flavour
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--engine",
+    type=click.Choice(["tensorrt", "tensorrt-rtx"]),
+    help="Which library builds. Default: the one that is installed.",
+)
+@click.option(
+    "--graph",
+    type=click.Choice(["auto", "int8", "fp16", "float"]),
+    default="auto",
+    show_default=True,
+    help="Which of the bundle's graphs; auto: the lowest precision that it holds.",
+)
+@click.option(
+    "--sm", type=SMS, help="Compute capabilities, such as 75,86,89,120. Default: this machine's GPU."
+)
+@click.option("--workspace-mib", type=click.IntRange(min=1), help="Bound of the builder's scratch memory.")
+@click.option(
+    "--dla", type=click.IntRange(min=0), help="DLA core of a Jetson; what it cannot take runs on the GPU."
+)
+@click.option("--timing-cache", type=click.Path(path_type=Path), help="Default: one inside the bundle.")
+@click.option(
+    "--level",
+    type=click.IntRange(0, 5),
+    default=3,
+    show_default=True,
+    help="How hard the builder searches: 0 builds fastest, 5 runs fastest.",
+)
+@click.option("--rebuild", is_flag=True, help="Build even what is there already.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    bundle: Path,
+    engine: Flavour | None,
+    graph: Literal["auto", "int8", "fp16", "float"],
+    sm: tuple[int, ...] | None,
+    workspace_mib: int | None,
+    dla: int | None,
+    timing_cache: Path | None,
+    level: int,
+    rebuild: bool,
+) -> None:
+    """Build TensorRT engines from a bundle, for this machine's GPU or (TensorRT-RTX) for others.
+
+    Engines are plain plans in BUNDLE/engines/, each beside a manifest that says what it fits; `edgevision run` checks
+    it before it touches the plan. After a build the golden frames run through the engine where its GPU is here. Ctrl-C
+    ends a build cleanly (exit code 130): no engine is written, what was learned of kernels is kept.
+    """
+    from edgevision.build.builder import BuildStopped, BuildWatch
+    from edgevision.build.engines import EngineRequest, build_engines
+    from edgevision.build.gpu import gpu_facts
+    from edgevision.build.library import load_library, preferred_flavour
+    from edgevision.build.proof import prove
+    from edgevision.bundle import Bundle
+
+    opened = Bundle.open(bundle)
+    library = load_library(engine or preferred_flavour(), "edgevision build")
+    request = EngineRequest(
+        precision=graph,
+        sms=sm,
+        workspace_mib=workspace_mib,
+        dla_core=dla,
+        timing_cache=timing_cache,
+        level=level,
+        rebuild=rebuild,
+    )
+    shown = _Shown(library.name, tells=library.dialect.progress_monitor)
+    with Interrupts() as interrupts:
+        watch = BuildWatch(shown.say, shown.progress, interrupts.requested)
+        try:
+            outcomes = build_engines(
+                opened, library, request, watch, lambda b, stored: prove(b, stored, gpu_facts())
+            )
+        except BuildStopped:
+            shown.clear()
+            click.echo("edgevision: stopped; no engine was written", err=True)
+            ctx.exit(interrupts.exit_code)
+        finally:
+            shown.clear()
+    click.echo("\n".join(outcome_lines(outcomes)))
+
+
+def outcome_lines(outcomes: tuple[Outcome, ...]) -> list[str]:
+    """A row for each engine: what it is for, seconds, bytes, and whether it was run."""
+    from edgevision.build.manifest import sm_text
+
+    rows, notes = [], []
+    for outcome in outcomes:
+        made = outcome.engine.manifest
+        took = f"{made.build_s:.1f}" if outcome.built else "there already"
+        ran = "verified" if made.verification else "not run"
+        rows.append([sm_text(made.sm), made.precision, took, f"{made.plan.size_bytes:,}", ran])
+        notes.append(f"{outcome.engine.folder}: {made.not_run or 'golden frames passed'}")
+    first = outcomes[0].engine.manifest
+    share = ", ".join(f"{n} {name}" for name, n in _by_precision(first.engine_layers or first.network_layers))
+    what = "engine" if first.engine_layers else "network"
+    lines = table(["target", "graph", "seconds", "bytes", "golden frames"], rows)
+    return [*lines, f"layers of the {what} by type: {share}", *notes]
+
+
+def _by_precision(layers: tuple[LayerCount, ...]) -> list[tuple[str, int]]:
+    counts: dict[str, int] = {}
+    for entry in layers:
+        counts[entry.precision] = counts.get(entry.precision, 0) + entry.count
+    return sorted(counts.items(), key=lambda pair: -pair[1])
+
+
+class _Shown:
+    """Words and a share of the work, on standard error; on a terminal one line is written over."""
+
+    def __init__(self, name: str, *, tells: bool) -> None:
+        self._name = name
+        self._terminal = sys.stderr.isatty()
+        self._period_s = TERMINAL_PERIOD_S if self._terminal else LOG_PERIOD_S
+        self._began = self._shown = time.perf_counter()
+        self._width = 0
+        if not tells:
+            click.echo(f"{name} does not tell how far a build is; it may take many minutes", err=True)
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.clear()
+        click.echo(text, err=True)
+
+    def progress(self, progress: BuildProgress) -> None:
+        """Show how far the build is, if it is time to."""
+        now = time.perf_counter()
+        if now - self._shown < self._period_s:
+            return
+        self._shown = now
+        text = f"{self._name}: {progress.fraction:4.0%} {now - self._began:.0f} s, {progress.phase}"
+        if not self._terminal:
+            click.echo(text, err=True)
+            return
+        click.echo("\r" + text.ljust(self._width), nl=False, err=True)
+        self._width = len(text)
+
+    def clear(self) -> None:
+        """Take the line off the terminal."""
+        if self._width:
+            click.echo("\r" + " " * self._width + "\r", nl=False, err=True)
+            self._width = 0
