@@ -1,4 +1,4 @@
-"""CUDA through NVIDIA's own bindings: the device's facts, memory, streams, events, captured graphs. No call is unchecked.
+"""CUDA through NVIDIA's own bindings: device facts, memory, streams, events, captured graphs; every call checked.
 
 The device is the first that CUDA shows to the process; another one is chosen with ``CUDA_VISIBLE_DEVICES``. What is
 made here belongs to whoever made it, and is given back by `close`, which may be called twice.
@@ -90,11 +90,10 @@ class HostBuffer:
         """The same memory's address on the device, for work in place; no copy is made."""
         return int(_call("cudaHostGetDevicePointer", self.pointer, 0))
 
-    def array(self, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    def array(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """The memory as an array; it must not be used after `close`."""
-        count = int(np.prod(shape))
         memory = (ctypes.c_uint8 * self.size_bytes).from_address(self.pointer)
-        return np.frombuffer(memory, dtype, count).reshape(shape)
+        return np.ndarray(shape, dtype, buffer=memoryview(memory))
 
     def close(self) -> None:
         """Give the memory back."""
@@ -254,7 +253,9 @@ def driver_remedy(driver: int, runtime: int) -> str:
             f"the driver speaks CUDA {_version(driver)}, cuda-bindings {bindings_version} needs"
             f" {runtime // 1000}.0: pip install 'cuda-bindings=={driver // 1000}.*', or update the driver"
         )
-    return f"the driver speaks CUDA {_version(driver)}, cuda-bindings are {_version(runtime)}: update the driver"
+    return (
+        f"the driver speaks CUDA {_version(driver)}, cuda-bindings are {_version(runtime)}: update the driver"
+    )
 
 
 def _attribute(name: str) -> int:

@@ -1,19 +1,57 @@
-"""ONNX Runtime: the reference engine, on every machine."""
+"""ONNX Runtime: the reference engine on every machine's CPU, and on NVIDIA GPUs through its providers."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
+import threading
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
+from edgevision.bundle import sha256_of_file
+from edgevision.cache import cache_folder
 from edgevision.codec import DecodeError
 from edgevision.errors import EngineError, GraphError, first_line
 from edgevision.results import Outputs
 from edgevision.session import EngineInfo, Frames, Session, SessionOptions
 from edgevision.spec import METADATA_KEY, ModelSpec
 
-PROVIDERS = ("CPUExecutionProvider",)
+LOG = logging.getLogger(__name__)
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+LEAST_SHARE = 0.95
+"""Of the graph's nodes, the provider that was asked for must take so many."""
+
+_RECORD = "session.record_ep_graph_assignment_info"
+_NO_CPU = "session.disable_cpu_ep_fallback"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is asked of ONNX Runtime: a provider, those that may help it, and where its tensors lie."""
+
+    engine: str
+    provider: str
+    helpers: tuple[str, ...] = ()
+    device: str = "cpu"
+    """As `OrtValue` names it."""
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """In the order in which they may choose nodes."""
+        return (self.provider, *self.helpers)
+
+
+ON_CPU = Target("onnxruntime", CPU)
+ON_CUDA = Target("onnxruntime-cuda", CUDA, (CPU,), "cuda")
+ON_TENSORRT = Target("onnxruntime-tensorrt", TENSORRT, (CUDA, CPU), "cuda")
 
 
 class OnnxRuntimeSession(Session):
@@ -37,27 +75,199 @@ class OnnxRuntimeSession(Session):
         return tuple(outputs)
 
 
+class BoundSession(OnnxRuntimeSession):
+    """The same with inputs and outputs in the provider's own memory, made once for each size of batch.
+
+    Calls from several threads are safe; they wait for one another.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        info: EngineInfo,
+        inference: ort.InferenceSession,
+        borrowed: list[ort.OrtValue],
+        device: str,
+    ) -> None:
+        super().__init__(spec, info, inference, borrowed)
+        self._device = device
+        self._bindings: dict[int, _Binding] = {}
+        self._lock = threading.Lock()
+
+    def _infer(self, frames: Frames) -> Outputs:
+        with self._lock:
+            try:
+                if len(frames) not in self._bindings:
+                    self._bindings[len(frames)] = _bind(self._inference, self.spec, len(frames), self._device)
+                return self._bindings[len(frames)].run(self._inference, frames)
+            except Exception as error:  # as above
+                reason = f"{self.info.engine} failed on {self.spec.name}: {first_line(error)}"
+                raise EngineError(reason) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Binding:
+    """The tensors of one size of batch."""
+
+    binding: ort.IOBinding
+    frames: ort.OrtValue
+    outputs: tuple[ort.OrtValue, ...]
+
+    def run(self, inference: ort.InferenceSession, frames: Frames) -> Outputs:
+        self.frames.update_inplace(np.ascontiguousarray(frames))
+        inference.run_with_iobinding(self.binding)
+        # Where the tensors lie in host memory `numpy` shows them instead of copying: the next call would change them.
+        return tuple(np.array(value.numpy()) for value in self.outputs)
+
+
 def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> OnnxRuntimeSession:
+    """Open an ONNX file on the CPU; without `spec` the one in the file's metadata is used."""
+    return open_on(ON_CPU, graph, spec, options)
+
+
+def open_graph_on_cuda(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> OnnxRuntimeSession:
+    """The same on an NVIDIA GPU by ONNX Runtime's CUDA provider."""
+    return open_on(ON_CUDA, graph, spec, options)
+
+
+def open_graph_on_tensorrt(
+    graph: Path, spec: ModelSpec | None, options: SessionOptions
+) -> OnnxRuntimeSession:
+    """The same by its TensorRT provider, which builds engines on the first start and keeps them in the cache."""
+    return open_on(ON_TENSORRT, graph, spec, options)
+
+
+def open_on(
+    target: Target, graph: Path, spec: ModelSpec | None, options: SessionOptions
+) -> OnnxRuntimeSession:
     """Open an ONNX file; without `spec` the one in the file's metadata is used.
 
-    Only `PROVIDERS` are asked for, and a session that runs on others is an error: nothing falls back in silence.
+    Nothing falls back in silence: a provider that is missing, or that takes less than `LEAST_SHARE` of the nodes, is an
+    `EngineError` unless `options.allow_fallback`; then a warning says what runs where.
     """
+    _require_provider(target)
     settings = ort.SessionOptions()
     settings.log_severity_level = 3  # warnings about our own constants would drown the errors that matter
     settings.intra_op_num_threads = options.threads or 0
     settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spin else "0")
     overrides = _override_initializers(settings, options)
+    counted = hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
+    strict = target.provider != CPU and not counted and not options.allow_fallback
+    settings.add_session_config_entry(_NO_CPU if strict else _RECORD, "1")
+    names = (target.provider,) if strict else target.providers
+    providers = [(name, _provider_options(name, graph)) for name in names]
     try:
-        inference = ort.InferenceSession(str(graph), settings, providers=list(PROVIDERS))
+        # `enable_fallback=0`: otherwise it prints a line and goes on without the provider.
+        inference = ort.InferenceSession(str(graph), settings, providers=providers, enable_fallback=0)
     except Exception as error:  # as above
-        raise EngineError(f"ONNX Runtime cannot open {graph}: {first_line(error)}") from error
-    if inference.get_providers() != list(PROVIDERS):
-        raise EngineError(
-            f"ONNX Runtime runs {graph} on {', '.join(inference.get_providers())}; asked for {', '.join(PROVIDERS)}"
-        )
+        hint = _hint(target, strict=strict)
+        raise EngineError(f"ONNX Runtime cannot open {graph}: {first_line(error)}{hint}") from error
+    notes = _check_providers(target, inference, graph, options)
     spec = spec or _embedded_spec(inference, graph)
-    info = EngineInfo("onnxruntime", f"onnxruntime {ort.__version__}", "cpu", PROVIDERS)
-    return OnnxRuntimeSession(spec, info, inference, overrides)
+    device = "cpu" if inference.get_providers()[0] == CPU else target.device
+    info = EngineInfo(
+        target.engine, f"onnxruntime {ort.__version__}", device, tuple(inference.get_providers()), notes
+    )
+    if device == "cpu":
+        return OnnxRuntimeSession(spec, info, inference, overrides)
+    return BoundSession(spec, info, inference, overrides, device)
+
+
+def node_shares(inference: ort.InferenceSession) -> dict[str, float]:
+    """The share of the graph's nodes that each provider took, after ONNX Runtime's own simplifications.
+
+    Nodes that a provider fuses into one engine are counted one by one. Empty where this version (before 1.24) cannot
+    tell.
+    """
+    if not hasattr(inference, "get_provider_graph_assignment_info"):
+        return {}
+    counts: Counter[str] = Counter()
+    for subgraph in inference.get_provider_graph_assignment_info():
+        counts[subgraph.ep_name] += len(subgraph.get_nodes())
+    return {name: count / counts.total() for name, count in counts.most_common()}
+
+
+def _require_provider(target: Target) -> None:
+    """Refuse a build of ONNX Runtime that has no such provider; bring in CUDA's libraries where pip put them."""
+    available = ort.get_available_providers()
+    if target.provider not in available:
+        raise EngineError(
+            f"this ONNX Runtime {ort.__version__} has no {target.provider}, only {', '.join(available)};"
+            " install the build that has it: pip uninstall -y onnxruntime && pip install 'edgevision[gpu]'"
+        )
+    if target.device == "cuda" and hasattr(ort, "preload_dlls"):
+        # It prints what it does not find, which is no fault where the system has its own CUDA.
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            ort.preload_dlls()
+        LOG.debug("onnxruntime.preload_dlls: %s", said.getvalue().strip())
+
+
+def _check_providers(
+    target: Target, inference: ort.InferenceSession, graph: Path, options: SessionOptions
+) -> tuple[str, ...]:
+    """Refuse a session that does not run where it was asked to; else say what runs where."""
+    running = inference.get_providers()
+    if target.provider not in running:
+        problem = (
+            f"{target.provider} did not start: its libraries or the driver are missing, or do not fit ONNX Runtime"
+            f" {ort.__version__}, which said which above; `edgevision doctor` looks for them"
+        )
+        return _fallen_back(problem, running, options)
+    shares = node_shares(inference)
+    if target.provider == CPU or not shares:
+        return ()
+    said = ", ".join(f"{name} {share:.1%} of the nodes" for name, share in shares.items())
+    if shares.get(target.provider, 0.0) < LEAST_SHARE:
+        share = shares.get(target.provider, 0.0)
+        problem = f"{target.provider} takes {share:.1%} of the nodes of {graph}, expected at least {LEAST_SHARE:.0%}"
+        return _fallen_back(f"{problem} ({said})", running, options)
+    return (said,)
+
+
+def _fallen_back(problem: str, running: list[str], options: SessionOptions) -> tuple[str, ...]:
+    if not options.allow_fallback:
+        raise EngineError(f"{problem}; run it all the same, with {', '.join(running)}: --allow-fallback")
+    LOG.warning("%s; it runs with %s, as --allow-fallback says", problem, ", ".join(running))
+    return (f"fallback allowed: {problem}",)
+
+
+def _hint(target: Target, *, strict: bool) -> str:
+    if target.provider == CPU:
+        return ""
+    if not strict:
+        return "; `edgevision doctor` looks for what a GPU needs"
+    return (
+        f"; ONNX Runtime {ort.__version__} cannot count the nodes of a provider (1.24 can), so it must take all of"
+        " them: update onnxruntime-gpu, or run with --allow-fallback"
+    )
+
+
+def _provider_options(name: str, graph: Path) -> dict[str, str]:
+    """Settings of a provider: its answers must be those that were verified, and the second start must be quick."""
+    if name == CUDA:
+        return {"use_tf32": "0"}  # the reference computes in float32, and so must this
+    if name == TENSORRT:
+        folder = cache_folder() / "onnxruntime-tensorrt" / sha256_of_file(graph)[:16]
+        return {
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": str(folder),
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": str(folder),
+        }
+    return {}
+
+
+def _bind(inference: ort.InferenceSession, spec: ModelSpec, count: int, device: str) -> _Binding:
+    width, height = spec.frames.size_wh
+    binding = inference.io_binding()
+    make = ort.OrtValue.ortvalue_from_shape_and_type
+    frames = make((count, height, width, 3), np.uint8, device, 0)
+    binding.bind_ortvalue_input("frames", frames)
+    outputs = []
+    for tensor in spec.outputs:
+        outputs.append(make((count, *tensor.shape[1:]), np.dtype(tensor.dtype).type, device, 0))
+        binding.bind_ortvalue_output(tensor.name, outputs[-1])
+    return _Binding(binding, frames, tuple(outputs))
 
 
 def _override_initializers(settings: ort.SessionOptions, options: SessionOptions) -> list[ort.OrtValue]:

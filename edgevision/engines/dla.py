@@ -1,0 +1,34 @@
+"""Where the layers of an engine for a DLA ended up, as TensorRT's inspector lists them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from typing import Any
+
+_DLA = re.compile(r"\{ForeignNode\[")
+"""The name of a piece that runs on a DLA as a whole: "{ForeignNode[Conv_0...Concat_198]}"."""
+_TRAFFIC = re.compile(r" (to|from) nvm$| copy finish$")
+"""Names of what moves data between the two: "images to nvm", "head_3 from nvm", "images copy finish"."""
+
+
+def dla_note(core: int, inspected: str) -> str:
+    """One line: pieces on the DLA, layers left to the GPU, and how often one hands over to the other.
+
+    `inspected` is the inspector's JSON of the whole engine. A piece on the DLA holds many layers of the network, which
+    the inspector does not list; the build's report counts those.
+    """
+    try:
+        listed = json.loads(inspected)["Layers"]
+    except (ValueError, KeyError, TypeError):
+        return f"DLA core {core}: the inspector lists no layers"
+    layers = [_name(layer) for layer in listed]
+    on_dla = [bool(_DLA.match(name)) for name in layers if not _TRAFFIC.search(name)]
+    switches = sum(before != after for before, after in itertools.pairwise(on_dla))
+    pieces = sum(on_dla)
+    return f"DLA core {core}: {pieces} of {len(on_dla)} layers of the engine, {switches} switches between DLA and GPU"
+
+
+def _name(layer: Any) -> str:
+    return str(layer.get("Name", "")) if isinstance(layer, dict) else str(layer)
