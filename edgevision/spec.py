@@ -123,6 +123,11 @@ class NmsSpec:
             raise ValueError(f"block {self.block} must be positive")
 
 
+def default_nms(task: Task) -> NmsSpec:
+    """Of instances 100 leave, as many as COCO's metrics count: each brings a mask along."""
+    return NmsSpec(max_detections=100) if task == "instances" else NmsSpec()
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a model comes from: enough to make it again, or to ask whoever did."""

@@ -59,4 +59,4 @@ def test_recipes_are_found_inside_the_wheel(wheel: Path, tmp_path: Path) -> None
     )
     folder, *names = done.stdout.split()
     assert folder == str(tmp_path / "edgevision" / "recipes")
-    assert names == ["cnn", "resnet", "yolov5"]
+    assert names == ["cnn", "resnet", "unet", "yolov5", "yolov5-seg"]

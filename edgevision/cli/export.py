@@ -59,6 +59,7 @@ def command(
     from edgevision.export.exporter import ExportOptions, export_bundle
     from edgevision.export.recipe import load_recipe
 
+    loaded = load_recipe(recipe)
     options = ExportOptions(
         checkpoint=checkpoint,
         random_weights=random_weights,
@@ -66,11 +67,11 @@ def command(
         size_wh=size,
         frame_wh=frame,
         batch=batch,
-        nms=nms_spec(**nms),
+        nms=nms_spec(**nms, task=loaded.task),
         images=images,
     )
     steps = Steps()
-    bundle = export_bundle(load_recipe(recipe), options, output, steps.done)
+    bundle = export_bundle(loaded, options, output, steps.done)
     steps.done(f"wrote {output}")
     for verification in bundle.graph("float").verifications:
         click.echo("\n".join(verification_lines(verification)))

@@ -36,6 +36,19 @@ if TYPE_CHECKING:
     "--classes", help="person,car,motorcycle=motorbike: which boxes to learn, MINE=NAME_IN_THE_DATA."
 )
 @click.option(
+    "--names",
+    type=click.Path(path_type=Path),
+    help="Names of a YOLO folder's class numbers. Default: its classes.txt.",
+)
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="Start from this checkpoint, as far as it fits."
+)
+@click.option(
+    "--augment",
+    type=click.FloatRange(0, 1),
+    help="Strength of all that is random in a detector's samples. Default: 1; 0 shows images as they are.",
+)
+@click.option(
     "--monitor", metavar="CLASS", help="The class whose figure chooses the best weights. Default: all."
 )
 @click.option("--balance", is_flag=True, help="Show rare classes as often as frequent ones.")
@@ -110,6 +123,7 @@ def _stored_job(content: object, recipe: Recipe) -> Job:
 
 def _new_job(recipe: Recipe, name: str, options: dict[str, object]) -> Job:
     from edgevision.train.job import Job
+    from edgevision.train.plan import DetectorPlan
 
     if recipe.training is None:
         raise RecipeError(f"recipe {name} says nothing of training; it serves trained checkpoints only")
@@ -119,6 +133,11 @@ def _new_job(recipe: Recipe, name: str, options: dict[str, object]) -> Job:
         raise UsageError("say how long to train, in one of two ways: --epochs N or --minutes N")
     size, batch, model = options.pop("size"), options.pop("batch"), options.pop("model")
     plan = _plan(recipe.training, size, batch, model, recipe.stride)
+    augment = options.pop("augment")
+    if augment is not None:
+        if not isinstance(plan, DetectorPlan):
+            raise UsageError(f"--augment is for detectors; recipe {recipe.name} is for {recipe.task}")
+        plan = replace(plan, augment=float(str(augment)))
     texts = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
     return dataclass_from_json(Job, {"recipe": recipe.name, **texts, "plan": json_from_dataclass(plan)})
 

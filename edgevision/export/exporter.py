@@ -18,9 +18,11 @@ from edgevision.export.golden import golden_from_source, network_input
 from edgevision.export.network import onnx_from_module, run_network
 from edgevision.export.recipe import Recipe, SourceModel
 from edgevision.export.runs import model_name, trained_from
+from edgevision.export.source_session import SourceSession
 from edgevision.export.verify import Progress, relative_difference, verify_graph
 from edgevision.graph.contract import attach_metadata, check_contract
-from edgevision.graph.graft import graft_classifier, graft_detector, graft_segmenter
+from edgevision.graph.graft import graft_classifier, graft_detector, graft_instances, graft_segmenter
+from edgevision.graph.masks import mask_size_wh
 from edgevision.spec import (
     BatchRange,
     FrameInput,
@@ -29,7 +31,9 @@ from edgevision.spec import (
     Provenance,
     TensorSpec,
     classify_outputs,
+    default_nms,
     detect_outputs,
+    instances_outputs,
     segment_outputs,
     utc_now,
 )
@@ -49,7 +53,7 @@ class ExportOptions:
     frame_wh: tuple[int, int] | None = None
     """Camera size, if the graph itself is to bring frames to the network's size."""
     batch: BatchRange = BatchRange()
-    nms: NmsSpec = NmsSpec()
+    nms: NmsSpec | None = None
     images: Path | None = None
     """Folder of images to verify on; None: the packaged photographs."""
 
@@ -85,6 +89,12 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     return write_bundle(path, job.spec, graph.SerializeToString(), golden, (verification,))
 
 
+def source_session(recipe: Recipe, options: ExportOptions) -> SourceSession:
+    """What would be exported, still in PyTorch, as a session: the reference that bundles are measured against."""
+    job = _prepare(recipe, _from_run(options))
+    return SourceSession(job.source, job.network, recipe.pixels, job.spec)
+
+
 def _from_run(options: ExportOptions) -> ExportOptions:
     """A run folder gives its best weights, and the size that they were trained for."""
     if options.checkpoint is None:
@@ -107,7 +117,7 @@ def _prepare(recipe: Recipe, options: ExportOptions) -> _Job:
         )
     source = _source(recipe, options)
     source.module.eval()
-    return _Job(recipe, source, network, _spec(recipe, options, source, frames))
+    return _Job(recipe, source, network, _spec(recipe, options, source, frames, size_wh))
 
 
 def _source(recipe: Recipe, options: ExportOptions) -> SourceModel:
@@ -123,11 +133,18 @@ def _source(recipe: Recipe, options: ExportOptions) -> SourceModel:
     return recipe.load(options.checkpoint)
 
 
-def _spec(recipe: Recipe, options: ExportOptions, source: SourceModel, frames: FrameInput) -> ModelSpec:
+def _spec(
+    recipe: Recipe,
+    options: ExportOptions,
+    source: SourceModel,
+    frames: FrameInput,
+    network_wh: tuple[int, int],
+) -> ModelSpec:
     classes = source.classes if options.classes is None else options.classes
     if len(classes) != len(source.classes):
         raise UsageError(f"--classes names {len(classes)}; the checkpoint has {len(source.classes)} classes")
-    detects = recipe.task == "detect"
+    nms = options.nms or default_nms(recipe.task)
+    detects = recipe.task in ("detect", "instances")
     checkpoint = options.checkpoint
     provenance = Provenance(
         source=checkpoint.name if checkpoint else "random weights, seed 0",
@@ -140,18 +157,22 @@ def _spec(recipe: Recipe, options: ExportOptions, source: SourceModel, frames: F
         name=model_name(checkpoint) if checkpoint else recipe.name,
         task=recipe.task,
         frames=frames,
-        outputs=_outputs(recipe, options.nms, frames, len(classes)),
+        outputs=_outputs(recipe, nms, frames, network_wh, len(classes)),
         classes=classes,
         provenance=provenance,
-        nms=options.nms if detects else None,
+        nms=nms if detects else None,
     )
 
 
-def _outputs(recipe: Recipe, nms: NmsSpec, frames: FrameInput, class_count: int) -> tuple[TensorSpec, ...]:
+def _outputs(
+    recipe: Recipe, nms: NmsSpec, frames: FrameInput, network_wh: tuple[int, int], class_count: int
+) -> tuple[TensorSpec, ...]:
     if recipe.task == "classify":
         return classify_outputs(class_count)
     if recipe.task == "segment":
         return segment_outputs(frames.size_wh)
+    if recipe.task == "instances":
+        return instances_outputs(nms.max_detections, mask_size_wh(frames.size_wh, network_wh, recipe.fit))
     return detect_outputs(nms.max_detections)
 
 
@@ -169,7 +190,8 @@ def _graft(job: _Job, network: onnx.ModelProto) -> onnx.ModelProto:
         )
     else:
         assert job.source.head is not None, "a detecting recipe's source model names its head"
-        graph = graft_detector(
+        graft_found = graft_instances if spec.task == "instances" else graft_detector
+        graph = graft_found(
             network,
             head=job.source.head,
             pixels=recipe.pixels,

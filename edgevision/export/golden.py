@@ -10,8 +10,10 @@ import torch
 
 from edgevision.bundle import Golden
 from edgevision.export.recipe import SourceModel
+from edgevision.graph.masks import MASK_STRIDE, mask_size_wh
 from edgevision.graph.preprocess import Pixels
 from edgevision.image import Placement, fit_pixels
+from edgevision.models.yolov5_masks import answers_from_mixture, over_frame
 from edgevision.spec import FrameInput, NmsSpec
 
 
@@ -42,9 +44,14 @@ def golden_from_source(
 ) -> Golden:
     """Let the source model answer frames uint8 ``[N,H,W,3]`` of the graph's size; boxes and masks are the frames'."""
     tensor, placement = network_input(frames_bgr, network, pixels)
+    frame_wh = (frames_bgr.shape[2], frames_bgr.shape[1])
     with torch.no_grad():
+        if source.mixture is not None and nms is not None and frame_wh != network.size_wh:
+            mask_wh = mask_size_wh(frame_wh, network.size_wh, network.fit)
+            mixture = over_frame(source.mixture(tensor, nms), placement, mask_wh, MASK_STRIDE)
+            return Golden(frames_bgr, answers_from_mixture(mixture, frame_wh))
         answers = source.answer(tensor, nms)
-    if (frames_bgr.shape[2], frames_bgr.shape[1]) == network.size_wh:
+    if frame_wh == network.size_wh:
         return Golden(frames_bgr, answers)
     if nms is not None:
         boxes, scores, labels = answers

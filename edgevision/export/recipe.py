@@ -24,14 +24,17 @@ from edgevision.train.plan import Plan
 if TYPE_CHECKING:
     import torch
 
+    from edgevision.models.yolov5_masks import Mixture
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceModel:
     """A network in PyTorch, ready to export, and its answers as plain PyTorch gives them.
 
     `module` maps float32 ``[B,3,H,W]``, prepared as the recipe's `Pixels` say, to logits ``[B,C]`` (classify) or to the
-    raw maps that `head` decodes (detect). `answer` maps the same tensor to the task's outputs as the graph contract
-    shapes them, in input pixels: the reference that every graph is held against.
+    raw maps that `head` decodes (detect), with the prototypes of masks behind them (instances). `answer` maps the same
+    tensor to the task's outputs as the graph contract shapes them, in input pixels: the reference that every graph is
+    held against.
     """
 
     module: torch.nn.Module
@@ -40,6 +43,8 @@ class SourceModel:
     classes: tuple[str, ...]
     answer: Callable[[torch.Tensor, NmsSpec | None], Outputs]
     head: YoloV5RawHead | None = None
+    mixture: Callable[[torch.Tensor, NmsSpec], Mixture] | None = None
+    """Of instances: the answer before its masks are made, for frames of another size than the network."""
 
 
 @dataclass(frozen=True, slots=True)

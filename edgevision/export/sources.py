@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from edgevision.errors import CheckpointError
 from edgevision.export.frames import golden_frames
 from edgevision.export.golden import network_input
 from edgevision.export.recipe import SourceModel
@@ -11,6 +12,7 @@ from edgevision.graph.heads import YoloV5RawHead
 from edgevision.graph.preprocess import Pixels
 from edgevision.models.yolov5 import YoloV5
 from edgevision.models.yolov5_decode import decode, detections
+from edgevision.models.yolov5_masks import Mixture, answers_from_mixture, mixture_from_outputs
 from edgevision.results import Outputs
 from edgevision.spec import FrameInput, NmsSpec
 
@@ -46,6 +48,8 @@ def segmenter_source(
 
 def yolov5_source(model: YoloV5) -> SourceModel:
     """YOLOv5 with its batch normalisation folded, decoded and suppressed by the plain reference."""
+    if model.mask_count:
+        raise CheckpointError(f"holds {model.variant}, which answers masks; its recipe is yolov5-seg")
     model.fuse()
     anchors_px = model.anchors_px
 
@@ -53,9 +57,29 @@ def yolov5_source(model: YoloV5) -> SourceModel:
         assert nms is not None, "a detector is asked with its suppression settings"
         return detections(*decode(model(tensor), anchors_px, model.strides), nms)
 
-    anchors = tuple(tuple((float(w), float(h)) for w, h in scale) for scale in anchors_px.tolist())
-    head = YoloV5RawHead(anchors, model.strides, model.class_count)
-    return SourceModel(model, model.variant, model.names, answer, head)
+    return SourceModel(model, model.variant, model.names, answer, _raw_head(model))
+
+
+def yolov5_seg_source(model: YoloV5) -> SourceModel:
+    """A segmentation model of YOLOv5, with its masks mixed by the plain reference."""
+    if not model.mask_count:
+        raise CheckpointError(f"holds {model.variant}, which answers no masks; its recipe is yolov5")
+    model.fuse()
+    anchors_px = model.anchors_px
+
+    def mixture(tensor: torch.Tensor, nms: NmsSpec) -> Mixture:
+        return mixture_from_outputs(model(tensor), anchors_px, model.strides, nms)
+
+    def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
+        assert nms is not None, "a detector is asked with its suppression settings"
+        return answers_from_mixture(mixture(tensor, nms), (tensor.shape[3], tensor.shape[2]))
+
+    return SourceModel(model, model.variant, model.names, answer, _raw_head(model), mixture)
+
+
+def _raw_head(model: YoloV5) -> YoloV5RawHead:
+    anchors = tuple(tuple((float(w), float(h)) for w, h in scale) for scale in model.anchors_px.tolist())
+    return YoloV5RawHead(anchors, model.strides, model.class_count, mask_count=model.mask_count)
 
 
 def stirred(model: YoloV5) -> YoloV5:
@@ -74,15 +98,16 @@ def stirred(model: YoloV5) -> YoloV5:
         model.train()
         model(pictures)
         model.eval()
-        for conv, logits in zip(model.detect.m, model(pictures), strict=True):
+        maps = model(pictures)[: len(model.strides)]
+        for conv, logits in zip(model.detect.m, maps, strict=True):
             assert isinstance(conv, torch.nn.Conv2d)
             assert conv.bias is not None
-            spread = torch.ones(len(model.anchors_px[0]), 5 + model.class_count)
+            spread = torch.ones(len(model.anchors_px[0]), 5 + model.class_count + model.mask_count)
             spread[:, :4] = 0.5  # or boxes would shrink to points
             scale = spread.flatten() / logits.std(dim=(0, 2, 3))
             conv.weight *= scale.view(-1, 1, 1, 1)
             wanted = torch.zeros_like(spread)
-            wanted[:, 4:] = -3.5
+            wanted[:, 4 : 5 + model.class_count] = -3.5
             conv.bias.copy_(wanted.flatten() + (conv.bias - logits.mean(dim=(0, 2, 3))) * scale)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 from onnx import helper
@@ -9,8 +11,10 @@ from onnx import helper
 from edgevision.errors import GraphError
 from edgevision.graph.builder import FLOAT, INT32, UINT8, GraphBuilder
 from edgevision.graph.contract import check_graph, opset_of, prepare_network
-from edgevision.graph.heads.head import DetectionHead, NetworkOutput
-from edgevision.graph.nms import cluster_nms, without_suppression
+from edgevision.graph.heads.head import DetectionHead, NetworkOutput, take_rows
+from edgevision.graph.heads.yolov5_raw import YoloV5RawHead
+from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
+from edgevision.graph.nms import Candidates, cluster_nms, without_suppression
 from edgevision.graph.preprocess import Pixels, graft_preprocess
 from edgevision.graph.surgery import BATCH, inferred_outputs, set_batch
 from edgevision.image import LetterboxGeometry, Placement
@@ -21,6 +25,7 @@ from edgevision.spec import (
     TensorSpec,
     classify_outputs,
     detect_outputs,
+    instances_outputs,
     segment_outputs,
 )
 
@@ -46,14 +51,55 @@ def graft_detector(
     if network_fit not in ("letterbox", "stretch"):
         raise GraphError(f"a detector sees whole frames, by 'letterbox' or 'stretch', not by {network_fit!r}")
     model, outputs, b = _prepared(network, pixels, frames, network_size_wh, network_fit)
+    moved = frames.size_wh != network_size_wh
+    placement = _placement(frames.size_wh, network_size_wh, network_fit) if moved else None
+    found = _found(b, head, outputs, nms, placement)
+    return _finished(
+        model, b, (found.boxes, found.scores, found.labels), detect_outputs(nms.max_detections), frames
+    )
+
+
+def graft_instances(
+    network: onnx.ModelProto,
+    *,
+    head: YoloV5RawHead,
+    pixels: Pixels,
+    frames: FrameInput,
+    network_size_wh: tuple[int, int],
+    nms: NmsSpec,
+) -> onnx.ModelProto:
+    """What `graft_detector` does, and behind it the masks of those detections that are left.
+
+    The network's last output are the prototypes. Where frames are scaled in the graph, by "letterbox", masks lie over
+    the frame, as `mask_size_wh` says. Raises `GraphError` if network, head and sizes do not fit together.
+    """
+    model, outputs, b = _prepared(network, pixels, frames, network_size_wh, "letterbox")
+    check_prototypes(outputs[-1], head.mask_count, network_size_wh)
+    moved = frames.size_wh != network_size_wh
+    placement = _placement(frames.size_wh, network_size_wh, "letterbox") if moved else None
+    found = _found(b, head, outputs, nms, placement)
+    assert found.carried is not None, "a head with masks carries their coefficients"
+    prototypes = outputs[-1].name
+    mask_wh = mask_size_wh(frames.size_wh, network_size_wh, "letterbox")
+    if placement is not None:
+        prototypes = prototypes_over_frame(b, prototypes, placement, network_size_wh, mask_wh)
+    coefficients = take_rows(b, found.carried.values, found.carried.row)
+    masks = mixed_masks(b, prototypes, coefficients, found.boxes, mask_wh, frames.size_wh)
+    values = (found.boxes, found.scores, found.labels, masks)
+    return _finished(model, b, values, instances_outputs(nms.max_detections, mask_wh), frames)
+
+
+def _found(
+    b: GraphBuilder,
+    head: DetectionHead,
+    outputs: tuple[NetworkOutput, ...],
+    nms: NmsSpec,
+    placement: Placement | None,
+) -> Candidates:
+    """The detections that are left; with a `placement` boxes are in the frame's pixels, else in the network's."""
     finish = without_suppression if head.suppressed else cluster_nms
     found = finish(b, head.candidates(b, outputs, nms), nms)
-    boxes = found.boxes
-    if frames.size_wh != network_size_wh:
-        boxes = _to_frame(b, boxes, _placement(frames.size_wh, network_size_wh, network_fit))
-    return _finished(
-        model, b, (boxes, found.scores, found.labels), detect_outputs(nms.max_detections), frames
-    )
+    return found if placement is None else replace(found, boxes=_to_frame(b, found.boxes, placement))
 
 
 def graft_classifier(

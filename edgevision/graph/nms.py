@@ -45,6 +45,16 @@ _TINY = np.float32(1e-30)
 
 
 @dataclass(frozen=True, slots=True)
+class Carried:
+    """What else belongs to each candidate, to be fetched for those that are left."""
+
+    values: str
+    """float32 ``[B,N,D]``."""
+    row: str
+    """int64 ``[B,count]``: which of the N is the candidate's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Candidates:
     """Values of box-class pairs, highest score first."""
 
@@ -55,6 +65,7 @@ class Candidates:
     labels: str
     """int32 ``[B,count]``."""
     count: int
+    carried: Carried | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +90,7 @@ def cluster_nms(b: GraphBuilder, candidates: Candidates, nms: NmsSpec) -> Candid
     score_floor = b.named(SCORE_FLOOR, np.array(nms.score_floor, np.float32))
     values = (candidates.boxes, candidates.scores, candidates.labels)
     boxes, scores, labels = (b.alias(v, n) for v, n in zip(values, CANDIDATES, strict=True))
-    candidates = Candidates(boxes, scores, labels, candidates.count)
+    candidates = replace(candidates, boxes=boxes, scores=scores, labels=labels)
     alive = b.op("Cast", b.op("GreaterOrEqual", candidates.scores, score_floor), to=FLOAT)
     columns = _sides(b, candidates, iou_threshold)
     keep = _keep(b, columns, b.op("Unsqueeze", alive, ints(1)), candidates.count, nms)
@@ -165,6 +176,8 @@ def _compact(b: GraphBuilder, candidates: Candidates, rows: int) -> Candidates:
     index_column = b.op("Unsqueeze", index, ints(2))
     boxes = b.op("GatherND", candidates.boxes, index_column, batch_dims=1)
     labels = b.op("GatherElements", candidates.labels, index, axis=1)
+    carried = candidates.carried
+    row = b.op("GatherElements", carried.row, index, axis=1) if carried else ""
     kept = b.op("Greater", scores, _ZERO)
     boxes = b.op("Where", b.op("Unsqueeze", kept, ints(2)), boxes, _ZERO)
     labels = b.op("Where", kept, labels, np.int32(0))
@@ -173,4 +186,5 @@ def _compact(b: GraphBuilder, candidates: Candidates, rows: int) -> Candidates:
         boxes = b.op("Pad", boxes, ints(0, 0, 0, 0, missing, 0))
         scores = b.op("Pad", scores, ints(0, 0, 0, missing))
         labels = b.op("Pad", labels, ints(0, 0, 0, missing))
-    return Candidates(boxes, scores, labels, rows)
+        row = b.op("Pad", row, ints(0, 0, 0, missing)) if carried else ""
+    return Candidates(boxes, scores, labels, rows, replace(carried, row=row) if carried else None)

@@ -38,6 +38,24 @@ def assign_weights(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> Non
     model.load_state_dict(dict(tensors), strict=True, assign=True)
 
 
+def take_fitting(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> int:
+    """Copy the tensors of the model's own names and shapes into it, buffers left out that are no statistics.
+
+    Returns how many of the model's parameters were given values; what a network answers with stays as it is where
+    the numbers of classes differ.
+    """
+    own = {**dict(model.named_parameters()), **_statistics(model)}
+    fitting = {name: own[name] for name in own if name in tensors and tensors[name].shape == own[name].shape}
+    with torch.no_grad():
+        for name, value in fitting.items():
+            value.copy_(tensors[name])
+    return sum(value.numel() for name, value in model.named_parameters() if name in fitting)
+
+
+def _statistics(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in model.named_buffers() if ".running_" in name}
+
+
 def without_prefix(tensors: Mapping[str, torch.Tensor], known: str) -> dict[str, torch.Tensor]:
     """Names without what a training wrapper put before all of them ("model.", "net.", "backbone.").
 

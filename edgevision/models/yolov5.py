@@ -1,4 +1,4 @@
-"""YOLOv5 v6.0 to v7.0 detection models: from a description, from a pickled model, or from bare weights.
+"""YOLOv5 v6.0 to v7.0, with masks or without: from a description, from a pickled model, or from bare weights.
 
 The architecture is described by its authors at https://github.com/ultralytics/yolov5 (doi
 10.5281/zenodo.3908559). Parameter names are those of its checkpoints: ``model.0.conv.weight``,
@@ -24,6 +24,7 @@ from edgevision.models.yolov5_plan import (
     Anchors,
     YoloV5Config,
     layers_from_plan,
+    mask_count_of,
     plan_from_config,
     plan_from_tensors,
 )
@@ -40,6 +41,9 @@ _MULTIPLES: dict[Size, tuple[float, float]] = {
 }
 """Depth and width for each size."""
 
+PUBLISHED_MASKS = 32
+"""Prototypes of the published segmentation models."""
+
 _PROBE_PX = 512
 _GRID_ANCHOR_LIMIT_PX = 4096
 _HUB_WRAPPERS = frozenset({"AutoShape", "DetectMultiBackend"})
@@ -49,7 +53,8 @@ class YoloV5(nn.Module):
     """A detector: float ``[B,3,H,W]`` RGB in 0..1 to one map of logits ``[B,anchors*(5+classes),h,w]`` for
     each scale.
 
-    `sources` says for each layer whose outputs it takes, -1 being the image. The last layer is `Detect`.
+    `sources` says for each layer whose outputs it takes, -1 being the image. The last layer is `Detect`, or `Segment`:
+    then maps hold `mask_count` values more for each anchor, and the prototypes ``[B,mask_count,H/4,W/4]`` come last.
     """
 
     def __init__(
@@ -84,6 +89,11 @@ class YoloV5(nn.Module):
         return len(self.names)
 
     @property
+    def mask_count(self) -> int:
+        """Number of prototypes; 0 for a detector."""
+        return self.detect.mask_count
+
+    @property
     def anchors_px(self) -> torch.Tensor:
         """Widths and heights of the anchors in pixels: ``[scales, anchors, 2]``."""
         return _in_pixels(self.detect.anchors, self.strides)
@@ -101,19 +111,32 @@ class YoloV5(nn.Module):
 
 
 def yolov5(
-    size: Size, class_count: int = 80, *, names: tuple[str, ...] = (), anchors_px: Anchors = COCO_ANCHORS_P5
+    size: Size,
+    class_count: int = 80,
+    *,
+    names: tuple[str, ...] = (),
+    anchors_px: Anchors = COCO_ANCHORS_P5,
+    mask_count: int = 0,
 ) -> YoloV5:
-    """A model of a published size with random weights; anchors of four scales make it a P6 model."""
+    """A model of a published size with random weights; anchors of four scales make it a P6 model.
+
+    The published segmentation models have a `mask_count` of `PUBLISHED_MASKS`.
+    """
     if size not in _MULTIPLES:
         raise UsageError(f"YOLOv5 size {size!r} is not one of {', '.join(_MULTIPLES)}")
-    return yolov5_from_config(YoloV5Config(*_MULTIPLES[size], class_count, names, anchors_px))
+    return yolov5_from_config(YoloV5Config(*_MULTIPLES[size], class_count, names, anchors_px, mask_count))
 
 
 def yolov5_from_config(config: YoloV5Config) -> YoloV5:
     """A model of any depth and width with random weights, ready to train."""
     plan = plan_from_config(config)
     anchors = torch.tensor(config.anchors_px, dtype=torch.float32)
-    layers = layers_from_plan(plan, anchors / torch.tensor(config.strides).view(-1, 1, 1), config.class_count)
+    layers = layers_from_plan(
+        plan,
+        anchors / torch.tensor(config.strides).view(-1, 1, 1),
+        config.class_count,
+        mask_count=config.mask_count,
+    )
     tensors = {f"model.{name}": tensor for name, tensor in nn.Sequential(*layers).state_dict().items()}
     variant = _variant(tensors, len(plan) - 1, config.class_count)
     names = config.names or _numbers(config.class_count)
@@ -169,7 +192,9 @@ def _from_tensors(tensors: Mapping[str, torch.Tensor], class_names: tuple[str, .
     class_count = _class_count(tensors, last)
     fused = "model.0.bn.weight" not in tensors
     with torch.device("meta"):
-        layers = layers_from_plan(plan, tensors[f"model.{last}.anchors"], class_count, fused=fused)
+        masks = mask_count_of(tensors, last)
+        anchors = tensors[f"model.{last}.anchors"]
+        layers = layers_from_plan(plan, anchors, class_count, mask_count=masks, fused=fused)
     return _loaded(layers, [step.sources for step in plan], strides, tensors, class_names, class_count)
 
 
@@ -219,7 +244,8 @@ def _measured_strides(layers: Sequence[nn.Module], sources: Sequence[tuple[int, 
     ):
         raise CheckpointError("the last layer is not Detect, the head of YOLOv5's detection models")
     try:
-        maps = _run(layers, sources, torch.empty(1, 3, _PROBE_PX, _PROBE_PX, device="meta"))
+        outputs = _run(layers, sources, torch.empty(1, 3, _PROBE_PX, _PROBE_PX, device="meta"))
+        maps = outputs[: len(layers[-1].m)]
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"its layers do not fit together: {str(error)[:200]}") from error
     heights = [map_.shape[2] for map_ in maps]
@@ -275,11 +301,13 @@ def _class_count(tensors: Mapping[str, torch.Tensor], last: int) -> int:
     if weight is None:
         raise CheckpointError(f"model.{last}.m.0.weight is missing, from which the number of classes is read")
     values, remainder = divmod(weight.shape[0], anchors.shape[1])
-    if remainder or values < 6:
+    others = 5 + mask_count_of(tensors, last)
+    if remainder or values <= others:
         raise CheckpointError(
-            f"the head has {weight.shape[0]} channels for {anchors.shape[1]} anchors, expected 5 + classes for each"
+            f"the head has {weight.shape[0]} channels for {anchors.shape[1]} anchors, expected {others} + classes for"
+            " each"
         )
-    return values - 5
+    return values - others
 
 
 def _variant(tensors: Mapping[str, torch.Tensor], last: int, class_count: int) -> str:
@@ -288,7 +316,8 @@ def _variant(tensors: Mapping[str, torch.Tensor], last: int, class_count: int) -
     def shapes(named: Mapping[str, torch.Tensor]) -> set[tuple[str, torch.Size]]:
         return {(name, tensor.shape) for name, tensor in named.items() if tensor.ndim == 4}
 
-    anchors = tensors[f"model.{last}.anchors"]
+    anchors, masks = tensors[f"model.{last}.anchors"], mask_count_of(tensors, last)
+    kind = "-seg" if masks else ""
     found = shapes(tensors)
     for size, (depth, width) in _MULTIPLES.items():
         if (
@@ -297,13 +326,14 @@ def _variant(tensors: Mapping[str, torch.Tensor], last: int, class_count: int) -
         ):
             continue
         grid = tuple(tuple((1.0, 1.0) for _ in range(anchors.shape[1])) for _ in anchors)
-        plan = plan_from_config(YoloV5Config(depth, width, class_count, anchors_px=grid))
+        plan = plan_from_config(YoloV5Config(depth, width, class_count, anchors_px=grid, mask_count=masks))
         with torch.device("meta"):
             published = nn.Module()
-            published.model = nn.Sequential(*layers_from_plan(plan, anchors, class_count, fused=True))
+            layers = layers_from_plan(plan, anchors, class_count, mask_count=masks, fused=True)
+            published.model = nn.Sequential(*layers)
         if shapes(published.state_dict()) == found:
-            return f"YOLOv5{size}{'6' if len(anchors) == 4 else ''}, {_classes(class_count)}"
-    return f"YOLOv5 of another size, {_classes(class_count)}"
+            return f"YOLOv5{size}{'6' if len(anchors) == 4 else ''}{kind}, {_classes(class_count)}"
+    return f"YOLOv5{kind} of another size, {_classes(class_count)}"
 
 
 def _initialise_head(model: YoloV5) -> None:
@@ -314,7 +344,7 @@ def _initialise_head(model: YoloV5) -> None:
             assert conv.bias is not None
             bias = conv.bias.view(model.detect.anchors.shape[1], -1)
             bias[:, 4] += math.log(8 / (640 / stride) ** 2)
-            bias[:, 5:] += math.log(0.6 / (model.class_count - 0.99999))
+            bias[:, 5 : 5 + model.class_count] += math.log(0.6 / (model.class_count - 0.99999))
 
 
 def _in_pixels(anchors: torch.Tensor, strides: tuple[int, ...]) -> torch.Tensor:

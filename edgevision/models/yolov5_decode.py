@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from edgevision.nms import greedy_nms
@@ -36,6 +37,20 @@ def decode(
     return torch.cat(boxes, 1), torch.cat(scores, 1)
 
 
+def without_coefficients(
+    maps: Sequence[torch.Tensor], anchors_each: int, mask_count: int
+) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """A segmentation model's maps as a detector's, and the coefficients ``[B,N,mask_count]`` in the order of boxes."""
+    plain, coefficients = [], []
+    for raw in maps:
+        batch, channels, height, width = raw.shape
+        values = raw.view(batch, anchors_each, channels // anchors_each, height, width)
+        logits, mixing = torch.split(values, [values.shape[2] - mask_count, mask_count], 2)
+        plain.append(logits.reshape(batch, -1, height, width))
+        coefficients.append(mixing.permute(0, 1, 3, 4, 2).reshape(batch, -1, mask_count))
+    return plain, torch.cat(coefficients, 1)
+
+
 def detections(boxes: torch.Tensor, scores: torch.Tensor, nms: NmsSpec) -> Outputs:
     """The graph contract's answer: ``boxes [B,K,4]``, ``scores [B,K]`` sorted, ``labels [B,K]``, K =
     `max_detections`.
@@ -44,10 +59,18 @@ def detections(boxes: torch.Tensor, scores: torch.Tensor, nms: NmsSpec) -> Outpu
     enter greedy suppression, which is per class. Places that no detection fills are 0. Of equal scores the
     earlier box counts as better.
     """
+    return detections_and_rows(boxes, scores, nms)[0]
+
+
+def detections_and_rows(
+    boxes: torch.Tensor, scores: torch.Tensor, nms: NmsSpec
+) -> tuple[Outputs, list[npt.NDArray[np.int64]]]:
+    """What `detections` answers, and for each image which of its boxes they are, the empty places left out."""
     count = nms.max_detections
     out_boxes = np.zeros((len(boxes), count, 4), np.float32)
     out_scores = np.zeros((len(boxes), count), np.float32)
     out_labels = np.zeros((len(boxes), count), np.int32)
+    rows: list[npt.NDArray[np.int64]] = []
     for row in range(len(boxes)):
         flat = scores[row].flatten()
         eligible = torch.nonzero((flat >= nms.score_floor) & (flat > 0)).flatten()
@@ -60,4 +83,5 @@ def detections(boxes: torch.Tensor, scores: torch.Tensor, nms: NmsSpec) -> Outpu
         out_boxes[row, : len(kept)] = pair_boxes[kept]
         out_scores[row, : len(kept)] = pair_scores[kept]
         out_labels[row, : len(kept)] = labels[kept]
-    return out_boxes, out_scores, out_labels
+        rows.append((pairs // scores.shape[2]).numpy()[kept])
+    return (out_boxes, out_scores, out_labels), rows

@@ -308,6 +308,7 @@ class Detect(nn.Module):
     """
 
     anchors: torch.Tensor
+    mask_count = 0
 
     def __init__(self, m: nn.ModuleList, anchors: torch.Tensor) -> None:
         super().__init__()
@@ -317,3 +318,35 @@ class Detect(nn.Module):
     def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """One map for each scale to one of logits ``[B, anchors*(5+classes), h, w]`` each."""
         return [conv(x) for conv, x in zip(self.m, maps, strict=True)]
+
+
+class Proto(nn.Module):
+    """Prototypes that masks are mixed from, of twice the map's size (YOLACT, arXiv 1904.02689, section 3.1)."""
+
+    def __init__(self, cv1: nn.Module, upsample: nn.Module, cv2: nn.Module, cv3: nn.Module) -> None:
+        super().__init__()
+        self.cv1 = cv1
+        self.upsample = upsample
+        self.cv2 = cv2
+        self.cv3 = cv3
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``[B,C,h,w]`` to ``[B,masks,2h,2w]``."""
+        out: torch.Tensor = self.cv3(self.cv2(self.upsample(self.cv1(x))))
+        return out
+
+
+class Segment(Detect):
+    """The head of the segmentation models: each anchor answers `mask_count` coefficients more.
+
+    A mask's logits are the sum of the prototypes, each times its coefficient.
+    """
+
+    def __init__(self, m: nn.ModuleList, anchors: torch.Tensor, proto: nn.Module, mask_count: int) -> None:
+        super().__init__(m, anchors)
+        self.proto = proto
+        self.mask_count = mask_count
+
+    def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Maps of logits ``[B, anchors*(5+classes+masks), h, w]``, and the prototypes behind them."""
+        return [*super().forward(maps), self.proto(maps[0])]

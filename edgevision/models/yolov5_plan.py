@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from edgevision.errors import CheckpointError, UsageError
-from edgevision.models.yolov5_layers import C3, Bottleneck, Concat, ConvBlock, Detect, Sppf
+from edgevision.models.yolov5_layers import C3, Bottleneck, Concat, ConvBlock, Detect, Proto, Segment, Sppf
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 """Widths and heights in pixels: one tuple of pairs for each scale, finest first."""
@@ -35,18 +35,23 @@ _STAGES = {3: (64, 128, 256, 512, 1024), 4: (64, 128, 256, 512, 768, 1024)}
 """Channels at width 1, from the stem to the deepest stage, by number of scales."""
 _REPEATS = {3: (3, 6, 9, 3), 4: (3, 6, 9, 3, 3)}
 _HEAD_REPEATS = 3
+_PROTO_CHANNELS = 256
 _LAYER_COUNT = {3: 25, 4: 34}
 
 
 @dataclass(frozen=True, slots=True)
 class YoloV5Config:
-    """What tells one published layout from another; `names` are numbers where none are given."""
+    """What tells one published layout from another; `names` are numbers where none are given.
+
+    With a `mask_count` it is one of the segmentation models, which mix masks from that many prototypes.
+    """
 
     depth_multiple: float
     width_multiple: float
     class_count: int
     names: tuple[str, ...] = ()
     anchors_px: Anchors = COCO_ANCHORS_P5
+    mask_count: int = 0
 
     def __post_init__(self) -> None:
         if self.depth_multiple <= 0 or self.width_multiple <= 0 or self.class_count < 1:
@@ -66,7 +71,7 @@ class YoloV5Config:
 class LayerPlan:
     """One layer: its kind, the layers that it takes (-1 is the image), and what it needs to be built."""
 
-    kind: Literal["conv", "c3", "sppf", "upsample", "concat", "detect"]
+    kind: Literal["conv", "c3", "sppf", "upsample", "concat", "detect", "segment"]
     sources: tuple[int, ...]
     channels: int = 0
     kernel: int = 1
@@ -85,10 +90,10 @@ def plan_from_config(config: YoloV5Config) -> tuple[LayerPlan, ...]:
             step, channels=math.ceil(step.channels * config.width_multiple / 8) * 8, repeats=repeats
         )
 
-    return tuple(scaled(step) for step in _full_plan(len(config.anchors_px)))
+    return tuple(scaled(step) for step in _full_plan(len(config.anchors_px), masks=config.mask_count > 0))
 
 
-def _full_plan(scales: int) -> list[LayerPlan]:
+def _full_plan(scales: int, *, masks: bool) -> list[LayerPlan]:
     """Depth 1 and width 1: backbone, then top-down and bottom-up paths (arXiv 1612.03144, 1803.01534)."""
     stages = _STAGES[scales]
     plan = [LayerPlan("conv", (-1,), stages[0], kernel=6, stride=2, padding=2)]
@@ -117,7 +122,8 @@ def _full_plan(scales: int) -> list[LayerPlan]:
         add(halved(below))
         add(LayerPlan("concat", (side,)))
         heads.append(add(LayerPlan("c3", (), channels, repeats=_HEAD_REPEATS)))
-    return [*plan, LayerPlan("detect", tuple(heads))]
+    head = LayerPlan("segment", (), _PROTO_CHANNELS) if masks else LayerPlan("detect", ())
+    return [*plan, replace(head, sources=tuple(heads))]
 
 
 def plan_from_tensors(tensors: Mapping[str, torch.Tensor]) -> tuple[LayerPlan, ...]:
@@ -155,27 +161,49 @@ def plan_from_tensors(tensors: Mapping[str, torch.Tensor]) -> tuple[LayerPlan, .
             prefix = f"model.{index}.m."
             inner = {name.split(".")[3] for name in tensors if name.startswith(prefix)}
             return replace(step, channels=shape(index, "cv3.")[0], repeats=len(inner))
+        if step.kind == "segment":
+            return replace(step, channels=shape(index, "proto.cv1.")[0])
         return step
 
-    return tuple(measured(index, step) for index, step in enumerate(_full_plan(scales)))
+    plan = _full_plan(scales, masks=mask_count_of(tensors, last) > 0)
+    return tuple(measured(index, step) for index, step in enumerate(plan))
+
+
+def mask_count_of(tensors: Mapping[str, torch.Tensor], last: int) -> int:
+    """How many prototypes the head, which is layer `last`, has; 0 for a detector's."""
+    weight = tensors.get(f"model.{last}.proto.cv3.conv.weight")
+    return 0 if weight is None or weight.ndim != 4 else weight.shape[0]
 
 
 def layers_from_plan(
-    plan: Sequence[LayerPlan], anchors: torch.Tensor, class_count: int, *, fused: bool = False
+    plan: Sequence[LayerPlan],
+    anchors: torch.Tensor,
+    class_count: int,
+    *,
+    mask_count: int = 0,
+    fused: bool = False,
 ) -> list[nn.Module]:
     """The layers of a plan; `anchors` in units of the strides; `fused` ones have no normalisation."""
+    head = _HeadPlan(anchors, class_count, mask_count)
     channels: list[int] = []
     layers: list[nn.Module] = []
     for step in plan:
         inputs = [3 if source < 0 else channels[source] for source in step.sources]
-        layers.append(_layer(step, inputs, anchors, class_count, fused=fused))
+        layers.append(_layer(step, inputs, head, fused=fused))
         channels.append({"upsample": inputs[0], "concat": sum(inputs)}.get(step.kind, step.channels))
     return layers
 
 
-def _layer(
-    step: LayerPlan, inputs: list[int], anchors: torch.Tensor, class_count: int, *, fused: bool
-) -> nn.Module:
+@dataclass(frozen=True, slots=True, eq=False)
+class _HeadPlan:
+    """What the head is built from besides its inputs."""
+
+    anchors: torch.Tensor
+    class_count: int
+    mask_count: int
+
+
+def _layer(step: LayerPlan, inputs: list[int], head: _HeadPlan, *, fused: bool) -> nn.Module:
     if step.kind == "conv":
         return _conv(inputs[0], step.channels, step.kernel, step.stride, step.padding, fused=fused)
     if step.kind == "c3":
@@ -189,8 +217,17 @@ def _layer(
         return nn.Upsample(scale_factor=2.0, mode="nearest")
     if step.kind == "concat":
         return Concat()
-    outputs = anchors.shape[1] * (5 + class_count)
-    return Detect(nn.ModuleList(nn.Conv2d(count, outputs, 1) for count in inputs), anchors)
+    outputs = head.anchors.shape[1] * (5 + head.class_count + head.mask_count)
+    m = nn.ModuleList(nn.Conv2d(count, outputs, 1) for count in inputs)
+    if step.kind == "detect":
+        return Detect(m, head.anchors)
+    proto = Proto(
+        _conv(inputs[0], step.channels, 3, 1, 1, fused=fused),
+        nn.Upsample(scale_factor=2.0, mode="nearest"),
+        _conv(step.channels, step.channels, 3, 1, 1, fused=fused),
+        _conv(step.channels, head.mask_count, fused=fused),
+    )
+    return Segment(m, head.anchors, proto, head.mask_count)
 
 
 def _conv(

@@ -25,6 +25,8 @@ from edgevision.models.yolov5_layers import (
     GhostBottleneck,
     GhostConv,
     MixConv,
+    Proto,
+    Segment,
     Spp,
     Sppf,
     Sum,
@@ -284,6 +286,17 @@ def _detect(part: Part) -> nn.Module:
     return Detect(part.take_as("m", nn.ModuleList), anchors.float())
 
 
+def _proto(part: Part) -> nn.Module:
+    return Proto(part.take("cv1"), part.take("upsample"), part.take("cv2"), part.take("cv3"))
+
+
+def _segment(part: Part) -> nn.Module:
+    proto = part.take_as("proto", Proto)
+    detect = _detect(part)
+    assert isinstance(detect, Detect)
+    return Segment(detect.m, detect.anchors, proto, part.integer("nm"))
+
+
 def _refuse(reason: str) -> Callable[[Part], nn.Module]:
     def builder(part: Part) -> nn.Module:
         raise CheckpointError(f"{part.kind}: {reason}; expected the Detect head of YOLOv5 v6.0 to v7.0")
@@ -306,9 +319,10 @@ _BUILDERS: dict[str, Callable[[Part], nn.Module]] = {
     "GhostBottleneck": lambda part: GhostBottleneck(part.take("conv"), part.take("shortcut")),
     "GhostConv": lambda part: GhostConv(part.take("cv1"), part.take("cv2")),
     "MixConv2d": _mix_conv,
+    "Proto": _proto,
     "SPP": lambda part: Spp(part.take("cv1"), part.take("cv2"), part.take_as("m", nn.ModuleList)),
     "SPPF": lambda part: Sppf(part.take("cv1"), part.take("cv2"), part.take("m")),
-    "Segment": _refuse("a segmentation head"),
+    "Segment": _segment,
     "Sum": _sum,
     "TransformerBlock": _transformer_block,
     "TransformerLayer": _transformer_layer,

@@ -6,14 +6,16 @@ Every function takes the random generator that it draws from, so that a sample i
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgevision.graph.masks import MASK_STRIDE
 from edgevision.train.boxes import BoxLabels
+from edgevision.train.outlines import Polygons, mask_from_polygons
 from edgevision.train.pictures import Picture
 
 PAD = 114
@@ -40,15 +42,43 @@ class BoxAugmentation:
     """Random change of the aspect ratio, up to this much in its logarithm."""
     grey: float = 0.02
     """Share of samples without colour."""
+    masks: bool = False
+    """Draw the masks of the objects too, from their outlines."""
+
+    def weakened(self, strength: float) -> BoxAugmentation:
+        """All that is random, times `strength` in 0..1; at 0 only the place of a smaller image remains."""
+        hue, saturation, value = (strength * gain for gain in self.hsv)
+        return replace(
+            self,
+            gain=(self.gain[0] ** strength, self.gain[1] ** strength),
+            mosaic=strength * self.mosaic,
+            flip=strength * self.flip,
+            hsv=(hue, saturation, value),
+            stretch=strength * self.stretch,
+            grey=strength * self.grey,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Uint8 ``[S,S,3]`` BGR with boxes, float32 ``[N,4]`` xyxy in its pixels, and int64 labels ``[N]``."""
+    """Uint8 ``[S,S,3]`` BGR with boxes, float32 ``[N,4]`` xyxy in its pixels, and int64 labels ``[N]``.
+
+    `masks` uint8 ``[N,S/4,S/4]``: the share of each cell that the object covers, of 255; N is 0 where none are drawn.
+    """
 
     image: Picture
     xyxy: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
+    masks: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """What is seen of one picture: boxes and polygons in the canvas's pixels."""
+
+    xyxy: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    polygons: tuple[Polygons, ...] = ()
 
 
 Source = Callable[[int], tuple[Picture, BoxLabels]]
@@ -63,13 +93,24 @@ def draw_sample(
         parts = _mosaic(index, source, count, plan, rng, canvas)
     else:
         parts = [_alone(*source(index), plan, rng, canvas)]
-    xyxy = np.concatenate([boxes for boxes, _ in parts])
-    labels = np.concatenate([names for _, names in parts])
+    xyxy = np.concatenate([part.xyxy for part in parts])
+    labels = np.concatenate([part.labels for part in parts])
+    masks = _masks(parts, plan)
     image = _recolour(canvas, plan, rng)
     if rng.random() < plan.flip:
         image = np.ascontiguousarray(image[:, ::-1])
         xyxy[:, [0, 2]] = plan.size - xyxy[:, [2, 0]]
-    return Sample(image, xyxy, labels)
+        masks = np.ascontiguousarray(masks[:, :, ::-1])
+    return Sample(image, xyxy, labels, masks)
+
+
+def _masks(parts: Sequence[_Part], plan: BoxAugmentation) -> npt.NDArray[np.uint8]:
+    side = plan.size // MASK_STRIDE
+    pairs = [pair for part in parts for pair in zip(part.polygons, part.xyxy, strict=plan.masks)]
+    masks = np.zeros((len(pairs), side, side), np.uint8)
+    for mask, (polygons, xyxy) in zip(masks, pairs, strict=True):
+        mask[:] = mask_from_polygons(polygons, xyxy, (plan.size, plan.size))
+    return masks
 
 
 def _mosaic(
@@ -79,7 +120,7 @@ def _mosaic(
     plan: BoxAugmentation,
     rng: np.random.Generator,
     canvas: Picture,
-) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+) -> list[_Part]:
     """Four images that meet in one point; each lies in its quarter, its inner corner on the point.
 
     As the point is near an edge or the gain above one, quarters show parts of their images.
@@ -101,7 +142,7 @@ def _mosaic(
         # An image larger than its quarter is shown from a random place, not always by its corner.
         left = _slide(rng, quarter[0], quarter[2], width, from_low=bool(right))
         top = _slide(rng, quarter[1], quarter[3], height, from_low=bool(down))
-        parts.append(_place(picture, boxes, canvas, scale_xy, (left, top), quarter))
+        parts.append(_place(picture, boxes, plan, canvas, scale_xy, (left, top), quarter))
     return parts
 
 
@@ -114,12 +155,12 @@ def _slide(rng: np.random.Generator, low: int, high: int, side: float, *, from_l
 
 def _alone(
     picture: Picture, boxes: BoxLabels, plan: BoxAugmentation, rng: np.random.Generator, canvas: Picture
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+) -> _Part:
     """One image at a random place: inside the canvas if it fits, else the canvas inside it."""
     scale_xy = _scale(picture, plan, rng)
     left = rng.uniform(0, 1) * (plan.size - picture.shape[1] * scale_xy[0])
     top = rng.uniform(0, 1) * (plan.size - picture.shape[0] * scale_xy[1])
-    return _place(picture, boxes, canvas, scale_xy, (left, top), (0, 0, plan.size, plan.size))
+    return _place(picture, boxes, plan, canvas, scale_xy, (left, top), (0, 0, plan.size, plan.size))
 
 
 def _scale(picture: Picture, plan: BoxAugmentation, rng: np.random.Generator) -> tuple[float, float]:
@@ -132,11 +173,12 @@ def _scale(picture: Picture, plan: BoxAugmentation, rng: np.random.Generator) ->
 def _place(
     picture: Picture,
     boxes: BoxLabels,
+    plan: BoxAugmentation,
     canvas: Picture,
     scale_xy: tuple[float, float],
     offset_xy: tuple[float, float],
     window: tuple[int, int, int, int],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+) -> _Part:
     """Draw a scaled picture into `window` of the canvas; returns the boxes that remain visible there."""
     height, width = picture.shape[:2]
     left, top = offset_xy
@@ -144,7 +186,7 @@ def _place(
     x1 = min(window[2], round(left + width * scale_xy[0]))
     y1 = min(window[3], round(top + height * scale_xy[1]))
     if x1 <= x0 or y1 <= y0:
-        return np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+        return _Part(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     picture, shrink_xy = _shrunk(picture, scale_xy)
     sx, sy = scale_xy[0] / shrink_xy[0], scale_xy[1] / shrink_xy[1]
     # Half-pixel centres: canvas x of source pixel i is left + (i + 0.5) * sx - 0.5, relative to the window.
@@ -152,13 +194,18 @@ def _place(
     canvas[y0:y1, x0:x1] = cv2.warpAffine(
         picture, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    full = boxes.xyxy * np.array([width * scale_xy[0], height * scale_xy[1]] * 2, np.float32)
-    full = full + np.array([left, top] * 2, np.float32)
+    sides_xy = np.array([width * scale_xy[0], height * scale_xy[1]], np.float32)
+    corner_xy = np.array([left, top], np.float32)
+    full = boxes.xyxy * np.tile(sides_xy, 2) + np.tile(corner_xy, 2)
     seen = full.clip(np.array([x0, y0] * 2), np.array([x1, y1] * 2)).astype(np.float32)
     sides = seen[:, 2:] - seen[:, :2]
     areas = (full[:, 2:] - full[:, :2]).prod(1)
     keep = (sides.min(1) > _MIN_SIDE_PX) & (sides.prod(1) > _MIN_VISIBLE * areas)
-    return seen[keep], boxes.labels[keep]
+    if not plan.masks:
+        return _Part(seen[keep], boxes.labels[keep])
+    outlines = (outline for outline, kept in zip(boxes.outlines, keep, strict=True) if kept)
+    polygons = tuple([points * sides_xy + corner_xy for points in outline] for outline in outlines)
+    return _Part(seen[keep], boxes.labels[keep], polygons)
 
 
 def _shrunk(picture: Picture, scale_xy: tuple[float, float]) -> tuple[Picture, tuple[float, float]]:

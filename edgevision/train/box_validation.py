@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from pycocotools import mask as mask_codec
 from pycocotools.coco import COCO
 
 from edgevision.accuracy.detection import (
@@ -46,7 +47,7 @@ class BoxValidation:
     ) -> None:
         self.dataset, self.pictures, self.decode = dataset, pictures, decode
         self.size, self.batch_size = size, batch_size
-        self._labelled = _labelled(dataset, pictures)
+        self._labelled = labelled_images(dataset, pictures)
 
     def __call__(self, device: torch.device) -> DetectionAccuracy:
         """Measure; the network must be in evaluation mode."""
@@ -100,22 +101,35 @@ def _suppressed(
     return Detections(placement.frame_from_input(xyxy[keep]), score[keep], labels[keep], classes)
 
 
-def _labelled(dataset: BoxDataset, pictures: tuple[Picture, ...]) -> LabelledImages:
-    """The data set as pycocotools wants it; image ids are places, category ids labels + 1, boxes in pixels held."""
+def _coded(polygons: Any, height: int, width: int) -> Any:
+    """Run lengths of polygons; the stubs know of whole numbers alone."""
+    return mask_codec.frPyObjects(polygons, height, width)
+
+
+def labelled_images(dataset: BoxDataset, pictures: tuple[Picture, ...]) -> LabelledImages:
+    """The data set as pycocotools wants it; image ids are places, category ids labels + 1, all in pixels held.
+
+    Where outlines were read they are the segmentation, and areas are theirs.
+    """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for place, (picture, boxes) in enumerate(zip(pictures, dataset.boxes, strict=True)):
         height, width = picture.shape[:2]
         images.append({"id": place, "width": width, "height": height, "file_name": dataset.files[place].name})
-        for box, label in zip(boxes.xyxy * np.array([width, height] * 2), boxes.labels, strict=True):
+        outlines = boxes.outlines or ((),) * len(boxes)
+        scaled = boxes.xyxy * np.array([width, height] * 2)
+        for box, label, outline in zip(scaled, boxes.labels, outlines, strict=True):
             x, y, w, h = (float(v) for v in (box[0], box[1], box[2] - box[0], box[3] - box[1]))
+            polygons = [[float(v) for v in (points * [width, height]).ravel()] for points in outline]
+            whole: Any = mask_codec.merge(_coded(polygons, height, width)) if polygons else None
             annotations.append(
                 {
                     "id": len(annotations) + 1,
                     "image_id": place,
                     "category_id": int(label) + 1,
                     "bbox": [x, y, w, h],
-                    "area": w * h,
+                    "area": w * h if whole is None else float(mask_codec.area(whole)),
+                    "segmentation": polygons if whole is None else whole,
                     "iscrowd": 0,
                 }
             )

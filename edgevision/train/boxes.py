@@ -16,13 +16,23 @@ from edgevision.train.json_lines import line_of_item
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
+Outline = tuple[npt.NDArray[np.float32], ...]
+"""The polygons of one object, each float32 ``[n,2]`` of x and y as fractions of the image's sides."""
+
+_Row = tuple[int, list[float], Outline]
+"""Label or category, xyxy as fractions, and the outline, which is empty where it was not asked for."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoxLabels:
-    """The boxes of one image: `xyxy` float32 ``[N,4]`` as fractions of its width and height, `labels` int64 ``[N]``."""
+    """The boxes of one image: `xyxy` float32 ``[N,4]`` as fractions of its width and height, `labels` int64 ``[N]``.
+
+    `outlines` has one for each box where outlines were asked for, and is empty otherwise.
+    """
 
     xyxy: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
+    outlines: tuple[Outline, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -89,11 +99,13 @@ class ClassNames:
         return labels | {other: labels[name] for other, name in self.aliases}
 
 
-def read_coco(annotations: Path, folder: Path, wanted: ClassNames | None = None) -> BoxDataset:
+def read_coco(
+    annotations: Path, folder: Path, wanted: ClassNames | None = None, *, outlines: bool = False
+) -> BoxDataset:
     """Read a COCO annotation file; without `wanted` every category is a class, in order of its id.
 
-    Boxes of other categories and crowd regions are left out. Raises `UsageError` for a file that is not COCO's format
-    or a label that cannot be meant, `SourceError` for an image that does not exist.
+    Boxes of other categories and crowd regions are left out; with `outlines` polygons are read too. Raises `UsageError`
+    for a file that is not COCO's format or a label that cannot be meant, `SourceError` for an image that is not there.
     """
     text = _text(annotations)
     try:
@@ -111,21 +123,24 @@ def read_coco(annotations: Path, folder: Path, wanted: ClassNames | None = None)
             f" {', '.join(sorted(categories.values()))}"
         )
     images = reader.images()
-    rows: dict[int, list[tuple[int, list[float]]]] = {key: [] for key in images}
-    for image_id, category, box in reader.boxes(images, categories):
+    rows: dict[int, list[_Row]] = {key: [] for key in images}
+    for image_id, (category, box, outline) in reader.boxes(images, categories, outlines=outlines):
         label = label_of.get(categories[category])
         if label is not None:
-            rows[image_id].append((label, box))
+            rows[image_id].append((label, box, outline))
     files = tuple(folder / images[key][0] for key in images)
     _check_files(files, annotations)
-    return BoxDataset(wanted.names, files, tuple(_labels(rows[key]) for key in images))
+    return BoxDataset(wanted.names, files, tuple(_labels(rows[key], outlines=outlines) for key in images))
 
 
-def read_yolo(folder: Path, classes: Sequence[str], wanted: ClassNames | None = None) -> BoxDataset:
+def read_yolo(
+    folder: Path, classes: Sequence[str], wanted: ClassNames | None = None, *, outlines: bool = False
+) -> BoxDataset:
     """Read ``images/`` and ``labels/`` below `folder`: for each image a text file of ``class x y w h`` lines.
 
     Values are fractions of the image's sides, x and y the box's centre; a line with more values is a polygon, whose
-    bounds are taken. `classes` names the class numbers. An image without a text file has no boxes.
+    bounds are taken. `classes` names the class numbers; an empty name is a number that must not occur. An image without
+    a text file has no boxes. With `outlines` every line must be a polygon.
     """
     images, texts = folder / "images", folder / "labels"
     for needed in (images, texts):
@@ -134,18 +149,20 @@ def read_yolo(folder: Path, classes: Sequence[str], wanted: ClassNames | None = 
     files = tuple(path for path in sorted(images.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise SourceError(f"{images} holds no image ({' '.join(IMAGE_SUFFIXES)})")
-    wanted = wanted or ClassNames(tuple(classes))
-    by_name = wanted.label_of()
-    label_of = [by_name.get(name) for name in classes]
+    wanted = wanted or ClassNames(tuple(name for name in classes if name))
+    label_of = wanted.label_of()
     boxes = []
     for file in files:
         labels = texts / file.relative_to(images).with_suffix(".txt")
-        boxes.append(_yolo_file(labels, label_of) if labels.is_file() else _labels([]))
+        rows = _yolo_file(labels, classes, label_of, outlines=outlines) if labels.is_file() else []
+        boxes.append(_labels(rows, outlines=outlines))
     return BoxDataset(wanted.names, files, tuple(boxes))
 
 
-def _yolo_file(path: Path, label_of: Sequence[int | None]) -> BoxLabels:
-    rows = []
+def _yolo_file(
+    path: Path, classes: Sequence[str], label_of: Mapping[str, int], *, outlines: bool
+) -> list[_Row]:
+    rows: list[_Row] = []
     for number, line in enumerate(_text(path).splitlines(), 1):
         if not line.strip():
             continue
@@ -159,17 +176,25 @@ def _yolo_file(path: Path, label_of: Sequence[int | None]) -> BoxLabels:
             raise UsageError(
                 f"{where}: {line!r} has {len(values)} values; a box has 5 (class x y w h), a polygon 1 + 2 n"
             )
-        if not values[0].is_integer() or not 0 <= values[0] < len(label_of):
-            raise UsageError(f"{where}: class {fields[0]} is not one of 0..{len(label_of) - 1}")
+        if len(values) == 5 and outlines:
+            raise UsageError(
+                f"{where}: {line!r} is a box; an instance is a polygon of 1 + 2 n values (class x y x y x y ...)"
+            )
+        if not values[0].is_integer() or not 0 <= values[0] < len(classes):
+            raise UsageError(f"{where}: class {fields[0]} is not one of 0..{len(classes) - 1}")
+        name = classes[int(values[0])]
+        if not name:
+            raise UsageError(f"{where}: class {fields[0]} has no name in the list of names")
         if not all(-0.001 <= value <= 1.001 for value in values[1:]):
             worst = next(value for value in values[1:] if not -0.001 <= value <= 1.001)
             raise UsageError(
                 f"{where}: {worst:g} is not in 0..1; YOLO text holds fractions of the image's sides"
             )
-        label = label_of[int(values[0])]
+        label = label_of.get(name)
         if label is not None:
-            rows.append((label, _bounds(values[1:])))
-    return _labels(rows)
+            outline = (_polygon(values[1:], 1, 1),) if outlines else ()
+            rows.append((label, _bounds(values[1:]), outline))
+    return rows
 
 
 def _bounds(values: list[float]) -> list[float]:
@@ -177,6 +202,10 @@ def _bounds(values: list[float]) -> list[float]:
         x, y, w, h = values
         return [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
     return [min(values[0::2]), min(values[1::2]), max(values[0::2]), max(values[1::2])]
+
+
+def _polygon(values: Sequence[float], width: float, height: float) -> npt.NDArray[np.float32]:
+    return (np.array(values, np.float32).reshape(-1, 2) / np.array([width, height], np.float32)).clip(0, 1)
 
 
 class _CocoReader:
@@ -219,9 +248,9 @@ class _CocoReader:
         return found
 
     def boxes(
-        self, images: Mapping[int, tuple[str, float, float]], categories: Mapping[int, str]
-    ) -> list[tuple[int, int, list[float]]]:
-        """(image id, category id, xyxy as fractions) of every box that is not a crowd."""
+        self, images: Mapping[int, tuple[str, float, float]], categories: Mapping[int, str], *, outlines: bool
+    ) -> list[tuple[int, _Row]]:
+        """(image id, row) of every box that is not a crowd; rows have the category's id."""
         found = []
         for index, item in enumerate(self.lists["annotations"]):
             image_id = self._number("annotations", index, item, "image_id")
@@ -244,8 +273,25 @@ class _CocoReader:
                 raise self.error(
                     "annotations", index, f"bbox {box!r} leaves its image of {width:g}x{height:g}"
                 )
-            found.append((image_id, category, edges))
+            outline = self._outline(index, item, width, height) if outlines else ()
+            found.append((image_id, (category, edges, outline)))
         return found
+
+    def _outline(self, index: int, item: Mapping[str, object], width: float, height: float) -> Outline:
+        polygons = item.get("segmentation")
+        if not isinstance(polygons, list) or not polygons:
+            raise self.error(
+                "annotations",
+                index,
+                f"segmentation is {type(polygons).__name__}, expected a list of polygons",
+            )
+        for polygon in polygons:
+            fits = isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0
+            if not fits or not all(_finite(value) for value in polygon):
+                raise self.error(
+                    "annotations", index, f"polygon {str(polygon)[:60]} is not x, y of three points or more"
+                )
+        return tuple(_polygon(polygon, width, height) for polygon in polygons)
 
     def _number(self, key: str, index: int, item: Mapping[str, object], field: str) -> int:
         value = item.get(field)
@@ -258,11 +304,12 @@ def _finite(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _labels(rows: Sequence[tuple[int, Sequence[float]]]) -> BoxLabels:
-    xyxy = np.array([box for _, box in rows], np.float32).reshape(-1, 4).clip(0, 1)
-    labels = np.array([label for label, _ in rows], np.int64)
-    solid = (xyxy[:, 2:] > xyxy[:, :2]).all(1)
-    return BoxLabels(xyxy[solid], labels[solid])
+def _labels(rows: Sequence[_Row], *, outlines: bool) -> BoxLabels:
+    xyxy = np.array([box for _, box, _ in rows], np.float32).reshape(-1, 4).clip(0, 1)
+    labels = np.array([label for label, _, _ in rows], np.int64)
+    solid = np.flatnonzero((xyxy[:, 2:] > xyxy[:, :2]).all(axis=1))
+    kept = tuple(rows[int(index)][2] for index in solid) if outlines else ()
+    return BoxLabels(xyxy[solid], labels[solid], kept)
 
 
 def _text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""A YOLOv5 detector in training: its batches and its loss."""
+"""A YOLOv5 detector in training, with masks or without: its batches and its loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgevision.train.box_augmentation import BoxAugmentation, Sample, draw_samp
 from edgevision.train.boxes import BoxDataset, BoxLabels
 from edgevision.train.module import ModuleInTraining
 from edgevision.train.pictures import Picture
-from edgevision.train.plan import DetectorPlan
+from edgevision.train.plan import DetectorPlan, InstancePlan
 from edgevision.train.schedule import Progress
 from edgevision.train.yolo_loss import LossWeights, Targets, YoloLoss
 
@@ -24,7 +24,7 @@ TensorOf = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoxBatch:
-    """`frames` uint8 ``[B,S,S,3]`` BGR and all their boxes."""
+    """`frames` uint8 ``[B,S,S,3]`` BGR and all their boxes, with masks where the plan has them."""
 
     frames: torch.Tensor
     targets: Targets
@@ -46,27 +46,28 @@ class BoxDrawer:
             long_side=round(self.plan.size * phase.long_side),
             gain=phase.gain,
             mosaic=phase.mosaic,
-        )
+            masks=isinstance(self.plan, InstancePlan),
+        ).weakened(self.plan.augment)
         samples = [
             draw_sample(index, self._source, len(self.dataset), augmentation, rng)
             for index, rng in zip(indices, generators, strict=True)
         ]
-        return batch_from_samples(samples)
+        return batch_from_samples(samples, masks=augmentation.masks)
 
     def _source(self, index: int) -> tuple[Picture, BoxLabels]:
         return self.pictures[index], self.dataset.boxes[index]
 
 
-def batch_from_samples(samples: list[Sample]) -> BoxBatch:
+def batch_from_samples(samples: list[Sample], *, masks: bool = False) -> BoxBatch:
     """Stack samples of one size."""
     image = np.concatenate([np.full(len(s.labels), place, np.int64) for place, s in enumerate(samples)])
     label = np.concatenate([s.labels for s in samples])
     xyxy = np.concatenate([s.xyxy for s in samples])
     xywh = np.concatenate([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], 1)
     frames = torch.from_numpy(np.stack([s.image for s in samples]))
-    return BoxBatch(
-        frames, Targets(torch.from_numpy(image), torch.from_numpy(label), torch.from_numpy(xywh).float())
-    )
+    drawn = torch.from_numpy(np.concatenate([s.masks for s in samples])) if masks else None
+    targets = Targets(torch.from_numpy(image), torch.from_numpy(label), torch.from_numpy(xywh).float(), drawn)
+    return BoxBatch(frames, targets)
 
 
 class DetectorInTraining(ModuleInTraining[BoxBatch]):
@@ -80,17 +81,23 @@ class DetectorInTraining(ModuleInTraining[BoxBatch]):
         super().__init__(model, plan.optimization, progress, seed)
         self.tensor_of = tensor_of
         self.anchors_px = tuple(tuple((float(w), float(h)) for w, h in scale) for scale in model.anchors_px)
-        self.loss = YoloLoss(self.anchors_px, model.strides, model.class_count, LossWeights())
+        weights = LossWeights(masks=plan.mask_weight) if isinstance(plan, InstancePlan) else LossWeights()
+        self.loss = YoloLoss(
+            self.anchors_px, model.strides, model.class_count, weights, mask_count=model.mask_count
+        )
 
     def losses(self, batch: BoxBatch) -> dict[str, torch.Tensor]:
-        """The weighted sum, and the three parts before weighting."""
-        parts = self.loss(self.model(self.tensor_of(batch.frames)), batch.targets)
-        return {
+        """The weighted sum, and its parts before weighting."""
+        outputs = self.model(self.tensor_of(batch.frames))
+        masks = self.model.mask_count > 0
+        parts = self.loss(outputs[: len(self.anchors_px)], batch.targets, outputs[-1] if masks else None)
+        found = {
             "loss": parts.total,
             "box": parts.box,
             "objectness": parts.objectness,
             "classes": parts.classes,
         }
+        return found | ({"masks": parts.masks} if masks else {})
 
     def last_layers(self) -> Iterable[nn.Module]:
         """The head's convolutions."""

@@ -1,8 +1,9 @@
-"""A detector's training: data, anchors, network and measurement put together."""
+"""A detector's training, with masks or without: data, anchors, network and measurement put together."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,17 @@ import torch
 
 from edgevision.accuracy.detection import DetectionAccuracy
 from edgevision.errors import UsageError
-from edgevision.models.yolov5 import yolov5
+from edgevision.export.checkpoint import read_checkpoint
+from edgevision.models.weights import take_fitting
+from edgevision.models.yolov5 import YoloV5, yolov5
 from edgevision.train.anchors import fit_anchors, fitness
 from edgevision.train.box_validation import BoxValidation, decode_maps
 from edgevision.train.boxes import BoxDataset, BoxLabels, ClassNames, read_coco, read_yolo
 from edgevision.train.detector import BoxDrawer, DetectorInTraining, TensorOf
+from edgevision.train.instance_validation import InstanceValidation
 from edgevision.train.job import Job, Task, progress_of, settings_json
 from edgevision.train.pictures import Picture, load_pictures
-from edgevision.train.plan import DetectorPlan
+from edgevision.train.plan import DetectorPlan, InstancePlan
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 
@@ -27,7 +31,7 @@ _MOST_ENLARGED = 1.6
 
 def detector_task(job: Job, plan: DetectorPlan, tensor_of: TensorOf) -> Task:
     """Read everything that the job names; raises `UsageError` and `SourceError`."""
-    train, held = _data(job)
+    train, held = _data(job, outlines=isinstance(plan, InstancePlan))
     if not any(map(len, train.boxes)):
         raise UsageError(f"{job.data} holds no box of the classes {', '.join(train.classes)}")
     if job.monitor is not None and job.monitor not in train.classes:
@@ -36,25 +40,21 @@ def detector_task(job: Job, plan: DetectorPlan, tensor_of: TensorOf) -> Task:
     pictures = load_pictures(train.files, longest_side)
     anchors, fit = _anchors(train, pictures, plan)
     progress = progress_of(job, len(train))
-    model = yolov5(plan.model, class_count=len(train.classes), anchors_px=anchors, names=train.classes)
+    model, start = _network(job, plan, train, anchors)
     module = DetectorInTraining(model, plan, progress, job.seed, tensor_of)
-    average = module.average.model
-    measure = BoxValidation(
-        held,
-        load_pictures(held.files, longest_side),
-        lambda frames: decode_maps(average(tensor_of(frames)), module.anchors_px, model.strides),
-        size=plan.size,
-    )
+    measure = _measure(module, held, load_pictures(held.files, longest_side), plan, tensor_of)
+    masks = isinstance(plan, InstancePlan)
+    figure = "mask AP50" if masks else "AP50"
     return Task(
         module=module,
         count=len(train),
         draw=BoxDrawer(train, pictures, plan, progress),
         order=None,
-        measure=lambda: _row(measure(module.device)),
-        monitor=f"AP50 {job.monitor}" if job.monitor else "AP50",
+        measure=measure,
+        monitor=f"{figure} {job.monitor}" if job.monitor else figure,
         panels=(
-            ("losses", ("loss", "box", "objectness", "classes")),
-            ("AP50 on the held part, %", ("AP50", *(f"AP50 {name}" for name in held.classes))),
+            ("losses", ("loss", "box", "objectness", "classes", *(("masks",) if masks else ()))),
+            ("AP50 on the held part, %", _curves(held, masks=masks)),
             ("learning rate, share of the peak", ("lr",)),
         ),
         metadata=_metadata(job, plan, train, module.anchors_px),
@@ -62,42 +62,99 @@ def detector_task(job: Job, plan: DetectorPlan, tensor_of: TensorOf) -> Task:
             f"{len(train)} images, boxes: {_listed(train.counts())}",
             f"held: {len(held)} images, boxes: {_listed(held.counts())}",
             f"anchors fit the boxes to {fit:.3f} of 1: {anchors}",
+            *start,
         ),
     )
 
 
-def _data(job: Job) -> tuple[BoxDataset, BoxDataset]:
+def _network(
+    job: Job, plan: DetectorPlan, train: BoxDataset, anchors: Anchors
+) -> tuple[YoloV5, tuple[str, ...]]:
+    """The network, and a line on what it starts from if that is not random."""
+    masks = plan.prototypes if isinstance(plan, InstancePlan) else 0
+    count, names = len(train.classes), train.classes
+    model = yolov5(plan.model, class_count=count, anchors_px=anchors, names=names, mask_count=masks)
+    if job.weights is None:
+        return model, ()
+    taken = take_fitting(model, read_checkpoint(Path(job.weights)).tensors)
+    if not taken:
+        raise UsageError(f"--weights {job.weights} holds no tensor that fits {model.variant}")
+    whole = sum(parameter.numel() for parameter in model.parameters())
+    return model, (f"{taken:,} of {whole:,} parameters start from {Path(job.weights).name}",)
+
+
+def _measure(
+    module: DetectorInTraining,
+    held: BoxDataset,
+    pictures: tuple[Picture, ...],
+    plan: DetectorPlan,
+    tensor_of: TensorOf,
+) -> Callable[[], dict[str, float]]:
+    average = module.average.model
+    assert isinstance(average, YoloV5)
+    if isinstance(plan, InstancePlan):
+        validation = InstanceValidation(held, pictures, average, tensor_of, size=plan.size)
+        return lambda: validation(module.device)
+    boxes = BoxValidation(
+        held,
+        pictures,
+        lambda frames: decode_maps(average(tensor_of(frames)), module.anchors_px, average.strides),
+        size=plan.size,
+    )
+    return lambda: _row(boxes(module.device))
+
+
+def _curves(held: BoxDataset, *, masks: bool) -> tuple[str, ...]:
+    return ("mask AP50", "AP50") if masks else ("AP50", *(f"AP50 {name}" for name in held.classes))
+
+
+def _data(job: Job, *, outlines: bool) -> tuple[BoxDataset, BoxDataset]:
     wanted = ClassNames.parse(job.classes) if job.classes else None
-    train = read_boxes(Path(job.data), Path(job.images) if job.images else None, wanted)
+    numbers = Path(job.names) if job.names else None
+
+    def read(data: str, images: str | None, classes: ClassNames | None) -> BoxDataset:
+        folder = Path(images) if images else None
+        return read_boxes(Path(data), folder, classes, numbers=numbers, outlines=outlines)
+
+    train = read(job.data, job.images, wanted)
     if job.held is None:
         return train.split(job.seed)
-    names = wanted or ClassNames(train.classes)
-    return train, read_boxes(Path(job.held), Path(job.held_images) if job.held_images else None, names)
+    return train, read(job.held, job.held_images, wanted or ClassNames(train.classes))
 
 
-def read_boxes(data: Path, images: Path | None, wanted: ClassNames | None) -> BoxDataset:
-    """COCO json with its images in `images`, or in the folder of its name beside it; or a YOLO folder."""
+def read_boxes(
+    data: Path,
+    images: Path | None,
+    wanted: ClassNames | None,
+    *,
+    numbers: Path | None = None,
+    outlines: bool = False,
+) -> BoxDataset:
+    """COCO json with its images in `images`, or in the folder of its name beside it; or a YOLO folder.
+
+    `numbers` is the file that names a YOLO folder's class numbers, if it is not the folder's own ``classes.txt``.
+    """
     if data.is_dir():
-        return read_yolo(data, _yolo_names(data), wanted)
+        return read_yolo(data, _yolo_names(numbers or data / "classes.txt"), wanted, outlines=outlines)
     if data.suffix != ".json" or not data.is_file():
         raise UsageError(f"--data {data} is neither a COCO .json file nor a folder with images/ and labels/")
     folder = images or data.with_suffix("")
     if not folder.is_dir():
         raise UsageError(f"the images of {data} are not in {folder}; say where with --images")
-    return read_coco(data, folder, wanted)
+    return read_coco(data, folder, wanted, outlines=outlines)
 
 
-def _yolo_names(folder: Path) -> tuple[str, ...]:
-    file = folder / "classes.txt"
+def _yolo_names(file: Path) -> tuple[str, ...]:
+    """Names by number, one a line; an empty line is a number that is not in use."""
     try:
         names = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{file} cannot be read: {error}; it names the class numbers, one name a line"
+            f"{file} cannot be read: {error}; it names the class numbers, one name a line (or say --names FILE)"
         ) from error
     names = names[: len(names) - next((i for i, name in enumerate(reversed(names)) if name), 0)]
-    if not names or not all(names):
-        raise UsageError(f"{file}:{names.index('') + 1 if names else 1}: a class has no name")
+    if not any(names):
+        raise UsageError(f"{file} names no class")
     return names
 
 

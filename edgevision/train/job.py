@@ -41,6 +41,10 @@ class Job:
     """Measurements without a better one after which training ends early."""
     seed: int
     plan: Plan
+    names: str | None = None
+    """A file that names the class numbers of a YOLO folder, a name on each line."""
+    weights: str | None = None
+    """A checkpoint that the network starts from, as far as its tensors fit; None: random weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,12 @@ class Task:
     """What a person should know of the data, a line each."""
 
 
+_PATHS = ("data", "images", "held", "held_images", "names", "weights")
+
+
 def settings_json(job: Job) -> str:
     """The job for the weights' metadata: of paths, which say much of a machine and nothing of a model, the names."""
-    names = {name: _name(getattr(job, name)) for name in ("data", "images", "held", "held_images")}
+    names = {name: _name(getattr(job, name)) for name in _PATHS}
     return json.dumps(json_from_dataclass(replace(job, **names)))
 
 

@@ -77,7 +77,7 @@ class InstancePlan(DetectorPlan):
         Phase(until=0.80, size=1.0, long_side=1.0, gain=(0.6, 1.6), mosaic=0.5),
         Phase(until=1.0, size=1.0, long_side=1.0, gain=(0.8, 1.25), mosaic=0.0),
     )
-    optimization: Optimization = field(default_factory=lambda: Optimization(batch=16))
+    optimization: Optimization = field(default_factory=lambda: Optimization(batch=16, validate_every=10))
     prototypes: int = 32
     """Masks that each mask is mixed from."""
     mask_weight: float = 0.05

@@ -100,7 +100,7 @@ def _line(row: Mapping[str, float]) -> str:
     figures = [
         f"{name} {value:.4g}"
         for name, value in row.items()
-        if name not in skipped and not name.startswith(("AP50 ", "recall "))
+        if name not in skipped and not name.startswith(("AP50 ", "mask AP50 ", "recall "))
     ]
     return (
         f"epoch {row['epoch']:.0f}  {100 * row['share']:.1f} %  {row['minutes']:.1f} min"

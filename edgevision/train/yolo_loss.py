@@ -1,7 +1,7 @@
 """The loss of YOLOv5's anchor head: which cells answer for a box, and what their answers cost.
 
 Written from the published description: YOLOv5's documentation ("Architecture summary": losses, balance, build targets),
-YOLOv4 (arXiv 2004.10934) and the papers named at each formula.
+YOLOv4 (arXiv 2004.10934) and the papers named at each formula; masks as in YOLACT (arXiv 1904.02689, section 3).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+
+from edgevision.train.mask_loss import MaskAnswers, mask_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +26,22 @@ class LossWeights:
     """At 80 classes; scaled by their number."""
     balance: tuple[float, ...] = (4.0, 1.0, 0.4)
     """Objectness of strides 8, 16, 32: small objects are many and hard, large ones few."""
+    masks: float = 0.05
     ratio_limit: float = 4.0
     """An anchor answers for a box if neither side differs by more than this factor."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """All boxes of a batch: `image` int64 ``[T]``, `label` int64 ``[T]``, `xywh` float32 ``[T,4]`` in input pixels."""
+    """All boxes of a batch: `image` int64 ``[T]``, `label` int64 ``[T]``, `xywh` float32 ``[T,4]`` in input pixels.
+
+    `masks` uint8 ``[T,S/4,S/4]`` where masks are learnt: the share of each cell that the object covers, of 255.
+    """
 
     image: torch.Tensor
     label: torch.Tensor
     xywh: torch.Tensor
+    masks: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Targets:
         """The same on another device."""
@@ -42,6 +49,7 @@ class Targets:
             self.image.to(device, non_blocking=True),
             self.label.to(device, non_blocking=True),
             self.xywh.to(device, non_blocking=True),
+            None if self.masks is None else self.masks.to(device, non_blocking=True),
         )
 
 
@@ -55,6 +63,8 @@ class Matches:
     column: torch.Tensor
     label: torch.Tensor
     xywh: torch.Tensor
+    target: torch.Tensor
+    """Which of the targets."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +75,7 @@ class LossParts:
     box: torch.Tensor
     objectness: torch.Tensor
     classes: torch.Tensor
+    masks: torch.Tensor
 
 
 def match(
@@ -100,7 +111,7 @@ def match(
     which, anchor = which[pair], anchor[pair]
     xywh = torch.cat([targets.xywh[which, :2] - cell, targets.xywh[which, 2:]], 1)
     row, column = cell[:, 1].long(), cell[:, 0].long()
-    return Matches(targets.image[which], anchor, row, column, targets.label[which], xywh)
+    return Matches(targets.image[which], anchor, row, column, targets.label[which], xywh, which)
 
 
 def complete_iou(left_xywh: torch.Tensor, right_xywh: torch.Tensor, eps: float = 1e-7) -> torch.Tensor:
@@ -120,7 +131,10 @@ def complete_iou(left_xywh: torch.Tensor, right_xywh: torch.Tensor, eps: float =
 
 
 class YoloLoss:
-    """CIoU of matched cells, objectness with that IoU as its target, binary cross entropy of the classes."""
+    """CIoU of matched cells, objectness with that IoU as its target, binary cross entropy of the classes.
+
+    With a `mask_count` the matched cells' coefficients make masks, whose loss is added.
+    """
 
     def __init__(
         self,
@@ -128,33 +142,43 @@ class YoloLoss:
         strides: tuple[int, ...],
         class_count: int,
         weights: LossWeights,
+        *,
+        mask_count: int = 0,
     ) -> None:
         self.anchors_px, self.strides, self.class_count = anchors_px, strides, class_count
-        self.weights = weights
+        self.weights, self.mask_count = weights, mask_count
 
-    def __call__(self, maps: list[torch.Tensor], targets: Targets) -> LossParts:
-        """`maps` are the head's logits ``[B, A*(5+C), h, w]`` by stride."""
+    def __call__(
+        self, maps: list[torch.Tensor], targets: Targets, prototypes: torch.Tensor | None = None
+    ) -> LossParts:
+        """`maps` are the head's logits ``[B, A*(5+C+M), h, w]`` by stride, `prototypes` ``[B,M,S/4,S/4]``."""
         maps = [values.float() for values in maps]
         zero = maps[0].new_zeros(())
-        box, objectness, classes = zero, zero, zero
+        box, objectness, classes, masks = zero, zero, zero, zero
+        mixed: list[MaskAnswers] = []
         for index, values in enumerate(maps):
-            part = self._level(values, targets, index)
+            part = self._level(values, targets, index, mixed)
             box, classes = box + part[0], classes + part[2]
             objectness = objectness + part[1] * self.weights.balance[index]
+        if prototypes is not None:
+            assert targets.masks is not None, "masks are learnt from masks"
+            masks = mask_loss(mixed, prototypes.float(), targets.masks, targets.xywh, targets.image)
         pixels = maps[0].shape[2] * maps[0].shape[3] * self.strides[0] ** 2
         total = (
             self.weights.box * box
             + self.weights.objectness * (pixels / 640**2) * objectness
             + self.weights.classes * (self.class_count / 80) * classes
+            + self.weights.masks * masks
         )
-        return LossParts(total, box.detach(), objectness.detach(), classes.detach())
+        return LossParts(total, box.detach(), objectness.detach(), classes.detach(), masks.detach())
 
     def _level(
-        self, values: torch.Tensor, targets: Targets, index: int
+        self, values: torch.Tensor, targets: Targets, index: int, mixed: list[MaskAnswers]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Losses of boxes, objectness and classes; what the masks are mixed from is added to `mixed`."""
         batch, _, height, width = values.shape
         anchors = values.new_tensor(self.anchors_px[index]) / self.strides[index]
-        values = values.view(batch, len(anchors), 5 + self.class_count, height, width)
+        values = values.view(batch, len(anchors), 5 + self.class_count + self.mask_count, height, width)
         in_cells = Targets(targets.image, targets.label, targets.xywh / self.strides[index])
         found = match(in_cells, anchors, (height, width), self.weights.ratio_limit)
         wanted = torch.zeros_like(values[:, :, 4])
@@ -162,6 +186,8 @@ class YoloLoss:
         box, classes = zero, zero
         if len(found.image):
             answers = values[found.image, found.anchor, :, found.row, found.column]
+            answers, coefficients = torch.split(answers, [5 + self.class_count, self.mask_count], 1)
+            mixed.append(MaskAnswers(coefficients, found.target))
             xy = 2 * answers[:, :2].sigmoid() - 0.5
             wh = (2 * answers[:, 2:4].sigmoid()) ** 2 * anchors[found.anchor]
             iou = complete_iou(torch.cat([xy, wh], 1), found.xywh)

@@ -30,9 +30,9 @@ def test_loading_leaves_the_interpreter_as_it_was() -> None:
 def test_a_misspelt_name_gets_a_suggestion() -> None:
     with pytest.raises(RecipeError, match="did you mean yolov5"):
         load_recipe("yolo5")
-    with pytest.raises(RecipeError, match="Recipes: cnn, resnet, yolov5"):
+    with pytest.raises(RecipeError, match="Recipes: cnn, resnet, unet, yolov5, yolov5-seg"):
         load_recipe("zzz")
-    assert available_recipes() == ("cnn", "resnet", "yolov5")
+    assert available_recipes() == ("cnn", "resnet", "unet", "yolov5", "yolov5-seg")
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ def _altered(forge: Any, change: Callable[[Any], None]) -> Path:
     ("change", "reason"),
     [
         ("unknown layer", r"layer 2: layer 'models\.common\.Mystery' is not known"),
-        ("segmentation", "layer 8: Segment: a segmentation head"),
+        ("segmentation", "layer 8: Segment without its part 'proto'"),
         ("classification", "layer 8: Classify: a classification head"),
         ("anchor-free", "layer 8: Detect without anchors, the anchor-free head of YOLOv8"),
         ("no head", "the last layer is not Detect"),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from edgevision.graph.builder import INT32, GraphBuilder, ints
-from edgevision.graph.nms import Candidates
+from edgevision.graph.nms import Candidates, Carried
 from edgevision.spec import NmsSpec
 
 Array = npt.NDArray[Any]
@@ -72,17 +72,21 @@ class DetectionHead(Protocol):
         """
 
 
-def best_pairs(b: GraphBuilder, boxes: str, scores: str, rows: int, classes: int, limit: int) -> Candidates:
+def best_pairs(
+    b: GraphBuilder, boxes: str, scores: str, rows: int, classes: int, limit: int, *, carried: str = ""
+) -> Candidates:
     """The best `limit` box-class pairs of boxes ``[B,rows,4]`` with scores ``[B,rows,classes]``.
 
-    One class for each box would be cheaper and costs half a point of AP.
+    One class for each box would be cheaper and costs half a point of AP. `carried` ``[B,rows,D]`` is what else belongs
+    to the boxes.
     """
     count = min(limit, rows * classes)
     flat = b.op("Reshape", scores, ints(0, rows * classes))
     pair_scores, pair = b.ops("TopK", [flat, ints(count)], 2, axis=1)
     row = b.op("Div", pair, np.int64(classes))
     label = b.op("Cast", b.op("Sub", pair, b.op("Mul", row, np.int64(classes))), to=INT32)
-    return Candidates(take_rows(b, boxes, row), pair_scores, label, count)
+    found = Candidates(take_rows(b, boxes, row), pair_scores, label, count)
+    return replace(found, carried=Carried(carried, row)) if carried else found
 
 
 def best_rows(b: GraphBuilder, values: str, column: int, rows: int) -> tuple[str, str]:

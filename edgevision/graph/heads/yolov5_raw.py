@@ -22,6 +22,9 @@ class YoloV5RawHead:
     The best boxes are chosen by objectness before anything else is computed: the logistic function is
     monotonic, so only their 5+C values are fetched from the maps (2.1 million floats at 640x640) and only
     they are decoded.
+
+    A segmentation model's maps hold `mask_count` values more for each box, and the prototypes come behind the
+    maps: then candidates carry their coefficients.
     """
 
     anchors_px: tuple[tuple[tuple[float, float], ...], ...]
@@ -29,25 +32,34 @@ class YoloV5RawHead:
     strides: tuple[int, ...]
     class_count: int
     suppressed: bool = False
+    mask_count: int = 0
+
+    @property
+    def values(self) -> int:
+        """Channels for each anchor."""
+        return 5 + self.class_count + self.mask_count
 
     def candidates(self, b: GraphBuilder, outputs: Sequence[NetworkOutput], nms: NmsSpec) -> Candidates:
         """Decode the best boxes by objectness; raises `GraphError` if maps and anchors do not fit."""
+        outputs = outputs[:-1] if self.mask_count else outputs
         maps = [(output.name, *self._map_hw(output, i)) for i, output in enumerate(outputs)]
         if not len(maps) == len(self.strides) == len(self.anchors_px):
             raise GraphError(
                 f"yolov5-raw has {len(self.strides)} strides and {len(self.anchors_px)} sets of anchors;"
                 f" the network has {len(maps)} outputs: {', '.join(map(str, outputs))}"
             )
-        values = 5 + self.class_count
         objectness = []
         for (name, _, _), anchors in zip(maps, self.anchors_px, strict=True):
-            stop = len(anchors) * values
-            objectness.append(b.op("Reshape", b.slice(name, 1, 4, stop, values), ints(0, -1)))
+            stop = len(anchors) * self.values
+            objectness.append(b.op("Reshape", b.slice(name, 1, 4, stop, self.values), ints(0, -1)))
         table = np.concatenate([self._table(i, h, w) for i, (_, h, w) in enumerate(maps)])
         rows = min(nms.candidates, len(table))
         _, best = b.ops("TopK", [b.concat(objectness, 1), ints(rows)], 2, axis=1)
         best = b.op("Cast", best, to=INT32)
-        taken = b.op("Sigmoid", self._take(b, maps, best, rows))
+        taken, coefficients = self._take(b, maps, best, rows), ""
+        if self.mask_count:
+            taken, coefficients = b.split(taken, 2, (5 + self.class_count, self.mask_count))
+        taken = b.op("Sigmoid", taken)
         xy, wh, confidence, classes = b.split(taken, 2, (2, 2, 1, self.class_count))
         stride, corner, anchor = b.split(b.op("Gather", table, best), 2, (1, 2, 2))
         # xy = (2 s - 0.5 + cell) * stride and wh = (2 s)^2 * anchor; the table holds cell - 0.5 and 2 *
@@ -55,14 +67,16 @@ class YoloV5RawHead:
         centre = b.op("Mul", b.op("Add", b.op("Add", xy, xy), corner), stride)
         boxes = corners(b, centre, b.op("Mul", b.op("Mul", wh, wh), anchor))
         scores = b.op("Mul", confidence, classes)
-        return best_pairs(b, boxes, scores, rows, self.class_count, nms.candidates)
+        return best_pairs(b, boxes, scores, rows, self.class_count, nms.candidates, carried=coefficients)
 
     def plain(self, arrays: Sequence[Array]) -> tuple[Array, Array]:
-        """Every box of every map."""
+        """Every box of every map, prototypes and coefficients left out."""
+        arrays = arrays[:-1] if self.mask_count else arrays
         boxes, scores = [], []
         for array, stride, anchors in zip(arrays, self.strides, self.anchors_px, strict=True):
             height, width = array.shape[1:]
-            values = logistic(array.reshape(len(anchors), 5 + self.class_count, height, width))
+            values = array.reshape(len(anchors), self.values, height, width)
+            values = logistic(values[:, : 5 + self.class_count])
             x, y, w, h, objectness, *classes = np.moveaxis(values, 1, 0)
             row, column = np.indices((height, width))
             anchor = np.array(anchors)[:, :, None, None]
@@ -73,7 +87,7 @@ class YoloV5RawHead:
         return np.concatenate(boxes), np.concatenate(scores)
 
     def _map_hw(self, output: NetworkOutput, index: int) -> tuple[int, int]:
-        channels = len(self.anchors_px[min(index, len(self.anchors_px) - 1)]) * (5 + self.class_count)
+        channels = len(self.anchors_px[min(index, len(self.anchors_px) - 1)]) * self.values
         if len(output.shape) == 4:
             _, depth, height, width = output.shape
             if depth == channels and height is not None and width is not None:
@@ -88,12 +102,12 @@ class YoloV5RawHead:
         return np.stack([stride, x - 0.5, y - 0.5, *(2 * anchors[which.astype(int)]).T], 1)
 
     def _take(self, b: GraphBuilder, maps: list[tuple[str, int, int]], best: str, rows: int) -> str:
-        """The 5+C logits of the boxes `best`, float32 ``[B,rows,5+C]``.
+        """All values of the boxes `best`, float32 ``[B,rows,values]``.
 
         Every map is asked for every box, at a clamped place where the box is another map's, and a choice made
         among the answers: less memory is moved than by joining the maps into one.
         """
-        values = 5 + self.class_count
+        values = self.values
         taken, start = "", 0
         for (name, height, width), anchors in zip(maps, self.anchors_px, strict=True):
             cells = height * width

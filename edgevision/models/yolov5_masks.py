@@ -1,0 +1,89 @@
+"""Masks from coefficients and prototypes, in plain PyTorch and numpy: the reference for the graph's own.
+
+YOLACT (arXiv 1904.02689, section 3.1): a mask's logits are the sum of the prototypes, each times the detection's
+coefficient for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from edgevision.image import Placement
+from edgevision.models.yolov5_decode import decode, detections_and_rows, without_coefficients
+from edgevision.results import Outputs
+from edgevision.spec import NmsSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixture:
+    """Detections whose masks are not made yet.
+
+    `boxes`, `scores` and `labels` are a detector's answer; `coefficients` float32 ``[B,K,M]`` belong to them, 0 where
+    no detection is; `prototypes` float32 ``[B,M,h,w]`` lie over the network's whole input.
+    """
+
+    boxes: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int32]
+    coefficients: npt.NDArray[np.float32]
+    prototypes: npt.NDArray[np.float32]
+
+
+def mixture_from_outputs(
+    outputs: Sequence[torch.Tensor], anchors_px: torch.Tensor, strides: Sequence[int], nms: NmsSpec
+) -> Mixture:
+    """Decode and suppress what a segmentation model answers: its maps, and its prototypes last."""
+    *maps, prototypes = outputs
+    plain, coefficients = without_coefficients(maps, anchors_px.shape[1], prototypes.shape[1])
+    (boxes, scores, labels), rows = detections_and_rows(*decode(plain, anchors_px, strides), nms)
+    chosen = np.zeros((*scores.shape, prototypes.shape[1]), np.float32)
+    for place, row in enumerate(rows):
+        chosen[place, : len(row)] = coefficients[place, row].numpy()
+    return Mixture(boxes, scores, labels, chosen, prototypes.numpy())
+
+
+def answers_from_mixture(mixture: Mixture, input_wh: tuple[int, int]) -> Outputs:
+    """The graph contract's answer, ``masks`` with a cell for each of the prototypes' places.
+
+    A mask is round(255 * probability) in the cells that its box touches and 0 in the others; `input_wh` are the pixels
+    that boxes count in.
+    """
+    height, width = mixture.prototypes.shape[2:]
+    masks = np.zeros((*mixture.scores.shape, height, width), np.uint8)
+    cells = np.array([width / input_wh[0], height / input_wh[1]] * 2)
+    for place, detection in zip(*np.nonzero(mixture.scores > 0), strict=True):
+        x1, y1, x2, y2 = mixture.boxes[place, detection] * cells
+        column, row = np.arange(width), np.arange(height)
+        touched = np.outer((row + 1 > y1) & (row < y2), (column + 1 > x1) & (column < x2))
+        logits = np.tensordot(mixture.coefficients[place, detection], mixture.prototypes[place], axes=1)
+        values = np.rint(255 / (1 + np.exp(-logits.astype(np.float64))))
+        masks[place, detection] = np.where(touched, values, 0)
+    return mixture.boxes, mixture.scores, mixture.labels, masks
+
+
+def over_frame(mixture: Mixture, placement: Placement, mask_wh: tuple[int, int], stride: int) -> Mixture:
+    """The same for a frame that was scaled to the network's input: boxes in its pixels, prototypes over it alone.
+
+    The prototypes, `stride` input pixels for each cell, are interpolated at `mask_wh` places of the frame.
+    """
+    boxes = placement.frame_from_input(mixture.boxes.reshape(-1, 4)).reshape(mixture.boxes.shape)
+    boxes[mixture.scores == 0] = 0
+    values = mixture.prototypes
+    for axis, (side, count) in enumerate(zip(placement.frame_wh, mask_wh, strict=True)):
+        centres = (np.arange(count) + 0.5) * side / count * placement.scale_xy[axis] + placement.offset_xy[
+            axis
+        ]
+        length = values.shape[3 - axis]
+        place = (centres / stride - 0.5).clip(0, length - 1)
+        low = np.minimum(np.floor(place).astype(int), max(length - 2, 0))
+        weight = (place - low).astype(np.float32)
+        weight = weight[:, None] if axis else weight
+        values = values.take(low, 3 - axis) * (1 - weight) + weight * values.take(
+            np.minimum(low + 1, length - 1), 3 - axis
+        )
+    return Mixture(boxes, mixture.scores, mixture.labels, mixture.coefficients, values)
