@@ -3,8 +3,9 @@
     python benchmarks/training/publish.py RUN NAME --data "COCO, 2,120 images" --eval record.json [--eval record2.json]
 
 Writes ``edgevision/weights/NAME.safetensors`` and ``NAME.md`` (the model card), and ``benchmarks/training/NAME/`` with
-the run's settings, metrics and curves. An eval record is what ``edgevision eval --json`` writes. Paths of the machine
-that trained are reduced to names.
+the run's settings, metrics and curves. With ``--record-only`` the weights stay where they are, and the card is the
+record's README.md. An eval record is what ``edgevision eval --json`` writes. Paths of the machine that trained are
+reduced to names.
 """
 
 from __future__ import annotations
@@ -33,15 +34,22 @@ def without_folders(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
-def publish_weights(source: Path, target: Path, size: int | None) -> dict[str, str]:
-    """Copy weights with cleaned metadata, `size` being the input side to run at; returns the metadata."""
+def metadata_of(source: Path, size: int | None) -> dict[str, str]:
+    """The metadata of a run's weights without foreign paths, `size` being the input side to run at."""
     with safetensors.safe_open(str(source), "pt") as file:
         metadata = dict(file.metadata() or {})
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     if "job" in metadata:
         metadata["job"] = json.dumps(without_folders(json.loads(metadata["job"])))
     if size is not None:
         metadata["size"] = json.dumps([size, size])
+    return metadata
+
+
+def publish_weights(source: Path, target: Path, size: int | None) -> dict[str, str]:
+    """Copy weights with cleaned metadata; returns the metadata."""
+    metadata = metadata_of(source, size)
+    with safetensors.safe_open(str(source), "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(safetensors.torch.save(tensors, metadata))
     return metadata
@@ -76,15 +84,34 @@ def card(
 
 
 def _measured(record: dict[str, Any]) -> list[str]:
-    if "ap50" not in record:
-        table = [f"| {c['name']} | {c['images']} | {c['recall']:.1f} |" for c in record["classes"]]
-        head = [f"## Accuracy on {record['images']} pictures", "", f"Top-1 {record['top1']:.1f} %.", ""]
-        return [*head, "| class | pictures | recall |", "|---|---|---|", *table]
+    if "boxes" in record and isinstance(record["boxes"], dict):
+        return [*_detected(record["boxes"], "boxes"), "", *_detected(record["masks"], "masks")]
+    if "ap50" in record:
+        return _detected(record, "boxes")
+    if "miou" in record:
+        rows = [
+            f"| {c['name']} | {c['share']:.2f} | {c['iou']:.1f} |" for c in record["classes"] if c["share"]
+        ]
+        return [
+            f"## Accuracy on {record['images']} images",
+            "",
+            f"mIoU {record['miou']:.1f} %, {record['pixels']:.1f} % of pixels right.",
+            "",
+            "| class | % of pixels | IoU |",
+            "|---|---|---|",
+            *rows,
+        ]
+    table = [f"| {c['name']} | {c['images']} | {c['recall']:.1f} |" for c in record["classes"]]
+    head = [f"## Accuracy on {record['images']} pictures", "", f"Top-1 {record['top1']:.1f} %.", ""]
+    return [*head, "| class | pictures | recall |", "|---|---|---|", *table]
+
+
+def _detected(record: dict[str, Any], what: str) -> list[str]:
     seen = [found for found in record["classes"] if found["boxes"]]
     table = [f"| {c['name']} | {c['boxes']} | {c['ap']:.1f} | {c['ap50']:.1f} |" for c in seen]
     weak = [f"{c['name']} (AP50 {c['ap50']:.0f})" for c in seen if c["ap50"] < WEAK_AP50]
     lines = [
-        f"## Accuracy on {record['images']} images, {record['boxes']} boxes",
+        f"## Accuracy of {what} on {record['images']} images, {record['boxes']} objects",
         "",
         f"AP {record['ap']:.1f}, AP50 {record['ap50']:.1f}, AP75 {record['ap75']:.1f} (COCO's metrics, suppression at"
         " IoU 0.65, score floor 0.001).",
@@ -113,13 +140,18 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--data", required=True, help="What it was trained on, in words.")
     parser.add_argument("--eval", type=Path, action="append", default=[], dest="records")
+    parser.add_argument("--record-only", action="store_true", help="Leave the weights out of the package.")
     parser.add_argument("--size", type=int, help="Input side to run at, where it is not the one trained for.")
     options = parser.parse_args()
-    weights = REPOSITORY / "edgevision" / "weights"
-    target = weights / f"{options.name}.safetensors"
-    metadata = publish_weights(options.run / "best.safetensors", target, options.size)
     record_folder = REPOSITORY / "benchmarks" / "training" / options.name
     record_folder.mkdir(parents=True, exist_ok=True)
+    best = options.run / "best.safetensors"
+    if options.record_only:
+        page = record_folder / "README.md"
+        metadata = metadata_of(best, options.size)
+    else:
+        page = REPOSITORY / "edgevision" / "weights" / f"{options.name}.md"
+        metadata = publish_weights(best, page.with_suffix(".safetensors"), options.size)
     for file in ("metrics.csv", "curves.png"):
         shutil.copyfile(options.run / file, record_folder / file)
     settings = without_folders(json.loads((options.run / "config.json").read_text()))
@@ -129,7 +161,7 @@ def main() -> None:
         (record_folder / path.name).write_text(json.dumps(record, indent=2) + "\n")
     with (options.run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    (weights / f"{options.name}.md").write_text(card(options.name, options.data, metadata, rows, records))
+    page.write_text(card(options.name, options.data, metadata, rows, records))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,26 @@
+"""The source model behind the same interface as every engine: the reference that can be run and measured."""
+
+from __future__ import annotations
+
+import torch
+
+from edgevision.export.golden import golden_from_source
+from edgevision.export.recipe import SourceModel
+from edgevision.graph.preprocess import Pixels
+from edgevision.results import Outputs
+from edgevision.session import EngineInfo, Frames, Session
+from edgevision.spec import FrameInput, ModelSpec
+
+
+class SourceSession(Session):
+    """PyTorch's answers to frames: pixels prepared by OpenCV and PyTorch, boxes decoded and suppressed by plain code.
+
+    Nothing of the exported graph takes part, so that whoever compares the two compares all of it.
+    """
+
+    def __init__(self, source: SourceModel, network: FrameInput, pixels: Pixels, spec: ModelSpec) -> None:
+        super().__init__(spec, EngineInfo("pytorch", f"PyTorch {torch.__version__}", "cpu"))
+        self._source, self._network, self._pixels = source, network, pixels
+
+    def _infer(self, frames: Frames) -> Outputs:
+        return golden_from_source(self._source, frames, self._network, self._pixels, self.spec.nms).answers
