@@ -20,10 +20,9 @@ def dla_note(core: int, inspected: str) -> str:
     the inspector does not list; the build's report counts those.
     """
     try:
-        listed = json.loads(inspected)["Layers"]
+        layers = [_name(layer) for layer in json.loads(inspected)["Layers"]]
     except (ValueError, KeyError, TypeError):
         return f"DLA core {core}: the inspector lists no layers"
-    layers = [_name(layer) for layer in listed]
     on_dla = [bool(_DLA.match(name)) for name in layers if not _TRAFFIC.search(name)]
     switches = sum(before != after for before, after in itertools.pairwise(on_dla))
     pieces = sum(on_dla)

@@ -82,6 +82,9 @@ class TensorRtSession(Session):
         self._lock = threading.Lock()
         self._give_back = weakref.finalize(self, lane.close)
 
+    def __enter__(self) -> TensorRtSession:
+        return self
+
     def inspector_json(self) -> str:
         """What TensorRT's inspector says of the engine."""
         return _inspector_json(self._working()[0])

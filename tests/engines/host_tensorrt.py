@@ -1,0 +1,157 @@
+"""A TensorRT that holds one network, the brightness of frames, and runs it in the memory of `HostCudart`."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from edgevision.build.library import Library
+from edgevision.build.manifest import PLAN, EngineManifest, Platform
+from edgevision.build.store import StoredEngine
+from edgevision.build.versions import Flavour, dialect
+from edgevision.bundle import file_entry
+from edgevision.results import Outputs
+from edgevision.spec import BatchRange, ModelSpec
+from tests.doubles import SIDE, BrightnessSession, detector
+from tests.engines.host_cuda import HostCudart
+
+DLA_LAYERS = ("images to nvm", "{ForeignNode[Conv_0...Concat_198]}", "head from nvm", "images copy finish")
+DTYPES = {"uint8": "UINT8", "float32": "FLOAT", "int32": "INT32"}
+
+
+class HostLogger:
+    """The base class of loggers."""
+
+    Severity = SimpleNamespace(ERROR="error", INTERNAL_ERROR="internal", WARNING="warning")
+
+    def __init__(self) -> None:
+        pass
+
+
+class HostContext:
+    """Like `IExecutionContext`."""
+
+    def __init__(self, engine: HostEngine) -> None:
+        self.engine = engine
+        self.addresses: dict[str, int] = {}
+        self.count = engine.batch.max
+        self.shapes_set = 0
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        self.addresses[name] = memory
+        return name in self.engine.shapes
+
+    def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
+        self.shapes_set += 1
+        self.count = shape[0]
+        return self.engine.batch.min <= shape[0] <= self.engine.batch.max
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        cuda, addresses, count = self.engine.cuda, dict(self.addresses), self.count
+        if stream_handle in cuda.capturing and not self.engine.capturable:
+            self.engine.log.log(HostLogger.Severity.ERROR, "a loop cannot be captured")
+            return False
+        memory = cuda.host if cuda.integrated else cuda.device
+
+        def network() -> None:
+            size = count * SIDE * SIDE * 3
+            pixels = ctypes.string_at(cuda.region(memory, addresses["frames"], size), size)
+            frames = np.frombuffer(pixels, np.uint8).reshape(count, SIDE, SIDE, 3)
+            for tensor, answer in zip(self.engine.spec.outputs, self.engine.answer(frames), strict=True):
+                data = np.ascontiguousarray(answer).tobytes()
+                ctypes.memmove(cuda.region(memory, addresses[tensor.name], len(data)), data, len(data))
+
+        cuda.work(stream_handle, network)
+        return True
+
+
+class HostEngine:
+    """Like `ICudaEngine`."""
+
+    def __init__(self, spec: ModelSpec, cuda: HostCudart, log: Any) -> None:
+        self.spec, self.cuda, self.log = spec, cuda, log
+        self.batch = spec.frames.batch
+        self.capturable = True
+        self.contexts: list[HostContext] = []
+        length = self.batch.max if self.batch.static else -1
+        self.shapes = {"frames": ("uint8", (length, SIDE, SIDE, 3))}
+        self.shapes |= {t.name: (t.dtype, (length, *t.shape[1:])) for t in spec.outputs}  # type: ignore[misc]
+        self._session = BrightnessSession(spec)
+
+    def answer(self, frames: Any) -> Outputs:
+        return self._session.infer(frames)
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self.shapes)
+
+    def get_tensor_name(self, index: int) -> str:
+        return list(self.shapes)[index]
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        return SimpleNamespace(name=DTYPES[self.shapes[name][0]])
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return self.shapes[name][1]
+
+    def create_execution_context(self) -> HostContext:
+        self.contexts.append(HostContext(self))
+        return self.contexts[-1]
+
+    def create_engine_inspector(self) -> Any:
+        listed = ", ".join(f'{{"Name": "{name}"}}' for name in (*DLA_LAYERS, "gpu layer"))
+        return SimpleNamespace(get_engine_information=lambda format: f'{{"Layers": [{listed}]}}')
+
+
+class HostTensorRt:
+    """Like the module; keeps what was made."""
+
+    ILogger = HostLogger
+    LayerInformationFormat = SimpleNamespace(JSON="json")
+
+    def __init__(self, cuda: HostCudart, spec: ModelSpec, *, dla_cores: int = 0) -> None:
+        self.cuda, self.spec, self.dla_cores = cuda, spec, dla_cores
+        self.engines: list[HostEngine] = []
+        self.capturable = True
+
+    def Runtime(self, log: Any) -> Any:  # noqa: N802  # a class there
+        def deserialize(plan: bytes) -> HostEngine | None:
+            if not plan.startswith(b"brightness"):
+                log.log(HostLogger.Severity.ERROR, "Serialization assertion header.magicTag failed")
+                return None
+            self.engines.append(HostEngine(self.spec, self.cuda, log))
+            self.engines[-1].capturable = self.capturable
+            return self.engines[-1]
+
+        return SimpleNamespace(num_DLA_cores=self.dla_cores, DLA_core=-1, deserialize_cuda_engine=deserialize)
+
+    def library(self, flavour: Flavour = "tensorrt") -> Library:
+        version = "10.3.0" if flavour == "tensorrt" else "1.7.1"
+        return Library(flavour, version, dialect(flavour, version), self)
+
+
+def store_engine(
+    folder: Path, batch: BatchRange, *, plan: bytes = b"brightness", dla_core: int | None = None
+) -> tuple[StoredEngine, ModelSpec]:
+    """An engine on disk for `HostTensorRt`, and its spec."""
+    folder.mkdir(parents=True)
+    (folder / PLAN).write_bytes(plan)
+    manifest = EngineManifest(
+        edgevision="0",
+        flavour="tensorrt",
+        version="10.3.0",
+        sm=87,
+        built_on=Platform("linux", "aarch64"),
+        graph=None,
+        precision="fp16",
+        batch=batch,
+        plan=file_entry(folder / PLAN),
+        tensors=(),
+        dla_core=dla_core,
+    )
+    return StoredEngine(folder, manifest), detector(batch)

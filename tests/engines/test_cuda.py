@@ -1,0 +1,175 @@
+"""Calls of CUDA: held against the real bindings, and followed through memory where there is no GPU."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cuda.bindings import runtime as real
+
+from edgevision.engines import cuda
+from edgevision.engines.cuda import DeviceBuffer, Event, HostBuffer, Stream, cuda_device, driver_remedy
+from edgevision.errors import EngineError
+from tests.engines.host_cuda import HostCudart
+
+HAS_DRIVER = int(real.cudaDriverGetVersion()[1]) > 0
+
+
+def calls_in_source() -> dict[str, set[int]]:
+    """Every function of the runtime that our file calls, and with how many arguments."""
+    found: dict[str, set[int]] = {}
+    for node in ast.walk(ast.parse(Path(cuda.__file__).read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Name) and node.func.id == "_call":
+            name = node.args[0]
+            # `_call(name, *arguments)` and its like would escape this test.
+            assert isinstance(name, ast.Constant)
+            assert not any(isinstance(argument, ast.Starred) for argument in node.args)
+            found.setdefault(ast.literal_eval(name), set()).add(len(node.args) - 1)
+        elif isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "cudart":
+            found.setdefault(node.func.attr, set()).add(len(node.args))
+    return found
+
+
+def members_in_source() -> set[str]:
+    """Every dotted name under `cudart` that is no call: enums and flags."""
+    text = Path(cuda.__file__).read_text()
+    names = {
+        ast.unparse(node).removeprefix("cudart.")
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("cudart.")
+    }
+    attributes = {
+        f"cudaDeviceAttr.{ast.literal_eval(node.args[0])}"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "_attribute"
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert len(attributes) == 4
+    return names | attributes
+
+
+@pytest.mark.parametrize(("name", "counts"), sorted(calls_in_source().items()))
+def test_every_call_is_one_of_the_real_bindings(name: str, counts: set[int]) -> None:
+    parameters = inspect.signature(getattr(real, name)).parameters
+    assert counts == {len(parameters)}
+
+
+def test_the_source_calls_what_a_runtime_needs() -> None:
+    assert len(calls_in_source()) >= 25
+
+
+@pytest.mark.parametrize("name", sorted(members_in_source()))
+def test_every_member_is_one_of_the_real_bindings(name: str) -> None:
+    value = real
+    for part in name.split("."):
+        value = getattr(value, part)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in vars(HostCudart) if name.startswith("cuda")))
+def test_the_stand_in_takes_what_the_real_one_takes(name: str) -> None:
+    taken = list(inspect.signature(vars(HostCudart)[name]).parameters)[1:]
+    assert taken == list(inspect.signature(getattr(real, name)).parameters)
+
+
+def test_the_stand_in_acts_all_that_is_called() -> None:
+    constant = {"cudaGetErrorName", "cudaGetErrorString"}
+    assert set(calls_in_source()) - set(vars(HostCudart)) == constant
+
+
+@pytest.mark.skipif(HAS_DRIVER, reason="this machine has an NVIDIA driver")
+def test_without_a_driver_every_call_says_so() -> None:
+    for call in (cuda_device, Stream, Event, lambda: HostBuffer(16), lambda: DeviceBuffer(16)):
+        with pytest.raises(EngineError) as caught:
+            call()
+        text = str(caught.value)
+        assert "cudaErrorInsufficientDriver (35)" in text
+        assert "there is no NVIDIA driver here: install it" in text
+
+
+@pytest.mark.parametrize(
+    ("driver", "runtime", "expected"),
+    [
+        (0, 13050, "there is no NVIDIA driver here"),
+        (12060, 13050, "pip install 'cuda-bindings==12.*'"),
+        (12020, 12090, "the driver speaks CUDA 12.2, cuda-bindings are 12.9: update the driver"),
+    ],
+)
+def test_what_mends_an_old_driver(driver: int, runtime: int, expected: str) -> None:
+    assert expected in driver_remedy(driver, runtime)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("cudaErrorNoDevice", "`nvidia-smi` must list a GPU"),
+        ("cudaErrorMemoryAllocation", "take a smaller batch"),
+        ("cudaErrorIllegalAddress", "the process cannot use the GPU any more"),
+        ("cudaErrorNotReady", "`edgevision doctor`"),
+    ],
+)
+def test_an_error_has_its_number_its_name_and_a_remedy(host: HostCudart, error: str, expected: str) -> None:
+    status = getattr(real.cudaError_t, error)
+    host.fails["cudaMalloc"] = status
+    with pytest.raises(EngineError) as caught:
+        DeviceBuffer(16)
+    assert f"CUDA failed in cudaMalloc: {error} ({int(status)}), " in str(caught.value)
+    assert expected in str(caught.value)
+
+
+def test_remedies_name_errors_that_there_are() -> None:
+    for name in (*cuda._REMEDIES, *cuda._LOST):
+        assert hasattr(real.cudaError_t, name)
+
+
+def test_the_device_tells_of_itself(host: HostCudart) -> None:
+    device = cuda_device()
+    assert (device.name, device.sm, device.driver, device.runtime) == ("Host", 87, "12.6", "12.9")
+    assert (device.integrated, device.maps_host_memory, device.memory_mib) == (False, True, 8192)
+
+
+def test_memory_goes_there_and_back_in_the_streams_order(host: HostCudart) -> None:
+    there, back, device, stream = HostBuffer(8), HostBuffer(8), DeviceBuffer(8), Stream()
+    first, last = Event(), Event(spin=False)
+    there.array(np.dtype(np.uint8), (8,))[:] = np.arange(8)
+    answer = back.array(np.dtype(np.float32), (2,))
+    stream.record(first)
+    stream.copy_to_device(device.pointer, there.pointer, 8)
+    stream.copy_to_host(back.pointer, device.pointer, 8)
+    stream.record(last)
+    assert answer.tobytes() == b"\xaa" * 8
+    last.wait()
+    assert answer.tobytes() == bytes(range(8))
+    assert last.ms_since(first) == 0.5
+    for thing in (there, back, device, stream, first, last):
+        thing.close()
+        thing.close()
+    assert host.held() == 0
+
+
+def test_a_graph_replays_and_a_broken_capture_leaves_the_stream_usable(host: HostCudart) -> None:
+    there, device, stream = HostBuffer(4), DeviceBuffer(4), Stream()
+    graph = stream.capture(lambda: stream.copy_to_device(device.pointer, there.pointer, 4))
+    for value in (3, 5):
+        there.array(np.dtype(np.uint8), (4,))[:] = value
+        stream.launch(graph)
+        stream.synchronize()
+        assert bytes(host.device[device.pointer]) == bytes([value] * 4)
+
+    def broken() -> None:
+        stream.copy_to_device(device.pointer, there.pointer, 4)
+        raise EngineError("the network cannot be captured")
+
+    with pytest.raises(EngineError, match="cannot be captured"):
+        stream.capture(broken)
+    assert host.calls[-1] == "cudaGetLastError"
+    stream.launch(graph)
+    stream.synchronize()
+    for thing in (there, device, stream, graph):
+        thing.close()
+    assert host.held() == 0

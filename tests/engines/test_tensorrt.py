@@ -1,0 +1,294 @@
+"""The TensorRT runtime on acted-out hardware; its calls held against the signatures of real bindings."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import json
+import re
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cuda.bindings import runtime as real
+
+from edgevision.engines import lane, tensorrt
+from edgevision.engines.dla import dla_note
+from edgevision.engines.tensorrt import TensorRtSession, open_engine
+from edgevision.errors import BundleError, EngineError, UsageError
+from edgevision.session import Frames, SessionOptions, open_session
+from edgevision.spec import BatchRange, ModelSpec
+from tests.brightness import write_brightness_bundle
+from tests.doubles import SIDE, BrightnessSession
+from tests.engines.host_cuda import HostCudart
+from tests.engines.host_tensorrt import HostTensorRt, store_engine
+
+BINDINGS = sorted((Path(__file__).parent.parent / "build" / "bindings").glob("*.json"))
+CLASSES = {
+    "context": "IExecutionContext",
+    "_context": "IExecutionContext",
+    "engine": "ICudaEngine",
+    "runtime": "Runtime",
+    "inspector": "EngineInspector",
+}
+"""What our variables are called, and whose they are."""
+STATIC = BatchRange(2, 2, 2)
+
+
+class Board:
+    """A device with TensorRT and one stored engine."""
+
+    def __init__(
+        self, cuda: HostCudart, folder: Path, monkeypatch: pytest.MonkeyPatch, batch: BatchRange = STATIC
+    ) -> None:
+        self.cuda, self.folder = cuda, folder
+        self.stored, self.spec = store_engine(folder / "engine", batch)
+        self.trt = HostTensorRt(cuda, self.spec)
+        monkeypatch.setattr(tensorrt, "load_library", lambda flavour, purpose: self.trt.library(flavour))
+
+    def open(self, options: SessionOptions | None = None) -> TensorRtSession:
+        return open_engine(self.stored, self.spec, options or SessionOptions())
+
+
+@pytest.fixture
+def board(host: HostCudart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
+    return Board(host, tmp_path, monkeypatch)
+
+
+def frames_of(*levels: int) -> Frames:
+    return np.stack([np.full((SIDE, SIDE, 3), level, np.uint8) for level in levels])
+
+
+def same(session: TensorRtSession, spec: ModelSpec, *levels: int) -> None:
+    """The session answers as the network does when it is called directly."""
+    expected = BrightnessSession(spec).infer(frames_of(*levels))
+    for got, wanted in zip(session.infer(frames_of(*levels)), expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def used_members() -> dict[tuple[str, str], set[int | None]]:
+    """(class, member) of TensorRT that our files use, with the numbers of arguments; None: a property."""
+    found: dict[tuple[str, str], set[int | None]] = {}
+    for module in (lane, tensorrt):
+        tree = ast.parse(Path(module.__file__ or "").read_text())
+        called = {id(node.func): len(node.args) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute):
+                owner = CLASSES.get(ast.unparse(node.value).split(".")[-1])
+                if owner is not None:
+                    found.setdefault((owner, node.attr), set()).add(called.get(id(node)))
+    return found
+
+
+def span(signature: str) -> tuple[int, int]:
+    """Least and most arguments of "name(self: T, a: int, b: U = <U.X: 0>) -> bool", without self."""
+    inside = signature[signature.index("(") + 1 : signature.rindex(") ->")]
+    while inside != (plain := re.sub(r"\[[^\[\]]*\]|<[^<>]*>", "", inside)):
+        inside = plain
+    parameters = inside.split(",")[1:]
+    return sum("=" not in parameter for parameter in parameters), len(parameters)
+
+
+@pytest.mark.parametrize(
+    ("signature", "expected"),
+    [
+        ("f(self: T) -> bool", (0, 0)),
+        ("f(self: T, name: str, shape: Dict[int, List[int]] = [1, 2]) -> bool", (1, 2)),
+        ("f(self: T, strategy: S = <S.STATIC: 0>) -> C", (0, 1)),
+    ],
+)
+def test_recorded_signatures_are_counted_rightly(signature: str, expected: tuple[int, int]) -> None:
+    assert span(signature) == expected
+
+
+@pytest.mark.parametrize("file", BINDINGS, ids=lambda path: path.stem)
+def test_every_version_has_what_the_runtime_uses(file: Path) -> None:
+    classes = json.loads(file.read_text())["classes"]
+    used = used_members()
+    assert len(used) >= 12
+    for (owner, member), counts in used.items():
+        recorded = classes[owner][member]
+        for count in counts:
+            if count is None:
+                assert "property" in recorded, (owner, member)
+                continue
+            spans = [span(text) for text in recorded["method"] if "(self" in text]
+            assert any(least <= count <= most for least, most in spans), (owner, member, recorded)
+    assert "JSON" in classes["LayerInformationFormat"]
+
+
+def test_a_session_answers_as_the_network_does(board: Board) -> None:
+    with board.open() as session:
+        for levels in ((0, 255), (7, 9), (7, 9)):
+            same(session, board.spec, *levels)
+        assert session.device_ms == 0.5
+        assert session.info.engine == "tensorrt"
+        assert session.info.library == "TensorRT 10.3.0"
+        assert session.info.device == "Host"
+        assert "replayed as one CUDA graph" in session.info.notes
+    assert board.cuda.held() == 0
+
+
+def test_calls_replay_the_graph_and_make_nothing_new(board: Board) -> None:
+    with board.open() as session:
+        before = len(board.cuda.calls)
+        for level in range(3):
+            session.infer(frames_of(level, level))
+        each = ["cudaEventRecord", "cudaGraphLaunch", "cudaEventRecord", "cudaEventSynchronize"]
+        assert board.cuda.calls[before:] == [*each, "cudaEventElapsedTime"] * 3
+
+
+def test_answers_are_the_callers_own(board: Board) -> None:
+    with board.open() as session:
+        first = session.infer(frames_of(10, 20))
+        kept = [array.copy() for array in first]
+        session.infer(frames_of(200, 210))
+    for array, copy in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_a_network_that_cannot_be_captured_runs_without(board: Board) -> None:
+    board.trt.capturable = False
+    with board.open() as session:
+        same(session, board.spec, 3, 4)
+        (note,) = [note for note in session.info.notes if "CUDA graph" in note]
+        assert note == "no CUDA graph: TensorRT could not queue the network"
+    assert board.cuda.held() == 0
+
+
+def test_a_graph_that_cannot_be_made_is_done_without(board: Board) -> None:
+    board.cuda.fails["cudaGraphInstantiate"] = real.cudaError_t.cudaErrorNotSupported
+    with board.open() as session:
+        same(session, board.spec, 3, 4)
+        assert any("cudaErrorNotSupported" in note for note in session.info.notes)
+    assert board.cuda.held() == 0
+
+
+def test_a_batch_that_varies_is_not_captured(
+    host: HostCudart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board(host, tmp_path, monkeypatch, BatchRange(1, 2, 4))
+    with board.open() as session:
+        for levels in ((1,), (2, 3), (4, 5, 6, 7), (8, 9, 10, 11), (12,)):
+            same(session, board.spec, *levels)
+        assert "no CUDA graph: the batch varies (1:2:4)" in session.info.notes
+        # 2 to prepare, then 1, 2, 4 and 1 again: a shape is set only where it changes.
+        assert board.trt.engines[0].contexts[0].shapes_set == 5
+        with pytest.raises(UsageError, match="received uint8"):
+            session.infer(frames_of(1, 2, 3, 4, 5))
+
+
+def test_a_jetson_copies_nothing(jetson: HostCudart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board(jetson, tmp_path, monkeypatch)
+    with board.open() as session:
+        same(session, board.spec, 30, 40)
+        same(session, board.spec, 50, 60)
+        assert "frames and answers in shared memory, not copied" in session.info.notes
+    assert not {"cudaMemcpyAsync", "cudaMalloc"} & set(jetson.calls)
+    assert jetson.held() == 0
+
+
+def test_sessions_share_one_engine_and_threads_one_session(board: Board) -> None:
+    with board.open() as first, board.open() as second:
+        assert len(board.trt.engines) == 1
+        assert len(board.trt.engines[0].contexts) == 2
+        wrong: list[int] = []
+
+        def call(session: TensorRtSession, base: int) -> None:
+            for step in range(25):
+                level = (base + 7 * step) % 256
+                score = session.infer(frames_of(level, 255 - level))[1]
+                if not np.array_equal(score[:, 0], np.array([level, 255 - level], np.float32) / 255):
+                    wrong.append(level)
+
+        threads = [threading.Thread(target=call, args=((first, second)[n % 2], 31 * n)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+    gc.collect()
+    with board.open():
+        assert len(board.trt.engines) == 2, "the engine goes with its last session"
+
+
+def test_a_session_that_is_forgotten_gives_back_what_it_held(board: Board) -> None:
+    session = board.open()
+    assert board.cuda.held() > 0
+    del session
+    gc.collect()
+    assert board.cuda.held() == 0
+
+
+def test_a_closed_session_says_so(board: Board) -> None:
+    session = board.open()
+    session.close()
+    session.close()
+    with pytest.raises(EngineError, match="is closed; open it again"):
+        session.infer(frames_of(1, 2))
+
+
+@pytest.mark.parametrize(
+    "call", ["cudaMalloc", "cudaHostAlloc", "cudaEventCreateWithFlags", "cudaMemcpyAsync"]
+)
+def test_a_session_that_cannot_be_made_holds_nothing(board: Board, call: str) -> None:
+    board.cuda.fails[call] = real.cudaError_t.cudaErrorMemoryAllocation
+    with pytest.raises(EngineError, match=f"CUDA failed in {call}: cudaErrorMemoryAllocation"):
+        board.open()
+    assert board.cuda.held() == 0
+
+
+def test_a_failure_while_running_names_the_call(board: Board) -> None:
+    with board.open() as session:
+        board.cuda.fails["cudaGraphLaunch"] = real.cudaError_t.cudaErrorIllegalAddress
+        with pytest.raises(EngineError, match="tensorrt failed on m: CUDA failed in cudaGraphLaunch"):
+            session.infer(frames_of(1, 2))
+
+
+def test_a_damaged_plan_is_never_handed_to_the_library(board: Board) -> None:
+    board.stored.plan_path.write_bytes(b"brightnesz")
+    with pytest.raises(BundleError, match=r"was altered: its sha256 is not the manifest's; build it again"):
+        board.open()
+    assert board.trt.engines == []
+
+
+def test_a_plan_that_the_library_refuses_has_its_reason(board: Board, tmp_path: Path) -> None:
+    board.stored, _ = store_engine(tmp_path / "other", STATIC, plan=b"not a plan")
+    with pytest.raises(EngineError, match=r"cannot read .*magicTag failed; build it again: edgevision build"):
+        board.open()
+
+
+def test_a_plan_of_other_tensors_is_refused(board: Board) -> None:
+    board.spec = replace(board.spec, frames=replace(board.spec.frames, size_wh=(32, 32)))
+    with pytest.raises(EngineError, match=r"frames uint8 \[2, 64, 64, 3\].*spec says .*\[2, 32, 32, 3\]"):
+        board.open()
+    assert board.cuda.held() == 0
+
+
+def test_thresholds_are_the_plans(board: Board) -> None:
+    with pytest.raises(UsageError, match=r"has its iou_threshold built in; received 0\.5"):
+        board.open(SessionOptions(iou_threshold=0.5))
+
+
+def test_a_dla_engine_needs_its_core_and_tells_its_placement(board: Board, tmp_path: Path) -> None:
+    board.stored, _ = store_engine(tmp_path / "dla", STATIC, dla_core=0)
+    with pytest.raises(EngineError, match=r"built for DLA core 0; this device has 0"):
+        board.open()
+    board.trt.dla_cores = 1
+    with board.open() as session:
+        assert session.info.notes[-1].startswith("DLA core 0: 1 of 2 layers of the engine, 1 switches")
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"Layers": null}', "[]"])
+def test_an_inspector_without_layers_is_no_failure(text: str) -> None:
+    assert dla_note(0, text) == "DLA core 0: the inspector lists no layers"
+
+
+def test_a_bundle_without_a_fitting_engine_names_what_is_missing(tmp_path: Path) -> None:
+    write_brightness_bundle(tmp_path / "b")
+    with pytest.raises(EngineError, match=r"holds no tensorrt-rtx engine; rebuild: edgevision build .*b "):
+        open_session(tmp_path / "b", engine="tensorrt-rtx")
+    with pytest.raises(UsageError, match=r"runs engines that were built for this device"):
+        open_session(tmp_path / "b" / "model.onnx", engine="tensorrt-rtx")
