@@ -1,0 +1,108 @@
+"""How large every value inside a graph becomes on real frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper
+
+from edgevision.errors import GraphError, UsageError, first_line
+
+Frames = npt.NDArray[np.uint8]
+"""uint8 ``[B,H,W,3]``, BGR, as the graph takes them."""
+
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
+
+
+@dataclass(frozen=True, slots=True)
+class Magnitudes:
+    """The largest magnitude by tensor name over `frames` frames, of every float value that the graph computes."""
+
+    frames: int
+    largest: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "largest", MappingProxyType(dict(self.largest)))
+
+
+def probe_magnitudes(model: onnx.ModelProto, batches: Iterable[Frames]) -> Magnitudes:
+    """Run the graph in ONNX Runtime and keep the largest magnitude of every float value.
+
+    The maxima are taken inside the graph and frames are read one batch at a time, so memory grows with neither. Raises
+    `GraphError` that names the first node whose answer is NaN or infinite, `UsageError` if there are no frames.
+    """
+    names = float_values(model)
+    session = _session(_with_probes(model, names))
+    largest = np.zeros(len(names))
+    count = 0
+    for frames in batches:
+        answers = session.run(None, {"frames": frames})
+        found = np.array([float(np.max(answer)) for answer in answers[: len(names)]])
+        broken = np.array([not np.isfinite(answer).all() for answer in answers[len(names) :]])
+        if broken.any():
+            raise _not_finite(model, names[int(broken.argmax())], count)
+        largest = np.maximum(largest, found)
+        count += len(frames)
+    if not count:
+        raise UsageError("there is no frame to probe the graph with; expected at least one image")
+    return Magnitudes(count, dict(zip(names, largest.tolist(), strict=True)))
+
+
+def float_values(model: onnx.ModelProto) -> list[str]:
+    """The names of the float values that the graph's own nodes compute, in the order of the nodes."""
+    inferred = onnx.shape_inference.infer_shapes(model)
+    values = (*inferred.graph.value_info, *inferred.graph.output)
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    return [name for node in model.graph.node for name in node.output if types.get(name) in _FLOATS]
+
+
+def _with_probes(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+    """A copy that answers each value's largest magnitude, then for each a 0 that is NaN if the value is not finite."""
+    probed = onnx.ModelProto()
+    probed.CopyFrom(model)
+    graph = probed.graph
+    del graph.output[:]
+    for index, name in enumerate(names):
+        float32, magnitude, zero, largest, finite = (
+            f"probe/{index}/{step}" for step in ("float32", "magnitude", "zero", "largest", "finite")
+        )
+        graph.node.extend(
+            [
+                helper.make_node("Cast", [name], [float32], to=TensorProto.FLOAT),
+                helper.make_node("Abs", [float32], [magnitude]),
+                helper.make_node("ReduceMax", [magnitude], [largest], keepdims=0),
+                # A maximum may pass over a NaN; a value less itself is 0 unless it is NaN or infinite.
+                helper.make_node("Sub", [float32, float32], [zero]),
+                helper.make_node("ReduceSum", [zero], [finite], keepdims=0),
+            ]
+        )
+    for step in ("largest", "finite"):
+        for index in range(len(names)):
+            name = f"probe/{index}/{step}"
+            graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, []))
+    return probed
+
+
+def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3  # of constants that the probes do not read
+    try:
+        return onnxruntime.InferenceSession(
+            model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime's own errors share no base class
+        raise GraphError(f"ONNX Runtime cannot open the graph to probe it: {first_line(error)}") from error
+
+
+def _not_finite(model: onnx.ModelProto, value: str, frame: int) -> GraphError:
+    node = next(node for node in model.graph.node if value in node.output)
+    return GraphError(
+        f"{node.op_type} {node.name or value} answers NaN or infinity on frame {frame}; expected finite values:"
+        " its weights, or what was done to them, are broken"
+    )

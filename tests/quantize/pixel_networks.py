@@ -1,0 +1,84 @@
+"""Tiny networks that follow the contract far enough to be converted: frames in, scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+SIDE = 8
+CLASSES = 5
+
+
+def frames(count: int = 1, seed: int = 0) -> npt.NDArray[np.uint8]:
+    shape = (count, SIDE, SIDE, 3)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def network(
+    *middle: tuple[str, dict[str, npt.NDArray[Any]]],
+    opset: int = 17,
+    weights: npt.NDArray[np.float32] | None = None,
+) -> onnx.ModelProto:
+    """A convolution, `middle`, a convolution, and a softmax of the contract's own.
+
+    Each of `middle` is an operator and its further inputs by name.
+    """
+    rng = np.random.default_rng(1)
+    stored: dict[str, npt.NDArray[Any]] = {
+        "first.weight": rng.normal(0, 0.02, (4, 3, 3, 3)).astype(np.float32) if weights is None else weights,
+        "last.weight": rng.normal(0, 0.3, (CLASSES, 4, 1, 1)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Cast", ["frames"], ["pixels"], name="pre/Cast", to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["pixels"], ["image"], name="pre/Transpose", perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["image", "first.weight"], ["first"], name="first"),
+    ]
+    value = "first"
+    for index, (kind, inputs) in enumerate(middle):
+        name = f"{kind.lower()}{index}"
+        stored |= inputs
+        nodes.append(helper.make_node(kind, [value, *inputs], [name], name=name))
+        value = name
+    nodes += [
+        helper.make_node("Conv", [value, "last.weight"], ["last"], name="last"),
+        helper.make_node("GlobalAveragePool", ["last"], ["pooled"], name="pooled"),
+        helper.make_node("Flatten", ["pooled"], ["logits"], name="logits"),
+        helper.make_node("Softmax", ["logits"], ["scores"], name="post/Softmax"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("frames", TensorProto.UINT8, [1, SIDE, SIDE, 3])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, CLASSES])],
+        [numpy_helper.from_array(value, name) for name, value in stored.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def factor(value: float) -> dict[str, npt.NDArray[np.float32]]:
+    return {f"factor_{value:g}": np.array(value, np.float32)}
+
+
+def answers(model: onnx.ModelProto, batches: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+    """The scores of all frames, by ONNX Runtime."""
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run(None, {"frames": batch})[0] for batch in batches])
+
+
+def values(model: onnx.ModelProto, name: str, batch: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+    """A value from inside the network."""
+    probed = onnx.ModelProto()
+    probed.CopyFrom(model)
+    if name not in [output.name for output in model.graph.output]:
+        inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+        probed.graph.output.append(next(value for value in inferred if value.name == name))
+    session = onnxruntime.InferenceSession(probed.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run([name], {"frames": batch})[0])
