@@ -179,6 +179,25 @@ class Bundle:
         atomic.write_file(self.path / MANIFEST, _manifest_bytes(bundle.manifest))
         return bundle
 
+    def add_graph(
+        self, precision: Precision, graph: bytes, verifications: tuple[Verification, ...] = ()
+    ) -> Bundle:
+        """Write a graph of another precision beside the float one, or in place of an older one of its precision.
+
+        The file appears before the manifest names it, so a reader never finds one missing. Raises `BundleError` if the
+        bundle cannot be written.
+        """
+        name = "model.onnx" if precision == "float" else f"model.{precision}.onnx"
+        try:
+            atomic.write_file(self.path / name, graph)
+            entry = GraphEntry(precision, file_entry(self.path / name), verifications)
+            kept = tuple(old for old in self.manifest.graphs if old.precision != precision)
+            bundle = Bundle(self.path, replace(self.manifest, graphs=(*kept, entry)))
+            atomic.write_file(self.path / MANIFEST, _manifest_bytes(bundle.manifest))
+        except OSError as error:
+            raise BundleError(f"cannot write {self.path / name}: {error.strerror or error}") from error
+        return bundle
+
     def _checked(self, entry: FileEntry) -> Path:
         path = self.path / entry.name
         if not path.is_file():

@@ -1,0 +1,59 @@
+"""Counting the multiply-accumulate operations of a graph's weighted nodes."""
+
+from __future__ import annotations
+
+import math
+
+import onnx
+
+from edgevision.errors import GraphError
+
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators that multiply by stored weights."""
+
+Shape = tuple[int | None, ...]
+
+
+def macs_of_weighted_nodes(model: onnx.ModelProto) -> dict[str, int]:
+    """Multiply-accumulates for one frame, by node name, of every node of `WEIGHTED` whose weights are stored.
+
+    Nodes of the graft (``pre/``, ``post/``) do not count: they scale, decode and suppress. Raises `GraphError` if
+    a shape cannot be inferred.
+    """
+    shapes = inferred_shapes(model)
+    stored = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in stored:
+            if not node.name.startswith(("pre/", "post/")):
+                found[node.name] = _macs(node, stored[node.input[1]], shapes)
+    return found
+
+
+def inferred_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
+    """The shape of every value; None for a length that is not known, as that of a dynamic batch."""
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    return {
+        value.name: tuple(d.dim_value if d.HasField("dim_value") else None for d in dims)
+        for value in (*graph.value_info, *graph.input, *graph.output)
+        for dims in (value.type.tensor_type.shape.dim,)
+    }
+
+
+def _macs(node: onnx.NodeProto, weights: tuple[int, ...], shapes: dict[str, Shape]) -> int:
+    """Each output element of a convolution is a sum over kernel and input channels; ConvTranspose swaps the two."""
+    read = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]
+    elements = _elements_of_a_frame(node, read, shapes)
+    if node.op_type in ("Conv", "ConvTranspose"):
+        return elements * math.prod(weights[1:])
+    attributes = {attribute.name: attribute.i for attribute in node.attribute}
+    transposed = node.op_type == "Gemm" and attributes.get("transB", 0)
+    return elements * (weights[-1] if transposed else weights[-2])
+
+
+def _elements_of_a_frame(node: onnx.NodeProto, name: str, shapes: dict[str, Shape]) -> int:
+    lengths = shapes.get(name, (None, None))[1:]
+    known = [length for length in lengths if length is not None]
+    if len(known) != len(lengths):
+        raise GraphError(f"the shape of {name}, by which {node.name} is measured, cannot be inferred")
+    return math.prod(known)

@@ -1,0 +1,127 @@
+"""Where INT8 goes: decided by modelopt's rules for TensorRT's fusions, written down by node and input."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import modelopt.onnx.quantization as modelopt
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from edgevision.errors import GraphError, first_line
+from edgevision.graph.macs import WEIGHTED
+
+GRAFT = (r"pre/.*", r"post/.*")
+"""Nodes that stay out: the uint8 input and its scaling, decoding and suppression."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Edge:
+    """One input of one node that is to be read through Q/DQ."""
+
+    node: str
+    index: int
+    tensor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Every quantized edge: activations with one scale each, weights with one scale for each output channel."""
+
+    activations: tuple[Edge, ...]
+    weights: tuple[Edge, ...]
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Activations whose ranges are needed, each once, sorted."""
+        return tuple(sorted({edge.tensor for edge in self.activations}))
+
+    @property
+    def weighted_nodes(self) -> frozenset[str]:
+        """Nodes that multiply in INT8."""
+        return frozenset(edge.node for edge in self.weights)
+
+
+def with_named_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which every node has a name of its own, so that it can be told from all others."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    seen: set[str] = set()
+    for index, node in enumerate(copy.graph.node):
+        if not node.name or node.name in seen:
+            node.name = f"{node.op_type}_{index}"
+        seen.add(node.name)
+    return copy
+
+
+def is_quantized(model: onnx.ModelProto) -> bool:
+    """True if the graph holds Q/DQ already, as after quantization-aware training."""
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+
+
+def placement_by_modelopt(model: onnx.ModelProto, frames: npt.NDArray[np.uint8]) -> Placement:
+    """Let modelopt quantize a graph whose nodes have names of their own, and read off where it put Q/DQ.
+
+    Only the places are taken over. Its ranges come from a calibrator that keeps every activation of every image, and
+    it raises the graph to opset 19, which TensorRT 8.6 does not read. So one batch of `frames` is enough here, and
+    a graph of the search is made from its places in milliseconds. Raises `GraphError` if modelopt fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgevision-") as folder:
+        source, target = Path(folder) / "model.onnx", Path(folder) / "placed.onnx"
+        onnx.save(model, source)
+        run_modelopt(source, target, frames, "int8")
+        placed = onnx.load(target)
+    return _read_off(model, placed)
+
+
+def run_modelopt(source: Path, target: Path, frames: npt.NDArray[np.uint8], mode: str) -> None:
+    """Quantize `source` to `target` by "int8" or "fp8", the graft left out; raises `GraphError` with its reason."""
+    try:
+        # It reports each of its steps on the screen, and warns of GPUs that are not there.
+        quiet = contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO())
+        with quiet[0], quiet[1], warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            modelopt.quantize(
+                str(source),
+                quantize_mode=mode,
+                calibration_data={"frames": frames},
+                calibration_method="max",
+                calibration_eps=["cpu"],
+                high_precision_dtype="fp32",
+                nodes_to_exclude=list(GRAFT),
+                output_path=str(target),
+                log_level="ERROR",
+            )
+    except Exception as error:  # it raises whatever its passes meet
+        raise GraphError(f"modelopt cannot quantize the graph: {first_line(error)}") from error
+    if not target.is_file():
+        raise GraphError("modelopt found nothing to quantize in the graph")
+
+
+def _read_off(model: onnx.ModelProto, placed: onnx.ModelProto) -> Placement:
+    """Edges of `model` that are read through a DequantizeLinear in `placed`, matched by node name and input."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    made_by = {name: node for node in placed.graph.node for name in node.output}
+    quantized = {
+        (node.name, index)
+        for node in placed.graph.node
+        for index, name in enumerate(node.input)
+        if name in made_by and made_by[name].op_type == "DequantizeLinear"
+    }
+    activations, weights = [], []
+    for node in model.graph.node:
+        for index, tensor in enumerate(node.input):
+            if (node.name, index) in quantized and not node.name.startswith(("pre/", "post/")):
+                is_weight = tensor in stored
+                (weights if is_weight else activations).append(Edge(node.name, index, tensor))
+    kinds = {node.name: node.op_type for node in model.graph.node}
+    weights = [edge for edge in weights if kinds[edge.node] in WEIGHTED and edge.index == 1]
+    if not weights:
+        raise GraphError("modelopt found no convolution or matrix product to quantize in the graph")
+    return Placement(tuple(activations), tuple(weights))
