@@ -19,7 +19,7 @@ def draw_masked(
     """A square part, uint8 ``[S,S,3]``, and its labels ``[S,S]``; what lies outside the picture is void."""
     height, width = mask.shape
     scale = plan.size / max(height, width) * float(np.exp(rng.uniform(*np.log(plan.gain))))
-    side = plan.crop
+    side = plan.sample
     # Where the picture is larger than the part any place in it, where it is smaller any place for it.
     left = rng.uniform(0, 1) * (side - width * scale)
     top = rng.uniform(0, 1) * (side - height * scale)

@@ -112,7 +112,7 @@ class SegmenterPlan:
     size: int = 480
     """Longest side of an image as the network sees it; the other follows from the shape of the data's images."""
     crop: int = 256
-    """Side of the square samples."""
+    """Side of the square samples, a multiple of the network's stride; no more than `size` needs."""
     gain: tuple[float, float] = (0.6, 1.6)
     """Range of the random gain."""
     flip: float = 0.5
@@ -121,6 +121,11 @@ class SegmenterPlan:
     dice: float = 0.5
     """Weight of the Dice loss (arXiv 1606.04797), which counts every class alike, beside the cross entropy."""
     optimization: Optimization = field(default_factory=lambda: Optimization(batch=16, validate_every=5))
+
+    @property
+    def sample(self) -> int:
+        """Side of the samples that are drawn."""
+        return min(self.crop, -(-self.size // 32) * 32)
 
 
 Plan = DetectorPlan | ClassifierPlan | SegmenterPlan | InstancePlan
