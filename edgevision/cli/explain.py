@@ -1,0 +1,97 @@
+"""`edgevision explain`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from edgevision.errors import UsageError
+from edgevision.explain import PROBED_SHARE, Choice, ExplainOptions, Explanation, explain
+from edgevision.heatmap import check_picture_name, draw_explanation, write_picture
+from edgevision.session import ENGINES, open_session
+from edgevision.sources import read_image
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The picture to write.")
+@click.option("--class", "class_name", metavar="NAME", help="Explain the best answer of this class.")
+@click.option("--index", type=click.IntRange(min=0), help="Explain the N-th answer, from 0, best first.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    default=0.25,
+    show_default=True,
+    help="Least score of a detection.",
+)
+@click.option(
+    "--masks",
+    type=click.IntRange(min=2),
+    default=800,
+    show_default=True,
+    help="Random masks, each a run of the graph: more are slower and less noisy.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random masks.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Default: the first that is installed.")
+def command(
+    bundle: Path,
+    image: Path,
+    output: Path,
+    class_name: str | None,
+    index: int | None,
+    threshold: float,
+    masks: int,
+    seed: int,
+    engine: str | None,
+) -> None:
+    """Show which parts of an image an answer rests on.
+
+    Parts of the image are hidden at random and the graph is asked again: where it is hot, the answer scores higher if
+    that place can be seen. Without --class or --index the best answer is explained. The map is then tried on the
+    graph: the last line says what the answer scores without the hottest 20 % of the image, without as much in random
+    places, and with the hottest alone.
+    """
+    check_picture_name(output)
+    if image.resolve() == output.resolve():
+        raise UsageError(f"output {output} is the image itself: it would be replaced")
+    frame_bgr = read_image(image)
+    options = ExplainOptions(masks=masks, seed=seed)
+    with (
+        open_session(bundle, engine=engine) as session,
+        click.progressbar(length=masks, label="masks", file=sys.stderr) as bar,
+    ):
+        choice = Choice(index, class_name, threshold)
+        explanation = explain(session, frame_bgr, choice, options, bar.update)
+    write_picture(output, draw_explanation(frame_bgr, explanation))
+    click.echo("\n".join(explanation_lines(explanation)))
+    click.echo(f"wrote {output}")
+
+
+def explanation_lines(explanation: Explanation) -> list[str]:
+    """What was explained, where its heat lies, and how the map did when it was tried."""
+    target, check = explanation.target, explanation.check
+    place = ""
+    if explanation.box is not None:
+        place = " at " + ",".join(f"{value:.0f}" for value in explanation.box)
+    unit = "of the picture" if target.region is not None else "score"
+    lines = [f"{target.name}{place}: {unit} {target.score:.3f}"]
+    if explanation.inside is not None and explanation.inside_area is not None:
+        what = "box" if explanation.box is not None else "region"
+        lines.append(
+            f"heat inside the {what}: {100 * explanation.inside:.0f} %"
+            f" (the {what} is {100 * explanation.inside_area:.0f} % of the picture)"
+        )
+    share = f"{100 * PROBED_SHARE:.0f} %"
+    lines.append(
+        f"whole picture {check.whole:.3f}; hottest {share} hidden {check.hottest_hidden:.3f}; random {share} hidden"
+        f" {check.random_hidden:.3f}; hottest {share} alone {check.hottest_shown:.3f}"
+    )
+    if not check.holds:
+        lines.append(
+            "the map does not hold: hiding what it calls hot costs no more than hiding random places does;"
+            f" try more masks than {explanation.options.masks}"
+        )
+    return lines

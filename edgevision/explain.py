@@ -1,0 +1,402 @@
+"""Why did the model answer so? A heat map of the shipped graph itself, made by hiding parts of the picture.
+
+Random masks cover parts of the frame, the graph answers each covered frame, and a pixel's heat is how much higher the
+target scores where that pixel is shown than where it is hidden. The scheme of masks is RISE's (arXiv 1806.07421), the
+likeness of detections D-RISE's (arXiv 2006.03204). No gradient and no inner layer is asked for, so every engine and
+every precision can be explained, and what is explained is what runs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgevision.boxes import area, iou_matrix
+from edgevision.errors import UsageError
+from edgevision.image import Frame, Placement, fit_frame
+from edgevision.results import Outputs
+from edgevision.session import Session
+from edgevision.spec import ModelSpec
+
+Heat = npt.NDArray[np.float32]
+Progress = Callable[[int], None]
+T = TypeVar("T")
+
+PROBED_SHARE = 0.2
+"""Share of the picture that the check hides or shows."""
+RANDOM_DRAWS = 9
+SHOWN_SHARE = 0.5
+"""Probability that a cell of a mask shows the picture."""
+CELLS_ACROSS = 2.5
+"""Mask cells across a box: parts of a thing are to be told apart, and must still be hidden as a whole often."""
+PICTURE_CELLS = 8
+"""Mask cells across the picture where the answer has no box."""
+FINEST_CELLS = 32
+NOISE_ERRORS = 3.0
+"""Heat of less than so many standard errors is noise, and told as 0."""
+ROUNDING = 1e-6
+"""What float32 sums leave of a score that never moves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which of a frame's answers is to be explained: without more, the best one."""
+
+    index: int | None = None
+    """Place in the order of scores, from 0; counts within `class_name` if both are given."""
+    class_name: str | None = None
+    threshold: float = 0.25
+    """Least score of a detection; other tasks have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainOptions:
+    """How much work an explanation may be, and which random masks it takes."""
+
+    masks: int = 800
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.masks < 2:
+            raise UsageError(f"masks {self.masks} must be at least 2: heat is a difference")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """The answer that is explained.
+
+    `box` float32 ``[4]`` xyxy in input pixels for a detection, `region` bool ``[H,W]`` of the input for a
+    segmentation's class, neither for a classification. `score` is the share of the picture for a segmentation.
+    """
+
+    label: int
+    name: str
+    score: float
+    box: npt.NDArray[np.float32] | None = None
+    region: npt.NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The heat map held against the model: what the target scores in pictures that the map chose.
+
+    A detection's scores are multiplied by their overlap with the target's box; a segmentation's are the share of the
+    target's pixels that keep their class.
+    """
+
+    whole: float
+    """The picture as it is."""
+    hottest_hidden: float
+    """The hottest `PROBED_SHARE` of it hidden."""
+    random_hidden: float
+    """As much hidden in random places: the median of `RANDOM_DRAWS`."""
+    hottest_shown: float
+    """Nothing but the hottest `PROBED_SHARE` shown."""
+
+    harmless: float
+    """Share of the random draws that left a higher score than hiding the hottest."""
+
+    @property
+    def holds(self) -> bool:
+        """True if hiding what is hot costs more than nearly every random draw costs."""
+        return self.harmless >= 0.8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation:
+    """A heat map and what became of it when it was tried.
+
+    `heat` float32 ``[H,W]`` over the frame: by how much the target scores higher if a pixel is shown. Pixels that the
+    model never sees (cut off before its input) have 0, and so has what cannot be told from noise. `box` is the
+    target's, in frame pixels.
+    """
+
+    heat: Heat
+    target: Target
+    box: npt.NDArray[np.float32] | None
+    inside: float | None
+    """Share of all positive heat that lies inside the box or region; None for a classification."""
+    inside_area: float | None
+    """Share of the picture that the box or region covers: what `inside` would be if heat lay everywhere alike."""
+    check: Check
+    options: ExplainOptions
+
+
+def explain(
+    session: Session,
+    frame_bgr: Frame,
+    choice: Choice | None = None,
+    options: ExplainOptions | None = None,
+    progress: Progress | None = None,
+) -> Explanation:
+    """Explain one answer to a camera frame; runs the graph about `options.masks` times.
+
+    `progress` is told how many masks were answered since it was last called. Raises `UsageError` if the choice names
+    nothing that the model answered.
+    """
+    choice, options = choice or Choice(), options or ExplainOptions()
+    picture, placement = fit_frame(frame_bgr, session.spec.frames)
+    whole = _answers(session, [picture])
+    target = choose_target(session.spec, whole, choice)
+    stage = _Stage.of(picture, placement)
+    generator = np.random.default_rng(options.seed)
+    cell_px = _cell_px(target, stage)
+    slope, error = _heat(session, stage, target, options, generator, cell_px, progress or (lambda _: None))
+    check = _check(session, stage, target, slope, generator, cell_px)
+    heat = np.where(np.abs(slope) <= NOISE_ERRORS * error + ROUNDING, np.float32(0), slope)
+    inside = _inside(target, stage, heat)
+    return Explanation(
+        _frame_from_input_heat(stage.whole(heat), placement),
+        target,
+        None if target.box is None else placement.frame_from_input(target.box[None])[0],
+        None if inside is None else inside[0],
+        None if inside is None else inside[1],
+        check,
+        options,
+    )
+
+
+def choose_target(spec: ModelSpec, outputs: Outputs, choice: Choice) -> Target:
+    """The answer that a choice names, from the outputs for one frame (batch 1); raises `UsageError`."""
+    if choice.class_name is not None and choice.class_name not in spec.classes:
+        raise UsageError(
+            f"{spec.name} knows no class {choice.class_name!r}; its classes: {', '.join(spec.classes) or 'unnamed'}"
+        )
+    if spec.task == "classify":
+        labels, scores = np.argsort(-outputs[0][0], kind="stable"), np.sort(outputs[0][0])[::-1]
+    elif spec.task == "segment":
+        counts = np.bincount(outputs[0][0].ravel())
+        labels = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+        scores = counts[labels] / outputs[0][0].size
+    else:
+        keep = (outputs[1][0] >= choice.threshold) & (outputs[1][0] > 0)
+        labels, scores = outputs[2][0][keep], outputs[1][0][keep]
+    rows = np.arange(len(labels))
+    if choice.class_name is not None:
+        rows = rows[labels == spec.classes.index(choice.class_name)]
+    index = choice.index or 0
+    if not 0 <= index < len(rows):
+        raise UsageError(_nothing_there(spec, outputs, choice, len(rows)))
+    row = int(rows[index])
+    label = int(labels[row])
+    name = spec.classes[label] if label < len(spec.classes) else str(label)
+    box = outputs[0][0][keep][row] if spec.task in ("detect", "instances") else None
+    region = outputs[0][0] == label if spec.task == "segment" else None
+    return Target(label, name, float(scores[row]), box, region)
+
+
+def likeness(target: Target, outputs: Outputs) -> npt.NDArray[np.float64]:
+    """How much of the target is in each answer of a batch, ``[B]`` in 0..1.
+
+    A detection: the greatest product of score and overlap (IoU) among the boxes of its class. A classification: the
+    class's score. A segmentation: the share of the target's pixels that have its class.
+    """
+    if target.region is not None:
+        return np.asarray((outputs[0][:, target.region] == target.label).mean(axis=1))
+    if target.box is None:
+        return np.asarray(outputs[0][:, target.label], np.float64)
+    best = np.zeros(len(outputs[0]))
+    for row, (boxes, scores, labels) in enumerate(zip(*outputs[:3], strict=True)):
+        same = (labels == target.label) & (scores > 0)
+        if same.any():
+            best[row] = (iou_matrix(boxes[same], target.box[None])[:, 0] * scores[same]).max()
+    return best
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stage:
+    """The model's input with the part of it that shows the frame: only that part is ever hidden.
+
+    What is hidden has the mean colour of the frame, softly, so that masks add no edges of their own.
+    """
+
+    picture: Frame
+    left: int
+    top: int
+    content: Frame
+    """``[h,w,3]``: the frame's pixels within the input."""
+    plain: Frame
+    """The same with nothing but the mean colour."""
+
+    @classmethod
+    def of(cls, picture: Frame, placement: Placement) -> _Stage:
+        limits = (picture.shape[1], picture.shape[0])
+        low = [
+            min(max(math.floor(o + 0.5), 0), n - 1) for o, n in zip(placement.offset_xy, limits, strict=True)
+        ]
+        ends = (
+            o + s * n
+            for o, s, n in zip(placement.offset_xy, placement.scale_xy, placement.frame_wh, strict=True)
+        )
+        high = [
+            min(max(math.floor(end + 0.5), start + 1), n)
+            for end, start, n in zip(ends, low, limits, strict=True)
+        ]
+        content = np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]])
+        plain = np.empty_like(content)
+        plain[:] = np.rint(content.mean(axis=(0, 1)))
+        return cls(picture, low[0], low[1], content, plain)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.content.shape[0], self.content.shape[1]
+
+    def covered(self, shown: Heat) -> Frame:
+        """The input where `shown`, ``[h,w]`` of 0..1 over the content, says how much of each pixel is left."""
+        height, width = self.shape
+        result = self.picture.copy()
+        mixed = cv2.blendLinear(self.content, self.plain, shown, 1 - shown)
+        result[self.top : self.top + height, self.left : self.left + width] = mixed
+        return result
+
+    def whole(self, heat: Heat) -> Heat:
+        """A map over the content as a map over the input, 0 elsewhere."""
+        height, width = self.shape
+        result = np.zeros(self.picture.shape[:2], np.float32)
+        result[self.top : self.top + height, self.left : self.left + width] = heat
+        return result
+
+    def part(self, of_input: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """The content's part of a map over the input."""
+        height, width = self.shape
+        return of_input[self.top : self.top + height, self.left : self.left + width]
+
+
+def _cell_px(target: Target, stage: _Stage) -> int:
+    """Side of a mask's cells in input pixels: by the target's size where it has one."""
+    shorter = min(stage.shape)
+    if target.box is None:
+        return max(1, round(shorter / PICTURE_CELLS))
+    across = math.sqrt(float(area(target.box[None])[0])) / CELLS_ACROSS
+    return max(1, round(min(max(across, max(stage.shape) / FINEST_CELLS), shorter / 4)))
+
+
+def _masks(shape: tuple[int, int], cell_px: int, generator: np.random.Generator) -> Iterator[Heat]:
+    """Endless smooth random masks ``[h,w]`` of 0..1: a coarse random grid, enlarged, at a random shift."""
+    rows, columns = (side // cell_px + 2 for side in shape)
+    while True:
+        grid = (generator.random((rows, columns)) < SHOWN_SHARE).astype(np.float32)
+        top, left = generator.integers(0, cell_px, 2)
+        fine = cv2.resize(grid, (columns * cell_px, rows * cell_px), interpolation=cv2.INTER_LINEAR)
+        yield np.asarray(fine[top : top + shape[0], left : left + shape[1]], np.float32)
+
+
+def _heat(
+    session: Session,
+    stage: _Stage,
+    target: Target,
+    options: ExplainOptions,
+    generator: np.random.Generator,
+    cell_px: int,
+    progress: Progress,
+) -> tuple[Heat, Heat]:
+    """The slope of the target's likeness over each pixel's visibility, by least squares over all masks, and its error.
+
+    RISE's mean of masks weighed by their scores, with the masks' own mean and spread taken out: its noise falls, and
+    its unit is a difference of scores.
+    """
+    # Of masks, of their squares, of their products with scores.
+    sums = np.zeros((3, *stage.shape), np.float32)
+    scores: list[float] = []
+    masks = itertools.islice(_masks(stage.shape, cell_px, generator), options.masks)
+    for some in _batched(masks, session.spec.frames.batch.max):
+        outputs = _answers(session, [stage.covered(mask) for mask in some])
+        for mask, score in zip(some, likeness(target, outputs), strict=True):
+            centred = mask - SHOWN_SHARE
+            sums[0] += centred
+            sums[1] += centred * centred
+            sums[2] += centred * np.float32(score)
+            scores.append(float(score))
+        progress(len(some))
+    spread = np.maximum(sums[1] - sums[0] ** 2 / options.masks, np.float32(1e-6))
+    slope = (sums[2] - sums[0] * np.float32(np.mean(scores))) / spread
+    unexplained = np.maximum(np.float32(np.var(scores) * options.masks) - slope**2 * spread, 0)
+    error = np.sqrt(unexplained / spread / max(options.masks - 2, 1))
+    return np.asarray(slope, np.float32), np.asarray(error, np.float32)
+
+
+def _check(
+    session: Session, stage: _Stage, target: Target, heat: Heat, generator: np.random.Generator, cell_px: int
+) -> Check:
+    """Try the map: hide the hottest part, as much at random, and all but the hottest part."""
+    hot = _top_share(heat, PROBED_SHARE)
+    rows, columns = (side // cell_px + 1 for side in stage.shape)
+    shows = [np.ones_like(hot), ~hot, hot]
+    for _ in range(RANDOM_DRAWS):
+        ranks = generator.permutation(rows * columns).reshape(rows, columns).astype(np.float32)
+        fine = ranks.repeat(cell_px, axis=0).repeat(cell_px, axis=1)[: heat.shape[0], : heat.shape[1]]
+        shows.append(~_top_share(fine, PROBED_SHARE))
+    pictures = [stage.covered(shown.astype(np.float32)) for shown in shows]
+    batches = _batched(pictures, session.spec.frames.batch.max)
+    scores = np.concatenate([likeness(target, _answers(session, batch)) for batch in batches])
+    whole, hidden, shown_alone, *random = (float(score) for score in scores)
+    harmless = float(np.mean(np.array(random) > hidden))
+    return Check(whole, hidden, float(np.median(random)), shown_alone, harmless)
+
+
+def _top_share(values: Heat, share: float) -> npt.NDArray[np.bool_]:
+    """The `share` of pixels that have the greatest values: so many, even among equals."""
+    order = np.argsort(-values, axis=None, kind="stable")
+    chosen = np.zeros(values.size, np.bool_)
+    chosen[order[: round(share * values.size)]] = True
+    return chosen.reshape(values.shape)
+
+
+def _inside(target: Target, stage: _Stage, heat: Heat) -> tuple[float, float] | None:
+    """Shares of the positive heat, and of the picture, that the target's box or region holds."""
+    if target.region is not None:
+        inside = stage.part(target.region)
+    elif target.box is not None:
+        left, top, right, bottom = target.box
+        # A pixel is inside if its centre is.
+        rows = np.arange(heat.shape[0])[:, None] + stage.top + 0.5
+        columns = np.arange(heat.shape[1])[None] + stage.left + 0.5
+        inside = (rows > top) & (rows < bottom) & (columns > left) & (columns < right)
+    else:
+        return None
+    positive = np.maximum(heat, 0).astype(np.float64)
+    total = positive.sum()
+    return float(positive[inside].sum() / total) if total > 0 else 0.0, float(inside.mean())
+
+
+def _answers(session: Session, pictures: list[Frame]) -> Outputs:
+    """Answers to one batch, filled up with copies where the graph takes no smaller one."""
+    missing = session.spec.frames.batch.min - len(pictures)
+    outputs = session.infer(np.stack(pictures + pictures[-1:] * max(missing, 0)))
+    return tuple(array[: len(pictures)] for array in outputs)
+
+
+def _batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(values)
+    while some := list(itertools.islice(iterator, size)):
+        yield some
+
+
+def _frame_from_input_heat(heat: Heat, placement: Placement) -> Heat:
+    """A map over the input, interpolated at the centres of the frame's pixels."""
+    scale, offset = np.asarray(placement.scale_xy), np.asarray(placement.offset_xy)
+    start = 0.5 * scale + offset - 0.5
+    matrix = np.array([[scale[0], 0, start[0]], [0, scale[1], start[1]]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(heat, matrix, placement.frame_wh, flags=flags), np.float32)
+
+
+def _nothing_there(spec: ModelSpec, outputs: Outputs, choice: Choice, count: int) -> str:
+    what = {"classify": "classes", "segment": "classes in the mask"}.get(spec.task, "detections")
+    of_class = f" of class {choice.class_name}" if choice.class_name else ""
+    if spec.task in ("classify", "segment"):
+        return f"{spec.name} answered {count} {what}{of_class}; there is no index {choice.index or 0}"
+    best = int(np.argmax(outputs[1][0]))
+    label = int(outputs[2][0][best])
+    name = spec.classes[label] if label < len(spec.classes) else str(label)
+    return (
+        f"{spec.name} answered {count} {what}{of_class} of score {choice.threshold:g} or more, so there is no index"
+        f" {choice.index or 0}; the best of all is {name} {outputs[1][0][best]:.3f}: lower --threshold or --index"
+    )
