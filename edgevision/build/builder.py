@@ -75,6 +75,7 @@ class BuiltPlan:
     tensors: tuple[PlanTensor, ...]
     network_layers: tuple[LayerCount, ...]
     fit: Fit
+    dla: DlaPlacement | None
 
 
 class BuildStopped(Exception):  # noqa: N818  # nothing went wrong: the user changed his mind
@@ -125,9 +126,9 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     require_fit(fit)
     config = builder.create_builder_config()
     flags = _configure(library, job, fit, builder, config)
-    if job.dla_core is not None:
-        taken, switches = dla_placement(config, network)
-        watch.say(str(DlaPlacement(taken, network.num_layers, switches)))
+    placement = _place_on_dla(config, network) if job.dla_core is not None else None
+    if placement is not None:
+        watch.say(str(placement))
     cache = _set_timing_cache(library, job, config)
     if library.dialect.progress_monitor:
         config.progress_monitor = progress_monitor(library, watch.progress, watch.stop)
@@ -140,7 +141,17 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     if serialized is None:
         raise EngineError(f"{library.name} cannot build {job.graph}: {messages.reason()}")
     plan = bytes(memoryview(serialized))
-    return BuiltPlan(plan, learned, seconds, flags, tensors(network), layer_counts(network), fit)
+    return BuiltPlan(plan, learned, seconds, flags, tensors(network), layer_counts(network), fit, placement)
+
+
+def _place_on_dla(config: trt.IBuilderConfig, network: trt.INetworkDefinition) -> DlaPlacement:
+    taken, switches = dla_placement(config, network)
+    if not taken:
+        raise EngineError(
+            f"the DLA takes none of the {network.num_layers} layers: it computes in FP16 and INT8 alone;"
+            " build without --dla, or from --graph fp16 or int8"
+        )
+    return DlaPlacement(taken, network.num_layers, switches)
 
 
 def _network_bits(library: Library, job: BuildJob) -> int:

@@ -25,6 +25,7 @@ from edgevision.build.manifest import (
     fingerprint,
     sm_text,
 )
+from edgevision.build.progress import Messages, logger
 from edgevision.build.store import StoredEngine, building, open_engine, write_engine
 from edgevision.build.timing import TimingCacheFile
 from edgevision.build.versions import FLAVOURS
@@ -217,6 +218,7 @@ def _manifest(task: _Task, built: BuiltPlan, plan: FileEntry, use: TimingCacheUs
         level=task.request.level,
         workspace_mib=built.fit.workspace_mib,
         dla_core=task.request.dla_core,
+        dla=str(built.dla) if built.dla else None,
         timing_cache=use,
         build_s=round(built.seconds, 3),
         created=utc_now(),
@@ -232,7 +234,7 @@ def _require_dla(library: Library, request: EngineRequest, gpu: GpuFacts | None)
     modules = library.dialect.dla_modules
     if not modules:
         raise EngineError(f"{library.name} supports no DLA ({library.dialect.source}); build without --dla")
-    builder = library.module.Builder(library.module.Logger())
+    builder = library.module.Builder(logger(library, Messages()))
     cores = builder.num_DLA_cores
     if request.dla_core >= cores:
         name = gpu.name if gpu else "this machine"

@@ -100,6 +100,8 @@ class EngineManifest:
     workspace_mib: int | None = None
     """The bound that the builder had; None: the library's own."""
     dla_core: int | None = None
+    dla: str | None = None
+    """How many layers the DLA takes and how often the network changes between it and the GPU."""
     timing_cache: TimingCacheUse | None = None
     build_s: float = 0.0
     created: str = ""

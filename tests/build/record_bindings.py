@@ -19,6 +19,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).resolve().parent / "bindings"
 WHEELS = (
@@ -26,10 +27,11 @@ WHEELS = (
     ("tensorrt-cu12-bindings", "10.3.0"),
     ("tensorrt-cu12-bindings", "10.6.0"),
     ("tensorrt-cu12-bindings", "10.13.3.9"),
+    ("tensorrt-cu12-bindings", "11.0.0.114"),
     ("tensorrt-cu12-bindings", "11.4.0.106"),
     ("tensorrt-rtx-cu12-bindings", "1.7.1.116"),
 )
-"""JetPack 6.0, 6.1, between, 7, and the newest; RTX."""
+"""At least one of each row of the table; 8.6, 10.3 and 10.13 are those of JetPack 6.0, 6.1 and 7."""
 CLASSES = (
     *("Builder", "IBuilderConfig", "INetworkDefinition", "OnnxParser", "ParserError", "IOptimizationProfile"),
     *(
@@ -72,7 +74,9 @@ def signatures(module: object) -> dict[str, dict[str, dict[str, object]]]:
             found[name] = {
                 member: _member(cls, member)
                 for member in dir(cls)
-                if member == "__init__" or not member.startswith("_")
+                if member == "__init__"
+                or member == "add_optimization_profile"
+                or not member.startswith(("_", "add_"))
             }
     return found
 
@@ -83,7 +87,9 @@ def _member(cls: type, name: str) -> dict[str, object]:
         return {"property": _lines(value.fget), "settable": value.fset is not None}
     if callable(value) and not isinstance(value, type):
         return {"method": _lines(value)}
-    return {"value": True}
+    if isinstance(value, type) and hasattr(value, "__members__"):
+        return {"enum": {key: int(entry) for key, entry in value.__members__.items()}}
+    return {"value": int(value)} if hasattr(value, "__int__") else {"other": True}
 
 
 def _lines(function: object) -> list[str]:
@@ -92,10 +98,7 @@ def _lines(function: object) -> list[str]:
     overloads = re.findall(r"^\s*\d+\. (\w+\(.*)$", text, flags=re.MULTILINE)
     first = text.splitlines()[0] if text else ""
     found = overloads if "Overloaded function" in text else [first]
-    return [
-        re.sub(r"tensorrt(?:_rtx)?_bindings\.tensorrt(?:_rtx)?\.|tensorrt\.tensorrt\.", "", line)
-        for line in found
-    ]
+    return [re.sub(r"\b(?:tensorrt\w*\.)+", "", line) for line in found]
 
 
 _PRINT = """
@@ -110,7 +113,7 @@ print(json.dumps(record_bindings.signatures(module)))
 """
 
 
-def record(package: str, version: str, work: Path) -> dict[str, object]:
+def record(package: str, version: str, work: Path) -> dict[str, Any]:
     """Download a wheel of bindings, import it beside empty libraries, and return what it says of itself."""
     words = (
         "download",
@@ -153,6 +156,16 @@ def _empty_library(name: str, binding: Path, work: Path) -> str:
     return str(library)
 
 
+def _text(facts: dict[str, Any]) -> str:
+    """JSON with a line for each member, so that a change of a signature is a change of a line."""
+    classes = []
+    for name, members in sorted(facts["classes"].items()):
+        lines = [f'   "{member}": {json.dumps(what)}' for member, what in sorted(members.items())]
+        classes.append(f'  "{name}": {{\n' + ",\n".join(lines) + "\n  }")
+    head = f' "source": "{facts["source"]}",\n "version": "{facts["version"]}",\n'
+    return "{\n" + head + ' "classes": {\n' + ",\n".join(classes) + "\n }\n}\n"
+
+
 def main() -> None:
     """Record every version in `WHEELS`."""
     for package, version in WHEELS:
@@ -160,8 +173,8 @@ def main() -> None:
             facts = record(package, version, Path(folder))
         family = "rtx" if "rtx" in package else "tensorrt"
         path = FOLDER / f"{family}-{version}.json"
-        path.write_text(json.dumps(facts, indent=1, sort_keys=True) + "\n")
-        print(f"{path.name}: {len(facts['classes'])} classes")  # type: ignore[arg-type]  # a dict
+        path.write_text(_text(facts))
+        print(f"{path.name}: {len(facts['classes'])} classes")
 
 
 if __name__ == "__main__":

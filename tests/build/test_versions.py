@@ -1,0 +1,236 @@
+"""The table of versions against the signatures of real bindings, and the calls that the builder makes of each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgevision.build.builder import BuildJob, BuildStopped, BuildWatch, BuiltPlan, build_plan
+from edgevision.build.gpu import GpuFacts
+from edgevision.build.library import Library
+from edgevision.build.versions import DIALECTS, Dialect, Flavour, dialect, supports_sm, table_lines
+from edgevision.errors import EngineError
+from edgevision.spec import BatchRange, Precision
+from tests.build.recorded import VERSIONS, RecordedModule, Script, recorded_classes, working
+from tests.doubles import detector
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ORIN = GpuFacts("Orin AGX Orin", 87, "12.6", "540.4.0", 30000, 20000, integrated=True)
+ADA = GpuFacts("NVIDIA L4", 89, "13.0", "580.1", 23000, 22000, integrated=False)
+
+
+def flavour_of(version: str) -> Flavour:
+    return "tensorrt-rtx" if version.startswith("rtx") else "tensorrt"
+
+
+def row_of(version: str) -> Dialect:
+    return dialect(flavour_of(version), version.split("-", 1)[1])
+
+
+def members(version: str, cls: str) -> set[str]:
+    return set(recorded_classes(version).get(cls, {}))
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def test_every_row_has_real_bindings() -> None:
+    assert {row_of(version) for version in VERSIONS} == set(DIALECTS)
+
+
+def test_flags_of_the_table_exist(version: str) -> None:
+    row = row_of(version)
+    assert {*row.network_flags, *row.dla_network_flags} <= members(version, "NetworkDefinitionCreationFlag")
+    for entry in row.precisions:
+        assert set(entry.flags) <= members(version, "BuilderFlag")
+    assert set(row.dla_precision_flags) <= members(version, "BuilderFlag")
+    assert set(row.dla_parser_flags) <= members(version, "OnnxParserFlag")
+
+
+def test_what_a_version_can_is_what_its_bindings_have(version: str) -> None:
+    row = row_of(version)
+    assert row.progress_monitor == ("progress_monitor" in members(version, "IBuilderConfig"))
+    assert row.parser_names_nodes == ("node_name" in members(version, "ParserError"))
+    assert row.strongly_typed == ("STRONGLY_TYPED" in members(version, "NetworkDefinitionCreationFlag"))
+    compute = {
+        int(name[2:]) for name in members(version, "ComputeCapability") if re.fullmatch(r"SM\d+", name)
+    }
+    assert set(row.targets) == compute
+    # Where weak typing is gone no flag may be asked for; where strong typing is not there yet they must be.
+    has_flags = {"FP16", "INT8"} <= members(version, "BuilderFlag")
+    assert has_flags or not any(entry.flags for entry in row.precisions)
+    assert row.strongly_typed or {"FP16", "INT8"} <= {f for entry in row.precisions for f in entry.flags}
+    # From 11 on, EXPLICIT_BATCH and the flags of precision are not there at all.
+    explicit_batch = "EXPLICIT_BATCH" in members(version, "NetworkDefinitionCreationFlag")
+    assert explicit_batch or row.network_flags == ()
+    assert explicit_batch == has_flags
+
+
+def test_recordings_are_what_the_library_says() -> None:
+    trt = pytest.importorskip("tensorrt_rtx")
+    from tests.build.record_bindings import signatures
+
+    recorded, here = recorded_classes(f"rtx-{trt.__version__}"), signatures(trt)
+    # The package adds a member or two in Python to what its bindings have.
+    assert {cls: {name: here[cls].get(name) for name in recorded[cls]} for cls in recorded} == recorded
+
+
+def built(
+    version: str, precision: Precision, gpu: GpuFacts | None, **job: Any
+) -> tuple[BuiltPlan, Script, list[str]]:
+    """Build with a TensorRT made of that version's signatures; what it was called with is in the script."""
+    script, said = working(version), list[str]()
+    row = row_of(version)
+    library = Library(flavour_of(version), version.split("-", 1)[1], row, RecordedModule(version, script))
+    spec = detector(BatchRange(1, 2, 4))
+    asked = BuildJob(REPOSITORY / "README.md", spec, precision, gpu.sm if gpu else 89, **job)
+    watch = BuildWatch(said.append, lambda _: None, lambda: False)
+    return build_plan(library, asked, gpu, watch), script, said
+
+
+def flags_set(script: Script) -> list[str]:
+    return [arguments[0].name for arguments in script.made("IBuilderConfig", "set_flag")]
+
+
+def network_flags(script: Script) -> int:
+    (arguments,) = script.made("Builder", "create_network")
+    return int(arguments[0])
+
+
+# What NVIDIA's documentation says of each version, written down without looking at our table. Network flags are bits:
+# EXPLICIT_BATCH is 1 << 0, STRONGLY_TYPED 1 << 1.
+# docs.nvidia.com/deeplearning/tensorrt:
+#   11.0.0/getting-started/release-notes-11/11.0.0.html   strongly typed by default, the flag is deprecated and ignored
+#   11.0.0/api/migration/tensorrt-10x-to-11x-c-api.html   flags of precision are removed
+#   11.4.1/inference-library/dla-strongly-typed-networks.html   how a DLA is asked for
+# The warning of tensorrt_rtx 1.7 itself: timing caches do nothing since 1.2.
+DOCUMENTED: dict[str, tuple[int, dict[str, list[str]], bool, bool]] = {
+    "tensorrt-8.6.1": (1, {"float": [], "fp16": ["FP16"], "int8": ["FP16", "INT8"]}, True, False),
+    "tensorrt-10.3.0": (2, {"float": [], "fp16": [], "int8": []}, True, True),
+    "tensorrt-10.13.3.9": (2, {"float": [], "fp16": [], "int8": []}, True, True),
+    "tensorrt-11.4.0.106": (0, {"float": [], "fp16": [], "int8": []}, True, True),
+    "rtx-1.7.1.116": (0, {"float": [], "fp16": [], "int8": []}, False, True),
+}
+
+
+@pytest.mark.parametrize("precision", ["float", "fp16", "int8"])
+@pytest.mark.parametrize("version", DOCUMENTED)
+def test_the_builder_makes_the_calls_that_the_version_has(version: str, precision: Precision) -> None:
+    network, flags, timing_cache, monitor = DOCUMENTED[version]
+    gpu = None if version.startswith("rtx") else ADA
+    plan, script, _ = built(version, precision, gpu, timing_cache=b"learned", workspace_mib=256, level=5)
+    assert plan.plan == b"plan"
+    assert network_flags(script) == network
+    assert flags_set(script) == flags[precision]
+    assert [a[0].name for a in script.made("IBuilderConfig", "clear_flag")] == ["TF32"]
+    assert script.made("IBuilderConfig", "builder_optimization_level") == [(5,)]
+    ((pool, limit),) = script.made("IBuilderConfig", "set_memory_pool_limit")
+    assert (pool.name, limit) == ("WORKSPACE", 256 << 20)
+    ((name, *shapes),) = script.made("IOptimizationProfile", "set_shape")
+    assert (name, shapes) == ("frames", [(n, 64, 64, 3) for n in (1, 2, 4)])
+    assert bool(script.made("IBuilderConfig", "progress_monitor")) == monitor
+    assert script.made("IBuilderConfig", "create_timing_cache") == ([(b"learned",)] if timing_cache else [])
+    assert plan.timing_cache == (b"cache" if timing_cache else b"")
+
+
+def test_rtx_is_told_its_target() -> None:
+    _, script, _ = built("rtx-1.7.1.116", "int8", None)
+    assert script.made("IBuilderConfig", "num_compute_capabilities") == [(1,)]
+    ((target, index),) = script.made("IBuilderConfig", "set_compute_capability")
+    assert (target.name, index) == ("SM89", 0)
+
+
+@pytest.mark.parametrize(
+    ("version", "network", "flags", "parser"),
+    [
+        ("tensorrt-8.6.1", 1, ["FP16", "INT8", "GPU_FALLBACK"], []),
+        ("tensorrt-10.3.0", 0, ["FP16", "INT8", "GPU_FALLBACK"], []),
+        ("tensorrt-11.4.0.106", 0, ["GPU_FALLBACK"], ["ADJUST_FOR_DLA"]),
+    ],
+)
+def test_a_dla(version: str, network: int, flags: list[str], parser: list[str]) -> None:
+    _, script, said = built(version, "int8", ORIN, dla_core=1)
+    assert network_flags(script) == network
+    assert flags_set(script) == flags
+    assert [a[0].name for a in script.made("OnnxParser", "set_flag")] == parser
+    assert [a[0].name for a in script.made("IBuilderConfig", "default_device_type")] == ["DLA"]
+    assert script.made("IBuilderConfig", "DLA_core") == [(1,)]
+    assert "DLA: 1 of 2 layers, 1 switches between DLA and GPU" in said
+
+
+def test_a_gpu_without_fast_fp16_is_refused_where_types_do_not_decide() -> None:
+    version = "tensorrt-8.6.1"
+    script = working(version)
+    script.answers["Builder", "platform_has_fast_fp16"] = False
+    library = Library("tensorrt", "8.6.1", row_of(version), RecordedModule(version, script))
+    job = BuildJob(REPOSITORY / "README.md", detector(), "fp16", 61)
+    with pytest.raises(EngineError, match="this GPU \\(SM 6.1\\) has no fast FP16; use --graph float"):
+        build_plan(library, job, ADA, BuildWatch(print, lambda _: None, lambda: False))
+
+
+@pytest.mark.parametrize("version", ["tensorrt-8.6.1", "tensorrt-10.3.0"])
+def test_a_timing_cache_of_another_gpu_is_left_out_or_refused(version: str) -> None:
+    def job(file: Path | None) -> BuildJob:
+        return BuildJob(
+            REPOSITORY / "README.md", detector(), "float", 89, timing_cache=b"theirs", timing_cache_file=file
+        )
+
+    script = working(version)
+    script.answers["IBuilderConfig", "set_timing_cache"] = False
+    library = Library("tensorrt", version.split("-")[1], row_of(version), RecordedModule(version, script))
+    watch = BuildWatch(lambda _: None, lambda _: None, lambda: False)
+    build_plan(library, job(None), ADA, watch)
+    assert script.made("IBuilderConfig", "create_timing_cache") == [(b"theirs",), (b"",)]
+    with pytest.raises(EngineError, match="mine.cache is no timing cache of TensorRT .* on this GPU"):
+        build_plan(library, job(Path("mine.cache")), ADA, watch)
+
+
+def test_a_stopped_build_gives_back_what_it_learned() -> None:
+    version = "tensorrt-10.13.3.9"
+    script = working(version)
+    script.answers["Builder", "build_serialized_network"] = lambda *_: None
+    library = Library("tensorrt", "10.13.3.9", row_of(version), RecordedModule(version, script))
+    job = BuildJob(REPOSITORY / "README.md", detector(), "float", 89)
+    with pytest.raises(BuildStopped) as stopped:
+        build_plan(library, job, ADA, BuildWatch(print, lambda _: None, lambda: True))
+    assert stopped.value.timing_cache == b"cache"
+
+
+def test_a_member_that_a_version_lacks_is_not_there() -> None:
+    """The recorded stand-in refuses what the real bindings would: else the tests above could not fail."""
+    module: Any = RecordedModule("tensorrt-8.6.1", Script())
+    config = module.Builder(module.ILogger()).create_builder_config()
+    with pytest.raises(AttributeError, match="progress_monitor"):
+        config.progress_monitor = None
+    with pytest.raises(AttributeError, match="STRONGLY_TYPED"):
+        _ = module.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+    with pytest.raises(TypeError, match="set_flag: incompatible arguments"):
+        config.set_flag(module.MemoryPoolType.WORKSPACE)
+    with pytest.raises(TypeError, match="set_memory_pool_limit: incompatible arguments"):
+        config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE)
+    with pytest.raises(TypeError, match="builder_optimization_level"):
+        config.builder_optimization_level = "3"
+
+
+def test_versions_outside_the_table() -> None:
+    with pytest.raises(
+        EngineError, match="TensorRT 8.5.2 is not supported; the oldest that is: TensorRT 8.6"
+    ):
+        dialect("tensorrt", "8.5.2")
+    assert dialect("tensorrt", "10.9.0.34").label == "TensorRT 10.8 to 10.16"
+    assert dialect("tensorrt", "12.0").label == "TensorRT 11.4"
+    assert dialect("tensorrt", "11.4.1.2+cuda13").label == "TensorRT 11.4"
+    assert not supports_sm("tensorrt", "8.6.1", 101)
+    assert supports_sm("tensorrt", "10.13.3.9", 110)
+    assert not supports_sm("tensorrt-rtx", "1.7.1.116", 87)
+
+
+def test_the_documentation_shows_this_table() -> None:
+    text = (REPOSITORY / "docs" / "tensorrt.md").read_text()
+    assert "\n".join(table_lines()) in text
