@@ -43,6 +43,9 @@ CLIP_FRAMES_PER_PHOTOGRAPH = 30
     show_default=True,
     help="Paired rounds that this time is divided into.",
 )
+@click.option(
+    "--allow-fallback", is_flag=True, help="Let the CPU run what ONNX Runtime's GPU provider does not take."
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the record here.")
 def command(
     bundle: Path,
@@ -51,6 +54,7 @@ def command(
     threads: int | None,
     seconds: float,
     rounds: int,
+    allow_fallback: bool,
     json_file: Path | None,
 ) -> None:
     """Time every stage and report percentiles, frames/s and the device's facts.
@@ -60,7 +64,7 @@ def command(
     overlapping stages against inference alone, in paired rounds. UNSTABLE means that latency, clocks or temperatures
     moved by more than 10 % meanwhile.
     """
-    options = SessionOptions(threads=threads)
+    options = SessionOptions(threads=threads, allow_fallback=allow_fallback)
     settings = MeasureSettings(seconds, min_count=30 * rounds, warmup_s=min(1.0, seconds), warmup_count=5)
     steps = Steps()
     with (

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
+from edgevision.cli.rebuild import rebuild_unfit
 from edgevision.errors import UsageError
 from edgevision.frames import Source
 from edgevision.pipeline import PipelineOptions, RunSummary, run_pipeline
@@ -43,6 +44,10 @@ from edgevision.sources import ImageSource, open_source
 @click.option("--jsonl", type=click.Path(path_type=Path), help="Results, one JSON object a line and frame.")
 @click.option("--show", is_flag=True, help="Annotated pictures in a window; q or Escape ends the run.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
+@click.option("--rebuild", is_flag=True, help="Build the TensorRT engine first if none fits this device.")
+@click.option(
+    "--allow-fallback", is_flag=True, help="Let the CPU run what ONNX Runtime's GPU provider does not take."
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -55,6 +60,8 @@ def command(
     jsonl: Path | None,
     show: bool,
     limit: int | None,
+    rebuild: bool,
+    allow_fallback: bool,
 ) -> None:
     """Run a bundle on images, folders, videos or a camera.
 
@@ -64,13 +71,15 @@ def command(
     """
     # FFmpeg's own messages about damaged frames; what matters of them is said in ours.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    if rebuild:
+        rebuild_unfit(ctx, bundle, engine)
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
         opened = stack.enter_context(open_source(source))
         progress = RunProgress(_total(opened, limit))
         stack.callback(progress.clear)
         _route_warnings(stack, progress)
-        options = SessionOptions(iou_threshold=iou)
+        options = SessionOptions(iou_threshold=iou, allow_fallback=allow_fallback)
         session = stack.enter_context(open_session(bundle, engine=engine, options=options))
         sinks = _open_sinks(stack, opened, output, jsonl)
         window = None
@@ -87,6 +96,8 @@ def command(
             on_frame=progress.on_frame,
         )
         progress.clear()
+    if session.info.notes:
+        click.echo(f"{session.info.library} on {session.info.device}: {'; '.join(session.info.notes)}")
     _report(progress, summary, [path for path in (output, jsonl) if path is not None])
     if interrupts.requested():
         ctx.exit(interrupts.exit_code)
