@@ -81,12 +81,27 @@ class FileEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast a graph was measured to be in one engine on one machine, end to end, against the float graph."""
+
+    engine: str
+    library: str
+    machine: str
+    """As `device.machine_name` has it."""
+    ratio: float
+    """The float graph's time over this one's: the median of paired rounds."""
+    created: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True, slots=True)
 class GraphEntry:
     """One graph; `verifications` is empty where verification was skipped on purpose."""
 
     precision: Precision
     file: FileEntry
     verifications: tuple[Verification, ...] = ()
+    speeds: tuple[Speed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +147,7 @@ class Bundle:
             raise BundleError(f"{path} is not a bundle: it holds no {MANIFEST}")
         try:
             data = json.loads(file.read_bytes())
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise BundleError(f"{file} is not JSON: {error}; export the bundle again") from error
         _check_schema(file, data)
         try:
@@ -173,11 +188,14 @@ class Bundle:
         old = self.graph(precision)
         which = (verification.stage, verification.engine)
         kept = tuple(v for v in old.verifications if (v.stage, v.engine) != which)
-        new = replace(old, verifications=(*kept, verification))
-        graphs = tuple(new if entry is old else entry for entry in self.manifest.graphs)
-        bundle = Bundle(self.path, replace(self.manifest, graphs=graphs))
-        atomic.write_file(self.path / MANIFEST, _manifest_bytes(bundle.manifest))
-        return bundle
+        return self._with_entry(old, replace(old, verifications=(*kept, verification)))
+
+    def with_speed(self, precision: Precision, speed: Speed) -> Bundle:
+        """Record a measured speed in the manifest on disk, in place of an earlier one of its engine and machine."""
+        old = self.graph(precision)
+        which = (speed.engine, speed.machine)
+        kept = tuple(s for s in old.speeds if (s.engine, s.machine) != which)
+        return self._with_entry(old, replace(old, speeds=(*kept, speed)))
 
     def add_graph(
         self, precision: Precision, graph: bytes, verifications: tuple[Verification, ...] = ()
@@ -196,6 +214,12 @@ class Bundle:
             atomic.write_file(self.path / MANIFEST, _manifest_bytes(bundle.manifest))
         except OSError as error:
             raise BundleError(f"cannot write {self.path / name}: {error.strerror or error}") from error
+        return bundle
+
+    def _with_entry(self, old: GraphEntry, new: GraphEntry) -> Bundle:
+        graphs = tuple(new if entry is old else entry for entry in self.manifest.graphs)
+        bundle = Bundle(self.path, replace(self.manifest, graphs=graphs))
+        atomic.write_file(self.path / MANIFEST, _manifest_bytes(bundle.manifest))
         return bundle
 
     def _checked(self, entry: FileEntry) -> Path:

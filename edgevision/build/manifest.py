@@ -114,6 +114,10 @@ class EngineManifest:
     not_run: str | None = None
     schema: int = SCHEMA
 
+    def __post_init__(self) -> None:
+        if self.sm < 10 or self.schema < 1:
+            raise ValueError(f"sm {self.sm} and schema {self.schema} are not those of any engine")
+
     def to_json(self) -> bytes:
         """The bytes of ``engine.json``."""
         return (json.dumps(json_from_dataclass(self), indent=2) + "\n").encode()
