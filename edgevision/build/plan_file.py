@@ -49,8 +49,8 @@ def read_plan_file(path: Path) -> PlanFile:
     end = _LENGTH_BYTES + length
     if not 2 <= length <= _LONGEST_HEADER or data[_LENGTH_BYTES : _LENGTH_BYTES + 1] != b"{":
         raise EngineError(
-            f"{path} has no header of Ultralytics before its plan; a plain plan needs none taken off: trtexec and Triton"
-            " load it as it is"
+            f"{path} has no header of Ultralytics before its plan; a plain plan needs none taken off: trtexec and"
+            " Triton load it as it is"
         )
     if len(data) < end + _LEAST_PLAN:
         raise EngineError(

@@ -121,12 +121,10 @@ def json_faults() -> list[Callable[[dict[str, Any]], Any]]:
     def put(key: str, value: Any) -> Callable[[dict[str, Any]], Any]:
         return lambda data: {**data, key: value}
 
+    wrong: tuple[Any, ...] = (None, "x", [], -1)
     return [
-        *[
-            put(key, value)
-            for key in ("plan", "sm", "flavour", "schema", "tensors")
-            for value in (None, "x", [], -1)
-        ],
+        *[put(key, value) for key in ("plan", "sm", "flavour", "schema") for value in wrong],
+        *[put("tensors", value) for value in (None, "x", [7], -1)],
         put("plan", {"name": "../../model.onnx", "sha256": "0", "size_bytes": 5}),
         put("plan", {"name": "/etc/passwd", "sha256": "0", "size_bytes": 5}),
         put("batch", {"min": 4, "opt": 1, "max": 1}),
