@@ -90,6 +90,11 @@ class GraphBuilder:
         self.nodes.append(helper.make_node("Identity", [value], [name], name=self._name("Identity")))
         return name
 
+    def cast_to(self, value: str, name: str, elem_type: int) -> str:
+        """The value in another type under just this name."""
+        self.nodes.append(helper.make_node("Cast", [value], [name], name=self._name("Cast"), to=elem_type))
+        return name
+
     def flush(self, *, first: bool = False) -> None:
         """Write the nodes to the graph, before all others if `first`, else after them."""
         if first:

@@ -157,7 +157,7 @@ def graft_segmenter(
         placement = _placement(frames.size_wh, network_size_wh, network_fit)
         columns, rows = placement.nearest_input(network_size_wh)
         mask = b.op("Gather", b.op("Gather", mask, rows, axis=1), columns, axis=2)
-    return _finished(model, b, (b.op("Cast", mask, to=UINT8),), segment_outputs(frames.size_wh), frames)
+    return _finished(model, b, (mask,), segment_outputs(frames.size_wh), frames)
 
 
 def segmenter_classes(outputs: tuple[NetworkOutput, ...], network_size_wh: tuple[int, int]) -> int:
@@ -235,11 +235,18 @@ def _finished(
     specs: tuple[TensorSpec, ...],
     frames: FrameInput,
 ) -> onnx.ModelProto:
+    """Name the outputs; what is to be uint8 comes as whole numbers of another type.
+
+    TensorRT has uint8 at its outputs only: no node may take what the Cast gives.
+    """
     graph = model.graph
     del graph.output[:]
     for value, spec in zip(values, specs, strict=True):
-        b.alias(value, spec.name)
         elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
+        if elem_type == UINT8:
+            b.cast_to(value, spec.name, UINT8)
+        else:
+            b.alias(value, spec.name)
         batch = frames.batch.max if frames.batch.static else BATCH
         graph.output.append(helper.make_tensor_value_info(spec.name, elem_type, [batch, *spec.shape[1:]]))
     b.flush()

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.errors import GraphError
-from edgevision.graph.builder import FLOAT, UINT8, GraphBuilder, ints
+from edgevision.graph.builder import FLOAT, GraphBuilder, ints
 from edgevision.graph.heads.head import NetworkOutput
 from edgevision.image import LetterboxGeometry, Placement
 from edgevision.spec import Fit
@@ -55,7 +55,7 @@ def mixed_masks(
     mask_wh: tuple[int, int],
     input_wh: tuple[int, int],
 ) -> str:
-    """Masks uint8 ``[B,K,h,w]``: round(255 * probability) in the cells that a box touches, 0 in the others.
+    """Masks float32 ``[B,K,h,w]``: round(255 * probability) in the cells that a box touches, 0 in the others.
 
     `prototypes` float32 ``[B,M,h,w]``, `coefficients` ``[B,K,M]``, `boxes` ``[B,K,4]`` xyxy in pixels of the input,
     over which the masks lie. Rows of zeros give empty masks.
@@ -68,7 +68,7 @@ def mixed_masks(
     x1, y1, x2, y2 = b.split(b.op("Mul", boxes, cells), 2, (1, 1, 1, 1))
     columns = b.op("Unsqueeze", _touched(b, x1, x2, width), ints(2))
     rows = b.op("Mul", b.op("Unsqueeze", _touched(b, y1, y2, height), ints(3)), np.float32(255))
-    return b.op("Cast", b.op("Round", b.op("Mul", b.op("Mul", mixed, rows), columns)), to=UINT8)
+    return b.op("Round", b.op("Mul", b.op("Mul", mixed, rows), columns))
 
 
 def _touched(b: GraphBuilder, low: str, high: str, count: int) -> str:

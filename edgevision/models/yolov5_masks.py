@@ -61,7 +61,8 @@ def answers_from_mixture(mixture: Mixture, input_wh: tuple[int, int]) -> Outputs
         column, row = np.arange(width), np.arange(height)
         touched = np.outer((row + 1 > y1) & (row < y2), (column + 1 > x1) & (column < x2))
         logits = np.tensordot(mixture.coefficients[place, detection], mixture.prototypes[place], axes=1)
-        values = np.rint(255 / (1 + np.exp(-logits.astype(np.float64))))
+        # The logistic function by way of the hyperbolic tangent, which no large logit lets overflow.
+        values = np.rint(255 * (1 + np.tanh(logits.astype(np.float64) / 2)) / 2)
         masks[place, detection] = np.where(touched, values, 0)
     return mixture.boxes, mixture.scores, mixture.labels, masks
 
@@ -73,17 +74,21 @@ def over_frame(mixture: Mixture, placement: Placement, mask_wh: tuple[int, int],
     """
     boxes = placement.frame_from_input(mixture.boxes.reshape(-1, 4)).reshape(mixture.boxes.shape)
     boxes[mixture.scores == 0] = 0
-    values = mixture.prototypes
-    for axis, (side, count) in enumerate(zip(placement.frame_wh, mask_wh, strict=True)):
-        centres = (np.arange(count) + 0.5) * side / count * placement.scale_xy[axis] + placement.offset_xy[
-            axis
-        ]
-        length = values.shape[3 - axis]
-        place = (centres / stride - 0.5).clip(0, length - 1)
-        low = np.minimum(np.floor(place).astype(int), max(length - 2, 0))
-        weight = (place - low).astype(np.float32)
-        weight = weight[:, None] if axis else weight
-        values = values.take(low, 3 - axis) * (1 - weight) + weight * values.take(
-            np.minimum(low + 1, length - 1), 3 - axis
-        )
-    return Mixture(boxes, mixture.scores, mixture.labels, mixture.coefficients, values)
+    prototypes = mixture.prototypes
+    for axis in (0, 1):
+        centres = (np.arange(mask_wh[axis]) + 0.5) * placement.frame_wh[axis] / mask_wh[axis]
+        places = (centres * placement.scale_xy[axis] + placement.offset_xy[axis]) / stride - 0.5
+        prototypes = _interpolated(prototypes, places, 3 - axis)
+    return Mixture(boxes, mixture.scores, mixture.labels, mixture.coefficients, prototypes)
+
+
+def _interpolated(
+    values: npt.NDArray[np.float32], places: npt.NDArray[np.float64], axis: int
+) -> npt.NDArray[np.float32]:
+    """Values between the two nearest along an axis; beyond the ends those at the ends."""
+    places = places.clip(0, values.shape[axis] - 1)
+    low = np.floor(places).astype(int)
+    high = np.minimum(low + 1, values.shape[axis] - 1)
+    weight = (places - low).astype(np.float32)
+    weight = weight.reshape([-1 if place == axis else 1 for place in range(values.ndim)])
+    return values.take(low, axis) * (1 - weight) + values.take(high, axis) * weight

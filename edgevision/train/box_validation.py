@@ -24,7 +24,7 @@ from edgevision.accuracy.detection import (
 from edgevision.image import Placement, letterbox
 from edgevision.nms import greedy_nms
 from edgevision.results import Detections
-from edgevision.train.boxes import BoxDataset
+from edgevision.train.boxes import BoxDataset, BoxLabels
 from edgevision.train.pictures import Picture
 
 CANDIDATES = 300
@@ -101,11 +101,6 @@ def _suppressed(
     return Detections(placement.frame_from_input(xyxy[keep]), score[keep], labels[keep], classes)
 
 
-def _coded(polygons: Any, height: int, width: int) -> Any:
-    """Run lengths of polygons; the stubs know of whole numbers alone."""
-    return mask_codec.frPyObjects(polygons, height, width)
-
-
 def labelled_images(dataset: BoxDataset, pictures: tuple[Picture, ...]) -> LabelledImages:
     """The data set as pycocotools wants it; image ids are places, category ids labels + 1, all in pixels held.
 
@@ -116,23 +111,9 @@ def labelled_images(dataset: BoxDataset, pictures: tuple[Picture, ...]) -> Label
     for place, (picture, boxes) in enumerate(zip(pictures, dataset.boxes, strict=True)):
         height, width = picture.shape[:2]
         images.append({"id": place, "width": width, "height": height, "file_name": dataset.files[place].name})
-        outlines = boxes.outlines or ((),) * len(boxes)
-        scaled = boxes.xyxy * np.array([width, height] * 2)
-        for box, label, outline in zip(scaled, boxes.labels, outlines, strict=True):
-            x, y, w, h = (float(v) for v in (box[0], box[1], box[2] - box[0], box[3] - box[1]))
-            polygons = [[float(v) for v in (points * [width, height]).ravel()] for points in outline]
-            whole: Any = mask_codec.merge(_coded(polygons, height, width)) if polygons else None
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": place,
-                    "category_id": int(label) + 1,
-                    "bbox": [x, y, w, h],
-                    "area": w * h if whole is None else float(mask_codec.area(whole)),
-                    "segmentation": polygons if whole is None else whole,
-                    "iscrowd": 0,
-                }
-            )
+        for index in range(len(boxes)):
+            ids = {"id": len(annotations) + 1, "image_id": place}
+            annotations.append(ids | _annotation(boxes, index, (width, height)))
     coco = COCO()
     dataset_of_coco: Any = {
         "images": images,
@@ -144,3 +125,22 @@ def labelled_images(dataset: BoxDataset, pictures: tuple[Picture, ...]) -> Label
         coco.createIndex()
     categories = tuple(range(1, len(dataset.classes) + 1))
     return LabelledImages(coco, Path(), tuple(range(len(images))), categories)
+
+
+def _annotation(boxes: BoxLabels, index: int, size_wh: tuple[int, int]) -> dict[str, Any]:
+    width, height = size_wh
+    x0, y0, x1, y1 = (float(value) for value in boxes.xyxy[index] * [width, height, width, height])
+    found: dict[str, Any] = {
+        "category_id": int(boxes.labels[index]) + 1,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": (x1 - x0) * (y1 - y0),
+        "iscrowd": 0,
+    }
+    if boxes.outlines:
+        # The stubs know of whole numbers alone.
+        polygons: Any = [
+            [float(v) for v in (points * [width, height]).ravel()] for points in boxes.outlines[index]
+        ]
+        whole = mask_codec.merge(mask_codec.frPyObjects(polygons, height, width))
+        found |= {"segmentation": polygons, "area": float(mask_codec.area(whole))}
+    return found
