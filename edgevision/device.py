@@ -23,6 +23,7 @@ LIBRARIES = (
     "tensorrt",
     "tensorrt-rtx-cu12",
     "tensorrt-rtx-cu13",
+    "cuda-bindings",
 )
 QUERY_TIMEOUT_S = 10.0
 
@@ -86,6 +87,13 @@ def device_facts(root: Path = ROOT) -> DeviceFacts:
         temperatures_c=temperatures_c(root),
         libraries=library_versions(),
     )
+
+
+def machine_name(root: Path = ROOT) -> str:
+    """What tells whether a measured speed holds here: board, processor, cores that may be used, GPUs, power mode."""
+    board, mode = _text(root / "proc/device-tree/model"), _power_mode()
+    cores = f"{usable_cores(root):g} cores"
+    return ", ".join(part for part in (board, cpu_model(root), cores, *nvidia_gpus(), mode) if part)
 
 
 def cpu_model(root: Path = ROOT) -> str:

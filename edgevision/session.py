@@ -5,8 +5,9 @@ from __future__ import annotations
 import abc
 import contextlib
 import importlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -15,10 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.bundle import Bundle
+from edgevision.device import machine_name
 from edgevision.errors import EngineError, MissingExtraError, UsageError
 from edgevision.image import Frame, fit_frame
 from edgevision.results import Outputs, Result, results_from_outputs
-from edgevision.spec import ModelSpec
+from edgevision.selection import choose_graph
+from edgevision.spec import ModelSpec, Precision
+
+LOG = logging.getLogger(__name__)
 
 Frames = npt.NDArray[np.uint8]
 """uint8 ``[B,H,W,3]``, BGR, of the model's own size."""
@@ -38,6 +43,10 @@ class SessionOptions:
     """Let idle CPU threads spin for their next task: lower latency, and a core that other stages cannot use."""
     allow_fallback: bool = False
     """Let ONNX Runtime run on the CPU what the provider that was asked for does not take, however much that is."""
+    precision: Precision | None = None
+    """Which of a bundle's graphs; None: the fastest that was verified (`selection.choose_graph`)."""
+    force: bool = False
+    """Run a graph that was found to be answered wrongly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,8 @@ class Session(abc.ABC):
     def __init__(self, spec: ModelSpec, info: EngineInfo) -> None:
         self.spec = spec
         self.info = info
+        self.precision: Precision | None = None
+        """Of the graph that runs, where a bundle's manifest says it."""
 
     @abc.abstractmethod
     def _infer(self, frames: Frames) -> Outputs:
@@ -186,26 +197,27 @@ def open_session(
     bundle = None if path.suffix == ".onnx" else Bundle.open(path)
     for name, home in _HOMES.items():
         if engine == name:
-            return _open(home, bundle, path, options or SessionOptions())
+            return _open(name, home, bundle, path, options or SessionOptions())
         if engine is None and home.by_itself:
             with contextlib.suppress(MissingExtraError):
-                return _open(home, bundle, path, options or SessionOptions())
+                return _open(name, home, bundle, path, options or SessionOptions())
     raise EngineError(f"no engine is installed ({', '.join(ENGINES)}): pip install 'edgevision[cpu]'")
 
 
-def _open(home: _Home, bundle: Bundle | None, path: Path, options: SessionOptions) -> Session:
+def _open(name: str, home: _Home, bundle: Bundle | None, path: Path, options: SessionOptions) -> Session:
     try:
         module = importlib.import_module(f"edgevision.engines.{home.module}")
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != home.package:
             raise
-        name = "cuda-bindings" if home.package == "cuda" else home.package
-        raise MissingExtraError(name, home.extra, f"engine {home.module}") from error
+        package = "cuda-bindings" if home.package == "cuda" else home.package
+        raise MissingExtraError(package, home.extra, f"engine {home.module}") from error
     opener = getattr(module, home.opener)
     session: Session
     if home.takes == "graph":
-        graph = path if bundle is None else bundle.graph_path("float")
-        session = opener(graph, None if bundle is None else bundle.spec, options)
+        session = (
+            opener(path, None, options) if bundle is None else _open_chosen(opener, bundle, name, options)
+        )
     elif bundle is None:
         raise UsageError(
             f"{home.module} runs engines that were built for this device, not {path}; open the bundle that holds it,"
@@ -213,6 +225,23 @@ def _open(home: _Home, bundle: Bundle | None, path: Path, options: SessionOption
         )
     else:
         session = opener(bundle, options)
+    return session
+
+
+def _open_chosen(
+    opener: Callable[[Path, ModelSpec | None, SessionOptions], Session],
+    bundle: Bundle,
+    engine: str,
+    options: SessionOptions,
+) -> Session:
+    """Open the graph that the bundle's records speak for, and say which it is."""
+    choice = choose_graph(bundle, engine, machine_name(), precision=options.precision, force=options.force)
+    session = opener(bundle.graph_path(choice.precision), bundle.spec, options)
+    session.precision = choice.precision
+    if len(bundle.manifest.graphs) > 1 or options.force:
+        note = f"{choice.precision} graph: {choice.reason}"
+        session.info = replace(session.info, notes=(note, *session.info.notes))
+        LOG.info("%s in %s: %s", bundle.spec.name, engine, note)
     return session
 
 

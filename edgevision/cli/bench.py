@@ -10,6 +10,7 @@ import click
 
 from edgevision.bench import BenchOptions, Subject, bench
 from edgevision.bundle import Bundle, sha256_of_file
+from edgevision.cli.options import graph_options
 from edgevision.cli.present import Steps
 from edgevision.frames import Source
 from edgevision.measure import MeasureSettings
@@ -17,11 +18,11 @@ from edgevision.report import record_lines, write_record
 from edgevision.session import ENGINES, SessionOptions, open_session
 from edgevision.sinks import VideoSink, write_clip
 from edgevision.sources import open_source
-from edgevision.spec import FrameInput
+from edgevision.spec import FrameInput, Precision
 from edgevision.virtual_camera import VirtualCamera
 
 CLIP_WH = (1280, 720)
-CLIP_FRAMES_PER_PHOTOGRAPH = 30
+CLIP_FRAMES = 120
 
 
 @click.command()
@@ -43,6 +44,7 @@ CLIP_FRAMES_PER_PHOTOGRAPH = 30
     show_default=True,
     help="Paired rounds that this time is divided into.",
 )
+@graph_options
 @click.option(
     "--allow-fallback", is_flag=True, help="Let the CPU run what ONNX Runtime's GPU provider does not take."
 )
@@ -54,6 +56,8 @@ def command(
     threads: int | None,
     seconds: float,
     rounds: int,
+    precision: Precision | None,
+    force: bool,
     allow_fallback: bool,
     json_file: Path | None,
 ) -> None:
@@ -64,7 +68,7 @@ def command(
     overlapping stages against inference alone, in paired rounds. UNSTABLE means that latency, clocks or temperatures
     moved by more than 10 % meanwhile.
     """
-    options = SessionOptions(threads=threads, allow_fallback=allow_fallback)
+    options = SessionOptions(threads=threads, allow_fallback=allow_fallback, precision=precision, force=force)
     settings = MeasureSettings(seconds, min_count=30 * rounds, warmup_s=min(1.0, seconds), warmup_count=5)
     steps = Steps()
     with (
@@ -72,7 +76,7 @@ def command(
         open_session(bundle, engine=engine, options=options) as session,
     ):
         open_frames = _frames(source, session.spec.frames, Path(scratch), steps)
-        subject = Subject(session, _graph_sha256(bundle), options, open_frames)
+        subject = Subject(session, _graph_sha256(bundle, session.precision), options, open_frames)
 
         def throw_away(frames: Source) -> VideoSink:
             return VideoSink(Path(scratch) / "output.mp4", frames.size_wh, frames.fps)
@@ -87,14 +91,14 @@ def _frames(source: str | None, frames: FrameInput, scratch: Path, steps: Steps)
     if source is not None:
         return lambda: open_source(source)
     size_wh = frames.size_wh if frames.fit == "exact" else CLIP_WH
-    camera = VirtualCamera(size_wh, frames_per_photograph=CLIP_FRAMES_PER_PHOTOGRAPH)
+    camera = VirtualCamera(size_wh, cycle=CLIP_FRAMES)
     clip = scratch / "photographs.mp4"
     write_clip(clip, camera.frames(camera.cycle), size_wh, fps=25.0)
     steps.done(f"made a clip of {camera.cycle} frames")
     return lambda: open_source(clip)
 
 
-def _graph_sha256(bundle: Path) -> str:
-    return (
-        sha256_of_file(bundle) if bundle.suffix == ".onnx" else Bundle.open(bundle).graph("float").file.sha256
-    )
+def _graph_sha256(bundle: Path, precision: Precision | None) -> str:
+    if bundle.suffix == ".onnx":
+        return sha256_of_file(bundle)
+    return Bundle.open(bundle).graph(precision or "float").file.sha256

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,12 +14,15 @@ import click
 from edgevision import atomic
 from edgevision.accuracy.classification import accuracy_from_scores, classify_all, read_class_folders
 from edgevision.accuracy.segmentation import accuracy_from_masks, find_masks, segment_all
+from edgevision.bundle import Bundle
+from edgevision.cli.options import graph_options
 from edgevision.cli.present import table
 from edgevision.codec import json_from_dataclass
 from edgevision.errors import SinkError, UsageError
+from edgevision.overrides import IOU_THRESHOLD, carries
 from edgevision.results import Instances
 from edgevision.session import ENGINES, Session, SessionOptions, open_session
-from edgevision.spec import Task
+from edgevision.spec import Precision, Task
 
 if TYPE_CHECKING:
     from edgevision.accuracy.detection import DetectionAccuracy
@@ -39,6 +43,7 @@ Answer = TypeVar("Answer")
 @click.option(
     "--iou", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Suppression threshold.  [0.65]"
 )
+@graph_options
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the record here.")
 def command(
     bundle: Path,
@@ -47,6 +52,8 @@ def command(
     limit: int | None,
     engine: str | None,
     iou: float | None,
+    precision: Precision | None,
+    force: bool,
     json_file: Path | None,
 ) -> None:
     """Measure accuracy on labelled images, on exactly the graph that runs.
@@ -58,12 +65,13 @@ def command(
     """
     if not images.is_dir():
         raise UsageError(f"--images {images} is not a folder")
+    options = SessionOptions(iou_threshold=iou, precision=precision, force=force)
     if annotations is None:
-        record, lines = _classification(bundle, images, limit, engine)
+        record, lines = _classification(bundle, images, limit, engine, options)
     elif annotations.is_dir():
-        record, lines = _segmentation(bundle, images, annotations, limit, engine)
+        record, lines = _segmentation(bundle, images, annotations, limit, engine, options)
     else:
-        record, lines = _detection(bundle, images, annotations, limit, engine, iou)
+        record, lines = _detection(bundle, images, annotations, limit, engine, options)
     click.echo("\n".join(lines))
     if json_file is not None:
         try:
@@ -73,14 +81,24 @@ def command(
 
 
 def _detection(
-    bundle: Path, images: Path, annotations: Path, limit: int | None, engine: str | None, iou: float | None
+    bundle: Path,
+    images: Path,
+    annotations: Path,
+    limit: int | None,
+    engine: str | None,
+    options: SessionOptions,
 ) -> tuple[object, list[str]]:
     from edgevision.cli.extras import require_eval
 
     require_eval("edgevision eval --annotations")
     from edgevision.accuracy import detection as measure
 
-    options = SessionOptions(iou_threshold=iou or measure.PROTOCOL_IOU, score_floor=measure.PROTOCOL_FLOOR)
+    graph = bundle if bundle.suffix == ".onnx" else Bundle.open(bundle).graph_path()
+    # A network that suppresses boxes itself has no threshold to set: its answers are measured as they are.
+    protocol = measure.PROTOCOL_IOU if carries(graph, IOU_THRESHOLD) else None
+    options = replace(
+        options, iou_threshold=options.iou_threshold or protocol, score_floor=measure.PROTOCOL_FLOOR
+    )
     with open_session(bundle, engine=engine, options=options) as session:
         _check_task(session, ("detect", "instances"))
         labelled = measure.read_annotations(annotations, images, session.spec.classes, limit=limit)
@@ -88,7 +106,9 @@ def _detection(
         if labelled.left_out:
             names = ", ".join(labelled.left_out)
             click.echo(f"not measured, for the model knows no such class: {names}", err=True)
-        settings = f"NMS IoU {options.iou_threshold:g}, score floor {options.score_floor:g}"
+        used = options.iou_threshold
+        suppression = "the network's own suppression" if used is None else f"NMS IoU {used:g}"
+        settings = f"{suppression}, score floor {options.score_floor:g}"
         boxes = measure.accuracy_from_detections(labelled, found)
         heading = _heading(session, f"{boxes.images} images, {boxes.boxes} boxes, {settings}")
     if session.spec.task == "detect":
@@ -109,9 +129,14 @@ def _detection_lines(accuracy: DetectionAccuracy, kind: str) -> list[str]:
 
 
 def _segmentation(
-    bundle: Path, images: Path, masks: Path, limit: int | None, engine: str | None
+    bundle: Path,
+    images: Path,
+    masks: Path,
+    limit: int | None,
+    engine: str | None,
+    options: SessionOptions,
 ) -> tuple[object, list[str]]:
-    with open_session(bundle, engine=engine) as session:
+    with open_session(bundle, engine=engine, options=options) as session:
         _check_task(session, ("segment",))
         found = find_masks(images, masks, limit=limit)
         accuracy = accuracy_from_masks(session.spec.classes, _shown(segment_all(session, found), len(found)))
@@ -126,9 +151,9 @@ def _segmentation(
 
 
 def _classification(
-    bundle: Path, images: Path, limit: int | None, engine: str | None
+    bundle: Path, images: Path, limit: int | None, engine: str | None, options: SessionOptions
 ) -> tuple[object, list[str]]:
-    with open_session(bundle, engine=engine) as session:
+    with open_session(bundle, engine=engine, options=options) as session:
         _check_task(session, ("classify",))
         found = read_class_folders(images, session.spec.classes, limit=limit)
         answers = list(_shown(classify_all(session, found), len(found)))
@@ -166,4 +191,5 @@ def _shown(answers: Iterator[Answer], count: int) -> Iterator[Answer]:
 
 
 def _heading(session: Session, what: str) -> str:
-    return f"{session.spec.name}, {session.info.library} on {session.info.device}: {what}"
+    notes = "".join(f"\n{note}" for note in session.info.notes)
+    return f"{session.spec.name}, {session.info.library} on {session.info.device}: {what}{notes}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 import click
 
-from edgevision.spec import BatchRange
+from edgevision.spec import BatchRange, Precision
 
 if TYPE_CHECKING:  # generic for the type checker alone in older versions of click
     _Size = click.ParamType[tuple[int, int]]
@@ -69,3 +70,13 @@ class SmsType(_Sms):
 SIZE = SizeType()
 SMS = SmsType()
 BATCH = BatchType()
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def graph_options(command: Command) -> Command:
+    """``--graph`` and ``--force`` of the commands that run a bundle, as the arguments `precision` and `force`."""
+    which = "Which of the bundle's graphs. Default: the fastest that was verified and measured here."
+    forced = "Run a graph that `edgevision verify` found to be answered wrongly."
+    command = click.option("--force", is_flag=True, help=forced)(command)
+    return click.option("--graph", "precision", type=click.Choice(get_args(Precision)), help=which)(command)

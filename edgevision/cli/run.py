@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from edgevision.cli.options import graph_options
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
 from edgevision.errors import UsageError
@@ -17,6 +18,7 @@ from edgevision.pipeline import PipelineOptions, RunSummary, run_pipeline
 from edgevision.session import ENGINES, SessionOptions, open_session
 from edgevision.sinks import JsonlSink, Sink, WindowSink, open_picture_sink, refuse_overwriting
 from edgevision.sources import ImageSource, open_source
+from edgevision.spec import Precision
 
 
 @click.command()
@@ -45,6 +47,7 @@ from edgevision.sources import ImageSource, open_source
 @click.option("--show", is_flag=True, help="Annotated pictures in a window; q or Escape ends the run.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--rebuild", is_flag=True, help="Build the TensorRT engine first if none fits this device.")
+@graph_options
 @click.option(
     "--allow-fallback", is_flag=True, help="Let the CPU run what ONNX Runtime's GPU provider does not take."
 )
@@ -61,6 +64,8 @@ def command(
     show: bool,
     limit: int | None,
     rebuild: bool,
+    precision: Precision | None,
+    force: bool,
     allow_fallback: bool,
 ) -> None:
     """Run a bundle on images, folders, videos or a camera.
@@ -79,7 +84,9 @@ def command(
         progress = RunProgress(_total(opened, limit))
         stack.callback(progress.clear)
         _route_warnings(stack, progress)
-        options = SessionOptions(iou_threshold=iou, allow_fallback=allow_fallback)
+        options = SessionOptions(
+            iou_threshold=iou, allow_fallback=allow_fallback, precision=precision, force=force
+        )
         session = stack.enter_context(open_session(bundle, engine=engine, options=options))
         sinks = _open_sinks(stack, opened, output, jsonl)
         window = None

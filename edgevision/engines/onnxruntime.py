@@ -17,6 +17,7 @@ from edgevision.bundle import sha256_of_file
 from edgevision.cache import cache_folder
 from edgevision.codec import DecodeError
 from edgevision.errors import EngineError, GraphError, first_line
+from edgevision.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
 from edgevision.results import Outputs
 from edgevision.session import EngineInfo, Frames, Session, SessionOptions
 from edgevision.spec import METADATA_KEY, ModelSpec
@@ -150,7 +151,7 @@ def open_on(
     settings.log_severity_level = 3  # warnings about our own constants would drown the errors that matter
     settings.intra_op_num_threads = options.threads or 0
     settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spin else "0")
-    overrides = _override_initializers(settings, options)
+    overrides = _override_initializers(settings, graph, options)
     counted = hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
     strict = target.provider != CPU and not counted and not options.allow_fallback
     settings.add_session_config_entry(_NO_CPU if strict else _RECORD, "1")
@@ -270,14 +271,17 @@ def _bind(inference: ort.InferenceSession, spec: ModelSpec, count: int, device: 
     return _Binding(binding, frames, tuple(outputs))
 
 
-def _override_initializers(settings: ort.SessionOptions, options: SessionOptions) -> list[ort.OrtValue]:
-    """Put the caller's suppression settings in place of the graph's."""
+def _override_initializers(
+    settings: ort.SessionOptions, graph: Path, options: SessionOptions
+) -> list[ort.OrtValue]:
+    """Put the caller's suppression settings in place of the graph's; ONNX Runtime passes over names that it lacks."""
     values = []
     for name, value in (
-        ("nms.iou_threshold", options.iou_threshold),
-        ("nms.score_floor", options.score_floor),
+        (IOU_THRESHOLD, options.iou_threshold),
+        (SCORE_FLOOR, options.score_floor),
     ):
         if value is not None:
+            refuse_absent(graph, name)
             values.append(ort.OrtValue.ortvalue_from_numpy(np.asarray(value, np.float32)))
             settings.add_initializer(name, values[-1])
     return values

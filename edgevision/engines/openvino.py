@@ -9,7 +9,8 @@ import numpy as np
 import openvino as ov
 from openvino import opset13
 
-from edgevision.errors import EngineError, GraphError, UsageError
+from edgevision.errors import EngineError, UsageError
+from edgevision.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
 from edgevision.results import Outputs
 from edgevision.session import EngineInfo, Frames, Session, SessionOptions
 from edgevision.spec import ModelSpec
@@ -53,7 +54,7 @@ def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> 
         settings["INFERENCE_NUM_THREADS"] = options.threads
     try:
         model = core.read_model(graph)
-        _override_constants(model, options)
+        _override_constants(model, graph, options)
         compiled = core.compile_model(model, "CPU", settings)
     except RuntimeError as error:
         raise EngineError(f"OpenVINO cannot open {graph}: {_last_line(error)}") from error
@@ -61,15 +62,14 @@ def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> 
     return OpenVinoSession(spec, EngineInfo("openvino", f"openvino {ov.__version__}", str(device)), compiled)
 
 
-def _override_constants(model: ov.Model, options: SessionOptions) -> None:
+def _override_constants(model: ov.Model, graph: Path, options: SessionOptions) -> None:
     """Put the caller's suppression settings in place of the graph's."""
-    wanted = {"nms.iou_threshold": options.iou_threshold, "nms.score_floor": options.score_floor}
+    wanted = {IOU_THRESHOLD: options.iou_threshold, SCORE_FLOOR: options.score_floor}
     found = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
     for name, value in wanted.items():
         if value is None:
             continue
-        if name not in found:
-            raise GraphError(f"the graph has no constant {name!r} to override")
+        refuse_absent(graph, name)
         node = found[name]
         shape = node.output(0).get_partial_shape().to_shape()
         replacement = opset13.constant(np.full(shape, value, np.float32))

@@ -1,0 +1,26 @@
+"""Suppression settings that a graph carries as named values, for engines to replace."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+from edgevision.errors import GraphError
+
+IOU_THRESHOLD = "nms.iou_threshold"
+SCORE_FLOOR = "nms.score_floor"
+
+
+def carries(graph: Path, name: str) -> bool:
+    """True if the ONNX file holds a value of that name: names stand in it as they are, so its bytes are searched."""
+    with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(name.encode()) >= 0
+
+
+def refuse_absent(graph: Path, name: str) -> None:
+    """Raise `GraphError` if there is no such value to replace: an engine might go on without a word."""
+    if not carries(graph, name):
+        raise GraphError(
+            f"{graph.name} has no value {name!r} to override: its own network suppresses boxes, with settings that were"
+            " fixed when it was exported; leave the option out, or export that network with others"
+        )
