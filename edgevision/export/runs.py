@@ -22,7 +22,12 @@ class Trained:
 
 
 def trained_from(path: Path) -> Trained:
-    """A run folder's best weights, or the file itself; raises `CheckpointError` for a folder that holds no run."""
+    """A run folder's best weights, or the file itself; raises `CheckpointError` for a folder that holds no run.
+
+    Weights that were published from a run still say the size that they were trained for.
+    """
+    if path.suffix == ".safetensors" and path.is_file():
+        return Trained(path, _stated_size(path))
     if not path.is_dir():
         return Trained(path)
     best = path / _BEST
@@ -30,17 +35,21 @@ def trained_from(path: Path) -> Trained:
         raise CheckpointError(
             f"{path} is a folder without {_BEST}: no run of `edgevision train`, or one that has measured nothing yet"
         )
-    try:
-        with safetensors.safe_open(str(best), "np") as file:
-            size = json.loads((file.metadata() or {}).get("size", "null"))
-    except (safetensors.SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{best} cannot be read: {error}") from error
-    return Trained(best, _size(size))
+    return Trained(best, _stated_size(best))
 
 
 def model_name(checkpoint: Path) -> str:
     """A model is named for its file, or for its run folder, whose files are all named alike."""
     return checkpoint.resolve().parent.name if checkpoint.name == _BEST else checkpoint.stem
+
+
+def _stated_size(weights: Path) -> tuple[int, int] | None:
+    try:
+        with safetensors.safe_open(str(weights), "np") as file:
+            size = json.loads((file.metadata() or {}).get("size", "null"))
+    except (safetensors.SafetensorError, OSError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{weights} cannot be read: {error}") from error
+    return _size(size)
 
 
 def _size(value: object) -> tuple[int, int] | None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+import edgevision
 from edgevision.errors import CheckpointError
 from edgevision.export.runs import Trained, model_name, trained_from
 
@@ -19,6 +20,15 @@ def run_folder(path: Path, metadata: dict[str, str]) -> Path:
 def test_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
     assert trained_from(tmp_path / "x.pt") == Trained(tmp_path / "x.pt")
     assert model_name(tmp_path / "x.pt") == "x"
+
+
+def test_weights_that_left_their_run_keep_their_size(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "street", {"size": "[416, 416]"})
+    published = (run / "best.safetensors").rename(tmp_path / "street.safetensors")
+    assert trained_from(published) == Trained(published, (416, 416))
+    assert trained_from(tmp_path / "none.safetensors") == Trained(tmp_path / "none.safetensors")
+    packaged = Path(edgevision.__file__).parent / "weights"
+    assert trained_from(packaged / "street.safetensors").size_wh == (416, 416)
 
 
 @pytest.mark.parametrize(
