@@ -91,4 +91,4 @@ def _interpolated(
     high = np.minimum(low + 1, values.shape[axis] - 1)
     weight = (places - low).astype(np.float32)
     weight = weight.reshape([-1 if place == axis else 1 for place in range(values.ndim)])
-    return values.take(low, axis) * (1 - weight) + values.take(high, axis) * weight
+    return np.asarray(values.take(low, axis) * (1 - weight) + values.take(high, axis) * weight)

@@ -287,8 +287,28 @@ class Detect(nn.Module):
         return [m(y) for m, y in zip(self.m, x, strict=True)]
 
 
+class Proto(nn.Module):
+    def __init__(self, c1: int, c_: int, c2: int) -> None:
+        super().__init__()
+        self.cv1 = Conv(c1, c_, 3)
+        self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
+        self.cv2 = Conv(c_, c_, 3)
+        self.cv3 = Conv(c_, c2)
+
+    def forward(self, x: Any) -> Any:
+        return self.cv3(self.cv2(self.upsample(self.cv1(x))))
+
+
 class Segment(Detect):
-    pass
+    def __init__(
+        self, nc: int, anchors: Sequence[Sequence[float]], nm: int, npr: int, ch: Sequence[int]
+    ) -> None:
+        super().__init__(nc + nm, anchors, ch)
+        self.nc, self.nm, self.npr = nc, nm, npr
+        self.proto = Proto(ch[0], npr, nm)
+
+    def forward(self, x: Any) -> Any:
+        return [*super().forward(x), self.proto(x[0])]
 
 
 class Classify(Detect):
@@ -354,7 +374,11 @@ class DetectionModel(Model):
     pass
 
 
-YOLO = (Classify, Detect, DetectionModel, Model, Segment)
+class SegmentationModel(DetectionModel):
+    pass
+
+
+YOLO = (Classify, Detect, DetectionModel, Model, Segment, SegmentationModel)
 EXPERIMENTAL = (CrossConv, MixConv2d, Sum)
 COMMON = tuple(
     cls

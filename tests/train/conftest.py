@@ -36,6 +36,13 @@ def box_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def instance_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A YOLO folder of polygons, two of whose four numbers are in use."""
+    folder: Path = _synthetic().instances(tmp_path_factory.mktemp("instances") / "data")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def many_boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same of larger images, enough of them for epochs of several steps."""
     path: Path = _synthetic().boxes(tmp_path_factory.mktemp("many"), images=48, side=96)

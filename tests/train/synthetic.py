@@ -26,6 +26,28 @@ def class_folders(folder: Path, *, each: int = 24, side: int = 16) -> Path:
     return folder
 
 
+def instances(folder: Path, *, images: int = 12, side: int = 64) -> Path:
+    """A YOLO folder of polygons: bright triangles and diamonds on dark noise, numbered 1 and 3."""
+    rng = np.random.default_rng(2)
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    shapes = {1: [(0, 1), (1, 1), (0.5, 0)], 3: [(0.5, 0), (1, 0.5), (0.5, 1), (0, 0.5)]}
+    for number in range(images):
+        image = rng.integers(0, 60, (side, side, 3), dtype=np.uint8)
+        lines = []
+        for half in range(int(rng.integers(1, 3))):
+            label = int(rng.choice(list(shapes)))
+            wh = rng.integers(18, 30, 2)
+            corner = rng.integers(0, side // 2 - wh // 2) + np.array([half * (side - wh[0]) // 2, 0])
+            points = np.array(shapes[label]) * wh + corner
+            cv2.fillPoly(image, [points.astype(np.int32)], (40, 220, 220) if label == 1 else (220, 60, 220))
+            lines.append(f"{label} " + " ".join(f"{v:.5f}" for v in (points / side).clip(0, 1).ravel()))
+        cv2.imwrite(str(folder / "images" / f"{number}.png"), image)
+        (folder / "labels" / f"{number}.txt").write_text("\n".join(lines) + "\n")
+    (folder / "classes.txt").write_text("\ntriangle\n\ndiamond\n")
+    return folder
+
+
 def boxes(folder: Path, *, images: int = 12, side: int = 64) -> Path:
     """A COCO file: bright rectangles on dark noise, one in each half at most, a class for each colour."""
     rng = np.random.default_rng(1)

@@ -142,6 +142,67 @@ def test_a_wrong_yolo_line_is_named(tmp_path: Path, line: str, words: str) -> No
     assert str(caught.value).startswith(f"{folder / 'labels' / 'a.txt'}:2: ")
 
 
+def test_yolo_outlines_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
+    folder = yolo_folder(tmp_path, "2 0.1 0.2 0.3 0.2 0.3 0.9\n1 0.5 0.5 0.7 0.5 0.7 0.9 0.5 0.9\n")
+    names = ("", "dog", "car")
+    data = read_yolo(folder, names, outlines=True)
+    assert data.classes == ("dog", "car")
+    assert data.boxes[0].labels.tolist() == [1, 0]
+    (triangle,), (square,) = data.boxes[0].outlines
+    assert triangle == pytest.approx(np.array([[0.1, 0.2], [0.3, 0.2], [0.3, 0.9]]))
+    assert square.shape == (4, 2)
+    assert data.boxes[1].outlines == ()
+    assert read_yolo(folder, names).boxes[0].outlines == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("1 0.5 0.5 0.2 0.1", "is a box; an instance is a polygon"),
+        ("0 0.1 0.2 0.3 0.2 0.3 0.9", "class 0 has no name in the list of names"),
+    ],
+)
+def test_what_is_no_instance_is_named(tmp_path: Path, line: str, words: str) -> None:
+    folder = yolo_folder(tmp_path, f"1 0.1 0.2 0.3 0.2 0.3 0.9\n{line}\n")
+    with pytest.raises(UsageError, match=words) as caught:
+        read_yolo(folder, ("", "dog"), outlines=True)
+    assert str(caught.value).startswith(f"{folder / 'labels' / 'a.txt'}:2: ")
+
+
+def with_outlines(*polygons: object) -> dict[str, Any]:
+    value = content()
+    for item, polygon in zip(value["annotations"], polygons, strict=False):
+        item["segmentation"] = polygon
+    return value
+
+
+def test_coco_outlines(tmp_path: Path) -> None:
+    parts = [[10, 10, 50, 10, 50, 30], [20, 20, 30, 20, 30, 30, 20, 30]]
+    value = with_outlines(parts, [[0, 0, 100, 0, 100, 50]], {"counts": [1], "size": [2, 2]})
+    data = read_coco(written(tmp_path, value), tmp_path, outlines=True)
+    first, second = data.boxes[0].outlines
+    assert [part.shape for part in first] == [(3, 2), (4, 2)]
+    assert first[0] == pytest.approx(np.array([[0.1, 0.2], [0.5, 0.2], [0.5, 0.6]]))
+    assert len(second) == 1
+
+
+@pytest.mark.parametrize(
+    ("polygons", "words"),
+    [
+        ({"counts": [1], "size": [2, 2]}, "segmentation is dict, expected a list of polygons"),
+        ([], "expected a list of polygons"),
+        ([[1, 2, 3, 4]], r"polygon \[1, 2, 3, 4\] is not x, y of three points"),
+        ([[1, 2, 3, 4, 5, "6"]], "is not x, y of three points"),
+        (None, "segmentation is NoneType"),
+    ],
+)
+def test_a_wrong_coco_outline_is_named(tmp_path: Path, polygons: object, words: str) -> None:
+    path = written(tmp_path, with_outlines([[0, 0, 9, 0, 9, 9]], polygons))
+    with pytest.raises(UsageError, match=words) as caught:
+        read_coco(path, tmp_path, outlines=True)
+    assert "annotations[1]" in str(caught.value)
+
+
 def test_a_folder_without_labels_is_not_yolo(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no folder images/"):
         read_yolo(tmp_path, ("a",))

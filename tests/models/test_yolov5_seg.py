@@ -1,0 +1,174 @@
+"""YOLOv5's segmentation models: their published shape, their checkpoints, and what their masks are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from edgevision.errors import CheckpointError, UsageError
+from edgevision.export.checkpoint import read_checkpoint
+from edgevision.export.sources import yolov5_seg_source, yolov5_source
+from edgevision.image import LetterboxGeometry
+from edgevision.models.yolov5 import PUBLISHED_MASKS, YoloV5, yolov5, yolov5_from_checkpoint
+from edgevision.models.yolov5_masks import Mixture, answers_from_mixture, mixture_from_outputs, over_frame
+from edgevision.spec import NmsSpec
+
+ANCHORS = ((10, 13, 16, 30), (30, 61, 62, 45))
+
+
+@pytest.fixture(scope="module")
+def nano() -> YoloV5:
+    torch.manual_seed(0)
+    return yolov5("n", class_count=2, mask_count=PUBLISHED_MASKS, names=("cat", "dog")).eval()
+
+
+# Millions of parameters as published with v7.0: 2.0, 7.6, 22.0, 47.9, 88.8.
+@pytest.mark.parametrize(
+    ("size", "millions"), [("n", 2.0), ("s", 7.6), ("m", 22.0), ("l", 47.9), ("x", 88.8)]
+)
+def test_the_published_sizes(size: Any, millions: float) -> None:
+    with torch.device("meta"):
+        model = YoloV5Counter(size)
+    assert model.millions == pytest.approx(millions, abs=0.051)
+
+
+class YoloV5Counter:
+    """Parameters of a size with 80 classes."""
+
+    def __init__(self, size: Any) -> None:
+        from edgevision.models.yolov5_plan import YoloV5Config, layers_from_plan, plan_from_config
+
+        multiples = {"n": (0.33, 0.25), "s": (0.33, 0.5), "m": (0.67, 0.75), "l": (1, 1), "x": (1.33, 1.25)}
+        plan = plan_from_config(YoloV5Config(*multiples[size], 80, mask_count=PUBLISHED_MASKS))
+        layers = layers_from_plan(plan, torch.ones(3, 3, 2), 80, mask_count=PUBLISHED_MASKS)
+        self.millions = sum(p.numel() for layer in layers for p in layer.parameters()) / 1e6
+
+
+def test_maps_and_prototypes(nano: YoloV5) -> None:
+    with torch.no_grad():
+        outputs = nano(torch.zeros(2, 3, 64, 96))
+    assert [tuple(values.shape) for values in outputs] == [
+        (2, 3 * 39, 8, 12),
+        (2, 3 * 39, 4, 6),
+        (2, 3 * 39, 2, 3),
+        (2, 32, 16, 24),
+    ]
+    names = set(nano.state_dict())
+    # As in the published checkpoints.
+    assert {"model.24.m.0.weight", "model.24.anchors", "model.24.proto.cv1.conv.weight"} <= names
+    assert {"model.24.proto.cv2.bn.running_var", "model.24.proto.cv3.conv.weight"} <= names
+    assert nano.variant == "YOLOv5n-seg, 2 classes"
+
+
+def test_bare_weights_come_back(nano: YoloV5, tmp_path: Path) -> None:
+    file = tmp_path / "weights.pt"
+    torch.save(nano.state_dict(), file)
+    again = yolov5_from_checkpoint(read_checkpoint(file))
+    assert (again.variant, again.mask_count, again.class_count) == ("YOLOv5n-seg, 2 classes", 32, 2)
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        for left, right in zip(nano(image), again(image), strict=True):
+            assert torch.equal(left, right)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_pickled_model_is_rebuilt(forge: Any, fused: bool) -> None:
+    rows = [
+        (-1, forge.Conv, 3, 16, 6, 2, 2),
+        (-1, forge.Conv, 16, 16, 3, 2),
+        (-1, forge.Conv, 16, 24, 3, 2),
+        ([1, 2], forge.Segment, 2, ANCHORS, 8, 12, [16, 24]),
+    ]
+    source = forge.model(rows, strides=(4, 8), kind=forge.SegmentationModel)
+    if fused:
+        source.fuse()
+    model = yolov5_from_checkpoint(read_checkpoint(forge.save({"model": source})))
+    assert (model.class_count, model.mask_count, model.strides, model.names) == (
+        2,
+        8,
+        (4, 8),
+        ("cat", "dog"),
+    )
+    assert model.variant == "YOLOv5-seg of another size, 2 classes"
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected, found, folded = source(image), model(image), model.fuse()(image)
+    assert len(expected) == 3
+    for left, right, third in zip(expected, found, folded, strict=True):
+        assert float(left.std()) > 1e-3
+        assert float((left - right).abs().max()) < 1e-5
+        assert float((left - third).abs().max()) < 1e-4
+
+
+def test_each_kind_has_its_recipe(nano: YoloV5) -> None:
+    with pytest.raises(
+        CheckpointError, match="YOLOv5n-seg, 2 classes, which answers masks; its recipe is yolov5-seg"
+    ):
+        yolov5_source(nano)
+    with pytest.raises(CheckpointError, match="which answers no masks; its recipe is yolov5"):
+        yolov5_seg_source(yolov5("n", class_count=2))
+    with pytest.raises(UsageError, match="not one of n, s, m, l, x"):
+        yolov5("q", mask_count=32)  # type: ignore[arg-type]  # what is wrong is what is tested
+
+
+def test_coefficients_belong_to_their_boxes(nano: YoloV5) -> None:
+    torch.manual_seed(3)
+    maps = [torch.randn(1, 3 * 39, side, side) for side in (8, 4, 2)]
+    prototypes = torch.randn(1, 32, 16, 16)
+    nms = NmsSpec(max_detections=20, iou_threshold=0.6)
+    mixture = mixture_from_outputs([*maps, prototypes], nano.anchors_px, nano.strides, nms)
+    assert (mixture.scores > 0).sum() == 20
+    flat = np.concatenate([m.view(3, 39, -1).permute(0, 2, 1).reshape(-1, 39).numpy() for m in maps])
+    for row in range(20):
+        (match,) = np.flatnonzero((flat[:, 7:] == mixture.coefficients[0, row]).all(1))
+        s = 1 / (1 + np.exp(-flat[match].astype(np.float64)))
+        assert mixture.scores[0, row] == pytest.approx(s[4] * s[5 + mixture.labels[0, row]], rel=1e-5)
+
+
+def _mixture(boxes: list[list[float]], coefficients: list[list[float]], prototypes: Any) -> Mixture:
+    count = len(boxes)
+    return Mixture(
+        np.array([boxes], np.float32),
+        np.full((1, count), 0.5, np.float32),
+        np.zeros((1, count), np.int32),
+        np.array([coefficients], np.float32),
+        np.asarray(prototypes, np.float32)[None],
+    )
+
+
+def test_masks_are_mixed_inside_the_cells_that_their_boxes_touch() -> None:
+    prototypes = np.zeros((2, 4, 6))
+    prototypes[0], prototypes[1, :, 3:] = 1.0, 1.0
+    mixture = _mixture([[4, 5, 17, 12], [0, 0, 24, 16]], [[2, 0], [0, -1]], prototypes)
+    masks = answers_from_mixture(mixture, (24, 16))[3]
+    assert masks.shape == (1, 2, 4, 6)
+    assert masks.dtype == np.uint8
+    inside = round(255 / (1 + np.exp(-2)))
+    # x 4..17 touches columns 1..4, y 5..12 rows 1 and 2.
+    expected = np.zeros((4, 6), int)
+    expected[1:3, 1:5] = inside
+    assert masks[0, 0].tolist() == expected.tolist()
+    assert masks[0, 1, :, :3].tolist() == np.full((4, 3), 128).tolist()
+    assert masks[0, 1, :, 3:].tolist() == np.full((4, 3), round(255 / (1 + np.e))).tolist()
+
+
+def test_where_nothing_is_found_masks_are_empty() -> None:
+    mixture = _mixture([[0, 0, 8, 8]], [[9.0]], np.ones((1, 2, 2)))
+    mixture.scores[:] = 0
+    assert not answers_from_mixture(mixture, (8, 8))[3].any()
+
+
+def test_over_a_frame_prototypes_are_those_of_its_pixels() -> None:
+    """A ramp is interpolated exactly: its value at a cell's centre is that of the place in the network's input."""
+    columns, rows = np.meshgrid(np.arange(16) * 4 + 2.0, np.arange(16) * 4 + 2.0)
+    placement = LetterboxGeometry.of((128, 64), (64, 64)).placement
+    mixture = _mixture([[0, 16, 64, 48]], [[1, 1]], np.stack([columns, rows]))
+    seen = over_frame(mixture, placement, (16, 8), 4)
+    assert seen.boxes[0, 0].tolist() == [0, 0, 128, 64]
+    assert seen.prototypes.shape == (1, 2, 8, 16)
+    assert seen.prototypes[0, 0, 0].tolist() == pytest.approx((np.arange(16) * 4 + 2).tolist())
+    assert seen.prototypes[0, 1, :, 0].tolist() == pytest.approx((16 + np.arange(8) * 4 + 2).tolist())
