@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from edgevision.device import DeviceFacts
@@ -19,6 +16,8 @@ Status = Literal["ok", "missing", "broken"]
 LEAST_CACHE_MIB = 1024
 LEAST_MEMORY_MIB = 1024
 EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxslim", "safetensors")
+LOOKED_FOR = (*EXPORT_PACKAGES, "pycocotools", "onnxruntime")
+"""Modules that something here asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +70,14 @@ def diagnose_engines(device: DeviceFacts, installed: Installed = is_importable) 
         findings.append(
             Finding("ok", "onnxruntime", f"onnxruntime-gpu {gpu}" if gpu else f"onnxruntime {cpu}")
         )
-    for name, extra in (("openvino", "openvino"), ("tensorrt-rtx-cu12", "tensorrt-rtx")):
+    # Neither is made for a Jetson: there TensorRT is looked for.
+    others = () if device.l4t else (("openvino", "openvino"), ("tensorrt-rtx-cu12", "tensorrt-rtx"))
+    for name, extra in others:
         if name in versions:
             findings.append(Finding("ok", name, versions[name]))
         else:
             findings.append(Finding("missing", name, "not installed", f"pip install 'edgevision[{extra}]'"))
-    if not (cpu or gpu or "openvino" in versions):
+    if not versions.keys() & {"onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt"}:
         findings.append(
             Finding(
                 "broken", "engines", "none is installed: nothing can run", "pip install 'edgevision[cpu]'"
@@ -85,7 +86,9 @@ def diagnose_engines(device: DeviceFacts, installed: Installed = is_importable) 
     return findings
 
 
-def diagnose_opencv(build: OpenCvBuild, packages: Sequence[str], *, jetson: bool) -> list[Finding]:
+def diagnose_opencv(
+    build: OpenCvBuild, packages: Sequence[str], *, jetson: bool, environ: Mapping[str, str] = os.environ
+) -> list[Finding]:
     """Videos, cameras and windows, by how OpenCV was built."""
     names = [package.split()[0] for package in packages]
     detail = f"{build.version} ({', '.join(packages) or 'not from pip'})"
@@ -103,7 +106,7 @@ def diagnose_opencv(build: OpenCvBuild, packages: Sequence[str], *, jetson: bool
     else:
         remedy = "pip install opencv-python-headless, whose wheels hold FFmpeg"
         findings.append(Finding("missing", "video files", "this OpenCV has no FFmpeg", remedy))
-    reason = why_no_window(build)
+    reason = why_no_window(build, environ)
     if reason is None:
         findings.append(Finding("ok", "windows (--show)", build.gui or ""))
     else:
@@ -123,32 +126,15 @@ def diagnose_opencv(build: OpenCvBuild, packages: Sequence[str], *, jetson: bool
     return findings
 
 
-def diagnose_cameras(devices: Path = Path("/dev")) -> list[Finding]:
-    """The video devices of Linux, and whether this user may read them."""
-    if sys.platform != "linux":
-        return []
-    cameras = sorted(devices.glob("video[0-9]*"))
+def diagnose_cameras(cameras: Sequence[str], closed: Sequence[str]) -> list[Finding]:
+    """The video devices of Linux, and those of them that this user may not open."""
     if not cameras:
         remedy = "plug one in; in a container: docker run --device /dev/video0"
-        return [Finding("missing", "cameras", f"there is no {devices}/video*", remedy)]
-    closed = [camera for camera in cameras if not os.access(camera, os.R_OK | os.W_OK)]
+        return [Finding("missing", "cameras", "there is no /dev/video*", remedy)]
     if closed:
-        names = ", ".join(map(str, closed))
         remedy = "sudo usermod -aG video $USER, then log in again"
-        return [Finding("broken", "cameras", f"this user may not use {names}", remedy)]
-    return [Finding("ok", "cameras", ", ".join(map(str, cameras)))]
-
-
-def diagnose_gpu(device: DeviceFacts) -> list[Finding]:
-    """A GPU, and whether the engine that is installed could use it."""
-    if not device.gpus and device.l4t is None:
-        return [Finding("missing", "NVIDIA GPU", "nvidia-smi lists none; everything runs on the CPU")]
-    name = ", ".join(device.gpus) or device.board or "Jetson"
-    libraries = {fact.name for fact in device.libraries}
-    if libraries & {"onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu12", "tensorrt-rtx-cu13"}:
-        return [Finding("ok", "NVIDIA GPU", name)]
-    remedy = "pip uninstall -y onnxruntime; pip install 'edgevision[gpu]'"
-    return [Finding("missing", "NVIDIA GPU", f"{name}, but no engine that uses it", remedy)]
+        return [Finding("broken", "cameras", f"this user may not use {', '.join(closed)}", remedy)]
+    return [Finding("ok", "cameras", ", ".join(cameras))]
 
 
 def diagnose_export(installed: Installed = is_importable) -> list[Finding]:
@@ -175,12 +161,10 @@ def diagnose_export(installed: Installed = is_importable) -> list[Finding]:
     return findings
 
 
-def diagnose_room(device: DeviceFacts, cache: Path) -> list[Finding]:
+def diagnose_room(memory_mib: int, cache: str, free_mib: int, *, writable: bool) -> list[Finding]:
     """Memory, and space where downloads go."""
     findings = []
-    place = next(parent for parent in (cache, *cache.absolute().parents) if parent.exists())
-    free_mib = shutil.disk_usage(place).free // 2**20
-    if not os.access(place, os.W_OK):
+    if not writable:
         remedy = "export EDGEVISION_CACHE=DIR, a folder that this user may write"
         findings.append(Finding("broken", "cache", f"{cache} cannot be written", remedy))
     elif free_mib < LEAST_CACHE_MIB:
@@ -188,7 +172,7 @@ def diagnose_room(device: DeviceFacts, cache: Path) -> list[Finding]:
         findings.append(Finding("broken", "cache", f"{cache}: {free_mib} MiB free", remedy))
     else:
         findings.append(Finding("ok", "cache", f"{cache}: {free_mib} MiB free"))
-    if 0 < device.memory_mib < LEAST_MEMORY_MIB:
+    if 0 < memory_mib < LEAST_MEMORY_MIB:
         remedy = "close other programs, or add swap: sudo fallocate -l 4G /swapfile"
-        findings.append(Finding("missing", "memory", f"{device.memory_mib} MiB in all", remedy))
+        findings.append(Finding("missing", "memory", f"{memory_mib} MiB in all", remedy))
     return findings
