@@ -119,10 +119,10 @@ def detect_all(session: Session, labelled: LabelledImages) -> Iterator[tuple[int
             yield int(image["id"]), result
 
 
-def accuracy_from_detections(
+def rows_for_coco(
     labelled: LabelledImages, detections: Iterable[tuple[int, Detections]]
-) -> DetectionAccuracy:
-    """COCO's box metrics over the images, and over the categories that the model knows."""
+) -> list[dict[str, object]]:
+    """Detections as COCO's result format has them; classes that the annotations do not know are left out."""
     rows: list[dict[str, object]] = []
     for image_id, found in detections:
         wh = found.boxes[:, 2:] - found.boxes[:, :2]
@@ -133,6 +133,14 @@ def accuracy_from_detections(
                 rows.append(
                     {"image_id": image_id, "category_id": category, "bbox": bbox, "score": float(score)}
                 )
+    return rows
+
+
+def accuracy_from_detections(
+    labelled: LabelledImages, detections: Iterable[tuple[int, Detections]]
+) -> DetectionAccuracy:
+    """COCO's box metrics over the images, and over the categories that the model knows."""
+    rows = rows_for_coco(labelled, detections)
     return _accuracy(labelled, rows, "bbox")
 
 

@@ -9,6 +9,7 @@ from edgevision.errors import MissingExtraError
 _EXPORT = ("torch", "onnx", "onnxslim", "safetensors", "onnxruntime")
 _TRAIN = ("torch", "lightning", "matplotlib", "safetensors", "onnx", "pycocotools")
 _ADOPT = ("onnx", "onnxslim", "onnxruntime")
+_QUANTIZE = ("onnx", "onnxslim", "onnxruntime", "modelopt", "onnx_graphsurgeon", "lief", "matplotlib", "pycocotools")
 
 
 def require_export(purpose: str) -> None:
@@ -24,6 +25,11 @@ def require_adopt(purpose: str) -> None:
 def require_train(purpose: str) -> None:
     """Raise `MissingExtraError` unless models can be trained and measured here."""
     _require(_TRAIN, "train", purpose)
+
+
+def require_quantize(purpose: str) -> None:
+    """Raise `MissingExtraError` unless graphs can be calibrated, rewritten, run and measured here."""
+    _require(_QUANTIZE, "quantize", purpose)
 
 
 def require_eval(purpose: str) -> None:

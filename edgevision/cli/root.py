@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "Turn a checkpoint into a verified bundle.",
     "explain": "Show which parts of an image an answer rests on.",
     "inspect": "Show what a bundle or an ONNX file holds.",
+    "quantize": "Make FP16 and INT8 graphs that keep a budget of accuracy, or say no.",
     "run": "Run a bundle on images, folders, videos or a camera.",
     "train": "Train a recipe's model on your own data.",
     "verify": "Check a bundle's files and its answers against the source model's.",

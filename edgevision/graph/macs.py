@@ -22,12 +22,12 @@ def macs_of_weighted_nodes(model: onnx.ModelProto) -> dict[str, int]:
     """
     shapes = inferred_shapes(model)
     stored = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    found = {}
-    for node in model.graph.node:
-        if node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in stored:
-            if not node.name.startswith(("pre/", "post/")):
-                found[node.name] = _macs(node, stored[node.input[1]], shapes)
-    return found
+    return {
+        node.name: _macs(node, stored[node.input[1]], shapes)
+        for node in model.graph.node
+        if node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in stored
+        if not node.name.startswith(("pre/", "post/"))
+    }
 
 
 def inferred_shapes(model: onnx.ModelProto) -> dict[str, Shape]:

@@ -1,8 +1,8 @@
 """Learning the ranges of activations from real frames, one batch at a time.
 
-modelopt calibrates through ONNX Runtime's collectors, which keep every activation of every image until the end: 128 images
-of YOLOv5n at 640 pixels would be 20 GB. Here two passes run over the files. The first keeps one number for each tensor, its
-largest magnitude; the second a histogram of magnitudes up to it. Neither grows with the number of images.
+modelopt calibrates through ONNX Runtime's collectors, which keep every activation of every image until the end: tens of
+gigabytes for 128 images of YOLOv5n at 640 pixels. Here two passes run over the files. The first keeps one number for
+each tensor, its largest magnitude; the second a histogram of magnitudes up to it. Neither grows with the images.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class CalibrationFrames:
         if not folder.is_dir():
             raise UsageError(f"--calib {folder} is not a folder")
         self._target = FrameInput(frames.size_wh, "center-crop") if frames.fit == "exact" else frames
-        self._batch = frames.batch.opt
+        self.batch = frames.batch.opt
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
             raise UsageError(f"--calib {folder} holds no image ({' '.join(sorted(IMAGE_SUFFIXES))})")
@@ -50,8 +50,8 @@ class CalibrationFrames:
     def __iter__(self) -> Iterator[Frames]:
         """Batches of the graph's own size; a last one is filled up with copies of its last frame."""
         frames = (fit_frame(read_image(path), self._target)[0] for path in self.files)
-        while chunk := list(itertools.islice(frames, self._batch)):
-            yield np.stack(chunk + [chunk[-1]] * (self._batch - len(chunk)))
+        while chunk := list(itertools.islice(frames, self.batch)):
+            yield np.stack(chunk + [chunk[-1]] * (self.batch - len(chunk)))
 
 
 def calibrate(

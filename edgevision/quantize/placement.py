@@ -114,7 +114,8 @@ def _read_off(model: onnx.ModelProto, placed: onnx.ModelProto) -> Placement:
         for index, name in enumerate(node.input)
         if name in made_by and made_by[name].op_type == "DequantizeLinear"
     }
-    activations, weights = [], []
+    activations: list[Edge] = []
+    weights: list[Edge] = []
     for node in model.graph.node:
         for index, tensor in enumerate(node.input):
             if (node.name, index) in quantized and not node.name.startswith(("pre/", "post/")):

@@ -152,7 +152,11 @@ class _Writer:
         self._graph.node.extend(copies)
         used = {name for node in self._graph.node for name in node.input}
         used |= {value.name for value in self._graph.output}
-        kept = [tensor for tensor in self._graph.initializer if tensor.name in used or tensor.name in (IOU_THRESHOLD, SCORE_FLOOR)]
+        kept = [
+            tensor
+            for tensor in self._graph.initializer
+            if tensor.name in used or tensor.name in (IOU_THRESHOLD, SCORE_FLOOR)
+        ]
         copies_of_weights = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
         del self._graph.initializer[:]
         self._graph.initializer.extend(copies_of_weights)

@@ -1,0 +1,173 @@
+"""What ``edgevision quantize`` does for each precision, and what it reports."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from edgevision.bundle import Bundle, Verification
+from edgevision.errors import GraphError, VerificationError
+from edgevision.graph.contract import load_model
+from edgevision.quantize.calibration import CalibrationFrames
+from edgevision.quantize.fp16 import half_graph
+from edgevision.quantize.fp16_emulation import emulated_half
+from edgevision.quantize.magnitudes import probe_magnitudes
+from edgevision.quantize.options import QuantizeOptions
+from edgevision.quantize.pareto import pareto_header, pareto_rows
+from edgevision.quantize.placement import is_quantized, run_modelopt, with_named_nodes
+from edgevision.quantize.quantizer import PICTURE, Quantized, quantize_int8
+from edgevision.quantize.record import RECORD
+from edgevision.quantize.scores import paired_drop
+from edgevision.quantize.trials import trial_for
+from edgevision.quantize.workbench import Workbench, deliver, verified_everywhere
+from edgevision.spec import Precision
+
+Progress = Callable[[str], None]
+FP8_IMAGES = 16
+"""modelopt's own calibrator keeps every activation of every image: more would not fit into memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells for people."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+Report = str | Table | Verification
+"""A part of what is reported, in the order in which it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeJob:
+    """A bundle, how it is quantized, and where the result goes (None: into the bundle itself)."""
+
+    bundle: Bundle
+    options: QuantizeOptions
+    output: Path | None
+    write_cache: bool = False
+
+
+def run_job(job: QuantizeJob, precision: str, progress: Progress) -> Iterator[Report]:
+    """Do it; yields the report part by part. Raises `VerificationError` where accuracy is not kept."""
+    if is_quantized(load_model(job.bundle.graph_path("float"))):
+        yield from _already_quantized(job)
+        return
+    if precision == "fp16" or (precision == "auto" and job.options.target == "tensorrt"):
+        yield from _fp16(job, progress)
+    if precision in ("int8", "auto"):
+        yield from _int8(job, progress)
+    if precision == "fp8":
+        yield from _fp8(job, progress)
+
+
+def _already_quantized(job: QuantizeJob) -> Iterator[Report]:
+    """Trained with Q/DQ: what was learnt is not to be touched; it is only verified."""
+    _, records = verified_everywhere(job.bundle, "float")
+    yield f"{job.bundle.path} holds Q/DQ already: left alone"
+    yield from records
+    _raise_if_wrong(job, records)
+
+
+def _int8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
+    done = quantize_int8(job.bundle, job.options, job.output, progress)
+    record, chosen = done.record, done.record.chosen
+    yield Table(tuple(pareto_header(record)), tuple(map(tuple, pareto_rows(record))))
+    if record.kept_float:
+        rows = [(x.node, f"{100 * x.work_share:.1f} %", f"{x.noise:.2e}") for x in record.kept_float]
+        yield Table(("kept in float", "of the work", "noise when in INT8"), tuple(rows))
+    yield (
+        f"{record.metric} {record.float_accuracy:.2f} in float, {chosen.accuracy:.2f} in INT8 on {record.search_images}"
+        f" images of the search: drop {chosen.drop}, budget {record.max_drop:g}"
+    )
+    if chosen.drop.points < 0 < chosen.drop.high:
+        yield "the gain that was measured is within its interval of nothing: it is luck until shown"
+    yield f"{100 * chosen.int8_share:.1f} % of the multiply-accumulates in INT8; {record.seconds:.0f} s in all"
+    for speed in record.speeds:
+        yield (
+            f"{speed.library}: {speed.float_ms:.1f} ms in float, {speed.quantized_ms:.1f} ms in INT8,"
+            f" x{speed.ratio:.2f} paired"
+        )
+    yield from done.verifications
+    if job.write_cache:
+        yield _write_cache(done)
+    yield f"wrote {done.bundle.path}/model.int8.onnx, {RECORD}, {PICTURE}"
+
+
+def _write_cache(done: Quantized) -> str:
+    from edgevision.quantize.calibration_cache import write_calibration_cache
+
+    path = done.bundle.path / "calibration.cache"
+    write_calibration_cache(path, done.ranges)
+    return f"wrote {path}"
+
+
+def _fp16(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
+    spec = job.bundle.spec
+    frames = CalibrationFrames(job.options.calib, spec.frames, job.options.calib_images)
+    model = load_model(job.bundle.graph_path("float"))
+    magnitudes = probe_magnitudes(model, iter(frames))
+    progress(f"probed magnitudes on {magnitudes.frames} frames")
+    half = half_graph(model, magnitudes, decode_in_float=spec.task in ("detect", "instances"))
+    yield f"{half.half_nodes} nodes in FP16, {half.float_nodes} in FP32"
+    for kept in half.kept:
+        yield f"  {kept.node} ({kept.operator}) stays in FP32: {kept.reason}"
+    yield from _measured(job, "fp16", emulated_half(half.model), progress)
+    yield from _delivered(job, "fp16", half.model)
+
+
+def _fp8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
+    spec = job.bundle.spec
+    count = min(job.options.calib_images, FP8_IMAGES)
+    frames = np.concatenate(list(CalibrationFrames(job.options.calib, spec.frames, count)))
+    with tempfile.TemporaryDirectory(prefix="edgevision-") as folder:
+        source, target = Path(folder) / "model.onnx", Path(folder) / "fp8.onnx"
+        onnx.save(with_named_nodes(load_model(job.bundle.graph_path("float"))), source)
+        run_modelopt(source, target, frames, "fp8")
+        graph = onnx.load(target)
+    if not is_quantized(graph):
+        raise GraphError("modelopt put no layer of the graph into FP8")
+    progress(f"modelopt quantized to FP8 on {len(frames)} frames")
+    yield from _measured(job, "fp8", graph, progress)
+    yield from _delivered(job, "fp8", graph)
+
+
+def _measured(
+    job: QuantizeJob, precision: Precision, graph: onnx.ModelProto, progress: Progress
+) -> Iterator[Report]:
+    """Hold the graph against the budget where there are labelled images."""
+    options = job.options
+    trials = [trial_for(job.bundle.spec, s.images, s.annotations, s.limit) for s in options.eval_sets]
+    if not trials:
+        yield "accuracy not measured: give --eval-images"
+        return
+    with Workbench(job.bundle, trials, options.threads) as bench:
+        bench.place(precision, graph)
+        reference = bench.scores("float")
+        drop = paired_drop(reference, bench.scores(precision))
+    progress(f"measured on {sum(scores.images for scores in reference)} images")
+    yield f"{precision}: {reference[0].metric} drop {drop}, budget {options.max_drop:g}"
+    if drop.high > options.max_drop:
+        raise VerificationError(
+            f"{job.bundle.path}: {precision} loses {drop}, more than {options.max_drop:g} points"
+        )
+
+
+def _delivered(job: QuantizeJob, precision: Precision, graph: onnx.ModelProto) -> Iterator[Report]:
+    bundle = deliver(job.bundle, job.output, precision, graph.SerializeToString())
+    _, records = verified_everywhere(bundle, precision)
+    yield from records
+    yield f"wrote {bundle.path}/model.{precision}.onnx"
+    _raise_if_wrong(job, records)
+
+
+def _raise_if_wrong(job: QuantizeJob, records: list[Verification]) -> None:
+    reference = [record for record in records if record.engine == "onnxruntime"]
+    if reference and not reference[0].passed:
+        raise VerificationError(f"{job.bundle.path}: ONNX Runtime answers wrongly: {reference[0].failures}")

@@ -1,0 +1,52 @@
+"""How a bundle is to be quantized."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgevision.errors import UsageError
+from edgevision.quantize.ranges import Method
+from edgevision.quantize.record import Target
+
+
+@dataclass(frozen=True, slots=True)
+class EvalSet:
+    """Labelled images that the search measures on; annotations as `trials.trial_for` takes them."""
+
+    images: Path
+    annotations: Path | None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeOptions:
+    """How a bundle is quantized."""
+
+    calib: Path
+    calib_images: int = 128
+    method: Method = "percentile"
+    max_drop: float = 0.5
+    """Points of the task's metric that may be lost."""
+    eval_sets: tuple[EvalSet, ...] = ()
+    target: Target = "cpu"
+    threads: int | None = None
+
+
+def eval_sets(
+    images: Sequence[Path], annotations: Sequence[Path], limits: Sequence[int]
+) -> tuple[EvalSet, ...]:
+    """Pair folders with their annotations and limits; raises `UsageError` if their numbers do not fit."""
+    if annotations and len(annotations) != len(images):
+        raise UsageError(
+            f"{len(images)} times --eval-images and {len(annotations)} times --annotations; give one for each folder"
+        )
+    if limits and len(limits) != len(images):
+        raise UsageError(
+            f"{len(images)} times --eval-images and {len(limits)} times --eval-limit; give one for each folder"
+        )
+    return tuple(
+        EvalSet(folder, annotations[index] if annotations else None, limits[index] if limits else None)
+        for index, folder in enumerate(images)
+    )

@@ -1,0 +1,212 @@
+"""A bundle's float graph to INT8 within a budget of accuracy."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+import edgevision
+from edgevision.bundle import Bundle, Verification
+from edgevision.errors import UsageError, VerificationError
+from edgevision.graph.contract import load_model
+from edgevision.graph.macs import macs_of_weighted_nodes
+from edgevision.quantize.calibration import CalibrationFrames, calibrate
+from edgevision.quantize.fp16 import half_graph
+from edgevision.quantize.fp16_emulation import emulated_half
+from edgevision.quantize.latency import PairedSpeed, paired_speeds
+from edgevision.quantize.magnitudes import probe_magnitudes
+from edgevision.quantize.options import QuantizeOptions
+from edgevision.quantize.pareto import draw_pareto
+from edgevision.quantize.placement import Placement, is_quantized, placement_by_modelopt, with_named_nodes
+from edgevision.quantize.qdq import quantized
+from edgevision.quantize.ranges import Ranges
+from edgevision.quantize.record import Layer, MeasuredCandidate, QuantizeRecord, Target
+from edgevision.quantize.scores import Scores, paired_drop
+from edgevision.quantize.search import Candidate, Search, SearchResult
+from edgevision.quantize.sensitivity import measured_noise, order_of_return
+from edgevision.quantize.signedness import with_unsigned_activations
+from edgevision.quantize.trials import trial_for
+from edgevision.quantize.workbench import Workbench, deliver, verified_everywhere, with_speeds
+from edgevision.sources import read_image
+from edgevision.spec import utc_now
+
+Progress = Callable[[str], None]
+PICTURE = "pareto.png"
+TIMED_IMAGES = 8
+CANDIDATE_SECONDS = 1.5
+FINAL_SECONDS = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """What came of it."""
+
+    bundle: Bundle
+    record: QuantizeRecord
+    verifications: tuple[Verification, ...]
+    ranges: Ranges
+    placement: Placement
+
+
+def quantize_int8(
+    bundle: Bundle, options: QuantizeOptions, output: Path | None, progress: Progress
+) -> Quantized:
+    """Calibrate, search, verify, time, and add the graph to the bundle (or to its copy at `output`).
+
+    Nothing is written unless the budget is kept and ONNX Runtime answers the golden frames as the source model does.
+    Raises `VerificationError` that says how far it came otherwise.
+    """
+    began = time.perf_counter()
+    if not options.eval_sets:
+        raise UsageError(
+            "INT8 is kept within a budget only where it is measured: give --eval-images (and --annotations)"
+        )
+    spec = bundle.spec
+    trials = [trial_for(spec, s.images, s.annotations, s.limit) for s in options.eval_sets]
+    model = with_named_nodes(load_model(bundle.graph_path("float")))
+    if is_quantized(model):
+        raise UsageError(f"{bundle.path} holds Q/DQ already: it is verified and left alone, not quantized")
+    frames = CalibrationFrames(options.calib, spec.frames, options.calib_images)
+    placement = placement_by_modelopt(model, next(iter(frames)))
+    progress(f"modelopt placed Q/DQ on {len(placement.weights)} layers and {len(placement.tensors)} tensors")
+    ranges = calibrate(model, placement.tensors, frames, options.method, threads=options.threads)
+    progress(f"calibrated by {options.method} on {len(frames)} images")
+    noise = measured_noise(model, placement, ranges, frames, threads=options.threads)
+    progress(f"measured the noise of {len(noise)} layers, each alone in INT8")
+    macs = macs_of_weighted_nodes(model)
+
+    def final(kept: Sequence[str]) -> onnx.ModelProto:
+        return for_target(quantized(model, placement, ranges, kept), options.target, frames, spec.task)
+
+    def searched(kept: frozenset[str]) -> list[Scores]:
+        bench.place("int8", quantized(model, placement, ranges, kept))
+        return bench.scores("int8")
+
+    with Workbench(bundle, trials, options.threads) as bench:
+        reference = bench.scores("float")
+        progress(f"float: {reference[0].metric} {reference[0].whole:.2f} on {reference[0].images} images")
+        result = Search(searched, macs, options.max_drop, progress).run(
+            reference, order_of_return(noise, macs)
+        )
+        chosen = _chosen(result, options, bundle)
+        graph = final(chosen.kept_float)
+        if options.target == "tensorrt":
+            chosen = _with_half_measured(bench, graph, reference, chosen, options.max_drop, progress)
+        measured = _timed(bench, result, chosen, options, progress, final)
+    delivered = deliver(bundle, output, "int8", graph.SerializeToString())
+    delivered, verifications = verified_everywhere(delivered, "int8")
+    pictures = [read_image(path) for path in frames.files[:TIMED_IMAGES]]
+    speeds = paired_speeds(delivered.path, "int8", pictures, seconds=FINAL_SECONDS)
+    delivered = with_speeds(delivered, "int8", speeds)
+    layers = _layers(chosen, noise, macs)
+    record = QuantizeRecord(
+        created=utc_now(),
+        edgevision=edgevision.__version__,
+        model=spec.name,
+        target=options.target,
+        method=options.method,
+        calibration_images=len(frames),
+        search_images=sum(scores.images for scores in reference),
+        max_drop=options.max_drop,
+        metric=result.metric,
+        float_accuracy=result.float_accuracy,
+        chosen=chosen,
+        kept_float=layers,
+        candidates=measured,
+        speeds=speeds,
+        versions=_versions(),
+        seconds=round(time.perf_counter() - began, 1),
+    )
+    record.write(delivered.path)
+    draw_pareto(record, delivered.path / PICTURE)
+    return Quantized(delivered, record, tuple(verifications), ranges, placement)
+
+
+def for_target(
+    graph: onnx.ModelProto, target: Target, frames: CalibrationFrames, task: str
+) -> onnx.ModelProto:
+    """The graph as its engines want it.
+
+    `cpu`: unsigned activations around 128, the same numbers, which OpenVINO computes rightly. `tensorrt`: signed ones,
+    and the remainder in FP16.
+    """
+    if target == "cpu":
+        return with_unsigned_activations(graph)
+    magnitudes = probe_magnitudes(graph, iter(frames))
+    return half_graph(graph, magnitudes, decode_in_float=task in ("detect", "instances")).model
+
+
+def _chosen(result: SearchResult, options: QuantizeOptions, bundle: Bundle) -> Candidate:
+    if result.chosen is not None:
+        return result.chosen
+    best = min(result.candidates, key=lambda candidate: candidate.drop.high)
+    raise VerificationError(
+        f"{bundle.path}: no INT8 graph keeps the budget of {options.max_drop:g} points {result.metric}; the nearest has"
+        f" {100 * best.int8_share:.1f} % of the work in INT8 and loses {best.drop}; allow more with --max-drop, measure"
+        " on more images with --eval-images, or try another --calib-method"
+    )
+
+
+def _with_half_measured(
+    bench: Workbench,
+    graph: onnx.ModelProto,
+    reference: Sequence[Scores],
+    chosen: Candidate,
+    max_drop: float,
+    progress: Progress,
+) -> Candidate:
+    """The chosen graph with its remainder in FP16, measured with FP16's rounding written into the graph."""
+    bench.place("int8", emulated_half(graph))
+    drop = paired_drop(reference, bench.scores("int8"))
+    progress(f"with the remainder in FP16: {reference[0].metric} drop {drop}")
+    half = replace(chosen, drop=drop, accuracy=chosen.accuracy - drop.points + chosen.drop.points)
+    if not half.within(max_drop):
+        raise VerificationError(
+            f"the remainder in FP16 breaks the budget of {max_drop:g} points: drop {drop}; in float32 it was"
+            f" {chosen.drop}"
+        )
+    return half
+
+
+def _timed(
+    bench: Workbench,
+    result: SearchResult,
+    chosen: Candidate,
+    options: QuantizeOptions,
+    progress: Progress,
+    final: Callable[[Sequence[str]], onnx.ModelProto],
+) -> tuple[MeasuredCandidate, ...]:
+    """Every candidate with its speed; an FP16 remainder is for GPUs, and says nothing of this machine's CPU."""
+    pictures = [read_image(path) for path in sorted(options.calib.rglob("*.jp*g"))[:TIMED_IMAGES]]
+    measured = []
+    for candidate in result.candidates:
+        speeds: tuple[PairedSpeed, ...] = ()
+        if options.target == "cpu" and pictures:
+            bench.place("int8", final(candidate.kept_float))
+            speeds = paired_speeds(bench.path, "int8", pictures, seconds=CANDIDATE_SECONDS)
+        same = candidate.kept_float == chosen.kept_float
+        measured.append(MeasuredCandidate(chosen if same else candidate, speeds))
+    progress(f"timed {len(measured)} graphs against float")
+    return tuple(measured)
+
+
+def _layers(chosen: Candidate, noise: dict[str, float], macs: dict[str, int]) -> tuple[Layer, ...]:
+    whole = sum(macs.values())
+    layers = [Layer(name, macs[name] / whole, noise[name]) for name in chosen.kept_float]
+    return tuple(sorted(layers, key=lambda layer: -layer.noise))
+
+
+def _versions() -> tuple[tuple[str, str], ...]:
+    packages = ("nvidia-modelopt", "onnx", "onnxruntime", "openvino", "numpy")
+    found = []
+    for package in packages:
+        try:
+            found.append((package, importlib.metadata.version(package)))
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return tuple(found)

@@ -1,0 +1,82 @@
+"""What a quantization did and measured: ``quantize.json`` in the bundle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgevision import atomic
+from edgevision.codec import DecodeError, dataclass_from_json, json_from_dataclass
+from edgevision.errors import BundleError
+from edgevision.quantize.latency import PairedSpeed
+from edgevision.quantize.ranges import Method
+from edgevision.quantize.search import Candidate
+
+RECORD = "quantize.json"
+Target = Literal["cpu", "tensorrt"]
+TARGETS: tuple[Target, ...] = ("cpu", "tensorrt")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One weighted node: its share of the work, and the noise that it alone in INT8 adds to the network's answer."""
+
+    node: str
+    work_share: float
+    noise: float
+    """Noise power over signal power at the network's outputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredCandidate:
+    """A graph of the search and its speed."""
+
+    candidate: Candidate
+    speeds: tuple[PairedSpeed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeRecord:
+    """One run of ``edgevision quantize --precision int8``."""
+
+    created: str
+    edgevision: str
+    model: str
+    target: Target
+    method: Method
+    calibration_images: int
+    search_images: int
+    max_drop: float
+    metric: str
+    float_accuracy: float
+    """In percent, on the images of the search: figures for others are measured on others."""
+    chosen: Candidate
+    kept_float: tuple[Layer, ...]
+    """The layers that were put back, most noise first."""
+    candidates: tuple[MeasuredCandidate, ...]
+    speeds: tuple[PairedSpeed, ...]
+    versions: tuple[tuple[str, str], ...]
+    seconds: float
+
+    def write(self, bundle: Path) -> None:
+        """Write it into a bundle."""
+        text = json.dumps(json_from_dataclass(self), indent=2) + "\n"
+        try:
+            atomic.write_file(bundle / RECORD, text.encode())
+        except OSError as error:
+            raise BundleError(f"cannot write {bundle / RECORD}: {error.strerror or error}") from error
+
+
+def read_record(bundle: Path) -> QuantizeRecord:
+    """Read a bundle's record; raises `BundleError` if there is none or it does not fit."""
+    path = bundle / RECORD
+    try:
+        return dataclass_from_json(QuantizeRecord, json.loads(path.read_bytes()))
+    except OSError as error:
+        raise BundleError(
+            f"{path} cannot be read: {error.strerror}; it is written by edgevision quantize"
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, DecodeError) as error:
+        raise BundleError(f"{path}: {error}; quantize the bundle again") from error

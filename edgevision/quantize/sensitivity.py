@@ -1,0 +1,90 @@
+"""The cheap signal: how much each weighted node disturbs the network's answer when it alone is in INT8."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+
+from edgevision.quantize.calibration import CalibrationFrames, with_outputs
+from edgevision.quantize.placement import Placement
+from edgevision.quantize.qdq import quantized
+from edgevision.quantize.ranges import Ranges
+
+SIGNAL_IMAGES = 8
+Progress = Callable[[str], None]
+Arrays = list[npt.NDArray[np.float32]]
+
+
+def network_outputs(model: onnx.ModelProto) -> tuple[str, ...]:
+    """What the network hands to ``post/``, or answers itself: there its error shows before anything is cut off."""
+    made = {
+        name: node for node in model.graph.node for name in node.output if not node.name.startswith("pre/")
+    }
+    graft = [node for node in model.graph.node if node.name.startswith("post/")]
+    handed = {
+        name
+        for node in graft
+        for name in node.input
+        if name in made and not made[name].name.startswith("post/")
+    }
+    own = {value.name for value in model.graph.output if value.name in made and not graft}
+    return tuple(sorted(handed | own))
+
+
+def measured_noise(
+    model: onnx.ModelProto,
+    placement: Placement,
+    ranges: Ranges,
+    frames: CalibrationFrames,
+    progress: Progress = lambda _: None,
+    threads: int | None = None,
+) -> dict[str, float]:
+    """For each weighted node: noise power over signal power at the network's outputs, the node alone being in INT8.
+
+    The mean over the outputs, each relative to its own power, on the first `SIGNAL_IMAGES` images.
+    """
+    batches = list(itertools.islice(frames, -(-SIGNAL_IMAGES // frames.batch)))
+    outputs = network_outputs(model)
+    reference = _answers(model, outputs, batches, threads)
+    noise = {}
+    nodes = sorted(placement.weighted_nodes)
+    for number, node in enumerate(nodes):
+        alone = quantized(model, placement, ranges, kept_float=[name for name in nodes if name != node])
+        noise[node] = relative_noise(reference, _answers(alone, outputs, batches, threads))
+        progress(f"damage of each layer alone: {number + 1} of {len(nodes)}")
+    return noise
+
+
+def relative_noise(reference: Sequence[Arrays], other: Sequence[Arrays]) -> float:
+    """Mean over outputs of ``|other - reference|^2 / |reference - mean|^2``."""
+    ratios = []
+    for left, right in zip(zip(*reference, strict=True), zip(*other, strict=True), strict=True):
+        a, b = np.concatenate(left).astype(np.float64), np.concatenate(right).astype(np.float64)
+        ratios.append(float(((a - b) ** 2).sum() / max(((a - a.mean()) ** 2).sum(), 1e-12)))
+    return float(np.mean(ratios))
+
+
+def order_of_return(noise: Mapping[str, float], macs: Mapping[str, int]) -> tuple[str, ...]:
+    """Nodes in the order in which they go back to float: most noise removed for each operation given up first."""
+    return tuple(sorted(noise, key=lambda node: noise[node] / max(macs[node], 1), reverse=True))
+
+
+def _answers(
+    model: onnx.ModelProto,
+    outputs: Sequence[str],
+    batches: Sequence[npt.NDArray[np.uint8]],
+    threads: int | None,
+) -> list[Arrays]:
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 3
+    settings.intra_op_num_threads = threads or 0
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(
+        with_outputs(model, outputs).SerializeToString(), settings, providers=["CPUExecutionProvider"]
+    )
+    return [session.run(list(outputs), {"frames": batch}) for batch in batches]
