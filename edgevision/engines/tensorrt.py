@@ -242,6 +242,7 @@ def _notes(
         f"driver for CUDA {device.driver}, bindings for {device.runtime}",
     ]
     if manifest.dla_core is not None:
+        notes += [manifest.dla] if manifest.dla else []
         notes.append(dla_note(manifest.dla_core, _inspector_json(loaded)))
     return tuple(notes)
 

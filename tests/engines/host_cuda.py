@@ -24,6 +24,8 @@ class HostCudart:
 
     def __init__(self, *, integrated: bool = False) -> None:
         self.integrated = integrated
+        self.pageable = False
+        """Let copies to the device begin in memory that is not pinned: CUDA can, our sessions never do it."""
         self.fails: dict[str, Any] = {}
         """Calls that are to fail, with the error that they answer."""
         self.calls: list[str] = []
@@ -138,7 +140,8 @@ class HostCudart:
     ) -> tuple[Any, ...]:
         to_device = kind == real.cudaMemcpyKind.cudaMemcpyHostToDevice
         target = self.region(self.device if to_device else self.host, dst, count)
-        source = self.region(self.host if to_device else self.device, src, count)
+        loose = to_device and self.pageable
+        source = src if loose else self.region(self.host if to_device else self.device, src, count)
 
         def copy() -> None:
             ctypes.memmove(target, source, count)
