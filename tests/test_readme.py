@@ -43,7 +43,7 @@ def test_the_first_screen_holds_the_two_commands() -> None:
 @pytest.mark.slow
 def test_the_commands_run_as_they_stand(tmp_path: Path, data_dir: Path) -> None:
     shutil.copy(data_dir / "weights" / "yolov5n.pt", tmp_path / "best.pt")
-    camera = VirtualCamera((320, 240), frames_per_photograph=5)
+    camera = VirtualCamera((320, 240), cycle=20)
     writer = cv2.VideoWriter(
         str(tmp_path / "street.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25, camera.size_wh
     )
