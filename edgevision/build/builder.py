@@ -115,7 +115,8 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     check_precision(network, job.precision, job.graph)
     if job.sm in library.dialect.no_float_products:
         count = write_out_products(library, network)
-        watch.say(f"{sm_text(job.sm)}: {count} float32 matrix products written as sums")
+        if count:
+            watch.say(f"{sm_text(job.sm)}: {count} float32 matrix products written as sums")
     fit = fit_build(
         gpu,
         weights_mib=job.graph.stat().st_size >> 20,

@@ -122,10 +122,15 @@ def outcome_lines(outcomes: tuple[Outcome, ...]) -> list[str]:
 
 
 def _by_precision(layers: tuple[LayerCount, ...]) -> list[tuple[str, int]]:
+    """Layers that compute, by type; those that only handle shapes and indices are "others"."""
     counts: dict[str, int] = {}
     for entry in layers:
-        counts[entry.precision] = counts.get(entry.precision, 0) + entry.count
+        kind = entry.precision if entry.precision in _COMPUTE else "others"
+        counts[kind] = counts.get(kind, 0) + entry.count
     return sorted(counts.items(), key=lambda pair: -pair[1])
+
+
+_COMPUTE = ("float32", "float16", "bfloat16", "float8", "int8")
 
 
 class _Shown:
