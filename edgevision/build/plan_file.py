@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevision import atomic
 from edgevision.errors import EngineError
 
 _LENGTH_BYTES = 4
@@ -66,6 +67,18 @@ def read_plan_file(path: Path) -> PlanFile:
         raise EngineError(f"{path}: the header before the plan is {type(header).__name__}, not a JSON object")
     entries = tuple(HeaderEntry(str(key), _text(value)) for key, value in header.items())
     return PlanFile(entries, text, data[end:])
+
+
+def write_plan_folder(found: PlanFile, folder: Path) -> None:
+    """Write ``model.plan`` and ``header.json`` into a new folder; raises `EngineError` if the place is taken."""
+    try:
+        with atomic.staged_folder(folder, may_replace=lambda _: False) as staged:
+            (staged / "model.plan").write_bytes(found.plan)
+            (staged / "header.json").write_bytes(found.header_json)
+    except atomic.OccupiedError as error:
+        raise EngineError(f"{folder} exists already; give another place with -o") from error
+    except OSError as error:
+        raise EngineError(f"cannot write {folder}: {error.strerror or error}") from error
 
 
 def _text(value: object) -> str:

@@ -7,16 +7,20 @@ from typing import Any
 
 import click
 
+from edgevision.build.plan_file import read_plan_file, write_plan_folder
 from edgevision.classes import read_class_names
 from edgevision.cli.options import BATCH, SIZE
 from edgevision.cli.present import Steps, verification_lines
 from edgevision.cli.suppression import nms_options, nms_spec
+from edgevision.errors import UsageError
 from edgevision.spec import BatchRange
+
+PLANS = (".engine", ".plan", ".trt")
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--head", required=True, help="What its outputs are; an unknown HEAD lists the known ones.")
+@click.option("--head", help="What its outputs are; an unknown HEAD lists the known ones. Not for engines.")
 @click.option("--classes", type=click.Path(path_type=Path), help="Class names, one a line.")
 @click.option("--size", type=SIZE, help="Network input size, WxH, where the file leaves it open.")
 @click.option("--frame", type=SIZE, help="Camera size, WxH: the graph itself scales such frames.")
@@ -26,7 +30,7 @@ from edgevision.spec import BatchRange
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle to write.")
 def command(
     model: Path,
-    head: str,
+    head: str | None,
     classes: Path | None,
     size: tuple[int, int] | None,
     frame: tuple[int, int] | None,
@@ -40,7 +44,17 @@ def command(
     Heads: yolov5, yolov8 (also v9, v11 and later of that form), yolox, fastestdet, end2end (already decoded boxes),
     classifier. The finished graph is held against what the file itself answers, decoded in plain numpy; if they differ
     nothing is written and the exit code is 2.
+
+    A TensorRT engine of Ultralytics (MODEL.engine) holds no graph: its header is taken off, so that trtexec and Triton
+    can load the plan, and shown. It cannot become a bundle; adopt the ONNX file that it was built from.
     """
+    if model.suffix in PLANS:
+        _take_header_off(model, output)
+        return
+    if head is None:
+        raise UsageError(
+            "say what the outputs are: --head HEAD, one of those above (edgevision adopt --help)"
+        )
     from edgevision.cli.extras import require_adopt
 
     require_adopt("edgevision adopt")
@@ -59,3 +73,16 @@ def command(
     steps.done(f"wrote {output}")
     for verification in bundle.graph("float").verifications:
         click.echo("\n".join(verification_lines(verification)))
+
+
+def _take_header_off(model: Path, output: Path) -> None:
+    found = read_plan_file(model)
+    write_plan_folder(found, output)
+    for entry in found.header:
+        text = entry.value if len(entry.value) <= 100 else f"{entry.value[:97]}..."
+        click.echo(f"{entry.name:<12} {text}")
+    click.echo(
+        f"wrote {output}: model.plan ({len(found.plan):,} bytes, plain), header.json\n"
+        "It runs where TensorRT has the version that built it, on a GPU of the model that it was built on; the header"
+        " names neither. To verify it, to run it with edgevision, or to move it, adopt the ONNX file it came from."
+    )
