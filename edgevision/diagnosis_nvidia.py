@@ -10,8 +10,8 @@ from edgevision.diagnosis import Finding
 from edgevision.errors import EngineError
 from edgevision.machine import Machine, PowerMode
 
-LEAST_BINDINGS = (12, 8)
-"""The oldest cuda-bindings whose calls the runtime makes."""
+LEAST_BINDINGS = (12, 9)
+"""Before, importing cuda-bindings failed without a driver, in words of its own."""
 SMALL_MIB, LEAST_SWAP_MIB = 8192, 4096
 """Boards up to this memory build engines only with so much swap beside it."""
 LEAST_PYTHON = (3, 10)

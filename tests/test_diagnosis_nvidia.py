@@ -144,7 +144,7 @@ def test_another_python_than_the_systems(orin: Machine) -> None:
 def test_bindings_that_are_too_old(orin: Machine) -> None:
     libraries = (*without(orin, "cuda-bindings").device.libraries, Fact("cuda-bindings", "11.8.7"))
     finding = found(replace(orin, device=replace(orin.device, libraries=libraries)))["cuda-bindings"]
-    assert (finding.status, finding.detail) == ("broken", "11.8.7 is older than 12.8")
+    assert (finding.status, finding.detail) == ("broken", "11.8.7 is older than 12.9")
     assert finding.remedy == "pip install 'cuda-bindings==12.*'"
 
 

@@ -16,6 +16,7 @@ from edgevision.build.versions import Flavour
 from edgevision.bundle import Bundle
 from edgevision.engines.cuda import CudaDevice, cuda_device
 from edgevision.engines.dla import dla_note
+from edgevision.engines.jit_cache import JitCache
 from edgevision.engines.lane import FRAMES, Lane
 from edgevision.errors import EngineError, UsageError
 from edgevision.results import Outputs
@@ -153,12 +154,17 @@ def _open(
     loaded = _LOADED.get(library, stored)
     spec = replace(spec, frames=replace(spec.frames, batch=manifest.batch))
     _check_contract(loaded.engine, spec, stored)
-    context: trt.IExecutionContext | None = loaded.engine.create_execution_context()
+    compiled = JitCache(manifest.plan.sha256, device.name) if library.flavour == "tensorrt-rtx" else None
+    context: trt.IExecutionContext | None = (
+        compiled.make_context(loaded.engine) if compiled else loaded.engine.create_execution_context()
+    )
     if context is None:
         reason = loaded.messages.reason()
         raise EngineError(f"{library.name} cannot make an execution context of {stored.plan_path}: {reason}")
     zero_copy = device.integrated and device.maps_host_memory
     lane = Lane(context, spec, zero_copy=zero_copy, spin=options.spin)
+    if compiled:
+        compiled.keep()
     info = EngineInfo(
         library.flavour, library.name, device.name, notes=_notes(loaded, stored, lane, device, zero_copy)
     )

@@ -70,6 +70,43 @@ class HostContext:
         return True
 
 
+class HostRuntimeCache:
+    """Like `IRuntimeCache`; holds kernels of one version."""
+
+    KERNELS = b"kernels of 1.7"
+    compiled = 0
+    """How often a context had to compile."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def deserialize(self, blob: bytes) -> bool:
+        self.data = blob if blob == self.KERNELS else b""
+        return bool(self.data)
+
+    def serialize(self) -> bytes:
+        return self.data
+
+    def compile(self) -> None:
+        if not self.data:
+            HostRuntimeCache.compiled += 1
+            self.data = self.KERNELS
+
+
+class HostRuntimeConfig:
+    """Like `IRuntimeConfig`."""
+
+    def __init__(self) -> None:
+        self.cache: HostRuntimeCache | None = None
+
+    def create_runtime_cache(self) -> HostRuntimeCache:
+        return HostRuntimeCache()
+
+    def set_runtime_cache(self, cache: HostRuntimeCache) -> bool:
+        self.cache = cache
+        return True
+
+
 class HostEngine:
     """Like `ICudaEngine`."""
 
@@ -99,7 +136,12 @@ class HostEngine:
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return self.shapes[name][1]
 
-    def create_execution_context(self) -> HostContext:
+    def create_runtime_config(self) -> HostRuntimeConfig:
+        return HostRuntimeConfig()
+
+    def create_execution_context(self, runtime_config: HostRuntimeConfig | None = None) -> HostContext:
+        if runtime_config is not None and runtime_config.cache is not None:
+            runtime_config.cache.compile()
         self.contexts.append(HostContext(self))
         return self.contexts[-1]
 
@@ -136,15 +178,20 @@ class HostTensorRt:
 
 
 def store_engine(
-    folder: Path, batch: BatchRange, *, plan: bytes = b"brightness", dla_core: int | None = None
+    folder: Path,
+    batch: BatchRange,
+    *,
+    plan: bytes = b"brightness",
+    dla_core: int | None = None,
+    flavour: Flavour = "tensorrt",
 ) -> tuple[StoredEngine, ModelSpec]:
     """An engine on disk for `HostTensorRt`, and its spec."""
     folder.mkdir(parents=True)
     (folder / PLAN).write_bytes(plan)
     manifest = EngineManifest(
         edgevision="0",
-        flavour="tensorrt",
-        version="10.3.0",
+        flavour=flavour,
+        version="10.3.0" if flavour == "tensorrt" else "1.7.1",
         sm=87,
         built_on=Platform("linux", "aarch64"),
         graph=None,
