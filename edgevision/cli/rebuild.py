@@ -8,9 +8,12 @@ from pathlib import Path
 import click
 
 from edgevision.errors import EngineError, UsageError
+from edgevision.spec import Precision
 
 
-def rebuild_unfit(ctx: click.Context, bundle: Path, engine: str | None) -> None:
+def rebuild_unfit(
+    ctx: click.Context, bundle: Path, engine: str | None, precision: Precision | None = None
+) -> None:
     """Run the command that the refusal would have named; nothing is built where an engine fits.
 
     Raises `UsageError` for an engine that is not built, `EngineError` where building would not help, and whatever the
@@ -27,7 +30,7 @@ def rebuild_unfit(ctx: click.Context, bundle: Path, engine: str | None) -> None:
     if flavour is None:
         raise UsageError(f"--rebuild needs --engine tensorrt or tensorrt-rtx; received {engine or 'none'}")
     library = load_library(flavour, "--rebuild")
-    decision = choose_engine(Bundle.open(bundle), running_here(library))
+    decision = choose_engine(Bundle.open(bundle), running_here(library), precision)
     if isinstance(decision, Refuse):
         raise EngineError(str(decision))
     if isinstance(decision, Rebuild):

@@ -77,7 +77,7 @@ def command(
     # FFmpeg's own messages about damaged frames; what matters of them is said in ours.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     if rebuild:
-        rebuild_unfit(ctx, bundle, engine)
+        rebuild_unfit(ctx, bundle, engine, precision)
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
         opened = stack.enter_context(open_source(source))

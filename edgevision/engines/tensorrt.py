@@ -18,10 +18,11 @@ from edgevision.engines.cuda import CudaDevice, cuda_device
 from edgevision.engines.dla import dla_note
 from edgevision.engines.jit_cache import JitCache
 from edgevision.engines.lane import FRAMES, Lane
-from edgevision.errors import EngineError, UsageError
+from edgevision.errors import EngineError, UsageError, VerificationError
 from edgevision.results import Outputs
 from edgevision.session import EngineInfo, Frames, Session, SessionOptions
 from edgevision.spec import ModelSpec
+from edgevision.verification import verify_session
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -117,7 +118,7 @@ def open_tensorrt(bundle: Bundle, options: SessionOptions) -> TensorRtSession:
     """Open the bundle's newest engine that fits this device and its TensorRT.
 
     Raises `MissingExtraError` without the library, `EngineError` that names both sides and the command where no engine
-    fits.
+    fits, `VerificationError` if one that was built elsewhere answers the golden frames wrongly here.
     """
     return _open_fitting("tensorrt", bundle, options)
 
@@ -136,13 +137,36 @@ def open_engine(stored: StoredEngine, spec: ModelSpec, options: SessionOptions) 
 def _open_fitting(flavour: Flavour, bundle: Bundle, options: SessionOptions) -> TensorRtSession:
     library = load_library(flavour, f"engine {flavour}")
     running = running_here(library)
-    stored = choose_engine(bundle, running)
+    stored = choose_engine(bundle, running, options.precision)
     if isinstance(stored, (Rebuild, Refuse)):
         raise EngineError(str(stored))
     decision = decide_engine(bundle, stored, running)
     if isinstance(decision, Run) and decision.note:
         LOG.warning("%s", decision.note)
-    return _open(library, stored, bundle.spec, options)
+    session = _open(library, stored, bundle.spec, options)
+    if stored.manifest.verification is None:
+        try:
+            _prove(session, bundle, stored, force=options.force)
+        except BaseException:
+            session.close()
+            raise
+    return session
+
+
+def _prove(session: TensorRtSession, bundle: Bundle, stored: StoredEngine, *, force: bool) -> None:
+    """Hold an engine that was built elsewhere against the golden frames: where it was built it could not run."""
+    record = verify_session(session, bundle.golden(), precision=stored.manifest.precision)
+    note = "its golden frames passed at this start"
+    if not record.passed:
+        problem = f"{stored.folder} answers otherwise than the source model: {record.failures}"
+        if not force:
+            raise VerificationError(
+                f"{problem}; build it here: edgevision build {bundle.path} --engine {stored.manifest.flavour}"
+                " --rebuild, or run it all the same with --force"
+            )
+        LOG.warning("%s; it runs, as --force says", problem)
+        note = f"forced: {problem}"
+    session.info = replace(session.info, notes=(*session.info.notes, note))
 
 
 def _open(
@@ -168,7 +192,9 @@ def _open(
     info = EngineInfo(
         library.flavour, library.name, device.name, notes=_notes(loaded, stored, lane, device, zero_copy)
     )
-    return TensorRtSession(spec, info, loaded, lane)
+    session = TensorRtSession(spec, info, loaded, lane)
+    session.precision = manifest.precision
+    return session
 
 
 def _refuse_overrides(options: SessionOptions) -> None:

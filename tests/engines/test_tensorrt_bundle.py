@@ -1,0 +1,98 @@
+"""From a bundle with engines on its shelf to a session: which is taken, and whether its answers are believed."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgevision.build.manifest import MANIFEST, Platform, Running
+from edgevision.build.store import ENGINES
+from edgevision.bundle import Golden, Verification, write_bundle
+from edgevision.engines import tensorrt
+from edgevision.errors import EngineError, VerificationError
+from edgevision.session import Session, SessionOptions, open_session
+from edgevision.spec import BatchRange
+from tests.doubles import SIDE, BrightnessSession
+from tests.engines.host_cuda import HostCudart
+from tests.engines.host_tensorrt import HostTensorRt, store_engine
+
+BATCH = BatchRange(2, 2, 2)
+VERIFIED = Verification("verify", "tensorrt", "TensorRT 10.3.0", 4, (), "2026-01-01T00:00:00+00:00")
+FRAMES = np.stack([np.full((SIDE, SIDE, 3), level, np.uint8) for level in (0, 60, 120, 250)])
+
+
+class Shelf:
+    """A bundle with one engine, on a device that it fits."""
+
+    def __init__(self, cuda: HostCudart, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bundle = folder / "bundle"
+        self.stored, self.spec = store_engine(folder / "engine", BATCH)
+        pairs = [BrightnessSession(self.spec).infer(FRAMES[i : i + 2]) for i in (0, 2)]
+        self.answers = tuple(np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
+        module = HostTensorRt(cuda, self.spec)
+        here = Running("tensorrt", "10.3.0", Platform("linux", "aarch64", "Host", 87, None, "12.6"))
+        monkeypatch.setattr(tensorrt, "load_library", lambda flavour, purpose: module.library(flavour))
+        monkeypatch.setattr(tensorrt, "running_here", lambda library: here)
+
+    def open(
+        self,
+        *,
+        verified: bool = False,
+        wrong: bool = False,
+        options: SessionOptions | None = None,
+    ) -> Session:
+        answers = (self.answers[0] + 9, *self.answers[1:]) if wrong else self.answers
+        write_bundle(self.bundle, self.spec, b"graph", Golden(FRAMES, answers))
+        record = VERIFIED if verified else None
+        manifest = replace(self.stored.manifest, precision="float", verification=record)
+        folder = self.bundle / ENGINES / "one"
+        folder.mkdir(parents=True)
+        (folder / "model.plan").write_bytes(self.stored.plan())
+        (folder / MANIFEST).write_bytes(manifest.to_json())
+        return open_session(self.bundle, engine="tensorrt", options=options)
+
+
+@pytest.fixture
+def shelf(host: HostCudart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    return Shelf(host, tmp_path, monkeypatch)
+
+
+def test_an_engine_that_never_ran_is_held_against_the_golden_frames(shelf: Shelf, host: HostCudart) -> None:
+    with shelf.open() as session:
+        assert session.info.notes[-1] == "its golden frames passed at this start"
+        assert session.precision == "float"
+        np.testing.assert_array_equal(session.infer(FRAMES[:2])[1], shelf.answers[1][:2])
+    assert host.held() == 0
+
+
+def test_one_that_answers_wrongly_is_not_run(shelf: Shelf, host: HostCudart) -> None:
+    with pytest.raises(
+        VerificationError, match=r"answers otherwise than the source model: .*; build it here: edge"
+    ):
+        shelf.open(wrong=True)
+    assert host.held() == 0
+
+
+def test_unless_it_is_forced(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        caplog.at_level(logging.WARNING),
+        shelf.open(wrong=True, options=SessionOptions(force=True)) as session,
+    ):
+        assert session.info.notes[-1].startswith("forced: ")
+    assert "as --force says" in caplog.text
+
+
+def test_one_that_was_verified_is_believed(shelf: Shelf) -> None:
+    with shelf.open(verified=True, wrong=True) as session:
+        assert not any("golden" in note for note in session.info.notes)
+
+
+def test_another_precision_is_asked_for_in_vain(shelf: Shelf) -> None:
+    with pytest.raises(
+        EngineError, match=r"no tensorrt engine of precision int8; rebuild: edgevision build .* --graph int8"
+    ):
+        shelf.open(options=SessionOptions(precision="int8"))
