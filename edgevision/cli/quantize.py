@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 @click.option("--calib-images", type=click.IntRange(min=1), default=128, show_default=True)
 @click.option(
     "--calib-method",
-    type=click.Choice(["percentile", "entropy", "max"]),
-    default="percentile",
+    type=click.Choice(["mse", "percentile", "entropy", "max"]),
+    default="mse",
     show_default=True,
 )
 @click.option(

@@ -21,12 +21,26 @@ from onnx import helper
 from edgevision.errors import SourceError, UsageError
 from edgevision.image import fit_frame
 from edgevision.quantize.ranges import Method, Ranges
-from edgevision.quantize.thresholds import BINS, threshold_by_entropy, threshold_by_percentile
+from edgevision.quantize.thresholds import (
+    BINS,
+    Histogram,
+    threshold_by_entropy,
+    threshold_by_percentile,
+    threshold_by_squared_error,
+)
 from edgevision.sources import IMAGE_SUFFIXES, read_image
 from edgevision.spec import FrameInput
 
 Frames = npt.NDArray[np.uint8]
 Progress = Callable[[str], None]
+
+
+CHOICES: dict[Method, Callable[[Histogram, float], float]] = {
+    "mse": threshold_by_squared_error,
+    "percentile": threshold_by_percentile,
+    "entropy": threshold_by_entropy,
+}
+"""How each method but "max" finds a threshold in a histogram and the largest magnitude."""
 
 
 class CalibrationFrames:
@@ -80,7 +94,7 @@ def calibrate(
         return Ranges(method, len(frames), maxima)
     del probe
     histograms = _histograms(model, maxima, frames, progress, threads)
-    choose = threshold_by_entropy if method == "entropy" else threshold_by_percentile
+    choose = CHOICES[method]
     thresholds = {name: choose(histogram, maxima[name]) for name, histogram in histograms.items()}
     return Ranges(method, len(frames), thresholds)
 
@@ -117,7 +131,7 @@ def _histograms(
     frames: CalibrationFrames,
     progress: Progress,
     threads: int | None,
-) -> dict[str, npt.NDArray[np.float64]]:
+) -> dict[str, Histogram]:
     names = list(maxima)
     session = _session(with_outputs(model, names), threads)
     sums = {name: np.zeros(BINS) for name in names}
@@ -128,7 +142,7 @@ def _histograms(
     return sums
 
 
-def magnitude_histogram(values: npt.NDArray[np.float32], largest: float) -> npt.NDArray[np.float64]:
+def magnitude_histogram(values: npt.NDArray[np.float32], largest: float) -> Histogram:
     """Counts of |values| in `BINS` equal bins of 0..largest.
 
     OpenCV counts signed values an order of magnitude faster than numpy; both halves are then folded into one.

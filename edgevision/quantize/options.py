@@ -26,7 +26,7 @@ class QuantizeOptions:
 
     calib: Path
     calib_images: int = 128
-    method: Method = "percentile"
+    method: Method = "mse"
     max_drop: float = 0.5
     """Points of the task's metric that may be lost."""
     eval_sets: tuple[EvalSet, ...] = ()

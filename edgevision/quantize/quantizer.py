@@ -98,6 +98,8 @@ def quantize_int8(
         if options.target == "tensorrt":
             chosen = _with_half_measured(bench, graph, reference, chosen, options.max_drop, progress)
         measured = _timed(bench, result, chosen, options, progress, final)
+        bench.place("int8", graph)
+        bench.check("int8")
     delivered = deliver(bundle, output, "int8", graph.SerializeToString())
     delivered, verifications = verified_everywhere(delivered, "int8")
     pictures = [read_image(path) for path in frames.files[:TIMED_IMAGES]]

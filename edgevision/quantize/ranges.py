@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-Method = Literal["max", "entropy", "percentile"]
-METHODS: tuple[Method, ...] = ("max", "entropy", "percentile")
+Method = Literal["mse", "percentile", "entropy", "max"]
+METHODS: tuple[Method, ...] = ("mse", "percentile", "entropy", "max")
 
 INT8_MAX = 127
 """Symmetric INT8 as TensorRT takes it: -127..127 around a zero-point of 0."""

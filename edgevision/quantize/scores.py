@@ -148,11 +148,14 @@ class AveragePrecision(Scores):
         return np.asarray(100 * summed / np.maximum(known, 1))
 
 
+_RECALLS = np.linspace(0, 1, 101)
+
+
 def _average_precision(table: ClassTable, counts: Counts) -> Values:
     """The 101-point interpolated average precision of COCO for every draw, a detection counting as often as its image.
 
-    Precision can peak only where something right is found, so it is taken at those detections alone. Of the 101
-    recalls, ``floor(100 recall) + 1`` are reached there.
+    Precision can peak only where something right is found, so it is taken at those detections alone. What
+    lies between two of them adds nothing.
     """
     weight = counts[:, table.image].astype(np.float64)
     truths = np.maximum(counts @ table.truths, 1)[:, None]
@@ -166,7 +169,8 @@ def _average_precision(table: ClassTable, counts: Counts) -> Values:
         hits = np.cumsum(weight[:, places], axis=1)
         precision = hits / np.maximum(found[:, places], 1)
         best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        reached = np.floor(100 * hits / truths + 1e-9) + 1
+        # Compared as COCO compares: 7 of 20 is not 0.35 as its list of recalls has it.
+        reached = np.searchsorted(_RECALLS, hits / truths, side="right")
         newly = np.diff(reached, axis=1, prepend=0)
         total += (best_from_here * newly).sum(axis=1) / 101
     return total / len(table.right)

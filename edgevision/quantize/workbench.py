@@ -14,7 +14,7 @@ import onnx
 from edgevision import atomic
 from edgevision.bundle import MANIFEST, Bundle, Speed, Verification
 from edgevision.device import machine_name
-from edgevision.errors import BundleError, EngineError, GraphError, MissingExtraError
+from edgevision.errors import BundleError, EngineError, GraphError, MissingExtraError, VerificationError
 from edgevision.quantize.latency import ENGINES, PairedSpeed
 from edgevision.quantize.scores import Scores
 from edgevision.quantize.trials import Trial, run_trials, trial_options
@@ -52,6 +52,17 @@ class Workbench:
         options = replace(options, precision=precision, force=True)
         with open_session(self.path, engine="onnxruntime", options=options) as session:
             return run_trials(self._trials, session)
+
+    def check(self, precision: Precision) -> None:
+        """Hold a graph of the copy against the golden answers in ONNX Runtime; raises `VerificationError`."""
+        options = SessionOptions(threads=self._threads, precision=precision, force=True)
+        with open_session(self.path, engine="onnxruntime", options=options) as session:
+            record = verify_session(session, self.bundle.golden(), precision=precision)
+        if not record.passed:
+            raise VerificationError(
+                f"the {precision} graph of {self.bundle.spec.name} was not written: it answers otherwise than the source"
+                f" model: {record.failures}"
+            )
 
 
 def deliver(bundle: Bundle, output: Path | None, precision: Precision, graph: bytes) -> Bundle:
