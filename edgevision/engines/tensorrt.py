@@ -12,7 +12,7 @@ from edgevision.build.library import Library, load_library, running_here
 from edgevision.build.manifest import Rebuild, Refuse, Run
 from edgevision.build.progress import Messages, logger
 from edgevision.build.store import StoredEngine, choose_engine, decide_engine
-from edgevision.build.versions import Flavour
+from edgevision.build.versions import Flavour, version_numbers
 from edgevision.bundle import Bundle
 from edgevision.engines.cuda import CudaDevice, cuda_device
 from edgevision.engines.dla import dla_note
@@ -59,6 +59,8 @@ class _LoadedEngines:
         """The one that is loaded, or load it."""
         manifest = stored.manifest
         key = (library.flavour, manifest.plan.sha256, manifest.dla_core)
+        if not manifest.batch.static and not _shares_profiles(library):
+            return _load(library, stored)
         with self._lock:
             loaded = self._engines.get(key)
             if loaded is None:
@@ -68,6 +70,11 @@ class _LoadedEngines:
 
 
 _LOADED = _LoadedEngines()
+
+
+def _shares_profiles(library: Library) -> bool:
+    """Before TensorRT 10 only one context may use an optimisation profile: https://github.com/NVIDIA/TensorRT/issues/4127."""
+    return library.flavour != "tensorrt" or version_numbers(library.version) >= (10,)
 
 
 class TensorRtSession(Session):

@@ -160,6 +160,7 @@ class HostTensorRt:
         self.cuda, self.spec, self.dla_cores = cuda, spec, dla_cores
         self.engines: list[HostEngine] = []
         self.capturable = True
+        self.version = "10.3.0"
 
     def Runtime(self, log: Any) -> Any:  # noqa: N802  # a class there
         def deserialize(plan: bytes) -> HostEngine | None:
@@ -173,7 +174,7 @@ class HostTensorRt:
         return SimpleNamespace(num_DLA_cores=self.dla_cores, DLA_core=-1, deserialize_cuda_engine=deserialize)
 
     def library(self, flavour: Flavour = "tensorrt") -> Library:
-        version = "10.3.0" if flavour == "tensorrt" else "1.7.1"
+        version = self.version if flavour == "tensorrt" else "1.7.1"
         return Library(flavour, version, dialect(flavour, version), self)
 
 

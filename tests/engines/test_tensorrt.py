@@ -214,6 +214,30 @@ def test_sessions_share_one_engine_and_threads_one_session(board: Board) -> None
         assert len(board.trt.engines) == 2, "the engine goes with its last session"
 
 
+@pytest.mark.parametrize(
+    ("version", "batch", "engines"),
+    [
+        ("8.6.1", BatchRange(1, 2, 4), 2),
+        ("8.6.1", STATIC, 1),
+        ("10.3.0", BatchRange(1, 2, 4), 1),
+    ],
+)
+def test_where_contexts_cannot_share_a_profile_each_has_its_engine(
+    host: HostCudart,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    batch: BatchRange,
+    engines: int,
+) -> None:
+    board = Board(host, tmp_path, monkeypatch, batch)
+    board.trt.version = version
+    with board.open() as first, board.open() as second:
+        assert len(board.trt.engines) == engines
+        same(first, board.spec, 1, 2)
+        same(second, board.spec, 3, 4)
+
+
 def test_a_session_that_is_forgotten_gives_back_what_it_held(board: Board) -> None:
     session = board.open()
     assert board.cuda.held() > 0
