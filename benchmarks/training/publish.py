@@ -64,6 +64,7 @@ def card(
     length = (
         f"{job['minutes']:g} minutes by the clock, which gave" if job.get("minutes") else "a fixed length of"
     )
+    start = f"From {job['weights']}, as far as it fits," if job.get("weights") else "From random weights"
     lines = [
         f"# {name}",
         "",
@@ -71,7 +72,7 @@ def card(
         "",
         "## Training",
         "",
-        f"From random weights on {data}; seed {job['seed']};"
+        f"{start} on {data}; seed {job['seed']};"
         f" {length} {float(last['step']):.0f} steps in {float(last['epoch']):.0f} epochs,"
         f" {float(last['minutes']):.0f} minutes. Weights are the average that was best on the held part, in float16.",
         f"Settings, metrics and curves: `benchmarks/training/{name}/`; how: `docs/training.md`.",
