@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 PROBED_SHARE = 0.2
 """Share of the picture that the check hides or shows."""
-RANDOM_DRAWS = 9
+RANDOM_DRAWS = 19
 SHOWN_SHARE = 0.5
 """Probability that a cell of a mask shows the picture."""
 CELLS_ACROSS = 2.5
@@ -96,7 +96,7 @@ class Check:
     hottest_hidden: float
     """The hottest `PROBED_SHARE` of it hidden."""
     random_hidden: float
-    """As much hidden in random places: the median of `RANDOM_DRAWS`."""
+    """The same shape hidden in random places: the median of `RANDOM_DRAWS`."""
     hottest_shown: float
     """Nothing but the hottest `PROBED_SHARE` shown."""
 
@@ -105,8 +105,8 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """True if hiding what is hot costs more than nearly every random draw costs."""
-        return self.harmless >= 0.8
+        """True if hiding what is hot costs more than most random draws cost."""
+        return self.harmless >= 0.7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,7 +149,7 @@ def explain(
     generator = np.random.default_rng(options.seed)
     cell_px = _cell_px(target, stage)
     slope, error = _heat(session, stage, target, options, generator, cell_px, progress or (lambda _: None))
-    check = _check(session, stage, target, slope, generator, cell_px)
+    check = _check(session, stage, target, slope, generator)
     heat = np.where(np.abs(slope) <= NOISE_ERRORS * error + ROUNDING, np.float32(0), slope)
     inside = _inside(target, stage, heat)
     return Explanation(
@@ -323,16 +323,17 @@ def _heat(
 
 
 def _check(
-    session: Session, stage: _Stage, target: Target, heat: Heat, generator: np.random.Generator, cell_px: int
+    session: Session, stage: _Stage, target: Target, heat: Heat, generator: np.random.Generator
 ) -> Check:
-    """Try the map: hide the hottest part, as much at random, and all but the hottest part."""
+    """Try the map: hide the hottest part, the same shape elsewhere, and all but the hottest part.
+
+    Elsewhere is the same shape moved at random, around the edges, so that nothing but the place differs.
+    """
     hot = _top_share(heat, PROBED_SHARE)
-    rows, columns = (side // cell_px + 1 for side in stage.shape)
     shows = [np.ones_like(hot), ~hot, hot]
     for _ in range(RANDOM_DRAWS):
-        ranks = generator.permutation(rows * columns).reshape(rows, columns).astype(np.float32)
-        fine = ranks.repeat(cell_px, axis=0).repeat(cell_px, axis=1)[: heat.shape[0], : heat.shape[1]]
-        shows.append(~_top_share(fine, PROBED_SHARE))
+        shift = generator.integers(0, hot.shape)
+        shows.append(~np.roll(hot, (int(shift[0]), int(shift[1])), (0, 1)))
     pictures = [stage.covered(shown.astype(np.float32)) for shown in shows]
     batches = _batched(pictures, session.spec.frames.batch.max)
     scores = np.concatenate([likeness(target, _answers(session, batch)) for batch in batches])

@@ -102,7 +102,7 @@ def command(
     click.echo("")
     click.echo("\n".join(_engine_table(verified, records)))
     click.echo("")
-    if source is None:
+    if source is None and "person" in Bundle.open(bundle).spec.classes:
         click.echo(_people_line(lines, threshold))
     for label, path in (
         ("annotated video", video),

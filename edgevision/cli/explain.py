@@ -51,7 +51,7 @@ def command(
 
     Parts of the image are hidden at random and the graph is asked again: where it is hot, the answer scores higher if
     that place can be seen. Without --class or --index the best answer is explained. The map is then tried on the
-    graph: the last line says what the answer scores without the hottest 20 % of the image, without as much in random
+    graph: a line says what the answer scores without the hottest 20 % of the image, without the same shape in random
     places, and with the hottest alone.
     """
     check_picture_name(output)
@@ -91,7 +91,7 @@ def explanation_lines(explanation: Explanation) -> list[str]:
     )
     if not check.holds:
         lines.append(
-            "the map does not hold: hiding what it calls hot costs no more than hiding random places does;"
+            "the map does not hold: hiding what it calls hot costs little more than hiding random places;"
             f" try more masks than {explanation.options.masks}"
         )
     return lines
