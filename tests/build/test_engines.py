@@ -1,0 +1,197 @@
+"""From a bundle to engines on its shelf, by TensorRT-RTX where it must be real, and acted where time must pass."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgevision.build.builder import BuildStopped, BuildWatch
+from edgevision.build.engines import EngineRequest, Outcome, build_engines
+from edgevision.build.library import Library, load_library
+from edgevision.build.manifest import Platform, Running
+from edgevision.build.proof import prove
+from edgevision.build.store import StoredEngine, choose_engine, open_engine, shelf
+from edgevision.bundle import Bundle
+from edgevision.errors import BundleError, EdgevisionError, EngineError, GraphError, UsageError
+from tests.build.acted import LAYERS, ActedBuilder, build
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def rtx() -> Library:
+    pytest.importorskip("tensorrt_rtx")
+    return load_library("tensorrt-rtx", "this test")
+
+
+def watch(said: list[str] | None = None) -> BuildWatch:
+    return BuildWatch((said if said is not None else []).append, lambda _: None, lambda: False)
+
+
+def build_rtx(bundle: Path, rtx: Library, request: EngineRequest) -> tuple[Outcome, ...]:
+    return build_engines(Bundle.open(bundle), rtx, request, watch(), lambda b, e: prove(b, e, None))
+
+
+def test_engines_for_two_gpus(brightness: Path, rtx: Library) -> None:
+    outcomes = build_rtx(brightness, rtx, EngineRequest(sms=(89, 120)))
+    assert [outcome.engine.manifest.sm for outcome in outcomes] == [89, 120]
+    for outcome in outcomes:
+        made = open_engine(outcome.engine.folder).manifest
+        assert made == outcome.engine.manifest
+        assert made.graph == Bundle.open(brightness).graph("float").file
+        assert [t.name for t in made.tensors] == ["frames", "boxes", "scores", "labels"]
+        assert made.tensors[0].dtype == "uint8"
+        assert made.timing_cache is None
+        assert made.verification is None
+    Bundle.open(brightness).check_files()
+    names = sorted(path.name for path in (brightness / "engines").iterdir())
+    assert names == sorted([".lock", *[outcome.engine.folder.name for outcome in outcomes]])
+
+
+def test_what_is_there_is_not_built_again(brightness: Path, rtx: Library) -> None:
+    request = EngineRequest(sms=(89,))
+    (first,) = build_rtx(brightness, rtx, request)
+    (again,) = build_rtx(brightness, rtx, request)
+    assert (first.built, again.built) == (True, False)
+    (deeper,) = build_rtx(brightness, rtx, EngineRequest(sms=(89,), level=1))
+    assert deeper.engine.folder != first.engine.folder
+    (anew,) = build_rtx(brightness, rtx, EngineRequest(sms=(89,), rebuild=True))
+    assert anew.built
+    assert anew.engine.folder == first.engine.folder
+
+
+def test_a_damaged_engine_is_built_again(brightness: Path, rtx: Library) -> None:
+    (first,) = build_rtx(brightness, rtx, EngineRequest(sms=(89,)))
+    first.engine.plan_path.write_bytes(b"damaged")
+    (again,) = build_rtx(brightness, rtx, EngineRequest(sms=(89,)))
+    assert again.built
+    assert again.engine.plan()
+
+
+def test_a_device_finds_its_engine(brightness: Path, rtx: Library) -> None:
+    build_rtx(brightness, rtx, EngineRequest(sms=(89, 120)))
+    machine = Platform(sys.platform, os.uname().machine, "RTX 4090", 89, "560", "12.6")
+    chosen = choose_engine(Bundle.open(brightness), Running("tensorrt-rtx", rtx.version, machine))
+    assert isinstance(chosen, StoredEngine)
+    assert chosen.manifest.sm == 89
+    other = choose_engine(Bundle.open(brightness), Running("tensorrt", "10.3.0", machine), "int8")
+    assert str(other) == (
+        f"{brightness} holds no tensorrt engine of precision int8;"
+        f" rebuild: edgevision build {brightness} --engine tensorrt --graph int8"
+    )
+
+
+def test_targets_that_cannot_be(brightness: Path, rtx: Library) -> None:
+    with pytest.raises(UsageError, match="CUDA finds no GPU here: say what the engines are for"):
+        build_rtx(brightness, rtx, EngineRequest())
+    with pytest.raises(
+        UsageError, match=r"nothing for SM 8.7 \(--sm 87\); it builds for 75, 80, 86, 89, 120, 121"
+    ):
+        build_rtx(brightness, rtx, EngineRequest(sms=(87,)))
+    with pytest.raises(EngineError, match="supports no DLA"):
+        build_rtx(brightness, rtx, EngineRequest(sms=(89,), dla_core=0))
+    with pytest.raises(UsageError, match="times nothing when it builds: --timing-cache has no use"):
+        build_rtx(brightness, rtx, EngineRequest(sms=(89,), timing_cache=Path("x")))
+    with pytest.raises(
+        UsageError, match="builds only for the GPU in the machine, Orin of SM 8.7, not for --sm 89"
+    ):
+        build(brightness, ActedBuilder(), sms=(89,))
+    with pytest.raises(EngineError, match="--dla 2 asks for another"):
+        build(brightness, ActedBuilder(), dla_core=2)
+    with pytest.raises(BundleError, match="holds no int8 graph"):
+        build_rtx(brightness, rtx, EngineRequest("int8", sms=(89,)))
+    assert not (brightness / "engines").exists() or not shelf(brightness).engines
+
+
+def test_a_graph_called_fp16_that_is_float_is_refused(brightness: Path, rtx: Library) -> None:
+    bundle = Bundle.open(brightness)
+    bundle.add_graph("fp16", bundle.graph_path("float").read_bytes())
+    with pytest.raises(GraphError, match="is stored as fp16, but none of its 11 layers computes in it"):
+        build_rtx(brightness, rtx, EngineRequest("fp16", sms=(89,)))
+
+
+def test_timings_are_kept_from_build_to_build(brightness: Path, tmp_path: Path) -> None:
+    first, second, third = ActedBuilder(), ActedBuilder(), ActedBuilder()
+    build(brightness, first)
+    build(brightness, second, rebuild=True)
+    assert (len(first.timed), len(second.timed)) == (LAYERS, 0)
+    (cache,) = (brightness / "engines").glob("timing-*.cache")
+    assert cache.name == "timing-tensorrt-10.3.0-orin.cache"
+    chosen = tmp_path / "mine.cache"
+    (outcome,) = build(brightness, third, rebuild=True, timing_cache=chosen)
+    assert len(third.timed) == LAYERS
+    assert json.loads(chosen.read_bytes()) == list(range(LAYERS))
+    use = outcome.engine.manifest.timing_cache
+    assert use is not None
+    assert (use.file, use.bytes_before) == ("mine.cache", 0)
+
+
+def test_a_stopped_build_writes_no_engine_and_keeps_its_timings(brightness: Path) -> None:
+    acted = ActedBuilder()
+    with pytest.raises(BuildStopped):
+        build(brightness, acted, stop=True)
+    assert not shelf(brightness).engines
+    (cache,) = (brightness / "engines").glob("timing-*.cache")
+    assert json.loads(cache.read_bytes()) == [0]
+    resumed = ActedBuilder()
+    build(brightness, resumed)
+    assert resumed.timed == list(range(1, LAYERS))
+
+
+def test_what_killed_builds_left_is_swept_and_nothing_else(brightness: Path) -> None:
+    root = brightness / "engines"
+    for name in (
+        ".tensorrt-10.3.0-sm87-float-00.partial-abc",
+        ".tensorrt-rtx-1-sm89-int8-00.replaced-abc",
+        "mine",
+    ):
+        (root / name).mkdir(parents=True)
+        (root / name / "file").write_text("x")
+    (root / ".timing-tensorrt.abc.partial.cache").write_text("x")
+    (root / ".notes").write_text("mine")
+    build(brightness, ActedBuilder())
+    kept = {path.name for path in root.iterdir() if not path.name.startswith(("tensorrt", "timing"))}
+    assert kept == {".lock", ".notes", "mine"}
+
+
+def test_an_engine_that_answers_wrongly_is_not_kept(brightness: Path, rtx: Library) -> None:
+    def refuse(_: Bundle, engine: StoredEngine) -> None:
+        assert engine.plan()
+        raise EngineError("wrong answers")
+
+    with pytest.raises(EngineError, match="wrong answers"):
+        build_engines(Bundle.open(brightness), rtx, EngineRequest(sms=(89,)), watch(), refuse)  # type: ignore[arg-type]  # never returns
+    assert [path.name for path in (brightness / "engines").iterdir()] == [".lock"]
+
+
+def test_two_processes_do_not_collide(brightness: Path) -> None:
+    words = [sys.executable, "-m", "tests.build.acted", str(brightness)]
+    both = [
+        subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    timed = sorted(int(output.split("timed ")[1].split()[0]) for output, _ in outputs)
+    assert timed == [0, LAYERS], "the second one waited, and found what the first had learned"
+    (engine,) = shelf(brightness).engines
+    assert engine.plan()
+
+
+def test_a_place_that_cannot_be_written_is_an_error_that_names_it(brightness: Path) -> None:
+    (brightness / "engines").write_text("in the way")
+    with pytest.raises(BundleError, match=r"cannot write .*/engines: File exists; give it to this user"):
+        build(brightness, ActedBuilder())
+    assert (brightness / "engines").read_text() == "in the way"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_bundle_of_another_user(brightness: Path) -> None:
+    brightness.chmod(0o555)
+    with pytest.raises(EdgevisionError, match="Permission denied; give it to this user"):
+        build(brightness, ActedBuilder())
