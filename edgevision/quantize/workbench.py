@@ -60,8 +60,8 @@ class Workbench:
             record = verify_session(session, self.bundle.golden(), precision=precision)
         if not record.passed:
             raise VerificationError(
-                f"the {precision} graph of {self.bundle.spec.name} was not written: it answers otherwise than the source"
-                f" model: {record.failures}"
+                f"the {precision} graph of {self.bundle.spec.name} was not written: it answers otherwise than the"
+                f" source model: {record.failures}"
             )
 
 

@@ -1,0 +1,153 @@
+"""The whole way, on the classifier that comes along: calibrate, search, verify, time, write."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import edgevision
+from edgevision.bundle import Bundle
+from edgevision.cli.quantize import command
+from edgevision.errors import BundleError, UsageError, VerificationError
+from edgevision.export.exporter import ExportOptions, export_bundle
+from edgevision.export.recipe import load_recipe
+from edgevision.graph.contract import load_model
+from edgevision.quantize.jobs import QuantizeJob, run_job
+from edgevision.quantize.options import EvalSet, QuantizeOptions, eval_sets
+from edgevision.quantize.placement import is_quantized
+from edgevision.quantize.quantizer import PICTURE, quantize_int8
+from edgevision.quantize.record import read_record
+from edgevision.virtual_camera import PHOTOGRAPHS
+
+WEIGHTS = Path(edgevision.__file__).parent / "weights" / "cnn.safetensors"
+
+
+def silent(_: str) -> None:
+    """Progress that nobody reads."""
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("classifier") / "cnn"
+    export_bundle(load_recipe("cnn"), ExportOptions(checkpoint=WEIGHTS), path, silent)
+    return path
+
+
+@pytest.fixture
+def bundle(classifier: Path, tmp_path: Path) -> Bundle:
+    shutil.copytree(classifier, tmp_path / "cnn")
+    return Bundle.open(tmp_path / "cnn")
+
+
+@pytest.fixture(scope="module")
+def images(classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pieces of photographs in folders of the class that the float model sees in them: it is always right."""
+    folder = tmp_path_factory.mktemp("pieces")
+    rng = np.random.default_rng(0)
+    photographs = [cv2.imread(str(path)) for path in sorted(PHOTOGRAPHS.iterdir()) if path.suffix == ".jpg"]
+    with edgevision.open_session(classifier, engine="onnxruntime") as session:
+        for index in range(60):
+            photograph = photographs[index % len(photographs)]
+            top, left = (int(rng.integers(0, side - 64)) for side in photograph.shape[:2])
+            piece = np.ascontiguousarray(photograph[top : top + 64, left : left + 64])
+            (found,) = session([piece])
+            assert isinstance(found, edgevision.Classification)
+            place = folder / session.spec.classes[found.top(1)[0][0]]
+            place.mkdir(exist_ok=True)
+            cv2.imwrite(str(place / f"{index}.png"), piece)
+    return folder
+
+
+def options(images: Path, max_drop: float = 20.0) -> QuantizeOptions:
+    return QuantizeOptions(
+        calib=images, calib_images=12, max_drop=max_drop, eval_sets=(EvalSet(images, None),), threads=1
+    )
+
+
+def test_a_bundle_gets_a_verified_graph_and_its_record(bundle: Bundle, images: Path, tmp_path: Path) -> None:
+    done = quantize_int8(bundle, options(images), tmp_path / "out", silent)
+    written = Bundle.open(tmp_path / "out")
+    assert is_quantized(load_model(written.graph_path("int8")))
+    entry = written.graph("int8")
+    assert {record.engine for record in entry.verifications} == {"onnxruntime", "openvino"}
+    assert all(record.passed for record in entry.verifications)
+    assert {speed.engine for speed in entry.speeds} == {"onnxruntime", "openvino"}
+    record = read_record(tmp_path / "out")
+    assert record == done.record
+    assert record.chosen.int8_share > 0.5
+    assert record.search_images == 60
+    assert record.float_accuracy == 100
+    assert (tmp_path / "out" / PICTURE).read_bytes().startswith(b"\x89PNG")
+    assert not bundle.path.joinpath("model.int8.onnx").exists(), "-o leaves the first bundle alone"
+
+
+def test_tensorrt_s_graph_has_its_remainder_in_half(bundle: Bundle, images: Path) -> None:
+    half = QuantizeOptions(images, 8, "max", 20.0, (EvalSet(images, None),), "tensorrt", 1)
+    done = quantize_int8(bundle, half, None, silent)
+    graph = load_model(done.bundle.graph_path("int8"))
+    casts = [node for node in graph.graph.node if node.op_type == "Cast"]
+    assert casts
+    assert is_quantized(graph)
+    assert all(not item.speeds for item in done.record.candidates), "a CPU says nothing of a GPU's speed"
+
+
+def test_a_budget_that_cannot_be_kept_writes_nothing(bundle: Bundle, images: Path, tmp_path: Path) -> None:
+    mislabelled = tmp_path / "mislabelled"
+    shutil.copytree(images, mislabelled)
+    before = sorted(path.name for path in bundle.path.iterdir())
+    with pytest.raises(VerificationError, match=r"no INT8 graph keeps the budget of 0 points.*% of the work"):
+        quantize_int8(bundle, impossible(images), None, silent)
+    assert sorted(path.name for path in bundle.path.iterdir()) == before
+
+
+def impossible(images: Path) -> QuantizeOptions:
+    """Entropy on one image saturates what others need: some answers change, and none may."""
+    return QuantizeOptions(images, 1, "entropy", 0.0, (EvalSet(images, None),), "cpu", 1)
+
+
+def test_int8_needs_labelled_images(bundle: Bundle, images: Path) -> None:
+    with pytest.raises(UsageError, match="--eval-images"):
+        quantize_int8(bundle, QuantizeOptions(images), None, silent)
+
+
+def test_a_graph_that_was_trained_with_qdq_is_left_alone(bundle: Bundle, images: Path) -> None:
+    done = quantize_int8(bundle, options(images), None, silent)
+    trained = done.bundle.add_graph("float", done.bundle.graph_path("int8").read_bytes())
+    before = trained.graph_path("float").read_bytes()
+    with pytest.raises(VerificationError, match="answers wrongly"):
+        list(run_job(QuantizeJob(trained, options(images), None), "int8", silent))
+    assert trained.graph_path("float").read_bytes() == before
+
+
+def test_fp16_is_measured_and_added(bundle: Bundle, images: Path) -> None:
+    report = list(run_job(QuantizeJob(bundle, options(images), None), "fp16", silent))
+    assert any("nodes in FP16" in part for part in report if isinstance(part, str))
+    assert any("top-1 drop" in part for part in report if isinstance(part, str))
+    assert Bundle.open(bundle.path).graph("fp16").verifications
+
+
+def test_options_come_in_sets(images: Path) -> None:
+    file = Path("a.json")
+    assert eval_sets([images], [file], [5]) == (EvalSet(images, file, 5),)
+    assert eval_sets([images], [], []) == (EvalSet(images, None),)
+    with pytest.raises(UsageError, match="2 times --eval-images and 1 times --annotations"):
+        eval_sets([images, images], [file], [])
+
+
+def test_the_command_reports(bundle: Bundle, images: Path) -> None:
+    arguments = [bundle.path, "--precision", "int8", "--calib", images, "--calib-images", 8]
+    arguments += ["--eval-images", images, "--max-drop", 20, "--threads", 1]
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0
+    for text in ("kept in float", "90 % interval", "of the multiply-accumulates in INT8", "paired", "chosen"):
+        assert text in result.output
+
+
+def test_a_bundle_without_a_record_says_who_writes_it(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="edgevision quantize"):
+        read_record(tmp_path)
