@@ -243,7 +243,7 @@ def _pairs(
         session.infer(frames)
         ours.append(time.perf_counter_ns() - middle)
         theirs.append(middle - began)
-        device_ms.append(float(getattr(session, "device_ms", 0.0)))
+        device_ms.append(session.device_ms or 0.0)
     return ours, theirs, device_ms
 
 

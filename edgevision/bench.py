@@ -106,9 +106,10 @@ def bench(
     measure(lambda: session.infer(next(pictures)), warmup)
     snapshots = [_snapshot()]
     alone: list[int] = []
+    on_device: list[int] = []
     rounds: list[RoundRecord] = []
     for number in range(options.rounds):
-        record, samples = paired_round(subject, pictures, options)
+        record, samples = paired_round(subject, pictures, options, on_device)
         rounds.append(record)
         alone += samples.values_ns
         snapshots.append(_snapshot())
@@ -136,16 +137,26 @@ def bench(
         resident_mib=round(resident_mib(), 1),
         peak_resident_mib=round(peak_resident_mib(), 1),
         unstable=instabilities(inference, snapshots),
+        device_time=StageRecord.of("on the device", Samples(tuple(on_device))) if on_device else None,
     )
 
 
 def paired_round(
-    subject: Subject, pictures: Iterator[Frames], options: BenchOptions
+    subject: Subject, pictures: Iterator[Frames], options: BenchOptions, on_device: list[int]
 ) -> tuple[RoundRecord, Samples]:
-    """Inference alone, then for as long the overlapping pipeline, without output."""
+    """Inference alone, then for as long the overlapping pipeline, without output.
+
+    `on_device` is given the nanoseconds of each call of the first part by the device's own clock, where it has one.
+    """
     whole, batch = options.measure, subject.session.spec.frames.batch.opt
     part = MeasureSettings(whole.min_s / options.rounds, math.ceil(whole.min_count / options.rounds), 0.0, 0)
-    samples = measure(lambda: subject.session.infer(next(pictures)), part)
+
+    def call() -> None:
+        subject.session.infer(next(pictures))
+        if subject.session.device_ms is not None:
+            on_device.append(round(subject.session.device_ms * 1e6))
+
+    samples = measure(call, part)
     seen: list[None] = []
     run = run_pipeline(
         subject.session,

@@ -100,6 +100,8 @@ class BenchRecord:
     peak_resident_mib: float
     unstable: tuple[str, ...]
     """What moved while it was measured; such figures are not comparable."""
+    device_time: StageRecord | None = None
+    """Of the same calls as `inference_alone`, by the device's own clock; None for an engine without one."""
     schema: int = SCHEMA
 
     @property
@@ -170,13 +172,15 @@ def record_lines(record: BenchRecord) -> list[str]:
     lines = [
         f"{record.model}{hashed}: {record.engine.library} on {record.engine.device}, batch {settings.batch}",
         f"{settings.source}, {frame} frames to {size} input",
+        *(f"  {note}" for note in record.engine.notes),
         *_device_lines(record.device),
         "",
         f"{'stage':<16}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}{'mean ms':>9}{'frames':>8}",
     ]
     lines += [
         f"{s.name:<16}{s.p50_ms:>9.2f}{s.p90_ms:>9.2f}{s.p99_ms:>9.2f}{s.mean_ms:>9.2f}{s.count:>8}"
-        for s in (*record.stages, record.inference_alone)
+        for s in (*record.stages, record.inference_alone, record.device_time)
+        if s is not None
     ]
     low, high = (choose(r.ratio for r in record.rounds) for choose in (min, max))
     lines += [

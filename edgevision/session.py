@@ -72,6 +72,8 @@ class Session(abc.ABC):
     def __init__(self, spec: ModelSpec, info: EngineInfo) -> None:
         self.spec = spec
         self.info = info
+        self.device_ms: float | None = None
+        """Time of the last call by the device's own clock, copies included; None for an engine without one."""
         self.precision: Precision | None = None
         """Of the graph that runs, where a bundle's manifest says it."""
 

@@ -83,6 +83,15 @@ def test_every_figure_is_there_and_fits_the_others(clip: Path, tmp_path: Path) -
     assert record_lines(record)
 
 
+def test_the_devices_own_clock_is_kept_for_each_call(clip: Path) -> None:
+    session = SlowSession()
+    session.device_ms = 2.5
+    record, _ = run_bench(clip, session)
+    assert record.device_time is not None
+    assert record.device_time.count == record.inference_alone.count
+    assert record.device_time.p50_ms == 2.5
+
+
 def test_a_batch_counts_its_frames(clip: Path) -> None:
     record, _ = run_bench(clip, SlowSession(batch=4))
     assert record.settings.batch == 4

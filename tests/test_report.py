@@ -140,3 +140,12 @@ def test_each_thing_that_moves_is_named() -> None:
         "clock in MHz of cpu policy0 moved by -34% from first to last third",
         "degrees of cpu-thermal moved by +65% from first to last third",
     )
+
+
+def test_the_devices_own_clock_and_how_it_runs_are_told() -> None:
+    engine = EngineInfo("tensorrt", "TensorRT 10.3.0", "Orin", notes=("replayed as one CUDA graph",))
+    timed = replace(RECORD, engine=engine, device_time=replace(STAGE, name="on the device"))
+    text = "\n".join(record_lines(timed))
+    assert "  replayed as one CUDA graph\n" in text
+    assert "on the device       50.00    90.00    99.00    50.50     100" in text
+    assert "on the device" not in "\n".join(record_lines(RECORD))

@@ -85,8 +85,6 @@ class TensorRtSession(Session):
 
     def __init__(self, spec: ModelSpec, info: EngineInfo, loaded: LoadedEngine, lane: Lane) -> None:
         super().__init__(spec, info)
-        self.device_ms = 0.0
-        """The device's time of the last call, by its own clock: copy in, network, copy out."""
         self._opened: tuple[LoadedEngine, Lane] | None = (loaded, lane)
         self._lock = threading.Lock()
         self._give_back = weakref.finalize(self, lane.close)
