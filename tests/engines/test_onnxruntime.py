@@ -144,11 +144,11 @@ def test_a_fused_piece_counts_its_nodes() -> None:
     assert node_shares(session) == {TENSORRT: 0.95, CPU: 0.04, CUDA: 0.01}
 
 
+@needs_azure
+@counts_nodes
 @pytest.mark.parametrize("share", [0.949, 0.951])
 def test_the_limit_is_95_percent(graph: Path, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
     monkeypatch.setattr(engine, "node_shares", lambda _: {AZURE.provider: share, CPU: 1 - share})
-    if AZURE.provider not in HERE:
-        pytest.skip("this ONNX Runtime has no second provider")
     if share < engine.LEAST_SHARE:
         with pytest.raises(EngineError, match=r"takes 94\.9% of the nodes"):
             open_on(AZURE, graph, None, STRICT)
