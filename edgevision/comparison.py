@@ -31,12 +31,29 @@ class Tolerance:
     """Share of a frame's pixels whose class may differ."""
     mask: float
     """Share of two partners' mask cells that may lie in just one of them."""
+    missing: float = 0.0
+    """Share of detections that may be without a partner. 0: the worst partner counts, else the mean of all."""
+    class_score: float = 1e-3
+    """How far a class's score of a whole frame may be off."""
 
+
+_EIGHT_BITS = Tolerance(
+    min_score=0.25, box_iou=0.5, box_px=1.0, score=0.12, pixels=0.1, mask=0.25, missing=0.15, class_score=0.3
+)
 
 TOLERANCES: dict[Precision, Tolerance] = {
     # Two float32 implementations of one network differ by rounding alone: 1e-5 in scores, 1e-3 px in boxes.
     # Where two classes are as good as equal, or a mask passes a half, single pixels may fall on either side.
     "float": Tolerance(min_score=0.05, box_iou=0.999, box_px=0.01, score=1e-3, pixels=1e-3, mask=0.02),
+    # Eleven bits of mantissa instead of 24. YOLOv5n on 28 photographs of COCO, every value rounded: scores to 0.004,
+    # IoU of partners from 0.994; a few times that, and more for pixels, which fall on one side or the other.
+    "fp16": Tolerance(
+        min_score=0.25, box_iou=0.95, box_px=1.0, score=0.02, pixels=0.01, mask=0.1, class_score=0.02
+    ),
+    # Eight bits. The same photographs: every detection over 0.25 found again at IoU 0.5, scores off by 0.03 to 0.05 in
+    # the mean, by 0.09 in the mean of the worst four frames. What breaks inside is told by the layers' own errors.
+    "int8": _EIGHT_BITS,
+    "fp8": _EIGHT_BITS,
 }
 
 
@@ -60,10 +77,13 @@ def wrong_share(expected: npt.NDArray[np.uint8], actual: npt.NDArray[np.uint8]) 
 
 
 def _compare_scores(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[Check]:
-    agree = float(np.mean(expected[0].argmax(axis=1) == actual[0].argmax(axis=1)))
+    """Where the two best classes are so near that the scores' tolerance may swap them, either may be the best."""
+    two = np.sort(expected[0], axis=1)[:, -2:]
+    clear = two[:, -1] - two[:, 0] > 2 * tolerance.class_score
+    same = expected[0].argmax(axis=1) == actual[0].argmax(axis=1)
     return [
-        Check("score difference", max_difference(expected, actual), "<=", tolerance.score),
-        Check("share of frames with the same best class", agree, ">=", 1.0),
+        Check("score difference", max_difference(expected, actual), "<=", tolerance.class_score),
+        Check("share of frames with the same best class", float(np.mean(same | ~clear)), ">=", 1.0),
     ]
 
 
@@ -89,12 +109,14 @@ def _partners(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> Itera
     A detection without a partner counts, unless its score is so near the floor of comparison that the other side may
     have it just below.
     """
+    highest = float(expected[1].max(initial=0.0))
     for row in range(len(expected[0])):
         sides = [tuple(array[row] for array in side[:3]) for side in (expected, actual)]
         for (boxes, scores, labels), (other_boxes, other_scores, other_labels) in (sides, sides[::-1]):
             # A full list ends at its lowest score: what is no better may have been cut off on the other side.
-            floor = max(tolerance.min_score, float(other_scores.min()))
-            wanted = np.flatnonzero(scores >= floor + tolerance.score)
+            floor = max(min(tolerance.min_score, highest / 2), float(other_scores.min()))
+            # Where some may be missing, those near the floor are no special case.
+            wanted = np.flatnonzero(scores >= floor + (0.0 if tolerance.missing else tolerance.score))
             overlap = iou_matrix(boxes[wanted], other_boxes)
             distance = np.abs(boxes[wanted][:, None] - other_boxes).max(axis=2)
             overlap[distance <= tolerance.box_px] = 1.0
@@ -106,34 +128,41 @@ def _partners(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> Itera
 
 def _compare_detections(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[Check]:
     """Pair each detection with the other side's of the same class and the greatest overlap, in both directions."""
-    compared, unmatched, worst_iou, worst_score = 0, 0, 1.0, 0.0
-    for found in _partners(expected, actual, tolerance):
-        matched = found.ious >= tolerance.box_iou
-        compared += len(matched)
-        unmatched += int(np.count_nonzero(~matched))
-        if matched.any():
-            worst_iou = min(worst_iou, float(found.ious[matched].min()))
-            worst_score = max(worst_score, float(found.score_differences[matched].max()))
+    found = list(_partners(expected, actual, tolerance))
+    ious = np.concatenate([partners.ious for partners in found])
+    matched = ious >= tolerance.box_iou
+    differences = np.concatenate([partners.score_differences for partners in found])[matched]
+    unmatched = int(np.count_nonzero(~matched))
+    checks = [Check("detections compared", float(len(ious)), ">=", 1.0)]
+    if tolerance.missing:
+        share, mean = unmatched / max(len(ious), 1), float(differences.mean()) if len(differences) else 0.0
+        return [
+            *checks,
+            Check("share of detections without a partner", share, "<=", tolerance.missing),
+            Check("mean score difference of partners", mean, "<=", tolerance.score),
+        ]
     return [
-        Check("detections compared", float(compared), ">=", 1.0),
+        *checks,
         Check("detections without a partner", float(unmatched), "<=", 0.0),
-        Check("smallest IoU of partners", worst_iou, ">=", tolerance.box_iou),
-        Check("score difference of partners", worst_score, "<=", tolerance.score),
+        Check("smallest IoU of partners", float(ious[matched].min(initial=1.0)), ">=", tolerance.box_iou),
+        Check("score difference of partners", float(differences.max(initial=0.0)), "<=", tolerance.score),
     ]
 
 
 def _compare_instances(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[Check]:
     """Detections as detections; of partners the cells that lie in just one of the two masks."""
     checks = _compare_detections(expected, actual, tolerance)
-    worst, forward = 0.0, list(_partners(expected, actual, tolerance))[::2]
-    for found in forward:
+    shares = []
+    for found in list(_partners(expected, actual, tolerance))[::2]:
         matched = found.ious >= tolerance.box_iou
         ours = expected[3][found.row][found.one[matched]] >= MASK_HALF
         theirs = actual[3][found.row][found.other[matched]] >= MASK_HALF
         joint = np.count_nonzero(ours | theirs, axis=(1, 2)).clip(min=_SMALL_MASK_CELLS)
-        differing = np.count_nonzero(ours ^ theirs, axis=(1, 2)) / joint
-        worst = max(worst, float(differing.max(initial=0.0)))
-    return [*checks, Check("share of partners' mask cells in just one", worst, "<=", tolerance.mask)]
+        shares.append(np.count_nonzero(ours ^ theirs, axis=(1, 2)) / joint)
+    every = np.concatenate(shares)
+    mean = float(every.mean()) if len(every) else 0.0
+    differing = mean if tolerance.missing else float(every.max(initial=0.0))
+    return [*checks, Check("share of partners' mask cells in just one", differing, "<=", tolerance.mask)]
 
 
 _COMPARISONS: Mapping[Task, Callable[[Outputs, Outputs, Tolerance], list[Check]]] = {
