@@ -15,9 +15,10 @@ import numpy as np
 
 from edgevision.cli.present import table
 from edgevision.errors import UsageError
-from edgevision.explain import Choice, ExplainOptions, Explanation, explain
+from edgevision.explain import ExplainOptions, Explanation, explain
 from edgevision.session import SessionOptions, open_session
 from edgevision.sources import IMAGE_SUFFIXES, read_image
+from edgevision.target import Choice
 
 
 def explained(arguments: argparse.Namespace) -> tuple[list[Explanation], str]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from edgevision.errors import UsageError
-from edgevision.explain import Choice, ExplainOptions, Explanation, choose_target, explain, likeness
+from edgevision.explain import ExplainOptions, Explanation, explain
 from edgevision.image import Frame
 from edgevision.results import Outputs
 from edgevision.session import EngineInfo, Frames, Session
@@ -25,6 +25,7 @@ from edgevision.spec import (
     detect_outputs,
     segment_outputs,
 )
+from edgevision.target import Choice
 
 WIDTH, HEIGHT = 96, 64
 PATCH = (60, 20, 76, 36)
@@ -215,62 +216,6 @@ def test_batches_are_filled_and_change_nothing() -> None:
     assert received.check == expected.check
     assert sum(told) == 30
     assert math.ceil(30 / 4) == len(told)
-
-
-def detections(scores: tuple[float, float], labels: tuple[int, int]) -> Outputs:
-    boxes = np.array([[PATCH, ELSEWHERE]], np.float32)
-    return boxes, np.array([scores], np.float32), np.array([labels], np.int32)
-
-
-def test_likeness_of_detections_is_overlap_times_score_within_the_class() -> None:
-    target = choose_target(spec_of("detect"), detections((0.9, 0.5), (1, 1)), Choice())
-    assert (target.label, target.name) == (1, "patch")
-    assert likeness(target, detections((0.8, 0.5), (1, 1))) == pytest.approx([0.8])
-    assert likeness(target, detections((0.8, 0.5), (0, 1))) == pytest.approx([0])
-    assert likeness(target, detections((0.0, 0.0), (1, 1))) == pytest.approx([0])
-    half = detections((0.8, 0.0), (1, 1))
-    half[0][0, 0] = (60, 20, 76, 28)
-    assert likeness(target, half) == pytest.approx([0.4])
-
-
-@pytest.mark.parametrize(
-    ("choice", "name", "score"),
-    [
-        (Choice(), "patch", 0.9),
-        (Choice(index=1), "other", 0.5),
-        (Choice(class_name="other"), "other", 0.5),
-        (Choice(class_name="patch", index=0), "patch", 0.9),
-    ],
-)
-def test_the_choice_of_a_detection(choice: Choice, name: str, score: float) -> None:
-    target = choose_target(spec_of("detect"), detections((0.9, 0.5), (1, 0)), choice)
-    assert target.name == name
-    assert target.score == pytest.approx(score)
-
-
-def test_classes_are_chosen_by_name_and_by_place() -> None:
-    outputs = (np.array([[0.3, 0.7]], np.float32),)
-
-    def pick(choice: Choice) -> str:
-        return choose_target(spec_of("classify"), outputs, choice).name
-
-    assert pick(Choice()) == "patch"
-    assert pick(Choice(index=1)) == "other"
-    assert pick(Choice(class_name="other")) == "other"
-
-
-@pytest.mark.parametrize(
-    ("choice", "says"),
-    [
-        (Choice(threshold=0.95), "0 detections of score 0.95 or more.*the best of all is patch 0.900"),
-        (Choice(index=2), "2 detections of score 0.25.*no index 2"),
-        (Choice(class_name="cat"), "knows no class 'cat'; its classes: other, patch"),
-        (Choice(class_name="other", index=1), "1 detections of class other"),
-    ],
-)
-def test_a_choice_of_nothing_is_told(choice: Choice, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        choose_target(spec_of("detect"), detections((0.9, 0.5), (1, 0)), choice)
 
 
 def test_one_mask_makes_no_difference() -> None:

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pytest
 
 from edgevision.errors import SinkError, UsageError
-from edgevision.explain import Check, ExplainOptions, Explanation, Target
+from edgevision.explain import Check, ExplainOptions, Explanation
 from edgevision.heatmap import draw_explanation, write_picture
 from edgevision.image import Frame
+from edgevision.target import Target
 
 CHECK = Check(0.9, 0.1, 0.8, 0.9, 1.0)
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from edgevision.errors import UsageError
-from edgevision.explain import PROBED_SHARE, Choice, ExplainOptions, Explanation, explain
+from edgevision.explain import PROBED_SHARE, ExplainOptions, Explanation, explain
 from edgevision.heatmap import check_picture_name, draw_explanation, write_picture
 from edgevision.session import ENGINES, open_session
 from edgevision.sources import read_image
+from edgevision.target import Choice
 
 
 @click.command()
