@@ -19,6 +19,7 @@ from edgevision.build.network import (
     dla_placement,
     layer_counts,
     parse_graph,
+    plain,
     refuse_precision,
     tensors,
 )
@@ -110,7 +111,7 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     parser: trt.OnnxParser = library.module.OnnxParser(network, log)
     for flag in library.dialect.dla_parser_flags if job.dla_core is not None else ():
         parser.set_flag(library.member("OnnxParserFlag", flag))
-    parse_graph(parser, job.graph, library.dialect)
+    parse_graph(parser, job.graph, library)
     check_contract(network, job.spec, job.graph)
     check_precision(network, job.precision, job.graph)
     if job.sm in library.dialect.no_float_products:
@@ -140,7 +141,7 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     if watch.stop():
         raise BuildStopped(learned)
     if serialized is None:
-        raise EngineError(f"{library.name} cannot build {job.graph}: {messages.reason()}")
+        raise EngineError(f"{library.name} cannot build {job.graph}: {plain(messages.reason())}")
     plan = bytes(memoryview(serialized))
     return BuiltPlan(plan, learned, seconds, flags, tensors(network), layer_counts(network), fit, placement)
 

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgevision.build.library import Library
 from edgevision.build.manifest import LayerCount, PlanTensor
 from edgevision.build.versions import Dialect
 from edgevision.errors import EngineError, GraphError
@@ -31,6 +32,7 @@ _DTYPES = {
 }
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int32": 4, "int64": 8}
 _ADVICE = (
+    ("zero point", "this graph is quantized for CPUs: edgevision quantize BUNDLE --target tensorrt"),
     ("NonMaxSuppression", "adopt the file before its own suppression; edgevision grafts one that builds"),
     ("UINT8", "a uint8 tensor may only be cast: let `edgevision adopt` make the input"),
     ("plugin", "the operator needs a plugin; export the model without it"),
@@ -43,26 +45,34 @@ WITNESSES: dict[Precision, frozenset[str]] = {
 """Types, one of which a network of this precision must hold."""
 
 
-def parse_graph(parser: trt.OnnxParser, graph: Path, dialect: Dialect) -> None:
+def parse_graph(parser: trt.OnnxParser, graph: Path, library: Library) -> None:
     """Let the library read the ONNX file; raises `GraphError` with the node, its operator and the reason."""
     if parser.parse_from_file(str(graph)):
         return
-    reasons = [translate(parser.get_error(index), dialect) for index in range(parser.num_errors)]
+    reasons = [translate(parser.get_error(index), library.dialect) for index in range(parser.num_errors)]
     distinct = list(dict.fromkeys(reasons)) or ["it gave no reason"]
     more = f" (and {len(distinct) - 3} more)" if len(distinct) > 3 else ""
-    raise GraphError(f"{dialect.label} cannot parse {graph}: {'; '.join(distinct[:3])}{more}")
+    raise GraphError(f"{library.name} cannot parse {graph}: {'; '.join(distinct[:3])}{more}")
 
 
 def translate(error: trt.ParserError, dialect: Dialect) -> str:
     """One error of the parser: which node, which operator, why, and what may help."""
-    where = f"node {error.node()}"
+    where = f"node {error.node()}" if error.node() >= 0 else "the file"
     if dialect.parser_names_nodes and error.node_name():
         where = f"node {error.node_name()!r} ({error.node_operator()})"
-    text = " ".join(error.desc().split())
+    text = plain(error.desc())
     # "In node 12 with name: x and operator: Y (function): REASON": the place is ours already.
     reason = re.sub(r"^In node -?\d+ .*?\): ", "", text) or f"error {error.code()}"
     advice = next((f"; {help_}" for word, help_ in _ADVICE if word.lower() in text.lower()), "")
     return f"{where}: {reason}{advice}"
+
+
+def plain(text: str) -> str:
+    """A message of the library in one line, without the places in its own sources and what CUDA said of them."""
+    line = " ".join(text.split())
+    line = re.sub(r"\[\w+\.cpp\S*\] Error Code \d+: Cuda Runtime.*?\(cudaError.*?\)\)", "", line)
+    line = re.sub(r"\.? In \w+ at /\S+?:\d+", "", line)
+    return re.sub(r"\bI\w+::\w+: |Error Code \d+: |\[\w+\.cpp:\d+: \w+\] ", "", line).strip()
 
 
 def tensors(network: trt.INetworkDefinition) -> tuple[PlanTensor, ...]:
