@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -173,3 +175,41 @@ def test_a_graph_replays_and_a_broken_capture_leaves_the_stream_usable(host: Hos
     for thing in (there, device, stream, graph):
         thing.close()
     assert host.held() == 0
+
+
+CALLED_FOR_REAL = """
+from cuda.bindings import runtime as r
+stream, event, graph, run = r.cudaStream_t(0), r.cudaEvent_t(1), r.cudaGraph_t(1), r.cudaGraphExec_t(1)
+calls = {
+    "cudaSetDevice": (0,), "cudaGetDeviceProperties": (0,), "cudaMemGetInfo": (),
+    "cudaDeviceGetAttribute": (r.cudaDeviceAttr.cudaDevAttrIntegrated, 0),
+    "cudaHostAlloc": (16, r.cudaHostAllocMapped), "cudaHostGetDevicePointer": (4096, 0), "cudaFreeHost": (4096,),
+    "cudaMalloc": (16,), "cudaFree": (4096,),
+    "cudaStreamCreateWithFlags": (r.cudaStreamNonBlocking,), "cudaStreamDestroy": (stream,),
+    "cudaStreamSynchronize": (stream,),
+    "cudaMemcpyAsync": (4096, 8192, 16, r.cudaMemcpyKind.cudaMemcpyHostToDevice, stream),
+    "cudaEventCreateWithFlags": (r.cudaEventBlockingSync,), "cudaEventRecord": (event, stream),
+    "cudaEventSynchronize": (event,), "cudaEventElapsedTime": (event, event), "cudaEventDestroy": (event,),
+    "cudaStreamBeginCapture": (stream, r.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal),
+    "cudaStreamEndCapture": (stream,), "cudaGraphInstantiate": (graph, 0), "cudaGraphLaunch": (run, stream),
+    "cudaGraphDestroy": (graph,), "cudaGraphExecDestroy": (run,),
+}
+for name, arguments in calls.items():
+    print(name, int(getattr(r, name)(*arguments)[0]))
+"""
+
+
+@pytest.mark.skipif(HAS_DRIVER, reason="with a driver these handles would be used")
+def test_the_real_bindings_take_what_we_hand_them() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CALLED_FOR_REAL], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    answers = dict(line.split() for line in done.stdout.splitlines())
+    other = {
+        *("cudaDriverGetVersion", "cudaRuntimeGetVersion", "cudaGetLastError"),
+        *("cudaGetErrorName", "cudaGetErrorString"),
+    }
+    assert set(answers) == set(calls_in_source()) - other
+    insufficient = str(int(real.cudaError_t.cudaErrorInsufficientDriver))
+    assert set(answers.values()) == {insufficient}
