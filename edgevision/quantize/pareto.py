@@ -31,7 +31,7 @@ def pareto_rows(record: QuantizeRecord) -> list[list[str]]:
     for item in ordered:
         candidate = item.candidate
         marks = ("front" if item in on_front else "") + (" chosen" if candidate == record.chosen else "")
-        speeds = [f"{speed.quantized_ms:.1f} ms, x{speed.ratio:.2f}" for speed in item.speeds]
+        timed = {speed.engine: f"{speed.quantized_ms:.1f} ms, x{speed.ratio:.2f}" for speed in item.speeds}
         rows.append(
             [
                 f"{len(candidate.kept_float)} layers",
@@ -39,7 +39,7 @@ def pareto_rows(record: QuantizeRecord) -> list[list[str]]:
                 f"{candidate.accuracy:.2f}",
                 f"{candidate.drop.points:+.2f}",
                 f"{candidate.drop.low:+.2f} to {candidate.drop.high:+.2f}",
-                *speeds,
+                *(timed.get(speed.engine, "-") for speed in record.speeds),
                 marks.strip(),
             ]
         )

@@ -15,6 +15,7 @@ from edgevision.bundle import Bundle, Verification
 from edgevision.errors import UsageError, VerificationError
 from edgevision.graph.contract import load_model
 from edgevision.graph.macs import macs_of_weighted_nodes
+from edgevision.image import Frame
 from edgevision.quantize.calibration import CalibrationFrames, calibrate
 from edgevision.quantize.fp16 import half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
@@ -97,12 +98,13 @@ def quantize_int8(
         graph = final(chosen.kept_float)
         if options.target == "tensorrt":
             chosen = _with_half_measured(bench, graph, reference, chosen, options.max_drop, progress)
-        measured = _timed(bench, result, chosen, options, progress, final)
+        pictures = [read_image(path) for path in frames.files[:TIMED_IMAGES]]
+        measured = _timed(bench, result, chosen, pictures if options.target == "cpu" else [], final)
+        progress(f"timed {len(measured)} graphs against float")
         bench.place("int8", graph)
         bench.check("int8")
     delivered = deliver(bundle, output, "int8", graph.SerializeToString())
     delivered, verifications = verified_everywhere(delivered, "int8")
-    pictures = [read_image(path) for path in frames.files[:TIMED_IMAGES]]
     speeds = paired_speeds(delivered.path, "int8", pictures, seconds=FINAL_SECONDS)
     delivered = with_speeds(delivered, "int8", speeds)
     layers = _layers(chosen, noise, macs)
@@ -179,21 +181,18 @@ def _timed(
     bench: Workbench,
     result: SearchResult,
     chosen: Candidate,
-    options: QuantizeOptions,
-    progress: Progress,
+    pictures: Sequence[Frame],
     final: Callable[[Sequence[str]], onnx.ModelProto],
 ) -> tuple[MeasuredCandidate, ...]:
-    """Every candidate with its speed; an FP16 remainder is for GPUs, and says nothing of this machine's CPU."""
-    pictures = [read_image(path) for path in sorted(options.calib.rglob("*.jp*g"))[:TIMED_IMAGES]]
+    """Every candidate with its speed, none without pictures: an FP16 remainder on a CPU says nothing of a GPU."""
     measured = []
     for candidate in result.candidates:
         speeds: tuple[PairedSpeed, ...] = ()
-        if options.target == "cpu" and pictures:
+        if pictures:
             bench.place("int8", final(candidate.kept_float))
             speeds = paired_speeds(bench.path, "int8", pictures, seconds=CANDIDATE_SECONDS)
         same = candidate.kept_float == chosen.kept_float
         measured.append(MeasuredCandidate(chosen if same else candidate, speeds))
-    progress(f"timed {len(measured)} graphs against float")
     return tuple(measured)
 
 
