@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from edgevision.cli.options import graph_options
 from edgevision.errors import UsageError
 from edgevision.explain import PROBED_SHARE, ExplainOptions, Explanation, explain
 from edgevision.heatmap import check_picture_name, draw_explanation, write_picture
-from edgevision.session import ENGINES, open_session
+from edgevision.session import ENGINES, SessionOptions, open_session
 from edgevision.sources import read_image
+from edgevision.spec import Precision
 from edgevision.target import Choice
 
 
@@ -37,6 +39,7 @@ from edgevision.target import Choice
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random masks.")
 @click.option("--engine", type=click.Choice(ENGINES), help="Default: the first that is installed.")
+@graph_options
 def command(
     bundle: Path,
     image: Path,
@@ -47,6 +50,8 @@ def command(
     masks: int,
     seed: int,
     engine: str | None,
+    precision: Precision | None,
+    force: bool,
 ) -> None:
     """Show which parts of an image an answer rests on.
 
@@ -60,14 +65,16 @@ def command(
         raise UsageError(f"output {output} is the image itself: it would be replaced")
     frame_bgr = read_image(image)
     options = ExplainOptions(masks=masks, seed=seed)
+    session_options = SessionOptions(precision=precision, force=force)
     with (
-        open_session(bundle, engine=engine) as session,
+        open_session(bundle, engine=engine, options=session_options) as session,
         click.progressbar(length=masks, label="masks", file=sys.stderr) as bar,
     ):
         choice = Choice(index, class_name, threshold)
         explanation = explain(session, frame_bgr, choice, options, bar.update)
+        ran = f"{session.spec.name}, {session.precision or 'bare'} graph, {session.info.library}"
     write_picture(output, draw_explanation(frame_bgr, explanation))
-    click.echo("\n".join(explanation_lines(explanation)))
+    click.echo("\n".join([ran, *explanation_lines(explanation)]))
     click.echo(f"wrote {output}")
 
 

@@ -46,3 +46,15 @@ def test_the_footprint_is_measured_and_judged(brightness_bundle: Path, tmp_path:
     assert "ok    import edgevision" in output
     assert "a run of 1 frames, torch blocked:" in output
     assert "ok    peak" in output
+
+
+def test_explanations_are_measured_and_judged(brightness_bundle: Path) -> None:
+    """Brightness is everywhere, so that the map's place means nothing: the verdict is not asked for here."""
+    photographs = REPOSITORY / "edgevision" / "photographs"
+    output = run(
+        "explain.py", brightness_bundle, photographs, "--limit", 2, "--masks", 30, "--threshold", 0.2
+    )
+    assert "brightness, onnxruntime" in output
+    assert "2 images, 30 masks" in output
+    assert "same shape hidden elsewhere" in output
+    assert "maps that hold:" in output

@@ -94,7 +94,8 @@ def test_the_patch_is_the_reason(patch_bundle: Path, image: Path, tmp_path: Path
     output = tmp_path / "heat.png"
     result = run(patch_bundle, image, "-o", output, "--masks", 300, "--engine", engine)
     assert result.exit_code == 0, result.exception
-    first, inside, tried, written = result.stdout.splitlines()
+    ran, first, inside, tried, written = result.stdout.splitlines()
+    assert ran.startswith(f"lamps, float graph, {engine} ")
     assert first == "lamp at 360,120,520,280: score 1.000"
     assert int(inside.split("box: ")[1].split(" %")[0]) > 50
     assert "(the box is 6 % of the picture)" in inside
