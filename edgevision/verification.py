@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from edgevision.bundle import Check, Golden, Verification
 from edgevision.comparison import TOLERANCES, Tolerance, compare_answers, max_difference, wrong_share
+from edgevision.errors import EngineError
 from edgevision.results import Outputs
 from edgevision.session import Session
 from edgevision.spec import Precision, utc_now
@@ -30,6 +31,12 @@ def verify_session(session: Session, golden: Golden, *, precision: Precision = "
     return Verification(
         "verify", session.info.engine, session.info.library, len(golden.frames), tuple(checks), utc_now()
     )
+
+
+def unanswered(engine: str, frames: int, error: EngineError) -> Verification:
+    """The record of an engine that cannot run the graph at all; the check's name says why."""
+    check = Check(f"it runs ({error})", 0.0, ">=", 1.0)
+    return Verification("verify", engine, engine, frames, (check,), utc_now())
 
 
 def _run_all(session: Session, frames: npt.NDArray[np.uint8]) -> Outputs:

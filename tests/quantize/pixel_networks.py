@@ -11,6 +11,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from edgevision.quantize.signedness import DEQUANTIZE
+
 SIDE = 8
 CLASSES = 5
 
@@ -82,3 +84,34 @@ def values(model: onnx.ModelProto, name: str, batch: npt.NDArray[np.uint8]) -> n
         probed.graph.output.append(next(value for value in inferred if value.name == name))
     session = onnxruntime.InferenceSession(probed.SerializeToString(), providers=["CPUExecutionProvider"])
     return np.asarray(session.run([name], {"frames": batch})[0])
+
+
+def with_int8_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Both convolutions with int8 weights behind a DequantizeLinear, ``<layer>.scale`` for each channel."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    for layer in ("first", "last"):
+        stored = next(tensor for tensor in graph.initializer if tensor.name == f"{layer}.weight")
+        weights = numpy_helper.to_array(stored)
+        scales = np.abs(weights).max(axis=(1, 2, 3)) / 127
+        steps = np.rint(weights / scales.reshape(-1, 1, 1, 1)).astype(np.int8)
+        graph.initializer.remove(stored)
+        for name, array in (("int8", steps), ("scale", scales), ("zero", np.zeros(len(scales), np.int8))):
+            graph.initializer.append(numpy_helper.from_array(array, f"{layer}.{name}"))
+        inputs = [f"{layer}.int8", f"{layer}.scale", f"{layer}.zero"]
+        node = helper.make_node(DEQUANTIZE, inputs, [f"{layer}.weight"], name=f"{layer}.dequantize", axis=0)
+        graph.node.insert(0, node)
+    onnx.checker.check_model(result, full_check=True)
+    return result
+
+
+def with_fault(model: onnx.ModelProto, layer: str, channel: int | None, by: float = 4.0) -> onnx.ModelProto:
+    """The same with one scale of a layer's weights multiplied, or with all of them."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    stored = next(tensor for tensor in result.graph.initializer if tensor.name == f"{layer}.scale")
+    scales = numpy_helper.to_array(stored).copy()
+    scales[slice(None) if channel is None else channel] *= by
+    stored.CopyFrom(numpy_helper.from_array(scales, stored.name))
+    return result
