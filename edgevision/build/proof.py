@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgevision.build.gpu import GpuFacts
 from edgevision.build.inspect import delivered, engine_layers
-from edgevision.build.manifest import EngineManifest, sm_text
+from edgevision.build.manifest import EngineManifest, LayerCount, sm_text
 from edgevision.build.store import StoredEngine
 from edgevision.bundle import Bundle
 from edgevision.errors import EngineError, MissingExtraError, VerificationError
@@ -33,7 +33,7 @@ def prove(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) -> EngineM
     except MissingExtraError as error:
         return replace(manifest, not_run=str(error))
     with session:
-        layers = engine_layers(session.inspector_json())
+        layers = _layers(session)
         if not delivered(layers, manifest.precision):
             raise EngineError(
                 f"the engine was asked for {manifest.precision} and computes in"
@@ -47,6 +47,15 @@ def prove(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) -> EngineM
             f" model: {record.failures}"
         )
     return replace(manifest, verification=record, engine_layers=layers, not_run=None)
+
+
+def _layers(session: TensorRtSession) -> tuple[LayerCount, ...]:
+    try:
+        return engine_layers(session.inspector_json())
+    except ValueError as error:
+        raise EngineError(
+            f"the engine's inspector cannot be understood: {error}; report its version"
+        ) from error
 
 
 def _open(bundle: Bundle, engine: StoredEngine) -> TensorRtSession:

@@ -96,7 +96,7 @@ def command(
             )
         except BuildStopped:
             shown.clear()
-            click.echo("edgevision: stopped; no engine was written", err=True)
+            click.echo("edgevision: stopped; the engine under way was not written", err=True)
             ctx.exit(interrupts.exit_code)
         finally:
             shown.clear()

@@ -1,0 +1,125 @@
+"""An engine that was just built is run where it can run; the session here is acted, what is made of it is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgevision.build import proof
+from edgevision.build.gpu import GpuFacts
+from edgevision.build.manifest import EngineManifest, Platform
+from edgevision.build.store import StoredEngine
+from edgevision.bundle import Bundle, FileEntry, Golden, write_bundle
+from edgevision.errors import EngineError, MissingExtraError, VerificationError
+from edgevision.results import Outputs
+from edgevision.session import EngineInfo, Frames, Session
+from edgevision.spec import BatchRange, NmsSpec, Precision, detect_outputs
+from tests.doubles import detector
+
+GPU = GpuFacts("L4", 89, "12.6", "560", 23000, 22000, integrated=False)
+
+
+class ActedSession(Session):
+    """Answers the golden answers, or something else, and describes layers of one type."""
+
+    def __init__(
+        self, bundle: Bundle, *, dtype: str = "Float", wrong: float = 0.0, text: str | None = None
+    ) -> None:
+        super().__init__(bundle.spec, EngineInfo("tensorrt", "TensorRT 10.3.0", "L4"))
+        self.golden = bundle.golden()
+        self.wrong = wrong
+        self.text = text or json.dumps({"Layers": [{"LayerType": "Conv", "Outputs": [{"DataType": dtype}]}]})
+
+    def _infer(self, frames: Frames) -> Outputs:
+        rows = [array[: len(frames)].copy() for array in self.golden.answers]
+        rows[1] += np.float32(self.wrong)
+        return tuple(rows)
+
+    def inspector_json(self) -> str:
+        return self.text
+
+
+def stored(bundle: Bundle, precision: Precision = "float", sm: int = 89) -> StoredEngine:
+    manifest = EngineManifest(
+        "0.1.0",
+        "tensorrt",
+        "10.3.0",
+        sm,
+        Platform("linux", "x86_64", "L4", 89),
+        bundle.graph("float").file,
+        precision,
+        BatchRange(),
+        FileEntry("model.plan", "0", 1),
+        (),
+        not_run="not tried",
+    )
+    return StoredEngine(bundle.path / "engines" / "x", manifest)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    """One detection of score 0.5 in its golden frame."""
+    answers = (
+        np.array([[[8, 8, 40, 40], [0, 0, 0, 0]]], np.float32),
+        np.array([[0.5, 0]], np.float32),
+        np.zeros((1, 2), np.int32),
+    )
+    golden = Golden(np.zeros((1, 64, 64, 3), np.uint8), answers)
+    nms = NmsSpec(candidates=2, max_detections=2)
+    spec = dataclasses.replace(detector(), outputs=detect_outputs(2), nms=nms)
+    return write_bundle(tmp_path / "b", spec, b"graph", golden)
+
+
+def acting(monkeypatch: pytest.MonkeyPatch, session: Session | Exception) -> None:
+    def opened(*_: object) -> Session:
+        if isinstance(session, Exception):
+            raise session
+        return session
+
+    monkeypatch.setattr(proof, "_open", opened)
+
+
+def test_the_golden_frames_pass(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    acting(monkeypatch, ActedSession(bundle))
+    proven = proof.prove(bundle, stored(bundle), GPU)
+    assert proven.not_run is None
+    assert proven.verification is not None
+    assert proven.verification.passed
+    assert proven.verification.library == "TensorRT 10.3.0"
+    assert proven.engine_layers is not None
+    assert proven.engine_layers[0].precision == "float32"
+
+
+def test_wrong_answers_are_refused(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    acting(monkeypatch, ActedSession(bundle, wrong=0.2))
+    with pytest.raises(VerificationError, match=r"the float engine of .* was not kept: it answers otherwise"):
+        proof.prove(bundle, stored(bundle), GPU)
+
+
+def test_int8_asked_and_not_given_is_refused(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    acting(monkeypatch, ActedSession(bundle, dtype="Float"))
+    with pytest.raises(EngineError, match="asked for int8 and computes in float32 alone"):
+        proof.prove(bundle, stored(bundle, "int8"), GPU)
+
+
+def test_an_inspector_that_is_not_understood(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    acting(monkeypatch, ActedSession(bundle, text="?"))
+    with pytest.raises(EngineError, match="inspector cannot be understood"):
+        proof.prove(bundle, stored(bundle), GPU)
+
+
+def test_where_it_cannot_run_the_manifest_says_so(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (
+        proof.prove(bundle, stored(bundle), None).not_run == "there was no GPU of SM 8.9 where it was built"
+    )
+    other = proof.prove(bundle, stored(bundle, sm=120), GPU)
+    assert other.not_run == "there was no GPU of SM 12.0 where it was built"
+    acting(monkeypatch, MissingExtraError("cuda-bindings", "tensorrt", "running an engine"))
+    proven = proof.prove(bundle, stored(bundle), GPU)
+    assert proven.verification is None
+    assert proven.not_run is not None
+    assert "needs cuda-bindings" in proven.not_run
