@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgevision.build.calibrator import stored_ranges
 from edgevision.build.gpu import GpuFacts
 from edgevision.build.library import Library
 from edgevision.build.manifest import LayerCount, PlanTensor, sm_text
@@ -46,6 +47,8 @@ class BuildJob:
     level: int = DEFAULT_LEVEL
     workspace_mib: int | None = None
     dla_core: int | None = None
+    calibration: bytes = b""
+    """INT8 ranges of a graph without Q/DQ, as a DLA before TensorRT 11 wants them; empty: the graph holds them."""
     timing_cache: bytes = b""
     """Timings of earlier builds; empty to begin anew."""
     timing_cache_file: Path | None = None
@@ -113,7 +116,8 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
         parser.set_flag(library.member("OnnxParserFlag", flag))
     parse_graph(parser, job.graph, library)
     check_contract(network, job.spec, job.graph)
-    check_precision(network, job.precision, job.graph)
+    if not job.calibration:
+        check_precision(network, job.precision, job.graph)
     if job.sm in library.dialect.no_float_products:
         count = write_out_products(library, network)
         if count:
@@ -187,6 +191,8 @@ def _configure(
     if job.dla_core is not None:
         config.default_device_type = library.member("DeviceType", "DLA")
         config.DLA_core = job.dla_core
+        if job.calibration:
+            config.int8_calibrator = stored_ranges(library, job.calibration)
     if not job.spec.frames.batch.static:
         _add_profile(builder, config, job.spec)
     network = dialect.network_flags if job.dla_core is None else dialect.dla_network_flags

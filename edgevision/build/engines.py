@@ -16,6 +16,7 @@ from edgevision.build.builder import (
     BuiltPlan,
     build_plan,
 )
+from edgevision.build.calibrator import CACHE, read_ranges
 from edgevision.build.gpu import GpuFacts, gpu_facts
 from edgevision.build.library import Library
 from edgevision.build.manifest import (
@@ -135,6 +136,12 @@ class _Task:
     gpu: GpuFacts | None
 
     @property
+    def calibrated(self) -> bool:
+        """The float graph and a file of ranges are built, in place of a graph with Q/DQ."""
+        by_file = bool(self.library.dialect.dla_calibrator) and self.request.dla_core is not None
+        return by_file and self.graph.precision == "int8"
+
+    @property
     def running(self) -> Running:
         return self.library.running(self.gpu)
 
@@ -172,8 +179,10 @@ def _existing(task: _Task, root: Path) -> Outcome | None:
 def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
     cache = TimingCacheFile.for_build(task.library, root, task.gpu, task.request.timing_cache)
     before = cache.read() if cache else b""
+    calibration = read_ranges(task.bundle.path) if task.calibrated else b""
     job = BuildJob(
-        graph=task.bundle.path / task.graph.file.name,
+        graph=task.bundle.graph_path("float" if task.calibrated else task.graph.precision),
+        calibration=calibration,
         spec=task.bundle.spec,
         precision=task.graph.precision,
         sm=task.sm,
@@ -218,13 +227,19 @@ def _manifest(task: _Task, built: BuiltPlan, plan: FileEntry, use: TimingCacheUs
         level=task.request.level,
         workspace_mib=built.fit.workspace_mib,
         dla_core=task.request.dla_core,
-        dla=str(built.dla) if built.dla else None,
+        dla=_placement(task, built),
         timing_cache=use,
         build_s=round(built.seconds, 3),
         created=utc_now(),
         network_layers=built.network_layers,
         not_run="not tried",
     )
+
+
+def _placement(task: _Task, built: BuiltPlan) -> str | None:
+    if built.dla is None:
+        return None
+    return f"{built.dla}; INT8 ranges from {CACHE}" if task.calibrated else str(built.dla)
 
 
 def _require_dla(library: Library, request: EngineRequest, gpu: GpuFacts | None) -> None:

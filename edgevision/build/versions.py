@@ -62,6 +62,8 @@ class Dialect:
     """`NetworkDefinitionCreationFlag` in place of `network_flags` for a DLA."""
     dla_precision_flags: tuple[str, ...]
     """`BuilderFlag`: a DLA computes in FP16 and INT8 alone."""
+    dla_calibrator: str
+    """Class of the calibrator by which a DLA of this version is told INT8 ranges: it reads none from Q/DQ."""
     inspector_io: Literal["Bindings", "I/O Tensors"]
     """Where the inspector's JSON lists inputs and outputs."""
     source: str
@@ -94,6 +96,7 @@ DIALECTS: tuple[Dialect, ...] = (
         dla_parser_flags=(),
         dla_network_flags=("EXPLICIT_BATCH",),
         dla_precision_flags=("FP16", "INT8"),
+        dla_calibrator="IInt8EntropyCalibrator2",
         inspector_io="Bindings",
         source=f"{_DOCS}/tensorrt/archives/tensorrt-861/support-matrix",
     ),
@@ -114,6 +117,7 @@ DIALECTS: tuple[Dialect, ...] = (
         dla_parser_flags=(),
         dla_network_flags=(),
         dla_precision_flags=("FP16", "INT8"),
+        dla_calibrator="IInt8EntropyCalibrator2",
         inspector_io="Bindings",
         source=f"{_DOCS}/tensorrt/latest/getting-started/support-matrix-10/10.0.1.html",
     ),
@@ -134,6 +138,7 @@ DIALECTS: tuple[Dialect, ...] = (
         dla_parser_flags=(),
         dla_network_flags=(),
         dla_precision_flags=(),
+        dla_calibrator="",
         inspector_io="Bindings",
         source=f"{_DOCS}/tensorrt/11.4.1/inference-library/work-with-dla.html",
     ),
@@ -154,6 +159,7 @@ DIALECTS: tuple[Dialect, ...] = (
         dla_parser_flags=(),
         dla_network_flags=(),
         dla_precision_flags=(),
+        dla_calibrator="",
         inspector_io="I/O Tensors",
         source=f"{_DOCS}/tensorrt/11.0.0/getting-started/release-notes-11/11.0.0.html",
     ),
@@ -174,6 +180,7 @@ DIALECTS: tuple[Dialect, ...] = (
         dla_parser_flags=("ADJUST_FOR_DLA",),
         dla_network_flags=(),
         dla_precision_flags=(),
+        dla_calibrator="",
         inspector_io="I/O Tensors",
         source=f"{_DOCS}/tensorrt/11.4.1/inference-library/dla-strongly-typed-networks.html",
     ),
@@ -195,6 +202,7 @@ DIALECTS: tuple[Dialect, ...] = (
         dla_parser_flags=(),
         dla_network_flags=(),
         dla_precision_flags=(),
+        dla_calibrator="",
         inspector_io="I/O Tensors",
         source=f"{_DOCS}/tensorrt-rtx/latest/getting-started/support-matrix.html",
     ),
@@ -243,6 +251,7 @@ def table_lines() -> list[str]:
         ("float32 matrix products", *[_products(row) for row in DIALECTS]),
         ("DLA", *[", ".join(row.dla_modules) or "none" for row in DIALECTS]),
         ("flags for DLA", *[_names(row.dla_precision_flags + row.dla_parser_flags) for row in DIALECTS]),
+        ("INT8 ranges for DLA", *[_ranges(row) for row in DIALECTS]),
         ("inspector's inputs and outputs", *[f"`{row.inspector_io}`" for row in DIALECTS]),
     ]
     return [f"| {' | '.join(cells)} |" for cells in (header, ("---",) * len(header), *rows)]
@@ -267,3 +276,9 @@ def _products(row: Dialect) -> str:
     if not row.no_float_products:
         return "yes"
     return f"written as sums for SM {', '.join(f'{sm / 10:g}' for sm in row.no_float_products)}"
+
+
+def _ranges(row: Dialect) -> str:
+    if not row.dla_modules:
+        return "no DLA"
+    return "`calibration.cache`" if row.dla_calibrator else "Q/DQ"

@@ -32,37 +32,46 @@ WHEELS = (
     ("tensorrt-rtx-cu12-bindings", "1.7.1.116"),
 )
 """At least one of each row of the table; 8.6, 10.3 and 10.13 are those of JetPack 6.0, 6.1 and 7."""
-CLASSES = (
-    *("Builder", "IBuilderConfig", "INetworkDefinition", "OnnxParser", "ParserError", "IOptimizationProfile"),
-    *(
-        "ITimingCache",
-        "IHostMemory",
-        "ILogger",
-        "IProgressMonitor",
-        "ILayer",
-        "ITensor",
-        "Runtime",
-        "ICudaEngine",
-    ),
-    *(
-        "EngineInspector",
-        "IExecutionContext",
-        "BuilderFlag",
-        "NetworkDefinitionCreationFlag",
-        "MemoryPoolType",
-    ),
-    *(
-        "DeviceType",
-        "DataType",
-        "LayerType",
-        "ProfilingVerbosity",
-        "LayerInformationFormat",
-        "ComputeCapability",
-    ),
-    *("HardwareCompatibilityLevel", "EngineValidity", "EngineInvalidityDiagnostics", "TensorIOMode"),
-    *("TensorLocation", "IRuntimeCache", "IRuntimeConfig", "CudaGraphStrategy", "OnnxParserFlag"),
-)
+CLASSES = [
+    "Builder",
+    "IBuilderConfig",
+    "INetworkDefinition",
+    "OnnxParser",
+    "ParserError",
+    "IOptimizationProfile",
+    "ITimingCache",
+    "IHostMemory",
+    "ILogger",
+    "IProgressMonitor",
+    "ILayer",
+    "ITensor",
+    "Runtime",
+    "ICudaEngine",
+    "EngineInspector",
+    "IExecutionContext",
+    "BuilderFlag",
+    "NetworkDefinitionCreationFlag",
+    "MemoryPoolType",
+    "DeviceType",
+    "DataType",
+    "LayerType",
+    "ProfilingVerbosity",
+    "LayerInformationFormat",
+    "ComputeCapability",
+    "HardwareCompatibilityLevel",
+    "EngineValidity",
+    "EngineInvalidityDiagnostics",
+    "TensorIOMode",
+    "IInt8EntropyCalibrator2",
+    "TensorLocation",
+    "IRuntimeCache",
+    "IRuntimeConfig",
+    "CudaGraphStrategy",
+    "OnnxParserFlag",
+]
 """What a builder and a runtime touch."""
+BASES = "(bases)"
+"""Stands among the members of a class, for the classes that it is derived from."""
 
 
 def signatures(module: object) -> dict[str, dict[str, dict[str, object]]]:
@@ -78,6 +87,11 @@ def signatures(module: object) -> dict[str, dict[str, dict[str, object]]]:
                 or member == "add_optimization_profile"
                 or not member.startswith(("_", "add_"))
             }
+            bases = [base.__name__ for base in cls.__mro__[1:] if base.__name__.startswith("I")]
+            if bases:
+                found[name][BASES] = {"classes": bases}
+            bases = [base.__name__ for base in cls.__mro__[1:] if base.__name__.startswith("I")]
+            found[name].update({BASES: {"classes": bases}} if bases else {})
     return found
 
 

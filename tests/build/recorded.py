@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+BASES = "(bases)"
 FOLDER = Path(__file__).resolve().parent / "bindings"
 VERSIONS = tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
 """Such as "tensorrt-10.3.0" and "rtx-1.7.1.116"."""
@@ -67,9 +68,10 @@ class RecordedModule(types.ModuleType):
 
 def _class(name: str, members: dict[str, dict[str, Any]], classes: Classes, script: Script) -> Any:
     values = {key: entry["value"] for key, entry in members.items() if "value" in entry}
-    if name in ("ILogger", "IProgressMonitor"):  # those that users derive from
+    if name in ("ILogger", "IProgressMonitor", "IInt8EntropyCalibrator2"):  # those that users derive from
         nested = {key: _namespace(key, entry["enum"]) for key, entry in members.items() if "enum" in entry}
-        return type(name, (), nested)
+        bases = tuple(type(base, (), {}) for base in members.get(BASES, {}).get("classes", ()))
+        return type(name, bases, nested)
     if values:
         return _namespace(name, values)
 
@@ -161,7 +163,7 @@ def _fits(kind: str, value: Any, classes: Classes) -> bool:
         return value.enum == bare
     if isinstance(value, Instance):
         return bool(value._cls == bare)
-    return bare in {base.__name__ for base in type(value).__mro__} and bare in classes
+    return bare in {base.__name__ for base in type(value).__mro__}
 
 
 def _bare(kind: str) -> str:

@@ -51,6 +51,7 @@ def test_flags_of_the_table_exist(version: str) -> None:
         assert set(entry.flags) <= members(version, "BuilderFlag")
     assert set(row.dla_precision_flags) <= members(version, "BuilderFlag")
     assert set(row.dla_parser_flags) <= members(version, "OnnxParserFlag")
+    assert not row.dla_calibrator or "get_batch" in members(version, row.dla_calibrator)
 
 
 def test_what_a_version_can_is_what_its_bindings_have(version: str) -> None:
@@ -162,6 +163,17 @@ def test_a_dla(version: str, network: int, flags: list[str], parser: list[str]) 
     assert [a[0].name for a in script.made("IBuilderConfig", "default_device_type")] == ["DLA"]
     assert script.made("IBuilderConfig", "DLA_core") == [(1,)]
     assert "DLA: 1 of 2 layers, 1 switches between DLA and GPU" in said
+
+
+@pytest.mark.parametrize("version", ["tensorrt-8.6.1", "tensorrt-10.3.0"])
+def test_a_dla_is_told_its_ranges_by_a_calibrator(version: str) -> None:
+    ranges = b"TRT-8601-EntropyCalibration2\nframes: 3c010a14\n"
+    _, script, _ = built(version, "int8", ORIN, dla_core=0, calibration=ranges)
+    ((calibrator,),) = script.made("IBuilderConfig", "int8_calibrator")
+    assert calibrator.read_calibration_cache() == ranges
+    assert calibrator.get_batch(["frames"]) is None
+    wanted = {"get_batch", "get_batch_size", "read_calibration_cache", "write_calibration_cache"}
+    assert wanted <= members(version, "IInt8EntropyCalibrator2")
 
 
 def test_a_gpu_without_fast_fp16_is_refused_where_types_do_not_decide() -> None:
