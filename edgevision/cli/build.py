@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--graph",
-    type=click.Choice(["auto", "int8", "fp16", "float"]),
+    type=click.Choice(["auto", "int8", "fp16", "fp8", "float"]),
     default="auto",
     show_default=True,
-    help="Which of the bundle's graphs; auto: the lowest precision that it holds.",
+    help="Which of the bundle's graphs; auto: int8, else fp16, else float.",
 )
 @click.option(
     "--sm", type=SMS, help="Compute capabilities, such as 75,86,89,120. Default: this machine's GPU."
@@ -55,7 +55,7 @@ def command(
     ctx: click.Context,
     bundle: Path,
     engine: Flavour | None,
-    graph: Literal["auto", "int8", "fp16", "float"],
+    graph: Literal["auto", "int8", "fp16", "fp8", "float"],
     sm: tuple[int, ...] | None,
     workspace_mib: int | None,
     dla: int | None,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +230,26 @@ def test_a_member_that_a_version_lacks_is_not_there() -> None:
         config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE)
     with pytest.raises(TypeError, match="builder_optimization_level"):
         config.builder_optimization_level = "3"
+
+
+@pytest.mark.slow
+def test_the_type_checker_knows_tensorrt(tmp_path: Path) -> None:
+    """`mypy` is silent about our calls because they are right, not because it knows nothing of the library."""
+    stubs = REPOSITORY / ".venv" / "stubs"
+    if not stubs.is_dir():
+        pytest.skip(f"tensorrt-stubs are not at {stubs}; make env puts them there")
+    program = tmp_path / "wrong.py"
+    program.write_text(
+        "import tensorrt as trt\n"
+        "def build(builder: trt.Builder, config: trt.IBuilderConfig) -> None:\n"
+        "    config.set_memory_pool_limit(1, 2)\n"
+        "    builder.create_netwerk(0)\n"
+    )
+    settings = ["--config-file", str(REPOSITORY / "pyproject.toml"), str(program)]
+    words = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), *settings]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert 'incompatible type "int"; expected "MemoryPoolType"' in done.stdout
+    assert '"Builder" has no attribute "create_netwerk"' in done.stdout
 
 
 def test_versions_outside_the_table() -> None:
