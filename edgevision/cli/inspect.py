@@ -35,7 +35,26 @@ def command(model: Path, as_json: bool) -> None:
             lines += [f"           {line}" for line in verification_lines(verification)]
         if not graph.verifications:
             lines.append("           not verified")
-    click.echo("\n".join(lines))
+    click.echo("\n".join([*lines, *_engine_lines(bundle)]))
+
+
+def _engine_lines(bundle: Bundle) -> list[str]:
+    """TensorRT's engines in the bundle: what each fits, and whether it was run."""
+    from edgevision.build.manifest import sm_text
+    from edgevision.build.store import shelf
+    from edgevision.build.versions import FLAVOURS
+
+    found = shelf(bundle.path)
+    lines = []
+    for engine in found.engines:
+        made = engine.manifest
+        fits = f"{FLAVOURS[made.flavour]} {made.version}, {sm_text(made.sm)}, {made.precision}"
+        lines.append(f"engine     {fits}, {made.plan.size_bytes / 1e6:.1f} MB, batch {made.batch}")
+        if made.verification is None:
+            lines.append(f"           not verified: {made.not_run}")
+        else:
+            lines += [f"           {line}" for line in verification_lines(made.verification)]
+    return lines + [f"engine     cannot be read: {problem}" for problem in found.problems]
 
 
 def _inspect_graph(path: Path, as_json: bool) -> None:
