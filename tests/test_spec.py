@@ -14,6 +14,7 @@ from edgevision.spec import (
     NmsSpec,
     Provenance,
     classify_outputs,
+    default_nms,
     detect_outputs,
 )
 
@@ -81,3 +82,8 @@ def test_only_detectors_have_nms() -> None:
         ModelSpec("m", "classify", frames, classify_outputs(2), ("a", "b"), PROVENANCE, NmsSpec())
     with pytest.raises(ValueError, match="nms"):
         ModelSpec("m", "detect", frames, detect_outputs(10), ("a", "b"), PROVENANCE)
+
+
+def test_fewer_instances_leave_than_boxes() -> None:
+    assert default_nms("instances").max_detections == 100
+    assert default_nms("detect") == NmsSpec()

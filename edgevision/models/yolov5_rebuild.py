@@ -294,7 +294,10 @@ def _segment(part: Part) -> nn.Module:
     proto = part.take_as("proto", Proto)
     detect = _detect(part)
     assert isinstance(detect, Detect)
-    return Segment(detect.m, detect.anchors, proto, part.integer("nm"))
+    count, last = part.integer("nm"), proto.cv3
+    if not isinstance(last, ConvBlock) or last.conv.out_channels != count:
+        raise CheckpointError(f"Segment of {count} masks whose prototypes do not end in a Conv of as many")
+    return Segment(detect.m, detect.anchors, proto, count)
 
 
 def _refuse(reason: str) -> Callable[[Part], nn.Module]:

@@ -15,8 +15,10 @@ from edgevision.export.sources import yolov5_seg_source, yolov5_source
 from edgevision.image import LetterboxGeometry
 from edgevision.models.yolov5 import PUBLISHED_MASKS, YoloV5, yolov5, yolov5_from_checkpoint
 from edgevision.models.yolov5_masks import Mixture, answers_from_mixture, mixture_from_outputs, over_frame
+from edgevision.models.yolov5_plan import YoloV5Config, layers_from_plan, plan_from_config
 from edgevision.spec import NmsSpec
 
+MULTIPLES = {"n": (0.33, 0.25), "s": (0.33, 0.5), "m": (0.67, 0.75), "l": (1.0, 1.0), "x": (1.33, 1.25)}
 ANCHORS = ((10, 13, 16, 30), (30, 61, 62, 45))
 
 
@@ -30,22 +32,14 @@ def nano() -> YoloV5:
 @pytest.mark.parametrize(
     ("size", "millions"), [("n", 2.0), ("s", 7.6), ("m", 22.0), ("l", 47.9), ("x", 88.8)]
 )
-def test_the_published_sizes(size: Any, millions: float) -> None:
+def test_the_published_sizes(size: str, millions: float) -> None:
+    config = YoloV5Config(*MULTIPLES[size], 80, mask_count=PUBLISHED_MASKS)
     with torch.device("meta"):
-        model = YoloV5Counter(size)
-    assert model.millions == pytest.approx(millions, abs=0.051)
-
-
-class YoloV5Counter:
-    """Parameters of a size with 80 classes."""
-
-    def __init__(self, size: Any) -> None:
-        from edgevision.models.yolov5_plan import YoloV5Config, layers_from_plan, plan_from_config
-
-        multiples = {"n": (0.33, 0.25), "s": (0.33, 0.5), "m": (0.67, 0.75), "l": (1, 1), "x": (1.33, 1.25)}
-        plan = plan_from_config(YoloV5Config(*multiples[size], 80, mask_count=PUBLISHED_MASKS))
-        layers = layers_from_plan(plan, torch.ones(3, 3, 2), 80, mask_count=PUBLISHED_MASKS)
-        self.millions = sum(p.numel() for layer in layers for p in layer.parameters()) / 1e6
+        layers = layers_from_plan(
+            plan_from_config(config), torch.ones(3, 3, 2), 80, mask_count=PUBLISHED_MASKS
+        )
+    count = sum(parameter.numel() for layer in layers for parameter in layer.parameters())
+    assert count / 1e6 == pytest.approx(millions, abs=0.051)
 
 
 def test_maps_and_prototypes(nano: YoloV5) -> None:
@@ -75,15 +69,18 @@ def test_bare_weights_come_back(nano: YoloV5, tmp_path: Path) -> None:
             assert torch.equal(left, right)
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_a_pickled_model_is_rebuilt(forge: Any, fused: bool) -> None:
-    rows = [
+def _rows(forge: Any) -> list[tuple[Any, ...]]:
+    return [
         (-1, forge.Conv, 3, 16, 6, 2, 2),
         (-1, forge.Conv, 16, 16, 3, 2),
         (-1, forge.Conv, 16, 24, 3, 2),
         ([1, 2], forge.Segment, 2, ANCHORS, 8, 12, [16, 24]),
     ]
-    source = forge.model(rows, strides=(4, 8), kind=forge.SegmentationModel)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_pickled_model_is_rebuilt(forge: Any, fused: bool) -> None:
+    source = forge.model(_rows(forge), strides=(4, 8), kind=forge.SegmentationModel)
     if fused:
         source.fuse()
     model = yolov5_from_checkpoint(read_checkpoint(forge.save({"model": source})))
@@ -102,6 +99,33 @@ def test_a_pickled_model_is_rebuilt(forge: Any, fused: bool) -> None:
         assert float(left.std()) > 1e-3
         assert float((left - right).abs().max()) < 1e-5
         assert float((left - third).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("another count", "layer 3: Segment of 7 masks whose prototypes do not end in a Conv of as many"),
+        ("another end", "layer 3: Segment of 8 masks whose prototypes do not end in a Conv"),
+        ("no prototypes", "layer 3: Segment without its part 'proto'"),
+        ("prototypes of another kind", "layer 3: Segment: part 'proto' is Identity, expected Proto"),
+        ("a lost part", "layer 3: Proto without its part 'cv2'"),
+    ],
+)
+def test_a_head_that_cannot_be_right_is_named(forge: Any, change: str, reason: str) -> None:
+    source = forge.model(_rows(forge), strides=(4, 8), kind=forge.SegmentationModel)
+    head = source.model[3]
+    if change == "another count":
+        head.nm = 7
+    elif change == "another end":
+        head.proto.cv3 = torch.nn.Identity()
+    elif change == "no prototypes":
+        del head.proto
+    elif change == "prototypes of another kind":
+        head.proto = torch.nn.Identity()
+    else:
+        del head.proto.cv2
+    with pytest.raises(CheckpointError, match=reason):
+        yolov5_from_checkpoint(read_checkpoint(forge.save({"model": source})))
 
 
 def test_each_kind_has_its_recipe(nano: YoloV5) -> None:
