@@ -174,7 +174,8 @@ def _configure(
     weak = not dialect.strongly_typed or (job.dla_core is not None and bool(dialect.dla_precision_flags))
     flags = next(entry.flags for entry in dialect.precisions if entry.precision == job.precision)
     if job.dla_core is not None:
-        flags = tuple(dict.fromkeys((*flags, *dialect.dla_precision_flags, "GPU_FALLBACK")))
+        on_dla = [f for f in dialect.dla_precision_flags if f != "INT8" or job.precision == "int8"]
+        flags = tuple(dict.fromkeys((*flags, *on_dla, "GPU_FALLBACK")))
     if weak:
         _require_fast(builder, flags, job)
     for name in flags:

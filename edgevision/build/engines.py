@@ -76,7 +76,7 @@ def build_engines(
     graph = choose_graph(bundle, request.precision)
     bundle.graph_path(graph.precision)
     sms = targets(library, request, gpu)
-    _require_dla(library, request, gpu)
+    _require_dla(library, request, gpu, graph.precision)
     with building(bundle.path, watch.say) as root:
         done = []
         for sm in sms:
@@ -242,13 +242,17 @@ def _placement(task: _Task, built: BuiltPlan) -> str | None:
     return f"{built.dla}; INT8 ranges from {CACHE}" if task.calibrated else str(built.dla)
 
 
-def _require_dla(library: Library, request: EngineRequest, gpu: GpuFacts | None) -> None:
+def _require_dla(
+    library: Library, request: EngineRequest, gpu: GpuFacts | None, precision: Precision
+) -> None:
     """Raise `EngineError` where the version or the module has no such DLA, before anything is parsed."""
     if request.dla_core is None:
         return
     modules = library.dialect.dla_modules
     if not modules:
         raise EngineError(f"{library.name} supports no DLA ({library.dialect.source}); build without --dla")
+    if precision not in ("fp16", "int8"):
+        raise UsageError(f"a DLA computes in FP16 and INT8, not in {precision}: use --graph fp16 or int8")
     builder = library.module.Builder(logger(library, Messages()))
     cores = builder.num_DLA_cores
     if request.dla_core >= cores:

@@ -20,6 +20,7 @@ from edgevision.build.gpu import GpuFacts
 from edgevision.build.library import Library
 from edgevision.build.versions import dialect
 from edgevision.bundle import Bundle
+from edgevision.spec import Precision
 from tests.build.recorded import RecordedModule, Script, working
 
 VERSION = "tensorrt-10.3.0"
@@ -64,10 +65,17 @@ class ActedBuilder:
         return b"plan" * 50_000
 
 
-def build(bundle: Path, acted: ActedBuilder, *, stop: bool = False, **request: Any) -> tuple[Outcome, ...]:
+def build(
+    bundle: Path,
+    acted: ActedBuilder,
+    precision: Precision = "float",
+    *,
+    stop: bool = False,
+    **request: Any,
+) -> tuple[Outcome, ...]:
     """One build on an Orin that is not there; what would run the engine says nothing."""
     watch = BuildWatch(lambda _: None, lambda _: None, lambda: stop)
-    wanted = EngineRequest("float", **request)
+    wanted = EngineRequest(precision, **request)
     with mock.patch("edgevision.build.engines.gpu_facts", return_value=ORIN):
         return build_engines(Bundle.open(bundle), acted.library(), wanted, watch, lambda _, e: e.manifest)
 

@@ -101,11 +101,30 @@ def test_targets_that_cannot_be(brightness: Path, rtx: Library) -> None:
         UsageError, match="builds only for the GPU in the machine, Orin of SM 8.7, not for --sm 89"
     ):
         build(brightness, ActedBuilder(), sms=(89,))
-    with pytest.raises(EngineError, match="--dla 2 asks for another"):
-        build(brightness, ActedBuilder(), dla_core=2)
+    with pytest.raises(UsageError, match="a DLA computes in FP16 and INT8, not in float"):
+        build(brightness, ActedBuilder(), dla_core=0)
     with pytest.raises(BundleError, match="holds no int8 graph"):
         build_rtx(brightness, rtx, EngineRequest("int8", sms=(89,)))
     assert not (brightness / "engines").exists() or not shelf(brightness).engines
+
+
+def test_a_dla_needs_its_ranges_and_a_core(brightness: Path) -> None:
+    bundle = Bundle.open(brightness)
+    bundle.add_graph("int8", bundle.graph_path("float").read_bytes())
+    with pytest.raises(EngineError, match="Orin has 2 DLA cores, --dla 2 asks for another"):
+        build(brightness, ActedBuilder(), "int8", dla_core=2)
+    with pytest.raises(
+        BundleError, match=r"from .*/calibration.cache, .*quantize .* --write-calibration-cache"
+    ):
+        build(brightness, ActedBuilder(), "int8", dla_core=1)
+    (brightness / "calibration.cache").write_text("TRT-8601-EntropyCalibration2\nframes: 3c010a14\n")
+    (outcome,) = build(brightness, ActedBuilder(), "int8", dla_core=1)
+    made = outcome.engine.manifest
+    assert (
+        made.dla == "DLA: 1 of 2 layers, 1 switches between DLA and GPU; INT8 ranges from calibration.cache"
+    )
+    assert made.flags == ("FP16", "INT8", "GPU_FALLBACK")
+    assert made.dla_core == 1
 
 
 def test_a_graph_called_fp16_that_is_float_is_refused(brightness: Path, rtx: Library) -> None:

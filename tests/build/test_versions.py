@@ -167,6 +167,11 @@ def test_a_dla(version: str, network: int, flags: list[str], parser: list[str]) 
     assert "DLA: 1 of 2 layers, 1 switches between DLA and GPU" in said
 
 
+def test_a_dla_in_fp16_asks_for_no_int8() -> None:
+    _, script, _ = built("tensorrt-10.3.0", "fp16", ORIN, dla_core=0)
+    assert flags_set(script) == ["FP16", "GPU_FALLBACK"]
+
+
 @pytest.mark.parametrize("version", ["tensorrt-8.6.1", "tensorrt-10.3.0"])
 def test_a_dla_is_told_its_ranges_by_a_calibrator(version: str) -> None:
     ranges = b"TRT-8601-EntropyCalibration2\nframes: 3c010a14\n"
