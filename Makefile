@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := cpu,openvino,tensorrt-rtx,export,eval,quantize,train,test
+EXTRAS := cpu,openvino,tensorrt-rtx,rtsp,export,eval,quantize,train,test
 
 .PHONY: env demo test slow check clean
 

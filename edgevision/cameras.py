@@ -1,112 +1,212 @@
-"""Cameras: the newest frame, whatever the speed of its reader."""
+"""Cameras: the newest real frame, whatever the speed of its reader and whatever becomes of the connection."""
 
 from __future__ import annotations
 
+import functools
 import logging
+import random
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, NoReturn
 
-import cv2
-import numpy as np
-
+from edgevision.addresses import LiveOptions
 from edgevision.channel import Channel, ChannelClosed
-from edgevision.errors import SourceError
-from edgevision.frames import Capture, Source, SourceFrame, known
-from edgevision.opencv_build import quiet_opencv
+from edgevision.errors import EdgevisionError, SourceError, first_line
+from edgevision.feeds.capture import open_device
+from edgevision.feeds.feed import Feed, FeedFrame
+from edgevision.frames import Source, SourceFrame
+from edgevision.health import HealthRecord, SourceHealth
+from edgevision.picture_watch import PictureWatch, Verdict
 
 log = logging.getLogger(__name__)
 
-FIRST_FRAME_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
+CHECK_S = 0.5
+"""How often a reader that waits looks whether to give up."""
 
 
-class CameraSource(Source):
-    """A camera: a thread keeps the newest frame, so that a slow reader never sees an old one."""
+class LiveSource(Source):
+    """A live feed that is opened again whenever it ends.
 
-    def __init__(
-        self, name: str, capture: Capture, *, first_frame_timeout_s: float = FIRST_FRAME_TIMEOUT_S
-    ) -> None:
-        super().__init__(name, live=True, fps=known(capture.get(cv2.CAP_PROP_FPS)), frame_count=None)
-        self._frames: Channel[SourceFrame] = Channel(1, newest=True)
+    A thread connects, decodes and keeps the newest picture, so that a slow reader never sees an old one. Pictures that
+    are frozen, black or damaged are counted and withheld. What is lost is said once in the log, and so is its return.
+    """
+
+    def __init__(self, name: str, open_feed: Callable[[], Feed], options: LiveOptions | None = None) -> None:
+        super().__init__(name, live=True, fps=None, frame_count=None)
+        self._open_feed = open_feed
+        self._options = options or LiveOptions()
+        self._record = HealthRecord()
+        self._watch = PictureWatch(self._options.watch)
+        self._frames: Channel[tuple[int, FeedFrame]] = Channel(1, newest=True)
         self._closing = threading.Event()
-        self._capture = capture
-        self._thread = threading.Thread(target=self._grab_all, name=f"camera {name}", daemon=True)
-        self._thread.start()
-        try:
-            first = self._frames.get(first_frame_timeout_s)
-        except ChannelClosed:
-            first = None
-        if first is None:
-            self.close()
-            raise SourceError(
-                f"{name} is open but delivered no frame within {first_frame_timeout_s:g} s;"
-                " is it used by another program, or is its cable at fault?"
-            )
-        self.size_wh = first.size_wh
-        self._first: SourceFrame | None = first
+        self._feed: Feed | None = None
+        self._chance = random.Random()
+        self._failures = 0
+        self._delay_s = 0.0
+        self._failure = ""
+        self._withheld_now = 0
+        self._last_size_wh: tuple[int, int] | None = None
+        self._delivered = 0
         self._last_index = -1
+        self._thread = threading.Thread(target=self._keep_open, name=f"camera {name}", daemon=True)
+        self._thread.start()
+        self._first: tuple[int, FeedFrame] | None = self._await_first()
+        self.size_wh = self._first[1].size_wh
+
+    @property
+    def health(self) -> SourceHealth:
+        """At this moment."""
+        return self._record.now(dropped=self.dropped)
 
     def read(self) -> SourceFrame | None:
-        """The newest frame that was not read yet; waits for it."""
-        try:
-            newest = self._frames.get(0 if self._first else None)
-        except ChannelClosed:
-            newest = None
+        """The newest frame that was not read yet; waits for it through any outage.
+
+        Raises `SourceError` when an outage lasts for `LiveOptions.give_up_after_s`.
+        """
         first, self._first = self._first, None
-        frame = newest or first
-        if self._closing.is_set():
+        newest = None
+        try:
+            newest = self._frames.get(0) if first else self._wait()
+        except ChannelClosed:
+            if not self._closing.is_set():  # the thread ended by an error that is not the camera's
+                raise SourceError(f"{self.name}: {self._failure or 'its thread ended'}") from None
+        item = newest or first
+        if self._closing.is_set() or item is None:
             return None
-        if frame is None:
-            raise SourceError(f"{self.name} stopped delivering frames; is it still plugged in?")
-        self.dropped += frame.index - self._last_index - 1
-        self._last_index = frame.index
-        return frame
+        index, frame = item
+        began_ns = time.perf_counter_ns()
+        image = frame.to_bgr()
+        decode_ns = frame.decode_ns + time.perf_counter_ns() - began_ns
+        self.dropped += index - self._last_index - 1
+        self._last_index = index
+        return SourceFrame(
+            image, index, self.name, frame.captured_ns, frame.captured_at, None, decode_ns, frame.clock
+        )
 
     def close(self) -> None:
-        """Stop the thread, which releases the camera; one that hangs in its driver is left behind."""
+        """Stop the thread, which closes the feed; one that hangs in a driver or waits for data is left to its end."""
         self._closing.set()
         self._frames.abort()
+        if (feed := self._feed) is not None:
+            feed.interrupt()
         if self._thread is not threading.current_thread():
             self._thread.join(CLOSE_TIMEOUT_S)
 
-    def _grab_all(self) -> None:
-        index = 0
+    def _await_first(self) -> tuple[int, FeedFrame]:
+        within_s = self._options.first_frame_s
         try:
-            while not self._closing.is_set() and self._capture.grab():
-                captured_ns, captured_at = time.perf_counter_ns(), time.time()
-                decoded, image = self._capture.retrieve()
-                if not decoded or image is None:
-                    break
-                decode_ns = time.perf_counter_ns() - captured_ns
-                frame = SourceFrame(
-                    np.asarray(image, np.uint8), index, self.name, captured_ns, captured_at, None, decode_ns
-                )
-                index += 1
-                self._frames.put(frame)
+            first = self._frames.get(within_s)
+        except ChannelClosed:
+            first = None
+        if first is None:
+            health = self.health
+            self.close()
+            reason = self._failure or (
+                f"it delivered only pictures that are {health.state} or damaged"
+                if health.withheld
+                else f"nothing came within {within_s:g} s; is it used by another program, or is its cable at fault?"
+            )
+            raise SourceError(f"{self.name} gives no picture: {reason}")
+        return first
+
+    def _wait(self) -> tuple[int, FeedFrame]:
+        limit_s = self._options.give_up_after_s
+        while (item := self._frames.get(None if limit_s is None else CHECK_S)) is None:
+            health = self.health
+            outage = health.last_outage
+            if health.state == "reconnecting" and outage and limit_s is not None and outage.seconds > limit_s:
+                raise SourceError(f"{self.name} has been gone for {outage.seconds:.1f} s: {outage.reason}")
+        return item
+
+    def _keep_open(self) -> None:
+        """Connect, deliver, and again, until closed; a first connection that fails ends it."""
+        try:
+            while not self._closing.is_set():
+                if not self._connect_and_deliver():
+                    return
+                self._closing.wait(self._delay_s)
         except ChannelClosed:
             pass
-        except cv2.error as error:
-            log.warning("%s: %s", self.name, error.err)
+        except Exception as error:  # whatever it is, the reader is told
+            self._failure = f"{type(error).__name__}: {first_line(error)}"
+            log.exception("%s", self.name)
         finally:
             self._frames.end()
-            # Only this thread uses the capture: releasing it elsewhere would pull it from under a grab.
-            self._capture.release()
+
+    def _connect_and_deliver(self) -> bool:
+        """One connection from its beginning to its end; False if there was never a picture, and no use in going on."""
+        connected_s = None
+        try:
+            self._feed = feed = self._open_feed()
+            connected_s = time.monotonic()
+            try:
+                self.fps = feed.fps or self.fps
+                self._deliver(feed)
+            finally:
+                self._feed = None
+                feed.close()
+        except EdgevisionError as error:
+            reason = first_line(error)
+        if self._closing.is_set() or self._delivered == 0:
+            self._failure = reason
+            return False
+        if self._record.lost(reason):
+            log.warning("%s: connection lost: %s; reconnecting", self.name, reason)
+        else:
+            log.debug("%s: not back yet: %s", self.name, reason)
+        # A camera that hangs up right after answering is left alone for longer and longer, too.
+        if connected_s is not None and time.monotonic() - connected_s > self._delay_s:
+            self._failures = 0
+        self._delay_s = self._options.backoff.delay_s(self._failures, self._chance)
+        self._failures += 1
+        return True
+
+    def _deliver(self, feed: Feed) -> NoReturn:
+        """Hand on what is real until the feed ends with an error."""
+        first = True
+        while True:
+            frame = feed.read()
+            if self._closing.is_set():
+                raise ChannelClosed
+            verdict: Verdict = self._watch.look(frame.thumbnail, time.monotonic())
+            if frame.damaged:
+                self._record.faulty("damaged")
+            elif verdict == "good":
+                self._hand_on(frame)
+            else:
+                self._withhold(verdict)
+            if first and (outage := self._record.now().last_outage) is not None:
+                log.warning("%s: back after %.1f s", self.name, outage.seconds)
+            first = False
+
+    def _hand_on(self, frame: FeedFrame) -> None:
+        self._record.good()
+        if self._withheld_now:
+            log.warning("%s: new pictures again; %d were withheld", self.name, self._withheld_now)
+            self._withheld_now = 0
+        if self._last_size_wh not in (None, frame.size_wh):
+            self._record.resized()
+            log.warning("%s: pictures are now %dx%d", self.name, *frame.size_wh)
+        self._last_size_wh = frame.size_wh
+        self._frames.put((self._delivered, frame))
+        self._delivered += 1
+
+    def _withhold(self, fault: Literal["frozen", "black"]) -> None:
+        if self._record.faulty(fault):
+            what = "repeats one picture" if fault == "frozen" else "shows nothing but black"
+            log.warning("%s %s; its pictures are withheld until that ends", self.name, what)
+        self._withheld_now += 1
 
 
-def open_camera(index: int, *, devices: Path = Path("/dev")) -> Source:
+def open_camera(index: int, *, options: LiveOptions | None = None, devices: Path = Path("/dev")) -> Source:
     """Open a camera by its index; `devices` is where Linux lists them."""
     if sys.platform == "linux" and not (devices / f"video{index}").exists():
         present = ", ".join(str(path) for path in sorted(devices.glob("video*"))) or "none"
         raise SourceError(
             f"camera {index} does not exist: there is no {devices / f'video{index}'}; cameras here: {present}"
         )
-    with quiet_opencv():
-        capture = cv2.VideoCapture(index)
-    if not capture.isOpened():
-        raise SourceError(
-            f"camera {index} cannot be opened; is it used by another program, or may this user not read"
-            " it? sudo usermod -aG video $USER"
-        )
-    return CameraSource(f"camera {index}", capture)
+    return LiveSource(f"camera {index}", functools.partial(open_device, index), options)

@@ -8,11 +8,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
+from edgevision.health import SourceHealth
 from edgevision.image import Frame
 
 S = TypeVar("S", bound="Source")
+
+CaptureClock = Literal["arrival", "stream", "camera"]
+"""Where a capture time comes from: the moment at which the frame reached this program; the stream's time stamps,
+which tell how much later than the least delayed frame one came; or the camera's own clock, as RTCP reports carry it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +36,8 @@ class SourceFrame:
     position_s: float | None
     """Time within a video."""
     decode_ns: int
+    clock: CaptureClock = "arrival"
+    """What `captured_ns` and `captured_at` were taken from."""
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -62,8 +69,13 @@ class Source(abc.ABC):
     def read(self) -> SourceFrame | None:
         """The next frame (of a live source: the newest, waiting for one not yet read), or None at the end.
 
-        Raises `SourceError` if a camera stops delivering.
+        A camera that stops delivering is waited for. Raises `SourceError` if it was told to give up after some time.
         """
+
+    @property
+    def health(self) -> SourceHealth:
+        """Outages and withheld frames up to now; of files and folders there are none."""
+        return SourceHealth(dropped=self.dropped)
 
     @abc.abstractmethod
     def close(self) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from edgevision.channel import Channel, ChannelClosed
 from edgevision.draw import draw_result
 from edgevision.frames import Source, SourceFrame
+from edgevision.health import SourceHealth
 from edgevision.image import Placement, fit_frame
 from edgevision.processed import Processed, StageTimes
 from edgevision.results import Outputs, results_from_outputs
@@ -50,6 +51,8 @@ class RunSummary:
     wall_s: float
     stopped: bool
     """True if `stop` ended it."""
+    health: SourceHealth = field(default_factory=SourceHealth)
+    """The source's outages and withheld frames."""
 
     @property
     def frames_per_s(self) -> float:
@@ -272,7 +275,8 @@ class _Run:
         """Taken when the last result is out, before what is under way in other stages has been waited for."""
         wall_s = (time.perf_counter_ns() - self._began_ns) / 1e9
         dropped = self._source.dropped + self._displaced
-        return RunSummary(self._finished, dropped, self._source.skipped, wall_s, self._stopped)
+        source = self._source
+        return RunSummary(self._finished, dropped, source.skipped, wall_s, self._stopped, source.health)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgevision.cameras import open_camera
+from edgevision.addresses import EXPECTED, LiveOptions, opener_of, public_name
+from edgevision.cameras import LiveSource, open_camera
 from edgevision.errors import SourceError
 from edgevision.frames import Capture, Source, SourceFrame, known, read_now
 from edgevision.image import Frame
@@ -25,8 +26,11 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
-def open_source(text: str | Path) -> Source:
-    """Open an image, a folder of images (with its sub-folders, sorted by path), a video, or a camera by its index.
+def open_source(text: str | Path, options: LiveOptions | None = None) -> Source:
+    """Open an image, a folder of images (with its sub-folders, sorted by path), a video, or a live source.
+
+    Live are a camera by its index, ``rtsp://`` and ``http://`` addresses (MJPEG, HLS), ``csi://0`` on a Jetson, a
+    GStreamer pipeline as ``gst:PIPELINE``, and ``demo:``, a camera where none is. `options` are for those.
 
     The first frame is read at once, so that what cannot be used is a `SourceError` here and not later. A file whose
     name is a number is meant by ``./0``.
@@ -34,15 +38,14 @@ def open_source(text: str | Path) -> Source:
     name = str(text)
     camera = re.fullmatch(r"(?:/dev/video)?(\d+)", name)
     if camera:
-        return open_camera(int(camera[1]))
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", name)
-    if scheme:
-        raise SourceError(
-            f"{scheme[1]}://... is an address; expected an image, a folder, a video file or a camera index"
-        )
+        return open_camera(int(camera[1]), options=options)
+    live = options or LiveOptions()
+    opener = opener_of(name, live) if isinstance(text, str) else None
+    if opener is not None:
+        return LiveSource(public_name(name), opener, live)
     path = Path(name)
     if not path.exists():
-        raise SourceError(f"no such file or folder: {path}; a camera is named by its index, such as 0")
+        raise SourceError(f"no such file or folder: {path}; {EXPECTED}")
     if path.is_dir():
         return _open_folder(path)
     if path.suffix.lower() in IMAGE_SUFFIXES:

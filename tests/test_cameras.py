@@ -11,9 +11,15 @@ import cv2
 import numpy as np
 import pytest
 
-from edgevision.cameras import CameraSource, open_camera
+from edgevision.addresses import LiveOptions
+from edgevision.backoff import Backoff
+from edgevision.cameras import LiveSource, open_camera
 from edgevision.errors import SourceError
+from edgevision.feeds.capture import CaptureFeed
+from edgevision.feeds.feed import Feed
+from edgevision.frames import SourceFrame
 from edgevision.image import Frame
+from edgevision.picture_watch import WatchOptions
 from edgevision.sources import open_source
 
 
@@ -25,6 +31,7 @@ class FakeCapture:
         self.period_s = period_s
         self.hangs = hangs
         self.delivered = 0
+        self.shape = (12, 16, 3)
         self.let_go = threading.Event()
         self.released = threading.Event()
 
@@ -38,13 +45,37 @@ class FakeCapture:
         return True
 
     def retrieve(self) -> tuple[bool, Frame]:
-        return True, np.full((12, 16, 3), self.delivered, np.uint8)
+        return True, np.full(self.shape, self.level(self.delivered), np.uint8)
+
+    def level(self, number: int) -> int:
+        """Never black, and each another."""
+        return 100 + number
 
     def get(self, propId: int) -> float:  # noqa: N803  # OpenCV's name
         return 30.0 if propId == cv2.CAP_PROP_FPS else 0.0
 
     def release(self) -> None:
         self.released.set()
+
+
+QUICK = LiveOptions(
+    first_frame_s=5.0,
+    backoff=Backoff(0.01, 0.05),
+    watch=WatchOptions(freeze_after_s=None),
+    give_up_after_s=0.3,
+)
+
+
+def live(name: str, *captures: FakeCapture, options: LiveOptions = QUICK) -> LiveSource:
+    """Each capture is one connection; after the last one connecting fails."""
+    waiting = list(captures)
+
+    def connect() -> Feed:
+        if not waiting:
+            raise SourceError("nobody answers")
+        return CaptureFeed(waiting.pop(0))
+
+    return LiveSource(name, connect, options)
 
 
 def wait_for(capture: FakeCapture) -> None:
@@ -56,13 +87,13 @@ def wait_for(capture: FakeCapture) -> None:
 
 def test_a_slow_reader_gets_the_newest_frame_and_drops_are_counted() -> None:
     capture = FakeCapture(20, hangs=True)
-    with CameraSource("camera 0", capture) as source:
+    with live("camera 0", capture) as source:
         assert (source.live, source.fps, source.frame_count, source.size_wh) == (True, 30.0, None, (16, 12))
         wait_for(capture)
         frame = source.read()
         assert frame is not None
         assert frame.index == 19
-        assert frame.image_bgr[0, 0, 0] == 20
+        assert frame.image_bgr[0, 0, 0] == 120
         assert source.dropped == 19
         assert time.perf_counter_ns() - frame.captured_ns < 5e9
         capture.let_go.set()
@@ -71,29 +102,101 @@ def test_a_slow_reader_gets_the_newest_frame_and_drops_are_counted() -> None:
 
 def test_a_fast_reader_gets_every_frame_and_waits_for_it() -> None:
     capture = FakeCapture(5, period_s=0.02)
-    with CameraSource("camera 0", capture) as source:
+    with live("camera 0", capture) as source:
         frames = [source.read() for _ in range(5)]
         assert [frame.index for frame in frames if frame is not None] == [0, 1, 2, 3, 4]
         assert source.dropped == 0
 
 
-def test_a_camera_that_stops_is_an_error() -> None:
-    with CameraSource("camera 3", FakeCapture(1)) as source:
+def test_a_camera_that_stays_away_is_an_error_only_if_told_to_give_up() -> None:
+    with live("camera 3", FakeCapture(1)) as source:
         assert source.read() is not None
-        with pytest.raises(SourceError, match="camera 3 stopped delivering frames"):
+        with pytest.raises(
+            SourceError, match=r"camera 3 has been gone for 0\.[3-9] s: it stopped delivering"
+        ):
             source.read()
+        assert source.health.failed_attempts > 2
+
+
+def test_a_camera_that_comes_back_is_read_on(caplog: pytest.LogCaptureFixture) -> None:
+    captures = FakeCapture(2, period_s=0.05), FakeCapture(0), FakeCapture(1, hangs=True)
+    captures[2].shape = (24, 16, 3)
+    with live("camera 3", *captures) as source:
+        frames = [source.read() for _ in range(3)]
+        health = source.health
+        captures[2].let_go.set()
+    assert [frame.index for frame in frames if frame is not None] == [0, 1, 2]
+    assert [frame.size_wh for frame in frames if frame is not None] == [(16, 12), (16, 12), (16, 24)]
+    assert (health.outages, health.reconnects, health.size_changes, health.state) == (1, 1, 1, "connected")
+    assert health.last_outage is not None
+    assert health.outage_s == health.last_outage.seconds < 2
+    assert caplog.messages[0] == "camera 3: connection lost: it stopped delivering frames; reconnecting"
+    assert any(message.startswith("camera 3: back after 0.") for message in caplog.messages)
 
 
 def test_a_camera_that_never_delivers_is_an_error() -> None:
-    with pytest.raises(SourceError, match=r"delivered no frame within 0\.1 s"):
-        CameraSource("camera 0", FakeCapture(0, hangs=True), first_frame_timeout_s=0.1)
-    with pytest.raises(SourceError, match="delivered no frame"):
-        CameraSource("camera 0", FakeCapture(0))
+    with pytest.raises(SourceError, match=r"camera 0 gives no picture: nothing came within 0\.1 s"):
+        live("camera 0", FakeCapture(0, hangs=True), options=LiveOptions(first_frame_s=0.1))
+    with pytest.raises(SourceError, match="camera 0 gives no picture: it stopped delivering frames"):
+        live("camera 0", FakeCapture(0))
+    with pytest.raises(SourceError, match="camera 0 gives no picture: nobody answers"):
+        live("camera 0")
+
+
+def test_black_pictures_are_withheld_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    capture = FakeCapture(9, period_s=0.005, hangs=True)
+    capture.level = lambda number: 3 if 3 <= number <= 6 else 100 + number  # type: ignore[method-assign]  # the double's
+    with live("camera 0", capture) as source:
+        levels = [int(frame.image_bgr[0, 0, 0]) for frame in (source.read() for _ in range(5)) if frame]
+        health = source.health
+        capture.let_go.set()
+    assert min(levels) > 100
+    assert (health.black_frames, health.black_episodes, health.state) == (4, 1, "connected")
+    assert health.withheld == 4
+    assert caplog.messages == [
+        "camera 0 shows nothing but black; its pictures are withheld until that ends",
+        "camera 0: new pictures again; 4 were withheld",
+    ]
+
+
+def test_a_camera_of_black_pictures_alone_is_refused() -> None:
+    capture = FakeCapture(3, hangs=True)
+    capture.level = lambda number: 0  # type: ignore[method-assign]  # the double's
+    with pytest.raises(SourceError, match="it delivered only pictures that are black or damaged"):
+        live("camera 0", capture, options=LiveOptions(first_frame_s=0.2))
+    capture.let_go.set()
+
+
+def test_frozen_pictures_are_withheld_after_their_time(caplog: pytest.LogCaptureFixture) -> None:
+    capture = FakeCapture(40, period_s=0.01, hangs=True)
+    capture.level = lambda number: 101 if number == 40 else 100  # type: ignore[method-assign]  # the double's
+    watch = WatchOptions(freeze_after_s=0.15)
+    with live("camera 0", capture, options=LiveOptions(watch=watch)) as source:
+        seen: list[SourceFrame] = []
+        while not seen or seen[-1].image_bgr[0, 0, 0] == 100:
+            frame = source.read()
+            assert frame is not None
+            seen.append(frame)
+        health = source.health
+        capture.let_go.set()
+    assert health.frozen_episodes == 1
+    assert health.frozen_frames + len(seen) + source.dropped == 40
+    assert health.frozen_frames > 5
+    assert "camera 0 repeats one picture; its pictures are withheld until that ends" in caplog.messages
+    assert health.notes() == (f"{health.frozen_frames} frozen frames withheld, 1 time",)
+
+
+def test_an_error_that_is_not_the_cameras_reaches_the_reader() -> None:
+    def connect() -> Feed:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(SourceError, match="RuntimeError: a bug"):
+        LiveSource("camera 0", connect, QUICK)
 
 
 def test_close_from_another_thread_ends_a_read_that_waits() -> None:
     capture = FakeCapture(1, hangs=True)
-    source = CameraSource("camera 0", capture)
+    source = live("camera 0", capture)
     assert source.read() is not None
     answers: list[object] = []
     reader = threading.Thread(target=lambda: answers.append(source.read()))
@@ -110,7 +213,7 @@ def test_close_from_another_thread_ends_a_read_that_waits() -> None:
 
 def test_no_thread_is_left() -> None:
     before = threading.active_count()
-    CameraSource("camera 0", FakeCapture(3, period_s=0.01)).close()
+    live("camera 0", FakeCapture(3, period_s=0.01)).close()
     assert threading.active_count() == before
 
 
@@ -137,6 +240,8 @@ def test_a_device_that_is_no_camera_is_refused_in_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "video63").touch()
-    with pytest.raises(SourceError, match="camera 63 cannot be opened; is it used by another program"):
+    with pytest.raises(
+        SourceError, match="camera 63 gives no picture: it cannot be opened; is it used by another program"
+    ):
         open_camera(63, devices=tmp_path)
     assert capfd.readouterr() == ("", "")

@@ -223,7 +223,11 @@ def test_a_folder_without_a_usable_image_is_refused(
     ("text", "message"),
     [
         ("nowhere.mp4", "no such file or folder: nowhere.mp4"),
-        ("rtsp://user:secret@host/1", r"rtsp://\.\.\. is an address; expected an image, a folder, a video"),
+        ("ftp://user:secret@host/1", r"ftp://\.\.\. cannot be read; expected an image, a folder, a video"),
+        (
+            "rtsp://user:secret@127.0.0.1:9/1?pw=secret",
+            r"rtsp://127\.0\.0\.1:9/1 gives no picture: Connection refused",
+        ),
     ],
 )
 def test_what_is_not_there_is_named(text: str, message: str) -> None:

@@ -106,7 +106,7 @@ class RunProgress:
             }
             stages = ", ".join(f"{name} {ms:.2f}" for name, ms in medians.items())
             lines.append(f"p50 in ms: {stages}; age {statistics.median(self._ages_ms):.1f}")
-        return lines
+        return [*lines, *summary.health.notes()]
 
     def _show(self, text: str) -> None:
         if not self._terminal:
