@@ -136,12 +136,15 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     if placement is not None:
         watch.say(str(placement))
     cache = _set_timing_cache(library, job, config)
+    failures: list[BaseException] = []
     if library.dialect.progress_monitor:
-        config.progress_monitor = progress_monitor(library, watch.progress, watch.stop)
+        config.progress_monitor = progress_monitor(library, watch.progress, watch.stop, failures)
     began = time.perf_counter()
     serialized = builder.build_serialized_network(network, config)
     seconds = time.perf_counter() - began
     learned = bytes(memoryview(cache.serialize())) if cache is not None else b""
+    if failures:
+        raise failures[0]
     if watch.stop():
         raise BuildStopped(learned)
     if serialized is None:

@@ -75,11 +75,26 @@ class Phases:
 
 
 def progress_monitor(
-    library: Library, report: Callable[[BuildProgress], None], stop: Callable[[], bool]
+    library: Library,
+    report: Callable[[BuildProgress], None],
+    stop: Callable[[], bool],
+    failures: list[BaseException],
 ) -> trt.IProgressMonitor:
-    """A monitor of the library's own kind; the builder gives up at the next step after `stop` says so."""
+    """A monitor of the library's own kind; the builder gives up at the next step after `stop` says so.
+
+    What `report` or `stop` raises (a closed terminal, an interrupt) must not pass through the library, which would end
+    the process: it is put into `failures`, and ends the build.
+    """
     phases = Phases()
     base: Any = library.module.IProgressMonitor
+
+    def told() -> bool:
+        try:
+            report(phases.progress())
+            return not failures and not stop()
+        except BaseException as error:  # raised again when the builder has returned
+            failures.append(error)
+            return False
 
     class Monitor(base):  # type: ignore[misc]  # a class of whichever library is loaded
         def __init__(self) -> None:
@@ -87,12 +102,11 @@ def progress_monitor(
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             phases.start(phase_name, parent_phase, num_steps)
-            report(phases.progress())
+            told()
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             phases.step(phase_name, step)
-            report(phases.progress())
-            return not stop()
+            return told()
 
         def phase_finish(self, phase_name: str) -> None:
             phases.finish(phase_name)

@@ -89,6 +89,17 @@ def test_a_graph_builds_and_progress_is_told(rtx: Library, tmp_path: Path) -> No
     assert any(progress.phase for progress in seen)
 
 
+@pytest.mark.parametrize("error", [OSError("the terminal is gone"), KeyboardInterrupt()])
+def test_what_progress_raises_ends_the_build(rtx: Library, tmp_path: Path, error: BaseException) -> None:
+    def broken(_: BuildProgress) -> None:
+        raise error
+
+    job = BuildJob(graph_file(tmp_path / "g.onnx", [CAST, MEAN, FIRST]), detector(), "float", 89)
+    with pytest.raises(type(error)) as caught:
+        build_plan(rtx, job, None, BuildWatch(lambda _: None, broken, lambda: False))
+    assert caught.value is error
+
+
 def test_a_dynamic_batch_builds(rtx: Library, tmp_path: Path) -> None:
     spec = detector(BatchRange(1, 2, 4))
     built, _ = build(rtx, graph_file(tmp_path / "g.onnx", [CAST, MEAN, FIRST], batch="B"), spec)
