@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import tensorrt_rtx as trt
 
@@ -13,14 +16,39 @@ Profile = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """Smallest, usual and largest shape of an input."""
 
 
+_LAYER = re.compile(
+    r"Name: (?P<name>.*?), LayerType: (?P<kind>\w+), Inputs: \[(?P<inputs>.*?)\], Constants: "
+)
+_TYPE = re.compile(r"Datatype: (\w+)")
+
+
+CONVOLUTION = "convolution"
+
+
+@dataclass(frozen=True, slots=True)
+class RtxEngine:
+    """An engine, and its own layers by kind and by the type of their first input."""
+
+    plan: bytes
+    seconds: float
+    layers: Counter[tuple[str, str]]
+
+    def convolutions(self) -> dict[str, int]:
+        """How many convolutions compute in each type: Float, Half, Int8."""
+        return {kind: count for (layer, kind), count in sorted(self.layers.items()) if layer == CONVOLUTION}
+
+
 class _Log(trt.ILogger):  # type: ignore[misc]  # the library ships no types
-    """Keeps errors: they say more than the parser and the builder return."""
+    """Keeps errors, which say more than the parser and the builder return, and the list of the engine's layers."""
 
     def __init__(self) -> None:
         trt.ILogger.__init__(self)
         self.errors: list[str] = []
+        self.layers: list[str] = []
 
     def log(self, severity: trt.ILogger.Severity, message: str) -> None:
+        # An engine cannot be opened without a GPU, nor its inspector asked; the builder tells the same.
+        self.layers += [line for line in message.splitlines() if _LAYER.match(line)]
         if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
             self.errors.append(message)
 
@@ -30,6 +58,12 @@ def build_rtx_engine(graph: bytes, profiles: Mapping[str, Profile] | None = None
 
     `profiles` gives the shapes of every input that has a dynamic dimension.
     """
+    built = inspected_rtx_engine(graph, profiles)
+    return built.plan, built.seconds
+
+
+def inspected_rtx_engine(graph: bytes, profiles: Mapping[str, Profile] | None = None) -> RtxEngine:
+    """The same with the engine's own layers."""
     log = _Log()
     builder = trt.Builder(log)
     network = builder.create_network(0)
@@ -38,6 +72,7 @@ def build_rtx_engine(graph: bytes, profiles: Mapping[str, Profile] | None = None
         reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
         raise GraphError(f"TensorRT-RTX cannot parse the graph: {'; '.join(reasons)}")
     config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     config.num_compute_capabilities = 1
     config.set_compute_capability(trt.ComputeCapability.SM89, 0)
     if profiles:
@@ -49,4 +84,16 @@ def build_rtx_engine(graph: bytes, profiles: Mapping[str, Profile] | None = None
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise GraphError(f"TensorRT-RTX cannot build the graph: {'; '.join(log.errors[-3:])}")
-    return bytes(engine), time.perf_counter() - start
+    return RtxEngine(bytes(engine), time.perf_counter() - start, _counted(log.layers))
+
+
+def _counted(lines: list[str]) -> Counter[tuple[str, str]]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for line in lines:
+        layer = _LAYER.match(line)
+        kind = _TYPE.search(layer["inputs"]) if layer else None
+        if layer and kind:
+            # Fused with what follows it a convolution is a "runtime_fusion" whose name tells: __myl_CorrSilu_...
+            convolution = layer["kind"] == "correlation" or "Corr" in layer["name"]
+            counts[CONVOLUTION if convolution else layer["kind"], kind[1]] += 1
+    return counts
