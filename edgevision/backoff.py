@@ -14,7 +14,7 @@ class Backoff:
     """
 
     first_s: float = 0.5
-    longest_s: float = 15.0
+    longest_s: float = 5.0
     jitter: float = 0.5
     """The share of a wait that is left to chance: 0 for none."""
 

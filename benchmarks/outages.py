@@ -1,0 +1,297 @@
+"""A camera that fails in every way it can, on a real RTSP server: is each outage survived, and counted right?
+
+``python -m benchmarks.outages`` needs Debian's RTSP server (`benchmarks.rtsp.camera.PACKAGES`). Each picture carries
+its number with a checksum and the server keeps a ledger of what it sent, so that every result can be held against it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.rtsp.camera import PACKAGES, RtspCamera, is_installed, read_number, wait_until
+from edgevision.addresses import LiveOptions
+from edgevision.frames import CaptureClock, Source
+from edgevision.health import SourceHealth
+from edgevision.picture_watch import WatchOptions
+from edgevision.pipeline import run_pipeline
+from edgevision.processed import Processed
+from edgevision.results import Outputs
+from edgevision.session import EngineInfo, Frames, Session
+from edgevision.sinks import Sink
+from edgevision.sources import open_source
+from edgevision.spec import FrameInput, ModelSpec, Provenance, classify_outputs
+
+INFERENCE_S = 0.03
+BACK_S = 60.0
+"""A camera that is not seen again for so long after it was mended is lost."""
+SETTLE_S = 1.0
+"""An encoder goes on refining a picture that stands still, for up to a group of pictures."""
+SLACK_S = 0.3
+"""By how much an outage may be measured differently here and in the source."""
+
+
+class Engine(Session):
+    """Takes as long as an engine does."""
+
+    def __init__(self) -> None:
+        provenance = Provenance("none", None, "none", "2026-01-01T00:00:00+00:00")
+        spec = ModelSpec(
+            "none", "classify", FrameInput((64, 64)), classify_outputs(2), ("a", "b"), provenance
+        )
+        super().__init__(spec, EngineInfo("none", "none", "cpu"))
+
+    def _infer(self, frames: Frames) -> Outputs:
+        time.sleep(INFERENCE_S)
+        return (np.full((len(frames), 2), 0.5, np.float32),)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A result: the number read from its frame, and when."""
+
+    number: int | None
+    at: float
+    captured_at: float
+    clock: CaptureClock
+    size_wh: tuple[int, int]
+
+
+class Scores(Sink):
+    """Keeps every result."""
+
+    annotated = False
+
+    def __init__(self) -> None:
+        self.rows: list[Scored] = []
+
+    def write(self, processed: Processed) -> None:
+        """Read the number off the frame that was scored."""
+        frame = processed.frame
+        number = read_number(frame.image_bgr)
+        self.rows.append(Scored(number, time.time(), frame.captured_at, frame.clock, frame.size_wh))
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is done to the camera."""
+
+    outages: tuple[tuple[str, float], ...]
+    """`kill` or `hang`, and for how many seconds."""
+    freeze_s: float
+    black_s: float
+    options: LiveOptions
+
+
+@dataclass(slots=True)
+class Course:
+    """What happened."""
+
+    gaps_s: list[float] = field(default_factory=list)
+    """Between the last result before an outage and the first one after it."""
+    problems: list[str] = field(default_factory=list)
+
+
+def plan_of(count: int, *, full: bool) -> Plan:
+    """The same plan each time; a fifth of the outages are servers that hang."""
+    chance = random.Random(7)
+    longest_s = 30.0 if full else 3.0
+    watch = WatchOptions(freeze_after_s=5.0 if full else 1.5)
+    options = LiveOptions(
+        read_timeout_s=5.0 if full else 1.0, connect_timeout_s=5.0 if full else 2.0, watch=watch
+    )
+    outages = []
+    for number in range(count):
+        seconds = chance.uniform(1.0, longest_s)
+        if number % 5 == 3:  # a hang that is shorter than the time-out is not an outage
+            outages.append(("hang", max(seconds, options.read_timeout_s + 1.5)))
+        else:
+            outages.append(("kill", seconds))
+    return Plan(tuple(outages), 3 * (watch.freeze_after_s or 0), 2.0, options)
+
+
+def act(plan: Plan, camera: RtspCamera, scores: Scores, source: Source) -> Course:
+    """Break the camera as planned, and mend it each time."""
+    course = Course()
+    if not wait_until(lambda: len(scores.rows) >= 10, BACK_S):
+        course.problems.append("no results at the beginning")
+    third = max(1, len(plan.outages) // 4)
+    for number, (kind, seconds) in enumerate(plan.outages):
+        if number == third:
+            spoil(camera, scores, course, "freeze", plan.freeze_s)
+        if number == 2 * third:
+            spoil(camera, scores, course, "black", plan.black_s)
+        if number == 3 * third:
+            spoil(camera, scores, course, "size 480x352", 1.0)
+        last = scores.rows[-1].at
+        if kind == "kill":
+            camera.kill()
+        else:
+            camera.hang()
+        time.sleep(seconds)
+        known = len(scores.rows)
+        if kind == "kill":
+            camera.start()
+        else:
+            camera.go_on()
+        if not wait_until(lambda known=known: len(scores.rows) >= known + 10, BACK_S):
+            course.problems.append(
+                f"outage {number + 1} ({kind}, {seconds:.1f} s): no results for {BACK_S:g} s"
+            )
+        rows = [row for row in scores.rows if row.at >= last]
+        course.gaps_s.append(max(after.at - before.at for before, after in pairwise(rows)))
+        print(
+            f"{number + 1:3}  {kind} {seconds:4.1f} s  gone {course.gaps_s[-1]:5.2f} s  {source.health.outages}",
+            flush=True,
+        )
+    return course
+
+
+def spoil(camera: RtspCamera, scores: Scores, course: Course, how: str, seconds: float) -> None:
+    """Let the camera send what it should not, for a time."""
+    camera.tell(how)
+    time.sleep(seconds)
+    if not how.startswith("size"):
+        camera.tell("live")
+    known = len(scores.rows)
+    if not wait_until(lambda: len(scores.rows) >= known + 10, BACK_S):
+        course.problems.append(f"no results after {how}")
+    print(f"     {how} {seconds:.1f} s", flush=True)
+
+
+def judge(
+    plan: Plan, camera: RtspCamera, scores: Scores, health: SourceHealth, course: Course
+) -> list[tuple[bool, str]]:
+    """Each claim, and whether it holds."""
+    first_push: dict[int, float] = {}
+    for pushed in camera.pushed():
+        if pushed.mode == "live":
+            first_push.setdefault(pushed.number, pushed.at)
+    invented = [row for row in scores.rows if row.number is None or row.number not in first_push]
+    real = [row for row in scores.rows if row.number in first_push]
+    limit_s = plan.options.watch.freeze_after_s or 0.0
+    repeats = len(real) - len({row.number for row in real})
+    late_repeats, seen = 0, dict[int | None, float]()
+    for row in real:
+        late_repeats += row.at - seen.setdefault(row.number, row.at) > limit_s + SETTLE_S
+    count = len(plan.outages)
+    apart_s = abs(health.outage_s - sum(course.gaps_s))
+    sizes = Counter(row.size_wh for row in scores.rows)
+    return [
+        (
+            not course.problems,
+            "; ".join(course.problems) or "the process lives, and results came back each time",
+        ),
+        (not invented, f"{len(invented)} of {len(scores.rows)} results are from frames that no camera sent"),
+        (
+            late_repeats == 0,
+            f"{late_repeats} results from a frozen picture after {limit_s:g} s ({repeats} before)",
+        ),
+        (health.outages == count, f"{health.outages} outages counted, {count} made"),
+        (health.reconnects == count, f"{health.reconnects} reconnects"),
+        (
+            apart_s <= SLACK_S * count,
+            f"{health.outage_s:.1f} s of outages counted, {sum(course.gaps_s):.1f} s without results",
+        ),
+        (
+            health.frozen_episodes == 1,
+            f"{health.frozen_episodes} time frozen, {health.frozen_frames} frames withheld",
+        ),
+        (
+            health.black_episodes == 1,
+            f"{health.black_episodes} time black, {health.black_frames} frames withheld",
+        ),
+        (
+            health.size_changes == 1 and len(sizes) == 2,
+            f"sizes {dict(sizes)}, {health.size_changes} change counted",
+        ),
+    ]
+
+
+def stamps(camera: RtspCamera, scores: Scores) -> list[str]:
+    """How well capture times agree with the moments at which the camera sent the frames."""
+    first_push = {pushed.number: pushed.at for pushed in reversed(camera.pushed()) if pushed.mode == "live"}
+    lines = []
+    for clock in ("camera", "stream", "arrival"):
+        errors_ms = [
+            abs(row.captured_at - first_push[row.number]) * 1e3
+            for row in {row.number: row for row in reversed(scores.rows)}.values()
+            if row.clock == clock and row.number in first_push
+        ]
+        if errors_ms:
+            p50, p99 = np.percentile(errors_ms, [50, 99], method="inverted_cdf")
+            lines.append(
+                f"      {len(errors_ms)} frames stamped by {clock}: off by p50 {p50:.1f} ms, p99 {p99:.1f} ms"
+            )
+    return lines
+
+
+def run(plan: Plan, folder: Path) -> tuple[list[tuple[bool, str]], list[str], SourceHealth]:
+    """Carry the plan out and judge it."""
+    scores = Scores()
+    over = threading.Event()
+    with RtspCamera(folder) as camera:
+        source = open_source(camera.url, plan.options)
+        died: list[BaseException] = []
+
+        def pipeline() -> None:
+            try:
+                run_pipeline(Engine(), source, [scores], stop=over.is_set)
+            except BaseException as error:  # told as a problem
+                died.append(error)
+
+        thread = threading.Thread(target=pipeline, name="pipeline")
+        thread.start()
+        try:
+            course = act(plan, camera, scores, source)
+            course.problems += [f"the run died: {error!r}" for error in died]
+            health = source.health
+        finally:
+            over.set()
+            thread.join()
+        return judge(plan, camera, scores, health, course), stamps(camera, scores), health
+
+
+def main() -> int:
+    """Run and print; exit code 1 if a claim does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="outages of 1 to 30 s, time-outs as by default")
+    parser.add_argument("--outages", type=int, default=20)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    if not is_installed():
+        print(
+            f"the RTSP server is missing: sudo apt install --no-install-recommends {PACKAGES}",
+            file=sys.stderr,
+        )
+        return 2
+    logging.basicConfig(level=logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        claims, lines, health = run(plan_of(arguments.outages, full=arguments.full), Path(folder))
+    for holds, text in claims:
+        print(f"{'ok   ' if holds else 'FAILS'} {text}")
+    print(*lines, sep="\n")
+    if arguments.json is not None:
+        record = {"claims": [[holds, text] for holds, text in claims], "health": dataclasses.asdict(health)}
+        arguments.json.write_text(json.dumps(record, indent=2))
+    return 0 if all(holds for holds, _ in claims) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
