@@ -116,7 +116,8 @@ def _partners(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> Itera
             # A full list ends at its lowest score: what is no better may have been cut off on the other side.
             floor = max(min(tolerance.min_score, highest / 2), float(other_scores.min()))
             # Where some may be missing, those near the floor are no special case.
-            wanted = np.flatnonzero(scores >= floor + (0.0 if tolerance.missing else tolerance.score))
+            least = floor if tolerance.missing else floor + tolerance.score
+            wanted = np.flatnonzero((scores >= least) & (scores > 0))
             overlap = iou_matrix(boxes[wanted], other_boxes)
             distance = np.abs(boxes[wanted][:, None] - other_boxes).max(axis=2)
             overlap[distance <= tolerance.box_px] = 1.0

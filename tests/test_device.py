@@ -71,6 +71,14 @@ def test_a_jetson_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_tools")
+def test_a_machine_is_named_by_what_its_speed_depends_on(tmp_path: Path) -> None:
+    name = device.machine_name(tree(tmp_path, ORIN))
+    assert name.startswith("NVIDIA Jetson Orin Nano Developer Kit, ")
+    assert "part 0xd42" in name
+    assert name.endswith(f"{device.usable_cores(tmp_path):g} cores")
+
+
+@pytest.mark.usefixtures("no_tools")
 def test_a_server_in_a_container_is_read(tmp_path: Path) -> None:
     facts = device_facts(tree(tmp_path, XEON))
     assert facts.cpu == "Intel(R) Xeon(R) W-2295 CPU"
