@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--calib-method",
     type=click.Choice(["mse", "percentile", "entropy", "max"]),
-    default="mse",
+    default="percentile",
     show_default=True,
 )
 @click.option(
@@ -37,6 +37,13 @@ if TYPE_CHECKING:
     default=0.5,
     show_default=True,
     help="Points of AP, top-1 or mIoU that may be lost.",
+)
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0.5, 0.999),
+    default=0.8,
+    show_default=True,
+    help="Share of a bootstrap's draws in which the budget must be kept.",
 )
 @click.option(
     "--eval-images",
@@ -78,8 +85,8 @@ def command(
 ) -> None:
     """Make a graph of lower precision that keeps its accuracy, or say no.
 
-    INT8 is searched: the layers that cost most go back to float until the upper end of a 90 % interval of the drop,
-    from a paired bootstrap over the --eval-images, is within --max-drop. Report figures on other images than these.
+    INT8 is searched: the layers that cost most go back to float until the drop is within --max-drop in the share
+    --confidence of a paired bootstrap over the --eval-images. Report figures on other images than these.
     The graph, quantize.json with every layer kept in float, and pareto.png go into the bundle. Exit code 2 if the
     budget cannot be kept; then nothing is written.
     """
@@ -88,12 +95,13 @@ def command(
     require_quantize("edgevision quantize")
     from edgevision.quantize.jobs import QuantizeJob, run_job
     from edgevision.quantize.options import QuantizeOptions, eval_sets
+    from edgevision.quantize.search import Budget
 
     options = QuantizeOptions(
         calib=given["calib"],
         calib_images=given["calib_images"],
         method=given["calib_method"],
-        max_drop=given["max_drop"],
+        budget=Budget(given["max_drop"], given["confidence"]),
         eval_sets=eval_sets(eval_images, annotations, eval_limit),
         target=given["target"],
         threads=given["threads"],

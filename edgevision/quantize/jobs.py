@@ -84,7 +84,8 @@ def _int8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
         yield Table(("kept in float", "of the work", "noise when in INT8"), tuple(rows))
     yield (
         f"{record.metric} {record.float_accuracy:.2f} in float, {chosen.accuracy:.2f} in INT8 on {record.search_images}"
-        f" images of the search: drop {chosen.drop}, budget {record.max_drop:g}"
+        f" images of the search: drop {chosen.drop}, budget {record.max_drop:g}, kept in"
+        f" {100 * chosen.drop.sure:.0f} % of the draws"
     )
     if chosen.drop.points < 0 < chosen.drop.high:
         yield "the gain that was measured is within its interval of nothing: it is luck until shown"
@@ -151,12 +152,12 @@ def _measured(
             yield "accuracy not measured: give --eval-images"
             return
         reference = bench.scores("float")
-        drop = paired_drop(reference, bench.scores(precision))
+        drop = paired_drop(reference, bench.scores(precision), options.budget.max_drop)
     progress(f"measured on {sum(scores.images for scores in reference)} images")
-    yield f"{precision}: {reference[0].metric} drop {drop}, budget {options.max_drop:g}"
-    if drop.high > options.max_drop:
+    yield f"{precision}: {reference[0].metric} drop {drop}, budget {options.budget.max_drop:g}"
+    if drop.sure < options.budget.confidence:
         raise VerificationError(
-            f"{job.bundle.path}: {precision} loses {drop}, more than {options.max_drop:g} points"
+            f"{job.bundle.path}: {precision} loses {drop}, more than {options.budget.max_drop:g} points"
         )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgevision.errors import UsageError
 from edgevision.quantize.ranges import Method
 from edgevision.quantize.record import Target
+from edgevision.quantize.search import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,8 @@ class QuantizeOptions:
 
     calib: Path
     calib_images: int = 128
-    method: Method = "mse"
-    max_drop: float = 0.5
+    method: Method = "percentile"
+    budget: Budget = field(default_factory=Budget)
     """Points of the task's metric that may be lost."""
     eval_sets: tuple[EvalSet, ...] = ()
     target: Target = "cpu"

@@ -70,7 +70,7 @@ def draw_pareto(record: QuantizeRecord, path: Path) -> None:
 def _by_share(axes: Axes, record: QuantizeRecord) -> None:
     for item in record.candidates:
         candidate = item.candidate
-        colour = GREEN if candidate.within(record.max_drop) else RED
+        colour = GREEN if candidate.within(record.confidence) else RED
         reach = [
             [max(candidate.drop.high - candidate.drop.points, 0)],
             [max(candidate.drop.points - candidate.drop.low, 0)],
@@ -98,7 +98,7 @@ def _by_time(axes: Axes, record: QuantizeRecord) -> None:
                 speed.quantized_ms,
                 item.candidate.accuracy,
                 MARKERS.get(speed.engine, "^"),
-                color=GREEN if item.candidate.within(record.max_drop) else RED,
+                color=GREEN if item.candidate.within(record.confidence) else RED,
                 ms=9 if chosen else 5,
                 mfc=None if chosen else "white",
                 label=None if speed.engine in labelled else f"INT8 in {speed.library}",

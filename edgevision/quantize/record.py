@@ -49,6 +49,10 @@ class QuantizeRecord:
     calibration_images: int
     search_images: int
     max_drop: float
+    confidence: float
+    """Share of the bootstrap's draws in which the budget had to be kept."""
+    engine: str
+    """What ran the search's graphs; the chosen one was measured in ONNX Runtime as well."""
     metric: str
     float_accuracy: float
     """In percent, on the images of the search: figures for others are measured on others."""

@@ -50,12 +50,19 @@ class Drop:
     points: float
     low: float
     high: float
+    sure: float = 1.0
+    """Share of the draws in which the budget was kept."""
 
     def __str__(self) -> str:
         return f"{self.points:+.2f} ({self.low:+.2f} to {self.high:+.2f})"
 
 
-def paired_drop(reference: Sequence[Scores], candidate: Sequence[Scores], resamples: int = RESAMPLES) -> Drop:
+def paired_drop(
+    reference: Sequence[Scores],
+    candidate: Sequence[Scores],
+    max_drop: float = float("inf"),
+    resamples: int = RESAMPLES,
+) -> Drop:
     """What `candidate` loses against `reference`; several sets of images count by their number of images."""
     rng = np.random.default_rng(0)
     whole = sum(scores.images for scores in reference)
@@ -67,7 +74,7 @@ def paired_drop(reference: Sequence[Scores], candidate: Sequence[Scores], resamp
         drawn += share * (left.values(counts) - right.values(counts))
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.percentile(drawn, (tail, 100 - tail))
-    return Drop(point, float(low), float(high))
+    return Drop(point, float(low), float(high), float((drawn <= max_drop).mean()))
 
 
 class TopOne(Scores):

@@ -13,6 +13,14 @@ Measure = Callable[[frozenset[str]], Sequence[Scores]]
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """Points that may be lost, and in what share of a bootstrap's draws no more may be."""
+
+    max_drop: float = 0.5
+    confidence: float = 0.8
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One graph that was measured on the search's images."""
 
@@ -23,9 +31,9 @@ class Candidate:
     """The metric in percent."""
     drop: Drop
 
-    def within(self, max_drop: float) -> bool:
-        """True if the upper end of the drop's interval keeps the budget: a lucky sample does not pass."""
-        return self.drop.high <= max_drop
+    def within(self, confidence: float) -> bool:
+        """True if the budget is kept in so large a share of the bootstrap's draws: a lucky sample does not pass."""
+        return self.drop.sure >= confidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +50,11 @@ class Search:
     """Measures candidates, each once, and remembers them."""
 
     def __init__(
-        self, measure: Measure, macs: Mapping[str, int], max_drop: float, progress: Progress = lambda _: None
+        self, measure: Measure, macs: Mapping[str, int], budget: Budget, progress: Progress = lambda _: None
     ) -> None:
         self._measure = measure
         self._macs = macs
-        self._max_drop = max_drop
+        self._budget = budget
         self._progress = progress
         self._seen: dict[frozenset[str], Candidate] = {}
 
@@ -56,12 +64,12 @@ class Search:
         The shortest prefix of `order` that keeps the budget is found by bisection: with each layer in float the graph
         comes nearer to the float one, up to the noise of the measurement.
         """
-        if not self._try(reference, frozenset()).within(self._max_drop):
+        if not self._try(reference, frozenset()).within(self._budget.confidence):
             kept = self._shortest_prefix(reference, order)
             if kept is not None:
                 self._take_back(reference, kept)
         candidates = tuple(self._seen.values())
-        good = [candidate for candidate in candidates if candidate.within(self._max_drop)]
+        good = [candidate for candidate in candidates if candidate.within(self._budget.confidence)]
         chosen = max(good, key=lambda candidate: candidate.int8_share, default=None)
         images = sum(scores.images for scores in reference)
         accuracy = sum(scores.whole * scores.images for scores in reference) / images
@@ -72,13 +80,15 @@ class Search:
         enough = None
         # Most models need few layers back, so the first steps double instead of halving the whole.
         reach = 1
-        while reach < high and not self._try(reference, frozenset(order[:reach])).within(self._max_drop):
+        while reach < high and not self._try(reference, frozenset(order[:reach])).within(
+            self._budget.confidence
+        ):
             low, reach = reach, reach * 2
         if reach < high:
             high, enough = reach, frozenset(order[:reach])
         while high - low > 1:
             middle = (low + high) // 2
-            if self._try(reference, frozenset(order[:middle])).within(self._max_drop):
+            if self._try(reference, frozenset(order[:middle])).within(self._budget.confidence):
                 high, enough = middle, frozenset(order[:middle])
             else:
                 low = middle
@@ -87,7 +97,7 @@ class Search:
     def _take_back(self, reference: Sequence[Scores], kept: frozenset[str], attempts: int = 3) -> None:
         """A layer that went to float early may be no longer needed there: try the dearest ones in INT8 again."""
         for node in sorted(kept, key=lambda node: self._macs[node], reverse=True)[:attempts]:
-            if self._try(reference, kept - {node}).within(self._max_drop):
+            if self._try(reference, kept - {node}).within(self._budget.confidence):
                 kept = kept - {node}
 
     def _try(self, reference: Sequence[Scores], kept_float: frozenset[str]) -> Candidate:
@@ -99,11 +109,11 @@ class Search:
                 kept_float=tuple(sorted(kept_float)),
                 int8_share=working / sum(self._macs.values()),
                 accuracy=sum(part.whole * part.images for part in scores) / images,
-                drop=paired_drop(reference, scores),
+                drop=paired_drop(reference, scores, self._budget.max_drop),
             )
             self._seen[kept_float] = candidate
             self._progress(
                 f"{len(kept_float)} layers in float, {100 * candidate.int8_share:.1f} % of the work in INT8:"
-                f" {scores[0].metric} drop {candidate.drop}"
+                f" {scores[0].metric} drop {candidate.drop}, in budget in {100 * candidate.drop.sure:.0f} % of draws"
             )
         return self._seen[kept_float]

@@ -46,25 +46,31 @@ def measured_noise(
 ) -> dict[str, float]:
     """For each weighted node: noise power over signal power at the network's outputs, the node alone being in INT8.
 
-    The mean over the outputs, each relative to its own power, on the first `SIGNAL_IMAGES` images.
+    The mean over the outputs, each relative to its own power, on the first `SIGNAL_IMAGES` images. Where ``post/``
+    makes probabilities of them by a Sigmoid, they are compared as such: what happens to a logit far below 0 changes
+    nothing.
     """
     batches = list(itertools.islice(frames, -(-SIGNAL_IMAGES // frames.batch)))
     outputs = network_outputs(model)
+    squashed = any(n.op_type == "Sigmoid" and n.name.startswith("post/") for n in model.graph.node)
     reference = _answers(model, outputs, batches, threads)
     noise = {}
     nodes = sorted(placement.weighted_nodes)
     for number, node in enumerate(nodes):
         alone = quantized(model, placement, ranges, kept_float=[name for name in nodes if name != node])
-        noise[node] = relative_noise(reference, _answers(alone, outputs, batches, threads))
+        answers = _answers(alone, outputs, batches, threads)
+        noise[node] = relative_noise(reference, answers, squashed=squashed)
         progress(f"damage of each layer alone: {number + 1} of {len(nodes)}")
     return noise
 
 
-def relative_noise(reference: Sequence[Arrays], other: Sequence[Arrays]) -> float:
-    """Mean over outputs of ``|other - reference|^2 / |reference - mean|^2``."""
+def relative_noise(reference: Sequence[Arrays], other: Sequence[Arrays], *, squashed: bool = False) -> float:
+    """Mean over outputs of ``|other - reference|^2 / |reference - mean|^2``, of their logistic values if `squashed`."""
     ratios = []
     for left, right in zip(zip(*reference, strict=True), zip(*other, strict=True), strict=True):
         a, b = np.concatenate(left).astype(np.float64), np.concatenate(right).astype(np.float64)
+        if squashed:
+            a, b = (1 / (1 + np.exp(-np.clip(values, -60, 60))) for values in (a, b))
         ratios.append(float(((a - b) ** 2).sum() / max(((a - a.mean()) ** 2).sum(), 1e-12)))
     return float(np.mean(ratios))
 

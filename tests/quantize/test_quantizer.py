@@ -23,6 +23,7 @@ from edgevision.quantize.options import EvalSet, QuantizeOptions, eval_sets
 from edgevision.quantize.placement import is_quantized
 from edgevision.quantize.quantizer import PICTURE, quantize_int8
 from edgevision.quantize.record import read_record
+from edgevision.quantize.search import Budget
 from edgevision.sources import read_image
 from edgevision.virtual_camera import PHOTOGRAPHS
 
@@ -73,7 +74,7 @@ def images(classifier: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(images: Path, max_drop: float = 20.0) -> QuantizeOptions:
     return QuantizeOptions(
-        calib=images, calib_images=12, max_drop=max_drop, eval_sets=(EvalSet(images, None),), threads=1
+        calib=images, calib_images=12, budget=Budget(max_drop), eval_sets=(EvalSet(images, None),), threads=1
     )
 
 
@@ -95,7 +96,7 @@ def test_a_bundle_gets_a_verified_graph_and_its_record(bundle: Bundle, images: P
 
 
 def test_tensorrt_s_graph_has_its_remainder_in_half(bundle: Bundle, images: Path) -> None:
-    half = QuantizeOptions(images, 8, "max", 20.0, (EvalSet(images, None),), "tensorrt", 1)
+    half = QuantizeOptions(images, 8, "max", Budget(20.0), (EvalSet(images, None),), "tensorrt", 1)
     done = quantize_int8(bundle, half, None, silent)
     graph = load_model(done.bundle.graph_path("int8"))
     casts = [node for node in graph.graph.node if node.op_type == "Cast"]

@@ -36,6 +36,8 @@ def test_sets_count_by_their_images() -> None:
     good, bad = TopOne([True] * 30), TopOne([False] * 10)
     drop = paired_drop([good, TopOne([True] * 10)], [good, bad])
     assert drop.points == pytest.approx(25)
+    assert paired_drop([good], [good], 0.5).sure == 1
+    assert paired_drop([good], [TopOne([False] * 30)], 0.5).sure == 0
     assert drop.low == drop.high == pytest.approx(25)
 
 
