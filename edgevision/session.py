@@ -237,7 +237,9 @@ def _open_chosen(
     options: SessionOptions,
 ) -> Session:
     """Open the graph that the bundle's records speak for, and say which it is."""
-    choice = choose_graph(bundle, engine, machine_name(), precision=options.precision, force=options.force)
+    # Asking the machine's tools takes a while; where nothing was measured it tells nothing.
+    machine = machine_name() if any(entry.speeds for entry in bundle.manifest.graphs) else ""
+    choice = choose_graph(bundle, engine, machine, precision=options.precision, force=options.force)
     session = opener(bundle.graph_path(choice.precision), bundle.spec, options)
     session.precision = choice.precision
     if len(bundle.manifest.graphs) > 1 or options.force:
