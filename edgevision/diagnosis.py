@@ -116,13 +116,13 @@ def diagnose_opencv(
         findings.append(Finding("ok", "GStreamer", "OpenCV can open pipelines, so CSI cameras too"))
     else:
         remedy = (
-            "pip uninstall opencv-python opencv-python-headless; sudo apt install python3-opencv (JetPack's has it)"
+            "sudo apt install gstreamer1.0-tools; or pip uninstall opencv-python opencv-python-headless;"
+            " sudo apt install python3-opencv (JetPack's has it)"
             if jetson
-            else "build OpenCV with -D WITH_GSTREAMER=ON; USB cameras and files do not need it"
+            else "sudo apt install gstreamer1.0-tools; USB cameras, files and addresses do not need it"
         )
-        findings.append(
-            Finding("missing", "GStreamer", "OpenCV was built without it: no CSI cameras", remedy)
-        )
+        detail = "OpenCV was built without it: csi:// and gst: go through gst-launch-1.0"
+        findings.append(Finding("missing", "GStreamer", detail, remedy))
     return findings
 
 

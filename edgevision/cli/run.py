@@ -9,9 +9,11 @@ from pathlib import Path
 
 import click
 
+from edgevision.addresses import LiveOptions
 from edgevision.cli.options import graph_options
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
+from edgevision.cli.source_options import source_options
 from edgevision.errors import UsageError
 from edgevision.frames import Source
 from edgevision.pipeline import PipelineOptions, RunSummary, run_pipeline
@@ -47,6 +49,7 @@ from edgevision.spec import Precision
 @click.option("--show", is_flag=True, help="Annotated pictures in a window; q or Escape ends the run.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--rebuild", is_flag=True, help="Build the TensorRT engine first if none fits this device.")
+@source_options
 @graph_options
 @click.option(
     "--allow-fallback", is_flag=True, help="Let the CPU run what ONNX Runtime's GPU provider does not take."
@@ -67,12 +70,14 @@ def command(
     precision: Precision | None,
     force: bool,
     allow_fallback: bool,
+    live: LiveOptions,
 ) -> None:
     """Run a bundle on images, folders, videos or a camera.
 
-    SOURCE is an image, a folder of images, a video file, or a camera's index such as 0. From a camera the newest frame
-    is taken each time; from files every frame. Ctrl-C ends the run cleanly: what was written so far is complete, the
-    summary is printed, and the exit code is 130 (143 after SIGTERM).
+    SOURCE is an image, a folder of images, a video file, a camera's index such as 0, an address (rtsp://, http://),
+    csi://0 on a Jetson, gst:PIPELINE, or demo: for a camera where none is. From a camera the newest frame is taken each
+    time, and an outage is waited for; from files every frame. Ctrl-C ends the run cleanly: what was written so far is
+    complete, the summary is printed, and the exit code is 130 (143 after SIGTERM).
     """
     # FFmpeg's own messages about damaged frames; what matters of them is said in ours.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -80,7 +85,7 @@ def command(
         rebuild_unfit(ctx, bundle, engine, precision)
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
-        opened = stack.enter_context(open_source(source))
+        opened = stack.enter_context(open_source(source, live))
         progress = RunProgress(_total(opened, limit))
         stack.callback(progress.clear)
         _route_warnings(stack, progress)
@@ -92,7 +97,7 @@ def command(
         window = None
         if show:
             hold = isinstance(opened, ImageSource)
-            title = f"{session.spec.name}: {source}"
+            title = f"{session.spec.name}: {opened.name}"
             window = stack.enter_context(WindowSink(title, hold=hold, stop=interrupts.requested))
         summary = run_pipeline(
             session,

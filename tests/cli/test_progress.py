@@ -13,6 +13,7 @@ import pytest
 from edgevision.cli import progress as module
 from edgevision.cli.progress import Interrupts, RunProgress
 from edgevision.frames import SourceFrame
+from edgevision.health import Outage, SourceHealth
 from edgevision.pipeline import RunSummary
 from edgevision.processed import Processed, StageTimes
 from edgevision.results import Detections
@@ -38,6 +39,15 @@ def test_the_summary_holds_counts_and_medians() -> None:
 def test_a_run_without_frames_has_a_summary() -> None:
     assert RunProgress(None).summary_lines(RunSummary(0, 0, 0, 0.5, True)) == [
         "0 frames in 0.5 s: 0.0 frames/s"
+    ]
+
+
+def test_outages_and_withheld_frames_have_lines() -> None:
+    outage = Outage(1_700_000_000.0, 3.25, "no data within 5 s")
+    health = SourceHealth(outages=2, outage_s=8.0, last_outage=outage, black_frames=7, black_episodes=1)
+    assert RunProgress(None).summary_lines(RunSummary(0, 0, 0, 0.5, True, health))[1:] == [
+        "2 outages of 8.0 s in all, the last: no data within 5 s",
+        "7 black frames withheld, 1 time",
     ]
 
 
