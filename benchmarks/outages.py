@@ -274,6 +274,7 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="outages of 1 to 30 s, time-outs as by default")
     parser.add_argument("--outages", type=int, default=20)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--verbose", action="store_true", help="each attempt to connect")
     arguments = parser.parse_args()
     if not is_installed():
         print(
@@ -282,6 +283,8 @@ def main() -> int:
         )
         return 2
     logging.basicConfig(level=logging.ERROR)
+    if arguments.verbose:
+        logging.getLogger("edgevision").setLevel(logging.DEBUG)
     with tempfile.TemporaryDirectory() as folder:
         claims, lines, health = run(plan_of(arguments.outages, full=arguments.full), Path(folder))
     for holds, text in claims:

@@ -17,7 +17,10 @@ from edgevision.cli.root import COMMANDS
 from edgevision.virtual_camera import VirtualCamera
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
-NEEDS_CAMERA = {"edgevision run mymodel 0 --show"}
+NEEDS_CAMERA = {
+    "edgevision run mymodel 0 --show",
+    "edgevision run mymodel rtsp://host/stream --jsonl found.jsonl",
+}
 
 
 def fenced(language: str) -> list[str]:

@@ -80,9 +80,12 @@ class NetworkFeed(Feed):
         self._interrupted.set()
 
     def _decode(self, stream: VideoStream) -> Generator[FeedFrame, None, None]:
-        last_s = time.monotonic()
+        last_s = asked_s = time.monotonic()
         for packet in self._container.demux(stream):
             arrived_ns, arrived_at = time.perf_counter_ns(), time.time()
+            if time.monotonic() - asked_s > 0.9 * self._timeout_s:
+                # At a time-out FFmpeg first hands out the packet that its parser held back, and then waits anew.
+                raise SourceError(_in_vain("no data", self._timeout_s))
             self._observe(packet, arrived_ns, arrived_at)
             try:
                 pictures = packet.decode()
@@ -95,8 +98,9 @@ class NetworkFeed(Feed):
                     self._interrupted.wait(self._pace.wait_s(picture.time, last_s))
                     arrived_ns, arrived_at = time.perf_counter_ns(), time.time()
                 yield self._frame(picture, arrived_ns, arrived_at, decode_ns)
-            if time.monotonic() - last_s > self._timeout_s:
-                raise SourceError(f"data, but no picture that can be decoded within {self._timeout_s:g} s")
+            asked_s = time.monotonic()
+            if asked_s - last_s > self._timeout_s:
+                raise SourceError(_in_vain("data, but no picture that can be decoded", self._timeout_s))
 
     def _observe(self, packet: Packet[VideoStream], arrived_ns: int, arrived_at: float) -> None:
         if self._clock is None or packet.pts is None or packet.time_base is None:
@@ -162,8 +166,12 @@ def _thumbnail(picture: VideoFrame) -> Thumbnail:
     return levels if full else _FULL_FROM_LIMITED[levels]
 
 
+def _in_vain(what: str, timeout_s: float) -> str:
+    return f"{what} within {timeout_s:g} s"
+
+
 def _reason(error: av.FFmpegError, timeout_s: float, what: str) -> str:
     """Without the address, which may hold a password."""
     if isinstance(error, (av.ExitError, av.TimeoutError)):
-        return f"{what} within {timeout_s:g} s"
+        return _in_vain(what, timeout_s)
     return (error.strerror or type(error).__name__).strip().rstrip(".")
