@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -24,6 +25,7 @@ from edgevision.image import Frame
 LAUNCHER = "gst-launch-1.0"
 NEWEST = "queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0"
 LONGEST_LINE = 1024
+KEPT_WORDS = 16_384
 _CLOCK: CaptureClock = "arrival"
 
 
@@ -63,10 +65,10 @@ class CsiCamera:
 
 
 class LaunchFeed(Feed):
-    """Reads YUV4MPEG2 from the standard output of gst-launch-1.0, whose newest picture alone waits.
+    """Reads YUV4MPEG2 from a pipe that gst-launch-1.0 writes to; its newest picture alone waits.
 
-    That format names its size in a header, is a quarter to a half smaller than BGR, and each picture is a line and
-    ``width * height * 3 / 2`` bytes.
+    That format names its size in a header, is half as large as BGR, and each picture is a line and
+    ``width * height * 3 / 2`` bytes. Standard output is not used: the driver of CSI cameras writes messages there.
     """
 
     def __init__(self, pipeline: str, *, connect_timeout_s: float, read_timeout_s: float) -> None:
@@ -76,15 +78,25 @@ class LaunchFeed(Feed):
                 f"{LAUNCHER} is not installed, and this OpenCV was built without GStreamer:"
                 " sudo apt install gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good"
             )
-        end = f"videoconvert ! video/x-raw,format=I420 ! {NEWEST} ! y4menc ! fdsink fd=1 sync=false"
-        command = [program, "-q", *_words(pipeline), "!", *_words(end)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        assert self._process.stdout is not None
+        self._pictures, write_end = os.pipe()
+        end = f"videoconvert ! video/x-raw,format=I420 ! {NEWEST} ! y4menc ! fdsink fd={write_end} sync=false"
+        try:
+            self._process = subprocess.Popen(
+                [program, "-q", *_words(pipeline), "!", *_words(end)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=(write_end,),
+            )
+        except BaseException:
+            os.close(self._pictures)
+            raise
+        finally:
+            os.close(write_end)
         assert self._process.stderr is not None
-        self._out = self._process.stdout.fileno()
-        os.set_blocking(self._process.stderr.fileno(), False)
+        self._errors = self._process.stderr
+        os.set_blocking(self._errors.fileno(), False)
+        self._said = b""
         self._timeout_s = read_timeout_s
         self._held = bytearray()
         try:
@@ -123,9 +135,9 @@ class LaunchFeed(Feed):
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream is not None:
-                stream.close()
+        if not self._errors.closed:
+            self._errors.close()
+            os.close(self._pictures)
 
     def interrupt(self) -> None:
         """Ending the program ends a read that waits for it."""
@@ -165,19 +177,28 @@ class LaunchFeed(Feed):
         return data
 
     def _more(self, deadline_s: float, timeout_s: float) -> None:
-        ready, _, _ = select.select([self._out], [], [], max(0.0, deadline_s - time.monotonic()))
+        wait_s = max(0.0, deadline_s - time.monotonic())
+        ready, _, _ = select.select([self._pictures], [], [], wait_s)
+        self._listen()
         if not ready:
             raise SourceError(f"no data within {timeout_s:g} s")
-        data = os.read(self._out, 1 << 20)
+        data = os.read(self._pictures, 1 << 20)
         if not data:
             raise SourceError(self._last_words())
         self._held += data
 
+    def _listen(self) -> None:
+        """Take what the program says: left lying, it would fill the pipe after weeks, and the program would wait."""
+        self._said = (self._said + (self._errors.read() or b""))[-KEPT_WORDS:]
+
     def _last_words(self) -> str:
-        """What the program wrote to standard error, in one line."""
-        assert self._process.stderr is not None
-        written = (self._process.stderr.read() or b"").decode(errors="replace")
-        errors = re.findall(r"(?:ERROR|WARNING): (?:from element \S+ )?(.+)", written)
+        """What the program wrote to standard error about its end, in one line."""
+        with contextlib.suppress(subprocess.TimeoutExpired):  # its words may come after its last picture
+            self._process.wait(1)
+        self._listen()
+        errors = re.findall(
+            r"(?:ERROR|WARNING): (?:from element \S+ )?(.+)", self._said.decode(errors="replace")
+        )
         return f"the pipeline ended: {errors[0].strip()}" if errors else "the pipeline ended"
 
 

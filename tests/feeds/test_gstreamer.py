@@ -23,7 +23,8 @@ def launcher(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> Path:
         f"#!{sys.executable}\nimport sys, time\n"
         f"open({str(folder / 'arguments')!r}, 'w').write('\\n'.join(sys.argv[1:]))\n"
         "def head(w, h): out(f'" + HEADER.format("{w}", "{h}") + "\\n'.encode())\n"
-        "def out(data):\n    sys.stdout.buffer.write(data)\n    sys.stdout.buffer.flush()\n"
+        "pipe = open(int(sys.argv[-2].removeprefix('fd=')), 'wb', buffering=0)\n"
+        "def out(data): pipe.write(data)\n"
         "def picture(w, h, level): out(b'FRAME\\n' + bytes([level]) * (w * h) + b'\\x80' * (w * h // 2))\n"
         + body
     )
@@ -53,7 +54,22 @@ def test_pictures_and_a_change_of_size(tmp_path: Path, monkeypatch: pytest.Monke
     assert frames[1].thumbnail.max() == 0
     words = arguments.read_text().split("\n")
     assert words[:6] == ["-q", "videotestsrc", "pattern=a b", "!", "x", "!"]
-    assert words[-5:] == ["y4menc", "!", "fdsink", "fd=1", "sync=false"]
+    assert words[-5:-2] == ["y4menc", "!", "fdsink"]
+
+
+def test_a_program_that_talks_a_lot_is_not_held_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = (
+        "head(4, 2)\n"
+        "for n in range(40):\n"
+        "    sys.stderr.write('x' * 9999)\n    sys.stdout.write('y' * 9999)\n    picture(4, 2, 100 + n)\n"
+    )
+    launcher(tmp_path, monkeypatch, body)
+    opened = feed()
+    levels = [int(opened.read().thumbnail.max()) for _ in range(40)]
+    assert levels == list(range(84, 124))
+    with pytest.raises(SourceError, match=r"^the pipeline ended$"):
+        opened.read()
+    opened.close()
 
 
 def test_a_programs_last_words_are_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
