@@ -47,6 +47,7 @@ def built_rows(bundle: Bundle) -> list[list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("recipe", available_recipes())
 def test_a_recipe_builds_at_every_precision(
     recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
