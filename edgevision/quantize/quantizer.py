@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -63,7 +62,7 @@ def quantize_int8(
     Nothing is written unless the budget is kept and ONNX Runtime answers the golden frames as the source model does.
     Raises `VerificationError` that says how far it came otherwise.
     """
-    began, engine = time.perf_counter(), _search_engine()
+    began = time.perf_counter()
     if not options.eval_sets:
         raise UsageError(
             "INT8 is kept within a budget only where it is measured: give --eval-images (and --annotations)"
@@ -79,25 +78,24 @@ def quantize_int8(
     ranges = calibrate(model, placement.tensors, frames, options.method, threads=options.threads)
     progress(f"calibrated by {options.method} on {len(frames)} images")
     noise = measured_noise(model, placement, ranges, frames, threads=options.threads)
-    progress(f"measured the noise of {len(noise)} layers, each alone in INT8")
+    progress(f"measured the noise of {len(noise)} layers, each alone returned to float")
     macs = macs_of_weighted_nodes(model)
 
     def final(kept: Sequence[str]) -> onnx.ModelProto:
         return for_target(quantized(model, placement, ranges, kept), options.target, frames, spec.task)
 
     def searched(kept: frozenset[str]) -> list[Scores]:
-        bench.place("int8", with_unsigned_activations(quantized(model, placement, ranges, kept)))
-        return bench.scores("int8", engine)
+        bench.place("int8", quantized(model, placement, ranges, kept))
+        return bench.scores("int8")
 
     with Workbench(bundle, trials, options.threads) as bench:
-        reference = bench.scores("float", engine)
+        reference = bench.scores("float")
         progress(f"float: {reference[0].metric} {reference[0].whole:.2f} on {reference[0].images} images")
         result = Search(searched, macs, options.budget, progress).run(reference, order_of_return(noise, macs))
         chosen = _chosen(result, options, bundle)
         graph = final(chosen.kept_float)
-        if options.target == "tensorrt" or engine != "onnxruntime":
-            judged = emulated_half(graph) if options.target == "tensorrt" else graph
-            chosen = _measured_again(bench, judged, chosen, options, progress)
+        if options.target == "tensorrt":
+            chosen = _with_half_measured(bench, graph, reference, chosen, options, progress)
         pictures = [read_image(path) for path in frames.files[:TIMED_IMAGES]]
         measured = _timed(bench, result, chosen, pictures if options.target == "cpu" else [], final)
         progress(f"timed {len(measured)} graphs against float")
@@ -118,7 +116,6 @@ def quantize_int8(
         search_images=sum(scores.images for scores in reference),
         max_drop=options.budget.max_drop,
         confidence=options.budget.confidence,
-        engine=engine,
         metric=result.metric,
         float_accuracy=result.float_accuracy,
         chosen=chosen,
@@ -159,28 +156,28 @@ def _chosen(result: SearchResult, options: QuantizeOptions, bundle: Bundle) -> C
     )
 
 
-def _search_engine() -> str:
-    """OpenVINO computes INT8 three times as fast as ONNX Runtime on a CPU, and the same numbers."""
-    return "openvino" if importlib.util.find_spec("openvino") else "onnxruntime"
-
-
-def _measured_again(
-    bench: Workbench, graph: onnx.ModelProto, chosen: Candidate, options: QuantizeOptions, progress: Progress
+def _with_half_measured(
+    bench: Workbench,
+    graph: onnx.ModelProto,
+    reference: Sequence[Scores],
+    chosen: Candidate,
+    options: QuantizeOptions,
+    progress: Progress,
 ) -> Candidate:
-    """The chosen graph as it will be written, in ONNX Runtime; an FP16 remainder with its rounding in the graph."""
-    bench.place("int8", graph)
-    reference, scores = bench.scores("float"), bench.scores("int8")
+    """The chosen graph with its remainder in FP16, measured with FP16's rounding written into the graph."""
+    bench.place("int8", emulated_half(graph))
+    scores = bench.scores("int8")
     drop = paired_drop(reference, scores, options.budget.max_drop)
-    progress(f"as it will be written, in ONNX Runtime: {reference[0].metric} drop {drop}")
+    progress(f"with the remainder in FP16: {reference[0].metric} drop {drop}")
     images = sum(part.images for part in scores)
     accuracy = sum(part.whole * part.images for part in scores) / images
-    again = replace(chosen, drop=drop, accuracy=accuracy)
-    if not again.within(options.budget.confidence):
+    half = replace(chosen, drop=drop, accuracy=accuracy)
+    if not half.within(options.budget.confidence):
         raise VerificationError(
-            f"the graph as it would be written breaks the budget of {options.budget.max_drop:g} points: drop {drop}; in"
-            f" the search it was {chosen.drop}"
+            f"the remainder in FP16 breaks the budget of {options.budget.max_drop:g} points: drop {drop}; in float32 it"
+            f" was {chosen.drop}"
         )
-    return again
+    return half
 
 
 def _timed(

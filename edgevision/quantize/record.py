@@ -21,7 +21,7 @@ TARGETS: tuple[Target, ...] = ("cpu", "tensorrt")
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One weighted node: its share of the work, and the noise that it alone in INT8 adds to the network's answer."""
+    """One weighted node: its share of the work, and the noise that its return to float alone takes away."""
 
     node: str
     work_share: float
@@ -51,8 +51,6 @@ class QuantizeRecord:
     max_drop: float
     confidence: float
     """Share of the bootstrap's draws in which the budget had to be kept."""
-    engine: str
-    """What ran the search's graphs; the chosen one was measured in ONNX Runtime as well."""
     metric: str
     float_accuracy: float
     """In percent, on the images of the search: figures for others are measured on others."""

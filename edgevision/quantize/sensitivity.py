@@ -1,4 +1,4 @@
-"""The cheap signal: how much each weighted node disturbs the network's answer when it alone is in INT8."""
+"""The cheap signal: how much noise of the network's answer goes away when one weighted node returns to float."""
 
 from __future__ import annotations
 
@@ -44,23 +44,28 @@ def measured_noise(
     progress: Progress = lambda _: None,
     threads: int | None = None,
 ) -> dict[str, float]:
-    """For each weighted node: noise power over signal power at the network's outputs, the node alone being in INT8.
+    """For each weighted node: noise over signal at the network's outputs that its return to float alone takes away.
 
-    The mean over the outputs, each relative to its own power, on the first `SIGNAL_IMAGES` images. Where ``post/``
-    makes probabilities of them by a Sigmoid, they are compared as such: what happens to a logit far below 0 changes
-    nothing.
+    All other nodes stay in INT8: layers' errors are not independent, and one that does harm alone may cancel another's
+    among all (the value is negative then). The mean over the outputs, each relative to its own power, on the first
+    `SIGNAL_IMAGES` images. Where ``post/`` makes probabilities of them by a Sigmoid, they are compared as such: what
+    happens to a logit far below 0 changes nothing.
     """
     batches = list(itertools.islice(frames, -(-SIGNAL_IMAGES // frames.batch)))
     outputs = network_outputs(model)
     squashed = any(n.op_type == "Sigmoid" and n.name.startswith("post/") for n in model.graph.node)
     reference = _answers(model, outputs, batches, threads)
+
+    def noise_with(kept_float: Sequence[str]) -> float:
+        graph = quantized(model, placement, ranges, kept_float)
+        return relative_noise(reference, _answers(graph, outputs, batches, threads), squashed=squashed)
+
+    whole = noise_with(())
     noise = {}
     nodes = sorted(placement.weighted_nodes)
     for number, node in enumerate(nodes):
-        alone = quantized(model, placement, ranges, kept_float=[name for name in nodes if name != node])
-        answers = _answers(alone, outputs, batches, threads)
-        noise[node] = relative_noise(reference, answers, squashed=squashed)
-        progress(f"damage of each layer alone: {number + 1} of {len(nodes)}")
+        noise[node] = whole - noise_with((node,))
+        progress(f"noise without each layer: {number + 1} of {len(nodes)}")
     return noise
 
 
