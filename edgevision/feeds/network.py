@@ -59,6 +59,7 @@ class NetworkFeed(Feed):
         # Stamps of RTP are the camera's. Those of MJPEG over HTTP are made up, those of HLS come a segment at a time.
         self._clock = StreamClock() if "rtsp" in kind else None
         self._pace = _Pace() if "hls" in kind else None
+        self._reported = False
         self._frames = self._decode(stream)
 
     def read(self) -> FeedFrame:
@@ -109,7 +110,9 @@ class NetworkFeed(Feed):
         if packet.has_sidedata("prft"):
             # AVProducerReferenceTime: microseconds since 1970, then flags.
             (wall_us,) = struct.unpack_from("=q", bytes(packet.get_sidedata("prft")))
-            camera_at = wall_us / 1e6
+            # The first one is the next packet's: FFmpeg's parser hands it out with the one that it held back.
+            camera_at = wall_us / 1e6 if self._reported else None
+            self._reported = True
         self._clock.packet(_stamp_ns(packet.pts, packet.time_base), arrived_ns, arrived_at, camera_at)
 
     def _frame(self, picture: VideoFrame, arrived_ns: int, arrived_at: float, decode_ns: int) -> FeedFrame:
