@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := cpu,openvino,tensorrt-rtx,rtsp,export,eval,quantize,train,test
+EXTRAS := cpu,openvino,tensorrt-rtx,rtsp,export,eval,quantize,track,train,test
 
 .PHONY: env demo test slow check clean
 
@@ -21,6 +21,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps --upgrade --target $(VENV)/stubs tensorrt-stubs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps trackers
 	sed -i.published -e 's/, in: list/, in_: list/' -e '/def add_scale_nd/s/channel_axis: int/channel_axis: int = -1/' -e '/^bool: /d' $(STUBS)
 	@touch $@
 

@@ -22,6 +22,7 @@ _TINT = 0.5
 _SMALLEST_NAMED_SHARE = 0.005
 
 Colour = tuple[int, int, int]
+Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ class Style:
         )
 
 
-def draw_result(frame_bgr: Frame, result: Result, *, top: int = 3) -> None:
-    """Draw into the frame, in place: boxes, masks, or the `top` best classes."""
+def draw_result(frame_bgr: Frame, result: Result, *, top: int = 3, ids: Ids | None = None) -> None:
+    """Draw into the frame, in place: boxes with their identities if they have any, masks, or the `top` best classes."""
     if isinstance(result, Classification):
         draw_classification(frame_bgr, result, top=top)
     elif isinstance(result, Segmentation):
@@ -54,11 +55,11 @@ def draw_result(frame_bgr: Frame, result: Result, *, top: int = 3) -> None:
     else:
         if isinstance(result, Instances):
             draw_masks(frame_bgr, result)
-        draw_detections(frame_bgr, result)
+        draw_detections(frame_bgr, result, ids=ids)
 
 
-def draw_detections(frame_bgr: Frame, detections: Detections) -> None:
-    """Draw into the frame, in place: each box in its class's colour, with name and score.
+def draw_detections(frame_bgr: Frame, detections: Detections, *, ids: Ids | None = None) -> None:
+    """Draw into the frame, in place: each box in its class's colour, with name and score, or identity and name.
 
     Weak detections first, so that strong ones lie on top; labels after all boxes, and inside the frame.
     """
@@ -71,7 +72,9 @@ def draw_detections(frame_bgr: Frame, detections: Detections) -> None:
         cv2.rectangle(frame_bgr, (x1, y1), (x2 - 1, y2 - 1), colour, style.line_px, cv2.LINE_AA)
     for row in order:
         label = int(detections.labels[row])
-        text = f"{detections.class_name(label)} {detections.scores[row]:.2f}"
+        name = detections.class_name(label)
+        tracked = ids is not None and ids[row] >= 0
+        text = f"{ids[row]} {name}" if tracked and ids is not None else f"{name} {detections.scores[row]:.2f}"
         draw_label(frame_bgr, text, corners[row][:2], class_colour(label), style)
 
 

@@ -83,9 +83,11 @@ class EngineError(EdgevisionError):
 class MissingExtraError(EdgevisionError):
     """An optional dependency is not installed; the message holds the command that installs it."""
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, extra: str, purpose: str, *, beside: str | None = None) -> None:
+        """`beside` is a package that no extra can bring, for its own requirements would break others."""
+        after = "" if beside is None else f" && pip install --no-deps {beside}"
         super().__init__(
-            f"{purpose} needs {package}, which is not installed: pip install 'edgevision[{extra}]'"
+            f"{purpose} needs {package}, which is not installed: pip install 'edgevision[{extra}]'{after}"
         )
         self.package = package
         self.extra = extra

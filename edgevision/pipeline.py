@@ -12,12 +12,13 @@ import cv2
 import numpy as np
 
 from edgevision.channel import Channel, ChannelClosed
-from edgevision.draw import draw_result
+from edgevision.draw_observation import draw_processed
 from edgevision.frames import Source, SourceFrame
 from edgevision.health import SourceHealth
 from edgevision.image import Placement, fit_frame
+from edgevision.observation import Observation
 from edgevision.processed import Processed, StageTimes
-from edgevision.results import Outputs, results_from_outputs
+from edgevision.results import Outputs, Result, results_from_outputs
 from edgevision.session import Frames, Session
 from edgevision.sinks import Sink
 
@@ -25,6 +26,9 @@ WAITING_BATCHES = 2
 """Batches that may wait between two stages of a file's run: enough to even out the stages' jitter."""
 POLL_S = 0.1
 """How often `stop` is asked while no result comes."""
+
+Observe = Callable[[SourceFrame, Result], tuple[Result, Observation | None]]
+"""Such as `Observer.observe`: called for each frame in its order; what it returns goes to the sinks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +84,20 @@ def run_pipeline(
     options: PipelineOptions | None = None,
     stop: Callable[[], bool] = lambda: False,
     on_frame: Callable[[Processed], None] = lambda _: None,
+    observe: Observe = lambda _, result: (result, None),
 ) -> RunSummary:
     """Run every frame of `source` (of a live one: the newest each time) and hand the results to `sinks`, in order.
 
     Decoding with preparation, inference, and results with output each have a thread; the last is the calling one, so
     that windows work and an interrupt arrives there. Files are held back by the slowest stage and lose no frame.
-    `on_frame` is called after the sinks. With a sink that asks for it (`Sink.annotated`), results are drawn into the
-    frame's image first.
+    `observe` may change each result and add identities; `on_frame` is called after the sinks. With a sink that asks for
+    it (`Sink.annotated`), results are drawn into the frame's image first.
 
     Source and sinks are closed on the way out, whatever happens. What a stage or a sink raises is raised here; so is
     `KeyboardInterrupt`. OpenCV is held to one thread meanwhile, for the engine's threads need the cores.
     """
     options = options or PipelineOptions()
-    run = _Run(session, source, sinks, options, stop, on_frame)
+    run = _Run(session, source, sinks, options, stop, on_frame, observe)
     with contextlib.ExitStack() as closing, _one_opencv_thread():
         closing.callback(source.close)
         for sink in sinks:
@@ -111,6 +116,7 @@ class _Run:
         options: PipelineOptions,
         stop: Callable[[], bool],
         on_frame: Callable[[Processed], None],
+        observe: Observe,
     ) -> None:
         self._session = session
         self._source = source
@@ -118,6 +124,7 @@ class _Run:
         self._options = options
         self._stop = stop
         self._on_frame = on_frame
+        self._observe = observe
         self._annotate = any(sink.annotated for sink in sinks)
         batch = session.spec.frames.batch
         # A live frame must not wait for its batch to fill.
@@ -246,22 +253,26 @@ class _Run:
         results = results_from_outputs(
             self._session.spec, batch.outputs, batch.placements, threshold=self._options.threshold
         )
-        finished_ns = time.perf_counter_ns()
         count = len(batch.frames)
+        share_ns = (time.perf_counter_ns() - began_ns) // count
         for frame, result in zip(batch.frames, results, strict=True):
+            began_ns = time.perf_counter_ns()
+            seen, observation = self._observe(frame, result)
+            finished_ns = time.perf_counter_ns()
             times = StageTimes(
                 frame.decode_ns,
                 batch.prepare_ns // count,
                 batch.inference_ns // count,
-                (finished_ns - began_ns) // count,
+                share_ns + finished_ns - began_ns,
             )
-            self._write(Processed(frame, result, times, (finished_ns - frame.captured_ns) / 1e6))
+            age_ms = (finished_ns - frame.captured_ns) / 1e6
+            self._write(Processed(frame, seen, times, age_ms, observation))
             self._finished += 1
 
     def _write(self, processed: Processed) -> None:
         began_ns = time.perf_counter_ns()
         if self._annotate:
-            draw_result(processed.frame.image_bgr, processed.result)
+            draw_processed(processed)
         for sink in self._sinks:
             sink.write(processed)
         output_ns = time.perf_counter_ns() - began_ns

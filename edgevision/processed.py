@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgevision.frames import SourceFrame
+from edgevision.observation import Observation
 from edgevision.results import Result
 
 
@@ -18,7 +19,7 @@ class StageTimes:
     inference_ns: int
     """The whole graph: normalisation, network, decoding, suppression."""
     results_ns: int
-    """Thresholding, and boxes back to frame pixels."""
+    """Thresholding, boxes back to frame pixels; tracking and counting where they are asked for."""
     output_ns: int | None = None
     """Drawing and all sinks; None while it is going on."""
 
@@ -43,3 +44,5 @@ class Processed:
     times: StageTimes
     age_ms: float
     """From the capture of the frame to its result."""
+    observation: Observation | None = None
+    """Identities and events; None where nothing is tracked."""

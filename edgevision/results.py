@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgevision.errors import MissingExtraError
 from edgevision.image import Placement
 from edgevision.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import supervision as sv
 
 Float32 = npt.NDArray[np.float32]
 Index = slice | Sequence[int] | npt.NDArray[np.bool_] | npt.NDArray[np.integer]
@@ -46,6 +51,18 @@ class Detections:
 
     def __getitem__(self, index: Index) -> Detections:
         return Detections(self.boxes[index], self.scores[index], self.labels[index], self.classes)
+
+    def to_supervision(self, ids: npt.NDArray[np.int64] | None = None) -> sv.Detections:
+        """The same as `supervision.Detections`, for its annotators, slicers and metrics; `ids` as its `tracker_id`.
+
+        Raises `MissingExtraError` without the library.
+        """
+        if importlib.util.find_spec("supervision") is None:
+            raise MissingExtraError("supervision", "track", "Detections.to_supervision()")
+        # Loads SciPy and Pillow, which a device that only detects does without.
+        from edgevision.tracking.conversion import supervision_from_detections
+
+        return supervision_from_detections(self, ids)
 
     @classmethod
     def empty(cls, classes: tuple[str, ...] = ()) -> Detections:

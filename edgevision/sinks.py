@@ -16,9 +16,11 @@ from typing import Any, TypeVar
 import cv2
 
 from edgevision import atomic
+from edgevision.counting import Event
 from edgevision.errors import SinkError, UsageError
 from edgevision.frames import Source
 from edgevision.image import Frame
+from edgevision.observation import Observation
 from edgevision.opencv_build import OpenCvBuild, why_no_window
 from edgevision.processed import Processed
 from edgevision.results import Classification, Instances, Result, Segmentation
@@ -141,7 +143,8 @@ class JsonlSink(Sink):
 
     Every line is handed to the system whole, at once: a reader can follow a live run, and a disk that runs full leaves
     no part of a line. Keys: `source` (for a folder, the image's path), `frame`, `captured_at` (seconds since 1970),
-    `position_s` (null but for videos), `detections` or `classification`, `age_ms`, `stages_ms`.
+    `position_s` (null but for videos), `detections` or `classification`, `age_ms`, `stages_ms`;
+    where things are tracked an `id` with each detection (null: none yet), and `events`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -263,12 +266,18 @@ def record_of(processed: Processed) -> dict[str, Any]:
     """What a JSON line says about a frame."""
     frame = processed.frame
     position_s = None if frame.position_s is None else round(frame.position_s, 4)
+    answer = _answer(processed.result)
+    observation = processed.observation
+    if observation is not None:
+        for entry, identity in zip(answer["detections"], observation.ids.tolist(), strict=True):
+            entry["id"] = identity if identity >= 0 else None
+        answer["events"] = [_event(event, processed, observation) for event in observation.events]
     return {
         "source": frame.source,
         "frame": frame.index,
         "captured_at": round(frame.captured_at, 6),
         "position_s": position_s,
-        **_answer(processed.result),
+        **answer,
         "age_ms": round(processed.age_ms, 3),
         "stages_ms": {stage: round(ms, 3) for stage, ms in processed.times.in_ms().items()},
     }
@@ -304,6 +313,20 @@ def _answer(result: Result) -> dict[str, Any]:
         for entry, mask in zip(found, result.masks, strict=True):
             entry["polygons"] = [polygon.tolist() for polygon in mask.polygons()]
     return {"detections": found}
+
+
+def _event(event: Event, processed: Processed, observation: Observation) -> dict[str, Any]:
+    """Its time `at` is the place in a video, or seconds since 1970 for a camera."""
+    frame = processed.frame
+    now = frame.captured_at if frame.position_s is None else frame.position_s
+    said: dict[str, Any] = {"event": event.kind, "place": event.place, "id": event.identity}
+    said["class"] = processed.result.class_name(event.label)
+    said["at"] = round(now - (observation.time_s - event.time_s), 3)
+    if event.direction is not None:
+        said["direction"] = event.direction
+    if event.dwell_s is not None:
+        said["dwell_s"] = round(event.dwell_s, 3)
+    return said
 
 
 def _probe_folder(folder: Path) -> None:

@@ -24,6 +24,7 @@ ALLOWED = {
     "train": {"torch", "lightning", "matplotlib", "safetensors", "pycocotools"},
     "build": {"tensorrt", "tensorrt_rtx"},
     "engines": {"onnxruntime", "openvino", "cuda"},
+    "tracking": {"supervision", "trackers"},
     "feeds": {"av"},
 }
 EVERYWHERE = {"numpy", "cv2", "edgevision"}

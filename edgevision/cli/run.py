@@ -14,9 +14,10 @@ from edgevision.cli.options import graph_options
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
 from edgevision.cli.source_options import source_options
+from edgevision.cli.watch import WatchOptions, count_lines, open_observer, watch_options
 from edgevision.errors import UsageError
 from edgevision.frames import Source
-from edgevision.pipeline import PipelineOptions, RunSummary, run_pipeline
+from edgevision.pipeline import PipelineOptions, run_pipeline
 from edgevision.session import ENGINES, SessionOptions, open_session
 from edgevision.sinks import JsonlSink, Sink, WindowSink, open_picture_sink, refuse_overwriting
 from edgevision.sources import ImageSource, open_source
@@ -54,6 +55,7 @@ from edgevision.spec import Precision
 @click.option(
     "--allow-fallback", is_flag=True, help="Let the CPU run what ONNX Runtime's GPU provider does not take."
 )
+@watch_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -71,6 +73,7 @@ def command(
     force: bool,
     allow_fallback: bool,
     live: LiveOptions,
+    watch: WatchOptions,
 ) -> None:
     """Run a bundle on images, folders, videos or a camera.
 
@@ -93,24 +96,24 @@ def command(
             iou_threshold=iou, allow_fallback=allow_fallback, precision=precision, force=force
         )
         session = stack.enter_context(open_session(bundle, engine=engine, options=options))
+        observer = open_observer(watch, session.spec, opened, threshold)
         sinks = _open_sinks(stack, opened, output, jsonl)
-        window = None
-        if show:
-            hold = isinstance(opened, ImageSource)
-            title = f"{session.spec.name}: {opened.name}"
-            window = stack.enter_context(WindowSink(title, hold=hold, stop=interrupts.requested))
+        title = f"{session.spec.name}: {opened.name}"
+        window = _open_window(stack, opened, title, interrupts) if show else None
         summary = run_pipeline(
             session,
             opened,
             sinks if window is None else [*sinks, window],
-            options=PipelineOptions(threshold=threshold, limit=limit),
+            options=PipelineOptions(threshold=observer.needed_score, limit=limit),
             stop=lambda: interrupts.requested() or (window is not None and window.closed),
             on_frame=progress.on_frame,
+            observe=observer.observe,
         )
         progress.clear()
     if session.info.notes:
         click.echo(f"{session.info.library} on {session.info.device}: {'; '.join(session.info.notes)}")
-    _report(progress, summary, [path for path in (output, jsonl) if path is not None])
+    lines = [*progress.summary_lines(summary), *count_lines(observer, session.spec.classes)]
+    _report(lines, [path for path in (output, jsonl) if path is not None])
     if interrupts.requested():
         ctx.exit(interrupts.exit_code)
 
@@ -129,6 +132,13 @@ def _open_sinks(
     return sinks
 
 
+def _open_window(
+    stack: contextlib.ExitStack, source: Source, title: str, interrupts: Interrupts
+) -> WindowSink:
+    hold = isinstance(source, ImageSource)
+    return stack.enter_context(WindowSink(title, hold=hold, stop=interrupts.requested))
+
+
 def _total(source: Source, limit: int | None) -> int | None:
     known = [count for count in (source.frame_count, limit) if count is not None]
     return min(known) if known else None
@@ -141,8 +151,8 @@ def _route_warnings(stack: contextlib.ExitStack, progress: RunProgress) -> None:
     stack.callback(logger.removeHandler, handler)
 
 
-def _report(progress: RunProgress, summary: RunSummary, written: list[Path]) -> None:
-    for line in progress.summary_lines(summary):
+def _report(lines: list[str], written: list[Path]) -> None:
+    for line in lines:
         click.echo(line)
     for path in written:
         if path.exists():

@@ -1,0 +1,1 @@
+"""Identities from frame to frame; the one room that imports the tracking library."""
