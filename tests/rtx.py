@@ -93,7 +93,9 @@ def _counted(lines: list[str]) -> Counter[tuple[str, str]]:
         layer = _LAYER.match(line)
         kind = _TYPE.search(layer["inputs"]) if layer else None
         if layer and kind:
-            # Fused with what follows it a convolution is a "runtime_fusion" whose name tells: __myl_CorrSilu_...
-            convolution = layer["kind"] == "correlation" or "Corr" in layer["name"]
+            # Fused with what follows it a convolution is a "runtime_fusion" whose name tells: __myl_CorrSilu_..., and
+            # __myl_FcAddSilu_... where it is one of 1x1 that is computed as a matrix product.
+            fused = re.match(r"__myl_(Corr|Fc)", layer["name"]) is not None
+            convolution = layer["kind"] == "correlation" or fused
             counts[CONVOLUTION if convolution else layer["kind"], kind[1]] += 1
     return counts
