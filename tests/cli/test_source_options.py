@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -9,6 +12,7 @@ from click.testing import CliRunner
 from edgevision.addresses import LiveOptions
 from edgevision.cli.run import command as run_command
 from edgevision.cli.source_options import source_options
+from edgevision.errors import SourceError
 from edgevision.picture_watch import WatchOptions
 
 
@@ -40,3 +44,26 @@ def test_options_arrive(arguments: list[str], expected: LiveOptions) -> None:
 def test_run_takes_them() -> None:
     names = {name for parameter in run_command.params for name in parameter.opts}
     assert {"--freeze-after", "--give-up-after", "--rtsp-transport"} <= names
+
+
+def test_a_run_on_the_camera_that_is_none(brightness_bundle: Path, tmp_path: Path) -> None:
+    arguments = [
+        str(brightness_bundle),
+        "demo:64x48@60",
+        "--limit",
+        "5",
+        "--jsonl",
+        str(tmp_path / "found.jsonl"),
+    ]
+    result = CliRunner().invoke(run_command, arguments)
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("5 frames in ")
+    lines = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
+    assert [line["source"] for line in lines] == ["demo:64x48@60"] * 5
+    assert [line["frame"] for line in lines] == sorted({line["frame"] for line in lines})
+
+
+def test_an_address_without_a_camera_is_one_clear_error_without_its_password(brightness_bundle: Path) -> None:
+    result = CliRunner().invoke(run_command, [str(brightness_bundle), "rtsp://u:secret@127.0.0.1:9/x"])
+    assert isinstance(result.exception, SourceError)
+    assert str(result.exception) == "rtsp://127.0.0.1:9/x gives no picture: Connection refused"
