@@ -131,9 +131,6 @@ class LiveSource(Source):
                 self._closing.wait(self._delay_s)
         except ChannelClosed:
             pass
-        except Exception as error:  # whatever it is, the reader is told
-            self._failure = f"{type(error).__name__}: {first_line(error)}"
-            log.exception("%s", self.name)
         finally:
             self._frames.end()
 
@@ -151,6 +148,11 @@ class LiveSource(Source):
                 feed.close()
         except EdgevisionError as error:
             reason = first_line(error)
+        except ChannelClosed:
+            raise
+        except Exception as error:  # of a library, or ours: it must not end a camera that has worked
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            log.exception("%s", self.name)
         if self._closing.is_set() or self._delivered == 0:
             self._failure = reason
             return False

@@ -186,11 +186,20 @@ def test_frozen_pictures_are_withheld_after_their_time(caplog: pytest.LogCapture
     assert health.notes() == (f"{health.frozen_frames} frozen frames withheld, 1 time",)
 
 
-def test_an_error_that_is_not_the_cameras_reaches_the_reader() -> None:
-    def connect() -> Feed:
-        raise RuntimeError("a bug")
+def test_an_error_that_is_not_the_cameras_is_told_at_first_and_survived_later() -> None:
+    attempts: list[int] = []
 
-    with pytest.raises(SourceError, match="RuntimeError: a bug"):
+    def connect() -> Feed:
+        attempts.append(1)
+        if len(attempts) == 2:
+            raise RuntimeError("a bug")
+        return CaptureFeed(FakeCapture(1, period_s=0.02))
+
+    with LiveSource("camera 0", connect, QUICK) as source:
+        assert [source.read() is not None for _ in range(3)] == [True, True, True]
+        assert source.health.failed_attempts == 1
+    attempts[:] = [1]
+    with pytest.raises(SourceError, match="camera 0 gives no picture: RuntimeError: a bug"):
         LiveSource("camera 0", connect, QUICK)
 
 
