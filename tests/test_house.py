@@ -19,7 +19,7 @@ ALLOWED = {
     "export": {"torch", "onnx", "onnxslim", "onnxruntime", "safetensors"},
     "models": {"torch"},
     "graph": {"onnx", "onnxslim", "onnxruntime"},
-    "quantize": {"onnx", "onnxruntime", "modelopt", "matplotlib"},
+    "quantize": {"onnx", "onnxruntime", "modelopt", "matplotlib", "pycocotools"},
     "accuracy": {"pycocotools"},
     "train": {"torch", "lightning", "matplotlib", "safetensors", "pycocotools"},
     "build": {"tensorrt", "tensorrt_rtx"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,41 +63,25 @@ def quantize_int8(
     Raises `VerificationError` that says how far it came otherwise.
     """
     began = time.perf_counter()
-    if not options.eval_sets:
-        raise UsageError(
-            "INT8 is kept within a budget only where it is measured: give --eval-images (and --annotations)"
-        )
-    spec = bundle.spec
-    trials = [trial_for(spec, s.images, s.annotations, s.limit) for s in options.eval_sets]
-    model = with_named_nodes(load_model(bundle.graph_path("float")))
-    if is_quantized(model):
-        raise UsageError(f"{bundle.path} holds Q/DQ already: it is verified and left alone, not quantized")
-    frames = CalibrationFrames(options.calib, spec.frames, options.calib_images)
-    placement = placement_by_modelopt(model, next(iter(frames)))
-    progress(f"modelopt placed Q/DQ on {len(placement.weights)} layers and {len(placement.tensors)} tensors")
-    ranges = calibrate(model, placement.tensors, frames, options.method, threads=options.threads)
-    progress(f"calibrated by {options.method} on {len(frames)} images")
-    noise = measured_noise(model, placement, ranges, frames, threads=options.threads)
-    progress(f"measured the noise of {len(noise)} layers, each alone returned to float")
-    macs = macs_of_weighted_nodes(model)
-
-    def final(kept: Sequence[str]) -> onnx.ModelProto:
-        return for_target(quantized(model, placement, ranges, kept), options.target, frames, spec.task)
+    material = _prepared(bundle, options, progress)
+    trials = [trial_for(bundle.spec, s.images, s.annotations, s.limit) for s in options.eval_sets]
+    macs = macs_of_weighted_nodes(material.model)
 
     def searched(kept: frozenset[str]) -> list[Scores]:
-        bench.place("int8", quantized(model, placement, ranges, kept))
+        bench.place("int8", material.quantized(kept))
         return bench.scores("int8")
 
     with Workbench(bundle, trials, options.threads) as bench:
         reference = bench.scores("float")
         progress(f"float: {reference[0].metric} {reference[0].whole:.2f} on {reference[0].images} images")
-        result = Search(searched, macs, options.budget, progress).run(reference, order_of_return(noise, macs))
+        order = order_of_return(material.noise, macs)
+        result = Search(searched, macs, options.budget, progress).run(reference, order)
         chosen = _chosen(result, options, bundle)
-        graph = final(chosen.kept_float)
+        graph = material.final(chosen.kept_float)
         if options.target == "tensorrt":
             chosen = _with_half_measured(bench, graph, reference, chosen, options, progress)
-        pictures = [read_image(path) for path in frames.files[:TIMED_IMAGES]]
-        measured = _timed(bench, result, chosen, pictures if options.target == "cpu" else [], final)
+        pictures = [read_image(path) for path in material.frames.files[:TIMED_IMAGES]]
+        measured = _timed(bench, result, chosen, pictures if options.target == "cpu" else [], material)
         progress(f"timed {len(measured)} graphs against float")
         bench.place("int8", graph)
         bench.check("int8")
@@ -105,21 +89,20 @@ def quantize_int8(
     delivered, verifications = verified_everywhere(delivered, "int8")
     speeds = paired_speeds(delivered.path, "int8", pictures, seconds=FINAL_SECONDS)
     delivered = with_speeds(delivered, "int8", speeds)
-    layers = _layers(chosen, noise, macs)
     record = QuantizeRecord(
         created=utc_now(),
         edgevision=edgevision.__version__,
-        model=spec.name,
+        model=bundle.spec.name,
         target=options.target,
         method=options.method,
-        calibration_images=len(frames),
+        calibration_images=len(material.frames),
         search_images=sum(scores.images for scores in reference),
         max_drop=options.budget.max_drop,
         confidence=options.budget.confidence,
         metric=result.metric,
         float_accuracy=result.float_accuracy,
         chosen=chosen,
-        kept_float=layers,
+        kept_float=_layers(chosen, material.noise, macs),
         candidates=measured,
         speeds=speeds,
         versions=_versions(),
@@ -127,7 +110,47 @@ def quantize_int8(
     )
     record.write(delivered.path)
     draw_pareto(record, delivered.path / PICTURE)
-    return Quantized(delivered, record, tuple(verifications), ranges, placement)
+    return Quantized(delivered, record, tuple(verifications), material.ranges, material.placement)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Material:
+    """All that candidates are made of."""
+
+    model: onnx.ModelProto
+    placement: Placement
+    ranges: Ranges
+    noise: dict[str, float]
+    frames: CalibrationFrames
+    target: Target
+    task: str
+
+    def quantized(self, kept_float: Collection[str]) -> onnx.ModelProto:
+        """A candidate with a float32 remainder."""
+        return quantized(self.model, self.placement, self.ranges, kept_float)
+
+    def final(self, kept_float: Collection[str]) -> onnx.ModelProto:
+        """A candidate as its engines want it."""
+        return for_target(self.quantized(kept_float), self.target, self.frames, self.task)
+
+
+def _prepared(bundle: Bundle, options: QuantizeOptions, progress: Progress) -> _Material:
+    """Place, calibrate, and measure each layer's noise."""
+    if not options.eval_sets:
+        raise UsageError(
+            "INT8 is kept within a budget only where it is measured: give --eval-images (and --annotations)"
+        )
+    model = with_named_nodes(load_model(bundle.graph_path("float")))
+    if is_quantized(model):
+        raise UsageError(f"{bundle.path} holds Q/DQ already: it is verified and left alone, not quantized")
+    frames = CalibrationFrames(options.calib, bundle.spec.frames, options.calib_images)
+    placement = placement_by_modelopt(model, next(iter(frames)))
+    progress(f"modelopt placed Q/DQ on {len(placement.weights)} layers and {len(placement.tensors)} tensors")
+    ranges = calibrate(model, placement.tensors, frames, options.method, threads=options.threads)
+    progress(f"calibrated by {options.method} on {len(frames)} images")
+    noise = measured_noise(model, placement, ranges, frames, threads=options.threads)
+    progress(f"measured the noise of {len(noise)} layers, each alone returned to float")
+    return _Material(model, placement, ranges, noise, frames, options.target, bundle.spec.task)
 
 
 def for_target(
@@ -185,14 +208,14 @@ def _timed(
     result: SearchResult,
     chosen: Candidate,
     pictures: Sequence[Frame],
-    final: Callable[[Sequence[str]], onnx.ModelProto],
+    material: _Material,
 ) -> tuple[MeasuredCandidate, ...]:
     """Every candidate with its speed, none without pictures: an FP16 remainder on a CPU says nothing of a GPU."""
     measured = []
     for candidate in result.candidates:
         speeds: tuple[PairedSpeed, ...] = ()
         if pictures:
-            bench.place("int8", final(candidate.kept_float))
+            bench.place("int8", material.final(candidate.kept_float))
             speeds = paired_speeds(bench.path, "int8", pictures, seconds=CANDIDATE_SECONDS)
         same = candidate.kept_float == chosen.kept_float
         measured.append(MeasuredCandidate(chosen if same else candidate, speeds))
