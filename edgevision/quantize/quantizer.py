@@ -39,6 +39,8 @@ from edgevision.spec import utc_now
 Progress = Callable[[str], None]
 PICTURE = "pareto.png"
 TIMED_IMAGES = 8
+FRONT_POINTS = 5
+"""Graphs that are measured at least: one alone shows nothing of what accuracy costs."""
 CANDIDATE_SECONDS = 1.5
 FINAL_SECONDS = 6.0
 
@@ -75,7 +77,7 @@ def quantize_int8(
         reference = bench.scores("float")
         progress(f"float: {reference[0].metric} {reference[0].whole:.2f} on {reference[0].images} images")
         order = order_of_return(material.noise, macs)
-        result = Search(searched, macs, options.budget, progress).run(reference, order)
+        result = Search(searched, macs, options.budget, progress).run(reference, order, FRONT_POINTS)
         chosen = _chosen(result, options, bundle)
         graph = material.final(chosen.kept_float)
         if options.target == "tensorrt":

@@ -58,8 +58,10 @@ class Search:
         self._progress = progress
         self._seen: dict[frozenset[str], Candidate] = {}
 
-    def run(self, reference: Sequence[Scores], order: Sequence[str]) -> SearchResult:
+    def run(self, reference: Sequence[Scores], order: Sequence[str], least_points: int = 1) -> SearchResult:
         """Return layers to float in `order` until the budget holds, then try to take the dearest of them back.
+
+        Where that took fewer than `least_points` graphs, others are measured so that a front can be seen.
 
         The shortest prefix of `order` that keeps the budget is found by bisection: with each layer in float the graph
         comes nearer to the float one, up to the noise of the measurement.
@@ -68,6 +70,9 @@ class Search:
             kept = self._shortest_prefix(reference, order)
             if kept is not None:
                 self._take_back(reference, kept)
+        for reach in (1, 2, 4, 8, 16, 32):
+            if len(self._seen) < least_points and reach < len(order):
+                self._try(reference, frozenset(order[:reach]))
         candidates = tuple(self._seen.values())
         good = [candidate for candidate in candidates if candidate.within(self._budget.confidence)]
         chosen = max(good, key=lambda candidate: candidate.int8_share, default=None)

@@ -53,6 +53,14 @@ def test_all_stays_in_int8_where_nothing_is_lost() -> None:
     assert len(model.measured) == 1
 
 
+def test_a_front_has_points_even_where_the_first_graph_is_good() -> None:
+    model = Model(dict.fromkeys("abcdefgh", 0.01))
+    reference = model.scores(frozenset(model.damage))
+    result = Search(model.scores, EQUAL, Budget(0.5)).run(reference, "abcdefgh", least_points=3)
+    assert [len(candidate.kept_float) for candidate in result.candidates] == [0, 1, 2]
+    assert result.chosen == result.candidates[0]
+
+
 def test_the_worst_layers_go_back() -> None:
     damage = dict.fromkeys("abcdefgh", 0.01) | {"c": 2.0, "f": 1.0}
     result, _ = search(damage, EQUAL, 0.5)
