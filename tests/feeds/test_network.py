@@ -106,17 +106,17 @@ def test_a_server_that_hangs_up_is_called_again(server: MjpegServer) -> None:
 
 def test_a_server_that_says_nothing_more_ends_by_the_time_out(server: MjpegServer) -> None:
     server.count, server.hangs = 12, True
-    feed = NetworkFeed(server.url, connect_timeout_s=5.0, read_timeout_s=0.4, transport="tcp")
+    feed = NetworkFeed(server.url, connect_timeout_s=5.0, read_timeout_s=0.8, transport="tcp")
     waits_s = []
-    with pytest.raises(SourceError, match=r"^no data within 0\.4 s$"):
+    with pytest.raises(SourceError, match=r"^no data within 0\.8 s$"):
         while True:
             began_s = time.monotonic()
             feed.read()
             waits_s.append(time.monotonic() - began_s)
     feed.close()
     # What FFmpeg held back until the time-out is not handed on, so old as it is.
-    assert max(waits_s) < 0.36
-    assert 0.3 < time.monotonic() - began_s < 3
+    assert max(waits_s) < 0.75
+    assert 0.7 < time.monotonic() - began_s < 5
 
 
 def test_what_is_no_video_is_refused_without_the_password(server: MjpegServer) -> None:
