@@ -1,0 +1,95 @@
+"""Crossings of a line in OpenCV's `vtest.avi`, counted by the program and by eye.
+
+``python benchmarks/counting.py BUNDLE VIDEO``. The line is 560,150 to 560,440, across the road. `counting.csv` says who
+crosses it, in which frame and direction: read off pictures of every tenth frame (every third where people meet) on
+which nothing but the line was drawn. Exit code 1 if a count differs by more than one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgevision import open_session, open_source, run_pipeline
+from edgevision.filters import DetectionFilter
+from edgevision.observer import Observer
+from edgevision.pipeline import PipelineOptions
+from edgevision.places import Line
+from edgevision.processed import Processed
+from edgevision.tracking.tracker import Tracker
+
+LINE = Line("road", (560, 150), (560, 440))
+MOST_APART = 12
+"""Frames between the eye's and the program's moment of one crossing."""
+MOST_DIFFERENCE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """One crossing."""
+
+    frame: int
+    direction: str
+    who: str
+
+
+def counted_by_eye() -> list[Crossing]:
+    """The table."""
+    with Path(__file__).with_suffix(".csv").open(newline="") as file:
+        return [Crossing(int(row["frame"]), row["direction"], row["who"]) for row in csv.DictReader(file)]
+
+
+def counted_by_program(bundle: str, video: str) -> list[Crossing]:
+    """Persons only; everything else as `edgevision run --line` has it."""
+    found: list[Crossing] = []
+
+    def collect(processed: Processed) -> None:
+        if processed.observation is not None:
+            found.extend(
+                Crossing(processed.frame.index, str(event.direction), f"identity {event.identity}")
+                for event in processed.observation.events
+            )
+
+    with open_source(video) as source, open_session(bundle) as session:
+        select = DetectionFilter(frozenset({session.spec.classes.index("person")}))
+        observer = Observer(source.size_wh, select=select, tracker=Tracker(source.fps), lines=[LINE])
+        options = PipelineOptions(threshold=observer.needed_score)
+        run_pipeline(session, source, options=options, on_frame=collect, observe=observer.observe)
+    return found
+
+
+def main() -> None:
+    """Print both counts side by side, and judge."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle")
+    parser.add_argument("video")
+    arguments = parser.parse_args()
+    eye, program = counted_by_eye(), counted_by_program(arguments.bundle, arguments.video)
+    left = list(program)
+    for crossing in eye:
+        near = [
+            other
+            for other in left
+            if other.direction == crossing.direction and abs(other.frame - crossing.frame) <= MOST_APART
+        ]
+        match = min(near, key=lambda other: abs(other.frame - crossing.frame), default=None)
+        if match is not None:
+            left.remove(match)
+        said = "missed" if match is None else f"{match.who} in frame {match.frame}"
+        print(f"{crossing.frame:4} {crossing.direction:4} {said:26} {crossing.who}")
+    for extra in left:
+        print(f"{extra.frame:4} {extra.direction:4} {extra.who:26} nobody")
+    agreed = True
+    for name in ("in", "out", "all"):
+        ours = sum(name in (c.direction, "all") for c in program)
+        theirs = sum(name in (c.direction, "all") for c in eye)
+        agreed &= abs(ours - theirs) <= MOST_DIFFERENCE
+        print(f"{name:4} by the program {ours:3}, by eye {theirs:3}")
+    sys.exit(0 if agreed else 1)
+
+
+if __name__ == "__main__":
+    main()
