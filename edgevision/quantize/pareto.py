@@ -101,7 +101,7 @@ def _by_time(axes: Axes, record: QuantizeRecord) -> None:
                 color=GREEN if item.candidate.within(record.confidence) else RED,
                 ms=9 if chosen else 5,
                 mfc=None if chosen else "white",
-                label=None if speed.engine in labelled else f"INT8 in {speed.library}",
+                label=None if speed.engine in labelled else f"INT8 in {speed.library.split('-')[0]}",
             )
             labelled.add(speed.engine)
     for speed in record.speeds:
@@ -111,7 +111,7 @@ def _by_time(axes: Axes, record: QuantizeRecord) -> None:
             MARKERS.get(speed.engine, "^"),
             color=BLUE,
             ms=8,
-            label=f"float in {speed.library}",
+            label=f"float in {speed.library.split('-')[0]}",
         )
     _float_line(axes, record)
     axes.set_xlabel("ms from frame to result, p50, on the machine that quantized")
