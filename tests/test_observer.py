@@ -8,12 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edgevision.counting import Event
 from edgevision.filters import DetectionFilter
 from edgevision.frames import SourceFrame
 from edgevision.observation import Observation
 from edgevision.observer import Observer, frame_time_s
+from edgevision.pipeline import PipelineOptions, run_pipeline
 from edgevision.places import Line, Zone
+from edgevision.processed import Processed, StageTimes
 from edgevision.results import Classification, Detections
+from edgevision.sinks import record_of
+from tests.doubles import SIDE, BrightnessSession, ListSink, MemorySource
 
 SIZE = (200, 100)
 LINE = Line("door", (100, 0), (100, 100))
@@ -120,3 +125,26 @@ def test_trails_are_of_the_last_moments_of_who_is_seen() -> None:
 def test_time_is_the_place_in_a_video_or_a_clock_that_does_not_step() -> None:
     assert frame_time_s(frame(2.5, captured_ns=9)) == 2.5
     assert frame_time_s(frame(None, captured_ns=3_000_000_000)) == 3.0
+
+
+def test_a_pipeline_hands_on_what_was_observed() -> None:
+    observer = Observer((SIDE, SIDE), tracker=Told([[1]] * 5), lines=[Line("l", (1, 0), (1, 9))])
+    sink = ListSink(annotated=True)
+    options = PipelineOptions(threshold=0.0)
+    source = MemorySource(5)
+    source.given = 100  # bright enough for a score
+    source.frame_count = 105
+    run_pipeline(BrightnessSession(), source, [sink], options=options, observe=observer.observe)
+    seen = [processed.observation for processed in sink.seen]
+    assert [None if o is None else o.ids.tolist() for o in seen] == [[1]] * 5
+
+
+def test_an_event_of_a_camera_is_told_by_the_calendar() -> None:
+    """The steady clock says 7 s; one vanished who was last seen 4 s before, at 1000 - 4 of the calendar."""
+    event = Event("vanished", "room", 3, 0, 3.0, dwell_s=1.5)
+    observation = Observation(np.empty(0, np.int64), (event,), (), (), (), SIZE, 7.0)
+    seen = frame(None, captured_ns=7_000_000_000)
+    record = record_of(Processed(seen, Detections.empty(("lamp",)), StageTimes(0, 0, 0, 0), 0.0, observation))
+    assert record["events"] == [
+        {"event": "vanished", "place": "room", "id": 3, "class": "lamp", "at": 996.0, "dwell_s": 1.5}
+    ]
