@@ -1,7 +1,8 @@
 """Who crosses a line, who is in a zone and for how long: plane geometry over identities.
 
 A counter is told where each identity is now, as a point, and answers with what happened. Identities are whole numbers
-of which none is given twice; one that is not among those told is out of sight, and after `forget_s` it is gone.
+of which none is given twice; one that is not among those told is out of sight, and after `forget_s` it is gone, as it
+is where the clock steps back (a video begins again).
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class LineCounter:
         """Take a frame's sightings; the crossings that they complete."""
         found = [self._step(sighting, time_s) for sighting in sightings]
         for identity in [
-            who for who, walker in self._walkers.items() if time_s - walker.seen_s > self._forget_s
+            who for who, walker in self._walkers.items() if not 0 <= time_s - walker.seen_s <= self._forget_s
         ]:
             del self._walkers[identity]
         return tuple(event for event in found if event is not None)
@@ -177,7 +178,7 @@ class ZoneCounter:
         """Take a frame's sightings; what happened at the zone."""
         found = [self._step(sighting, time_s) for sighting in sightings]
         for identity, guest in list(self._guests.items()):
-            if time_s - guest.seen_s > self.forget_s:
+            if not 0 <= time_s - guest.seen_s <= self.forget_s:
                 del self._guests[identity]
                 if guest.inside_s is not None:
                     found.append(self._end("vanished", identity, guest, guest.inside_s, guest.seen_s))

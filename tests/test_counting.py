@@ -155,3 +155,13 @@ def test_who_came_less_who_went_is_who_is_there(seed: int) -> None:
     assert counter.dwell.visits == len(ended) > 0
     assert counter.dwell.total_s == pytest.approx(sum(ended))
     assert min(ended) >= 0
+
+
+def test_where_the_clock_steps_back_all_who_are_out_of_sight_are_gone() -> None:
+    zone, line = ZoneCounter(SQUARE), LineCounter(DOWN)
+    for counter in (zone, line):
+        counter.update([Sighting(1, 0, (70, 50))], 60.0)
+    assert kinds(list(zone.update([Sighting(2, 0, (30, 50))], 0.0))) == ["appeared", "vanished"]
+    assert [visit.identity for visit in zone.inside()] == [2]
+    line.update([], 0.0)
+    assert line.update([Sighting(1, 0, (30, 50))], 0.1) == ()
