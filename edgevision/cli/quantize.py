@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--confidence",
     type=click.FloatRange(0.5, 0.999),
-    default=0.8,
+    default=0.9,
     show_default=True,
     help="Share of a bootstrap's draws in which the budget must be kept.",
 )

@@ -17,7 +17,7 @@ class Budget:
     """Points that may be lost, and in what share of a bootstrap's draws no more may be."""
 
     max_drop: float = 0.5
-    confidence: float = 0.8
+    confidence: float = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +58,19 @@ class Search:
         self._progress = progress
         self._seen: dict[frozenset[str], Candidate] = {}
 
-    def run(self, reference: Sequence[Scores], order: Sequence[str], least_points: int = 1) -> SearchResult:
+    def run(
+        self, reference: Sequence[Scores], order: Sequence[str], least_points: int = 1, first: int = 1
+    ) -> SearchResult:
         """Return layers to float in `order` until the budget holds, then try to take the dearest of them back.
 
-        Where that took fewer than `least_points` graphs, others are measured so that a front can be seen.
+        The `first` of them go together. Where that took fewer than `least_points` graphs, others are measured so that a
+        front can be seen.
 
         The shortest prefix of `order` that keeps the budget is found by bisection: with each layer in float the graph
         comes nearer to the float one, up to the noise of the measurement.
         """
         if not self._try(reference, frozenset()).within(self._budget.confidence):
-            kept = self._shortest_prefix(reference, order)
+            kept = self._shortest_prefix(reference, order, max(first, 1))
             if kept is not None:
                 self._take_back(reference, kept)
         for reach in (1, 2, 4, 8, 16, 32):
@@ -80,11 +83,13 @@ class Search:
         accuracy = sum(scores.whole * scores.images for scores in reference) / images
         return SearchResult(reference[0].metric, accuracy, candidates, chosen)
 
-    def _shortest_prefix(self, reference: Sequence[Scores], order: Sequence[str]) -> frozenset[str] | None:
+    def _shortest_prefix(
+        self, reference: Sequence[Scores], order: Sequence[str], first: int
+    ) -> frozenset[str] | None:
         low, high = 0, len(order)  # `low` layers are known to be too few
         enough = None
         # Most models need few layers back, so the first steps double instead of halving the whole.
-        reach = 1
+        reach = first
         while reach < high and not self._try(reference, frozenset(order[:reach])).within(
             self._budget.confidence
         ):

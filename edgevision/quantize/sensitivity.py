@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -80,9 +80,34 @@ def relative_noise(reference: Sequence[Arrays], other: Sequence[Arrays], *, squa
     return float(np.mean(ratios))
 
 
-def order_of_return(noise: Mapping[str, float], macs: Mapping[str, int]) -> tuple[str, ...]:
-    """Nodes in the order in which they go back to float: most noise removed for each operation given up first."""
-    return tuple(sorted(noise, key=lambda node: noise[node] / max(macs[node], 1), reverse=True))
+def order_of_return(
+    noise: Mapping[str, float], macs: Mapping[str, int], last: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Nodes in the order in which they go back to float: most noise removed for each operation given up first.
+
+    The `last` layers come before all others. Their rounding reaches the answer as it is, and the noise of raw outputs
+    does not tell what it costs: returned to float, the three of YOLOv5n take away all of the drop of AP that 60 layers
+    in INT8 make, and a tenth of the noise.
+    """
+    ordered = sorted(noise, key=lambda node: noise[node] / max(macs[node], 1), reverse=True)
+    return tuple(sorted(ordered, key=lambda node: node not in last))
+
+
+def last_layers(model: onnx.ModelProto, placement: Placement) -> frozenset[str]:
+    """Weighted nodes whose answer leaves the network without passing another one."""
+    made = {name: node for node in model.graph.node for name in node.output}
+    waiting, found, seen = list(network_outputs(model)), set(), set()
+    while waiting:
+        name = waiting.pop()
+        node = made.get(name)
+        if node is None or node.name in seen:
+            continue
+        seen.add(node.name)
+        if node.name in placement.weighted_nodes:
+            found.add(node.name)
+        else:
+            waiting += node.input
+    return frozenset(found)
 
 
 def _answers(

@@ -46,11 +46,11 @@ class Workbench:
         """Put a graph into the copy."""
         self.bundle = self.bundle.add_graph(precision, model.SerializeToString())
 
-    def scores(self, precision: Precision) -> list[Scores]:
-        """Run all trials on a graph of the copy, in ONNX Runtime, the reference."""
+    def scores(self, precision: Precision, engine: str = "onnxruntime") -> list[Scores]:
+        """Run all trials on a graph of the copy."""
         options = trial_options(self.bundle.spec, self._threads)
         options = replace(options, precision=precision, force=True)
-        with open_session(self.path, engine="onnxruntime", options=options) as session:
+        with open_session(self.path, engine=engine, options=options) as session:
             return run_trials(self._trials, session)
 
     def check(self, precision: Precision) -> None:

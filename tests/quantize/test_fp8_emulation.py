@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
@@ -32,7 +34,7 @@ def test_values_are_rounded_as_the_operators_round() -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
     x = np.array([[0.1, 3.3], [-20.0, 500.0]], np.float32)
-    expected = ReferenceEvaluator(model).run(None, {"x": x})[0]
+    expected = cast(list[Any], ReferenceEvaluator(model).run(None, {"x": x}))[0]
     emulated = emulated_fp8(model)
     assert "QuantizeLinear" not in {node.op_type for node in emulated.graph.node}
     session = onnxruntime.InferenceSession(emulated.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -99,3 +99,13 @@ def test_no_graph_is_measured_twice() -> None:
     damage = dict.fromkeys("abcdefgh", 0.3)
     _, model = search(damage, EQUAL, 0.5)
     assert len(model.measured) == len(set(model.measured))
+
+
+def test_layers_that_go_together_are_tried_together() -> None:
+    model = Model(dict.fromkeys("abcdefgh", 0.0) | {"a": 1.0, "b": 1.0, "c": 1.0})
+    reference = model.scores(frozenset(model.damage))
+    model.measured.clear()
+    result = Search(model.scores, EQUAL, Budget(0.5)).run(reference, "abcdefgh", first=3)
+    assert result.chosen is not None
+    assert result.chosen.kept_float == ("a", "b", "c")
+    assert [len(kept) for kept in model.measured[:2]] == [0, 3]

@@ -12,6 +12,7 @@ from edgevision.quantize.calibration import CalibrationFrames
 from edgevision.quantize.placement import Edge, Placement
 from edgevision.quantize.ranges import Ranges
 from edgevision.quantize.sensitivity import (
+    last_layers,
     measured_noise,
     network_outputs,
     order_of_return,
@@ -39,6 +40,12 @@ def test_the_layer_that_reads_a_saturated_tensor_is_the_worst(tmp_path: Path) ->
 
 def test_the_network_ends_where_the_graft_begins() -> None:
     assert network_outputs(network()) == ("logits",)
+
+
+def test_the_last_layer_is_the_one_that_no_other_follows() -> None:
+    assert last_layers(network(), PLACEMENT) == {"last"}
+    noise = {"first": 9.0, "last": 0.1}
+    assert order_of_return(noise, {"first": 1, "last": 1}, {"last"}) == ("last", "first")
 
 
 def test_noise_is_relative_to_the_signal() -> None:
