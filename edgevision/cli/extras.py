@@ -9,7 +9,16 @@ from edgevision.errors import MissingExtraError
 _EXPORT = ("torch", "onnx", "onnxslim", "safetensors", "onnxruntime")
 _TRAIN = ("torch", "lightning", "matplotlib", "safetensors", "onnx", "pycocotools")
 _ADOPT = ("onnx", "onnxslim", "onnxruntime")
-_QUANTIZE = ("onnx", "onnxslim", "onnxruntime", "modelopt", "onnx_graphsurgeon", "lief", "matplotlib", "pycocotools")
+_QUANTIZE = (
+    "onnx",
+    "onnxslim",
+    "onnxruntime",
+    "modelopt",
+    "onnx_graphsurgeon",
+    "lief",
+    "matplotlib",
+    "pycocotools",
+)
 
 
 def require_export(purpose: str) -> None:
