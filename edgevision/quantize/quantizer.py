@@ -69,28 +69,11 @@ def quantize_int8(
     material = _prepared(bundle, options, progress)
     trials = [trial_for(bundle.spec, s.images, s.annotations, s.limit) for s in options.eval_sets]
     macs = macs_of_weighted_nodes(material.model)
-
-    engine = _search_engine(options.target)
-
-    def searched(kept: frozenset[str]) -> list[Scores]:
-        bench.place("int8", material.searched(kept))
-        return bench.scores("int8", engine)
-
     with Workbench(bundle, trials, options.threads) as bench:
-        reference = bench.scores("float", engine)
-        progress(
-            f"float, {engine}: {reference[0].metric} {reference[0].whole:.2f} on {reference[0].images} images"
-        )
-        last = last_layers(material.model, material.placement)
-        order = order_of_return(material.noise, macs, last)
-        search = Search(searched, macs, options.budget, progress)
-        result = search.run(reference, order, FRONT_POINTS, first=len(last))
-        chosen = _chosen(result, options, bundle)
+        result, chosen = _searched(bench, material, macs, options, progress)
         graph = material.final(chosen.kept_float)
-        if engine != "onnxruntime":
-            _check_in_reference(bench, graph, chosen, options, progress)
         if options.target == "tensorrt":
-            chosen = _with_half_measured(bench, graph, reference, chosen, options, progress)
+            chosen = _with_half_measured(bench, graph, chosen, options, progress)
         pictures = [read_image(path) for path in material.frames.files[:TIMED_IMAGES]]
         measured = _timed(bench, result, chosen, pictures if options.target == "cpu" else [], material)
         progress(f"timed {len(measured)} graphs against float")
@@ -107,7 +90,7 @@ def quantize_int8(
         target=options.target,
         method=options.method,
         calibration_images=len(material.frames),
-        search_images=sum(scores.images for scores in reference),
+        search_images=result.images,
         max_drop=options.budget.max_drop,
         confidence=options.budget.confidence,
         metric=result.metric,
@@ -183,6 +166,33 @@ def for_target(
     return half_graph(graph, magnitudes, decode_in_float=task in ("detect", "instances")).model
 
 
+def _searched(
+    bench: Workbench,
+    material: _Material,
+    macs: dict[str, int],
+    options: QuantizeOptions,
+    progress: Progress,
+) -> tuple[SearchResult, Candidate]:
+    """All candidates that were measured and the one to ship; raises `VerificationError` if none keeps the budget."""
+    engine = _search_engine(options.target)
+
+    def scores(kept: frozenset[str]) -> list[Scores]:
+        bench.place("int8", material.searched(kept))
+        return bench.scores("int8", engine)
+
+    reference = bench.scores("float", engine)
+    for part in reference:
+        progress(f"float, {engine}: {part.metric} {part.whole:.2f} on {part.images} images")
+    last = last_layers(material.model, material.placement)
+    order = order_of_return(material.noise, macs, last)
+    search = Search(scores, macs, options.budget, progress)
+    result = search.run(reference, order, FRONT_POINTS, first=len(last))
+    chosen = _chosen(result, options, bench.bundle.spec.name)
+    if engine != "onnxruntime":
+        _check_in_reference(bench, material.final(chosen.kept_float), chosen, options, progress)
+    return result, chosen
+
+
 def _search_engine(target: Target) -> str:
     """OpenVINO for CPUs where it is installed: it runs INT8 several times as fast as ONNX Runtime does."""
     installed = importlib.util.find_spec("openvino") is not None
@@ -203,12 +213,12 @@ def _check_in_reference(
         )
 
 
-def _chosen(result: SearchResult, options: QuantizeOptions, bundle: Bundle) -> Candidate:
+def _chosen(result: SearchResult, options: QuantizeOptions, name: str) -> Candidate:
     if result.chosen is not None:
         return result.chosen
     best = max(result.candidates, key=lambda candidate: (candidate.drop.sure, -candidate.drop.points))
     raise VerificationError(
-        f"{bundle.path}: no INT8 graph keeps the budget of {options.budget.max_drop:g} points {result.metric}; the"
+        f"{name}: no INT8 graph keeps the budget of {options.budget.max_drop:g} points {result.metric}; the"
         f" nearest has {100 * best.int8_share:.1f} % of the work in INT8 and loses {best.drop}, which keeps the budget"
         f" in {100 * best.drop.sure:.0f} % of the draws; allow more with --max-drop, measure on more images with"
         " --eval-images, or try another --calib-method"
@@ -218,14 +228,13 @@ def _chosen(result: SearchResult, options: QuantizeOptions, bundle: Bundle) -> C
 def _with_half_measured(
     bench: Workbench,
     graph: onnx.ModelProto,
-    reference: Sequence[Scores],
     chosen: Candidate,
     options: QuantizeOptions,
     progress: Progress,
 ) -> Candidate:
     """The chosen graph with its remainder in FP16, measured with FP16's rounding written into the graph."""
     bench.place("int8", emulated_half(graph))
-    scores = bench.scores("int8")
+    reference, scores = bench.scores("float"), bench.scores("int8")
     drop = paired_drop(reference, scores, options.budget.max_drop)
     progress(f"with the remainder in FP16: {reference[0].metric} drop {drop}")
     images = sum(part.images for part in scores)

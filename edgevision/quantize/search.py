@@ -41,6 +41,7 @@ class SearchResult:
     """Everything that was measured, in that order, and the best graph within the budget, if there is one."""
 
     metric: str
+    images: int
     float_accuracy: float
     candidates: tuple[Candidate, ...]
     chosen: Candidate | None
@@ -81,7 +82,7 @@ class Search:
         chosen = max(good, key=lambda candidate: candidate.int8_share, default=None)
         images = sum(scores.images for scores in reference)
         accuracy = sum(scores.whole * scores.images for scores in reference) / images
-        return SearchResult(reference[0].metric, accuracy, candidates, chosen)
+        return SearchResult(reference[0].metric, images, accuracy, candidates, chosen)
 
     def _shortest_prefix(
         self, reference: Sequence[Scores], order: Sequence[str], first: int
