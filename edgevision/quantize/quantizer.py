@@ -189,7 +189,7 @@ def _searched(
     result = search.run(reference, order, FRONT_POINTS, first=len(last))
     chosen = _chosen(result, options, bench.bundle.spec.name)
     if engine != "onnxruntime":
-        _check_in_reference(bench, material.final(chosen.kept_float), chosen, options, progress)
+        chosen = _confirmed(bench, material, result, options, progress)
     return result, chosen
 
 
@@ -199,18 +199,33 @@ def _search_engine(target: Target) -> str:
     return "openvino" if target == "cpu" and installed else "onnxruntime"
 
 
-def _check_in_reference(
-    bench: Workbench, graph: onnx.ModelProto, chosen: Candidate, options: QuantizeOptions, progress: Progress
-) -> None:
-    """Measure what was chosen by another engine in ONNX Runtime too; raises `VerificationError` past the budget."""
-    bench.place("int8", graph)
-    drop = paired_drop(bench.scores("float"), bench.scores("int8"), options.budget.max_drop)
-    progress(f"the chosen graph in onnxruntime: drop {drop}")
-    if drop.sure < options.budget.confidence:
-        raise VerificationError(
-            f"the graph that keeps the budget of {options.budget.max_drop:g} points in OpenVINO (drop {chosen.drop})"
-            f" does not keep it in ONNX Runtime (drop {drop}): allow more with --max-drop, or measure on more images"
+def _confirmed(
+    bench: Workbench,
+    material: _Material,
+    result: SearchResult,
+    options: QuantizeOptions,
+    progress: Progress,
+) -> Candidate:
+    """Of the graphs that keep the budget the one with most in INT8 that keeps it in ONNX Runtime as well.
+
+    Two engines round differently, and on some hundred images that is tenths of a point. Raises `VerificationError`
+    where there is none.
+    """
+    reference = bench.scores("float")
+    good = [found for found in result.candidates if found.within(options.budget.confidence)]
+    for candidate in sorted(good, key=lambda found: found.int8_share, reverse=True):
+        bench.place("int8", material.final(candidate.kept_float))
+        drop = paired_drop(reference, bench.scores("int8"), options.budget.max_drop)
+        kept = len(candidate.kept_float)
+        progress(
+            f"{kept} layers in float, in onnxruntime: drop {drop}, in budget in {100 * drop.sure:.0f} % of draws"
         )
+        if drop.sure >= options.budget.confidence:
+            return candidate
+    raise VerificationError(
+        f"no graph that keeps the budget of {options.budget.max_drop:g} points in OpenVINO keeps it in ONNX Runtime:"
+        f" the last tried loses {drop}; allow more with --max-drop, or measure on more images with --eval-images"
+    )
 
 
 def _chosen(result: SearchResult, options: QuantizeOptions, name: str) -> Candidate:
