@@ -61,7 +61,8 @@ class Workbench:
         if not record.passed:
             raise VerificationError(
                 f"the {precision} graph of {self.bundle.spec.name} was not written: it answers otherwise than the"
-                f" source model: {record.failures}"
+                f" source model: {record.failures}. If its golden frames show nothing of what it was trained for,"
+                " export it with --images of the kind that it will see"
             )
 
 
