@@ -22,6 +22,8 @@ _LAYER = re.compile(
 _TYPE = re.compile(r"Datatype: (\w+)")
 
 
+_GRAFTED = "Metadata: [ONNX Layer: post/"
+
 CONVOLUTION = "convolution"
 
 
@@ -94,8 +96,9 @@ def _counted(lines: list[str]) -> Counter[tuple[str, str]]:
         kind = _TYPE.search(layer["inputs"]) if layer else None
         if layer and kind:
             # Fused with what follows it a convolution is a "runtime_fusion" whose name tells: __myl_CorrSilu_..., and
-            # __myl_FcAddSilu_... where it is one of 1x1 that is computed as a matrix product.
-            fused = re.match(r"__myl_(Corr|Fc)", layer["name"]) is not None
+            # __myl_FcAddSilu_... where it is one of 1x1 that is computed as a matrix product. Products of decoding and
+            # suppression are no convolutions, and float32 on purpose.
+            fused = re.match(r"__myl_(Corr|Fc)", layer["name"]) is not None and _GRAFTED not in line
             convolution = layer["kind"] == "correlation" or fused
             counts[CONVOLUTION if convolution else layer["kind"], kind[1]] += 1
     return counts
