@@ -23,6 +23,15 @@ _Row = tuple[int, list[float], Outline]
 """Label or category, xyxy as fractions, and the outline, which is empty where it was not asked for."""
 
 
+def held_tenth(count: int, seed: int) -> tuple[list[int], list[int]]:
+    """Indices to learn from, and a tenth to measure on, chosen by the seed; raises `UsageError` for fewer than two."""
+    if count < 2:
+        raise UsageError("one image cannot be split into what is learnt and what is measured; give --held")
+    order = [int(i) for i in np.random.default_rng(seed).permutation(count)]
+    held = max(1, count // 10)
+    return sorted(order[held:]), sorted(order[:held])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class BoxLabels:
     """The boxes of one image: `xyxy` float32 ``[N,4]`` as fractions of its width and height, `labels` int64 ``[N]``.
@@ -62,13 +71,8 @@ class BoxDataset:
 
     def split(self, seed: int) -> tuple[BoxDataset, BoxDataset]:
         """Hold a tenth of the images back, chosen by the seed; raises `UsageError` for fewer than two images."""
-        if len(self) < 2:
-            raise UsageError(
-                "one image cannot be split into what is learnt and what is measured; give --held"
-            )
-        order = [int(i) for i in np.random.default_rng(seed).permutation(len(self))]
-        held = max(1, len(self) // 10)
-        return self.subset(sorted(order[held:])), self.subset(sorted(order[:held]))
+        train, held = held_tenth(len(self), seed)
+        return self.subset(train), self.subset(held)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgevision.accuracy.segmentation import VOID, LabelMask, find_masks, read_mask
 from edgevision.errors import UsageError
+from edgevision.train.boxes import held_tenth
 from edgevision.train.pictures import Picture, load_picture
 
 
@@ -38,13 +39,8 @@ class MaskDataset:
 
     def split(self, seed: int) -> tuple[MaskDataset, MaskDataset]:
         """Hold a tenth back, chosen by the seed; raises `UsageError` for fewer than two images."""
-        if len(self) < 2:
-            raise UsageError(
-                "one image cannot be split into what is learnt and what is measured; give --held"
-            )
-        order = [int(i) for i in np.random.default_rng(seed).permutation(len(self))]
-        held = max(1, len(self) // 10)
-        return self.subset(sorted(order[held:])), self.subset(sorted(order[:held]))
+        train, held = held_tenth(len(self), seed)
+        return self.subset(train), self.subset(held)
 
 
 def read_masks(folder: Path, classes: Sequence[str]) -> MaskDataset:
