@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevision.accuracy.running import run_all
 from edgevision.errors import SourceError, UsageError
 from edgevision.results import Classification
 from edgevision.session import Session
-from edgevision.sources import IMAGE_SUFFIXES, read_image
+from edgevision.sources import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,7 @@ def classify_all(
     session: Session, images: Sequence[LabelledImage]
 ) -> Iterator[tuple[LabelledImage, Classification]]:
     """Run every image; yields it with its scores."""
-    size = session.spec.frames.batch.opt
-    for start in range(0, len(images), size):
-        chunk = images[start : start + size]
-        for image, result in zip(chunk, session([read_image(i.path) for i in chunk]), strict=True):
-            if not isinstance(result, Classification):
-                raise UsageError(f"{session.spec.name} does not classify: its task is {session.spec.task}")
-            yield image, result
+    return run_all(session, images, lambda image: image.path, Classification, "classify")
 
 
 def accuracy_from_scores(

@@ -15,10 +15,10 @@ import pycocotools.mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from edgevision.accuracy.running import run_all
 from edgevision.errors import SourceError, UsageError
 from edgevision.results import Detections, Instances
 from edgevision.session import Session
-from edgevision.sources import read_image
 
 PROTOCOL_IOU = 0.65
 """Suppression threshold for measuring; for running 0.45 is usual."""
@@ -108,15 +108,16 @@ def read_annotations(
 
 def detect_all(session: Session, labelled: LabelledImages) -> Iterator[tuple[int, Detections]]:
     """Run every image; yields (image id, detections down to the graph's score floor)."""
-    size = session.spec.frames.batch.opt
     images = labelled.coco.loadImgs(list(labelled.image_ids))
-    for start in range(0, len(images), size):
-        chunk = images[start : start + size]
-        frames = [read_image(labelled.folder / str(image["file_name"])) for image in chunk]
-        for image, result in zip(chunk, session(frames, threshold=0.0), strict=True):
-            if not isinstance(result, Detections):
-                raise UsageError(f"{session.spec.name} does not detect: its task is {session.spec.task}")
-            yield int(image["id"]), result
+    running = run_all(
+        session,
+        images,
+        lambda image: labelled.folder / str(image["file_name"]),
+        Detections,
+        "detect",
+        threshold=0.0,
+    )
+    return ((int(image["id"]), found) for image, found in running)
 
 
 def rows_for_coco(

@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgevision.accuracy.running import run_all
 from edgevision.errors import SourceError, UsageError
 from edgevision.results import Segmentation
 from edgevision.session import Session
-from edgevision.sources import IMAGE_SUFFIXES, read_image
+from edgevision.sources import IMAGE_SUFFIXES
 
 LabelMask = npt.NDArray[np.uint8]
 """uint8 ``[H,W]``: a label for each pixel, or `VOID`."""
@@ -76,13 +77,7 @@ def segment_all(
     session: Session, images: Sequence[MaskedImage]
 ) -> Iterator[tuple[MaskedImage, Segmentation]]:
     """Run every image; yields it with its mask."""
-    size = session.spec.frames.batch.opt
-    for start in range(0, len(images), size):
-        chunk = images[start : start + size]
-        for image, result in zip(chunk, session([read_image(i.image) for i in chunk]), strict=True):
-            if not isinstance(result, Segmentation):
-                raise UsageError(f"{session.spec.name} does not segment: its task is {session.spec.task}")
-            yield image, result
+    return run_all(session, images, lambda image: image.image, Segmentation, "segment")
 
 
 def accuracy_from_masks(
