@@ -31,7 +31,7 @@ from edgevision.pipeline import run_pipeline
 from edgevision.processed import Processed
 from edgevision.results import Outputs
 from edgevision.session import EngineInfo, Frames, Session
-from edgevision.sinks import Sink
+from edgevision.sinks.sink import Sink
 from edgevision.sources import open_source
 from edgevision.spec import FrameInput, ModelSpec, Provenance, classify_outputs
 

@@ -29,7 +29,7 @@ from edgevision.report import (
     instabilities,
 )
 from edgevision.session import Frames, Session, SessionOptions
-from edgevision.sinks import Sink
+from edgevision.sinks.sink import Sink
 from edgevision.spec import utc_now
 
 PREPARED_BATCHES = 16

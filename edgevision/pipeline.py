@@ -20,7 +20,7 @@ from edgevision.observation import Observation
 from edgevision.processed import Processed, StageTimes
 from edgevision.results import Outputs, Result, results_from_outputs
 from edgevision.session import Frames, Session
-from edgevision.sinks import Sink
+from edgevision.sinks.sink import Sink
 
 WAITING_BATCHES = 2
 """Batches that may wait between two stages of a file's run: enough to even out the stages' jitter."""

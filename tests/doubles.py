@@ -13,7 +13,7 @@ from edgevision.frames import Source, SourceFrame
 from edgevision.processed import Processed
 from edgevision.results import Outputs
 from edgevision.session import EngineInfo, Frames, Session
-from edgevision.sinks import Sink
+from edgevision.sinks.sink import Sink
 from edgevision.spec import BatchRange, FrameInput, ModelSpec, NmsSpec, Provenance, detect_outputs
 
 SIDE = 64

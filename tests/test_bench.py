@@ -14,7 +14,8 @@ from edgevision.measure import MeasureSettings
 from edgevision.report import BenchRecord, read_record, record_lines, write_record
 from edgevision.results import Outputs
 from edgevision.session import Frames, ReplaySession, SessionOptions
-from edgevision.sinks import VideoSink, write_clip
+from edgevision.sinks.opening import write_clip
+from edgevision.sinks.video import VideoSink
 from edgevision.sources import open_source
 from edgevision.spec import BatchRange, FrameInput, ModelSpec, NmsSpec, Provenance, detect_outputs
 

@@ -17,7 +17,7 @@ from edgevision.pipeline import PipelineOptions, run_pipeline
 from edgevision.places import Line, Zone
 from edgevision.processed import Processed, StageTimes
 from edgevision.results import Classification, Detections
-from edgevision.sinks import record_of
+from edgevision.sinks.record import record_of
 from tests.doubles import SIDE, BrightnessSession, ListSink, MemorySource
 
 SIZE = (200, 100)

@@ -14,7 +14,7 @@ import pytest
 
 from edgevision.errors import SinkError
 from edgevision.image import Frame
-from edgevision.sinks import write_clip
+from edgevision.sinks.opening import write_clip
 from edgevision.sources import open_source
 from edgevision.video_file import FRAMES_BETWEEN_CHECKS, VideoFile
 

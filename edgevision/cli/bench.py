@@ -16,7 +16,8 @@ from edgevision.frames import Source
 from edgevision.measure import MeasureSettings
 from edgevision.report import record_lines, write_record
 from edgevision.session import ENGINES, SessionOptions, open_session
-from edgevision.sinks import VideoSink, write_clip
+from edgevision.sinks.opening import write_clip
+from edgevision.sinks.video import VideoSink
 from edgevision.sources import open_source
 from edgevision.spec import FrameInput, Precision
 from edgevision.virtual_camera import VirtualCamera

@@ -17,7 +17,7 @@ from edgevision.bundle import Bundle, Verification
 from edgevision.cli.present import Steps, table
 from edgevision.errors import UsageError
 from edgevision.report import read_record
-from edgevision.sinks import write_clip
+from edgevision.sinks.opening import write_clip
 from edgevision.virtual_camera import VirtualCamera
 
 STREET = Path(edgevision.__file__).parent / "weights" / "street.safetensors"

@@ -19,7 +19,10 @@ from edgevision.errors import UsageError
 from edgevision.frames import Source
 from edgevision.pipeline import PipelineOptions, run_pipeline
 from edgevision.session import ENGINES, SessionOptions, open_session
-from edgevision.sinks import JsonlSink, Sink, WindowSink, open_picture_sink, refuse_overwriting
+from edgevision.sinks.json_lines import JsonlSink
+from edgevision.sinks.opening import open_picture_sink, refuse_overwriting
+from edgevision.sinks.sink import Sink
+from edgevision.sinks.window import WindowSink
 from edgevision.sources import ImageSource, open_source
 from edgevision.spec import Precision
 

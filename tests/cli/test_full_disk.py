@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevision.sinks import write_clip
+from edgevision.sinks.opening import write_clip
 from edgevision.sources import read_image
 
 SCRIPT = """

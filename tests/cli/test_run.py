@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from edgevision.cli.run import command
 from edgevision.errors import BundleError, EdgevisionError, SinkError, SourceError, UsageError
-from edgevision.sinks import write_clip
+from edgevision.sinks.opening import write_clip
 from edgevision.sources import open_source
 
 WIDTH, HEIGHT = 128, 64

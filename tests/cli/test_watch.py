@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from edgevision.cli.run import command
 from edgevision.cli.watch import WatchOptions, open_observer
 from edgevision.errors import EdgevisionError, MissingExtraError, UsageError
-from edgevision.sinks import write_clip
+from edgevision.sinks.opening import write_clip
 from tests.doubles import MemorySource, detector
 
 WIDTH, HEIGHT = 128, 64

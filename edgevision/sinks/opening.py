@@ -1,0 +1,55 @@
+"""Which sink an output's name asks for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from edgevision.errors import UsageError
+from edgevision.frames import Source
+from edgevision.image import Frame
+from edgevision.sinks.images import ImageFolderSink
+from edgevision.sinks.sink import Sink
+from edgevision.sinks.video import VideoSink
+from edgevision.sources import IMAGE_SUFFIXES, ImageSource
+from edgevision.video_file import VideoFile
+
+
+def open_picture_sink(output: Path, source: Source) -> Sink:
+    """The sink for annotated pictures of a source: a video if `output` ends in .mp4, else a folder of images.
+
+    Raises `UsageError` where the output would replace what is being read, or ends like a file of another kind.
+    """
+    suffix = output.suffix.lower()
+    if suffix == ".mp4":
+        refuse_overwriting(source, output)
+        return VideoSink(output, source.size_wh, source.fps, live=source.live)
+    if suffix in IMAGE_SUFFIXES or suffix in (".avi", ".mkv", ".mov", ".webm"):
+        raise UsageError(
+            f"output {output} ends in {suffix}; give a name that ends in .mp4, or a folder for images"
+        )
+    if not isinstance(source, ImageSource):
+        return ImageFolderSink(output, numbered=True)
+    root = Path(source.name) if Path(source.name).is_dir() else None
+    if output.resolve() == (root or Path(source.name).parent).resolve():
+        raise UsageError(f"output folder {output} is where the images are read: they would be replaced")
+    return ImageFolderSink(output, root=root)
+
+
+def refuse_overwriting(source: Source, output: Path) -> None:
+    """Raise `UsageError` if `output` is the file that is being read."""
+    with contextlib.suppress(OSError):  # one of the two does not exist
+        if output.samefile(source.name):
+            raise UsageError(f"output {output} is the source itself: it would be replaced")
+
+
+def write_clip(path: Path, frames: Iterable[Frame], size_wh: tuple[int, int], *, fps: float) -> None:
+    """Encode plain frames as an .mp4, which appears whole or not at all; raises `SinkError`."""
+    file = VideoFile(path, size_wh, fps)
+    try:
+        for frame in frames:
+            file.write(frame)
+        file.close()
+    finally:
+        file.discard()

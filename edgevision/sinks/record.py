@@ -1,0 +1,79 @@
+"""What is said about a frame, as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgevision.counting import Event
+from edgevision.observation import Observation
+from edgevision.processed import Processed
+from edgevision.results import Classification, Instances, Result, Segmentation
+
+TOP_CLASSES = 5
+
+
+def record_of(processed: Processed) -> dict[str, Any]:
+    """What a JSON line says about a frame."""
+    frame = processed.frame
+    position_s = None if frame.position_s is None else round(frame.position_s, 4)
+    answer = _answer(processed.result)
+    observation = processed.observation
+    if observation is not None:
+        for entry, identity in zip(answer["detections"], observation.ids.tolist(), strict=True):
+            entry["id"] = identity if identity >= 0 else None
+        answer["events"] = [_event(event, processed, observation) for event in observation.events]
+    return {
+        "source": frame.source,
+        "frame": frame.index,
+        "captured_at": round(frame.captured_at, 6),
+        "position_s": position_s,
+        **answer,
+        "age_ms": round(processed.age_ms, 3),
+        "stages_ms": {stage: round(ms, 3) for stage, ms in processed.times.in_ms().items()},
+    }
+
+
+def _answer(result: Result) -> dict[str, Any]:
+    if isinstance(result, Classification):
+        best = result.top(TOP_CLASSES)
+        return {
+            "classification": [
+                {"label": label, "class": result.class_name(label), "score": round(score, 5)}
+                for label, score in best
+            ]
+        }
+    if isinstance(result, Segmentation):
+        return {
+            "segmentation": [
+                {"label": label, "class": result.class_name(label), "share": round(share, 5)}
+                for label, share in result.shares()
+            ]
+        }
+    rows = zip(result.boxes.tolist(), result.scores.tolist(), result.labels.tolist(), strict=True)
+    found: list[dict[str, Any]] = [
+        {
+            "box": [round(value, 2) for value in box],
+            "score": round(score, 5),
+            "label": label,
+            "class": result.class_name(label),
+        }
+        for box, score, label in rows
+    ]
+    if isinstance(result, Instances):
+        for entry, mask in zip(found, result.masks, strict=True):
+            entry["polygons"] = [polygon.tolist() for polygon in mask.polygons()]
+    return {"detections": found}
+
+
+def _event(event: Event, processed: Processed, observation: Observation) -> dict[str, Any]:
+    """Its time `at` is the place in a video, or seconds since 1970 for a camera."""
+    frame = processed.frame
+    now = frame.captured_at if frame.position_s is None else frame.position_s
+    said: dict[str, Any] = {"event": event.kind, "place": event.place, "id": event.identity}
+    said["class"] = processed.result.class_name(event.label)
+    said["at"] = round(now - (observation.time_s - event.time_s), 3)
+    if event.direction is not None:
+        said["direction"] = event.direction
+    if event.dwell_s is not None:
+        said["dwell_s"] = round(event.dwell_s, 3)
+    return said

@@ -1,0 +1,50 @@
+"""Annotated videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgevision.processed import Processed
+from edgevision.sinks.sink import Sink
+from edgevision.video_file import VideoFile
+
+FALLBACK_FPS = 25.0
+LONGEST_GAP_S = 5.0
+
+
+class VideoSink(Sink):
+    """An annotated .mp4, which appears when it is closed, whole or not at all.
+
+    Frames of another size than `size_wh` are letterboxed in black. A live source's frames come unevenly: each is
+    repeated or left out so that the video runs as fast as the world did; gaps over `LONGEST_GAP_S` are cut to that.
+    """
+
+    annotated = True
+
+    def __init__(
+        self, path: Path, size_wh: tuple[int, int], fps: float | None, *, live: bool = False
+    ) -> None:
+        self._fps = fps if fps is not None and 1 <= fps <= 240 else FALLBACK_FPS
+        self._file = VideoFile(path, size_wh, self._fps)
+        self._live = live
+        self._last_ns: int | None = None
+        self._due = 0.0
+
+    def write(self, processed: Processed) -> None:
+        """Encode the frame's image."""
+        for _ in range(self._copies(processed.frame.captured_ns) if self._live else 1):
+            self._file.write(processed.frame.image_bgr)
+
+    def close(self) -> None:
+        """Put the video in its place; without a frame there is none."""
+        self._file.close()
+
+    def _copies(self, captured_ns: int) -> int:
+        """How often this frame is written so that the video's clock catches up with the camera's."""
+        gap_s = 0.0 if self._last_ns is None else (captured_ns - self._last_ns) / 1e9
+        first = self._last_ns is None
+        self._last_ns = captured_ns
+        self._due += 1.0 if first else min(gap_s, LONGEST_GAP_S) * self._fps
+        copies = max(round(self._due), 0)
+        self._due -= copies
+        return copies

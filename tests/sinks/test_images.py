@@ -1,0 +1,29 @@
+"""Folders of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+
+from edgevision.sinks.images import ImageFolderSink
+from tests.sinks.results import processed
+
+
+def test_images_keep_their_names_and_sub_folders(tmp_path: Path) -> None:
+    sink = ImageFolderSink(tmp_path / "out", root=Path("photos"))
+    for number, name in enumerate(("photos/a.png", "photos/b/a.png", "photos/c.gif")):
+        sink.write(processed(number, source=name))
+    sink.close()
+    found = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
+    assert found == ["a.png", "b/a.png", "c.gif" if cv2.haveImageWriter("c.gif") else "c.gif.png"]
+    second = cv2.imread(str(tmp_path / "out" / "b" / "a.png"))
+    assert second is not None
+    assert second[0, 0].tolist() == [20, 20, 20]
+
+
+def test_frames_of_videos_are_numbered(tmp_path: Path) -> None:
+    sink = ImageFolderSink(tmp_path, numbered=True)
+    sink.write(processed(3, source="clips/street 1.mp4"))
+    sink.write(processed(12, source="camera 0"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["camera_0_000012.jpg", "street_1_000003.jpg"]

@@ -1,0 +1,60 @@
+"""Which sink an output's name asks for, and what no sink can write to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgevision.errors import SinkError, UsageError
+from edgevision.sinks.images import ImageFolderSink
+from edgevision.sinks.json_lines import JsonlSink
+from edgevision.sinks.opening import open_picture_sink
+from edgevision.sinks.sink import Sink
+from edgevision.sinks.video import VideoSink
+from edgevision.sources import open_source
+from tests.sinks.results import processed
+
+
+@pytest.mark.parametrize(
+    "make", [JsonlSink, ImageFolderSink, lambda path: VideoSink(path / "v.mp4", (64, 48), 25)]
+)
+@pytest.mark.parametrize("place", ["file/out", "/proc/nowhere/out"])
+def test_an_unwritable_place_is_known_on_opening(
+    tmp_path: Path, make: Callable[[Path], Sink], place: str
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(SinkError, match="cannot write"):
+        make(tmp_path / place)
+
+
+def test_the_output_chooses_the_sink(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((48, 64, 3), np.uint8))
+    folder, image = open_source(tmp_path / "photos"), open_source(tmp_path / "photos" / "a.png")
+    assert isinstance(open_picture_sink(tmp_path / "v.mp4", folder), VideoSink)
+    kept = open_picture_sink(tmp_path / "out", folder)
+    assert isinstance(kept, ImageFolderSink)
+    assert kept.name(str(tmp_path / "photos" / "b" / "a.png"), 0) == Path("b/a.png")
+    single = open_picture_sink(tmp_path / "out", image)
+    assert isinstance(single, ImageFolderSink)
+    assert single.name(str(tmp_path / "photos" / "a.png"), 0) == Path("a.png")
+    for source in (folder, image):
+        with pytest.raises(UsageError, match="they would be replaced"):
+            open_picture_sink(tmp_path / "photos", source)
+    with pytest.raises(UsageError, match=r"ends in \.jpg; give a name that ends in \.mp4, or a folder"):
+        open_picture_sink(tmp_path / "out.jpg", image)
+
+
+def test_the_source_is_never_replaced(tmp_path: Path) -> None:
+    with VideoSink(tmp_path / "v.mp4", (64, 48), 25.0) as sink:
+        sink.write(processed())
+    source = open_source(tmp_path / "v.mp4")
+    with pytest.raises(UsageError, match="is the source itself"):
+        open_picture_sink(tmp_path / "v.mp4", source)
+    numbered = open_picture_sink(tmp_path / "frames", source)
+    assert isinstance(numbered, ImageFolderSink)
+    assert numbered.name("v.mp4", 5) == Path("v_000005.jpg")
