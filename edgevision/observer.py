@@ -38,11 +38,14 @@ class _Known:
     """What is remembered of an identity."""
 
     seen_s: float = 0.0
+    best: float = 0.0
+    """The highest score so far."""
     votes: dict[int, float] = field(default_factory=dict)
     trail: deque[tuple[float, Point]] = field(default_factory=deque)
 
     def see(self, label: int, score: float, xy: Point, time_s: float) -> None:
         self.seen_s = time_s
+        self.best = max(self.best, score)
         self.votes[label] = self.votes.get(label, 0.0) + score
         self.trail.append((time_s, xy))
         while self.trail[0][0] < time_s - TRAIL_S:
@@ -59,7 +62,7 @@ class Observer:
 
     `size_wh` is the frame in whose pixels lines and zones are given; detections of frames of another size are scaled
     to it. One is where the middle of the lower edge of its box is. Detections below `threshold` only carry identities
-    on: those without one are left out of the results.
+    on: those without one, and those of an identity that never reached it, are left out.
     """
 
     def __init__(
@@ -80,14 +83,15 @@ class Observer:
         self._size_wh = size_wh
         self._select = select or DetectionFilter()
         self._tracker = tracker
-        self._threshold = threshold
+        self.threshold = threshold
+        """Least score of a detection, or of the best one of its identity; may be set between frames."""
         self._known: dict[int, _Known] = {}
         self._last_s = 0.0
 
     @property
     def needed_score(self) -> float:
         """From which score on detections are wanted here."""
-        return self._threshold if self._tracker is None else min(self._threshold, CARRY_SCORE)
+        return self.threshold if self._tracker is None else min(self.threshold, CARRY_SCORE)
 
     def observe(self, frame: SourceFrame, result: Result) -> tuple[Result, Observation | None]:
         """The detections that are left, and what was made of them; what holds no detections passes as it is."""
@@ -109,7 +113,8 @@ class Observer:
         for zone in self.zones:
             events += zone.update(sightings, time_s)
         self._last_s = time_s
-        keep = (ids >= 0) | (detections.scores >= self._threshold)
+        keep = detections.scores >= self.threshold
+        keep |= np.array([self._reached(identity) for identity in ids.tolist()], bool)
         return detections[keep], self._observation(ids[keep], tuple(events), time_s)
 
     def _remember(
@@ -127,10 +132,15 @@ class Observer:
                 self.seen += 1
             known = self._known[identity]
             known.see(int(placed.labels[row]), float(placed.scores[row]), xy, time_s)
-            sightings.append(Sighting(identity, known.label, xy))
+            if known.best >= self.threshold:
+                sightings.append(Sighting(identity, known.label, xy))
         for identity in [who for who, known in self._known.items() if time_s - known.seen_s > FORGET_S]:
             del self._known[identity]
         return tuple(sightings)
+
+    def _reached(self, identity: int) -> bool:
+        known = self._known.get(identity)
+        return known is not None and known.best >= self.threshold
 
     def _observation(
         self, ids: npt.NDArray[np.int64], events: tuple[Event, ...], time_s: float
@@ -144,7 +154,7 @@ class Observer:
         trails = tuple(
             Trail(identity, np.array([xy for _, xy in known.trail], np.float32))
             for identity, known in self._known.items()
-            if known.seen_s == time_s
+            if known.seen_s == time_s and known.best >= self.threshold
         )
         return Observation(ids, events, lines, tuple(zones), trails, self._size_wh, time_s)
 

@@ -1,34 +1,38 @@
-"""Frames through a session into sinks, with the stages overlapping."""
+"""Frames of one source or of many through a session into sinks, with the stages overlapping."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import cv2
-import numpy as np
 
 from edgevision.channel import Channel, ChannelClosed
-from edgevision.draw_observation import draw_processed
-from edgevision.frames import Source, SourceFrame
+from edgevision.collector import Batch, Collector
+from edgevision.errors import EdgevisionError
+from edgevision.frames import Source
 from edgevision.health import SourceHealth
-from edgevision.image import Placement, fit_frame
-from edgevision.observation import Observation
+from edgevision.pace import Pace
 from edgevision.processed import Processed, StageTimes
-from edgevision.results import Outputs, Result, results_from_outputs
+from edgevision.results import results_from_outputs
 from edgevision.session import Frames, Session
 from edgevision.sinks.sink import Sink
+from edgevision.streams import Observe, PlainWatcher, Stream, StreamStats
+
+log = logging.getLogger(__name__)
 
 WAITING_BATCHES = 2
 """Batches that may wait between two stages of a file's run: enough to even out the stages' jitter."""
 POLL_S = 0.1
 """How often `stop` is asked while no result comes."""
-
-Observe = Callable[[SourceFrame, Result], tuple[Result, Observation | None]]
-"""Such as `Observer.observe`: called for each frame in its order; what it returns goes to the sinks."""
+REFRESH_S = 0.02
+"""A batch of live frames that still waits for the engine after so long gets newer frames."""
+JOIN_S = 1.0
+"""How long a stage is waited for at the end; one that hangs in an engine's or a driver's call is left to itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,18 @@ class PipelineOptions:
     """How frames are run."""
 
     threshold: float = 0.25
-    """Detections of a lower score are left out."""
+    """Detections of a lower score are left out, by streams that `run_pipeline` makes."""
     limit: int | None = None
     """Stop after so many frames."""
     serial: bool = False
     """One stage after another in the calling thread; the stages' times then add up to the wall time."""
+    batch: int | None = None
+    """Frames a call of the engine, where as many are there; None: one of a single live source, for files the batch
+    that the graph is best at, of several live sources as many as there are and the graph takes."""
+    fill_ms: float = 5.0
+    """How long a begun batch waits for frames of other live sources, from its first frame on."""
+    max_age_ms: float | None = None
+    """Live frames whose results would be older are dropped; no result that is older reaches a sink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,31 +60,25 @@ class RunSummary:
 
     frames: int
     dropped: int
-    """Frames of a live source that newer ones replaced before they were run."""
+    """Frames of live sources that newer ones replaced before they were run."""
     skipped: int
     """Files that could not be decoded."""
     wall_s: float
     stopped: bool
     """True if `stop` ended it."""
     health: SourceHealth = field(default_factory=SourceHealth)
-    """The source's outages and withheld frames."""
+    """The first source's outages and withheld frames."""
+    late: int = 0
+    """Frames of live sources over the age budget."""
+    missed: int = 0
+    """Frames that cameras sent and that never came."""
+    sources: tuple[tuple[str, StreamStats], ...] = ()
+    """Each source's own part, by name."""
 
     @property
     def frames_per_s(self) -> float:
         """Frames over wall time, from the start of the stages to their end."""
         return self.frames / self.wall_s if self.wall_s > 0 else 0.0
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What travels from stage to stage; `buffer` goes back to its ring after inference."""
-
-    buffer: Frames
-    frames: list[SourceFrame] = field(default_factory=list)
-    placements: list[Placement] = field(default_factory=list)
-    prepare_ns: int = 0
-    inference_ns: int = 0
-    outputs: Outputs = ()
 
 
 def run_pipeline(
@@ -88,109 +93,157 @@ def run_pipeline(
 ) -> RunSummary:
     """Run every frame of `source` (of a live one: the newest each time) and hand the results to `sinks`, in order.
 
-    Decoding with preparation, inference, and results with output each have a thread; the last is the calling one, so
-    that windows work and an interrupt arrives there. Files are held back by the slowest stage and lose no frame.
     `observe` may change each result and add identities; `on_frame` is called after the sinks. With a sink that asks for
-    it (`Sink.annotated`), results are drawn into the frame's image first.
-
-    Source and sinks are closed on the way out, whatever happens. What a stage or a sink raises is raised here; so is
-    `KeyboardInterrupt`. OpenCV is held to one thread meanwhile, for the engine's threads need the cores.
+    it (`Sink.annotated`), results are drawn into the frame's image first. See `run_streams`.
     """
     options = options or PipelineOptions()
-    run = _Run(session, source, sinks, options, stop, on_frame, observe)
-    with contextlib.ExitStack() as closing, _one_opencv_thread():
-        closing.callback(source.close)
-        for sink in sinks:
+    stream = Stream(source, sinks, watcher=PlainWatcher(options.threshold, observe))
+    return run_streams(session, [stream], options=options, stop=stop, on_frame=lambda _, done: on_frame(done))
+
+
+def run_streams(
+    session: Session,
+    streams: Sequence[Stream],
+    *,
+    options: PipelineOptions | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    on_frame: Callable[[Stream, Processed], None] = lambda _stream, _processed: None,
+) -> RunSummary:
+    """Run the frames of all streams until every one has ended, in batches across them; results in each one's order.
+
+    Decoding with preparation, inference, and results with output each have a thread; the last is the calling one, so
+    that windows work and an interrupt arrives there. Files are held back by the slowest stage and lose no frame. Of
+    live sources the newest frame is taken just before the engine is free; the one that was served longest ago comes
+    first.
+
+    Sources and sinks are closed on the way out, whatever happens. What a stage or a sink raises is raised here; so is
+    `KeyboardInterrupt`. A source that fails ends the run if it is the only one, or the last. OpenCV is held to one
+    thread meanwhile, for the engine's threads need the cores.
+    """
+    pipeline = Pipeline(session, streams, options, on_result=on_frame)
+    with contextlib.ExitStack() as closing:
+        for stream in streams:
+            closing.callback(stream.source.close)
+        for sink in {id(sink): sink for stream in streams for sink in stream.sinks}.values():
             closing.callback(sink.close)
-        return run.serial() if options.serial else run.overlapping()
+        return pipeline.run(stop)
 
 
-class _Run:
-    """The state of one run, and its stages."""
+class Pipeline:
+    """One session and the streams that it serves, which may come and go while it runs.
+
+    It closes no stream's source or sinks; that is for those who opened them. `on_result` is called after the sinks.
+    """
 
     def __init__(
         self,
         session: Session,
-        source: Source,
-        sinks: Sequence[Sink],
-        options: PipelineOptions,
-        stop: Callable[[], bool],
-        on_frame: Callable[[Processed], None],
-        observe: Observe,
+        streams: Sequence[Stream] = (),
+        options: PipelineOptions | None = None,
+        *,
+        on_result: Callable[[Stream, Processed], None] = lambda _stream, _processed: None,
+        stay: bool = False,
     ) -> None:
+        """With `stay` it waits for more streams when all have ended."""
         self._session = session
-        self._source = source
-        self._sinks = sinks
-        self._options = options
-        self._stop = stop
-        self._on_frame = on_frame
-        self._observe = observe
-        self._annotate = any(sink.annotated for sink in sinks)
-        batch = session.spec.frames.batch
-        # A live frame must not wait for its batch to fill.
-        self._per_batch = 1 if source.live else batch.opt
-        self._smallest = batch.min
-        self._displaced = 0
+        self._options = options or PipelineOptions()
+        self._on_result = on_result
+        self.pace = Pace()
+        """When the engine is busy, and how long it takes."""
+        self._collector = Collector(session.spec.frames, streams, self._options, self.pace, stay=stay)
+        self._began_ns = 0
         self._finished = 0
         self._stopped = False
-        self._began_ns = 0
         self._failure: BaseException | None = None
-        width, height = session.spec.frames.size_wh
-        self._shape = (max(self._per_batch, self._smallest), height, width, 3)
+        self.hung = False
+        """True if a stage did not end: the session is still in use and must not be closed."""
 
-    def serial(self) -> RunSummary:
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """Those that it serves now."""
+        return self._collector.streams
+
+    def add(self, stream: Stream) -> None:
+        """Serve one more."""
+        self._collector.add(stream)
+
+    def remove(self, stream: Stream) -> None:
+        """Serve it no more; what is still under way from it goes nowhere."""
+        stream.removed = True
+        self._collector.remove(stream)
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> RunSummary:
+        """Until every stream has ended, or `stop` says so; the last stage runs in the calling thread."""
+        with _one_opencv_thread():
+            self._began_ns = time.perf_counter_ns()
+            return self._serial(stop) if self._options.serial else self._overlapping(stop)
+
+    def _serial(self, stop: Callable[[], bool]) -> RunSummary:
         """All stages in turn, in one buffer."""
-        buffer = np.empty(self._shape, np.uint8)
-        self._began_ns = time.perf_counter_ns()
-        for batch in self._batches(lambda: buffer, self._options.limit):
+        buffer = self._collector.new_buffer()
+        while (batch := self._collector.collect(buffer)) is not None:
+            self.pace.queued()
             self._infer(batch)
             self._finish(batch)
-            if self._is_stopped():
+            if self._is_stopped(stop):
                 break
         return self._summary()
 
-    def overlapping(self) -> RunSummary:
+    def _overlapping(self, stop: Callable[[], bool]) -> RunSummary:
         """The first two stages in threads, the last one here."""
-        live = self._source.live
-        waiting = 1 if live else WAITING_BATCHES
+        waiting = 1 if self._collector.live else WAITING_BATCHES
         free: Channel[Frames] = Channel(2 + waiting)
-        ready: Channel[_Batch] = Channel(waiting, newest=live)
-        done: Channel[_Batch] = Channel(waiting)
+        ready: Channel[Batch] = Channel(waiting)
+        done: Channel[Batch] = Channel(waiting)
         for _ in range(2 + waiting):  # one is being filled, one is in inference
-            free.put(np.empty(self._shape, np.uint8))
+            free.put(self._collector.new_buffer())
         threads = [
             threading.Thread(target=self._prepare_all, args=(free, ready), name="prepare", daemon=True),
             threading.Thread(target=self._infer_all, args=(free, ready, done), name="inference", daemon=True),
         ]
-        self._began_ns = time.perf_counter_ns()
         for thread in threads:
             thread.start()
         try:
-            self._finish_all(done)
+            self._finish_all(done, stop)
             summary = self._summary()
         finally:
+            self._collector.close()
+            self.pace.close()
             for channel in (free, ready, done):
                 channel.abort()
-            if live:
-                self._source.close()  # ends a read that waits for the next frame
             for thread in threads:
-                thread.join()
+                thread.join(JOIN_S)
+            self.hung = any(thread.is_alive() for thread in threads)
         if self._failure is not None:
             raise self._failure
         return summary
 
-    def _prepare_all(self, free: Channel[Frames], ready: Channel[_Batch]) -> None:
-        # A live run ends by the frames that came through, for some are displaced on the way.
-        limit = None if self._source.live else self._options.limit
+    def _prepare_all(self, free: Channel[Frames], ready: Channel[Batch]) -> None:
         with self._stage(ready.end):
-            for batch in self._batches(free.take, limit):
-                displaced = ready.put(batch)
-                if displaced is not None:
-                    self._displaced += len(displaced.frames)
-                    free.put(displaced.buffer)
+            while True:
+                buffer = free.take()
+                if self._collector.live:
+                    self.pace.wait_until_due()
+                batch = self._collector.collect(buffer)
+                if batch is None:
+                    return
+                self._hand_over(batch, ready)
 
-    def _infer_all(self, free: Channel[Frames], ready: Channel[_Batch], done: Channel[_Batch]) -> None:
-        with self._stage(free.abort, ready.abort, done.end):
+    def _hand_over(self, batch: Batch, ready: Channel[Batch]) -> None:
+        """To the engine; while it is at work for longer than it used to be, live frames that wait are renewed."""
+        self.pace.queued()
+        ready.put(batch)
+        while self._collector.live and not self.pace.wait_until_taken(REFRESH_S):
+            waiting = ready.get(0)
+            if waiting is None:  # taken at this moment
+                return
+            self.pace.taken_back()
+            self._collector.refresh(waiting)
+            self.pace.queued()
+            ready.put(waiting)
+
+    def _infer_all(self, free: Channel[Frames], ready: Channel[Batch], done: Channel[Batch]) -> None:
+        with self._stage(free.abort, ready.abort, done.end, self._collector.close, self.pace.close):
             while True:
                 batch = ready.take()
                 self._infer(batch)
@@ -210,84 +263,76 @@ class _Run:
             for ending in endings:
                 ending()
 
-    def _finish_all(self, done: Channel[_Batch]) -> None:
+    def _finish_all(self, done: Channel[Batch], stop: Callable[[], bool]) -> None:
         with contextlib.suppress(ChannelClosed):
-            while not self._is_stopped() and self._finished != self._options.limit:
+            while not self._is_stopped(stop) and self._finished != self._options.limit:
                 batch = done.get(POLL_S)
                 if batch is not None:
                     self._finish(batch)
 
-    def _batches(self, buffer: Callable[[], Frames], limit: int | None) -> Iterator[_Batch]:
-        """Read and prepare until the source or the limit ends; the last batch may be smaller."""
-        batch: _Batch | None = None
-        count = 0
-        while limit is None or count < limit:
-            if batch is None:
-                batch = _Batch(
-                    buffer()
-                )  # before the frame is read, which must not grow old while a buffer is awaited
-            frame = self._source.read()
-            if frame is None:
-                break
-            count += 1
-            began_ns = time.perf_counter_ns()
-            row = batch.buffer[len(batch.frames)]
-            batch.placements.append(fit_frame(frame.image_bgr, self._session.spec.frames, out=row)[1])
-            batch.frames.append(frame)
-            batch.prepare_ns += time.perf_counter_ns() - began_ns
-            if len(batch.frames) == self._per_batch:
-                yield batch
-                batch = None
-        if batch is not None and batch.frames:
-            yield batch
-
-    def _infer(self, batch: _Batch) -> None:
+    def _infer(self, batch: Batch) -> None:
+        rows = self._collector.fill_up(batch)
+        self.pace.began(rows)
         began_ns = time.perf_counter_ns()
-        rows = max(len(batch.frames), self._smallest)
-        batch.buffer[len(batch.frames) : rows] = batch.buffer[len(batch.frames) - 1]
         batch.outputs = self._session.infer(batch.buffer[:rows])
         batch.inference_ns = time.perf_counter_ns() - began_ns
+        self.pace.ended()
 
-    def _finish(self, batch: _Batch) -> None:
-        began_ns = time.perf_counter_ns()
-        results = results_from_outputs(
-            self._session.spec, batch.outputs, batch.placements, threshold=self._options.threshold
-        )
-        count = len(batch.frames)
-        share_ns = (time.perf_counter_ns() - began_ns) // count
-        for frame, result in zip(batch.frames, results, strict=True):
+    def _finish(self, batch: Batch) -> None:
+        count = len(batch.entries)
+        for row, (stream, frame) in enumerate(batch.entries):
+            if stream.removed or self._finished == self._options.limit:
+                continue
             began_ns = time.perf_counter_ns()
-            seen, observation = self._observe(frame, result)
+            outputs = tuple(array[row : row + 1] for array in batch.outputs)
+            placements = batch.placements[row : row + 1]
+            result = results_from_outputs(
+                self._session.spec, outputs, placements, threshold=stream.needed_score
+            )[0]
+            try:
+                seen, observation = stream.observe(frame, result)
+            except EdgevisionError as error:
+                stream.removed = True
+                self._collector.fail(stream, error)
+                continue
             finished_ns = time.perf_counter_ns()
             times = StageTimes(
                 frame.decode_ns,
                 batch.prepare_ns // count,
                 batch.inference_ns // count,
-                share_ns + finished_ns - began_ns,
+                finished_ns - began_ns,
             )
             age_ms = (finished_ns - frame.captured_ns) / 1e6
-            self._write(Processed(frame, seen, times, age_ms, observation))
-            self._finished += 1
+            self._deliver(stream, Processed(frame, seen, times, age_ms, observation))
 
-    def _write(self, processed: Processed) -> None:
-        began_ns = time.perf_counter_ns()
-        if self._annotate:
-            draw_processed(processed)
-        for sink in self._sinks:
-            sink.write(processed)
-        output_ns = time.perf_counter_ns() - began_ns
-        self._on_frame(replace(processed, times=replace(processed.times, output_ns=output_ns)))
+    def _deliver(self, stream: Stream, processed: Processed) -> None:
+        limit_ms = self._options.max_age_ms
+        if limit_ms is not None and stream.source.live and processed.age_ms > limit_ms:
+            stream.source.late += 1
+            return
+        self._on_result(stream, stream.finish(processed))
+        self._finished += 1
 
-    def _is_stopped(self) -> bool:
-        self._stopped = self._stopped or self._stop()
+    def _is_stopped(self, stop: Callable[[], bool]) -> bool:
+        self._stopped = self._stopped or stop()
         return self._stopped
 
     def _summary(self) -> RunSummary:
         """Taken when the last result is out, before what is under way in other stages has been waited for."""
         wall_s = (time.perf_counter_ns() - self._began_ns) / 1e9
-        dropped = self._source.dropped + self._displaced
-        source = self._source
-        return RunSummary(self._finished, dropped, source.skipped, wall_s, self._stopped, source.health)
+        streams = self.streams
+        stats = [stream.stats for stream in streams]
+        return RunSummary(
+            frames=self._finished,
+            dropped=sum(each.dropped for each in stats),
+            skipped=sum(stream.source.skipped for stream in streams),
+            wall_s=wall_s,
+            stopped=self._stopped,
+            health=stats[0].health if stats else SourceHealth(),
+            late=sum(each.late for each in stats),
+            missed=sum(each.missed for each in stats),
+            sources=tuple((stream.name, each) for stream, each in zip(streams, stats, strict=True)),
+        )
 
 
 @contextlib.contextmanager

@@ -70,10 +70,24 @@ def test_the_way_of_one_person() -> None:
     assert observer.seen == 1
 
 
+def test_a_threshold_that_rises_hides_identities_that_never_reached_it() -> None:
+    observer = Observer(SIZE, tracker=Told([[1, 2]] * 3), threshold=0.25)
+    found = at(10, 50, scores=(0.6, 0.9))
+    counts = []
+    for number, threshold in enumerate((0.25, 0.8, 0.3)):
+        observer.threshold = threshold
+        left, observation = observer.observe(frame(number / 10), found)
+        assert observation is not None
+        assert len(observation.trails) == len(observation.ids)
+        counts.append(len(left) if isinstance(left, Detections) else -1)
+    assert counts == [2, 1, 2]
+
+
 def test_weak_detections_without_an_identity_are_left_out() -> None:
-    observer = Observer(SIZE, tracker=Told([[1, -1, -1]]), threshold=0.25)
+    observer = Observer(SIZE, tracker=Told([[1], [1, -1, -1]]), threshold=0.25)
+    observer.observe(frame(0.0), at(10, scores=(0.6,)))
     found = at(10, 50, 90, scores=(0.12, 0.2, 0.3))
-    left, observation = observer.observe(frame(0.0), found)
+    left, observation = observer.observe(frame(0.1), found)
     assert isinstance(left, Detections)
     assert left.scores.tolist() == pytest.approx([0.12, 0.3])
     assert observation is not None

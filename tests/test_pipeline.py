@@ -308,8 +308,8 @@ def test_stop_is_heard_while_a_camera_is_silent() -> None:
 
 def test_an_error_is_raised_while_a_camera_is_silent() -> None:
     class OneFrame(SilentCamera):
-        def read(self) -> SourceFrame | None:
-            return MemorySource.read(self) if self.given == 0 else super().read()
+        def poll(self) -> SourceFrame | None:
+            return MemorySource.read(self) if self.given == 0 else super().poll()
 
     with pytest.raises(EngineError, match="the engine broke"):
         run_pipeline(BrightnessSession(fails_at=0), OneFrame())

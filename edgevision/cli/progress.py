@@ -15,6 +15,7 @@ import click
 
 from edgevision.pipeline import RunSummary
 from edgevision.processed import Processed
+from edgevision.streams import StreamStats
 
 TERMINAL_PERIOD_S = 0.2
 LOG_PERIOD_S = 10.0
@@ -91,6 +92,8 @@ class RunProgress:
     def summary_lines(self, summary: RunSummary) -> list[str]:
         """What the run came to."""
         extras = [f"{summary.dropped} dropped"] if summary.dropped else []
+        extras += [f"{summary.late} late"] if summary.late else []
+        extras += [f"{summary.missed} missed"] if summary.missed else []
         extras += [f"{summary.skipped} files skipped"] if summary.skipped else []
         lines = [
             ", ".join(
@@ -106,7 +109,9 @@ class RunProgress:
             }
             stages = ", ".join(f"{name} {ms:.2f}" for name, ms in medians.items())
             lines.append(f"p50 in ms: {stages}; age {statistics.median(self._ages_ms):.1f}")
-        return [*lines, *summary.health.notes()]
+        if len(summary.sources) < 2:
+            return [*lines, *summary.health.notes()]
+        return [*lines, *(_source_line(name, stats) for name, stats in summary.sources)]
 
     def _show(self, text: str) -> None:
         if not self._terminal:
@@ -114,6 +119,15 @@ class RunProgress:
             return
         click.echo("\r" + text.ljust(self._width), nl=False, err=True)
         self._width = len(text)
+
+
+def _source_line(name: str, stats: StreamStats) -> str:
+    ages = (
+        "" if stats.age_p50_ms is None else f", age p50 {stats.age_p50_ms:.0f} p99 {stats.age_p99_ms:.0f} ms"
+    )
+    counts = ((stats.dropped, "dropped"), (stats.late, "late"), (stats.missed, "missed"))
+    extras = [f"{count} {what}" for count, what in counts if count]
+    return ", ".join([f"{name}: {stats.frames} frames{ages}", *extras, *stats.health.notes()])
 
 
 class ProgressLogHandler(logging.Handler):

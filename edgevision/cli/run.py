@@ -5,31 +5,38 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from edgevision.addresses import LiveOptions
+from edgevision.batching import choose_batch
+from edgevision.cli.batch_options import batch_options
 from edgevision.cli.options import graph_options
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
-from edgevision.cli.source_options import source_options
-from edgevision.cli.watch import WatchOptions, count_lines, open_observer, watch_options
+from edgevision.cli.source_options import named_sources, source_options
+from edgevision.cli.watch import count_lines, open_watcher, watch_options
 from edgevision.errors import UsageError
 from edgevision.frames import Source
-from edgevision.pipeline import PipelineOptions, run_pipeline
-from edgevision.session import ENGINES, SessionOptions, open_session
+from edgevision.pipeline import PipelineOptions, run_streams
+from edgevision.session import ENGINES, Session, SessionOptions, open_session
 from edgevision.sinks.json_lines import JsonlSink
 from edgevision.sinks.opening import open_picture_sink, refuse_overwriting
 from edgevision.sinks.sink import Sink
 from edgevision.sinks.window import WindowSink
 from edgevision.sources import ImageSource, open_source
 from edgevision.spec import Precision
+from edgevision.streams import Stream
+from edgevision.watch_plan import WatchPlan
 
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("source")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--engine", type=click.Choice(ENGINES), help="Default: the first that is installed.")
 @click.option(
     "--threshold",
@@ -59,11 +66,12 @@ from edgevision.spec import Precision
     "--allow-fallback", is_flag=True, help="Let the CPU run what ONNX Runtime's GPU provider does not take."
 )
 @watch_options
+@batch_options
 @click.pass_context
 def command(
     ctx: click.Context,
     bundle: Path,
-    source: str,
+    sources: tuple[str, ...],
     engine: str | None,
     threshold: float,
     iou: float | None,
@@ -76,14 +84,19 @@ def command(
     force: bool,
     allow_fallback: bool,
     live: LiveOptions,
-    watch: WatchOptions,
+    watch: WatchPlan,
+    batch: int | Literal["auto"],
+    fill_ms: float,
+    max_age_ms: float | None,
 ) -> None:
-    """Run a bundle on images, folders, videos or a camera.
+    """Run a bundle on images, folders, videos or cameras, one or many.
 
     SOURCE is an image, a folder of images, a video file, a camera's index such as 0, an address (rtsp://, http://),
-    csi://0 on a Jetson, gst:PIPELINE, or demo: for a camera where none is. From a camera the newest frame is taken each
-    time, and an outage is waited for; from files every frame. Ctrl-C ends the run cleanly: what was written so far is
-    complete, the summary is printed, and the exit code is 130 (143 after SIGTERM).
+    csi://0 on a Jetson, gst:PIPELINE, loop:VIDEO for a video played as a camera, or demo: for a camera where none is;
+    with a name of its own as NAME=SOURCE. From a camera the newest frame is taken each time, and an outage is waited
+    for; from files every frame. Many sources share one engine: each gets its turn, in batches where those run faster.
+    Ctrl-C ends the run cleanly: what was written so far is complete, the summary is printed, and the exit code is 130
+    (143 after SIGTERM).
     """
     # FFmpeg's own messages about damaged frames; what matters of them is said in ours.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -91,7 +104,7 @@ def command(
         rebuild_unfit(ctx, bundle, engine, precision)
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
-        opened = stack.enter_context(open_source(source, live))
+        opened = _open_sources(stack, sources, live)
         progress = RunProgress(_total(opened, limit))
         stack.callback(progress.clear)
         _route_warnings(stack, progress)
@@ -99,51 +112,121 @@ def command(
             iou_threshold=iou, allow_fallback=allow_fallback, precision=precision, force=force
         )
         session = stack.enter_context(open_session(bundle, engine=engine, options=options))
-        observer = open_observer(watch, session.spec, opened, threshold)
+        watchers = [open_watcher(watch, session.spec, source, threshold) for source in opened]
         sinks = _open_sinks(stack, opened, output, jsonl)
-        title = f"{session.spec.name}: {opened.name}"
-        window = _open_window(stack, opened, title, interrupts) if show else None
-        summary = run_pipeline(
+        windows = _open_windows(stack, opened, session.spec.name, interrupts) if show else []
+        streams = [
+            Stream(source, [*sinks[row], *windows[row : row + 1]], watcher=watchers[row])
+            for row, source in enumerate(opened)
+        ]
+        rows = _batch(session, opened, batch)
+        summary = run_streams(
             session,
-            opened,
-            sinks if window is None else [*sinks, window],
-            options=PipelineOptions(threshold=observer.needed_score, limit=limit),
-            stop=lambda: interrupts.requested() or (window is not None and window.closed),
-            on_frame=progress.on_frame,
-            observe=observer.observe,
+            streams,
+            options=PipelineOptions(limit=limit, batch=rows, fill_ms=fill_ms, max_age_ms=max_age_ms),
+            stop=lambda: interrupts.requested() or any(window.closed for window in windows),
+            on_frame=lambda _, processed: progress.on_frame(processed),
         )
         progress.clear()
     if session.info.notes:
         click.echo(f"{session.info.library} on {session.info.device}: {'; '.join(session.info.notes)}")
-    lines = [*progress.summary_lines(summary), *count_lines(observer, session.spec.classes)]
-    _report(lines, [path for path in (output, jsonl) if path is not None])
+    _report(progress.summary_lines(summary))
+    for source, watcher in zip(opened, watchers, strict=True):
+        if watcher.observer is not None:
+            lines = count_lines(watcher.observer, session.spec.classes)
+            _report([f"{source.name}: {line}" for line in lines] if len(opened) > 1 else lines)
+    _report([f"wrote {path}" for path in (output, jsonl) if path is not None and path.exists()])
     if interrupts.requested():
         ctx.exit(interrupts.exit_code)
 
 
+def _open_sources(stack: contextlib.ExitStack, texts: tuple[str, ...], live: LiveOptions) -> list[Source]:
+    """One after another; of several, cameras that do not answer yet are waited for while the others run."""
+    if len(texts) > 1:
+        live = replace(live, wait_first=False)
+    named = named_sources(texts)
+    alone = len(named) == 1 and named[0][1] == texts[0]
+    return [
+        stack.enter_context(open_source(address, live, name=None if alone else name))
+        for name, address in named
+    ]
+
+
+def _batch(session: Session, sources: list[Source], wanted: int | Literal["auto"]) -> int | None:
+    """Frames a call: as wanted; where it is left to us, measured for several live sources."""
+    if wanted != "auto":
+        limits = session.spec.frames.batch
+        if not limits.min <= wanted <= limits.max:
+            raise UsageError(
+                f"--batch {wanted}: {session.spec.name} takes batches of {limits}; export it with --batch"
+            )
+        return wanted
+    live = sum(source.live for source in sources)
+    if live < 2:
+        return None
+    choice = choose_batch(session, live)
+    click.echo(f"{choice}", err=True)
+    return choice.rows
+
+
 def _open_sinks(
-    stack: contextlib.ExitStack, source: Source, output: Path | None, jsonl: Path | None
-) -> list[Sink]:
-    sinks: list[Sink] = []
+    stack: contextlib.ExitStack, sources: list[Source], output: Path | None, jsonl: Path | None
+) -> list[list[Sink]]:
+    """For each source its own; lines are shared."""
     if output is not None and jsonl is not None and output.resolve() == jsonl.resolve():
         raise UsageError(f"-o and --jsonl both name {output}")
-    if output is not None:
-        sinks.append(stack.enter_context(open_picture_sink(output, source)))
-    if jsonl is not None:
+    if output is None:
+        pictures: list[list[Sink]] = [[] for _ in sources]
+    elif len(sources) == 1:
+        pictures = [[stack.enter_context(open_picture_sink(output, sources[0]))]]
+    elif output.suffix.lower() == ".mp4":
+        raise UsageError(
+            f"{len(sources)} sources cannot share {output}; name a folder: each gets a video in it"
+        )
+    else:
+        paths = _own_outputs(output, sources)
+        pairs = zip(paths, sources, strict=True)
+        pictures = [[stack.enter_context(open_picture_sink(path, source))] for path, source in pairs]
+    if jsonl is None:
+        return pictures
+    for source in sources:
         refuse_overwriting(source, jsonl)
-        sinks.append(stack.enter_context(JsonlSink(jsonl)))
-    return sinks
+    lines = stack.enter_context(JsonlSink(jsonl))  # last: it begins its file anew
+    return [[*own, lines] for own in pictures]
 
 
-def _open_window(
-    stack: contextlib.ExitStack, source: Source, title: str, interrupts: Interrupts
-) -> WindowSink:
-    hold = isinstance(source, ImageSource)
-    return stack.enter_context(WindowSink(title, hold=hold, stop=interrupts.requested))
+def _own_outputs(folder: Path, sources: list[Source]) -> list[Path]:
+    """A video in the folder for each camera and video, a folder for images; named by the sources, without surprises."""
+    found: list[Path] = []
+    for source in sources:
+        stem = re.sub(r"[^\w.-]+", "_", source.name).strip("._") or "source"
+        path = folder / (stem if isinstance(source, ImageSource) else f"{stem}.mp4")
+        number = 1
+        while path in found:
+            number += 1
+            path = path.with_name(f"{stem}_{number}{path.suffix}")
+        found.append(path)
+    return found
 
 
-def _total(source: Source, limit: int | None) -> int | None:
-    known = [count for count in (source.frame_count, limit) if count is not None]
+def _open_windows(
+    stack: contextlib.ExitStack, sources: list[Source], title: str, interrupts: Interrupts
+) -> list[WindowSink]:
+    return [
+        stack.enter_context(
+            WindowSink(
+                f"{title}: {source.name}", hold=isinstance(source, ImageSource), stop=interrupts.requested
+            )
+        )
+        for source in sources
+    ]
+
+
+def _total(sources: list[Source], limit: int | None) -> int | None:
+    """Frames to come, where that is known of all sources."""
+    counts = [source.frame_count for source in sources]
+    total = None if None in counts else sum(count for count in counts if count is not None)
+    known = [count for count in (total, limit) if count is not None]
     return min(known) if known else None
 
 
@@ -154,9 +237,6 @@ def _route_warnings(stack: contextlib.ExitStack, progress: RunProgress) -> None:
     stack.callback(logger.removeHandler, handler)
 
 
-def _report(lines: list[str], written: list[Path]) -> None:
+def _report(lines: list[str]) -> None:
     for line in lines:
         click.echo(line)
-    for path in written:
-        if path.exists():
-            click.echo(f"wrote {path}")

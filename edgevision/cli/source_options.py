@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from edgevision.addresses import LiveOptions
+from edgevision.addresses import LiveOptions, public_name
+from edgevision.errors import UsageError
 from edgevision.picture_watch import WatchOptions
 
 
@@ -49,3 +52,31 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Withhold pictures of a camera that has shown the same one for so long; 0: never.",
     )
     return freeze(give_up(transport(with_live)))
+
+
+def named_sources(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """(name, address) of each ``ADDRESS`` or ``NAME=ADDRESS``; names differ.
+
+    Without a name it is the address as others may read it, numbered where that is there already. A file whose own name
+    holds ``=`` is meant as it is. Raises `UsageError` for a name that is given twice.
+    """
+    found: list[tuple[str, str]] = []
+    given = [_named(text) for text in texts]
+    taken = {name for name, _ in given if name is not None}
+    for name, address in given:
+        if name is None:
+            plain = name = public_name(address)
+            number = 1
+            while name in taken:
+                number += 1
+                name = f"{plain} ({number})"
+            taken.add(name)
+        elif name in {other for other, _ in found}:
+            raise UsageError(f"two sources are called {name!r}; names must differ")
+        found.append((name, address))
+    return tuple(found)
+
+
+def _named(text: str) -> tuple[str | None, str]:
+    match = re.match(r"([^=:/\\]+)=(.+)", text)
+    return (None, text) if match is None or Path(text).exists() else (match[1].strip(), match[2])

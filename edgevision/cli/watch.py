@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from edgevision.counting import ZoneCounter
-from edgevision.errors import MissingExtraError, UsageError
-from edgevision.filters import DetectionFilter, labels_from_names
+from edgevision.errors import UsageError
 from edgevision.frames import Source
 from edgevision.observer import Observer
-from edgevision.places import PlaceText, parse_place
 from edgevision.sources import ImageSource
 from edgevision.spec import ModelSpec
-
-LIBRARY = "trackers"
-
-
-@dataclass(frozen=True, slots=True)
-class WatchOptions:
-    """What is to be followed and counted."""
-
-    track: bool
-    lines: tuple[str, ...]
-    zones: tuple[str, ...]
-    only: str | None
-    min_area: float
-    max_area: float
-
-    @property
-    def tracks(self) -> bool:
-        """True if identities are needed."""
-        return self.track or bool(self.lines) or bool(self.zones)
+from edgevision.watch_plan import PlannedWatcher, WatchPlan
 
 
 def watch_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,7 +23,7 @@ def watch_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         names = ("track", "line", "zone", "only", "min_area", "max_area")
-        return command(*args, watch=WatchOptions(*(kwargs.pop(name) for name in names)), **kwargs)
+        return command(*args, watch=WatchPlan(*(kwargs.pop(name) for name in names)), **kwargs)
 
     share = click.FloatRange(0, 1)
     options = (
@@ -75,39 +53,16 @@ def watch_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def open_observer(watch: WatchOptions, spec: ModelSpec, source: Source, threshold: float) -> Observer:
+def open_watcher(plan: WatchPlan, spec: ModelSpec, source: Source, threshold: float) -> PlannedWatcher:
     """What the options ask for, for one source; raises `UsageError` where it cannot be."""
-    select = DetectionFilter(
-        None if watch.only is None else labels_from_names(watch.only, spec.classes),
-        watch.min_area,
-        watch.max_area,
-    )
-    wanted = watch.tracks or select != DetectionFilter()
-    if wanted and spec.task not in ("detect", "instances"):
-        raise UsageError(
-            f"{spec.name} answers {spec.task}: only detections can be filtered, followed and counted"
-        )
-    if not watch.tracks:
-        return Observer(source.size_wh, select=select, threshold=threshold)
-    if isinstance(source, ImageSource):
+    watcher = PlannedWatcher(plan, spec, source.fps, threshold)
+    if plan.tracks and isinstance(source, ImageSource):
         raise UsageError(
             f"{source.name} holds images, which have no time: give a video or a camera to track in"
         )
-    if importlib.util.find_spec(LIBRARY) is None:
-        raise MissingExtraError(LIBRARY, "track", "tracking", beside=LIBRARY)
-    # Loads SciPy, which only those who track should wait for.
-    from edgevision.tracking.tracker import Tracker, TrackerOptions
-
-    begin = max(threshold, TrackerOptions().begin_score)
-    size_wh = source.size_wh
-    return Observer(
-        size_wh,
-        select=select,
-        tracker=Tracker(source.fps, TrackerOptions(begin_score=begin)),
-        lines=[place.line(size_wh) for place in _places(watch.lines, "line")],
-        zones=[place.zone(size_wh) for place in _places(watch.zones, "zone")],
-        threshold=threshold,
-    )
+    if 0 not in source.size_wh:
+        plan.observer(spec, source.size_wh, source.fps, threshold)  # places outside the frame are told now
+    return watcher
 
 
 def count_lines(observer: Observer, classes: Sequence[str]) -> list[str]:
@@ -136,12 +91,3 @@ def _zone_row(zone: ZoneCounter) -> str:
         f" left {counts['left']}, vanished {counts['vanished']}; {zone.dwell.visits} visits over:"
         f" mean {zone.dwell.mean_s:.1f} s, longest {zone.dwell.longest_s:.1f} s"
     )
-
-
-def _places(texts: tuple[str, ...], kind: str) -> list[PlaceText]:
-    places = [parse_place(text, f"{kind} {number}") for number, text in enumerate(texts, 1)]
-    names = [place.name for place in places]
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(f"{names.count(name)} {kind}s are called {name!r}; names must differ")
-    return places

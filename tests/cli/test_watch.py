@@ -12,13 +12,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgevision.cli.run import command
-from edgevision.cli.watch import WatchOptions, open_observer
+from edgevision.cli.watch import open_watcher
 from edgevision.errors import EdgevisionError, MissingExtraError, UsageError
 from edgevision.sinks.opening import write_clip
+from edgevision.watch_plan import WatchPlan
 from tests.doubles import MemorySource, detector
 
 WIDTH, HEIGHT = 128, 64
-NOTHING = WatchOptions(False, (), (), None, 0.0, 1.0)
+NOTHING = WatchPlan(False, (), (), None, 0.0, 1.0)
 
 
 def run(*arguments: object) -> Result:
@@ -98,16 +99,16 @@ def test_images_have_no_time(brightness_bundle: Path, tmp_path: Path) -> None:
 
 def test_without_the_library_the_commands_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    watch = WatchOptions(True, (), (), None, 0.0, 1.0)
+    watch = WatchPlan(True, (), (), None, 0.0, 1.0)
     with pytest.raises(MissingExtraError, match=r"'edgevision\[track\]' && pip install --no-deps trackers"):
-        open_observer(watch, detector(), MemorySource(1), 0.25)
+        open_watcher(watch, detector(), MemorySource(1), 0.25)
 
 
 def test_by_itself_nothing_is_followed() -> None:
-    assert open_observer(NOTHING, detector(), MemorySource(1), 0.4).needed_score == 0.4
+    assert open_watcher(NOTHING, detector(), MemorySource(1), 0.4).needed_score == 0.4
 
 
 def test_a_high_threshold_holds_for_the_beginning_of_identities() -> None:
     pytest.importorskip("trackers")
-    watch = WatchOptions(True, (), (), None, 0.0, 1.0)
-    assert open_observer(watch, detector(), MemorySource(1), 0.7).needed_score == 0.1
+    watch = WatchPlan(True, (), (), None, 0.0, 1.0)
+    assert open_watcher(watch, detector(), MemorySource(1), 0.7).needed_score == 0.1
