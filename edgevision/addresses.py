@@ -35,6 +35,8 @@ class LiveOptions:
     """A connection without a picture for so long is given up, and made anew."""
     first_frame_s: float = 15.0
     """Opening fails unless a picture came by then."""
+    wait_first: bool = True
+    """False: opening returns at once, and a camera that does not answer is tried again as after an outage."""
     give_up_after_s: float | None = None
     """An outage of so long ends the source with an error; None never does."""
     backoff: Backoff = field(default_factory=Backoff)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import random
 import sys
@@ -23,7 +22,7 @@ from edgevision.picture_watch import PictureWatch, Verdict
 
 log = logging.getLogger(__name__)
 
-CLOSE_TIMEOUT_S = 1.0
+CLOSE_TIMEOUT_S = 0.7
 CHECK_S = 0.5
 """How often a reader that waits looks whether to give up."""
 
@@ -54,43 +53,32 @@ class LiveSource(Source):
         self._last_index = -1
         self._thread = threading.Thread(target=self._keep_open, name=f"camera {name}", daemon=True)
         self._thread.start()
-        self._first: tuple[int, FeedFrame] | None = self._await_first()
-        self.size_wh = self._first[1].size_wh
+        self._first = self._await_first() if self._options.wait_first else None
 
     @property
     def health(self) -> SourceHealth:
         """At this moment."""
-        return self._record.now(dropped=self.dropped)
+        return self._record.now(dropped=self.dropped, missed=self.missed)
 
     def read(self) -> SourceFrame | None:
         """The newest frame that was not read yet; waits for it through any outage.
 
         Raises `SourceError` when an outage lasts for `LiveOptions.give_up_after_s`.
         """
-        first, self._first = self._first, None
-        newest = None
-        try:
-            newest = self._frames.get(0) if first else self._wait()
-        except ChannelClosed:
-            if not self._closing.is_set():  # the thread ended by an error that is not the camera's
-                raise SourceError(f"{self.name}: {self._failure or 'its thread ended'}") from None
-        item = newest or first
-        if self._closing.is_set() or item is None:
-            return None
-        index, frame = item
-        began_ns = time.perf_counter_ns()
-        image = frame.to_bgr()
-        decode_ns = frame.decode_ns + time.perf_counter_ns() - began_ns
-        self.dropped += index - self._last_index - 1
-        self._last_index = index
-        return SourceFrame(
-            image, index, self.name, frame.captured_ns, frame.captured_at, None, decode_ns, frame.clock
-        )
+        wait_s = None if self._options.give_up_after_s is None else CHECK_S
+        while (frame := self._take(wait_s)) is None and not self.ended:
+            pass
+        return frame
+
+    def poll(self) -> SourceFrame | None:
+        """The newest frame that was not read yet, or None at once. Raises as `read` does."""
+        return self._take(0)
 
     def close(self) -> None:
         """Stop the thread, which closes the feed; one that hangs in a driver or waits for data is left to its end."""
         self._closing.set()
         self._frames.abort()
+        self._ring()
         if (feed := self._feed) is not None:
             feed.interrupt()
         if self._thread is not threading.current_thread():
@@ -105,25 +93,51 @@ class LiveSource(Source):
         if first is None:
             health = self.health
             self.close()
+            only = health.state if health.state in ("frozen", "black") else "damaged"
             reason = self._failure or (
-                f"it delivered only pictures that are {health.state} or damaged"
+                f"it delivered only {only} pictures"
                 if health.withheld
                 else f"nothing came within {within_s:g} s; is it used by another program, or is its cable at fault?"
             )
             raise SourceError(f"{self.name} gives no picture: {reason}")
         return first
 
-    def _wait(self) -> tuple[int, FeedFrame]:
+    def _take(self, wait_s: float | None) -> SourceFrame | None:
+        """The newest picture as a frame; None if none came in time, or ever will: then `ended` is true."""
+        item, self._first = self._first, None
+        try:
+            item = self._frames.get(0 if item else wait_s) or item
+        except ChannelClosed:
+            if not self._closing.is_set():  # the thread ended by an error that is not the camera's
+                raise SourceError(f"{self.name}: {self._failure or 'its thread ended'}") from None
+        if self._closing.is_set():
+            self.ended = True
+            return None
+        if item is None:
+            self._give_up_in_time()
+            return None
+        index, frame = item
+        began_ns = time.perf_counter_ns()
+        image = frame.to_bgr()
+        decode_ns = frame.decode_ns + time.perf_counter_ns() - began_ns
+        self.dropped += index - self._last_index - 1
+        self._last_index = index
+        return SourceFrame(
+            image, index, self.name, frame.captured_ns, frame.captured_at, None, decode_ns, frame.clock
+        )
+
+    def _give_up_in_time(self) -> None:
+        """Raise `SourceError` when an outage has lasted for as long as it may."""
         limit_s = self._options.give_up_after_s
-        while (item := self._frames.get(None if limit_s is None else CHECK_S)) is None:
-            health = self.health
-            outage = health.last_outage
-            if health.state == "reconnecting" and outage and limit_s is not None and outage.seconds > limit_s:
-                raise SourceError(f"{self.name} has been gone for {outage.seconds:.1f} s: {outage.reason}")
-        return item
+        if limit_s is None:
+            return
+        health = self.health
+        outage = health.last_outage
+        if health.state in ("connecting", "reconnecting") and outage and outage.seconds > limit_s:
+            raise SourceError(f"{self.name} has been gone for {outage.seconds:.1f} s: {outage.reason}")
 
     def _keep_open(self) -> None:
-        """Connect, deliver, and again, until closed; a first connection that fails ends it."""
+        """Connect, deliver, and again, until closed; a first connection that fails ends it if it is waited for."""
         try:
             while not self._closing.is_set():
                 if not self._connect_and_deliver():
@@ -133,14 +147,17 @@ class LiveSource(Source):
             pass
         finally:
             self._frames.end()
+            self._ring()
 
     def _connect_and_deliver(self) -> bool:
-        """One connection from its beginning to its end; False if there was never a picture, and no use in going on."""
+        """One connection from its beginning to its end; False if there is no use in going on."""
         connected_s = None
         try:
             self._feed = feed = self._open_feed()
             connected_s = time.monotonic()
             try:
+                if self._closing.is_set():  # while it was connecting
+                    raise ChannelClosed
                 self.fps = feed.fps or self.fps
                 self._deliver(feed)
             finally:
@@ -153,11 +170,14 @@ class LiveSource(Source):
         except Exception as error:  # of a library, or ours: it must not end a camera that has worked
             reason = f"{type(error).__name__}: {first_line(error)}"
             log.exception("%s", self.name)
-        if self._closing.is_set() or self._delivered == 0:
+        if self._closing.is_set() or (self._options.wait_first and self._delivered == 0):
             self._failure = reason
             return False
         if self._record.lost(reason):
-            log.warning("%s: connection lost: %s; reconnecting", self.name, reason)
+            if self._record.now().state == "connecting":
+                log.warning("%s does not answer: %s; it is tried again until it does", self.name, reason)
+            else:
+                log.warning("%s: connection lost: %s; reconnecting", self.name, reason)
         else:
             log.debug("%s: not back yet: %s", self.name, reason)
         # A camera that hangs up right after answering is left alone for longer and longer, too.
@@ -169,7 +189,7 @@ class LiveSource(Source):
 
     def _deliver(self, feed: Feed) -> NoReturn:
         """Hand on what is real until the feed ends with an error."""
-        first = True
+        first, new = True, self._delivered == 0
         while True:
             frame = feed.read()
             if self._closing.is_set():
@@ -182,7 +202,7 @@ class LiveSource(Source):
             else:
                 self._withhold(verdict)
             if first and (outage := self._record.now().last_outage) is not None:
-                log.warning("%s: back after %.1f s", self.name, outage.seconds)
+                log.warning("%s: %s after %.1f s", self.name, "there" if new else "back", outage.seconds)
             first = False
 
     def _hand_on(self, frame: FeedFrame) -> None:
@@ -193,9 +213,12 @@ class LiveSource(Source):
         if self._last_size_wh not in (None, frame.size_wh):
             self._record.resized()
             log.warning("%s: pictures are now %dx%d", self.name, *frame.size_wh)
+        elif self._last_size_wh is None:
+            self.size_wh = frame.size_wh
         self._last_size_wh = frame.size_wh
         self._frames.put((self._delivered, frame))
         self._delivered += 1
+        self._ring()
 
     def _withhold(self, fault: Literal["frozen", "black"]) -> None:
         if self._record.faulty(fault):
@@ -204,11 +227,30 @@ class LiveSource(Source):
         self._withheld_now += 1
 
 
-def open_camera(index: int, *, options: LiveOptions | None = None, devices: Path = Path("/dev")) -> Source:
+def open_camera(
+    index: int,
+    *,
+    options: LiveOptions | None = None,
+    name: str | None = None,
+    devices: Path = Path("/dev"),
+) -> Source:
     """Open a camera by its index; `devices` is where Linux lists them."""
-    if sys.platform == "linux" and not (devices / f"video{index}").exists():
-        present = ", ".join(str(path) for path in sorted(devices.glob("video*"))) or "none"
-        raise SourceError(
-            f"camera {index} does not exist: there is no {devices / f'video{index}'}; cameras here: {present}"
-        )
-    return LiveSource(f"camera {index}", functools.partial(open_device, index), options)
+    options = options or LiveOptions()
+    absent = _why_absent(index, devices)
+    if absent and options.wait_first:
+        raise SourceError(f"camera {index} does not exist: {absent}")
+
+    def connect() -> Feed:
+        if absent := _why_absent(index, devices):
+            raise SourceError(absent)
+        return open_device(index)
+
+    return LiveSource(name or f"camera {index}", connect, options)
+
+
+def _why_absent(index: int, devices: Path) -> str | None:
+    """What is there in a camera's place; None if it is there, or if this system does not list its cameras."""
+    if sys.platform != "linux" or (devices / f"video{index}").exists():
+        return None
+    present = ", ".join(str(path) for path in sorted(devices.glob("video*"))) or "none"
+    return f"there is no {devices / f'video{index}'}; cameras here: {present}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -48,7 +49,8 @@ class SourceFrame:
 class Source(abc.ABC):
     """The base of all sources: iterate over it, or call `read` until it gives None.
 
-    One thread reads. `close` of a live source may be called by another one and ends a `read` that waits.
+    A loop over several sources calls `poll`, which waits for no camera. One thread reads or polls. `close` of a live
+    source may be called by another one and ends a `read` that waits.
     """
 
     def __init__(self, name: str, *, live: bool, fps: float | None, frame_count: int | None) -> None:
@@ -59,11 +61,19 @@ class Source(abc.ABC):
         self.frame_count = frame_count
         """As the file or folder promises it; None where that is not known."""
         self.size_wh = (0, 0)
-        """Of the first frame, which a source reads when it is opened; later ones may differ."""
+        """Of the first frame, which a source reads when it is opened; later ones may differ. (0, 0) before it."""
         self.dropped = 0
         """Frames of a live source that newer ones replaced."""
+        self.late = 0
+        """Frames of a live source that were over the age budget; those who run them keep count."""
+        self.missed = 0
+        """Frames that a camera took, by the gaps between its time stamps, and that never came."""
         self.skipped = 0
         """Files of a folder that could not be decoded."""
+        self.ended = False
+        """True once nothing will come any more."""
+        self.bell: threading.Event | None = None
+        """Set by those who poll: a live source rings it when a frame has come and when it has ended."""
 
     @abc.abstractmethod
     def read(self) -> SourceFrame | None:
@@ -72,10 +82,24 @@ class Source(abc.ABC):
         A camera that stops delivering is waited for. Raises `SourceError` if it was told to give up after some time.
         """
 
+    def poll(self) -> SourceFrame | None:
+        """Of a live source the newest frame not yet read, or None at once; of files the same as `read`.
+
+        None with `ended` is the end. Raises as `read` does.
+        """
+        frame = self.read()
+        self.ended = frame is None
+        return frame
+
     @property
     def health(self) -> SourceHealth:
         """Outages and withheld frames up to now; of files and folders there are none."""
         return SourceHealth(dropped=self.dropped)
+
+    def _ring(self) -> None:
+        """Tell those who poll that there is something to see."""
+        if (bell := self.bell) is not None:
+            bell.set()
 
     @abc.abstractmethod
     def close(self) -> None:

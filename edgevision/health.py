@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-SourceState = Literal["connected", "reconnecting", "frozen", "black"]
+SourceState = Literal["connecting", "connected", "reconnecting", "frozen", "black"]
+"""Connecting: no picture has come yet since the source was opened."""
 Fault = Literal["frozen", "black", "damaged"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A time without a connection."""
+    """A time without a connection; a camera that did not answer at first has had one from its opening on."""
 
     began_at: float
     """Seconds since 1970."""
@@ -36,6 +37,8 @@ class SourceHealth:
     """Attempts to connect again that came to nothing."""
     dropped: int = 0
     """Good frames that newer ones replaced before they were read."""
+    missed: int = 0
+    """Frames that the camera took, by the gaps between its time stamps, and that never came."""
     frozen_frames: int = 0
     frozen_episodes: int = 0
     black_frames: int = 0
@@ -65,6 +68,8 @@ class SourceHealth:
                 found.append(f"{count} {what} frames withheld, {episodes} time{'s' * (episodes != 1)}")
         if self.damaged_frames:
             found.append(f"{self.damaged_frames} damaged frames withheld")
+        if self.missed:
+            found.append(f"{self.missed} frames missed: the camera took them, and they never came")
         return tuple(found)
 
 
@@ -74,7 +79,8 @@ class HealthRecord:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._health = SourceHealth()
+        self._health = SourceHealth(state="connecting")
+        self._opened_s = clock()
         self._last_good_s: float | None = None
         self._last_any_s: float | None = None
         self._fault: Fault | None = None
@@ -113,18 +119,19 @@ class HealthRecord:
     def lost(self, reason: str) -> bool:
         """The connection ended, or an attempt to connect again came to nothing; True if an outage begins with it.
 
-        It begins with the last picture that came, and a connection without one does not end it.
+        It begins with the last picture that came, or with the opening, and a connection without a picture does not
+        end it.
         """
         with self._lock:
             if self._lost_s is not None:
                 self._health = replace(self._health, failed_attempts=self._health.failed_attempts + 1)
                 return False
             now_s = self._clock()
-            self._lost_s = now_s if self._last_any_s is None else self._last_any_s
+            self._lost_s = self._opened_s if self._last_any_s is None else self._last_any_s
             seconds = now_s - self._lost_s
             self._health = replace(
                 self._health,
-                state="reconnecting",
+                state="connecting" if self._last_any_s is None else "reconnecting",
                 outages=self._health.outages + 1,
                 last_outage=Outage(time.time() - seconds, seconds, reason),
             )
@@ -135,7 +142,7 @@ class HealthRecord:
         with self._lock:
             self._health = replace(self._health, size_changes=self._health.size_changes + 1)
 
-    def now(self, *, dropped: int = 0) -> SourceHealth:
+    def now(self, *, dropped: int = 0, missed: int = 0) -> SourceHealth:
         """The health at this moment."""
         with self._lock:
             now_s = self._clock()
@@ -147,6 +154,7 @@ class HealthRecord:
             return replace(
                 self._health,
                 dropped=dropped,
+                missed=missed,
                 outage_s=self._over_s + under_way_s,
                 last_frame_age_s=age_s,
                 last_outage=outage,

@@ -26,31 +26,34 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
-def open_source(text: str | Path, options: LiveOptions | None = None) -> Source:
+def open_source(text: str | Path, options: LiveOptions | None = None, *, name: str | None = None) -> Source:
     """Open an image, a folder of images (with its sub-folders, sorted by path), a video, or a live source.
 
     Live are a camera by its index, ``rtsp://`` and ``http://`` addresses (MJPEG, HLS), ``csi://0`` on a Jetson, a
     GStreamer pipeline as ``gst:PIPELINE``, and ``demo:``, a camera where none is. `options` are for those.
 
     The first frame is read at once, so that what cannot be used is a `SourceError` here and not later. A file whose
-    name is a number is meant by ``./0``.
+    name is a number is meant by ``./0``. With `LiveOptions.wait_first` false this does not wait for a live source.
+
+    `name` is what the source is called in logs and results; without it, it is the text as others may read it. The
+    frames of images keep the paths of their files.
     """
-    name = str(text)
-    camera = re.fullmatch(r"(?:/dev/video)?(\d+)", name)
+    address = str(text)
+    camera = re.fullmatch(r"(?:/dev/video)?(\d+)", address)
     if camera:
-        return open_camera(int(camera[1]), options=options)
+        return open_camera(int(camera[1]), options=options, name=name)
     live = options or LiveOptions()
-    opener = opener_of(name, live) if isinstance(text, str) else None
+    opener = opener_of(address, live) if isinstance(text, str) else None
     if opener is not None:
-        return LiveSource(public_name(name), opener, live)
-    path = Path(name)
+        return LiveSource(name or public_name(address), opener, live)
+    path = Path(address)
     if not path.exists():
         raise SourceError(f"no such file or folder: {path}; {EXPECTED}")
     if path.is_dir():
-        return _open_folder(path)
+        return _open_folder(path, name or str(path))
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageSource(name, [path])
-    return _open_video(path)
+        return ImageSource(name or address, [path])
+    return _open_video(path, name or str(path))
 
 
 class ImageSource(Source):
@@ -194,7 +197,7 @@ def read_image(path: Path) -> Frame:
     return np.asarray(image, np.uint8)
 
 
-def _open_folder(path: Path) -> Source:
+def _open_folder(path: Path, name: str) -> Source:
     files = sorted(Path(folder) / name for folder, _, names in os.walk(path) for name in names)
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     others = len(files) - len(images)
@@ -205,10 +208,10 @@ def _open_folder(path: Path) -> Source:
         log.warning(
             "%s: left out %d of %d files, which by their names are not images", path, others, len(files)
         )
-    return ImageSource(str(path), images)
+    return ImageSource(name, images)
 
 
-def _open_video(path: Path) -> Source:
+def _open_video(path: Path, name: str) -> Source:
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
@@ -222,4 +225,4 @@ def _open_video(path: Path) -> Source:
         raise SourceError(
             f"{path} is neither an image nor a video that OpenCV can open, or its header is damaged"
         )
-    return VideoSource(str(path), capture)
+    return VideoSource(name, capture)

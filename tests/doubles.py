@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from edgevision.channel import Channel, ChannelClosed
 from edgevision.errors import EngineError, SinkError, SourceError
 from edgevision.frames import Source, SourceFrame
 from edgevision.processed import Processed
@@ -53,7 +54,10 @@ class BrightnessSession(Session):
 
 
 class MemorySource(Source):
-    """Frame n has brightness n; may be live, be slow, fail, or wait for ever."""
+    """Frame n has brightness n; may be live, be slow, fail, or wait for ever.
+
+    Polled while it is live, a thread of its own reads; with a period newer frames replace those not yet taken.
+    """
 
     def __init__(
         self,
@@ -72,6 +76,36 @@ class MemorySource(Source):
         self.given = 0
         self.closed = threading.Event()
         self.close_count = 0
+        self._ahead: Channel[SourceFrame] = Channel(1, newest=period_s > 0)
+        self._failure: SourceError | None = None
+        self._reader: threading.Thread | None = None
+
+    def poll(self) -> SourceFrame | None:
+        if not self.live:
+            return super().poll()
+        if self._reader is None:
+            self._reader = threading.Thread(target=self._read_ahead, daemon=True)
+            self._reader.start()
+        try:
+            return self._ahead.get(0)
+        except ChannelClosed:
+            self.ended = True
+            if self._failure is not None:
+                raise self._failure from None
+            return None
+
+    def _read_ahead(self) -> None:
+        try:
+            while (frame := self.read()) is not None:
+                self.dropped += self._ahead.put(frame) is not None
+                self._ring()
+        except SourceError as error:
+            self._failure = error
+        except ChannelClosed:
+            pass
+        finally:
+            self._ahead.end()
+            self._ring()
 
     def read(self) -> SourceFrame | None:
         if self.given == self.frame_count:
@@ -88,6 +122,10 @@ class MemorySource(Source):
     def close(self) -> None:
         self.close_count += 1
         self.closed.set()
+        self._ahead.abort()
+        self._ring()
+        if self._reader is not None and self._reader is not threading.current_thread():
+            self._reader.join(5)
 
 
 class SilentCamera(MemorySource):

@@ -162,7 +162,7 @@ def test_black_pictures_are_withheld_and_said_once(caplog: pytest.LogCaptureFixt
 def test_a_camera_of_black_pictures_alone_is_refused() -> None:
     capture = FakeCapture(3, hangs=True)
     capture.level = lambda number: 0  # type: ignore[method-assign]  # the double's
-    with pytest.raises(SourceError, match="it delivered only pictures that are black or damaged"):
+    with pytest.raises(SourceError, match="it delivered only black pictures"):
         live("camera 0", capture, options=LiveOptions(first_frame_s=0.2))
     capture.let_go.set()
 

@@ -19,7 +19,31 @@ class Clock:
 
 def test_nothing_happened() -> None:
     assert SourceHealth().notes() == ()
-    assert HealthRecord(Clock()).now(dropped=3) == SourceHealth(dropped=3)
+    assert HealthRecord(Clock()).now(dropped=3, missed=2) == SourceHealth("connecting", dropped=3, missed=2)
+
+
+def test_a_camera_that_does_not_answer_at_first_is_away_from_its_opening_on() -> None:
+    clock = Clock()
+    record = HealthRecord(clock)
+    clock.now_s += 2
+    assert record.lost("refused")
+    clock.now_s += 1
+    assert not record.lost("refused again")
+    health = record.now()
+    assert (health.state, health.outages, health.outage_s, health.failed_attempts) == (
+        "connecting",
+        1,
+        3.0,
+        1,
+    )
+    assert health.last_outage is not None
+    assert health.last_outage.reason == "refused"
+    record.good()
+    assert (record.now().state, record.now().reconnects, record.now().outage_s) == ("connected", 1, 3.0)
+
+
+def test_missed_frames_are_worth_a_word() -> None:
+    assert SourceHealth(missed=4).notes() == ("4 frames missed: the camera took them, and they never came",)
 
 
 def test_an_outage_lasts_from_the_last_picture_to_the_next() -> None:
