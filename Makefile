@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := cpu,openvino,tensorrt-rtx,rtsp,export,eval,quantize,track,train,test
+EXTRAS := cpu,openvino,tensorrt-rtx,rtsp,live,mqtt,webhook,export,eval,quantize,track,train,test
 
 .PHONY: env demo test slow check clean
 

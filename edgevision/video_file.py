@@ -18,21 +18,28 @@ log = logging.getLogger(__name__)
 
 CODEC = "mp4v"
 """MPEG-4 part 2: the one that every build of OpenCV with FFmpeg can encode."""
-LEAST_FREE_BYTES = 256 * 1024
-FRAMES_BETWEEN_CHECKS = 25
+RESERVE_BYTES = 256 * 1024
+INDEX_BYTES_PER_FRAME = 32
+"""What the end of the file, written last, says about each frame, rounded up."""
 
 
 class VideoFile:
     """An .mp4 under a temporary name beside `path`, which it gets when it is closed.
 
-    OpenCV's writer tells nobody that a disk is full. So free space is asked while writing, and before the file is put
-    in its place its last frame is read back; if that fails nothing is left behind and `SinkError` is raised.
+    OpenCV's writer tells nobody that a disk is full. So free space is asked after each frame, and before the file is
+    put in its place its last frame is read back; if that fails nothing is left behind and `SinkError` is raised. With
+    `finish_when_full` the file is finished while there is still room for its index: what was recorded can be played.
     Sides are rounded up to even numbers by repeating the last row or column: the codec takes no others.
     """
 
-    def __init__(self, path: Path, size_wh: tuple[int, int], fps: float) -> None:
+    def __init__(
+        self, path: Path, size_wh: tuple[int, int], fps: float, *, finish_when_full: bool = False
+    ) -> None:
         self._path = path
+        self._finish_when_full = finish_when_full
         self._size_wh = (size_wh[0] + size_wh[0] % 2, size_wh[1] + size_wh[1] % 2)
+        # A frame takes no more than one byte a pixel, and the writer holds back as much.
+        self._reserve_bytes = RESERVE_BYTES + 2 * self._size_wh[0] * self._size_wh[1]
         self._written = 0
         self._open = True
         self._staging = contextlib.ExitStack()
@@ -55,18 +62,19 @@ class VideoFile:
             )
 
     def write(self, frame_bgr: Frame) -> None:
-        """Encode one frame; raises `SinkError`, and leaves no file, when the disk is nearly full."""
+        """Encode one frame; raises `SinkError` when the disk is nearly full."""
         if not self._open:
             raise SinkError(f"cannot write {self._path}: it is closed")
         self._writer.write(self._fitted(frame_bgr))
         self._written += 1
-        if self._written % FRAMES_BETWEEN_CHECKS == 0:
-            free = shutil.disk_usage(self._path.parent).free
-            if free < LEAST_FREE_BYTES:
+        free = shutil.disk_usage(self._path.parent).free
+        if free < self._reserve_bytes + INDEX_BYTES_PER_FRAME * self._written:
+            said = f"cannot write {self._path}: no space left on device after {self._written} frames"
+            if not self._finish_when_full:
                 self.discard()
-                raise SinkError(
-                    f"cannot write {self._path}: no space left on device after {self._written} frames"
-                )
+                raise SinkError(said)
+            self.close()
+            raise SinkError(f"{said}, which are in it")
 
     def close(self) -> None:
         """Put the file in its place; a second call does nothing, and without a frame there is no file."""

@@ -26,6 +26,8 @@ ALLOWED = {
     "engines": {"onnxruntime", "openvino", "cuda"},
     "tracking": {"supervision", "trackers"},
     "feeds": {"av"},
+    "sinks": {"paho", "urllib3"},
+    "live": {"aiohttp", "prometheus_client"},
 }
 EVERYWHERE = {"numpy", "cv2", "edgevision"}
 

@@ -16,7 +16,7 @@ from edgevision.errors import SinkError
 from edgevision.image import Frame
 from edgevision.sinks.opening import write_clip
 from edgevision.sources import open_source
-from edgevision.video_file import FRAMES_BETWEEN_CHECKS, VideoFile
+from edgevision.video_file import VideoFile
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -100,14 +100,35 @@ def test_a_disk_that_runs_full_is_noticed_while_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = VideoFile(tmp_path / "v.mp4", (64, 48), 25.0)
+    file.write(picture(0))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 30, 1 << 30, 4096))
-    with pytest.raises(SinkError, match=f"no space left on device after {FRAMES_BETWEEN_CHECKS} frames"):
-        for number in range(FRAMES_BETWEEN_CHECKS):
-            file.write(picture(number))
+    with pytest.raises(SinkError, match="no space left on device after 2 frames$"):
+        file.write(picture(1))
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(SinkError, match="it is closed"):
         file.write(picture(0))
     file.close()
+
+
+def test_what_was_recorded_is_finished_before_a_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "v.mp4"
+    file = VideoFile(path, (64, 48), 25.0, finish_when_full=True)
+    free = 400 * 1024
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 30, 1 << 30, free))
+    for number in range(100):
+        file.write(picture(number))
+    # Just what the index of 100 frames and the reserve need; the next frame's share is missing.
+    free = 256 * 1024 + 2 * 64 * 48 + 32 * 100
+    with pytest.raises(SinkError, match="no space left on device after 101 frames, which are in it"):
+        file.write(picture(100))
+    file.close()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["v.mp4"]
+    with open_source(path) as source:
+        assert len(list(source)) == 101
+    with pytest.raises(SinkError, match="it is closed"):
+        file.write(picture(0))
 
 
 LIMITED = """

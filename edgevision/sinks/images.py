@@ -42,6 +42,12 @@ class ImageFolderSink(Sink):
             atomic.write_file(path, data.tobytes())
         except OSError as error:
             raise SinkError(f"cannot write {path}: {error.strerror}") from error
+        self.written += 1
+
+    @property
+    def public_name(self) -> str:
+        """The folder."""
+        return str(self._folder)
 
     def name(self, source: str, index: int) -> Path:
         """The file's name within the folder."""

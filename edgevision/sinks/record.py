@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import uuid
 from typing import Any
 
 from edgevision.counting import Event
@@ -26,11 +28,40 @@ def record_of(processed: Processed) -> dict[str, Any]:
         "source": frame.source,
         "frame": frame.index,
         "captured_at": round(frame.captured_at, 6),
+        "clock": frame.clock,
         "position_s": position_s,
         **answer,
         "age_ms": round(processed.age_ms, 3),
         "stages_ms": {stage: round(ms, 3) for stage, ms in processed.times.in_ms().items()},
     }
+
+
+def event_records(processed: Processed, run: uuid.UUID) -> list[dict[str, Any]]:
+    """What is said about each event of a frame by itself; `event_id` is the same whenever it is said again.
+
+    `run` tells apart sinks, whose cameras may have the same names.
+    """
+    frame, observation = processed.frame, processed.observation
+    if observation is None:
+        return []
+    return [
+        {
+            "event_id": str(
+                uuid.uuid5(run, f"{frame.source}/{frame.captured_at:.6f}/{frame.index}/{number}")
+            ),
+            "source": frame.source,
+            "frame": frame.index,
+            "captured_at": round(frame.captured_at, 6),
+            "clock": frame.clock,
+            **_event(event, processed, observation),
+        }
+        for number, event in enumerate(observation.events)
+    ]
+
+
+def json_of(value: Any) -> bytes:
+    """Compact JSON in UTF-8, on one line."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _answer(result: Result) -> dict[str, Any]:

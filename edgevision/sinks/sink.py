@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Literal, TypeVar
 
+import numpy as np
+
+from edgevision.errors import SinkError
 from edgevision.processed import Processed
 
 S = TypeVar("S", bound="Sink")
@@ -20,7 +24,7 @@ class SinkHealth:
     """How others may read it: without passwords."""
     state: Literal["working", "failing"]
     written: int
-    """Results that it has taken in hand for good."""
+    """Results that are where they belong."""
     waiting: int
     """Results that still wait for it."""
     lost: int
@@ -29,15 +33,32 @@ class SinkHealth:
     """None while nothing has gone wrong."""
 
 
+class RefusedError(SinkError):
+    """What was written is not wanted, now or later: trying again is of no use."""
+
+
+class BusyError(SinkError):
+    """The other side asks to be left alone for `retry_after_s`."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class Sink(abc.ABC):
-    """The base of all sinks. One that cannot write raises `SinkError`: on opening where that can be known by then."""
+    """The base of all sinks. One that cannot write raises `SinkError`: on opening where that can be known by then.
+
+    After an error on writing nothing of that result is left half done, and the same one may be written again.
+    """
 
     annotated = False
     """True if `write` wants the result drawn into the frame's image before."""
     written = 0
     """Results that were written; each sink keeps count."""
     lost = 0
-    """Results that could not be written, where that is no error."""
+    """Results that were given up, where that is no error."""
+    batch_size = 1
+    """How many results `deliver` takes at a time."""
 
     @abc.abstractmethod
     def write(self, processed: Processed) -> None:
@@ -57,6 +78,24 @@ class Sink(abc.ABC):
         """How it fares."""
         return SinkHealth(self.public_name, "working", self.written, 0, self.lost, None)
 
+    def keep(self, processed: Processed) -> Processed | None:
+        """What of a result `deliver` needs when the pipeline has gone on, as little as possible; None: nothing of it.
+
+        By default everything; of an image that others may draw into, a copy.
+        """
+        if self.annotated:  # it is drawn already
+            return processed
+        frame = replace(processed.frame, image_bgr=processed.frame.image_bgr.copy())
+        return replace(processed, frame=frame)
+
+    def deliver(self, batch: Sequence[Processed]) -> None:
+        """Write what `keep` gave, `batch_size` at most."""
+        for processed in batch:
+            self.write(processed)
+
+    def tidy(self) -> None:  # noqa: B027  # most have nothing to do
+        """Called now and then while nothing waits, for what must be done in time."""
+
     def __enter__(self: S) -> S:
         return self
 
@@ -64,3 +103,9 @@ class Sink(abc.ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def without_image(processed: Processed) -> Processed:
+    """The same with a black image of the same size that takes no memory."""
+    shape = processed.frame.image_bgr.shape
+    return replace(processed, frame=replace(processed.frame, image_bgr=np.broadcast_to(np.uint8(0), shape)))

@@ -13,7 +13,7 @@ LONGEST_GAP_S = 5.0
 
 
 class VideoSink(Sink):
-    """An annotated .mp4, which appears when it is closed, whole or not at all.
+    """An annotated .mp4, which appears when it is closed, whole or not at all; on a full disk with what was recorded.
 
     Frames of another size than `size_wh` are letterboxed in black. A live source's frames come unevenly: each is
     repeated or left out so that the video runs as fast as the world did; gaps over `LONGEST_GAP_S` are cut to that.
@@ -24,16 +24,23 @@ class VideoSink(Sink):
     def __init__(
         self, path: Path, size_wh: tuple[int, int], fps: float | None, *, live: bool = False
     ) -> None:
+        self._path = path
         self._fps = fps if fps is not None and 1 <= fps <= 240 else FALLBACK_FPS
-        self._file = VideoFile(path, size_wh, self._fps)
+        self._file = VideoFile(path, size_wh, self._fps, finish_when_full=True)
         self._live = live
         self._last_ns: int | None = None
         self._due = 0.0
+
+    @property
+    def public_name(self) -> str:
+        """The file's path."""
+        return str(self._path)
 
     def write(self, processed: Processed) -> None:
         """Encode the frame's image."""
         for _ in range(self._copies(processed.frame.captured_ns) if self._live else 1):
             self._file.write(processed.frame.image_bgr)
+        self.written += 1
 
     def close(self) -> None:
         """Put the video in its place; without a frame there is none."""

@@ -45,6 +45,7 @@ class WindowSink(Sink):
             cv2.resizeWindow(self._title, *processed.frame.size_wh)
             self._sized = True
         cv2.imshow(self._title, processed.frame.image_bgr)
+        self.written += 1
         key = self._poll(1)
         while self._hold and key == -1 and not self.closed and not self._stop():
             key = self._poll(50)

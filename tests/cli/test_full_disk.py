@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgevision.sinks.opening import write_clip
-from edgevision.sources import read_image
+from edgevision.sources import open_source, read_image
 
 SCRIPT = """
 mount -t tmpfs -o size=400k tmpfs {small} || exit 99
@@ -58,12 +59,17 @@ def run_on_a_small_disk(bundle: Path, clip: Path, tmp_path: Path, options: str) 
     return line, sorted(path for path in left.rglob("*") if path.is_file())
 
 
-def test_no_half_video_is_left(brightness_bundle: Path, noisy_clip: Path, tmp_path: Path) -> None:
-    line, left = run_on_a_small_disk(brightness_bundle, noisy_clip, tmp_path, "-o {small}/out.mp4")
-    assert line.startswith(
-        f"edgevision: cannot write {tmp_path}/small/out.mp4: no space left on device after "
+def test_a_video_holds_what_was_recorded(brightness_bundle: Path, noisy_clip: Path, tmp_path: Path) -> None:
+    line, (left,) = run_on_a_small_disk(brightness_bundle, noisy_clip, tmp_path, "-o {small}/out.mp4")
+    said = re.fullmatch(
+        rf"edgevision: cannot write {tmp_path}/small/out\.mp4: no space left on device after (\d+) frames,"
+        " which are in it",
+        line,
     )
-    assert left == []
+    assert said is not None, line
+    assert left.name == "out.mp4"
+    with open_source(left) as video:
+        assert len(list(video)) == int(said[1]) > 5
 
 
 def test_no_part_of_a_line_is_left(brightness_bundle: Path, noisy_clip: Path, tmp_path: Path) -> None:

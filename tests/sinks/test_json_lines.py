@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ def test_a_line_says_what_the_frame_holds(tmp_path: Path) -> None:
         "source": "straße.mp4",
         "frame": 7,
         "captured_at": 1700000000.123457,
+        "clock": "arrival",
         "position_s": 0.28,
         "detections": [{"box": [1.25, 2.5, 30.12, 40.0], "score": 0.87654, "label": 1, "class": "bus"}],
         "age_ms": 33.333,
@@ -54,13 +57,14 @@ def test_a_reader_sees_each_line_at_once(tmp_path: Path) -> None:
 def test_a_full_device_is_an_error() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
-    sink = JsonlSink(Path("/dev/full"))
-    with pytest.raises(SinkError, match="cannot write /dev/full: No space left on device"):
-        sink.write(processed())
+    with JsonlSink(Path("/dev/full")) as sink:
+        for _ in range(2):
+            with pytest.raises(SinkError, match="cannot write /dev/full: No space left on device"):
+                sink.write(processed())
 
 
-class FillingFile:
-    """Takes `room` bytes, of the last write only a part, and is full then."""
+class FullDisk:
+    """Stands before a file: after `room` more bytes, of the last write only a part, there is no space left."""
 
     def __init__(self, file: FileIO, room: int) -> None:
         self.file = file
@@ -73,23 +77,71 @@ class FillingFile:
         self.room -= count
         return count
 
-    def fileno(self) -> int:
-        return self.file.fileno()
-
-    def close(self) -> None:
-        self.file.close()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
 
 
-def test_a_disk_that_runs_full_leaves_no_part_of_a_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("append", [False, True])
+def test_a_full_disk_leaves_no_part_of_a_line_and_writing_goes_on_after_it(
+    tmp_path: Path, append: bool
 ) -> None:
     path = tmp_path / "out.jsonl"
-    sink = JsonlSink(path)
-    monkeypatch.setattr(sink, "_file", FillingFile(sink._file, 600))
+    sink = JsonlSink(path, append=append)
+    disk = FullDisk(sink._file._file, 600)
+    sink._file._file = disk  # type: ignore[assignment]
     with pytest.raises(SinkError, match="No space left on device; its last line is a whole one"):
         for number in range(10):
             sink.write(processed(number))
-    lines = path.read_bytes().splitlines(keepends=True)
-    assert len(lines) == 2
-    assert [json.loads(line)["frame"] for line in lines] == [0, 1]
-    assert lines[-1].endswith(b"\n")
+    assert [json.loads(line)["frame"] for line in path.read_bytes().splitlines()] == [0, 1]
+    assert path.read_bytes().endswith(b"\n")
+    disk.room = 10**6
+    sink.write(processed(9))
+    sink.close()
+    assert [json.loads(line)["frame"] for line in path.read_bytes().splitlines()] == [0, 1, 9]
+    assert sink.health.written == 3
+
+
+def test_a_file_is_begun_anew_or_continued(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    for append, frames in ((False, [1]), (True, [1, 1]), (False, [1])):
+        with JsonlSink(path, append=append) as sink:
+            sink.write(processed(1))
+        assert [json.loads(line)["frame"] for line in path.read_bytes().splitlines()] == frames
+
+
+def test_a_line_that_a_power_failure_cut_is_taken_off(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(b'{"frame":1}\n{"fra')
+    with JsonlSink(path, append=True) as sink:
+        sink.write(processed(2))
+    assert [json.loads(line)["frame"] for line in path.read_bytes().splitlines()] == [1, 2]
+    assert "the last 5 bytes were no whole line" in caplog.text
+
+
+@pytest.mark.parametrize("remove", [False, True])
+def test_a_file_that_is_moved_away_is_followed_by_a_new_one(tmp_path: Path, remove: bool) -> None:
+    path, moved = tmp_path / "out.jsonl", tmp_path / "out.jsonl.1"
+    with JsonlSink(path, append=True) as sink:
+        sink.write(processed(1))
+        if remove:
+            path.unlink()
+        else:
+            path.rename(moved)
+        sink.write(processed(2))
+    assert remove or [json.loads(line)["frame"] for line in moved.read_bytes().splitlines()] == [1]
+    assert [json.loads(line)["frame"] for line in path.read_bytes().splitlines()] == [2]
+
+
+def test_a_pipe_that_is_gone_is_an_error_each_time(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with JsonlSink(pipe, append=True) as sink:
+        sink.write(processed(1))
+        assert json.loads(os.read(reader, 4096))["frame"] == 1
+        os.close(reader)
+        for _ in range(2):
+            with pytest.raises(SinkError, match="Broken pipe"):
+                sink.write(processed(2))

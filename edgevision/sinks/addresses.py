@@ -1,0 +1,182 @@
+"""Which sink an address means."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from edgevision.addresses import public_name
+from edgevision.errors import MissingExtraError, UsageError
+from edgevision.sinks.background import CAPACITY, BackgroundSink
+from edgevision.sinks.csv_table import CsvSink
+from edgevision.sinks.event_folder import Retention
+from edgevision.sinks.event_images import EventImageOptions, EventImageSink
+from edgevision.sinks.json_lines import JsonlSink
+from edgevision.sinks.sink import Sink
+
+EXPECTED = "expected FILE.jsonl, FILE.csv, mqtt://HOST/PREFIX, mqtts://, http://, https:// or events:FOLDER"
+MQTT_USER = "EDGEVISION_MQTT_USER"
+MQTT_PASSWORD = "EDGEVISION_MQTT_PASSWORD"
+WEBHOOK_SECRET = "EDGEVISION_WEBHOOK_SECRET"
+WEBHOOK_TOKEN = "EDGEVISION_WEBHOOK_TOKEN"
+FILE_PATIENCE_S = 10.0
+"""A file's run waits so long for a broker before it ends with an error."""
+EVENT_IMAGE_CAPACITY = 32
+"""Whole pictures wait there."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkOptions:
+    """How a sink is opened, and what it takes."""
+
+    live: bool = True
+    """Never make the pipeline wait: what cannot be written is lost and counted, and files are continued. Otherwise
+    files are begun anew, and what cannot be written ends the run."""
+    capacity: int = CAPACITY
+    """Results that may wait for a live sink."""
+    every_result: bool | None = None
+    """All results, or only those with events; None: MQTT all, webhooks those with events."""
+    keep: int = 1000
+    """Pictures of events."""
+    max_mib: float = 500.0
+    """Of pictures of events."""
+    max_days: float = 30.0
+    """Age of pictures of events."""
+    classes: tuple[str, ...] = ()
+    """Detections of which pictures are kept too."""
+    gap_s: float = 10.0
+    """Between two such pictures."""
+
+    def __post_init__(self) -> None:
+        if self.capacity < 1:
+            raise UsageError(f"capacity is {self.capacity}; expected 1 or more results")
+
+
+def open_sink(
+    text: str, options: SinkOptions | None = None, environment: Mapping[str, str] | None = None
+) -> Sink:
+    """The sink of an address; with `live` one that never waits.
+
+    Users and passwords come from the address or, better, from `environment` (default: this process's own).
+    Raises `UsageError` for what is no address, `MissingExtraError`, and `SinkError`.
+    """
+    options = options or SinkOptions()
+    environment = os.environ if environment is None else environment
+    capacity = options.capacity
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", text)
+    match scheme[1].lower() if scheme else "":
+        case "mqtt" | "mqtts":
+            sink = _open_mqtt(text, options, environment)
+        case "http" | "https":
+            sink = _open_webhook(text, options, environment)
+        case "events":
+            sink = _open_events(text[len("events:") :], options)
+            capacity = min(capacity, EVENT_IMAGE_CAPACITY)
+        case _:
+            sink = _open_file(text, append=options.live)
+    return BackgroundSink(sink, capacity) if options.live else sink
+
+
+def _open_file(text: str, *, append: bool) -> Sink:
+    path = Path(text)
+    match path.suffix.lower():
+        case ".jsonl" | ".ndjson":
+            return JsonlSink(path, append=append)
+        case ".csv":
+            return CsvSink(path, append=append)
+    raise UsageError(f"{public_name(text)} names no sink; {EXPECTED}")
+
+
+def _open_mqtt(text: str, options: SinkOptions, environment: Mapping[str, str]) -> Sink:
+    if importlib.util.find_spec("paho") is None:
+        raise MissingExtraError("paho-mqtt", "mqtt", "publishing to an MQTT broker")
+    # Here and not at the top: it is an extra.
+    from edgevision.sinks.mqtt import Broker, MqttSink
+
+    parts = _split(text)
+    prefix = unquote(parts.path.strip("/")) or "edgevision"
+    if re.search(r"[+#\0]", prefix) or prefix.startswith("$"):
+        raise UsageError(f"the topic {prefix!r} holds +, # or $, which publishers may not use")
+    tls = parts.scheme.lower() == "mqtts"
+    user, password = _credentials(parts)
+    broker = Broker(
+        parts.hostname or "",
+        parts.port or (8883 if tls else 1883),
+        prefix,
+        tls=tls,
+        user=user if user is not None else environment.get(MQTT_USER),
+        password=password if password is not None else environment.get(MQTT_PASSWORD),
+    )
+    patience_s = 0.5 if options.live else FILE_PATIENCE_S
+    return MqttSink(broker, every_result=options.every_result is not False, patience_s=patience_s)
+
+
+def _open_webhook(text: str, options: SinkOptions, environment: Mapping[str, str]) -> Sink:
+    if importlib.util.find_spec("urllib3") is None:
+        raise MissingExtraError("urllib3", "webhook", "posting to a webhook")
+    # Here and not at the top: it is an extra.
+    from edgevision.sinks.webhook import Hook, WebhookSink
+
+    parts = _split(text)
+    user, password = _credentials(parts)
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")
+    hook = Hook(
+        address.geturl(),
+        f"{address.scheme}://{address.netloc}",  # the path of many services is the secret
+        user_password=None if user is None else f"{user}:{password or ''}",
+        token=environment.get(WEBHOOK_TOKEN),
+        secret=environment.get(WEBHOOK_SECRET),
+    )
+    return WebhookSink(hook, every_result=options.every_result is True)
+
+
+def _open_events(text: str, options: SinkOptions) -> Sink:
+    folder, _, query = text.partition("?")
+    if not folder:
+        raise UsageError("events: is followed by no folder; expected one such as events:pictures?keep=1000")
+    options = _with_query(options, query)
+    retention = Retention(options.keep, int(options.max_mib * 2**20), options.max_days * 86400)
+    return EventImageSink(Path(folder), EventImageOptions(retention, options.classes, options.gap_s))
+
+
+def _with_query(options: SinkOptions, query: str) -> SinkOptions:
+    """What the address itself says about the pictures goes before the options."""
+    kinds: dict[str, Callable[[str], Any]] = {
+        "keep": int,
+        "max_mib": float,
+        "max_days": float,
+        "classes": lambda names: tuple(name.strip() for name in names.split(",") if name.strip()),
+        "gap_s": float,
+    }
+    said: dict[str, Any] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key not in kinds:
+            raise UsageError(f"events: takes no {key!r}; expected {', '.join(kinds)}")
+        try:
+            said[key] = kinds[key](value)
+        except ValueError:
+            raise UsageError(f"{key}={value} of events: is no number") from None
+    return dataclasses.replace(options, **said)
+
+
+def _split(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        known = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known:
+        raise UsageError(f"{public_name(text)} names no host and port; {EXPECTED}")
+    return parts
+
+
+def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:
+    user = None if parts.username is None else unquote(parts.username)
+    return user, None if parts.password is None else unquote(parts.password)

@@ -1,0 +1,184 @@
+"""Webhooks: results and events by HTTP POST."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import urllib3
+from urllib3.exceptions import HTTPError, InvalidHeader
+
+import edgevision
+from edgevision.errors import SinkError, first_line
+from edgevision.processed import Processed
+from edgevision.sinks.record import event_records, json_of, record_of
+from edgevision.sinks.sink import BusyError, RefusedError, Sink, without_image
+from edgevision.sinks.waiting import has_events
+
+CONNECT_S = 3.0
+READ_S = 5.0
+BATCH = 50
+MORE_LATER = (408, 425, 429)
+"""Answers of the 400s that mean: not now."""
+SMALL_BODY_BYTES = 4096
+"""An answer of so many bytes is read to its end, so that the connection can be used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Where to post, and what proves that it is us."""
+
+    url: str
+    """Without user and password."""
+    public_name: str
+    user_password: str | None = field(default=None, repr=False)
+    """``user:password`` for basic authentication."""
+    token: str | None = field(default=None, repr=False)
+    """For ``Authorization: Bearer``."""
+    secret: str | None = field(default=None, repr=False)
+    """The key of the signature."""
+
+
+class WebhookSink(Sink):
+    """Posts ``{"created_at": ..., "events": [...]}``; with `every_result` ``"results"``, one for each frame, instead.
+
+    What waits is posted together, up to `BATCH` frames. Answers of the 200s are success. A connection that fails, 408,
+    425, 429 and the 500s are tried again later, no sooner than ``Retry-After`` says; everything else, redirections
+    too, is a refusal and the batch is lost. A repeated request has the same body and the same ``Idempotency-Key``, and
+    each event its own `event_id`. With a secret, ``Edgevision-Signature: sha256=...`` is the body's HMAC.
+    """
+
+    batch_size = BATCH
+
+    def __init__(
+        self, hook: Hook, *, every_result: bool = False, connect_s: float = CONNECT_S, read_s: float = READ_S
+    ) -> None:
+        self._hook = hook
+        self._every_result = every_result
+        self._run = uuid.uuid4()
+        self._request: tuple[list[Processed], bytes, str] | None = None
+        """The batch that is being posted, its body and its key."""
+        headers = urllib3.make_headers(
+            user_agent=f"edgevision/{edgevision.__version__}", basic_auth=hook.user_password
+        )
+        if hook.token is not None:
+            headers["Authorization"] = f"Bearer {hook.token}"
+        # Waiting between attempts is not left to the library: it could not be ended.
+        self._pool = urllib3.PoolManager(
+            num_pools=1,
+            headers={**headers, "Content-Type": "application/json"},
+            timeout=urllib3.Timeout(connect=connect_s, read=read_s),
+            retries=False,
+        )
+
+    @property
+    def public_name(self) -> str:
+        """The address without what may be secret in it."""
+        return self._hook.public_name
+
+    def write(self, processed: Processed) -> None:
+        """Post one frame's."""
+        if has_events(processed) or self._every_result:
+            self.deliver([processed])
+
+    def keep(self, processed: Processed) -> Processed | None:
+        """All but the image."""
+        return without_image(processed) if self._every_result or has_events(processed) else None
+
+    def deliver(self, batch: Sequence[Processed]) -> None:
+        """Post a batch; the same one again is the same request."""
+        known = self._request
+        if (
+            known is None
+            or len(known[0]) != len(batch)
+            or any(a is not b for a, b in zip(known[0], batch, strict=True))
+        ):
+            self._request = (list(batch), self._body(batch), str(uuid.uuid4()))
+        assert self._request is not None
+        _, body, key = self._request
+        self._post(body, key)
+        self._request = None
+        self.written += len(batch)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool.clear()
+
+    def _body(self, batch: Sequence[Processed]) -> bytes:
+        content: dict[str, Any] = {"created_at": round(time.time(), 3)}
+        if self._every_result:
+            content["results"] = [record_of(processed) for processed in batch]
+        else:
+            content["events"] = [event for each in batch for event in event_records(each, self._run)]
+        return json_of(content)
+
+    def _post(self, body: bytes, key: str) -> None:
+        headers = {**self._pool.headers, "Idempotency-Key": key}
+        if self._hook.secret is not None:
+            digest = hmac.new(self._hook.secret.encode(), body, hashlib.sha256).hexdigest()
+            headers["Edgevision-Signature"] = f"sha256={digest}"
+        try:
+            response = self._pool.request(
+                "POST", self._hook.url, body=body, headers=headers, redirect=False, preload_content=False
+            )
+        except (HTTPError, OSError) as error:
+            raise SinkError(f"{self.public_name}: {_reason(error)}") from error
+        try:
+            self._judge(response)
+        finally:
+            _finish(response)
+
+    def _judge(self, response: urllib3.BaseHTTPResponse) -> None:
+        status = response.status
+        if 200 <= status < 300:
+            return
+        said = f"{self.public_name}: it answers {status}"
+        if status >= 500 or status in MORE_LATER:
+            raise BusyError(said, _retry_after_s(response))
+        if 300 <= status < 400:
+            raise RefusedError(
+                f"{said}, a redirection, which is not followed; give the address that it leads to"
+            )
+        raise RefusedError(f"{said}; what it refuses is not sent again")
+
+
+def _retry_after_s(response: urllib3.BaseHTTPResponse) -> float:
+    """Seconds from a ``Retry-After`` of either form; 0 without one that can be read."""
+    header = response.headers.get("Retry-After")
+    if header is None:
+        return 0.0
+    try:
+        return urllib3.Retry().parse_retry_after(header)
+    except InvalidHeader:
+        return 0.0
+
+
+def _finish(response: urllib3.BaseHTTPResponse) -> None:
+    """Read a small answer to its end and close the connection on any other: it might never end."""
+    length = response.headers.get("Content-Length", "")
+    try:
+        if length.isdecimal() and int(length) <= SMALL_BODY_BYTES:
+            response.drain_conn()
+            response.release_conn()
+        else:
+            response.close()
+    except (HTTPError, OSError):
+        response.close()
+
+
+def _reason(error: Exception) -> str:
+    """Without the pool's own name, which holds the whole address."""
+    if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+        return "no connection in time"
+    if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+        return "no answer in time"
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return "its name is not known"
+    if isinstance(error, urllib3.exceptions.NewConnectionError):
+        return f"no connection: {first_line(error).rpartition(': ')[2]}"
+    return first_line(error)
