@@ -102,7 +102,8 @@ class Camera:
             health = source.health
             state = "running" if health.state == "connected" else health.state
             outage = health.last_outage
-            detail = outage.reason if state == "reconnecting" and outage is not None else ""
+            away = state in ("connecting", "reconnecting") and outage is not None
+            detail = outage.reason if away and outage is not None else ""
         stats = NOTHING_YET if stream is None else stream.stats
         counts: tuple[LineState | ZoneState, ...] = ()
         if stream is not None and stream.observation is not None:

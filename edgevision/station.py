@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from edgevision.batching import choose_batch
 from edgevision.camera_plan import Camera, CameraPlan, CameraStatus, Phase, Readiness, StationOptions
-from edgevision.errors import EdgevisionError, UsageError
+from edgevision.errors import EdgevisionError, EngineError, UsageError
 from edgevision.pipeline import Pipeline, PipelineOptions
 from edgevision.session import Session
 from edgevision.sinks.sink import Sink, SinkHealth
@@ -257,7 +257,9 @@ class Station:
             log.warning("camera %s: %s", plan.name, error)
             return
         sinks = [self._sinks[name] for name in plan.sinks]
-        camera.stream = Stream(camera.source, [self._tap, *sinks], watcher=watcher, keep_going=True)
+        camera.stream = Stream(
+            camera.source, [self._tap.of(plan.name), *sinks], watcher=watcher, keep_going=True
+        )
         pipeline.add(camera.stream)
 
     def _shut(self, camera: Camera) -> None:
@@ -276,6 +278,8 @@ class Station:
             session: Session | None = open_engine(self._report)
             while session is not None and not self._closing.is_set():
                 session = self._run(session)
+            if not self._closing.is_set():
+                raise EngineError("the pipeline ended by itself")
         except BaseException as error:  # told by `failure`, whatever it is
             self._failure = error
             self._readiness = Readiness("failed", None, str(error) or type(error).__name__)
@@ -327,7 +331,8 @@ class Station:
         else:
             self._next = session
         finally:
-            self._tell("running", "", None)
+            if self._readiness.phase == "running":
+                self._tell("running", "", None)
 
     def _report(self, detail: str, share: float | None) -> None:
         self._tell("opening" if share is None else "building", detail, share)

@@ -16,8 +16,8 @@ Listener = Callable[[str, Processed], None]
 the image, for sinks may draw into it afterwards."""
 
 
-class Tap(Sink):
-    """Hands results to listeners, before sinks that draw."""
+class Tap:
+    """Hands results to listeners; one that raises is taken for broken and called no more."""
 
     def __init__(self) -> None:
         self._listeners: tuple[Listener, ...] = ()
@@ -29,18 +29,34 @@ class Tap(Sink):
             self._listeners = (*self._listeners, listener)
         return lambda: self._remove(listener)
 
-    def write(self, processed: Processed) -> None:
-        """Call all listeners; one that raises is taken for broken and called no more."""
+    def of(self, name: str) -> Sink:
+        """The sink by which a source's results come here, under that name."""
+        return _TapSink(self, name)
+
+    def tell(self, name: str, processed: Processed) -> None:
+        """Call all listeners."""
         for listener in self._listeners:
             try:
-                listener(processed.frame.source, processed)
+                listener(name, processed)
             except Exception:
                 log.exception("a listener of the station failed and is called no more")
                 self._remove(listener)
 
-    def close(self) -> None:
-        """Listeners need no end."""
-
     def _remove(self, listener: Listener) -> None:
         with self._lock:
             self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+
+class _TapSink(Sink):
+    """One source's way to the tap."""
+
+    def __init__(self, tap: Tap, name: str) -> None:
+        self._tap = tap
+        self._name = name
+
+    def write(self, processed: Processed) -> None:
+        """Call all listeners."""
+        self._tap.tell(self._name, processed)
+
+    def close(self) -> None:
+        """Listeners need no end."""
