@@ -41,6 +41,11 @@ def require_quantize(purpose: str) -> None:
     _require(_QUANTIZE, "quantize", purpose)
 
 
+def require_live(purpose: str) -> None:
+    """Raise `MissingExtraError` unless the page can be served here."""
+    _require(("aiohttp", "prometheus_client"), "live", purpose)
+
+
 def require_eval(purpose: str) -> None:
     """Raise `MissingExtraError` unless COCO's metrics can be computed here."""
     _require(("pycocotools",), "eval", purpose)

@@ -1,0 +1,1 @@
+"""The live page: annotated video, results, controls, metrics and health over HTTP."""
