@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -31,7 +32,7 @@ from edgevision.sinks.window import WindowSink
 from edgevision.sources import ImageSource, open_source
 from edgevision.spec import Precision
 from edgevision.streams import Stream
-from edgevision.watch_plan import WatchPlan
+from edgevision.watch_plan import PlannedWatcher, WatchPlan
 
 
 @click.command()
@@ -102,15 +103,15 @@ def command(
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     if rebuild:
         rebuild_unfit(ctx, bundle, engine, precision)
+    options = SessionOptions(
+        iou_threshold=iou, allow_fallback=allow_fallback, precision=precision, force=force
+    )
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(Interrupts())
         opened = _open_sources(stack, sources, live)
         progress = RunProgress(_total(opened, limit))
         stack.callback(progress.clear)
         _route_warnings(stack, progress)
-        options = SessionOptions(
-            iou_threshold=iou, allow_fallback=allow_fallback, precision=precision, force=force
-        )
         session = stack.enter_context(open_session(bundle, engine=engine, options=options))
         watchers = [open_watcher(watch, session.spec, source, threshold) for source in opened]
         sinks = _open_sinks(stack, opened, output, jsonl)
@@ -128,14 +129,7 @@ def command(
             on_frame=lambda _, processed: progress.on_frame(processed),
         )
         progress.clear()
-    if session.info.notes:
-        click.echo(f"{session.info.library} on {session.info.device}: {'; '.join(session.info.notes)}")
-    _report(progress.summary_lines(summary))
-    for source, watcher in zip(opened, watchers, strict=True):
-        if watcher.observer is not None:
-            lines = count_lines(watcher.observer, session.spec.classes)
-            _report([f"{source.name}: {line}" for line in lines] if len(opened) > 1 else lines)
-    _report([f"wrote {path}" for path in (output, jsonl) if path is not None and path.exists()])
+    _report(session, progress.summary_lines(summary), zip(opened, watchers, strict=True), (output, jsonl))
     if interrupts.requested():
         ctx.exit(interrupts.exit_code)
 
@@ -237,6 +231,20 @@ def _route_warnings(stack: contextlib.ExitStack, progress: RunProgress) -> None:
     stack.callback(logger.removeHandler, handler)
 
 
-def _report(lines: list[str]) -> None:
-    for line in lines:
-        click.echo(line)
+def _report(
+    session: Session,
+    summary: list[str],
+    watched: Iterable[tuple[Source, PlannedWatcher]],
+    outputs: Iterable[Path | None],
+) -> None:
+    if session.info.notes:
+        click.echo(f"{session.info.library} on {session.info.device}: {'; '.join(session.info.notes)}")
+    click.echo("\n".join(summary))
+    pairs = list(watched)
+    for source, watcher in pairs:
+        name = f"{source.name}: " if len(pairs) > 1 else ""
+        for line in count_lines(watcher.observer, session.spec.classes):
+            click.echo(name + line)
+    for path in outputs:
+        if path is not None and path.exists():
+            click.echo(f"wrote {path}")

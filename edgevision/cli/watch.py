@@ -65,8 +65,10 @@ def open_watcher(plan: WatchPlan, spec: ModelSpec, source: Source, threshold: fl
     return watcher
 
 
-def count_lines(observer: Observer, classes: Sequence[str]) -> list[str]:
-    """The table at the end of a run; empty where nothing was counted."""
+def count_lines(observer: Observer | None, classes: Sequence[str]) -> list[str]:
+    """The table at the end of a run; empty where nothing was counted, or no frame came."""
+    if observer is None:
+        return []
     rows = []
     for line in observer.lines:
         labels = sorted({label for label, _ in line.counts})
