@@ -6,8 +6,8 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -103,35 +103,63 @@ def command(
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     if rebuild:
         rebuild_unfit(ctx, bundle, engine, precision)
-    options = SessionOptions(
+    opening = SessionOptions(
         iou_threshold=iou, allow_fallback=allow_fallback, precision=precision, force=force
     )
+    running = PipelineOptions(threshold=threshold, limit=limit, fill_ms=fill_ms, max_age_ms=max_age_ms)
+    request = _Request(sources, live, watch, running, batch, _Outputs(output, jsonl, show))
+    with Interrupts() as interrupts:
+        _run(request, interrupts, lambda: open_session(bundle, engine=engine, options=opening))
+    if interrupts.requested():
+        ctx.exit(interrupts.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """Where results go."""
+
+    pictures: Path | None
+    jsonl: Path | None
+    show: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is to be run."""
+
+    sources: tuple[str, ...]
+    live: LiveOptions
+    watch: WatchPlan
+    options: PipelineOptions
+    batch: int | Literal["auto"]
+    outputs: _Outputs
+
+
+def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Session]) -> None:
+    options, outputs = request.options, request.outputs
     with contextlib.ExitStack() as stack:
-        interrupts = stack.enter_context(Interrupts())
-        opened = _open_sources(stack, sources, live)
-        progress = RunProgress(_total(opened, limit))
+        opened = _open_sources(stack, request.sources, request.live)
+        progress = RunProgress(_total(opened, options.limit))
         stack.callback(progress.clear)
         _route_warnings(stack, progress)
-        session = stack.enter_context(open_session(bundle, engine=engine, options=options))
-        watchers = [open_watcher(watch, session.spec, source, threshold) for source in opened]
-        sinks = _open_sinks(stack, opened, output, jsonl)
-        windows = _open_windows(stack, opened, session.spec.name, interrupts) if show else []
+        session = stack.enter_context(open_engine())
+        watchers = [open_watcher(request.watch, session.spec, source, options.threshold) for source in opened]
+        sinks = _open_sinks(stack, opened, outputs)
+        windows = _open_windows(stack, opened, session.spec.name, interrupts) if outputs.show else []
         streams = [
             Stream(source, [*sinks[row], *windows[row : row + 1]], watcher=watchers[row])
             for row, source in enumerate(opened)
         ]
-        rows = _batch(session, opened, batch)
         summary = run_streams(
             session,
             streams,
-            options=PipelineOptions(limit=limit, batch=rows, fill_ms=fill_ms, max_age_ms=max_age_ms),
+            options=replace(options, batch=_batch(session, opened, request.batch)),
             stop=lambda: interrupts.requested() or any(window.closed for window in windows),
             on_frame=lambda _, processed: progress.on_frame(processed),
         )
         progress.clear()
-    _report(session, progress.summary_lines(summary), zip(opened, watchers, strict=True), (output, jsonl))
-    if interrupts.requested():
-        ctx.exit(interrupts.exit_code)
+    watched = zip(opened, watchers, strict=True)
+    _report(session, progress.summary_lines(summary), watched, (outputs.pictures, outputs.jsonl))
 
 
 def _open_sources(stack: contextlib.ExitStack, texts: tuple[str, ...], live: LiveOptions) -> list[Source]:
@@ -163,10 +191,9 @@ def _batch(session: Session, sources: list[Source], wanted: int | Literal["auto"
     return choice.rows
 
 
-def _open_sinks(
-    stack: contextlib.ExitStack, sources: list[Source], output: Path | None, jsonl: Path | None
-) -> list[list[Sink]]:
+def _open_sinks(stack: contextlib.ExitStack, sources: list[Source], outputs: _Outputs) -> list[list[Sink]]:
     """For each source its own; lines are shared."""
+    output, jsonl = outputs.pictures, outputs.jsonl
     if output is not None and jsonl is not None and output.resolve() == jsonl.resolve():
         raise UsageError(f"-o and --jsonl both name {output}")
     if output is None:
