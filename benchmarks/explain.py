@@ -16,8 +16,8 @@ import numpy as np
 from edgevision.cli.present import table
 from edgevision.errors import UsageError
 from edgevision.explain import ExplainOptions, Explanation, explain
+from edgevision.image_files import IMAGE_SUFFIXES, read_image
 from edgevision.session import SessionOptions, open_session
-from edgevision.sources import IMAGE_SUFFIXES, read_image
 from edgevision.target import Choice
 
 

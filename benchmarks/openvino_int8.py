@@ -34,9 +34,9 @@ from edgevision.accuracy.detection import (
 from edgevision.bundle import Bundle
 from edgevision.device import device_facts
 from edgevision.image import fit_frame
+from edgevision.image_files import read_image
 from edgevision.quantize.signedness import with_signed_activations, with_unsigned_activations
 from edgevision.session import Session, SessionOptions, open_session
-from edgevision.sources import read_image
 
 Floats = npt.NDArray[np.float32]
 

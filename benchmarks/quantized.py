@@ -18,12 +18,12 @@ from pathlib import Path
 from edgevision.bundle import Bundle
 from edgevision.device import device_facts
 from edgevision.errors import MissingExtraError
+from edgevision.image_files import IMAGE_SUFFIXES, read_image
 from edgevision.quantize.latency import ENGINES, paired_speeds
 from edgevision.quantize.record import read_record
 from edgevision.quantize.scores import Scores, paired_drop
 from edgevision.quantize.trials import Trial, trial_for, trial_options
 from edgevision.session import open_session
-from edgevision.sources import IMAGE_SUFFIXES, read_image
 from edgevision.spec import Precision
 
 MOST_SECONDS = 1200.0

@@ -15,6 +15,7 @@ from edgevision.errors import MissingExtraError, SourceError, UsageError
 from edgevision.feeds.capture import open_address, open_pipeline
 from edgevision.feeds.feed import Feed
 from edgevision.feeds.gstreamer import CsiCamera, LaunchFeed
+from edgevision.feeds.loop import LoopAddress, LoopFeed
 from edgevision.feeds.virtual import VirtualFeed
 from edgevision.opencv_build import OpenCvBuild
 from edgevision.picture_watch import WatchOptions
@@ -22,7 +23,7 @@ from edgevision.picture_watch import WatchOptions
 NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https")
 EXPECTED = (
     "expected an image, a folder, a video file, a camera's index, rtsp://, rtsps://, http://, https://, csi://0,"
-    " gst:PIPELINE or demo:"
+    " gst:PIPELINE, loop:VIDEO or demo:"
 )
 
 
@@ -75,6 +76,8 @@ def opener_of(text: str, options: LiveOptions) -> Callable[[], Feed] | None:
         return _pipeline_opener(bgr, pipeline, options)
     if scheme == "demo":
         return _demo_opener(text)
+    if scheme == "loop":
+        return functools.partial(LoopFeed, LoopAddress.from_text(text))
     if text[match.end() :].startswith("//"):
         raise SourceError(f"{match[1]}://... cannot be read; {EXPECTED}")
     return None

@@ -16,6 +16,7 @@ from edgevision.channel import Channel, ChannelClosed
 from edgevision.errors import EdgevisionError, SourceError, first_line
 from edgevision.feeds.capture import open_device
 from edgevision.feeds.feed import Feed, FeedFrame
+from edgevision.feeds.gaps import GapCounter
 from edgevision.frames import Source, SourceFrame
 from edgevision.health import HealthRecord, SourceHealth
 from edgevision.picture_watch import PictureWatch, Verdict
@@ -189,11 +190,17 @@ class LiveSource(Source):
 
     def _deliver(self, feed: Feed) -> NoReturn:
         """Hand on what is real until the feed ends with an error."""
-        first, new = True, self._delivered == 0
+        first, new, gaps = True, self._delivered == 0, GapCounter()
         while True:
-            frame = feed.read()
+            try:
+                frame = feed.read()
+            except Exception:
+                self.missed += gaps.end()
+                raise
             if self._closing.is_set():
                 raise ChannelClosed
+            if frame.stamp_ns is not None:
+                self.missed += gaps.add(frame.stamp_ns)
             verdict: Verdict = self._watch.look(frame.thumbnail, time.monotonic())
             if frame.damaged:
                 self._record.faulty("damaged")

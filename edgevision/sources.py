@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -16,21 +15,18 @@ from edgevision.addresses import EXPECTED, LiveOptions, opener_of, public_name
 from edgevision.cameras import LiveSource, open_camera
 from edgevision.errors import SourceError
 from edgevision.frames import Capture, Source, SourceFrame, known, read_now
-from edgevision.image import Frame
+from edgevision.image_files import IMAGE_SUFFIXES, images_in, read_image
 from edgevision.opencv_build import quiet_opencv
 
 log = logging.getLogger(__name__)
-
-IMAGE_SUFFIXES = frozenset(
-    (".avif", ".bmp", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
 
 
 def open_source(text: str | Path, options: LiveOptions | None = None, *, name: str | None = None) -> Source:
     """Open an image, a folder of images (with its sub-folders, sorted by path), a video, or a live source.
 
     Live are a camera by its index, ``rtsp://`` and ``http://`` addresses (MJPEG, HLS), ``csi://0`` on a Jetson, a
-    GStreamer pipeline as ``gst:PIPELINE``, and ``demo:``, a camera where none is. `options` are for those.
+    GStreamer pipeline as ``gst:PIPELINE``, a video played as a camera, over and over, as ``loop:PATH`` or
+    ``loop:PATH@FPS``, and ``demo:``, a camera where none is. `options` are for those.
 
     The first frame is read at once, so that what cannot be used is a `SourceError` here and not later. A file whose
     name is a number is meant by ``./0``. With `LiveOptions.wait_first` false this does not wait for a live source.
@@ -59,9 +55,8 @@ def open_source(text: str | Path, options: LiveOptions | None = None, *, name: s
 class ImageSource(Source):
     """Image files, one after another.
 
-    Grey images are read as BGR with three equal channels, alpha is dropped (colours are not blended), 16 bits a channel
-    are scaled to 8, and an orientation in the EXIF data is applied: the frame is the picture as a viewer shows it.
-    With several files, one that cannot be decoded is skipped with a warning; alone, it is an error.
+    A frame is the picture as a viewer shows it (`edgevision.image_files.read_image`). With several files, one that
+    cannot be decoded is skipped with a warning; alone, it is an error.
     """
 
     def __init__(self, name: str, paths: Sequence[Path]) -> None:
@@ -179,34 +174,14 @@ class VideoSource(Source):
         self.close()
 
 
-def read_image(path: Path) -> Frame:
-    """Decode an image file to uint8 BGR as `ImageSource` says; raises `SourceError`."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}") from error
-    if not data:
-        raise SourceError(f"{path} is empty")
-    try:
-        with quiet_opencv():
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise SourceError(f"{path} cannot be decoded: {error.err}") from error
-    if image is None:
-        raise SourceError(f"{path} is not an image that OpenCV can decode, or it is truncated")
-    return np.asarray(image, np.uint8)
-
-
 def _open_folder(path: Path, name: str) -> Source:
-    files = sorted(Path(folder) / name for folder, _, names in os.walk(path) for name in names)
-    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    others = len(files) - len(images)
-    if not images:
-        suffixes = " ".join(sorted(IMAGE_SUFFIXES))
-        raise SourceError(f"folder {path} holds no images among its {others} files; images end in {suffixes}")
+    images, others = images_in(path)
     if others:
         log.warning(
-            "%s: left out %d of %d files, which by their names are not images", path, others, len(files)
+            "%s: left out %d of %d files, which by their names are not images",
+            path,
+            others,
+            len(images) + others,
         )
     return ImageSource(name, images)
 

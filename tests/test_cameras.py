@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import importlib.util
+import socket
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,10 +16,10 @@ import pytest
 
 from edgevision.addresses import LiveOptions
 from edgevision.backoff import Backoff
-from edgevision.cameras import LiveSource, open_camera
+from edgevision.cameras import LiveSource
 from edgevision.errors import SourceError
 from edgevision.feeds.capture import CaptureFeed
-from edgevision.feeds.feed import Feed
+from edgevision.feeds.feed import Feed, FeedFrame
 from edgevision.frames import SourceFrame
 from edgevision.image import Frame
 from edgevision.picture_watch import WatchOptions
@@ -220,37 +223,153 @@ def test_close_from_another_thread_ends_a_read_that_waits() -> None:
     assert capture.released.wait(5)
 
 
+def until(condition: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not happen in time"
+        time.sleep(0.002)
+
+
+def test_polling_gives_the_newest_frame_and_does_not_wait() -> None:
+    capture = FakeCapture(8, hangs=True)
+    with live("camera 0", capture) as source:
+        wait_for(capture)
+        frame = source.poll()
+        assert frame is not None
+        assert (frame.index, frame.image_bgr[0, 0, 0], source.dropped) == (7, 108, 7)
+        assert [source.poll(), source.poll()] == [None, None]
+        assert not source.ended
+        capture.let_go.set()
+    assert source.poll() is None
+    assert source.ended
+
+
+def test_only_what_is_handed_out_becomes_bgr() -> None:
+    made: list[int] = []
+
+    class Counting(CaptureFeed):
+        def read(self) -> FeedFrame:
+            frame = super().read()
+            return replace(frame, to_bgr=lambda: made.append(1) or frame.to_bgr())  # type: ignore[func-returns-value]  # counts
+
+    capture = FakeCapture(9, hangs=True)
+    with LiveSource("camera 0", lambda: Counting(capture), QUICK) as source:
+        wait_for(capture)
+        assert source.poll() is not None
+        assert source.poll() is None
+        capture.let_go.set()
+    assert made == [1]
+
+
+def test_the_bell_rings_for_a_frame_and_for_the_end() -> None:
+    capture = FakeCapture(3, period_s=0.02, hangs=True)
+    with live("camera 0", capture) as source:
+        source.bell = bell = threading.Event()
+        seen = 0
+        while seen < 3:
+            if source.poll() is not None:
+                seen += 1
+                continue
+            assert bell.wait(20)
+            bell.clear()
+        bell.clear()
+        source.close()
+        assert bell.is_set()
+        capture.let_go.set()
+
+
+def test_a_camera_need_not_be_there_yet(caplog: pytest.LogCaptureFixture) -> None:
+    attempts: list[int] = []
+    present = threading.Event()
+    capture = FakeCapture(2, hangs=True)
+
+    def connect() -> Feed:
+        attempts.append(1)
+        if not present.is_set():
+            raise SourceError("nobody answers")
+        return CaptureFeed(capture)
+
+    options = replace(QUICK, wait_first=False, give_up_after_s=None)
+    with LiveSource("front", connect, options) as source:
+        assert (source.size_wh, source.health.state, source.poll(), source.ended) == (
+            (0, 0),
+            "connecting",
+            None,
+            False,
+        )
+        until(lambda: len(attempts) > 3)
+        health = source.health
+        assert (health.state, health.outages) == ("connecting", 1)
+        assert health.last_outage is not None
+        assert health.last_outage.reason == "nobody answers"
+        present.set()
+        frame = source.read()
+        assert frame is not None
+        assert (source.size_wh, source.health.state, source.health.reconnects) == ((16, 12), "connected", 1)
+        capture.let_go.set()
+    assert caplog.messages[0] == "front does not answer: nobody answers; it is tried again until it does"
+    assert caplog.messages[1].startswith("front: there after 0.")
+
+
+def test_a_camera_that_never_comes_is_given_up_if_told_so() -> None:
+    with LiveSource("front", no_feed, replace(QUICK, wait_first=False)) as source:
+        with pytest.raises(SourceError, match=r"front has been gone for 0\.[3-9] s: nobody answers"):
+            source.read()
+        until(lambda: source.health.failed_attempts > 2)
+        with pytest.raises(SourceError, match="front has been gone for"):
+            source.poll()
+
+
+def no_feed() -> Feed:
+    raise SourceError("nobody answers")
+
+
+@pytest.mark.parametrize("reader", ["av", "opencv"])
+def test_closing_ends_while_a_camera_that_says_nothing_is_connected_to(
+    reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if reader == "opencv":
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        options = LiveOptions(wait_first=False, connect_timeout_s=5.0)
+        source = open_source(f"rtsp://127.0.0.1:{server.getsockname()[1]}/1", options, name="front")
+        connection, _ = server.accept()
+        with connection:
+            began_s = time.monotonic()
+            source.close()
+            assert time.monotonic() - began_s < 1
+        (thread,) = (thread for thread in threading.enumerate() if thread.name == "camera front")
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def test_missing_frames_are_told_by_the_cameras_time_stamps() -> None:
+    class Stamped(CaptureFeed):
+        def read(self) -> FeedFrame:
+            frame = super().read()
+            number = capture.delivered
+            return replace(frame, stamp_ns=number * 10**7 + (number > 20) * 3 * 10**7)
+
+    capture = FakeCapture(40)
+    with LiveSource("camera 0", lambda: Stamped(capture), replace(QUICK, backoff=Backoff(30, 30))) as source:
+        until(lambda: source.health.state == "reconnecting")
+        assert (source.missed, source.health.missed) == (3, 3)
+
+
+def test_a_name_of_ones_own_is_in_frames_and_messages(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4, 3), np.uint8))
+    with open_source("demo:64x48@200", name="front") as source:
+        frame = source.read()
+        assert frame is not None
+        assert (source.name, frame.source) == ("front", "front")
+    with open_source(tmp_path, name="files") as source:
+        (frame,) = source
+        assert (source.name, frame.source) == ("files", str(tmp_path / "a.png"))
+    with pytest.raises(SourceError, match="^front gives no picture: Connection refused"):
+        open_source("rtsp://127.0.0.1:9/1", name="front")
+
+
 def test_no_thread_is_left() -> None:
     before = threading.active_count()
     live("camera 0", FakeCapture(3, period_s=0.01)).close()
     assert threading.active_count() == before
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="device files are Linux's")
-def test_a_camera_that_does_not_exist_is_refused_at_once(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "video0").touch()
-    (tmp_path / "video2").touch()
-    began = time.perf_counter()
-    with pytest.raises(
-        SourceError, match="camera 7 does not exist: there is no .*; cameras here: .*video0, .*video2"
-    ):
-        open_camera(7, devices=tmp_path)
-    for text in ("63", "/dev/video63"):
-        with pytest.raises(SourceError, match=r"camera 63 does not exist: there is no /dev/video63"):
-            open_source(text)
-    assert time.perf_counter() - began < 1
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="device files are Linux's")
-def test_a_device_that_is_no_camera_is_refused_in_one_line(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "video63").touch()
-    with pytest.raises(
-        SourceError, match="camera 63 gives no picture: it cannot be opened; is it used by another program"
-    ):
-        open_camera(63, devices=tmp_path)
-    assert capfd.readouterr() == ("", "")

@@ -15,7 +15,7 @@ import pytest
 from edgevision.errors import SourceError
 from edgevision.frames import Source
 from edgevision.image import Frame
-from edgevision.sources import open_source, read_image
+from edgevision.sources import open_source
 
 WIDTH, HEIGHT = 64, 48
 
@@ -250,11 +250,6 @@ def test_a_folder_that_vanishes_while_it_is_read_is_skipped_over(tmp_path: Path)
     shutil.rmtree(tmp_path)
     assert len(list(source)) == 1
     assert source.skipped == 1
-
-
-def test_reading_a_missing_image_is_a_source_error(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="cannot read"):
-        read_image(tmp_path / "absent.png")
 
 
 def test_a_closed_source_ends(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from edgevision.sources import read_image
+from edgevision.image_files import read_image
 from edgevision.train.box_validation import labelled_images
 from edgevision.train.detector_task import read_boxes
 

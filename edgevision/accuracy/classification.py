@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edgevision.accuracy.running import run_all
 from edgevision.errors import SourceError, UsageError
+from edgevision.image_files import IMAGE_SUFFIXES
 from edgevision.results import Classification
 from edgevision.session import Session
-from edgevision.sources import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgevision.errors import UsageError
+from edgevision.image_files import read_image
 from edgevision.results import Result
 from edgevision.session import Session
-from edgevision.sources import read_image
 
 Item = TypeVar("Item")
 Kind = TypeVar("Kind", bound=Result)

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from edgevision.accuracy.running import run_all
 from edgevision.errors import SourceError, UsageError
+from edgevision.image_files import IMAGE_SUFFIXES
 from edgevision.results import Segmentation
 from edgevision.session import Session
-from edgevision.sources import IMAGE_SUFFIXES
 
 LabelMask = npt.NDArray[np.uint8]
 """uint8 ``[H,W]``: a label for each pixel, or `VOID`."""

@@ -11,8 +11,8 @@ from edgevision.cli.options import graph_options
 from edgevision.errors import UsageError
 from edgevision.explain import PROBED_SHARE, ExplainOptions, Explanation, explain
 from edgevision.heatmap import check_picture_name, draw_explanation, write_picture
+from edgevision.image_files import read_image
 from edgevision.session import ENGINES, SessionOptions, open_session
-from edgevision.sources import read_image
 from edgevision.spec import Precision
 from edgevision.target import Choice
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from edgevision.errors import SourceError, UsageError
 from edgevision.image import Frame, fit_frame
-from edgevision.sources import IMAGE_SUFFIXES, read_image
+from edgevision.image_files import IMAGE_SUFFIXES, read_image
 from edgevision.spec import FrameInput
 from edgevision.virtual_camera import PHOTOGRAPHS
 

@@ -31,6 +31,8 @@ class FeedFrame:
     decode_ns: int
     damaged: bool = False
     """The decoder says that parts of it were lost."""
+    stamp_ns: int | None = None
+    """By the camera's own count of time, from which missing frames show; None where there is none."""
 
 
 class Feed(abc.ABC):

@@ -116,9 +116,10 @@ class NetworkFeed(Feed):
         self._clock.packet(_stamp_ns(packet.pts, packet.time_base), arrived_ns, arrived_at, camera_at)
 
     def _frame(self, picture: VideoFrame, arrived_ns: int, arrived_at: float, decode_ns: int) -> FeedFrame:
-        captured_ns, clock = arrived_ns, _ARRIVAL
+        captured_ns, clock, stamp_ns = arrived_ns, _ARRIVAL, None
         if self._clock is not None and picture.pts is not None and picture.time_base is not None:
-            captured_ns, clock = self._clock.captured(_stamp_ns(picture.pts, picture.time_base), arrived_ns)
+            stamp_ns = _stamp_ns(picture.pts, picture.time_base)
+            captured_ns, clock = self._clock.captured(stamp_ns, arrived_ns)
 
         def to_bgr() -> Frame:
             # Only the source's reader calls this, one picture at a time, so that it may share the reformatter.
@@ -137,6 +138,7 @@ class NetworkFeed(Feed):
             clock,
             decode_ns,
             picture.is_corrupt,
+            stamp_ns,
         )
 
 

@@ -42,6 +42,7 @@ class VirtualFeed(Feed):
             captured_at,
             _CLOCK,
             decode_ns,
+            stamp_ns=round(index * 1e9 / self.fps),
         )
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from onnx import helper
 
 from edgevision.errors import SourceError, UsageError
 from edgevision.image import fit_frame
+from edgevision.image_files import IMAGE_SUFFIXES, read_image
 from edgevision.quantize.ranges import Method, Ranges
 from edgevision.quantize.thresholds import (
     BINS,
@@ -28,7 +29,6 @@ from edgevision.quantize.thresholds import (
     threshold_by_percentile,
     threshold_by_squared_error,
 )
-from edgevision.sources import IMAGE_SUFFIXES, read_image
 from edgevision.spec import FrameInput
 
 Frames = npt.NDArray[np.uint8]

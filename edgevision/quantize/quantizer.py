@@ -17,6 +17,7 @@ from edgevision.errors import UsageError, VerificationError
 from edgevision.graph.contract import load_model
 from edgevision.graph.macs import macs_of_weighted_nodes
 from edgevision.image import Frame
+from edgevision.image_files import read_image
 from edgevision.quantize.calibration import CalibrationFrames, calibrate
 from edgevision.quantize.fp16 import half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
@@ -34,7 +35,6 @@ from edgevision.quantize.sensitivity import last_layers, measured_noise, order_o
 from edgevision.quantize.signedness import with_unsigned_activations
 from edgevision.quantize.trials import trial_for
 from edgevision.quantize.workbench import Workbench, deliver, verified_everywhere, with_speeds
-from edgevision.sources import read_image
 from edgevision.spec import utc_now
 
 Progress = Callable[[str], None]

@@ -9,10 +9,11 @@ from pathlib import Path
 from edgevision.errors import UsageError
 from edgevision.frames import Source
 from edgevision.image import Frame
+from edgevision.image_files import IMAGE_SUFFIXES
 from edgevision.sinks.images import ImageFolderSink
 from edgevision.sinks.sink import Sink
 from edgevision.sinks.video import VideoSink
-from edgevision.sources import IMAGE_SUFFIXES, ImageSource
+from edgevision.sources import ImageSource
 from edgevision.video_file import VideoFile
 
 

@@ -19,9 +19,9 @@ from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.golden import golden_from_source
 from edgevision.export.recipe import Recipe, SourceModel, load_recipe
 from edgevision.image import fit_frame
+from edgevision.image_files import read_image
 from edgevision.nms import greedy_nms
 from edgevision.session import SessionOptions, open_session
-from edgevision.sources import read_image
 from edgevision.spec import BatchRange, NmsSpec
 
 DYNAMIC = BatchRange(1, 2, 3)

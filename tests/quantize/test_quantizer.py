@@ -17,6 +17,7 @@ from edgevision.errors import BundleError, UsageError, VerificationError
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.recipe import load_recipe
 from edgevision.graph.contract import load_model
+from edgevision.image_files import read_image
 from edgevision.quantize import quantizer
 from edgevision.quantize.jobs import QuantizeJob, run_job
 from edgevision.quantize.options import EvalSet, QuantizeOptions, eval_sets
@@ -24,7 +25,6 @@ from edgevision.quantize.placement import is_quantized
 from edgevision.quantize.quantizer import PICTURE, quantize_int8
 from edgevision.quantize.record import read_record
 from edgevision.quantize.search import Budget
-from edgevision.sources import read_image
 from edgevision.virtual_camera import PHOTOGRAPHS
 
 WEIGHTS = Path(edgevision.__file__).parent / "weights" / "cnn.safetensors"

@@ -23,6 +23,7 @@ from edgevision.errors import VerificationError
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.recipe import load_recipe
 from edgevision.image import fit_frame
+from edgevision.image_files import read_image
 from edgevision.quantize.fp16 import HalfGraph, half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.magnitudes import Frames, Magnitudes, probe_magnitudes
@@ -31,7 +32,6 @@ from edgevision.quantize.qdq import quantized
 from edgevision.quantize.ranges import Ranges
 from edgevision.quantize.signedness import with_unsigned_activations
 from edgevision.session import SessionOptions, open_session
-from edgevision.sources import read_image
 
 pytestmark = pytest.mark.slow
 
