@@ -102,8 +102,8 @@ def _open_mqtt(text: str, options: SinkOptions, environment: Mapping[str, str]) 
 
     parts = _split(text)
     prefix = unquote(parts.path.strip("/")) or "edgevision"
-    if re.search(r"[+#\0]", prefix) or prefix.startswith("$"):
-        raise UsageError(f"the topic {prefix!r} holds +, # or $, which publishers may not use")
+    if re.search(r"[+#\0]", prefix) or prefix.startswith("$") or "#" in text or parts.query:
+        raise UsageError(f"the topic of {public_name(text)} holds +, #, ? or $, which publishers may not use")
     tls = parts.scheme.lower() == "mqtts"
     user, password = _credentials(parts)
     broker = Broker(

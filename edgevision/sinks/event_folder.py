@@ -50,7 +50,8 @@ class Retention:
 class _Stored:
     stem: str
     size_bytes: int
-    taken_at: float
+    written_at: float
+    """By this machine's clock: a camera's may be years off."""
 
 
 class EventFolder:
@@ -95,7 +96,7 @@ class EventFolder:
             raise SinkError(
                 f"cannot write {picture}: no space left on device, though {DELETED_FOR_ONE} older pictures were deleted"
             )
-        self._stored.append(_Stored(stem, len(jpeg) + len(text), taken_at))
+        self._stored.append(_Stored(stem, len(jpeg) + len(text), self._clock()))
         self._bytes += len(jpeg) + len(text)
         self.enforce()
         return picture
@@ -104,7 +105,7 @@ class EventFolder:
         """Delete what is over the limits; the newest picture stays, unless it is too old."""
         limits = self._retention
         while self._stored:
-            too_old = self._clock() - self._stored[0].taken_at > limits.max_age_s
+            too_old = self._clock() - self._stored[0].written_at > limits.max_age_s
             too_many = len(self._stored) > 1 and (
                 len(self._stored) > limits.pictures or self._bytes > limits.max_bytes
             )
@@ -142,8 +143,8 @@ def _stored(record: Path) -> _Stored | None:
         picture = record.with_suffix(".jpg")
         if said["writer"] != WRITER or said["picture"] != picture.name:
             return None
-        size = record.stat().st_size + (picture.stat().st_size if picture.exists() else 0)
-        moment = datetime.strptime(record.stem.partition("_")[0], "%Y%m%dT%H%M%S.%fZ")
+        state = record.stat()
+        size = state.st_size + (picture.stat().st_size if picture.exists() else 0)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return _Stored(record.stem, size, moment.replace(tzinfo=timezone.utc).timestamp())
+    return _Stored(record.stem, size, state.st_mtime)

@@ -173,12 +173,12 @@ def _finish(response: urllib3.BaseHTTPResponse) -> None:
 
 def _reason(error: Exception) -> str:
     """Without the pool's own name, which holds the whole address."""
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return "its name is not known"
+    if isinstance(error, urllib3.exceptions.NewConnectionError):  # among the time-outs, by the library
+        return f"no connection: {first_line(error).rpartition(': ')[2]}"
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
         return "no connection in time"
     if isinstance(error, urllib3.exceptions.ReadTimeoutError):
         return "no answer in time"
-    if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return "its name is not known"
-    if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return f"no connection: {first_line(error).rpartition(': ')[2]}"
     return first_line(error)
