@@ -84,6 +84,8 @@ class Collector:
         self._bell = threading.Event()
         self._streams: tuple[Stream, ...] = ()
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        """Held while a source is asked: one that was removed is not in use any more, and may be closed."""
         self._turn = 0
         self._served: dict[int, tuple[int, float]] = {}
         self._collected = 0
@@ -111,11 +113,13 @@ class Collector:
         self._bell.set()
 
     def remove(self, stream: Stream) -> None:
-        """Take no more of it."""
+        """Take no more of it; when this returns its source may be closed."""
         with self._lock:
             self._streams = tuple(other for other in self._streams if other is not stream)
             self._served.pop(id(stream), None)
         self._bell.set()
+        with self._asking:
+            stream.source.bell = None
 
     def close(self) -> None:
         """End `collect`, whatever it waits for."""
@@ -211,7 +215,8 @@ class Collector:
 
     def _poll(self, stream: Stream) -> SourceFrame | None:
         try:
-            return stream.source.poll()
+            with self._asking:
+                return None if stream.removed else stream.source.poll()
         except EdgevisionError as error:
             self.fail(stream, error)
             return None

@@ -314,8 +314,10 @@ class Station:
                 session.close()
         return follower
 
-    def _batch(self, session: Session) -> int | None:
+    def _batch(self, session: Session) -> int:
         wanted = self._options.batch
+        if wanted is None:
+            return max(len(self._cameras), 1)
         if wanted != "auto":
             return wanted
         self._report("measuring batch sizes", None)
