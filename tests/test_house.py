@@ -28,6 +28,7 @@ ALLOWED = {
     "feeds": {"av"},
     "sinks": {"paho", "urllib3"},
     "live": {"aiohttp", "prometheus_client"},
+    "deployment": {"tomllib", "tomli"},  # the one in the other's place before Python 3.11
 }
 EVERYWHERE = {"numpy", "cv2", "edgevision"}
 
