@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := cpu,openvino,tensorrt-rtx,rtsp,live,mqtt,webhook,export,eval,quantize,track,train,test
 
-.PHONY: env demo test slow check clean
+.PHONY: env demo test slow soak check clean
 
 env: $(VENV)/.ready
 
@@ -32,7 +32,11 @@ test: env
 	$(BIN)/python -m pytest
 
 slow: env
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --durations=15
+
+# twenty minutes of cameras, whose memory must not grow
+soak: env
+	$(BIN)/python -m pytest -m soak
 
 check: env
 	$(BIN)/ruff check .
