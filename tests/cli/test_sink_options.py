@@ -1,0 +1,92 @@
+"""The options that say where results go."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from edgevision.cli.sink_options import SinkArguments, sink_lines, sink_options
+from edgevision.errors import UsageError
+from edgevision.pipeline import run_pipeline
+from edgevision.sinks.addresses import SinkOptions
+from edgevision.sinks.background import BackgroundSink
+from edgevision.sinks.csv_table import CsvSink
+from edgevision.sinks.event_images import EventImageSink
+from edgevision.sinks.json_lines import JsonlSink
+from edgevision.sinks.webhook import WebhookSink
+from tests.doubles import BrightnessSession, MemorySource
+
+
+@click.command()
+@sink_options
+def command(sinks: SinkArguments) -> None:
+    click.echo(repr(sinks))
+
+
+def parsed(*arguments: str) -> str:
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output.strip()
+
+
+def test_options_become_one_argument() -> None:
+    assert parsed() == repr(SinkArguments())
+    options = SinkOptions(keep=5, max_mib=1.5, max_days=2.0, classes=("person", "cat"))
+    expected = SinkArguments(
+        Path("a.csv"), ("mqtt://a", "mqtt://b"), ("http://h",), Path("pics"), options, True
+    )
+    arguments = ["--csv", "a.csv", "--mqtt", "mqtt://a", "--mqtt", "mqtt://b", "--webhook", "http://h"]
+    arguments += ["--webhook-results", "--events", "pics", "--event-classes", "person, cat,"]
+    assert parsed(*arguments, "--keep", "5", "--keep-mib", "1.5", "--keep-days", "2") == repr(expected)
+
+
+def test_a_table_is_called_like_one() -> None:
+    with pytest.raises(UsageError, match=r"--csv out\.txt: the name of a table ends in \.csv"):
+        parsed("--csv", "out.txt")
+
+
+def test_a_live_run_waits_for_no_sink_and_a_file_s_run_for_all(tmp_path: Path) -> None:
+    wanted = SinkArguments(tmp_path / "a.csv", (), ("http://h.example",), tmp_path / "pics")
+    for live in (False, True):
+        with contextlib.ExitStack() as stack:
+            sinks = wanted.open(
+                stack, [MemorySource(1), MemorySource(1, live=live)], jsonl=tmp_path / "a.txt"
+            )
+            kinds = [type(sink) for sink in sinks]
+        assert kinds == (4 * [BackgroundSink] if live else [JsonlSink, CsvSink, WebhookSink, EventImageSink])
+
+
+def test_the_source_is_never_replaced(tmp_path: Path) -> None:
+    source = MemorySource(1)
+    for name in ("a.csv", "a.jsonl"):
+        source.name = str(tmp_path / name)
+        (tmp_path / name).write_text("precious")
+        with contextlib.ExitStack() as stack, pytest.raises(UsageError, match="is the source itself"):
+            SinkArguments(tmp_path / "a.csv").open(stack, [source], jsonl=tmp_path / "a.jsonl")
+        assert (tmp_path / name).read_text() == "precious"
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_run_writes_and_says_what_became_of_it(tmp_path: Path, live: bool) -> None:
+    source = MemorySource(20, live=live)
+    with contextlib.ExitStack() as stack:
+        sinks = SinkArguments(tmp_path / "a.csv").open(stack, [source], jsonl=tmp_path / "a.jsonl")
+        frames = run_pipeline(BrightnessSession(), source, sinks).frames
+    assert len([json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]) == frames > 0
+    assert sink_lines(sinks) == [f"{tmp_path}/a.{end}: {frames} results written" for end in ("jsonl", "csv")]
+
+
+def test_what_was_lost_is_said_with_its_reason() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    source = MemorySource(20, live=True)
+    with contextlib.ExitStack() as stack:
+        sinks = SinkArguments().open(stack, [source], jsonl=Path("/dev/full"))
+        frames = run_pipeline(BrightnessSession(), source, sinks).frames
+    reason = "cannot write /dev/full: No space left on device; its last line is a whole one"
+    assert sink_lines(sinks) == [f"/dev/full: 0 results written, {frames} lost ({reason})"]
