@@ -61,7 +61,7 @@ class RunProgress:
     """Frames and frames/s on standard error: one line written over on a terminal, now and then a line elsewhere."""
 
     def __init__(self, total: int | None) -> None:
-        self._total = total
+        self.total = total
         self._terminal = sys.stderr.isatty()
         self._period_s = TERMINAL_PERIOD_S if self._terminal else LOG_PERIOD_S
         self._frames = 0
@@ -80,7 +80,7 @@ class RunProgress:
         if now_s - self._shown_s >= self._period_s:
             rate = (self._frames - self._shown_frames) / (now_s - self._shown_s)
             self._shown_frames, self._shown_s = self._frames, now_s
-            of_total = f" of {self._total}" if self._total else ""
+            of_total = f" of {self.total}" if self.total else ""
             self._show(f"{self._frames}{of_total} frames, {rate:.1f} frames/s, age {processed.age_ms:.0f} ms")
 
     def clear(self) -> None:

@@ -19,14 +19,14 @@ from edgevision.cli.batch_options import batch_options
 from edgevision.cli.options import graph_options
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
+from edgevision.cli.sink_options import SinkArguments, sink_lines, sink_options
 from edgevision.cli.source_options import named_sources, source_options
 from edgevision.cli.watch import count_lines, open_watcher, watch_options
 from edgevision.errors import UsageError
 from edgevision.frames import Source
 from edgevision.pipeline import PipelineOptions, run_streams
 from edgevision.session import ENGINES, Session, SessionOptions, open_session
-from edgevision.sinks.json_lines import JsonlSink
-from edgevision.sinks.opening import open_picture_sink, refuse_overwriting
+from edgevision.sinks.opening import open_picture_sink
 from edgevision.sinks.sink import Sink
 from edgevision.sinks.window import WindowSink
 from edgevision.sources import ImageSource, open_source
@@ -66,6 +66,7 @@ from edgevision.watch_plan import PlannedWatcher, WatchPlan
 @click.option(
     "--allow-fallback", is_flag=True, help="Let the CPU run what ONNX Runtime's GPU provider does not take."
 )
+@sink_options
 @watch_options
 @batch_options
 @click.pass_context
@@ -86,6 +87,7 @@ def command(
     allow_fallback: bool,
     live: LiveOptions,
     watch: WatchPlan,
+    sinks: SinkArguments,
     batch: int | Literal["auto"],
     fill_ms: float,
     max_age_ms: float | None,
@@ -107,7 +109,7 @@ def command(
         iou_threshold=iou, allow_fallback=allow_fallback, precision=precision, force=force
     )
     running = PipelineOptions(threshold=threshold, limit=limit, fill_ms=fill_ms, max_age_ms=max_age_ms)
-    request = _Request(sources, live, watch, running, batch, _Outputs(output, jsonl, show))
+    request = _Request(sources, live, watch, running, batch, _Outputs(output, jsonl, show, sinks))
     with Interrupts() as interrupts:
         _run(request, interrupts, lambda: open_session(bundle, engine=engine, options=opening))
     if interrupts.requested():
@@ -121,6 +123,7 @@ class _Outputs:
     pictures: Path | None
     jsonl: Path | None
     show: bool
+    others: SinkArguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +141,17 @@ class _Request:
 def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Session]) -> None:
     options, outputs = request.options, request.outputs
     with contextlib.ExitStack() as stack:
-        opened = _open_sources(stack, request.sources, request.live)
-        progress = RunProgress(_total(opened, options.limit))
+        progress = RunProgress(None)
         stack.callback(progress.clear)
         _route_warnings(stack, progress)
+        opened = _open_sources(stack, request.sources, request.live)
+        progress.total = _total(opened, options.limit)
         session = stack.enter_context(open_engine())
         watchers = [open_watcher(request.watch, session.spec, source, options.threshold) for source in opened]
-        sinks = _open_sinks(stack, opened, outputs)
+        pictures, shared = _open_sinks(stack, opened, outputs)
         windows = _open_windows(stack, opened, session.spec.name, interrupts) if outputs.show else []
         streams = [
-            Stream(source, [*sinks[row], *windows[row : row + 1]], watcher=watchers[row])
+            Stream(source, [*pictures[row], *shared, *windows[row : row + 1]], watcher=watchers[row])
             for row, source in enumerate(opened)
         ]
         summary = run_streams(
@@ -159,7 +163,8 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         )
         progress.clear()
     watched = zip(opened, watchers, strict=True)
-    _report(session, progress.summary_lines(summary), watched, (outputs.pictures, outputs.jsonl))
+    lines = [*progress.summary_lines(summary), *sink_lines(shared)]
+    _report(session, lines, watched, (outputs.pictures, outputs.jsonl, outputs.others.csv))
 
 
 def _open_sources(stack: contextlib.ExitStack, texts: tuple[str, ...], live: LiveOptions) -> list[Source]:
@@ -191,8 +196,10 @@ def _batch(session: Session, sources: list[Source], wanted: int | Literal["auto"
     return choice.rows
 
 
-def _open_sinks(stack: contextlib.ExitStack, sources: list[Source], outputs: _Outputs) -> list[list[Sink]]:
-    """For each source its own; lines are shared."""
+def _open_sinks(
+    stack: contextlib.ExitStack, sources: list[Source], outputs: _Outputs
+) -> tuple[list[list[Sink]], list[Sink]]:
+    """Pictures, for each source its own, and what they share."""
     output, jsonl = outputs.pictures, outputs.jsonl
     if output is not None and jsonl is not None and output.resolve() == jsonl.resolve():
         raise UsageError(f"-o and --jsonl both name {output}")
@@ -208,12 +215,8 @@ def _open_sinks(stack: contextlib.ExitStack, sources: list[Source], outputs: _Ou
         paths = _own_outputs(output, sources)
         pairs = zip(paths, sources, strict=True)
         pictures = [[stack.enter_context(open_picture_sink(path, source))] for path, source in pairs]
-    if jsonl is None:
-        return pictures
-    for source in sources:
-        refuse_overwriting(source, jsonl)
-    lines = stack.enter_context(JsonlSink(jsonl))  # last: it begins its file anew
-    return [[*own, lines] for own in pictures]
+    # These last: a file's run begins its lines anew.
+    return pictures, outputs.others.open(stack, sources, jsonl=jsonl)
 
 
 def _own_outputs(folder: Path, sources: list[Source]) -> list[Path]:
