@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgevision import atomic
 from edgevision.draw import FONT, Style, draw_label
-from edgevision.errors import SinkError, UsageError
+from edgevision.errors import UsageError
 from edgevision.explain import Explanation
 from edgevision.image import Frame
+from edgevision.image_files import write_image
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -56,17 +56,7 @@ def draw_explanation(frame_bgr: Frame, explanation: Explanation) -> Frame:
 def write_picture(path: Path, picture_bgr: Frame) -> None:
     """Encode a picture by its suffix; the file appears whole or not at all. Raises `UsageError`, `SinkError`."""
     check_picture_name(path)
-    try:
-        encoded, data = cv2.imencode(path.suffix.lower(), picture_bgr)
-    except cv2.error as error:
-        raise SinkError(f"cannot encode {path}: {error.err}") from error
-    if not encoded:
-        raise SinkError(f"cannot encode {path}: OpenCV gives no reason")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_file(path, data.tobytes())
-    except OSError as error:
-        raise SinkError(f"cannot write {path}: {error.strerror}") from error
+    write_image(path, picture_bgr)
 
 
 def check_picture_name(path: Path) -> None:

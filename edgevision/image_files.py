@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgevision.errors import SourceError
+from edgevision import atomic
+from edgevision.errors import SinkError, SourceError
 from edgevision.image import Frame
 from edgevision.opencv_build import quiet_opencv
 
@@ -53,3 +54,21 @@ def read_image(path: Path) -> Frame:
     if image is None:
         raise SourceError(f"{path} is not an image that OpenCV can decode, or it is truncated")
     return np.asarray(image, np.uint8)
+
+
+def write_image(path: Path, image_bgr: Frame) -> None:
+    """Encode a picture as its name's ending says; folders are made, the file appears whole or not at all.
+
+    Raises `SinkError`.
+    """
+    try:
+        encoded, data = cv2.imencode(path.suffix.lower(), image_bgr)
+    except cv2.error as error:
+        raise SinkError(f"cannot encode {path}: {error.err}") from error
+    if not encoded:
+        raise SinkError(f"cannot encode {path}: OpenCV gives no reason")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_file(path, data.tobytes())
+    except OSError as error:
+        raise SinkError(f"cannot write {path}: {error.strerror}") from error

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import cv2
 
-from edgevision import atomic
 from edgevision.errors import SinkError
+from edgevision.image_files import write_image
 from edgevision.processed import Processed
 from edgevision.sinks.sink import Sink
 
@@ -31,17 +31,7 @@ class ImageFolderSink(Sink):
     def write(self, processed: Processed) -> None:
         """Encode the frame's image."""
         path = self._folder / self.name(processed.frame.source, processed.frame.index)
-        try:
-            encoded, data = cv2.imencode(path.suffix, processed.frame.image_bgr)
-        except cv2.error as error:
-            raise SinkError(f"cannot encode {path}: {error.err}") from error
-        if not encoded:
-            raise SinkError(f"cannot encode {path}: OpenCV gives no reason")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            atomic.write_file(path, data.tobytes())
-        except OSError as error:
-            raise SinkError(f"cannot write {path}: {error.strerror}") from error
+        write_image(path, processed.frame.image_bgr)
         self.written += 1
 
     @property
