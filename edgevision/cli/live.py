@@ -3,84 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import click
 
 from edgevision.addresses import LiveOptions
-from edgevision.camera_plan import CameraPlan
+from edgevision.camera_plan import CameraPlan, StationOptions
+from edgevision.cli.batch_options import batch_options
 from edgevision.cli.extras import require_live
 from edgevision.cli.options import graph_options
+from edgevision.cli.page_options import PageArguments, page_options
 from edgevision.cli.progress import Interrupts
+from edgevision.cli.sink_options import SinkArguments, sink_options
 from edgevision.cli.source_options import named_sources, source_options
 from edgevision.cli.watch import watch_options
+from edgevision.deployment.engine import engine_opener
+from edgevision.deployment.settings import ModelSettings
 from edgevision.errors import UsageError
-from edgevision.session import ENGINES, SessionOptions, open_session
+from edgevision.live.options import PageOptions
+from edgevision.session import ENGINES
+from edgevision.sinks.sink import Sink
 from edgevision.spec import Precision
 from edgevision.station import Station
 from edgevision.watch_plan import WatchPlan
 
 POLL_S = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class PageArguments:
-    """What the options say about the page."""
-
-    host: str
-    port: int
-    token_file: Path | None
-    allowed_hosts: tuple[str, ...]
-    max_clients: int
-
-
-def page_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--host``, ``--port``, ``--token-file``, ``--allow-host``, ``--max-clients``, as the one argument `page`."""
-
-    @functools.wraps(command)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        names = ("host", "port", "token_file", "allow_host", "max_clients")
-        return command(*args, page=PageArguments(*(kwargs.pop(name) for name in names)), **kwargs)
-
-    options = (
-        click.option(
-            "--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0: all."
-        ),
-        click.option(
-            "--port",
-            type=click.IntRange(0, 65535),
-            default=8080,
-            show_default=True,
-            help="0: any that is free.",
-        ),
-        click.option(
-            "--token-file",
-            type=click.Path(path_type=Path),
-            help="File with the token that visitors need. Default: EDGEVISION_TOKEN, or one that is made.",
-        ),
-        click.option(
-            "--allow-host",
-            multiple=True,
-            metavar="NAME",
-            help="A name by which a reverse proxy calls the page.",
-        ),
-        click.option(
-            "--max-clients",
-            type=click.IntRange(min=1),
-            default=8,
-            show_default=True,
-            help="Pages at a time.",
-        ),
-    )
-    for option in reversed(options):
-        wrapper = option(wrapper)
-    return wrapper
 
 
 @click.command()
@@ -98,9 +50,21 @@ def page_options(command: Callable[..., Any]) -> Callable[..., Any]:
     show_default=True,
     help="Least score of a detection, until the page sets another.",
 )
+@click.option(
+    "--iou",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Suppress boxes that overlap a better one by more. Default: as exported.",
+)
+@click.option("--rebuild", is_flag=True, help="Build the TensorRT engine first if none fits this device.")
 @source_options
 @graph_options
+@click.option(
+    "--allow-fallback", is_flag=True, help="Let the CPU run what ONNX Runtime's GPU provider does not take."
+)
+@click.option("--jsonl", type=click.Path(path_type=Path), help="Results, one JSON object a line and frame.")
+@sink_options
 @watch_options
+@batch_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -110,10 +74,18 @@ def command(
     page: PageArguments,
     engine: str | None,
     threshold: float,
+    iou: float | None,
+    rebuild: bool,
     precision: Precision | None,
     force: bool,
+    allow_fallback: bool,
     live: LiveOptions,
+    jsonl: Path | None,
+    sinks: SinkArguments,
     watch: WatchPlan,
+    batch: int | Literal["auto"],
+    fill_ms: float,
+    max_age_ms: float | None,
 ) -> None:
     """Show cameras and what a bundle finds in them on a web page.
 
@@ -126,37 +98,71 @@ def command(
     as a part of the address.
     """
     require_live("edgevision live")
-    from edgevision.live.options import PageOptions, read_token
-    from edgevision.live.server import PageServer
-
     # FFmpeg's own messages about damaged frames; what matters of them is said in ours.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    serving = PageOptions(
-        host=page.host,
-        port=page.port,
-        token=read_token(page.token_file),
-        allowed_hosts=page.allowed_hosts,
-        max_clients=page.max_clients,
+    cameras = _named(sources, named)
+    model = ModelSettings(
+        str(bundle), engine, precision, iou, rebuild=rebuild, allow_fallback=allow_fallback, force=force
     )
-    cameras = _cameras(sources, named)
-    plans = [CameraPlan(name, address, live, threshold, watch) for name, address in cameras]
-    options = SessionOptions(precision=precision, force=force)
-    station = Station(lambda _: open_session(bundle, engine=engine, options=options), plans)
+    running = StationOptions(batch=batch, fill_ms=fill_ms, max_age_ms=max_age_ms)
+    outputs = _Outputs(jsonl, sinks)
+    with Interrupts() as interrupts:
+        plans = [CameraPlan(name, address, live, threshold, watch) for name, address in cameras]
+        _show(_Request(bundle, model, plans, outputs, running), page.options(), interrupts)
+    ctx.exit(interrupts.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """Where results go besides the page."""
+
+    jsonl: Path | None
+    others: SinkArguments
+
+    def open(self, stack: contextlib.ExitStack) -> dict[str, Sink]:
+        """The sinks by their names, which are numbered where two have the same."""
+        found: dict[str, Sink] = {}
+        for sink in self.others.open(stack, jsonl=self.jsonl):
+            name, number = sink.public_name, 2
+            while name in found:
+                name, number = f"{sink.public_name} ({number})", number + 1
+            found[name] = sink
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is to be shown."""
+
+    bundle: Path
+    model: ModelSettings
+    cameras: Sequence[CameraPlan]
+    outputs: _Outputs
+    running: StationOptions
+
+
+def _show(request: _Request, page: PageOptions, interrupts: Interrupts) -> None:
+    """Until interrupted, or until the engine fails, which is raised."""
+    # Here and not at the top: it is an extra.
+    from edgevision.live.server import PageServer
+
+    opener = engine_opener(request.bundle, request.model, interrupts.requested)
     with contextlib.ExitStack() as stack:
-        interrupts = stack.enter_context(Interrupts())
+        sinks = request.outputs.open(stack)
+        plans = [replace(plan, sinks=tuple(sinks)) for plan in request.cameras]
+        station = Station(opener, plans, sinks, request.running)
         stack.callback(station.close)
-        server = stack.enter_context(PageServer(station, serving))
+        server = stack.enter_context(PageServer(station, page))
         server.start()  # first: a port in use is told before the engine is opened
         station.start()
         click.echo(f"{', '.join(plan.name for plan in plans)}: {server.entrance}")
         while not interrupts.requested() and station.failure is None:
             time.sleep(POLL_S)
-    if station.failure is not None:
+    if station.failure is not None and not interrupts.requested():
         raise station.failure
-    ctx.exit(interrupts.exit_code)
 
 
-def _cameras(sources: Sequence[str], named: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def _named(sources: Sequence[str], named: Sequence[str]) -> tuple[tuple[str, str], ...]:
     for text in named:
         if "=" not in text:
             raise UsageError(

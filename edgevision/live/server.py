@@ -106,6 +106,16 @@ class PageServer:
             self._thread.join(CLOSE_S)
 
     @property
+    def viewers(self) -> int:
+        """Streams of video that are looked at now."""
+        return self._video.viewers
+
+    @property
+    def pictures(self) -> int:
+        """Frames that were drawn and encoded for viewers so far."""
+        return self._video.encoded
+
+    @property
     def url(self) -> str:
         """Where it is, without the token."""
         host = self.options.host

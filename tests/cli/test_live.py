@@ -89,10 +89,12 @@ class Running:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_cameras_run_until_a_signal_and_then_no_longer(
-    brightness_bundle: Path, number: signal.Signals, code: int
+    brightness_bundle: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     away = "away=rtsp://127.0.0.1:1/stream"
-    with Running(brightness_bundle, "demo:320x240@10", away, "--engine", "onnxruntime") as running:
+    lines = tmp_path / "found.jsonl"
+    call = (brightness_bundle, "demo:320x240@10", away, "--engine", "onnxruntime", "--jsonl", lines)
+    with Running(*call) as running:
         assert running.said.startswith("demo:320x240@10, away: http")
         until_s = time.monotonic() + 60
         while True:
@@ -104,9 +106,13 @@ def test_cameras_run_until_a_signal_and_then_no_longer(
         assert running.ask("/ready")[0] == running.ask("/health")[0] == 200
         assert [camera["state"] for camera in state["cameras"]] == ["running", "connecting"]
         assert state["engine"]["engine"] == "onnxruntime"
+        assert [sink["state"] for sink in state["sinks"]] == ["working"]
         began_s = time.monotonic()
         running.process.send_signal(number)
         assert running.process.wait(20) == code
         assert time.monotonic() - began_s < 2.0
         assert running.process.stderr is not None
         assert "Traceback" not in running.process.stderr.read()
+    written = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert len(written) > 3
+    assert {record["source"] for record in written} == {"demo:320x240@10"}

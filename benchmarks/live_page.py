@@ -1,0 +1,140 @@
+"""What a viewer of the live page costs: results a second with one and without, in turn.
+
+    python -m benchmarks.live_page BUNDLE [--source demo:1280x720@120] [--pairs 10] [--seconds 4]
+
+The viewer is a process of its own that asks for each picture as the page does and throws it away; the source is to be
+faster than the model, so that whatever the page takes is missing from the results. Prints each pair's ratio, and their
+median with the middle half of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from aiohttp import ClientSession
+
+from edgevision.camera_plan import CameraPlan
+from edgevision.device import machine_name
+from edgevision.live.options import PageOptions
+from edgevision.live.server import PageServer, serve
+from edgevision.session import open_session
+from edgevision.station import Station
+
+SETTLE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Some seconds of work."""
+
+    results_per_s: float
+    inference_ms: float
+    pictures_per_s: float
+
+
+def look(url: str) -> None:
+    """Be a viewer until killed: the results, and pictures as fast as they come."""
+
+    async def play() -> None:
+        async with ClientSession() as session:
+            results = await session.ws_connect(f"{url}api/results?per_s=5")
+            async with session.ws_connect(f"{url}video/camera?width=960") as video:
+                await video.send_str("next")
+                await video.send_str("next")
+                listening = asyncio.create_task(_drain(results))
+                async for _ in video:
+                    await video.send_str("next")
+                await listening
+
+    async def _drain(socket: object) -> None:
+        async for _ in socket:  # type: ignore[attr-defined]  # a WebSocket
+            pass
+
+    asyncio.run(play())
+
+
+def measure(station: Station, server: PageServer, seconds: float) -> Phase:
+    """One phase, after things have settled."""
+    inference_ms: list[float] = []
+    time.sleep(SETTLE_S)
+    pictures, began_s = server.pictures, time.perf_counter()
+    unsubscribe = station.subscribe(
+        lambda _, processed: inference_ms.append(processed.times.inference_ns / 1e6)
+    )
+    time.sleep(seconds)
+    unsubscribe()
+    took_s = time.perf_counter() - began_s
+    return Phase(
+        len(inference_ms) / took_s, float(np.median(inference_ms)), (server.pictures - pictures) / took_s
+    )
+
+
+def compare(station: Station, server: PageServer, pairs: int, seconds: float) -> list[tuple[Phase, Phase]]:
+    """Phases without and with a viewer in turn, each order as often."""
+    found = []
+    for number in range(pairs):
+        phases: dict[bool, Phase] = {}
+        for watched in (False, True) if number % 2 == 0 else (True, False):
+            viewer = None
+            if watched:
+                viewer = subprocess.Popen(
+                    [sys.executable, "-m", "benchmarks.live_page", "--look", server.url]
+                )
+                while server.viewers == 0:
+                    time.sleep(0.05)
+            phases[watched] = measure(station, server, seconds)
+            if viewer is not None:
+                viewer.kill()
+                viewer.wait()
+        found.append((phases[False], phases[True]))
+        alone, seen = found[-1]
+        print(
+            f"{alone.results_per_s:6.2f} -> {seen.results_per_s:6.2f} results/s, inference {alone.inference_ms:.1f} ->"
+            f" {seen.inference_ms:.1f} ms, {seen.pictures_per_s:.1f} pictures/s, ratio"
+            f" {seen.results_per_s / alone.results_per_s:.3f}"
+        )
+    return found
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bundle", nargs="?", type=Path)
+    parser.add_argument("--engine")
+    parser.add_argument("--source", default="demo:1280x720@120")
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--look", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.look:
+        look(arguments.look)
+        return
+    if arguments.bundle is None:
+        parser.error("a bundle is needed")
+    station = Station(
+        lambda _: open_session(arguments.bundle, engine=arguments.engine),
+        [CameraPlan("camera", arguments.source)],
+    )
+    station.start()
+    with serve(station, PageOptions(port=0)) as server:
+        while not station.readiness.ready or station.cameras[0].stats.frames < 20:
+            if station.failure is not None:
+                raise station.failure
+            time.sleep(0.1)
+        found = compare(station, server, arguments.pairs, arguments.seconds)
+    station.close()
+    ratios = [seen.results_per_s / alone.results_per_s for alone, seen in found]
+    low, middle, high = np.percentile(ratios, [25, 50, 75])
+    print(f"results/s with a viewer over without: median {middle:.3f}, middle half {low:.3f} to {high:.3f}")
+    print(f"{arguments.source} on {machine_name()}")
+
+
+if __name__ == "__main__":
+    main()
