@@ -216,9 +216,17 @@ class Station:
         return changes
 
     def _change(self, camera: Camera, plan: CameraPlan) -> None:
+        """Follow another plan; identities and counts go on where only its threshold or its sinks differ."""
         before, camera.plan = camera.plan, plan
         if plan.threshold != before.threshold:
             camera.threshold = plan.threshold
+        if (
+            camera.stream is not None
+            and replace(plan, threshold=before.threshold, sinks=before.sinks) == before
+        ):
+            camera.stream.threshold = camera.threshold
+            camera.stream.rewire(self._sinks_of(plan))
+            return
         if (plan.address, plan.live) != (before.address, before.live) or camera.failure:
             self._shut(camera)
             if not camera.stopped:
@@ -256,11 +264,11 @@ class Station:
             camera.failure = str(error)
             log.warning("camera %s: %s", plan.name, error)
             return
-        sinks = [self._sinks[name] for name in plan.sinks]
-        camera.stream = Stream(
-            camera.source, [self._tap.of(plan.name), *sinks], watcher=watcher, keep_going=True
-        )
+        camera.stream = Stream(camera.source, self._sinks_of(plan), watcher=watcher, keep_going=True)
         pipeline.add(camera.stream)
+
+    def _sinks_of(self, plan: CameraPlan) -> list[Sink]:
+        return [self._tap.of(plan.name), *(self._sinks[name] for name in plan.sinks)]
 
     def _shut(self, camera: Camera) -> None:
         """Take it out of the pipeline and close its source, without waiting for that."""

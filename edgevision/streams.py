@@ -40,6 +40,10 @@ class Watcher(Protocol):
     def needed_score(self) -> float:
         """From which score on it wants detections."""
 
+    def rewire(self, sinks: Sequence[Sink]) -> None:
+        """Hand results to these from the next one on."""
+        self.sinks = tuple(sorted(sinks, key=lambda sink: sink.annotated))
+
     def observe(self, frame: SourceFrame, result: Result) -> tuple[Result, Observation | None]:
         """What of a result goes on, and what was seen in it."""
 
@@ -95,8 +99,9 @@ class Stream:
     ) -> None:
         self.name = source.name
         self.source = source
-        self.sinks = tuple(sorted(sinks, key=lambda sink: sink.annotated))
+        self.sinks: tuple[Sink, ...] = ()
         """Those first that take the image as it is."""
+        self.rewire(sinks)
         self.failure: Exception | None = None
         """What ended it before its time."""
         self.removed = False
@@ -131,6 +136,10 @@ class Stream:
     def ended(self) -> bool:
         """True if nothing more comes from it."""
         return self.source.ended or self.failure is not None or self.removed
+
+    def rewire(self, sinks: Sequence[Sink]) -> None:
+        """Hand results to these from the next one on."""
+        self.sinks = tuple(sorted(sinks, key=lambda sink: sink.annotated))
 
     def observe(self, frame: SourceFrame, result: Result) -> tuple[Result, Observation | None]:
         """Hand a result to the watcher."""

@@ -245,7 +245,7 @@ def test_plans_are_changed_while_it_runs() -> None:
         assert running.more("a")
         assert running.more("b")
         new = ListSink()
-        frames = running.station.cameras[0].stats.frames
+        frames, crossed = (camera.stats.frames for camera in running.station.cameras[:2])
         changed = [replace(plans[1], sinks=("new",), threshold=0.5), plans[0], demo("d")]
         said = running.station.apply(changed, {"kept": sinks["kept"], "new": new})
         assert said == (
@@ -259,6 +259,9 @@ def test_plans_are_changed_while_it_runs() -> None:
         assert [camera.name for camera in running.station.cameras] == ["b", "a", "d"]
         assert running.station.cameras[0].threshold == 0.5
         assert running.station.cameras[1].stats.frames >= frames  # a goes on
+        assert (
+            running.station.cameras[0].stats.frames >= crossed
+        )  # and so does b, whose source and places stay
         assert running.more("d")
         wait_for(lambda: len(new.seen) > 2)
         assert {processed.frame.source for processed in new.seen} == {"b"}
