@@ -31,6 +31,8 @@ log = logging.getLogger("edgevision.deploy")
 POLL_S = 0.05
 END_S = 1.8
 """After so long from the wish to end, the process ends whatever hangs."""
+HANG_S = 60.0
+"""If Python does not come to run for so long, the process ends."""
 SYSLOG_LEVELS = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "<6>"))
 
 
@@ -52,8 +54,8 @@ def command(ctx: click.Context, file: Path, check: bool, every_s: float) -> None
 
     SIGHUP reads the file again: cameras that stay as they are go on undisturbed, and a file with mistakes changes
     nothing. SIGTERM and Ctrl-C end it within 2 s (exit codes 143 and 130). An engine that hangs ends it, too (exit code
-    70, the stacks of all threads in the log), so that whoever started it starts it anew. docs/deploy.md has the keys of
-    the file, a unit for systemd, and containers.
+    70, the stacks of all threads in the log), so that whoever started it starts it anew. The documentation
+    (docs/deploy.md) has the keys of the file, a unit for systemd, and containers.
     """
     if check:
         reading = read_deployment(file)
@@ -73,7 +75,7 @@ def command(ctx: click.Context, file: Path, check: bool, every_s: float) -> None
             service.start()
             log.info("%s: %d cameras", file, len(service.station.cameras))
             finding = _run(service, interrupts, reloads)
-            end_anyway(STUCK_EXIT_CODE if finding.fatal else interrupts.exit_code)
+            end_anyway(_exit_code(finding, interrupts))
             if finding.hangs:
                 log.error("%s; the process ends, exit code %d", finding.fatal, STUCK_EXIT_CODE)
                 faulthandler.dump_traceback(all_threads=True)
@@ -106,7 +108,9 @@ def plan_lines(settings: Settings) -> list[str]:
         ]
         for camera in settings.cameras
     ]
-    lines = [f"model: {', '.join(parts)}"]
+    age_ms = settings.budgets.max_age_ms
+    oldest = "of any age" if age_ms is None else f"no older than {age_ms:g} ms"
+    lines = [f"model: {', '.join(parts)}", f"budgets: batch {settings.budgets.batch}, results {oldest}"]
     lines += table(["camera", "address", "threshold", "counts", "classes", "sinks"], rows)
     if settings.sinks:
         lines += table(
@@ -178,16 +182,32 @@ def end_anyway(code: int) -> None:
     threading.Thread(target=wait, name="end", daemon=True).start()
 
 
+def _exit_code(finding: Finding, interrupts: Interrupts) -> int:
+    if finding.hangs:
+        return STUCK_EXIT_CODE
+    return interrupts.exit_code if finding.fatal is None else EdgevisionError.exit_code
+
+
 def _run(service: Service, interrupts: Interrupts, reloads: Reloads) -> Finding:
-    """Until a signal comes, or something fatal is found, which is returned."""
-    while not interrupts.requested():
-        if reloads.take():
-            service.reload()
-        finding = service.tick()
-        if finding.fatal is not None:
-            return finding
-        time.sleep(POLL_S)
-    return Finding()
+    """Until a signal comes, or something fatal is found, which is returned.
+
+    Where a library keeps Python itself from running no thread of ours notices anything; faulthandler's own does.
+    """
+    armed_s = -HANG_S
+    try:
+        while not interrupts.requested():
+            if reloads.take():
+                service.reload()
+            finding = service.tick()
+            if finding.fatal is not None:
+                return finding
+            if not finding.opening and time.monotonic() - armed_s > HANG_S / 8:
+                armed_s = time.monotonic()
+                faulthandler.dump_traceback_later(HANG_S, exit=True)
+            time.sleep(POLL_S)
+        return Finding()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _leave(code: int) -> None:

@@ -146,7 +146,7 @@ def test_it_ends_within_two_seconds_whatever_hangs(
 def test_it_ends_within_two_seconds_while_the_engine_is_opened(
     deploy: Callable[..., Deployment], tmp_path: Path
 ) -> None:
-    deployment = deploy(program=hanging(tmp_path, "time.sleep(3600)"))
+    deployment = deploy(program=acted(tmp_path, "time.sleep(3600)"))
     deployment.wait_for_log("3 cameras")
     ended, took_s = deployment.end(signal.SIGTERM)
     assert (ended, took_s < END_S) == (143, True), f"{took_s:.2f} s\n{deployment.text()}"
@@ -204,7 +204,7 @@ def test_a_hanging_engine_ends_the_process_with_all_stacks(
         ]
     )
     deployment = deploy(
-        program=hanging(tmp_path, call),
+        program=acted(tmp_path, call),
         NOTIFY_SOCKET=str(tmp_path / "notify"),
         WATCHDOG_USEC="30000000",
         JOURNAL_STREAM="1:2",
@@ -229,17 +229,42 @@ def test_a_hanging_engine_ends_the_process_with_all_stacks(
     assert deployment.lines.read_bytes().endswith(b"}\n")
 
 
+def test_a_library_that_stops_python_ends_the_process(
+    deploy: Callable[..., Deployment], tmp_path: Path
+) -> None:
+    holds = "\n".join(
+        [
+            "import ctypes",
+            "from edgevision.cli import deploy",
+            "deploy.HANG_S = 2.0",
+            "session = original(*words, **options)",
+            "infer, calls = session._infer, []",
+            "def hold(frames):",
+            "    calls.append(1)",
+            "    if len(calls) > 200: ctypes.PyDLL(None).sleep(3600)  # without giving the lock of Python back",
+            "    return infer(frames)",
+            "session._infer = hold",
+            "return session",
+        ]
+    )
+    deployment = deploy(program=acted(tmp_path, holds))
+    assert deployment.process.wait(PATIENCE_S) == 1
+    assert "Timeout (0:00:02)!" in deployment.text()
+    assert "in hold" in deployment.text()
+    assert deployment.lines.read_bytes().endswith(b"}\n")
+
+
 def test_an_engine_that_cannot_be_opened_is_one_line(
     deploy: Callable[..., Deployment], tmp_path: Path
 ) -> None:
     raises = "from edgevision.errors import EngineError\nraise EngineError('no GPU')"
-    deployment = deploy(program=hanging(tmp_path, raises))
+    deployment = deploy(program=acted(tmp_path, raises))
     assert deployment.process.wait(PATIENCE_S) == 1
     assert deployment.text().splitlines()[-1] == "edgevision: no GPU"
     assert "Traceback" not in deployment.text()
 
 
-def hanging(folder: Path, body: str) -> tuple[str, ...]:
+def acted(folder: Path, body: str) -> tuple[str, ...]:
     """A program that is edgevision but for its `open_session`."""
     program = folder / "acted.py"
     program.write_text(
@@ -249,9 +274,9 @@ def hanging(folder: Path, body: str) -> tuple[str, ...]:
                 "from edgevision.cli import main",
                 "from edgevision.deployment import engine",
                 "original = engine.open_session",
-                "def acted(*words, **options):",
+                "def open_session(*words, **options):",
                 *[f"    {line}" for line in body.splitlines()],
-                "engine.open_session = acted",
+                "engine.open_session = open_session",
                 "main()",
             ]
         )
@@ -273,6 +298,7 @@ def test_a_check_shows_what_would_run(
     assert result.exit_code == 0
     lines = result.output.splitlines()
     assert lines[0] == f"model: {folder}/model, engine the first that is installed"
+    assert lines[1] == "budgets: batch auto, results of any age"
     cells = [line.split() for line in lines]
     assert ["door", "demo:160x120@30", "0.25", "1", "line,", "1", "zone", "all", "all,", "alarm"] in cells
     assert ["yard", "demo:160x120@30", "0.25", "tracks", "lamp", "all"] in cells
