@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -72,6 +73,8 @@ class Source(abc.ABC):
         """Files of a folder that could not be decoded."""
         self.ended = False
         """True once nothing will come any more."""
+        self.path: Path | None = None
+        """Of a file or folder: where it is, whatever it is called."""
         self.bell: threading.Event | None = None
         """Set by those who poll: a live source rings it when a frame has come and when it has ended."""
 

@@ -45,11 +45,15 @@ def open_source(text: str | Path, options: LiveOptions | None = None, *, name: s
     path = Path(address)
     if not path.exists():
         raise SourceError(f"no such file or folder: {path}; {EXPECTED}")
+    source: Source
     if path.is_dir():
-        return _open_folder(path, name or str(path))
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageSource(name or address, [path])
-    return _open_video(path, name or str(path))
+        source = _open_folder(path, name or str(path))
+    elif path.suffix.lower() in IMAGE_SUFFIXES:
+        source = ImageSource(name or address, [path])
+    else:
+        source = _open_video(path, name or str(path))
+    source.path = path
+    return source
 
 
 class ImageSource(Source):

@@ -151,7 +151,12 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         pictures, shared = _open_sinks(stack, opened, outputs)
         windows = _open_windows(stack, opened, session.spec.name, interrupts) if outputs.show else []
         streams = [
-            Stream(source, [*pictures[row], *shared, *windows[row : row + 1]], watcher=watchers[row])
+            Stream(
+                source,
+                [*pictures[row], *shared, *windows[row : row + 1]],
+                watcher=watchers[row],
+                keep_going=source.live,
+            )
             for row, source in enumerate(opened)
         ]
         summary = run_streams(

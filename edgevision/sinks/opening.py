@@ -12,7 +12,7 @@ from edgevision.image import Frame
 from edgevision.image_files import IMAGE_SUFFIXES
 from edgevision.sinks.images import ImageFolderSink
 from edgevision.sinks.sink import Sink
-from edgevision.sinks.video import VideoSink
+from edgevision.sinks.video import LateVideoSink, VideoSink
 from edgevision.sources import ImageSource
 from edgevision.video_file import VideoFile
 
@@ -25,6 +25,8 @@ def open_picture_sink(output: Path, source: Source) -> Sink:
     suffix = output.suffix.lower()
     if suffix == ".mp4":
         refuse_overwriting(source, output)
+        if 0 in source.size_wh:  # a camera that has not answered yet
+            return LateVideoSink(output, source)
         return VideoSink(output, source.size_wh, source.fps, live=source.live)
     if suffix in IMAGE_SUFFIXES or suffix in (".avi", ".mkv", ".mov", ".webm"):
         raise UsageError(
@@ -32,16 +34,19 @@ def open_picture_sink(output: Path, source: Source) -> Sink:
         )
     if not isinstance(source, ImageSource):
         return ImageFolderSink(output, numbered=True)
-    root = Path(source.name) if Path(source.name).is_dir() else None
-    if output.resolve() == (root or Path(source.name).parent).resolve():
+    path = source.path or Path(source.name)
+    root = path if path.is_dir() else None
+    if output.resolve() == (root or path.parent).resolve():
         raise UsageError(f"output folder {output} is where the images are read: they would be replaced")
     return ImageFolderSink(output, root=root)
 
 
 def refuse_overwriting(source: Source, output: Path) -> None:
     """Raise `UsageError` if `output` is the file that is being read."""
+    if source.path is None:
+        return
     with contextlib.suppress(OSError):  # one of the two does not exist
-        if output.samefile(source.name):
+        if output.samefile(source.path):
             raise UsageError(f"output {output} is the source itself: it would be replaced")
 
 

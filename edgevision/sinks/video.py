@@ -4,12 +4,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgevision.frames import Source
 from edgevision.processed import Processed
+from edgevision.sinks.images import probe_folder
 from edgevision.sinks.sink import Sink
 from edgevision.video_file import VideoFile
 
 FALLBACK_FPS = 25.0
 LONGEST_GAP_S = 5.0
+
+
+class LateVideoSink(Sink):
+    """A `VideoSink` of a camera that has not answered yet: its first frame tells the size."""
+
+    annotated = True
+
+    def __init__(self, path: Path, source: Source) -> None:
+        probe_folder(path.parent)
+        self._path = path
+        self._source = source
+        self._video: VideoSink | None = None
+
+    def write(self, processed: Processed) -> None:
+        """Encode the frame's image."""
+        if self._video is None:
+            self._video = VideoSink(self._path, processed.frame.size_wh, self._source.fps, live=True)
+        self._video.write(processed)
+        self.written += 1
+
+    def close(self) -> None:
+        """As `VideoSink.close`."""
+        if self._video is not None:
+            self._video.close()
+
+    @property
+    def public_name(self) -> str:
+        """The file's path."""
+        return str(self._path)
 
 
 class VideoSink(Sink):

@@ -92,6 +92,9 @@ def test_what_cannot_be_meant_is_said(brightness_bundle: Path, tmp_path: Path) -
         assert isinstance(error, UsageError)
         return str(error)
 
+    before = one.read_bytes()
+    assert "source itself" in refused(f"a={one}", "-o", one)
+    assert one.read_bytes() == before
     assert "2 sources cannot share" in refused(one, two, "-o", tmp_path / "out.mp4")
     assert "called 'a'; names must differ" in refused(f"a={one}", f"a={two}")
     assert "takes batches of" in refused(one, two, "--batch", 64)

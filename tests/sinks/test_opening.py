@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgevision.addresses import LiveOptions
 from edgevision.errors import SinkError, UsageError
 from edgevision.sinks.images import ImageFolderSink
 from edgevision.sinks.json_lines import JsonlSink
@@ -16,6 +17,7 @@ from edgevision.sinks.opening import open_picture_sink
 from edgevision.sinks.sink import Sink
 from edgevision.sinks.video import VideoSink
 from edgevision.sources import open_source
+from tests.doubles import SilentCamera
 from tests.sinks.results import processed
 
 
@@ -58,3 +60,21 @@ def test_the_source_is_never_replaced(tmp_path: Path) -> None:
     numbered = open_picture_sink(tmp_path / "frames", source)
     assert isinstance(numbered, ImageFolderSink)
     assert numbered.name("v.mp4", 5) == Path("v_000005.jpg")
+
+
+def test_a_camera_that_has_not_answered_gets_its_video_with_its_first_frame(tmp_path: Path) -> None:
+    source = open_source("/dev/video63", LiveOptions(wait_first=False), name="yard")
+    sink = open_picture_sink(tmp_path / "new" / "v.mp4", source)
+    sink.write(processed(0, captured_ns=0))
+    sink.write(processed(1, captured_ns=40_000_000))
+    sink.close()
+    source.close()
+    with open_source(tmp_path / "new" / "v.mp4") as video:
+        assert (video.frame_count, video.size_wh) == (2, processed().frame.size_wh)
+    (tmp_path / "file").write_text("in the way")
+    silent = SilentCamera()
+    silent.size_wh = (0, 0)
+    with pytest.raises(SinkError, match="cannot write"):
+        open_picture_sink(tmp_path / "file" / "v.mp4", silent)
+    open_picture_sink(tmp_path / "none.mp4", silent).close()
+    assert not (tmp_path / "none.mp4").exists()
