@@ -124,6 +124,8 @@ class VideoHub:
         _step_behind()
         while True:
             self._bell.wait()
+            if self._closing:
+                return
             self._bell.clear()
             for camera, wanted in tuple(self._wanted.items()):  # a copy, for the loop's thread changes it
                 if self._closing:

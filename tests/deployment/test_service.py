@@ -348,6 +348,10 @@ def test_the_page_comes_moves_and_goes_with_the_file(
     write_file(FILE)
     service.reload()
     assert url_of(service) is None
+    deadline_s = time.monotonic() + PATIENCE_S
+    while left := [thread.name for thread in threading.enumerate() if thread.name.startswith("page")]:
+        assert time.monotonic() < deadline_s, f"threads of pages that are gone: {left}"
+        time.sleep(0.01)
 
 
 def test_a_file_with_mistakes_is_not_started(write_file: WriteFile) -> None:
