@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from edgevision.addresses import LiveOptions
     from edgevision.bundle import Bundle
     from edgevision.errors import EdgevisionError, VerificationError
+    from edgevision.health import SourceHealth
     from edgevision.pipeline import run_pipeline
     from edgevision.results import Classification, Detections, Instances, Segmentation
     from edgevision.session import ReplaySession, Session, SessionOptions, open_session
@@ -31,11 +33,13 @@ _HOMES = {
     "Detections": "results",
     "EdgevisionError": "errors",
     "Instances": "results",
+    "LiveOptions": "addresses",
     "ModelSpec": "spec",
     "ReplaySession": "session",
     "Segmentation": "results",
     "Session": "session",
     "SessionOptions": "session",
+    "SourceHealth": "health",
     "VerificationError": "errors",
     "open_session": "session",
     "open_source": "sources",
@@ -49,11 +53,13 @@ __all__ = [
     "Detections",
     "EdgevisionError",
     "Instances",
+    "LiveOptions",
     "ModelSpec",
     "ReplaySession",
     "Segmentation",
     "Session",
     "SessionOptions",
+    "SourceHealth",
     "VerificationError",
     "open_session",
     "open_source",

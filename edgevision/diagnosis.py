@@ -16,7 +16,7 @@ Status = Literal["ok", "missing", "broken"]
 LEAST_CACHE_MIB = 1024
 LEAST_MEMORY_MIB = 1024
 EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxslim", "safetensors")
-LOOKED_FOR = (*EXPORT_PACKAGES, "pycocotools", "onnxruntime")
+LOOKED_FOR = (*EXPORT_PACKAGES, "pycocotools", "onnxruntime", "av")
 """Modules that something here asks for."""
 
 
@@ -135,6 +135,17 @@ def diagnose_cameras(cameras: Sequence[str], closed: Sequence[str]) -> list[Find
         remedy = "sudo usermod -aG video $USER, then log in again"
         return [Finding("broken", "cameras", f"this user may not use {', '.join(closed)}", remedy)]
     return [Finding("ok", "cameras", ", ".join(cameras))]
+
+
+def diagnose_network(build: OpenCvBuild, installed: Installed = is_importable) -> Finding:
+    """Cameras by rtsp:// and http://, and what reads them."""
+    what, remedy = "network cameras", "pip install 'edgevision[rtsp]'"
+    if installed("av"):
+        return Finding("ok", what, "PyAV reads them, and knows when their pictures were taken")
+    if build.ffmpeg:
+        detail = "without PyAV OpenCV reads them; when their pictures were taken is not known"
+        return Finding("missing", what, detail, remedy)
+    return Finding("missing", what, "neither PyAV nor an OpenCV with FFmpeg is there", remedy)
 
 
 def diagnose_export(installed: Installed = is_importable) -> list[Finding]:

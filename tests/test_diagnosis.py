@@ -12,6 +12,7 @@ from edgevision.diagnosis import (
     diagnose_cameras,
     diagnose_engines,
     diagnose_export,
+    diagnose_network,
     diagnose_opencv,
     diagnose_room,
 )
@@ -93,6 +94,14 @@ def test_cameras_are_listed_or_missed() -> None:
     (closed,) = diagnose_cameras(["/dev/video0", "/dev/video1"], ["/dev/video1"])
     assert (closed.status, closed.detail) == ("broken", "this user may not use /dev/video1")
     assert "usermod -aG video" in (closed.remedy or "")
+
+
+def test_network_cameras_are_read_by_pyav_or_without_capture_times() -> None:
+    assert diagnose_network(BARE_BUILD, lambda _: True).status == "ok"
+    for build, words in ((FULL_BUILD, "OpenCV reads them"), (BARE_BUILD, "neither PyAV nor")):
+        finding = diagnose_network(build, lambda _: False)
+        assert (finding.status, finding.remedy) == ("missing", "pip install 'edgevision[rtsp]'")
+        assert words in finding.detail
 
 
 def test_a_jetson_is_not_offered_what_is_not_made_for_it() -> None:

@@ -12,6 +12,7 @@ from edgevision.diagnosis import (
     diagnose_cameras,
     diagnose_engines,
     diagnose_export,
+    diagnose_network,
     diagnose_opencv,
     diagnose_room,
 )
@@ -60,6 +61,7 @@ def diagnose(machine: Machine) -> list[Finding]:
         *diagnose_nvidia(machine),
         *diagnose_opencv(machine.opencv, machine.opencv_packages, jetson=machine.jetson, environ=environ),
         *diagnose_cameras(machine.cameras, machine.closed_cameras),
+        diagnose_network(machine.opencv, machine.modules.__contains__),
         # Bundles come to a Jetson; they are not made there.
         *([] if machine.jetson else diagnose_export(machine.modules.__contains__)),
         *diagnose_room(

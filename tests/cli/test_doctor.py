@@ -25,6 +25,7 @@ def test_the_doctor_looks_at_everything() -> None:
         "video files",
         "--show",
         "GStreamer",
+        "network cameras",
         "export",
         "cache",
     ):
