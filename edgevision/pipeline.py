@@ -20,7 +20,7 @@ from edgevision.pace import Pace
 from edgevision.processed import Processed, StageTimes
 from edgevision.results import results_from_outputs
 from edgevision.session import Frames, Session
-from edgevision.sinks.sink import Sink
+from edgevision.sinks.sink import Sink, close_sinks
 from edgevision.streams import Observe, PlainWatcher, Stream, StreamStats
 
 log = logging.getLogger(__name__)
@@ -124,8 +124,9 @@ def run_streams(
     with contextlib.ExitStack() as closing:
         for stream in streams:
             closing.callback(stream.source.close)
-        for sink in {id(sink): sink for stream in streams for sink in stream.sinks}.values():
-            closing.callback(sink.close)
+        closing.callback(
+            close_sinks, {id(sink): sink for stream in streams for sink in stream.sinks}.values()
+        )
         return pipeline.run(stop)
 
 

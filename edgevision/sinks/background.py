@@ -55,7 +55,7 @@ class BackgroundSink(Sink):
         self._last_error: str | None = None
         self._change = threading.Condition()
         self._deadline_s: float | None = None
-        """Set by `close`."""
+        """Set by `end`."""
         self._given_up = False
         """True once `close` has counted what is left."""
         self._thread = threading.Thread(target=self._work, name=f"sink {inner.public_name}", daemon=True)
@@ -92,14 +92,21 @@ class BackgroundSink(Sink):
             self._dropped += self._waiting.put(kept)
             self._change.notify_all()
 
+    def end(self) -> None:
+        """Take no more results; the time that is left for those that wait begins now."""
+        with self._change:
+            if self._deadline_s is None:
+                self._deadline_s = time.monotonic() + self._close_s
+                self._change.notify_all()
+
     def close(self) -> None:
         """Wait a moment for what has not been written yet; what is left then is lost."""
+        self.end()
         with self._change:
-            if self._deadline_s is not None:
+            if self._given_up or self._deadline_s is None:
                 return
-            self._deadline_s = time.monotonic() + self._close_s
-            self._change.notify_all()
-        self._thread.join(self._close_s)
+            left_s = self._deadline_s - time.monotonic()
+        self._thread.join(max(left_s, 0))
         with self._change:
             left = self._waiting.clear() + self._in_hand
             self._in_hand = 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Literal, TypeVar
@@ -68,6 +69,9 @@ class Sink(abc.ABC):
     def close(self) -> None:
         """Finish what was written; a second call does nothing."""
 
+    def end(self) -> None:  # noqa: B027  # most close at once
+        """Begin to close, without waiting: of many sinks that have to wait, none waits for another."""
+
     @property
     def public_name(self) -> str:
         """What it may be called where others can read it."""
@@ -103,6 +107,14 @@ class Sink(abc.ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def close_sinks(sinks: Iterable[Sink]) -> None:
+    """Close all of them, whatever one of them raises; that is raised afterwards."""
+    with contextlib.ExitStack() as closing:
+        for sink in list(sinks):
+            closing.callback(sink.close)
+            sink.end()
 
 
 def without_image(processed: Processed) -> Processed:

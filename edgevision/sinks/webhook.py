@@ -69,12 +69,14 @@ class WebhookSink(Sink):
         if hook.token is not None:
             headers["Authorization"] = f"Bearer {hook.token}"
         # Waiting between attempts is not left to the library: it could not be ended.
-        self._pool = urllib3.PoolManager(
-            num_pools=1,
+        self._pool = urllib3.connection_from_url(
+            hook.url,
+            maxsize=1,
             headers={**headers, "Content-Type": "application/json"},
             timeout=urllib3.Timeout(connect=connect_s, read=read_s),
             retries=False,
         )
+        self._target = urllib3.util.parse_url(hook.url).request_uri
 
     @property
     def public_name(self) -> str:
@@ -107,7 +109,7 @@ class WebhookSink(Sink):
 
     def close(self) -> None:
         """Close the connection."""
-        self._pool.clear()
+        self._pool.close()
 
     def _body(self, batch: Sequence[Processed]) -> bytes:
         content: dict[str, Any] = {"created_at": round(time.time(), 3)}
@@ -124,7 +126,7 @@ class WebhookSink(Sink):
             headers["Edgevision-Signature"] = f"sha256={digest}"
         try:
             response = self._pool.request(
-                "POST", self._hook.url, body=body, headers=headers, redirect=False, preload_content=False
+                "POST", self._target, body=body, headers=headers, redirect=False, preload_content=False
             )
         except (HTTPError, OSError) as error:
             raise SinkError(f"{self.public_name}: {_reason(error)}") from error
@@ -181,4 +183,6 @@ def _reason(error: Exception) -> str:
         return "no connection in time"
     if isinstance(error, urllib3.exceptions.ReadTimeoutError):
         return "no answer in time"
+    if isinstance(error, urllib3.exceptions.ProtocolError):
+        return "the connection broke"
     return first_line(error)

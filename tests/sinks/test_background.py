@@ -13,7 +13,7 @@ from edgevision.backoff import Backoff
 from edgevision.errors import SinkError
 from edgevision.processed import Processed
 from edgevision.sinks.background import BackgroundSink
-from edgevision.sinks.sink import BusyError, RefusedError, Sink
+from edgevision.sinks.sink import BusyError, RefusedError, Sink, close_sinks
 from tests.sinks.results import eventful, processed, wait_until
 
 QUICK = Backoff(first_s=0.01, longest_s=0.02)
@@ -219,3 +219,30 @@ def test_an_image_is_kept_as_it_was() -> None:
     assert wait_until(lambda: inner.batches)
     sink.close()
     assert int(inner.batches[0][0].frame.image_bgr.mean()) == 90
+
+
+def test_many_sinks_that_hang_are_closed_in_the_time_of_one() -> None:
+    inners = [Moody() for _ in range(20)]
+    sinks = [BackgroundSink(inner, close_s=0.3) for inner in inners]
+    for inner, sink in zip(inners, sinks, strict=True):
+        inner.gate.clear()
+        sink.write(processed())
+    assert wait_until(lambda: all(inner.attempts for inner in inners))
+    began_s = time.perf_counter()
+    close_sinks(sinks)
+    assert time.perf_counter() - began_s < 3
+    assert [sink.health.lost for sink in sinks] == [1] * 20
+    for inner in inners:
+        inner.gate.set()
+    assert wait_until(lambda: all(inner.closed_by for inner in inners))
+
+
+def test_all_are_closed_even_if_one_cannot_be() -> None:
+    class Stubborn(Moody):
+        def close(self) -> None:
+            raise SinkError("no")
+
+    others = [Moody(), Moody()]
+    with pytest.raises(SinkError, match="no"):
+        close_sinks([others[0], Stubborn(), others[1]])
+    assert [len(other.closed_by) for other in others] == [1, 1]

@@ -1,0 +1,301 @@
+"""Does inference slow down when everything that it reports to is broken?
+
+``python -m benchmarks.broken_sinks`` runs the same frames in turn without any sink and with six broken ones at once: a
+broker that is down, a broker and a webhook that take the connection and never answer, and JSON lines, a table and
+pictures of events on a disk that runs full. Every fifth frame holds an event. Exit code 1 if that slows the run by more
+than 5 %, or if anything that was written before is lost. As root the disk is a small tmpfs; else it is /dev/full.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.pipeline import DATA, edgevision
+from edgevision.cli.demo import STREET
+from edgevision.counting import Event
+from edgevision.frames import Source, SourceFrame
+from edgevision.observation import Observation
+from edgevision.pipeline import PipelineOptions, run_pipeline
+from edgevision.processed import Processed
+from edgevision.results import Detections, Result
+from edgevision.session import Session, open_session
+from edgevision.sinks.addresses import SinkOptions, open_sink
+from edgevision.sinks.event_folder import WRITER
+from edgevision.sinks.sink import Sink, SinkHealth
+from edgevision.sources import open_source
+
+MOST_SLOWER = 0.05
+EVENT_EVERY = 5
+DISK_MIB = 2
+FREE_KIB = 96
+"""What is left of the disk when a run begins."""
+FULL = Path("/dev/full")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is run."""
+
+    pairs: int
+    frames: int
+    """Of each run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One arm of a pair."""
+
+    frames_per_s: float
+    inference_ms: float
+    """Median."""
+    sinks: tuple[SinkHealth, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Medians of all pairs, and the quartiles of the ratio."""
+
+    pairs: int
+    frames_per_s: float
+    """Without sinks."""
+    speed: tuple[float, float, float]
+    """Frames/s with broken sinks over without: lower quartile, median, upper quartile."""
+    inference: tuple[float, float, float]
+    """Time of inference, likewise."""
+
+
+@contextlib.contextmanager
+def mute_server() -> Iterator[int]:
+    """Takes every connection and never says a word; its port."""
+    taken: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        server.settimeout(0.1)
+        ended = threading.Event()
+
+        def accept() -> None:
+            while not ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    taken.append(server.accept()[0])
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            ended.set()
+            thread.join()
+            for connection in taken:
+                connection.close()
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[Path | None]:
+    """A file system of its own; None where this user may mount none."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    try:
+        yield folder if mounted else None
+    finally:
+        if mounted:
+            subprocess.run(["umount", folder], check=True)
+
+
+def refused_port() -> int:
+    """One at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def open_broken_sinks(disk: Path | None, mute_port: int, scratch: Path) -> list[Sink]:
+    """All of them; on `disk` there is a little space left. Without one a name in `scratch` leads to /dev/full."""
+    if disk is not None:
+        fill(disk)
+    everything = SinkOptions(every_result=True)
+    addresses = [
+        f"mqtt://127.0.0.1:{refused_port()}/down",
+        f"mqtt://127.0.0.1:{mute_port}/mute",
+        f"http://127.0.0.1:{mute_port}/hook",
+    ]
+    if disk is not None:
+        addresses += [f"{disk}/lines.jsonl", f"{disk}/table.csv", f"events:{disk}/events"]
+        return [open_sink(address, everything, {}) for address in addresses]
+    link = scratch / "lines.jsonl"
+    if not link.is_symlink():
+        link.symlink_to(FULL)
+    return [open_sink(address, everything, {}) for address in [*addresses, str(link)]]
+
+
+def fill(disk: Path) -> None:
+    """Leave `FREE_KIB` of it, also where an earlier run has written."""
+    ballast = disk / "ballast"
+    ballast.unlink(missing_ok=True)
+    state = os.statvfs(disk)
+    with ballast.open("wb") as file:
+        file.write(bytes(max(state.f_bavail * state.f_bsize - FREE_KIB * 1024, 0)))
+
+
+def eventful(frame: SourceFrame, result: Result) -> tuple[Result, Observation]:
+    """As if somebody crossed a line in every fifth frame."""
+    time_s = frame.captured_ns / 1e9
+    count = len(result) if isinstance(result, Detections) else 0
+    event = Event("crossed", "door", frame.index, 0, time_s, "in")
+    events = (event,) if frame.index % EVENT_EVERY == 0 else ()
+    return result, Observation(np.arange(count), events, (), (), (), frame.size_wh, time_s)
+
+
+def one_run(session: Session, source: Source, sinks: Sequence[Sink], frames: int) -> Run:
+    """Run so many frames; what it took."""
+    inference_ns: list[int] = []
+
+    def note(processed: Processed) -> None:
+        inference_ns.append(processed.times.inference_ns)
+
+    options = PipelineOptions(limit=frames)
+    summary = run_pipeline(session, source, sinks, options=options, on_frame=note, observe=eventful)
+    health = tuple(sink.health for sink in sinks)
+    return Run(summary.frames_per_s, float(np.median(inference_ns)) / 1e6, health)
+
+
+def problems_of(run: Run, disk: Path | None, frames: int) -> list[str]:
+    """Sinks that were not broken after all, results that are in no count, and what was written and is lost."""
+    found = []
+    for health in run.sinks:
+        # A disk that is full has room again when pictures are deleted; nothing mends the others.
+        if "://" in health.name and health.written:
+            found.append(f"{health.name} wrote {health.written} results; it was meant to fail")
+        if not health.name.startswith("events:") and health.written + health.lost < frames:
+            found.append(f"{health.name}: {health.written} written and {health.lost} lost of {frames}")
+    if disk is None:
+        return found
+    written = {Path(health.name).suffix: health.written for health in run.sinks}
+    lines = (disk / "lines.jsonl").read_bytes()
+    numbers = [json.loads(line)["frame"] for line in lines.splitlines()]
+    if len(numbers) != written[".jsonl"] or numbers != sorted(set(numbers)) or numbers[:1] != [0]:
+        found.append("lines.jsonl does not hold the results that were written, from the first on")
+    if not lines.endswith(b"\n") or written[".jsonl"] == 0:
+        found.append("lines.jsonl does not end with a whole line")
+    with (disk / "table.csv").open(newline="") as file:
+        if any(None in row.values() for row in csv.DictReader(file)):
+            found.append("table.csv holds a part of a row")
+    for picture in (disk / "events").glob("*.json"):
+        said = json.loads(picture.read_bytes())
+        if said["writer"] != WRITER or not picture.with_suffix(".jpg").read_bytes().endswith(b"\xff\xd9"):
+            found.append(f"{picture.name} or its picture is not whole")
+    return found
+
+
+def clear(disk: Path | None) -> None:
+    """Begin the next run with an empty disk."""
+    if disk is not None:
+        for path in [*disk.rglob("*")]:
+            if path.is_file():
+                path.unlink()
+
+
+def goes_on_when_there_is_space(disk: Path, session: Session, source: Source) -> list[str]:
+    """Free the disk in the middle of a run: lines from before and after it are there."""
+    clear(disk)
+    fill(disk)
+    sink = open_sink(f"{disk}/lines.jsonl")
+    freed: list[int] = []
+
+    def note(processed: Processed) -> None:
+        if not freed and sink.health.state == "failing" and processed.frame.index > 50:
+            freed.append(processed.frame.index)
+            (disk / "ballast").unlink()
+
+    run_pipeline(session, source, [sink], on_frame=note, observe=eventful)
+    numbers = [json.loads(line)["frame"] for line in (disk / "lines.jsonl").read_bytes().splitlines()]
+    if not freed or numbers != sorted(set(numbers)) or numbers[0] != 0 or numbers[-1] <= freed[0]:
+        return [f"lines around a full disk: {numbers[:3]} to {numbers[-3:]}, freed at frame {freed}"]
+    return []
+
+
+def measure(
+    session: Session, open_frames: Callable[[], Source], plan: Plan, disk: Path | None, scratch: Path
+) -> tuple[Figures, list[str]]:
+    """Pairs of runs, the order alternating; figures and problems."""
+    rows: list[tuple[Run, Run]] = []
+    problems: list[str] = []
+    with mute_server() as port:
+        one_run(session, open_frames(), (), min(plan.frames, 30))  # warm-up
+        for number in range(plan.pairs):
+            runs: dict[bool, Run] = {}
+            for broken in (False, True) if number % 2 else (True, False):
+                sinks = open_broken_sinks(disk, port, scratch) if broken else []
+                runs[broken] = one_run(session, open_frames(), sinks, plan.frames)
+                if broken:
+                    problems += problems_of(runs[True], disk, plan.frames)
+                    clear(disk)
+            rows.append((runs[False], runs[True]))
+    speed = np.percentile([b.frames_per_s / a.frames_per_s for a, b in rows], [25, 50, 75])
+    inference = np.percentile([b.inference_ms / a.inference_ms for a, b in rows], [25, 50, 75])
+    plain = float(np.median([a.frames_per_s for a, _ in rows]))
+    return Figures(plan.pairs, plain, (*map(float, speed),), (*map(float, inference),)), problems  # type: ignore[arg-type]  # three of three
+
+
+def main() -> None:
+    """Measure, print, and judge."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--frames", type=int, default=300, help="of each run")
+    parser.add_argument("--bundle", type=Path, help="Default: the detector that comes along.")
+    parser.add_argument("--source", default=str(DATA / "video" / "vtest.avi"), help="A video file.")
+    arguments = parser.parse_args()
+    logging.getLogger("edgevision").setLevel(logging.ERROR)
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgevision-benchmark-")))
+        bundle = arguments.bundle or scratch / "street"
+        if arguments.bundle is None:
+            edgevision("export", "yolov5", "--checkpoint", STREET, "-o", bundle)
+        disk = stack.enter_context(small_disk(scratch / "disk"))
+        session = stack.enter_context(open_session(bundle))
+        began_s = time.monotonic()
+        plan = Plan(arguments.pairs, arguments.frames)
+        figures, problems = measure(session, lambda: open_source(arguments.source), plan, disk, scratch)
+        if disk is not None:
+            problems += goes_on_when_there_is_space(disk, session, open_source(arguments.source))
+        took_s = time.monotonic() - began_s
+    low, middle, high = figures.speed
+    print(
+        f"disk: {'a tmpfs that runs full' if disk else FULL}; {session.info.library} on {session.info.device}"
+    )
+    print(
+        f"{figures.pairs} pairs of {arguments.frames} frames in {took_s:.0f} s; {figures.frames_per_s:.1f} frames/s"
+    )
+    print(f"frames/s with broken sinks over without: {middle:.3f} (quartiles {low:.3f} to {high:.3f})")
+    low, median, high = figures.inference
+    print(f"inference with broken sinks over without: {median:.3f} (quartiles {low:.3f} to {high:.3f})")
+    for problem in problems[:10]:
+        print(f"  {problem}")
+    claims = (
+        (f"slowed by {1 - middle:.1%}, at most {MOST_SLOWER:.0%}", 1 - middle <= MOST_SLOWER),
+        ("nothing that was written is lost, nothing is uncounted", not problems),
+    )
+    for text, holds in claims:
+        print(f"{'ok  ' if holds else 'FAIL'}  {text}")
+    sys.exit(0 if all(holds for _, holds in claims) else 1)
+
+
+if __name__ == "__main__":
+    main()
