@@ -23,17 +23,15 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.rtsp.camera import PACKAGES, RtspCamera, is_installed, read_number, wait_until
+from benchmarks.sleeping import SleepingEngine
 from edgevision.addresses import LiveOptions
 from edgevision.frames import CaptureClock, Source
 from edgevision.health import SourceHealth
 from edgevision.picture_watch import WatchOptions
 from edgevision.pipeline import run_pipeline
 from edgevision.processed import Processed
-from edgevision.results import Outputs
-from edgevision.session import EngineInfo, Frames, Session
 from edgevision.sinks.sink import Sink
 from edgevision.sources import open_source
-from edgevision.spec import FrameInput, ModelSpec, Provenance, classify_outputs
 
 INFERENCE_S = 0.03
 BACK_S = 60.0
@@ -42,21 +40,6 @@ SETTLE_S = 1.0
 """An encoder goes on refining a picture that stands still, for up to a group of pictures."""
 SLACK_S = 0.3
 """By how much an outage may be measured differently here and in the source."""
-
-
-class Engine(Session):
-    """Takes as long as an engine does."""
-
-    def __init__(self) -> None:
-        provenance = Provenance("none", None, "none", "2026-01-01T00:00:00+00:00")
-        spec = ModelSpec(
-            "none", "classify", FrameInput((64, 64)), classify_outputs(2), ("a", "b"), provenance
-        )
-        super().__init__(spec, EngineInfo("none", "none", "cpu"))
-
-    def _infer(self, frames: Frames) -> Outputs:
-        time.sleep(INFERENCE_S)
-        return (np.full((len(frames), 2), 0.5, np.float32),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +235,7 @@ def run(plan: Plan, folder: Path) -> tuple[list[tuple[bool, str]], list[str], So
 
         def pipeline() -> None:
             try:
-                run_pipeline(Engine(), source, [scores], stop=over.is_set)
+                run_pipeline(SleepingEngine(INFERENCE_S), source, [scores], stop=over.is_set)
             except BaseException as error:  # told as a problem
                 died.append(error)
 

@@ -1,0 +1,111 @@
+"""How old results are where a camera is faster than the engine: under two of its periods and one call of the engine?
+
+``python -m benchmarks.frame_age`` looks at a virtual camera of 60 frames a second with an engine that takes 100 ms,
+for 10 minutes. An age is from the moment at which the camera drew the frame to its finished result. Exit code 1 if
+the 99th percentile is not under that bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from array import array
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from benchmarks.sleeping import SleepingEngine
+from edgevision.pipeline import PipelineOptions, RunSummary, run_pipeline
+from edgevision.processed import Processed
+from edgevision.sinks.sink import Sink
+from edgevision.sources import open_source
+
+WARM_UP = 20
+"""Results that do not count: the pipeline does not know yet how long the engine takes."""
+
+
+class Ages(Sink):
+    """Keeps the age of every result, in milliseconds, as a plain number."""
+
+    annotated = False
+
+    def __init__(self) -> None:
+        self.ms = array("d")
+
+    def write(self, processed: Processed) -> None:
+        """Note one."""
+        self.ms.append(processed.age_ms)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def measure(
+    source: str, inference_ms: float, seconds: float, max_age_ms: float | None
+) -> tuple[npt.NDArray[np.float64], RunSummary]:
+    """The ages of all results but the first ones, and what the run came to."""
+    ages = Ages()
+    ends_s = time.monotonic() + seconds
+    summary = run_pipeline(
+        SleepingEngine(inference_ms / 1e3),
+        open_source(source),
+        [ages],
+        options=PipelineOptions(max_age_ms=max_age_ms),
+        stop=lambda: time.monotonic() > ends_s,
+    )
+    return np.array(ages.ms)[WARM_UP:], summary
+
+
+def draw(ages_ms: npt.NDArray[np.float64], bound_ms: float, path: Path) -> None:
+    """A histogram with the bound."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.hist(ages_ms, bins=200, color="#1f6fb2", log=True)
+    axes.axvline(bound_ms, color="#c03a2b", ls="--", label=f"two periods and one call: {bound_ms:.1f} ms")
+    axes.axvline(np.percentile(ages_ms, 99), color="#7a7a7a", ls=":", label="p99")
+    axes.set_xlabel("age of a result, ms")
+    axes.set_ylabel("results")
+    axes.legend(fontsize=8)
+    figure.savefig(path)
+
+
+def main() -> int:
+    """Measure, print and judge."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--hours", type=float, help="in place of --minutes")
+    parser.add_argument("--fps", type=float, default=60.0, help="of the camera")
+    parser.add_argument("--inference-ms", type=float, default=100.0)
+    parser.add_argument("--max-age-ms", type=float, help="drop what would be older, as `edgevision run` does")
+    parser.add_argument("--plot", type=Path, help="write a histogram here")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+    minutes = arguments.hours * 60 if arguments.hours else arguments.minutes
+    source = f"demo:640x480@{arguments.fps:g}"
+    ages_ms, summary = measure(source, arguments.inference_ms, minutes * 60, arguments.max_age_ms)
+    bound_ms = 2e3 / arguments.fps + arguments.inference_ms
+    p50, p90, p99, worst = np.percentile(ages_ms, [50, 90, 99, 100], method="inverted_cdf")
+    print(f"{source}, engine {arguments.inference_ms:g} ms, {minutes:g} minutes")
+    print(
+        f"{summary.frames} frames run, {summary.dropped} dropped, {summary.late} late, {summary.missed} missed;"
+        f" {summary.frames_per_s:.2f} frames/s"
+    )
+    print(f"age p50 {p50:.1f}, p90 {p90:.1f}, p99 {p99:.1f}, most {worst:.1f} ms; {len(ages_ms)} results")
+    over = float(np.mean(ages_ms >= bound_ms))
+    holds = bool(p99 < bound_ms)
+    print(
+        f"{'ok   ' if holds else 'FAILS'} p99 {p99:.1f} ms, bound {bound_ms:.1f} ms; {100 * over:.2f} % are over it"
+    )
+    if arguments.plot is not None:
+        draw(ages_ms, bound_ms, arguments.plot)
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""An engine that answers nothing, after just as long as it is told."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from edgevision.results import Outputs
+from edgevision.session import EngineInfo, Frames, Session
+from edgevision.spec import BatchRange, FrameInput, ModelSpec, Provenance, classify_outputs
+
+
+class SleepingEngine(Session):
+    """Each call takes `takes_s`, of one frame or of many."""
+
+    def __init__(self, takes_s: float, *, most: int = 1) -> None:
+        provenance = Provenance("none", None, "none", "2026-01-01T00:00:00+00:00")
+        frames = FrameInput((64, 64), batch=BatchRange(1, 1, most))
+        spec = ModelSpec("none", "classify", frames, classify_outputs(2), ("a", "b"), provenance)
+        super().__init__(spec, EngineInfo("none", "none", "cpu"))
+        self._takes_s = takes_s
+
+    def _infer(self, frames: Frames) -> Outputs:
+        ends_s = time.perf_counter() + self._takes_s
+        while (left_s := ends_s - time.perf_counter()) > 0:
+            time.sleep(left_s)
+        return (np.full((len(frames), 2), 0.5, np.float32),)

@@ -1,0 +1,231 @@
+"""Does memory grow? Cameras that come, go and fail run on one engine for a while, and resident memory is watched.
+
+``python -m benchmarks.soak`` takes 20 minutes and a tenth of a core. Two virtual cameras, a video that is played over
+and over, a camera that hangs up twice a minute and one that never answers are followed and counted; results go into
+JSON lines, into pictures of events, and to a webhook that refuses them. One camera is stopped and started every
+minute. Exit code 1 if private memory grows by more than 1 MB an hour after the warm-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from benchmarks.memory_slope import Sample, Sampler, Slope, slope
+from benchmarks.mjpeg import mjpeg_camera
+from benchmarks.street import export_street
+from edgevision.camera_plan import CameraPlan, StationOptions
+from edgevision.session import SessionOptions, open_session
+from edgevision.sinks.addresses import SinkOptions, open_sink
+from edgevision.sinks.opening import write_clip
+from edgevision.sinks.sink import Sink
+from edgevision.station import Station
+from edgevision.virtual_camera import VirtualCamera
+from edgevision.watch_plan import WatchPlan
+
+MOST_MB_AN_HOUR = 1.0
+FPS = 2
+SINKS = ("lines", "pictures", "webhook")
+DEAD = "rtsp://127.0.0.1:9/1"
+"""Where nobody listens: each attempt is refused at once."""
+MB_OF_KIB = 1024 / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Soak:
+    """How long, and where to."""
+
+    minutes: float
+    warm_up_minutes: float
+    folder: Path
+    every_s: float
+    toggle_s: float
+    trace: bool
+
+
+def plans(clip: Path, flaky: str) -> list[CameraPlan]:
+    """The cameras."""
+    line = WatchPlan(lines=("middle=160,0,160,240",))
+    zone = WatchPlan(zones=("floor=10,120,310,120,310,230,10,230",))
+    return [
+        CameraPlan("hall", f"demo:320x240@{FPS}", watch=line, sinks=SINKS),
+        CameraPlan("door", f"demo:640x480@{FPS}", watch=WatchPlan(track=True), sinks=SINKS),
+        CameraPlan("yard", f"loop:{clip}@{FPS}", watch=zone, sinks=SINKS),
+        CameraPlan("gate", flaky, watch=line, sinks=SINKS),
+        CameraPlan("dead", DEAD, sinks=SINKS),
+    ]
+
+
+def sinks(folder: Path) -> dict[str, Sink]:
+    """One that works, one that keeps its folder small, one that never works."""
+    options = SinkOptions(capacity=100, every_result=True, keep=50)
+    return {
+        "lines": open_sink(str(folder / "results.jsonl"), options),
+        "pictures": open_sink(f"events:{folder / 'pictures'}?classes=person&gap_s=20", options),
+        "webhook": open_sink("http://127.0.0.1:9/hook", options),
+    }
+
+
+def soak(plan: Soak) -> list[Sample]:
+    """Run, and watch memory; prints a line a minute."""
+    bundle = export_street(plan.folder)
+    clip = plan.folder / "clip.mp4"
+    camera = VirtualCamera((320, 240), cycle=60)
+    write_clip(clip, camera.frames(60), camera.size_wh, fps=25.0)
+    with contextlib.ExitStack() as stack:
+        flaky = stack.enter_context(mjpeg_camera(FPS, up_s=25, down_s=4))
+        station = Station(
+            lambda _: open_session(bundle, engine="onnxruntime", options=SessionOptions(threads=1)),
+            plans(clip, flaky),
+            sinks(plan.folder),
+            StationOptions(batch=1),
+        )
+        stack.callback(station.close)
+        seen: Counter[str] = Counter()
+        station.subscribe(lambda name, _: seen.update([name]))
+        station.start()
+        sampler = stack.enter_context(Sampler(plan.every_s, _line_a_minute(station)))
+        _attend(station, plan)
+        samples = sampler.samples
+        problem = _problem(station, seen)
+    if problem:
+        raise SystemExit(f"the soak itself failed: {problem}")
+    return samples
+
+
+def _attend(station: Station, plan: Soak) -> None:
+    """Stop and start a camera now and then, until the time is over."""
+    over = threading.Event()
+    if plan.trace:
+        tracemalloc.start(4)
+    began_s, traced = time.monotonic(), None
+    while time.monotonic() - began_s < plan.minutes * 60 and station.failure is None:
+        over.wait(min(plan.toggle_s, plan.minutes * 60))
+        station.stop_camera("door")
+        over.wait(0.5)
+        station.start_camera("door")
+        if plan.trace and traced is None and time.monotonic() - began_s > plan.warm_up_minutes * 60:
+            traced = tracemalloc.take_snapshot()
+    if traced is not None:
+        for row in tracemalloc.take_snapshot().compare_to(traced, "lineno")[:25]:
+            print(row)
+
+
+def _line_a_minute(station: Station) -> Callable[[Sample], None]:
+    minutes: list[int] = []
+
+    def tell(sample: Sample) -> None:
+        if int(sample.at_s / 60) == len(minutes):
+            minutes.append(1)
+            states = ", ".join(f"{camera.name} {camera.state}" for camera in station.cameras)
+            frames = sum(camera.stats.frames for camera in station.cameras)
+            print(
+                f"{sample.at_s / 60:5.1f} min  {sample.anonymous_kib * MB_OF_KIB:7.2f} MB private"
+                f"  {sample.pss_kib * MB_OF_KIB:7.2f} MB PSS  {sample.blocks} objects  {sample.threads} threads"
+                f"  {frames} frames  {states}",
+                flush=True,
+            )
+
+    return tell
+
+
+def _problem(station: Station, seen: Counter[str]) -> str:
+    """Why what was measured is not what was meant; empty if it is."""
+    if station.failure is not None:
+        return repr(station.failure)
+    for camera in station.cameras:
+        if camera.name != "dead" and not seen[camera.name]:
+            return f"{camera.name} gave no frame: {camera.state} {camera.detail}"
+        if camera.name == "gate" and not camera.stats.health.reconnects:
+            return "the camera that hangs up never did"
+    lost = {sink.name: sink.lost for sink in station.sinks}
+    return "" if not lost["lines"] and lost["webhook"] else f"results lost: {lost}"
+
+
+def judge(samples: list[Sample], warm_up_s: float) -> tuple[Slope, Slope, Slope]:
+    """In MB an hour of private memory and of PSS, and in objects an hour, after the warm-up."""
+    warm = [sample for sample in samples if sample.at_s >= warm_up_s]
+    at_s = [sample.at_s for sample in warm]
+    return (
+        slope(at_s, [sample.anonymous_kib * MB_OF_KIB for sample in warm]),
+        slope(at_s, [sample.pss_kib * MB_OF_KIB for sample in warm]),
+        slope(at_s, [sample.blocks for sample in warm]),
+    )
+
+
+def draw(samples: list[Sample], warm_up_s: float, private: Slope, path: Path) -> None:
+    """Memory over time, and the line through it."""
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    minutes = [sample.at_s / 60 for sample in samples]
+    axes.plot(
+        minutes, [s.anonymous_kib * MB_OF_KIB for s in samples], lw=0.9, color="#1f6fb2", label="private"
+    )
+    axes.plot(minutes, [s.pss_kib * MB_OF_KIB for s in samples], lw=0.9, color="#7a7a7a", label="PSS")
+    warm = [(s.at_s, s.anonymous_kib * MB_OF_KIB) for s in samples if s.at_s >= warm_up_s]
+    middle_s = statistics.median(at_s for at_s, _ in warm)
+    level = statistics.median(value - private.per_hour * (at_s - middle_s) / 3600 for at_s, value in warm)
+    ends_s = (warm[0][0], warm[-1][0])
+    line = [level + private.per_hour * (end_s - middle_s) / 3600 for end_s in ends_s]
+    axes.plot([end_s / 60 for end_s in ends_s], line, "--", color="#c03a2b", label=f"{private} MB")
+    axes.axvline(warm_up_s / 60, color="#7a7a7a", lw=0.8, ls=":")
+    axes.set_xlabel("minutes")
+    axes.set_ylabel("MB")
+    axes.grid(visible=True, lw=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path)
+
+
+def main() -> int:
+    """Run, print, draw; exit code 1 where memory grows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--hours", type=float, help="in place of --minutes")
+    parser.add_argument(
+        "--warm-up", type=float, help="minutes that do not count; default: a third, 10 at most"
+    )
+    parser.add_argument("--every", type=float, default=2.0, help="seconds between samples")
+    parser.add_argument("--toggle", type=float, default=60.0, help="seconds between stops of a camera")
+    parser.add_argument(
+        "--output", type=Path, default=Path("out/soak"), help="folder of the plot and the samples"
+    )
+    parser.add_argument("--trace", action="store_true", help="say what Python code holds more in the end")
+    arguments = parser.parse_args()
+    minutes = arguments.hours * 60 if arguments.hours else arguments.minutes
+    warm_up = min(minutes / 3, 10.0) if arguments.warm_up is None else arguments.warm_up
+    logging.basicConfig(level=logging.CRITICAL)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Soak(minutes, warm_up, Path(folder), arguments.every, arguments.toggle, arguments.trace)
+        samples = soak(plan)
+    private, pss, blocks = judge(samples, warm_up * 60)
+    draw(samples, warm_up * 60, private, arguments.output / "memory.png")
+    rows = [f"{s.at_s:.1f},{s.anonymous_kib},{s.pss_kib},{s.blocks},{s.threads}" for s in samples]
+    (arguments.output / "memory.csv").write_text(
+        "\n".join(["seconds,private_kib,pss_kib,objects,threads", *rows, ""])
+    )
+    cpu_share = time.process_time() / (samples[-1].at_s or 1)
+    print(f"{minutes:g} minutes, {warm_up:g} of them to warm up; {100 * cpu_share:.0f} % of a core")
+    print(f"private memory, MB: {private}\nPSS, MB: {pss}\nobjects of Python: {blocks}")
+    holds = private.per_hour <= MOST_MB_AN_HOUR
+    print(f"{'ok   ' if holds else 'FAILS'} {private.per_hour:+.2f} MB an hour; at most {MOST_MB_AN_HOUR:g}")
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
