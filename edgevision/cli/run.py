@@ -147,6 +147,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         opened = _open_sources(stack, request.sources, request.live)
         progress.total = _total(opened, options.limit)
         session = stack.enter_context(open_engine())
+        outputs.others.check(request.watch, session.spec.classes)
         watchers = [open_watcher(request.watch, session.spec, source, options.threshold) for source in opened]
         pictures, shared = _open_sinks(stack, opened, outputs)
         windows = _open_windows(stack, opened, session.spec.name, interrupts) if outputs.show else []

@@ -12,12 +12,14 @@ from typing import Any
 import click
 
 from edgevision.errors import UsageError
+from edgevision.filters import labels_from_names
 from edgevision.frames import Source
 from edgevision.sinks.addresses import SinkOptions, open_sink
 from edgevision.sinks.background import BackgroundSink
 from edgevision.sinks.json_lines import JsonlSink
 from edgevision.sinks.opening import refuse_overwriting
 from edgevision.sinks.sink import Sink
+from edgevision.watch_plan import WatchPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,21 @@ class SinkArguments:
     events: Path | None = None
     options: SinkOptions = field(default_factory=SinkOptions)
     webhook_results: bool = False
+
+    def check(self, watch: WatchPlan, classes: tuple[str, ...] | None = None) -> None:
+        """Raise `UsageError` for a sink to which nothing would ever come; `classes` are the model's, where known."""
+        if classes is not None and self.options.classes:
+            labels_from_names(",".join(self.options.classes), classes)
+        if watch.lines or watch.zones:
+            return
+        if self.webhook and not self.webhook_results:
+            raise UsageError(
+                "--webhook posts events, and nothing makes any: give --line or --zone, or --webhook-results"
+            )
+        if self.events is not None and not self.options.classes:
+            raise UsageError(
+                "--events keeps pictures of events, and nothing makes any: give --line or --zone, or --event-classes"
+            )
 
     def open(
         self, stack: contextlib.ExitStack, sources: Sequence[Source] = (), *, jsonl: Path | None = None

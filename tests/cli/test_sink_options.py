@@ -19,6 +19,7 @@ from edgevision.sinks.csv_table import CsvSink
 from edgevision.sinks.event_images import EventImageSink
 from edgevision.sinks.json_lines import JsonlSink
 from edgevision.sinks.webhook import WebhookSink
+from edgevision.watch_plan import WatchPlan
 from tests.doubles import BrightnessSession, MemorySource
 
 
@@ -64,7 +65,7 @@ def test_a_live_run_waits_for_no_sink_and_a_file_s_run_for_all(tmp_path: Path) -
 def test_the_source_is_never_replaced(tmp_path: Path) -> None:
     source = MemorySource(1)
     for name in ("a.csv", "a.jsonl"):
-        source.name = str(tmp_path / name)
+        source.path = tmp_path / name
         (tmp_path / name).write_text("precious")
         with contextlib.ExitStack() as stack, pytest.raises(UsageError, match="is the source itself"):
             SinkArguments(tmp_path / "a.csv").open(stack, [source], jsonl=tmp_path / "a.jsonl")
@@ -90,3 +91,45 @@ def test_what_was_lost_is_said_with_its_reason() -> None:
         frames = run_pipeline(BrightnessSession(), source, sinks).frames
     reason = "cannot write /dev/full: No space left on device; its last line is a whole one"
     assert sink_lines(sinks) == [f"/dev/full: 0 results written, {frames} lost ({reason})"]
+
+
+@pytest.mark.parametrize(
+    ("sinks", "watch", "said"),
+    [
+        (
+            SinkArguments(webhook=("http://h",)),
+            WatchPlan(track=True),
+            "--webhook posts events, and nothing makes any",
+        ),
+        (
+            SinkArguments(events=Path("p")),
+            WatchPlan(),
+            "--events keeps pictures of events, and nothing makes any",
+        ),
+        (
+            SinkArguments(events=Path("p"), options=SinkOptions(classes=("dgo",))),
+            WatchPlan(),
+            "dgo",
+        ),
+    ],
+)
+def test_a_sink_to_which_nothing_would_come_is_refused(
+    sinks: SinkArguments, watch: WatchPlan, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        sinks.check(watch, ("person", "dog"))
+
+
+@pytest.mark.parametrize(
+    ("sinks", "watch"),
+    [
+        (SinkArguments(Path("a.csv"), ("mqtt://h",)), WatchPlan()),
+        (SinkArguments(webhook=("http://h",), webhook_results=True), WatchPlan()),
+        (SinkArguments(webhook=("http://h",), events=Path("p")), WatchPlan(lines=("0,0,1,1",))),
+        (SinkArguments(webhook=("http://h",), events=Path("p")), WatchPlan(zones=("0,0,1,1,0,1",))),
+        (SinkArguments(events=Path("p"), options=SinkOptions(classes=("dog",))), WatchPlan()),
+    ],
+)
+def test_a_sink_to_which_something_may_come_is_not(sinks: SinkArguments, watch: WatchPlan) -> None:
+    sinks.check(watch, ("person", "dog"))
+    sinks.check(watch)
