@@ -15,6 +15,7 @@ import pytest
 from edgevision import atomic
 from edgevision.counting import Event
 from edgevision.errors import SinkError, UsageError
+from edgevision.sinks import background
 from edgevision.sinks.addresses import SinkOptions, open_sink
 from edgevision.sinks.event_folder import EventFolder, Retention
 from edgevision.sinks.event_images import EventImageOptions, EventImageSink
@@ -217,3 +218,15 @@ def test_today_s_pictures_are_named_by_the_clock_of_the_world(tmp_path: Path) ->
     path = EventFolder(tmp_path, Retention()).add(time.time(), "cam_1", b"jpeg", {})
     assert path.name.startswith(datetime.now(timezone.utc).strftime("%Y"))
     assert path.exists()
+
+
+def test_age_is_looked_at_while_nothing_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "TIDY_EVERY_S", 0.02)
+    sink = open_sink(f"events:{tmp_path}?max_days=1")
+    sink.write(eventful(1))
+    assert wait_until(lambda: sink.health.written == 1)
+    assert len(names(tmp_path)) == 2
+    inner = sink._inner  # type: ignore[attr-defined]  # a background sink
+    inner._folder._clock = lambda: time.time() + 90_000
+    assert wait_until(lambda: names(tmp_path) == [])
+    sink.close()
