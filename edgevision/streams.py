@@ -40,10 +40,6 @@ class Watcher(Protocol):
     def needed_score(self) -> float:
         """From which score on it wants detections."""
 
-    def rewire(self, sinks: Sequence[Sink]) -> None:
-        """Hand results to these from the next one on."""
-        self.sinks = tuple(sorted(sinks, key=lambda sink: sink.annotated))
-
     def observe(self, frame: SourceFrame, result: Result) -> tuple[Result, Observation | None]:
         """What of a result goes on, and what was seen in it."""
 
