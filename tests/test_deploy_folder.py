@@ -106,6 +106,7 @@ class TestContainerfile:
         check = json.loads(last["HEALTHCHECK"].partition("CMD ")[2])
         assert check[-1] in [f"{words[-1]}" for words in copied(file)]
         assert "STATE_DIRECTORY=/var/lib/edgevision" in last["ENV"]
+        assert "ORT_DISABLE_TELEMETRY=1" in last["ENV"]
 
     def test_the_wheel_builds_from_what_is_copied(self, file: Path, tmp_path: Path) -> None:
         context = tmp_path / "root"

@@ -151,6 +151,20 @@ class Checker:
                 self._wrong(("sink", number, key), f"is for {whose} alone")
         if spec is not None:
             self._classes(("sink", number, "classes"), sink.classes, spec)
+        self._events(number, sink, kind)
+
+    def _events(self, number: int, sink: SinkSettings, kind: str) -> None:
+        """A sink that takes events alone needs a camera that makes some."""
+        users = [camera for camera in self._settings.cameras if sink.name in camera.sinks]
+        if not users or any(camera.lines or camera.zones for camera in users):
+            return
+        events_alone = {"webhook": not sink.every_result, "mqtt": sink.every_result is False}
+        if events_alone.get(kind, False) or (kind == "events" and not sink.classes):
+            mends = "classes" if kind == "events" else "every_result = true"
+            self._wrong(
+                ("sink", number),
+                f"takes events, and no camera of it makes any: give one lines or zones, or the sink {mends}",
+            )
 
     def _classes(self, path: KeyPath, names: Sequence[str], spec: ModelSpec) -> None:
         known = (*spec.classes, *map(str, range(len(spec.classes))))

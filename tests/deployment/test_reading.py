@@ -175,6 +175,15 @@ def test_a_file_that_is_not_toml_or_not_there_is_one_error(write_file: WriteFile
             WHOLE + "[[sink]]\nname = 'a'\naddress = 'a.csv'\n[[sink]]\nname = 'b'\naddress = './a.csv'\n",
             'is that of sink "a", too',
         ),
+        (
+            WHOLE + "sinks = ['a']\n[[sink]]\nname = 'a'\naddress = 'https://h/x'\n",
+            "7: sink[0]: takes events, and no camera of it makes any: give one lines or zones, or",
+        ),
+        (WHOLE + "sinks = ['a']\n[[sink]]\nname = 'a'\naddress = 'events:p'\n", "or the sink classes"),
+        (
+            WHOLE + "sinks = ['a']\n[[sink]]\nname = 'a'\naddress = 'mqtt://h'\nevery_result = false\n",
+            "7: sink[0]: takes events",
+        ),
         (WHOLE.replace("demo:", "gone.mp4"), "5: camera[0].address: there is no file or folder "),
         (WHOLE.replace("demo:", "loop:gone.mp4@5"), "gone.mp4"),
         (WHOLE.replace("demo:", "demo:0x0"), "5: camera[0].address: demo:0x0 names no virtual camera"),
@@ -190,6 +199,21 @@ def test_a_single_mistake_is_said_where_it_is(write_file: WriteFile, text: str, 
     assert problem.startswith("cameras.toml:")
     assert words in problem.removeprefix("cameras.toml:")
     assert "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    ("camera", "sink"),
+    [
+        ("", "address = 'https://h/x'\nevery_result = true"),
+        ("", "address = 'events:p'\nclasses = ['lamp']"),
+        ("", "address = 'mqtt://h/x'"),
+        ("", "address = 'a.csv'"),
+        ("zones.a = [0, 0, 1, 0, 1, 1]\n", "address = 'https://h/x'"),
+        ("lines.a = [0, 0, 1, 1]\n", "address = 'events:p'"),
+    ],
+)
+def test_a_sink_to_which_something_comes_is_in_order(write_file: WriteFile, camera: str, sink: str) -> None:
+    assert said(write_file(f"{WHOLE}sinks = ['a']\n{camera}[[sink]]\nname = 'a'\n{sink}\n")) == []
 
 
 def test_variables_are_filled_in_and_their_values_are_never_said(write_file: WriteFile) -> None:
