@@ -114,7 +114,7 @@ def test_a_broker_that_goes_and_comes_again_gets_all_events(
     caplog.set_level(logging.INFO)
     broker = MosquittoBroker(tmp_path, "allow_anonymous true")
     inner = MqttSink(Broker("127.0.0.1", broker.port), patience_s=0.05)
-    inner._client.reconnect_delay_set(1, 1)
+    inner._client.reconnect_delay_set(0.1, 0.1)  # type: ignore[arg-type]  # it takes parts of seconds, too
     sink = BackgroundSink(inner, backoff=QUICK)
     sink.write(eventful(1))  # before there is a broker at all
     assert wait_until(lambda: sink.health.state == "failing")
