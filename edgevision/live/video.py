@@ -70,7 +70,7 @@ class VideoHub:
         self._viewers: dict[str, set[Viewer]] = {}
         self._wanted: dict[str, _Wanted] = {}
         self._bell = threading.Event()
-        self._closing = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._encode_all, name="page video", daemon=True)
         self.encoded = 0
         """Frames that were drawn and encoded."""
@@ -82,7 +82,7 @@ class VideoHub:
 
     def close(self) -> None:
         """Stop the thread; does not wait for it."""
-        self._closing = True
+        self._closing.set()
         self._bell.set()
 
     @property
@@ -124,11 +124,11 @@ class VideoHub:
         _step_behind()
         while True:
             self._bell.wait()
-            if self._closing:
+            if self._closing.is_set():
                 return
             self._bell.clear()
             for camera, wanted in tuple(self._wanted.items()):  # a copy, for the loop's thread changes it
-                if self._closing:
+                if self._closing.is_set():
                     return
                 processed = wanted.newest
                 if processed is None:
