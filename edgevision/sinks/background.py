@@ -54,6 +54,8 @@ class BackgroundSink(Sink):
         self._failing = False
         self._last_error: str | None = None
         self._change = threading.Condition()
+        """Of the queue, for a thread that has nothing to do; one that waits for its next attempt is left to sleep."""
+        self._ending = threading.Event()
         self._deadline_s: float | None = None
         """Set by `end`."""
         self._given_up = False
@@ -90,13 +92,15 @@ class BackgroundSink(Sink):
                 self._dropped += 1
                 return
             self._dropped += self._waiting.put(kept)
-            self._change.notify_all()
+            if len(self._waiting) == 1:
+                self._change.notify_all()
 
     def end(self) -> None:
         """Take no more results; the time that is left for those that wait begins now."""
         with self._change:
             if self._deadline_s is None:
                 self._deadline_s = time.monotonic() + self._close_s
+                self._ending.set()
                 self._change.notify_all()
 
     def close(self) -> None:
@@ -168,11 +172,9 @@ class BackgroundSink(Sink):
         delay_s = self._backoff.delay_s(failures, self._chance)
         if isinstance(error, BusyError):
             delay_s = max(delay_s, min(error.retry_after_s, LONGEST_RETRY_AFTER_S))
-        with self._change:
-            closing = self._deadline_s is not None
-            if not closing:
-                self._change.wait_for(lambda: self._deadline_s is not None, delay_s)
-            return not closing
+        closing = self._ending.is_set()
+        self._ending.wait(delay_s)
+        return not closing
 
     def _done(self, *, lost: int) -> None:
         with self._change:

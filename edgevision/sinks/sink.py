@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -12,6 +13,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from edgevision.errors import SinkError
+from edgevision.image import Frame
 from edgevision.processed import Processed
 
 S = TypeVar("S", bound="Sink")
@@ -119,5 +121,10 @@ def close_sinks(sinks: Iterable[Sink]) -> None:
 
 def without_image(processed: Processed) -> Processed:
     """The same with a black image of the same size that takes no memory."""
-    shape = processed.frame.image_bgr.shape
-    return replace(processed, frame=replace(processed.frame, image_bgr=np.broadcast_to(np.uint8(0), shape)))
+    image = _black(processed.frame.image_bgr.shape)
+    return replace(processed, frame=replace(processed.frame, image_bgr=image))
+
+
+@functools.lru_cache(maxsize=16)
+def _black(shape: tuple[int, ...]) -> Frame:
+    return np.broadcast_to(np.uint8(0), shape)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 
-import numpy as np
-
 from edgevision.processed import Processed
-from edgevision.results import Instances
+from edgevision.results import Classification, Instances, Segmentation
 
 
 class WaitingResults:
@@ -72,9 +69,13 @@ def has_events(processed: Processed) -> bool:
 def held_bytes(processed: Processed) -> int:
     """Memory that its image and arrays take."""
     result = processed.result
-    arrays = [getattr(result, field.name) for field in dataclasses.fields(result)]
-    if isinstance(result, Instances):
-        arrays += [mask.pixels for mask in result.masks]
-    total = sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+    if isinstance(result, Classification):
+        total = result.scores.nbytes
+    elif isinstance(result, Segmentation):
+        total = result.mask.nbytes
+    else:
+        total = result.boxes.nbytes + result.scores.nbytes + result.labels.nbytes
+        if isinstance(result, Instances):
+            total += sum(mask.pixels.nbytes for mask in result.masks)
     image = processed.frame.image_bgr
     return total + (image.nbytes if any(image.strides) else 0)
