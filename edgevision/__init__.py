@@ -18,52 +18,65 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from edgevision.addresses import LiveOptions
     from edgevision.bundle import Bundle
+    from edgevision.camera_plan import CameraPlan
     from edgevision.errors import EdgevisionError, VerificationError
     from edgevision.health import SourceHealth
-    from edgevision.pipeline import run_pipeline
+    from edgevision.pipeline import PipelineOptions, run_pipeline, run_streams
     from edgevision.results import Classification, Detections, Instances, Segmentation
     from edgevision.session import ReplaySession, Session, SessionOptions, open_session
     from edgevision.sources import open_source
     from edgevision.spec import ModelSpec
+    from edgevision.station import Station
+    from edgevision.streams import Stream
     from edgevision.verification import verify_session
 
 _HOMES = {
     "Bundle": "bundle",
+    "CameraPlan": "camera_plan",
     "Classification": "results",
     "Detections": "results",
     "EdgevisionError": "errors",
     "Instances": "results",
     "LiveOptions": "addresses",
     "ModelSpec": "spec",
+    "PipelineOptions": "pipeline",
     "ReplaySession": "session",
     "Segmentation": "results",
     "Session": "session",
     "SessionOptions": "session",
     "SourceHealth": "health",
+    "Station": "station",
+    "Stream": "streams",
     "VerificationError": "errors",
     "open_session": "session",
     "open_source": "sources",
     "run_pipeline": "pipeline",
+    "run_streams": "pipeline",
     "verify_session": "verification",
 }
 
 __all__ = [
     "Bundle",
+    "CameraPlan",
     "Classification",
     "Detections",
     "EdgevisionError",
     "Instances",
     "LiveOptions",
     "ModelSpec",
+    "PipelineOptions",
     "ReplaySession",
     "Segmentation",
     "Session",
     "SessionOptions",
     "SourceHealth",
+    "Station",
+    "Stream",
     "VerificationError",
     "open_session",
     "open_source",
     "run_pipeline",
+    "run_streams",
     "verify_session",
 ]
 
