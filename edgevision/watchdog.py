@@ -25,6 +25,8 @@ class WatchdogOptions:
     """A call of the engine, or a pipeline into which frames come and none leaves, hangs after so long, ..."""
     stuck_factor: float = 20.0
     """... and after so many times what a call takes as a rule."""
+    answer_within_s: float = 600.0
+    """The first call, in which some engines compile or build, takes so long at most."""
     open_within_s: float = 3600.0
     """Opening the engine, building it included."""
 
@@ -118,13 +120,13 @@ class Watchdog:
             return Finding(opening=not self._was_ready)
         self._was_ready = True
         cameras = station.cameras
-        limit_s = max(self.options.stuck_after_s, self.options.stuck_factor * station.expected_inference_s)
-        if station.stuck_s > limit_s:
-            return Finding(
-                f"a call of the engine has taken {station.stuck_s:.1f} s; as a rule it takes"
-                f" {station.expected_inference_s * 1e3:.0f} ms",
-                hangs=True,
-            )
+        expected_s = station.expected_inference_s
+        limit_s = max(self.options.stuck_after_s, self.options.stuck_factor * expected_s)
+        rule = f"as a rule it takes {expected_s * 1e3:.0f} ms"
+        if expected_s == 0:
+            limit_s, rule = max(limit_s, self.options.answer_within_s), "it is the first one"
+        if (stuck_s := station.stuck_s) > limit_s:
+            return Finding(f"a call of the engine has taken {stuck_s:.1f} s; {rule}", hangs=True)
         if (stands_s := self._standstill_s(cameras, now_s)) > limit_s:
             return Finding(
                 f"cameras give frames and for {stands_s:.1f} s none has left the pipeline", hangs=True

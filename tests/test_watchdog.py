@@ -72,6 +72,16 @@ def test_a_call_hangs_after_ten_seconds_and_twenty_times_its_time(
         )
 
 
+def test_the_first_call_may_take_ten_minutes() -> None:
+    watchdog, clock = watched()
+    station = ActedStation(cameras=(camera(frames=0),), stuck_s=599, expected_inference_s=0)
+    assert watchdog.look(station) == Finding()
+    clock.now_s += 599
+    assert watchdog.look(station) == Finding()
+    station.stuck_s = 601
+    assert watchdog.look(station).fatal == "a call of the engine has taken 601.0 s; it is the first one"
+
+
 def test_a_pipeline_that_hands_nothing_on_hangs() -> None:
     watchdog, clock = watched()
     station = ActedStation(cameras=(camera(frames=7),))

@@ -97,7 +97,9 @@ def page_options(page: PageSettings, folder: Path, environment: Mapping[str, str
 def watchdog_options(settings: Settings) -> WatchdogOptions:
     """When the service counts as stuck."""
     given = settings.watchdog
-    return WatchdogOptions(given.stuck_after_s, given.stuck_factor, given.open_within_s)
+    return WatchdogOptions(
+        given.stuck_after_s, given.stuck_factor, given.answer_within_s, given.open_within_s
+    )
 
 
 def camera_limits(settings: Settings) -> dict[str, CameraLimit]:

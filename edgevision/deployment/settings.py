@@ -241,6 +241,10 @@ class WatchdogSettings:
         default=WatchdogOptions().stuck_factor,
         metadata=says(Number(2), "... and of so many times what a call takes as a rule."),
     )
+    answer_within_s: float = field(
+        default=WatchdogOptions().answer_within_s,
+        metadata=says(Number(1), "The first call, in which some engines compile or build, takes longer."),
+    )
     open_within_s: float = field(
         default=WatchdogOptions().open_within_s,
         metadata=says(Number(1), "Opening the engine takes longer, building it included."),

@@ -74,6 +74,7 @@ video_per_s = 5
 [watchdog]
 stuck_after_s = 20
 stuck_factor = 30
+answer_within_s = 300
 open_within_s = 600
 """
 
@@ -117,7 +118,7 @@ def test_every_setting_reaches_its_plan(write_file: Callable[[str], Path], tmp_p
         max_clients=3,
         video_per_s=5.0,
     )
-    assert watchdog_options(settings) == WatchdogOptions(20, 30, 600)
+    assert watchdog_options(settings) == WatchdogOptions(20, 30, 300, 600)
     assert camera_limits(settings) == {"door": CameraLimit(None, False), "clip": CameraLimit(300.0, True)}
 
 

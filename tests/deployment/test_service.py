@@ -219,6 +219,21 @@ def test_a_reload_changes_what_differs_and_nothing_else(
     assert all(score >= 0.7 for score in found)
 
 
+def test_a_reload_while_the_engine_is_opened_holds_when_it_is_open(
+    start: Callable[[Path], Service], write_file: WriteFile, manager: Manager, engines: Engines
+) -> None:
+    engines.gate.clear()
+    service = start(write_file(FILE))
+    tick_until(service, lambda _: "EXTEND_TIMEOUT_USEC=60000000" in manager.listen())
+    write_file(FILE.replace('name = "yard"', 'name = "gate"'))
+    assert service.reload()
+    assert manager.reloads() == 0, "it has not said READY yet"
+    engines.gate.set()
+    run_all(service)
+    assert [camera.name for camera in service.station.cameras] == ["door", "gate"]
+    assert engines.opened == 1
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
