@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -18,6 +19,8 @@ def main() -> None:
 
     Click would exit with 2 for a wrong option, which here means a verification that failed.
     """
+    # ONNX Runtime 1.31 keeps a number for this machine and an address of its maker to report to; not from here.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         sys.exit(edgevision.main(prog_name="edgevision", standalone_mode=False) or 0)
     except click.ClickException as error:

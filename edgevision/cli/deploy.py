@@ -68,8 +68,6 @@ def command(ctx: click.Context, file: Path, check: bool, every_s: float) -> None
         return
     # FFmpeg's own messages about damaged frames; what matters of them is said in ours.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    # ONNX Runtime would tell its maker of its use, from a camera's network; this is read when it is imported.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     faulthandler.enable()
     with _log_to_stderr(os.environ), Interrupts() as interrupts, Reloads() as reloads:
         service = Service(file, ServiceOptions(every_s=every_s))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -99,3 +100,13 @@ def test_a_graph_that_does_not_open_is_one_line(run: Run, bundle: Path) -> None:
     assert done.returncode == 1
     assert "cannot open" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_nothing_is_reported_to_a_library_s_maker(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "")  # so that it is put back as it was
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    assert run("--version").returncode == 0
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")  # one who wants it may have it
+    run("--version")
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "0"
