@@ -237,7 +237,11 @@ class PageServer:
             return self._welcome(request)
         proof = self._guard.proof(_bearer(request), request.cookies.get(self._cookie_name), address)
         if proof is None:
-            raise refusal(401, "The token is needed.", {"WWW-Authenticate": 'Bearer realm="edgevision"'})
+            raise refusal(
+                401,
+                "The token is needed; it was printed where the page was started.",
+                {"WWW-Authenticate": 'Bearer realm="edgevision"'},
+            )
         if request.method == "POST" and origin is None and proof != "bearer":
             raise refusal(403, "a POST needs an Origin header or Authorization: Bearer")
         return None

@@ -110,7 +110,7 @@ def test_cameras_run_until_a_signal_and_then_no_longer(
         began_s = time.monotonic()
         running.process.send_signal(number)
         assert running.process.wait(20) == code
-        assert time.monotonic() - began_s < 2.0
+        assert time.monotonic() - began_s < 3.0, "half a second, where no other tests run"
         assert running.process.stderr is not None
         assert "Traceback" not in running.process.stderr.read()
     written = [json.loads(line) for line in lines.read_text().splitlines()]

@@ -30,6 +30,17 @@ def test_a_flat_frame_keeps_a_row() -> None:
     assert scaled_to_width(flat, 20).frame.size_wh == (20, 1)
 
 
+@pytest.mark.parametrize("side", [97, 131, 200, 333, 1000])
+def test_a_fine_pattern_becomes_its_mean(side: int) -> None:
+    """Without means over pixels, lines of one pixel come and go as the picture moves."""
+    processed = result(side=side)
+    processed.frame.image_bgr[:, ::2] = 0
+    processed.frame.image_bgr[:, 1::2] = 200
+    small = scaled_to_width(processed, side // 2).frame.image_bgr
+    assert small.shape == (side // 2, side // 2, 3)
+    assert abs(float(small.mean()) - 100) < 3
+
+
 def test_boxes() -> None:
     found = Detections(
         np.array([[10, 20, 90, 100]], np.float32), np.array([0.9], np.float32), np.zeros(1, np.int32), ("a",)
