@@ -145,7 +145,7 @@ def label_wh(text: str, style: Style) -> tuple[int, int]:
     return text_w + 2 * style.margin_px, text_h + baseline + 2 * style.margin_px
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)  # labels are few, but identities, which have colours too, never end
 def class_colour(label: int) -> Colour:
     """BGR, the same for a class at all times: hues by the golden ratio, so that neighbours differ most."""
     hue = (0.57 + label * 0.618033988749895) % 1.0

@@ -11,6 +11,7 @@ from dataclasses import replace
 from edgevision.batching import choose_batch
 from edgevision.camera_plan import Camera, CameraPlan, CameraStatus, Phase, Readiness, StationOptions
 from edgevision.errors import EdgevisionError, EngineError, UsageError
+from edgevision.garbage import spare_what_is_there
 from edgevision.pipeline import Pipeline, PipelineOptions
 from edgevision.session import Session
 from edgevision.sinks.sink import Sink, SinkHealth
@@ -296,6 +297,7 @@ class Station:
     def _run(self, session: Session) -> Session | None:
         """One pipeline, until the station is closed or has another engine, which is returned."""
         rows = self._batch(session)
+        spare_what_is_there()
         options = PipelineOptions(
             batch=rows, fill_ms=self._options.fill_ms, max_age_ms=self._options.max_age_ms
         )

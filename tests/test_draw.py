@@ -111,6 +111,12 @@ def test_colours_are_fixed_and_distinct_and_their_text_is_readable() -> None:
         assert abs(luma - 0.3333 * sum(text_colour((blue, green, red)))) > 100
 
 
+def test_colours_of_identities_are_not_kept_for_ever() -> None:
+    for identity in range(3000):
+        class_colour(identity)
+    assert class_colour.cache_info().currsize <= 256
+
+
 def test_the_best_classes_are_written_one_under_another() -> None:
     frame = grey(640, 480)
     scores = np.array([0.1, 0.6, 0.3], np.float32)

@@ -24,6 +24,7 @@ from edgevision.cli.source_options import named_sources, source_options
 from edgevision.cli.watch import count_lines, open_watcher, watch_options
 from edgevision.errors import UsageError
 from edgevision.frames import Source
+from edgevision.garbage import spare_what_is_there
 from edgevision.pipeline import PipelineOptions, run_streams
 from edgevision.session import ENGINES, Session, SessionOptions, open_session
 from edgevision.sinks.opening import open_picture_sink
@@ -160,6 +161,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
             )
             for row, source in enumerate(opened)
         ]
+        spare_what_is_there()
         summary = run_streams(
             session,
             streams,
