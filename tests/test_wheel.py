@@ -39,8 +39,9 @@ def test_contents(wheel: Path) -> None:
     modules = {str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "edgevision").rglob("*.py")}
     recipes = {f"edgevision/recipes/{p.name}" for p in (REPOSITORY / "export").glob("*.py")}
     pictures = {str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "edgevision/photographs").glob("*.jpg")}
+    page = {str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "edgevision/live/page").iterdir()}
     weights = {f"edgevision/weights/{name}.safetensors" for name in ("street", "cnn")}
-    assert modules | recipes | pictures | weights | {"edgevision/py.typed"} <= names
+    assert modules | recipes | pictures | page | weights | {"edgevision/py.typed"} <= names
     top = {name.split("/")[0] for name in names}
     assert {part for part in top if not part.endswith(".dist-info")} == {"edgevision"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
