@@ -7,16 +7,19 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 from prometheus_client import parser
 
 from edgevision.camera_plan import CameraPlan, Readiness
 from edgevision.live.options import PageOptions
 from edgevision.live.server import PageServer, serve
+from edgevision.results import Classification
+from edgevision.spec import FrameInput, ModelSpec, classify_outputs
 from edgevision.station import Station
-from tests.doubles import BrightnessSession
+from tests.doubles import PROVENANCE, BrightnessSession
 from tests.live.conftest import Serving, ask, wait_until
-from tests.live.fake_station import FakeStation
+from tests.live.fake_station import FakeStation, result
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -228,6 +231,20 @@ def test_on_a_phone_and_by_keyboard(browser: Browser, serving: Serving) -> None:
         wait_until(
             lambda: page.evaluate("1") and ("stopped", "cam") in station.calls, "the key stops the camera"
         )
+
+
+def test_a_classifier_has_answers_and_no_threshold(context: BrowserContext, serving: Serving) -> None:
+    names = ("cat", "dog")
+    spec = ModelSpec("c", "classify", FrameInput((64, 64)), classify_outputs(2), names, PROVENANCE)
+    station = FakeStation(["cam"])
+    station.fake.session = BrightnessSession(spec)
+    server = serving(station)
+    page = visit(context, server.url).page
+    expect(page.locator("#readiness")).to_have_text("running", timeout=PATIENCE_MS)
+    wait_until(lambda: page.evaluate("1") and server._results.clients == 1, "the page listens")
+    station.emit("cam", result(found=Classification(np.array([0.2, 0.8], np.float32), names)))
+    expect(page.locator(".seen")).to_have_text("dog 0.80 · cat 0.20", timeout=PATIENCE_MS)
+    expect(page.locator(".camera .threshold")).to_be_hidden()
 
 
 def test_a_full_house_is_told(context: BrowserContext, serving: Serving) -> None:

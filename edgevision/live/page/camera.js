@@ -151,7 +151,7 @@ export class Camera {
     });
   }
 
-  show(camera) {
+  show(camera, boxes) {
     this.state = camera.state;
     this.element.dataset.state = camera.state;
     this.part("state").textContent = STATES[camera.state] ?? camera.state;
@@ -164,6 +164,7 @@ export class Camera {
     this.button.textContent = off ? "Start" : "Stop";
     this.button.setAttribute("aria-label", `${off ? "Start" : "Stop"} ${this.name}`);
     this.threshold.show(camera.threshold);
+    this.part("threshold").hidden = !boxes;
     this.figures(camera);
     this.stages(camera.stages_ms);
     this.counts(camera.counts);

@@ -40,7 +40,9 @@ const inView = new IntersectionObserver((entries) => {
 function showState(state) {
   showReadiness(state);
   showFacts(state);
-  showCameras(state.cameras);
+  // What answers no boxes has no scores that could be too low.
+  const boxes = !state.engine || ["detect", "instances"].includes(state.engine.task);
+  showCameras(state.cameras, boxes);
   showSinks(state.sinks);
   at("version").textContent = `edgevision ${state.version}, up ${duration(state.up_s)}`;
 }
@@ -78,7 +80,7 @@ function showFacts(state) {
   }));
 }
 
-function showCameras(states) {
+function showCameras(states, boxes) {
   const names = new Set(states.map((state) => state.name));
   for (const [name, camera] of cameras) {
     if (!names.has(name)) { inView.unobserve(camera.element); camera.leave(); cameras.delete(name); }
@@ -95,7 +97,7 @@ function showCameras(states) {
       place.insertBefore(camera.element, place.children[index] ?? null);
       inView.observe(camera.element);
     }
-    camera.show(state);
+    camera.show(state, boxes);
   });
   const live = states.filter((state) => state.state === "running").length;
   const rate = states.reduce((sum, state) => sum + state.frames_per_s, 0);
@@ -103,7 +105,7 @@ function showCameras(states) {
   document.title = `${live}/${states.length} live – edgevision`;
   const values = new Set(states.map((state) => state.threshold));
   all.show(values.size === 1 ? [...values][0] : null);
-  at("threshold-all").hidden = states.length < 2;
+  at("threshold-all").hidden = states.length < 2 || !boxes;
 }
 
 function showSinks(sinks) {
