@@ -200,7 +200,8 @@ class PageServer:
         self._counts.viewers, self._counts.clients = self._video.viewers, self._results.clients
         self._counts.pictures, self._counts.missed = self._video.encoded, self._results.missed
         try:
-            return self._entered(request) or await handler(request)
+            welcome = self._entered(request)
+            return await handler(request) if welcome is None else welcome
         except web.HTTPException as error:
             if error.status >= 400:
                 self._counts.refused += 1
