@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import gc
+import time
+from collections.abc import Callable
+
+EVERY_S = 30.0
 
 
-def spare_what_is_there() -> None:
-    """Leave everything that the program holds now out of further searches; called once it is set up.
+class GarbageSearch:
+    """Has a full search made every half minute, by whoever calls `now_and_then` often.
 
-    A full search stops all threads while it visits every object, 50 ms and more with the libraries of an engine
-    loaded, and is put off until a quarter as many new ones have come. Until then what libraries leave behind piles up:
-    urllib3 leaves some 60 objects that refer to one another at each attempt to reach a server that is down. With what
-    was loaded at the start left out, searches take a millisecond, and come often.
+    Left to itself Python makes one when a quarter as many objects have come as there are, which with an engine's
+    libraries loaded is every few hours: it then stops all threads for 50 ms and more, and until then what libraries
+    leave behind piles up (urllib3 leaves some 60 objects that refer to one another at each attempt to reach a server
+    that is down), and so do the lists of freed tuples that only a full search empties. What is there at the start is
+    left out of searches; they take a few milliseconds then.
     """
-    gc.collect()
-    gc.freeze()
-    gc.collect()  # counts what is left to search: the next search is put off by a quarter of that
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Leave out of searches what the program holds now: it should be set up."""
+        self._clock = clock
+        self._next_s = clock() + EVERY_S
+        gc.collect()
+        gc.freeze()
+
+    def now_and_then(self) -> None:
+        """Search if it is time to."""
+        now_s = self._clock()
+        if now_s >= self._next_s:
+            self._next_s = now_s + EVERY_S
+            gc.collect()

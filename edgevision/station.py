@@ -11,7 +11,7 @@ from dataclasses import replace
 from edgevision.batching import choose_batch
 from edgevision.camera_plan import Camera, CameraPlan, CameraStatus, Phase, Readiness, StationOptions
 from edgevision.errors import EdgevisionError, EngineError, UsageError
-from edgevision.garbage import spare_what_is_there
+from edgevision.garbage import GarbageSearch
 from edgevision.pipeline import Pipeline, PipelineOptions
 from edgevision.session import Session
 from edgevision.sinks.sink import Sink, SinkHealth
@@ -297,7 +297,7 @@ class Station:
     def _run(self, session: Session) -> Session | None:
         """One pipeline, until the station is closed or has another engine, which is returned."""
         rows = self._batch(session)
-        spare_what_is_there()
+        garbage = GarbageSearch()
         options = PipelineOptions(
             batch=rows, fill_ms=self._options.fill_ms, max_age_ms=self._options.max_age_ms
         )
@@ -308,8 +308,13 @@ class Station:
             for camera in self._cameras.values():
                 self._serve(camera)
             self._readiness = Readiness("running")
+
+        def is_over() -> bool:
+            garbage.now_and_then()
+            return self._closing.is_set() or self._next is not None or self._again
+
         try:
-            pipeline.run(lambda: self._closing.is_set() or self._next is not None or self._again)
+            pipeline.run(is_over)
             with self._lock:
                 follower, self._next = self._next, None
                 if follower is None and self._again and not self._closing.is_set():

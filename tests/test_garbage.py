@@ -1,11 +1,14 @@
-"""What is there once a program is set up is not searched again; what comes later is."""
+"""What is there once a program is set up is not searched again; what comes later is, now and then."""
 
 from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
 
-from edgevision.garbage import spare_what_is_there
+import pytest
+
+from edgevision.garbage import EVERY_S, GarbageSearch
 
 
 class Knot:
@@ -15,16 +18,32 @@ class Knot:
         self.itself = self
 
 
-def test_searches_are_short_and_find_what_came_later() -> None:
+@pytest.fixture(autouse=True)
+def _thawed() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+def test_what_is_there_at_the_start_is_left_out() -> None:
     before = len(gc.get_objects())
+    GarbageSearch()
+    assert gc.get_freeze_count() > 0.9 * before
+    assert len(gc.get_objects()) < 0.1 * before
+
+
+def test_what_comes_later_is_found_when_it_is_time() -> None:
+    now_s = [100.0]
+    search = GarbageSearch(lambda: now_s[0])
+    gc.disable()
     try:
-        spare_what_is_there()
-        assert gc.get_freeze_count() > 0.9 * before
-        assert len(gc.get_objects()) < 0.1 * before
         later = weakref.ref(Knot())
+        search.now_and_then()
         assert later() is not None
-        gc.collect()
+        now_s[0] += EVERY_S
+        search.now_and_then()
         assert later() is None
+        again = weakref.ref(Knot())
+        search.now_and_then()
+        assert again() is not None
     finally:
-        gc.unfreeze()
-    assert len(gc.get_objects()) > 0.9 * before
+        gc.enable()

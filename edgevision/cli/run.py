@@ -24,7 +24,7 @@ from edgevision.cli.source_options import named_sources, source_options
 from edgevision.cli.watch import count_lines, open_watcher, watch_options
 from edgevision.errors import UsageError
 from edgevision.frames import Source
-from edgevision.garbage import spare_what_is_there
+from edgevision.garbage import GarbageSearch
 from edgevision.pipeline import PipelineOptions, run_streams
 from edgevision.session import ENGINES, Session, SessionOptions, open_session
 from edgevision.sinks.opening import open_picture_sink
@@ -161,12 +161,17 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
             )
             for row, source in enumerate(opened)
         ]
-        spare_what_is_there()
+        garbage = GarbageSearch()
+
+        def is_over() -> bool:
+            garbage.now_and_then()
+            return interrupts.requested() or any(window.closed for window in windows)
+
         summary = run_streams(
             session,
             streams,
             options=replace(options, batch=_batch(session, opened, request.batch)),
-            stop=lambda: interrupts.requested() or any(window.closed for window in windows),
+            stop=is_over,
             on_frame=lambda _, processed: progress.on_frame(processed),
         )
         progress.clear()
