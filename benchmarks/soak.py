@@ -197,7 +197,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--hours", type=float, help="in place of --minutes")
     parser.add_argument(
-        "--warm-up", type=float, help="minutes that do not count; default: a third, 10 at most"
+        "--warm-up", type=float, help="minutes that do not count; default: half of them, 10 at most"
     )
     parser.add_argument("--every", type=float, default=2.0, help="seconds between samples")
     parser.add_argument("--toggle", type=float, default=60.0, help="seconds between stops of a camera")
@@ -207,7 +207,7 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true", help="say what Python code holds more in the end")
     arguments = parser.parse_args()
     minutes = arguments.hours * 60 if arguments.hours else arguments.minutes
-    warm_up = min(minutes / 3, 10.0) if arguments.warm_up is None else arguments.warm_up
+    warm_up = min(minutes / 2, 10.0) if arguments.warm_up is None else arguments.warm_up
     logging.basicConfig(level=logging.CRITICAL)
     arguments.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:

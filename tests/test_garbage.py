@@ -31,6 +31,19 @@ def test_what_is_there_at_the_start_is_left_out() -> None:
     assert len(gc.get_objects()) < 0.1 * before
 
 
+def test_what_the_first_frames_load_is_left_out_with_the_first_search() -> None:
+    now_s = [100.0]
+    search = GarbageSearch(lambda: now_s[0])
+    loaded = [[number] for number in range(20_000)]
+    now_s[0] += EVERY_S
+    search.now_and_then()
+    assert len(gc.get_objects()) < 10_000
+    loaded += [[number] for number in range(20_000)]
+    now_s[0] += EVERY_S
+    search.now_and_then()
+    assert len(gc.get_objects()) >= 20_000
+
+
 def test_what_comes_later_is_found_when_it_is_time() -> None:
     now_s = [100.0]
     search = GarbageSearch(lambda: now_s[0])
