@@ -321,6 +321,7 @@ class Station:
                     follower = session
                 self._again = False
         finally:
+            garbage.close()
             with self._lock:
                 self._pipeline = None
             if pipeline.hung:

@@ -31,6 +31,13 @@ def test_what_is_there_at_the_start_is_left_out() -> None:
     assert len(gc.get_objects()) < 0.1 * before
 
 
+def test_in_the_end_everything_is_searched_again() -> None:
+    search = GarbageSearch()
+    assert gc.get_freeze_count() > 0
+    search.close()
+    assert gc.get_freeze_count() == 0
+
+
 def test_what_the_first_frames_load_is_left_out_with_the_first_search() -> None:
     now_s = [100.0]
     search = GarbageSearch(lambda: now_s[0])

@@ -161,7 +161,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
             )
             for row, source in enumerate(opened)
         ]
-        garbage = GarbageSearch()
+        garbage = stack.enter_context(contextlib.closing(GarbageSearch()))
 
         def is_over() -> bool:
             garbage.now_and_then()
