@@ -20,6 +20,9 @@ README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 NEEDS_CAMERA = {
     "edgevision run mymodel 0 --show",
     "edgevision run mymodel rtsp://host/stream --jsonl found.jsonl",
+    "edgevision run mymodel rtsp://a/stream rtsp://b/stream 0 --batch auto",
+    "edgevision live mymodel rtsp://a/stream door=0",
+    "edgevision deploy cameras.toml",
 }
 
 
