@@ -3,7 +3,8 @@
 ``python -m benchmarks.soak`` takes 20 minutes and a tenth of a core. Two virtual cameras, a video that is played over
 and over, a camera that hangs up twice a minute and one that never answers are followed and counted; results go into
 JSON lines, into pictures of events, and to a webhook that refuses them. One camera is stopped and started every
-minute. Exit code 1 if private memory grows by more than 1 MB an hour after the warm-up.
+minute. Exit code 1 if private memory is sure to grow by more than 1 MB an hour after the warm-up: if all of
+the 90 % interval of its slope lies above that.
 """
 
 from __future__ import annotations
@@ -232,8 +233,10 @@ def main() -> int:
     cpu_share = time.process_time() / (samples[-1].at_s or 1)
     print(f"{minutes:g} minutes, {warm_up:g} of them to warm up; {100 * cpu_share:.0f} % of a core")
     print(f"private memory, MB: {private}\nPSS, MB: {pss}\nobjects of Python: {blocks}")
-    holds = private.per_hour <= MOST_MB_AN_HOUR
-    print(f"{'ok   ' if holds else 'FAILS'} {private.per_hour:+.2f} MB an hour; at most {MOST_MB_AN_HOUR:g}")
+    # Heaps breathe by a picture or two: ten minutes tell the slope to 1 or 2 MB an hour; chance alone must not fail it.
+    holds = private.low <= MOST_MB_AN_HOUR
+    verdict = f"{private.per_hour:+.2f} MB an hour, {private.low:+.2f} or more by the interval"
+    print(f"{'ok   ' if holds else 'FAILS'} {verdict}; at most {MOST_MB_AN_HOUR:g}")
     return 0 if holds else 1
 
 
