@@ -15,6 +15,7 @@ import click
 from edgevision.addresses import LiveOptions
 from edgevision.camera_plan import CameraPlan, StationOptions
 from edgevision.cli.batch_options import batch_options
+from edgevision.cli.engine_options import engine_options
 from edgevision.cli.extras import require_live
 from edgevision.cli.options import graph_options
 from edgevision.cli.page_options import PageArguments, page_options
@@ -26,7 +27,6 @@ from edgevision.deployment.engine import engine_opener
 from edgevision.deployment.settings import ModelSettings
 from edgevision.errors import UsageError
 from edgevision.live.options import PageOptions
-from edgevision.session import ENGINES
 from edgevision.sinks.sink import Sink
 from edgevision.spec import Precision
 from edgevision.station import Station
@@ -42,7 +42,7 @@ POLL_S = 0.1
     "--name", "named", multiple=True, metavar="NAME=SOURCE", help="One more source; the same as NAME=SOURCE."
 )
 @page_options
-@click.option("--engine", type=click.Choice(ENGINES), help="Default: the first that is installed.")
+@engine_options
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
@@ -50,17 +50,8 @@ POLL_S = 0.1
     show_default=True,
     help="Least score of a detection, until the page sets another.",
 )
-@click.option(
-    "--iou",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Suppress boxes that overlap a better one by more. Default: as exported.",
-)
-@click.option("--rebuild", is_flag=True, help="Build the TensorRT engine first if none fits this device.")
 @source_options
 @graph_options
-@click.option(
-    "--allow-fallback", is_flag=True, help="Let the CPU run what ONNX Runtime's GPU provider does not take."
-)
 @click.option("--jsonl", type=click.Path(path_type=Path), help="Results, one JSON object a line and frame.")
 @sink_options
 @watch_options

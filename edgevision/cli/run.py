@@ -16,6 +16,7 @@ import click
 from edgevision.addresses import LiveOptions
 from edgevision.batching import choose_batch
 from edgevision.cli.batch_options import batch_options
+from edgevision.cli.engine_options import engine_options
 from edgevision.cli.options import graph_options
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
@@ -26,7 +27,7 @@ from edgevision.errors import UsageError
 from edgevision.frames import Source
 from edgevision.garbage import GarbageSearch
 from edgevision.pipeline import PipelineOptions, run_streams
-from edgevision.session import ENGINES, Session, SessionOptions, open_session
+from edgevision.session import Session, SessionOptions, open_session
 from edgevision.sinks.opening import open_picture_sink
 from edgevision.sinks.sink import Sink
 from edgevision.sinks.window import WindowSink
@@ -39,18 +40,13 @@ from edgevision.watch_plan import PlannedWatcher, WatchPlan
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--engine", type=click.Choice(ENGINES), help="Default: the first that is installed.")
+@engine_options
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
     default=0.25,
     show_default=True,
     help="Least score of a detection.",
-)
-@click.option(
-    "--iou",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Suppress boxes that overlap a better one by more. Default: as exported.",
 )
 @click.option(
     "-o",
@@ -61,12 +57,8 @@ from edgevision.watch_plan import PlannedWatcher, WatchPlan
 @click.option("--jsonl", type=click.Path(path_type=Path), help="Results, one JSON object a line and frame.")
 @click.option("--show", is_flag=True, help="Annotated pictures in a window; q or Escape ends the run.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
-@click.option("--rebuild", is_flag=True, help="Build the TensorRT engine first if none fits this device.")
 @source_options
 @graph_options
-@click.option(
-    "--allow-fallback", is_flag=True, help="Let the CPU run what ONNX Runtime's GPU provider does not take."
-)
 @sink_options
 @watch_options
 @batch_options
