@@ -26,14 +26,12 @@ from edgevision.build.network import (
 )
 from edgevision.build.products import write_out_products
 from edgevision.build.progress import BuildProgress, Messages, logger, progress_monitor
+from edgevision.build.request import DEFAULT_LEVEL
 from edgevision.errors import EngineError
 from edgevision.spec import ModelSpec, Precision
 
 if TYPE_CHECKING:
     import tensorrt as trt
-
-DEFAULT_LEVEL = 3
-"""Of TensorRT's optimisation levels 0 to 5, where the user names none: the library's own default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import Literal
 
 import edgevision
 from edgevision.build.builder import (
-    DEFAULT_LEVEL,
     BuildJob,
     BuildStopped,
     BuildWatch,
@@ -27,6 +26,7 @@ from edgevision.build.manifest import (
     sm_text,
 )
 from edgevision.build.progress import Messages, logger
+from edgevision.build.request import EngineRequest
 from edgevision.build.store import StoredEngine, building, open_engine, write_engine
 from edgevision.build.timing import TimingCacheFile
 from edgevision.build.versions import FLAVOURS
@@ -36,19 +36,6 @@ from edgevision.spec import Precision, utc_now
 
 AUTO: tuple[Precision, ...] = ("int8", "fp16", "float")
 """Graphs in the order in which "auto" prefers them; one that loses too much is in no bundle."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineRequest:
-    """What the user wants of a bundle's engines; None leaves a choice to the machine."""
-
-    precision: Precision | Literal["auto"] = "auto"
-    sms: tuple[int, ...] | None = None
-    workspace_mib: int | None = None
-    dla_core: int | None = None
-    timing_cache: Path | None = None
-    level: int = DEFAULT_LEVEL
-    rebuild: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edgevision.build.request import EngineRequest, build_command
 from edgevision.build.versions import FLAVOURS, Flavour, supports_sm
 from edgevision.bundle import FileEntry, Verification
 from edgevision.codec import DecodeError, dataclass_from_json, json_from_dataclass
@@ -132,10 +133,19 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Rebuild:
-    """The engine does not fit, and this machine can build one that does."""
+    """The engine does not fit, or there is none, and this machine can build one that does."""
 
     reason: str
-    command: str
+    bundle: str
+    """As the command names it."""
+    flavour: Flavour
+    request: EngineRequest
+    """What to build."""
+
+    @property
+    def command(self) -> str:
+        """What builds it."""
+        return build_command(self.bundle, self.flavour, self.request)
 
     def __str__(self) -> str:
         return f"{self.reason}; rebuild: {self.command}"
@@ -218,15 +228,8 @@ def decide(
             f"{difference}, and the bundle holds no {manifest.precision} graph to build it from",
             f"build it where its graph is, with {FLAVOURS[running.flavour]} {running.version}",
         )
-    return Rebuild(difference, build_command(manifest, running.flavour, bundle))
-
-
-def build_command(manifest: EngineManifest, flavour: Flavour, bundle: str) -> str:
-    """The command that builds such an engine again, for the machine that it is typed on."""
-    words = ["edgevision build", bundle, f"--engine {flavour}", f"--graph {manifest.precision}"]
-    if manifest.dla_core is not None:
-        words.append(f"--dla {manifest.dla_core}")
-    return " ".join([*words, "--rebuild"])
+    request = EngineRequest(manifest.precision, dla_core=manifest.dla_core, rebuild=True)
+    return Rebuild(difference, bundle, running.flavour, request)
 
 
 def _difference(manifest: EngineManifest, running: Running, graph_sha256: str | None) -> str | None:

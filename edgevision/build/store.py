@@ -24,6 +24,7 @@ from edgevision.build.manifest import (
     decide,
     read_manifest,
 )
+from edgevision.build.request import EngineRequest
 from edgevision.bundle import Bundle, FileEntry
 from edgevision.errors import BundleError
 from edgevision.spec import Precision
@@ -112,9 +113,11 @@ def choose_engine(
     if found.problems:
         raise found.problems[0]
     which = f" of precision {precision}" if precision else ""
-    words = f"--engine {running.flavour}" + (f" --graph {precision}" if precision else "")
     return Rebuild(
-        f"{bundle.path} holds no {running.flavour} engine{which}", f"edgevision build {bundle.path} {words}"
+        f"{bundle.path} holds no {running.flavour} engine{which}",
+        str(bundle.path),
+        running.flavour,
+        EngineRequest(precision or "auto"),
     )
 
 

@@ -21,6 +21,8 @@ def main() -> None:
     """
     # ONNX Runtime 1.31 keeps a number for this machine and an address of its maker to report to; not from here.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    # FFmpeg's own messages about damaged frames; what matters of them is said in ours.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         sys.exit(edgevision.main(prog_name="edgevision", standalone_mode=False) or 0)
     except click.ClickException as error:

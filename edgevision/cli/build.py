@@ -15,9 +15,12 @@ from edgevision.cli.progress import LOG_PERIOD_S, TERMINAL_PERIOD_S, Interrupts
 
 if TYPE_CHECKING:
     from edgevision.build.engines import Outcome
+    from edgevision.build.library import Library
     from edgevision.build.manifest import LayerCount
     from edgevision.build.progress import BuildProgress
+    from edgevision.build.request import EngineRequest
     from edgevision.build.versions import Flavour
+    from edgevision.bundle import Bundle
 
 
 @click.command()
@@ -69,11 +72,8 @@ def command(
     it before it touches the plan. After a build the golden frames run through the engine where its GPU is here. Ctrl-C
     ends a build cleanly (exit code 130): no engine is written, what was learned of kernels is kept.
     """
-    from edgevision.build.builder import BuildStopped, BuildWatch
-    from edgevision.build.engines import EngineRequest, build_engines
-    from edgevision.build.gpu import gpu_facts
     from edgevision.build.library import load_library, preferred_flavour
-    from edgevision.build.proof import prove
+    from edgevision.build.request import EngineRequest
     from edgevision.bundle import Bundle
 
     opened = Bundle.open(bundle)
@@ -87,12 +87,22 @@ def command(
         level=level,
         rebuild=rebuild,
     )
+    build_shown(ctx, opened, library, request)
+
+
+def build_shown(ctx: click.Context, bundle: Bundle, library: Library, request: EngineRequest) -> None:
+    """Build with progress on standard error, and print what was built; an interrupt ends the command."""
+    from edgevision.build.builder import BuildStopped, BuildWatch
+    from edgevision.build.engines import build_engines
+    from edgevision.build.gpu import gpu_facts
+    from edgevision.build.proof import prove
+
     shown = _Shown(library.name, tells=library.dialect.progress_monitor)
     with Interrupts() as interrupts:
         watch = BuildWatch(shown.say, shown.progress, interrupts.requested)
         try:
             outcomes = build_engines(
-                opened, library, request, watch, lambda b, stored: prove(b, stored, gpu_facts())
+                bundle, library, request, watch, lambda b, stored: prove(b, stored, gpu_facts())
             )
         except BuildStopped:
             shown.clear()

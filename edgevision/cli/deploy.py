@@ -66,8 +66,6 @@ def command(ctx: click.Context, file: Path, check: bool, every_s: float) -> None
             click.echo(f"warning: {warning}", err=True)
         click.echo(f"{file} is in order")
         return
-    # FFmpeg's own messages about damaged frames; what matters of them is said in ours.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     faulthandler.enable()
     with _log_to_stderr(os.environ), Interrupts() as interrupts, Reloads() as reloads:
         service = Service(file, ServiceOptions(every_s=every_s))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -89,8 +88,6 @@ def command(
     as a part of the address.
     """
     require_live("edgevision live")
-    # FFmpeg's own messages about damaged frames; what matters of them is said in ours.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cameras = _named(sources, named)
     model = ModelSettings(
         str(bundle), engine, precision, iou, rebuild=rebuild, allow_fallback=allow_fallback, force=force

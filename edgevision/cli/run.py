@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -94,8 +93,6 @@ def command(
     Ctrl-C ends the run cleanly: what was written so far is complete, the summary is printed, and the exit code is 130
     (143 after SIGTERM).
     """
-    # FFmpeg's own messages about damaged frames; what matters of them is said in ours.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     if rebuild:
         rebuild_unfit(ctx, bundle, engine, precision)
     opening = SessionOptions(

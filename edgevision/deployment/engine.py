@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from edgevision.build.builder import BuildWatch
-from edgevision.build.engines import EngineRequest, build_engines
+from edgevision.build.engines import build_engines
 from edgevision.build.gpu import gpu_facts
-from edgevision.build.library import load_library, running_here
-from edgevision.build.manifest import Rebuild, Refuse
+from edgevision.build.need import engine_needed
 from edgevision.build.progress import BuildProgress
 from edgevision.build.proof import prove
-from edgevision.build.store import choose_engine
-from edgevision.build.versions import FLAVOURS
-from edgevision.bundle import Bundle
 from edgevision.deployment.plans import session_options
 from edgevision.deployment.settings import ModelSettings
-from edgevision.errors import EngineError, UsageError
 from edgevision.session import Session, open_session
 from edgevision.station import OpenEngine, Report
 
@@ -49,17 +43,10 @@ def build_unfit(bundle: Path, model: ModelSettings, report: Report, stopping: Ca
     Raises `UsageError` for an engine that is not built, `EngineError` where building would not help, and whatever the
     build raises.
     """
-    flavour = {str(name): name for name in FLAVOURS}.get(model.engine or "")
-    if flavour is None:
-        raise UsageError(f"rebuild needs engine tensorrt or tensorrt-rtx; received {model.engine or 'none'}")
-    library = load_library(flavour, "rebuild")
-    opened = Bundle.open(bundle)
-    decision = choose_engine(opened, running_here(library), model.graph)
-    if isinstance(decision, Refuse):
-        raise EngineError(str(decision))
-    if not isinstance(decision, Rebuild):
+    need = engine_needed(bundle, model.engine, model.graph, "rebuild")
+    if need is None:
         return
-    log.info("%s; building", decision.reason)
+    log.info("%s; building", need.rebuild.reason)
     began_s = time.monotonic()
     shown_s = began_s
 
@@ -70,23 +57,20 @@ def build_unfit(bundle: Path, model: ModelSettings, report: Report, stopping: Ca
         if now_s - shown_s >= LOG_PERIOD_S:
             shown_s = now_s
             log.info(
-                "%s: %.0f %% in %.0f s, %s", library.name, 100 * done.fraction, now_s - began_s, done.phase
+                "%s: %.0f %% in %.0f s, %s",
+                need.library.name,
+                100 * done.fraction,
+                now_s - began_s,
+                done.phase,
             )
 
     report("building the engine", 0.0)
     watch = BuildWatch(lambda text: log.info("%s", text), progress, stopping)
     build_engines(
-        opened, library, request_of(decision), watch, lambda b, stored: prove(b, stored, gpu_facts())
+        need.bundle,
+        need.library,
+        need.rebuild.request,
+        watch,
+        lambda b, stored: prove(b, stored, gpu_facts()),
     )
     log.info("built in %.0f s", time.monotonic() - began_s)
-
-
-def request_of(decision: Rebuild) -> EngineRequest:
-    """What the command asks for that a decision names."""
-    graph = re.search(r" --graph (\w+)", decision.command)
-    dla = re.search(r" --dla (\d+)", decision.command)
-    return EngineRequest(
-        precision=graph[1] if graph else "auto",  # type: ignore[arg-type]  # written by `build_command`
-        dla_core=int(dla[1]) if dla else None,
-        rebuild=decision.command.endswith(" --rebuild"),
-    )

@@ -15,9 +15,10 @@ from typing import Any
 from unittest import mock
 
 from edgevision.build.builder import BuildWatch
-from edgevision.build.engines import EngineRequest, Outcome, build_engines
+from edgevision.build.engines import Outcome, build_engines
 from edgevision.build.gpu import GpuFacts
 from edgevision.build.library import Library
+from edgevision.build.request import EngineRequest
 from edgevision.build.versions import dialect
 from edgevision.bundle import Bundle
 from edgevision.spec import Precision

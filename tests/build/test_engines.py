@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from edgevision.build.builder import BuildStopped, BuildWatch
-from edgevision.build.engines import EngineRequest, Outcome, build_engines
+from edgevision.build.engines import Outcome, build_engines
 from edgevision.build.library import Library, load_library
 from edgevision.build.manifest import Platform, Running
 from edgevision.build.proof import prove
+from edgevision.build.request import EngineRequest
 from edgevision.build.store import StoredEngine, choose_engine, open_engine, shelf
 from edgevision.bundle import Bundle
 from edgevision.errors import BundleError, EngineError, GraphError, UsageError

@@ -106,8 +106,8 @@ def test_the_answer_is_as_documented(row: Row) -> None:
     decision = decide(manifest, running, bundle="mymodel", graph_sha256=graph)
     assert type(decision) is ANSWERS[row[5]]
     if isinstance(decision, Rebuild):
-        wanted = f"edgevision build mymodel --engine {flavour} --graph int8"
-        assert decision.command.startswith(wanted)
+        dla = "" if manifest.dla_core is None else f" --dla {manifest.dla_core}"
+        assert decision.command == f"edgevision build mymodel --engine {flavour} --graph int8{dla} --rebuild"
         assert str(decision) == f"{decision.reason}; rebuild: {decision.command}"
     if isinstance(decision, Refuse):
         assert decision.remedy

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from edgevision.build.builder import BuildWatch
-from edgevision.build.engines import EngineRequest, build_engines
+from edgevision.build.engines import build_engines
 from edgevision.build.library import load_library
 from edgevision.build.manifest import sm_text
 from edgevision.build.proof import prove
+from edgevision.build.request import EngineRequest
 from edgevision.bundle import Bundle
 from edgevision.cli.present import table
 from edgevision.export.recipe import available_recipes

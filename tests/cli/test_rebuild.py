@@ -3,56 +3,70 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from edgevision.build import library as library_module
+from edgevision.build import need
 from edgevision.build.manifest import Rebuild, Refuse
+from edgevision.build.request import EngineRequest
 from edgevision.build.store import StoredEngine
+from edgevision.bundle import Bundle
 from edgevision.cli import build, rebuild, run
 from edgevision.errors import EngineError, UsageError
 
 
-def called(monkeypatch: pytest.MonkeyPatch, decision: Any, bundle: Path) -> tuple[list[dict[str, Any]], Any]:
-    """What the build is asked for, and how the command ended."""
-    asked: list[dict[str, Any]] = []
-    monkeypatch.setattr("edgevision.build.store.choose_engine", lambda *_: decision)
-    monkeypatch.setattr(library_module, "load_library", lambda *_: None)
-    monkeypatch.setattr(library_module, "running_here", lambda _: None)
-    monkeypatch.setattr(build.command, "callback", lambda **given: asked.append(given))
+def called(
+    monkeypatch: pytest.MonkeyPatch, decision: Any, bundle: Path
+) -> tuple[list[tuple[Bundle, EngineRequest]], Any]:
+    """What is built, and how the command ended."""
+    built: list[tuple[Bundle, EngineRequest]] = []
+    library = SimpleNamespace(name="TensorRT 10.3.0", dialect=SimpleNamespace(progress_monitor=True))
+
+    def build(opened: Bundle, _: Any, request: EngineRequest, *__: Any) -> tuple[()]:
+        built.append((opened, request))
+        return ()
+
+    monkeypatch.setattr(need, "choose_engine", lambda *_: decision)
+    monkeypatch.setattr(need, "load_library", lambda *_: library)
+    monkeypatch.setattr(need, "running_here", lambda _: None)
+    monkeypatch.setattr("edgevision.build.engines.build_engines", build)
+    monkeypatch.setattr("edgevision.cli.build.outcome_lines", lambda _: [])
     result = CliRunner().invoke(
         run.command, [str(bundle), "nowhere.mp4", "--rebuild", "--engine", "tensorrt"]
     )
-    return asked, result.exception
+    return built, result.exception
 
 
-def test_the_named_command_is_run(brightness_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = f"edgevision build {brightness_bundle} --engine tensorrt --graph fp16 --dla 1 --rebuild"
-    asked, _ = called(monkeypatch, Rebuild("the engine is for SM 8.6", command), brightness_bundle)
-    (given,) = asked
-    assert given["bundle"] == brightness_bundle
-    assert (given["engine"], given["graph"], given["dla"]) == ("tensorrt", "fp16", 1)
-    assert given["rebuild"] is True
+def test_what_the_decision_asks_for_is_built(
+    brightness_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = EngineRequest("fp16", dla_core=1, rebuild=True)
+    decision = Rebuild("the engine is for SM 8.6", str(brightness_bundle), "tensorrt", request)
+    built, _ = called(monkeypatch, decision, brightness_bundle)
+    ((bundle, asked),) = built
+    assert bundle.path == brightness_bundle
+    assert asked == request
 
 
 def test_what_building_cannot_mend_is_refused(
     brightness_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, error = called(monkeypatch, Refuse("no GPU", "see doctor"), brightness_bundle)
-    assert asked == []
+    built, error = called(monkeypatch, Refuse("no GPU", "see doctor"), brightness_bundle)
+    assert built == []
     assert isinstance(error, EngineError)
     assert str(error) == "no GPU; see doctor"
 
 
 def test_an_engine_that_fits_is_kept(brightness_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fits: Any = StoredEngine(Path("engine"), None)  # type: ignore[arg-type]  # not looked at
-    asked, _ = called(monkeypatch, fits, brightness_bundle)
-    assert asked == []
+    built, _ = called(monkeypatch, fits, brightness_bundle)
+    assert built == []
 
 
 @pytest.mark.parametrize("engine", [None, "onnxruntime"])
 def test_other_engines_are_not_built(brightness_bundle: Path, engine: str | None) -> None:
-    with pytest.raises(UsageError, match=f"--rebuild needs --engine tensorrt.*received {engine or 'none'}"):
+    with pytest.raises(UsageError, match=f"--rebuild needs the engine tensorrt.*received {engine or 'none'}"):
         rebuild.rebuild_unfit(build.command.make_context("x", ["b"]), brightness_bundle, engine)

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from edgevision.build import need
 from edgevision.build.builder import BuildWatch
-from edgevision.build.engines import EngineRequest
 from edgevision.build.manifest import Rebuild, Refuse
 from edgevision.build.progress import BuildProgress
+from edgevision.build.request import EngineRequest
 from edgevision.build.store import StoredEngine
 from edgevision.deployment import engine as module
-from edgevision.deployment.engine import engine_opener, request_of
+from edgevision.deployment.engine import engine_opener
 from edgevision.deployment.settings import ModelSettings
 from edgevision.errors import BundleError, EngineError, UsageError
 
@@ -38,9 +39,9 @@ def opened(
         watch.progress(BuildProgress(0.5, "tactics"))
         stops.append(watch.stop())
 
-    monkeypatch.setattr(module, "load_library", lambda *_: ActedLibrary())
-    monkeypatch.setattr(module, "running_here", lambda _: None)
-    monkeypatch.setattr(module, "choose_engine", lambda *_: decision)
+    monkeypatch.setattr(need, "load_library", lambda *_: ActedLibrary())
+    monkeypatch.setattr(need, "running_here", lambda _: None)
+    monkeypatch.setattr(need, "choose_engine", lambda *_: decision)
     monkeypatch.setattr(module, "build_engines", build)
     monkeypatch.setattr(module, "open_session", lambda path, **options: (path, options))
     session: Any = engine_opener(bundle, model, lambda: stop)(lambda text, share: told.append((text, share)))
@@ -68,9 +69,8 @@ def test_an_engine_is_opened_with_its_options(brightness_bundle: Path) -> None:
 def test_what_fits_nowhere_is_built_and_told(
     monkeypatch: pytest.MonkeyPatch, brightness_bundle: Path
 ) -> None:
-    decision = Rebuild(
-        "it is for SM 8.6", "edgevision build m --engine tensorrt --graph fp16 --dla 1 --rebuild"
-    )
+    request = EngineRequest(precision="fp16", dla_core=1, rebuild=True)
+    decision = Rebuild("it is for SM 8.6", "m", "tensorrt", request)
     told, requests, stops = opened(
         monkeypatch, brightness_bundle, decision, model(engine="tensorrt", rebuild=True), stop=True
     )
@@ -79,7 +79,7 @@ def test_what_fits_nowhere_is_built_and_told(
         ("building the engine: tactics", 0.5),
         ("opening brightness", None),
     ]
-    assert requests == [EngineRequest(precision="fp16", dla_core=1, rebuild=True)]
+    assert requests == [request]
     assert stops == [True]
 
 
@@ -107,12 +107,5 @@ def test_what_building_cannot_mend_is_an_error(
             Refuse("no GPU", "see doctor"),
             model(engine="tensorrt", rebuild=True),
         )
-    with pytest.raises(UsageError, match="needs engine tensorrt or tensorrt-rtx; received none"):
+    with pytest.raises(UsageError, match="needs the engine tensorrt or tensorrt-rtx; received none"):
         opened(monkeypatch, brightness_bundle, None, model(rebuild=True))
-
-
-def test_the_commands_of_the_builder_are_understood() -> None:
-    assert request_of(Rebuild("", "edgevision build m --engine tensorrt")) == EngineRequest()
-    assert request_of(Rebuild("", "edgevision build m --engine tensorrt --graph int8")) == EngineRequest(
-        "int8"
-    )
