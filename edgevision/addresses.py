@@ -7,6 +7,7 @@ import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -81,6 +82,11 @@ def opener_of(text: str, options: LiveOptions) -> Callable[[], Feed] | None:
     if text[match.end() :].startswith("//"):
         raise SourceError(f"{match[1]}://... cannot be read; {EXPECTED}")
     return None
+
+
+def played_file(text: str) -> Path | None:
+    """The file or folder that ``loop:`` plays; None for an address of another kind. Raises `SourceError`."""
+    return LoopAddress.from_text(text).path if text[:5].lower() == "loop:" else None
 
 
 def public_name(text: str) -> str:

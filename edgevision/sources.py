@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgevision.addresses import EXPECTED, LiveOptions, opener_of, public_name
+from edgevision.addresses import EXPECTED, LiveOptions, opener_of, played_file, public_name
 from edgevision.cameras import LiveSource, open_camera
 from edgevision.errors import SourceError
 from edgevision.frames import Capture, Source, SourceFrame, known, read_now
@@ -41,7 +41,9 @@ def open_source(text: str | Path, options: LiveOptions | None = None, *, name: s
     live = options or LiveOptions()
     opener = opener_of(address, live) if isinstance(text, str) else None
     if opener is not None:
-        return LiveSource(name or public_name(address), opener, live)
+        played = LiveSource(name or public_name(address), opener, live)
+        played.path = played_file(address)
+        return played
     path = Path(address)
     if not path.exists():
         raise SourceError(f"no such file or folder: {path}; {EXPECTED}")

@@ -57,6 +57,11 @@ def test_the_source_is_never_replaced(tmp_path: Path) -> None:
     source = open_source(tmp_path / "v.mp4")
     with pytest.raises(UsageError, match="is the source itself"):
         open_picture_sink(tmp_path / "v.mp4", source)
+    with (
+        open_source(f"loop:{tmp_path / 'v.mp4'}@25", LiveOptions(wait_first=False)) as played,
+        pytest.raises(UsageError, match="is the source itself"),
+    ):
+        open_picture_sink(tmp_path / "v.mp4", played)
     numbered = open_picture_sink(tmp_path / "frames", source)
     assert isinstance(numbered, ImageFolderSink)
     assert numbered.name("v.mp4", 5) == Path("v_000005.jpg")
