@@ -26,10 +26,12 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, fps: float, up_s: float, down_s: float, *, frozen: bool) -> None:
+    def __init__(
+        self, fps: float, size_wh: tuple[int, int], up_s: float, down_s: float, *, frozen: bool
+    ) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.period_s, self.up_s, self.down_s = 1 / fps, up_s, down_s
-        camera = VirtualCamera((320, 240), cycle=PICTURES)
+        camera = VirtualCamera(size_wh, cycle=PICTURES)
         count = 1 if frozen else PICTURES
         self.jpegs = [cv2.imencode(".jpg", picture)[1].tobytes() for picture in camera.frames(count)]
         self.shut_until_s = 0.0
@@ -66,10 +68,17 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def mjpeg_camera(
-    fps: float, *, up_s: float = 1e9, down_s: float = 0.0, frozen: bool = False
+    fps: float,
+    *,
+    size_wh: tuple[int, int] = (320, 240),
+    up_s: float = 1e9,
+    down_s: float = 0.0,
+    frozen: bool = False,
 ) -> Iterator[str]:
     """The address of such a camera, which is killed at the end."""
-    options = ["--fps", str(fps), "--up", str(up_s), "--down", str(down_s), *(["--frozen"] if frozen else [])]
+    size = f"{size_wh[0]}x{size_wh[1]}"
+    options = ["--fps", str(fps), "--size", size, "--up", str(up_s), "--down", str(down_s)]
+    options += ["--frozen"] if frozen else []
     command = [sys.executable, "-m", "benchmarks.mjpeg", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -83,11 +92,13 @@ def main() -> None:
     """Serve."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fps", type=float, default=2.0)
+    parser.add_argument("--size", default="320x240")
     parser.add_argument("--up", type=float, default=1e9, help="seconds that a connection lasts")
     parser.add_argument("--down", type=float, default=0.0, help="seconds without one after it")
     parser.add_argument("--frozen", action="store_true", help="the same picture each time")
     arguments = parser.parse_args()
-    server = Server(arguments.fps, arguments.up, arguments.down, frozen=arguments.frozen)
+    width, height = (int(side) for side in arguments.size.split("x"))
+    server = Server(arguments.fps, (width, height), arguments.up, arguments.down, frozen=arguments.frozen)
     print(f"http://127.0.0.1:{server.server_address[1]}/camera.mjpg", flush=True)
     server.serve_forever()
 

@@ -1,10 +1,13 @@
 """Does memory grow? Cameras that come, go and fail run on one engine for a while, and resident memory is watched.
 
 ``python -m benchmarks.soak`` takes 20 minutes and a tenth of a core. Two virtual cameras, a video that is played over
-and over, a camera that hangs up twice a minute and one that never answers are followed and counted; results go into
-JSON lines, into pictures of events, and to a webhook that refuses them. One camera is stopped and started every
-minute. Exit code 1 if private memory is sure to grow by more than 1 MB an hour after the warm-up: if all of
-the 90 % interval of its slope lies above that.
+and over, a camera that hangs up every quarter of a minute and one that never answers are followed and counted; results go
+into JSON lines, into pictures of events, and to a webhook that refuses them. One camera is stopped and started every
+20 seconds. Exit code 1 if private memory grows by more than 1 MB an hour after the warm-up.
+
+Pictures are small on purpose. Ten minutes tell 1 MB an hour by 0.17 MB, and where a frame of 640x480 is on its way or
+not is 0.9 MB: by which camera happens to come first the level changes for minutes. One frame of 160x120 that is kept
+at each stop, hang-up or picture of an event is 10 MB an hour, and shows.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from benchmarks.memory_slope import Sample, Sampler, Slope, slope
+from benchmarks.memory_slope import BUCKET_S, Sample, Sampler, Slope, slope
 from benchmarks.mjpeg import mjpeg_camera
 from benchmarks.street import export_street
 from edgevision.camera_plan import CameraPlan, StationOptions
@@ -40,6 +43,7 @@ from edgevision.watch_plan import WatchPlan
 
 MOST_MB_AN_HOUR = 1.0
 FPS = 2
+SIZE_WH = (160, 120)
 SINKS = ("lines", "pictures", "webhook")
 DEAD = "rtsp://127.0.0.1:9/1"
 """Where nobody listens: each attempt is refused at once."""
@@ -60,11 +64,12 @@ class Soak:
 
 def plans(clip: Path, flaky: str) -> list[CameraPlan]:
     """The cameras."""
-    line = WatchPlan(lines=("middle=160,0,160,240",))
-    zone = WatchPlan(zones=("floor=10,120,310,120,310,230,10,230",))
+    line = WatchPlan(lines=("middle=80,0,80,120",))
+    zone = WatchPlan(zones=("floor=5,60,155,60,155,115,5,115",))
+    virtual = f"demo:{SIZE_WH[0]}x{SIZE_WH[1]}@{FPS}"
     return [
-        CameraPlan("hall", f"demo:320x240@{FPS}", watch=line, sinks=SINKS),
-        CameraPlan("door", f"demo:640x480@{FPS}", watch=WatchPlan(track=True), sinks=SINKS),
+        CameraPlan("hall", virtual, watch=line, sinks=SINKS),
+        CameraPlan("door", virtual, watch=WatchPlan(track=True), sinks=SINKS),
         CameraPlan("yard", f"loop:{clip}@{FPS}", watch=zone, sinks=SINKS),
         CameraPlan("gate", flaky, watch=line, sinks=SINKS),
         CameraPlan("dead", DEAD, sinks=SINKS),
@@ -85,10 +90,10 @@ def soak(plan: Soak) -> list[Sample]:
     """Run, and watch memory; prints a line a minute."""
     bundle = export_street(plan.folder)
     clip = plan.folder / "clip.mp4"
-    camera = VirtualCamera((320, 240), cycle=60)
+    camera = VirtualCamera(SIZE_WH, cycle=60)
     write_clip(clip, camera.frames(60), camera.size_wh, fps=25.0)
     with contextlib.ExitStack() as stack:
-        flaky = stack.enter_context(mjpeg_camera(FPS, up_s=25, down_s=4))
+        flaky = stack.enter_context(mjpeg_camera(FPS, size_wh=SIZE_WH, up_s=12, down_s=3))
         station = Station(
             lambda _: open_session(bundle, engine="onnxruntime", options=SessionOptions(threads=1)),
             plans(clip, flaky),
@@ -201,7 +206,7 @@ def main() -> int:
         "--warm-up", type=float, help="minutes that do not count; default: half of them, 10 at most"
     )
     parser.add_argument("--every", type=float, default=2.0, help="seconds between samples")
-    parser.add_argument("--toggle", type=float, default=60.0, help="seconds between stops of a camera")
+    parser.add_argument("--toggle", type=float, default=20.0, help="seconds between stops of a camera")
     parser.add_argument(
         "--output", type=Path, default=Path("out/soak"), help="folder of the plot and the samples"
     )
@@ -209,6 +214,11 @@ def main() -> int:
     arguments = parser.parse_args()
     minutes = arguments.hours * 60 if arguments.hours else arguments.minutes
     warm_up = min(minutes / 2, 10.0) if arguments.warm_up is None else arguments.warm_up
+    if (minutes - warm_up) * 60 < 3 * BUCKET_S:
+        parser.error(
+            f"{minutes:g} minutes, {warm_up:g} of them to warm up, leave less than the"
+            f" {3 * BUCKET_S:g} s that a slope needs: give more --minutes or a shorter --warm-up"
+        )
     logging.basicConfig(level=logging.CRITICAL)
     arguments.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -223,10 +233,8 @@ def main() -> int:
     cpu_share = time.process_time() / (samples[-1].at_s or 1)
     print(f"{minutes:g} minutes, {warm_up:g} of them to warm up; {100 * cpu_share:.0f} % of a core")
     print(f"private memory, MB: {private}\nPSS, MB: {pss}\nobjects of Python: {blocks}")
-    # Heaps breathe by a picture or two: ten minutes tell the slope to 1 or 2 MB an hour; chance alone must not fail it.
-    holds = private.low <= MOST_MB_AN_HOUR
-    verdict = f"{private.per_hour:+.2f} MB an hour, {private.low:+.2f} or more by the interval"
-    print(f"{'ok   ' if holds else 'FAILS'} {verdict}; at most {MOST_MB_AN_HOUR:g}")
+    holds = private.per_hour <= MOST_MB_AN_HOUR
+    print(f"{'ok   ' if holds else 'FAILS'} {private.per_hour:+.2f} MB an hour; at most {MOST_MB_AN_HOUR:g}")
     return 0 if holds else 1
 
 
