@@ -1,7 +1,7 @@
 """Does memory grow? Cameras that come, go and fail run on one engine for a while, and resident memory is watched.
 
 ``python -m benchmarks.soak`` takes 20 minutes and a tenth of a core. Two virtual cameras, a video that is played over
-and over, a camera that hangs up every quarter of a minute and one that never answers are followed and counted; results go
+and over, a camera that hangs up four times a minute and one that never answers are followed and counted; results go
 into JSON lines, into pictures of events, and to a webhook that refuses them. One camera is stopped and started every
 20 seconds. Exit code 1 if private memory grows by more than 1 MB an hour after the warm-up.
 
