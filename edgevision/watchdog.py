@@ -30,6 +30,12 @@ class WatchdogOptions:
     open_within_s: float = 3600.0
     """Opening the engine, building it included."""
 
+    def call_limit_s(self, expected_s: float) -> float:
+        """How long a call of the engine may take that takes `expected_s` as a rule; 0: it is the first one."""
+        if expected_s == 0:
+            return max(self.stuck_after_s, self.answer_within_s)
+        return max(self.stuck_after_s, self.stuck_factor * expected_s)
+
 
 @dataclass(frozen=True, slots=True)
 class CameraLimit:
@@ -121,10 +127,8 @@ class Watchdog:
         self._was_ready = True
         cameras = station.cameras
         expected_s = station.expected_inference_s
-        limit_s = max(self.options.stuck_after_s, self.options.stuck_factor * expected_s)
-        rule = f"as a rule it takes {expected_s * 1e3:.0f} ms"
-        if expected_s == 0:
-            limit_s, rule = max(limit_s, self.options.answer_within_s), "it is the first one"
+        limit_s = self.options.call_limit_s(expected_s)
+        rule = f"as a rule it takes {expected_s * 1e3:.0f} ms" if expected_s else "it is the first one"
         if (stuck_s := station.stuck_s) > limit_s:
             return Finding(f"a call of the engine has taken {stuck_s:.1f} s; {rule}", hangs=True)
         if (stands_s := self._standstill_s(cameras, now_s)) > limit_s:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgevision.bundle import Bundle
@@ -193,7 +193,8 @@ class Service:
     def _page_options(self, settings: Settings) -> PageOptions | None:
         if settings.page is None:
             return None
-        return page_options(settings.page, settings.folder, self._options.environment)
+        page = page_options(settings.page, settings.folder, self._options.environment)
+        return replace(page, watchdog=watchdog_options(settings))
 
     def _engine(self) -> str:
         session = self.station.session

@@ -15,7 +15,7 @@ from aiohttp import WSMsgType, web
 
 from edgevision.live.metrics import Metrics
 from edgevision.live.results import ResultHub, Subscriber
-from edgevision.live.state import StateReader, public_readiness, trouble
+from edgevision.live.state import StateReader, public_readiness
 from edgevision.live.video import VideoHub, Viewer
 from edgevision.station import Station
 
@@ -81,7 +81,7 @@ class Handlers:
 
     async def health(self, _: web.Request) -> web.Response:
         """200 while the station lives."""
-        reason = trouble(self._station)
+        reason = self._state.trouble()
         if reason is None:
             return web.json_response({"status": "ok"})
         return web.json_response({"status": "failed", "reason": reason}, status=503)

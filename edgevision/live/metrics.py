@@ -28,6 +28,7 @@ from edgevision.live.state import trouble
 from edgevision.observation import LineState
 from edgevision.processed import Processed
 from edgevision.station import Station
+from edgevision.watchdog import WatchdogOptions
 
 AGE_BUCKETS_S = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
 MIB = 2.0**20
@@ -87,10 +88,11 @@ class Steady:
 class StationCollector(Collector):
     """Reads a station when it is asked. One thread at a time may ask."""
 
-    def __init__(self, station: Station, ages: Ages, page: PageCounts) -> None:
+    def __init__(self, station: Station, ages: Ages, page: PageCounts, watchdog: WatchdogOptions) -> None:
         self._station = station
         self._ages = ages
         self._page = page
+        self._watchdog = watchdog
         self._steady = Steady()
 
     def describe(self) -> list[Metric]:
@@ -257,7 +259,7 @@ class StationCollector(Collector):
         yield GaugeMetricFamily(
             "edgevision_healthy",
             "0 if the work on frames has ended or the engine hangs.",
-            float(trouble(station) is None),
+            float(trouble(station, self._watchdog) is None),
         )
         yield GaugeMetricFamily(
             "edgevision_inference_running_seconds",
@@ -310,10 +312,12 @@ def _distinct(readings: tuple[Reading, ...]) -> Iterator[tuple[str, float]]:
 class Metrics:
     """A registry of its own, and what it gives. Any thread may ask."""
 
-    def __init__(self, station: Station, ages: Ages, page: PageCounts) -> None:
+    def __init__(
+        self, station: Station, ages: Ages, page: PageCounts, watchdog: WatchdogOptions | None = None
+    ) -> None:
         self._lock = threading.Lock()
         self.registry = CollectorRegistry()
-        self.registry.register(StationCollector(station, ages, page))
+        self.registry.register(StationCollector(station, ages, page, watchdog or WatchdogOptions()))
 
     def text(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the format that a scraper accepts, and its content type."""

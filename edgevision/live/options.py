@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgevision.errors import UsageError
+from edgevision.watchdog import WatchdogOptions
 
 TOKEN_VARIABLE = "EDGEVISION_TOKEN"
 SHORTEST_TOKEN = 16
@@ -33,6 +34,8 @@ class PageOptions:
     video_width: int = 960
     """Of pictures, in pixels, where a viewer asks for none."""
     jpeg_quality: int = 80
+    watchdog: WatchdogOptions = field(default_factory=WatchdogOptions)
+    """When the engine counts as hanging: what ``/health`` says and whoever ends the process should agree."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

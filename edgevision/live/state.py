@@ -20,21 +20,18 @@ from edgevision.device import (
 )
 from edgevision.observation import LineState, ZoneState
 from edgevision.station import Station
+from edgevision.watchdog import WatchdogOptions
 
 FRESH_S = 0.5
 """A state is given again within so long, for there may be many clients."""
-STUCK_AT_LEAST_S = 10.0
-STUCK_FACTOR = 20.0
-"""A call in the engine that takes so many times what it took of late, and `STUCK_AT_LEAST_S`, hangs."""
-STUCK_FIRST_S = 120.0
-"""The same for the first call, of which nobody knows how long it takes: engines prepare themselves in it."""
 
 
 class StateReader:
     """Reads a station. All methods may be called by any thread."""
 
-    def __init__(self, station: Station) -> None:
+    def __init__(self, station: Station, watchdog: WatchdogOptions) -> None:
         self._station = station
+        self._watchdog = watchdog
         self._lock = threading.Lock()
         self._read_s = -FRESH_S
         self._text = ""
@@ -49,6 +46,10 @@ class StateReader:
                 self._text = json.dumps(self._read(), ensure_ascii=False, separators=(",", ":"))
                 self._read_s = now_s
             return self._text
+
+    def trouble(self) -> str | None:
+        """Why the station does not live, in words that anybody may read; None if it does."""
+        return trouble(self._station, self._watchdog)
 
     def _read(self) -> dict[str, Any]:
         station = self._station
@@ -66,7 +67,7 @@ class StateReader:
                 "detail": readiness_line(readiness),
             },
             "failure": None if failure is None else str(failure) or type(failure).__name__,
-            "stuck_s": round(station.stuck_s, 1) if is_stuck(station) else 0.0,
+            "stuck_s": round(station.stuck_s, 1) if is_stuck(station, self._watchdog) else 0.0,
             "engine": self._engine(),
             "machine": {
                 "hardware": self._hardware,
@@ -123,23 +124,21 @@ def public_readiness(readiness: Readiness) -> dict[str, Any]:
     return {"phase": readiness.phase, "share": readiness.share, "detail": line}
 
 
-def trouble(station: Station) -> str | None:
+def trouble(station: Station, watchdog: WatchdogOptions) -> str | None:
     """Why the station does not live, in words that anybody may read; None if it does."""
     failure = station.failure
     if failure is not None:
         return f"the work on frames has ended: {type(failure).__name__}"
     if station.readiness.phase in ("failed", "closed"):
         return f"the station is {station.readiness.phase}"
-    if is_stuck(station):
+    if is_stuck(station, watchdog):
         return f"the engine has not answered for {station.stuck_s:.0f} s"
     return None
 
 
-def is_stuck(station: Station) -> bool:
+def is_stuck(station: Station, watchdog: WatchdogOptions) -> bool:
     """True if the engine's call under way has taken far too long."""
-    expected_s = station.expected_inference_s
-    limit_s = max(STUCK_AT_LEAST_S, STUCK_FACTOR * expected_s) if expected_s > 0 else STUCK_FIRST_S
-    return station.stuck_s > limit_s
+    return station.stuck_s > watchdog.call_limit_s(station.expected_inference_s)
 
 
 def _camera(camera: CameraStatus) -> dict[str, Any]:

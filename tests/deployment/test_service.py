@@ -7,6 +7,8 @@ import logging
 import socket
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -367,6 +369,26 @@ def test_the_page_comes_moves_and_goes_with_the_file(
     while left := [thread.name for thread in threading.enumerate() if thread.name.startswith("page")]:
         assert time.monotonic() < deadline_s, f"threads of pages that are gone: {left}"
         time.sleep(0.01)
+
+
+def test_health_follows_the_watchdog_of_the_file(
+    start: Callable[[Path], Service], write_file: WriteFile, engines: Engines
+) -> None:
+    pytest.importorskip("aiohttp")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    service = start(write_file(FILE + f"[page]\nport = {port}\n"))
+    run_all(service)
+    health = f"{url_of(service)}health"
+    assert urllib.request.urlopen(health, timeout=5).status == 200
+    engines.stuck.set()
+    finding = tick_until(service, lambda finding: finding.hangs)
+    assert "a call of the engine has taken 1." in str(finding.fatal)
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        urllib.request.urlopen(health, timeout=5)
+    assert "the engine has not answered for 1 s" in answer.value.read().decode()
+    engines.stuck.clear()
 
 
 def test_a_file_with_mistakes_is_not_started(write_file: WriteFile) -> None:

@@ -281,6 +281,11 @@ def test_health(server: PageServer, station: FakeStation) -> None:
     assert (stuck.status, stuck.json["reason"]) == (503, "the engine has not answered for 33 s")
     station.fake.expected_inference_s = 2.0
     assert ask(server, "/health").status == 200, "what usually takes 2 s may take 33 s once"
+    station.fake.expected_inference_s = 0.0
+    station.fake.stuck_s = 599.0
+    assert ask(server, "/health").status == 200, "the first call may build kernels"
+    station.fake.stuck_s = 601.0
+    assert ask(server, "/health").status == 503
     station.fake.stuck_s = 0.0
     station.fake.failure = EngineError("/home/someone/secret.plan broke")
     failed = ask(server, "/health")
