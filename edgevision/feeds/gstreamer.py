@@ -177,19 +177,25 @@ class LaunchFeed(Feed):
         return data
 
     def _more(self, deadline_s: float, timeout_s: float) -> None:
-        wait_s = max(0.0, deadline_s - time.monotonic())
-        ready, _, _ = select.select([self._pictures], [], [], wait_s)
-        self._listen()
-        if not ready:
-            raise SourceError(f"no data within {timeout_s:g} s")
+        """Wait for pictures, and take the program's words meanwhile: it would wait until somebody reads them."""
+        words = self._errors.fileno()
+        awaited, ready = [self._pictures, words], list[int]()
+        while self._pictures not in ready:
+            ready, _, _ = select.select(awaited, [], [], max(0.0, deadline_s - time.monotonic()))
+            if not ready:
+                raise SourceError(f"no data within {timeout_s:g} s")
+            if words in ready and not self._listen():
+                awaited = [self._pictures]  # it has closed them: they would be ready for ever
         data = os.read(self._pictures, 1 << 20)
         if not data:
             raise SourceError(self._last_words())
         self._held += data
 
-    def _listen(self) -> None:
-        """Take what the program says: left lying, it would fill the pipe after weeks, and the program would wait."""
-        self._said = (self._said + (self._errors.read() or b""))[-KEPT_WORDS:]
+    def _listen(self) -> bool:
+        """Keep the end of what the program has said; False once it will say no more."""
+        said = self._errors.read()
+        self._said = (self._said + (said or b""))[-KEPT_WORDS:]
+        return said != b""
 
     def _last_words(self) -> str:
         """What the program wrote to standard error about its end, in one line."""

@@ -20,7 +20,7 @@ def launcher(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> Path:
     """A gst-launch-1.0 that is ours; it writes its arguments to a file."""
     program = folder / "gst-launch-1.0"
     program.write_text(
-        f"#!{sys.executable}\nimport sys, time\n"
+        f"#!{sys.executable}\nimport os, sys, time\n"
         f"open({str(folder / 'arguments')!r}, 'w').write('\\n'.join(sys.argv[1:]))\n"
         "def head(w, h): out(f'" + HEADER.format("{w}", "{h}") + "\\n'.encode())\n"
         "pipe = open(int(sys.argv[-2].removeprefix('fd=')), 'wb', buffering=0)\n"
@@ -59,7 +59,7 @@ def test_pictures_and_a_change_of_size(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_program_that_talks_a_lot_is_not_held_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = (
-        "head(4, 2)\n"
+        "sys.stderr.write('x' * 200_000)\nhead(4, 2)\n"  # more than a pipe holds, and before anything else
         "for n in range(40):\n"
         "    sys.stderr.write('x' * 9999)\n    sys.stdout.write('y' * 9999)\n    picture(4, 2, 100 + n)\n"
     )
@@ -69,6 +69,19 @@ def test_a_program_that_talks_a_lot_is_not_held_up(tmp_path: Path, monkeypatch: 
     assert levels == list(range(84, 124))
     with pytest.raises(SourceError, match=r"^the pipeline ended$"):
         opened.read()
+    opened.close()
+
+
+def test_a_program_that_says_nothing_more_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = (
+        "head(4, 2); picture(4, 2, 100); sys.stderr.close(); os.close(2)\n"
+        "time.sleep(0.3); picture(4, 2, 101); time.sleep(30)\n"
+    )
+    launcher(tmp_path, monkeypatch, body)
+    opened = feed()
+    began_s = time.process_time()
+    assert [int(opened.read().thumbnail.max()) for _ in range(2)] == [84, 85]
+    assert time.process_time() - began_s < 0.15, "it waits, and does not ask over and over"
     opened.close()
 
 
