@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,8 +95,8 @@ class VirtualCamera:
         self._unzoomed = max(size_wh[0] / 640, size_wh[1] / 480)
         # As fine as the largest zoom shows it; what is shown smaller is at most 1.6 times finer than it need be.
         self._fineness = min(_ZOOM[1] * self._unzoomed, _FINEST)
-        self._wall = _hang(self._fineness)
-        self._people = np.array([box for hanging in HANGINGS for box in hanging.people()])
+        self._wall = _wall(self._fineness)
+        self._people = _people()
 
     def frame(self, index: int) -> Frame:
         """The picture at a moment, counted in frames."""
@@ -129,6 +132,27 @@ class VirtualCamera:
         return scale, -free * np.array([0.5 - 0.5 * math.cos(phase), 0.5 + 0.5 * math.sin(2 * phase)])
 
 
+_walls: weakref.WeakValueDictionary[float, Frame] = weakref.WeakValueDictionary()
+_drawing = threading.Lock()
+
+
+def _wall(fineness: float) -> Frame:
+    """The wall, drawn once for all cameras that look at it now: it has up to 20 MB."""
+    with _drawing:
+        wall = _walls.get(fineness)
+        if wall is None:
+            wall = _walls[fineness] = _hang(fineness)
+        return wall
+
+
+@functools.cache
+def _people() -> npt.NDArray[np.float64]:
+    """``[N,4]`` xyxy in units of the wall."""
+    people = np.array([box for hanging in HANGINGS for box in hanging.people()])
+    people.flags.writeable = False
+    return people
+
+
 def _hang(fineness: float) -> Frame:
     """The wall with its photographs, so many pixels a unit."""
     wall = np.empty((round(WALL_WH[1] * fineness), round(WALL_WH[0] * fineness), 3), np.uint8)
@@ -142,4 +166,5 @@ def _hang(fineness: float) -> Frame:
             wall[y1:y2, x1:x2] = colour
         x1, y1, x2, y2 = np.rint(corners * fineness).astype(int)
         wall[y1:y2, x1:x2] = cv2.resize(photograph, (x2 - x1, y2 - y1), interpolation=cv2.INTER_AREA)
+    wall.flags.writeable = False
     return wall

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import cv2
 import numpy as np
 import pytest
@@ -29,6 +32,18 @@ def test_frames_have_the_size_and_never_leave_the_wall(size_wh: tuple[int, int])
 def test_a_moment_is_always_the_same_picture(camera: VirtualCamera) -> None:
     assert np.array_equal(camera.frame(7), camera.frame(7 + camera.cycle))
     assert not np.array_equal(camera.frame(7), camera.frame(8))
+
+
+def test_the_wall_is_drawn_once_and_held_no_longer_than_cameras_look_at_it() -> None:
+    one, other, finer = VirtualCamera((64, 48)), VirtualCamera((64, 48)), VirtualCamera((128, 96))
+    assert one._wall is other._wall
+    assert one._wall.shape != finer._wall.shape
+    wall = weakref.ref(one._wall)
+    del one
+    assert wall() is other._wall
+    del other
+    gc.collect()
+    assert wall() is None
 
 
 def test_every_photograph_with_a_person_shows_the_person_where_it_is_said(camera: VirtualCamera) -> None:
