@@ -179,13 +179,15 @@ class LaunchFeed(Feed):
     def _more(self, deadline_s: float, timeout_s: float) -> None:
         """Wait for pictures, and take the program's words meanwhile: it would wait until somebody reads them."""
         words = self._errors.fileno()
-        awaited, ready = [self._pictures, words], list[int]()
-        while self._pictures not in ready:
+        awaited = [self._pictures, words]
+        while True:
             ready, _, _ = select.select(awaited, [], [], max(0.0, deadline_s - time.monotonic()))
-            if not ready:
-                raise SourceError(f"no data within {timeout_s:g} s")
             if words in ready and not self._listen():
                 awaited = [self._pictures]  # it has closed them: they would be ready for ever
+            if self._pictures in ready:
+                break
+            if time.monotonic() >= deadline_s:
+                raise SourceError(f"no data within {timeout_s:g} s")
         data = os.read(self._pictures, 1 << 20)
         if not data:
             raise SourceError(self._last_words())

@@ -72,6 +72,14 @@ def test_a_program_that_talks_a_lot_is_not_held_up(tmp_path: Path, monkeypatch: 
     opened.close()
 
 
+def test_words_are_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher(tmp_path, monkeypatch, "head(4, 2)\nwhile True: sys.stderr.write('still starting\\n')\n")
+    opened = LaunchFeed("source", connect_timeout_s=10, read_timeout_s=0.5)
+    with pytest.raises(SourceError, match=r"^no data within 0\.5 s$"):
+        opened.read()
+    opened.close()
+
+
 def test_a_program_that_says_nothing_more_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = (
         "head(4, 2); picture(4, 2, 100); sys.stderr.close(); os.close(2)\n"
