@@ -7,6 +7,7 @@ its number with a checksum and the server keeps a ledger of what it sent, so tha
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import logging
@@ -229,13 +230,10 @@ def stamps(camera: RtspCamera, scores: Scores) -> list[str]:
 
 def _open(url: str, options: LiveOptions) -> Source:
     """A server on a busy machine answers with an error while its first picture takes too long."""
-    for attempt in range(OPEN_ATTEMPTS):
-        try:
+    for _ in range(OPEN_ATTEMPTS - 1):
+        with contextlib.suppress(SourceError):
             return open_source(url, options)
-        except SourceError:
-            if attempt + 1 == OPEN_ATTEMPTS:
-                raise
-    raise AssertionError("the last attempt returns or raises")
+    return open_source(url, options)
 
 
 def run(plan: Plan, folder: Path) -> tuple[list[tuple[bool, str]], list[str], SourceHealth]:

@@ -41,9 +41,9 @@ def open_source(text: str | Path, options: LiveOptions | None = None, *, name: s
     live = options or LiveOptions()
     opener = opener_of(address, live) if isinstance(text, str) else None
     if opener is not None:
-        played = LiveSource(name or public_name(address), opener, live)
-        played.path = played_file(address)
-        return played
+        live_source = LiveSource(name or public_name(address), opener, live)
+        live_source.path = played_file(address)
+        return live_source
     path = Path(address)
     if not path.exists():
         raise SourceError(f"no such file or folder: {path}; {EXPECTED}")

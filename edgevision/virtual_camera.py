@@ -96,7 +96,6 @@ class VirtualCamera:
         # As fine as the largest zoom shows it; what is shown smaller is at most 1.6 times finer than it need be.
         self._fineness = min(_ZOOM[1] * self._unzoomed, _FINEST)
         self._wall = _wall(self._fineness)
-        self._people = _people()
 
     def frame(self, index: int) -> Frame:
         """The picture at a moment, counted in frames."""
@@ -116,7 +115,7 @@ class VirtualCamera:
     def people(self, index: int) -> VisiblePeople:
         """Who is in view at a moment, and where: the truth that a detector's boxes can be held against."""
         scale, offset = self._view(index)
-        whole = self._people * scale + np.tile(offset, 2)
+        whole = _people() * scale + np.tile(offset, 2)
         cut = np.clip(whole, 0, np.array(self.size_wh * 2))
         shares = np.prod(cut[:, 2:] - cut[:, :2], axis=1) / np.prod(whole[:, 2:] - whole[:, :2], axis=1)
         seen = shares > 0

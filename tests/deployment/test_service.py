@@ -22,6 +22,7 @@ from edgevision.station import OpenEngine, Report
 from edgevision.systemd import ServiceManager
 from edgevision.watchdog import Finding
 from tests.doubles import BrightnessSession
+from tests.sinks.broker import free_port
 
 WriteFile = Callable[[str], Path]
 PATIENCE_S = 30.0
@@ -343,11 +344,7 @@ def test_the_page_comes_moves_and_goes_with_the_file(
     start: Callable[[Path], Service], write_file: WriteFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("aiohttp")
-    ports = []
-    for _ in range(2):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
+    ports = [free_port(), free_port()]
     service = start(write_file(FILE))
     assert url_of(service) is None
     for port in ports:
@@ -375,10 +372,7 @@ def test_health_follows_the_watchdog_of_the_file(
     start: Callable[[Path], Service], write_file: WriteFile, engines: Engines
 ) -> None:
     pytest.importorskip("aiohttp")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    service = start(write_file(FILE + f"[page]\nport = {port}\n"))
+    service = start(write_file(FILE + f"[page]\nport = {free_port()}\n"))
     run_all(service)
     health = f"{url_of(service)}health"
     assert urllib.request.urlopen(health, timeout=5).status == 200
