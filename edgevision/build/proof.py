@@ -6,7 +6,7 @@ import importlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgevision.build.gpu import GpuFacts
+from edgevision.build.gpu import GpuFacts, gpu_facts
 from edgevision.build.inspect import delivered, engine_layers
 from edgevision.build.manifest import EngineManifest, LayerCount, sm_text
 from edgevision.build.store import StoredEngine
@@ -47,6 +47,11 @@ def prove(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) -> EngineM
             f" model: {record.failures}"
         )
     return replace(manifest, verification=record, engine_layers=layers, not_run=None)
+
+
+def prove_here(bundle: Bundle, engine: StoredEngine) -> EngineManifest:
+    """`prove` on this machine's GPU."""
+    return prove(bundle, engine, gpu_facts())
 
 
 def _layers(session: TensorRtSession) -> tuple[LayerCount, ...]:

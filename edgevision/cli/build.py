@@ -94,16 +94,13 @@ def build_shown(ctx: click.Context, bundle: Bundle, library: Library, request: E
     """Build with progress on standard error, and print what was built; an interrupt ends the command."""
     from edgevision.build.builder import BuildStopped, BuildWatch
     from edgevision.build.engines import build_engines
-    from edgevision.build.gpu import gpu_facts
-    from edgevision.build.proof import prove
+    from edgevision.build.proof import prove_here
 
     shown = _Shown(library.name, tells=library.dialect.progress_monitor)
     with Interrupts() as interrupts:
         watch = BuildWatch(shown.say, shown.progress, interrupts.requested)
         try:
-            outcomes = build_engines(
-                bundle, library, request, watch, lambda b, stored: prove(b, stored, gpu_facts())
-            )
+            outcomes = build_engines(bundle, library, request, watch, prove_here)
         except BuildStopped:
             shown.clear()
             click.echo("edgevision: stopped; the engine under way was not written", err=True)

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from edgevision.build.builder import BuildWatch
 from edgevision.build.engines import build_engines
-from edgevision.build.gpu import gpu_facts
 from edgevision.build.need import engine_needed
 from edgevision.build.progress import BuildProgress
-from edgevision.build.proof import prove
+from edgevision.build.proof import prove_here
 from edgevision.deployment.plans import session_options
 from edgevision.deployment.settings import ModelSettings
 from edgevision.session import Session, open_session
@@ -66,11 +65,5 @@ def build_unfit(bundle: Path, model: ModelSettings, report: Report, stopping: Ca
 
     report("building the engine", 0.0)
     watch = BuildWatch(lambda text: log.info("%s", text), progress, stopping)
-    build_engines(
-        need.bundle,
-        need.library,
-        need.rebuild.request,
-        watch,
-        lambda b, stored: prove(b, stored, gpu_facts()),
-    )
+    build_engines(need.bundle, need.library, need.rebuild.request, watch, prove_here)
     log.info("built in %.0f s", time.monotonic() - began_s)
