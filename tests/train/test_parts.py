@@ -80,6 +80,22 @@ def test_orthogonalized_has_singular_values_near_one(shape: tuple[int, ...]) -> 
     assert values.max().item() < 1.4
 
 
+def test_orthogonalized_iterates_in_float32_on_a_cpu() -> None:
+    torch.manual_seed(0)
+    matrices = torch.randn(3, 24, 40)
+    exact = orthogonalized_in_float64(matrices)
+    assert (orthogonalized(matrices) - exact).abs().max() < 1e-4, "bfloat16 differs by 1e-2"
+
+
+def orthogonalized_in_float64(matrices: torch.Tensor) -> torch.Tensor:
+    x = matrices.double()
+    x = x / x.norm(dim=(1, 2), keepdim=True)
+    for _ in range(5):
+        square = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x.float()
+
+
 def network() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
