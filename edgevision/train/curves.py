@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,33 @@ from matplotlib.figure import Figure
 
 from edgevision import atomic
 from edgevision.train.run_folder import Row
+
+
+LARGEST_SHARE = 0.05
+"""The largest share of a run's time that drawing may take: epochs of small data sets are shorter than a drawing."""
+
+
+class CurvesImage:
+    """The image of a run's curves, drawn anew after an epoch where drawing costs at most `LARGEST_SHARE` of the time."""
+
+    def __init__(self, path: Path, panels: Sequence[tuple[str, Sequence[str]]]) -> None:
+        self.path, self.panels = path, panels
+        self._drawn_rows = 0
+        self._next_ns = 0
+
+    def update(self, rows: Sequence[Row]) -> None:
+        """Draw the rows if the last drawing is long enough ago."""
+        if time.perf_counter_ns() >= self._next_ns:
+            self.finish(rows)
+
+    def finish(self, rows: Sequence[Row]) -> None:
+        """Draw the rows unless the image shows them already."""
+        if len(rows) == self._drawn_rows:
+            return
+        began_ns = time.perf_counter_ns()
+        draw_curves(self.path, rows, self.panels)
+        self._drawn_rows, ended_ns = len(rows), time.perf_counter_ns()
+        self._next_ns = ended_ns + int((ended_ns - began_ns) / LARGEST_SHARE)
 
 
 def draw_curves(path: Path, rows: Sequence[Row], panels: Sequence[tuple[str, Sequence[str]]]) -> None:

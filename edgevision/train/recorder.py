@@ -10,7 +10,7 @@ from typing import Any
 import lightning
 
 from edgevision import atomic
-from edgevision.train.curves import draw_curves
+from edgevision.train.curves import CurvesImage
 from edgevision.train.module import ModuleInTraining
 from edgevision.train.run_folder import RunFolder
 
@@ -31,7 +31,8 @@ class Recorder(lightning.Callback):
         report: Callable[[str], None],
     ) -> None:
         self.run, self.measure, self.metadata, self.report = run, measure, metadata, report
-        self.every, self.monitor, self.patience, self.panels = every, monitor, patience, panels
+        self.every, self.monitor, self.patience = every, monitor, patience
+        self.curves = CurvesImage(run.curves, panels)
         self.rows: list[dict[str, float]] = []
         self.best, self.since_best = -math.inf, 0
         self._first_step, self._began_ns = 0, 0
@@ -69,13 +70,18 @@ class Recorder(lightning.Callback):
         self.rows.append(row)
         if trainer.is_global_zero:
             self.run.write_metrics(self.rows)
-            draw_curves(self.run.curves, self.rows, self.panels)
+            self.curves.update(self.rows)
             self.report(_line(row))
         exhausted = self.patience is not None and self.since_best >= self.patience
         # All processes stop together: the first one measures for all.
         if trainer.strategy.broadcast(exhausted):
             trainer.should_stop = True
         self._save(trainer)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:  # noqa: ARG002  # Lightning's signature
+        """Draw the curves of the last epochs."""
+        if trainer.is_global_zero:
+            self.curves.finish(self.rows)
 
     def _measured(self, module: ModuleInTraining[Any]) -> dict[str, float]:
         found = self.measure()

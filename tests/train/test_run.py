@@ -110,12 +110,12 @@ def test_a_killed_run_resumes_to_the_same_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = class_data if recipe == "cnn" else box_data
-    options = (recipe, "--data", data, "--size", size, "--batch", 4, "--epochs", 4)
+    options = (recipe, "--data", data, "--size", size, "--batch", 4, "--epochs", 3)
     succeeded(train(*options, "-o", tmp_path / "whole"))
     with monkeypatch.context() as patch:
-        patch.setattr(cli, "_report", killing(3))
+        patch.setattr(cli, "_report", killing(2))
         assert isinstance(train(*options, "-o", tmp_path / "killed").exception, StoppedError)
-    assert len(rows(tmp_path / "killed")) == 3
+    assert len(rows(tmp_path / "killed")) == 2
     succeeded(train(recipe, "--resume", "-o", tmp_path / "killed"))
     assert without_clock(tmp_path / "killed") == without_clock(tmp_path / "whole")
 
