@@ -12,13 +12,12 @@ from matplotlib.figure import Figure
 from edgevision import atomic
 from edgevision.train.run_folder import Row
 
-
 LARGEST_SHARE = 0.05
 """The largest share of a run's time that drawing may take: epochs of small data sets are shorter than a drawing."""
 
 
 class CurvesImage:
-    """The image of a run's curves, drawn anew after an epoch where drawing costs at most `LARGEST_SHARE` of the time."""
+    """The image of a run's curves; drawing it takes at most `LARGEST_SHARE` of the time."""
 
     def __init__(self, path: Path, panels: Sequence[tuple[str, Sequence[str]]]) -> None:
         self.path, self.panels = path, panels
