@@ -16,6 +16,7 @@ import onnxruntime as ort
 from edgevision.bundle import sha256_of_file
 from edgevision.cache import cache_folder
 from edgevision.codec import DecodeError
+from edgevision.engines.ort_settings import CPU, open_inference, session_settings
 from edgevision.errors import EngineError, GraphError, first_line
 from edgevision.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
 from edgevision.results import Outputs
@@ -24,7 +25,6 @@ from edgevision.spec import METADATA_KEY, ModelSpec
 
 LOG = logging.getLogger(__name__)
 
-CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 LEAST_SHARE = 0.95
@@ -147,10 +147,7 @@ def open_on(
     `EngineError` unless `options.allow_fallback`; then a warning says what runs where.
     """
     _require_provider(target)
-    settings = ort.SessionOptions()
-    settings.log_severity_level = 3  # warnings about our own constants would drown the errors that matter
-    settings.intra_op_num_threads = options.threads or 0
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spin else "0")
+    settings = session_settings(options.threads, spin=options.spin)
     overrides = _override_initializers(settings, graph, options)
     counted = hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
     strict = target.provider != CPU and not counted and not options.allow_fallback
@@ -158,8 +155,7 @@ def open_on(
     names = (target.provider,) if strict else target.providers
     providers = [(name, _provider_options(name, graph)) for name in names]
     try:
-        # `enable_fallback=0`: otherwise it prints a line and goes on without the provider.
-        inference = ort.InferenceSession(str(graph), settings, providers=providers, enable_fallback=0)
+        inference = open_inference(str(graph), settings, providers)
     except Exception as error:  # as above
         hint = _hint(target, strict=strict)
         raise EngineError(f"ONNX Runtime cannot open {graph}: {first_line(error)}{hint}") from error

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import torch
 
+from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.builder import OPSET
 from edgevision.graph.simplify import simplify
@@ -58,7 +58,7 @@ def onnx_from_module(
 
 def run_network(network: onnx.ModelProto, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
     """The bare network's outputs in ONNX Runtime, for comparison with PyTorch's."""
-    session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = cpu_session(network.SerializeToString())
     outputs: list[npt.NDArray[np.float32]] = session.run(None, {session.get_inputs()[0].name: tensor})
     return outputs
 

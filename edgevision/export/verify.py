@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 
 from edgevision.bundle import Check, Golden, Verification
+from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import VerificationError
 from edgevision.graph.contract import with_candidates
 from edgevision.graph.nms import CANDIDATES
@@ -60,9 +60,7 @@ def relative_difference(
 
 
 def _depth_check(graph: onnx.ModelProto, spec: ModelSpec, nms: NmsSpec, golden: Golden) -> Check:
-    session = onnxruntime.InferenceSession(
-        with_candidates(graph).SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = cpu_session(with_candidates(graph).SerializeToString())
     size = spec.frames.batch.opt
     needed = 1
     for start in range(0, len(golden.frames), size):

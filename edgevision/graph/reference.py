@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
+from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.adopt import Adoption
 from edgevision.graph.heads.head import DetectionHead
@@ -147,12 +147,9 @@ def _probabilities(scores: Array) -> npt.NDArray[np.float32]:
 
 def _run(path: Path, tensors: npt.NDArray[np.float32], batch: int) -> list[Array]:
     """Raw outputs for all rows, in batches of the size that the graph was adopted for."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     answers: list[list[Array]] = []
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = cpu_session(str(path))
         value = session.get_inputs()[0]
         dtype = np.float16 if value.type == "tensor(float16)" else np.float32
         for start in range(0, len(tensors), batch):

@@ -18,6 +18,7 @@ import onnx
 import onnxruntime as ort
 from onnx import helper
 
+from edgevision.engines.ort_settings import cpu_session, session_settings
 from edgevision.errors import SourceError, UsageError
 from edgevision.image import fit_frame
 from edgevision.image_files import IMAGE_SUFFIXES, read_image
@@ -157,10 +158,7 @@ def magnitude_histogram(values: npt.NDArray[np.float32], largest: float) -> Hist
 
 
 def _session(model: onnx.ModelProto, threads: int | None) -> ort.InferenceSession:
-    settings = ort.SessionOptions()
-    settings.log_severity_level = 3
-    settings.intra_op_num_threads = threads or 0
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings = session_settings(threads)
     # The arena keeps what the largest moment took, for each shape anew; without it memory follows what is in use.
     settings.enable_cpu_mem_arena = False
-    return ort.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    return cpu_session(model.SerializeToString(), settings)

@@ -18,6 +18,7 @@ import onnxruntime
 from onnx import TensorProto, helper
 
 from edgevision.bundle import Check
+from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, UsageError, first_line
 from edgevision.graph.contract import load_model, opset_of
 from edgevision.quantize.fp16_emulation import emulated_half
@@ -195,12 +196,8 @@ def _ranks(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3  # of weights that nothing reads
     try:
-        return onnxruntime.InferenceSession(
-            model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
-        )
+        return cpu_session(model.SerializeToString())
     except Exception as error:  # ONNX Runtime's own errors share no base class
         raise GraphError(
             f"ONNX Runtime cannot open the graph (opset {opset_of(model)}) to compare layers: {first_line(error)}"

@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
+from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, UsageError, first_line
 
 Frames = npt.NDArray[np.uint8]
@@ -90,12 +91,8 @@ def _with_probes(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
 
 
 def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 3  # of constants that the probes do not read
     try:
-        return onnxruntime.InferenceSession(
-            model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
-        )
+        return cpu_session(model.SerializeToString())
     except Exception as error:  # ONNX Runtime's own errors share no base class
         raise GraphError(f"ONNX Runtime cannot open the graph to probe it: {first_line(error)}") from error
 

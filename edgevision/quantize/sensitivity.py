@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 
+from edgevision.engines.ort_settings import cpu_session, session_settings
 from edgevision.quantize.calibration import CalibrationFrames, with_outputs
 from edgevision.quantize.placement import Placement
 from edgevision.quantize.qdq import quantized
@@ -116,11 +116,5 @@ def _answers(
     batches: Sequence[npt.NDArray[np.uint8]],
     threads: int | None,
 ) -> list[Arrays]:
-    settings = ort.SessionOptions()
-    settings.log_severity_level = 3
-    settings.intra_op_num_threads = threads or 0
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = ort.InferenceSession(
-        with_outputs(model, outputs).SerializeToString(), settings, providers=["CPUExecutionProvider"]
-    )
+    session = cpu_session(with_outputs(model, outputs).SerializeToString(), session_settings(threads))
     return [session.run(list(outputs), {"frames": batch}) for batch in batches]

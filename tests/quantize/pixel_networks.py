@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from edgevision.engines.ort_settings import cpu_session
 from edgevision.quantize.signedness import DEQUANTIZE
 
 SIDE = 8
@@ -71,7 +71,7 @@ def factor(value: float) -> dict[str, npt.NDArray[np.float32]]:
 
 def answers(model: onnx.ModelProto, batches: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
     """The scores of all frames, by ONNX Runtime."""
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = cpu_session(model.SerializeToString())
     return np.concatenate([session.run(None, {"frames": batch})[0] for batch in batches])
 
 
@@ -82,7 +82,7 @@ def values(model: onnx.ModelProto, name: str, batch: npt.NDArray[np.uint8]) -> n
     if name not in [output.name for output in model.graph.output]:
         inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
         probed.graph.output.append(next(value for value in inferred if value.name == name))
-    session = onnxruntime.InferenceSession(probed.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = cpu_session(probed.SerializeToString())
     return np.asarray(session.run([name], {"frames": batch})[0])
 
 

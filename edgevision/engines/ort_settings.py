@@ -1,0 +1,59 @@
+"""Settings that every ONNX Runtime session of this package has, so that all of them compute the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnxruntime as ort
+
+CPU = "CPUExecutionProvider"
+Provider = str | tuple[str, dict[str, str]]
+"""A provider's name, or its name and options."""
+
+EXACT_INT8 = "session.x64quantprecision"
+"""Makes 8-bit kernels keep their products in 32 bits on every x86 CPU.
+
+Without VNNI instructions the fused kernels for signed activations add pairs of products in 16 bits, which saturate: the
+same graph answers otherwise than on a CPU with VNNI. Other architectures ignore the option. Source: ONNX Runtime,
+``onnxruntime_session_options_config_keys.h``, ``kOrtSessionOptionsAvx2PrecisionMode``.
+"""
+
+UNFUSED_QDQ = "session.disable_quant_qdq"
+"""Makes ONNX Runtime compute Q/DQ nodes as they are written, between float operations."""
+
+
+def session_settings(threads: int | None = None, *, spin: bool = False) -> ort.SessionOptions:
+    """New settings: exact 8-bit sums, errors only in the log, `threads` (None: all usable cores).
+
+    `spin` lets idle threads spin for their next task: lower latency, and a core that nothing else can use.
+    """
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 3  # warnings about our own constants would drown the errors that matter
+    settings.intra_op_num_threads = threads or 0
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    settings.add_session_config_entry(EXACT_INT8, "1")
+    return settings
+
+
+def open_inference(
+    model: bytes | str, settings: ort.SessionOptions, providers: Sequence[Provider]
+) -> ort.InferenceSession:
+    """Open serialized bytes or a file's path; raises whatever ONNX Runtime raises: its errors share no base class.
+
+    ONNX Runtime 1.31 cannot apply `EXACT_INT8` to a graph in which two operations read one 8-bit weight ("Attempt to
+    replace the existing tensor"). Such a graph is opened with its Q/DQ nodes unfused: exact, and slower.
+    """
+    try:
+        # `enable_fallback=0`: otherwise it prints a line and goes on without the provider.
+        return ort.InferenceSession(model, settings, providers=list(providers), enable_fallback=0)
+    except Exception as error:  # as above
+        settings.add_session_config_entry(UNFUSED_QDQ, "1")
+        try:
+            return ort.InferenceSession(model, settings, providers=list(providers), enable_fallback=0)
+        except Exception:
+            raise error from None
+
+
+def cpu_session(model: bytes | str, settings: ort.SessionOptions | None = None) -> ort.InferenceSession:
+    """`open_inference` on the CPU; `settings` are `session_settings()` unless given."""
+    return open_inference(model, settings or session_settings(), (CPU,))
