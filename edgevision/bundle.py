@@ -54,6 +54,11 @@ class Verification:
     checks: tuple[Check, ...]
     created: str
     """UTC, ISO 8601."""
+    machine_class: str | None = None
+    """The class of machine whose kernels answered (`machine_class.machine_class`); None in records of earlier versions.
+
+    A record of a graph of lower precision says nothing of another class: its kernels may round or saturate otherwise.
+    """
 
     @property
     def passed(self) -> bool:
@@ -184,10 +189,22 @@ class Bundle:
         self._checked(self.manifest.golden)
 
     def with_verification(self, precision: Precision, verification: Verification) -> Bundle:
-        """Record a verification in the manifest on disk, in place of an earlier one of its stage and engine."""
+        """`with_record`, in the manifest on disk."""
+        bundle = self.with_record(precision, verification)
+        bundle._write_manifest()
+        return bundle
+
+    def with_record(self, precision: Precision, verification: Verification) -> Bundle:
+        """The bundle with a verification in place of an earlier one of its stage, engine and class of machine.
+
+        One without a class goes out with the first that has one. The folder is not changed.
+        """
         old = self.graph(precision)
         which = (verification.stage, verification.engine)
-        kept = tuple(v for v in old.verifications if (v.stage, v.engine) != which)
+        replaced = (verification.machine_class, None)
+        kept = tuple(
+            v for v in old.verifications if (v.stage, v.engine) != which or v.machine_class not in replaced
+        )
         return self._with_entry(old, replace(old, verifications=(*kept, verification)))
 
     def with_speed(self, precision: Precision, speed: Speed) -> Bundle:
@@ -195,7 +212,9 @@ class Bundle:
         old = self.graph(precision)
         which = (speed.engine, speed.machine)
         kept = tuple(s for s in old.speeds if (s.engine, s.machine) != which)
-        return self._with_entry(old, replace(old, speeds=(*kept, speed)))
+        bundle = self._with_entry(old, replace(old, speeds=(*kept, speed)))
+        bundle._write_manifest()
+        return bundle
 
     def add_graph(
         self, precision: Precision, graph: bytes, verifications: tuple[Verification, ...] = ()
@@ -218,9 +237,10 @@ class Bundle:
 
     def _with_entry(self, old: GraphEntry, new: GraphEntry) -> Bundle:
         graphs = tuple(new if entry is old else entry for entry in self.manifest.graphs)
-        bundle = Bundle(self.path, replace(self.manifest, graphs=graphs))
-        atomic.write_file(self.path / MANIFEST, _manifest_bytes(bundle.manifest))
-        return bundle
+        return Bundle(self.path, replace(self.manifest, graphs=graphs))
+
+    def _write_manifest(self) -> None:
+        atomic.write_file(self.path / MANIFEST, _manifest_bytes(self.manifest))
 
     def _checked(self, entry: FileEntry) -> Path:
         path = self.path / entry.name

@@ -12,6 +12,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevision.cpu_class import cpu_class
+
 ROOT = Path("/")
 LIBRARIES = (
     "numpy",
@@ -65,6 +67,8 @@ class DeviceFacts:
     clocks_mhz: tuple[Reading, ...]
     temperatures_c: tuple[Reading, ...]
     libraries: tuple[Fact, ...]
+    cpu_class: str = ""
+    """As `cpu_class.cpu_class` has it; empty in records of earlier versions."""
 
 
 def device_facts(root: Path = ROOT) -> DeviceFacts:
@@ -86,6 +90,7 @@ def device_facts(root: Path = ROOT) -> DeviceFacts:
         clocks_mhz=clocks_mhz(root),
         temperatures_c=temperatures_c(root),
         libraries=library_versions(),
+        cpu_class=cpu_class(root),
     )
 
 

@@ -199,6 +199,7 @@ def _device_lines(device: DeviceFacts) -> list[str]:
     parts = [
         device.board,
         device.cpu,
+        device.cpu_class,
         f"{device.cores_usable:g} cores",
         f"{device.memory_mib} MiB",
         *device.gpus,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import functools
 import importlib
 import logging
 from collections.abc import Callable, Sequence
@@ -19,8 +20,9 @@ from edgevision.bundle import Bundle
 from edgevision.device import machine_name
 from edgevision.errors import EngineError, MissingExtraError, UsageError
 from edgevision.image import Frame, fit_frame
+from edgevision.machine_class import machine_class
 from edgevision.results import Outputs, Result, results_from_outputs
-from edgevision.selection import choose_graph
+from edgevision.selection import Machine, choose_graph
 from edgevision.spec import ModelSpec, Precision
 
 LOG = logging.getLogger(__name__)
@@ -237,9 +239,21 @@ def _open_chosen(
     options: SessionOptions,
 ) -> Session:
     """Open the graph that the bundle's records speak for, and say which it is."""
+    from edgevision.first_opening import verify_first_opening, with_cached_records  # they run sessions
+
+    bundle = with_cached_records(bundle)
     # Asking the machine's tools takes a while; where nothing was measured it tells nothing.
-    machine = machine_name() if any(entry.speeds for entry in bundle.manifest.graphs) else ""
-    choice = choose_graph(bundle, engine, machine, precision=options.precision, force=options.force)
+    name = machine_name() if any(entry.speeds for entry in bundle.manifest.graphs) else ""
+    machine = Machine(name, machine_class(engine))
+    ask = functools.partial(
+        choose_graph, engine=engine, machine=machine, precision=options.precision, force=options.force
+    )
+    while not (choice := ask(bundle)).verified:
+        # With the graph's own thresholds, with which the golden answers were made.
+        plain = replace(options, iou_threshold=None, score_floor=None)
+        with opener(bundle.graph_path(choice.precision), bundle.spec, plain) as trial:
+            record = verify_first_opening(trial, bundle, choice.precision)
+        bundle = bundle.with_record(choice.precision, record)  # so that the next choice is a verified one
     session = opener(bundle.graph_path(choice.precision), bundle.spec, options)
     session.precision = choice.precision
     if len(bundle.manifest.graphs) > 1 or options.force:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from edgevision.bundle import Check, Golden, Verification
 from edgevision.comparison import TOLERANCES, Tolerance, compare_answers, max_difference, wrong_share
 from edgevision.errors import EngineError
+from edgevision.machine_class import machine_class
 from edgevision.results import Outputs
 from edgevision.session import Session
 from edgevision.spec import Precision, utc_now
@@ -28,15 +29,22 @@ def verify_session(session: Session, golden: Golden, *, precision: Precision = "
     if session.spec.frames.batch.max > 1:
         checks.append(_equal_rows(session, golden, tolerance))
     checks += compare_answers(session.spec, golden.answers, actual, precision)
+    info = session.info
     return Verification(
-        "verify", session.info.engine, session.info.library, len(golden.frames), tuple(checks), utc_now()
+        "verify",
+        info.engine,
+        info.library,
+        len(golden.frames),
+        tuple(checks),
+        utc_now(),
+        machine_class(info.engine),
     )
 
 
 def unanswered(engine: str, frames: int, error: EngineError) -> Verification:
     """The record of an engine that cannot run the graph at all; the check's name says why."""
     check = Check(f"it runs ({error})", 0.0, ">=", 1.0)
-    return Verification("verify", engine, engine, frames, (check,), utc_now())
+    return Verification("verify", engine, engine, frames, (check,), utc_now(), machine_class(engine))
 
 
 def _run_all(session: Session, frames: npt.NDArray[np.uint8]) -> Outputs:

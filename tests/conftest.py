@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from edgevision.cpu_class import cpu_class
+from edgevision.device import cpu_model, usable_cores
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_report_header() -> str:
+    """Which kernels 8-bit graphs meet depends on the CPU's class."""
+    return f"CPU: {cpu_model()}, class {cpu_class()}, {usable_cores():g} cores"
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,11 @@ import pytest
 
 from edgevision.bundle import Bundle, Check, Golden, Speed, Verification, write_bundle
 from edgevision.errors import BundleError, VerificationError
-from edgevision.selection import choose_graph
+from edgevision.selection import Machine, choose_graph
 from edgevision.spec import FrameInput, ModelSpec, Precision, Provenance, classify_outputs
 
-HERE = "this machine"
+CLASS = "x86-64 AVX2"
+HERE = Machine("this machine", CLASS)
 PASSED, FAILED = (Check("score difference", value, "<=", 0.1) for value in (0.05, 0.5))
 
 
@@ -24,14 +25,24 @@ def bundle(tmp_path: Path) -> Bundle:
 
 
 def verified(
-    bundle: Bundle, precision: Precision, check: Check, engine: str = "openvino", day: int = 2
+    bundle: Bundle,
+    precision: Precision,
+    check: Check,
+    engine: str = "openvino",
+    day: int = 2,
+    machine_class: str | None = CLASS,
 ) -> Bundle:
-    record = Verification("verify", engine, f"{engine} 1", 4, (check,), f"2026-01-{day:02}T00:00:00+00:00")
+    created = f"2026-01-{day:02}T00:00:00+00:00"
+    record = Verification("verify", engine, f"{engine} 1", 4, (check,), created, machine_class)
     return bundle.with_verification(precision, record)
 
 
 def measured(
-    bundle: Bundle, ratio: float, machine: str = HERE, precision: Precision = "int8", engine: str = "openvino"
+    bundle: Bundle,
+    ratio: float,
+    machine: str = HERE.name,
+    precision: Precision = "int8",
+    engine: str = "openvino",
 ) -> Bundle:
     return bundle.with_speed(precision, Speed(engine, f"{engine} 1", machine, ratio, "2026-01-03"))
 

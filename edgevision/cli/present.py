@@ -28,7 +28,7 @@ def verification_lines(verification: Verification) -> list[str]:
     word = "passed" if verification.passed else "FAILED"
     lines = [
         f"{verification.stage} verification {word}: {verification.library}, {verification.frames} frames,"
-        f" {verification.created}"
+        f" {verification.machine_class or 'class of machine unknown'}, {verification.created}"
     ]
     lines += [
         f"  {'ok  ' if check.passed else 'FAIL'}  {check.name}: {check.measured:.6g} ({check.relation} {check.limit:g})"

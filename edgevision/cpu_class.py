@@ -1,0 +1,49 @@
+"""The class of a CPU: which kernels an engine's library chooses on it for graphs of lower precision.
+
+Two CPUs of one class run the same kernels, so what was verified on one holds for the other. The flags are those of
+Linux: ``arch/x86/include/asm/cpufeatures.h`` and ``Documentation/arch/arm64/elf_hwcaps.rst``.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Set
+from pathlib import Path
+
+ROOT = Path("/")
+
+_X86 = (
+    ("x86-64 AMX", ("amx_int8",)),
+    ("x86-64 AVX-512 VNNI", ("avx512f", "avx512_vnni")),
+    ("x86-64 AVX-VNNI", ("avx2", "avx_vnni")),
+    ("x86-64 AVX-512", ("avx512f", "avx512bw")),
+    ("x86-64 AVX2", ("avx2",)),
+    ("x86-64 AVX", ("avx",)),
+)
+_ARM = (
+    ("aarch64 SVE I8MM", ("sve", "i8mm")),
+    ("aarch64 I8MM", ("i8mm",)),
+    ("aarch64 dot product", ("asimddp",)),
+    ("aarch64 NEON", ("asimd",)),
+)
+"""Newest first: the class of a CPU is the first whose flags it has."""
+
+
+def cpu_class(root: Path = ROOT) -> str:
+    """The class of this machine's CPU, such as "x86-64 AVX2"; `root` is where its file tree begins.
+
+    Where ``/proc/cpuinfo`` names no flags, the architecture alone.
+    """
+    try:
+        text = (root / "proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        return platform.machine()
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return _first_class(set(value.split())) or platform.machine()
+    return platform.machine()
+
+
+def _first_class(flags: Set[str]) -> str | None:
+    return next((name for name, needed in (*_X86, *_ARM) if flags >= set(needed)), None)
