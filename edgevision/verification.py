@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from edgevision.bundle import Check, Golden, Verification
 from edgevision.comparison import TOLERANCES, Tolerance, compare_answers, max_difference, wrong_share
-from edgevision.errors import EngineError
+from edgevision.errors import EngineError, GraphError
 from edgevision.machine_class import machine_class
 from edgevision.results import Outputs
 from edgevision.session import Session
@@ -41,7 +41,7 @@ def verify_session(session: Session, golden: Golden, *, precision: Precision = "
     )
 
 
-def unanswered(engine: str, frames: int, error: EngineError) -> Verification:
+def unanswered(engine: str, frames: int, error: EngineError | GraphError) -> Verification:
     """The record of an engine that cannot run the graph at all; the check's name says why."""
     check = Check(f"it runs ({error})", 0.0, ">=", 1.0)
     return Verification("verify", engine, engine, frames, (check,), utc_now(), machine_class(engine))

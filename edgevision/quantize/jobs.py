@@ -14,6 +14,7 @@ from edgevision.bundle import Bundle, Verification
 from edgevision.errors import GraphError, VerificationError
 from edgevision.graph.contract import load_model
 from edgevision.quantize.calibration import CalibrationFrames
+from edgevision.quantize.engine_report import engine_lines
 from edgevision.quantize.fp8_emulation import emulated_fp8
 from edgevision.quantize.fp16 import half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
@@ -97,6 +98,7 @@ def _int8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
             f" x{speed.ratio:.2f} paired"
         )
     yield from done.verifications
+    yield from engine_lines("int8", done.verifications)
     if job.write_cache:
         yield _write_cache(done)
     yield f"wrote {done.bundle.path}/model.int8.onnx, {RECORD}, {PICTURE}"
@@ -166,6 +168,7 @@ def _delivered(job: QuantizeJob, precision: Precision, graph: onnx.ModelProto) -
     bundle = deliver(job.bundle, job.output, precision, graph.SerializeToString())
     _, records = verified_everywhere(bundle, precision)
     yield from records
+    yield from engine_lines(precision, records)
     yield f"wrote {bundle.path}/model.{precision}.onnx"
 
 

@@ -20,7 +20,7 @@ from edgevision.quantize.scores import Scores
 from edgevision.quantize.trials import Trial, run_trials, trial_options
 from edgevision.session import SessionOptions, open_session
 from edgevision.spec import Precision, utc_now
-from edgevision.verification import verify_session
+from edgevision.verification import unanswered, verify_session
 
 
 class Workbench:
@@ -90,8 +90,10 @@ def verified_everywhere(bundle: Bundle, precision: Precision) -> tuple[Bundle, l
         try:
             with open_session(bundle.path, engine=engine, options=options) as session:
                 records.append(verify_session(session, golden, precision=precision))
-        except (MissingExtraError, EngineError, GraphError):
+        except MissingExtraError:
             continue
+        except (EngineError, GraphError) as error:
+            records.append(unanswered(engine, len(golden.frames), error))
         bundle = bundle.with_verification(precision, records[-1])
     return bundle, records
 
