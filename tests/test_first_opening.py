@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from edgevision import first_opening
+from edgevision import atomic, first_opening, verification
 from edgevision.bundle import Bundle, Check, Golden, Speed, Verification, write_bundle
 from edgevision.cli.root import edgevision
 from edgevision.cpu_class import cpu_class
@@ -61,7 +61,7 @@ def with_int8(bundle: Bundle, graph: object, record: Verification | None = None)
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The precision of each run of the golden frames."""
     seen: list[str] = []
-    honest = first_opening.verify_session
+    honest = verification.verify_session
 
     def counting(session: Session, golden: Golden, *, precision: str) -> Verification:
         seen.append(precision)
@@ -154,7 +154,7 @@ def test_where_nothing_can_be_stored_it_is_said(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Bundle, "_write_manifest", refuse)
-    monkeypatch.setattr(first_opening.atomic, "write_file", refuse)
+    monkeypatch.setattr(atomic, "write_file", refuse)
     with_wrong = Bundle.open(bundle.path)
     assert [opened(with_wrong), opened(with_wrong)] == ["int8", "int8"]
     assert runs == ["int8"] * 2

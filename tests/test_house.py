@@ -21,6 +21,7 @@ ALLOWED = {
     "graph": {"onnx", "onnxslim", "onnxruntime"},
     "quantize": {"onnx", "onnxruntime", "modelopt", "matplotlib", "pycocotools"},
     "accuracy": {"pycocotools"},
+    "datasets": {"pycocotools", "yaml"},
     "train": {"torch", "lightning", "matplotlib", "safetensors", "pycocotools"},
     "build": {"tensorrt", "tensorrt_rtx"},
     "engines": {"onnxruntime", "openvino", "cuda"},

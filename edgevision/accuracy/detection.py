@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pycocotools.mask
@@ -16,7 +16,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from edgevision.accuracy.running import run_all
-from edgevision.errors import SourceError, UsageError
+from edgevision.datasets.coco import CocoFile, read_coco_file
+from edgevision.datasets.image_check import usable_files
+from edgevision.datasets.opening import Reading, coco_from_boxes, read_held
+from edgevision.errors import UsageError
 from edgevision.results import Detections, Instances
 from edgevision.session import Session
 
@@ -68,56 +71,89 @@ class LabelledImages:
     """A COCO annotation file with the folder of its images, and how its categories meet a model's classes."""
 
     coco: COCO
-    folder: Path
-    image_ids: tuple[int, ...]
+    files: Mapping[int, Path]
+    """Image files by image id, in the order in which they are measured."""
     category_of_label: tuple[int | None, ...]
     """Category id for each of the model's labels; None where the annotations know no such name."""
     left_out: tuple[str, ...] = ()
     """Names of annotated categories that the model does not know: their boxes are not measured."""
+    warnings: tuple[str, ...] = ()
+    """What was left out, cut or renumbered, a line each."""
+
+    @property
+    def image_ids(self) -> tuple[int, ...]:
+        """In the order in which they are measured."""
+        return tuple(self.files)
 
 
 def read_annotations(
     annotations: Path, folder: Path, classes: Sequence[str], *, limit: int | None = None
 ) -> LabelledImages:
-    """Read a COCO annotation file and match its categories to class names.
+    """Read labelled images and match their categories to class names.
 
-    Names match if they are equal, or equal by `ALIASES`. Categories that the model does not know are left out of the
-    measurement, and named in the result. Raises `UsageError` for a file that is not
-    COCO's format, `SourceError` if an image is not in the folder.
+    `annotations` is a COCO file whose images lie in `folder`, a data.yaml (its part to measure on), a YOLO folder, or a
+    folder of Pascal VOC's XML. Names match if they are equal, or equal by `ALIASES`. Categories that the model does not
+    know are left out of the measurement, and named in the result. Raises `UsageError` for labels that cannot be meant,
+    `SourceError` if an image is not in the folder.
     """
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            coco = COCO(str(annotations))
-            categories = {str(c["name"]): int(c["id"]) for c in coco.loadCats(coco.getCatIds())}
-            image_ids = tuple(sorted(coco.getImgIds()))[:limit]
-            files = [folder / str(image["file_name"]) for image in coco.loadImgs(list(image_ids))]
-    except (OSError, json.JSONDecodeError, KeyError, TypeError, AssertionError, UnicodeDecodeError) as error:
-        raise UsageError(f"{annotations} is not a COCO annotation file: {error!r}") from error
-    by_name = {ALIASES.get(name, name): category for name, category in categories.items()}
+    if annotations.suffix == ".json":
+        found = read_coco_file(annotations, folder)
+    else:
+        found = coco_from_boxes(annotations, read_held(annotations, Reading(images=folder)))
+    images = found.images[:limit]
+    by_name = {ALIASES.get(name, name): category for category, name in found.categories.items()}
     mapping = tuple(by_name.get(ALIASES.get(name, name)) for name in classes)
     if all(category is None for category in mapping):
         raise UsageError(
-            f"{annotations} and the model share no class name; annotations: {_few(categories)}; model: {_few(classes)}"
+            f"{annotations} and the model share no class name; annotations: {_few(found.categories.values())};"
+            f" model: {_few(classes)}"
         )
-    missing = next((file for file in files if not file.is_file()), None)
-    if missing is not None:
-        raise SourceError(f"{missing} is named by {annotations} and does not exist; check --images")
-    left_out = tuple(name for name, category in categories.items() if category not in mapping)
-    return LabelledImages(coco, folder, image_ids, mapping, left_out)
+    left_out = tuple(name for category, name in found.categories.items() if category not in mapping)
+    files = {image.id: image.file for image in images}
+    return LabelledImages(_index(found), files, mapping, left_out, found.warnings)
+
+
+def without_broken(labelled: LabelledImages, *, strict: bool = False) -> LabelledImages:
+    """The images that can be decoded, and a warning on the others; raises `SourceError` where they are too many."""
+    usable, warnings = usable_files(tuple(labelled.files.values()), strict=strict)
+    kept = set(usable)
+    files = {key: file for key, file in labelled.files.items() if file in kept}
+    return replace(labelled, files=files, warnings=(*labelled.warnings, *warnings))
+
+
+def _index(found: CocoFile) -> COCO:
+    """What pycocotools computes with; annotations are numbered anew, for it keeps one of each id."""
+    coco = COCO()
+    content: Any = {
+        "images": [
+            {"id": i.id, "file_name": i.file.name, "width": i.size_wh[0], "height": i.size_wh[1]}
+            for i in found.images
+        ],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": box.image_id,
+                "category_id": box.category_id,
+                "bbox": list(box.xywh),
+                "area": box.area,
+                "iscrowd": int(box.crowd),
+                **({"segmentation": box.segmentation} if box.segmentation is not None else {}),
+            }
+            for number, box in enumerate(found.boxes, 1)
+        ],
+        "categories": [{"id": key, "name": name} for key, name in found.categories.items()],
+    }
+    coco.dataset = content
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
 
 
 def detect_all(session: Session, labelled: LabelledImages) -> Iterator[tuple[int, Detections]]:
     """Run every image; yields (image id, detections down to the graph's score floor)."""
-    images = labelled.coco.loadImgs(list(labelled.image_ids))
-    running = run_all(
-        session,
-        images,
-        lambda image: labelled.folder / str(image["file_name"]),
-        Detections,
-        "detect",
-        threshold=0.0,
+    return run_all(
+        session, labelled.image_ids, lambda key: labelled.files[key], Detections, "detect", threshold=0.0
     )
-    return ((int(image["id"]), found) for image, found in running)
 
 
 def rows_for_coco(
@@ -175,6 +211,10 @@ def _accuracy(
     labelled: LabelledImages, rows: list[dict[str, object]], kind: Literal["bbox", "segm"]
 ) -> DetectionAccuracy:
     known = sorted(category for category in labelled.category_of_label if category is not None)
+    if kind == "segm" and any("segmentation" not in truth for truth in labelled.coco.dataset["annotations"]):
+        raise UsageError(
+            "masks cannot be measured: an annotation has no outline; instances need polygons or run-length codes"
+        )
     truths = labelled.coco.getAnnIds(imgIds=list(labelled.image_ids), catIds=known)
     if not rows:
         names = tuple(ClassAccuracy(_name(labelled, c), _count(labelled, c), 0.0, 0.0) for c in known)
@@ -187,7 +227,9 @@ def _accuracy(
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    ap, ap50, ap75, small, medium, large, _, _, recall100 = (100 * float(v) for v in evaluation.stats[:9])
+    # pycocotools answers -1 where no box is labelled.
+    figures = (100 * float(v) if v > -1 else math.nan for v in evaluation.stats[:9])
+    ap, ap50, ap75, small, medium, large, _, _, recall100 = figures
     # [IoU thresholds, recalls, categories, areas, detections]: all areas, 100 detections
     precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]
     classes = tuple(

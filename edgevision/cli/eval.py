@@ -18,6 +18,7 @@ from edgevision.bundle import Bundle
 from edgevision.cli.options import graph_options
 from edgevision.cli.present import table
 from edgevision.codec import json_from_dataclass
+from edgevision.datasets.opening import is_boxes
 from edgevision.errors import SinkError, UsageError
 from edgevision.overrides import IOU_THRESHOLD, carries
 from edgevision.results import Instances
@@ -36,7 +37,8 @@ Answer = TypeVar("Answer")
 @click.option(
     "--annotations",
     type=click.Path(path_type=Path),
-    help="COCO json, or a folder of masks; without it --images holds folders of classes.",
+    help="COCO json, data.yaml, Pascal VOC or YOLO folder, or a folder of masks; without it --images holds folders"
+    " of classes.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Measure on this many images only.")
 @click.option("--engine", type=click.Choice(ENGINES), help="Default: the first that is installed.")
@@ -44,6 +46,7 @@ Answer = TypeVar("Answer")
     "--iou", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Suppression threshold.  [0.65]"
 )
 @graph_options
+@click.option("--strict", is_flag=True, help="End at the first image that cannot be decoded.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the record here.")
 def command(
     bundle: Path,
@@ -54,6 +57,7 @@ def command(
     iou: float | None,
     precision: Precision | None,
     force: bool,
+    strict: bool,
     json_file: Path | None,
 ) -> None:
     """Measure accuracy on labelled images, on exactly the graph that runs.
@@ -68,10 +72,10 @@ def command(
     options = SessionOptions(iou_threshold=iou, precision=precision, force=force)
     if annotations is None:
         record, lines = _classification(bundle, images, limit, engine, options)
-    elif annotations.is_dir():
+    elif annotations.is_dir() and not is_boxes(annotations):
         record, lines = _segmentation(bundle, images, annotations, limit, engine, options)
     else:
-        record, lines = _detection(bundle, images, annotations, limit, engine, options)
+        record, lines = _detection(bundle, images, annotations, limit, engine, options, strict=strict)
     click.echo("\n".join(lines))
     if json_file is not None:
         try:
@@ -87,6 +91,8 @@ def _detection(
     limit: int | None,
     engine: str | None,
     options: SessionOptions,
+    *,
+    strict: bool,
 ) -> tuple[object, list[str]]:
     from edgevision.cli.extras import require_eval
 
@@ -102,6 +108,9 @@ def _detection(
     with open_session(bundle, engine=engine, options=options) as session:
         _check_task(session, ("detect", "instances"))
         labelled = measure.read_annotations(annotations, images, session.spec.classes, limit=limit)
+        labelled = measure.without_broken(labelled, strict=strict)
+        for warning in labelled.warnings:
+            click.echo(f"warning: {warning}", err=True)
         found = list(_shown(measure.detect_all(session, labelled), len(labelled.image_ids)))
         if labelled.left_out:
             names = ", ".join(labelled.left_out)

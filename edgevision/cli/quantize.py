@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     help="Write TensorRT's calibration cache beside the graph, for DLA and TensorRT 8 to 10.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads for one call. Default: all.")
+@click.option("--strict", is_flag=True, help="End at the first image that cannot be decoded.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write a new bundle instead of adding to BUNDLE."
 )
@@ -105,6 +106,7 @@ def command(
         eval_sets=eval_sets(eval_images, annotations, eval_limit),
         target=given["target"],
         threads=given["threads"],
+        strict=given["strict"],
     )
     job = QuantizeJob(Bundle.open(bundle), options, output, write_calibration_cache)
     for part in run_job(job, precision, Steps().done):

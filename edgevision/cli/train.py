@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("recipe")
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="COCO .json, YOLO folder, class folders, zip or idx."
+    "--data",
+    type=click.Path(path_type=Path),
+    help="COCO .json, data.yaml, YOLO or Pascal VOC folder, class folders, zip or idx.",
 )
 @click.option(
     "--images",
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
 @click.option(
     "--nodes", type=click.IntRange(min=1), default=1, show_default=True, help="Machines, under torchrun."
 )
+@click.option("--strict", is_flag=True, help="End at the first image that cannot be decoded.")
 @click.option(
     "--resume", is_flag=True, help="Go on with the run in -o, with the settings that it was started with."
 )

@@ -8,6 +8,7 @@ each tensor, its largest magnitude; the second a histogram of magnitudes up to i
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import onnx
 import onnxruntime as ort
 from onnx import helper
 
+from edgevision.datasets.image_check import usable_files
 from edgevision.engines.ort_settings import cpu_session, session_settings
 from edgevision.errors import SourceError, UsageError
 from edgevision.image import fit_frame
@@ -31,6 +33,8 @@ from edgevision.quantize.thresholds import (
     threshold_by_squared_error,
 )
 from edgevision.spec import FrameInput
+
+LOG = logging.getLogger(__name__)
 
 Frames = npt.NDArray[np.uint8]
 Progress = Callable[[str], None]
@@ -47,7 +51,10 @@ CHOICES: dict[Method, Callable[[Histogram, float], float]] = {
 class CalibrationFrames:
     """Images of a folder as the device will see them: batches of uint8 ``[B,H,W,3]``, read anew in each pass."""
 
-    def __init__(self, folder: Path, frames: FrameInput, limit: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, frames: FrameInput, limit: int | None = None, *, strict: bool = False
+    ) -> None:
+        """Take `limit` images evenly from the folder; raises `UsageError`, and `SourceError` for broken images."""
         if not folder.is_dir():
             raise UsageError(f"--calib {folder} is not a folder")
         self._target = FrameInput(frames.size_wh, "center-crop") if frames.fit == "exact" else frames
@@ -57,7 +64,10 @@ class CalibrationFrames:
             raise UsageError(f"--calib {folder} holds no image ({' '.join(sorted(IMAGE_SUFFIXES))})")
         # Evenly through the folder: the first ones alone may all be of one class.
         count = min(limit or len(files), len(files))
-        self.files = tuple(files[index * len(files) // count] for index in range(count))
+        chosen = tuple(files[index * len(files) // count] for index in range(count))
+        self.files, warnings = usable_files(chosen, strict=strict)
+        for warning in warnings:
+            LOG.warning("%s", warning)
 
     def __len__(self) -> int:
         return len(self.files)

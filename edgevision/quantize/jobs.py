@@ -114,7 +114,9 @@ def _write_cache(done: Quantized) -> str:
 
 def _fp16(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
     spec = job.bundle.spec
-    frames = CalibrationFrames(job.options.calib, spec.frames, job.options.calib_images)
+    frames = CalibrationFrames(
+        job.options.calib, spec.frames, job.options.calib_images, strict=job.options.strict
+    )
     model = load_model(job.bundle.graph_path("float"))
     magnitudes = probe_magnitudes(model, iter(frames))
     progress(f"probed magnitudes on {magnitudes.frames} frames")
@@ -129,7 +131,9 @@ def _fp16(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
 def _fp8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
     spec = job.bundle.spec
     count = min(job.options.calib_images, FP8_IMAGES)
-    frames = np.concatenate(list(CalibrationFrames(job.options.calib, spec.frames, count)))
+    frames = np.concatenate(
+        list(CalibrationFrames(job.options.calib, spec.frames, count, strict=job.options.strict))
+    )
     with tempfile.TemporaryDirectory(prefix="edgevision-") as folder:
         source, target = Path(folder) / "model.onnx", Path(folder) / "fp8.onnx"
         onnx.save(with_named_nodes(load_model(job.bundle.graph_path("float"))), source)

@@ -33,6 +33,8 @@ class QuantizeOptions:
     eval_sets: tuple[EvalSet, ...] = ()
     target: Target = "cpu"
     threads: int | None = None
+    strict: bool = False
+    """End at the first image that cannot be decoded instead of leaving a few out."""
 
 
 def eval_sets(

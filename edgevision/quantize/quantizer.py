@@ -142,7 +142,7 @@ def _prepared(bundle: Bundle, options: QuantizeOptions, progress: Progress) -> _
     model = with_named_nodes(load_model(bundle.graph_path("float")))
     if is_quantized(model):
         raise UsageError(f"{bundle.path} holds Q/DQ already: it is verified and left alone, not quantized")
-    frames = CalibrationFrames(options.calib, bundle.spec.frames, options.calib_images)
+    frames = CalibrationFrames(options.calib, bundle.spec.frames, options.calib_images, strict=options.strict)
     placement = placement_by_modelopt(model, next(iter(frames)))
     progress(f"modelopt placed Q/DQ on {len(placement.weights)} layers and {len(placement.tensors)} tensors")
     ranges = calibrate(model, placement.tensors, frames, options.method, threads=options.threads)

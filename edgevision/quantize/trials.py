@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from edgevision.errors import UsageError
 from edgevision.quantize.scores import AveragePrecision, MeanIou, Scores, TopOne
 from edgevision.session import Session, SessionOptions
 from edgevision.spec import ModelSpec
+
+LOG = logging.getLogger(__name__)
 
 Trial = Callable[[Session], Scores]
 """Runs every image of one set and keeps what each counted."""
@@ -63,6 +66,9 @@ def _classification(spec: ModelSpec, images: Path, limit: int | None) -> Trial:
 
 def _detection(spec: ModelSpec, images: Path, annotations: Path, limit: int | None) -> Trial:
     labelled = detection.read_annotations(annotations, images, spec.classes, limit=limit)
+    labelled = detection.without_broken(labelled)
+    for warning in labelled.warnings:
+        LOG.warning("%s", warning)
     known = sorted(category for category in labelled.category_of_label if category is not None)
 
     def trial(session: Session) -> Scores:

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgevision.datasets.boxes import BoxLabels
 from edgevision.graph.masks import MASK_STRIDE
-from edgevision.train.boxes import BoxLabels
 from edgevision.train.outlines import Polygons, mask_from_polygons
 from edgevision.train.pictures import Picture
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,10 @@ from edgevision.accuracy.detection import (
     LabelledImages,
     accuracy_from_detections,
 )
+from edgevision.datasets.boxes import BoxDataset, BoxLabels
 from edgevision.image import Placement, letterbox
 from edgevision.nms import greedy_nms
 from edgevision.results import Detections
-from edgevision.train.boxes import BoxDataset, BoxLabels
 from edgevision.train.pictures import Picture
 
 CANDIDATES = 300
@@ -124,7 +123,7 @@ def labelled_images(dataset: BoxDataset, pictures: tuple[Picture, ...]) -> Label
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
     categories = tuple(range(1, len(dataset.classes) + 1))
-    return LabelledImages(coco, Path(), tuple(range(len(images))), categories)
+    return LabelledImages(coco, dict(enumerate(dataset.files)), categories)
 
 
 def _annotation(boxes: BoxLabels, index: int, size_wh: tuple[int, int]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -15,8 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgevision.datasets.image_check import accept, decode_all
 from edgevision.errors import SourceError, UsageError
-from edgevision.train.boxes import IMAGE_SUFFIXES
+from edgevision.image_files import IMAGE_SUFFIXES
 from edgevision.train.pictures import Picture, shrunk
 
 _TRAIN_NAMES = ("train", "training")
@@ -34,6 +34,8 @@ class ClassDataset:
     classes: tuple[str, ...]
     pictures: tuple[Picture, ...]
     labels: npt.NDArray[np.int64]
+    warnings: tuple[str, ...] = ()
+    """What was left out, a line each."""
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -44,7 +46,8 @@ class ClassDataset:
 
     def subset(self, indices: npt.NDArray[np.int64]) -> ClassDataset:
         """Some of the pictures; all classes stay."""
-        return ClassDataset(self.classes, tuple(self.pictures[i] for i in indices), self.labels[indices])
+        pictures = tuple(self.pictures[i] for i in indices)
+        return ClassDataset(self.classes, pictures, self.labels[indices], self.warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,41 +56,49 @@ class ClassSplit:
 
     train: ClassDataset
     held: ClassDataset
+    source: str
+    """Which split that is, in words."""
 
 
-def read_classes(data: Path, held: Path | None, *, longest_side: int, seed: int = 0) -> ClassSplit:
+def read_classes(
+    data: Path, held: Path | None, *, longest_side: int, seed: int = 0, strict: bool = False
+) -> ClassSplit:
     """Read ``[train/]CLASS/picture`` of a folder or zip, or a folder of idx files.
 
     The held part is `held` if given, else the data's own ``val/`` or ``valid/``, else a tenth of each class. A part
     ``test/`` is not touched: the held part chooses the best weights, which makes its figure a choice's, not a test's.
-    Raises `UsageError` for what is none of these and `SourceError` for a picture that cannot be read.
+    Pictures that cannot be decoded are left out and named, as `image_check.accept` says. Raises `UsageError` for what
+    is none of these and `SourceError` where too many pictures cannot be decoded.
     """
-    parts = _read(data, longest_side)
+    parts = _read(data, longest_side, strict=strict)
     train = next((parts[name] for name in (*_TRAIN_NAMES, "") if name in parts), None)
     if train is None:
         raise UsageError(f"{data} holds no train/ part; found {', '.join(parts)}")
     if held is not None:
-        others = _read(held, longest_side)
+        others = _read(held, longest_side, strict=strict)
         names = (*_HELD_NAMES, *_TEST_NAMES, "", *_TRAIN_NAMES)
         measured = next((others[name] for name in names if name in others), None)
+        source = f"measured on {held}, as --held says"
     else:
-        measured = next((parts[name] for name in _HELD_NAMES if name in parts), None)
+        name = next((name for name in _HELD_NAMES if name in parts), None)
+        measured = None if name is None else parts[name]
+        source = f"the split of {data}: its part {name}/"
     if measured is None:
         return _split(train, seed)
-    return ClassSplit(train, _relabelled(measured, train.classes, held or data))
+    return ClassSplit(train, _relabelled(measured, train.classes, held or data), source)
 
 
-def _read(path: Path, longest_side: int) -> dict[str, ClassDataset]:
+def _read(path: Path, longest_side: int, *, strict: bool) -> dict[str, ClassDataset]:
     """Data sets by the name of their part; "" where the classes lie at the top."""
     if path.is_file() and zipfile.is_zipfile(path):
-        return _from_entries(path, _zip_entries(path), longest_side)
+        return _from_entries(path, _zip_entries(path), longest_side, strict=strict)
     if path.is_dir():
         idx = _idx_pair(path)
         if idx is not None:
             return {"": _read_idx(*idx)}
         files = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in IMAGE_SUFFIXES]
         entries = {PurePosixPath(file.relative_to(path).as_posix()): file.read_bytes for file in files}
-        return _from_entries(path, entries, longest_side)
+        return _from_entries(path, entries, longest_side, strict=strict)
     raise UsageError(f"{path} is neither a folder nor a zip; expected classes as folders, or idx files")
 
 
@@ -103,7 +114,7 @@ def _zip_entries(path: Path) -> dict[PurePosixPath, Callable[[], bytes]]:
 
 
 def _from_entries(
-    path: Path, entries: Mapping[PurePosixPath, Callable[[], bytes]], longest_side: int
+    path: Path, entries: Mapping[PurePosixPath, Callable[[], bytes]], longest_side: int, *, strict: bool
 ) -> dict[str, ClassDataset]:
     entries = _below_single_folder(entries)
     grouped: dict[str, list[tuple[str, PurePosixPath]]] = {}
@@ -118,13 +129,32 @@ def _from_entries(
     found = {}
     for part, members in grouped.items():
         classes = tuple(sorted({label for label, _ in members}))
-        with ThreadPoolExecutor() as pool:
-            pictures = tuple(
-                pool.map(lambda m: _decode(entries[m[1]](), f"{path}: {m[1]}", longest_side), members)
-            )
-        labels = np.array([classes.index(label) for label, _ in members], np.int64)
-        found[part] = ClassDataset(classes, pictures, labels)
+        found[part] = _decoded(path, classes, members, entries, longest_side, strict=strict)
     return found
+
+
+def _decoded(
+    path: Path,
+    classes: tuple[str, ...],
+    members: Sequence[tuple[str, PurePosixPath]],
+    entries: Mapping[PurePosixPath, Callable[[], bytes]],
+    longest_side: int,
+    *,
+    strict: bool,
+) -> ClassDataset:
+    """The pictures of a part that decode; `members` are (class, name)."""
+
+    def read(place: int) -> Picture:
+        name = members[place][1]
+        return _decode(entries[name](), f"{path}: {name}", longest_side)
+
+    found, broken = decode_all(read, len(members))
+    warnings = accept(broken, len(members), strict=strict)
+    kept = [
+        (label, picture) for (label, _), picture in zip(members, found, strict=True) if picture is not None
+    ]
+    labels = np.array([classes.index(label) for label, _ in kept], np.int64)
+    return ClassDataset(classes, tuple(picture for _, picture in kept), labels, warnings)
 
 
 def _below_single_folder(
@@ -199,7 +229,8 @@ def _split(data: ClassDataset, seed: int) -> ClassSplit:
         raise UsageError(
             f"{len(data)} pictures of {len(data.classes)} classes are too few to hold a part back"
         )
-    return ClassSplit(data.subset(np.flatnonzero(~held)), data.subset(np.flatnonzero(held)))
+    source = "the data has no part of its own to measure on: a tenth of each class, by the seed"
+    return ClassSplit(data.subset(np.flatnonzero(~held)), data.subset(np.flatnonzero(held)), source)
 
 
 def _relabelled(data: ClassDataset, classes: Sequence[str], path: Path) -> ClassDataset:
@@ -207,4 +238,4 @@ def _relabelled(data: ClassDataset, classes: Sequence[str], path: Path) -> Class
     if unknown:
         raise UsageError(f"{path}: class {unknown[0]!r} of the held part is not among those to be learnt")
     table = np.array([list(classes).index(name) for name in data.classes], np.int64)
-    return ClassDataset(tuple(classes), data.pictures, table[data.labels])
+    return ClassDataset(tuple(classes), data.pictures, table[data.labels], data.warnings)

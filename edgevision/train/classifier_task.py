@@ -27,7 +27,7 @@ def classifier_task(
 ) -> Task:
     """Read everything that the job names; raises `UsageError` and `SourceError`."""
     held = Path(job.held) if job.held else None
-    split = read_classes(Path(job.data), held, longest_side=2 * plan.size, seed=job.seed)
+    split = read_classes(Path(job.data), held, longest_side=2 * plan.size, seed=job.seed, strict=job.strict)
     classes = split.train.classes
     if len(classes) < 2:
         raise UsageError(f"{job.data} holds {len(classes)} class; a classifier needs two or more")
@@ -73,6 +73,7 @@ def _facts(split: ClassSplit) -> tuple[str, ...]:
     counts = split.train.counts()
     rarest = min(counts, key=lambda name: counts[name])
     return (
-        f"{len(split.train)} pictures of {len(counts)} classes, {len(split.held)} held",
+        f"{len(split.train)} pictures of {len(counts)} classes, {len(split.held)} held; {split.source}",
+        *dict.fromkeys((*split.train.warnings, *split.held.warnings)),
         f"the rarest class, {rarest}, has {counts[rarest]} pictures, the most frequent {max(counts.values())}",
     )

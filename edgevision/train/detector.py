@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgevision.datasets.boxes import BoxDataset, BoxLabels
 from edgevision.models.yolov5 import YoloV5
 from edgevision.train.box_augmentation import BoxAugmentation, Sample, draw_sample
-from edgevision.train.boxes import BoxDataset, BoxLabels
 from edgevision.train.module import ModuleInTraining
 from edgevision.train.pictures import Picture
 from edgevision.train.plan import DetectorPlan, InstancePlan

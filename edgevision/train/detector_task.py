@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from edgevision.accuracy.detection import DetectionAccuracy
+from edgevision.datasets.boxes import BoxDataset, BoxLabels, ClassNames
+from edgevision.datasets.image_check import accept, decode_all
+from edgevision.datasets.opening import Reading, Split, read_split
 from edgevision.errors import UsageError
 from edgevision.export.checkpoint import read_checkpoint
 from edgevision.models.weights import take_fitting
 from edgevision.models.yolov5 import YoloV5, yolov5
 from edgevision.train.anchors import fit_anchors, fitness
 from edgevision.train.box_validation import BoxValidation, decode_maps
-from edgevision.train.boxes import BoxDataset, BoxLabels, ClassNames, read_coco, read_yolo
 from edgevision.train.detector import BoxDrawer, DetectorInTraining, TensorOf
 from edgevision.train.instance_validation import InstanceValidation
 from edgevision.train.job import Job, Task, progress_of, settings_json
-from edgevision.train.pictures import Picture, load_pictures
+from edgevision.train.pictures import Picture, load_picture
 from edgevision.train.plan import DetectorPlan, InstancePlan
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
@@ -31,18 +34,19 @@ _MOST_ENLARGED = 1.6
 
 def detector_task(job: Job, plan: DetectorPlan, tensor_of: TensorOf) -> Task:
     """Read everything that the job names; raises `UsageError` and `SourceError`."""
-    train, held = _data(job, outlines=isinstance(plan, InstancePlan))
+    split = _split(job, outlines=isinstance(plan, InstancePlan))
+    longest_side = round(plan.size * _MOST_ENLARGED)
+    train, pictures = _decoded(split.train, longest_side, strict=job.strict)
+    held, held_pictures = _decoded(split.held, longest_side, strict=job.strict)
     if not any(map(len, train.boxes)):
         raise UsageError(f"{job.data} holds no box of the classes {', '.join(train.classes)}")
     if job.monitor is not None and job.monitor not in train.classes:
         raise UsageError(f"--monitor {job.monitor!r} is not one of {', '.join(train.classes)}")
-    longest_side = round(plan.size * _MOST_ENLARGED)
-    pictures = load_pictures(train.files, longest_side)
     anchors, fit = _anchors(train, pictures, plan)
     progress = progress_of(job, len(train))
     model, start = _network(job, plan, train, anchors)
     module = DetectorInTraining(model, plan, progress, job.seed, tensor_of)
-    measure = _measure(module, held, load_pictures(held.files, longest_side), plan, tensor_of)
+    measure = _measure(module, held, held_pictures, plan, tensor_of)
     masks = isinstance(plan, InstancePlan)
     figure = "mask AP50" if masks else "AP50"
     return Task(
@@ -60,7 +64,9 @@ def detector_task(job: Job, plan: DetectorPlan, tensor_of: TensorOf) -> Task:
         metadata=_metadata(job, plan, train, module.anchors_px),
         facts=(
             f"{len(train)} images, boxes: {_listed(train.counts())}",
-            f"held: {len(held)} images, boxes: {_listed(held.counts())}",
+            f"held: {len(held)} images, boxes: {_listed(held.counts())}; {split.source}",
+            *_nothing_held(held),
+            *dict.fromkeys((*train.warnings, *held.warnings)),
             f"anchors fit the boxes to {fit:.3f} of 1: {anchors}",
             *start,
         ),
@@ -108,54 +114,38 @@ def _curves(held: BoxDataset, *, masks: bool) -> tuple[str, ...]:
     return ("mask AP50", "AP50") if masks else ("AP50", *(f"AP50 {name}" for name in held.classes))
 
 
-def _data(job: Job, *, outlines: bool) -> tuple[BoxDataset, BoxDataset]:
-    wanted = ClassNames.parse(job.classes) if job.classes else None
-    numbers = Path(job.names) if job.names else None
-
-    def read(data: str, images: str | None, classes: ClassNames | None) -> BoxDataset:
-        folder = Path(images) if images else None
-        return read_boxes(Path(data), folder, classes, numbers=numbers, outlines=outlines)
-
-    train = read(job.data, job.images, wanted)
-    if job.held is None:
-        return train.split(job.seed)
-    return train, read(job.held, job.held_images, wanted or ClassNames(train.classes))
-
-
-def read_boxes(
-    data: Path,
-    images: Path | None,
-    wanted: ClassNames | None,
-    *,
-    numbers: Path | None = None,
-    outlines: bool = False,
-) -> BoxDataset:
-    """COCO json with its images in `images`, or in the folder of its name beside it; or a YOLO folder.
-
-    `numbers` is the file that names a YOLO folder's class numbers, if it is not the folder's own ``classes.txt``.
-    """
-    if data.is_dir():
-        return read_yolo(data, _yolo_names(numbers or data / "classes.txt"), wanted, outlines=outlines)
-    if data.suffix != ".json" or not data.is_file():
-        raise UsageError(f"--data {data} is neither a COCO .json file nor a folder with images/ and labels/")
-    folder = images or data.with_suffix("")
-    if not folder.is_dir():
-        raise UsageError(f"the images of {data} are not in {folder}; say where with --images")
-    return read_coco(data, folder, wanted, outlines=outlines)
+def _split(job: Job, *, outlines: bool) -> Split:
+    reading = Reading(
+        images=Path(job.images) if job.images else None,
+        wanted=ClassNames.parse(job.classes) if job.classes else None,
+        numbers=Path(job.names) if job.names else None,
+        outlines=outlines,
+    )
+    return read_split(
+        Path(job.data),
+        reading,
+        held=Path(job.held) if job.held else None,
+        held_images=Path(job.held_images) if job.held_images else None,
+        seed=job.seed,
+    )
 
 
-def _yolo_names(file: Path) -> tuple[str, ...]:
-    """Names by number, one a line; an empty line is a number that is not in use."""
-    try:
-        names = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{file} cannot be read: {error}; it names the class numbers, one name a line (or say --names FILE)"
-        ) from error
-    names = names[: len(names) - next((i for i, name in enumerate(reversed(names)) if name), 0)]
-    if not any(names):
-        raise UsageError(f"{file} names no class")
-    return names
+def _decoded(data: BoxDataset, longest_side: int, *, strict: bool) -> tuple[BoxDataset, tuple[Picture, ...]]:
+    """The images that decode, brought to size, and their boxes; those that do not are named in the warnings."""
+    found, broken = decode_all(lambda place: load_picture(data.files[place], longest_side), len(data))
+    warnings = (*data.warnings, *accept(broken, len(data), strict=strict))
+    kept = [place for place, picture in enumerate(found) if picture is not None]
+    pictures = tuple(picture for picture in found if picture is not None)
+    return replace(data.subset(kept), warnings=warnings), pictures
+
+
+def _nothing_held(held: BoxDataset) -> tuple[str, ...]:
+    if any(map(len, held.boxes)):
+        return ()
+    return (
+        "WARNING: the held part has no labelled box, so that nothing can be measured and the last weights are kept as"
+        " the best; name labelled images with --held",
+    )
 
 
 def _metadata(job: Job, plan: DetectorPlan, train: BoxDataset, anchors_px: Anchors) -> dict[str, str]:

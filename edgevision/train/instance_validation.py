@@ -11,6 +11,7 @@ from edgevision.accuracy.detection import (
     accuracy_from_detections,
     accuracy_from_instances,
 )
+from edgevision.datasets.boxes import BoxDataset
 from edgevision.graph.masks import MASK_STRIDE
 from edgevision.image import letterbox
 from edgevision.models.yolov5 import YoloV5
@@ -18,7 +19,6 @@ from edgevision.models.yolov5_masks import answers_from_mixture, mixture_from_ou
 from edgevision.results import Instances, results_from_outputs
 from edgevision.spec import FrameInput, ModelSpec, NmsSpec, Provenance, instances_outputs, utc_now
 from edgevision.train.box_validation import CANDIDATES, labelled_images
-from edgevision.train.boxes import BoxDataset
 from edgevision.train.detector import TensorOf
 from edgevision.train.pictures import Picture
 

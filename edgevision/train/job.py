@@ -45,6 +45,8 @@ class Job:
     """A file that names the class numbers of a YOLO folder, a name on each line."""
     weights: str | None = None
     """A checkpoint that the network starts from, as far as its tensors fit; None: random weights."""
+    strict: bool = False
+    """End at the first image that cannot be decoded instead of leaving a few out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,8 +87,8 @@ class Recorder(lightning.Callback):
         found = self.measure()
         value = found.get(self.monitor, math.nan)
         self.since_best += 1
-        if value > self.best:
-            self.best, self.since_best = value, 0
+        if value > self.best or math.isnan(value):  # what cannot be measured cannot choose: the last weights
+            self.best, self.since_best = self.best if math.isnan(value) else value, 0
             self.run.write_best(module.average.model, {**self.metadata, self.monitor: f"{value:.2f}"})
         return found
 

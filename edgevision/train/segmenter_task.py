@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
+from edgevision.datasets.boxes import ClassNames
 from edgevision.errors import UsageError
 from edgevision.models.unet import UNet
 from edgevision.spec import FrameInput
-from edgevision.train.boxes import ClassNames
 from edgevision.train.detector import TensorOf
 from edgevision.train.job import Job, Task, progress_of, settings_json
-from edgevision.train.label_masks import MaskDataset, read_masks
+from edgevision.train.label_masks import MaskDataset, read_mask_split
 from edgevision.train.plan import SegmenterPlan
 from edgevision.train.segmenter import MaskDrawer, SegmenterInTraining, class_weights, measure_segmenter
 
@@ -28,8 +28,9 @@ def segmenter_task(job: Job, plan: SegmenterPlan, tensor_of: TensorOf) -> Task:
     wanted = ClassNames.parse(job.classes)
     if wanted.aliases:
         raise UsageError(f"--classes {job.classes!r}: masks hold numbers, so that no name has another")
-    data = read_masks(Path(job.data), wanted.names)
-    train, held = (data, read_masks(Path(job.held), wanted.names)) if job.held else data.split(job.seed)
+    held_path = Path(job.held) if job.held else None
+    split = read_mask_split(Path(job.data), held_path, wanted.names, seed=job.seed, strict=job.strict)
+    train, held = split.train, split.held
     if job.monitor is not None and job.monitor not in wanted.names:
         raise UsageError(f"--monitor {job.monitor!r} is not one of {', '.join(wanted.names)}")
     network = UNet(len(wanted.names))
@@ -60,6 +61,8 @@ def segmenter_task(job: Job, plan: SegmenterPlan, tensor_of: TensorOf) -> Task:
         },
         facts=(
             f"{len(train)} images of {len(shares)} classes, {len(held)} held; input {size_wh[0]}x{size_wh[1]}",
+            split.source,
+            *dict.fromkeys((*train.warnings, *held.warnings)),
             f"the rarest class, {rarest}, has {100 * shares[rarest]:.2f} % of the labelled pixels",
         ),
     )

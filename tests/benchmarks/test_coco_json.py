@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edgevision.train.boxes import read_coco, read_yolo
+from edgevision.datasets.coco import read_coco
+from edgevision.datasets.yolo import read_yolo
 
 PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "training" / "coco_json.py"
 

@@ -18,7 +18,6 @@ import pytest
 
 from edgevision.engines import onnxruntime as engine
 from edgevision.engines.onnxruntime import (
-    CPU,
     CUDA,
     ON_CPU,
     TENSORRT,
@@ -27,6 +26,7 @@ from edgevision.engines.onnxruntime import (
     node_shares,
     open_on,
 )
+from edgevision.engines.ort_settings import CPU
 from edgevision.errors import EngineError
 from edgevision.session import Frames, SessionOptions, open_session
 from tests.brightness import SIDE, write_brightness_bundle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def test_drawing_takes_at_most_its_share_of_a_run(tmp_path: Path, monkeypatch: p
         now_ns += 500_000_000
 
     monkeypatch.setattr(curves, "draw_curves", draw)
-    monkeypatch.setattr(curves.time, "perf_counter_ns", lambda: now_ns)
+    monkeypatch.setattr(time, "perf_counter_ns", lambda: now_ns)
     image, rows = CurvesImage(tmp_path / "curves.png", ()), list[Row]()
     for epoch in range(100):
         now_ns += 300_000_000

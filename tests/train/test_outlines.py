@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_codec
 
+from edgevision.datasets.boxes import BoxLabels
 from edgevision.train.box_augmentation import BoxAugmentation, Sample, draw_sample
-from edgevision.train.boxes import BoxLabels
 from edgevision.train.outlines import mask_from_polygons
 from edgevision.train.pictures import Picture
 

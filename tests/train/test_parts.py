@@ -88,12 +88,12 @@ def test_orthogonalized_iterates_in_float32_on_a_cpu() -> None:
 
 
 def orthogonalized_in_float64(matrices: torch.Tensor) -> torch.Tensor:
-    x = matrices.double()
+    x: torch.Tensor = matrices.double()
     x = x / x.norm(dim=(1, 2), keepdim=True)
     for _ in range(5):
         square = x @ x.mT
         x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x.float()
+    return x.to(torch.float32)
 
 
 def network() -> nn.Sequential:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import safetensors
 from click.testing import CliRunner, Result
@@ -180,3 +182,55 @@ def test_two_processes_train_together(class_data: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert [float(row["step"]) for row in rows(run)] == [6, 12, 18]
+
+
+def broken_picture(folder: Path, like: Path) -> None:
+    data = like.read_bytes()
+    (folder / "broken.png").write_bytes(data[: len(data) // 2])
+
+
+def test_training_uses_the_parts_of_a_data_yaml(tmp_path: Path) -> None:
+    """End to end, by the numbers of images and boxes that are reported at the start."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 8), ("val", 3)):
+        for place in ("images", "labels"):
+            (tmp_path / "set" / place / part).mkdir(parents=True)
+        for number in range(count):
+            image = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+            cv2.imwrite(str(tmp_path / "set" / "images" / part / f"{number}.png"), image)
+            rows = [f"{k % 2} {0.3 + 0.1 * k} 0.5 0.3 {0.2 + 0.05 * number}" for k in range(2)]
+            (tmp_path / "set" / "labels" / part / f"{number}.txt").write_text("\n".join(rows))
+    yaml = tmp_path / "set" / "data.yaml"
+    yaml.write_text("path: .\ntrain: images/train\nval: images/val\nnames: {0: sun, 1: moon}\n")
+    run = tmp_path / "run"
+    done = train("yolov5", "--data", yaml, "--size", 64, "--batch", 4, "--epochs", 1, "-o", run)
+    succeeded(done)
+    assert "8 images, boxes: sun 8, moon 8" in done.stderr
+    assert f"held: 3 images, boxes: sun 3, moon 3; the split of {yaml}: train and val" in done.stderr
+
+
+def test_a_held_part_without_a_box_is_said_at_the_start(box_data: Path, tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    (held / "images").mkdir(parents=True)
+    (held / "labels").mkdir()
+    cv2.imwrite(str(held / "images" / "a.png"), np.zeros((64, 64, 3), np.uint8))
+    (held / "classes.txt").write_text("blue\nyellow\n")
+    run = tmp_path / "run"
+    options = ("--data", box_data, "--held", held, "--size", 64, "--batch", 6, "--epochs", 1)
+    done = train("yolov5", *options, "-o", run)
+    succeeded(done)
+    assert "WARNING: the held part has no labelled box" in done.stderr
+    assert "-100" not in done.stderr
+    assert (run / "best.safetensors").is_file()
+
+
+def test_a_broken_picture_is_named_at_the_start(class_data: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(class_data, data)
+    folder = next(path for path in (data / "train").iterdir() if path.is_dir())
+    broken_picture(folder, next(folder.iterdir()))
+    run = tmp_path / "run"
+    words = failed(train("cnn", "--data", data, "--size", 16, "--batch", 8, "--epochs", 1, "-o", run))
+    assert "images cannot be decoded, at most 1 % may be left out" in words
+    assert "broken.png" in words
+    assert not run.exists()

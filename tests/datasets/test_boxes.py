@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edgevision.datasets.boxes import ClassNames
+from edgevision.datasets.coco import read_coco
+from edgevision.datasets.yolo import read_yolo
 from edgevision.errors import SourceError, UsageError
-from edgevision.train.boxes import ClassNames, read_coco, read_yolo
 
 
 def content() -> dict[str, Any]:
@@ -69,13 +71,18 @@ def broken(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     ("change", "line", "words"),
     [
         (lambda c: c["annotations"][1].update(bbox=[1, 2, 3]), 28, r"bbox \[1, 2, 3\]"),
-        (lambda c: c["annotations"][0].update(bbox=[1, 2, -3, 4]), 17, "negative side"),
-        (lambda c: c["annotations"][0].update(bbox=[90, 2, 30, 4]), 17, "leaves its image of 100x50"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 4]), 17, "nan"),
+        (lambda c: c["annotations"][0].update(keypoints=[1, 2]), 17, r"keypoints \[1, 2\]"),
+        (lambda c: c["categories"][0].update(name=None), 54, "name None is not a text"),
+        (lambda c: c["images"][1].update(id=7), 9, "id 7 is another item's, too"),
+        (lambda c: c["images"][1].update(file_name="../b.png"), 9, "leaves the folder of the images"),
+        (lambda c: c["images"][1].update(file_name="/etc/passwd"), 9, "leaves the folder of the images"),
+        (lambda c: c["images"][1].update(file_name="c:\\b.png"), 9, "leaves the folder of the images"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, "x", 4]), 17, "'x'"),
         (lambda c: c["annotations"][2].update(image_id=8), 40, "image_id 8"),
         (lambda c: c["annotations"][0].update(category_id=2), 17, "category_id 2"),
         (lambda c: c["annotations"][0].update(category_id=None), 17, "category_id None"),
-        (lambda c: c["images"][1].update(width=0), 9, "size 0x40"),
+        (lambda c: c["images"][1].update(width=0), 9, "width 0 is not a positive number"),
         (lambda c: c["images"][1].update(file_name=3), 9, "file_name 3"),
     ],
 )
@@ -189,7 +196,7 @@ def test_coco_outlines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("polygons", "words"),
     [
-        ({"counts": [1], "size": [2, 2]}, "segmentation is dict, expected a list of polygons"),
+        ({"counts": [1], "size": [2, 2]}, "run-length code of 1 pixels; its size 2x2 has 4"),
         ([], "expected a list of polygons"),
         ([[1, 2, 3, 4]], r"polygon \[1, 2, 3, 4\] is not x, y of three points"),
         ([[1, 2, 3, 4, 5, "6"]], "is not x, y of three points"),
