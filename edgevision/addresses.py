@@ -21,10 +21,12 @@ from edgevision.feeds.virtual import VirtualFeed
 from edgevision.opencv_build import OpenCvBuild
 from edgevision.picture_watch import WatchOptions
 
+LONGEST_NAME = 100
+"""Characters of a camera's name: it becomes part of file names and topics."""
 NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https")
 EXPECTED = (
-    "expected an image, a folder, a video file, a camera's index, rtsp://, rtsps://, http://, https://, csi://0,"
-    " gst:PIPELINE, loop:VIDEO or demo:"
+    "expected an image, a folder, a video file, a pattern such as 'photos/*.jpg', a .txt list, a camera's index,"
+    " rtsp://, rtsps://, http://, https://, csi://0, gst:PIPELINE, loop:VIDEO or demo:"
 )
 
 
@@ -82,6 +84,16 @@ def opener_of(text: str, options: LiveOptions) -> Callable[[], Feed] | None:
     if text[match.end() :].startswith("//"):
         raise SourceError(f"{match[1]}://... cannot be read; {EXPECTED}")
     return None
+
+
+def check_name(name: str, what: str) -> None:
+    """Raise `UsageError` unless a name can stand in results, file names and logs: printable and not too long."""
+    if not name.strip() or not name.isprintable():
+        raise UsageError(f"{what} {name[:40]!r}: expected printable characters, without line breaks")
+    if len(name) > LONGEST_NAME:
+        raise UsageError(
+            f"{what} {name[:40]!r}... has {len(name)} characters; expected at most {LONGEST_NAME}"
+        )
 
 
 def played_file(text: str) -> Path | None:

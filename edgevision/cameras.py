@@ -17,6 +17,7 @@ from edgevision.errors import EdgevisionError, SourceError, first_line
 from edgevision.feeds.capture import open_device
 from edgevision.feeds.feed import Feed, FeedFrame
 from edgevision.feeds.gaps import GapCounter
+from edgevision.feeds.v4l2 import DeviceOptions
 from edgevision.frames import Source, SourceFrame
 from edgevision.health import HealthRecord, SourceHealth
 from edgevision.picture_watch import PictureWatch, Verdict
@@ -237,11 +238,12 @@ class LiveSource(Source):
 def open_camera(
     index: int,
     *,
+    device: DeviceOptions | None = None,
     options: LiveOptions | None = None,
     name: str | None = None,
     devices: Path = Path("/dev"),
 ) -> Source:
-    """Open a camera by its index; `devices` is where Linux lists them."""
+    """Open a camera by its index in the mode that `device` asks for; `devices` is where Linux lists them."""
     options = options or LiveOptions()
     absent = _why_absent(index, devices)
     if absent and options.wait_first:
@@ -250,7 +252,7 @@ def open_camera(
     def connect() -> Feed:
         if absent := _why_absent(index, devices):
             raise SourceError(absent)
-        return open_device(index)
+        return open_device(index, device or DeviceOptions(), devices)
 
     return LiveSource(name or f"camera {index}", connect, options)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,9 +13,13 @@ import numpy as np
 from edgevision.addresses import EXPECTED, LiveOptions, opener_of, played_file, public_name
 from edgevision.cameras import LiveSource, open_camera
 from edgevision.errors import SourceError
+from edgevision.feeds import http_content
+from edgevision.feeds.capture import open_capture
+from edgevision.feeds.v4l2 import parse_device
 from edgevision.frames import Capture, Source, SourceFrame, known, read_now
 from edgevision.image_files import IMAGE_SUFFIXES, images_in, read_image
-from edgevision.opencv_build import quiet_opencv
+from edgevision.opencv_build import OpenCvBuild, quiet_opencv
+from edgevision.source_lists import SequenceSource, exists, listed, matches
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,11 @@ def open_source(text: str | Path, options: LiveOptions | None = None, *, name: s
     GStreamer pipeline as ``gst:PIPELINE``, a video played as a camera, over and over, as ``loop:PATH`` or
     ``loop:PATH@FPS``, and ``demo:``, a camera where none is. `options` are for those.
 
+    What an ``http://`` address is, the server's answer says: an image, a video file or a playlist with an end are read
+    from their first frame to their last, anything else is live. A shell pattern such as ``photos/**/*.jpg`` means its
+    files in order, a ``.txt`` file the sources that it lists. A local camera takes options, as
+    ``0?width=1280&height=720&fps=30&format=mjpg``.
+
     The first frame is read at once, so that what cannot be used is a `SourceError` here and not later. A file whose
     name is a number is meant by ``./0``. With `LiveOptions.wait_first` false this does not wait for a live source.
 
@@ -35,21 +43,30 @@ def open_source(text: str | Path, options: LiveOptions | None = None, *, name: s
     frames of images keep the paths of their files.
     """
     address = str(text)
-    camera = re.fullmatch(r"(?:/dev/video)?(\d+)", address)
-    if camera:
-        return open_camera(int(camera[1]), options=options, name=name)
+    camera = parse_device(address)
+    if camera is not None:
+        return open_camera(camera[0], device=camera[1], options=options, name=name)
     live = options or LiveOptions()
+    if isinstance(text, str) and address.lower().startswith(("http://", "https://")):
+        ended = _open_http(address, name or public_name(address), live)
+        if ended is not None:
+            return ended
     opener = opener_of(address, live) if isinstance(text, str) else None
     if opener is not None:
         live_source = LiveSource(name or public_name(address), opener, live)
         live_source.path = played_file(address)
         return live_source
-    path = Path(address)
-    if not path.exists():
+    path = Path(address).expanduser()
+    files = matches(address)
+    if files is not None:
+        return _open_many(name or address, files)
+    if not exists(path):
         raise SourceError(f"no such file or folder: {path}; {EXPECTED}")
     source: Source
     if path.is_dir():
         source = _open_folder(path, name or str(path))
+    elif path.suffix.lower() == ".txt":
+        source = _open_many(name or str(path), listed(path))
     elif path.suffix.lower() in IMAGE_SUFFIXES:
         source = ImageSource(name or address, [path])
     else:
@@ -65,8 +82,10 @@ class ImageSource(Source):
     cannot be decoded is skipped with a warning; alone, it is an error.
     """
 
-    def __init__(self, name: str, paths: Sequence[Path]) -> None:
+    def __init__(self, name: str, paths: Sequence[Path], *, shown_as: str | None = None) -> None:
+        """`shown_as` is what frames call their source; None: the paths of their files."""
         super().__init__(name, live=False, fps=None, frame_count=len(paths))
+        self._shown_as = shown_as
         self._paths = iter(paths)
         self._single = len(paths) == 1
         self._read = 0
@@ -98,7 +117,8 @@ class ImageSource(Source):
                 continue
             decode_ns = time.perf_counter_ns() - began_ns
             self._read += 1
-            return SourceFrame(image, self._read - 1, str(path), began_ns, began_at, None, decode_ns)
+            shown = self._shown_as or str(path)
+            return SourceFrame(image, self._read - 1, shown, began_ns, began_at, None, decode_ns)
         return None
 
 
@@ -178,6 +198,67 @@ class VideoSource(Source):
                 self.frame_count,
             )
         self.close()
+
+
+def _open_many(name: str, texts: list[str]) -> Source:
+    """Files one after another: images as a folder of them, anything else by its own kind."""
+    if all(Path(text).suffix.lower() in IMAGE_SUFFIXES and "://" not in text for text in texts):
+        return ImageSource(name, [Path(text) for text in texts])
+    return SequenceSource(name, texts, open_source)
+
+
+def _open_http(url: str, name: str, options: LiveOptions) -> Source | None:
+    """An image or a file behind an address; None for a live stream, and for a server that does not answer.
+
+    A live source that is not waited for is asked for its kind only if its name is a file's.
+    """
+    if not options.wait_first and not http_content.may_be_file(url):
+        return None
+    try:
+        content = http_content.probe(url, options.connect_timeout_s)
+        if content.kind == "live":
+            return None
+        if content.kind == "image":
+            most = http_content.LARGEST_IMAGE_BYTES
+            path = http_content.download(url, options.connect_timeout_s, limit=most)
+            return _deleted(path, lambda: ImageSource(name, [path], shown_as=name))
+        source = _open_streamed(url, name, content, options)
+        if source is not None:
+            return source
+        size = "" if content.length is None else f" ({content.length / 2**20:.1f} MiB)"
+        log.warning("%s%s is downloaded before it is read: the server serves no parts of it", name, size)
+        path = http_content.download(url, options.read_timeout_s)
+        return _deleted(path, lambda: _open_video(path, name))
+    except SourceError as error:
+        if options.wait_first and "the server answers 4" not in str(error):
+            log.debug("%s: %s", name, error)
+            return None
+        if not options.wait_first:
+            return None
+        raise SourceError(f"{name}: {error}") from error
+
+
+def _open_streamed(
+    url: str, name: str, content: http_content.HttpContent, options: LiveOptions
+) -> Source | None:
+    """A file read from the server part by part; None where the server or this OpenCV cannot do that."""
+    playlist = http_content.is_playlist(url)
+    if not (content.ranges or playlist) or not OpenCvBuild.here().ffmpeg:
+        return None
+    try:
+        return VideoSource(name, open_capture(url, options.connect_timeout_s, options.read_timeout_s))
+    except SourceError:
+        if playlist:
+            raise
+        return None
+
+
+def _deleted(path: Path, open_it: Callable[[], Source]) -> Source:
+    """Open a temporary file and delete its name: it lives as long as it is open, whatever ends the program."""
+    try:
+        return open_it()
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _open_folder(path: Path, name: str) -> Source:

@@ -71,7 +71,7 @@ class StreamStats:
     """Frames that a camera sent, by its own time stamps, and that never came."""
     frames_per_s: float
     age_p50_ms: float | None
-    """Of the latest results; None before the first."""
+    """Of the latest results of a live source; None before the first, and for files."""
     age_p99_ms: float | None
     stages_ms: Mapping[str, float]
     """Medians of the latest results, in the order of the stages."""
@@ -159,7 +159,8 @@ class Stream:
         processed = replace(processed, times=replace(processed.times, output_ns=output_ns))
         with self._lock:
             self._frames += 1
-            self._ages_ms.append(processed.age_ms)
+            if self.source.live:  # of files it would say how fast they are read
+                self._ages_ms.append(processed.age_ms)
             self._times.append(processed.times.in_ms())
             self._done_s.append(time.monotonic())
         return processed

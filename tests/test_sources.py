@@ -236,7 +236,7 @@ def test_what_is_not_there_is_named(text: str, message: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "content"), [("notes.txt", b"hello\n" * 9), ("empty.mp4", b"")])
+@pytest.mark.parametrize(("name", "content"), [("notes.md", b"hello\n" * 9), ("empty.mp4", b"")])
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceError, match="is empty|neither an image nor a video"):

@@ -60,8 +60,9 @@ class Interrupts:
 class RunProgress:
     """Frames and frames/s on standard error: one line written over on a terminal, now and then a line elsewhere."""
 
-    def __init__(self, total: int | None) -> None:
-        self.total = total
+    def __init__(self, total: int | None, *, live: bool = True) -> None:
+        """`total` frames are expected; `live` shows how old results are, which says nothing of files."""
+        self.total, self.live = total, live
         self._terminal = sys.stderr.isatty()
         self._period_s = TERMINAL_PERIOD_S if self._terminal else LOG_PERIOD_S
         self._frames = 0
@@ -81,7 +82,8 @@ class RunProgress:
             rate = (self._frames - self._shown_frames) / (now_s - self._shown_s)
             self._shown_frames, self._shown_s = self._frames, now_s
             of_total = f" of {self.total}" if self.total else ""
-            self._show(f"{self._frames}{of_total} frames, {rate:.1f} frames/s, age {processed.age_ms:.0f} ms")
+            age = f", age {processed.age_ms:.0f} ms" if self.live else ""
+            self._show(f"{self._frames}{of_total} frames, {rate:.1f} frames/s{age}")
 
     def clear(self) -> None:
         """Take the line off the terminal, so that something else can be written."""
@@ -108,7 +110,8 @@ class RunProgress:
                 name: statistics.median(times[name] for times in self._times) for name in self._times[-1]
             }
             stages = ", ".join(f"{name} {ms:.2f}" for name, ms in medians.items())
-            lines.append(f"p50 in ms: {stages}; age {statistics.median(self._ages_ms):.1f}")
+            age = f"; age {statistics.median(self._ages_ms):.1f}" if self.live else ""
+            lines.append(f"p50 in ms: {stages}{age}")
         if len(summary.sources) < 2:
             return [*lines, *summary.health.notes()]
         return [*lines, *(_source_line(name, stats) for name, stats in summary.sources)]

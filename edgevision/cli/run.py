@@ -136,6 +136,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         _route_warnings(stack, progress)
         opened = _open_sources(stack, request.sources, request.live)
         progress.total = _total(opened, options.limit)
+        progress.live = any(source.live for source in opened)
         session = stack.enter_context(open_engine())
         outputs.others.check(request.watch, session.spec.classes)
         watchers = [open_watcher(request.watch, session.spec, source, options.threshold) for source in opened]

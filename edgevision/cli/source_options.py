@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import click
 
-from edgevision.addresses import LiveOptions, public_name
+from edgevision.addresses import LiveOptions, check_name, public_name
 from edgevision.errors import UsageError
 from edgevision.picture_watch import WatchOptions
+from edgevision.source_lists import exists
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,5 +79,9 @@ def named_sources(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _named(text: str) -> tuple[str | None, str]:
-    match = re.match(r"([^=:/\\]+)=(.+)", text)
-    return (None, text) if match is None or Path(text).exists() else (match[1].strip(), match[2])
+    match = re.match(r"([^=:/\\?]+)=(.+)", text, re.DOTALL)
+    if match is None or exists(Path(text)):
+        return None, text
+    name = match[1].strip()
+    check_name(name, "source")
+    return name, match[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,7 @@ from edgevision.addresses import public_name
 from edgevision.errors import UsageError
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
-_DEVICE = re.compile(r"(?:/dev/video)?\d+")
+_DEVICE = re.compile(r"(?:/dev/video)?\d+(?:\?.*)?")
 _LOOP = re.compile(r"(loop:)(.*?)(@\d+(?:\.\d+)?)?", re.IGNORECASE | re.DOTALL)
 _FOLDER = re.compile(r"(events:)(.*)", re.IGNORECASE | re.DOTALL)
 _PASSWORD = re.compile(r"://[^/@:\s]*:([^/\s]+)@")
@@ -31,7 +32,9 @@ def camera_file(text: str, folder: Path) -> Path | None:
     address = camera_address(text, folder)
     if loop := _LOOP.fullmatch(address):
         return Path(loop[2])
-    return None if _SCHEME.match(address) or _DEVICE.fullmatch(address) else Path(address)
+    if _SCHEME.match(address) or _DEVICE.fullmatch(address) or glob.has_magic(address):
+        return None
+    return Path(address)
 
 
 def sink_address(text: str, folder: Path) -> str:

@@ -21,6 +21,7 @@ from edgevision.deployment.scanner import KeyPath
 from edgevision.deployment.schema import Reader, spelled
 from edgevision.deployment.settings import CameraSettings, ModelSettings, PageSettings, Settings, SinkSettings
 from edgevision.errors import EdgevisionError
+from edgevision.feeds.v4l2 import parse_device
 from edgevision.sinks.addresses import EXPECTED
 from edgevision.spec import ModelSpec
 
@@ -111,12 +112,13 @@ class Checker:
             return
         try:
             check_network_address(camera.address)
+            device = parse_device(camera.address)
             opener_of(camera_address(camera.address, folder), live_options(camera))
         except EdgevisionError as error:
             self._wrong(here, str(error).replace(camera.address, public_name(camera.address)))
-        device = camera.address if camera.address.startswith("/dev/") else f"/dev/video{camera.address}"
-        if camera.address.removeprefix("/dev/video").isdigit() and not Path(device).exists():
-            self._warn(here, f"{device} does not exist at the moment")
+            return
+        if device is not None and not Path(f"/dev/video{device[0]}").exists():
+            self._warn(here, f"/dev/video{device[0]} does not exist at the moment")
 
     def _sinks(self, sinks: Sequence[SinkSettings], spec: ModelSpec | None) -> None:
         first: dict[str, int] = {}

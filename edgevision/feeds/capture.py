@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from edgevision.errors import SourceError
 from edgevision.feeds.feed import Feed, FeedFrame, thumbnail_of
+from edgevision.feeds.v4l2 import DeviceOptions, Mode, modes, wanted_mode
 from edgevision.frames import Capture, known
 from edgevision.image import Frame
 from edgevision.opencv_build import quiet_opencv
+
+LOG = logging.getLogger(__name__)
+_REPORTED: set[tuple[int, str]] = set()
+"""What was said of a camera; a camera that comes back after an outage is not reported again."""
 
 
 class CaptureFeed(Feed):
@@ -45,8 +52,12 @@ class CaptureFeed(Feed):
         self._capture.release()
 
 
-def open_device(index: int) -> Feed:
-    """A camera of this machine."""
+def open_device(index: int, options: DeviceOptions, devices: Path = Path("/dev")) -> Feed:
+    """A camera of this machine, in the mode that `options` ask for, else in its best one.
+
+    What the driver granted is logged: once for each camera where that is not what was asked for.
+    """
+    wanted = wanted_mode(options, modes(devices / f"video{index}"))
     with quiet_opencv():
         capture = cv2.VideoCapture(index)
     if not capture.isOpened():
@@ -54,11 +65,54 @@ def open_device(index: int) -> Feed:
             "it cannot be opened; is it used by another program, or may this user not read it?"
             " sudo usermod -aG video $USER"
         )
+    if wanted.given:
+        _set_mode(capture, wanted)
+        _report_mode(index, options, capture)
     return CaptureFeed(capture)
+
+
+def _set_mode(capture: Capture, wanted: DeviceOptions) -> None:
+    """The format first: sizes and rates that a driver offers depend on it."""
+    settings = (
+        (cv2.CAP_PROP_FOURCC, None if wanted.format is None else cv2.VideoWriter.fourcc(*wanted.format)),
+        (cv2.CAP_PROP_FRAME_WIDTH, wanted.width),
+        (cv2.CAP_PROP_FRAME_HEIGHT, wanted.height),
+        (cv2.CAP_PROP_FPS, wanted.fps),
+    )
+    for key, value in settings:
+        if value is not None:
+            capture.set(key, float(value))
+
+
+def _report_mode(index: int, asked: DeviceOptions, capture: Capture) -> None:
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+    granted = Mode(
+        code.to_bytes(4, "little").decode("ascii", "replace").strip("\0 ") or "unknown format",
+        round(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+        round(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+        capture.get(cv2.CAP_PROP_FPS),
+    )
+    differs = (
+        asked.format not in (None, granted.format)
+        or asked.width not in (None, granted.width)
+        or asked.height not in (None, granted.height)
+        or (asked.fps is not None and abs(asked.fps - granted.fps) > 0.5)
+    )
+    message = f"camera {index} gives {granted}"
+    if differs and (index, message) not in _REPORTED:
+        _REPORTED.add((index, message))
+        LOG.warning("%s; that is not what was asked for: its driver has no such mode", message)
+    else:
+        LOG.info("%s", message)
 
 
 def open_address(url: str, *, connect_timeout_s: float, read_timeout_s: float) -> Feed:
     """A network stream by the FFmpeg inside OpenCV."""
+    return CaptureFeed(open_capture(url, connect_timeout_s, read_timeout_s))
+
+
+def open_capture(url: str, connect_timeout_s: float, read_timeout_s: float) -> cv2.VideoCapture:
+    """An address opened by the FFmpeg inside OpenCV; raises `SourceError`."""
     parameters = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
         round(connect_timeout_s * 1000),
@@ -69,7 +123,7 @@ def open_address(url: str, *, connect_timeout_s: float, read_timeout_s: float) -
         capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, parameters)
     if not capture.isOpened():
         raise SourceError(f"no connection within {connect_timeout_s:g} s, or no video there")
-    return CaptureFeed(capture)
+    return capture
 
 
 def open_pipeline(pipeline: str) -> Feed:

@@ -70,6 +70,9 @@ class CsvSink(Sink):
             self._events.close()
 
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
 def _found(record: dict[str, Any]) -> Iterable[dict[str, Any]]:
     if "detections" not in record:
         return record.get("classification") or record.get("segmentation") or ()
@@ -87,8 +90,16 @@ def _frame_cells(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cells(columns: Iterable[str], values: dict[str, Any]) -> list[Any]:
-    """None becomes an empty cell."""
-    return [values.get(column) for column in columns]
+    """None becomes an empty cell; a text that a spreadsheet would execute begins with an apostrophe.
+
+    The characters are those of OWASP's page "CSV Injection", https://owasp.org/www-community/attacks/CSV_Injection.
+    Numbers keep their sign.
+    """
+    return [_harmless(values.get(column)) for column in columns]
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def _lines(rows: Iterable[Iterable[Any]]) -> bytes:

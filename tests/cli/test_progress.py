@@ -105,3 +105,10 @@ def test_other_threads_leave_signals_alone() -> None:
     thread.start()
     thread.join(5)
     assert seen == [before]
+
+
+def test_files_have_no_age() -> None:
+    progress = RunProgress(1, live=False)
+    progress.on_frame(processed(10))
+    lines = progress.summary_lines(RunSummary(1, 0, 0, 1.0, False))
+    assert not any("age" in line for line in lines)
