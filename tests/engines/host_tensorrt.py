@@ -21,6 +21,7 @@ from tests.doubles import SIDE, BrightnessSession, detector
 from tests.engines.host_cuda import HostCudart
 
 DLA_LAYERS = ("images to nvm", "{ForeignNode[Conv_0...Concat_198]}", "head from nvm", "images copy finish")
+STATIC, USER_MANAGED = "static", "user managed"
 DTYPES = {"uint8": "UINT8", "float32": "FLOAT", "int32": "INT32"}
 
 
@@ -34,31 +35,64 @@ class HostLogger:
 
 
 class HostContext:
-    """Like `IExecutionContext`."""
+    """Like `IExecutionContext`; a graph that was captured from it is void once it has been changed."""
 
-    def __init__(self, engine: HostEngine) -> None:
+    def __init__(
+        self, engine: HostEngine, strategy: str = STATIC, config: HostRuntimeConfig | None = None
+    ) -> None:
         self.engine = engine
+        self.config = config
         self.addresses: dict[str, int] = {}
         self.count = engine.batch.max
         self.shapes_set = 0
+        self.changes = 0
+        self.flushed = 0
+        """The change that was the last one when it last ran."""
+        self.activations = 0 if strategy == USER_MANAGED else None
+        self.capturable = engine.user_allocation
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
+        self.changes += 1
         self.addresses[name] = memory
         return name in self.engine.shapes
 
     def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
+        self.changes += 1
         self.shapes_set += 1
         self.count = shape[0]
         return self.engine.batch.min <= shape[0] <= self.engine.batch.max
 
+    def set_device_memory(self, memory: int, size: int) -> None:
+        assert self.activations is not None, "its memory is its own"
+        assert size == self.engine.device_memory_size_v2
+        self.changes += 1
+        self.activations = self.engine.cuda.region(self.engine.cuda.device, memory, size)
+
+    def is_stream_capturable(self, stream: int) -> bool:
+        assert stream in self.engine.cuda.queued
+        return self.capturable
+
     def execute_async_v3(self, stream_handle: int) -> bool:
         cuda, addresses, count = self.engine.cuda, dict(self.addresses), self.count
-        if stream_handle in cuda.capturing and not self.engine.capturable:
-            self.engine.log.log(HostLogger.Severity.ERROR, "a loop cannot be captured")
-            return False
+        captured_at = None
+        assert self.activations != 0, "it has no memory for its activations"
+        if stream_handle in cuda.capturing:
+            captured_at = self.changes
+            assert self.flushed == self.changes, "what a change left to do would be captured"
+            if not self.engine.capturable:
+                self.engine.log.log(HostLogger.Severity.ERROR, "a loop cannot be captured")
+                return False
+        if self.config is not None and self.config.cache is not None:
+            assert captured_at is None or self.config.cuda_graph_strategy == "DISABLED"
+            self.config.cache.compile(None if self.engine.batch.static else count)
+        self.flushed = self.changes
         memory = cuda.host if cuda.integrated else cuda.device
 
         def network() -> None:
+            assert captured_at in (None, self.changes), "the context was changed after the capture"
+            if self.activations is not None:
+                size = self.engine.device_memory_size_v2
+                ctypes.memset(cuda.region(cuda.device, self.activations, size), 0x55, size)
             size = count * SIDE * SIDE * 3
             pixels = ctypes.string_at(cuda.region(memory, addresses["frames"], size), size)
             frames = np.frombuffer(pixels, np.uint8).reshape(count, SIDE, SIDE, 3)
@@ -71,26 +105,27 @@ class HostContext:
 
 
 class HostRuntimeCache:
-    """Like `IRuntimeCache`; holds kernels of one version."""
+    """Like `IRuntimeCache`; holds kernels of one version, and those for single batch sizes that came later."""
 
     KERNELS = b"kernels of 1.7"
     compiled = 0
-    """How often a context had to compile."""
+    """How often kernels had to be compiled."""
 
     def __init__(self) -> None:
         self.data = b""
 
     def deserialize(self, blob: bytes) -> bool:
-        self.data = blob if blob == self.KERNELS else b""
+        self.data = blob if blob.startswith(self.KERNELS) else b""
         return bool(self.data)
 
     def serialize(self) -> bytes:
         return self.data
 
-    def compile(self) -> None:
-        if not self.data:
+    def compile(self, count: int | None = None) -> None:
+        wanted = self.KERNELS if count is None else b" for %d" % count
+        if wanted not in self.data:
             HostRuntimeCache.compiled += 1
-            self.data = self.KERNELS
+            self.data += wanted
 
 
 class HostRuntimeConfig:
@@ -98,6 +133,7 @@ class HostRuntimeConfig:
 
     def __init__(self) -> None:
         self.cache: HostRuntimeCache | None = None
+        self.cuda_graph_strategy = "DISABLED"
 
     def create_runtime_cache(self) -> HostRuntimeCache:
         return HostRuntimeCache()
@@ -113,7 +149,8 @@ class HostEngine:
     def __init__(self, spec: ModelSpec, cuda: HostCudart, log: Any) -> None:
         self.spec, self.cuda, self.log = spec, cuda, log
         self.batch = spec.frames.batch
-        self.capturable = True
+        self.capturable = self.user_allocation = True
+        self.device_memory_size_v2 = 4096
         self.contexts: list[HostContext] = []
         length = self.batch.max if self.batch.static else -1
         self.shapes = {"frames": ("uint8", (length, SIDE, SIDE, 3))}
@@ -139,11 +176,15 @@ class HostEngine:
     def create_runtime_config(self) -> HostRuntimeConfig:
         return HostRuntimeConfig()
 
-    def create_execution_context(self, runtime_config: HostRuntimeConfig | None = None) -> HostContext:
-        if runtime_config is not None and runtime_config.cache is not None:
-            runtime_config.cache.compile()
-        self.contexts.append(HostContext(self))
-        return self.contexts[-1]
+    def create_execution_context(self, how: HostRuntimeConfig | str = STATIC) -> HostContext:
+        if isinstance(how, str):
+            context = HostContext(self, how)
+        else:
+            context = HostContext(self, config=how)
+            if how.cache is not None:
+                how.cache.compile()
+        self.contexts.append(context)
+        return context
 
     def create_engine_inspector(self) -> Any:
         listed = ", ".join(f'{{"Name": "{name}"}}' for name in (*DLA_LAYERS, "gpu layer"))
@@ -155,11 +196,13 @@ class HostTensorRt:
 
     ILogger = HostLogger
     LayerInformationFormat = SimpleNamespace(JSON="json")
+    ExecutionContextAllocationStrategy = SimpleNamespace(STATIC=STATIC, USER_MANAGED=USER_MANAGED)
+    CudaGraphStrategy = SimpleNamespace(DISABLED="DISABLED", WHOLE_GRAPH_CAPTURE="WHOLE_GRAPH_CAPTURE")
 
     def __init__(self, cuda: HostCudart, spec: ModelSpec, *, dla_cores: int = 0) -> None:
         self.cuda, self.spec, self.dla_cores = cuda, spec, dla_cores
         self.engines: list[HostEngine] = []
-        self.capturable = True
+        self.capturable = self.user_allocation = True
         self.version = "10.3.0"
 
     def Runtime(self, log: Any) -> Any:  # noqa: N802  # a class there
@@ -169,6 +212,7 @@ class HostTensorRt:
                 return None
             self.engines.append(HostEngine(self.spec, self.cuda, log))
             self.engines[-1].capturable = self.capturable
+            self.engines[-1].user_allocation = self.user_allocation
             return self.engines[-1]
 
         return SimpleNamespace(num_DLA_cores=self.dla_cores, DLA_core=-1, deserialize_cuda_engine=deserialize)
