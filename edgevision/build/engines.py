@@ -175,6 +175,7 @@ def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
         sm=task.sm,
         level=task.request.level,
         workspace_mib=task.request.workspace_mib,
+        memory_mib=task.request.memory_mib,
         dla_core=task.request.dla_core,
         timing_cache=before,
         timing_cache_file=task.request.timing_cache,

@@ -20,6 +20,8 @@ class EngineRequest:
     precision: Precision | Literal["auto"] = "auto"
     sms: tuple[int, ...] | None = None
     workspace_mib: int | None = None
+    memory_mib: int | None = None
+    """What the build may use, in place of what is measured as free; it changes no plan."""
     dla_core: int | None = None
     timing_cache: Path | None = None
     level: int = DEFAULT_LEVEL

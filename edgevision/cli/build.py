@@ -42,6 +42,11 @@ if TYPE_CHECKING:
 )
 @click.option("--workspace-mib", type=click.IntRange(min=1), help="Bound of the builder's scratch memory.")
 @click.option(
+    "--memory-mib",
+    type=click.IntRange(min=1),
+    help="Memory that the build may use, in place of what is measured as free.",
+)
+@click.option(
     "--dla", type=click.IntRange(min=0), help="DLA core of a Jetson; what it cannot take runs on the GPU."
 )
 @click.option("--timing-cache", type=click.Path(path_type=Path), help="Default: one inside the bundle.")
@@ -61,6 +66,7 @@ def command(
     graph: Literal["auto", "int8", "fp16", "fp8", "float"],
     sm: tuple[int, ...] | None,
     workspace_mib: int | None,
+    memory_mib: int | None,
     dla: int | None,
     timing_cache: Path | None,
     level: int,
@@ -82,6 +88,7 @@ def command(
         precision=graph,
         sms=sm,
         workspace_mib=workspace_mib,
+        memory_mib=memory_mib,
         dla_core=dla,
         timing_cache=timing_cache,
         level=level,
