@@ -32,6 +32,9 @@ from edgevision.build.timing import TimingCacheFile
 from edgevision.build.versions import FLAVOURS
 from edgevision.bundle import Bundle, FileEntry, GraphEntry
 from edgevision.errors import BundleError, EngineError, UsageError
+from edgevision.power.findings import before_timing, meanwhile
+from edgevision.power.reading import power_state
+from edgevision.power.state import PowerState
 from edgevision.spec import Precision, utc_now
 
 AUTO: tuple[Precision, ...] = ("int8", "fp16", "float")
@@ -145,6 +148,7 @@ class _Task:
             running.platform.system,
             running.platform.architecture,
             None if self.library.dialect.targets else running.platform.device,
+            None if self.library.dialect.targets else running.platform.power_mode,
         )
         library = self.library
         return fingerprint(facts, library.flavour, library.version, self.sm, self.graph.precision)
@@ -164,7 +168,8 @@ def _existing(task: _Task, root: Path) -> Outcome | None:
 
 
 def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
-    cache = TimingCacheFile.for_build(task.library, root, task.gpu, task.request.timing_cache)
+    mode = task.running.platform.power_mode
+    cache = TimingCacheFile.for_build(task.library, root, task.gpu, task.request.timing_cache, mode)
     before = cache.read() if cache else b""
     calibration = read_ranges(task.bundle.path) if task.calibrated else b""
     job = BuildJob(
@@ -180,6 +185,10 @@ def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
         timing_cache=before,
         timing_cache_file=task.request.timing_cache,
     )
+    # Where TensorRT-RTX builds, nothing is timed.
+    power = power_state() if task.library.dialect.timing_cache else PowerState()
+    for warning in before_timing(power):
+        watch.say(f"warning: {warning}")
     try:
         built = build_plan(task.library, job, task.gpu, watch)
     except BuildStopped as stopped:
@@ -188,18 +197,32 @@ def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
         raise
     if cache:
         cache.write(built.timing_cache)
+    slowed = meanwhile(power, power_state()) if task.library.dialect.timing_cache else ()
+    for finding in slowed:
+        watch.say(f"warning: while it was built: {finding}")
+    timed = _Timed(power, (*before_timing(power), *slowed))
     use = TimingCacheUse(cache.path.name, len(before), len(built.timing_cache)) if cache else None
     engine = write_engine(
         root,
         task.name,
         built.plan,
-        lambda plan: _manifest(task, built, plan, use),
+        lambda plan: _manifest(task, built, plan, use, timed),
         lambda engine: check(task.bundle, engine),
     )
     return Outcome(engine, built=True)
 
 
-def _manifest(task: _Task, built: BuiltPlan, plan: FileEntry, use: TimingCacheUse | None) -> EngineManifest:
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """Under which clocks kernels were timed."""
+
+    power: PowerState
+    warnings: tuple[str, ...]
+
+
+def _manifest(
+    task: _Task, built: BuiltPlan, plan: FileEntry, use: TimingCacheUse | None, timed: _Timed
+) -> EngineManifest:
     return EngineManifest(
         edgevision=edgevision.__version__,
         flavour=task.library.flavour,
@@ -219,6 +242,8 @@ def _manifest(task: _Task, built: BuiltPlan, plan: FileEntry, use: TimingCacheUs
         timing_cache=use,
         build_s=round(built.seconds, 3),
         created=utc_now(),
+        clocks=timed.power.clocks,
+        warnings=timed.warnings,
         network_layers=built.network_layers,
         not_run="not tried",
     )
