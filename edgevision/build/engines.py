@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import edgevision
 from edgevision.build.builder import (
@@ -31,14 +30,17 @@ from edgevision.build.store import StoredEngine, building, open_engine, write_en
 from edgevision.build.timing import TimingCacheFile
 from edgevision.build.versions import FLAVOURS
 from edgevision.bundle import Bundle, FileEntry, GraphEntry
-from edgevision.errors import BundleError, EngineError, UsageError
+from edgevision.errors import BundleError, EngineError, GraphError, UsageError, VerificationError
 from edgevision.power.findings import before_timing, meanwhile
 from edgevision.power.reading import power_state
 from edgevision.power.state import PowerState
+from edgevision.selection import latest_verification
 from edgevision.spec import Precision, utc_now
 
 AUTO: tuple[Precision, ...] = ("int8", "fp16", "float")
 """Graphs in the order in which "auto" prefers them; one that loses too much is in no bundle."""
+DLA_PRECISIONS: tuple[Precision, ...] = ("int8", "fp16")
+"""What a DLA computes in."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,24 +65,57 @@ def build_engines(
     `EngineError`, `VerificationError`, and `BuildStopped`, after which the timing cache holds what was learned.
     """
     gpu = gpu_facts()
-    graph = choose_graph(bundle, request.precision)
-    bundle.graph_path(graph.precision)
+    graphs = choose_graphs(bundle, request, watch.say)
+    for graph in graphs:
+        bundle.graph_path(graph.precision)
     sms = targets(library, request, gpu)
-    _require_dla(library, request, gpu, graph.precision)
+    _require_dla(library, request, gpu, graphs[0].precision)
     with building(bundle.path, watch.say) as root:
-        done = []
+        done: list[Outcome] = []
         for sm in sms:
-            task = _Task(bundle, library, request, graph, sm, gpu)
-            done.append(_existing(task, root) or _build(task, root, watch, check))
+            tasks = [_Task(bundle, library, request, graph, sm, gpu) for graph in graphs]
+            if request.precision == "all":
+                done += [_existing(task, root) or _build(task, root, watch, check) for task in tasks]
+            else:
+                done.append(_first_that_can(tasks, root, watch, check))
     return tuple(done)
 
 
-def choose_graph(bundle: Bundle, precision: Precision | Literal["auto"]) -> GraphEntry:
-    """The graph of that precision; "auto": the lowest that the bundle holds."""
-    if precision != "auto":
-        return bundle.graph(precision)
+def choose_graphs(
+    bundle: Bundle, request: EngineRequest, say: Callable[[str], None] = lambda _: None
+) -> tuple[GraphEntry, ...]:
+    """The graphs to build, those that are tried first before others.
+
+    One that is asked for is taken as it is. "auto" and "all" leave out what was found to answer wrongly, and say so,
+    and what a DLA does not compute.
+    """
+    if request.precision not in ("auto", "all"):
+        return (bundle.graph(request.precision),)
     held = {entry.precision: entry for entry in bundle.manifest.graphs}
-    return next(held[wanted] for wanted in AUTO if wanted in held)
+    wanted = [held[precision] for precision in AUTO if precision in held]
+    if request.dla_core is not None:
+        wanted = [entry for entry in wanted if entry.precision in DLA_PRECISIONS] or wanted
+    good = []
+    for entry in wanted:
+        record = latest_verification(entry, "onnxruntime")
+        if record is None or record.passed or entry.precision == "float":
+            good.append(entry)
+        else:
+            say(
+                f"the {entry.precision} graph is left out: it was found to answer wrongly ({record.failures})"
+            )
+    return tuple(good)
+
+
+def _first_that_can(tasks: list[_Task], root: Path, watch: BuildWatch, check: Check) -> Outcome:
+    """Build the first graph; one that cannot be built, or whose engine answers wrongly, gives way to the next."""
+    *others, last = tasks
+    for task, following in zip(others, tasks[1:], strict=True):
+        try:
+            return _existing(task, root) or _build(task, root, watch, check)
+        except (EngineError, GraphError, VerificationError) as error:
+            watch.say(f"{error}; the {following.graph.precision} graph is built in its place")
+    return _existing(last, root) or _build(last, root, watch, check)
 
 
 def targets(library: Library, request: EngineRequest, gpu: GpuFacts | None) -> tuple[int, ...]:
@@ -264,7 +299,7 @@ def _require_dla(
     modules = library.dialect.dla_modules
     if not modules:
         raise EngineError(f"{library.name} supports no DLA ({library.dialect.source}); build without --dla")
-    if precision not in ("fp16", "int8"):
+    if precision not in DLA_PRECISIONS:
         raise UsageError(f"a DLA computes in FP16 and INT8, not in {precision}: use --graph fp16 or int8")
     builder = library.module.Builder(logger(library, Messages()))
     cores = builder.num_DLA_cores

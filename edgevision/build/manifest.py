@@ -82,6 +82,21 @@ class TimingCacheUse:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineSpeed:
+    """How fast an engine was when it had just been built, by calls of the usual batch one after another."""
+
+    batch: int
+    call_ms: float
+    """Median, copies included."""
+    calls: int
+
+    @property
+    def frames_per_s(self) -> float:
+        """Frames of such calls."""
+        return 1e3 * self.batch / self.call_ms
+
+
+@dataclass(frozen=True, slots=True)
 class EngineManifest:
     """What ``engine.json`` says of the ``model.plan`` beside it."""
 
@@ -120,6 +135,8 @@ class EngineManifest:
     verification: Verification | None = None
     """The golden frames through the engine; None: they did not run, and `not_run` says why."""
     not_run: str | None = None
+    speed: EngineSpeed | None = None
+    """None: it did not run where it was built."""
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
