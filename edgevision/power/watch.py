@@ -14,6 +14,8 @@ from edgevision.power.state import PowerState
 LOG = logging.getLogger(__name__)
 
 PERIOD_S = 5.0
+END_S = 1.0
+"""How long the end waits for a look that is under way."""
 AGAIN_S = 60.0
 """A reason that goes on is warned of once in this time."""
 
@@ -40,12 +42,13 @@ class PowerWatch:
         self._warned_s: dict[str, float] = {}
 
     def __enter__(self) -> PowerWatch:
+        self.look()  # here: what happens from now on counts
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join(self._period_s)
+        self._thread.join(END_S)
 
     def summary(self) -> tuple[str, ...]:
         """What slowed the device down since the first look, for the record of a run."""
@@ -93,7 +96,5 @@ class PowerWatch:
         return True
 
     def _run(self) -> None:
-        while True:
+        while not self._ended.wait(self._period_s):
             self.look()
-            if self._ended.wait(self._period_s):
-                return
