@@ -137,7 +137,7 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
         config.progress_monitor = progress_monitor(library, watch.progress, watch.stop, failures)
     began = time.perf_counter()
     wishes = set_wishes(library, config, shared_memory=fit.shared)
-    serialized = builder.build_serialized_network(network, config)
+    serialized: trt.IHostMemory | None = builder.build_serialized_network(network, config)
     if serialized is None and wishes and not failures and not watch.stop():
         watch.say(give_up(library, config, wishes))
         wishes = ()

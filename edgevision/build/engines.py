@@ -89,8 +89,9 @@ def choose_graphs(
     One that is asked for is taken as it is. "auto" and "all" leave out what was found to answer wrongly, and say so,
     and what a DLA does not compute.
     """
-    if request.precision not in ("auto", "all"):
-        return (bundle.graph(request.precision),)
+    precision = request.precision
+    if precision != "auto" and precision != "all":
+        return (bundle.graph(precision),)
     held = {entry.precision: entry for entry in bundle.manifest.graphs}
     wanted = [held[precision] for precision in AUTO if precision in held]
     if request.dla_core is not None:

@@ -117,8 +117,9 @@ def test_a_card_has_memory_of_its_own(tmp_path: Path) -> None:
 
 
 def test_building_for_others_needs_host_memory_alone(tmp_path: Path) -> None:
-    fit = fit_build(None, need(8, 4000), root=machine(tmp_path, 500))
+    fit = fit_build(None, need(8, 4000, level=5), root=machine(tmp_path, 373))
     assert (fit.fits, fit.workspace_mib, fit.tactic_mib, fit.where) == (False, None, None, "host memory")
+    assert fit.needed_mib == 350 + 3 * 8
 
 
 def test_a_containers_limit_counts(tmp_path: Path) -> None:

@@ -76,19 +76,20 @@ def test_no_fp16_is_heard(tmp_path: Path) -> None:
 def test_fp16_that_does_not_hold_fails_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: type[Exception]
 ) -> None:
-    from edgevision.export import half
+    from onnx import TensorProto
+
+    from edgevision.quantize.fp16 import half_graph
 
     def wrong(model: object, magnitudes: object, *, decode_in_float: bool) -> object:
         if broken is GraphError:
             raise GraphError("no node can be FP16")
-        made = real(model, magnitudes, decode_in_float=decode_in_float)  # type: ignore[arg-type]  # of the real one
+        made = half_graph(model, magnitudes, decode_in_float=decode_in_float)  # type: ignore[arg-type]  # of the real one
         for weight in made.model.graph.initializer:
-            if weight.data_type == half.onnx.TensorProto.FLOAT16 and len(weight.dims) == 4:
+            if weight.data_type == TensorProto.FLOAT16 and len(weight.dims) == 4:
                 weight.raw_data = bytes(len(weight.raw_data))
         return made
 
-    real = half.half_graph
-    monkeypatch.setattr(half, "half_graph", wrong)
+    monkeypatch.setattr("edgevision.export.half.half_graph", wrong)
     printed = typed("export", "cnn", "--checkpoint", TRAINED, "-o", tmp_path / "b")
     assert [e.precision for e in Bundle.open(tmp_path / "b").manifest.graphs] == ["float"]
     assert "no FP16 graph: " in printed

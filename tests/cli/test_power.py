@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from edgevision.cli import deploy, live
 from edgevision.cli.root import edgevision
+from edgevision.pipeline import run_streams
 from edgevision.power import watch
 from edgevision.power.reading import power_state
 from tests.power.trees import ORIN_NANO_36, grow
@@ -26,15 +27,11 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_run_tells_what_slowed_it_down(
     brightness_bundle: Path, board: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from edgevision.cli import run
-
-    real = run.run_streams
-
     def starved(*arguments: object, **options: object) -> object:
         grow(board, {"sys/class/hwmon/hwmon3/oc3_event_cnt": "27395\n"})
-        return real(*arguments, **options)  # type: ignore[arg-type]  # as they came
+        return run_streams(*arguments, **options)  # type: ignore[arg-type]  # as they came
 
-    monkeypatch.setattr(run, "run_streams", starved)
+    monkeypatch.setattr("edgevision.cli.run.run_streams", starved)
     with caplog.at_level(logging.WARNING):
         done = CliRunner().invoke(edgevision, ["run", str(brightness_bundle), "demo:", "--limit", "3"])
     assert done.exit_code == 0, done.output
@@ -67,7 +64,9 @@ def test_the_page_and_the_service_are_watched(
 ) -> None:
     pytest.importorskip("aiohttp")
     recorder = Recorder()
-    monkeypatch.setattr(deploy.faulthandler, "enable", lambda: None)  # the runner's output is no file
+    monkeypatch.setattr(
+        "edgevision.cli.deploy.faulthandler.enable", lambda: None
+    )  # the runner's output is no file
     monkeypatch.setattr({"live": live, "deploy": deploy}[command], "PowerWatch", lambda: recorder)
     words = {"live": [str(tmp_path), "demo:", "--port", "0"], "deploy": [str(tmp_path / "absent.toml")]}
     done = CliRunner().invoke(edgevision, [command, *words[command]])
