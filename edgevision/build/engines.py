@@ -34,7 +34,6 @@ from edgevision.errors import BundleError, EngineError, GraphError, UsageError, 
 from edgevision.power.findings import before_timing, meanwhile
 from edgevision.power.reading import power_state
 from edgevision.power.state import PowerState
-from edgevision.selection import latest_verification
 from edgevision.spec import Precision, utc_now
 
 AUTO: tuple[Precision, ...] = ("int8", "fp16", "float")
@@ -98,14 +97,23 @@ def choose_graphs(
         wanted = [entry for entry in wanted if entry.precision in DLA_PRECISIONS] or wanted
     good = []
     for entry in wanted:
-        record = latest_verification(entry, "onnxruntime")
-        if record is None or record.passed or entry.precision == "float":
+        failures = _disproof(entry)
+        if failures is None or entry.precision == "float":
             good.append(entry)
         else:
-            say(
-                f"the {entry.precision} graph is left out: it was found to answer wrongly ({record.failures})"
-            )
+            say(f"the {entry.precision} graph is left out: it was found to answer wrongly ({failures})")
     return tuple(good)
+
+
+def _disproof(entry: GraphEntry) -> str | None:
+    """What is wrong with a graph that every engine that ran it answered wrongly; None if one did not, or none ran it.
+
+    One engine alone may be at fault, or its class of processor: golden frames on the GPU tell more than its record.
+    """
+    latest = {record.engine: record for record in sorted(entry.verifications, key=lambda r: r.created)}
+    if not latest or any(record.passed for record in latest.values()):
+        return None
+    return next(iter(latest.values())).failures
 
 
 def _first_that_can(tasks: list[_Task], root: Path, watch: BuildWatch, check: Check) -> Outcome:

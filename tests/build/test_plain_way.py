@@ -43,15 +43,10 @@ def both(exported: tuple[Path, str], tmp_path: Path) -> Path:
     return Path(shutil.copytree(exported[0], tmp_path / "cnn"))
 
 
-def record(precision: str, *, passed: bool) -> Verification:
-    return Verification(
-        "verify",
-        "onnxruntime",
-        "onnxruntime 1",
-        1,
-        (Check("score", 0.0 if passed else 1.0, "<=", 0.1),),
-        "2999-01-01T00:00:00+00:00",
-    )
+def wrong(engine: str) -> Verification:
+    """A later record than all others of that engine."""
+    failed = (Check("score", 1.0, "<=", 0.1),)
+    return Verification("verify", engine, "onnxruntime 1", 1, failed, "2999-01-01T00:00:00+00:00")
 
 
 def test_export_writes_fp16_as_well_and_verifies_it(exported: tuple[Path, str]) -> None:
@@ -80,7 +75,7 @@ def test_fp16_that_does_not_hold_fails_nothing(
 
     from edgevision.quantize.fp16 import half_graph
 
-    def wrong(model: object, magnitudes: object, *, decode_in_float: bool) -> object:
+    def zeroed(model: object, magnitudes: object, *, decode_in_float: bool) -> object:
         if broken is GraphError:
             raise GraphError("no node can be FP16")
         made = half_graph(model, magnitudes, decode_in_float=decode_in_float)  # type: ignore[arg-type]  # of the real one
@@ -89,7 +84,7 @@ def test_fp16_that_does_not_hold_fails_nothing(
                 weight.raw_data = bytes(len(weight.raw_data))
         return made
 
-    monkeypatch.setattr("edgevision.export.half.half_graph", wrong)
+    monkeypatch.setattr("edgevision.export.half.half_graph", zeroed)
     printed = typed("export", "cnn", "--checkpoint", TRAINED, "-o", tmp_path / "b")
     assert [e.precision for e in Bundle.open(tmp_path / "b").manifest.graphs] == ["float"]
     assert "no FP16 graph: " in printed
@@ -113,12 +108,16 @@ def test_build_takes_fp16_by_itself(both: Path) -> None:
 
 
 def test_a_graph_that_was_found_wrong_is_not_built_unasked(both: Path) -> None:
-    Bundle.open(both).with_verification("fp16", record("fp16", passed=False))
+    bundle = Bundle.open(both).with_verification("fp16", wrong("onnxruntime"))
     said: list[str] = []
-    (entry,) = choose_graphs(Bundle.open(both), EngineRequest(), said.append)
+    assert choose_graphs(bundle, EngineRequest(), said.append)[0].precision == "fp16", (
+        "one engine may be at fault"
+    )
+    bundle = bundle.with_verification("fp16", wrong("emulated fp16"))
+    (entry,) = choose_graphs(bundle, EngineRequest(), said.append)
     assert entry.precision == "float"
     assert said == ["the fp16 graph is left out: it was found to answer wrongly (score 1, must be <= 0.1)"]
-    (asked,) = choose_graphs(Bundle.open(both), EngineRequest("fp16"))
+    (asked,) = choose_graphs(bundle, EngineRequest("fp16"))
     assert asked.precision == "fp16"
 
 
