@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 
+LEAST_BYTES = 256
+"""What CUDA aligns memory to."""
+
+
 class Contexts:
     """Makes the contexts of one engine for one lane."""
 
@@ -31,17 +35,22 @@ class Contexts:
         batch: BatchRange,
         *,
         kernels: JitCache | None = None,
+        flags: tuple[str, ...] = (),
         dla_core: int | None = None,
     ) -> None:
-        """`kernels` is given for TensorRT-RTX: it makes its contexts with what was compiled before."""
+        """`kernels` is given for TensorRT-RTX: it makes its contexts with what was compiled before.
+
+        `flags` are those that the engine was built with.
+        """
         self._library = library
         self._messages = messages
         self._engine = engine
         self._batch = batch
         self._kernels = kernels
         self._dla_core = dla_core
-        self.shared_bytes = self._shareable_bytes()
-        """Activation memory that contexts of this lane share; 0: each has its own."""
+        self._user_allocation = any(flag in flags for flag in library.dialect.capture_flags)
+        self.memory_bytes = self._managed_bytes()
+        """Memory for activations that the lane has to bring, for all of its contexts; None: each has its own."""
 
     @property
     def captured_by_library(self) -> bool:
@@ -56,24 +65,26 @@ class Contexts:
     @property
     def several(self) -> bool:
         """More than one context can be made for one lane, so that each batch size can have a graph."""
-        return not self._batch.static and self.shared_bytes > 0
+        return not self._batch.static and self.memory_bytes is not None and self._kernels is None
 
     def make(self, activations: int | None = None) -> trt.IExecutionContext:
-        """A context; `activations` is the address of `shared_bytes` of device memory. Raises `EngineError`."""
+        """A context; `activations` is the address of `memory_bytes` of device memory. Raises `EngineError`."""
         context: trt.IExecutionContext | None
+        managed = None
+        if activations is not None:
+            managed = self._library.member("ExecutionContextAllocationStrategy", "USER_MANAGED")
         if self._kernels is not None:
-            context = self._kernels.make_context(self._engine, graphs=self._strategy())
-        elif activations is not None:
-            strategy = self._library.member("ExecutionContextAllocationStrategy", "USER_MANAGED")
-            context = self._engine.create_execution_context(strategy)
+            context = self._kernels.make_context(self._engine, graphs=self._strategy(), allocation=managed)
+        elif managed is not None:
+            context = self._engine.create_execution_context(managed)
         else:
             context = self._engine.create_execution_context()
         if context is None:
             raise EngineError(
                 f"{self._library.name} cannot make an execution context: {self._messages.reason()}"
             )
-        if activations is not None:
-            context.set_device_memory(activations, self.shared_bytes)
+        if activations is not None and self.memory_bytes is not None:
+            context.set_device_memory(activations, self.memory_bytes)
         return context
 
     def objection(self, context: trt.IExecutionContext, stream: Stream) -> str | None:
@@ -84,7 +95,7 @@ class Contexts:
             return self.library_note
         if not self._batch.static and not self._library.dialect.shares_profiles:
             return f"the batch varies ({self._batch}), and {self._library.dialect.label} gives a profile to one context"
-        if not self._batch.static and not self.shared_bytes:
+        if not self._batch.static and self.memory_bytes is None:
             return f"the batch varies ({self._batch}), and contexts of this engine share no memory"
         # The stubs are TensorRT's; this method is TensorRT-RTX's.
         asked = getattr(context, "is_stream_capturable", None)
@@ -95,11 +106,18 @@ class Contexts:
             )
         return None
 
-    def _shareable_bytes(self) -> int:
-        if self._batch.static or self._kernels is not None or not self._library.dialect.shares_profiles:
-            return 0
-        # TensorRT 10.0 has no such number yet.
-        return int(getattr(self._engine, "device_memory_size_v2", 0))
+    def _managed_bytes(self) -> int | None:
+        """Where several contexts share it, and where the engine was built to take nothing else.
+
+        TensorRT-RTX makes a context of an engine with `REQUIRE_USER_ALLOCATION` only if memory is brought to it.
+        """
+        if self._kernels is None and (self._batch.static or not self._library.dialect.shares_profiles):
+            return None
+        if self._kernels is not None and not self._user_allocation:
+            return None
+        # TensorRT 10.0 has no such number yet. An engine that needs nothing takes a piece all the same.
+        size = getattr(self._engine, "device_memory_size_v2", None)
+        return None if size is None else max(int(size), LEAST_BYTES)
 
     def _strategy(self) -> object | None:
         """The library's own capture, for a batch that varies; a static one is captured by the lane, copies included."""

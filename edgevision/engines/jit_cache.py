@@ -31,12 +31,17 @@ class JitCache:
         self._held = b""
         self._lock = threading.Lock()
 
-    def make_context(self, engine: Any, *, graphs: object | None = None) -> Any:
+    def make_context(
+        self, engine: Any, *, graphs: object | None = None, allocation: object | None = None
+    ) -> Any:
         """An execution context of an engine of TensorRT-RTX, its kernels taken from the cache where they fit.
 
-        `graphs` is the library's `CudaGraphStrategy` for it; None leaves it at its default, no graphs.
+        `graphs` is the library's `CudaGraphStrategy` for it, `allocation` its `ExecutionContextAllocationStrategy`.
+        None leaves them at their defaults, no graphs and memory of its own.
         """
         config = engine.create_runtime_config()
+        if allocation is not None:
+            config.set_execution_context_allocation_strategy(allocation)
         if graphs is not None:
             config.cuda_graph_strategy = graphs
         with self._lock:

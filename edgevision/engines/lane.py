@@ -62,8 +62,8 @@ class Lane:
             self._begin = stack.enter_context(contextlib.closing(Event(spin=spin)))
             self._end = stack.enter_context(contextlib.closing(Event(spin=spin)))
             self._activations: int | None = None
-            if contexts.several:
-                memory = stack.enter_context(contextlib.closing(DeviceBuffer(contexts.shared_bytes)))
+            if contexts.memory_bytes is not None:
+                memory = stack.enter_context(contextlib.closing(DeviceBuffer(contexts.memory_bytes)))
                 self._activations = memory.pointer
             self._context = contexts.make(self._activations)
             width, height = spec.frames.size_wh
@@ -105,7 +105,7 @@ class Lane:
         if self._batch.static:
             return "replayed as one CUDA graph"
         sizes = ", ".join(map(str, self.replays.sizes)) or "none yet"
-        shared = f"{self._contexts.shared_bytes / MIB:.1f} MiB of activations shared"
+        shared = f"{(self._contexts.memory_bytes or 0) / MIB:.1f} MiB of activations shared"
         taken = f", about {self.graphs_mib} MiB for the graphs" if self.graphs_mib else ""
         failed = "".join(f"; batch {n}: {why}" for n, why in sorted(self.replays.failures.items()))
         return f"CUDA graphs for batches of {sizes} (at most {self.replays.limit}), {shared}{taken}{failed}"

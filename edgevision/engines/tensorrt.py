@@ -205,6 +205,7 @@ def _open(
         loaded.engine,
         manifest.batch,
         kernels=loaded.kernels,
+        flags=manifest.flags,
         dla_core=manifest.dla_core,
     )
     zero_copy = device.integrated and device.maps_host_memory

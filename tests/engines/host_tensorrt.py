@@ -22,6 +22,8 @@ from tests.engines.host_cuda import HostCudart
 
 DLA_LAYERS = ("images to nvm", "{ForeignNode[Conv_0...Concat_198]}", "head from nvm", "images copy finish")
 STATIC, USER_MANAGED = "static", "user managed"
+USER_ALLOCATION = b" for memory of others"
+"""At the end of a plan: it was built with REQUIRE_USER_ALLOCATION."""
 DTYPES = {"uint8": "UINT8", "float32": "FLOAT", "int32": "INT32"}
 
 
@@ -50,6 +52,7 @@ class HostContext:
         """The change that was the last one when it last ran."""
         self.activations = 0 if strategy == USER_MANAGED else None
         self.capturable = engine.user_allocation
+        """As TensorRT-RTX has it: otherwise memory is allocated while it runs."""
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         self.changes += 1
@@ -64,7 +67,7 @@ class HostContext:
 
     def set_device_memory(self, memory: int, size: int) -> None:
         assert self.activations is not None, "its memory is its own"
-        assert size == self.engine.device_memory_size_v2
+        assert size >= self.engine.device_memory_size_v2
         self.changes += 1
         self.activations = self.engine.cuda.region(self.engine.cuda.device, memory, size)
 
@@ -134,6 +137,10 @@ class HostRuntimeConfig:
     def __init__(self) -> None:
         self.cache: HostRuntimeCache | None = None
         self.cuda_graph_strategy = "DISABLED"
+        self.allocation = STATIC
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self.allocation = strategy
 
     def create_runtime_cache(self) -> HostRuntimeCache:
         return HostRuntimeCache()
@@ -149,7 +156,8 @@ class HostEngine:
     def __init__(self, spec: ModelSpec, cuda: HostCudart, log: Any) -> None:
         self.spec, self.cuda, self.log = spec, cuda, log
         self.batch = spec.frames.batch
-        self.capturable = self.user_allocation = True
+        self.capturable = True
+        self.user_allocation = False
         self.device_memory_size_v2 = 4096
         self.contexts: list[HostContext] = []
         length = self.batch.max if self.batch.static else -1
@@ -176,13 +184,20 @@ class HostEngine:
     def create_runtime_config(self) -> HostRuntimeConfig:
         return HostRuntimeConfig()
 
-    def create_execution_context(self, how: HostRuntimeConfig | str = STATIC) -> HostContext:
-        if isinstance(how, str):
-            context = HostContext(self, how)
-        else:
-            context = HostContext(self, config=how)
-            if how.cache is not None:
-                how.cache.compile()
+    def create_execution_context(self, how: HostRuntimeConfig | str = STATIC) -> HostContext | None:
+        config = None if isinstance(how, str) else how
+        allocation = how if isinstance(how, str) else how.allocation
+        if self.user_allocation and allocation != USER_MANAGED:
+            # In the words of TensorRT-RTX 1.7.
+            self.log.log(
+                HostLogger.Severity.ERROR,
+                "Engine was built with BuilderFlag::kREQUIRE_USER_ALLOCATION. Execution context creation requires"
+                " ExecutionContextAllocationStrategy::kUSER_MANAGED allocation strategy.",
+            )
+            return None
+        context = HostContext(self, allocation, config)
+        if config is not None and config.cache is not None:
+            config.cache.compile()
         self.contexts.append(context)
         return context
 
@@ -202,7 +217,7 @@ class HostTensorRt:
     def __init__(self, cuda: HostCudart, spec: ModelSpec, *, dla_cores: int = 0) -> None:
         self.cuda, self.spec, self.dla_cores = cuda, spec, dla_cores
         self.engines: list[HostEngine] = []
-        self.capturable = self.user_allocation = True
+        self.capturable = True
         self.version = "10.3.0"
 
     def Runtime(self, log: Any) -> Any:  # noqa: N802  # a class there
@@ -212,7 +227,7 @@ class HostTensorRt:
                 return None
             self.engines.append(HostEngine(self.spec, self.cuda, log))
             self.engines[-1].capturable = self.capturable
-            self.engines[-1].user_allocation = self.user_allocation
+            self.engines[-1].user_allocation = plan.endswith(USER_ALLOCATION)
             return self.engines[-1]
 
         return SimpleNamespace(num_DLA_cores=self.dla_cores, DLA_core=-1, deserialize_cuda_engine=deserialize)
@@ -229,10 +244,12 @@ def store_engine(
     plan: bytes = b"brightness",
     dla_core: int | None = None,
     flavour: Flavour = "tensorrt",
+    user_allocation: bool | None = None,
 ) -> tuple[StoredEngine, ModelSpec]:
     """An engine on disk for `HostTensorRt`, and its spec."""
+    managed = flavour == "tensorrt-rtx" if user_allocation is None else user_allocation
     folder.mkdir(parents=True)
-    (folder / PLAN).write_bytes(plan)
+    (folder / PLAN).write_bytes(plan + USER_ALLOCATION if managed else plan)
     manifest = EngineManifest(
         edgevision="0",
         flavour=flavour,
@@ -244,6 +261,7 @@ def store_engine(
         batch=batch,
         plan=file_entry(folder / PLAN),
         tensors=(),
+        flags=("REQUIRE_USER_ALLOCATION",) if managed else (),
         dla_core=dla_core,
     )
     return StoredEngine(folder, manifest), detector(batch)

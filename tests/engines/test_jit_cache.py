@@ -103,6 +103,7 @@ def test_the_calls_are_those_of_the_real_library() -> None:
         "create_runtime_cache",
         "deserialize",
         "set_runtime_cache",
+        "set_execution_context_allocation_strategy",
         "create_execution_context",
         "serialize",
     }

@@ -36,10 +36,14 @@ class Board:
         monkeypatch: pytest.MonkeyPatch,
         batch: BatchRange = STREET,
         flavour: Flavour = "tensorrt",
+        *,
+        user_allocation: bool | None = None,
     ) -> None:
         self.host = host
         self.cache = folder / "cache"
-        self.stored, self.spec = store_engine(folder / "engine", batch, flavour=flavour)
+        self.stored, self.spec = store_engine(
+            folder / "engine", batch, flavour=flavour, user_allocation=user_allocation
+        )
         self.trt = HostTensorRt(host, self.spec)
         monkeypatch.setenv("EDGEVISION_CACHE", str(self.cache))
         monkeypatch.setattr(HostRuntimeCache, "compiled", 0)
@@ -223,13 +227,20 @@ class TestRtx:
     def test_a_static_batch_is_captured_if_the_library_says_that_it_can_be(
         self, host: HostCudart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, user_allocation: bool
     ) -> None:
-        rtx = Board(host, tmp_path, monkeypatch, BatchRange(2, 2, 2), "tensorrt-rtx")
-        rtx.trt.user_allocation = user_allocation
+        batch = BatchRange(2, 2, 2)
+        rtx = Board(host, tmp_path, monkeypatch, batch, "tensorrt-rtx", user_allocation=user_allocation)
         with rtx.open() as session:
             assert is_replay(rtx.call(session, 2)) == user_allocation
             if not user_allocation:
                 assert "cudaStreamBeginCapture" not in rtx.host.calls
                 assert rtx.graph_note(session).endswith("edgevision build BUNDLE --rebuild")
+        assert host.held() == 0
+
+    def test_an_engine_for_memory_of_others_gets_it(self, rtx: Board) -> None:
+        with rtx.open():
+            (context,) = rtx.trt.engines[0].contexts
+            assert context.activations in rtx.host.device
+        assert rtx.host.held() == 0
 
     def test_kernels_that_came_later_are_kept_at_the_end(self, rtx: Board) -> None:
         for expected in (4, 0):
