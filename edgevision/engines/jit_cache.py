@@ -17,6 +17,8 @@ from typing import Any
 
 from edgevision import atomic
 from edgevision.cache import cache_folder
+from edgevision.engines.cuda import use_device
+from edgevision.errors import EngineError
 
 LOG = logging.getLogger(__name__)
 
@@ -55,9 +57,9 @@ class JitCache:
         return engine.create_execution_context(config)
 
     def keep(self) -> None:
-        """Write what was compiled since; a place that cannot be written is told, the engine runs without."""
+        """Write what was compiled since. What cannot be kept is told, and the engine runs without."""
         with self._lock:
-            data = bytes(self._cache.serialize()) if self._cache is not None else b""
+            data = self._compiled()
             if data == self._held:
                 return
             try:
@@ -71,6 +73,21 @@ class JitCache:
                     error.strerror or error,
                 )
             self._held = data
+
+    def _compiled(self) -> bytes:
+        """The kernels as the library writes them; what was kept before, if it cannot."""
+        if self._cache is None:
+            return self._held
+        try:
+            use_device()  # the library writes which device they are for, and asks the thread's context
+            data = self._cache.serialize()
+        except EngineError as error:
+            LOG.warning("compiled kernels cannot be kept: %s", error)
+            return self._held
+        if data is None:
+            LOG.warning("compiled kernels cannot be kept: TensorRT-RTX does not write them out")
+            return self._held
+        return bytes(data)
 
     def _read(self) -> bytes:
         """What was kept; empty if there is nothing, or not what was written."""

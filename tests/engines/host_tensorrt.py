@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,15 +115,18 @@ class HostRuntimeCache:
     compiled = 0
     """How often kernels had to be compiled."""
 
-    def __init__(self) -> None:
+    def __init__(self, cuda: HostCudart) -> None:
         self.data = b""
+        self.cuda = cuda
 
     def deserialize(self, blob: bytes) -> bool:
-        self.data = blob if blob.startswith(self.KERNELS) else b""
+        fits = blob.startswith(self.KERNELS) and threading.get_ident() in self.cuda.threads
+        self.data = blob if fits else b""
         return bool(self.data)
 
-    def serialize(self) -> bytes:
-        return self.data
+    def serialize(self) -> bytes | None:
+        """None in a thread without a current context, like the real one (its message: "no active CUDA context")."""
+        return self.data if threading.get_ident() in self.cuda.threads else None
 
     def compile(self, count: int | None = None) -> None:
         wanted = self.KERNELS if count is None else b" for %d" % count
@@ -134,7 +138,8 @@ class HostRuntimeCache:
 class HostRuntimeConfig:
     """Like `IRuntimeConfig`."""
 
-    def __init__(self) -> None:
+    def __init__(self, cuda: HostCudart) -> None:
+        self.cuda = cuda
         self.cache: HostRuntimeCache | None = None
         self.cuda_graph_strategy = "DISABLED"
         self.allocation = STATIC
@@ -143,7 +148,7 @@ class HostRuntimeConfig:
         self.allocation = strategy
 
     def create_runtime_cache(self) -> HostRuntimeCache:
-        return HostRuntimeCache()
+        return HostRuntimeCache(self.cuda)
 
     def set_runtime_cache(self, cache: HostRuntimeCache) -> bool:
         self.cache = cache
@@ -182,7 +187,7 @@ class HostEngine:
         return self.shapes[name][1]
 
     def create_runtime_config(self) -> HostRuntimeConfig:
-        return HostRuntimeConfig()
+        return HostRuntimeConfig(self.cuda)
 
     def create_execution_context(self, how: HostRuntimeConfig | str = STATIC) -> HostContext | None:
         config = None if isinstance(how, str) else how
