@@ -126,10 +126,13 @@ def fit_build(
     else:
         free, where = gpu.free_mib, "GPU memory"
     left = free - need.host_mib - need.activations_mib
-    workspace = max(LEAST_WORKSPACE_MIB, int(left * SHARE) if need.asked_mib is None else need.asked_mib)
+    workspace = max(LEAST_WORKSPACE_MIB, min(int(left * SHARE), gpu.memory_mib))
+    if need.asked_mib is not None:
+        workspace = max(LEAST_WORKSPACE_MIB, need.asked_mib)
     # On a GPU that shares memory the pool counts all that is allocated there, weights included.
     tactics = free - need.library_mib - (need.weights_mib if gpu.integrated else 0)
-    tactic_mib = max(tactics, need.activations_mib + workspace)
+    # TensorRT refuses a bound over the device's memory, and the user may have said more than there is.
+    tactic_mib = min(max(tactics, need.activations_mib + workspace), gpu.memory_mib)
     return Fit(where, need.least_mib, free, workspace, tactic_mib, str(need), gpu.integrated)
 
 

@@ -77,6 +77,8 @@ def test_what_the_user_says_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyP
     root = machine(tmp_path, 2200)
     said = fit_build(board(2500), need(350, 800), memory_mib=3000, root=root)
     assert (said.fits, said.free_mib, said.where) == (True, 3000, "memory (as was said)")
+    more = fit_build(board(2500), need(), memory_mib=20000, root=root)
+    assert (more.tactic_mib, more.workspace_mib) == (7620, 7620), "no bound is over what there is"
     monkeypatch.setenv("EDGEVISION_BUILD_MEMORY_MIB", "2800")
     assert fit_build(board(2500), need(350, 800), root=root).free_mib == 2800
     assert fit_build(None, need(), root=root).free_mib == 2800
