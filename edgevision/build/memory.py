@@ -131,7 +131,7 @@ def fit_build(
         workspace = max(LEAST_WORKSPACE_MIB, need.asked_mib)
     # On a GPU that shares memory the pool counts all that is allocated there, weights included.
     tactics = free - need.library_mib - (need.weights_mib if gpu.integrated else 0)
-    # TensorRT refuses a bound over the device's memory, and the user may have said more than there is.
+    # Not over what there is: the user may have said more.
     tactic_mib = min(max(tactics, need.activations_mib + workspace), gpu.memory_mib)
     return Fit(where, need.least_mib, free, workspace, tactic_mib, str(need), gpu.integrated)
 
