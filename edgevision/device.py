@@ -30,6 +30,7 @@ LIBRARIES = (
     "tensorrt-rtx-cu12",
     "tensorrt-rtx-cu13",
     "cuda-bindings",
+    "nvidia-ml-py",
 )
 QUERY_TIMEOUT_S = 10.0
 
