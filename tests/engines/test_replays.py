@@ -16,9 +16,11 @@ from edgevision.engines import lane, tensorrt
 from edgevision.engines.replays import Replays
 from edgevision.engines.tensorrt import TensorRtSession, open_engine
 from edgevision.errors import UsageError
+from edgevision.pipeline import PipelineOptions, run_streams
 from edgevision.session import Frames, SessionOptions
 from edgevision.spec import BatchRange
-from tests.doubles import SIDE, BrightnessSession
+from edgevision.streams import PlainWatcher, Stream
+from tests.doubles import SIDE, BrightnessSession, ListSink, MemorySource
 from tests.engines.host_cuda import HostCudart
 from tests.engines.host_tensorrt import HostRuntimeCache, HostTensorRt, store_engine
 
@@ -204,6 +206,26 @@ def test_threads_of_two_sessions_get_their_own_answers(board: Board) -> None:
             "CUDA graphs for batches of 1, 2, 3, 4, 5"
         ] * 2
     assert wrong == []
+    assert board.host.held() == 0
+
+
+def test_many_cameras_are_served_by_graphs(board: Board) -> None:
+    """Five cameras of which not all have a frame at once: from the engine on disk to results in their sinks."""
+    sinks = [ListSink() for _ in range(5)]
+    cameras = [MemorySource(30 + 7 * row) for row in range(5)]
+    streams = [
+        Stream(camera, [sink], watcher=PlainWatcher(0.0)) for camera, sink in zip(cameras, sinks, strict=True)
+    ]
+    with board.open() as session:
+        run_streams(session, streams, options=PipelineOptions(threshold=0.0, batch=5))
+        launched = board.host.calls.count("cudaGraphLaunch")
+        captured = board.host.calls.count("cudaStreamBeginCapture")
+        assert launched > 10 * captured
+        note = board.graph_note(session)
+    assert note.startswith("CUDA graphs for batches of ")
+    for row, sink in enumerate(sinks):
+        levels = [round(float(seen.result.scores.sum()) * 255) for seen in sink.seen]  # type: ignore[union-attr]  # found
+        assert levels == list(range(30 + 7 * row)), "each frame its own answer, in order"
     assert board.host.held() == 0
 
 
