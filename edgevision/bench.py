@@ -19,6 +19,8 @@ from edgevision.frames import Source, SourceFrame
 from edgevision.image import fit_frame
 from edgevision.measure import MeasureSettings, Samples, measure
 from edgevision.pipeline import PipelineOptions, run_pipeline
+from edgevision.power.findings import before_timing, meanwhile
+from edgevision.power.reading import power_state
 from edgevision.processed import Processed, StageTimes
 from edgevision.report import (
     BenchRecord,
@@ -100,6 +102,9 @@ def bench(
     a serial loop that also draws and writes to `open_output`'s sink, for only there do they add up to the wall time.
     """
     session = subject.session
+    power = power_state()
+    for warning in before_timing(power):
+        progress(f"WARNING: {warning}")
     batches, frame_wh = prepared_batches(subject)
     pictures = itertools.cycle(batches)
     warmup = MeasureSettings(options.measure.warmup_s, max(options.measure.warmup_count, 1), 0.0, 0)
@@ -136,7 +141,9 @@ def bench(
         serial_wall_ms=round(serial_wall_ms, 4),
         resident_mib=round(resident_mib(), 1),
         peak_resident_mib=round(peak_resident_mib(), 1),
-        unstable=instabilities(inference, snapshots),
+        unstable=(*instabilities(inference, snapshots), *meanwhile(power, power_state())),
+        power=power,
+        warnings=before_timing(power),
         device_time=StageRecord.of("on the device", Samples(tuple(on_device))) if on_device else None,
     )
 

@@ -11,6 +11,10 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgevision.power.state import PowerState
 
 from edgevision.cpu_class import cpu_class
 
@@ -26,6 +30,7 @@ LIBRARIES = (
     "tensorrt-rtx-cu12",
     "tensorrt-rtx-cu13",
     "cuda-bindings",
+    "nvidia-ml-py",
 )
 QUERY_TIMEOUT_S = 10.0
 
@@ -85,7 +90,7 @@ def device_facts(root: Path = ROOT) -> DeviceFacts:
         board=_text(root / "proc/device-tree/model"),
         l4t=l4t_version(root),
         jetpack=_jetpack(root),
-        power_mode=_power_mode(),
+        power_mode=power_mode(root),
         gpus=nvidia_gpus(),
         clocks_mhz=clocks_mhz(root),
         temperatures_c=temperatures_c(root),
@@ -96,7 +101,7 @@ def device_facts(root: Path = ROOT) -> DeviceFacts:
 
 def machine_name(root: Path = ROOT) -> str:
     """What tells whether a measured speed holds here: board, processor, cores that may be used, GPUs, power mode."""
-    board, mode = _text(root / "proc/device-tree/model"), _power_mode()
+    board, mode = _text(root / "proc/device-tree/model"), power_mode(root)
     cores = f"{usable_cores(root):g} cores"
     return ", ".join(part for part in (board, cpu_model(root), cores, *nvidia_gpus(), mode) if part)
 
@@ -122,7 +127,7 @@ def usable_cores(root: Path = ROOT) -> float:
 
 
 def clocks_mhz(root: Path = ROOT) -> tuple[Reading, ...]:
-    """Current clocks: of each frequency domain of the CPU, and of the GPU of a Jetson."""
+    """Current clocks: of each frequency domain of the CPU, of the GPU of a Jetson, and of cards that NVML lists."""
     readings = []
     for policy in sorted(root.glob("sys/devices/system/cpu/cpufreq/policy*")):
         khz = _number(policy / "scaling_cur_freq")
@@ -132,17 +137,21 @@ def clocks_mhz(root: Path = ROOT) -> tuple[Reading, ...]:
         hertz = _number(device / "cur_freq")
         if hertz is not None and re.search(r"gpu|ga10b|gv11b|gp10b|gb10b", device.name):
             readings.append(Reading(f"gpu {device.name}", hertz / 1e6))
+    if root == ROOT:
+        readings += [Reading(clock.name, clock.mhz) for clock in _cards().clocks]
     return tuple(readings)
 
 
 def temperatures_c(root: Path = ROOT) -> tuple[Reading, ...]:
-    """The thermal zones that can be read now."""
+    """The thermal zones that can be read now, and the cards that NVML lists."""
     readings = []
     for zone in sorted(root.glob("sys/class/thermal/thermal_zone*")):
         millidegrees = _number(zone / "temp")
         # A zone that is switched off says -256 degrees on a Jetson.
         if millidegrees is not None and millidegrees > -100_000:
             readings.append(Reading(_text(zone / "type") or zone.name, millidegrees / 1e3))
+    if root == ROOT:
+        readings += _cards().temperatures_c
     return tuple(readings)
 
 
@@ -193,10 +202,23 @@ def nvidia_gpus() -> tuple[str, ...]:
     return tuple(line.strip() for line in (output or "").splitlines() if line.strip())
 
 
-def _power_mode() -> str | None:
-    """What nvpmodel says on a Jetson, such as "MAXN (0)"."""
+def power_mode(root: Path = ROOT) -> str | None:
+    """The mode of a Jetson, such as "MAXN (0)": from the files that nvpmodel keeps, else from nvpmodel itself."""
+    status = re.search(r"pmode:(\d+)", _text(root / "var/lib/nvpmodel/status") or "")
+    if status is not None:
+        number = int(status[1])
+        named = rf"<\s*POWER_MODEL\s+ID={number}\s+NAME=(\S+?)\s*>"
+        match = re.search(named, _text(root / "etc/nvpmodel.conf") or "")
+        return f"{match[1]} ({number})" if match else f"mode {number} ({number})"
     match = re.search(r"NV Power Mode:\s*(\S+)\s+(\d+)", _output_of(("nvpmodel", "-q")) or "")
     return f"{match[1]} ({match[2]})" if match else None
+
+
+def _cards() -> PowerState:
+    # Here and not at the top: that package builds on this module.
+    from edgevision.power.reading import nvml_state
+
+    return nvml_state()
 
 
 def _jetpack(root: Path) -> str | None:

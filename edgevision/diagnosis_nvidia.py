@@ -27,6 +27,8 @@ def diagnose_nvidia(machine: Machine) -> list[Finding]:
     if machine.jetson or machine.library("tensorrt") or not _rtx(machine):
         findings.append(_tensorrt(machine))
     findings += _bindings(machine)
+    if not machine.jetson:
+        findings.append(_sensors(machine))
     if machine.jetson:
         findings += [*_dla(machine), *_power(machine), *_swap(machine)]
     return findings
@@ -44,6 +46,15 @@ def _gpu(machine: Machine) -> Finding:
     detail = f"nvidia-smi lists {', '.join(machine.device.gpus)}, but CUDA finds none"
     remedy = "in a container: docker run --gpus all; after an update of the driver: sudo reboot"
     return Finding("broken", "NVIDIA GPU", detail, remedy)
+
+
+def _sensors(machine: Machine) -> Finding:
+    """Whether a card's clocks, temperature and throttling can be read; a Jetson's are files that every user reads."""
+    version = machine.library("nvidia-ml-py")
+    if version is not None:
+        return Finding("ok", "clocks and throttling", f"read by nvidia-ml-py {version}")
+    detail = "not readable: benchmarks and metrics cannot say what slows the card down"
+    return Finding("missing", "clocks and throttling", detail, "pip install nvidia-ml-py")
 
 
 def _tensorrt(machine: Machine) -> Finding:

@@ -12,6 +12,7 @@ from edgevision.codec import DecodeError, dataclass_from_json, json_from_datacla
 from edgevision.device import DeviceFacts, Reading
 from edgevision.errors import SinkError, UsageError
 from edgevision.measure import DRIFT_LIMIT, Samples, drift
+from edgevision.power.state import PowerState
 from edgevision.session import EngineInfo
 
 SCHEMA = 1
@@ -102,6 +103,10 @@ class BenchRecord:
     """What moved while it was measured; such figures are not comparable."""
     device_time: StageRecord | None = None
     """Of the same calls as `inference_alone`, by the device's own clock; None for an engine without one."""
+    power: PowerState | None = None
+    """Clocks with their limits, power and throttling when it began."""
+    warnings: tuple[str, ...] = ()
+    """What of that makes the figures hold for these clocks alone."""
     schema: int = SCHEMA
 
     @property
@@ -192,6 +197,7 @@ def record_lines(record: BenchRecord) -> list[str]:
         f"ratio {record.end_to_end_ratio:.3f} (median of {len(record.rounds)} paired rounds, {low:.3f} to {high:.3f})",
         f"{record.resident_mib:.0f} MiB resident, {record.peak_resident_mib:.0f} MiB at the peak",
     ]
+    lines += [f"WARNING: {warning}" for warning in record.warnings]
     return lines + [f"UNSTABLE: {reason}" for reason in record.unstable]
 
 
@@ -215,4 +221,7 @@ def _device_lines(device: DeviceFacts) -> list[str]:
     sensors = [f"{r.name} {r.value:.0f} MHz" for r in device.clocks_mhz]
     sensors += [f"{r.name} {r.value:.0f} °C" for r in device.temperatures_c]
     lines = [", ".join(part for part in parts if part), ", ".join(part for part in system if part)]
-    return [*lines, ", ".join(sensors) if sensors else "clocks and temperatures: not readable here"]
+    missing = "clocks and temperatures: not readable here"
+    if device.gpus:
+        missing += "; those of cards are read with: pip install nvidia-ml-py"
+    return [*lines, ", ".join(sensors) if sensors else missing]

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgevision import bench as bench_module
 from edgevision.bench import BenchOptions, RepeatedSource, Subject, bench, prepared_batches
 from edgevision.errors import UsageError
 from edgevision.measure import MeasureSettings
+from edgevision.power.reading import power_state
 from edgevision.report import BenchRecord, read_record, record_lines, write_record
 from edgevision.results import Outputs
 from edgevision.session import Frames, ReplaySession, SessionOptions
@@ -18,6 +20,7 @@ from edgevision.sinks.opening import write_clip
 from edgevision.sinks.video import VideoSink
 from edgevision.sources import open_source
 from edgevision.spec import BatchRange, FrameInput, ModelSpec, NmsSpec, Provenance, detect_outputs
+from tests.power.trees import ORIN_NANO_36, grow
 
 
 class SlowSession(ReplaySession):
@@ -91,6 +94,30 @@ def test_the_devices_own_clock_is_kept_for_each_call(clip: Path) -> None:
     assert record.device_time is not None
     assert record.device_time.count == record.inference_alone.count
     assert record.device_time.p50_ms == 2.5
+
+
+def test_slow_clocks_and_over_current_are_part_of_the_record(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = grow(tmp_path / "board", ORIN_NANO_36)
+    monkeypatch.setattr(bench_module, "power_state", lambda: power_state(root))
+
+    class Hungry(SlowSession):
+        def _infer(self, frames: Frames) -> Outputs:
+            grow(root, {"sys/class/hwmon/hwmon3/oc3_event_cnt": "27393\n"})
+            return super()._infer(frames)
+
+    record, steps = run_bench(clip, Hungry())
+    assert record.warnings[0].startswith("power mode 15W (0) holds gpu 17000000.gpu at 612 of 1020 MHz")
+    assert steps[0] == f"WARNING: {record.warnings[0]}"
+    assert "instantaneous over-current (OC3): 3 times" in record.unstable
+    assert record.power is not None
+    assert [clock.limit_mhz for clock in record.power.clocks] == [1497.6, 612.0]
+    lines = record_lines(record)
+    assert f"WARNING: {record.warnings[0]}" in lines
+    assert "UNSTABLE: instantaneous over-current (OC3): 3 times" in lines
+    write_record(tmp_path / "bench.json", record)
+    assert read_record(tmp_path / "bench.json") == record
 
 
 def test_a_batch_counts_its_frames(clip: Path) -> None:

@@ -170,6 +170,10 @@ def test_a_pc_without_and_with_a_gpu(orin: Machine) -> None:
     findings = found(replace(pc, gpu=t4))
     assert findings["NVIDIA GPU"].detail == "Tesla T4, SM 7.5, 15360 MiB; driver 550.54, for CUDA up to 12.4"
     assert findings["TensorRT"].remedy == "pip install 'edgevision[tensorrt]'"
+    sensors = findings["clocks and throttling"]
+    assert (sensors.status, sensors.remedy) == ("missing", "pip install nvidia-ml-py")
+    readable = replace(pc.device, libraries=(*pc.device.libraries, Fact("nvidia-ml-py", "13.6")))
+    assert found(replace(pc, gpu=t4, device=readable))["clocks and throttling"].status == "ok"
     rtx = replace(pc.device, libraries=(*pc.device.libraries, Fact("tensorrt-rtx-cu12", "1.7.1")))
     assert "TensorRT" not in found(replace(pc, gpu=t4, device=rtx))
 

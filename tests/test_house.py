@@ -27,6 +27,7 @@ ALLOWED = {
     "engines": {"onnxruntime", "openvino", "cuda"},
     "tracking": {"supervision", "trackers"},
     "feeds": {"av"},
+    "power": {"pynvml"},
     "sinks": {"paho", "urllib3"},
     "live": {"aiohttp", "prometheus_client"},
     "deployment": {"tomllib", "tomli"},  # the one in the other's place before Python 3.11

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgevision.build.activations import activations
 from edgevision.build.calibrator import stored_ranges
 from edgevision.build.gpu import GpuFacts
 from edgevision.build.library import Library
 from edgevision.build.manifest import LayerCount, PlanTensor, sm_text
-from edgevision.build.memory import Fit, fit_build, require_fit
+from edgevision.build.memory import BuildNeed, Fit, fit_build, require_fit
 from edgevision.build.network import (
-    activation_mib,
     check_contract,
     check_precision,
     dla_placement,
@@ -27,6 +27,7 @@ from edgevision.build.network import (
 from edgevision.build.products import write_out_products
 from edgevision.build.progress import BuildProgress, Messages, logger, progress_monitor
 from edgevision.build.request import DEFAULT_LEVEL
+from edgevision.build.settings import give_up, set_memory_bounds, set_wishes
 from edgevision.errors import EngineError
 from edgevision.spec import ModelSpec, Precision
 
@@ -44,6 +45,8 @@ class BuildJob:
     sm: int
     level: int = DEFAULT_LEVEL
     workspace_mib: int | None = None
+    memory_mib: int | None = None
+    """What the build may use, in place of what is measured as free."""
     dla_core: int | None = None
     calibration: bytes = b""
     """INT8 ranges of a graph without Q/DQ, as a DLA before TensorRT 11 wants them; empty: the graph holds them."""
@@ -120,12 +123,7 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
         count = write_out_products(library, network)
         if count:
             watch.say(f"{sm_text(job.sm)}: {count} float32 matrix products written as sums")
-    fit = fit_build(
-        gpu,
-        weights_mib=job.graph.stat().st_size >> 20,
-        activations_mib=activation_mib(network, job.spec.frames.batch.max),
-        asked_mib=job.workspace_mib,
-    )
+    fit = _fit(job, network, gpu)
     watch.say(f"memory: the build {fit}")
     require_fit(fit)
     config = builder.create_builder_config()
@@ -138,7 +136,12 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     if library.dialect.progress_monitor:
         config.progress_monitor = progress_monitor(library, watch.progress, watch.stop, failures)
     began = time.perf_counter()
-    serialized = builder.build_serialized_network(network, config)
+    wishes = set_wishes(library, config, shared_memory=fit.shared)
+    serialized: trt.IHostMemory | None = builder.build_serialized_network(network, config)
+    if serialized is None and wishes and not failures and not watch.stop():
+        watch.say(give_up(library, config, wishes))
+        wishes = ()
+        serialized = builder.build_serialized_network(network, config)
     seconds = time.perf_counter() - began
     learned = bytes(memoryview(cache.serialize())) if cache is not None else b""
     if failures:
@@ -148,7 +151,19 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     if serialized is None:
         raise EngineError(f"{library.name} cannot build {job.graph}: {plain(messages.reason())}")
     plan = bytes(memoryview(serialized))
-    return BuiltPlan(plan, learned, seconds, flags, tensors(network), layer_counts(network), fit, placement)
+    return BuiltPlan(
+        plan, learned, seconds, (*flags, *wishes), tensors(network), layer_counts(network), fit, placement
+    )
+
+
+def _fit(job: BuildJob, network: trt.INetworkDefinition, gpu: GpuFacts | None) -> Fit:
+    need = BuildNeed(
+        weights_mib=job.graph.stat().st_size >> 20,
+        activations=activations(network, job.spec.frames.batch.max),
+        level=job.level,
+        asked_mib=job.workspace_mib,
+    )
+    return fit_build(gpu, need, memory_mib=job.memory_mib)
 
 
 def _place_on_dla(config: trt.IBuilderConfig, network: trt.INetworkDefinition) -> DlaPlacement:
@@ -186,8 +201,7 @@ def _configure(
     config.builder_optimization_level = job.level
     # Without it the inspector knows no types, and nobody could say what computes in what.
     config.profiling_verbosity = library.member("ProfilingVerbosity", "DETAILED")
-    if fit.workspace_mib is not None:
-        config.set_memory_pool_limit(library.member("MemoryPoolType", "WORKSPACE"), fit.workspace_mib << 20)
+    set_memory_bounds(library, config, fit)
     if dialect.targets:
         _target(library, config, job.sm)
     if job.dla_core is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import edgevision
 from edgevision.build.builder import (
@@ -31,11 +30,16 @@ from edgevision.build.store import StoredEngine, building, open_engine, write_en
 from edgevision.build.timing import TimingCacheFile
 from edgevision.build.versions import FLAVOURS
 from edgevision.bundle import Bundle, FileEntry, GraphEntry
-from edgevision.errors import BundleError, EngineError, UsageError
+from edgevision.errors import BundleError, EngineError, GraphError, UsageError, VerificationError
+from edgevision.power.findings import before_timing, meanwhile
+from edgevision.power.reading import power_state
+from edgevision.power.state import PowerState
 from edgevision.spec import Precision, utc_now
 
 AUTO: tuple[Precision, ...] = ("int8", "fp16", "float")
 """Graphs in the order in which "auto" prefers them; one that loses too much is in no bundle."""
+DLA_PRECISIONS: tuple[Precision, ...] = ("int8", "fp16")
+"""What a DLA computes in."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,24 +64,67 @@ def build_engines(
     `EngineError`, `VerificationError`, and `BuildStopped`, after which the timing cache holds what was learned.
     """
     gpu = gpu_facts()
-    graph = choose_graph(bundle, request.precision)
-    bundle.graph_path(graph.precision)
+    graphs = choose_graphs(bundle, request, watch.say)
+    for graph in graphs:
+        bundle.graph_path(graph.precision)
     sms = targets(library, request, gpu)
-    _require_dla(library, request, gpu, graph.precision)
+    _require_dla(library, request, gpu, graphs[0].precision)
     with building(bundle.path, watch.say) as root:
-        done = []
+        done: list[Outcome] = []
         for sm in sms:
-            task = _Task(bundle, library, request, graph, sm, gpu)
-            done.append(_existing(task, root) or _build(task, root, watch, check))
+            tasks = [_Task(bundle, library, request, graph, sm, gpu) for graph in graphs]
+            if request.precision == "all":
+                done += [_existing(task, root) or _build(task, root, watch, check) for task in tasks]
+            else:
+                done.append(_first_that_can(tasks, root, watch, check))
     return tuple(done)
 
 
-def choose_graph(bundle: Bundle, precision: Precision | Literal["auto"]) -> GraphEntry:
-    """The graph of that precision; "auto": the lowest that the bundle holds."""
-    if precision != "auto":
-        return bundle.graph(precision)
+def choose_graphs(
+    bundle: Bundle, request: EngineRequest, say: Callable[[str], None] = lambda _: None
+) -> tuple[GraphEntry, ...]:
+    """The graphs to build, those that are tried first before others.
+
+    One that is asked for is taken as it is. "auto" and "all" leave out what was found to answer wrongly, and say so,
+    and what a DLA does not compute.
+    """
+    precision = request.precision
+    if precision != "auto" and precision != "all":
+        return (bundle.graph(precision),)
     held = {entry.precision: entry for entry in bundle.manifest.graphs}
-    return next(held[wanted] for wanted in AUTO if wanted in held)
+    wanted = [held[precision] for precision in AUTO if precision in held]
+    if request.dla_core is not None:
+        wanted = [entry for entry in wanted if entry.precision in DLA_PRECISIONS] or wanted
+    good = []
+    for entry in wanted:
+        failures = _disproof(entry)
+        if failures is None or entry.precision == "float":
+            good.append(entry)
+        else:
+            say(f"the {entry.precision} graph is left out: it was found to answer wrongly ({failures})")
+    return tuple(good)
+
+
+def _disproof(entry: GraphEntry) -> str | None:
+    """What is wrong with a graph that every engine that ran it answered wrongly; None if one did not, or none ran it.
+
+    One engine alone may be at fault, or its class of processor: golden frames on the GPU tell more than its record.
+    """
+    latest = {record.engine: record for record in sorted(entry.verifications, key=lambda r: r.created)}
+    if not latest or any(record.passed for record in latest.values()):
+        return None
+    return next(iter(latest.values())).failures
+
+
+def _first_that_can(tasks: list[_Task], root: Path, watch: BuildWatch, check: Check) -> Outcome:
+    """Build the first graph; one that cannot be built, or whose engine answers wrongly, gives way to the next."""
+    *others, last = tasks
+    for task, following in zip(others, tasks[1:], strict=True):
+        try:
+            return _existing(task, root) or _build(task, root, watch, check)
+        except (EngineError, GraphError, VerificationError) as error:
+            watch.say(f"{error}; the {following.graph.precision} graph is built in its place")
+    return _existing(last, root) or _build(last, root, watch, check)
 
 
 def targets(library: Library, request: EngineRequest, gpu: GpuFacts | None) -> tuple[int, ...]:
@@ -145,6 +192,7 @@ class _Task:
             running.platform.system,
             running.platform.architecture,
             None if self.library.dialect.targets else running.platform.device,
+            None if self.library.dialect.targets else running.platform.power_mode,
         )
         library = self.library
         return fingerprint(facts, library.flavour, library.version, self.sm, self.graph.precision)
@@ -164,7 +212,8 @@ def _existing(task: _Task, root: Path) -> Outcome | None:
 
 
 def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
-    cache = TimingCacheFile.for_build(task.library, root, task.gpu, task.request.timing_cache)
+    mode = task.running.platform.power_mode
+    cache = TimingCacheFile.for_build(task.library, root, task.gpu, task.request.timing_cache, mode)
     before = cache.read() if cache else b""
     calibration = read_ranges(task.bundle.path) if task.calibrated else b""
     job = BuildJob(
@@ -175,10 +224,15 @@ def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
         sm=task.sm,
         level=task.request.level,
         workspace_mib=task.request.workspace_mib,
+        memory_mib=task.request.memory_mib,
         dla_core=task.request.dla_core,
         timing_cache=before,
         timing_cache_file=task.request.timing_cache,
     )
+    # Where TensorRT-RTX builds, nothing is timed.
+    power = power_state() if task.library.dialect.timing_cache else PowerState()
+    for warning in before_timing(power):
+        watch.say(f"warning: {warning}")
     try:
         built = build_plan(task.library, job, task.gpu, watch)
     except BuildStopped as stopped:
@@ -187,18 +241,32 @@ def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
         raise
     if cache:
         cache.write(built.timing_cache)
+    slowed = meanwhile(power, power_state()) if task.library.dialect.timing_cache else ()
+    for finding in slowed:
+        watch.say(f"warning: while it was built: {finding}")
+    timed = _Timed(power, (*before_timing(power), *slowed))
     use = TimingCacheUse(cache.path.name, len(before), len(built.timing_cache)) if cache else None
     engine = write_engine(
         root,
         task.name,
         built.plan,
-        lambda plan: _manifest(task, built, plan, use),
+        lambda plan: _manifest(task, built, plan, use, timed),
         lambda engine: check(task.bundle, engine),
     )
     return Outcome(engine, built=True)
 
 
-def _manifest(task: _Task, built: BuiltPlan, plan: FileEntry, use: TimingCacheUse | None) -> EngineManifest:
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """Under which clocks kernels were timed."""
+
+    power: PowerState
+    warnings: tuple[str, ...]
+
+
+def _manifest(
+    task: _Task, built: BuiltPlan, plan: FileEntry, use: TimingCacheUse | None, timed: _Timed
+) -> EngineManifest:
     return EngineManifest(
         edgevision=edgevision.__version__,
         flavour=task.library.flavour,
@@ -218,6 +286,8 @@ def _manifest(task: _Task, built: BuiltPlan, plan: FileEntry, use: TimingCacheUs
         timing_cache=use,
         build_s=round(built.seconds, 3),
         created=utc_now(),
+        clocks=timed.power.clocks,
+        warnings=timed.warnings,
         network_layers=built.network_layers,
         not_run="not tried",
     )
@@ -238,7 +308,7 @@ def _require_dla(
     modules = library.dialect.dla_modules
     if not modules:
         raise EngineError(f"{library.name} supports no DLA ({library.dialect.source}); build without --dla")
-    if precision not in ("fp16", "int8"):
+    if precision not in DLA_PRECISIONS:
         raise UsageError(f"a DLA computes in FP16 and INT8, not in {precision}: use --graph fp16 or int8")
     builder = library.module.Builder(logger(library, Messages()))
     cores = builder.num_DLA_cores

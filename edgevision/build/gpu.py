@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevision.build.manifest import Platform
-from edgevision.device import ROOT, l4t_version
+from edgevision.device import ROOT, l4t_version, power_mode
 
 _MAJOR, _MINOR, _INTEGRATED = 75, 76, 18
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR and CU_DEVICE_ATTRIBUTE_INTEGRATED of the driver's API."""
@@ -52,6 +52,7 @@ def this_platform(gpu: GpuFacts | None, dla_cores: int = 0) -> Platform:
         driver=gpu.driver if gpu else None,
         cuda=gpu.cuda if gpu else None,
         dla_cores=dla_cores,
+        power_mode=power_mode(),
     )
 
 

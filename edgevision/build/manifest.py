@@ -13,6 +13,7 @@ from edgevision.build.versions import FLAVOURS, Flavour, supports_sm
 from edgevision.bundle import FileEntry, Verification
 from edgevision.codec import DecodeError, dataclass_from_json, json_from_dataclass
 from edgevision.errors import BundleError
+from edgevision.power.state import Clock
 from edgevision.spec import BatchRange, Precision
 
 SCHEMA = 1
@@ -38,6 +39,8 @@ class Platform:
     cuda: str | None = None
     """The newest CUDA that the driver speaks, as "12.6"."""
     dla_cores: int = 0
+    power_mode: str | None = None
+    """As nvpmodel names a Jetson's: "MAXN (0)"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,21 @@ class TimingCacheUse:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineSpeed:
+    """How fast an engine was when it had just been built, by calls of the usual batch one after another."""
+
+    batch: int
+    call_ms: float
+    """Median, copies included."""
+    calls: int
+
+    @property
+    def frames_per_s(self) -> float:
+        """Frames of such calls."""
+        return 1e3 * self.batch / self.call_ms
+
+
+@dataclass(frozen=True, slots=True)
 class EngineManifest:
     """What ``engine.json`` says of the ``model.plan`` beside it."""
 
@@ -106,6 +124,10 @@ class EngineManifest:
     timing_cache: TimingCacheUse | None = None
     build_s: float = 0.0
     created: str = ""
+    clocks: tuple[Clock, ...] = ()
+    """Of the machine that it was built on, when the build began."""
+    warnings: tuple[str, ...] = ()
+    """What made the timings of its kernels hold for those clocks alone, or slowed the machine down meanwhile."""
     network_layers: tuple[LayerCount, ...] = ()
     """The network as it was handed to the builder."""
     engine_layers: tuple[LayerCount, ...] | None = None
@@ -113,6 +135,8 @@ class EngineManifest:
     verification: Verification | None = None
     """The golden frames through the engine; None: they did not run, and `not_run` says why."""
     not_run: str | None = None
+    speed: EngineSpeed | None = None
+    """None: it did not run where it was built."""
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -267,9 +291,15 @@ def _obstacle(manifest: EngineManifest, running: Running) -> str | None:
 
 def _note(built: Platform, here: Platform) -> str | None:
     """What differs without doing harm."""
+    notes = []
     if built.driver and here.driver and built.driver != here.driver:
-        return f"built with driver {built.driver}, runs with {here.driver}: its timings may not hold"
-    return None
+        notes.append(f"built with driver {built.driver}, runs with {here.driver}: its timings may not hold")
+    if built.power_mode and here.power_mode and built.power_mode != here.power_mode:
+        notes.append(
+            f"built in power mode {built.power_mode}, runs in {here.power_mode}: its kernels were chosen at other"
+            " clocks; edgevision build makes one for this mode"
+        )
+    return "; ".join(notes) or None
 
 
 def _major(version: str | None) -> int:

@@ -30,7 +30,6 @@ _DTYPES = {
     "INT4": "int4",
     "FP4": "float4",
 }
-_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int32": 4, "int64": 8}
 _ADVICE = (
     ("zero point", "this graph is quantized for CPUs: edgevision quantize BUNDLE --target tensorrt"),
     ("NonMaxSuppression", "adopt the file before its own suppression; edgevision grafts one that builds"),
@@ -116,17 +115,6 @@ def check_precision(network: trt.INetworkDefinition, precision: Precision, graph
     )
 
 
-def activation_mib(network: trt.INetworkDefinition, batch: int) -> int:
-    """Memory that the layer with the largest inputs and outputs needs at this batch; a bound that no fusion lowers."""
-    most = 0
-    for index in range(network.num_layers):
-        layer = network.get_layer(index)
-        inside = [layer.get_input(i) for i in range(layer.num_inputs)]
-        inside += [layer.get_output(i) for i in range(layer.num_outputs)]
-        most = max(most, sum(_bytes(tensor, batch) for tensor in inside if tensor is not None))
-    return most >> 20
-
-
 def dla_placement(config: trt.IBuilderConfig, network: trt.INetworkDefinition) -> tuple[int, int]:
     """How many layers a DLA takes, and how often the network changes between it and the GPU."""
     taken = [config.can_run_on_DLA(network.get_layer(index)) for index in range(network.num_layers)]
@@ -139,6 +127,12 @@ def dtype_name(tensor: trt.ITensor) -> str:
     return _DTYPES.get(name, name.lower())
 
 
+def shape_of(tensor: trt.ITensor) -> tuple[int, ...]:
+    """The tensor's lengths, -1 where one varies; raises `ValueError` for a shape that depends on data."""
+    lengths: Any = tensor.shape  # a sequence; the stub does not say so
+    return tuple(int(length) for length in lengths)
+
+
 def refuse_precision(dialect: Dialect, precision: Precision, sm: int) -> None:
     """Raise `EngineError` if this version, or a GPU of this compute capability, has no such precision."""
     if all(entry.precision != precision for entry in dialect.precisions):
@@ -149,24 +143,8 @@ def refuse_precision(dialect: Dialect, precision: Precision, sm: int) -> None:
 
 
 def _tensor(tensor: trt.ITensor, mode: str) -> PlanTensor:
-    shape = _shape(tensor)
+    shape = shape_of(tensor)
     return PlanTensor(tensor.name, "input" if mode == "input" else "output", dtype_name(tensor), shape)
-
-
-def _shape(tensor: trt.ITensor) -> tuple[int, ...]:
-    lengths: Any = tensor.shape  # a sequence; the stub does not say so
-    return tuple(int(length) for length in lengths)
-
-
-def _bytes(tensor: trt.ITensor, batch: int) -> int:
-    try:
-        shape = _shape(tensor)
-    except ValueError:  # a shape that depends on data is not known yet
-        return 0
-    size = _BYTES.get(dtype_name(tensor), 1)
-    for length in shape:
-        size *= batch if length < 0 else length
-    return size
 
 
 def _pairs(found: list[tuple[str, str]]) -> str:

@@ -6,17 +6,23 @@ import importlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edgevision.build.gpu import GpuFacts, gpu_facts
 from edgevision.build.inspect import delivered, engine_layers
-from edgevision.build.manifest import EngineManifest, LayerCount, sm_text
+from edgevision.build.manifest import EngineManifest, EngineSpeed, LayerCount, sm_text
 from edgevision.build.store import StoredEngine
-from edgevision.bundle import Bundle
+from edgevision.bundle import Bundle, Golden
 from edgevision.errors import EngineError, MissingExtraError, VerificationError
-from edgevision.session import SessionOptions
+from edgevision.measure import MeasureSettings, measure
+from edgevision.session import Session, SessionOptions
 from edgevision.verification import verify_session
 
 if TYPE_CHECKING:
     from edgevision.engines.tensorrt import TensorRtSession
+
+SPEED = MeasureSettings(min_s=0.5, min_count=30, warmup_s=0.3, warmup_count=10)
+"""A second for an engine that took minutes to build; enough to tell engines of one model from each other."""
 
 
 def prove(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) -> EngineManifest:
@@ -40,18 +46,28 @@ def prove(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) -> EngineM
                 f" {', '.join(sorted({count.precision for count in layers}))} alone; build it with --graph float, or"
                 " quantize the graph again"
             )
-        record = verify_session(session, bundle.golden(), precision=manifest.precision)
+        golden = bundle.golden()
+        record = verify_session(session, golden, precision=manifest.precision)
+        speed = measured_speed(session, golden) if record.passed else None
     if not record.passed:
         raise VerificationError(
             f"the {manifest.precision} engine of {bundle.path} was not kept: it answers otherwise than the source"
             f" model: {record.failures}"
         )
-    return replace(manifest, verification=record, engine_layers=layers, not_run=None)
+    return replace(manifest, verification=record, engine_layers=layers, not_run=None, speed=speed)
 
 
 def prove_here(bundle: Bundle, engine: StoredEngine) -> EngineManifest:
     """`prove` on this machine's GPU."""
     return prove(bundle, engine, gpu_facts())
+
+
+def measured_speed(session: Session, golden: Golden) -> EngineSpeed:
+    """Calls of the usual batch on golden frames, after others that nobody counts."""
+    size = session.spec.frames.batch.opt
+    frames = golden.frames[np.arange(size) % len(golden.frames)]
+    samples = measure(lambda: session.infer(frames), SPEED)
+    return EngineSpeed(size, round(samples.percentile_ms(50), 4), len(samples))
 
 
 def _layers(session: TensorRtSession) -> tuple[LayerCount, ...]:

@@ -17,9 +17,12 @@ DEFAULT_LEVEL = 3
 class EngineRequest:
     """What the user wants of a bundle's engines; None leaves a choice to the machine."""
 
-    precision: Precision | Literal["auto"] = "auto"
+    precision: Precision | Literal["auto", "all"] = "auto"
+    """"auto": the lowest that was verified, and the next one where it cannot be built; "all": each one."""
     sms: tuple[int, ...] | None = None
     workspace_mib: int | None = None
+    memory_mib: int | None = None
+    """What the build may use, in place of what is measured as free; it changes no plan."""
     dla_core: int | None = None
     timing_cache: Path | None = None
     level: int = DEFAULT_LEVEL

@@ -91,9 +91,11 @@ def open_engine(folder: Path) -> StoredEngine:
 def choose_engine(
     bundle: Bundle, running: Running, precision: Precision | None = None
 ) -> StoredEngine | Rebuild | Refuse:
-    """The newest engine that `running` may run; else what is to be done, said of the newest that it may not.
+    """The fastest engine that `running` may run; else what is to be done, said of the newest that it may not.
 
-    Engines of another flavour are passed over. Raises `BundleError` if the only candidates cannot be read.
+    Those that were built in the power mode of this moment come first, then the fastest by its manifest, then, of those
+    that were not measured, the newest. Engines of another flavour are passed over. Raises `BundleError` if the only
+    candidates cannot be read.
     """
     found = shelf(bundle.path)
     wanted = [
@@ -102,6 +104,7 @@ def choose_engine(
         if engine.manifest.flavour == running.flavour and precision in (None, engine.manifest.precision)
     ]
     wanted.sort(key=lambda engine: engine.manifest.created, reverse=True)
+    wanted.sort(key=lambda engine: _rank(engine.manifest, running))
     decisions = [(engine, decide_engine(bundle, engine, running)) for engine in wanted]
     for engine, decision in decisions:
         if isinstance(decision, Run):
@@ -119,6 +122,13 @@ def choose_engine(
         running.flavour,
         EngineRequest(precision or "auto"),
     )
+
+
+def _rank(manifest: EngineManifest, running: Running) -> tuple[bool, float]:
+    """The lower, the sooner it is taken."""
+    built, here = manifest.built_on.power_mode, running.platform.power_mode
+    other_mode = built is not None and here is not None and built != here
+    return other_mode, -manifest.speed.frames_per_s if manifest.speed else 0.0
 
 
 def decide_engine(bundle: Bundle, engine: StoredEngine, running: Running) -> Decision:

@@ -26,9 +26,17 @@ class TimingCacheFile:
 
     @classmethod
     def for_build(
-        cls, library: Library, root: Path, gpu: GpuFacts | None, chosen: Path | None
+        cls,
+        library: Library,
+        root: Path,
+        gpu: GpuFacts | None,
+        chosen: Path | None,
+        power_mode: str | None = None,
     ) -> TimingCacheFile | None:
-        """The user's file, else the bundle's own; None for a library that keeps none."""
+        """The user's file, else the bundle's own; None for a library that keeps none.
+
+        Kernels are as fast as the clocks are that `power_mode` allows, so that each mode has a file of its own.
+        """
         if not library.dialect.timing_cache:
             if chosen is not None:
                 raise UsageError(
@@ -38,7 +46,8 @@ class TimingCacheFile:
         if chosen is not None:
             return cls(chosen, chosen=True)
         device = re.sub(r"[^a-z0-9]+", "-", (gpu.name if gpu else "no gpu").lower()).strip("-")
-        return cls(root / f"timing-{library.flavour}-{library.version}-{device}.cache", chosen=False)
+        mode = re.sub(r"[^a-z0-9]+", "-", f"-{power_mode or ''}".lower()).rstrip("-")
+        return cls(root / f"timing-{library.flavour}-{library.version}-{device}{mode}.cache", chosen=False)
 
     def read(self) -> bytes:
         """What earlier builds learned; empty if there was none. Raises `UsageError` if a chosen one is unreadable."""

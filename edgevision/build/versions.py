@@ -66,6 +66,14 @@ class Dialect:
     """Class of the calibrator by which a DLA of this version is told INT8 ranges: it reads none from Q/DQ."""
     inspector_io: Literal["Bindings", "I/O Tensors"]
     """Where the inspector's JSON lists inputs and outputs."""
+    capture_flags: tuple[str, ...]
+    """`BuilderFlag`, without which calls of its engines cannot be captured as CUDA graphs."""
+    runtime_graphs: bool
+    """Its runtime has `IRuntimeConfig.cuda_graph_strategy` and `IExecutionContext.is_stream_capturable`."""
+    shares_profiles: bool
+    """Several contexts may use one optimisation profile: https://github.com/NVIDIA/TensorRT/issues/4127."""
+    heavy_tactics: tuple[str, ...]
+    """`TacticSource`, whose libraries take hundreds of MiB: left out where CPU and GPU share one memory."""
     source: str
     """The page that says what no binding can."""
 
@@ -97,6 +105,10 @@ _8_6 = Dialect(
     dla_precision_flags=("FP16", "INT8"),
     dla_calibrator="IInt8EntropyCalibrator2",
     inspector_io="Bindings",
+    capture_flags=(),
+    runtime_graphs=False,
+    shares_profiles=False,
+    heavy_tactics=("CUBLAS", "CUBLAS_LT", "CUDNN"),
     source=f"{_DOCS}/tensorrt/archives/tensorrt-861/support-matrix",
 )
 _10_0 = replace(
@@ -110,6 +122,9 @@ _10_0 = replace(
     parser_names_nodes=True,
     sm_range=(70, 90),
     dla_network_flags=(),
+    shares_profiles=True,
+    # `TacticSource` documents them as disabled by default.
+    heavy_tactics=(),
     source=f"{_DOCS}/tensorrt/latest/getting-started/support-matrix-10/10.0.1.html",
 )
 _10_8 = replace(
@@ -147,6 +162,9 @@ _RTX_1_2 = replace(
     timing_cache=False,
     targets=(75, 80, 86, 89, 120, 121),
     no_float_products=(75,),
+    # Release notes of 1.2; the rows of `runtime_graphs` are on "Working with RTX CUDA Graphs".
+    capture_flags=("REQUIRE_USER_ALLOCATION",),
+    runtime_graphs=True,
     source=f"{_DOCS}/tensorrt-rtx/latest/getting-started/support-matrix.html",
 )
 DIALECTS: tuple[Dialect, ...] = (_8_6, _10_0, _10_8, _11_0, _11_4, _RTX_1_2)
@@ -196,6 +214,9 @@ def table_lines() -> list[str]:
         ("DLA", *[", ".join(row.dla_modules) or "none" for row in DIALECTS]),
         ("flags for DLA", *[_names(row.dla_precision_flags + row.dla_parser_flags) for row in DIALECTS]),
         ("INT8 ranges for DLA", *[_ranges(row) for row in DIALECTS]),
+        ("flags for CUDA graphs", *[_names(row.capture_flags) for row in DIALECTS]),
+        ("CUDA graphs of a dynamic batch", *[_graphs(row) for row in DIALECTS]),
+        ("tactics left out on Jetsons", *[_names(row.heavy_tactics) for row in DIALECTS]),
         ("inspector's inputs and outputs", *[f"`{row.inspector_io}`" for row in DIALECTS]),
     ]
     return [f"| {' | '.join(cells)} |" for cells in (header, ("---",) * len(header), *rows)]
@@ -220,6 +241,12 @@ def _products(row: Dialect) -> str:
     if not row.no_float_products:
         return "yes"
     return f"written as sums for SM {', '.join(f'{sm / 10:g}' for sm in row.no_float_products)}"
+
+
+def _graphs(row: Dialect) -> str:
+    if row.runtime_graphs:
+        return "by the library"
+    return "one for each batch size" if row.shares_profiles else "none"
 
 
 def _ranges(row: Dialect) -> str:

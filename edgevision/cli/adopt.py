@@ -27,6 +27,9 @@ PLANS = (".engine", ".plan", ".trt")
 @click.option("--batch", type=BATCH, help="N, or MIN:OPT:MAX for a dynamic one. Default: the file's own.")
 @nms_options
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of real images to verify on.")
+@click.option(
+    "--no-fp16", is_flag=True, help="Write no FP16 graph; TensorRT engines are then float, half as fast."
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle to write.")
 def command(
     model: Path,
@@ -36,6 +39,7 @@ def command(
     frame: tuple[int, int] | None,
     batch: BatchRange | None,
     images: Path | None,
+    no_fp16: bool,
     output: Path,
     **nms: Any,
 ) -> None:
@@ -59,6 +63,7 @@ def command(
 
     require_adopt("edgevision adopt")
     from edgevision.export.adoption import adopt_bundle
+    from edgevision.export.half import with_fp16
     from edgevision.graph.adopt import AdoptOptions
 
     options = AdoptOptions(
@@ -70,9 +75,14 @@ def command(
     )
     steps = Steps()
     bundle = adopt_bundle(model, head, options, images, output, steps.done)
+    if not no_fp16:
+        bundle = with_fp16(bundle, steps.done)
     steps.done(f"wrote {output}")
-    for verification in bundle.graph("float").verifications:
-        click.echo("\n".join(verification_lines(verification)))
+    for entry in bundle.manifest.graphs:
+        for verification in entry.verifications:
+            click.echo(
+                "\n".join([f"{entry.file.name} in {verification.engine}:", *verification_lines(verification)])
+            )
 
 
 def _take_header_off(model: Path, output: Path) -> None:

@@ -89,7 +89,7 @@ def command(
     clip = source or str(_clip(steps, output / "clip.mp4"))
     bundle, video, lines = output / checkpoint.stem, output / "annotated.mp4", output / "detections.jsonl"
     camera = re.fullmatch(r"(?:/dev/video)?\d+", clip) is not None
-    _call(ctx, "export", "yolov5", "--checkpoint", checkpoint, "-o", bundle)
+    _call(ctx, "export", "yolov5", "--checkpoint", checkpoint, "--no-fp16", "-o", bundle)
     _call(ctx, "verify", bundle)
     limit = ("--limit", CAMERA_FRAMES) if camera else ()
     _call(ctx, "run", bundle, clip, "-o", video, "--jsonl", lines, "--threshold", threshold, *limit)

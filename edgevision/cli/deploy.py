@@ -24,6 +24,7 @@ from edgevision.deployment.reading import read_deployment
 from edgevision.deployment.service import Service, ServiceOptions
 from edgevision.deployment.settings import Settings
 from edgevision.errors import EdgevisionError
+from edgevision.power.watch import PowerWatch
 from edgevision.watchdog import STUCK_EXIT_CODE, Finding
 
 log = logging.getLogger("edgevision.deploy")
@@ -67,7 +68,7 @@ def command(ctx: click.Context, file: Path, check: bool, every_s: float) -> None
         click.echo(f"{file} is in order")
         return
     faulthandler.enable()
-    with _log_to_stderr(os.environ), Interrupts() as interrupts, Reloads() as reloads:
+    with _log_to_stderr(os.environ), PowerWatch(), Interrupts() as interrupts, Reloads() as reloads:
         service = Service(file, ServiceOptions(every_s=every_s))
         try:
             service.start()

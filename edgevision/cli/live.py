@@ -26,6 +26,7 @@ from edgevision.deployment.engine import engine_opener
 from edgevision.deployment.settings import ModelSettings
 from edgevision.errors import UsageError
 from edgevision.live.options import PageOptions
+from edgevision.power.watch import PowerWatch
 from edgevision.sinks.sink import Sink
 from edgevision.spec import Precision
 from edgevision.station import Station
@@ -136,6 +137,7 @@ def _show(request: _Request, page: PageOptions, interrupts: Interrupts) -> None:
 
     opener = engine_opener(request.bundle, request.model, interrupts.requested)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(PowerWatch())
         sinks = request.outputs.open(stack)
         plans = [replace(plan, sinks=tuple(sinks)) for plan in request.cameras]
         station = Station(opener, plans, sinks, request.running)

@@ -26,6 +26,7 @@ from edgevision.errors import UsageError
 from edgevision.frames import Source
 from edgevision.garbage import GarbageSearch
 from edgevision.pipeline import PipelineOptions, run_streams
+from edgevision.power.watch import PowerWatch
 from edgevision.session import Session, SessionOptions, open_session
 from edgevision.sinks.opening import open_picture_sink
 from edgevision.sinks.sink import Sink
@@ -152,6 +153,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
             for row, source in enumerate(opened)
         ]
         garbage = stack.enter_context(contextlib.closing(GarbageSearch()))
+        power = stack.enter_context(PowerWatch())
 
         def is_over() -> bool:
             garbage.now_and_then()
@@ -165,8 +167,9 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
             on_frame=lambda _, processed: progress.on_frame(processed),
         )
         progress.clear()
+        slowed = [f"meanwhile {found}" for found in power.summary()]
     watched = zip(opened, watchers, strict=True)
-    lines = [*progress.summary_lines(summary), *sink_lines(shared)]
+    lines = [*progress.summary_lines(summary), *slowed, *sink_lines(shared)]
     _report(session, lines, watched, (outputs.pictures, outputs.jsonl, outputs.others.csv))
 
 

@@ -59,7 +59,7 @@ class CudaDevice:
 
 def cuda_device() -> CudaDevice:
     """The device's facts; raises `EngineError` where there is no GPU or no driver that fits."""
-    _call("cudaSetDevice", DEVICE)
+    use_device()
     properties = _call("cudaGetDeviceProperties", DEVICE)
     return CudaDevice(
         name=properties.name.split(b"\0")[0].decode(errors="replace"),
@@ -71,6 +71,11 @@ def cuda_device() -> CudaDevice:
         maps_host_memory=bool(_attribute("cudaDevAttrCanMapHostMemory")),
         memory_mib=memory_mib()[1],
     )
+
+
+def use_device() -> None:
+    """Make the device that of the calling thread: libraries that ask for a current context find none in a new one."""
+    _call("cudaSetDevice", DEVICE)
 
 
 def memory_mib() -> tuple[int, int]:

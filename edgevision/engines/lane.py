@@ -1,4 +1,4 @@
-"""One execution context of an engine with all that a call needs, made once: stream, buffers, events, captured graph."""
+"""One stream of an engine with all that a call needs, made once: contexts, buffers, events, captured graphs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.engines.cuda import CapturedGraph, DeviceBuffer, Event, HostBuffer, Stream
+from edgevision.engines.contexts import Contexts
+from edgevision.engines.cuda import CapturedGraph, DeviceBuffer, Event, HostBuffer, Stream, memory_mib
+from edgevision.engines.replays import Replays
 from edgevision.errors import EngineError
 from edgevision.results import Outputs
 from edgevision.session import Frames
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 FRAMES = "frames"
+MIB = 2.0**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,49 +41,74 @@ class _Port:
 class Lane:
     """Runs one batch after another; not to be used by two threads at once.
 
-    `zero_copy`: the device works on the host's pinned memory in place, as it can where both share one memory. With a
-    static batch the copies and the network are captured once and replayed as one CUDA graph; `why_not_captured` says
-    why not where it is not so.
+    `zero_copy`: the device works on the host's pinned memory in place, as it can where both share one memory. Copies
+    and network are captured as one CUDA graph and replayed: one graph for each batch size, made after its first call.
+    `why_not_captured` says why not where it is not so.
     """
 
-    def __init__(
-        self, context: trt.IExecutionContext, spec: ModelSpec, *, zero_copy: bool, spin: bool = True
-    ) -> None:
+    def __init__(self, contexts: Contexts, spec: ModelSpec, *, zero_copy: bool, spin: bool = True) -> None:
         self.device_ms = 0.0
         """Of the last call, between the device's own events: copy in, network, copy out."""
         self.why_not_captured: str | None = None
-        self._context = context
+        self.graphs_mib = 0
+        """Device memory that became taken while graphs were captured, by CUDA's own count."""
+        self._contexts = contexts
         self._batch = spec.frames.batch
         self._count = 0
         self._zero_copy = zero_copy
-        self._graph: CapturedGraph | None = None
+        self.replays = Replays()
         with contextlib.ExitStack() as stack:
             self._stream = stack.enter_context(contextlib.closing(Stream()))
             self._begin = stack.enter_context(contextlib.closing(Event(spin=spin)))
             self._end = stack.enter_context(contextlib.closing(Event(spin=spin)))
+            self._activations: int | None = None
+            if contexts.memory_bytes is not None:
+                memory = stack.enter_context(contextlib.closing(DeviceBuffer(contexts.memory_bytes)))
+                self._activations = memory.pointer
+            self._context = contexts.make(self._activations)
             width, height = spec.frames.size_wh
             self._input = self._port(stack, FRAMES, np.dtype(np.uint8), (height, width, 3))
             self._outputs = tuple(
                 self._port(stack, tensor.name, np.dtype(tensor.dtype), tensor.shape[1:])
                 for tensor in spec.outputs
             )
-            self._prepare(stack)
+            stack.enter_context(contextlib.closing(self.replays))
+            self._prepare()
             self._resources = stack.pop_all()
 
     def run(self, frames: Frames) -> Outputs:
         """One batch; arrays of their own, in the order of the spec's outputs. Raises `EngineError`."""
         count = len(frames)
         np.copyto(self._input.host[:count], frames)
-        self._stream.record(self._begin)
-        if self._graph is not None:
-            self._stream.launch(self._graph)
-        else:
+        graph = self.replays.find(count)
+        if graph is None:
             self._set_batch(count)
-            self._queue()
+        self._stream.record(self._begin)
+        if graph is not None:
+            self._stream.launch(graph)
+        else:
+            self._queue(self._context, count)
         self._stream.record(self._end)
         self._end.wait()
         self.device_ms = self._end.ms_since(self._begin)
-        return tuple(port.host[:count].copy() for port in self._outputs)
+        answers = tuple(port.host[:count].copy() for port in self._outputs)
+        if graph is None and self.why_not_captured is None:
+            self._capture(count)
+        return answers
+
+    def graph_note(self) -> str:
+        """How calls are queued, for records."""
+        if self._contexts.captured_by_library:
+            return self._contexts.library_note
+        if self.why_not_captured is not None:
+            return f"no CUDA graph: {self.why_not_captured}"
+        if self._batch.static:
+            return "replayed as one CUDA graph"
+        sizes = ", ".join(map(str, self.replays.sizes)) or "none yet"
+        shared = f"{(self._contexts.memory_bytes or 0) / MIB:.1f} MiB of activations shared"
+        taken = f", about {self.graphs_mib} MiB for the graphs" if self.graphs_mib else ""
+        failed = "".join(f"; batch {n}: {why}" for n, why in sorted(self.replays.failures.items()))
+        return f"CUDA graphs for batches of {sizes} (at most {self.replays.limit}), {shared}{taken}{failed}"
 
     def close(self) -> None:
         """Finish what runs, and give everything back; may be called twice."""
@@ -96,48 +124,79 @@ class Lane:
             device_pointer = host.device_pointer()
         else:
             device_pointer = stack.enter_context(contextlib.closing(DeviceBuffer(size))).pointer
-        if not self._context.set_tensor_address(name, device_pointer):
-            raise EngineError(
-                f"the engine takes no memory for {name!r}: it has no such tensor, or one elsewhere"
-            )
         array = host.array(dtype, (self._batch.max, *row))
-        return _Port(name, array, host.pointer, device_pointer, row_bytes)
+        port = _Port(name, array, host.pointer, device_pointer, row_bytes)
+        _bind(self._context, port)
+        return port
 
-    def _prepare(self, stack: contextlib.ExitStack) -> None:
-        """Run once, for what is set up lazily cannot be captured; then capture."""
+    def _prepare(self) -> None:
+        """Run once, for what is set up lazily cannot be captured; then capture the usual batch size."""
         self._input.host[...] = 0
         self._set_batch(self._batch.opt)
-        self._queue()
+        self._queue(self._context, self._batch.opt)
         self._stream.synchronize()
-        if not self._batch.static:
-            self.why_not_captured = f"the batch varies ({self._batch})"
-            return
-        try:
-            self._graph = stack.enter_context(contextlib.closing(self._stream.capture(self._queue)))
-            self._stream.launch(self._graph)
-            self._stream.synchronize()
-        except EngineError as error:
-            self._graph = None
-            self.why_not_captured = str(error)
+        self.why_not_captured = self._contexts.objection(self._context, self._stream)
+        if self.why_not_captured is None:
+            self._capture(self._batch.opt)
+            if not self.replays.sizes:
+                self.why_not_captured = self.replays.failures[self._batch.opt]
 
     def _set_batch(self, count: int) -> None:
-        if count == self._count:
-            return
-        if not self._batch.static and not self._context.set_input_shape(
+        if count != self._count:
+            self._set_shape(self._context, count)
+            self._count = count
+
+    def _set_shape(self, context: trt.IExecutionContext, count: int) -> None:
+        if not self._batch.static and not context.set_input_shape(
             FRAMES, (count, *self._input.host.shape[1:])
         ):
             raise EngineError(f"the engine refuses a batch of {count}; it was built for {self._batch}")
-        self._count = count
 
-    def _queue(self) -> None:
+    def _capture(self, count: int) -> None:
+        """Capture this batch size, unless there is no room; a size that cannot be captured runs without."""
+        if not self.replays.has_room(count):
+            return
+        before_mib, _ = memory_mib()
+        try:
+            self.replays.add(count, lambda: self._captured(count))
+        except EngineError as error:
+            self.replays.failures[count] = str(error)
+        self.graphs_mib = max(0, self.graphs_mib + before_mib - memory_mib()[0])
+
+    def _captured(self, count: int) -> tuple[CapturedGraph, trt.IExecutionContext]:
+        """A graph of this size that has run once, and its context."""
+        context = self._context
+        if not self._batch.static:
+            context = self._contexts.make(self._activations)
+            for port in (self._input, *self._outputs):
+                _bind(context, port)
+            self._set_shape(context, count)
+            # What a new shape changes inside is done by the next call, and must not be captured.
+            self._queue(context, count)
+            self._stream.synchronize()
+        graph = self._stream.capture(lambda: self._queue(context, count))
+        try:
+            self._stream.launch(graph)
+            self._stream.synchronize()
+        except EngineError:
+            graph.close()
+            raise
+        return graph, context
+
+    def _queue(self, context: trt.IExecutionContext, count: int) -> None:
         """Copy in, network, copy out; nothing is waited for."""
         if not self._zero_copy:
             port = self._input
-            self._stream.copy_to_device(port.device_pointer, port.host_pointer, port.row_bytes * self._count)
-        if not self._context.execute_async_v3(self._stream.pointer):
+            self._stream.copy_to_device(port.device_pointer, port.host_pointer, port.row_bytes * count)
+        if not context.execute_async_v3(self._stream.pointer):
             raise EngineError("TensorRT could not queue the network")
         if not self._zero_copy:
             for port in self._outputs:
-                self._stream.copy_to_host(
-                    port.host_pointer, port.device_pointer, port.row_bytes * self._count
-                )
+                self._stream.copy_to_host(port.host_pointer, port.device_pointer, port.row_bytes * count)
+
+
+def _bind(context: trt.IExecutionContext, port: _Port) -> None:
+    if not context.set_tensor_address(port.name, port.device_pointer):
+        raise EngineError(
+            f"the engine takes no memory for {port.name!r}: it has no such tensor, or one elsewhere"
+        )

@@ -12,8 +12,9 @@ from edgevision.build.library import Library, load_library, running_here
 from edgevision.build.manifest import Rebuild, Refuse, Run
 from edgevision.build.progress import Messages, logger
 from edgevision.build.store import StoredEngine, choose_engine, decide_engine
-from edgevision.build.versions import Flavour, version_numbers
+from edgevision.build.versions import Flavour
 from edgevision.bundle import Bundle
+from edgevision.engines.contexts import Contexts
 from edgevision.engines.cuda import CudaDevice, cuda_device
 from edgevision.engines.dla import dla_note
 from edgevision.engines.jit_cache import JitCache
@@ -31,6 +32,9 @@ LOG = logging.getLogger(__name__)
 
 _DTYPES = {"FLOAT": "float32", "INT32": "int32", "UINT8": "uint8"}
 """TensorRT's names of the types that the contract knows."""
+_GRAPH_NOTES = ("CUDA graphs ", "replayed as", "no CUDA graph")
+WARM_CALLS = 200
+"""After so many calls kernels for the usual batch sizes are compiled, and kept."""
 _Tensors = dict[str, tuple[str, tuple[int, ...]]]
 """Type and shape of each tensor by name; -1 for a batch that varies."""
 
@@ -44,6 +48,8 @@ class LoadedEngine:
     log: trt.ILogger
     runtime: trt.Runtime
     engine: trt.ICudaEngine
+    kernels: JitCache | None = None
+    """What TensorRT-RTX compiles for it, shared by all of its contexts."""
 
 
 class _LoadedEngines:
@@ -59,7 +65,7 @@ class _LoadedEngines:
         """The one that is loaded, or load it."""
         manifest = stored.manifest
         key = (library.flavour, manifest.plan.sha256, manifest.dla_core)
-        if not manifest.batch.static and not _shares_profiles(library):
+        if not manifest.batch.static and not library.dialect.shares_profiles:
             return _load(library, stored)
         with self._lock:
             loaded = self._engines.get(key)
@@ -72,11 +78,6 @@ class _LoadedEngines:
 _LOADED = _LoadedEngines()
 
 
-def _shares_profiles(library: Library) -> bool:
-    """Before TensorRT 10 only one context may use an optimisation profile: https://github.com/NVIDIA/TensorRT/issues/4127."""
-    return library.flavour != "tensorrt" or version_numbers(library.version) >= (10,)
-
-
 class TensorRtSession(Session):
     """An engine with a context and a stream of its own; sessions of one plan share the engine.
 
@@ -87,7 +88,8 @@ class TensorRtSession(Session):
         super().__init__(spec, info)
         self._opened: tuple[LoadedEngine, Lane] | None = (loaded, lane)
         self._lock = threading.Lock()
-        self._give_back = weakref.finalize(self, lane.close)
+        self._calls = 0
+        self._give_back = weakref.finalize(self, _give_back, lane, loaded.kernels)
 
     def __enter__(self) -> TensorRtSession:
         return self
@@ -97,7 +99,7 @@ class TensorRtSession(Session):
         return _inspector_json(self._working()[0])
 
     def close(self) -> None:
-        """Give the context and its memory back; the engine goes with its last session."""
+        """Give the contexts and their memory back; the engine goes with its last session."""
         with self._lock:
             self._give_back()
             self._opened = None
@@ -111,7 +113,19 @@ class TensorRtSession(Session):
                 said = f": {loaded.messages.reason()}" if loaded.messages.errors else ""
                 raise EngineError(f"{self.info.engine} failed on {self.spec.name}: {error}{said}") from error
             self.device_ms = lane.device_ms
+            self._calls += 1
+            if self._calls == WARM_CALLS and loaded.kernels is not None:
+                # Written beside the calls: this one is on its way to a result.
+                threading.Thread(target=loaded.kernels.keep, name="keep-kernels").start()
+            self._note_graphs(lane)
             return outputs
+
+    def _note_graphs(self, lane: Lane) -> None:
+        """Batch sizes are captured as they come: keep the note of it true."""
+        note = lane.graph_note()
+        if note not in self.info.notes:
+            kept = [old for old in self.info.notes if not old.startswith(_GRAPH_NOTES)]
+            self.info = replace(self.info, notes=(*kept[:1], note, *kept[1:]))
 
     def _working(self) -> tuple[LoadedEngine, Lane]:
         if self._opened is None:
@@ -183,23 +197,36 @@ def _open(
     loaded = _LOADED.get(library, stored)
     spec = replace(spec, frames=replace(spec.frames, batch=manifest.batch))
     _check_contract(loaded.engine, spec, stored)
-    compiled = JitCache(manifest.plan.sha256, device.name) if library.flavour == "tensorrt-rtx" else None
-    context: trt.IExecutionContext | None = (
-        compiled.make_context(loaded.engine) if compiled else loaded.engine.create_execution_context()
+    if library.dialect.runtime_graphs and loaded.kernels is None:
+        loaded.kernels = JitCache(manifest.plan.sha256, device.name)
+    contexts = Contexts(
+        library,
+        loaded.messages,
+        loaded.engine,
+        manifest.batch,
+        kernels=loaded.kernels,
+        flags=manifest.flags,
+        dla_core=manifest.dla_core,
     )
-    if context is None:
-        reason = loaded.messages.reason()
-        raise EngineError(f"{library.name} cannot make an execution context of {stored.plan_path}: {reason}")
     zero_copy = device.integrated and device.maps_host_memory
-    lane = Lane(context, spec, zero_copy=zero_copy, spin=options.spin)
-    if compiled:
-        compiled.keep()
+    lane = Lane(contexts, spec, zero_copy=zero_copy, spin=options.spin)
+    if loaded.kernels is not None:
+        loaded.kernels.keep()
     info = EngineInfo(
         library.flavour, library.name, device.name, notes=_notes(loaded, stored, lane, device, zero_copy)
     )
     session = TensorRtSession(spec, info, loaded, lane)
     session.precision = manifest.precision
     return session
+
+
+def _give_back(lane: Lane, kernels: JitCache | None) -> None:
+    """What a session does at its end; kernels are also compiled after the first calls, for sizes that came later."""
+    try:
+        if kernels is not None:
+            kernels.keep()
+    finally:
+        lane.close()
 
 
 def _refuse_overrides(options: SessionOptions) -> None:
@@ -272,9 +299,7 @@ def _notes(
         LOG.info("%s: no CUDA graph: %s", stored.folder.name, lane.why_not_captured)
     notes = [
         f"{manifest.precision} engine {stored.folder.name}",
-        "replayed as one CUDA graph"
-        if lane.why_not_captured is None
-        else f"no CUDA graph: {lane.why_not_captured}",
+        lane.graph_note(),
         "frames and answers in shared memory, not copied" if zero_copy else "copied through pinned memory",
         f"driver for CUDA {device.driver}, bindings for {device.runtime}",
     ]

@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 
 import edgevision
 from edgevision.camera_plan import CameraState, CameraStatus
-from edgevision.device import Reading, available_memory_mib, clocks_mhz, resident_mib, temperatures_c
+from edgevision.live.machine_metrics import machine_metrics
 from edgevision.live.state import trouble
 from edgevision.observation import LineState
 from edgevision.processed import Processed
@@ -31,7 +31,6 @@ from edgevision.station import Station
 from edgevision.watchdog import WatchdogOptions
 
 AGE_BUCKETS_S = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
-MIB = 2.0**20
 CAMERA = ("camera",)
 
 
@@ -108,7 +107,7 @@ class StationCollector(Collector):
         yield from self._places(cameras)
         yield from self._sinks()
         yield from self._engine()
-        yield from _machine()
+        yield from machine_metrics(self._steady)
         yield from self._served()
 
     def _counter(
@@ -279,34 +278,6 @@ class StationCollector(Collector):
             ("page_refused", "Requests that were turned away.", page.refused),
         ):
             yield CounterMetricFamily(f"edgevision_{name}", text, count)
-
-
-def _machine() -> Iterator[Metric]:
-    temperatures = GaugeMetricFamily(
-        "edgevision_temperature_celsius", "Thermal zones of the machine.", labels=("sensor",)
-    )
-    for name, celsius in _distinct(temperatures_c()):
-        temperatures.add_metric((name,), celsius)
-    clocks = GaugeMetricFamily("edgevision_clock_hertz", "Current clocks.", labels=("domain",))
-    for name, mhz in _distinct(clocks_mhz()):
-        clocks.add_metric((name,), mhz * 1e6)
-    yield from (temperatures, clocks)
-    yield GaugeMetricFamily(
-        "edgevision_resident_memory_bytes", "Memory of this process in RAM.", resident_mib() * MIB
-    )
-    yield GaugeMetricFamily(
-        "edgevision_available_memory_bytes",
-        "Memory that a program could take without swapping.",
-        available_memory_mib() * MIB,
-    )
-
-
-def _distinct(readings: tuple[Reading, ...]) -> Iterator[tuple[str, float]]:
-    """Names and values; of sensors that share a name, which happens, the later ones are numbered."""
-    seen: dict[str, int] = {}
-    for reading in readings:
-        seen[reading.name] = number = seen.get(reading.name, 0) + 1
-        yield (reading.name if number == 1 else f"{reading.name} {number}"), reading.value
 
 
 class Metrics:

@@ -104,6 +104,12 @@ class HalfGraph:
     """(weight, how many of its numbers are not 0 and lie under `SMALLEST_NORMAL`), of those that were made FP16."""
 
 
+def values_to_probe(model: onnx.ModelProto) -> set[str]:
+    """The values whose magnitudes `half_graph` asks for: those that nodes outside of the contract read and answer."""
+    nodes = [node for node in model.graph.node if not _CONTRACT.match(node.name)]
+    return {name for node in nodes for name in (*node.input, *node.output)}
+
+
 def half_graph(
     model: onnx.ModelProto,
     magnitudes: Magnitudes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -32,13 +32,15 @@ class Magnitudes:
         object.__setattr__(self, "largest", MappingProxyType(dict(self.largest)))
 
 
-def probe_magnitudes(model: onnx.ModelProto, batches: Iterable[Frames]) -> Magnitudes:
-    """Run the graph in ONNX Runtime and keep the largest magnitude of every float value.
+def probe_magnitudes(
+    model: onnx.ModelProto, batches: Iterable[Frames], values: Collection[str] | None = None
+) -> Magnitudes:
+    """Run the graph in ONNX Runtime and keep the largest magnitude of every float value, or of those of `values`.
 
     The maxima are taken inside the graph and frames are read one batch at a time, so memory grows with neither. Raises
     `GraphError` that names the first node whose answer is NaN or infinite, `UsageError` if there are no frames.
     """
-    names = float_values(model)
+    names = [name for name in float_values(model) if values is None or name in values]
     session = _session(_with_probes(model, names))
     largest = np.zeros(len(names))
     count = 0

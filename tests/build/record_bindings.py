@@ -68,6 +68,8 @@ CLASSES = [
     "IRuntimeConfig",
     "CudaGraphStrategy",
     "OnnxParserFlag",
+    "ExecutionContextAllocationStrategy",
+    "TacticSource",
 ]
 """What a builder and a runtime touch."""
 BASES = "(bases)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from edgevision.build import proof
 from edgevision.build.gpu import GpuFacts
-from edgevision.build.manifest import EngineManifest, Platform
+from edgevision.build.manifest import EngineManifest, Platform, read_manifest
 from edgevision.build.store import StoredEngine
 from edgevision.bundle import Bundle, FileEntry, Golden, write_bundle
 from edgevision.errors import EngineError, MissingExtraError, VerificationError
@@ -74,6 +75,12 @@ def bundle(tmp_path: Path) -> Bundle:
     return write_bundle(tmp_path / "b", spec, b"graph", golden)
 
 
+def read_manifest_of(manifest: EngineManifest, folder: Path) -> EngineManifest:
+    """Written, and read again."""
+    (folder / "engine.json").write_bytes(manifest.to_json())
+    return read_manifest(folder / "engine.json")
+
+
 def acting(monkeypatch: pytest.MonkeyPatch, session: Session | Exception) -> None:
     def opened(*_: object) -> Session:
         if isinstance(session, Exception):
@@ -92,6 +99,26 @@ def test_the_golden_frames_pass(bundle: Bundle, monkeypatch: pytest.MonkeyPatch)
     assert proven.verification.library == "TensorRT 10.3.0"
     assert proven.engine_layers is not None
     assert proven.engine_layers[0].precision == "float32"
+
+
+def test_its_speed_is_measured_for_the_choice_among_engines(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(ActedSession):
+        def _infer(self, frames: Frames) -> Outputs:
+            time.sleep(0.004)
+            return super()._infer(frames)
+
+    monkeypatch.setattr(
+        proof, "SPEED", dataclasses.replace(proof.SPEED, min_s=0.01, min_count=5, warmup_s=0.0)
+    )
+    acting(monkeypatch, Slow(bundle))
+    proven = proof.prove(bundle, stored(bundle), GPU)
+    assert proven.speed is not None
+    assert (proven.speed.batch, proven.speed.calls) == (1, 5)
+    assert 4 <= proven.speed.call_ms < 40
+    assert proven.speed.frames_per_s == pytest.approx(1000 / proven.speed.call_ms)
+    assert read_manifest_of(proven, bundle.path).speed == proven.speed
 
 
 def test_wrong_answers_are_refused(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

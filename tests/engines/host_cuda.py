@@ -37,6 +37,8 @@ class HostCudart:
         self.executables: dict[int, list[Work]] = {}
         self.events: dict[int, list[float]] = {}
         self.clock_ms = 0.0
+        self.threads: set[int] = set()
+        """Those that have a current context, as far as libraries see it."""
         self._next = 1000
         self._lock = threading.RLock()
 
@@ -76,6 +78,7 @@ class HostCudart:
 
     def cudaSetDevice(self, device: int) -> tuple[Any, ...]:  # noqa: N802  # as CUDA calls it, like all below
         assert device == 0
+        self.threads.add(threading.get_ident())
         return OK
 
     def cudaGetDeviceProperties(self, device: int) -> tuple[Any, ...]:  # noqa: N802

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,9 @@ from tests.doubles import SIDE, BrightnessSession, detector
 from tests.engines.host_cuda import HostCudart
 
 DLA_LAYERS = ("images to nvm", "{ForeignNode[Conv_0...Concat_198]}", "head from nvm", "images copy finish")
+STATIC, USER_MANAGED = "static", "user managed"
+USER_ALLOCATION = b" for memory of others"
+"""At the end of a plan: it was built with REQUIRE_USER_ALLOCATION."""
 DTYPES = {"uint8": "UINT8", "float32": "FLOAT", "int32": "INT32"}
 
 
@@ -34,31 +38,65 @@ class HostLogger:
 
 
 class HostContext:
-    """Like `IExecutionContext`."""
+    """Like `IExecutionContext`; a graph that was captured from it is void once it has been changed."""
 
-    def __init__(self, engine: HostEngine) -> None:
+    def __init__(
+        self, engine: HostEngine, strategy: str = STATIC, config: HostRuntimeConfig | None = None
+    ) -> None:
         self.engine = engine
+        self.config = config
         self.addresses: dict[str, int] = {}
         self.count = engine.batch.max
         self.shapes_set = 0
+        self.changes = 0
+        self.flushed = 0
+        """The change that was the last one when it last ran."""
+        self.activations = 0 if strategy == USER_MANAGED else None
+        self.capturable = engine.user_allocation
+        """As TensorRT-RTX has it: otherwise memory is allocated while it runs."""
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
+        self.changes += 1
         self.addresses[name] = memory
         return name in self.engine.shapes
 
     def set_input_shape(self, name: str, shape: Sequence[int]) -> bool:
+        self.changes += 1
         self.shapes_set += 1
         self.count = shape[0]
         return self.engine.batch.min <= shape[0] <= self.engine.batch.max
 
+    def set_device_memory(self, memory: int, size: int) -> None:
+        assert self.activations is not None, "its memory is its own"
+        assert size >= self.engine.device_memory_size_v2
+        self.changes += 1
+        self.activations = self.engine.cuda.region(self.engine.cuda.device, memory, size)
+
+    def is_stream_capturable(self, stream: int) -> bool:
+        assert stream in self.engine.cuda.queued
+        return self.capturable
+
     def execute_async_v3(self, stream_handle: int) -> bool:
         cuda, addresses, count = self.engine.cuda, dict(self.addresses), self.count
-        if stream_handle in cuda.capturing and not self.engine.capturable:
-            self.engine.log.log(HostLogger.Severity.ERROR, "a loop cannot be captured")
-            return False
+        captured_at = None
+        assert self.activations != 0, "it has no memory for its activations"
+        if stream_handle in cuda.capturing:
+            captured_at = self.changes
+            assert self.flushed == self.changes, "what a change left to do would be captured"
+            if not self.engine.capturable:
+                self.engine.log.log(HostLogger.Severity.ERROR, "a loop cannot be captured")
+                return False
+        if self.config is not None and self.config.cache is not None:
+            assert captured_at is None or self.config.cuda_graph_strategy == "DISABLED"
+            self.config.cache.compile(None if self.engine.batch.static else count)
+        self.flushed = self.changes
         memory = cuda.host if cuda.integrated else cuda.device
 
         def network() -> None:
+            assert captured_at in (None, self.changes), "the context was changed after the capture"
+            if self.activations is not None:
+                size = self.engine.device_memory_size_v2
+                ctypes.memset(cuda.region(cuda.device, self.activations, size), 0x55, size)
             size = count * SIDE * SIDE * 3
             pixels = ctypes.string_at(cuda.region(memory, addresses["frames"], size), size)
             frames = np.frombuffer(pixels, np.uint8).reshape(count, SIDE, SIDE, 3)
@@ -71,36 +109,46 @@ class HostContext:
 
 
 class HostRuntimeCache:
-    """Like `IRuntimeCache`; holds kernels of one version."""
+    """Like `IRuntimeCache`; holds kernels of one version, and those for single batch sizes that came later."""
 
     KERNELS = b"kernels of 1.7"
     compiled = 0
-    """How often a context had to compile."""
+    """How often kernels had to be compiled."""
 
-    def __init__(self) -> None:
+    def __init__(self, cuda: HostCudart) -> None:
         self.data = b""
+        self.cuda = cuda
 
     def deserialize(self, blob: bytes) -> bool:
-        self.data = blob if blob == self.KERNELS else b""
+        fits = blob.startswith(self.KERNELS) and threading.get_ident() in self.cuda.threads
+        self.data = blob if fits else b""
         return bool(self.data)
 
-    def serialize(self) -> bytes:
-        return self.data
+    def serialize(self) -> bytes | None:
+        """None in a thread without a current context, like the real one (its message: "no active CUDA context")."""
+        return self.data if threading.get_ident() in self.cuda.threads else None
 
-    def compile(self) -> None:
-        if not self.data:
+    def compile(self, count: int | None = None) -> None:
+        wanted = self.KERNELS if count is None else b" for %d" % count
+        if wanted not in self.data:
             HostRuntimeCache.compiled += 1
-            self.data = self.KERNELS
+            self.data += wanted
 
 
 class HostRuntimeConfig:
     """Like `IRuntimeConfig`."""
 
-    def __init__(self) -> None:
+    def __init__(self, cuda: HostCudart) -> None:
+        self.cuda = cuda
         self.cache: HostRuntimeCache | None = None
+        self.cuda_graph_strategy = "DISABLED"
+        self.allocation = STATIC
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self.allocation = strategy
 
     def create_runtime_cache(self) -> HostRuntimeCache:
-        return HostRuntimeCache()
+        return HostRuntimeCache(self.cuda)
 
     def set_runtime_cache(self, cache: HostRuntimeCache) -> bool:
         self.cache = cache
@@ -114,6 +162,8 @@ class HostEngine:
         self.spec, self.cuda, self.log = spec, cuda, log
         self.batch = spec.frames.batch
         self.capturable = True
+        self.user_allocation = False
+        self.device_memory_size_v2 = 4096
         self.contexts: list[HostContext] = []
         length = self.batch.max if self.batch.static else -1
         self.shapes = {"frames": ("uint8", (length, SIDE, SIDE, 3))}
@@ -137,13 +187,24 @@ class HostEngine:
         return self.shapes[name][1]
 
     def create_runtime_config(self) -> HostRuntimeConfig:
-        return HostRuntimeConfig()
+        return HostRuntimeConfig(self.cuda)
 
-    def create_execution_context(self, runtime_config: HostRuntimeConfig | None = None) -> HostContext:
-        if runtime_config is not None and runtime_config.cache is not None:
-            runtime_config.cache.compile()
-        self.contexts.append(HostContext(self))
-        return self.contexts[-1]
+    def create_execution_context(self, how: HostRuntimeConfig | str = STATIC) -> HostContext | None:
+        config = None if isinstance(how, str) else how
+        allocation = how if isinstance(how, str) else how.allocation
+        if self.user_allocation and allocation != USER_MANAGED:
+            # In the words of TensorRT-RTX 1.7.
+            self.log.log(
+                HostLogger.Severity.ERROR,
+                "Engine was built with BuilderFlag::kREQUIRE_USER_ALLOCATION. Execution context creation requires"
+                " ExecutionContextAllocationStrategy::kUSER_MANAGED allocation strategy.",
+            )
+            return None
+        context = HostContext(self, allocation, config)
+        if config is not None and config.cache is not None:
+            config.cache.compile()
+        self.contexts.append(context)
+        return context
 
     def create_engine_inspector(self) -> Any:
         listed = ", ".join(f'{{"Name": "{name}"}}' for name in (*DLA_LAYERS, "gpu layer"))
@@ -155,6 +216,8 @@ class HostTensorRt:
 
     ILogger = HostLogger
     LayerInformationFormat = SimpleNamespace(JSON="json")
+    ExecutionContextAllocationStrategy = SimpleNamespace(STATIC=STATIC, USER_MANAGED=USER_MANAGED)
+    CudaGraphStrategy = SimpleNamespace(DISABLED="DISABLED", WHOLE_GRAPH_CAPTURE="WHOLE_GRAPH_CAPTURE")
 
     def __init__(self, cuda: HostCudart, spec: ModelSpec, *, dla_cores: int = 0) -> None:
         self.cuda, self.spec, self.dla_cores = cuda, spec, dla_cores
@@ -169,6 +232,7 @@ class HostTensorRt:
                 return None
             self.engines.append(HostEngine(self.spec, self.cuda, log))
             self.engines[-1].capturable = self.capturable
+            self.engines[-1].user_allocation = plan.endswith(USER_ALLOCATION)
             return self.engines[-1]
 
         return SimpleNamespace(num_DLA_cores=self.dla_cores, DLA_core=-1, deserialize_cuda_engine=deserialize)
@@ -185,10 +249,12 @@ def store_engine(
     plan: bytes = b"brightness",
     dla_core: int | None = None,
     flavour: Flavour = "tensorrt",
+    user_allocation: bool | None = None,
 ) -> tuple[StoredEngine, ModelSpec]:
     """An engine on disk for `HostTensorRt`, and its spec."""
+    managed = flavour == "tensorrt-rtx" if user_allocation is None else user_allocation
     folder.mkdir(parents=True)
-    (folder / PLAN).write_bytes(plan)
+    (folder / PLAN).write_bytes(plan + USER_ALLOCATION if managed else plan)
     manifest = EngineManifest(
         edgevision="0",
         flavour=flavour,
@@ -200,6 +266,7 @@ def store_engine(
         batch=batch,
         plan=file_entry(folder / PLAN),
         tensors=(),
+        flags=("REQUIRE_USER_ALLOCATION",) if managed else (),
         dla_core=dla_core,
     )
     return StoredEngine(folder, manifest), detector(batch)

@@ -78,6 +78,16 @@ def test_a_place_that_cannot_be_written_is_told(start: Started, caplog: pytest.L
     assert "export EDGEVISION_CACHE=DIR" in caplog.text
 
 
+def test_kernels_that_cannot_be_written_out_are_told(
+    start: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(HostRuntimeCache, "serialize", lambda self: None)
+    with caplog.at_level(logging.WARNING):
+        assert start() == 1
+    assert "compiled kernels cannot be kept" in caplog.text
+    assert start.files == []
+
+
 def test_the_calls_are_those_of_the_real_library() -> None:
     owners = {
         "engine": tensorrt_rtx.ICudaEngine,
@@ -103,6 +113,7 @@ def test_the_calls_are_those_of_the_real_library() -> None:
         "create_runtime_cache",
         "deserialize",
         "set_runtime_cache",
+        "set_execution_context_allocation_strategy",
         "create_execution_context",
         "serialize",
     }

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from cuda.bindings import runtime as real
 
-from edgevision.engines import lane, tensorrt
+from edgevision.build.versions import dialect
+from edgevision.engines import contexts, lane, tensorrt
 from edgevision.engines.dla import dla_note
 from edgevision.engines.tensorrt import TensorRtSession, open_engine
 from edgevision.errors import BundleError, EngineError, UsageError
@@ -30,10 +31,13 @@ CLASSES = {
     "context": "IExecutionContext",
     "_context": "IExecutionContext",
     "engine": "ICudaEngine",
+    "_engine": "ICudaEngine",
     "runtime": "Runtime",
     "inspector": "EngineInspector",
 }
 """What our variables are called, and whose they are."""
+SHARING = {("ICudaEngine", "create_execution_context", 1), ("IExecutionContext", "set_device_memory", 2)}
+"""Called only where several contexts may use one profile: owner, member, number of arguments."""
 STATIC = BatchRange(2, 2, 2)
 
 
@@ -71,7 +75,7 @@ def same(session: TensorRtSession, spec: ModelSpec, *levels: int) -> None:
 def used_members() -> dict[tuple[str, str], set[int | None]]:
     """(class, member) of TensorRT that our files use, with the numbers of arguments; None: a property."""
     found: dict[tuple[str, str], set[int | None]] = {}
-    for module in (lane, tensorrt):
+    for module in (contexts, lane, tensorrt):
         tree = ast.parse(Path(module.__file__ or "").read_text())
         called = {id(node.func): len(node.args) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         for node in ast.walk(tree):
@@ -106,17 +110,28 @@ def test_recorded_signatures_are_counted_rightly(signature: str, expected: tuple
 @pytest.mark.parametrize("file", BINDINGS, ids=lambda path: path.stem)
 def test_every_version_has_what_the_runtime_uses(file: Path) -> None:
     classes = json.loads(file.read_text())["classes"]
+    flavour = "tensorrt-rtx" if file.stem.startswith("rtx") else "tensorrt"
+    row = dialect(flavour, file.stem.split("-", 1)[1])  # type: ignore[arg-type]  # one of the two
     used = used_members()
-    assert len(used) >= 12
+    assert len(used) >= 14
     for (owner, member), counts in used.items():
-        recorded = classes[owner][member]
         for count in counts:
+            if (owner, member, count) in SHARING and not row.shares_profiles:
+                continue
+            recorded = classes[owner][member]
             if count is None:
                 assert "property" in recorded, (owner, member)
                 continue
             spans = [span(text) for text in recorded["method"] if "(self" in text]
             assert any(least <= count <= most for least, most in spans), (owner, member, recorded)
     assert "JSON" in classes["LayerInformationFormat"]
+    assert not row.shares_profiles or "USER_MANAGED" in classes["ExecutionContextAllocationStrategy"]
+    assert not row.shares_profiles or "device_memory_size_v2" in classes["ICudaEngine"]
+    assert row.runtime_graphs == ("is_stream_capturable" in classes["IExecutionContext"])
+    assert row.runtime_graphs == ("WHOLE_GRAPH_CAPTURE" in classes.get("CudaGraphStrategy", {}))
+    assert row.runtime_graphs == classes.get("IRuntimeConfig", {}).get("cuda_graph_strategy", {}).get(
+        "settable", False
+    )
 
 
 def test_a_session_answers_as_the_network_does(board: Board) -> None:
@@ -164,20 +179,6 @@ def test_a_graph_that_cannot_be_made_is_done_without(board: Board) -> None:
         same(session, board.spec, 3, 4)
         assert any("cudaErrorNotSupported" in note for note in session.info.notes)
     assert board.cuda.held() == 0
-
-
-def test_a_batch_that_varies_is_not_captured(
-    host: HostCudart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    board = Board(host, tmp_path, monkeypatch, BatchRange(1, 2, 4))
-    with board.open() as session:
-        for levels in ((1,), (2, 3), (4, 5, 6, 7), (8, 9, 10, 11), (12,)):
-            same(session, board.spec, *levels)
-        assert "no CUDA graph: the batch varies (1:2:4)" in session.info.notes
-        # 2 to prepare, then 1, 2, 4 and 1 again: a shape is set only where it changes.
-        assert board.trt.engines[0].contexts[0].shapes_set == 5
-        with pytest.raises(UsageError, match="received uint8"):
-            session.infer(frames_of(1, 2, 3, 4, 5))
 
 
 def test_a_jetson_copies_nothing(jetson: HostCudart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

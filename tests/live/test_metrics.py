@@ -12,10 +12,13 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from edgevision.camera_plan import Readiness
 from edgevision.device import Reading
 from edgevision.errors import EngineError
-from edgevision.live import metrics
+from edgevision.live import machine_metrics
 from edgevision.live.metrics import Ages, Metrics, PageCounts, Steady
+from edgevision.power.reading import power_state
+from edgevision.power.state import Clock, PowerState
 from tests.live.conftest import Serving, ask
 from tests.live.fake_station import FakeStation, result, status
+from tests.power.trees import ORIN_NANO_36, grow
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "live.md"
 NASTY = 'a "b"\\c\nd <script>'
@@ -137,14 +140,35 @@ def test_openmetrics_where_the_scraper_takes_it() -> None:
     assert "edgevision_frames" in {family.name for family in families}
 
 
+def on_a_machine(monkeypatch: pytest.MonkeyPatch, state: PowerState) -> None:
+    monkeypatch.setattr(machine_metrics, "power_state", lambda: state)
+
+
 def test_sensors_of_one_name_are_numbered(monkeypatch: pytest.MonkeyPatch) -> None:
     twice = (Reading("cpu", 40.0), Reading("cpu", 50.0))
-    monkeypatch.setattr(metrics, "temperatures_c", lambda: twice)
-    monkeypatch.setattr(metrics, "clocks_mhz", lambda: (Reading("gpu", 800.0),))
+    on_a_machine(monkeypatch, PowerState(temperatures_c=twice, clocks=(Clock("gpu", 800.0),)))
     families = scraped(FakeStation(["cam"]))
     assert value(families, "edgevision_temperature_celsius", sensor="cpu") == 40
     assert value(families, "edgevision_temperature_celsius", sensor="cpu 2") == 50
     assert value(families, "edgevision_clock_hertz", domain="gpu") == 8e8
+
+
+def test_a_jetson_that_slows_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From the files of the kernel to what a scraper reads."""
+    root = grow(tmp_path, ORIN_NANO_36)
+    on_a_machine(monkeypatch, power_state(root))
+    station = FakeStation(["cam"])
+    families = scraped(station)
+    over_current = "instantaneous over-current (OC3)"
+    assert value(families, "edgevision_throttle_events_total", reason=over_current) == 27390
+    assert value(families, "edgevision_throttled", reason="temperature (gpu-throttle-alert)") == 0
+    assert value(families, "edgevision_clock_hertz", domain="gpu 17000000.gpu") == 306e6
+    assert value(families, "edgevision_clock_limit_hertz", domain="gpu 17000000.gpu") == 612e6
+    assert value(families, "edgevision_power_watts", rail="VDD_IN") == pytest.approx(9.25, abs=0.01)
+    assert value(families, "edgevision_power_mode_info", mode="15W (0)") == 1
+    grow(root, {"sys/class/thermal/cooling_device2/cur_state": "1\n"})
+    on_a_machine(monkeypatch, power_state(root))
+    assert value(scraped(station), "edgevision_throttled", reason="temperature (gpu-throttle-alert)") == 1
 
 
 def test_names_follow_the_conventions() -> None:
@@ -169,6 +193,12 @@ def test_the_document_lists_what_there_is() -> None:
     # This machine may have no sensors, and then no sample tells the labels.
     given["edgevision_temperature_celsius"] = ("gauge", frozenset({"sensor"}))
     given["edgevision_clock_hertz"] = ("gauge", frozenset({"domain"}))
+    given["edgevision_clock_limit_hertz"] = ("gauge", frozenset({"domain"}))
+    given["edgevision_power_watts"] = ("gauge", frozenset({"rail"}))
+    given["edgevision_throttled"] = ("gauge", frozenset({"reason"}))
+    given["edgevision_throttle_events_total"] = ("counter", frozenset({"reason"}))
+    given["edgevision_power_mode_info"] = ("gauge", frozenset({"mode"}))
+    given.pop("edgevision_power_mode", None)
     assert listed == given
 
 
