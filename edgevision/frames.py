@@ -133,9 +133,6 @@ class Capture(Protocol):
     def get(self, propId: int) -> float:  # noqa: N803  # OpenCV's name
         """A property's value."""
 
-    def set(self, propId: int, value: float) -> bool:  # noqa: N803  # OpenCV's name
-        """Ask for a property's value."""
-
     def release(self) -> None:
         """Close."""
 

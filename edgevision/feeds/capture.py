@@ -71,7 +71,7 @@ def open_device(index: int, options: DeviceOptions, devices: Path = Path("/dev")
     return CaptureFeed(capture)
 
 
-def _set_mode(capture: Capture, wanted: DeviceOptions) -> None:
+def _set_mode(capture: cv2.VideoCapture, wanted: DeviceOptions) -> None:
     """The format first: sizes and rates that a driver offers depend on it."""
     settings = (
         (cv2.CAP_PROP_FOURCC, None if wanted.format is None else cv2.VideoWriter.fourcc(*wanted.format)),
