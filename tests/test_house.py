@@ -28,7 +28,7 @@ ALLOWED = {
     "tracking": {"supervision", "trackers"},
     "feeds": {"av"},
     "power": {"pynvml"},
-    "sinks": {"paho", "urllib3"},
+    "sinks": {"paho", "urllib3", "av"},
     "live": {"aiohttp", "prometheus_client"},
     "deployment": {"tomllib", "tomli"},  # the one in the other's place before Python 3.11
 }

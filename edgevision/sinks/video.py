@@ -44,7 +44,7 @@ class LateVideoSink(Sink):
 
 
 class VideoSink(Sink):
-    """An annotated .mp4, which appears when it is closed, whole or not at all; on a full disk with what was recorded.
+    """An annotated .mp4 as `VideoFile` records it: there from its first second on, and playable whatever ends the run.
 
     Frames of another size than `size_wh` are letterboxed in black. A live source's frames come unevenly: each is
     repeated or left out so that the video runs as fast as the world did; gaps over `LONGEST_GAP_S` are cut to that.
@@ -57,7 +57,7 @@ class VideoSink(Sink):
     ) -> None:
         self._path = path
         self._fps = fps if fps is not None and 1 <= fps <= 240 else FALLBACK_FPS
-        self._file = VideoFile(path, size_wh, self._fps, finish_when_full=True)
+        self._file = VideoFile(path, size_wh, self._fps, recording=True)
         self._live = live
         self._last_ns: int | None = None
         self._due = 0.0
