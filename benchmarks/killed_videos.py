@@ -2,10 +2,9 @@
 
     python -m benchmarks.killed_videos [--kills 20] [--seed 0]
 
-A process runs the packaged `cnn` on a clip, with `-o` and `--jsonl`, and is killed (SIGKILL) at a random moment. What
-the JSON lines have and the video has not is lost, in seconds of the video. ffprobe reads the file, and Chromium (where one
-is installed) plays it, seeks to its end and shows a frame there. Exit code 1 if a file does not play, or more than two
-seconds of one are lost.
+A process runs the packaged `cnn` on a clip, with `-o` and `--jsonl`, and is killed (SIGKILL) at a random moment. Frames
+of the JSON lines that the video has not are lost. ffprobe reads the file; Chromium, where one is installed, plays it,
+seeks to its end and shows a frame there. Exit code 1 if a file does not play, or if more than two seconds are lost.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ def test_the_output_chooses_the_sink(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.zeros((48, 64, 3), np.uint8))
     folder, image = open_source(tmp_path / "photos"), open_source(tmp_path / "photos" / "a.png")
-    assert isinstance(open_picture_sink(tmp_path / "v.mp4", folder), VideoSink)
+    with open_picture_sink(tmp_path / "v.mp4", folder) as video:
+        assert isinstance(video, VideoSink)
     kept = open_picture_sink(tmp_path / "out", folder)
     assert isinstance(kept, ImageFolderSink)
     assert kept.name(str(tmp_path / "photos" / "b" / "a.png"), 0) == Path("b/a.png")
