@@ -43,6 +43,8 @@ def open_source(text: str | Path, options: LiveOptions | None = None, *, name: s
     frames of images keep the paths of their files.
     """
     address = str(text)
+    if not address.strip():
+        raise SourceError(f"the name of a source is empty; {EXPECTED}")
     camera = parse_device(address)
     if camera is not None:
         return open_camera(camera[0], device=camera[1], options=options, name=name)

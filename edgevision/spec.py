@@ -51,6 +51,21 @@ class BatchRange:
         raise ValueError(f"batch {text!r} is neither N nor MIN:OPT:MAX")
 
 
+LARGEST_PIXELS = 1 << 26
+"""Pixels of the largest input: 8192x8192. A frame of it in float32 takes 0.8 GB."""
+
+
+def problem_of_size(size_wh: tuple[int, int]) -> str | None:
+    """What is wrong with an input size that no camera has; None if nothing is."""
+    width, height = size_wh
+    if width * height <= LARGEST_PIXELS:
+        return None
+    return (
+        f"frames of {width}x{height} have {width * height / 1e6:,.0f} million pixels; at most"
+        f" {LARGEST_PIXELS / 1e6:,.0f} million are taken"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class FrameInput:
     """The graph's input ``frames``: uint8 ``[B,H,W,3]``, BGR as OpenCV gives it.
@@ -70,6 +85,9 @@ class FrameInput:
     def __post_init__(self) -> None:
         if min(self.size_wh) < 1:
             raise ValueError(f"size_wh {self.size_wh} must be positive")
+        problem = problem_of_size(self.size_wh)
+        if problem is not None:
+            raise ValueError(problem)
         if not 0 <= self.pad_value <= 255:
             raise ValueError(f"pad_value {self.pad_value} must be in 0..255")
         if not 0 < self.crop_fraction <= 1:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import click
 
+from edgevision.cli.failures import report_interrupt, report_unexpected, wants_traceback
 from edgevision.cli.root import edgevision
 from edgevision.errors import EdgevisionError
 
@@ -23,14 +25,19 @@ def main() -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     # FFmpeg's own messages about damaged frames; what matters of them is said in ours.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    show = wants_traceback()
     try:
         sys.exit(edgevision.main(prog_name="edgevision", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(1)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("edgevision: interrupted", err=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        report_interrupt(error, show=show)
         sys.exit(INTERRUPTED)
     except EdgevisionError as error:
+        if show:
+            traceback.print_exception(error)
         click.echo(f"edgevision: {error}", err=True)
         sys.exit(error.exit_code)
+    except Exception as error:  # of a library, or ours: a person gets one line and a file to send along
+        sys.exit(report_unexpected(error, show=show))

@@ -9,6 +9,7 @@ import click
 
 from edgevision.build.plan_file import read_plan_file, write_plan_folder
 from edgevision.classes import read_class_names
+from edgevision.cli.numbers import FiniteRange
 from edgevision.cli.options import BATCH, SIZE
 from edgevision.cli.present import Steps, verification_lines
 from edgevision.cli.suppression import nms_options, nms_spec
@@ -26,6 +27,14 @@ PLANS = (".engine", ".plan", ".trt")
 @click.option("--frame", type=SIZE, help="Camera size, WxH: the graph itself scales such frames.")
 @click.option("--batch", type=BATCH, help="N, or MIN:OPT:MAX for a dynamic one. Default: the file's own.")
 @nms_options
+@click.option(
+    "--timeout",
+    type=FiniteRange(min=0, min_open=True),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest time that a file with loops may take for its first answer.",
+)
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of real images to verify on.")
 @click.option(
     "--no-fp16", is_flag=True, help="Write no FP16 graph; TensorRT engines are then float, half as fast."
@@ -39,6 +48,7 @@ def command(
     frame: tuple[int, int] | None,
     batch: BatchRange | None,
     images: Path | None,
+    timeout: float,
     no_fp16: bool,
     output: Path,
     **nms: Any,
@@ -72,6 +82,7 @@ def command(
         frame_wh=frame,
         batch=batch,
         nms=nms_spec(**nms),
+        timeout_s=timeout,
     )
     steps = Steps()
     bundle = adopt_bundle(model, head, options, images, output, steps.done)

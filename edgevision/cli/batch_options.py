@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import click
 
+from edgevision.cli.numbers import FiniteRange
 from edgevision.pipeline import PipelineOptions
 
 if TYPE_CHECKING:  # generic for the type checker alone in older versions of click
@@ -38,13 +39,13 @@ def batch_options(command: Command) -> Command:
     """``--batch``, ``--fill-ms`` and ``--max-age-ms``, as the arguments `batch`, `fill_ms` and `max_age_ms`."""
     max_age = click.option(
         "--max-age-ms",
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteRange(min=0, min_open=True),
         metavar="MS",
         help="Drop a camera's frames rather than give results that are older than this.",
     )
     fill = click.option(
         "--fill-ms",
-        type=click.FloatRange(min=0),
+        type=FiniteRange(min=0),
         default=PipelineOptions().fill_ms,
         show_default=True,
         metavar="MS",

@@ -10,6 +10,7 @@ import click
 
 from edgevision.bench import BenchOptions, Subject, bench
 from edgevision.bundle import Bundle, sha256_of_file
+from edgevision.cli.numbers import FiniteRange
 from edgevision.cli.options import graph_options
 from edgevision.cli.present import Steps
 from edgevision.frames import Source
@@ -33,7 +34,7 @@ CLIP_FRAMES = 120
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the engine. Default: all cores.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=9.0,
     show_default=True,
     help="Least time for each of: inference alone, end to end, stage by stage.",

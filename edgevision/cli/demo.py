@@ -14,6 +14,7 @@ import numpy as np
 import edgevision
 from edgevision.boxes import iou_matrix
 from edgevision.bundle import Bundle, Verification
+from edgevision.cli.numbers import FiniteRange
 from edgevision.cli.present import Steps, table
 from edgevision.errors import UsageError
 from edgevision.report import read_record
@@ -46,14 +47,14 @@ class Boxed:
 @click.option("--source", help="Video file or camera index, such as 0. Default: a clip made of photographs.")
 @click.option(
     "--threshold",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=THRESHOLD,
     show_default=True,
     help="Least score of a detection.",
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=2.0,
     show_default=True,
     help="Least time for each phase of each engine's benchmark.",

@@ -17,6 +17,7 @@ from types import FrameType
 import click
 
 from edgevision.addresses import public_name
+from edgevision.cli.numbers import FiniteRange
 from edgevision.cli.present import table
 from edgevision.cli.progress import Interrupts
 from edgevision.deployment.addressing import public_sink
@@ -43,7 +44,7 @@ SYSLOG_LEVELS = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO
 @click.option(
     "--every",
     "every_s",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     default=60.0,
     show_default=True,
     metavar="SECONDS",

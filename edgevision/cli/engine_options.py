@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import click
 
+from edgevision.cli.numbers import FiniteRange
 from edgevision.session import ENGINES
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -24,7 +25,7 @@ def engine_options(command: Command) -> Command:
     )
     iou = click.option(
         "--iou",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        type=FiniteRange(0, 1, min_open=True, max_open=True),
         help="Suppress boxes that overlap a better one by more. Default: as exported.",
     )
     engine = click.option(

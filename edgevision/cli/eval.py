@@ -15,6 +15,7 @@ from edgevision import atomic
 from edgevision.accuracy.classification import accuracy_from_scores, classify_all, read_class_folders
 from edgevision.accuracy.segmentation import accuracy_from_masks, find_masks, segment_all
 from edgevision.bundle import Bundle
+from edgevision.cli.numbers import FiniteRange
 from edgevision.cli.options import graph_options
 from edgevision.cli.present import table
 from edgevision.codec import json_from_dataclass
@@ -43,7 +44,7 @@ Answer = TypeVar("Answer")
 @click.option("--limit", type=click.IntRange(min=1), help="Measure on this many images only.")
 @click.option("--engine", type=click.Choice(ENGINES), help="Default: the first that is installed.")
 @click.option(
-    "--iou", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Suppression threshold.  [0.65]"
+    "--iou", type=FiniteRange(0, 1, min_open=True, max_open=True), help="Suppression threshold.  [0.65]"
 )
 @graph_options
 @click.option("--strict", is_flag=True, help="End at the first image that cannot be decoded.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edgevision.cli.numbers import FiniteRange
 from edgevision.cli.options import graph_options
 from edgevision.errors import UsageError
 from edgevision.explain import PROBED_SHARE, ExplainOptions, Explanation, explain
@@ -25,7 +26,7 @@ from edgevision.target import Choice
 @click.option("--index", type=click.IntRange(min=0), help="Explain the N-th answer, from 0, best first.")
 @click.option(
     "--threshold",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.25,
     show_default=True,
     help="Least score of a detection.",

@@ -16,6 +16,7 @@ from edgevision.camera_plan import CameraPlan, StationOptions
 from edgevision.cli.batch_options import batch_options
 from edgevision.cli.engine_options import engine_options
 from edgevision.cli.extras import require_live
+from edgevision.cli.numbers import FiniteRange
 from edgevision.cli.options import graph_options
 from edgevision.cli.page_options import PageArguments, page_options
 from edgevision.cli.progress import Interrupts
@@ -45,7 +46,7 @@ POLL_S = 0.1
 @engine_options
 @click.option(
     "--threshold",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.25,
     show_default=True,
     help="Least score of a detection, until the page sets another.",

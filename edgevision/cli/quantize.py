@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgevision.bundle import Bundle, Verification
+from edgevision.cli.numbers import FiniteRange
 from edgevision.cli.present import Steps, table, verification_lines
 
 if TYPE_CHECKING:
@@ -33,14 +34,14 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-drop",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=0.5,
     show_default=True,
     help="Points of AP, top-1 or mIoU that may be lost.",
 )
 @click.option(
     "--confidence",
-    type=click.FloatRange(0.5, 0.999),
+    type=FiniteRange(0.5, 0.999),
     default=0.9,
     show_default=True,
     help="Share of a bootstrap's draws in which the budget must be kept.",

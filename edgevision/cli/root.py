@@ -55,5 +55,6 @@ class LazyGroup(click.Group):
 def edgevision() -> None:
     """Trained PyTorch checkpoints to verified engines on live cameras.
 
-    Exit codes: 0 good, 1 a mistake in the call or a bad file, 2 a verification that failed.
+    Exit codes: 0 good, 1 a mistake in the call or a bad file, 2 a verification that failed, 70 an unexpected error, 130
+    Ctrl-C. --traceback, anywhere, shows where an error was raised.
     """

@@ -16,6 +16,7 @@ from edgevision.addresses import LiveOptions
 from edgevision.batching import choose_batch
 from edgevision.cli.batch_options import batch_options
 from edgevision.cli.engine_options import engine_options
+from edgevision.cli.numbers import FiniteRange
 from edgevision.cli.options import graph_options
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
@@ -43,7 +44,7 @@ from edgevision.watch_plan import PlannedWatcher, WatchPlan
 @engine_options
 @click.option(
     "--threshold",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.25,
     show_default=True,
     help="Least score of a detection.",

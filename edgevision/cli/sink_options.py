@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from edgevision.cli.numbers import FiniteRange
 from edgevision.errors import UsageError
 from edgevision.filters import labels_from_names
 from edgevision.frames import Source
@@ -162,14 +163,14 @@ def _event_options() -> list[Callable[..., Any]]:
         ),
         click.option(
             "--keep-mib",
-            type=click.FloatRange(min=0, min_open=True),
+            type=FiniteRange(min=0, min_open=True),
             default=defaults.max_mib,
             show_default=True,
             help="MiB of them.",
         ),
         click.option(
             "--keep-days",
-            type=click.FloatRange(min=0, min_open=True),
+            type=FiniteRange(min=0, min_open=True),
             default=defaults.max_days,
             show_default=True,
             help="Days that they stay.",

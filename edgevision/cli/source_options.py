@@ -11,6 +11,7 @@ from typing import Any, Literal
 import click
 
 from edgevision.addresses import LiveOptions, check_name, public_name
+from edgevision.cli.numbers import FiniteRange
 from edgevision.errors import UsageError
 from edgevision.picture_watch import WatchOptions
 from edgevision.source_lists import exists
@@ -40,13 +41,13 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     give_up = click.option(
         "--give-up-after",
-        type=click.FloatRange(min=0, min_open=True),
+        type=FiniteRange(min=0, min_open=True),
         metavar="SECONDS",
         help="End with an error when a camera is away for so long. Default: never.",
     )
     freeze = click.option(
         "--freeze-after",
-        type=click.FloatRange(min=0),
+        type=FiniteRange(min=0),
         default=WatchOptions().freeze_after_s,
         show_default=True,
         metavar="SECONDS",

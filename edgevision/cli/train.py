@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgevision.cli.numbers import FiniteRange
 from edgevision.cli.options import SIZE
 from edgevision.codec import DecodeError, dataclass_from_json, json_from_dataclass
 from edgevision.errors import RecipeError, UsageError
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--augment",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     help="Strength of all that is random in a detector's samples. Default: 1; 0 shows images as they are.",
 )
 @click.option(
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 @click.option(
     "--epochs", type=click.IntRange(min=1), help="Train this long; the run is a function of its seed."
 )
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Train this long by the clock.")
+@click.option("--minutes", type=FiniteRange(min=0, min_open=True), help="Train this long by the clock.")
 @click.option(
     "--patience", type=click.IntRange(min=1), help="End after this many measurements without a better one."
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from edgevision.cli.numbers import FiniteRange
 from edgevision.counting import ZoneCounter
 from edgevision.errors import UsageError
 from edgevision.frames import Source
@@ -25,7 +26,7 @@ def watch_options(command: Callable[..., Any]) -> Callable[..., Any]:
         names = ("track", "line", "zone", "only", "min_area", "max_area")
         return command(*args, watch=WatchPlan(*(kwargs.pop(name) for name in names)), **kwargs)
 
-    share = click.FloatRange(0, 1)
+    share = FiniteRange(0, 1)
     options = (
         click.option("--track", is_flag=True, help="Give detections identities that last."),
         click.option(

@@ -15,13 +15,13 @@ import onnxruntime as ort
 
 from edgevision.bundle import sha256_of_file
 from edgevision.cache import cache_folder
-from edgevision.codec import DecodeError
+from edgevision.embedded_spec import embedded_spec
 from edgevision.engines.ort_settings import CPU, open_inference, session_settings
-from edgevision.errors import EngineError, GraphError, first_line
+from edgevision.errors import EngineError, first_line
 from edgevision.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
 from edgevision.results import Outputs
 from edgevision.session import EngineInfo, Frames, Session, SessionOptions
-from edgevision.spec import METADATA_KEY, ModelSpec
+from edgevision.spec import ModelSpec
 
 LOG = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ def open_on(
         hint = _hint(target, strict=strict)
         raise EngineError(f"ONNX Runtime cannot open {graph}: {first_line(error)}{hint}") from error
     notes = _check_providers(target, inference, graph, options)
-    spec = spec or _embedded_spec(inference, graph)
+    spec = spec or embedded_spec(graph)
     device = "cpu" if inference.get_providers()[0] == CPU else target.device
     info = EngineInfo(
         target.engine, f"onnxruntime {ort.__version__}", device, tuple(inference.get_providers()), notes
@@ -281,15 +281,3 @@ def _override_initializers(
             values.append(ort.OrtValue.ortvalue_from_numpy(np.asarray(value, np.float32)))
             settings.add_initializer(name, values[-1])
     return values
-
-
-def _embedded_spec(inference: ort.InferenceSession, graph: Path) -> ModelSpec:
-    text = inference.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    if text is None:
-        raise GraphError(
-            f"{graph} carries no edgevision spec; give it one: edgevision adopt {graph} --head HEAD"
-        )
-    try:
-        return ModelSpec.from_json(text)
-    except DecodeError as error:
-        raise GraphError(f"{graph}: the spec in its metadata cannot be read: {error}") from error

@@ -9,7 +9,8 @@ import numpy as np
 import openvino as ov
 from openvino import opset13
 
-from edgevision.errors import EngineError, UsageError
+from edgevision.embedded_spec import embedded_spec
+from edgevision.errors import EngineError
 from edgevision.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
 from edgevision.results import Outputs
 from edgevision.session import EngineInfo, Frames, Session, SessionOptions
@@ -43,11 +44,12 @@ class OpenVinoSession(Session):
 def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> OpenVinoSession:
     """Open a bundle's ONNX file on the CPU in float32.
 
-    OpenVINO does not keep a graph's metadata, so `spec` is needed. Its CPU plug-in would run float graphs in bfloat16
-    where the processor can; the answers must be those that were verified, so float32 is demanded.
+    OpenVINO does not keep a graph's metadata: without `spec` the one in the file is read without it. Its CPU plug-in
+    would run float graphs in bfloat16 where the processor can; the answers must be those that were verified, so float32
+    is demanded.
     """
     if spec is None:
-        raise UsageError(f"OpenVINO cannot read the spec inside {graph}; open the bundle instead of the file")
+        spec = embedded_spec(graph)
     core = ov.Core()
     settings: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if options.threads:

@@ -22,6 +22,7 @@ from edgevision.graph.conventions import (
     IMAGENET_PIXELS,
     known_heads,
 )
+from edgevision.graph.first_run import TIMEOUT_S, require_an_end
 from edgevision.graph.graft import classifier_classes, graft_classifier, graft_detector
 from edgevision.graph.heads.head import DetectionHead, NetworkFacts
 from edgevision.graph.preprocess import Pixels
@@ -36,6 +37,7 @@ from edgevision.spec import (
     Provenance,
     classify_outputs,
     detect_outputs,
+    problem_of_size,
     utc_now,
 )
 
@@ -53,6 +55,8 @@ class AdoptOptions:
     """Camera size, if the graph itself is to scale frames."""
     batch: BatchRange | None = None
     nms: NmsSpec = NmsSpec()
+    timeout_s: float = TIMEOUT_S
+    """How long a file with loops may take for its first answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,7 @@ def adopt(path: Path, head: str, options: AdoptOptions | None = None) -> Adoptio
     network = prepare_network(model)
     size_wh, batch = _size(network, options.size_wh), _batch(network, options.batch)
     set_input(network.graph, size_wh, batch)
+    require_an_end(network, path.name, options.timeout_s)
     network = simplify(network)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     classes = options.classes or _names(metadata.get("names"))
@@ -202,6 +207,9 @@ def _size(model: onnx.ModelProto, wanted: tuple[int, int] | None) -> tuple[int, 
     if wanted is None and (width is None or height is None):
         raise GraphError(f"the network takes images of any size ({value}); --size WxH chooses one")
     size_wh = wanted or (width or 0, height or 0)
+    problem = problem_of_size(size_wh)
+    if problem is not None:
+        raise GraphError(f"{problem}: {value}")
     if width not in (None, size_wh[0]) or height not in (None, size_wh[1]):
         raise GraphError(f"the network takes {width}x{height}, not {size_wh[0]}x{size_wh[1]}")
     return size_wh

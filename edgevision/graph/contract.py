@@ -46,6 +46,18 @@ class GraphDescription:
         ]
 
 
+def _why_unreadable(path: Path, error: Exception) -> str:
+    """Weights in another file are the reason if the graph can be read without them."""
+    try:
+        onnx.load(str(path), load_external_data=False)
+    except Exception:  # as in `load_model`
+        return f"{path} is not an ONNX file, or it is cut short"
+    return (
+        f"{path} keeps weights in another file that is not read: {first_line(error)}; external data must lie in the"
+        " folder of the model"
+    )
+
+
 def load_model(path: Path) -> onnx.ModelProto:
     """Read an ONNX file; raises `GraphError` if it is none or cannot be read."""
     try:
@@ -53,7 +65,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise GraphError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # protobuf's errors depend on which of its implementations is installed
-        raise GraphError(f"{path} is not an ONNX file, or it is cut short") from error
+        raise GraphError(_why_unreadable(path, error)) from error
     if not model.graph.node or not model.opset_import:
         raise GraphError(f"{path} is not an ONNX file: it holds no graph")
     return model

@@ -1,0 +1,74 @@
+"""How the command line reports what nobody expected: one line, and the traceback in a file that the line names."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import click
+
+from edgevision.cache import cache_folder
+from edgevision.errors import first_line
+
+OPTION = "--traceback"
+UNEXPECTED = 70
+"""Exit code of an error that is not the user's: EX_SOFTWARE of ``sysexits.h``."""
+KEPT_LOGS = 10
+
+
+def wants_traceback() -> bool:
+    """True if ``--traceback`` stands anywhere on the command line; it is taken off."""
+    if OPTION not in sys.argv[1:]:
+        return bool(os.environ.get("EDGEVISION_TRACEBACK"))
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != OPTION]
+    return True
+
+
+def report_unexpected(error: Exception, *, show: bool) -> int:
+    """One line on an unexpected error; returns the exit code."""
+    if isinstance(error, MemoryError):
+        what = "out of memory"
+    else:
+        what = f"unexpected {type(error).__name__}: {first_line(error)}"
+    _report(what, error, show=show)
+    return UNEXPECTED
+
+
+def report_interrupt(error: BaseException, *, show: bool) -> None:
+    """One line on Ctrl-C."""
+    _report("interrupted", error, show=show)
+
+
+def _report(what: str, error: BaseException, *, show: bool) -> None:
+    text = "".join(traceback.format_exception(error))
+    if show:
+        click.echo(text, err=True, nl=False)
+        click.echo(f"edgevision: {what}", err=True)
+        return
+    log = _written(text)
+    where = f"; {OPTION} shows where" if log is None else f"; the traceback is in {log}"
+    click.echo(f"edgevision: {what}{where}", err=True)
+
+
+def _written(text: str) -> Path | None:
+    """The log file, of which the latest `KEPT_LOGS` are kept; None where it cannot be written."""
+    folder = cache_folder() / "logs"
+    path = folder / time.strftime(f"%Y%m%d-%H%M%S-{os.getpid()}.log")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{[*sys.argv[:1], *_public(sys.argv[1:])]}\n{text}")
+        for old in sorted(folder.glob("*.log"))[:-KEPT_LOGS]:
+            old.unlink(missing_ok=True)
+    except OSError:
+        return None
+    return path
+
+
+def _public(arguments: list[str]) -> list[str]:
+    """Addresses without passwords and queries: logs are sent along with questions."""
+    from edgevision.addresses import public_name
+
+    return [public_name(argument) if "://" in argument else argument for argument in arguments]

@@ -1,0 +1,98 @@
+"""The spec inside an ONNX file, read without any engine's library.
+
+Only the top-level fields of the file's protobuf message are walked; the graph is skipped over, however large it is. The
+field numbers are those of ``ModelProto`` and ``StringStringEntryProto`` in onnx.proto.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from edgevision.codec import DecodeError
+from edgevision.errors import GraphError
+from edgevision.spec import METADATA_KEY, ModelSpec
+
+_METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_LARGEST_ENTRY = 64 << 20
+
+
+def embedded_spec(graph: Path) -> ModelSpec:
+    """The spec in an ONNX file's metadata; raises `GraphError` if there is none, or if it cannot be read."""
+    try:
+        with graph.open("rb") as file:
+            text = next((value for key, value in _metadata(file) if key == METADATA_KEY), None)
+    except OSError as error:
+        raise GraphError(f"{graph} cannot be read: {error.strerror or error}") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise GraphError(f"{graph} is not an ONNX file, or it is cut short: {error}") from error
+    if text is None:
+        raise GraphError(
+            f"{graph} carries no edgevision spec; give it one: edgevision adopt {graph} --head HEAD"
+        )
+    try:
+        return ModelSpec.from_json(text)
+    except DecodeError as error:
+        raise GraphError(f"{graph}: the spec in its metadata cannot be read: {error}") from error
+
+
+def _metadata(file: BinaryIO) -> Iterator[tuple[str, str]]:
+    size = file.seek(0, 2)
+    file.seek(0)
+    while file.tell() < size:
+        tag = _varint(file)
+        number, kind = tag >> 3, tag & 7
+        if kind == _LENGTH:
+            length = _varint(file)
+            if length > size - file.tell():
+                raise ValueError(f"a field of {length} bytes goes beyond its end")
+            if number == _METADATA_PROPS and length <= _LARGEST_ENTRY:
+                yield _entry(file.read(length))
+            else:
+                file.seek(length, 1)
+        elif kind == _VARINT:
+            _varint(file)
+        elif kind in (_FIXED32, _FIXED64):
+            file.seek(4 if kind == _FIXED32 else 8, 1)
+        else:
+            raise ValueError(f"it has a field of unknown kind {kind}")
+
+
+def _entry(data: bytes) -> tuple[str, str]:
+    """Key and value of a ``StringStringEntryProto``."""
+    values, place = {_KEY: "", _VALUE: ""}, 0
+    while place < len(data):
+        tag, place = _varint_at(data, place)
+        if tag & 7 != _LENGTH:
+            raise ValueError("an entry of its metadata is no pair of texts")
+        length, place = _varint_at(data, place)
+        values[tag >> 3] = data[place : place + length].decode()
+        place += length
+    return values[_KEY], values[_VALUE]
+
+
+def _varint(file: BinaryIO) -> int:
+    value = shift = 0
+    while shift < 64:
+        byte = file.read(1)
+        if not byte:
+            raise ValueError("it ends within a number")
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+        shift += 7
+    raise ValueError("it holds a number of more than 64 bits")
+
+
+def _varint_at(data: bytes, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while place < len(data) and shift < 64:
+        byte = data[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+        shift += 7
+    raise ValueError("it ends within a number")
