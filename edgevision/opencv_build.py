@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -71,17 +72,34 @@ def opencv_packages() -> tuple[str, ...]:
     return tuple(found)
 
 
+class _Quiet:
+    """How many are inside `quiet_opencv` now, in whatever threads, and the level to return to after the last one."""
+
+    lock = threading.Lock()
+    inside = 0
+    level_before = 0
+
+
 @contextlib.contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV's own log off standard error; what fails inside is told by our errors instead."""
+    """Keep OpenCV's own log off standard error; what fails inside is reported by our errors instead.
+
+    Threads may be inside at the same time: the level is the process's, and the last one to leave sets it back.
+    """
     # The control moved between versions: `cv2` itself up to 4.12, `cv2.utils.logging` after that.
     control = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
-    before = control.getLogLevel()
-    control.setLogLevel(0)
+    with _Quiet.lock:
+        if _Quiet.inside == 0:
+            _Quiet.level_before = control.getLogLevel()
+            control.setLogLevel(0)
+        _Quiet.inside += 1
     try:
         yield
     finally:
-        control.setLogLevel(before)
+        with _Quiet.lock:
+            _Quiet.inside -= 1
+            if _Quiet.inside == 0:
+                control.setLogLevel(_Quiet.level_before)
 
 
 def _enabled(text: str, name: str) -> bool:

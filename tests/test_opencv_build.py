@@ -71,3 +71,15 @@ def test_quiet_is_quiet_and_ends(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == ""
     cv2.imread("/nowhere/at/all.png")
     assert "all.png" in capfd.readouterr().err
+
+
+def test_threads_inside_together_set_the_level_back(capfd: pytest.CaptureFixture[str]) -> None:
+    first, second = quiet_opencv(), quiet_opencv()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    cv2.imread("/nowhere/at/all.png")
+    assert capfd.readouterr().err == ""
+    second.__exit__(None, None, None)
+    cv2.imread("/nowhere/at/all.png")
+    assert "all.png" in capfd.readouterr().err
