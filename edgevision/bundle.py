@@ -262,7 +262,7 @@ class Bundle:
     def add_form(
         self, precision: Precision, name: FormName, graph: bytes, verification: Verification
     ) -> Bundle:
-        """Write a form of a graph beside it, or in place of an older one; raises `BundleError` if it cannot be written."""
+        """Write a form of a graph beside it, or in place of an older one; raises `BundleError` if that fails."""
         path = self.path / f"model.{precision}.{name}.onnx"
         old = self.graph(precision)
         try:

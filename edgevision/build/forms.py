@@ -14,7 +14,7 @@ OLD_OPSET = 17
 
 
 def graph_file(bundle: Bundle, entry: GraphEntry, library: Library) -> Path:
-    """The graph's file, or its form of opset 17 for TensorRT 8.6; raises `GraphError` where that needs one and has none.
+    """The graph's file, or its form of opset 17 for TensorRT 8.6; raises `GraphError` where one is needed and missing.
 
     Strongly typed versions read the graph itself, whose types they follow.
     """

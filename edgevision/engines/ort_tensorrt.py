@@ -72,7 +72,9 @@ def readable_graph(graph: Path, precision: Precision | None) -> Path:
     try:
         form = Bundle.open(graph.parent).form_path("int8", "opset17")
     except BundleError as error:
-        raise EngineError(f"TensorRT 8 reads no FP16 scales, and {graph} has no form without: {error}") from error
+        raise EngineError(
+            f"TensorRT 8 reads no FP16 scales, and {graph} has no form without: {error}"
+        ) from error
     if form is None:
         raise EngineError(
             f"the TensorRT provider of ONNX Runtime {ort.__version__} is built with TensorRT 8, which reads INT8 with"

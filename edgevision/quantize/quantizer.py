@@ -16,6 +16,7 @@ from edgevision.bundle import Bundle, Verification
 from edgevision.errors import UsageError, VerificationError
 from edgevision.graph.builder import OPSET
 from edgevision.graph.contract import load_model, opset_of
+from edgevision.graph.limits.check import require_named
 from edgevision.graph.macs import macs_of_weighted_nodes
 from edgevision.image import Frame
 from edgevision.image_files import read_image
@@ -82,6 +83,9 @@ def quantize_int8(
         bench.place("int8", graph)
         bench.check("int8")
     form = _form(bundle, graph, material, chosen)
+    for name in options.tensorrt:
+        read = form[0] if form is not None and name == "8.6" else graph
+        require_named(read, (name,), f"the int8 graph of {bundle.path}")
     delivered = deliver(bundle, output, "int8", graph.SerializeToString())
     if form is not None:
         delivered = delivered.add_form("int8", "opset17", form[0].SerializeToString(), form[1])

@@ -58,8 +58,9 @@ def test_a_graph_without_its_form_is_refused_in_words(bundle: Bundle) -> None:
         graph_file(bare, bare.graph("int8"), library("8.6.1"))
     path = bare.path / "model.int8.onnx"
     assert str(caught.value) == (
-        f"TensorRT 8.6.1 reads INT8 up to opset 17 with float32 scales; {path} has opset 19 and FP16 scales, and no form"
-        f" for it lies beside it; make it again: edgevision quantize {bare.path} --target tensorrt, or build --graph fp16"
+        f"TensorRT 8.6.1 reads INT8 up to opset 17 with float32 scales; {path} has opset 19 and FP16 scales, and no"
+        f" form for it lies beside it; make it again: edgevision quantize {bare.path} --target tensorrt, or build"
+        " --graph fp16"
     )
     assert graph_file(bare, bare.graph("int8"), library("10.3.0")) == path
 

@@ -11,7 +11,7 @@ import pytest
 
 from edgevision.bundle import Bundle, Verification
 from edgevision.engines import onnxruntime as engine
-from edgevision.engines import ort_tensorrt
+from edgevision.engines import ort_settings, ort_tensorrt
 from edgevision.engines.onnxruntime import TENSORRT
 from edgevision.engines.ort_settings import CPU
 from edgevision.engines.ort_tensorrt import linked_tensorrt, readable_graph, strongly_typed, tensorrt_options
@@ -86,7 +86,13 @@ def test_engines_of_other_precision_typing_and_tensorrt_lie_apart(
 
 @pytest.mark.parametrize(
     ("version", "tensorrt", "strong"),
-    [("1.17.1", 8, False), ("1.18.0", 10, True), ("1.18.0", 8, False), ("1.26.0", 10, True), ("1.27.0", 10, False)],
+    [
+        ("1.17.1", 8, False),
+        ("1.18.0", 10, True),
+        ("1.18.0", 8, False),
+        ("1.26.0", 10, True),
+        ("1.27.0", 10, False),
+    ],
 )
 def test_a_build_for_another_tensorrt_is_told_apart(version: str, tensorrt: int, strong: bool) -> None:
     assert strongly_typed(version, tensorrt) is strong
@@ -131,7 +137,7 @@ def test_a_bundle_s_graph_is_opened_with_the_options_of_its_precision(
     monkeypatch.setattr(ort, "get_available_providers", lambda: [TENSORRT, CPU])
     monkeypatch.setattr(ort, "preload_dlls", lambda: None, raising=False)
     seen: list[dict[str, str]] = []
-    real = engine.open_inference
+    real = ort_settings.open_inference
 
     def opened(model: str, settings: Any, providers: Any) -> Any:
         seen.extend(options for name, options in providers if name == TENSORRT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import onnx
 
 from edgevision.errors import GraphError
 from edgevision.graph.limits.facts import GraphFacts, graph_facts
-from edgevision.graph.limits.versions import LIMITS, Limits
+from edgevision.graph.limits.versions import LIMITS, Limits, limits_named
 
 _DOMAINS = ("", "ai.onnx")
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear")
@@ -62,6 +62,27 @@ def readable_by(model: onnx.ModelProto) -> tuple[tuple[Limits, tuple[Finding, ..
     """Every version of the table with what it would not read."""
     facts = graph_facts(model)
     return tuple((limits, unread(facts, limits)) for limits in LIMITS)
+
+
+def readable_lines(model: onnx.ModelProto, old: onnx.ModelProto | None = None) -> list[str]:
+    """For people: which versions read the graph, and the first thing that each other one does not.
+
+    `old` is the graph's form for TensorRT 8.6.
+    """
+    found = {row.label: unread_ for row, unread_ in readable_by(model)}
+    notes = []
+    if old is not None and found[LIMITS[0].label]:
+        found[LIMITS[0].label] = unread(old, LIMITS[0])
+        notes.append(f"{LIMITS[0].label} by its form of opset 17")
+    read = [label for label, findings in found.items() if not findings]
+    lines = [f"read by {', '.join(read) or 'no version of TensorRT'}", *notes]
+    return lines + [f"not by {label}: {findings[0]}" for label, findings in found.items() if findings]
+
+
+def require_named(model: onnx.ModelProto, names: Collection[str], what: str) -> None:
+    """`require_readable` for rows by their names; raises `UsageError` for a name that there is not."""
+    for name in names:
+        require_readable(model, limits_named(name), what)
 
 
 def require_readable(model: onnx.ModelProto, limits: Limits, path: Path | str) -> None:
@@ -142,7 +163,7 @@ def _only_zero_points(facts: GraphFacts, name: str) -> bool:
     return bool(readers) and all(node.op_type in _QUANTIZED for node in readers)
 
 
-def _operator(facts: GraphFacts, node: onnx.NodeProto, limits: Limits) -> Pairs:
+def _operator(_: GraphFacts, node: onnx.NodeProto, limits: Limits) -> Pairs:
     if node.domain not in _DOMAINS:
         yield (
             f"it is of {node.domain}, not of standard ONNX",
@@ -222,7 +243,10 @@ def _quantization(facts: GraphFacts, node: onnx.NodeProto, limits: Limits) -> Pa
     whole = facts.dtypes.get(node.output[0] if node.op_type == "QuantizeLinear" else node.input[0], "")
     if whole not in limits.operators["DequantizeLinear"]:
         listed = ", ".join(sorted(limits.operators["DequantizeLinear"]))
-        yield (f"it quantizes to {whole}, as engines for CPUs want it; {limits.label} has {listed}", REQUANTIZE)
+        yield (
+            f"it quantizes to {whole}, as engines for CPUs want it; {limits.label} has {listed}",
+            REQUANTIZE,
+        )
     zero = facts.constant(node.input[2]) if len(node.input) > 2 else None
     if zero is not None and bool(zero.astype(np.float64).any()):
         yield (f"its zero-point {node.input[2]} is not 0", REQUANTIZE)
@@ -256,7 +280,7 @@ def _constants(facts: GraphFacts, node: onnx.NodeProto, limits: Limits) -> Pairs
         )
 
 
-def _details(facts: GraphFacts, node: onnx.NodeProto, limits: Limits) -> Pairs:
+def _details(facts: GraphFacts, node: onnx.NodeProto, _: Limits) -> Pairs:
     attributes = {attribute.name: attribute for attribute in node.attribute}
     if node.op_type == "Resize":
         for name, known in _RESIZE.items():

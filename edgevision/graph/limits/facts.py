@@ -15,7 +15,7 @@ from edgevision.graph.surgery import walk
 
 Array = npt.NDArray[np.generic]
 
-DTYPES = {
+DTYPES: dict[int, str] = {
     TensorProto.FLOAT: "float32",
     TensorProto.DOUBLE: "float32",  # every version reads float64 as float32
     TensorProto.FLOAT16: "float16",
@@ -64,7 +64,7 @@ def graph_facts(model: onnx.ModelProto) -> GraphFacts:
     nodes = tuple(node for part in parts for node in part.node)
     for node in nodes:
         if node.op_type == "Constant":
-            stored.update({node.output[0]: a.t for a in node.attribute if a.name == "value"})
+            stored.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
     dtypes = {name: _dtype(tensor.data_type) for name, tensor in stored.items()}
     shapes: dict[str, tuple[int | None, ...]] = {name: tuple(t.dims) for name, t in stored.items()}
     for part in parts:

@@ -127,7 +127,8 @@ _RTX_1_7 = replace(
     not_built={"NonMaxSuppression": "the builder has no runner that implements it"},
     sources=(
         *_11_4.sources,
-        "TensorRT-RTX 1.7.1: its parser is asked for every operator in tests/graph/limits (it has no DeformConv); NonMaxSuppression by building",
+        "TensorRT-RTX 1.7.1: its parser is asked for every operator in tests/graph/limits (it has no DeformConv);"
+        " NonMaxSuppression by building",
     ),
 )
 LIMITS: tuple[Limits, ...] = (_8_6, _10_3, _10_13, _11_4, _RTX_1_7)
@@ -145,4 +146,6 @@ def limits_named(name: str) -> Limits:
     for row in LIMITS:
         if row.name == name:
             return row
-    raise UsageError(f"TensorRT {name!r} is not known; expected one of {', '.join(row.name for row in LIMITS)}")
+    raise UsageError(
+        f"TensorRT {name!r} is not known; expected one of {', '.join(row.name for row in LIMITS)}"
+    )

@@ -73,15 +73,15 @@ def test_a_mask_that_becomes_uint8_from_integers(kind: int) -> None:
 
 
 def test_a_bool_that_becomes_uint8() -> None:
-    found = said(
-        model([FLOATS, ("Greater", "f f", "b", {}), ("Cast", "b", "y", {"to": T.UINT8})])
-    )
+    found = said(model([FLOATS, ("Greater", "f f", "b", {}), ("Cast", "b", "y", {"to": T.UINT8})]))
     assert all("it casts bool to uint8" in text for text in found.values())
     assert tuple(found) == ALL
 
 
 def test_uint8_that_something_else_than_a_cast_touches() -> None:
-    found = said(model([("Transpose", "x", "t", {"perm": [0, 3, 1, 2]}), ("Cast", "t", "y", {"to": T.FLOAT})]))
+    found = said(
+        model([("Transpose", "x", "t", {"perm": [0, 3, 1, 2]}), ("Cast", "t", "y", {"to": T.FLOAT})])
+    )
     assert tuple(found) == ALL
     assert "node n0_Transpose (Transpose): it reads x, which is uint8" in found["10.3"]
     assert "node n1_Cast (Cast): it reads t, which is uint8 and no input" in found["10.3"]
@@ -119,7 +119,10 @@ def test_an_operator_that_came_later() -> None:
 
 def test_an_operator_that_is_parsed_and_not_built() -> None:
     stored = {"n": np.array([3]), "t": np.array([0.5], np.float32)}
-    nodes = [("Split", "x", "a b", {"axis": 1}), ("Transpose", "b", "s", {"perm": [0, 2, 1]})]
+    nodes: list[tuple[Any, ...]] = [
+        ("Split", "x", "a b", {"axis": 1}),
+        ("Transpose", "b", "s", {"perm": [0, 2, 1]}),
+    ]
     nodes += [("NonMaxSuppression", "a s n t t", "y", {})]
     found = said(model(nodes, stored, shape=(1, 8, 4), dtype=T.FLOAT))
     assert tuple(found) == ("rtx-1.7",)
@@ -129,7 +132,9 @@ def test_an_operator_that_is_parsed_and_not_built() -> None:
 def test_a_type_that_an_operator_has_not() -> None:
     found = said(model([("Exp", "x", "y", {})], dtype=T.DOUBLE))
     assert found == {}  # it is read as float32
-    found = said(model([("Cast", "x", "i", {"to": T.INT32}), ("MatMul", "i i", "y", {})], shape=(4, 4), dtype=T.FLOAT))
+    found = said(
+        model([("Cast", "x", "i", {"to": T.INT32}), ("MatMul", "i i", "y", {})], shape=(4, 4), dtype=T.FLOAT)
+    )
     assert "n1_MatMul (MatMul): i is int32; TensorRT 8.6 computes it in float16, float32" in found["8.6"]
     assert tuple(found) == ALL
 
@@ -182,7 +187,9 @@ def test_a_constant_too_large() -> None:
     assert "constant c: it has 2,147,483,648 elements" in said(graph)["10.3"]
 
 
-@pytest.mark.parametrize(("opset", "faults"), [(17, ()), (18, ("8.6",)), (20, ("8.6",)), (22, ("8.6", "10.3"))])
+@pytest.mark.parametrize(
+    ("opset", "faults"), [(17, ()), (18, ("8.6",)), (20, ("8.6",)), (22, ("8.6", "10.3"))]
+)
 def test_an_opset_that_is_not_read(opset: int, faults: tuple[str, ...]) -> None:
     found = said(model([FLOATS, ("Relu", "f", "y", {})], opset=opset))
     assert tuple(found) == faults
