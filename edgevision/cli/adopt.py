@@ -90,7 +90,7 @@ def command(
     steps = Steps()
     bundle = adopt_bundle(model, head, options, images, output, steps.done)
     if not no_fp16:
-        bundle = with_fp16(bundle, steps.done)
+        bundle = with_fp16(bundle, steps.done, tensorrt)
     steps.done(f"wrote {output}")
     for entry in bundle.manifest.graphs:
         for verification in entry.verifications:

@@ -82,7 +82,7 @@ def command(
     steps = Steps()
     bundle = export_bundle(loaded, options, output, steps.done)
     if not no_fp16:
-        bundle = with_fp16(bundle, steps.done)
+        bundle = with_fp16(bundle, steps.done, tensorrt)
     steps.done(f"wrote {output}")
     for entry in bundle.manifest.graphs:
         for verification in entry.verifications:

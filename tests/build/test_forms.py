@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import onnx
 import pytest
 from onnx import helper
 
+from edgevision.build.builder import BuildWatch
+from edgevision.build.engines import build_engines
 from edgevision.build.forms import file_opset, graph_file, refuse_unread
 from edgevision.build.library import Library
+from edgevision.build.request import EngineRequest
 from edgevision.build.versions import dialect
 from edgevision.bundle import Bundle, Verification
 from edgevision.errors import GraphError
-from tests.build.recorded import RecordedModule, Script
+from tests.build.acted import ORIN
+from tests.build.recorded import RecordedModule, Script, working
 
 
 def library(version: str) -> Library:
@@ -85,3 +90,41 @@ def test_a_graph_beyond_the_documented_limits_is_refused_before_it_is_parsed(bun
     with pytest.raises(GraphError, match=r"TensorRT 8\.6 cannot read .*: the graph: its opset is 19"):
         refuse_unread(path, library("8.6.1"))
     refuse_unread(path, library("10.3.0"))
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [("tensorrt-8.6.1", "model.int8.opset17.onnx"), ("tensorrt-10.3.0", "model.int8.onnx")],
+)
+def test_a_build_parses_the_file_of_its_version(bundle: Bundle, version: str, name: str) -> None:
+    """The whole way: bundle, choice, parser, engine, manifest."""
+    script = working(version)
+    number = version.split("-")[1]
+    module = RecordedModule(version, script)
+    mine = Library("tensorrt", number, dialect("tensorrt", number), module)
+    watch = BuildWatch(lambda _: None, lambda _: None, lambda: False)
+    with (
+        mock.patch("edgevision.build.engines.gpu_facts", return_value=ORIN),
+        mock.patch("edgevision.build.builder.check_precision"),  # the acted network has no layers
+    ):
+        (outcome,) = build_engines(
+            bundle, mine, EngineRequest("int8"), watch, lambda _, engine: engine.manifest
+        )
+    assert [Path(path).name for (path,) in script.made("OnnxParser", "parse_from_file")] == [name]
+    assert outcome.engine.manifest.graph == bundle.graph("int8").file
+    assert outcome.engine.manifest.precision == "int8"
+
+
+def test_a_bundle_without_the_form_gives_8_6_its_next_graph(bundle: Bundle) -> None:
+    """`--graph auto`, as JetPack 6.0 would build a bundle that was quantized before there were forms."""
+    bare = bundle.add_graph("int8", bundle.graph_path("int8").read_bytes())
+    script = working("tensorrt-8.6.1")
+    mine = Library(
+        "tensorrt", "8.6.1", dialect("tensorrt", "8.6.1"), RecordedModule("tensorrt-8.6.1", script)
+    )
+    said: list[str] = []
+    watch = BuildWatch(said.append, lambda _: None, lambda: False)
+    with mock.patch("edgevision.build.engines.gpu_facts", return_value=ORIN):
+        (outcome,) = build_engines(bare, mine, EngineRequest(), watch, lambda _, engine: engine.manifest)
+    assert outcome.engine.manifest.precision == "float"
+    assert any("no form for it lies beside it" in text and "float graph is built" in text for text in said)

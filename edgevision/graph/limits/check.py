@@ -69,7 +69,10 @@ def readable_lines(model: onnx.ModelProto, old: onnx.ModelProto | None = None) -
 
     `old` is the graph's form for TensorRT 8.6.
     """
-    found = {row.label: unread_ for row, unread_ in readable_by(model)}
+    try:
+        found = {row.label: unread_ for row, unread_ in readable_by(model)}
+    except GraphError as error:
+        return [f"not known: {error}"]
     notes = []
     if old is not None and found[LIMITS[0].label]:
         found[LIMITS[0].label] = unread(old, LIMITS[0])
