@@ -11,11 +11,12 @@ from onnx import helper
 
 from edgevision.build.builder import BuildWatch
 from edgevision.build.engines import build_engines
-from edgevision.build.forms import file_opset, graph_file, refuse_unread
+from edgevision.build.forms import graph_file, refuse_unread
 from edgevision.build.library import Library
 from edgevision.build.request import EngineRequest
 from edgevision.build.versions import dialect
 from edgevision.bundle import Bundle, Verification
+from edgevision.embedded_spec import embedded_opset
 from edgevision.errors import GraphError
 from tests.build.acted import ORIN
 from tests.build.recorded import RecordedModule, Script, working
@@ -82,7 +83,7 @@ def test_the_opset_is_read_without_the_package_onnx(brightness: Path, tmp_path: 
     model.opset_import[0].version = opset
     model.opset_import.append(helper.make_opsetid("com.microsoft", 999))
     onnx.save(model, path)
-    assert file_opset(path) == opset
+    assert embedded_opset(path) == opset
 
 
 def test_a_graph_beyond_the_documented_limits_is_refused_before_it_is_parsed(bundle: Bundle) -> None:
