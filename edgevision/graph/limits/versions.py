@@ -149,3 +149,28 @@ def limits_named(name: str) -> Limits:
     raise UsageError(
         f"TensorRT {name!r} is not known; expected one of {', '.join(row.name for row in LIMITS)}"
     )
+
+
+def table_lines() -> list[str]:
+    """The table in Markdown, as the documentation shows it."""
+    rows = [
+        ("`--tensorrt`", *[f"`{row.name}`" for row in LIMITS]),
+        ("opsets", *[f"{row.opsets.start} to {row.opsets.stop - 1}" for row in LIMITS]),
+        ("operators", *[str(len(row.operators)) for row in LIMITS]),
+        ("parsed and not built", *[", ".join(row.not_built) or "none" for row in LIMITS]),
+        ("int64", *["yes" if row.int64 else "read as int32" for row in LIMITS]),
+        ("uint8 is cast from and to", *[_listed(row.uint8_partners) for row in LIMITS]),
+        ("scales of Q/DQ", *[_listed(row.scale_types) for row in LIMITS]),
+        ("largest K of TopK", *[f"{row.top_k:,}" for row in LIMITS]),
+        ("dimensions", *[str(row.dimensions) for row in LIMITS]),
+        (
+            "elements of a tensor",
+            *["not limited" if row.elements is None else "under 2^31" for row in LIMITS],
+        ),
+    ]
+    header = ("", *[row.label for row in LIMITS])
+    return [f"| {' | '.join(cells)} |" for cells in (header, ("---",) * len(header), *rows)]
+
+
+def _listed(types: frozenset[str]) -> str:
+    return ", ".join(sorted(types, reverse=True))

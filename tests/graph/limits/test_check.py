@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.errors import GraphError, UsageError
 from edgevision.graph.limits.check import readable_by, require_readable, unread
-from edgevision.graph.limits.versions import LIMITS, limits_named, limits_of
+from edgevision.graph.limits.versions import LIMITS, limits_named, limits_of, table_lines
 
 Array = npt.NDArray[Any]
 ALL = tuple(row.name for row in LIMITS)
@@ -295,6 +296,11 @@ def test_a_version_that_is_not_known() -> None:
 
 def test_every_row_names_its_sources() -> None:
     assert all(any("operators.md" in source for source in row.sources) for row in LIMITS)
+
+
+def test_the_documentation_shows_the_table() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "tensorrt.md").read_text()
+    assert "\n".join(table_lines()) in text
 
 
 def test_tensorrt_rtx_itself_knows_the_operators_of_its_row() -> None:
