@@ -231,7 +231,7 @@ def test_zero_points_other_than_0() -> None:
 
 def test_axes_that_are_computed() -> None:
     stored = {"a": np.array([0]), "one": np.array([1])}
-    nodes = [("Add", "a one", "axes", {}), ("Unsqueeze", "x axes", "y", {})]
+    nodes: list[tuple[Any, ...]] = [("Add", "a one", "axes", {}), ("Unsqueeze", "x axes", "y", {})]
     found = said(model(nodes, stored, dtype=T.FLOAT))
     assert all("axes is computed; " in text for text in found.values())
 

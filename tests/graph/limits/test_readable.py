@@ -18,6 +18,7 @@ from edgevision.graph.limits.check import readable_by
 from edgevision.graph.limits.versions import LIMITS
 from edgevision.quantize.fp16 import half_graph
 from edgevision.quantize.magnitudes import Frames, probe_magnitudes
+from edgevision.quantize.opset17 import opset17_form
 from edgevision.quantize.placement import Edge, Placement, placement_by_modelopt, with_named_nodes
 from edgevision.quantize.qdq import quantized
 from edgevision.quantize.ranges import Ranges
@@ -53,16 +54,18 @@ def placed_by_hand(model: onnx.ModelProto) -> Placement:
 def precisions(
     model: onnx.ModelProto, frames: Frames, placement: Placement, *, decode: bool
 ) -> dict[str, onnx.ModelProto]:
-    """The graph, with named nodes, in float, FP16, INT8 with a float remainder, and INT8 with an FP16 one."""
+    """The graph, with named nodes, in float, FP16, INT8 with a float remainder and with an FP16 one, and for 8.6."""
     named = model
     magnitudes = probe_magnitudes(named, [frames])
     thresholds = {tensor: magnitudes.largest[tensor] for tensor in placement.tensors}
     int8 = quantized(named, placement, Ranges("max", magnitudes.frames, thresholds))
+    half = half_graph(int8, probe_magnitudes(int8, [frames]), decode_in_float=decode).model
     return {
         "float": model,
         "fp16": half_graph(named, magnitudes, decode_in_float=decode).model,
         "int8": int8,
-        "int8+fp16": half_graph(int8, probe_magnitudes(int8, [frames]), decode_in_float=decode).model,
+        "int8+fp16": half,
+        "int8, opset 17": opset17_form(int8, half),
     }
 
 
