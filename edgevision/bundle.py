@@ -99,6 +99,19 @@ class Speed:
     """UTC, ISO 8601."""
 
 
+FormName = Literal["opset17"]
+"""`opset17`: with scales and the remainder in float32, for TensorRT 8.6, whose parser reads no FP16 scales."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphForm:
+    """A graph with the same weights and scales, written for engines that do not read the graph itself."""
+
+    name: FormName
+    file: FileEntry
+    verification: Verification
+
+
 @dataclass(frozen=True, slots=True)
 class GraphEntry:
     """One graph; `verifications` is empty where verification was skipped on purpose."""
@@ -107,6 +120,11 @@ class GraphEntry:
     file: FileEntry
     verifications: tuple[Verification, ...] = ()
     speeds: tuple[Speed, ...] = ()
+    forms: tuple[GraphForm, ...] = ()
+
+    def form(self, name: FormName) -> GraphForm | None:
+        """The form of that name; None if the graph has none."""
+        return next((form for form in self.forms if form.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +190,11 @@ class Bundle:
         """The graph's file, after its hash was checked."""
         return self._checked(self.graph(precision).file)
 
+    def form_path(self, precision: Precision, name: FormName) -> Path | None:
+        """The file of a form of the graph, after its hash was checked; None if there is none."""
+        form = self.graph(precision).form(name)
+        return None if form is None else self._checked(form.file)
+
     def golden(self) -> Golden:
         """The golden frames and answers, after the file's hash was checked."""
         path = self._checked(self.manifest.golden)
@@ -185,7 +208,8 @@ class Bundle:
     def check_files(self) -> None:
         """Hold every file against its hash; raises `BundleError` that names the first that differs."""
         for entry in self.manifest.graphs:
-            self._checked(entry.file)
+            for file in (entry.file, *(form.file for form in entry.forms)):
+                self._checked(file)
         self._checked(self.manifest.golden)
 
     def with_verification(self, precision: Precision, verification: Verification) -> Bundle:
@@ -233,6 +257,22 @@ class Bundle:
             atomic.write_file(self.path / MANIFEST, _manifest_bytes(bundle.manifest))
         except OSError as error:
             raise BundleError(f"cannot write {self.path / name}: {error.strerror or error}") from error
+        return bundle
+
+    def add_form(
+        self, precision: Precision, name: FormName, graph: bytes, verification: Verification
+    ) -> Bundle:
+        """Write a form of a graph beside it, or in place of an older one; raises `BundleError` if that fails."""
+        path = self.path / f"model.{precision}.{name}.onnx"
+        old = self.graph(precision)
+        try:
+            atomic.write_file(path, graph)
+            kept = tuple(form for form in old.forms if form.name != name)
+            form = GraphForm(name, file_entry(path), verification)
+            bundle = self._with_entry(old, replace(old, forms=(*kept, form)))
+            bundle._write_manifest()
+        except OSError as error:
+            raise BundleError(f"cannot write {path}: {error.strerror or error}") from error
         return bundle
 
     def _with_entry(self, old: GraphEntry, new: GraphEntry) -> Bundle:

@@ -1,7 +1,7 @@
-"""The spec inside an ONNX file, read without any engine's library.
+"""The spec inside an ONNX file, and its opset, read without any engine's library.
 
 Only the top-level fields of the file's protobuf message are walked; the graph is skipped over, however large it is. The
-field numbers are those of ``ModelProto`` and ``StringStringEntryProto`` in onnx.proto.
+field numbers are those of ``ModelProto``, ``StringStringEntryProto`` and ``OperatorSetIdProto`` in onnx.proto.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from edgevision.errors import GraphError
 from edgevision.spec import METADATA_KEY, ModelSpec
 
 _METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
+_OPSET_IMPORT, _DOMAIN, _VERSION = 8, 1, 2
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _LARGEST_ENTRY = 64 << 20
 
@@ -38,7 +39,45 @@ def embedded_spec(graph: Path) -> ModelSpec:
         raise GraphError(f"{graph}: the spec in its metadata cannot be read: {error}") from error
 
 
+def embedded_opset(graph: Path) -> int:
+    """The version of the standard operators that an ONNX file uses; raises `GraphError` if it names none."""
+    try:
+        with graph.open("rb") as file:
+            versions = [_version(data) for data in _entries(file, _OPSET_IMPORT)]
+    except OSError as error:
+        raise GraphError(f"{graph} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise GraphError(f"{graph} is not an ONNX file, or it is cut short: {error}") from error
+    standard = [version for version in versions if version]
+    if not standard:
+        raise GraphError(f"{graph} names no opset of the standard operators: it is no graph of edgevision's")
+    return max(standard)
+
+
+def _version(data: bytes) -> int:
+    """The version in an ``OperatorSetIdProto`` of the standard operators; 0 for those of another domain."""
+    domain, version, place = b"", 0, 0
+    while place < len(data):
+        tag, place = _varint_at(data, place)
+        if tag & 7 == _VARINT:
+            value, place = _varint_at(data, place)
+            version = value if tag >> 3 == _VERSION else version
+        elif tag & 7 == _LENGTH:
+            length, place = _varint_at(data, place)
+            domain = data[place : place + length] if tag >> 3 == _DOMAIN else domain
+            place += length
+        else:
+            raise ValueError("an opset of it is no domain and version")
+    return version if domain in (b"", b"ai.onnx") else 0
+
+
 def _metadata(file: BinaryIO) -> Iterator[tuple[str, str]]:
+    for data in _entries(file, _METADATA_PROPS):
+        yield _entry(data)
+
+
+def _entries(file: BinaryIO, wanted: int) -> Iterator[bytes]:
+    """The content of each field of this number."""
     size = file.seek(0, 2)
     file.seek(0)
     while file.tell() < size:
@@ -48,8 +87,8 @@ def _metadata(file: BinaryIO) -> Iterator[tuple[str, str]]:
             length = _varint(file)
             if length > size - file.tell():
                 raise ValueError(f"a field of {length} bytes goes beyond its end")
-            if number == _METADATA_PROPS and length <= _LARGEST_ENTRY:
-                yield _entry(file.read(length))
+            if number == wanted and length <= _LARGEST_ENTRY:
+                yield file.read(length)
             else:
                 file.seek(length, 1)
         elif kind == _VARINT:

@@ -250,11 +250,13 @@ def _open_chosen(
     )
     while not (choice := ask(bundle)).verified:
         # With the graph's own thresholds, with which the golden answers were made.
-        plain = replace(options, iou_threshold=None, score_floor=None)
+        plain = replace(options, iou_threshold=None, score_floor=None, precision=choice.precision)
         with opener(bundle.graph_path(choice.precision), bundle.spec, plain) as trial:
             record = verify_first_opening(trial, bundle, choice.precision)
         bundle = bundle.with_record(choice.precision, record)  # so that the next choice is a verified one
-    session = opener(bundle.graph_path(choice.precision), bundle.spec, options)
+    # Settings of some engines depend on the precision.
+    chosen = replace(options, precision=choice.precision)
+    session = opener(bundle.graph_path(choice.precision), bundle.spec, chosen)
     session.precision = choice.precision
     if len(bundle.manifest.graphs) > 1 or options.force:
         note = f"{choice.precision} graph: {choice.reason}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import tensorrt_rtx as trt
 
+from edgevision.build.inspect import type_in
 from edgevision.errors import GraphError
 
 Profile = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -38,6 +39,13 @@ class RtxEngine:
     def convolutions(self) -> dict[str, int]:
         """How many convolutions compute in each type: Float, Half, Int8."""
         return {kind: count for (layer, kind), count in sorted(self.layers.items()) if layer == CONVOLUTION}
+
+    def shares(self) -> dict[str, float]:
+        """The share of the engine's layers by the type that they read, largest first."""
+        counts: Counter[str] = Counter()
+        for (_, kind), count in self.layers.items():
+            counts[type_in(kind)] += count
+        return {kind: count / max(counts.total(), 1) for kind, count in counts.most_common()}
 
 
 class _Log(trt.ILogger):  # type: ignore[misc]  # the library ships no types

@@ -60,7 +60,9 @@ def lower_graphs(bundle: Bundle) -> dict[str, onnx.ModelProto]:
 
 def described(engine: RtxEngine) -> str:
     kinds = ", ".join(f"{count} {kind}" for kind, count in engine.convolutions().items())
-    return f"SM 8.9, {engine.seconds:.1f} s, {len(engine.plan) / 1e6:.1f} MB; convolutions: {kinds}"
+    layers = ", ".join(f"{share:.0%} {kind}" for kind, share in engine.shares().items())
+    size = f"{len(engine.plan) / 1e6:.1f} MB"
+    return f"SM 8.9, {engine.seconds:.1f} s, {size}; convolutions: {kinds}; layers: {layers}"
 
 
 @pytest.mark.slow
@@ -81,6 +83,8 @@ def test_a_recipe_builds(name: str, form: str, tmp_path: Path, capsys: pytest.Ca
         assert set(built["fp16"].convolutions()) == {"Half"}
         assert built["int8"].convolutions()["Int8"] >= 1
         assert "Float" not in built["int8"].convolutions()
+        assert built["int8"].shares()["int8"] > built["fp16"].shares().get("int8", 0) == 0
+        assert built["fp16"].shares()["float16"] > built["float"].shares().get("float16", 0) == 0
 
 
 def test_a_graph_that_cannot_be_built_is_refused_with_reasons() -> None:

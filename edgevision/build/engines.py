@@ -15,6 +15,7 @@ from edgevision.build.builder import (
     build_plan,
 )
 from edgevision.build.calibrator import CACHE, read_ranges
+from edgevision.build.forms import graph_file, refuse_unread
 from edgevision.build.gpu import GpuFacts, gpu_facts
 from edgevision.build.library import Library
 from edgevision.build.manifest import (
@@ -29,7 +30,7 @@ from edgevision.build.request import EngineRequest
 from edgevision.build.store import StoredEngine, building, open_engine, write_engine
 from edgevision.build.timing import TimingCacheFile
 from edgevision.build.versions import FLAVOURS
-from edgevision.bundle import Bundle, FileEntry, GraphEntry
+from edgevision.bundle import Bundle, FileEntry, GraphEntry, sha256_of_file
 from edgevision.errors import BundleError, EngineError, GraphError, UsageError, VerificationError
 from edgevision.power.findings import before_timing, meanwhile
 from edgevision.power.reading import power_state
@@ -176,6 +177,13 @@ class _Task:
         return by_file and self.graph.precision == "int8"
 
     @property
+    def file(self) -> Path:
+        """The ONNX file that this version reads; raises `GraphError` if the bundle holds none."""
+        if self.calibrated:
+            return self.bundle.graph_path("float")
+        return graph_file(self.bundle, self.graph, self.library)
+
+    @property
     def running(self) -> Running:
         return self.library.running(self.gpu)
 
@@ -184,7 +192,7 @@ class _Task:
         """The folder's name: whatever decides the plan's content is in it."""
         request, running = self.request, self.running
         facts = (
-            self.graph.file.sha256,
+            self.graph.file.sha256 if self.calibrated else sha256_of_file(self.file),
             str(self.bundle.spec.frames.batch),
             request.level,
             request.workspace_mib,
@@ -216,8 +224,9 @@ def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
     cache = TimingCacheFile.for_build(task.library, root, task.gpu, task.request.timing_cache, mode)
     before = cache.read() if cache else b""
     calibration = read_ranges(task.bundle.path) if task.calibrated else b""
+    refuse_unread(task.file, task.library)
     job = BuildJob(
-        graph=task.bundle.graph_path("float" if task.calibrated else task.graph.precision),
+        graph=task.file,
         calibration=calibration,
         spec=task.bundle.spec,
         precision=task.graph.precision,

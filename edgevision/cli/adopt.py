@@ -10,7 +10,7 @@ import click
 from edgevision.build.plan_file import read_plan_file, write_plan_folder
 from edgevision.classes import read_class_names
 from edgevision.cli.numbers import FiniteRange
-from edgevision.cli.options import BATCH, SIZE
+from edgevision.cli.options import BATCH, SIZE, tensorrt_option
 from edgevision.cli.present import Steps, verification_lines
 from edgevision.cli.suppression import nms_options, nms_spec
 from edgevision.errors import UsageError
@@ -39,6 +39,7 @@ PLANS = (".engine", ".plan", ".trt")
 @click.option(
     "--no-fp16", is_flag=True, help="Write no FP16 graph; TensorRT engines are then float, half as fast."
 )
+@tensorrt_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle to write.")
 def command(
     model: Path,
@@ -50,6 +51,7 @@ def command(
     images: Path | None,
     timeout: float,
     no_fp16: bool,
+    tensorrt: tuple[str, ...],
     output: Path,
     **nms: Any,
 ) -> None:
@@ -83,11 +85,12 @@ def command(
         batch=batch,
         nms=nms_spec(**nms),
         timeout_s=timeout,
+        tensorrt=tensorrt,
     )
     steps = Steps()
     bundle = adopt_bundle(model, head, options, images, output, steps.done)
     if not no_fp16:
-        bundle = with_fp16(bundle, steps.done)
+        bundle = with_fp16(bundle, steps.done, tensorrt)
     steps.done(f"wrote {output}")
     for entry in bundle.manifest.graphs:
         for verification in entry.verifications:

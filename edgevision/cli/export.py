@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgevision.classes import read_class_names
-from edgevision.cli.options import BATCH, SIZE
+from edgevision.cli.options import BATCH, SIZE, tensorrt_option
 from edgevision.cli.present import Steps, verification_lines
 from edgevision.cli.suppression import nms_options, nms_spec
 from edgevision.spec import BatchRange
@@ -37,6 +37,7 @@ from edgevision.spec import BatchRange
 @click.option(
     "--no-fp16", is_flag=True, help="Write no FP16 graph; TensorRT engines are then float, half as fast."
 )
+@tensorrt_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle to write.")
 def command(
     recipe: str,
@@ -48,6 +49,7 @@ def command(
     batch: BatchRange,
     images: Path | None,
     no_fp16: bool,
+    tensorrt: tuple[str, ...],
     output: Path,
     **nms: Any,
 ) -> None:
@@ -75,11 +77,12 @@ def command(
         batch=batch,
         nms=nms_spec(**nms, task=loaded.task),
         images=images,
+        tensorrt=tensorrt,
     )
     steps = Steps()
     bundle = export_bundle(loaded, options, output, steps.done)
     if not no_fp16:
-        bundle = with_fp16(bundle, steps.done)
+        bundle = with_fp16(bundle, steps.done, tensorrt)
     steps.done(f"wrote {output}")
     for entry in bundle.manifest.graphs:
         for verification in entry.verifications:

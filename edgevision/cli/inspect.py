@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
 import click
 
-from edgevision.bundle import Bundle
+from edgevision.bundle import Bundle, GraphEntry
 from edgevision.cli.present import verification_lines
 from edgevision.codec import json_from_dataclass
 from edgevision.errors import GraphError
@@ -35,7 +36,20 @@ def command(model: Path, as_json: bool) -> None:
             lines += [f"           {line}" for line in verification_lines(verification)]
         if not graph.verifications:
             lines.append("           not verified")
+        lines += [f"           {line}" for line in _readable(bundle, graph)]
     click.echo("\n".join([*lines, *_engine_lines(bundle)]))
+
+
+def _readable(bundle: Bundle, graph: GraphEntry) -> list[str]:
+    """Which versions of TensorRT read the graph; nothing where the package onnx is not installed, as on devices."""
+    if importlib.util.find_spec("onnx") is None:
+        return []
+    from edgevision.graph.contract import load_model
+    from edgevision.graph.limits.check import readable_lines
+
+    form = bundle.form_path(graph.precision, "opset17")
+    model = load_model(bundle.graph_path(graph.precision))
+    return readable_lines(model, load_model(form) if form else None)
 
 
 def _engine_lines(bundle: Bundle) -> list[str]:
@@ -62,6 +76,7 @@ def _inspect_graph(path: Path, as_json: bool) -> None:
 
     require_adopt("edgevision inspect FILE.onnx")
     from edgevision.graph.contract import describe, load_model, read_spec
+    from edgevision.graph.limits.check import readable_lines
 
     model = load_model(path)
     try:
@@ -77,7 +92,10 @@ def _inspect_graph(path: Path, as_json: bool) -> None:
         )
         return
     lines = _spec_lines(spec) if spec else ["no edgevision spec inside: a graph from elsewhere"]
-    click.echo("\n".join([*lines, *description.lines()]))
+    read = [
+        f"{'tensorrt' if index == 0 else '':<11}{line}" for index, line in enumerate(readable_lines(model))
+    ]
+    click.echo("\n".join([*lines, *description.lines(), *read]))
 
 
 def _spec_lines(spec: ModelSpec) -> list[str]:

@@ -71,6 +71,9 @@ SIZE = SizeType()
 SMS = SmsType()
 BATCH = BatchType()
 
+TENSORRT_NAMES = ("8.6", "10.3", "10.13", "11.4", "rtx-1.7")
+"""Rows of `graph.limits.versions`, where the test holds them against these."""
+
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
@@ -80,3 +83,13 @@ def graph_options(command: Command) -> Command:
     forced = "Run a graph that `edgevision verify` found to be answered wrongly."
     command = click.option("--force", is_flag=True, help=forced)(command)
     return click.option("--graph", "precision", type=click.Choice(get_args(Precision)), help=which)(command)
+
+
+def tensorrt_option(command: Command) -> Command:
+    """``--tensorrt`` of the commands that write graphs, as the argument `tensorrt`."""
+    return click.option(
+        "--tensorrt",
+        multiple=True,
+        type=click.Choice(TENSORRT_NAMES),
+        help="Refuse a graph that this version is documented not to read; again for more versions.",
+    )(command)

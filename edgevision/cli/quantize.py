@@ -9,6 +9,7 @@ import click
 
 from edgevision.bundle import Bundle, Verification
 from edgevision.cli.numbers import FiniteRange
+from edgevision.cli.options import tensorrt_option
 from edgevision.cli.present import Steps, table, verification_lines
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write a new bundle instead of adding to BUNDLE."
 )
+@tensorrt_option
 def command(
     bundle: Path,
     precision: str,
@@ -108,6 +110,7 @@ def command(
         target=given["target"],
         threads=given["threads"],
         strict=given["strict"],
+        tensorrt=given["tensorrt"],
     )
     job = QuantizeJob(Bundle.open(bundle), options, output, write_calibration_cache)
     for part in run_job(job, precision, Steps().done):

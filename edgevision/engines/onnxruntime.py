@@ -13,15 +13,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from edgevision.bundle import sha256_of_file
-from edgevision.cache import cache_folder
 from edgevision.embedded_spec import embedded_spec
 from edgevision.engines.ort_settings import CPU, open_inference, session_settings
+from edgevision.engines.ort_tensorrt import readable_graph, tensorrt_options
 from edgevision.errors import EngineError, first_line
 from edgevision.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
 from edgevision.results import Outputs
 from edgevision.session import EngineInfo, Frames, Session, SessionOptions
-from edgevision.spec import ModelSpec
+from edgevision.spec import ModelSpec, Precision
 
 LOG = logging.getLogger(__name__)
 
@@ -135,7 +134,7 @@ def open_graph_on_tensorrt(
     graph: Path, spec: ModelSpec | None, options: SessionOptions
 ) -> OnnxRuntimeSession:
     """The same by its TensorRT provider, which builds engines on the first start and keeps them in the cache."""
-    return open_on(ON_TENSORRT, graph, spec, options)
+    return open_on(ON_TENSORRT, readable_graph(graph, options.precision), spec, options)
 
 
 def open_on(
@@ -153,7 +152,7 @@ def open_on(
     strict = target.provider != CPU and not counted and not options.allow_fallback
     settings.add_session_config_entry(_NO_CPU if strict else _RECORD, "1")
     names = (target.provider,) if strict else target.providers
-    providers = [(name, _provider_options(name, graph)) for name in names]
+    providers = [(name, _provider_options(name, graph, options.precision)) for name in names]
     try:
         inference = open_inference(str(graph), settings, providers)
     except Exception as error:  # as above
@@ -239,18 +238,12 @@ def _hint(target: Target, *, strict: bool) -> str:
     )
 
 
-def _provider_options(name: str, graph: Path) -> dict[str, str]:
+def _provider_options(name: str, graph: Path, precision: Precision | None) -> dict[str, str]:
     """Settings of a provider: its answers must be those that were verified, and the second start must be quick."""
     if name == CUDA:
         return {"use_tf32": "0"}  # the reference computes in float32, and so must this
     if name == TENSORRT:
-        folder = cache_folder() / "onnxruntime-tensorrt" / sha256_of_file(graph)[:16]
-        return {
-            "trt_engine_cache_enable": "1",
-            "trt_engine_cache_path": str(folder),
-            "trt_timing_cache_enable": "1",
-            "trt_timing_cache_path": str(folder),
-        }
+        return tensorrt_options(graph, precision)
     return {}
 
 

@@ -8,6 +8,7 @@ from edgevision.bundle import Bundle, Golden, write_bundle
 from edgevision.export.frames import golden_frames
 from edgevision.export.verify import Progress, verify_graph
 from edgevision.graph.adopt import AdoptOptions, adopt
+from edgevision.graph.limits.check import require_named
 from edgevision.graph.reference import source_answers
 
 
@@ -22,6 +23,7 @@ def adopt_bundle(
     adoption = adopt(model, head, options)
     width, height = adoption.network_size_wh
     progress(f"recognised {head}, {len(adoption.spec.classes)} classes, {width}x{height}")
+    require_named(adoption.model, options.tensorrt, f"the graph of {model}")
     frames = golden_frames(images, adoption.spec.frames)
     golden = Golden(frames, source_answers(model, adoption, frames))
     progress("let the file itself answer the golden frames")

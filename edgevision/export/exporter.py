@@ -22,6 +22,7 @@ from edgevision.export.source_session import SourceSession
 from edgevision.export.verify import Progress, relative_difference, verify_graph
 from edgevision.graph.contract import attach_metadata, check_contract
 from edgevision.graph.graft import graft_classifier, graft_detector, graft_instances, graft_segmenter
+from edgevision.graph.limits.check import require_named
 from edgevision.graph.masks import mask_size_wh
 from edgevision.spec import (
     BatchRange,
@@ -56,6 +57,8 @@ class ExportOptions:
     nms: NmsSpec | None = None
     images: Path | None = None
     """Folder of images to verify on; None: the packaged photographs."""
+    tensorrt: tuple[str, ...] = ()
+    """Versions of TensorRT, as `graph.limits` names them, that have to read the graph."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +85,7 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     progress(f"exported to ONNX, {len(network.graph.node)} nodes")
     graph = _graft(job, network)
     progress(f"grafted the contract, {len(graph.graph.node)} nodes")
+    require_named(graph, options.tensorrt, f"the graph of {recipe.name}")
     shots = golden_frames(options.images, job.spec.frames)
     golden = golden_from_source(job.source, shots, job.network, recipe.pixels, job.spec.nms)
     verification = verify_graph(graph, job.spec, golden, (_network_check(job, network, golden),))

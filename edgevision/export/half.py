@@ -15,6 +15,7 @@ import onnx
 from edgevision.bundle import Bundle, Golden, Verification
 from edgevision.errors import GraphError
 from edgevision.export.verify import Progress
+from edgevision.graph.limits.check import require_named
 from edgevision.graph.surgery import walk
 from edgevision.quantize.fp16 import half_graph, values_to_probe
 from edgevision.quantize.fp16_emulation import emulated_half
@@ -28,11 +29,12 @@ EMULATED = "emulated fp16"
 computes FP16 graphs in float32."""
 
 
-def with_fp16(bundle: Bundle, progress: Progress) -> Bundle:
+def with_fp16(bundle: Bundle, progress: Progress, tensorrt: tuple[str, ...] = ()) -> Bundle:
     """Add an FP16 graph to a bundle that was just written, if it answers the golden frames within FP16's limits.
 
     TensorRT builds it into an engine about twice as fast. Which nodes stay float32 is decided by the ranges that the
-    golden frames reach. A graph that does not hold is said through `progress`, and the bundle stays as it is.
+    golden frames reach. Where the graph does not hold, or one of the versions `tensorrt` does not read it, `progress`
+    says so and the bundle stays as it is.
     """
     began = time.perf_counter()
     model = onnx.load(bundle.graph_path("float"))
@@ -45,6 +47,7 @@ def with_fp16(bundle: Bundle, progress: Progress) -> Bundle:
         magnitudes = probe_magnitudes(model, batches, values_to_probe(model))
         decode_in_float = bundle.spec.task in ("detect", "instances")
         half = half_graph(model, magnitudes, decode_in_float=decode_in_float)
+        require_named(half.model, tensorrt, "it")
         records = tuple(
             _verified(graph, golden, engine)
             for graph, engine in ((half.model, None), (emulated_half(half.model), EMULATED))

@@ -57,6 +57,8 @@ class AdoptOptions:
     nms: NmsSpec = NmsSpec()
     timeout_s: float = TIMEOUT_S
     """How long a file with loops may take for its first answer."""
+    tensorrt: tuple[str, ...] = ()
+    """Versions of TensorRT, as `graph.limits` names them, that have to read the graph."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import onnx
 from onnx import helper
 
 from edgevision.errors import GraphError
-from edgevision.graph.builder import FLOAT, INT32, UINT8, GraphBuilder
+from edgevision.graph.builder import FLOAT, UINT8, GraphBuilder
 from edgevision.graph.contract import check_graph, opset_of, prepare_network
 from edgevision.graph.heads.head import DetectionHead, NetworkOutput, take_rows
 from edgevision.graph.heads.yolov5_raw import YoloV5RawHead
@@ -152,7 +152,8 @@ def graft_segmenter(
     classes = segmenter_classes(outputs, network_size_wh)
     if classes > _MASK_CLASSES:
         raise GraphError(f"a mask of uint8 holds {_MASK_CLASSES} classes; the network has {classes}")
-    mask = b.op("Cast", b.op("ArgMax", outputs[0].name, axis=1, keepdims=0), to=INT32)
+    # Through float32, which is exact: TensorRT converts no integers to uint8 (NvInferRuntimeBase.h, kUINT8).
+    mask = b.op("Cast", b.op("ArgMax", outputs[0].name, axis=1, keepdims=0), to=FLOAT)
     if frames.size_wh != network_size_wh:
         placement = _placement(frames.size_wh, network_size_wh, network_fit)
         columns, rows = placement.nearest_input(network_size_wh)
@@ -235,9 +236,9 @@ def _finished(
     specs: tuple[TensorSpec, ...],
     frames: FrameInput,
 ) -> onnx.ModelProto:
-    """Name the outputs; what is to be uint8 comes as whole numbers of another type.
+    """Name the outputs; what is to be uint8 comes as whole numbers in float32.
 
-    TensorRT has uint8 at its outputs only: no node may take what the Cast gives.
+    TensorRT has uint8 at its outputs only, and converts nothing but floats to it: no node may take what the Cast gives.
     """
     graph = model.graph
     del graph.output[:]

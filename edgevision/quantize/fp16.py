@@ -122,7 +122,8 @@ def half_graph(
     A node stays float32, by name, if one of its values times `margin` exceeds `LARGEST`, or one of its weights does.
     With `decode_in_float` so does all that follows the last layer with weights: in graphs that were adopted, boxes are
     decoded there. A quantized graph keeps its Q/DQ, whose floats become FP16 too; FP16 scales need opset 19, to which
-    it is raised. Raises `GraphError` if the graph is FP16 already, or cannot be converted.
+    it is raised; for TensorRT 8.6, which reads no such scales, there is `opset17.opset17_form`. Raises `GraphError` if
+    the graph is FP16 already, or cannot be converted.
     """
     copy = _prepared(model)
     conversion = _Conversion(copy, magnitudes, margin, decode_in_float)

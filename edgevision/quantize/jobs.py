@@ -13,6 +13,7 @@ import onnx
 from edgevision.bundle import Bundle, Verification
 from edgevision.errors import GraphError, VerificationError
 from edgevision.graph.contract import load_model
+from edgevision.graph.limits.check import require_named
 from edgevision.quantize.calibration import CalibrationFrames
 from edgevision.quantize.engine_report import engine_lines
 from edgevision.quantize.fp8_emulation import emulated_fp8
@@ -169,6 +170,7 @@ def _measured(
 
 
 def _delivered(job: QuantizeJob, precision: Precision, graph: onnx.ModelProto) -> Iterator[Report]:
+    require_named(graph, job.options.tensorrt, f"the {precision} graph of {job.bundle.path}")
     bundle = deliver(job.bundle, job.output, precision, graph.SerializeToString())
     _, records = verified_everywhere(bundle, precision)
     yield from records

@@ -35,6 +35,8 @@ class QuantizeOptions:
     threads: int | None = None
     strict: bool = False
     """End at the first image that cannot be decoded instead of leaving a few out."""
+    tensorrt: tuple[str, ...] = ()
+    """Versions of TensorRT, as `graph.limits` names them, that have to read the graph or its form."""
 
 
 def eval_sets(

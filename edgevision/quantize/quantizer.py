@@ -14,7 +14,9 @@ import onnx
 import edgevision
 from edgevision.bundle import Bundle, Verification
 from edgevision.errors import UsageError, VerificationError
-from edgevision.graph.contract import load_model
+from edgevision.graph.builder import OPSET
+from edgevision.graph.contract import load_model, opset_of
+from edgevision.graph.limits.check import require_named
 from edgevision.graph.macs import macs_of_weighted_nodes
 from edgevision.image import Frame
 from edgevision.image_files import read_image
@@ -23,6 +25,7 @@ from edgevision.quantize.fp16 import half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.latency import PairedSpeed, paired_speeds
 from edgevision.quantize.magnitudes import probe_magnitudes
+from edgevision.quantize.opset17 import opset17_form, verified_form
 from edgevision.quantize.options import QuantizeOptions
 from edgevision.quantize.pareto import draw_pareto
 from edgevision.quantize.placement import Placement, is_quantized, placement_by_modelopt, with_named_nodes
@@ -79,7 +82,14 @@ def quantize_int8(
         progress(f"timed {len(measured)} graphs against float")
         bench.place("int8", graph)
         bench.check("int8")
+    form = _form(bundle, graph, material, chosen)
+    for name in options.tensorrt:
+        read = form[0] if form is not None and name == "8.6" else graph
+        require_named(read, (name,), f"the int8 graph of {bundle.path}")
     delivered = deliver(bundle, output, "int8", graph.SerializeToString())
+    if form is not None:
+        delivered = delivered.add_form("int8", "opset17", form[0].SerializeToString(), form[1])
+        progress("wrote a form of opset 17 for TensorRT 8.6, verified in onnxruntime")
     delivered, verifications = verified_everywhere(delivered, "int8")
     speeds = paired_speeds(delivered.path, "int8", pictures, seconds=FINAL_SECONDS)
     delivered = with_speeds(delivered, "int8", speeds)
@@ -105,6 +115,17 @@ def quantize_int8(
     record.write(delivered.path)
     draw_pareto(record, delivered.path / PICTURE)
     return Quantized(delivered, record, tuple(verifications), material.ranges, material.placement)
+
+
+def _form(
+    bundle: Bundle, graph: onnx.ModelProto, material: _Material, chosen: Candidate
+) -> tuple[onnx.ModelProto, Verification] | None:
+    """The graph as TensorRT 8.6 reads it, verified; None for CPUs, and for a model whose opset is too new for 8.6."""
+    quantized_only = material.quantized(chosen.kept_float)
+    if material.target != "tensorrt" or opset_of(quantized_only) > OPSET:
+        return None
+    form = opset17_form(quantized_only, graph)
+    return form, verified_form(form, bundle.golden())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -63,6 +63,38 @@ def test_a_camera_frame_s_mask_is_the_letterboxed_one_brought_back(frame_wh: tup
     assert np.mean(mask != expected) < 0.002
 
 
+@pytest.mark.parametrize("frame_wh", [SIZE_WH, (128, 64)])
+def test_the_mask_becomes_uint8_from_float32_alone(frame_wh: tuple[int, int]) -> None:
+    """TensorRT converts neither int32 nor int64 to uint8 (NvInferRuntimeBase.h, kUINT8, of 8.6 to 11.1)."""
+    frames = FrameInput(frame_wh, "exact")
+    model = graft_segmenter(network(), pixels=Pixels("bgr"), frames=frames, network_size_wh=SIZE_WH)
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    types = {value.name: value.type.tensor_type.elem_type for value in inferred.value_info}
+    last = next(node for node in inferred.node if "mask" in node.output)
+    assert (last.op_type, types[last.input[0]]) == ("Cast", TensorProto.FLOAT)
+
+
+def test_all_256_classes_survive_float32() -> None:
+    width, height = 16, 16
+    frames = FrameInput((width, height))
+    weights = np.zeros((256, 3, 1, 1), np.float32)
+    weights[:, 0, 0, 0] = 2 * np.arange(256)  # 2 c x - c^2 is largest where c is x
+    bias = -(np.arange(256, dtype=np.float32) ** 2)
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, height, width])
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 256, height, width])
+    stored = [onnx.numpy_helper.from_array(array, name) for array, name in ((weights, "w"), (bias, "b"))]
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w", "b"], ["y"])], "g", [value], [out], initializer=stored
+    )
+    bare = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model = graft_segmenter(
+        bare, pixels=Pixels("bgr", scale=1.0), frames=frames, network_size_wh=(width, height)
+    )
+    image = np.zeros((1, height, width, 3), np.uint8)
+    image[0, :, :, 0] = np.arange(256).reshape(height, width)
+    assert np.array_equal(run(model, image)[0], image[0, :, :, 0])
+
+
 def test_what_cannot_be_a_segmenter() -> None:
     frames = FrameInput(SIZE_WH)
     for kind in ("GlobalAveragePool", "Flatten"):

@@ -17,6 +17,8 @@ from edgevision.errors import BundleError, UsageError, VerificationError
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.recipe import load_recipe
 from edgevision.graph.contract import load_model
+from edgevision.graph.limits.check import unread
+from edgevision.graph.limits.versions import limits_named
 from edgevision.image_files import read_image
 from edgevision.quantize import quantizer
 from edgevision.quantize.jobs import QuantizeJob, run_job
@@ -103,6 +105,12 @@ def test_tensorrt_s_graph_has_its_remainder_in_half(bundle: Bundle, images: Path
     assert casts
     assert is_quantized(graph)
     assert all(not item.speeds for item in done.record.candidates), "a CPU says nothing of a GPU's speed"
+    form = load_model(done.bundle.form_path("int8", "opset17") or Path())
+    assert unread(form, limits_named("8.6")) == ()
+    assert unread(graph, limits_named("8.6")), "the graph itself has FP16 scales"
+    entry = done.bundle.graph("int8").form("opset17")
+    assert entry is not None
+    assert entry.verification.passed
 
 
 def test_a_budget_that_cannot_be_kept_writes_nothing(bundle: Bundle, images: Path) -> None:

@@ -1,0 +1,1 @@
+"""What each version of TensorRT is documented to read, and what of a graph it would not."""

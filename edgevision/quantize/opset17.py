@@ -1,0 +1,84 @@
+"""The form of an INT8 graph for TensorRT 8.6: opset 17, with float32 scales and a float32 remainder.
+
+Its parser (onnx-tensorrt release/8.6-GA, ``QuantDequantLinearHelper``) reads opset 17 and takes a scale's bytes for
+float32; FP16 scales come with opset 19. Typing is weak there: the builder's FP16 flag puts the remainder into FP16, no
+type in the graph does. Scales and weights are the numbers that the graph with an FP16 remainder has, rounding included,
+so that both compute the same INT8 products.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from edgevision.bundle import Golden, Verification
+from edgevision.errors import GraphError, VerificationError
+from edgevision.graph.builder import OPSET
+from edgevision.graph.contract import check_graph, opset_of
+from edgevision.session import open_session
+from edgevision.verification import verify_session
+
+ROUNDED = "/rounded"
+
+
+def opset17_form(quantized: onnx.ModelProto, half: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `quantized`, which has a float32 remainder, with the scales and weights of `half`, made from it.
+
+    Raises `GraphError` if `quantized` needs a newer opset, or is not what `half` was made from.
+    """
+    if opset_of(quantized) > OPSET:
+        raise GraphError(
+            f"the graph has opset {opset_of(quantized)}; TensorRT 8.6 reads {OPSET}: export the model with that"
+        )
+    copy = onnx.ModelProto()
+    copy.CopyFrom(quantized)
+    stored = {tensor.name: tensor for tensor in copy.graph.initializer}
+    theirs = {tensor.name: tensor for tensor in half.graph.initializer}
+    nodes = {node.name: node for node in half.graph.node}
+    for node in copy.graph.node:
+        twin = nodes.get(node.name)
+        if twin is None or twin.op_type != node.op_type:
+            continue  # a weight's Q that was folded away, or a cast of a type that only the other has
+        # Opset 18 made inputs of some attributes: axes of reductions.
+        for index, (name, other) in enumerate(zip(node.input, twin.input, strict=False)):
+            tensor = theirs.get(other)
+            if name in stored and tensor is not None and tensor.data_type == onnx.TensorProto.FLOAT16:
+                node.input[index] = _rounded(copy, stored, name, tensor)
+    read = {name for node in copy.graph.node for name in node.input}
+    kept = [t for t in copy.graph.initializer if t.name in read or f"{t.name}{ROUNDED}" not in stored]
+    copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
+    del copy.graph.initializer[:]
+    copy.graph.initializer.extend(copies)
+    check_graph(copy)
+    return copy
+
+
+def _rounded(
+    model: onnx.ModelProto, stored: dict[str, onnx.TensorProto], name: str, half: onnx.TensorProto
+) -> str:
+    """The name of a float32 constant with the values of an FP16 one."""
+    rounded = f"{name}{ROUNDED}"
+    if rounded not in stored:
+        values = numpy_helper.to_array(half).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(values, rounded))
+        stored[rounded] = model.graph.initializer[-1]
+    return rounded
+
+
+def verified_form(form: onnx.ModelProto, golden: Golden) -> Verification:
+    """Hold the form against the golden answers in ONNX Runtime, by INT8's limits; raises `VerificationError`."""
+    with tempfile.TemporaryDirectory(prefix="edgevision-") as folder:
+        file = Path(folder) / "model.onnx"
+        onnx.save(form, file)
+        with open_session(file, engine="onnxruntime") as session:
+            record = replace(verify_session(session, golden, precision="int8"), stage="export")
+    if not record.passed:
+        raise VerificationError(
+            f"the form of opset {OPSET} for TensorRT 8.6 answers otherwise than the source model: {record.failures}"
+        )
+    return record
