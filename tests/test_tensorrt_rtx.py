@@ -13,6 +13,7 @@ from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.recipe import available_recipes, load_recipe
 from edgevision.quantize.fp16 import half_graph
 from edgevision.quantize.magnitudes import Frames, Magnitudes, probe_magnitudes
+from edgevision.quantize.opset17 import opset17_form
 from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
 from edgevision.quantize.qdq import quantized
 from edgevision.quantize.ranges import Ranges
@@ -45,16 +46,18 @@ def int8_graph(model: onnx.ModelProto, magnitudes: Magnitudes, frames: Frames) -
 
 
 def lower_graphs(bundle: Bundle) -> dict[str, onnx.ModelProto]:
-    """The FP16 graph, and the INT8 graph with an FP16 remainder, calibrated on golden frames."""
+    """The FP16 graph, and the INT8 graph with an FP16 remainder and in its form for TensorRT 8.6, by golden frames."""
     model = with_named_nodes(onnx.load(bundle.graph_path()))
     golden = bundle.golden().frames
     batch = golden[: bundle.spec.frames.batch.opt]
     magnitudes = probe_magnitudes(model, [batch])
     decode = bundle.spec.task in ("detect", "instances")
     int8 = int8_graph(model, magnitudes, batch)
+    half = half_graph(int8, probe_magnitudes(int8, [batch]), decode_in_float=decode).model
     return {
         "fp16": half_graph(model, magnitudes, decode_in_float=decode).model,
-        "int8": half_graph(int8, probe_magnitudes(int8, [batch]), decode_in_float=decode).model,
+        "int8": half,
+        "int8, opset 17": opset17_form(int8, half),
     }
 
 
@@ -73,7 +76,8 @@ def test_a_recipe_builds(name: str, form: str, tmp_path: Path, capsys: pytest.Ca
     built = {"float": inspected_rtx_engine(bundle.graph_path().read_bytes(), profiles_of(bundle))}
     if form in LOWER:
         for precision, model in lower_graphs(bundle).items():
-            built[precision] = inspected_rtx_engine(model.SerializeToString())
+            if precision != "int8, opset 17" or form == "static":
+                built[precision] = inspected_rtx_engine(model.SerializeToString())
     with capsys.disabled():
         for precision, engine in built.items():
             print(f"\n  {name} {form} {precision}: {described(engine)}", end="")
@@ -83,6 +87,10 @@ def test_a_recipe_builds(name: str, form: str, tmp_path: Path, capsys: pytest.Ca
         assert set(built["fp16"].convolutions()) == {"Half"}
         assert built["int8"].convolutions()["Int8"] >= 1
         assert "Float" not in built["int8"].convolutions()
+    if form == "static":
+        same = built["int8, opset 17"].convolutions()["Int8"]
+        assert same == built["int8"].convolutions()["Int8"]
+    if form in LOWER:
         assert built["int8"].shares()["int8"] > built["fp16"].shares().get("int8", 0) == 0
         assert built["fp16"].shares()["float16"] > built["float"].shares().get("float16", 0) == 0
 

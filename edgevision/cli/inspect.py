@@ -11,7 +11,7 @@ import click
 from edgevision.bundle import Bundle, GraphEntry
 from edgevision.cli.present import verification_lines
 from edgevision.codec import json_from_dataclass
-from edgevision.errors import GraphError
+from edgevision.errors import BundleError, GraphError
 from edgevision.spec import ModelSpec
 
 
@@ -47,9 +47,12 @@ def _readable(bundle: Bundle, graph: GraphEntry) -> list[str]:
     from edgevision.graph.contract import load_model
     from edgevision.graph.limits.check import readable_lines
 
-    form = bundle.form_path(graph.precision, "opset17")
-    model = load_model(bundle.graph_path(graph.precision))
-    return readable_lines(model, load_model(form) if form else None)
+    try:
+        form = bundle.form_path(graph.precision, "opset17")
+        model = load_model(bundle.graph_path(graph.precision))
+        return readable_lines(model, load_model(form) if form else None)
+    except (BundleError, GraphError) as error:  # what is wrong with a file is for `verify`
+        return [f"cannot be read: {error}"]
 
 
 def _engine_lines(bundle: Bundle) -> list[str]:
