@@ -26,7 +26,8 @@ import numpy as np
 
 import edgevision
 from edgevision import atomic
-from edgevision.build.library import load_library, running_here
+from edgevision.build.here import running_here
+from edgevision.build.library import load_library
 from edgevision.build.progress import Messages, logger
 from edgevision.build.store import StoredEngine, choose_engine
 from edgevision.build.versions import FLAVOURS, Flavour

@@ -87,7 +87,7 @@ def device_facts(root: Path = ROOT) -> DeviceFacts:
         system=_os_release(root),
         kernel=platform.release(),
         python=platform.python_version(),
-        board=_text(root / "proc/device-tree/model"),
+        board=board(root),
         l4t=l4t_version(root),
         jetpack=_jetpack(root),
         power_mode=power_mode(root),
@@ -101,9 +101,14 @@ def device_facts(root: Path = ROOT) -> DeviceFacts:
 
 def machine_name(root: Path = ROOT) -> str:
     """What tells whether a measured speed holds here: board, processor, cores that may be used, GPUs, power mode."""
-    board, mode = _text(root / "proc/device-tree/model"), power_mode(root)
     cores = f"{usable_cores(root):g} cores"
-    return ", ".join(part for part in (board, cpu_model(root), cores, *nvidia_gpus(), mode) if part)
+    parts = (board(root), cpu_model(root), cores, *nvidia_gpus(), power_mode(root))
+    return ", ".join(part for part in parts if part)
+
+
+def board(root: Path = ROOT) -> str | None:
+    """What the device tree calls the board: "NVIDIA Jetson Orin Nano Developer Kit". None on a PC."""
+    return _text(root / "proc/device-tree/model")
 
 
 def cpu_model(root: Path = ROOT) -> str:

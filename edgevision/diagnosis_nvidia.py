@@ -38,7 +38,10 @@ def _gpu(machine: Machine) -> Finding:
     gpu = machine.gpu
     if gpu is not None:
         shared = " shared with the CPU" if gpu.integrated else ""
-        detail = f"{gpu.name}, {sm_text(gpu.sm)}, {gpu.memory_mib} MiB{shared}; driver {gpu.driver or '?'}"
+        size = f"{gpu.multiprocessors} multiprocessors, " if gpu.multiprocessors else ""
+        dla = f", DLA cores: {machine.dla_cores}" if machine.dla_cores else ""
+        memory = f"{gpu.memory_mib} MiB{shared}"
+        detail = f"{gpu.name}, {sm_text(gpu.sm)}, {size}{memory}{dla}; driver {gpu.driver or '?'}"
         return Finding("ok", "NVIDIA GPU", f"{detail}, for CUDA up to {gpu.cuda}")
     if machine.jetson:
         remedy = "in a container: docker run --runtime nvidia; else: sudo usermod -aG video,render $USER"

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision.build.gpu import GpuFacts, gpu_facts
+from edgevision.build.here import dla_cores
+from edgevision.build.library import is_installed, load_library
+from edgevision.build.versions import MODULES
 from edgevision.codec import DecodeError, dataclass_from_json, json_from_dataclass
 from edgevision.device import ROOT, DeviceFacts, Fact, device_facts
 from edgevision.diagnosis import LOOKED_FOR, is_importable
-from edgevision.errors import UsageError
+from edgevision.errors import EdgevisionError, UsageError
 from edgevision.opencv_build import OpenCvBuild, opencv_packages
 
 SYSTEM_PACKAGES = (
@@ -68,6 +71,8 @@ class Machine:
     """Of ``/usr/bin/python3``, as "3.10": JetPack's modules are made for it."""
     power_modes: tuple[PowerMode, ...]
     swap_mib: int
+    dla_cores: int | None = None
+    """As the TensorRT that is installed finds them; None: none is, or it does not load."""
     recorded: str | None = None
     """Where facts of another machine come from."""
 
@@ -88,9 +93,10 @@ class Machine:
 def this_machine(cache: Path, root: Path = ROOT) -> Machine:
     """Gather the facts; nothing of it is changed. `root` is where the file tree begins."""
     cameras = sorted((root / "dev").glob("video[0-9]*")) if sys.platform == "linux" else []
+    gpu = gpu_facts(root)
     return Machine(
         device=device_facts(root),
-        gpu=gpu_facts(root),
+        gpu=gpu,
         opencv=OpenCvBuild.here(),
         opencv_packages=opencv_packages(),
         modules=tuple(name for name in LOOKED_FOR if is_importable(name)),
@@ -102,6 +108,7 @@ def this_machine(cache: Path, root: Path = ROOT) -> Machine:
         system_python=_system_python(root),
         power_modes=power_modes(root),
         swap_mib=_swap_mib(root),
+        dla_cores=_dla_cores(gpu),
     )
 
 
@@ -146,6 +153,15 @@ def read_machine(path: Path) -> Machine:
         raise UsageError(
             f"{path} holds no facts of a machine: {error}; write it with: doctor --json"
         ) from error
+
+
+def _dla_cores(gpu: GpuFacts | None) -> int | None:
+    if gpu is None or not is_installed(MODULES["tensorrt"]):
+        return None
+    try:
+        return dla_cores(load_library("tensorrt", "the doctor"), gpu)
+    except EdgevisionError:
+        return None
 
 
 def _system_python(root: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from edgevision.build.builder import (
 from edgevision.build.calibrator import CACHE, read_ranges
 from edgevision.build.forms import graph_file, refuse_unread
 from edgevision.build.gpu import GpuFacts, gpu_facts
+from edgevision.build.here import dla_cores, running_on
 from edgevision.build.library import Library
 from edgevision.build.manifest import (
     EngineManifest,
@@ -25,7 +27,6 @@ from edgevision.build.manifest import (
     fingerprint,
     sm_text,
 )
-from edgevision.build.progress import Messages, logger
 from edgevision.build.request import EngineRequest
 from edgevision.build.store import StoredEngine, building, open_engine, write_engine
 from edgevision.build.timing import TimingCacheFile
@@ -159,7 +160,7 @@ def targets(library: Library, request: EngineRequest, gpu: GpuFacts | None) -> t
     return wanted
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Task:
     """One engine that is wanted."""
 
@@ -183,9 +184,9 @@ class _Task:
             return self.bundle.graph_path("float")
         return graph_file(self.bundle, self.graph, self.library)
 
-    @property
+    @functools.cached_property
     def running(self) -> Running:
-        return self.library.running(self.gpu)
+        return running_on(self.library, self.gpu)
 
     @property
     def name(self) -> str:
@@ -199,7 +200,7 @@ class _Task:
             request.dla_core,
             running.platform.system,
             running.platform.architecture,
-            None if self.library.dialect.targets else running.platform.device,
+            None if self.library.dialect.targets else running.platform.gpu_text,
             None if self.library.dialect.targets else running.platform.power_mode,
         )
         library = self.library
@@ -220,8 +221,8 @@ def _existing(task: _Task, root: Path) -> Outcome | None:
 
 
 def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
-    mode = task.running.platform.power_mode
-    cache = TimingCacheFile.for_build(task.library, root, task.gpu, task.request.timing_cache, mode)
+    platform = task.running.platform
+    cache = TimingCacheFile.for_build(task.library, root, platform, task.request.timing_cache)
     before = cache.read() if cache else b""
     calibration = read_ranges(task.bundle.path) if task.calibrated else b""
     refuse_unread(task.file, task.library)
@@ -319,8 +320,7 @@ def _require_dla(
         raise EngineError(f"{library.name} supports no DLA ({library.dialect.source}); build without --dla")
     if precision not in DLA_PRECISIONS:
         raise UsageError(f"a DLA computes in FP16 and INT8, not in {precision}: use --graph fp16 or int8")
-    builder = library.module.Builder(logger(library, Messages()))
-    cores = builder.num_DLA_cores
+    cores = dla_cores(library, gpu)
     if request.dla_core >= cores:
         name = gpu.name if gpu else "this machine"
         raise EngineError(

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from edgevision.build.manifest import Platform
-from edgevision.device import ROOT, l4t_version, power_mode
+from edgevision.device import ROOT, board, l4t_version, power_mode
 
-_MAJOR, _MINOR, _INTEGRATED = 75, 76, 18
-"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR and CU_DEVICE_ATTRIBUTE_INTEGRATED of the driver's API."""
+_MAJOR, _MINOR, _MULTIPROCESSORS, _INTEGRATED = 75, 76, 16, 18
+"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR, _MULTIPROCESSOR_COUNT and _INTEGRATED of the driver's API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class GpuFacts:
     free_mib: int
     integrated: bool
     """It shares the host's memory: a Jetson."""
+    multiprocessors: int | None = None
+    """None in records of earlier versions."""
 
 
 def gpu_facts(root: Path = ROOT) -> GpuFacts | None:
@@ -42,7 +44,7 @@ def gpu_facts(root: Path = ROOT) -> GpuFacts | None:
     return _facts(cuda, root)
 
 
-def this_platform(gpu: GpuFacts | None, dla_cores: int = 0) -> Platform:
+def this_platform(gpu: GpuFacts | None, dla_cores: int, root: Path = ROOT) -> Platform:
     """This machine, as engines care; `dla_cores` is what the library says."""
     return Platform(
         system=sys.platform,
@@ -52,7 +54,10 @@ def this_platform(gpu: GpuFacts | None, dla_cores: int = 0) -> Platform:
         driver=gpu.driver if gpu else None,
         cuda=gpu.cuda if gpu else None,
         dla_cores=dla_cores,
-        power_mode=power_mode(),
+        power_mode=power_mode(root),
+        board=board(root),
+        multiprocessors=gpu.multiprocessors if gpu else None,
+        memory_mib=gpu.memory_mib if gpu else None,
     )
 
 
@@ -80,6 +85,7 @@ def _facts(cuda: Any, root: Path) -> GpuFacts | None:
         memory_mib=total.value >> 20,
         free_mib=_free_mib(cuda, device, total.value >> 20),
         integrated=bool(attribute(_INTEGRATED)),
+        multiprocessors=attribute(_MULTIPROCESSORS),
     )
 
 

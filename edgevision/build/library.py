@@ -7,8 +7,6 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
-from edgevision.build.gpu import GpuFacts, gpu_facts, this_platform
-from edgevision.build.manifest import Running
 from edgevision.build.versions import FLAVOURS, MODULES, Dialect, Flavour, dialect
 from edgevision.errors import EngineError, MissingExtraError, first_line
 
@@ -29,10 +27,6 @@ class Library:
     def name(self) -> str:
         """As people say it: "TensorRT 10.3.0"."""
         return f"{FLAVOURS[self.flavour]} {self.version}"
-
-    def running(self, gpu: GpuFacts | None, dla_cores: int = 0) -> Running:
-        """This library on this machine."""
-        return Running(self.flavour, self.version, this_platform(gpu, dla_cores))
 
     def member(self, enum: str, name: str) -> Any:
         """A member of one of the module's enums by its name in the table."""
@@ -71,8 +65,3 @@ def preferred_flavour() -> Flavour:
         if is_installed(name):
             return flavour
     return "tensorrt"
-
-
-def running_here(library: Library) -> Running:
-    """This library on this machine, with its GPU."""
-    return library.running(gpu_facts())

@@ -41,6 +41,32 @@ class Platform:
     dla_cores: int = 0
     power_mode: str | None = None
     """As nvpmodel names a Jetson's: "MAXN (0)"."""
+    board: str | None = None
+    """As the device tree names it: CUDA calls the GPU of an Orin Nano, of an Orin NX and of an AGX Orin all "Orin"."""
+    multiprocessors: int | None = None
+    memory_mib: int | None = None
+    """Of the GPU; on a Jetson that of the board."""
+
+    @property
+    def module(self) -> str | None:
+        """The Jetson module on the board; what is unknown has the board's whole name."""
+        return next((name for name in _MODULES if name in (self.board or "")), self.board)
+
+    @property
+    def gpu_text(self) -> str:
+        """The GPU by all that tells models apart: "Orin of Orin Nano, 8 multiprocessors, 7.4 GiB"."""
+        parts = (
+            f"{self.device or 'no GPU'}{f' of {self.module}' if self.module else ''}",
+            f"{self.multiprocessors} multiprocessors" if self.multiprocessors else None,
+            f"{self.memory_mib / 1024:.1f} GiB" if self.memory_mib else None,
+        )
+        return ", ".join(part for part in parts if part)
+
+
+_SAME_MEMORY = 1.25
+"""Modules differ in memory by a factor of 2; releases of Jetson Linux keep more or less of it for themselves."""
+_MODULES = ("AGX Thor", "AGX Orin", "Orin NX", "Orin Nano", "AGX Xavier", "Xavier NX")
+"""Jetson modules by what the names of their developer kits hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,13 +296,26 @@ def _difference(manifest: EngineManifest, running: Running, graph_sha256: str | 
     if _major(built.cuda) > _major(here.cuda) > 0:
         return f"{built_by} with CUDA {built.cuda}; this driver knows CUDA {here.cuda}"
     # TensorRT-RTX compiles for the GPU that it finds; TensorRT chose kernels by timing them on one model of GPU.
-    if manifest.flavour == "tensorrt" and built.device and here.device and built.device != here.device:
-        return f"{built_by} on {built.device}; this is {here.device}, where its kernels were never timed"
+    if manifest.flavour == "tensorrt" and _other_model(built, here):
+        return f"{built_by} on {built.gpu_text}; this is {here.gpu_text}, where its kernels were never timed"
     if manifest.dla_core is not None and manifest.dla_core >= here.dla_cores:
         return f"the engine was built for DLA core {manifest.dla_core}; this device has {here.dla_cores} DLA cores"
     if graph_sha256 is not None and manifest.graph is not None and manifest.graph.sha256 != graph_sha256:
         return f"the engine was built from another {manifest.graph.name} than the bundle holds now"
     return None
+
+
+def _other_model(built: Platform, here: Platform) -> bool:
+    """True if a fact that both know says that these are two models of GPU."""
+    pairs: tuple[tuple[str | int | None, str | int | None], ...] = (
+        (built.device, here.device),
+        (built.module, here.module),
+        (built.multiprocessors, here.multiprocessors),
+    )
+    if any(theirs is not None and ours is not None and theirs != ours for theirs, ours in pairs):
+        return True
+    less, more = sorted((built.memory_mib or 0, here.memory_mib or 0))
+    return 0 < less < more / _SAME_MEMORY
 
 
 def _obstacle(manifest: EngineManifest, running: Running) -> str | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevision.build.library import Library, load_library, running_here
+from edgevision.build.here import running_here
+from edgevision.build.library import Library, load_library
 from edgevision.build.manifest import Rebuild, Refuse
 from edgevision.build.store import choose_engine
 from edgevision.build.versions import FLAVOURS

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision import atomic
-from edgevision.build.gpu import GpuFacts
 from edgevision.build.library import Library
+from edgevision.build.manifest import Platform
 from edgevision.build.store import unwritable
 from edgevision.errors import UsageError
 
@@ -26,16 +26,11 @@ class TimingCacheFile:
 
     @classmethod
     def for_build(
-        cls,
-        library: Library,
-        root: Path,
-        gpu: GpuFacts | None,
-        chosen: Path | None,
-        power_mode: str | None = None,
+        cls, library: Library, root: Path, platform: Platform, chosen: Path | None
     ) -> TimingCacheFile | None:
         """The user's file, else the bundle's own; None for a library that keeps none.
 
-        Kernels are as fast as the clocks are that `power_mode` allows, so that each mode has a file of its own.
+        Kernels are as fast as the GPU is and the clocks are that its power mode allows: each has a file of its own.
         """
         if not library.dialect.timing_cache:
             if chosen is not None:
@@ -45,9 +40,9 @@ class TimingCacheFile:
             return None
         if chosen is not None:
             return cls(chosen, chosen=True)
-        device = re.sub(r"[^a-z0-9]+", "-", (gpu.name if gpu else "no gpu").lower()).strip("-")
-        mode = re.sub(r"[^a-z0-9]+", "-", f"-{power_mode or ''}".lower()).rstrip("-")
-        return cls(root / f"timing-{library.flavour}-{library.version}-{device}{mode}.cache", chosen=False)
+        facts = f"{platform.gpu_text} {platform.power_mode or ''}".lower()
+        name = re.sub(r"[^a-z0-9]+", "-", facts).strip("-")
+        return cls(root / f"timing-{library.flavour}-{library.version}-{name}.cache", chosen=False)
 
     def read(self) -> bytes:
         """What earlier builds learned; empty if there was none. Raises `UsageError` if a chosen one is unreadable."""

@@ -8,7 +8,8 @@ import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from edgevision.build.library import Library, load_library, running_here
+from edgevision.build.here import running_here
+from edgevision.build.library import Library, load_library
 from edgevision.build.manifest import Rebuild, Refuse, Run
 from edgevision.build.progress import Messages, logger
 from edgevision.build.store import StoredEngine, choose_engine, decide_engine

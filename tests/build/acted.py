@@ -16,17 +16,17 @@ from unittest import mock
 
 from edgevision.build.builder import BuildWatch
 from edgevision.build.engines import Outcome, build_engines
-from edgevision.build.gpu import GpuFacts
 from edgevision.build.library import Library
 from edgevision.build.request import EngineRequest
 from edgevision.build.versions import dialect
 from edgevision.bundle import Bundle
 from edgevision.spec import Precision
 from tests.build.recorded import RecordedModule, Script, working
+from tests.hardware import AGX_ORIN
 
 VERSION = "tensorrt-10.3.0"
 LAYERS = 40
-ORIN = GpuFacts("Orin", 87, "12.6", "540.4.0", 7600, 5000, integrated=True)
+ORIN = AGX_ORIN
 
 
 class ActedBuilder:

@@ -219,7 +219,7 @@ def working(version: str, plan: bytes = b"plan", cache: bytes = b"cache") -> Scr
             ("INetworkDefinition", "get_output"): lambda _, index: tensor(*outputs[index]),
             ("INetworkDefinition", "get_layer"): lambda _, index: layers[index],
             ("IBuilderConfig", "can_run_on_DLA"): lambda _, layer: layer.name == "b",
-            ("Builder", "num_DLA_cores"): 2,
+            ("Runtime", "num_DLA_cores"): 2,
             ("Builder", "build_serialized_network"): host(plan),
             ("ITimingCache", "serialize"): host(cache),
         }

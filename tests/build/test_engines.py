@@ -143,7 +143,7 @@ def test_timings_are_kept_from_build_to_build(brightness: Path, tmp_path: Path) 
     build(brightness, second, rebuild=True)
     assert (len(first.timed), len(second.timed)) == (LAYERS, 0)
     (cache,) = (brightness / "engines").glob("timing-*.cache")
-    assert cache.name == "timing-tensorrt-10.3.0-orin.cache"
+    assert cache.name == "timing-tensorrt-10.3.0-orin-16-multiprocessors-61-4-gib.cache"
     chosen = tmp_path / "mine.cache"
     (outcome,) = build(brightness, third, rebuild=True, timing_cache=chosen)
     assert len(third.timed) == LAYERS

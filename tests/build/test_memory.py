@@ -11,9 +11,10 @@ from edgevision.build.gpu import GpuFacts, driver_version, gpu_facts, this_platf
 from edgevision.build.memory import LEAST_WORKSPACE_MIB, BuildNeed, fit_build, require_fit
 from edgevision.device import available_memory_mib
 from edgevision.errors import EngineError, UsageError
+from tests.hardware import recorded_card, recorded_gpu
 
 GIB = 1024
-CARD = GpuFacts("L4", 89, "12.6", "560", 23000, 20000, integrated=False)
+CARD = recorded_card("l4", free_mib=20000)
 
 
 def machine(root: Path, available_mib: int, *, total_mib: int = 7620, swap_mib: int = 0) -> Path:
@@ -27,7 +28,7 @@ def machine(root: Path, available_mib: int, *, total_mib: int = 7620, swap_mib: 
 
 def board(free_mib: int) -> GpuFacts:
     """An Orin Nano; CUDA reports as free what neither programs nor the page cache hold."""
-    return GpuFacts("Orin", 87, "12.6", None, 7620, free_mib, integrated=True)
+    return recorded_gpu("orin-nx-jetpack-6.2", free_mib=free_mib)
 
 
 def need(
@@ -153,6 +154,6 @@ def test_a_machine_without_a_driver() -> None:
     if Path("/dev/nvidia0").exists():
         pytest.skip("there is a GPU here")
     assert gpu_facts() is None
-    here = this_platform(None)
+    here = this_platform(None, 0)
     assert (here.device, here.sm, here.cuda) == (None, None, None)
     assert here.architecture

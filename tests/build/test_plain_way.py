@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgevision.build.engines import build_engines, choose_graphs
+from edgevision.build.here import running_on
 from edgevision.build.manifest import EngineManifest, EngineSpeed, Rebuild
 from edgevision.build.request import EngineRequest
 from edgevision.build.store import StoredEngine, choose_engine, open_engine, shelf
@@ -165,7 +166,7 @@ def test_the_fastest_engine_is_run_not_the_newest(brightness: Path) -> None:
     speed(fast.engine.folder, 90.0, created="2026-01-01T00:00:00+00:00")
     speed(slow.engine.folder, 40.0, created="2026-01-02T00:00:00+00:00")
     speed(unknown.engine.folder, None, created="2026-01-03T00:00:00+00:00")
-    running = acted.library().running(ORIN)
+    running = running_on(acted.library(), ORIN)
     chosen = choose_engine(Bundle.open(brightness), running)
     assert isinstance(chosen, StoredEngine)
     assert chosen.folder == fast.engine.folder

@@ -9,6 +9,7 @@ import pytest
 
 from edgevision import device
 from edgevision.build import engines, gpu
+from edgevision.build.here import running_on
 from edgevision.build.manifest import EngineSpeed, Run
 from edgevision.build.store import StoredEngine, choose_engine, decide_engine, open_engine
 from edgevision.bundle import Bundle
@@ -31,7 +32,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = grow(tmp_path / "board", ORIN_NANO_36)
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(engines, "power_state", lambda: power_state(root))
-    monkeypatch.setattr(gpu, "power_mode", lambda: device.power_mode(root))
+    monkeypatch.setattr(gpu, "power_mode", lambda _: device.power_mode(root))
     return root
 
 
@@ -79,8 +80,8 @@ def test_each_mode_has_timings_and_an_engine_of_its_own(brightness: Path, board:
     assert second.engine.folder != first.engine.folder
     names = sorted(path.name for path in (brightness / "engines").glob("timing-*"))
     assert names == [
-        "timing-tensorrt-10.3.0-orin-15w-0.cache",
-        "timing-tensorrt-10.3.0-orin-maxn-super-2.cache",
+        "timing-tensorrt-10.3.0-orin-16-multiprocessors-61-4-gib-15w-0.cache",
+        "timing-tensorrt-10.3.0-orin-16-multiprocessors-61-4-gib-maxn-super-2.cache",
     ]
     (third,) = build(brightness, again)
     assert not third.built
@@ -90,7 +91,7 @@ def test_an_engine_of_another_mode_runs_and_says_so(brightness: Path, board: Pat
     workshop = Workshop(brightness, "tensorrt-10.3.0", ORIN)
     workshop.build(memory_mib=4000)
     grow(board, FULL_POWER)
-    bundle, running = Bundle.open(brightness), workshop.library.running(ORIN)
+    bundle, running = Bundle.open(brightness), running_on(workshop.library, ORIN)
     chosen = choose_engine(bundle, running)
     assert isinstance(chosen, StoredEngine)
     decision = decide_engine(bundle, chosen, running)
@@ -114,7 +115,7 @@ def test_the_engine_of_this_mode_comes_first(brightness: Path, board: Path) -> N
         (folder / "engine.json").write_bytes(changed.to_json())
     for mode, expected in (("pmode:0000", "15W (0)"), ("pmode:0002", "MAXN_SUPER (2)")):
         grow(board, {"var/lib/nvpmodel/status": mode})
-        chosen = choose_engine(Bundle.open(brightness), workshop.library.running(ORIN))
+        chosen = choose_engine(Bundle.open(brightness), running_on(workshop.library, ORIN))
         assert isinstance(chosen, StoredEngine)
         assert chosen.manifest.built_on.power_mode == expected
 

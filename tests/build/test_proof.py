@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from edgevision.build import proof
-from edgevision.build.gpu import GpuFacts
 from edgevision.build.manifest import EngineManifest, Platform, read_manifest
 from edgevision.build.store import StoredEngine
 from edgevision.bundle import Bundle, FileEntry, Golden, write_bundle
@@ -20,8 +19,9 @@ from edgevision.results import Outputs
 from edgevision.session import EngineInfo, Frames, Session
 from edgevision.spec import BatchRange, NmsSpec, Precision, detect_outputs
 from tests.doubles import detector
+from tests.hardware import L4
 
-GPU = GpuFacts("L4", 89, "12.6", "560", 23000, 22000, integrated=False)
+GPU = L4
 
 
 class ActedSession(Session):

@@ -21,9 +21,10 @@ from edgevision.build.versions import Flavour, dialect
 from edgevision.bundle import Bundle
 from edgevision.errors import EngineError
 from tests.build.recorded import Member, RecordedModule, Script, working
+from tests.hardware import L4, recorded_gpu
 
-ORIN = GpuFacts("Orin", 87, "12.2", "540.2.0", 7620, 300, integrated=True)
-CARD = GpuFacts("NVIDIA L4", 89, "12.6", "560.1", 23000, 20000, integrated=False)
+ORIN = recorded_gpu("orin-nano-jetpack-6.0", free_mib=300)
+CARD = L4
 ALL_SOURCES = 0b11111
 """CUBLAS, CUBLAS_LT, CUDNN, EDGE_MASK_CONVOLUTIONS and JIT_CONVOLUTIONS, as 8.6 has them by default."""
 

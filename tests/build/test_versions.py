@@ -18,10 +18,11 @@ from edgevision.errors import EngineError
 from edgevision.spec import BatchRange, Precision
 from tests.build.recorded import VERSIONS, RecordedModule, Script, recorded_classes, working
 from tests.doubles import detector
+from tests.hardware import AGX_ORIN, recorded_card
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-ORIN = GpuFacts("Orin AGX Orin", 87, "12.6", "540.4.0", 30000, 20000, integrated=True)
-ADA = GpuFacts("NVIDIA L4", 89, "13.0", "580.1", 23000, 22000, integrated=False)
+ORIN = AGX_ORIN
+ADA = recorded_card("l4", free_mib=22000)
 
 
 def flavour_of(version: str) -> Flavour:

@@ -6,12 +6,13 @@ import pytest
 
 from edgevision.engines import cuda
 from tests.engines.host_cuda import HostCudart
+from tests.hardware import AGX_ORIN, L4
 
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> HostCudart:
     """A GPU with memory of its own."""
-    stand_in = HostCudart()
+    stand_in = HostCudart(L4)
     monkeypatch.setattr(cuda, "cudart", stand_in)
     return stand_in
 
@@ -19,6 +20,6 @@ def host(monkeypatch: pytest.MonkeyPatch) -> HostCudart:
 @pytest.fixture
 def jetson(monkeypatch: pytest.MonkeyPatch) -> HostCudart:
     """A GPU that shares the host's memory."""
-    stand_in = HostCudart(integrated=True)
+    stand_in = HostCudart(AGX_ORIN)
     monkeypatch.setattr(cuda, "cudart", stand_in)
     return stand_in

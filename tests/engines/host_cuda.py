@@ -15,6 +15,10 @@ from typing import Any
 
 from cuda.bindings import runtime as real
 
+from edgevision.build.gpu import GpuFacts
+
+RUNTIME = 12090
+"""The CUDA of the bindings, as they number it."""
 OK = (real.cudaError_t.cudaSuccess,)
 Work = Callable[[], None]
 
@@ -22,8 +26,9 @@ Work = Callable[[], None]
 class HostCudart:
     """Stands in for ``cuda.bindings.runtime``; what is no call, its enums and names of errors, is the real one's."""
 
-    def __init__(self, *, integrated: bool = False) -> None:
-        self.integrated = integrated
+    def __init__(self, gpu: GpuFacts) -> None:
+        self.gpu = gpu
+        self.integrated = gpu.integrated
         self.pageable = False
         """Let copies to the device begin in memory that is not pinned: CUDA can, our sessions never do it."""
         self.fails: dict[str, Any] = {}
@@ -82,25 +87,26 @@ class HostCudart:
         return OK
 
     def cudaGetDeviceProperties(self, device: int) -> tuple[Any, ...]:  # noqa: N802
-        return *OK, SimpleNamespace(name=b"Host\0rest")
+        return *OK, SimpleNamespace(name=self.gpu.name.encode() + b"\0rest")
 
     def cudaDeviceGetAttribute(self, attr: Any, device: int) -> tuple[Any, ...]:  # noqa: N802
         values = {
-            "cudaDevAttrComputeCapabilityMajor": 8,
-            "cudaDevAttrComputeCapabilityMinor": 7,
-            "cudaDevAttrIntegrated": int(self.integrated),
+            "cudaDevAttrComputeCapabilityMajor": self.gpu.sm // 10,
+            "cudaDevAttrComputeCapabilityMinor": self.gpu.sm % 10,
+            "cudaDevAttrIntegrated": int(self.gpu.integrated),
             "cudaDevAttrCanMapHostMemory": 1,
         }
         return *OK, values[attr.name]
 
     def cudaDriverGetVersion(self) -> tuple[Any, ...]:  # noqa: N802
-        return *OK, 12060
+        major, minor = map(int, self.gpu.cuda.split("."))
+        return *OK, major * 1000 + minor * 10
 
     def cudaRuntimeGetVersion(self) -> tuple[Any, ...]:  # noqa: N802
-        return *OK, 12090
+        return *OK, RUNTIME
 
     def cudaMemGetInfo(self) -> tuple[Any, ...]:  # noqa: N802
-        return *OK, 1 << 30, 8 << 30
+        return *OK, self.gpu.free_mib << 20, self.gpu.memory_mib << 20
 
     def cudaGetLastError(self) -> tuple[Any, ...]:  # noqa: N802
         return OK

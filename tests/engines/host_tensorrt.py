@@ -11,15 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from edgevision.build.gpu import GpuFacts, this_platform
 from edgevision.build.library import Library
-from edgevision.build.manifest import PLAN, EngineManifest, Platform
+from edgevision.build.manifest import PLAN, EngineManifest
 from edgevision.build.store import StoredEngine
 from edgevision.build.versions import Flavour, dialect
 from edgevision.bundle import file_entry
 from edgevision.results import Outputs
+from edgevision.session import Session
 from edgevision.spec import BatchRange, ModelSpec
 from tests.doubles import SIDE, BrightnessSession, detector
 from tests.engines.host_cuda import HostCudart
+from tests.hardware import L4
 
 DLA_LAYERS = ("images to nvm", "{ForeignNode[Conv_0...Concat_198]}", "head from nvm", "images copy finish")
 STATIC, USER_MANAGED = "static", "user managed"
@@ -158,8 +161,8 @@ class HostRuntimeConfig:
 class HostEngine:
     """Like `ICudaEngine`."""
 
-    def __init__(self, spec: ModelSpec, cuda: HostCudart, log: Any) -> None:
-        self.spec, self.cuda, self.log = spec, cuda, log
+    def __init__(self, spec: ModelSpec, cuda: HostCudart, log: Any, network: Session) -> None:
+        self.spec, self.cuda, self.log, self.network = spec, cuda, log, network
         self.batch = spec.frames.batch
         self.capturable = True
         self.user_allocation = False
@@ -168,10 +171,9 @@ class HostEngine:
         length = self.batch.max if self.batch.static else -1
         self.shapes = {"frames": ("uint8", (length, SIDE, SIDE, 3))}
         self.shapes |= {t.name: (t.dtype, (length, *t.shape[1:])) for t in spec.outputs}  # type: ignore[misc]
-        self._session = BrightnessSession(spec)
 
     def answer(self, frames: Any) -> Outputs:
-        return self._session.infer(frames)
+        return self.network.infer(frames)
 
     @property
     def num_io_tensors(self) -> int:
@@ -219,8 +221,12 @@ class HostTensorRt:
     ExecutionContextAllocationStrategy = SimpleNamespace(STATIC=STATIC, USER_MANAGED=USER_MANAGED)
     CudaGraphStrategy = SimpleNamespace(DISABLED="DISABLED", WHOLE_GRAPH_CAPTURE="WHOLE_GRAPH_CAPTURE")
 
-    def __init__(self, cuda: HostCudart, spec: ModelSpec, *, dla_cores: int = 0) -> None:
+    def __init__(
+        self, cuda: HostCudart, spec: ModelSpec, *, dla_cores: int = 0, network: Session | None = None
+    ) -> None:
+        """`network` is what its engines compute; the brightness of frames if there is none."""
         self.cuda, self.spec, self.dla_cores = cuda, spec, dla_cores
+        self.network = network or BrightnessSession(spec)
         self.engines: list[HostEngine] = []
         self.capturable = True
         self.version = "10.3.0"
@@ -230,7 +236,7 @@ class HostTensorRt:
             if not plan.startswith(b"brightness"):
                 log.log(HostLogger.Severity.ERROR, "Serialization assertion header.magicTag failed")
                 return None
-            self.engines.append(HostEngine(self.spec, self.cuda, log))
+            self.engines.append(HostEngine(self.spec, self.cuda, log, self.network))
             self.engines[-1].capturable = self.capturable
             self.engines[-1].user_allocation = plan.endswith(USER_ALLOCATION)
             return self.engines[-1]
@@ -247,6 +253,7 @@ def store_engine(
     batch: BatchRange,
     *,
     plan: bytes = b"brightness",
+    gpu: GpuFacts = L4,
     dla_core: int | None = None,
     flavour: Flavour = "tensorrt",
     user_allocation: bool | None = None,
@@ -259,8 +266,8 @@ def store_engine(
         edgevision="0",
         flavour=flavour,
         version="10.3.0" if flavour == "tensorrt" else "1.7.1",
-        sm=87,
-        built_on=Platform("linux", "aarch64"),
+        sm=gpu.sm,
+        built_on=this_platform(gpu, 0),
         graph=None,
         precision="fp16",
         batch=batch,

@@ -131,8 +131,8 @@ def test_remedies_name_errors_that_there_are() -> None:
 
 def test_the_device_tells_of_itself(host: HostCudart) -> None:
     device = cuda_device()
-    assert (device.name, device.sm, device.driver, device.runtime) == ("Host", 87, "12.6", "12.9")
-    assert (device.integrated, device.maps_host_memory, device.memory_mib) == (False, True, 8192)
+    assert (device.name, device.sm, device.driver, device.runtime) == ("NVIDIA L4", 89, "12.8", "12.9")
+    assert (device.integrated, device.maps_host_memory, device.memory_mib) == (False, True, 23034)
 
 
 def test_memory_goes_there_and_back_in_the_streams_order(host: HostCudart) -> None:

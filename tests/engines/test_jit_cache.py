@@ -52,7 +52,7 @@ def test_the_second_start_compiles_nothing(start: Started) -> None:
     assert [start(), start(), start()] == [1, 0, 0]
     (file,) = start.files
     assert file.parent.name == "tensorrt-rtx"
-    assert file.name == f"{start.stored.manifest.plan.sha256[:16]}-host.cache"
+    assert file.name == f"{start.stored.manifest.plan.sha256[:16]}-nvidia-l4.cache"
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 40, b"short"])

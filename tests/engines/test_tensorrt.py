@@ -141,7 +141,7 @@ def test_a_session_answers_as_the_network_does(board: Board) -> None:
         assert session.device_ms == 0.5
         assert session.info.engine == "tensorrt"
         assert session.info.library == "TensorRT 10.3.0"
-        assert session.info.device == "Host"
+        assert session.info.device == "NVIDIA L4"
         assert "replayed as one CUDA graph" in session.info.notes
     assert board.cuda.held() == 0
 

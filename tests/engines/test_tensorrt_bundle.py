@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevision.build.manifest import MANIFEST, Platform, Running
+from edgevision.build import here
+from edgevision.build.manifest import MANIFEST
 from edgevision.build.store import ENGINES
 from edgevision.bundle import Golden, Verification, write_bundle
 from edgevision.engines import tensorrt
@@ -37,9 +38,8 @@ class Shelf:
         pairs = [BrightnessSession(self.spec).infer(FRAMES[i : i + 2]) for i in (0, 2)]
         self.answers = tuple(np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
         module = HostTensorRt(cuda, self.spec)
-        here = Running("tensorrt", "10.3.0", Platform("linux", "aarch64", "Host", 87, None, "12.6"))
         monkeypatch.setattr(tensorrt, "load_library", lambda flavour, purpose: module.library(flavour))
-        monkeypatch.setattr(tensorrt, "running_here", lambda library: here)
+        monkeypatch.setattr(here, "gpu_facts", lambda: cuda.gpu)
 
     def open(
         self,
