@@ -6,6 +6,7 @@ field numbers are those of ``ModelProto``, ``StringStringEntryProto`` and ``Oper
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +15,9 @@ from edgevision.codec import DecodeError
 from edgevision.errors import GraphError
 from edgevision.spec import METADATA_KEY, ModelSpec
 
+FLOAT32_KEY = "edgevision.float32"
+"""Metadata of a graph with an FP16 remainder: a JSON list of the nodes that are no part of it. Forms without FP16 types
+have it too, for builders that choose types themselves."""
 _METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
 _OPSET_IMPORT, _DOMAIN, _VERSION = 8, 1, 2
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
@@ -37,6 +41,18 @@ def embedded_spec(graph: Path) -> ModelSpec:
         return ModelSpec.from_json(text)
     except DecodeError as error:
         raise GraphError(f"{graph}: the spec in its metadata cannot be read: {error}") from error
+
+
+def embedded_float32_nodes(graph: Path) -> frozenset[str]:
+    """Names of the nodes that were kept in float32 when the graph was made; empty where none were noted."""
+    try:
+        with graph.open("rb") as file:
+            text = next((value for key, value in _metadata(file) if key == FLOAT32_KEY), "[]")
+        return frozenset(map(str, json.loads(text)))
+    except OSError as error:
+        raise GraphError(f"{graph} cannot be read: {error.strerror or error}") from error
+    except (ValueError, TypeError) as error:
+        raise GraphError(f"{graph} is not an ONNX file, or its metadata was altered: {error}") from error
 
 
 def embedded_opset(graph: Path) -> int:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from edgevision.build.activations import activations
 from edgevision.build.calibrator import stored_ranges
+from edgevision.build.dla import DlaPlacement, place_on_dla
 from edgevision.build.gpu import GpuFacts
+from edgevision.build.held import held_layers, hold_in_float32
 from edgevision.build.library import Library
-from edgevision.build.manifest import LayerCount, PlanTensor, sm_text
+from edgevision.build.manifest import LayerCount, LayerWork, PlanTensor, sm_text
 from edgevision.build.memory import BuildNeed, Fit, fit_build, require_fit
 from edgevision.build.network import (
     check_contract,
     check_precision,
-    dla_placement,
     layer_counts,
     parse_graph,
     plain,
@@ -25,9 +26,10 @@ from edgevision.build.network import (
     tensors,
 )
 from edgevision.build.products import write_out_products
-from edgevision.build.progress import BuildProgress, Messages, logger, progress_monitor
+from edgevision.build.progress import BuildProgress, Messages, logger, progress_monitor, warned
 from edgevision.build.request import DEFAULT_LEVEL
 from edgevision.build.settings import give_up, set_memory_bounds, set_wishes
+from edgevision.build.work import network_work
 from edgevision.errors import EngineError
 from edgevision.spec import ModelSpec, Precision
 
@@ -54,18 +56,8 @@ class BuildJob:
     """Timings of earlier builds; empty to begin anew."""
     timing_cache_file: Path | None = None
     """Where the user keeps them: a file of another GPU or version is then refused, not replaced."""
-
-
-@dataclass(frozen=True, slots=True)
-class DlaPlacement:
-    """Where the layers of a network for a DLA go."""
-
-    taken: int
-    layers: int
-    switches: int
-
-    def __str__(self) -> str:
-        return f"DLA: {self.taken} of {self.layers} layers, {self.switches} switches between DLA and GPU"
+    float32_nodes: frozenset[str] = frozenset()
+    """Nodes outside of the contract whose values do not fit FP16."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +73,11 @@ class BuiltPlan:
     network_layers: tuple[LayerCount, ...]
     fit: Fit
     dla: DlaPlacement | None
+    held: int
+    """Layers held in float32 where the builder could have chosen otherwise."""
+    warnings: tuple[str, ...]
+    """What the library warned of, each once."""
+    work: tuple[LayerWork, ...]
 
 
 class BuildStopped(Exception):  # noqa: N818  # nothing went wrong: the user changed his mind
@@ -128,7 +125,17 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     require_fit(fit)
     config = builder.create_builder_config()
     flags = _configure(library, job, fit, builder, config)
-    placement = _place_on_dla(config, network) if job.dla_core is not None else None
+    held = (
+        held_layers(network, job.float32_nodes)
+        if _weak(library, job) or job.dla_core is not None
+        else frozenset()
+    )
+    constrained = hold_in_float32(library, network, held) if _may_choose(flags) else 0
+    if constrained:
+        watch.say(
+            f"{constrained} layers held in float32: pre- and post-processing, and what does not fit FP16"
+        )
+    placement = place_on_dla(library, config, network, held) if job.dla_core is not None else None
     if placement is not None:
         watch.say(str(placement))
     cache = _set_timing_cache(library, job, config)
@@ -151,8 +158,21 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     if serialized is None:
         raise EngineError(f"{library.name} cannot build {job.graph}: {plain(messages.reason())}")
     plan = bytes(memoryview(serialized))
+    warnings = messages.distinct_warnings()
+    if warnings:
+        watch.say(f"{library.name} warned {len(messages.warnings)} times: {warned(warnings)}")
     return BuiltPlan(
-        plan, learned, seconds, (*flags, *wishes), tensors(network), layer_counts(network), fit, placement
+        plan=plan,
+        timing_cache=learned,
+        seconds=seconds,
+        flags=(*flags, *wishes),
+        tensors=tensors(network),
+        network_layers=layer_counts(network),
+        fit=fit,
+        dla=placement,
+        held=constrained,
+        warnings=warnings,
+        work=network_work(library, network),
     )
 
 
@@ -166,14 +186,15 @@ def _fit(job: BuildJob, network: trt.INetworkDefinition, gpu: GpuFacts | None) -
     return fit_build(gpu, need, memory_mib=job.memory_mib)
 
 
-def _place_on_dla(config: trt.IBuilderConfig, network: trt.INetworkDefinition) -> DlaPlacement:
-    taken, switches = dla_placement(config, network)
-    if not taken:
-        raise EngineError(
-            f"the DLA takes none of the {network.num_layers} layers: it computes in FP16 and INT8 alone;"
-            " build without --dla, or from --graph fp16 or int8"
-        )
-    return DlaPlacement(taken, network.num_layers, switches)
+def _weak(library: Library, job: BuildJob) -> bool:
+    """True if the builder decides on types: flags are leave to use them."""
+    on_dla = job.dla_core is not None and bool(library.dialect.dla_precision_flags)
+    return not library.dialect.strongly_typed or on_dla
+
+
+def _may_choose(flags: tuple[str, ...]) -> bool:
+    """True if a flag of these lets the builder leave float32."""
+    return "FP16" in flags or "INT8" in flags
 
 
 def _network_bits(library: Library, job: BuildJob) -> int:
@@ -187,13 +208,14 @@ def _configure(
 ) -> tuple[str, ...]:
     """Settings of the builder; returns the names of the flags that were set, network's first."""
     dialect = library.dialect
-    weak = not dialect.strongly_typed or (job.dla_core is not None and bool(dialect.dla_precision_flags))
     flags = next(entry.flags for entry in dialect.precisions if entry.precision == job.precision)
     if job.dla_core is not None:
         on_dla = [f for f in dialect.dla_precision_flags if f != "INT8" or job.precision == "int8"]
         flags = tuple(dict.fromkeys((*flags, *on_dla, "GPU_FALLBACK")))
-    if weak:
+    if _weak(library, job):
         _require_fast(builder, flags, job)
+        if _may_choose(flags):
+            flags = (*flags, *dialect.constraint_flags)
     for name in flags:
         config.set_flag(library.member("BuilderFlag", name))
     # TF32 keeps ten bits of a float's fraction: a float engine would fail the limits that its graph keeps.

@@ -32,16 +32,20 @@ from edgevision.build.store import StoredEngine, building, open_engine, write_en
 from edgevision.build.timing import TimingCacheFile
 from edgevision.build.versions import FLAVOURS
 from edgevision.bundle import Bundle, FileEntry, GraphEntry, sha256_of_file
+from edgevision.embedded_spec import embedded_float32_nodes
 from edgevision.errors import BundleError, EngineError, GraphError, UsageError, VerificationError
 from edgevision.power.findings import before_timing, meanwhile
 from edgevision.power.reading import power_state
 from edgevision.power.state import PowerState
-from edgevision.spec import Precision, utc_now
+from edgevision.spec import BatchRange, Precision, utc_now
 
 AUTO: tuple[Precision, ...] = ("int8", "fp16", "float")
 """Graphs in the order in which "auto" prefers them; one that loses too much is in no bundle."""
 DLA_PRECISIONS: tuple[Precision, ...] = ("int8", "fp16")
 """What a DLA computes in."""
+
+
+_WARNINGS_KEPT = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +74,7 @@ def build_engines(
     for graph in graphs:
         bundle.graph_path(graph.precision)
     sms = targets(library, request, gpu)
-    _require_dla(library, request, gpu, graphs[0].precision)
+    _require_dla(library, request, gpu, graphs[0].precision, bundle.spec.frames.batch)
     with building(bundle.path, watch.say) as root:
         done: list[Outcome] = []
         for sm in sms:
@@ -238,6 +242,7 @@ def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
         dla_core=task.request.dla_core,
         timing_cache=before,
         timing_cache_file=task.request.timing_cache,
+        float32_nodes=embedded_float32_nodes(task.bundle.graph_path(task.graph.precision)),
     )
     # Where TensorRT-RTX builds, nothing is timed.
     power = power_state() if task.library.dialect.timing_cache else PowerState()
@@ -298,6 +303,9 @@ def _manifest(
         created=utc_now(),
         clocks=timed.power.clocks,
         warnings=timed.warnings,
+        held_in_float32=built.held,
+        work=built.work,
+        builder_warnings=built.warnings[:_WARNINGS_KEPT],
         network_layers=built.network_layers,
         not_run="not tried",
     )
@@ -310,7 +318,7 @@ def _placement(task: _Task, built: BuiltPlan) -> str | None:
 
 
 def _require_dla(
-    library: Library, request: EngineRequest, gpu: GpuFacts | None, precision: Precision
+    library: Library, request: EngineRequest, gpu: GpuFacts | None, precision: Precision, batch: BatchRange
 ) -> None:
     """Raise `EngineError` where the version or the module has no such DLA, before anything is parsed."""
     if request.dla_core is None:
@@ -320,6 +328,11 @@ def _require_dla(
         raise EngineError(f"{library.name} supports no DLA ({library.dialect.source}); build without --dla")
     if precision not in DLA_PRECISIONS:
         raise UsageError(f"a DLA computes in FP16 and INT8, not in {precision}: use --graph fp16 or int8")
+    if not batch.static:
+        raise UsageError(
+            f"a DLA takes batches of one size, and the graph takes {batch}: export the model again with --batch"
+            f" {batch.opt}, or build without --dla"
+        )
     cores = dla_cores(library, gpu)
     if request.dla_core >= cores:
         name = gpu.name if gpu else "this machine"

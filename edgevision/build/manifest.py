@@ -99,6 +99,26 @@ class LayerCount:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerWork:
+    """A layer with weights, as the parser named it."""
+
+    layer: str
+    macs: int
+    """Multiply-accumulates for one frame."""
+    precision: str
+    """What the graph has it compute in; "float32" also where the builder may choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkShare:
+    """How much of an engine's work is done in one type."""
+
+    precision: str
+    share: float
+    """Of the multiply-accumulates, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class TimingCacheUse:
     """The file of timings that a build began and ended with."""
 
@@ -154,6 +174,14 @@ class EngineManifest:
     """Of the machine that it was built on, when the build began."""
     warnings: tuple[str, ...] = ()
     """What made the timings of its kernels hold for those clocks alone, or slowed the machine down meanwhile."""
+    held_in_float32: int = 0
+    """Layers that the builder was not left to choose a type for, where typing is weak."""
+    builder_warnings: tuple[str, ...] = ()
+    """What the library warned of, each once."""
+    work: tuple[LayerWork, ...] = ()
+    """Of the network's layers with weights."""
+    work_shares: tuple[WorkShare, ...] = ()
+    """What the engine does that work in; empty: it could not be opened where it was built."""
     network_layers: tuple[LayerCount, ...] = ()
     """The network as it was handed to the builder."""
     engine_layers: tuple[LayerCount, ...] | None = None

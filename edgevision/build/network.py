@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
 from pathlib import Path
@@ -113,12 +112,6 @@ def check_precision(network: trt.INetworkDefinition, precision: Precision, graph
         f"{graph} is stored as {precision}, but none of its {network.num_layers} layers computes in it;"
         " make it again: edgevision quantize BUNDLE"
     )
-
-
-def dla_placement(config: trt.IBuilderConfig, network: trt.INetworkDefinition) -> tuple[int, int]:
-    """How many layers a DLA takes, and how often the network changes between it and the GPU."""
-    taken = [config.can_run_on_DLA(network.get_layer(index)) for index in range(network.num_layers)]
-    return sum(map(bool, taken)), sum(a != b for a, b in itertools.pairwise(taken))
 
 
 def dtype_name(tensor: trt.ITensor) -> str:

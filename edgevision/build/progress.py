@@ -115,12 +115,20 @@ def progress_monitor(
     return monitor
 
 
+_NO_RANGE = "Missing scale and zero-point for tensor"
+"""How TensorRT begins to say that a tensor's INT8 range is not known: https://github.com/NVIDIA/TensorRT/issues/3131."""
+
+
 class Messages:
     """Errors and warnings that the library logged, oldest first."""
 
     def __init__(self) -> None:
         self.errors: deque[str] = deque(maxlen=_KEPT)
         self.warnings: deque[str] = deque(maxlen=_KEPT)
+
+    def distinct_warnings(self) -> tuple[str, ...]:
+        """Each warning once, in one line."""
+        return tuple(dict.fromkeys(" ".join(message.split()) for message in self.warnings))
 
     def reason(self) -> str:
         """The errors in one line; what the library repeats in other words is left out."""
@@ -145,3 +153,13 @@ def logger(library: Library, messages: Messages) -> trt.ILogger:
 
     log: trt.ILogger = Log()
     return log
+
+
+def warned(warnings: tuple[str, ...]) -> str:
+    """Warnings in one line: the first three, and how many ranges of INT8 are missing."""
+    missing = [text for text in warnings if _NO_RANGE in text]
+    others = [text for text in warnings if _NO_RANGE not in text]
+    said = [f"no INT8 range for {len(missing)} tensors, whose layers do not run in INT8"] if missing else []
+    said += others[: 3 - len(said)]
+    left = len(others) - len(others[: 3 - bool(missing)])
+    return "; ".join(said) + (f" (and {left} more)" if left else "")

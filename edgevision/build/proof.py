@@ -10,8 +10,9 @@ import numpy as np
 
 from edgevision.build.gpu import GpuFacts, gpu_facts
 from edgevision.build.inspect import delivered, engine_layers
-from edgevision.build.manifest import EngineManifest, EngineSpeed, LayerCount, sm_text
+from edgevision.build.manifest import EngineManifest, EngineSpeed, LayerCount, WorkShare, sm_text
 from edgevision.build.store import StoredEngine
+from edgevision.build.work import engine_shares, short_of
 from edgevision.bundle import Bundle, Golden
 from edgevision.errors import EngineError, MissingExtraError, VerificationError
 from edgevision.measure import MeasureSettings, measure
@@ -39,7 +40,14 @@ def prove(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) -> EngineM
     except MissingExtraError as error:
         return replace(manifest, not_run=str(error))
     with session:
-        layers = _layers(session)
+        inspected = session.inspector_json()
+        layers, shares = _understood(inspected, manifest)
+        short = short_of(shares, manifest.work, manifest.precision)
+        if short is not None:
+            raise EngineError(
+                f"the {manifest.precision} engine of {bundle.path} was not kept: {short}; build it with --graph"
+                " float, or quantize the graph again"
+            )
         if not delivered(layers, manifest.precision):
             raise EngineError(
                 f"the engine was asked for {manifest.precision} and computes in"
@@ -54,7 +62,9 @@ def prove(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) -> EngineM
             f"the {manifest.precision} engine of {bundle.path} was not kept: it answers otherwise than the source"
             f" model: {record.failures}"
         )
-    return replace(manifest, verification=record, engine_layers=layers, not_run=None, speed=speed)
+    return replace(
+        manifest, verification=record, engine_layers=layers, work_shares=shares, not_run=None, speed=speed
+    )
 
 
 def prove_here(bundle: Bundle, engine: StoredEngine) -> EngineManifest:
@@ -70,9 +80,11 @@ def measured_speed(session: Session, golden: Golden) -> EngineSpeed:
     return EngineSpeed(size, round(samples.percentile_ms(50), 4), len(samples))
 
 
-def _layers(session: TensorRtSession) -> tuple[LayerCount, ...]:
+def _understood(
+    inspected: str, manifest: EngineManifest
+) -> tuple[tuple[LayerCount, ...], tuple[WorkShare, ...]]:
     try:
-        return engine_layers(session.inspector_json())
+        return engine_layers(inspected), engine_shares(inspected, manifest.work)
     except ValueError as error:
         raise EngineError(
             f"the engine's inspector cannot be understood: {error}; report its version"

@@ -62,6 +62,8 @@ class Dialect:
     """`NetworkDefinitionCreationFlag` in place of `network_flags` for a DLA."""
     dla_precision_flags: tuple[str, ...]
     """`BuilderFlag`: a DLA computes in FP16 and INT8 alone."""
+    constraint_flags: tuple[str, ...]
+    """`BuilderFlag`, with which the builder keeps to a layer's own precision where typing is weak."""
     dla_calibrator: str
     """Class of the calibrator by which a DLA of this version is told INT8 ranges: it reads none from Q/DQ."""
     inspector_io: Literal["Bindings", "I/O Tensors"]
@@ -103,6 +105,7 @@ _8_6 = Dialect(
     dla_parser_flags=(),
     dla_network_flags=("EXPLICIT_BATCH",),
     dla_precision_flags=("FP16", "INT8"),
+    constraint_flags=("OBEY_PRECISION_CONSTRAINTS",),
     dla_calibrator="IInt8EntropyCalibrator2",
     inspector_io="Bindings",
     capture_flags=(),
@@ -114,7 +117,7 @@ _8_6 = Dialect(
 _10_0 = replace(
     _8_6,
     since=(10, 0),
-    label="TensorRT 10.0 to 10.7",
+    label="TensorRT 10.0 to 10.4",
     network_flags=("STRONGLY_TYPED",),
     precisions=_TYPED,
     strongly_typed=True,
@@ -127,28 +130,38 @@ _10_0 = replace(
     heavy_tactics=(),
     source=f"{_DOCS}/tensorrt/latest/getting-started/support-matrix-10/10.0.1.html",
 )
-_10_8 = replace(
+_10_5 = replace(
     _10_0,
+    since=(10, 5),
+    label="TensorRT 10.5 to 10.7",
+    # "Volta support removed": release notes of 10.5.
+    sm_range=(75, 90),
+    source=f"{_DOCS}/tensorrt/latest/getting-started/release-notes-10/10.5.0.html",
+)
+_10_8 = replace(
+    _10_5,
     since=(10, 8),
     label="TensorRT 10.8 to 10.16",
     sm_range=(75, 121),
     dla_modules=(),
     dla_precision_flags=(),
+    constraint_flags=(),
     dla_calibrator="",
     source=f"{_DOCS}/tensorrt/11.4.1/inference-library/work-with-dla.html",
 )
 _11_0 = replace(
     _10_8,
     since=(11, 0),
-    label="TensorRT 11.0 to 11.3",
+    label="TensorRT 11.0 to 11.4.0",
     network_flags=(),
     inspector_io="I/O Tensors",
     source=f"{_DOCS}/tensorrt/11.0.0/getting-started/release-notes-11/11.0.0.html",
 )
-_11_4 = replace(
+_11_4_1 = replace(
     _11_0,
-    since=(11, 4),
-    label="TensorRT 11.4",
+    since=(11, 4, 1),
+    label="TensorRT 11.4.1",
+    # With JetPack 7.2.2, which brings this version.
     dla_modules=("AGX Orin",),
     dla_parser_flags=("ADJUST_FOR_DLA",),
     source=f"{_DOCS}/tensorrt/11.4.1/inference-library/dla-strongly-typed-networks.html",
@@ -167,7 +180,7 @@ _RTX_1_2 = replace(
     runtime_graphs=True,
     source=f"{_DOCS}/tensorrt-rtx/latest/getting-started/support-matrix.html",
 )
-DIALECTS: tuple[Dialect, ...] = (_8_6, _10_0, _10_8, _11_0, _11_4, _RTX_1_2)
+DIALECTS: tuple[Dialect, ...] = (_8_6, _10_0, _10_5, _10_8, _11_0, _11_4_1, _RTX_1_2)
 """Each row says what it does otherwise than the one that it is made from."""
 
 
@@ -213,6 +226,7 @@ def table_lines() -> list[str]:
         ("float32 matrix products", *[_products(row) for row in DIALECTS]),
         ("DLA", *[", ".join(row.dla_modules) or "none" for row in DIALECTS]),
         ("flags for DLA", *[_names(row.dla_precision_flags + row.dla_parser_flags) for row in DIALECTS]),
+        ("flags for held layers", *[_names(row.constraint_flags) for row in DIALECTS]),
         ("INT8 ranges for DLA", *[_ranges(row) for row in DIALECTS]),
         ("flags for CUDA graphs", *[_names(row.capture_flags) for row in DIALECTS]),
         ("CUDA graphs of a dynamic batch", *[_graphs(row) for row in DIALECTS]),

@@ -16,7 +16,7 @@ from edgevision.cli.progress import LOG_PERIOD_S, TERMINAL_PERIOD_S, Interrupts
 if TYPE_CHECKING:
     from edgevision.build.engines import Outcome
     from edgevision.build.library import Library
-    from edgevision.build.manifest import EngineSpeed, LayerCount
+    from edgevision.build.manifest import EngineManifest, EngineSpeed, LayerCount
     from edgevision.build.progress import BuildProgress
     from edgevision.build.request import EngineRequest
     from edgevision.build.versions import Flavour
@@ -129,11 +129,27 @@ def outcome_lines(outcomes: tuple[Outcome, ...]) -> list[str]:
         ran = "verified" if made.verification else "not run"
         rows.append([sm_text(made.sm), made.precision, took, f"{made.plan.size_bytes:,}", ran])
         notes.append(f"{outcome.engine.folder}: {made.not_run or 'golden frames passed'}{_speed(made.speed)}")
-    first = outcomes[0].engine.manifest
-    share = ", ".join(f"{n} {name}" for name, n in _by_precision(first.engine_layers or first.network_layers))
-    what = "engine" if first.engine_layers else "network"
     lines = table(["target", "graph", "seconds", "bytes", "golden frames"], rows)
-    return [*lines, f"layers of the {what} by type: {share}", *notes]
+    return [*lines, *precision_lines(outcomes[0].engine.manifest), *notes]
+
+
+def precision_lines(made: EngineManifest) -> list[str]:
+    """How many layers compute in which type and how much of the work that is; what the library warned of."""
+    from edgevision.build.progress import warned
+    from edgevision.build.work import promised_share, shares_text
+
+    counts = ", ".join(f"{n} {name}" for name, n in _by_precision(made.engine_layers or made.network_layers))
+    lines = [f"layers of the {'engine' if made.engine_layers else 'network'} by type: {counts}"]
+    if made.work_shares:
+        lines.append(f"work of the engine: {shares_text(made.work_shares)}")
+    elif made.work and made.precision != "float":
+        lines.append(
+            f"work of the network: {promised_share(made.work, made.precision):.1%} in {made.precision}; the engine was"
+            " not opened"
+        )
+    if made.builder_warnings:
+        lines.append(f"the builder warned: {warned(made.builder_warnings)}")
+    return lines
 
 
 def _speed(speed: EngineSpeed | None) -> str:

@@ -60,6 +60,7 @@ def _engine_lines(bundle: Bundle) -> list[str]:
     from edgevision.build.manifest import sm_text
     from edgevision.build.store import shelf
     from edgevision.build.versions import FLAVOURS
+    from edgevision.cli.build import precision_lines
 
     found = shelf(bundle.path)
     lines = []
@@ -67,6 +68,7 @@ def _engine_lines(bundle: Bundle) -> list[str]:
         made = engine.manifest
         fits = f"{FLAVOURS[made.flavour]} {made.version}, {sm_text(made.sm)}, {made.precision}"
         lines.append(f"engine     {fits}, {made.plan.size_bytes / 1e6:.1f} MB, batch {made.batch}")
+        lines += [f"           {line}" for line in precision_lines(made)]
         if made.verification is None:
             lines.append(f"           not verified: {made.not_run}")
         else:

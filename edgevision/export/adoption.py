@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgevision.bundle import Bundle, Golden, write_bundle
+from edgevision.export.close_up import with_close_up
 from edgevision.export.frames import golden_frames
 from edgevision.export.verify import Progress, verify_graph
 from edgevision.graph.adopt import AdoptOptions, adopt
@@ -24,7 +25,7 @@ def adopt_bundle(
     width, height = adoption.network_size_wh
     progress(f"recognised {head}, {len(adoption.spec.classes)} classes, {width}x{height}")
     require_named(adoption.model, options.tensorrt, f"the graph of {model}")
-    frames = golden_frames(images, adoption.spec.frames)
+    frames = with_close_up(adoption.model, adoption.spec, golden_frames(images, adoption.spec.frames))
     golden = Golden(frames, source_answers(model, adoption, frames))
     progress("let the file itself answer the golden frames")
     verification = verify_graph(adoption.model, adoption.spec, golden)

@@ -13,6 +13,7 @@ import torch
 import edgevision
 from edgevision.bundle import Bundle, Check, Golden, sha256_of_file, write_bundle
 from edgevision.errors import RecipeError, UsageError
+from edgevision.export.close_up import with_close_up
 from edgevision.export.frames import golden_frames
 from edgevision.export.golden import golden_from_source, network_input
 from edgevision.export.network import onnx_from_module, run_network
@@ -86,7 +87,7 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     graph = _graft(job, network)
     progress(f"grafted the contract, {len(graph.graph.node)} nodes")
     require_named(graph, options.tensorrt, f"the graph of {recipe.name}")
-    shots = golden_frames(options.images, job.spec.frames)
+    shots = with_close_up(graph, job.spec, golden_frames(options.images, job.spec.frames))
     golden = golden_from_source(job.source, shots, job.network, recipe.pixels, job.spec.nms)
     verification = verify_graph(graph, job.spec, golden, (_network_check(job, network, golden),))
     progress(f"verified on {len(shots)} real frames against PyTorch")

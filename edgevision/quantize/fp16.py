@@ -7,14 +7,16 @@ not fit without a word, hold all calibration data in memory, or choose an opset 
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edgevision.embedded_spec import FLOAT32_KEY
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.contract import check_graph, opset_of
 from edgevision.graph.surgery import walk
@@ -130,6 +132,7 @@ def half_graph(
     conversion.decide()
     conversion.rewrite()
     del copy.graph.value_info[:]
+    note_float32_nodes(copy, conversion.single_names())
     check_graph(copy)
     return HalfGraph(
         copy,
@@ -138,6 +141,15 @@ def half_graph(
         tuple(conversion.kept.values()),
         tuple(conversion.subnormal),
     )
+
+
+def note_float32_nodes(model: onnx.ModelProto, names: Iterable[str]) -> None:
+    """Write into the graph's metadata which nodes outside of the contract compute in float32."""
+    kept = [entry for entry in model.metadata_props if entry.key != FLOAT32_KEY]
+    copies = [onnx.StringStringEntryProto(key=entry.key, value=entry.value) for entry in kept]
+    del model.metadata_props[:]
+    model.metadata_props.extend(copies)
+    model.metadata_props.add(key=FLOAT32_KEY, value=json.dumps(list(names)))
 
 
 class _Conversion:
@@ -186,6 +198,11 @@ class _Conversion:
                 self.kept[name] = KeptNode(name, node.op_type, reason)
         for index in sorted(self.candidates, reverse=True):
             self._follow_readers(index)
+
+    def single_names(self) -> list[str]:
+        """Names of the nodes outside of the contract that stay float32."""
+        nodes = [self.nodes[index] for index in sorted(self.candidates - self.half)]
+        return [node.name for node in nodes if node.name and not _CONTRACT.match(node.name)]
 
     def rewrite(self) -> None:
         """Change the types, put casts between float32 and FP16, and store weights as FP16."""

@@ -109,8 +109,9 @@ def _write_cache(done: Quantized) -> str:
     from edgevision.quantize.calibration_cache import write_calibration_cache
 
     path = done.bundle.path / "calibration.cache"
-    write_calibration_cache(path, done.ranges)
-    return f"wrote {path}"
+    ranges = done.every_range()
+    write_calibration_cache(path, ranges)
+    return f"wrote {path}: the ranges of {len(ranges.thresholds)} tensors"
 
 
 def _fp16(job: QuantizeJob, progress: Progress) -> Iterator[Report]:

@@ -17,6 +17,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgevision.bundle import Golden, Verification
+from edgevision.embedded_spec import FLOAT32_KEY
 from edgevision.errors import GraphError, VerificationError
 from edgevision.graph.builder import OPSET
 from edgevision.graph.contract import check_graph, opset_of
@@ -54,6 +55,7 @@ def opset17_form(quantized: onnx.ModelProto, half: onnx.ModelProto) -> onnx.Mode
     copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
     del copy.graph.initializer[:]
     copy.graph.initializer.extend(copies)
+    copy.metadata_props.extend(entry for entry in half.metadata_props if entry.key == FLOAT32_KEY)
     check_graph(copy)
     return copy
 

@@ -21,7 +21,7 @@ from edgevision.graph.macs import macs_of_weighted_nodes
 from edgevision.image import Frame
 from edgevision.image_files import read_image
 from edgevision.quantize.calibration import CalibrationFrames, calibrate
-from edgevision.quantize.fp16 import half_graph
+from edgevision.quantize.fp16 import half_graph, values_to_probe
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.latency import PairedSpeed, paired_speeds
 from edgevision.quantize.magnitudes import probe_magnitudes
@@ -58,6 +58,8 @@ class Quantized:
     verifications: tuple[Verification, ...]
     ranges: Ranges
     placement: Placement
+    every_range: Callable[[], Ranges]
+    """`ranges`, and on demand the largest magnitudes of all other float activations: a DLA asks for those too."""
 
 
 def quantize_int8(
@@ -114,7 +116,9 @@ def quantize_int8(
     )
     record.write(delivered.path)
     draw_pareto(record, delivered.path / PICTURE)
-    return Quantized(delivered, record, tuple(verifications), material.ranges, material.placement)
+    return Quantized(
+        delivered, record, tuple(verifications), material.ranges, material.placement, material.every_range
+    )
 
 
 def _form(
@@ -139,6 +143,14 @@ class _Material:
     frames: CalibrationFrames
     target: Target
     task: str
+
+    def every_range(self) -> Ranges:
+        """Ranges of all float activations outside of the contract; where Q/DQ stands, those that were calibrated.
+
+        A layer runs in INT8 on a DLA only if the ranges of all that it reads and answers are known.
+        """
+        found = probe_magnitudes(self.model, iter(self.frames), values_to_probe(self.model))
+        return replace(self.ranges, thresholds={**found.largest, **self.ranges.thresholds})
 
     def quantized(self, kept_float: Collection[str]) -> onnx.ModelProto:
         """A candidate with a float32 remainder."""

@@ -70,6 +70,9 @@ CLASSES = [
     "OnnxParserFlag",
     "ExecutionContextAllocationStrategy",
     "TacticSource",
+    "IConvolutionLayer",
+    "IDeconvolutionLayer",
+    "IMatrixMultiplyLayer",
 ]
 """What a builder and a runtime touch."""
 BASES = "(bases)"

@@ -63,7 +63,7 @@ class RecordedModule(types.ModuleType):
         for cls, member in script.answers:
             assert member in classes.get(cls, {}), f"{version} has no {cls}.{member} to script"
         for name, members in classes.items():
-            setattr(self, name, _class(name, members, classes, script))
+            setattr(self, name, LAYERS.get(name) or _class(name, members, classes, script))
 
 
 def _class(name: str, members: dict[str, dict[str, Any]], classes: Classes, script: Script) -> Any:
@@ -181,10 +181,26 @@ class ITensor(types.SimpleNamespace):
 class ILayer(types.SimpleNamespace):
     """A layer of one."""
 
+    def set_output_type(self, index: int, dtype: Any) -> None:
+        self.__dict__.setdefault("output_types", {})[index] = dtype
+
+
+class IConvolutionLayer(ILayer):
+    """One that was asked for its own attributes: 8 maps of 3x3 from 3."""
+
+    num_groups = 1
+    num_output_maps = 8
+    kernel_size_nd = (3, 3)
+
+
+LAYERS: dict[str, type[ILayer]] = {"IConvolutionLayer": IConvolutionLayer}
+"""Classes that a layer may be given so that it shows what its kind has."""
+
 
 def working(version: str, plan: bytes = b"plan", cache: bytes = b"cache") -> Script:
-    """A script by which a network of one FP16 and one INT8 layer parses and builds."""
+    """A script by which a network parses and builds: pixels, convolutions in FP16 and INT8, and areas of boxes."""
     script = Script()
+    classes = recorded_classes(version)
 
     def host(content: bytes) -> Answer:
         return lambda *_: content
@@ -192,21 +208,28 @@ def working(version: str, plan: bytes = b"plan", cache: bytes = b"cache") -> Scr
     def tensor(name: str, dtype: str, shape: tuple[int, ...]) -> ITensor:
         return ITensor(name=name, dtype=Member("DataType", dtype, 0), shape=shape)
 
-    frames = tensor("frames", "UINT8", (-1, 64, 64, 3))
-    middle = [tensor("a", "HALF", (-1, 8, 8)), tensor("b", "INT8", (-1, 8, 8))]
-    outputs = [("boxes", "FLOAT", (-1, 1, 4)), ("scores", "FLOAT", (-1, 1)), ("labels", "INT32", (-1, 1))]
-    layers = [
-        ILayer(
-            name=t.name,
-            type=Member("LayerType", "CONVOLUTION", 0),
+    def layer(name: str, kind: str, read: ITensor, answer: ITensor) -> ILayer:
+        return ILayer(
+            name=name,
+            type=Member("LayerType", kind, classes["LayerType"][kind]["value"]),
             num_inputs=1,
             num_outputs=1,
-            get_input=lambda _: frames,
-            get_output=lambda _, t=t: t,
+            get_input=lambda _: read,
+            get_output=lambda _: answer,
         )
-        for t in middle
+
+    frames = tensor("frames", "UINT8", (-1, 64, 64, 3))
+    pixels = tensor("pixels", "FLOAT", (-1, 3, 64, 64))
+    a, b = tensor("a", "HALF", (-1, 8, 8, 8)), tensor("b", "INT8", (-1, 8, 8, 8))
+    area, wide = tensor("area", "FLOAT", (-1, 8)), tensor("wide", "FLOAT", (-1, 1, 8))
+    outputs = [("boxes", "FLOAT", (-1, 1, 4)), ("scores", "FLOAT", (-1, 1)), ("labels", "INT32", (-1, 1))]
+    layers = [
+        layer("pre/Cast_1", "SHUFFLE", frames, pixels),
+        layer("a", "CONVOLUTION", pixels, a),
+        layer("b", "CONVOLUTION", a, b),
+        layer("post/Mul_1", "ELEMENTWISE", b, area),
+        layer("(Unnamed Layer* 4) [Shuffle]", "SHUFFLE", area, wide),
     ]
-    classes = recorded_classes(version)
     assert set(vars(frames)) <= set(classes["ITensor"])
     assert set(vars(layers[0])) <= set(classes["ILayer"])
     script.answers.update(
@@ -218,7 +241,7 @@ def working(version: str, plan: bytes = b"plan", cache: bytes = b"cache") -> Scr
             ("INetworkDefinition", "get_input"): lambda *_: frames,
             ("INetworkDefinition", "get_output"): lambda _, index: tensor(*outputs[index]),
             ("INetworkDefinition", "get_layer"): lambda _, index: layers[index],
-            ("IBuilderConfig", "can_run_on_DLA"): lambda _, layer: layer.name == "b",
+            ("IBuilderConfig", "can_run_on_DLA"): True,
             ("Runtime", "num_DLA_cores"): 2,
             ("Builder", "build_serialized_network"): host(plan),
             ("ITimingCache", "serialize"): host(cache),

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,9 @@ from edgevision.build.manifest import Platform, Running
 from edgevision.build.proof import prove
 from edgevision.build.request import EngineRequest
 from edgevision.build.store import StoredEngine, choose_engine, open_engine, shelf
-from edgevision.bundle import Bundle
+from edgevision.bundle import Bundle, write_bundle
 from edgevision.errors import BundleError, EngineError, GraphError, UsageError
+from edgevision.spec import BatchRange
 from tests.build.acted import LAYERS, ActedBuilder, build
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -124,10 +126,24 @@ def test_a_dla_needs_its_ranges_and_a_core(brightness: Path) -> None:
     (outcome,) = build(brightness, ActedBuilder(), "int8", dla_core=1)
     made = outcome.engine.manifest
     assert (
-        made.dla == "DLA: 1 of 2 layers, 1 switches between DLA and GPU; INT8 ranges from calibration.cache"
+        made.dla == "DLA: 2 of 5 layers in 1 piece, the rest on the GPU; INT8 ranges from calibration.cache"
     )
-    assert made.flags == ("FP16", "INT8", "GPU_FALLBACK")
+    assert made.flags == ("FP16", "INT8", "GPU_FALLBACK", "OBEY_PRECISION_CONSTRAINTS")
+    assert made.held_in_float32 == 3
     assert made.dla_core == 1
+
+
+def test_a_dla_takes_no_batch_that_varies(brightness: Path) -> None:
+    bundle = Bundle.open(brightness)
+    graph = bundle.graph_path("float").read_bytes()
+    frames = replace(bundle.spec.frames, batch=BatchRange(1, 2, 4))
+    several = brightness.with_name("several")
+    write_bundle(several, replace(bundle.spec, frames=frames), graph, bundle.golden())
+    Bundle.open(several).add_graph("fp16", graph)
+    with pytest.raises(
+        UsageError, match=r"a DLA takes batches of one size, and the graph takes 1:2:4: .* --batch 2"
+    ):
+        build(several, ActedBuilder(), "fp16", dla_core=0)
 
 
 def test_a_graph_called_fp16_that_is_float_is_refused(brightness: Path, rtx: Library) -> None:

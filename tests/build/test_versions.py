@@ -44,7 +44,10 @@ def version(request: pytest.FixtureRequest) -> str:
 
 
 def test_every_row_has_real_bindings() -> None:
-    assert {row_of(version) for version in VERSIONS} == set(DIALECTS)
+    """NVIDIA publishes no wheel of 11.4.1, which comes with JetPack: its flags are those of 11.4.0."""
+    assert {row_of(version) for version in VERSIONS} == {row for row in DIALECTS if row.since != (11, 4, 1)}
+    newest = dialect("tensorrt", "11.4.1")
+    assert set(newest.dla_parser_flags) <= members("tensorrt-11.4.0.106", "OnnxParserFlag")
 
 
 def test_flags_of_the_table_exist(version: str) -> None:
@@ -53,6 +56,7 @@ def test_flags_of_the_table_exist(version: str) -> None:
     for entry in row.precisions:
         assert set(entry.flags) <= members(version, "BuilderFlag")
     assert set(row.dla_precision_flags) <= members(version, "BuilderFlag")
+    assert set(row.constraint_flags) <= members(version, "BuilderFlag")
     assert set(row.dla_parser_flags) <= members(version, "OnnxParserFlag")
     assert not row.dla_calibrator or "get_batch" in members(version, row.dla_calibrator)
     assert set(row.capture_flags) <= members(version, "BuilderFlag")
@@ -88,12 +92,12 @@ def test_recordings_are_what_the_library_says() -> None:
 
 
 def built(
-    version: str, precision: Precision, gpu: GpuFacts | None, **job: Any
+    version: str, precision: Precision, gpu: GpuFacts | None, *, row: Dialect | None = None, **job: Any
 ) -> tuple[BuiltPlan, Script, list[str]]:
     """Build with a TensorRT made of that version's signatures; what it was called with is in the script."""
     script, said = working(version), list[str]()
-    row = row_of(version)
-    library = Library(flavour_of(version), version.split("-", 1)[1], row, RecordedModule(version, script))
+    module = RecordedModule(version, script)
+    library = Library(flavour_of(version), version.split("-", 1)[1], row or row_of(version), module)
     spec = detector(BatchRange(1, 2, 4))
     asked = BuildJob(REPOSITORY / "README.md", spec, precision, gpu.sm if gpu else 89, **job)
     watch = BuildWatch(said.append, lambda _: None, lambda: False)
@@ -117,8 +121,9 @@ def network_flags(script: Script) -> int:
 #   11.4.1/inference-library/dla-strongly-typed-networks.html   how a DLA is asked for
 # docs.nvidia.com/deeplearning/tensorrt-rtx/latest/getting-started/release-notes-1/1.2.html   what stream capture needs
 # The warning of tensorrt_rtx 1.7 itself: timing caches do nothing since 1.2.
+OBEY = "OBEY_PRECISION_CONSTRAINTS"
 DOCUMENTED: dict[str, tuple[int, dict[str, list[str]], bool, bool]] = {
-    "tensorrt-8.6.1": (1, {"float": [], "fp16": ["FP16"], "int8": ["FP16", "INT8"]}, True, False),
+    "tensorrt-8.6.1": (1, {"float": [], "fp16": ["FP16", OBEY], "int8": ["FP16", "INT8", OBEY]}, True, False),
     "tensorrt-10.3.0": (2, {"float": [], "fp16": [], "int8": []}, True, True),
     "tensorrt-10.13.3.9": (2, {"float": [], "fp16": [], "int8": []}, True, True),
     "tensorrt-11.4.0.106": (0, {"float": [], "fp16": [], "int8": []}, True, True),
@@ -158,24 +163,28 @@ def test_rtx_is_told_its_target() -> None:
 @pytest.mark.parametrize(
     ("version", "network", "flags", "parser"),
     [
-        ("tensorrt-8.6.1", 1, ["FP16", "INT8", "GPU_FALLBACK"], []),
-        ("tensorrt-10.3.0", 0, ["FP16", "INT8", "GPU_FALLBACK"], []),
+        ("tensorrt-8.6.1", 1, ["FP16", "INT8", "GPU_FALLBACK", OBEY], []),
+        ("tensorrt-10.3.0", 0, ["FP16", "INT8", "GPU_FALLBACK", OBEY], []),
         ("tensorrt-11.4.0.106", 0, ["GPU_FALLBACK"], ["ADJUST_FOR_DLA"]),
     ],
 )
 def test_a_dla(version: str, network: int, flags: list[str], parser: list[str]) -> None:
-    _, script, said = built(version, "int8", ORIN, dla_core=1)
+    # The DLA of 11 begins with 11.4.1, whose bindings are those of 11.4.0.
+    row = dialect("tensorrt", "11.4.1") if version == "tensorrt-11.4.0.106" else None
+    _, script, said = built(version, "int8", ORIN, row=row, dla_core=1)
     assert network_flags(script) == network
     assert flags_set(script) == flags
     assert [a[0].name for a in script.made("OnnxParser", "set_flag")] == parser
     assert [a[0].name for a in script.made("IBuilderConfig", "default_device_type")] == ["DLA"]
     assert script.made("IBuilderConfig", "DLA_core") == [(1,)]
-    assert "DLA: 1 of 2 layers, 1 switches between DLA and GPU" in said
+    assert "DLA: 2 of 5 layers in 1 piece, the rest on the GPU" in said
+    on_gpu = [layer.name for layer, device in script.made("IBuilderConfig", "set_device_type")]
+    assert on_gpu == ["pre/Cast_1", "post/Mul_1", "(Unnamed Layer* 4) [Shuffle]"]
 
 
 def test_a_dla_in_fp16_asks_for_no_int8() -> None:
     _, script, _ = built("tensorrt-10.3.0", "fp16", ORIN, dla_core=0)
-    assert flags_set(script) == ["FP16", "GPU_FALLBACK"]
+    assert flags_set(script) == ["FP16", "GPU_FALLBACK", OBEY]
 
 
 @pytest.mark.parametrize("version", ["tensorrt-8.6.1", "tensorrt-10.3.0"])
@@ -269,8 +278,11 @@ def test_versions_outside_the_table() -> None:
     ):
         dialect("tensorrt", "8.5.2")
     assert dialect("tensorrt", "10.9.0.34").label == "TensorRT 10.8 to 10.16"
-    assert dialect("tensorrt", "12.0").label == "TensorRT 11.4"
-    assert dialect("tensorrt", "11.4.1.2+cuda13").label == "TensorRT 11.4"
+    assert dialect("tensorrt", "12.0").label == "TensorRT 11.4.1"
+    assert dialect("tensorrt", "11.4.1.2+cuda13").label == "TensorRT 11.4.1"
+    assert dialect("tensorrt", "11.4.0.106").label == "TensorRT 11.0 to 11.4.0"
+    assert supports_sm("tensorrt", "10.4.0", 70)
+    assert not supports_sm("tensorrt", "10.5.0", 70)
     assert not supports_sm("tensorrt", "8.6.1", 101)
     assert supports_sm("tensorrt", "10.13.3.9", 110)
     assert not supports_sm("tensorrt-rtx", "1.7.1.116", 87)

@@ -1,0 +1,92 @@
+"""A golden frame for what only large objects show: duplicates of a box whose area does not fit FP16.
+
+An engine that computes suppression in FP16 keeps every duplicate of such a box (its overlap with another is infinite by
+infinite), and answers small boxes rightly: without a large one verification would pass it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnxruntime import InferenceSession
+
+from edgevision.boxes import area, iou_matrix
+from edgevision.comparison import TOLERANCES
+from edgevision.engines.ort_settings import cpu_session
+from edgevision.graph.contract import with_candidates
+from edgevision.graph.nms import CANDIDATES
+from edgevision.spec import ModelSpec, NmsSpec
+
+Frames = npt.NDArray[np.uint8]
+LARGEST = 65504.0
+"""The largest finite FP16 number."""
+COMPARED = max(tolerance.min_score for tolerance in TOLERANCES.values())
+"""The score from which detections of every precision are compared: a weaker duplicate shows in none."""
+FILLS = (0.85, 1.25, 1.7)
+"""How much of the frame's height or width an object is made to fill, one after another."""
+ATTEMPTS = 6
+"""Detections that are looked at closely, best first."""
+
+
+def with_close_up(graph: onnx.ModelProto, spec: ModelSpec, frames: Frames) -> Frames:
+    """The frames uint8 ``[N,H,W,3]``, and a close-up of a detection if none of them holds duplicates of a large box.
+
+    Without such a detection, where boxes are small by the size of the input, and for graphs whose suppression is not
+    ours, the frames are returned as they are.
+    """
+    width, height = spec.frames.size_wh
+    ours = any(CANDIDATES[1] in node.output for node in graph.graph.node)
+    if spec.nms is None or not ours or width * height <= LARGEST:
+        return frames
+    session = cpu_session(with_candidates(graph).SerializeToString())
+    answers = [_answer(session, spec, frame) for frame in frames]
+    if any(_large_duplicates(answer[2:], spec.nms) for answer in answers):
+        return frames
+    for frame in _close_ups(frames, answers):
+        if _large_duplicates(_answer(session, spec, frame)[2:], spec.nms):
+            return np.concatenate([frames, frame[None]])
+    return frames
+
+
+def _answer(session: InferenceSession, spec: ModelSpec, frame: Frames) -> list[npt.NDArray[np.float32]]:
+    """Boxes and scores of one frame in its own pixels; boxes, scores and labels as suppression is given them."""
+    batch = np.repeat(frame[None], spec.frames.batch.opt, axis=0)
+    found = session.run(["boxes", "scores", *CANDIDATES], {"frames": batch})
+    return [array[0] for array in found]
+
+
+def _large_duplicates(candidates: list[npt.NDArray[np.float32]], nms: NmsSpec) -> bool:
+    boxes, scores, labels = candidates
+    large = (scores >= COMPARED) & (area(boxes) > LARGEST)
+    boxes, labels = boxes[large], labels[large]
+    overlap = (iou_matrix(boxes, boxes) > nms.iou_threshold) & (labels[:, None] == labels[None])
+    np.fill_diagonal(overlap, False)
+    return bool(overlap.any())
+
+
+def _close_ups(frames: Frames, answers: list[list[npt.NDArray[np.float32]]]) -> Iterator[Frames]:
+    found = [
+        (float(score), frame, box)
+        for frame, (boxes, scores, *_) in zip(frames, answers, strict=True)
+        for box, score in zip(boxes, scores, strict=True)
+        if score > 0
+    ]
+    for _, frame, box in sorted(found, key=lambda item: -item[0])[:ATTEMPTS]:
+        for fill in FILLS:
+            yield _enlarged(frame, box, fill)
+
+
+def _enlarged(frame: Frames, box: npt.NDArray[np.float32], fill: float) -> Frames:
+    """The part of the frame around the box that has the frame's shape, at the frame's size."""
+    height, width = frame.shape[:2]
+    scale = max((box[2] - box[0]) / width, (box[3] - box[1]) / height, 16 / min(width, height)) / fill
+    scale = float(min(scale, 1.0))
+    part_w, part_h = round(width * scale), round(height * scale)
+    left = int(np.clip((box[0] + box[2] - part_w) / 2, 0, width - part_w))
+    top = int(np.clip((box[1] + box[3] - part_h) / 2, 0, height - part_h))
+    part = frame[top : top + part_h, left : left + part_w]
+    return np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
