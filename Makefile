@@ -28,8 +28,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: env
 	$(BIN)/edgevision demo
 
+# In as many processes as there are cores; a file's tests stay in one, for they share what is slow to make.
 test: env
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 slow: env
 	$(BIN)/python -m pytest -m slow --durations=15

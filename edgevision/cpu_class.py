@@ -29,6 +29,15 @@ _ARM = (
 """Newest first: the class of a CPU is the first whose flags it has."""
 
 
+SATURATING = ("x86-64 AVX2", "x86-64 AVX-512", "x86-64 AVX")
+"""Classes without VNNI: products of 8 bits are added in pairs by ``vpmaddubsw``, whose sums saturate at 16 bits."""
+
+
+def saturates(root: Path = ROOT) -> bool:
+    """True if this CPU's 8-bit kernels may add pairs of products in 16 bits."""
+    return cpu_class(root) in SATURATING
+
+
 def cpu_class(root: Path = ROOT) -> str:
     """The class of this machine's CPU, such as "x86-64 AVX2"; `root` is where its file tree begins.
 

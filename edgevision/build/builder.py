@@ -109,13 +109,8 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     log = logger(library, messages)
     builder: trt.Builder = library.module.Builder(log)
     network: trt.INetworkDefinition = builder.create_network(_network_bits(library, job))
-    parser: trt.OnnxParser = library.module.OnnxParser(network, log)
-    for flag in library.dialect.dla_parser_flags if job.dla_core is not None else ():
-        parser.set_flag(library.member("OnnxParserFlag", flag))
-    parse_graph(parser, job.graph, library)
-    check_contract(network, job.spec, job.graph)
-    if not job.calibration:
-        check_precision(network, job.precision, job.graph)
+    # The network reads its weights from what the parser holds, so that it has to live as long.
+    parser = _parse(library, job, network, log)
     if job.sm in library.dialect.no_float_products:
         count = write_out_products(library, network)
         if count:
@@ -125,30 +120,18 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     require_fit(fit)
     config = builder.create_builder_config()
     flags = _configure(library, job, fit, builder, config)
-    held = (
-        held_layers(network, job.float32_nodes)
-        if _weak(library, job) or job.dla_core is not None
-        else frozenset()
-    )
-    constrained = hold_in_float32(library, network, held) if _may_choose(flags) else 0
-    if constrained:
-        watch.say(
-            f"{constrained} layers held in float32: pre- and post-processing, and what does not fit FP16"
-        )
-    placement = place_on_dla(library, config, network, held) if job.dla_core is not None else None
-    if placement is not None:
-        watch.say(str(placement))
+    held, placement = _place(library, job, network, config, flags)
+    for said in (_held_text(held), str(placement or "")):
+        if said:
+            watch.say(said)
     cache = _set_timing_cache(library, job, config)
     failures: list[BaseException] = []
     if library.dialect.progress_monitor:
         config.progress_monitor = progress_monitor(library, watch.progress, watch.stop, failures)
     began = time.perf_counter()
-    wishes = set_wishes(library, config, shared_memory=fit.shared)
-    serialized: trt.IHostMemory | None = builder.build_serialized_network(network, config)
-    if serialized is None and wishes and not failures and not watch.stop():
-        watch.say(give_up(library, config, wishes))
-        wishes = ()
-        serialized = builder.build_serialized_network(network, config)
+    serialized, wishes = _serialized(
+        library, builder, network, config, fit, lambda: bool(failures) or watch.stop(), watch.say
+    )
     seconds = time.perf_counter() - began
     learned = bytes(memoryview(cache.serialize())) if cache is not None else b""
     if failures:
@@ -158,6 +141,7 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     if serialized is None:
         raise EngineError(f"{library.name} cannot build {job.graph}: {plain(messages.reason())}")
     plan = bytes(memoryview(serialized))
+    del parser
     warnings = messages.distinct_warnings()
     if warnings:
         watch.say(f"{library.name} warned {len(messages.warnings)} times: {warned(warnings)}")
@@ -170,10 +154,63 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
         network_layers=layer_counts(network),
         fit=fit,
         dla=placement,
-        held=constrained,
+        held=held,
         warnings=warnings,
         work=network_work(library, network),
     )
+
+
+def _serialized(
+    library: Library,
+    builder: trt.Builder,
+    network: trt.INetworkDefinition,
+    config: trt.IBuilderConfig,
+    fit: Fit,
+    ended: Callable[[], bool],
+    say: Callable[[str], None],
+) -> tuple[trt.IHostMemory | None, tuple[str, ...]]:
+    """The plan, and the wishes that it was built with; a network that cannot be built with them is built without."""
+    wishes = set_wishes(library, config, shared_memory=fit.shared)
+    serialized: trt.IHostMemory | None = builder.build_serialized_network(network, config)
+    if serialized is None and wishes and not ended():
+        say(give_up(library, config, wishes))
+        return builder.build_serialized_network(network, config), ()
+    return serialized, wishes
+
+
+def _parse(
+    library: Library, job: BuildJob, network: trt.INetworkDefinition, log: trt.ILogger
+) -> trt.OnnxParser:
+    """Fill the network from the job's graph, and hold it against what the graph is called."""
+    parser: trt.OnnxParser = library.module.OnnxParser(network, log)
+    for flag in library.dialect.dla_parser_flags if job.dla_core is not None else ():
+        parser.set_flag(library.member("OnnxParserFlag", flag))
+    parse_graph(parser, job.graph, library)
+    check_contract(network, job.spec, job.graph)
+    if not job.calibration:
+        check_precision(network, job.precision, job.graph)
+    return parser
+
+
+def _place(
+    library: Library,
+    job: BuildJob,
+    network: trt.INetworkDefinition,
+    config: trt.IBuilderConfig,
+    flags: tuple[str, ...],
+) -> tuple[int, DlaPlacement | None]:
+    """Hold layers in float32 where the builder could choose (returns how many), and choose what runs on a DLA."""
+    if not _weak(library, job) and job.dla_core is None:
+        return 0, None
+    held = held_layers(network, job.float32_nodes)
+    count = hold_in_float32(library, network, held) if _may_choose(flags) else 0
+    return count, place_on_dla(library, config, network, held) if job.dla_core is not None else None
+
+
+def _held_text(count: int) -> str:
+    if not count:
+        return ""
+    return f"{count} layers held in float32: pre- and post-processing, and what does not fit FP16"
 
 
 def _fit(job: BuildJob, network: trt.INetworkDefinition, gpu: GpuFacts | None) -> Fit:

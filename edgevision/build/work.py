@@ -118,13 +118,13 @@ def _lengths(tensor: trt.ITensor) -> list[int]:
 def _convolution(library: Library, layer: Any) -> int:
     layer.__class__ = library.module.IConvolutionLayer  # how the bindings show a layer's own attributes
     channels = _lengths(layer.get_input(0))[1] // layer.num_groups
-    return math.prod(_lengths(layer.get_output(0))) * channels * math.prod(layer.kernel_size_nd)
+    return int(math.prod(_lengths(layer.get_output(0))) * channels * math.prod(layer.kernel_size_nd))
 
 
 def _deconvolution(library: Library, layer: Any) -> int:
     layer.__class__ = library.module.IDeconvolutionLayer
     maps = layer.num_output_maps // layer.num_groups
-    return math.prod(_lengths(layer.get_input(0))) * maps * math.prod(layer.kernel_size_nd)
+    return int(math.prod(_lengths(layer.get_input(0))) * maps * math.prod(layer.kernel_size_nd))
 
 
 def _product(library: Library, layer: Any) -> int:

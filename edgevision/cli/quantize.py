@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -67,6 +67,13 @@ if TYPE_CHECKING:
 )
 @click.option("--target", type=click.Choice(["cpu", "tensorrt"]), default="cpu", show_default=True)
 @click.option(
+    "--weight-bits",
+    type=click.Choice(["auto", "7", "8"]),
+    default="auto",
+    show_default=True,
+    help="Bits of INT8 weights: 7 for CPUs without VNNI, where sums of products saturate; auto: as this CPU needs.",
+)
+@click.option(
     "--write-calibration-cache",
     is_flag=True,
     help="Write TensorRT's calibration cache beside the graph, for DLA and TensorRT 8 to 10.",
@@ -108,6 +115,7 @@ def command(
         budget=Budget(given["max_drop"], given["confidence"]),
         eval_sets=eval_sets(eval_images, annotations, eval_limit),
         target=given["target"],
+        weight_bits=_WEIGHT_BITS[given["weight_bits"]],
         threads=given["threads"],
         strict=given["strict"],
         tensorrt=given["tensorrt"],
@@ -115,6 +123,9 @@ def command(
     job = QuantizeJob(Bundle.open(bundle), options, output, write_calibration_cache)
     for part in run_job(job, precision, Steps().done):
         click.echo("\n".join(_lines(part)))
+
+
+_WEIGHT_BITS: dict[str, Literal[7, 8] | None] = {"auto": None, "7": 7, "8": 8}
 
 
 def _lines(part: Report) -> list[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+from edgevision.cpu_class import saturates
 from edgevision.errors import UsageError
-from edgevision.quantize.ranges import Method
+from edgevision.quantize.ranges import INT7_MAX, INT8_MAX, Method
 from edgevision.quantize.record import Target
 from edgevision.quantize.search import Budget
 
@@ -32,11 +34,18 @@ class QuantizeOptions:
     """Points of the task's metric that may be lost."""
     eval_sets: tuple[EvalSet, ...] = ()
     target: Target = "cpu"
+    weight_bits: Literal[7, 8] | None = None
+    """7 keeps sums of pairs of products within 16 bits; None: 7 for CPUs where this one has no VNNI, else 8."""
     threads: int | None = None
     strict: bool = False
     """End at the first image that cannot be decoded instead of leaving a few out."""
     tensorrt: tuple[str, ...] = ()
     """Versions of TensorRT, as `graph.limits` names them, that have to read the graph or its form."""
+
+    def largest_weight(self) -> int:
+        """Of stored weights."""
+        narrow = self.target == "cpu" and saturates() if self.weight_bits is None else self.weight_bits == 7
+        return INT7_MAX if narrow else INT8_MAX
 
 
 def eval_sets(

@@ -16,6 +16,7 @@ import onnx
 
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.macs import WEIGHTED
+from edgevision.quantize.ranges import INT8_MAX
 
 GRAFT = (r"pre/.*", r"post/.*")
 """Nodes that stay out: the uint8 input and its scaling, decoding and suppression."""
@@ -36,6 +37,8 @@ class Placement:
 
     activations: tuple[Edge, ...]
     weights: tuple[Edge, ...]
+    largest_weight: int = INT8_MAX
+    """Stored weights lie within plus and minus this."""
 
     @property
     def tensors(self) -> tuple[str, ...]:

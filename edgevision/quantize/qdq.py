@@ -29,7 +29,7 @@ def quantized(
     copy.CopyFrom(model)
     edges, weights = remaining_edges(model, placement, kept_float)
     scales = shared_scales(model, edges, ranges)
-    writer = _Writer(copy)
+    writer = _Writer(copy, placement.largest_weight)
     for edge in edges:
         writer.read_through(edge, writer.activation(edge.tensor, scales[edge.tensor]))
     for edge in weights:
@@ -80,22 +80,23 @@ def shared_scales(model: onnx.ModelProto, edges: Collection[Edge], ranges: Range
 
 
 def weight_scales(
-    weights: npt.NDArray[np.float32], axis: int
+    weights: npt.NDArray[np.float32], axis: int, largest: int = INT8_MAX
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """int8 weights and their scales along `axis`: the largest magnitude of a channel becomes 127."""
+    """int8 weights and their scales along `axis`: the largest magnitude of a channel becomes `largest`."""
     others = tuple(index for index in range(weights.ndim) if index != axis)
-    scales = np.abs(weights).max(axis=others) / INT8_MAX
+    scales = np.abs(weights).max(axis=others) / largest
     scales = np.where(scales > 0, scales, 1.0).astype(np.float32)
     shape = [-1 if index == axis else 1 for index in range(weights.ndim)]
     steps = np.rint(weights / scales.reshape(shape))
-    return np.clip(steps, -INT8_MAX, INT8_MAX).astype(np.int8), scales
+    return np.clip(steps, -largest, largest).astype(np.int8), scales
 
 
 class _Writer:
     """Adds nodes to a graph in place; equal requests are answered with one node."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, largest_weight: int) -> None:
         self._graph = model.graph
+        self._largest_weight = largest_weight
         self._nodes = {node.name: node for node in model.graph.node}
         self._stored = {tensor.name: tensor for tensor in model.graph.initializer}
         self._before: dict[str, list[onnx.NodeProto]] = {}
@@ -126,7 +127,7 @@ class _Writer:
         axis = output_channel_axis(node, array.ndim)
         key = f"{edge.tensor}@{axis}"
         if key not in self._values:
-            whole, scales = weight_scales(array, axis)
+            whole, scales = weight_scales(array, axis, self._largest_weight)
             names = [
                 self._store(f"{edge.tensor}/{axis}/int8", whole),
                 self._store(f"{edge.tensor}/{axis}/scale", scales),

@@ -30,7 +30,7 @@ from edgevision.quantize.options import QuantizeOptions
 from edgevision.quantize.pareto import draw_pareto
 from edgevision.quantize.placement import Placement, is_quantized, placement_by_modelopt, with_named_nodes
 from edgevision.quantize.qdq import quantized
-from edgevision.quantize.ranges import Ranges
+from edgevision.quantize.ranges import INT8_MAX, Ranges
 from edgevision.quantize.record import Layer, MeasuredCandidate, QuantizeRecord, Target
 from edgevision.quantize.scores import Scores, paired_drop
 from edgevision.quantize.search import Candidate, Search, SearchResult
@@ -101,6 +101,7 @@ def quantize_int8(
         model=bundle.spec.name,
         target=options.target,
         method=options.method,
+        largest_weight=material.placement.largest_weight,
         calibration_images=len(material.frames),
         search_images=result.images,
         max_drop=options.budget.max_drop,
@@ -176,7 +177,11 @@ def _prepared(bundle: Bundle, options: QuantizeOptions, progress: Progress) -> _
     if is_quantized(model):
         raise UsageError(f"{bundle.path} holds Q/DQ already: it is verified and left alone, not quantized")
     frames = CalibrationFrames(options.calib, bundle.spec.frames, options.calib_images, strict=options.strict)
-    placement = placement_by_modelopt(model, next(iter(frames)))
+    placement = replace(
+        placement_by_modelopt(model, next(iter(frames))), largest_weight=options.largest_weight()
+    )
+    if placement.largest_weight < INT8_MAX:
+        progress("weights in 7 bits: on CPUs without VNNI sums of 8-bit products saturate")
     progress(f"modelopt placed Q/DQ on {len(placement.weights)} layers and {len(placement.tensors)} tensors")
     ranges = calibrate(model, placement.tensors, frames, options.method, threads=options.threads)
     progress(f"calibrated by {options.method} on {len(frames)} images")

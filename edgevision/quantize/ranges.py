@@ -12,6 +12,11 @@ METHODS: tuple[Method, ...] = ("mse", "percentile", "entropy", "max")
 
 INT8_MAX = 127
 """Symmetric INT8 as TensorRT takes it: -127..127 around a zero-point of 0."""
+INT7_MAX = 64
+"""The largest weight whose products with activations of 0..255 may be added in pairs in 16 bits: 2 x 255 x 64 = 32,640.
+
+With 65 OpenVINO's sums stop at 32,767 on a CPU with AVX2 and without VNNI.
+"""
 
 
 @dataclass(frozen=True, slots=True)

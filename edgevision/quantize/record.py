@@ -11,7 +11,7 @@ from edgevision import atomic
 from edgevision.codec import DecodeError, dataclass_from_json, json_from_dataclass
 from edgevision.errors import BundleError
 from edgevision.quantize.latency import PairedSpeed
-from edgevision.quantize.ranges import Method
+from edgevision.quantize.ranges import INT8_MAX, Method
 from edgevision.quantize.search import Candidate
 
 RECORD = "quantize.json"
@@ -61,6 +61,8 @@ class QuantizeRecord:
     speeds: tuple[PairedSpeed, ...]
     versions: tuple[tuple[str, str], ...]
     seconds: float
+    largest_weight: int = INT8_MAX
+    """Stored weights lie within plus and minus this."""
 
     def write(self, bundle: Path) -> None:
         """Write it into a bundle."""

@@ -21,6 +21,7 @@ from edgevision.session import SessionOptions
 from edgevision.spec import BatchRange
 from tests.engines.host_cuda import HostCudart
 from tests.engines.host_tensorrt import HostTensorRt, store_engine
+from tests.hardware import L4
 
 PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "gpu.py"
 
@@ -38,7 +39,7 @@ def gpu() -> Any:
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> HostCudart:
-    stand_in = HostCudart()
+    stand_in = HostCudart(L4)
     stand_in.pageable = True
     monkeypatch.setattr(cuda, "cudart", stand_in)
     return stand_in

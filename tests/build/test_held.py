@@ -60,7 +60,7 @@ class Config:
         self.devices[layer.name] = device.name
 
     def can_run_on_DLA(self, layer: ILayer) -> bool:  # noqa: N802  # as TensorRT calls it
-        return layer.type.name != "SOFTMAX"
+        return bool(layer.type.name != "SOFTMAX")
 
 
 @pytest.fixture(scope="module")

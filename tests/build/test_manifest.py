@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from edgevision.build.versions import Flavour
 from edgevision.bundle import FileEntry
 from edgevision.errors import BundleError
 from edgevision.spec import BatchRange
+from tests.hardware import recorded
 
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "tensorrt.md"
 GPUS = {
@@ -37,7 +39,13 @@ GPUS = {
     "P4": (61, 0),
 }
 """Compute capability and cores of DLA, from NVIDIA's own lists."""
-JETSONS = {"Orin Nano", "Orin NX", "AGX Orin", "Thor"}
+JETSONS = {
+    "Orin Nano": "orin-nano-super-jetpack-6.2.1",
+    "Orin NX": "orin-nx-jetpack-6.2",
+    "AGX Orin": "agx-orin-jetpack-7.2",
+    "Thor": "agx-thor-jetpack-7.0",
+}
+"""Boards whose facts are recorded: CUDA calls three of them "Orin"."""
 ANSWERS = {"run": Run, "rebuild": Rebuild, "refuse": Refuse}
 Row = tuple[str, ...]
 
@@ -66,7 +74,22 @@ def machine(text: str) -> Platform:
     if gpu == "no GPU":
         return Platform(system, usual["arch"])
     sm, cores = GPUS[gpu]
-    return Platform(system, usual["arch"], gpu, sm, usual["driver"], usual["cuda"], cores)
+    if "1 DLA core" in rest:
+        cores = 1
+    here = Platform(system, usual["arch"], gpu, sm, usual["driver"], usual["cuda"], cores)
+    if gpu not in JETSONS:
+        return here
+    board = recorded(JETSONS[gpu])
+    facts = board.gpu
+    assert facts is not None
+    assert facts.sm == sm
+    return replace(
+        here,
+        device=facts.name,
+        board=board.device.board,
+        multiprocessors=facts.multiprocessors,
+        memory_mib=facts.memory_mib,
+    )
 
 
 def manifest_of(built_by: str, built_on: str) -> EngineManifest:

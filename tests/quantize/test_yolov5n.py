@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from edgevision.image_files import read_image
 from edgevision.quantize.fp16 import HalfGraph, half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.magnitudes import Frames, Magnitudes, probe_magnitudes
+from edgevision.quantize.options import QuantizeOptions
 from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
 from edgevision.quantize.qdq import quantized
 from edgevision.quantize.ranges import Ranges
@@ -69,8 +71,9 @@ def half(model: onnx.ModelProto, magnitudes: Magnitudes) -> HalfGraph:
 
 @pytest.fixture(scope="module")
 def int8(bundle: Bundle, model: onnx.ModelProto, magnitudes: Magnitudes) -> onnx.ModelProto:
-    """Signed, every placed edge quantized."""
+    """Signed, every placed edge quantized, its weights in the bits that this CPU multiplies rightly."""
     placement = placement_by_modelopt(model, bundle.golden().frames[:1])
+    placement = replace(placement, largest_weight=QuantizeOptions(Path()).largest_weight())
     thresholds = {tensor: magnitudes.largest[tensor] for tensor in placement.tensors}
     return quantized(model, placement, Ranges("max", CALIBRATION_IMAGES, thresholds))
 
