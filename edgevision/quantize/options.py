@@ -34,13 +34,13 @@ class QuantizeOptions:
     """Points of the task's metric that may be lost."""
     eval_sets: tuple[EvalSet, ...] = ()
     target: Target = "cpu"
-    weight_bits: Literal[7, 8] | None = None
-    """7 keeps sums of pairs of products within 16 bits; None: 7 for CPUs where this one has no VNNI, else 8."""
     threads: int | None = None
     strict: bool = False
     """End at the first image that cannot be decoded instead of leaving a few out."""
     tensorrt: tuple[str, ...] = ()
     """Versions of TensorRT, as `graph.limits` names them, that have to read the graph or its form."""
+    weight_bits: Literal[7, 8] | None = None
+    """7 keeps sums of pairs of products within 16 bits; None: 7 for CPUs where this one has no VNNI, else 8."""
 
     def largest_weight(self) -> int:
         """Of stored weights."""
