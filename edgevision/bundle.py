@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from dataclasses import dataclass, replace
@@ -319,15 +318,6 @@ def write_bundle(
 def file_entry(path: Path) -> FileEntry:
     """Name, hash and size of a file."""
     return FileEntry(path.name, sha256_of_file(path), path.stat().st_size)
-
-
-def sha256_of_file(path: Path) -> str:
-    """The file's sha256 in hexadecimal, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _manifest_bytes(manifest: Manifest) -> bytes:

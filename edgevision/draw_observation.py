@@ -7,9 +7,9 @@ import numpy as np
 
 from edgevision.draw import Style, class_colour, draw_label, draw_result
 from edgevision.image import Frame
-from edgevision.observation import LineState, ZoneState
+from edgevision.observation import LineState, Observation, ZoneState
 from edgevision.places import Point
-from edgevision.processed import Processed
+from edgevision.results import Result
 
 LINE_COLOUR = (0, 220, 255)
 ZONE_COLOUR = (255, 180, 0)
@@ -18,14 +18,12 @@ ARROW_SHARE = 0.12
 """Length of the arrow that shows the way in, as a share of the line's."""
 
 
-def draw_processed(processed: Processed) -> None:
+def annotate(frame_bgr: Frame, result: Result, observation: Observation | None) -> None:
     """Draw a result, and what was made of it, into its frame, in place: places, trails, boxes, numbers."""
-    frame_bgr = processed.frame.image_bgr
-    observation = processed.observation
     if observation is None:
-        draw_result(frame_bgr, processed.result)
+        draw_result(frame_bgr, result)
         return
-    size_wh = processed.frame.size_wh
+    size_wh = (frame_bgr.shape[1], frame_bgr.shape[0])
     style = Style.of(size_wh)
     factor = (size_wh[0] / observation.size_wh[0], size_wh[1] / observation.size_wh[1])
     for zone in observation.zones:
@@ -35,7 +33,7 @@ def draw_processed(processed: Processed) -> None:
     for trail in observation.trails:
         points = np.round(trail.points * np.array(factor)).astype(np.int32)
         cv2.polylines(frame_bgr, [points], False, class_colour(trail.identity), style.line_px, cv2.LINE_AA)
-    draw_result(frame_bgr, processed.result, ids=observation.ids)
+    draw_result(frame_bgr, result, ids=observation.ids)
     for line in observation.lines:
         text = f"{line.line.name}: in {line.crossed_in}, out {line.crossed_out}"
         draw_label(frame_bgr, text, _pixel(line.line.scaled(factor).start_xy), LINE_COLOUR, style)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from edgevision.draw_observation import draw_processed
+from edgevision.draw_observation import annotate
 from edgevision.errors import SinkError
 from edgevision.frames import Source, SourceFrame
 from edgevision.health import SourceHealth
@@ -152,7 +152,7 @@ class Stream:
         drawn = False
         for sink in self.sinks:
             if sink.annotated and not drawn:
-                draw_processed(processed)
+                annotate(processed.frame.image_bgr, processed.result, processed.observation)
                 drawn = True
             self._write(sink, processed)
         output_ns = time.perf_counter_ns() - began_ns

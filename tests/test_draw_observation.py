@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevision.draw_observation import LINE_COLOUR, draw_processed
+from edgevision.draw_observation import LINE_COLOUR, annotate
 from edgevision.frames import SourceFrame
 from edgevision.image import Frame
 from edgevision.observation import LineState, Observation, Trail, ZoneState
@@ -26,7 +26,7 @@ def processed(observation: Observation | None, size_wh: tuple[int, int] = SIZE) 
 
 def drawn(observation: Observation | None, size_wh: tuple[int, int] = SIZE) -> Frame:
     what = processed(observation, size_wh)
-    draw_processed(what)
+    annotate(what.frame.image_bgr, what.result, what.observation)
     return what.frame.image_bgr
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import platform
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgevision.build.manifest import Platform
-from edgevision.device import ROOT, board, l4t_version, power_mode
+from edgevision.device import ROOT, l4t_version
 
 _MAJOR, _MINOR, _MULTIPROCESSORS, _INTEGRATED = 75, 76, 16, 18
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR, _MULTIPROCESSOR_COUNT and _INTEGRATED of the driver's API."""
@@ -44,23 +41,6 @@ def gpu_facts(root: Path = ROOT) -> GpuFacts | None:
     return _facts(cuda, root)
 
 
-def this_platform(gpu: GpuFacts | None, dla_cores: int, root: Path = ROOT) -> Platform:
-    """This machine, as engines care; `dla_cores` is what the library says."""
-    return Platform(
-        system=sys.platform,
-        architecture=platform.machine(),
-        device=gpu.name if gpu else None,
-        sm=gpu.sm if gpu else None,
-        driver=gpu.driver if gpu else None,
-        cuda=gpu.cuda if gpu else None,
-        dla_cores=dla_cores,
-        power_mode=power_mode(root),
-        board=board(root),
-        multiprocessors=gpu.multiprocessors if gpu else None,
-        memory_mib=gpu.memory_mib if gpu else None,
-    )
-
-
 def _facts(cuda: Any, root: Path) -> GpuFacts | None:
     count, device = ctypes.c_int(), ctypes.c_int()
     if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
@@ -87,6 +67,11 @@ def _facts(cuda: Any, root: Path) -> GpuFacts | None:
         integrated=bool(attribute(_INTEGRATED)),
         multiprocessors=attribute(_MULTIPROCESSORS),
     )
+
+
+def sm_text(sm: int) -> str:
+    """89 as "SM 8.9", 120 as "SM 12.0"."""
+    return f"SM {sm // 10}.{sm % 10}"
 
 
 def driver_version(root: Path = ROOT) -> str | None:

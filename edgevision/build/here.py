@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import platform
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgevision.build.gpu import GpuFacts, gpu_facts, this_platform
+from edgevision.build.gpu import GpuFacts, gpu_facts
 from edgevision.build.library import Library
-from edgevision.build.manifest import Running
+from edgevision.build.manifest import Platform, Running
 from edgevision.build.progress import Messages, logger
+from edgevision.device import ROOT, board, power_mode
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -21,6 +25,23 @@ def running_here(library: Library) -> Running:
 def running_on(library: Library, gpu: GpuFacts | None) -> Running:
     """This library on this machine, whose GPU was asked before."""
     return Running(library.flavour, library.version, this_platform(gpu, dla_cores(library, gpu)))
+
+
+def this_platform(gpu: GpuFacts | None, dla_cores: int, root: Path = ROOT) -> Platform:
+    """This machine, as engines care; `dla_cores` is what the library says."""
+    return Platform(
+        system=sys.platform,
+        architecture=platform.machine(),
+        device=gpu.name if gpu else None,
+        sm=gpu.sm if gpu else None,
+        driver=gpu.driver if gpu else None,
+        cuda=gpu.cuda if gpu else None,
+        dla_cores=dla_cores,
+        power_mode=power_mode(root),
+        board=board(root),
+        multiprocessors=gpu.multiprocessors if gpu else None,
+        memory_mib=gpu.memory_mib if gpu else None,
+    )
 
 
 def dla_cores(library: Library, gpu: GpuFacts | None) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edgevision.build.gpu import sm_text
 from edgevision.build.request import EngineRequest, build_command
 from edgevision.build.versions import FLAVOURS, Flavour, supports_sm
 from edgevision.bundle import FileEntry, Verification
@@ -241,11 +242,6 @@ class Refuse:
 
 
 Decision = Run | Rebuild | Refuse
-
-
-def sm_text(sm: int) -> str:
-    """89 as "SM 8.9", 120 as "SM 12.0"."""
-    return f"SM {sm // 10}.{sm % 10}"
 
 
 def fingerprint(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import cv2
 
-from edgevision.draw_observation import draw_processed
+from edgevision.draw_observation import annotate
 from edgevision.live.options import PageOptions
 from edgevision.live.scaling import scaled_to_width
 from edgevision.processed import Processed
@@ -162,7 +162,7 @@ class VideoHub:
 def picture_of(processed: Processed, width: int, quality: int) -> bytes:
     """A JPEG of at most that width with the result drawn in; what it is made of stays as it is."""
     small = scaled_to_width(processed, width)
-    draw_processed(small)
+    annotate(small.frame.image_bgr, small.result, small.observation)
     _, data = cv2.imencode(".jpg", small.frame.image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return data.tobytes()
 

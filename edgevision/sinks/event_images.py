@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 
-from edgevision.draw_observation import draw_processed
+from edgevision.draw_observation import annotate
 from edgevision.errors import SinkError, UsageError
 from edgevision.processed import Processed
 from edgevision.results import Detections
@@ -112,7 +112,7 @@ class EventImageSink(Sink):
     def _jpeg(self, processed: Processed) -> bytes:
         """Encoded once, for drawing twice tints twice."""
         if self._encoded is None or self._encoded[0] is not processed:
-            draw_processed(processed)
+            annotate(processed.frame.image_bgr, processed.result, processed.observation)
             image = processed.frame.image_bgr
             encoded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
             if not encoded:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgevision.draw_observation import draw_processed
+from edgevision.draw_observation import annotate
 from edgevision.image import Frame
 from edgevision.live import video
 from edgevision.live.options import PageOptions
@@ -143,14 +143,14 @@ def test_a_frame_that_cannot_be_drawn_costs_only_itself(
     class BrokenOnceError(Exception):
         pass
 
-    draw, calls = draw_processed, threading.Semaphore(1)
+    draw, calls = annotate, threading.Semaphore(1)
 
     def broken_once(processed: Processed) -> None:
         if calls.acquire(blocking=False):
             raise BrokenOnceError
         draw(processed)
 
-    monkeypatch.setattr(video, "draw_processed", broken_once)
+    monkeypatch.setattr(video, "annotate", broken_once)
 
     async def scene(hub: VideoHub) -> None:
         viewer = entered(hub)

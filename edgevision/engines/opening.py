@@ -1,0 +1,129 @@
+"""A bundle or a graph to a session: which engine, which of the bundle's graphs, and golden frames where nobody ran them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from edgevision.bundle import Bundle
+from edgevision.device import machine_name
+from edgevision.errors import EngineError, MissingExtraError, UsageError
+from edgevision.first_opening import verify_first_opening, with_cached_records
+from edgevision.machine_class import machine_class
+from edgevision.selection import Machine, choose_graph
+from edgevision.session import Session, SessionOptions
+from edgevision.spec import ModelSpec
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """Where an engine lives: the module, its function that opens a session, and what it imports."""
+
+    module: str
+    opener: str
+    takes: Literal["graph", "bundle"]
+    package: str
+    extra: str
+    by_itself: bool = True
+    """It is taken where no engine was asked for; the others only by name."""
+
+
+_HOMES = {
+    "onnxruntime": _Home("onnxruntime", "open_graph", "graph", "onnxruntime", "cpu"),
+    "openvino": _Home("openvino", "open_graph", "graph", "openvino", "openvino"),
+    "tensorrt": _Home("tensorrt", "open_tensorrt", "bundle", "cuda", "tensorrt"),
+    "tensorrt-rtx": _Home("tensorrt", "open_tensorrt_rtx", "bundle", "cuda", "tensorrt-rtx"),
+    "onnxruntime-cuda": _Home("onnxruntime", "open_graph_on_cuda", "graph", "onnxruntime", "gpu", False),
+    "onnxruntime-tensorrt": _Home(
+        "onnxruntime", "open_graph_on_tensorrt", "graph", "onnxruntime", "gpu", False
+    ),
+}
+
+ENGINES = tuple(_HOMES)
+"""Engines in the order in which `open_session` prefers them; ``onnxruntime-*`` are taken only by name."""
+CPU_ENGINES = ("onnxruntime", "openvino")
+"""Those that run any bundle's graph on any machine."""
+
+
+def open_session(
+    model: Path | str, *, engine: str | None = None, options: SessionOptions | None = None
+) -> Session:
+    """Open a bundle, or a bare ``.onnx`` file that carries its spec, with an engine.
+
+    `engine` is one of `ENGINES`; without it the first that is installed is taken. Raises `BundleError` or `GraphError`
+    for a bad model, `MissingExtraError` if the engine is not installed, `EngineError` if it cannot run the graph.
+    """
+    if engine is not None and engine not in ENGINES:
+        raise UsageError(f"unknown engine {engine!r}; engines: {', '.join(ENGINES)}")
+    path = Path(model)
+    bundle = None if path.suffix == ".onnx" else Bundle.open(path)
+    for name, home in _HOMES.items():
+        if engine == name:
+            return _open(name, home, bundle, path, options or SessionOptions())
+        if engine is None and home.by_itself:
+            with contextlib.suppress(MissingExtraError):
+                return _open(name, home, bundle, path, options or SessionOptions())
+    raise EngineError(f"no engine is installed ({', '.join(ENGINES)}): pip install 'edgevision[cpu]'")
+
+
+def _open(name: str, home: _Home, bundle: Bundle | None, path: Path, options: SessionOptions) -> Session:
+    try:
+        module = importlib.import_module(f"edgevision.engines.{home.module}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != home.package:
+            raise
+        package = "cuda-bindings" if home.package == "cuda" else home.package
+        raise MissingExtraError(package, home.extra, f"engine {home.module}") from error
+    opener = getattr(module, home.opener)
+    session: Session
+    if home.takes == "graph":
+        session = (
+            opener(path, None, options) if bundle is None else _open_chosen(opener, bundle, name, options)
+        )
+    elif bundle is None:
+        raise UsageError(
+            f"{home.module} runs engines that were built for this device, not {path}; open the bundle that holds it,"
+            " after: edgevision build BUNDLE"
+        )
+    else:
+        session = opener(bundle, options)
+    return session
+
+
+def _open_chosen(
+    opener: Callable[[Path, ModelSpec | None, SessionOptions], Session],
+    bundle: Bundle,
+    engine: str,
+    options: SessionOptions,
+) -> Session:
+    """Open the graph that the bundle's records speak for, and say which it is."""
+    bundle = with_cached_records(bundle)
+    # Asking the machine's tools takes a while; where nothing was measured it tells nothing.
+    name = machine_name() if any(entry.speeds for entry in bundle.manifest.graphs) else ""
+    machine = Machine(name, machine_class(engine))
+    ask = functools.partial(
+        choose_graph, engine=engine, machine=machine, precision=options.precision, force=options.force
+    )
+    while not (choice := ask(bundle)).verified:
+        # With the graph's own thresholds, with which the golden answers were made.
+        plain = replace(options, iou_threshold=None, score_floor=None, precision=choice.precision)
+        with opener(bundle.graph_path(choice.precision), bundle.spec, plain) as trial:
+            record = verify_first_opening(trial, bundle, choice.precision)
+        bundle = bundle.with_record(choice.precision, record)  # so that the next choice is a verified one
+    # Settings of some engines depend on the precision.
+    chosen = replace(options, precision=choice.precision)
+    session = opener(bundle.graph_path(choice.precision), bundle.spec, chosen)
+    session.precision = choice.precision
+    if len(bundle.manifest.graphs) > 1 or options.force:
+        note = f"{choice.precision} graph: {choice.reason}"
+        session.info = replace(session.info, notes=(note, *session.info.notes))
+        LOG.info("%s in %s: %s", bundle.spec.name, engine, note)
+    return session
