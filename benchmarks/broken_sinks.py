@@ -27,18 +27,19 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.pipeline import DATA, edgevision
-from edgevision.cli.demo import STREET
-from edgevision.counting import Event
-from edgevision.frames import Source, SourceFrame
-from edgevision.observation import Observation
-from edgevision.pipeline import PipelineOptions, run_pipeline
-from edgevision.processed import Processed
-from edgevision.results import Detections, Result
-from edgevision.session import Session, open_session
+from edgevision.analytics.counting import Event
+from edgevision.analytics.observation import Observation
+from edgevision.cli.commands.demo import STREET
+from edgevision.contract.results import Detections, Result
+from edgevision.contract.session import Session
+from edgevision.engines.opening import open_session
+from edgevision.pipeline.pipeline import PipelineOptions, run_pipeline
 from edgevision.sinks.addresses import SinkOptions, open_sink
-from edgevision.sinks.event_folder import WRITER
+from edgevision.sinks.files.event_folder import WRITER
+from edgevision.sinks.processed import Processed
 from edgevision.sinks.sink import Sink, SinkHealth
-from edgevision.sources import open_source
+from edgevision.sources.frames import Source, SourceFrame
+from edgevision.sources.opening import open_source
 
 MOST_SLOWER = 0.05
 EVENT_EVERY = 25

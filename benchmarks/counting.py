@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision import open_session, open_source, run_pipeline
-from edgevision.filters import DetectionFilter
-from edgevision.observer import Observer
-from edgevision.pipeline import PipelineOptions
-from edgevision.places import Line
-from edgevision.processed import Processed
-from edgevision.tracking.tracker import Tracker
+from edgevision.analytics.filters import DetectionFilter
+from edgevision.analytics.observer import Observer
+from edgevision.analytics.places import Line
+from edgevision.analytics.tracker import Tracker
+from edgevision.pipeline.pipeline import PipelineOptions
+from edgevision.sinks.processed import Processed
 
 LINE = Line("road", (560, 150), (560, 440))
 MOST_APART = 12

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from edgevision.cli.present import table
+from edgevision.contract.session import SessionOptions
+from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
-from edgevision.explain import ExplainOptions, Explanation, explain
-from edgevision.image_files import IMAGE_SUFFIXES, read_image
-from edgevision.session import SessionOptions, open_session
-from edgevision.target import Choice
+from edgevision.explain.maps import ExplainOptions, Explanation, explain
+from edgevision.explain.target import Choice
+from edgevision.sources.image_files import IMAGE_SUFFIXES, read_image
 
 
 def explained(arguments: argparse.Namespace) -> tuple[list[Explanation], str]:

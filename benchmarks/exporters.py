@@ -20,15 +20,15 @@ import onnx
 import onnxruntime
 import torch
 
+from edgevision.contract.spec import FrameInput
 from edgevision.export.frames import golden_frames
 from edgevision.export.golden import network_input
 from edgevision.export.network import INPUT
-from edgevision.export.recipe import load_recipe
 from edgevision.export.verify import relative_difference
 from edgevision.graph.builder import OPSET
 from edgevision.graph.contract import opset_of
 from edgevision.graph.simplify import simplify
-from edgevision.spec import FrameInput
+from edgevision.models.recipe import load_recipe
 
 CALLS = 30
 

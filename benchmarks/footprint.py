@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 
-from edgevision.device import device_facts
+from edgevision.device.facts import device_facts
 
 PROCESSES = 15
 MOST_IMPORT_MS = 150.0

@@ -20,10 +20,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.sleeping import SleepingEngine
-from edgevision.pipeline import PipelineOptions, RunSummary, run_pipeline
-from edgevision.processed import Processed
+from edgevision.pipeline.pipeline import PipelineOptions, RunSummary, run_pipeline
+from edgevision.sinks.processed import Processed
 from edgevision.sinks.sink import Sink
-from edgevision.sources import open_source
+from edgevision.sources.opening import open_source
 
 WARM_UP = 20
 """Results that do not count: the pipeline does not know yet how long the engine takes."""

@@ -25,21 +25,22 @@ from typing import Any
 import numpy as np
 
 import edgevision
-from edgevision import atomic
-from edgevision.build.here import running_here
-from edgevision.build.library import load_library
-from edgevision.build.progress import Messages, logger
-from edgevision.build.store import StoredEngine, choose_engine
-from edgevision.build.versions import FLAVOURS, Flavour
-from edgevision.bundle import Bundle, Check
-from edgevision.codec import json_from_dataclass
-from edgevision.device import DeviceFacts, Reading, device_facts, resident_mib
-from edgevision.engines import cuda
-from edgevision.engines.cuda import CudaDevice, DeviceBuffer, Event, HostBuffer, Stream
+from edgevision.bundle.folder import Bundle, Check
+from edgevision.contract.session import Frames, Session
+from edgevision.contract.spec import utc_now
+from edgevision.device.facts import DeviceFacts, Reading, device_facts, resident_mib
+from edgevision.engines.opening import open_session
+from edgevision.engines.tensorrt import cuda
+from edgevision.engines.tensorrt.cuda import CudaDevice, DeviceBuffer, Event, HostBuffer, Stream
+from edgevision.engines.tensorrt.here import running_here
+from edgevision.engines.tensorrt.library import load_library
+from edgevision.engines.tensorrt.log import Messages, logger
+from edgevision.engines.tensorrt.store import StoredEngine, choose_engine
+from edgevision.engines.tensorrt.versions import FLAVOURS, Flavour
 from edgevision.errors import EdgevisionError, EngineError
-from edgevision.session import Frames, Session, open_session
-from edgevision.spec import utc_now
-from edgevision.verification import verify_session
+from edgevision.storage import atomic
+from edgevision.storage.codec import json_from_dataclass
+from edgevision.verification.golden import verify_session
 
 COPY_BYTES = 64 << 20
 THREADS = 8

@@ -27,14 +27,14 @@ import onnx
 import onnxruntime as ort
 import openvino
 
-from edgevision.bundle import Bundle
-from edgevision.codec import json_from_dataclass
-from edgevision.device import device_facts
+from edgevision.bundle.folder import Bundle
+from edgevision.contract.image import fit_frame
+from edgevision.contract.spec import utc_now
+from edgevision.device.facts import device_facts
 from edgevision.engines.ort_settings import cpu_session, session_settings
-from edgevision.image import fit_frame
-from edgevision.image_files import images_in, read_image
 from edgevision.quantize.signedness import with_signed_activations, with_unsigned_activations
-from edgevision.spec import utc_now
+from edgevision.sources.image_files import images_in, read_image
+from edgevision.storage.codec import json_from_dataclass
 
 Floats = npt.NDArray[np.float32]
 Call = Callable[[npt.NDArray[np.uint8]], Floats]

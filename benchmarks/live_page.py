@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 from aiohttp import ClientSession
 
-from edgevision.camera_plan import CameraPlan
-from edgevision.device import machine_name
-from edgevision.live.options import PageOptions
-from edgevision.live.server import PageServer, serve
-from edgevision.session import open_session
-from edgevision.station import Station
+from edgevision.device.facts import machine_name
+from edgevision.engines.opening import open_session
+from edgevision.service.camera_plan import CameraPlan
+from edgevision.service.station import Station
+from edgevision.service.web.options import PageOptions
+from edgevision.service.web.server import PageServer, serve
 
 SETTLE_S = 0.5
 

@@ -25,16 +25,17 @@ import numpy as np
 
 from benchmarks.mjpeg import mjpeg_camera
 from benchmarks.street import export_street
-from edgevision.addresses import LiveOptions
-from edgevision.camera_plan import CameraPlan, CameraStatus, StationOptions
 from edgevision.cli.present import table
-from edgevision.picture_watch import WatchOptions
-from edgevision.processed import Processed
-from edgevision.results import Outputs
-from edgevision.session import Frames, Session, SessionOptions, open_session
+from edgevision.contract.results import Outputs
+from edgevision.contract.session import Frames, Session, SessionOptions
+from edgevision.engines.opening import open_session
+from edgevision.service.camera_plan import CameraPlan, CameraStatus, StationOptions
+from edgevision.service.station import Station
 from edgevision.sinks.opening import write_clip
-from edgevision.station import Station
-from edgevision.virtual_camera import VirtualCamera
+from edgevision.sinks.processed import Processed
+from edgevision.sources.addresses import LiveOptions
+from edgevision.sources.picture_watch import WatchOptions
+from edgevision.sources.virtual_camera import VirtualCamera
 
 CAMERAS = 8
 FPS = 10.0

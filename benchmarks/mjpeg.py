@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
 
-from edgevision.virtual_camera import VirtualCamera
+from edgevision.sources.virtual_camera import VirtualCamera
 
 PICTURES = 48
 

@@ -24,19 +24,20 @@ import onnx
 import onnxruntime
 import openvino
 
-from edgevision.accuracy.detection import (
+from edgevision.bundle.folder import Bundle
+from edgevision.contract.image import fit_frame
+from edgevision.contract.session import Session, SessionOptions
+from edgevision.device.facts import device_facts
+from edgevision.engines.opening import open_session
+from edgevision.evaluation.detection import (
     PROTOCOL_FLOOR,
     PROTOCOL_IOU,
     accuracy_from_detections,
     detect_all,
     read_annotations,
 )
-from edgevision.bundle import Bundle
-from edgevision.device import device_facts
-from edgevision.image import fit_frame
-from edgevision.image_files import read_image
 from edgevision.quantize.signedness import with_signed_activations, with_unsigned_activations
-from edgevision.session import Session, SessionOptions, open_session
+from edgevision.sources.image_files import read_image
 
 Floats = npt.NDArray[np.float32]
 

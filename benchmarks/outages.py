@@ -25,15 +25,15 @@ import numpy as np
 
 from benchmarks.rtsp.camera import PACKAGES, RtspCamera, is_installed, read_number, wait_until
 from benchmarks.sleeping import SleepingEngine
-from edgevision.addresses import LiveOptions
 from edgevision.errors import SourceError
-from edgevision.frames import CaptureClock, Source
-from edgevision.health import SourceHealth
-from edgevision.picture_watch import WatchOptions
-from edgevision.pipeline import run_pipeline
-from edgevision.processed import Processed
+from edgevision.pipeline.pipeline import run_pipeline
+from edgevision.sinks.processed import Processed
 from edgevision.sinks.sink import Sink
-from edgevision.sources import open_source
+from edgevision.sources.addresses import LiveOptions
+from edgevision.sources.frames import CaptureClock, Source
+from edgevision.sources.health import SourceHealth
+from edgevision.sources.opening import open_source
+from edgevision.sources.picture_watch import WatchOptions
 
 INFERENCE_S = 0.03
 OPEN_ATTEMPTS = 5

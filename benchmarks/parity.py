@@ -21,13 +21,14 @@ from pathlib import Path
 
 import onnxruntime
 
-from edgevision.accuracy import classification, detection, segmentation
+from edgevision.contract.results import Instances, Outputs
+from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
+from edgevision.contract.spec import ModelSpec
+from edgevision.engines.opening import open_session
 from edgevision.errors import MissingExtraError
+from edgevision.evaluation import classification, detection, segmentation
 from edgevision.export.exporter import ExportOptions, export_bundle, source_session
-from edgevision.export.recipe import load_recipe
-from edgevision.results import Instances, Outputs
-from edgevision.session import EngineInfo, Frames, Session, SessionOptions, open_session
-from edgevision.spec import ModelSpec
+from edgevision.models.recipe import load_recipe
 
 LIMIT_POINTS = 0.2
 

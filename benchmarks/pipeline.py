@@ -17,12 +17,13 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from edgevision.bench import Subject, prepared_batches
-from edgevision.bundle import Bundle
-from edgevision.measure import Samples
-from edgevision.report import read_record
-from edgevision.session import SessionOptions, open_session
-from edgevision.sources import open_source
+from edgevision.benchmark.bench import Subject, prepared_batches
+from edgevision.benchmark.records import read_record
+from edgevision.benchmark.timing import Samples
+from edgevision.bundle.folder import Bundle
+from edgevision.contract.session import SessionOptions
+from edgevision.engines.opening import open_session
+from edgevision.sources.opening import open_source
 
 DATA = Path(os.environ.get("EDGEVISION_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 LEAST_RATIO = 0.9

@@ -15,16 +15,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from edgevision.bundle import Bundle
-from edgevision.device import device_facts
+from edgevision.bundle.folder import Bundle
+from edgevision.contract.spec import Precision
+from edgevision.device.facts import device_facts
+from edgevision.engines.opening import open_session
 from edgevision.errors import MissingExtraError
-from edgevision.image_files import IMAGE_SUFFIXES, read_image
-from edgevision.quantize.latency import ENGINES, paired_speeds
 from edgevision.quantize.record import read_record
-from edgevision.quantize.scores import Scores, paired_drop
-from edgevision.quantize.trials import Trial, trial_for, trial_options
-from edgevision.session import open_session
-from edgevision.spec import Precision
+from edgevision.quantize.search.latency import ENGINES, paired_speeds
+from edgevision.quantize.search.scores import Scores, paired_drop
+from edgevision.quantize.search.trials import Trial, trial_for, trial_options
+from edgevision.sources.image_files import IMAGE_SUFFIXES, read_image
 
 MOST_SECONDS = 1200.0
 LEAST_SHARE = 0.85

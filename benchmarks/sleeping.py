@@ -6,9 +6,9 @@ import time
 
 import numpy as np
 
-from edgevision.results import Outputs
-from edgevision.session import EngineInfo, Frames, Session
-from edgevision.spec import BatchRange, FrameInput, ModelSpec, Provenance, classify_outputs
+from edgevision.contract.results import Outputs
+from edgevision.contract.session import EngineInfo, Frames, Session
+from edgevision.contract.spec import BatchRange, FrameInput, ModelSpec, Provenance, classify_outputs
 
 
 class SleepingEngine(Session):

@@ -32,14 +32,15 @@ from matplotlib.figure import Figure
 from benchmarks.memory_slope import BUCKET_S, Sample, Sampler, Slope, slope
 from benchmarks.mjpeg import mjpeg_camera
 from benchmarks.street import export_street
-from edgevision.camera_plan import CameraPlan, StationOptions
-from edgevision.session import SessionOptions, open_session
+from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.contract.session import SessionOptions
+from edgevision.engines.opening import open_session
+from edgevision.service.camera_plan import CameraPlan, StationOptions
+from edgevision.service.station import Station
 from edgevision.sinks.addresses import SinkOptions, open_sink
 from edgevision.sinks.opening import write_clip
 from edgevision.sinks.sink import Sink
-from edgevision.station import Station
-from edgevision.virtual_camera import VirtualCamera
-from edgevision.watch_plan import WatchPlan
+from edgevision.sources.virtual_camera import VirtualCamera
 
 MOST_MB_AN_HOUR = 1.0
 FPS = 2

@@ -22,16 +22,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgevision.bench import RepeatedSource, Subject, prepared_batches
-from edgevision.draw import draw_result
-from edgevision.image import fit_frame
-from edgevision.measure import MeasureSettings, measure
-from edgevision.pipeline import run_pipeline
-from edgevision.processed import Processed
-from edgevision.results import results_from_outputs
-from edgevision.session import CPU_ENGINES, Session, SessionOptions, open_session
+from edgevision.benchmark.bench import RepeatedSource, Subject, prepared_batches
+from edgevision.benchmark.timing import MeasureSettings, measure
+from edgevision.contract.image import fit_frame
+from edgevision.contract.results import results_from_outputs
+from edgevision.contract.session import Session, SessionOptions
+from edgevision.drawing.annotate import draw_result
+from edgevision.engines.opening import CPU_ENGINES, open_session
+from edgevision.pipeline.pipeline import run_pipeline
+from edgevision.sinks.processed import Processed
 from edgevision.sinks.sink import Sink
-from edgevision.sources import open_source
+from edgevision.sources.opening import open_source
 
 DATA = Path(os.environ.get("EDGEVISION_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 LEAST_RATIO = 0.93

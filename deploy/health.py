@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from edgevision.deployment.document import NotTomlError, parse
+from edgevision.service.config.document import NotTomlError, parse
 
 FILE = Path("/etc/edgevision/cameras.toml")
 

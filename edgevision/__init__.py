@@ -16,43 +16,44 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from edgevision.addresses import LiveOptions
-    from edgevision.bundle import Bundle
-    from edgevision.camera_plan import CameraPlan
+    from edgevision.bundle.folder import Bundle
+    from edgevision.contract.results import Classification, Detections, Instances, Segmentation
+    from edgevision.contract.session import ReplaySession, Session, SessionOptions
+    from edgevision.contract.spec import ModelSpec
+    from edgevision.engines.opening import open_session
     from edgevision.errors import EdgevisionError, VerificationError
-    from edgevision.health import SourceHealth
-    from edgevision.pipeline import PipelineOptions, run_pipeline, run_streams
-    from edgevision.results import Classification, Detections, Instances, Segmentation
-    from edgevision.session import ReplaySession, Session, SessionOptions, open_session
-    from edgevision.sources import open_source
-    from edgevision.spec import ModelSpec
-    from edgevision.station import Station
-    from edgevision.streams import Stream
-    from edgevision.verification import verify_session
+    from edgevision.pipeline.pipeline import PipelineOptions, run_pipeline, run_streams
+    from edgevision.pipeline.streams import Stream
+    from edgevision.service.camera_plan import CameraPlan
+    from edgevision.service.station import Station
+    from edgevision.sources.addresses import LiveOptions
+    from edgevision.sources.health import SourceHealth
+    from edgevision.sources.opening import open_source
+    from edgevision.verification.golden import verify_session
 
 _HOMES = {
-    "Bundle": "bundle",
-    "CameraPlan": "camera_plan",
-    "Classification": "results",
-    "Detections": "results",
+    "Bundle": "bundle.folder",
+    "CameraPlan": "service.camera_plan",
+    "Classification": "contract.results",
+    "Detections": "contract.results",
     "EdgevisionError": "errors",
-    "Instances": "results",
-    "LiveOptions": "addresses",
-    "ModelSpec": "spec",
-    "PipelineOptions": "pipeline",
-    "ReplaySession": "session",
-    "Segmentation": "results",
-    "Session": "session",
-    "SessionOptions": "session",
-    "SourceHealth": "health",
-    "Station": "station",
-    "Stream": "streams",
+    "Instances": "contract.results",
+    "LiveOptions": "sources.addresses",
+    "ModelSpec": "contract.spec",
+    "PipelineOptions": "pipeline.pipeline",
+    "ReplaySession": "contract.session",
+    "Segmentation": "contract.results",
+    "Session": "contract.session",
+    "SessionOptions": "contract.session",
+    "SourceHealth": "sources.health",
+    "Station": "service.station",
+    "Stream": "pipeline.streams",
     "VerificationError": "errors",
-    "open_session": "session",
-    "open_source": "sources",
-    "run_pipeline": "pipeline",
-    "run_streams": "pipeline",
-    "verify_session": "verification",
+    "open_session": "engines.opening",
+    "open_source": "sources.opening",
+    "run_pipeline": "pipeline.pipeline",
+    "run_streams": "pipeline.pipeline",
+    "verify_session": "verification.golden",
 }
 
 __all__ = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgevision.export.recipe import Recipe, SourceModel
 from edgevision.graph.preprocess import Pixels
-from edgevision.train.plan import ClassifierPlan
+from edgevision.models.plan import ClassifierPlan
+from edgevision.models.recipe import Recipe, SourceModel
 
 if TYPE_CHECKING:
     from edgevision.models.cnn import Cnn
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def load(checkpoint: Path) -> SourceModel:
     """Rebuild the network that the state dict's shapes describe."""
-    from edgevision.export.checkpoint import read_checkpoint
+    from edgevision.checkpoint.reading import read_checkpoint
     from edgevision.models.cnn import cnn_from_state_dict
 
     found = read_checkpoint(checkpoint)

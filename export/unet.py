@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgevision.export.recipe import Recipe, SourceModel
 from edgevision.graph.preprocess import Pixels
-from edgevision.train.plan import SegmenterPlan
+from edgevision.models.plan import SegmenterPlan
+from edgevision.models.recipe import Recipe, SourceModel
 
 if TYPE_CHECKING:
     from edgevision.models.unet import UNet
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def load(checkpoint: Path) -> SourceModel:
     """Rebuild the network that the state dict's shapes describe."""
-    from edgevision.export.checkpoint import read_checkpoint
+    from edgevision.checkpoint.reading import read_checkpoint
     from edgevision.models.unet import unet_from_state_dict
 
     found = read_checkpoint(checkpoint)

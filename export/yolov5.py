@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgevision.export.recipe import Recipe, Release, SourceModel
 from edgevision.graph.preprocess import Pixels
-from edgevision.train.plan import DetectorPlan
+from edgevision.models.plan import DetectorPlan
+from edgevision.models.recipe import Recipe, Release, SourceModel
 
 
 def load(checkpoint: Path) -> SourceModel:
     """Rebuild the network from an official pickle, or from a state dict with its parameter names."""
-    from edgevision.export.checkpoint import read_checkpoint
+    from edgevision.checkpoint.reading import read_checkpoint
     from edgevision.export.sources import yolov5_source
     from edgevision.models.yolov5 import yolov5_from_checkpoint
 

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from edgevision.bundle import Golden, write_bundle
-from edgevision.spec import METADATA_KEY, FrameInput, ModelSpec, NmsSpec, Provenance, detect_outputs
+from edgevision.bundle.folder import Golden, write_bundle
+from edgevision.contract.spec import METADATA_KEY, FrameInput, ModelSpec, NmsSpec, Provenance, detect_outputs
 
 SIDE = 64
 DETECTIONS = 2

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from edgevision.cpu_class import cpu_class
-from edgevision.device import cpu_model, usable_cores
+from edgevision.device.cpu_class import cpu_class
+from edgevision.device.facts import cpu_model, usable_cores
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from edgevision.channel import Channel, ChannelClosed
+from edgevision.contract.results import Outputs
+from edgevision.contract.session import EngineInfo, Frames, Session
+from edgevision.contract.spec import BatchRange, FrameInput, ModelSpec, NmsSpec, Provenance, detect_outputs
 from edgevision.errors import EngineError, SinkError, SourceError
-from edgevision.frames import Source, SourceFrame
-from edgevision.processed import Processed
-from edgevision.results import Outputs
-from edgevision.session import EngineInfo, Frames, Session
+from edgevision.sinks.processed import Processed
 from edgevision.sinks.sink import Sink
-from edgevision.spec import BatchRange, FrameInput, ModelSpec, NmsSpec, Provenance, detect_outputs
+from edgevision.sources.channel import Channel, ChannelClosed
+from edgevision.sources.frames import Source, SourceFrame
 
 SIDE = 64
 PROVENANCE = Provenance("m.pt", None, "r", "2026-01-01T00:00:00+00:00")

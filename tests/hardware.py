@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgevision.build.gpu import GpuFacts
-from edgevision.codec import dataclass_from_json
-from edgevision.machine import Machine, read_machine
+from edgevision.device.gpu import GpuFacts
+from edgevision.doctor.machine import Machine, read_machine
+from edgevision.storage.codec import dataclass_from_json
 
 FOLDER = Path(__file__).parent / "machines"
 

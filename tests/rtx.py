@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import tensorrt_rtx as trt
 
-from edgevision.build.inspect import type_in
+from edgevision.builder.inspect import type_in
 from edgevision.errors import GraphError
 
 Profile = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]

@@ -14,7 +14,7 @@ import cv2
 import pytest
 
 from edgevision.cli.root import COMMANDS
-from edgevision.virtual_camera import VirtualCamera
+from edgevision.sources.virtual_camera import VirtualCamera
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 NEEDS_CAMERA = {

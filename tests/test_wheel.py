@@ -39,7 +39,7 @@ def test_contents(wheel: Path) -> None:
     modules = {str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "edgevision").rglob("*.py")}
     recipes = {f"edgevision/recipes/{p.name}" for p in (REPOSITORY / "export").glob("*.py")}
     pictures = {str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "edgevision/photographs").glob("*.jpg")}
-    page = {str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "edgevision/live/page").iterdir()}
+    page = {str(p.relative_to(REPOSITORY)) for p in (REPOSITORY / "edgevision/service/web/page").iterdir()}
     weights = {f"edgevision/weights/{name}.safetensors" for name in ("street", "cnn")}
     assert modules | recipes | pictures | page | weights | {"edgevision/py.typed"} <= names
     top = {name.split("/")[0] for name in names}
@@ -53,7 +53,7 @@ def test_recipes_are_found_inside_the_wheel(wheel: Path, tmp_path: Path) -> None
         archive.extractall(tmp_path)
     program = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from edgevision.export.recipe import available_recipes, recipe_folder\n"
+        "from edgevision.models.recipe import available_recipes, recipe_folder\n"
         "print(recipe_folder(), *available_recipes())"
     )
     done = subprocess.run(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevision.image import Frame
+from edgevision.contract.image import Frame
 
 PYTHON = "/usr/bin/python3"
 """The system's: Debian's GStreamer modules are for it."""

@@ -15,9 +15,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgevision.boxes import iou_matrix
-from edgevision.results import Detections
-from edgevision.session import Session, open_session
+from edgevision.contract.boxes import iou_matrix
+from edgevision.contract.results import Detections
+from edgevision.contract.session import Session
+from edgevision.engines.opening import open_session
 
 IOU = 0.5
 

@@ -13,8 +13,8 @@ import json
 from pathlib import Path
 
 from edgevision.datasets.opening import Reading, read_boxes
-from edgevision.image_files import read_image
-from edgevision.train.box_validation import labelled_images
+from edgevision.sources.image_files import read_image
+from edgevision.train.tasks.box_validation import labelled_images
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from edgevision.cache import cache_folder
 from edgevision.errors import first_line
+from edgevision.storage.cache import cache_folder
 
 OPTION = "--traceback"
 UNEXPECTED = 70
@@ -69,6 +69,6 @@ def _written(text: str) -> Path | None:
 
 def _public(arguments: list[str]) -> list[str]:
     """Addresses without passwords and queries: logs are sent along with questions."""
-    from edgevision.addresses import public_name
+    from edgevision.sources.addresses import public_name
 
     return [public_name(argument) if "://" in argument else argument for argument in arguments]

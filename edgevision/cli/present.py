@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from edgevision.bundle import Verification
+from edgevision.bundle.folder import Verification
 
 
 class Steps:

@@ -13,9 +13,9 @@ from types import FrameType, TracebackType
 
 import click
 
-from edgevision.pipeline import RunSummary
-from edgevision.processed import Processed
-from edgevision.streams import StreamStats
+from edgevision.pipeline.pipeline import RunSummary
+from edgevision.pipeline.streams import StreamStats
+from edgevision.sinks.processed import Processed
 
 TERMINAL_PERIOD_S = 0.2
 LOG_PERIOD_S = 10.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgevision.spec import Precision
+from edgevision.contract.spec import Precision
 
 
 def rebuild_unfit(
@@ -17,8 +17,8 @@ def rebuild_unfit(
     Raises `UsageError` for an engine that is not built, `EngineError` where building would not help, and whatever the
     build raises.
     """
-    from edgevision.build.need import engine_needed
-    from edgevision.cli.build import build_shown
+    from edgevision.builder.need import engine_needed
+    from edgevision.cli.commands.build import build_shown
 
     need = engine_needed(bundle, engine, precision, "--rebuild")
     if need is not None:

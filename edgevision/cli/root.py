@@ -38,7 +38,7 @@ class LazyGroup(click.Group):
         """Import the one that is wanted."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"edgevision.cli.{cmd_name}")
+        module = importlib.import_module(f"edgevision.cli.commands.{cmd_name}")
         command: click.Command = module.command
         return command
 

@@ -1,1 +1,4 @@
-"""Labelled images as people have them: COCO, YOLO text with data.yaml, Pascal VOC; checked once, for every command."""
+"""Labelled images as people have them: COCO, YOLO text with data.yaml, Pascal VOC; read and checked once.
+
+Imports `sources`, `contract` and `storage`.
+"""

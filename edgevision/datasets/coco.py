@@ -29,7 +29,7 @@ from edgevision.datasets.boxes import (
 from edgevision.datasets.json_lines import line_of_item
 from edgevision.datasets.masks import outline_from_rle, problem_of_rle
 from edgevision.errors import SourceError, UsageError
-from edgevision.image_files import read_image
+from edgevision.sources.image_files import read_image
 
 _CUT_PX = 1.0
 """A box that leaves its image by more than this is cut and counted; by less it is rounding."""

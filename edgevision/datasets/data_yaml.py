@@ -13,7 +13,7 @@ from typing import Any
 from edgevision.datasets.boxes import read_text
 from edgevision.datasets.yolo import images_below
 from edgevision.errors import MissingExtraError, SourceError, UsageError
-from edgevision.image_files import IMAGE_SUFFIXES
+from edgevision.sources.image_files import IMAGE_SUFFIXES
 
 PARTS = ("train", "val", "test")
 

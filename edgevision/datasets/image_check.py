@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgevision.errors import SourceError
-from edgevision.image_files import read_image
+from edgevision.sources.image_files import read_image
 
 MOST_BROKEN = 0.01
 """The largest share of images that may be broken; above it something else is wrong with the data."""

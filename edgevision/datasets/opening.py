@@ -11,7 +11,7 @@ from edgevision.datasets.coco import CocoBox, CocoFile, CocoImage, image_folder,
 from edgevision.datasets.data_yaml import DataYaml, read_data_yaml
 from edgevision.datasets.yolo import images_below, names_from_text, read_yolo, read_yolo_images
 from edgevision.errors import UsageError
-from edgevision.image_files import read_image
+from edgevision.sources.image_files import read_image
 
 HELD_NAMES = ("val", "valid", "validation")
 """What people call the part that is measured on; ``test`` is left alone."""

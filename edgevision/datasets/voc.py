@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgevision.datasets.boxes import BoxDataset, BoxLabels, BoxRow, ClassNames, read_text
 from edgevision.errors import SourceError, UsageError
-from edgevision.image_files import IMAGE_SUFFIXES, read_image
+from edgevision.sources.image_files import IMAGE_SUFFIXES, read_image
 
 Box = tuple[str, tuple[float, float, float, float]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from edgevision.datasets.boxes import BoxDataset, BoxLabels, BoxRow, ClassNames, read_text
 from edgevision.datasets.coco import polygon
 from edgevision.errors import SourceError, UsageError
-from edgevision.image_files import IMAGE_SUFFIXES
+from edgevision.sources.image_files import IMAGE_SUFFIXES
 
 
 def read_yolo(

@@ -1,1 +1,1 @@
-"""Engines: one file for each library, which that file imports plainly at its top."""
+"""What runs a graph, a file for each library, and the opening of sessions. Imports `verification` and below."""

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from edgevision.embedded_spec import embedded_spec
+from edgevision.contract.embedded_spec import embedded_spec
+from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
+from edgevision.contract.results import Outputs
+from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
+from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.engines.ort_settings import CPU, open_inference, session_settings
 from edgevision.engines.ort_tensorrt import readable_graph, tensorrt_options
 from edgevision.errors import EngineError, first_line
-from edgevision.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
-from edgevision.results import Outputs
-from edgevision.session import EngineInfo, Frames, Session, SessionOptions
-from edgevision.spec import ModelSpec, Precision
 
 LOG = logging.getLogger(__name__)
 

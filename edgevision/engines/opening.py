@@ -1,4 +1,4 @@
-"""A bundle or a graph to a session: which engine, which of the bundle's graphs, and golden frames where nobody ran them."""
+"""A bundle or a graph to a session: which engine, which graph, and golden frames where nobody ran them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from edgevision.bundle import Bundle
-from edgevision.device import machine_name
+from edgevision.bundle.folder import Bundle
+from edgevision.bundle.selection import Machine, choose_graph
+from edgevision.contract.session import Session, SessionOptions
+from edgevision.contract.spec import ModelSpec
+from edgevision.device.facts import machine_name
+from edgevision.device.machine_class import machine_class
 from edgevision.errors import EngineError, MissingExtraError, UsageError
-from edgevision.first_opening import verify_first_opening, with_cached_records
-from edgevision.machine_class import machine_class
-from edgevision.selection import Machine, choose_graph
-from edgevision.session import Session, SessionOptions
-from edgevision.spec import ModelSpec
+from edgevision.verification.first_opening import verify_first_opening, with_cached_records
 
 LOG = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ class _Home:
 _HOMES = {
     "onnxruntime": _Home("onnxruntime", "open_graph", "graph", "onnxruntime", "cpu"),
     "openvino": _Home("openvino", "open_graph", "graph", "openvino", "openvino"),
-    "tensorrt": _Home("tensorrt", "open_tensorrt", "bundle", "cuda", "tensorrt"),
-    "tensorrt-rtx": _Home("tensorrt", "open_tensorrt_rtx", "bundle", "cuda", "tensorrt-rtx"),
+    "tensorrt": _Home("tensorrt.session", "open_tensorrt", "bundle", "cuda", "tensorrt"),
+    "tensorrt-rtx": _Home("tensorrt.session", "open_tensorrt_rtx", "bundle", "cuda", "tensorrt-rtx"),
     "onnxruntime-cuda": _Home("onnxruntime", "open_graph_on_cuda", "graph", "onnxruntime", "gpu", False),
     "onnxruntime-tensorrt": _Home(
         "onnxruntime", "open_graph_on_tensorrt", "graph", "onnxruntime", "gpu", False

@@ -9,12 +9,12 @@ import numpy as np
 import openvino as ov
 from openvino import opset13
 
-from edgevision.embedded_spec import embedded_spec
+from edgevision.contract.embedded_spec import embedded_spec
+from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
+from edgevision.contract.results import Outputs
+from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
+from edgevision.contract.spec import ModelSpec
 from edgevision.errors import EngineError
-from edgevision.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
-from edgevision.results import Outputs
-from edgevision.session import EngineInfo, Frames, Session, SessionOptions
-from edgevision.spec import ModelSpec
 
 _POOL = 4
 """Requests made beforehand: so many threads may be inside `infer` at once, more wait."""

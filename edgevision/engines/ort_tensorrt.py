@@ -20,11 +20,12 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from edgevision.build.versions import version_numbers
-from edgevision.bundle import Bundle, sha256_of_file
-from edgevision.cache import cache_folder
+from edgevision.bundle.folder import Bundle
+from edgevision.contract.spec import Precision
+from edgevision.engines.tensorrt.versions import version_numbers
 from edgevision.errors import BundleError, EngineError
-from edgevision.spec import Precision
+from edgevision.storage.cache import cache_folder
+from edgevision.storage.sha256 import sha256_of_file
 
 STRONGLY_TYPED_SINCE, WEAKLY_TYPED_SINCE = (1, 18), (1, 27)
 """Versions of ONNX Runtime between which networks are strongly typed if no precision is enabled."""

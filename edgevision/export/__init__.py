@@ -1,1 +1,4 @@
-"""From checkpoint to verified bundle, on the workstation."""
+"""From checkpoint, or somebody's ONNX file, to a verified bundle, on the workstation.
+
+Imports `models`, `graph`, `quantize`, `verification` and below.
+"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgevision.bundle import Bundle, Golden, write_bundle
+from edgevision.bundle.folder import Bundle, Golden, write_bundle
 from edgevision.export.close_up import with_close_up
 from edgevision.export.frames import golden_frames
 from edgevision.export.verify import Progress, verify_graph

@@ -14,12 +14,12 @@ import numpy.typing as npt
 import onnx
 from onnxruntime import InferenceSession
 
-from edgevision.boxes import area, iou_matrix
-from edgevision.comparison import TOLERANCES
+from edgevision.contract.boxes import area, iou_matrix
+from edgevision.contract.spec import ModelSpec, NmsSpec
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.graph.contract import with_candidates
 from edgevision.graph.nms import CANDIDATES
-from edgevision.spec import ModelSpec, NmsSpec
+from edgevision.verification.comparison import TOLERANCES
 
 Frames = npt.NDArray[np.uint8]
 LARGEST = 65504.0

@@ -11,21 +11,8 @@ import onnx
 import torch
 
 import edgevision
-from edgevision.bundle import Bundle, Check, Golden, sha256_of_file, write_bundle
-from edgevision.errors import RecipeError, UsageError
-from edgevision.export.close_up import with_close_up
-from edgevision.export.frames import golden_frames
-from edgevision.export.golden import golden_from_source, network_input
-from edgevision.export.network import onnx_from_module, run_network
-from edgevision.export.recipe import Recipe, SourceModel
-from edgevision.export.runs import model_name, trained_from
-from edgevision.export.source_session import SourceSession
-from edgevision.export.verify import Progress, relative_difference, verify_graph
-from edgevision.graph.contract import attach_metadata, check_contract
-from edgevision.graph.graft import graft_classifier, graft_detector, graft_instances, graft_segmenter
-from edgevision.graph.limits.check import require_named
-from edgevision.graph.masks import mask_size_wh
-from edgevision.spec import (
+from edgevision.bundle.folder import Bundle, Check, Golden, write_bundle
+from edgevision.contract.spec import (
     BatchRange,
     FrameInput,
     ModelSpec,
@@ -39,6 +26,20 @@ from edgevision.spec import (
     segment_outputs,
     utc_now,
 )
+from edgevision.errors import RecipeError, UsageError
+from edgevision.export.close_up import with_close_up
+from edgevision.export.frames import golden_frames
+from edgevision.export.golden import golden_from_source, network_input
+from edgevision.export.network import onnx_from_module, run_network
+from edgevision.export.runs import model_name, trained_from
+from edgevision.export.source_session import SourceSession
+from edgevision.export.verify import Progress, relative_difference, verify_graph
+from edgevision.graph.contract import attach_metadata, check_contract
+from edgevision.graph.graft import graft_classifier, graft_detector, graft_instances, graft_segmenter
+from edgevision.graph.limits.check import require_named
+from edgevision.graph.masks import mask_size_wh
+from edgevision.models.recipe import Recipe, SourceModel
+from edgevision.storage.sha256 import sha256_of_file
 
 NETWORK_TOLERANCE = 1e-3
 """Largest difference of raw outputs, relative to their largest value, between PyTorch and ONNX Runtime in float32."""

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edgevision.contract.image import Frame, fit_frame
+from edgevision.contract.spec import FrameInput
 from edgevision.errors import SourceError, UsageError
-from edgevision.image import Frame, fit_frame
-from edgevision.image_files import IMAGE_SUFFIXES, read_image
-from edgevision.spec import FrameInput
-from edgevision.virtual_camera import PHOTOGRAPHS
+from edgevision.sources.image_files import IMAGE_SUFFIXES, read_image
+from edgevision.sources.virtual_camera import PHOTOGRAPHS
 
 FRAME_COUNT = 4
 

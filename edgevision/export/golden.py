@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgevision.bundle import Golden
-from edgevision.export.recipe import SourceModel
+from edgevision.bundle.folder import Golden
+from edgevision.contract.image import Placement, fit_pixels
+from edgevision.contract.spec import FrameInput, NmsSpec
 from edgevision.graph.masks import MASK_STRIDE, mask_size_wh
 from edgevision.graph.preprocess import Pixels
-from edgevision.image import Placement, fit_pixels
+from edgevision.models.recipe import SourceModel
 from edgevision.models.yolov5_masks import answers_from_mixture, over_frame
-from edgevision.spec import FrameInput, NmsSpec
 
 
 def network_input(

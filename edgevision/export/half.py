@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgevision.bundle import Bundle, Golden, Verification
+from edgevision.bundle.folder import Bundle, Golden, Verification
+from edgevision.engines.opening import open_session
 from edgevision.errors import GraphError
 from edgevision.export.verify import Progress
 from edgevision.graph.limits.check import require_named
 from edgevision.graph.surgery import walk
+from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.fp16 import half_graph, values_to_probe
 from edgevision.quantize.fp16_emulation import emulated_half
-from edgevision.quantize.magnitudes import probe_magnitudes
 from edgevision.quantize.signedness import DEQUANTIZE
-from edgevision.session import open_session
-from edgevision.verification import verify_session
+from edgevision.verification.golden import verify_session
 
 EMULATED = "emulated fp16"
 """The engine of a record that was made with every rounding to FP16 written into the graph: ONNX Runtime's CPU provider

@@ -7,11 +7,11 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from edgevision import atomic
-from edgevision.bundle import sha256_of_file
-from edgevision.cache import cache_folder
 from edgevision.errors import CheckpointError
-from edgevision.export.recipe import Release
+from edgevision.models.recipe import Release
+from edgevision.storage import atomic
+from edgevision.storage.cache import cache_folder
+from edgevision.storage.sha256 import sha256_of_file
 
 _PIECE = 1 << 18
 _TIMEOUT_S = 20

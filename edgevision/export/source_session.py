@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from edgevision.contract.results import Outputs
+from edgevision.contract.session import EngineInfo, Frames, Session
+from edgevision.contract.spec import FrameInput, ModelSpec
 from edgevision.export.golden import golden_from_source
-from edgevision.export.recipe import SourceModel
 from edgevision.graph.preprocess import Pixels
-from edgevision.results import Outputs
-from edgevision.session import EngineInfo, Frames, Session
-from edgevision.spec import FrameInput, ModelSpec
+from edgevision.models.recipe import SourceModel
 
 
 class SourceSession(Session):

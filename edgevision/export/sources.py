@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import torch
 
+from edgevision.contract.results import Outputs
+from edgevision.contract.spec import FrameInput, NmsSpec
 from edgevision.errors import CheckpointError
 from edgevision.export.frames import golden_frames
 from edgevision.export.golden import network_input
-from edgevision.export.recipe import SourceModel
 from edgevision.graph.heads import YoloV5RawHead
 from edgevision.graph.preprocess import Pixels
+from edgevision.models.recipe import SourceModel
 from edgevision.models.yolov5 import YoloV5
 from edgevision.models.yolov5_decode import decode, detections
 from edgevision.models.yolov5_masks import Mixture, answers_from_mixture, mixture_from_outputs
-from edgevision.results import Outputs
-from edgevision.spec import FrameInput, NmsSpec
 
 
 def classifier_source(

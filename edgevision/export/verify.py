@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgevision.bundle import Check, Golden, Verification
+from edgevision.bundle.folder import Check, Golden, Verification
+from edgevision.contract.nms import steps_needed
+from edgevision.contract.spec import ModelSpec, NmsSpec
+from edgevision.engines.opening import open_session
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import VerificationError
 from edgevision.graph.contract import with_candidates
 from edgevision.graph.nms import CANDIDATES
-from edgevision.nms import steps_needed
-from edgevision.session import open_session
-from edgevision.spec import ModelSpec, NmsSpec
-from edgevision.verification import verify_session
+from edgevision.verification.golden import verify_session
 
 Progress = Callable[[str], None]
 """Told of each step as it is finished, in a few words."""

@@ -1,1 +1,4 @@
-"""ONNX subgraphs of the contract: pixels in, answers out. May import onnx, never torch."""
+"""ONNX: the contract's pre- and post-processing, heads of networks, and what each version of TensorRT reads.
+
+Imports `engines` and below.
+"""

@@ -10,7 +10,18 @@ from pathlib import Path
 import onnx
 
 import edgevision
-from edgevision.bundle import sha256_of_file
+from edgevision.contract.spec import (
+    BatchRange,
+    Fit,
+    FrameInput,
+    ModelSpec,
+    NmsSpec,
+    Provenance,
+    classify_outputs,
+    detect_outputs,
+    problem_of_size,
+    utc_now,
+)
 from edgevision.errors import GraphError
 from edgevision.graph.coco import COCO_CLASSES
 from edgevision.graph.contract import attach_metadata, check_contract, load_model, prepare_network
@@ -28,18 +39,7 @@ from edgevision.graph.heads.head import DetectionHead, NetworkFacts
 from edgevision.graph.preprocess import Pixels
 from edgevision.graph.simplify import simplify
 from edgevision.graph.surgery import describe_value, inferred_outputs, network_input, set_input, walk
-from edgevision.spec import (
-    BatchRange,
-    Fit,
-    FrameInput,
-    ModelSpec,
-    NmsSpec,
-    Provenance,
-    classify_outputs,
-    detect_outputs,
-    problem_of_size,
-    utc_now,
-)
+from edgevision.storage.sha256 import sha256_of_file
 
 
 @dataclass(frozen=True, slots=True)

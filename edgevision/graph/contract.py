@@ -9,13 +9,13 @@ from pathlib import Path
 import onnx
 from onnx import inliner
 
-from edgevision.codec import DecodeError
+from edgevision.contract.spec import METADATA_KEY, ModelSpec, TensorSpec
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.builder import OPSET, OPSETS
 from edgevision.graph.heads.head import NetworkOutput
 from edgevision.graph.nms import CANDIDATES, IOU_THRESHOLD, SCORE_FLOOR
 from edgevision.graph.surgery import avoid_reserved_names, describe_value, drop_stale, walk
-from edgevision.spec import METADATA_KEY, ModelSpec, TensorSpec
+from edgevision.storage.codec import DecodeError
 
 OLDEST_OPSET = 9
 """Older graphs are refused: the version converter does not keep their meaning."""
@@ -187,7 +187,7 @@ def _check_values(kind: str, values: object, expected: tuple[TensorSpec, ...], s
 def with_candidates(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy that answers the candidates that enter suppression as well: outputs `nms.CANDIDATES`.
 
-    With them `edgevision.nms.steps_needed` counts the steps that real frames need. Raises `GraphError` if the
+    With them `edgevision.contract.nms.steps_needed` counts the steps that real frames need. Raises `GraphError` if the
     graph suppresses nothing.
     """
     if _decides_itself(model):

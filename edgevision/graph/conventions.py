@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgevision.contract.spec import Fit
 from edgevision.graph.heads import end2end, fastestdet, yolov5, yolov8, yolox
 from edgevision.graph.heads.head import DetectionHead, NetworkFacts
 from edgevision.graph.preprocess import Pixels
-from edgevision.spec import Fit
 
 
 @dataclass(frozen=True, slots=True)

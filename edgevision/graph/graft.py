@@ -8,17 +8,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from edgevision.errors import GraphError
-from edgevision.graph.builder import FLOAT, UINT8, GraphBuilder
-from edgevision.graph.contract import check_graph, opset_of, prepare_network
-from edgevision.graph.heads.head import DetectionHead, NetworkOutput, take_rows
-from edgevision.graph.heads.yolov5_raw import YoloV5RawHead
-from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
-from edgevision.graph.nms import Candidates, cluster_nms, without_suppression
-from edgevision.graph.preprocess import Pixels, graft_preprocess
-from edgevision.graph.surgery import BATCH, inferred_outputs, set_batch
-from edgevision.image import LetterboxGeometry, Placement
-from edgevision.spec import (
+from edgevision.contract.image import LetterboxGeometry, Placement
+from edgevision.contract.spec import (
     Fit,
     FrameInput,
     NmsSpec,
@@ -28,6 +19,15 @@ from edgevision.spec import (
     instances_outputs,
     segment_outputs,
 )
+from edgevision.errors import GraphError
+from edgevision.graph.builder import FLOAT, UINT8, GraphBuilder
+from edgevision.graph.contract import check_graph, opset_of, prepare_network
+from edgevision.graph.heads.head import DetectionHead, NetworkOutput, take_rows
+from edgevision.graph.heads.yolov5_raw import YoloV5RawHead
+from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
+from edgevision.graph.nms import Candidates, cluster_nms, without_suppression
+from edgevision.graph.preprocess import Pixels, graft_preprocess
+from edgevision.graph.surgery import BATCH, inferred_outputs, set_batch
 
 _MASK_CLASSES = 256
 

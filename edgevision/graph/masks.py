@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from edgevision.contract.image import LetterboxGeometry, Placement
+from edgevision.contract.spec import Fit
 from edgevision.errors import GraphError
 from edgevision.graph.builder import FLOAT, GraphBuilder, ints
 from edgevision.graph.heads.head import NetworkOutput
-from edgevision.image import LetterboxGeometry, Placement
-from edgevision.spec import Fit
 
 MASK_STRIDE = 4
 """Pixels of the network's input for each cell of a mask, both ways."""

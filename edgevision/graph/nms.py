@@ -25,9 +25,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgevision.contract.nms import block_edges
+from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import FLOAT, GraphBuilder, ints
-from edgevision.nms import block_edges
-from edgevision.spec import NmsSpec
 
 IOU_THRESHOLD = "nms.iou_threshold"
 SCORE_FLOOR = "nms.score_floor"

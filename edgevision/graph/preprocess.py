@@ -10,12 +10,12 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from edgevision.contract.image import LetterboxGeometry
+from edgevision.contract.spec import Fit, FrameInput
 from edgevision.errors import GraphError
 from edgevision.graph.builder import FLOAT, FLOAT16, UINT8, GraphBuilder, ints
 from edgevision.graph.resample import Matrix, resample_matrices
 from edgevision.graph.surgery import BATCH, network_input, redirect, walk
-from edgevision.image import LetterboxGeometry
-from edgevision.spec import Fit, FrameInput
 
 FRAMES = "frames"
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgevision.contract.image import LetterboxGeometry, Placement
+from edgevision.contract.nms import greedy_nms
+from edgevision.contract.results import Outputs
+from edgevision.contract.spec import NmsSpec
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.adopt import Adoption
 from edgevision.graph.heads.head import DetectionHead
 from edgevision.graph.resample import bilinear_matrix, resample_matrices
-from edgevision.image import LetterboxGeometry, Placement
-from edgevision.nms import greedy_nms
-from edgevision.results import Outputs
-from edgevision.spec import NmsSpec
 
 Array = npt.NDArray[Any]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from edgevision.contract.spec import Fit
 from edgevision.errors import GraphError
-from edgevision.spec import Fit
 
 Matrix = npt.NDArray[np.float32]
 

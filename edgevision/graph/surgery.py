@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from edgevision.contract.spec import BatchRange
 from edgevision.errors import GraphError
 from edgevision.graph.heads.head import NetworkOutput
-from edgevision.spec import BatchRange
 
 BATCH = "batch"
 """Name of a dynamic batch dimension."""

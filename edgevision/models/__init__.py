@@ -1,1 +1,4 @@
-"""Architectures in PyTorch, one family for each file, with the parameter names of public checkpoints."""
+"""Architectures in PyTorch with the parameter names of public checkpoints, recipes, and how a model is trained.
+
+Imports `graph`, `checkpoint` and `contract`.
+"""

@@ -14,9 +14,9 @@ from typing import Literal
 import torch
 from torch import nn
 
+from edgevision.checkpoint.pickled import PickledObject
+from edgevision.checkpoint.reading import Checkpoint, named_entries, state_dict_from_module
 from edgevision.errors import CheckpointError, UsageError
-from edgevision.export.checkpoint import Checkpoint, named_entries, state_dict_from_module
-from edgevision.export.pickled import PickledObject
 from edgevision.models.weights import assign_weights
 from edgevision.models.yolov5_layers import Concat, ConvBlock, Detect, Sum
 from edgevision.models.yolov5_plan import (

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgevision.nms import greedy_nms
-from edgevision.results import Outputs
-from edgevision.spec import NmsSpec
+from edgevision.contract.nms import greedy_nms
+from edgevision.contract.results import Outputs
+from edgevision.contract.spec import NmsSpec
 
 
 def decode(

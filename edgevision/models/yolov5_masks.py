@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgevision.image import Placement
+from edgevision.contract.image import Placement
+from edgevision.contract.results import Outputs
+from edgevision.contract.spec import NmsSpec
 from edgevision.models.yolov5_decode import decode, detections_and_rows, without_coefficients
-from edgevision.results import Outputs
-from edgevision.spec import NmsSpec
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,9 +9,9 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from edgevision.checkpoint.pickled import PickledObject
+from edgevision.checkpoint.reading import named_entries
 from edgevision.errors import CheckpointError
-from edgevision.export.checkpoint import named_entries
-from edgevision.export.pickled import PickledObject
 from edgevision.models.yolov5_layers import (
     C3,
     Bottleneck,

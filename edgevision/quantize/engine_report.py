@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgevision.bundle import Check, Verification
-from edgevision.quantize.latency import ENGINES
-from edgevision.spec import Precision
+from edgevision.bundle.folder import Check, Verification
+from edgevision.contract.spec import Precision
+from edgevision.quantize.search.latency import ENGINES
 
 
 def engine_lines(precision: Precision, records: Sequence[Verification]) -> list[str]:

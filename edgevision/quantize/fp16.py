@@ -16,11 +16,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgevision.embedded_spec import FLOAT32_KEY
+from edgevision.contract.embedded_spec import FLOAT32_KEY
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.contract import check_graph, opset_of
 from edgevision.graph.surgery import walk
-from edgevision.quantize.magnitudes import Magnitudes
+from edgevision.quantize.calibration.magnitudes import Magnitudes
 from edgevision.quantize.signedness import DEQUANTIZE, QUANTIZE
 
 LARGEST = 65504.0

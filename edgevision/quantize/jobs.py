@@ -10,25 +10,25 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edgevision.bundle import Bundle, Verification
+from edgevision.bundle.folder import Bundle, Verification
+from edgevision.contract.spec import Precision
 from edgevision.errors import GraphError, VerificationError
 from edgevision.graph.contract import load_model
 from edgevision.graph.limits.check import require_named
-from edgevision.quantize.calibration import CalibrationFrames
+from edgevision.quantize.calibration.magnitudes import probe_magnitudes
+from edgevision.quantize.calibration.ranges_from_frames import CalibrationFrames
 from edgevision.quantize.engine_report import engine_lines
 from edgevision.quantize.fp8_emulation import emulated_fp8
 from edgevision.quantize.fp16 import half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
-from edgevision.quantize.magnitudes import probe_magnitudes
 from edgevision.quantize.options import QuantizeOptions
-from edgevision.quantize.pareto import pareto_header, pareto_rows
 from edgevision.quantize.placement import is_quantized, run_modelopt, with_named_nodes
 from edgevision.quantize.quantizer import PICTURE, Quantized, quantize_int8
 from edgevision.quantize.record import RECORD
-from edgevision.quantize.scores import paired_drop
-from edgevision.quantize.trials import trial_for
-from edgevision.quantize.workbench import Workbench, deliver, verified_everywhere
-from edgevision.spec import Precision
+from edgevision.quantize.search.pareto import pareto_header, pareto_rows
+from edgevision.quantize.search.scores import paired_drop
+from edgevision.quantize.search.trials import trial_for
+from edgevision.quantize.search.workbench import Workbench, deliver, verified_everywhere
 
 Progress = Callable[[str], None]
 FP8_IMAGES = 16
@@ -106,7 +106,7 @@ def _int8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
 
 
 def _write_cache(done: Quantized) -> str:
-    from edgevision.quantize.calibration_cache import write_calibration_cache
+    from edgevision.quantize.calibration.cache import write_calibration_cache
 
     path = done.bundle.path / "calibration.cache"
     ranges = done.every_range()

@@ -16,13 +16,13 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from edgevision.bundle import Golden, Verification
-from edgevision.embedded_spec import FLOAT32_KEY
+from edgevision.bundle.folder import Golden, Verification
+from edgevision.contract.embedded_spec import FLOAT32_KEY
+from edgevision.engines.opening import open_session
 from edgevision.errors import GraphError, VerificationError
 from edgevision.graph.builder import OPSET
 from edgevision.graph.contract import check_graph, opset_of
-from edgevision.session import open_session
-from edgevision.verification import verify_session
+from edgevision.verification.golden import verify_session
 
 ROUNDED = "/rounded"
 

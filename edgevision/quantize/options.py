@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from edgevision.cpu_class import saturates
+from edgevision.device.cpu_class import saturates
 from edgevision.errors import UsageError
-from edgevision.quantize.ranges import INT7_MAX, INT8_MAX, Method
+from edgevision.quantize.calibration.ranges import INT7_MAX, INT8_MAX, Method
 from edgevision.quantize.record import Target
-from edgevision.quantize.search import Budget
+from edgevision.quantize.search.search import Budget
 
 
 @dataclass(frozen=True, slots=True)

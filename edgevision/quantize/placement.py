@@ -16,7 +16,7 @@ import onnx
 
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.macs import WEIGHTED
-from edgevision.quantize.ranges import INT8_MAX
+from edgevision.quantize.calibration.ranges import INT8_MAX
 
 GRAFT = (r"pre/.*", r"post/.*")
 """Nodes that stay out: the uint8 input and its scaling, decoding and suppression."""

@@ -10,8 +10,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgevision.graph.nms import IOU_THRESHOLD, SCORE_FLOOR
+from edgevision.quantize.calibration.ranges import INT8_MAX, Ranges
 from edgevision.quantize.placement import Edge, Placement
-from edgevision.quantize.ranges import INT8_MAX, Ranges
 
 PREFIX = "int8/"
 """Begins the name of every node and value that is added here."""

@@ -12,33 +12,33 @@ from pathlib import Path
 import onnx
 
 import edgevision
-from edgevision.bundle import Bundle, Verification
+from edgevision.bundle.folder import Bundle, Verification
+from edgevision.contract.image import Frame
+from edgevision.contract.spec import utc_now
 from edgevision.errors import UsageError, VerificationError
 from edgevision.graph.builder import OPSET
 from edgevision.graph.contract import load_model, opset_of
 from edgevision.graph.limits.check import require_named
 from edgevision.graph.macs import macs_of_weighted_nodes
-from edgevision.image import Frame
-from edgevision.image_files import read_image
-from edgevision.quantize.calibration import CalibrationFrames, calibrate
+from edgevision.quantize.calibration.magnitudes import probe_magnitudes
+from edgevision.quantize.calibration.ranges import INT8_MAX, Ranges
+from edgevision.quantize.calibration.ranges_from_frames import CalibrationFrames, calibrate
 from edgevision.quantize.fp16 import half_graph, values_to_probe
 from edgevision.quantize.fp16_emulation import emulated_half
-from edgevision.quantize.latency import PairedSpeed, paired_speeds
-from edgevision.quantize.magnitudes import probe_magnitudes
 from edgevision.quantize.opset17 import opset17_form, verified_form
 from edgevision.quantize.options import QuantizeOptions
-from edgevision.quantize.pareto import draw_pareto
 from edgevision.quantize.placement import Placement, is_quantized, placement_by_modelopt, with_named_nodes
 from edgevision.quantize.qdq import quantized
-from edgevision.quantize.ranges import INT8_MAX, Ranges
 from edgevision.quantize.record import Layer, MeasuredCandidate, QuantizeRecord, Target
-from edgevision.quantize.scores import Scores, paired_drop
-from edgevision.quantize.search import Candidate, Search, SearchResult
-from edgevision.quantize.sensitivity import last_layers, measured_noise, order_of_return
+from edgevision.quantize.search.latency import PairedSpeed, paired_speeds
+from edgevision.quantize.search.pareto import draw_pareto
+from edgevision.quantize.search.scores import Scores, paired_drop
+from edgevision.quantize.search.search import Candidate, Search, SearchResult
+from edgevision.quantize.search.sensitivity import last_layers, measured_noise, order_of_return
+from edgevision.quantize.search.trials import trial_for
+from edgevision.quantize.search.workbench import Workbench, deliver, verified_everywhere, with_speeds
 from edgevision.quantize.signedness import with_unsigned_activations
-from edgevision.quantize.trials import trial_for
-from edgevision.quantize.workbench import Workbench, deliver, verified_everywhere, with_speeds
-from edgevision.spec import utc_now
+from edgevision.sources.image_files import read_image
 
 Progress = Callable[[str], None]
 PICTURE = "pareto.png"

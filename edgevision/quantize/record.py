@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgevision import atomic
-from edgevision.codec import DecodeError, dataclass_from_json, json_from_dataclass
 from edgevision.errors import BundleError
-from edgevision.quantize.latency import PairedSpeed
-from edgevision.quantize.ranges import INT8_MAX, Method
-from edgevision.quantize.search import Candidate
+from edgevision.quantize.calibration.ranges import INT8_MAX, Method
+from edgevision.quantize.search.latency import PairedSpeed
+from edgevision.quantize.search.search import Candidate
+from edgevision.storage import atomic
+from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass
 
 RECORD = "quantize.json"
 Target = Literal["cpu", "tensorrt"]

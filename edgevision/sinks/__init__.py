@@ -1,1 +1,1 @@
-"""Where results go: videos, folders of images, JSON lines, windows, and what lies across a network."""
+"""Where results go: files, windows, and what lies across a network. Imports `drawing`, `sources` and below."""

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from edgevision.addresses import public_name
 from edgevision.errors import MissingExtraError, UsageError
 from edgevision.sinks.background import CAPACITY, BackgroundSink
-from edgevision.sinks.csv_table import CsvSink
-from edgevision.sinks.event_folder import Retention
-from edgevision.sinks.event_images import EventImageOptions, EventImageSink
-from edgevision.sinks.json_lines import JsonlSink
+from edgevision.sinks.files.csv_table import CsvSink
+from edgevision.sinks.files.event_folder import Retention
+from edgevision.sinks.files.event_images import EventImageOptions, EventImageSink
+from edgevision.sinks.files.json_lines import JsonlSink
 from edgevision.sinks.sink import Sink
+from edgevision.sources.addresses import public_name
 
 EXPECTED = "expected FILE.jsonl, FILE.csv, mqtt://HOST/PREFIX, mqtts://, http://, https:// or events:FOLDER"
 MQTT_USER = "EDGEVISION_MQTT_USER"

@@ -8,11 +8,11 @@ import random
 import threading
 import time
 
-from edgevision.backoff import Backoff
 from edgevision.errors import SinkError, first_line
-from edgevision.processed import Processed
+from edgevision.sinks.processed import Processed
 from edgevision.sinks.sink import BusyError, RefusedError, Sink, SinkHealth
 from edgevision.sinks.waiting import WaitingResults
+from edgevision.sources.backoff import Backoff
 
 log = logging.getLogger(__name__)
 

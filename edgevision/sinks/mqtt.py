@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgevision.errors import SinkError, first_line
-from edgevision.processed import Processed
+from edgevision.sinks.processed import Processed
 from edgevision.sinks.record import event_records, json_of, record_of
 from edgevision.sinks.sink import Sink, without_image
 from edgevision.sinks.waiting import has_events

@@ -6,15 +6,15 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from edgevision.contract.image import Frame
 from edgevision.errors import UsageError
-from edgevision.frames import Source
-from edgevision.image import Frame
-from edgevision.image_files import IMAGE_SUFFIXES
-from edgevision.sinks.images import ImageFolderSink
+from edgevision.sinks.files.images import ImageFolderSink
+from edgevision.sinks.files.video import LateVideoSink, VideoSink
+from edgevision.sinks.files.video_file import VideoFile
 from edgevision.sinks.sink import Sink
-from edgevision.sinks.video import LateVideoSink, VideoSink
-from edgevision.sources import ImageSource
-from edgevision.video_file import VideoFile
+from edgevision.sources.frames import Source
+from edgevision.sources.image_files import IMAGE_SUFFIXES
+from edgevision.sources.opening import ImageSource
 
 
 def open_picture_sink(output: Path, source: Source) -> Sink:

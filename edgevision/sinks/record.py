@@ -6,10 +6,10 @@ import json
 import uuid
 from typing import Any
 
-from edgevision.counting import Event
-from edgevision.observation import Observation
-from edgevision.processed import Processed
-from edgevision.results import Classification, Instances, Result, Segmentation
+from edgevision.analytics.counting import Event
+from edgevision.analytics.observation import Observation
+from edgevision.contract.results import Classification, Instances, Result, Segmentation
+from edgevision.sinks.processed import Processed
 
 TOP_CLASSES = 5
 

@@ -12,9 +12,9 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from edgevision.contract.image import Frame
 from edgevision.errors import SinkError
-from edgevision.image import Frame
-from edgevision.processed import Processed
+from edgevision.sinks.processed import Processed
 
 S = TypeVar("S", bound="Sink")
 

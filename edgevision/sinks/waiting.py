@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from edgevision.processed import Processed
-from edgevision.results import Classification, Instances, Segmentation
+from edgevision.contract.results import Classification, Instances, Segmentation
+from edgevision.sinks.processed import Processed
 
 
 class WaitingResults:

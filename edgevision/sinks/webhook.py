@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError, InvalidHeader
 
 import edgevision
 from edgevision.errors import SinkError, first_line
-from edgevision.processed import Processed
+from edgevision.sinks.processed import Processed
 from edgevision.sinks.record import event_records, json_of, record_of
 from edgevision.sinks.sink import BusyError, RefusedError, Sink, without_image
 from edgevision.sinks.waiting import has_events

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import cv2
 
+from edgevision.device.opencv_build import OpenCvBuild, why_no_window
 from edgevision.errors import SinkError
-from edgevision.opencv_build import OpenCvBuild, why_no_window
-from edgevision.processed import Processed
+from edgevision.sinks.processed import Processed
 from edgevision.sinks.sink import Sink
 
 ESCAPE = 27

@@ -12,14 +12,14 @@ import lightning
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.codec import json_from_dataclass
 from edgevision.errors import UsageError
-from edgevision.train.module import ModuleInTraining
-from edgevision.train.plan import Plan
-from edgevision.train.recorder import Recorder
-from edgevision.train.run_folder import RunFolder
-from edgevision.train.schedule import Progress
-from edgevision.train.stream import BatchStream
+from edgevision.models.plan import Plan
+from edgevision.storage.codec import json_from_dataclass
+from edgevision.train.data.stream import BatchStream
+from edgevision.train.loop.module import ModuleInTraining
+from edgevision.train.loop.recorder import Recorder
+from edgevision.train.loop.run_folder import RunFolder
+from edgevision.train.loop.schedule import Progress
 
 
 @dataclass(frozen=True, slots=True)

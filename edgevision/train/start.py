@@ -10,13 +10,13 @@ import lightning
 import torch
 
 from edgevision.errors import RecipeError, UsageError
-from edgevision.export.recipe import Recipe
-from edgevision.train.classifier_task import classifier_task
-from edgevision.train.detector_task import detector_task
+from edgevision.models.plan import ClassifierPlan, DetectorPlan, InstancePlan, SegmenterPlan
+from edgevision.models.recipe import Recipe
 from edgevision.train.job import Hardware, Job, Task
-from edgevision.train.module import tensor_from_frames
-from edgevision.train.plan import ClassifierPlan, DetectorPlan, InstancePlan, SegmenterPlan
-from edgevision.train.segmenter_task import segmenter_task
+from edgevision.train.loop.module import tensor_from_frames
+from edgevision.train.tasks.classifier_task import classifier_task
+from edgevision.train.tasks.detector_task import detector_task
+from edgevision.train.tasks.segmenter_task import segmenter_task
 
 
 def task_for(job: Job, recipe: Recipe) -> Task:

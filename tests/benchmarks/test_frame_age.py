@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import frame_age
-from edgevision.pipeline import RunSummary
+from edgevision.pipeline.pipeline import RunSummary
 
 
 def test_every_frame_of_the_camera_is_run_or_dropped() -> None:

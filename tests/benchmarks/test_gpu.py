@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from cuda.bindings import runtime as real
 
-from edgevision.build.manifest import PlanTensor
-from edgevision.build.store import StoredEngine
-from edgevision.engines import cuda, tensorrt
-from edgevision.engines.tensorrt import open_engine
-from edgevision.session import SessionOptions
-from edgevision.spec import BatchRange
+from edgevision.contract.session import SessionOptions
+from edgevision.contract.spec import BatchRange
+from edgevision.engines.tensorrt import cuda
+from edgevision.engines.tensorrt import session as tensorrt
+from edgevision.engines.tensorrt.manifest import PlanTensor
+from edgevision.engines.tensorrt.session import open_engine
+from edgevision.engines.tensorrt.store import StoredEngine
 from tests.engines.host_cuda import HostCudart
 from tests.engines.host_tensorrt import HostTensorRt, store_engine
 from tests.hardware import L4

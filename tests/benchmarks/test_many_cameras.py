@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.many_cameras import CAMERAS, Course, Results, SlowedSession, report
-from edgevision.camera_plan import NOTHING_YET, CameraStatus
+from edgevision.service.camera_plan import NOTHING_YET, CameraStatus
 from tests.doubles import BrightnessSession
 
 NAMES = [f"camera {number}" for number in range(1, CAMERAS + 1)]

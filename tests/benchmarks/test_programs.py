@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgevision.report import read_record
+from edgevision.benchmark.records import read_record
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

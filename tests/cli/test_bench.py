@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgevision.bundle import Bundle
-from edgevision.cli.bench import command
+from edgevision.benchmark.records import read_record
+from edgevision.bundle.folder import Bundle
+from edgevision.cli.commands.bench import command
 from edgevision.errors import SourceError
-from edgevision.report import read_record
 
 
 def test_without_a_source_a_clip_of_photographs_is_measured(brightness_bundle: Path, tmp_path: Path) -> None:

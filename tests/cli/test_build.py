@@ -66,7 +66,7 @@ def test_no_bundle(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_interrupt_ends_a_build_cleanly(tmp_path: Path) -> None:
     from edgevision.export.exporter import ExportOptions, export_bundle
-    from edgevision.export.recipe import load_recipe
+    from edgevision.models.recipe import load_recipe
 
     bundle = tmp_path / "b"
     export_bundle(load_recipe("yolov5"), ExportOptions(random_weights=True), bundle, lambda _: None)

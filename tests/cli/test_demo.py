@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgevision.bundle import Bundle
-from edgevision.cli.demo import STREET, Boxed, boxed_people, command
+from edgevision.benchmark.records import read_record
+from edgevision.bundle.folder import Bundle
+from edgevision.cli.commands.demo import STREET, Boxed, boxed_people, command
 from edgevision.errors import UsageError
-from edgevision.report import read_record
-from edgevision.sources import open_source
-from edgevision.virtual_camera import VirtualCamera
+from edgevision.sources.opening import open_source
+from edgevision.sources.virtual_camera import VirtualCamera
 
 
 def lines_of(path: Path, found: list[list[tuple[str, list[float]]]]) -> Path:

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from edgevision.cli.deploy import LogHandler, Reloads, command
+from edgevision.cli.commands.deploy import LogHandler, Reloads, command
 from edgevision.errors import UsageError
-from edgevision.watchdog import STUCK_EXIT_CODE
+from edgevision.service.watchdog import STUCK_EXIT_CODE
 
 PATIENCE_S = 60.0
 END_S = 2.0
@@ -272,7 +272,7 @@ def acted(folder: Path, body: str) -> tuple[str, ...]:
             [
                 "import time",
                 "from edgevision.cli import main",
-                "from edgevision.deployment import engine",
+                "from edgevision.service.config import engine",
                 "original = engine.open_session",
                 "def open_session(*words, **options):",
                 *[f"    {line}" for line in body.splitlines()],

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgevision.cli import doctor
-from edgevision.diagnosis import Finding
+from edgevision.cli.commands import doctor
+from edgevision.doctor.diagnosis import Finding
 from edgevision.errors import UsageError
 
 

@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 from onnx import helper
 
-from edgevision.bundle import Golden, write_bundle
-from edgevision.cli.explain import command
+from edgevision.bundle.folder import Golden, write_bundle
+from edgevision.cli.commands.explain import command
+from edgevision.contract.spec import METADATA_KEY, FrameInput, ModelSpec, NmsSpec, Provenance, detect_outputs
 from edgevision.errors import SourceError, UsageError
-from edgevision.spec import METADATA_KEY, FrameInput, ModelSpec, NmsSpec, Provenance, detect_outputs
 
 SIDE = 64
 PATCH = (36, 12, 52, 28)

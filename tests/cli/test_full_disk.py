@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevision.image_files import read_image
 from edgevision.sinks.opening import write_clip
-from edgevision.sources import open_source
+from edgevision.sources.image_files import read_image
+from edgevision.sources.opening import open_source
 
 SCRIPT = """
 mount -t tmpfs -o size=400k tmpfs {small} || exit 99

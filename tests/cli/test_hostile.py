@@ -12,14 +12,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgevision.bundle import Golden, write_bundle
+from edgevision.bundle.folder import Golden, write_bundle
 from edgevision.cli import failures, main
 from edgevision.cli.root import COMMANDS
+from edgevision.contract.spec import FrameInput, ModelSpec, Provenance, classify_outputs
+from edgevision.engines.opening import open_session
 from edgevision.errors import GraphError
 from edgevision.graph.contract import attach_metadata
 from edgevision.graph.first_run import require_an_end
-from edgevision.session import open_session
-from edgevision.spec import FrameInput, ModelSpec, Provenance, classify_outputs
 from tests.quantize.pixel_networks import CLASSES, SIDE, answers, frames, network
 
 Run = Callable[..., tuple[int, str]]

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from edgevision.cli.live import command
+from edgevision.cli.commands.live import command
 from edgevision.errors import BundleError, EdgevisionError, MissingExtraError, UsageError
 
 pytest.importorskip("aiohttp")

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevision.bundle import Golden, write_bundle
+from edgevision.bundle.folder import Golden, write_bundle
 from edgevision.cli import main
 from edgevision.cli.root import COMMANDS
-from edgevision.spec import FrameInput, ModelSpec, Provenance, classify_outputs
+from edgevision.contract.spec import FrameInput, ModelSpec, Provenance, classify_outputs
 
 
 @dataclass(frozen=True)

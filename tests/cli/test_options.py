@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 import pytest
 
-from edgevision.cli.options import BATCH, SIZE
-from edgevision.spec import BatchRange
+from edgevision.cli.options.types import BATCH, SIZE
+from edgevision.contract.spec import BatchRange
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgevision.cli import deploy, live
+from edgevision.cli.commands import deploy, live
 from edgevision.cli.root import edgevision
-from edgevision.pipeline import run_streams
-from edgevision.power import watch
-from edgevision.power.reading import power_state
-from tests.power.trees import ORIN_NANO_36, grow
+from edgevision.device.power import watch
+from edgevision.device.power.reading import power_state
+from edgevision.pipeline.pipeline import run_streams
+from tests.device.power.trees import ORIN_NANO_36, grow
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_run_tells_what_slowed_it_down(
         grow(board, {"sys/class/hwmon/hwmon3/oc3_event_cnt": "27395\n"})
         return run_streams(*arguments, **options)  # type: ignore[arg-type]  # as they came
 
-    monkeypatch.setattr("edgevision.cli.run.run_streams", starved)
+    monkeypatch.setattr("edgevision.cli.commands.run.run_streams", starved)
     with caplog.at_level(logging.WARNING):
         done = CliRunner().invoke(edgevision, ["run", str(brightness_bundle), "demo:", "--limit", "3"])
     assert done.exit_code == 0, done.output
@@ -65,7 +65,7 @@ def test_the_page_and_the_service_are_watched(
     pytest.importorskip("aiohttp")
     recorder = Recorder()
     monkeypatch.setattr(
-        "edgevision.cli.deploy.faulthandler.enable", lambda: None
+        "edgevision.cli.commands.deploy.faulthandler.enable", lambda: None
     )  # the runner's output is no file
     monkeypatch.setattr({"live": live, "deploy": deploy}[command], "PowerWatch", lambda: recorder)
     words = {"live": [str(tmp_path), "demo:", "--port", "0"], "deploy": [str(tmp_path / "absent.toml")]}

@@ -12,11 +12,11 @@ import pytest
 
 from edgevision.cli import progress as module
 from edgevision.cli.progress import Interrupts, RunProgress
-from edgevision.frames import SourceFrame
-from edgevision.health import Outage, SourceHealth
-from edgevision.pipeline import RunSummary
-from edgevision.processed import Processed, StageTimes
-from edgevision.results import Detections
+from edgevision.contract.results import Detections
+from edgevision.pipeline.pipeline import RunSummary
+from edgevision.sinks.processed import Processed, StageTimes
+from edgevision.sources.frames import SourceFrame
+from edgevision.sources.health import Outage, SourceHealth
 
 
 def processed(inference_ms: float) -> Processed:

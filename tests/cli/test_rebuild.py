@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from edgevision.build import need
-from edgevision.build.manifest import Rebuild, Refuse
-from edgevision.build.request import EngineRequest
-from edgevision.build.store import StoredEngine
-from edgevision.bundle import Bundle
-from edgevision.cli import build, rebuild, run
+from edgevision.builder import need
+from edgevision.bundle.folder import Bundle
+from edgevision.cli import rebuild
+from edgevision.cli.commands import build, run
+from edgevision.engines.tensorrt.manifest import Rebuild, Refuse
+from edgevision.engines.tensorrt.request import EngineRequest
+from edgevision.engines.tensorrt.store import StoredEngine
 from edgevision.errors import EngineError, UsageError
 
 
@@ -32,8 +33,8 @@ def called(
     monkeypatch.setattr(need, "choose_engine", lambda *_: decision)
     monkeypatch.setattr(need, "load_library", lambda *_: library)
     monkeypatch.setattr(need, "running_here", lambda _: None)
-    monkeypatch.setattr("edgevision.build.engines.build_engines", build)
-    monkeypatch.setattr("edgevision.cli.build.outcome_lines", lambda _: [])
+    monkeypatch.setattr("edgevision.builder.engines.build_engines", build)
+    monkeypatch.setattr("edgevision.cli.commands.build.outcome_lines", lambda _: [])
     result = CliRunner().invoke(
         run.command, [str(bundle), "nowhere.mp4", "--rebuild", "--engine", "tensorrt"]
     )

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from edgevision.cli.run import command
+from edgevision.cli.commands.run import command
 from edgevision.errors import BundleError, EdgevisionError, SinkError, SourceError, UsageError
 from edgevision.sinks.opening import write_clip
-from edgevision.sources import open_source
+from edgevision.sources.opening import open_source
 
 WIDTH, HEIGHT = 128, 64
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from edgevision.cli.run import command
-from edgevision.cli.source_options import named_sources
+from edgevision.cli.commands.run import command
+from edgevision.cli.options.sources import named_sources
 from edgevision.errors import EdgevisionError, SourceError, UsageError
 from edgevision.sinks.opening import write_clip
-from edgevision.sources import open_source
+from edgevision.sources.opening import open_source
 
 WIDTH, HEIGHT = 128, 64
 

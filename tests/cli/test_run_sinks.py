@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from edgevision.cli.run import command
+from edgevision.cli.commands.run import command
 from edgevision.errors import SinkError
-from edgevision.sources import open_source
+from edgevision.sources.opening import open_source
 from tests.sinks.broker import Listener, MosquittoBroker, free_port
 from tests.sinks.conftest import no_thread_is_left_behind
 from tests.sinks.results import wait_until

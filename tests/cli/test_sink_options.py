@@ -10,16 +10,16 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from edgevision.cli.sink_options import SinkArguments, sink_lines, sink_options
+from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.cli.options.sinks import SinkArguments, sink_lines, sink_options
 from edgevision.errors import UsageError
-from edgevision.pipeline import run_pipeline
+from edgevision.pipeline.pipeline import run_pipeline
 from edgevision.sinks.addresses import SinkOptions
 from edgevision.sinks.background import BackgroundSink
-from edgevision.sinks.csv_table import CsvSink
-from edgevision.sinks.event_images import EventImageSink
-from edgevision.sinks.json_lines import JsonlSink
+from edgevision.sinks.files.csv_table import CsvSink
+from edgevision.sinks.files.event_images import EventImageSink
+from edgevision.sinks.files.json_lines import JsonlSink
 from edgevision.sinks.webhook import WebhookSink
-from edgevision.watch_plan import WatchPlan
 from tests.doubles import BrightnessSession, MemorySource
 
 

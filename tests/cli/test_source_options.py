@@ -9,11 +9,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from edgevision.addresses import LiveOptions
-from edgevision.cli.run import command as run_command
-from edgevision.cli.source_options import source_options
+from edgevision.cli.commands.run import command as run_command
+from edgevision.cli.options.sources import source_options
 from edgevision.errors import SourceError
-from edgevision.picture_watch import WatchOptions
+from edgevision.sources.addresses import LiveOptions
+from edgevision.sources.picture_watch import WatchOptions
 
 
 @pytest.mark.parametrize(

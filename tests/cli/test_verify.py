@@ -10,11 +10,12 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 
-from edgevision.bundle import Bundle, Golden, write_bundle
+from edgevision.bundle.folder import Bundle, Golden, write_bundle
 from edgevision.cli.root import edgevision
+from edgevision.contract.session import SessionOptions
+from edgevision.contract.spec import FrameInput, ModelSpec, Provenance, classify_outputs
+from edgevision.engines.opening import open_session
 from edgevision.errors import VerificationError
-from edgevision.session import SessionOptions, open_session
-from edgevision.spec import FrameInput, ModelSpec, Provenance, classify_outputs
 from tests.quantize.pixel_networks import (
     CLASSES,
     SIDE,

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from edgevision.cli.run import command
-from edgevision.cli.watch import open_watcher
+from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.cli.commands.run import command
+from edgevision.cli.options.watch import open_watcher
 from edgevision.errors import EdgevisionError, MissingExtraError, UsageError
 from edgevision.sinks.opening import write_clip
-from edgevision.watch_plan import WatchPlan
 from tests.doubles import MemorySource, detector
 
 WIDTH, HEIGHT = 128, 64

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevision.accuracy.detection import (
+from edgevision.contract.results import Detections
+from edgevision.datasets.coco import read_coco, read_coco_file
+from edgevision.datasets.image_check import usable_files
+from edgevision.errors import SourceError, UsageError
+from edgevision.evaluation.detection import (
     LabelledImages,
     accuracy_from_detections,
     read_annotations,
     without_broken,
 )
-from edgevision.datasets.coco import read_coco, read_coco_file
-from edgevision.datasets.image_check import usable_files
-from edgevision.errors import SourceError, UsageError
-from edgevision.results import Detections
 from tests.datasets.tools import BOXES, CLASSES, coco, images, rectangle
 
 Content = dict[str, Any]
@@ -166,7 +166,7 @@ def test_run_length_codes_become_outlines(tmp_path: Path) -> None:
 
 
 def test_masks_need_outlines(tmp_path: Path) -> None:
-    from edgevision.accuracy.detection import accuracy_from_instances
+    from edgevision.evaluation.detection import accuracy_from_instances
 
     path = written(tmp_path, coco(iscrowd=0))
     labelled = read_annotations(path, tmp_path, CLASSES)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevision.accuracy.detection import read_annotations
 from edgevision.datasets.boxes import BoxDataset, ClassNames
 from edgevision.datasets.coco import image_folder
 from edgevision.datasets.opening import Reading, read_boxes
+from edgevision.evaluation.detection import read_annotations
 from tests.datasets.tools import BOXES, CLASSES, SIZES, TOOLS
 
 Labelled = set[tuple[str, str, tuple[float, ...]]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgevision.engines import cuda
+from edgevision.engines.tensorrt import cuda
 from tests.engines.host_cuda import HostCudart
 from tests.hardware import AGX_ORIN, L4
 

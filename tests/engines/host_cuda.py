@@ -15,7 +15,7 @@ from typing import Any
 
 from cuda.bindings import runtime as real
 
-from edgevision.build.gpu import GpuFacts
+from edgevision.device.gpu import GpuFacts
 
 RUNTIME = 12090
 """The CUDA of the bindings, as they number it."""

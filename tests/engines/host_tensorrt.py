@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from edgevision.build.gpu import GpuFacts, this_platform
-from edgevision.build.library import Library
-from edgevision.build.manifest import PLAN, EngineManifest
-from edgevision.build.store import StoredEngine
-from edgevision.build.versions import Flavour, dialect
-from edgevision.bundle import file_entry
-from edgevision.results import Outputs
-from edgevision.session import Session
-from edgevision.spec import BatchRange, ModelSpec
+from edgevision.bundle.folder import file_entry
+from edgevision.contract.results import Outputs
+from edgevision.contract.session import Session
+from edgevision.contract.spec import BatchRange, ModelSpec
+from edgevision.device.gpu import GpuFacts
+from edgevision.engines.tensorrt.here import this_platform
+from edgevision.engines.tensorrt.library import Library
+from edgevision.engines.tensorrt.manifest import PLAN, EngineManifest
+from edgevision.engines.tensorrt.store import StoredEngine
+from edgevision.engines.tensorrt.versions import Flavour, dialect
 from tests.doubles import SIDE, BrightnessSession, detector
 from tests.engines.host_cuda import HostCudart
 from tests.hardware import L4

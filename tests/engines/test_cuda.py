@@ -12,8 +12,15 @@ import numpy as np
 import pytest
 from cuda.bindings import runtime as real
 
-from edgevision.engines import cuda
-from edgevision.engines.cuda import DeviceBuffer, Event, HostBuffer, Stream, cuda_device, driver_remedy
+from edgevision.engines.tensorrt import cuda
+from edgevision.engines.tensorrt.cuda import (
+    DeviceBuffer,
+    Event,
+    HostBuffer,
+    Stream,
+    cuda_device,
+    driver_remedy,
+)
 from edgevision.errors import EngineError
 from tests.engines.host_cuda import HostCudart
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tensorrt_rtx
 
-from edgevision.engines import jit_cache, tensorrt
-from edgevision.engines.tensorrt import open_engine
-from edgevision.session import SessionOptions
-from edgevision.spec import BatchRange
+from edgevision.contract.session import SessionOptions
+from edgevision.contract.spec import BatchRange
+from edgevision.engines.tensorrt import jit_cache
+from edgevision.engines.tensorrt import session as tensorrt
+from edgevision.engines.tensorrt.session import open_engine
 from tests.doubles import SIDE
 from tests.engines.host_cuda import HostCudart
 from tests.engines.host_tensorrt import HostRuntimeCache, HostTensorRt, store_engine

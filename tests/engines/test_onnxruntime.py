@@ -16,19 +16,12 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from edgevision.contract.session import Frames, SessionOptions
 from edgevision.engines import onnxruntime as engine
-from edgevision.engines.onnxruntime import (
-    CUDA,
-    ON_CPU,
-    TENSORRT,
-    BoundSession,
-    Target,
-    node_shares,
-    open_on,
-)
+from edgevision.engines.onnxruntime import CUDA, ON_CPU, TENSORRT, BoundSession, Target, node_shares, open_on
+from edgevision.engines.opening import open_session
 from edgevision.engines.ort_settings import CPU
 from edgevision.errors import EngineError
-from edgevision.session import Frames, SessionOptions, open_session
 from tests.brightness import SIDE, write_brightness_bundle
 
 AZURE = Target("onnxruntime-azure", "AzureExecutionProvider", (CPU,))

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import edgevision
-from edgevision.cpu_class import cpu_class, saturates
+from edgevision.device.cpu_class import cpu_class, saturates
 from edgevision.engines.ort_settings import EXACT_INT8, UNFUSED_QDQ, cpu_session, session_settings
 
 CHANNELS, SIDE = 16, 8

@@ -9,15 +9,16 @@ from typing import Any
 import onnxruntime as ort
 import pytest
 
-from edgevision.bundle import Bundle, Verification
+from edgevision.bundle.folder import Bundle, Verification
+from edgevision.contract.session import SessionOptions
+from edgevision.contract.spec import Precision
 from edgevision.engines import onnxruntime as engine
 from edgevision.engines import ort_settings, ort_tensorrt
 from edgevision.engines.onnxruntime import TENSORRT
+from edgevision.engines.opening import open_session
 from edgevision.engines.ort_settings import CPU
 from edgevision.engines.ort_tensorrt import linked_tensorrt, readable_graph, strongly_typed, tensorrt_options
 from edgevision.errors import EngineError
-from edgevision.session import SessionOptions, open_session
-from edgevision.spec import Precision
 from tests.brightness import write_brightness_bundle
 
 WHEELS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("ort_providers.json").read_text())[

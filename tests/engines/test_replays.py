@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from cuda.bindings import runtime as real
 
-from edgevision.build.versions import Flavour
-from edgevision.engines import lane, tensorrt
-from edgevision.engines.replays import Replays
-from edgevision.engines.tensorrt import TensorRtSession, open_engine
+from edgevision.contract.session import Frames, SessionOptions
+from edgevision.contract.spec import BatchRange
+from edgevision.engines.tensorrt import lane
+from edgevision.engines.tensorrt import session as tensorrt
+from edgevision.engines.tensorrt.replays import Replays
+from edgevision.engines.tensorrt.session import TensorRtSession, open_engine
+from edgevision.engines.tensorrt.versions import Flavour
 from edgevision.errors import UsageError
-from edgevision.pipeline import PipelineOptions, run_streams
-from edgevision.session import Frames, SessionOptions
-from edgevision.spec import BatchRange
-from edgevision.streams import PlainWatcher, Stream
+from edgevision.pipeline.pipeline import PipelineOptions, run_streams
+from edgevision.pipeline.streams import PlainWatcher, Stream
 from tests.doubles import SIDE, BrightnessSession, ListSink, MemorySource
 from tests.engines.host_cuda import HostCudart
 from tests.engines.host_tensorrt import HostRuntimeCache, HostTensorRt, store_engine

@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 from cuda.bindings import runtime as real
 
-from edgevision.build.versions import dialect
-from edgevision.engines import contexts, lane, tensorrt
-from edgevision.engines.dla import dla_note
-from edgevision.engines.tensorrt import TensorRtSession, open_engine
+from edgevision.contract.session import Frames, SessionOptions
+from edgevision.contract.spec import BatchRange, ModelSpec
+from edgevision.engines.opening import open_session
+from edgevision.engines.tensorrt import contexts, lane
+from edgevision.engines.tensorrt import session as tensorrt
+from edgevision.engines.tensorrt.dla import dla_note
+from edgevision.engines.tensorrt.session import TensorRtSession, open_engine
+from edgevision.engines.tensorrt.versions import dialect
 from edgevision.errors import BundleError, EngineError, UsageError
-from edgevision.session import Frames, SessionOptions, open_session
-from edgevision.spec import BatchRange, ModelSpec
 from tests.brightness import write_brightness_bundle
 from tests.doubles import SIDE, BrightnessSession
 from tests.engines.host_cuda import HostCudart

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevision.build import here
-from edgevision.build.manifest import MANIFEST
-from edgevision.build.store import ENGINES
-from edgevision.bundle import Golden, Verification, write_bundle
-from edgevision.engines import tensorrt
+from edgevision.bundle.folder import Golden, Verification, write_bundle
+from edgevision.contract.session import Session, SessionOptions
+from edgevision.contract.spec import BatchRange, classify_outputs
+from edgevision.engines.opening import open_session
+from edgevision.engines.tensorrt import here
+from edgevision.engines.tensorrt import session as tensorrt
+from edgevision.engines.tensorrt.manifest import MANIFEST
+from edgevision.engines.tensorrt.store import ENGINES
 from edgevision.errors import EngineError, VerificationError
-from edgevision.session import Session, SessionOptions, open_session
-from edgevision.spec import BatchRange, classify_outputs
 from tests.doubles import SIDE, BrightnessSession
 from tests.engines.host_cuda import HostCudart
 from tests.engines.host_tensorrt import HostTensorRt, store_engine

@@ -20,9 +20,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from edgevision.checkpoint.pickled import PickledObject
+from edgevision.checkpoint.reading import read_checkpoint, state_dict_from_module
 from edgevision.errors import CheckpointError
-from edgevision.export.checkpoint import read_checkpoint, state_dict_from_module
-from edgevision.export.pickled import PickledObject
 
 
 def _small() -> nn.Sequential:

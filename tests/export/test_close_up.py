@@ -13,13 +13,13 @@ from onnx import TensorProto, helper
 
 pytest.importorskip("torch")
 
-from edgevision.bundle import Bundle, Golden
+from edgevision.bundle.folder import Bundle, Golden
+from edgevision.engines.opening import open_session
 from edgevision.export.close_up import with_close_up
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.frames import FRAME_COUNT
-from edgevision.export.recipe import load_recipe
-from edgevision.session import open_session
-from edgevision.verification import verify_session
+from edgevision.models.recipe import load_recipe
+from edgevision.verification.golden import verify_session
 
 
 @pytest.fixture(scope="module")

@@ -10,19 +10,20 @@ import onnx
 import pytest
 import torch
 
-from edgevision.accuracy.detection import accuracy_from_detections, detect_all, read_annotations
-from edgevision.bundle import Bundle
-from edgevision.comparison import compare_answers
+from edgevision.bundle.folder import Bundle
+from edgevision.contract.image import fit_frame
+from edgevision.contract.nms import greedy_nms
+from edgevision.contract.session import SessionOptions
+from edgevision.contract.spec import BatchRange, NmsSpec
+from edgevision.engines.opening import open_session
 from edgevision.errors import RecipeError, UsageError, VerificationError
+from edgevision.evaluation.detection import accuracy_from_detections, detect_all, read_annotations
 from edgevision.export import exporter, network
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.golden import golden_from_source
-from edgevision.export.recipe import Recipe, SourceModel, load_recipe
-from edgevision.image import fit_frame
-from edgevision.image_files import read_image
-from edgevision.nms import greedy_nms
-from edgevision.session import SessionOptions, open_session
-from edgevision.spec import BatchRange, NmsSpec
+from edgevision.models.recipe import Recipe, SourceModel, load_recipe
+from edgevision.sources.image_files import read_image
+from edgevision.verification.comparison import compare_answers
 
 DYNAMIC = BatchRange(1, 2, 3)
 FORMS = {

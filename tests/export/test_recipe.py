@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgevision.errors import RecipeError
-from edgevision.export.recipe import Recipe, available_recipes, load_recipe
+from edgevision.models.recipe import Recipe, available_recipes, load_recipe
 
 
 def test_by_bare_name_and_by_path() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgevision.errors import CheckpointError
-from edgevision.export.recipe import Release
 from edgevision.export.release import obtain
+from edgevision.models.recipe import Release
 
 CONTENT = b"weights" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

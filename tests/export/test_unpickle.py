@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from edgevision.checkpoint.pickled import PickledObject, PickledStorage
+from edgevision.checkpoint.reading import read_checkpoint, state_dict_from_module
+from edgevision.checkpoint.unpickle import unpickle
 from edgevision.errors import CheckpointError, UnsafeCheckpointError
-from edgevision.export.checkpoint import read_checkpoint, state_dict_from_module
-from edgevision.export.pickled import PickledObject, PickledStorage
-from edgevision.export.unpickle import unpickle
 
 PLANT = "edgevision_planted_module"
 

@@ -12,13 +12,13 @@ import onnx
 import pytest
 from onnx import helper
 
+from edgevision.contract.spec import BatchRange, NmsSpec
 from edgevision.errors import GraphError
 from edgevision.graph.adopt import Adoption, AdoptOptions, adopt
 from edgevision.graph.coco import COCO_CLASSES
 from edgevision.graph.contract import read_spec
 from edgevision.graph.preprocess import Pixels
 from edgevision.graph.reference import source_answers
-from edgevision.spec import BatchRange, NmsSpec
 from tests.graph import networks
 from tests.graph.networks import SIZE_WH
 

@@ -16,11 +16,11 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from edgevision.contract.nms import greedy_nms
+from edgevision.contract.results import Detections
+from edgevision.contract.spec import NmsSpec
+from edgevision.engines.opening import open_session
 from edgevision.graph.adopt import AdoptOptions, adopt
-from edgevision.nms import greedy_nms
-from edgevision.results import Detections
-from edgevision.session import open_session
-from edgevision.spec import NmsSpec
 
 Array = np.ndarray[Any, Any]
 Found = tuple[Array, Array, Array]

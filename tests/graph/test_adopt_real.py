@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgevision.contract.spec import FrameInput
 from edgevision.errors import GraphError
 from edgevision.graph.adopt import Adoption, AdoptOptions, adopt
 from edgevision.graph.coco import COCO_CLASSES
@@ -17,7 +18,6 @@ from edgevision.graph.heads.fastestdet import FastestDetHead
 from edgevision.graph.heads.yolox import YoloXHead
 from edgevision.graph.preprocess import Pixels
 from edgevision.graph.reference import source_answers
-from edgevision.spec import FrameInput
 from tests.rtx import build_rtx_engine
 
 Array = np.ndarray[Any, Any]

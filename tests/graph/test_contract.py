@@ -11,6 +11,18 @@ import onnx
 import pytest
 from onnx import helper
 
+from edgevision.contract.image import LetterboxGeometry
+from edgevision.contract.nms import greedy_nms
+from edgevision.contract.spec import (
+    METADATA_KEY,
+    BatchRange,
+    FrameInput,
+    ModelSpec,
+    NmsSpec,
+    Provenance,
+    classify_outputs,
+    detect_outputs,
+)
 from edgevision.errors import GraphError
 from edgevision.graph.contract import (
     attach_metadata,
@@ -29,18 +41,6 @@ from edgevision.graph.heads.yolov8 import YoloV8Head
 from edgevision.graph.nms import CANDIDATES, IOU_THRESHOLD, SCORE_FLOOR
 from edgevision.graph.preprocess import Pixels
 from edgevision.graph.simplify import simplify
-from edgevision.image import LetterboxGeometry
-from edgevision.nms import greedy_nms
-from edgevision.spec import (
-    METADATA_KEY,
-    BatchRange,
-    FrameInput,
-    ModelSpec,
-    NmsSpec,
-    Provenance,
-    classify_outputs,
-    detect_outputs,
-)
 from tests.graph import networks
 from tests.graph.networks import SIZE_WH
 

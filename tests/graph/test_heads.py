@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import helper
 
+from edgevision.contract.spec import NmsSpec
 from edgevision.errors import GraphError
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.heads import (
@@ -25,7 +26,6 @@ from edgevision.graph.heads import (
 from edgevision.graph.heads.head import NetworkFacts
 from edgevision.graph.nms import cluster_nms, without_suppression
 from edgevision.graph.reference import detections_from_raw
-from edgevision.spec import NmsSpec
 from tests.rtx import Profile, build_rtx_engine
 
 Array = np.ndarray[Any, Any]

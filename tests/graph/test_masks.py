@@ -9,17 +9,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edgevision.contract.image import LetterboxGeometry
+from edgevision.contract.spec import BatchRange, NmsSpec
+from edgevision.engines.opening import open_session
 from edgevision.errors import GraphError
 from edgevision.export.exporter import ExportOptions, export_bundle
-from edgevision.export.recipe import load_recipe
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.heads.head import NetworkOutput, take_rows
 from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
 from edgevision.graph.nms import Candidates, Carried, cluster_nms
-from edgevision.image import LetterboxGeometry
+from edgevision.models.recipe import load_recipe
 from edgevision.models.yolov5_masks import Mixture, answers_from_mixture, over_frame
-from edgevision.session import open_session
-from edgevision.spec import BatchRange, NmsSpec
 from tests.graph.conftest import Run
 from tests.rtx import build_rtx_engine
 

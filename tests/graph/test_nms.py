@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import helper
 
+from edgevision.contract.nms import greedy_nms, steps_needed
+from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.nms import CANDIDATES, IOU_THRESHOLD, SCORE_FLOOR, Candidates, cluster_nms
-from edgevision.nms import greedy_nms, steps_needed
-from edgevision.spec import NmsSpec
 from tests.rtx import Profile, build_rtx_engine
 
 Array = np.ndarray[Any, Any]

@@ -10,12 +10,12 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from edgevision.contract.image import fit_frame, letterbox
+from edgevision.contract.spec import BatchRange, Fit, FrameInput
 from edgevision.errors import GraphError
 from edgevision.graph.contract import check_graph
 from edgevision.graph.preprocess import Pixels, graft_preprocess
 from edgevision.graph.resample import area_matrix, bilinear_matrix
-from edgevision.image import fit_frame, letterbox
-from edgevision.spec import BatchRange, Fit, FrameInput
 from tests.rtx import build_rtx_engine
 
 Array = np.ndarray[Any, Any]

@@ -9,11 +9,11 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from edgevision.contract.image import LetterboxGeometry, letterbox
+from edgevision.contract.spec import BatchRange, FrameInput
 from edgevision.errors import GraphError
 from edgevision.graph.graft import graft_segmenter
 from edgevision.graph.preprocess import Pixels
-from edgevision.image import LetterboxGeometry, letterbox
-from edgevision.spec import BatchRange, FrameInput
 
 SIZE_WH = (64, 32)
 Array = npt.NDArray[np.uint8]

@@ -12,8 +12,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from edgevision.checkpoint.reading import read_checkpoint
 from edgevision.errors import CheckpointError, UnsafeCheckpointError
-from edgevision.export.checkpoint import read_checkpoint
 from edgevision.export.network import onnx_from_module, run_network
 from edgevision.models.yolov5 import YoloV5, yolov5_from_checkpoint
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from edgevision.contract.spec import NmsSpec
 from edgevision.models.yolov5_decode import decode, detections
-from edgevision.spec import NmsSpec
 
 
 def _logit(probability: float) -> float:

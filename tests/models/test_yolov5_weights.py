@@ -12,14 +12,14 @@ import pytest
 import safetensors.torch
 import torch
 
-from edgevision.boxes import iou_matrix
+from edgevision.checkpoint.reading import read_checkpoint
+from edgevision.contract.boxes import iou_matrix
+from edgevision.contract.image import letterbox
+from edgevision.contract.spec import NmsSpec
 from edgevision.errors import CheckpointError, UsageError
-from edgevision.export.checkpoint import read_checkpoint
-from edgevision.image import letterbox
 from edgevision.models.yolov5 import YoloV5, yolov5, yolov5_from_checkpoint, yolov5_from_config
 from edgevision.models.yolov5_decode import decode, detections
 from edgevision.models.yolov5_plan import COCO_ANCHORS_P6, YoloV5Config
-from edgevision.spec import NmsSpec
 
 PUBLISHED_PARAMETERS = {"n": 1_872_157, "s": 7_235_389, "m": 21_190_557}
 """As YOLOv5's releases print them for 80 classes."""

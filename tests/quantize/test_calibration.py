@@ -8,11 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
+from edgevision.contract.spec import BatchRange, FrameInput
 from edgevision.errors import SourceError, UsageError
-from edgevision.quantize.calibration import CalibrationFrames, calibrate, magnitude_histogram
-from edgevision.quantize.ranges import Ranges
-from edgevision.quantize.thresholds import BINS, threshold_by_entropy, threshold_by_percentile
-from edgevision.spec import BatchRange, FrameInput
+from edgevision.quantize.calibration.ranges import Ranges
+from edgevision.quantize.calibration.ranges_from_frames import (
+    CalibrationFrames,
+    calibrate,
+    magnitude_histogram,
+)
+from edgevision.quantize.calibration.thresholds import BINS, threshold_by_entropy, threshold_by_percentile
 from tests.quantize.pixel_networks import SIDE, network
 
 FRAMES = FrameInput((SIDE, SIDE))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edgevision.errors import SinkError, SourceError, UsageError
-from edgevision.quantize.calibration_cache import cache_text, read_cache, write_calibration_cache
-from edgevision.quantize.ranges import Ranges
+from edgevision.quantize.calibration.cache import cache_text, read_cache, write_calibration_cache
+from edgevision.quantize.calibration.ranges import Ranges
 
 # The example of NVIDIA's documentation: github.com/NVIDIA/TensorRT, samples/sampleINT8/README.md, "Calibration file".
 DOCUMENTED = """\

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgevision.bundle import Check, Verification
+from edgevision.bundle.folder import Check, Verification
 from edgevision.quantize.engine_report import engine_lines
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
+from edgevision.quantize.calibration.magnitudes import Magnitudes, float_values
 from edgevision.quantize.fp16 import half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
-from edgevision.quantize.magnitudes import Magnitudes, float_values
 from tests.quantize.pixel_networks import answers, factor, frames, network, values
 
 BATCHES = [frames(seed=seed) for seed in range(2)]

@@ -7,9 +7,15 @@ import onnx
 import pytest
 
 from edgevision.errors import GraphError, UsageError
+from edgevision.quantize.calibration.magnitudes import Magnitudes, float_values, probe_magnitudes
 from edgevision.quantize.fp16 import half_graph
-from edgevision.quantize.layers import LIMITS, LayerError, check_layers, first_broken_layer, layer_errors
-from edgevision.quantize.magnitudes import Magnitudes, float_values, probe_magnitudes
+from edgevision.quantize.search.layers import (
+    LIMITS,
+    LayerError,
+    check_layers,
+    first_broken_layer,
+    layer_errors,
+)
 from tests.quantize.pixel_networks import factor, frames, network, with_fault, with_int8_weights
 
 BATCHES = [frames(seed=seed) for seed in range(3)]

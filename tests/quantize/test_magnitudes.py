@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from edgevision.errors import GraphError, UsageError
-from edgevision.quantize.magnitudes import float_values, probe_magnitudes
+from edgevision.quantize.calibration.magnitudes import float_values, probe_magnitudes
 from tests.quantize.pixel_networks import factor, frames, network
 
 

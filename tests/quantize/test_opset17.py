@@ -11,20 +11,20 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgevision.bundle import Bundle
+from edgevision.bundle.folder import Bundle
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError
 from edgevision.export.exporter import ExportOptions, export_bundle
-from edgevision.export.recipe import load_recipe
 from edgevision.graph.limits.check import unread
 from edgevision.graph.limits.versions import LIMITS, limits_named
+from edgevision.models.recipe import load_recipe
+from edgevision.quantize.calibration.magnitudes import probe_magnitudes
+from edgevision.quantize.calibration.ranges import Ranges
 from edgevision.quantize.fp16 import half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
-from edgevision.quantize.magnitudes import probe_magnitudes
 from edgevision.quantize.opset17 import opset17_form, verified_form
 from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
 from edgevision.quantize.qdq import quantized
-from edgevision.quantize.ranges import Ranges
 
 Run = Callable[[onnx.ModelProto], list[np.ndarray[Any, Any]]]
 

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.errors import GraphError
 from edgevision.graph.macs import macs_of_weighted_nodes
+from edgevision.quantize.calibration.ranges import Ranges
 from edgevision.quantize.placement import (
     Edge,
     Placement,
@@ -18,7 +19,6 @@ from edgevision.quantize.placement import (
     with_named_nodes,
 )
 from edgevision.quantize.qdq import quantized, weight_scales
-from edgevision.quantize.ranges import Ranges
 from tests.quantize.pixel_networks import SIDE, answers, frames, network
 
 PLACEMENT = Placement(

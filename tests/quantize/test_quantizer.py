@@ -11,23 +11,23 @@ import pytest
 from click.testing import CliRunner
 
 import edgevision
-from edgevision.bundle import Bundle
-from edgevision.cli.quantize import command
+from edgevision.bundle.folder import Bundle
+from edgevision.cli.commands.quantize import command
 from edgevision.errors import BundleError, UsageError, VerificationError
 from edgevision.export.exporter import ExportOptions, export_bundle
-from edgevision.export.recipe import load_recipe
 from edgevision.graph.contract import load_model
 from edgevision.graph.limits.check import unread
 from edgevision.graph.limits.versions import limits_named
-from edgevision.image_files import read_image
+from edgevision.models.recipe import load_recipe
 from edgevision.quantize import quantizer
 from edgevision.quantize.jobs import QuantizeJob, run_job
 from edgevision.quantize.options import EvalSet, QuantizeOptions, eval_sets
 from edgevision.quantize.placement import is_quantized
 from edgevision.quantize.quantizer import PICTURE, quantize_int8
 from edgevision.quantize.record import read_record
-from edgevision.quantize.search import Budget
-from edgevision.virtual_camera import PHOTOGRAPHS
+from edgevision.quantize.search.search import Budget
+from edgevision.sources.image_files import read_image
+from edgevision.sources.virtual_camera import PHOTOGRAPHS
 
 WEIGHTS = Path(edgevision.__file__).parent / "weights" / "cnn.safetensors"
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from edgevision.quantize.scores import Scores, TopOne
-from edgevision.quantize.search import Budget, Search, SearchResult
+from edgevision.quantize.search.scores import Scores, TopOne
+from edgevision.quantize.search.search import Budget, Search, SearchResult
 
 IMAGES = 4000
 

@@ -8,17 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
-from edgevision.quantize.calibration import CalibrationFrames
+from edgevision.contract.spec import FrameInput
+from edgevision.quantize.calibration.ranges import Ranges
+from edgevision.quantize.calibration.ranges_from_frames import CalibrationFrames
 from edgevision.quantize.placement import Edge, Placement
-from edgevision.quantize.ranges import Ranges
-from edgevision.quantize.sensitivity import (
+from edgevision.quantize.search.sensitivity import (
     last_layers,
     measured_noise,
     network_outputs,
     order_of_return,
     relative_noise,
 )
-from edgevision.spec import FrameInput
 from tests.quantize.pixel_networks import SIDE, network
 
 PLACEMENT = Placement(

@@ -9,13 +9,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgevision.cpu_class import SATURATING, saturates
+from edgevision.device.cpu_class import SATURATING, saturates
 
 pytest.importorskip("modelopt")
 
+from edgevision.quantize.calibration.ranges import INT7_MAX, INT8_MAX
 from edgevision.quantize.options import QuantizeOptions
 from edgevision.quantize.qdq import weight_scales
-from edgevision.quantize.ranges import INT7_MAX, INT8_MAX
 
 CHANNELS = 64
 

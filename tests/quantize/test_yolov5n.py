@@ -11,29 +11,30 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
-from edgevision.accuracy.detection import (
+from edgevision.bundle.folder import Bundle
+from edgevision.cli.root import edgevision
+from edgevision.contract.image import fit_frame
+from edgevision.contract.session import SessionOptions
+from edgevision.engines.opening import open_session
+from edgevision.errors import VerificationError
+from edgevision.evaluation.detection import (
     PROTOCOL_FLOOR,
     PROTOCOL_IOU,
     accuracy_from_detections,
     detect_all,
     read_annotations,
 )
-from edgevision.bundle import Bundle
-from edgevision.cli.root import edgevision
-from edgevision.errors import VerificationError
 from edgevision.export.exporter import ExportOptions, export_bundle
-from edgevision.export.recipe import load_recipe
-from edgevision.image import fit_frame
-from edgevision.image_files import read_image
+from edgevision.models.recipe import load_recipe
+from edgevision.quantize.calibration.magnitudes import Frames, Magnitudes, probe_magnitudes
+from edgevision.quantize.calibration.ranges import Ranges
 from edgevision.quantize.fp16 import HalfGraph, half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
-from edgevision.quantize.magnitudes import Frames, Magnitudes, probe_magnitudes
 from edgevision.quantize.options import QuantizeOptions
 from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
 from edgevision.quantize.qdq import quantized
-from edgevision.quantize.ranges import Ranges
 from edgevision.quantize.signedness import with_unsigned_activations
-from edgevision.session import SessionOptions, open_session
+from edgevision.sources.image_files import read_image
 
 pytestmark = pytest.mark.slow
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgevision.counting import Event
-from edgevision.frames import SourceFrame
-from edgevision.observation import Observation
-from edgevision.processed import Processed, StageTimes
-from edgevision.results import Detections, Result
+from edgevision.analytics.counting import Event
+from edgevision.analytics.observation import Observation
+from edgevision.contract.results import Detections, Result
+from edgevision.sinks.processed import Processed, StageTimes
+from edgevision.sources.frames import SourceFrame
 
 FOUND = Detections(
     np.array([[1.25, 2.5, 30.123, 40.0]], np.float32),

@@ -10,8 +10,8 @@ import pytest
 from edgevision.errors import MissingExtraError, UsageError
 from edgevision.sinks.addresses import SinkOptions, open_sink
 from edgevision.sinks.background import BackgroundSink
-from edgevision.sinks.csv_table import CsvSink
-from edgevision.sinks.json_lines import JsonlSink
+from edgevision.sinks.files.csv_table import CsvSink
+from edgevision.sinks.files.json_lines import JsonlSink
 from edgevision.sinks.mqtt import MqttSink
 from edgevision.sinks.sink import Sink
 from edgevision.sinks.webhook import WebhookSink

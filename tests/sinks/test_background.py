@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from edgevision.backoff import Backoff
 from edgevision.errors import SinkError
-from edgevision.processed import Processed
 from edgevision.sinks.background import BackgroundSink
+from edgevision.sinks.processed import Processed
 from edgevision.sinks.sink import BusyError, RefusedError, Sink, close_sinks
+from edgevision.sources.backoff import Backoff
 from tests.sinks.results import eventful, processed, wait_until
 
 QUICK = Backoff(first_s=0.01, longest_s=0.02)

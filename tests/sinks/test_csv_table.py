@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevision.counting import Event
+from edgevision.analytics.counting import Event
+from edgevision.contract.results import Classification, Detections, Segmentation
 from edgevision.errors import SinkError
-from edgevision.results import Classification, Detections, Segmentation
-from edgevision.sinks.csv_table import COLUMNS, EVENT_COLUMNS, CsvSink
-from edgevision.sinks.json_lines import JsonlSink
+from edgevision.sinks.files.csv_table import COLUMNS, EVENT_COLUMNS, CsvSink
+from edgevision.sinks.files.json_lines import JsonlSink
 from tests.sinks.results import CROSSED, eventful, processed
 
 

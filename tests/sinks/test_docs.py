@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgevision.cli.run import command
+from edgevision.cli.commands.run import command
 from edgevision.sinks import addresses
-from edgevision.sinks.csv_table import COLUMNS, EVENT_COLUMNS
+from edgevision.sinks.files.csv_table import COLUMNS, EVENT_COLUMNS
 from edgevision.sinks.record import event_records, record_of
 from tests.sinks.results import eventful
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import cv2
 import pytest
 
-from edgevision import atomic
-from edgevision.counting import Event
+from edgevision.analytics.counting import Event
 from edgevision.errors import SinkError, UsageError
 from edgevision.sinks import background
 from edgevision.sinks.addresses import SinkOptions, open_sink
-from edgevision.sinks.event_folder import EventFolder, Retention
-from edgevision.sinks.event_images import EventImageOptions, EventImageSink
+from edgevision.sinks.files.event_folder import EventFolder, Retention
+from edgevision.sinks.files.event_images import EventImageOptions, EventImageSink
+from edgevision.storage import atomic
 from tests.sinks.results import CROSSED, eventful, fresh, wait_until
 
 NOW = 1_700_000_000.123456

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 
-from edgevision.sinks.images import ImageFolderSink
+from edgevision.sinks.files.images import ImageFolderSink
 from tests.sinks.results import processed
 
 

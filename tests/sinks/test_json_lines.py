@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgevision.contract.results import Classification, Detections
 from edgevision.errors import SinkError
-from edgevision.results import Classification, Detections
-from edgevision.sinks.json_lines import JsonlSink
+from edgevision.sinks.files.json_lines import JsonlSink
 from tests.sinks.results import processed
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from edgevision.backoff import Backoff
-from edgevision.counting import Event
+from edgevision.analytics.counting import Event
 from edgevision.errors import SinkError
 from edgevision.sinks.addresses import SinkOptions, open_sink
 from edgevision.sinks.background import BackgroundSink
 from edgevision.sinks.mqtt import Broker, MqttSink, topic_level
 from edgevision.sinks.record import record_of
+from edgevision.sources.backoff import Backoff
 from tests.sinks.broker import Listener, MosquittoBroker, free_port
 from tests.sinks.results import CROSSED, eventful, fresh, processed, wait_until
 

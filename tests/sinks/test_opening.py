@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from edgevision.addresses import LiveOptions
 from edgevision.errors import SinkError, UsageError
-from edgevision.sinks.images import ImageFolderSink
-from edgevision.sinks.json_lines import JsonlSink
+from edgevision.sinks.files.images import ImageFolderSink
+from edgevision.sinks.files.json_lines import JsonlSink
+from edgevision.sinks.files.video import VideoSink
 from edgevision.sinks.opening import open_picture_sink
 from edgevision.sinks.sink import Sink
-from edgevision.sinks.video import VideoSink
-from edgevision.sources import open_source
+from edgevision.sources.addresses import LiveOptions
+from edgevision.sources.opening import open_source
 from tests.doubles import SilentCamera
 from tests.sinks.results import processed
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgevision.sinks.video import VideoSink
-from edgevision.sources import open_source
+from edgevision.sinks.files.video import VideoSink
+from edgevision.sources.opening import open_source
 from tests.sinks.results import processed
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgevision.results import Instances, Mask, Segmentation
+from edgevision.contract.results import Instances, Mask, Segmentation
 from edgevision.sinks.sink import without_image
 from edgevision.sinks.waiting import WaitingResults, held_bytes
 from tests.sinks.results import eventful, processed

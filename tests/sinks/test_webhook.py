@@ -17,14 +17,14 @@ from email.utils import formatdate
 
 import pytest
 
-from edgevision.backoff import Backoff
-from edgevision.counting import Event
+from edgevision.analytics.counting import Event
 from edgevision.errors import SinkError
 from edgevision.sinks.addresses import SinkOptions, open_sink
 from edgevision.sinks.background import BackgroundSink
 from edgevision.sinks.record import record_of
 from edgevision.sinks.sink import BusyError, RefusedError
 from edgevision.sinks.webhook import Hook, WebhookSink
+from edgevision.sources.backoff import Backoff
 from tests.sinks.results import CROSSED, eventful, fresh, wait_until
 
 QUICK = Backoff(first_s=0.01, longest_s=0.05)

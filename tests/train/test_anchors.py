@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevision.train.anchors import fit_anchors, fitness, ratio_fit
+from edgevision.train.data.anchors import fit_anchors, fitness, ratio_fit
 
 
 def test_ratio_fit_is_the_worse_side() -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from edgevision.errors import SourceError, UsageError
-from edgevision.train.class_images import read_classes
-from edgevision.train.classifier import balanced_order
+from edgevision.train.data.class_images import read_classes
+from edgevision.train.tasks.classifier import balanced_order
 
 
 def png(value: int, side: int = 8) -> bytes:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edgevision.train import curves
-from edgevision.train.curves import CurvesImage
-from edgevision.train.run_folder import Row
+from edgevision.train.loop import curves
+from edgevision.train.loop.curves import CurvesImage
+from edgevision.train.loop.run_folder import Row
 
 
 def test_drawing_takes_at_most_its_share_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

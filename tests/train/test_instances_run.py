@@ -13,14 +13,14 @@ import torch
 from click.testing import CliRunner, Result
 
 from edgevision.cli.root import edgevision
-from edgevision.codec import dataclass_from_json
+from edgevision.contract.spec import NmsSpec
 from edgevision.errors import EdgevisionError
-from edgevision.export.recipe import load_recipe
+from edgevision.models.plan import DetectorPlan, InstancePlan
+from edgevision.models.recipe import load_recipe
 from edgevision.models.weights import take_fitting
 from edgevision.models.yolov5 import yolov5
-from edgevision.spec import NmsSpec
+from edgevision.storage.codec import dataclass_from_json
 from edgevision.train.job import Job
-from edgevision.train.plan import DetectorPlan, InstancePlan
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning:lightning", "ignore::FutureWarning:lightning"

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from edgevision.train.mask_loss import MaskAnswers, mask_loss
-from edgevision.train.yolo_loss import LossWeights, Targets, YoloLoss
+from edgevision.train.tasks.mask_loss import MaskAnswers, mask_loss
+from edgevision.train.tasks.yolo_loss import LossWeights, Targets, YoloLoss
 
 ANCHORS = (((8.0, 8.0), (16.0, 16.0)), ((40.0, 40.0), (80.0, 40.0)))
 

@@ -10,9 +10,9 @@ import pytest
 from pycocotools import mask as mask_codec
 
 from edgevision.datasets.boxes import BoxLabels
-from edgevision.train.box_augmentation import BoxAugmentation, Sample, draw_sample
-from edgevision.train.outlines import mask_from_polygons
-from edgevision.train.pictures import Picture
+from edgevision.train.data.box_augmentation import BoxAugmentation, Sample, draw_sample
+from edgevision.train.data.outlines import mask_from_polygons
+from edgevision.train.data.pictures import Picture
 
 PLAN = BoxAugmentation(
     size=128, long_side=140, gain=(0.5, 1.6), mosaic=0.5, hsv=(0, 0, 0), grey=0.0, masks=True

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from edgevision.train.ema import WeightAverage
-from edgevision.train.optimizer import build_optimizer, orthogonalized
-from edgevision.train.plan import DetectorPlan
-from edgevision.train.schedule import Progress, Schedule
+from edgevision.models.plan import DetectorPlan
+from edgevision.train.loop.ema import WeightAverage
+from edgevision.train.loop.optimizer import build_optimizer, orthogonalized
+from edgevision.train.loop.schedule import Progress, Schedule
 
 
 @pytest.mark.parametrize(

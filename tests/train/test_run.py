@@ -16,7 +16,7 @@ import pytest
 import safetensors
 from click.testing import CliRunner, Result
 
-from edgevision.cli import train as cli
+from edgevision.cli.commands import train as cli
 from edgevision.cli.root import edgevision
 from edgevision.errors import EdgevisionError
 

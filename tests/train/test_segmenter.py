@@ -12,13 +12,13 @@ import safetensors
 import torch
 from click.testing import CliRunner, Result
 
-from edgevision.accuracy.segmentation import VOID
 from edgevision.cli.root import edgevision
 from edgevision.errors import UsageError
-from edgevision.train.label_masks import read_masks
-from edgevision.train.mask_augmentation import draw_masked
-from edgevision.train.plan import SegmenterPlan
-from edgevision.train.segmenter import class_weights, dice_loss
+from edgevision.evaluation.segmentation import VOID
+from edgevision.models.plan import SegmenterPlan
+from edgevision.train.data.label_masks import read_masks
+from edgevision.train.data.mask_augmentation import draw_masked
+from edgevision.train.tasks.segmenter import class_weights, dice_loss
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning:lightning", "ignore::FutureWarning:lightning"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgevision.errors import UsageError
-from edgevision.train.stream import BatchStream
+from edgevision.train.data.stream import BatchStream
 
 Drawn = tuple[tuple[int, ...], tuple[float, ...], int]
 

@@ -9,7 +9,7 @@ import pytest
 import safetensors
 
 import edgevision
-from edgevision.export.recipe import load_recipe
+from edgevision.models.recipe import load_recipe
 
 WEIGHTS = sorted((Path(edgevision.__file__).parent / "weights").glob("*.safetensors"))
 RECORDS = Path(__file__).resolve().parents[2] / "benchmarks" / "training"

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from edgevision.train.box_validation import decode_maps
-from edgevision.train.yolo_loss import LossWeights, Targets, YoloLoss, complete_iou, match
+from edgevision.train.tasks.box_validation import decode_maps
+from edgevision.train.tasks.yolo_loss import LossWeights, Targets, YoloLoss, complete_iou, match
 
 ANCHORS = (((8.0, 8.0), (16.0, 16.0)), ((40.0, 40.0), (80.0, 40.0)))
 STRIDES = (8, 16)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import FLOAT, INT32, GraphBuilder, ints
 from edgevision.graph.heads.head import Array, NetworkFacts, NetworkOutput, take_rows
 from edgevision.graph.nms import Candidates
-from edgevision.spec import NmsSpec
 
 EXPECTED = (
     "one output [B, N, 6]: x1 y1 x2 y2 in pixels, score, class; or three, boxes [B, N, 4] in pixels and"

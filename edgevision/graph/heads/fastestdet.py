@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import GraphBuilder, ints
 from edgevision.graph.heads.head import (
     Array,
@@ -19,7 +20,6 @@ from edgevision.graph.heads.head import (
     plain_corners,
 )
 from edgevision.graph.nms import Candidates
-from edgevision.spec import NmsSpec
 
 EXPECTED = "one output [B, 5+C, h, w]: objectness, x y w h as logits, class scores"
 

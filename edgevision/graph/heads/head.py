@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import INT32, GraphBuilder, ints
 from edgevision.graph.nms import Candidates, Carried
-from edgevision.spec import NmsSpec
 
 Array = npt.NDArray[Any]
 

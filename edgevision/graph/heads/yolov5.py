@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.heads.head import (
     Array,
@@ -18,7 +19,6 @@ from edgevision.graph.heads.head import (
     plain_corners,
 )
 from edgevision.graph.nms import Candidates
-from edgevision.spec import NmsSpec
 
 EXPECTED = "one output [B, N, 5+C]: x y w h in pixels, objectness, class scores"
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edgevision.contract.spec import NmsSpec
 from edgevision.errors import GraphError
 from edgevision.graph.builder import INT32, GraphBuilder, ints
 from edgevision.graph.heads.head import Array, NetworkOutput, best_pairs, corners, logistic, plain_corners
 from edgevision.graph.nms import Candidates
-from edgevision.spec import NmsSpec
 
 
 @dataclass(frozen=True, slots=True)

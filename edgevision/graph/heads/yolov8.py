@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import GraphBuilder, ints
 from edgevision.graph.heads.head import (
     Array,
@@ -17,7 +18,6 @@ from edgevision.graph.heads.head import (
     plain_corners,
 )
 from edgevision.graph.nms import Candidates
-from edgevision.spec import NmsSpec
 
 EXPECTED = "one output [B, 4+C, N]: x y w h in pixels, class scores"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.heads.head import (
     Array,
@@ -19,7 +20,6 @@ from edgevision.graph.heads.head import (
     plain_corners,
 )
 from edgevision.graph.nms import Candidates
-from edgevision.spec import NmsSpec
 
 STRIDES = (8, 16, 32)
 EXPECTED = "one output [B, N, 5+C] with N cells at strides 8, 16, 32: x y w h, objectness, class scores"

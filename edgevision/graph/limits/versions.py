@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from edgevision.build.versions import FLAVOURS, Flavour, version_numbers
+from edgevision.engines.tensorrt.versions import FLAVOURS, Flavour, version_numbers
 from edgevision.errors import UsageError
 from edgevision.graph.limits.operators import OPERATORS_8_6, OPERATORS_10_1, OPERATORS_10_15, Types
 

@@ -8,8 +8,8 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
-from edgevision.bundle import Bundle
-from edgevision.cli.options import TENSORRT_NAMES
+from edgevision.bundle.folder import Bundle
+from edgevision.cli.options.types import TENSORRT_NAMES
 from edgevision.cli.root import edgevision as cli
 from edgevision.graph.limits.versions import LIMITS
 from tests.brightness import write_brightness_bundle

@@ -9,20 +9,20 @@ import numpy as np
 import onnx
 import pytest
 
-from edgevision.bundle import Bundle
+from edgevision.bundle.folder import Bundle
+from edgevision.contract.spec import BatchRange, NmsSpec
 from edgevision.export.exporter import ExportOptions, export_bundle
-from edgevision.export.recipe import available_recipes, load_recipe
 from edgevision.graph.adopt import AdoptOptions, adopt
 from edgevision.graph.contract import attach_metadata
 from edgevision.graph.limits.check import readable_by
 from edgevision.graph.limits.versions import LIMITS
+from edgevision.models.recipe import available_recipes, load_recipe
+from edgevision.quantize.calibration.magnitudes import Frames, probe_magnitudes
+from edgevision.quantize.calibration.ranges import Ranges
 from edgevision.quantize.fp16 import half_graph
-from edgevision.quantize.magnitudes import Frames, probe_magnitudes
 from edgevision.quantize.opset17 import opset17_form
 from edgevision.quantize.placement import Edge, Placement, placement_by_modelopt, with_named_nodes
 from edgevision.quantize.qdq import quantized
-from edgevision.quantize.ranges import Ranges
-from edgevision.spec import BatchRange, NmsSpec
 from tests.graph import networks
 
 ALL = [row.name for row in LIMITS]

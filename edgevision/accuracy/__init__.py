@@ -1,1 +1,0 @@
-"""Accuracy on labelled images, measured through a session: exactly the graph that runs."""

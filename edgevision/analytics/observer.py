@@ -1,0 +1,164 @@
+"""From detections to identities, crossings and visits: the stage between results and sinks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgevision.analytics.counting import Event, LineCounter, Sighting, ZoneCounter
+from edgevision.analytics.filters import DetectionFilter
+from edgevision.analytics.observation import LineState, Observation, Trail, ZoneState
+from edgevision.analytics.places import Line, Point, Zone
+from edgevision.contract.results import Detections, Result
+from edgevision.sources.frames import SourceFrame
+
+CARRY_SCORE = 0.1
+"""Detections of at least this score carry an identity on: the weak ones of ByteTrack (arXiv 2110.06864)."""
+HYSTERESIS_SHARE = 0.01
+"""How far one must be from a border to be clear of it, as a share of the frame's shorter side."""
+FORGET_S = 3.0
+"""Identities out of sight for longer are gone; the tracker ends them sooner, and gives none twice."""
+TRAIL_S = 1.5
+
+
+class IdentityGiver(Protocol):
+    """What gives detections their identities, such as `edgevision.analytics.tracker.Tracker`."""
+
+    def update(self, detections: Detections, time_s: float) -> npt.NDArray[np.int64]:
+        """The identity of each detection, -1 for none."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is remembered of an identity."""
+
+    seen_s: float = 0.0
+    best: float = 0.0
+    """The highest score so far."""
+    votes: dict[int, float] = field(default_factory=dict)
+    trail: deque[tuple[float, Point]] = field(default_factory=deque)
+
+    def see(self, label: int, score: float, xy: Point, time_s: float) -> None:
+        self.seen_s = time_s
+        self.best = max(self.best, score)
+        self.votes[label] = self.votes.get(label, 0.0) + score
+        self.trail.append((time_s, xy))
+        while self.trail[0][0] < time_s - TRAIL_S:
+            self.trail.popleft()
+
+    @property
+    def label(self) -> int:
+        """The class of most score so far: a car that looks like a truck for a moment stays one."""
+        return max(self.votes, key=lambda label: self.votes[label])
+
+
+class Observer:
+    """Filters the detections of one source, and with a tracker follows them over lines and through zones.
+
+    `size_wh` is the frame in whose pixels lines and zones are given; detections of frames of another size are scaled
+    to it. One is where the middle of the lower edge of its box is. Detections below `threshold` only carry identities
+    on: those without one, and those of an identity that never reached it, are left out.
+    """
+
+    def __init__(
+        self,
+        size_wh: tuple[int, int],
+        *,
+        select: DetectionFilter | None = None,
+        tracker: IdentityGiver | None = None,
+        lines: Sequence[Line] = (),
+        zones: Sequence[Zone] = (),
+        threshold: float = 0.25,
+    ) -> None:
+        margin = HYSTERESIS_SHARE * min(size_wh)
+        self.lines = [LineCounter(line, hysteresis_px=margin, forget_s=FORGET_S) for line in lines]
+        self.zones = [ZoneCounter(zone, margin, FORGET_S) for zone in zones]
+        self.seen = 0
+        """Identities so far."""
+        self._size_wh = size_wh
+        self._select = select or DetectionFilter()
+        self._tracker = tracker
+        self.threshold = threshold
+        """Least score of a detection, or of the best one of its identity; may be set between frames."""
+        self._known: dict[int, _Known] = {}
+        self._last_s = 0.0
+
+    @property
+    def needed_score(self) -> float:
+        """From which score on detections are wanted here."""
+        return self.threshold if self._tracker is None else min(self.threshold, CARRY_SCORE)
+
+    def observe(self, frame: SourceFrame, result: Result) -> tuple[Result, Observation | None]:
+        """The detections that are left, and what was made of them; what holds no detections passes as it is."""
+        if not isinstance(result, Detections):
+            return result, None
+        detections = self._select.apply(result, frame.size_wh)
+        if self._tracker is None:
+            return detections, None
+        time_s = frame_time_s(frame)
+        scale = np.tile(np.array(self._size_wh) / np.array(frame.size_wh), 2).astype(np.float32)
+        placed = Detections(
+            detections.boxes * scale, detections.scores, detections.labels, detections.classes
+        )
+        ids = self._tracker.update(placed, time_s)
+        sightings = self._remember(placed, ids, time_s)
+        events: list[Event] = []
+        for line in self.lines:
+            events += line.update(sightings, time_s)
+        for zone in self.zones:
+            events += zone.update(sightings, time_s)
+        self._last_s = time_s
+        keep = detections.scores >= self.threshold
+        keep |= np.array([self._reached(identity) for identity in ids.tolist()], bool)
+        return detections[keep], self._observation(ids[keep], tuple(events), time_s)
+
+    def _remember(
+        self, placed: Detections, ids: npt.NDArray[np.int64], time_s: float
+    ) -> tuple[Sighting, ...]:
+        if time_s < self._last_s:  # a video began again: the tracker gives new identities
+            self._known.clear()
+        sightings = []
+        for row in np.flatnonzero(ids >= 0):
+            x1, _, x2, y2 = (float(value) for value in placed.boxes[row])
+            xy = ((x1 + x2) / 2, y2)
+            identity = int(ids[row])
+            if identity not in self._known:
+                self._known[identity] = _Known()
+                self.seen += 1
+            known = self._known[identity]
+            known.see(int(placed.labels[row]), float(placed.scores[row]), xy, time_s)
+            if known.best >= self.threshold:
+                sightings.append(Sighting(identity, known.label, xy))
+        for identity in [who for who, known in self._known.items() if time_s - known.seen_s > FORGET_S]:
+            del self._known[identity]
+        return tuple(sightings)
+
+    def _reached(self, identity: int) -> bool:
+        known = self._known.get(identity)
+        return known is not None and known.best >= self.threshold
+
+    def _observation(
+        self, ids: npt.NDArray[np.int64], events: tuple[Event, ...], time_s: float
+    ) -> Observation:
+        lines = tuple(LineState(c.line, c.count("in"), c.count("out")) for c in self.lines)
+        zones = []
+        for counter in self.zones:
+            visits = counter.inside()
+            total_s = sum(time_s - visit.since_s for visit in visits)
+            zones.append(ZoneState(counter.zone, len(visits), total_s / max(len(visits), 1)))
+        trails = tuple(
+            Trail(identity, np.array([xy for _, xy in known.trail], np.float32))
+            for identity, known in self._known.items()
+            if known.seen_s == time_s and known.best >= self.threshold
+        )
+        return Observation(ids, events, lines, tuple(zones), trails, self._size_wh, time_s)
+
+
+def frame_time_s(frame: SourceFrame) -> float:
+    """When a frame was taken: by its place in a video, or by the clock that does not step for cameras."""
+    return frame.captured_ns / 1e9 if frame.position_s is None else frame.position_s

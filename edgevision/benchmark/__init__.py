@@ -1,0 +1,1 @@
+"""How fast it is: timing, paired runs, records. Imports `pipeline` and below."""

@@ -1,0 +1,251 @@
+"""Timing a session on real frames: each stage, and all of them overlapping against inference alone."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+import edgevision
+from edgevision.benchmark.records import (
+    BenchRecord,
+    BenchSettings,
+    RoundRecord,
+    Snapshot,
+    StageRecord,
+    instabilities,
+)
+from edgevision.benchmark.timing import MeasureSettings, Samples, measure
+from edgevision.contract.image import fit_frame
+from edgevision.contract.session import Frames, Session, SessionOptions
+from edgevision.contract.spec import utc_now
+from edgevision.device.facts import clocks_mhz, device_facts, peak_resident_mib, resident_mib, temperatures_c
+from edgevision.device.power.findings import before_timing, meanwhile
+from edgevision.device.power.reading import power_state
+from edgevision.errors import UsageError
+from edgevision.pipeline.pipeline import PipelineOptions, run_pipeline
+from edgevision.sinks.processed import Processed, StageTimes
+from edgevision.sinks.sink import Sink
+from edgevision.sources.frames import Source, SourceFrame
+
+PREPARED_BATCHES = 16
+"""Different pictures that inference alone is timed on: what suppression costs depends on what is seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """How a benchmark is made."""
+
+    measure: MeasureSettings
+    """For each phase, and in all: inference alone, end to end (both divided into rounds), the serial loop."""
+    rounds: int = 3
+    threshold: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is benchmarked, and how it was opened."""
+
+    session: Session
+    graph_sha256: str | None
+    session_options: SessionOptions
+    open_frames: Callable[[], Source]
+    """Opens the frames anew; they are repeated as often as it takes."""
+
+
+class RepeatedSource(Source):
+    """A source of files that begins again at its end."""
+
+    def __init__(self, open_frames: Callable[[], Source]) -> None:
+        self._open_frames = open_frames
+        self._inner = open_frames()
+        super().__init__(self._inner.name, live=False, fps=self._inner.fps, frame_count=None)
+        self.size_wh = self._inner.size_wh
+        if self._inner.live:
+            self.close()
+            raise UsageError(
+                f"a benchmark on {self.name} would measure its frame rate; give a video or images instead"
+            )
+
+    def read(self) -> SourceFrame | None:
+        """The next frame, or the first one again; opening anew is part of that one's decoding."""
+        frame = self._inner.read()
+        if frame is not None:
+            return frame
+        began_ns = time.perf_counter_ns()
+        self._inner.close()
+        self._inner = self._open_frames()
+        frame = self._inner.read()
+        return None if frame is None else replace(frame, decode_ns=time.perf_counter_ns() - began_ns)
+
+    def close(self) -> None:
+        """Close the source that is open now."""
+        self._inner.close()
+
+
+def bench(
+    subject: Subject,
+    options: BenchOptions,
+    open_output: Callable[[Source], Sink],
+    progress: Callable[[str], None] = lambda _: None,
+) -> BenchRecord:
+    """Measure and sum up.
+
+    In each round inference alone and the overlapping pipeline run one right after the other for as long, so that
+    whatever else the machine does meets both; their ratio is the median of the rounds' ratios. The stages are timed in
+    a serial loop that also draws and writes to `open_output`'s sink, for only there do they add up to the wall time.
+    """
+    session = subject.session
+    power = power_state()
+    for warning in before_timing(power):
+        progress(f"WARNING: {warning}")
+    batches, frame_wh = prepared_batches(subject)
+    pictures = itertools.cycle(batches)
+    warmup = MeasureSettings(options.measure.warmup_s, max(options.measure.warmup_count, 1), 0.0, 0)
+    measure(lambda: session.infer(next(pictures)), warmup)
+    snapshots = [_snapshot()]
+    alone: list[int] = []
+    on_device: list[int] = []
+    rounds: list[RoundRecord] = []
+    for number in range(options.rounds):
+        record, samples = paired_round(subject, pictures, options, on_device)
+        rounds.append(record)
+        alone += samples.values_ns
+        snapshots.append(_snapshot())
+        progress(f"round {number + 1} of {options.rounds}: {record.end_to_end_frames_per_s:.1f} frames/s")
+    stages, serial_wall_ms = serial_stages(subject, options, open_output)
+    snapshots.append(_snapshot())
+    progress("stages timed one by one")
+    inference = Samples(tuple(alone))
+    return BenchRecord(
+        created=utc_now(),
+        edgevision=edgevision.__version__,
+        model=session.spec.name,
+        graph_sha256=subject.graph_sha256,
+        engine=session.info,
+        device=device_facts(),
+        settings=_settings(subject, options, frame_wh),
+        stages=stages,
+        inference_alone=StageRecord.of("inference alone", inference),
+        rounds=tuple(rounds),
+        inference_frames_per_s=statistics.median(r.inference_frames_per_s for r in rounds),
+        end_to_end_frames_per_s=statistics.median(r.end_to_end_frames_per_s for r in rounds),
+        end_to_end_ratio=statistics.median(r.ratio for r in rounds),
+        stages_sum_ms=round(sum(stage.mean_ms for stage in stages), 4),
+        serial_wall_ms=round(serial_wall_ms, 4),
+        resident_mib=round(resident_mib(), 1),
+        peak_resident_mib=round(peak_resident_mib(), 1),
+        unstable=(*instabilities(inference, snapshots), *meanwhile(power, power_state())),
+        power=power,
+        warnings=before_timing(power),
+        device_time=StageRecord.of("on the device", Samples(tuple(on_device))) if on_device else None,
+    )
+
+
+def paired_round(
+    subject: Subject, pictures: Iterator[Frames], options: BenchOptions, on_device: list[int]
+) -> tuple[RoundRecord, Samples]:
+    """Inference alone, then for as long the overlapping pipeline, without output.
+
+    `on_device` is given the nanoseconds of each call of the first part by the device's own clock, where it has one.
+    """
+    whole, batch = options.measure, subject.session.spec.frames.batch.opt
+    part = MeasureSettings(whole.min_s / options.rounds, math.ceil(whole.min_count / options.rounds), 0.0, 0)
+
+    def call() -> None:
+        subject.session.infer(next(pictures))
+        if subject.session.device_ms is not None:
+            on_device.append(round(subject.session.device_ms * 1e6))
+
+    samples = measure(call, part)
+    seen: list[None] = []
+    run = run_pipeline(
+        subject.session,
+        RepeatedSource(subject.open_frames),
+        options=PipelineOptions(threshold=options.threshold),
+        stop=_after(part, lambda: len(seen)),
+        on_frame=lambda _: seen.append(None),
+    )
+    return RoundRecord(len(samples) * batch / samples.total_s, run.frames_per_s), samples
+
+
+def serial_stages(
+    subject: Subject, options: BenchOptions, open_output: Callable[[Source], Sink]
+) -> tuple[tuple[StageRecord, ...], float]:
+    """The stages' times in a serial loop with output, and the wall time of a frame in ms.
+
+    The first batch is warm-up, for its first frame was read when the source was opened: the wall time runs from that
+    batch's end to the end of the last one.
+    """
+    seen: list[StageTimes] = []
+    stamps_ns: list[int] = []
+
+    def keep(processed: Processed) -> None:
+        seen.append(processed.times)
+        stamps_ns.append(time.perf_counter_ns())
+
+    first = subject.session.spec.frames.batch.opt
+    source = RepeatedSource(subject.open_frames)
+    run_pipeline(
+        subject.session,
+        source,
+        [open_output(source)],
+        options=PipelineOptions(threshold=options.threshold, serial=True),
+        stop=_after(options.measure, lambda: len(seen) - first),
+        on_frame=keep,
+    )
+    rows = [times.in_ms() for times in seen[first:]]
+    stages = tuple(
+        StageRecord.of(name, Samples(tuple(round(row[name] * 1e6) for row in rows))) for name in rows[0]
+    )
+    return stages, (stamps_ns[-1] - stamps_ns[first - 1]) / 1e6 / len(rows)
+
+
+def prepared_batches(subject: Subject) -> tuple[tuple[Frames, ...], tuple[int, int]]:
+    """The first frames in batches as the graph takes them, and the size of the first frame."""
+    spec = subject.session.spec
+    width, height = spec.frames.size_wh
+    batches = []
+    with RepeatedSource(subject.open_frames) as source:
+        for _ in range(PREPARED_BATCHES):
+            batch = np.empty((spec.frames.batch.opt, height, width, 3), np.uint8)
+            for row, frame in zip(batch, source, strict=False):
+                fit_frame(frame.image_bgr, spec.frames, out=row)
+            batches.append(batch)
+        return tuple(batches), source.size_wh
+
+
+def _settings(subject: Subject, options: BenchOptions, frame_wh: tuple[int, int]) -> BenchSettings:
+    frames, settings = subject.session.spec.frames, options.measure
+    with subject.open_frames() as source:
+        name = Path(source.name).name
+    return BenchSettings(
+        source=name,
+        frame_wh=frame_wh,
+        input_wh=frames.size_wh,
+        batch=frames.batch.opt,
+        threads=subject.session_options.threads,
+        spin=subject.session_options.spin,
+        threshold=options.threshold,
+        rounds=options.rounds,
+        min_s=settings.min_s,
+        min_count=settings.min_count,
+        warmup_s=settings.warmup_s,
+        warmup_count=settings.warmup_count,
+    )
+
+
+def _after(settings: MeasureSettings, count: Callable[[], int]) -> Callable[[], bool]:
+    """True once both the time, from now on, and the count are reached."""
+    began_ns = time.perf_counter_ns()
+    return lambda: count() >= settings.min_count and time.perf_counter_ns() - began_ns >= settings.min_s * 1e9
+
+
+def _snapshot() -> Snapshot:
+    return Snapshot(clocks_mhz(), temperatures_c())

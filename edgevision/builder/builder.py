@@ -1,0 +1,315 @@
+"""One build: a graph and a library to a plan. The steps are the same for every version; `versions` has what differs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgevision.builder.activations import activations
+from edgevision.builder.calibrator import stored_ranges
+from edgevision.builder.dla import DlaPlacement, place_on_dla
+from edgevision.builder.held import held_layers, hold_in_float32
+from edgevision.builder.memory import BuildNeed, Fit, fit_build, require_fit
+from edgevision.builder.network import (
+    check_contract,
+    check_precision,
+    layer_counts,
+    parse_graph,
+    plain,
+    refuse_precision,
+    tensors,
+)
+from edgevision.builder.products import write_out_products
+from edgevision.builder.progress import BuildProgress, progress_monitor
+from edgevision.builder.settings import give_up, set_memory_bounds, set_wishes
+from edgevision.builder.work import network_work
+from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.device.gpu import GpuFacts, sm_text
+from edgevision.engines.tensorrt.library import Library
+from edgevision.engines.tensorrt.log import Messages, logger, warned
+from edgevision.engines.tensorrt.manifest import LayerCount, LayerWork, PlanTensor
+from edgevision.engines.tensorrt.request import DEFAULT_LEVEL
+from edgevision.errors import EngineError
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+
+@dataclass(frozen=True, slots=True)
+class BuildJob:
+    """What one plan is to be made of, and for."""
+
+    graph: Path
+    spec: ModelSpec
+    precision: Precision
+    sm: int
+    level: int = DEFAULT_LEVEL
+    workspace_mib: int | None = None
+    memory_mib: int | None = None
+    """What the build may use, in place of what is measured as free."""
+    dla_core: int | None = None
+    calibration: bytes = b""
+    """INT8 ranges of a graph without Q/DQ, as a DLA before TensorRT 11 wants them; empty: the graph holds them."""
+    timing_cache: bytes = b""
+    """Timings of earlier builds; empty to begin anew."""
+    timing_cache_file: Path | None = None
+    """Where the user keeps them: a file of another GPU or version is then refused, not replaced."""
+    float32_nodes: frozenset[str] = frozenset()
+    """Nodes outside of the contract whose values do not fit FP16."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BuiltPlan:
+    """A plan and how it came about."""
+
+    plan: bytes
+    timing_cache: bytes
+    """Empty where the library keeps none."""
+    seconds: float
+    flags: tuple[str, ...]
+    tensors: tuple[PlanTensor, ...]
+    network_layers: tuple[LayerCount, ...]
+    fit: Fit
+    dla: DlaPlacement | None
+    held: int
+    """Layers held in float32 where the builder could have chosen otherwise."""
+    warnings: tuple[str, ...]
+    """What the library warned of, each once."""
+    work: tuple[LayerWork, ...]
+
+
+class BuildStopped(Exception):  # noqa: N818  # nothing went wrong: the user changed his mind
+    """The build was told to stop; `timing_cache` is what it had learned, so that the next one begins there."""
+
+    def __init__(self, timing_cache: bytes) -> None:
+        super().__init__("the build was stopped")
+        self.timing_cache = timing_cache
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BuildWatch:
+    """Who is told how a build goes, and who may end it."""
+
+    say: Callable[[str], None]
+    """Told in words what was found before the long part: what fits, what a DLA takes."""
+    progress: Callable[[BuildProgress], None]
+    stop: Callable[[], bool]
+
+
+def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: BuildWatch) -> BuiltPlan:
+    """Parse the graph and build it.
+
+    Raises `GraphError` for a graph that this library cannot parse or that is not what it is called, `EngineError` if it
+    does not fit or cannot be built, `BuildStopped` if `watch.stop` said so.
+    """
+    refuse_precision(library.dialect, job.precision, job.sm)
+    messages = Messages()
+    log = logger(library, messages)
+    builder: trt.Builder = library.module.Builder(log)
+    network: trt.INetworkDefinition = builder.create_network(_network_bits(library, job))
+    # The network reads its weights from what the parser holds, so that it has to live as long.
+    parser = _parse(library, job, network, log)
+    if job.sm in library.dialect.no_float_products:
+        count = write_out_products(library, network)
+        if count:
+            watch.say(f"{sm_text(job.sm)}: {count} float32 matrix products written as sums")
+    fit = _fit(job, network, gpu)
+    watch.say(f"memory: the build {fit}")
+    require_fit(fit)
+    config = builder.create_builder_config()
+    flags = _configure(library, job, fit, builder, config)
+    held, placement = _place(library, job, network, config, flags)
+    for said in (_held_text(held), str(placement or "")):
+        if said:
+            watch.say(said)
+    cache = _set_timing_cache(library, job, config)
+    failures: list[BaseException] = []
+    if library.dialect.progress_monitor:
+        config.progress_monitor = progress_monitor(library, watch.progress, watch.stop, failures)
+    began = time.perf_counter()
+    serialized, wishes = _serialized(
+        library, builder, network, config, fit, lambda: bool(failures) or watch.stop(), watch.say
+    )
+    seconds = time.perf_counter() - began
+    learned = bytes(memoryview(cache.serialize())) if cache is not None else b""
+    if failures:
+        raise failures[0]
+    if watch.stop():
+        raise BuildStopped(learned)
+    if serialized is None:
+        raise EngineError(f"{library.name} cannot build {job.graph}: {plain(messages.reason())}")
+    plan = bytes(memoryview(serialized))
+    del parser
+    warnings = messages.distinct_warnings()
+    if warnings:
+        watch.say(f"{library.name} warned {len(messages.warnings)} times: {warned(warnings)}")
+    return BuiltPlan(
+        plan=plan,
+        timing_cache=learned,
+        seconds=seconds,
+        flags=(*flags, *wishes),
+        tensors=tensors(network),
+        network_layers=layer_counts(network),
+        fit=fit,
+        dla=placement,
+        held=held,
+        warnings=warnings,
+        work=network_work(library, network),
+    )
+
+
+def _serialized(
+    library: Library,
+    builder: trt.Builder,
+    network: trt.INetworkDefinition,
+    config: trt.IBuilderConfig,
+    fit: Fit,
+    ended: Callable[[], bool],
+    say: Callable[[str], None],
+) -> tuple[trt.IHostMemory | None, tuple[str, ...]]:
+    """The plan, and the wishes that it was built with; a network that cannot be built with them is built without."""
+    wishes = set_wishes(library, config, shared_memory=fit.shared)
+    serialized: trt.IHostMemory | None = builder.build_serialized_network(network, config)
+    if serialized is None and wishes and not ended():
+        say(give_up(library, config, wishes))
+        return builder.build_serialized_network(network, config), ()
+    return serialized, wishes
+
+
+def _parse(
+    library: Library, job: BuildJob, network: trt.INetworkDefinition, log: trt.ILogger
+) -> trt.OnnxParser:
+    """Fill the network from the job's graph, and hold it against what the graph is called."""
+    parser: trt.OnnxParser = library.module.OnnxParser(network, log)
+    for flag in library.dialect.dla_parser_flags if job.dla_core is not None else ():
+        parser.set_flag(library.member("OnnxParserFlag", flag))
+    parse_graph(parser, job.graph, library)
+    check_contract(network, job.spec, job.graph)
+    if not job.calibration:
+        check_precision(network, job.precision, job.graph)
+    return parser
+
+
+def _place(
+    library: Library,
+    job: BuildJob,
+    network: trt.INetworkDefinition,
+    config: trt.IBuilderConfig,
+    flags: tuple[str, ...],
+) -> tuple[int, DlaPlacement | None]:
+    """Hold layers in float32 where the builder could choose (returns how many), and choose what runs on a DLA."""
+    if not _weak(library, job) and job.dla_core is None:
+        return 0, None
+    held = held_layers(network, job.float32_nodes)
+    count = hold_in_float32(library, network, held) if _may_choose(flags) else 0
+    return count, place_on_dla(library, config, network, held) if job.dla_core is not None else None
+
+
+def _held_text(count: int) -> str:
+    if not count:
+        return ""
+    return f"{count} layers held in float32: pre- and post-processing, and what does not fit FP16"
+
+
+def _fit(job: BuildJob, network: trt.INetworkDefinition, gpu: GpuFacts | None) -> Fit:
+    need = BuildNeed(
+        weights_mib=job.graph.stat().st_size >> 20,
+        activations=activations(network, job.spec.frames.batch.max),
+        level=job.level,
+        asked_mib=job.workspace_mib,
+    )
+    return fit_build(gpu, need, memory_mib=job.memory_mib)
+
+
+def _weak(library: Library, job: BuildJob) -> bool:
+    """True if the builder decides on types: flags are leave to use them."""
+    on_dla = job.dla_core is not None and bool(library.dialect.dla_precision_flags)
+    return not library.dialect.strongly_typed or on_dla
+
+
+def _may_choose(flags: tuple[str, ...]) -> bool:
+    """True if a flag of these lets the builder leave float32."""
+    return "FP16" in flags or "INT8" in flags
+
+
+def _network_bits(library: Library, job: BuildJob) -> int:
+    dialect = library.dialect
+    names = dialect.network_flags if job.dla_core is None else dialect.dla_network_flags
+    return sum(1 << int(library.member("NetworkDefinitionCreationFlag", name)) for name in names)
+
+
+def _configure(
+    library: Library, job: BuildJob, fit: Fit, builder: trt.Builder, config: trt.IBuilderConfig
+) -> tuple[str, ...]:
+    """Settings of the builder; returns the names of the flags that were set, network's first."""
+    dialect = library.dialect
+    flags = next(entry.flags for entry in dialect.precisions if entry.precision == job.precision)
+    if job.dla_core is not None:
+        on_dla = [f for f in dialect.dla_precision_flags if f != "INT8" or job.precision == "int8"]
+        flags = tuple(dict.fromkeys((*flags, *on_dla, "GPU_FALLBACK")))
+    if _weak(library, job):
+        _require_fast(builder, flags, job)
+        if _may_choose(flags):
+            flags = (*flags, *dialect.constraint_flags)
+    for name in flags:
+        config.set_flag(library.member("BuilderFlag", name))
+    # TF32 keeps ten bits of a float's fraction: a float engine would fail the limits that its graph keeps.
+    config.clear_flag(library.member("BuilderFlag", "TF32"))
+    config.builder_optimization_level = job.level
+    # Without it the inspector knows no types, and nobody could say what computes in what.
+    config.profiling_verbosity = library.member("ProfilingVerbosity", "DETAILED")
+    set_memory_bounds(library, config, fit)
+    if dialect.targets:
+        _target(library, config, job.sm)
+    if job.dla_core is not None:
+        config.default_device_type = library.member("DeviceType", "DLA")
+        config.DLA_core = job.dla_core
+        if job.calibration:
+            config.int8_calibrator = stored_ranges(library, job.calibration)
+    if not job.spec.frames.batch.static:
+        _add_profile(builder, config, job.spec)
+    network = dialect.network_flags if job.dla_core is None else dialect.dla_network_flags
+    return (*network, *flags)
+
+
+def _target(library: Library, config: Any, sm: int) -> None:
+    """Build for a GPU that need not be here; the stubs, TensorRT's, do not know these two."""
+    config.num_compute_capabilities = 1
+    if not config.set_compute_capability(library.member("ComputeCapability", f"SM{sm}"), 0):
+        raise EngineError(f"{library.name} refuses {sm_text(sm)} as a target")
+
+
+def _add_profile(builder: trt.Builder, config: trt.IBuilderConfig, spec: ModelSpec) -> None:
+    batch, (width, height) = spec.frames.batch, spec.frames.size_wh
+    profile = builder.create_optimization_profile()
+    shapes: Any = [(n, height, width, 3) for n in (batch.min, batch.opt, batch.max)]
+    profile.set_shape("frames", *shapes)
+    if config.add_optimization_profile(profile) < 0:
+        raise EngineError(f"the builder refuses a profile for batches {batch} of {width}x{height} frames")
+
+
+def _require_fast(builder: trt.Builder, flags: tuple[str, ...], job: BuildJob) -> None:
+    """FP16 or INT8 that the GPU only emulates would be delivered as FP32, without a word."""
+    if "INT8" in flags and not builder.platform_has_fast_int8:
+        raise EngineError(f"this GPU ({sm_text(job.sm)}) has no fast INT8; use --graph fp16 or float")
+    if "FP16" in flags and not builder.platform_has_fast_fp16:
+        raise EngineError(f"this GPU ({sm_text(job.sm)}) has no fast FP16; use --graph float")
+
+
+def _set_timing_cache(library: Library, job: BuildJob, config: trt.IBuilderConfig) -> trt.ITimingCache | None:
+    """Begin with the timings of earlier builds; our own of another GPU or version are left out."""
+    if not library.dialect.timing_cache:
+        return None
+    cache = config.create_timing_cache(job.timing_cache)
+    if cache is None or not config.set_timing_cache(cache, False):
+        if job.timing_cache_file is not None and job.timing_cache:
+            raise EngineError(
+                f"{job.timing_cache_file} is no timing cache of {library.name} on this GPU; give another file, which"
+                " is then made, or leave --timing-cache out"
+            )
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
+    return cache

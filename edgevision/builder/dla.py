@@ -1,0 +1,67 @@
+"""What of a network runs on a DLA: its layers between pre- and post-processing, in few and large pieces."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgevision.engines.tensorrt.library import Library
+from edgevision.errors import EngineError
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+LOADABLES = 16
+"""Pieces that one core holds; convolutions of what comes after them fall back to the GPU:
+https://github.com/marcoslucianops/DeepStream-Yolo/issues/27."""
+_WEIGHTED = frozenset(("convolution", "deconvolution", "fully_connected", "matrix_multiply"))
+
+
+@dataclass(frozen=True, slots=True)
+class DlaPlacement:
+    """Where the layers of a network for a DLA go."""
+
+    taken: int
+    layers: int
+    pieces: int
+    """Runs of layers on the DLA, one after another in the network's order."""
+    given_up: int = 0
+    """Pieces that the GPU computes, for a core holds `LOADABLES` of them."""
+
+    def __str__(self) -> str:
+        more = f"; {self.given_up} small pieces left to the GPU" if self.given_up else ""
+        pieces = f"{self.pieces} piece{'' if self.pieces == 1 else 's'}"
+        return f"DLA: {self.taken} of {self.layers} layers in {pieces}, the rest on the GPU{more}"
+
+
+def place_on_dla(
+    library: Library, config: trt.IBuilderConfig, network: trt.INetworkDefinition, held: Collection[int]
+) -> DlaPlacement:
+    """Leave `held` layers to the GPU, and of what the DLA takes all but the largest `LOADABLES` pieces.
+
+    Constants have no device and part no piece. Raises `EngineError` if the DLA takes nothing.
+    """
+    gpu = library.member("DeviceType", "GPU")
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    for index in held:
+        config.set_device_type(layers[index], gpu)
+    order = [index for index, layer in enumerate(layers) if layer.type.name.lower() != "constant"]
+    takes = {index: index not in held and bool(config.can_run_on_DLA(layers[index])) for index in order}
+    pieces = [list(piece) for taken, piece in itertools.groupby(order, takes.__getitem__) if taken]
+    if not pieces:
+        raise EngineError(
+            f"the DLA takes none of the {network.num_layers} layers: it computes in FP16 and INT8 alone;"
+            " build without --dla, or from --graph fp16 or int8"
+        )
+
+    def size(piece: list[int]) -> tuple[int, int]:
+        weighted = sum(layers[index].type.name.lower() in _WEIGHTED for index in piece)
+        return weighted, len(piece)
+
+    pieces.sort(key=size, reverse=True)
+    for index in itertools.chain.from_iterable(pieces[LOADABLES:]):
+        config.set_device_type(layers[index], gpu)
+    kept = pieces[:LOADABLES]
+    return DlaPlacement(sum(map(len, kept)), network.num_layers, len(kept), len(pieces) - len(kept))

@@ -1,0 +1,331 @@
+"""A bundle's graphs to engines on its shelf: which are wanted, which are there already, and what is written of each."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import edgevision
+from edgevision.builder.builder import BuildJob, BuildStopped, BuildWatch, BuiltPlan, build_plan
+from edgevision.builder.calibrator import CACHE, read_ranges
+from edgevision.builder.forms import graph_file, refuse_unread
+from edgevision.builder.timing import TimingCacheFile
+from edgevision.bundle.folder import Bundle, FileEntry, GraphEntry
+from edgevision.contract.embedded_spec import embedded_float32_nodes
+from edgevision.contract.spec import BatchRange, Precision, utc_now
+from edgevision.device.gpu import GpuFacts, gpu_facts, sm_text
+from edgevision.device.power.findings import before_timing, meanwhile
+from edgevision.device.power.reading import power_state
+from edgevision.device.power.state import PowerState
+from edgevision.engines.tensorrt.here import dla_cores, running_on
+from edgevision.engines.tensorrt.library import Library
+from edgevision.engines.tensorrt.manifest import EngineManifest, Running, TimingCacheUse, fingerprint
+from edgevision.engines.tensorrt.request import EngineRequest
+from edgevision.engines.tensorrt.store import StoredEngine, building, open_engine, write_engine
+from edgevision.engines.tensorrt.versions import FLAVOURS
+from edgevision.errors import BundleError, EngineError, GraphError, UsageError, VerificationError
+from edgevision.storage.sha256 import sha256_of_file
+
+AUTO: tuple[Precision, ...] = ("int8", "fp16", "float")
+"""Graphs in the order in which "auto" prefers them; one that loses too much is in no bundle."""
+DLA_PRECISIONS: tuple[Precision, ...] = ("int8", "fp16")
+"""What a DLA computes in."""
+
+
+_WARNINGS_KEPT = 100
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """One engine that was asked for."""
+
+    engine: StoredEngine
+    built: bool
+    """False: it was there already, whole, and of the same graph, library and settings."""
+
+
+Check = Callable[[Bundle, StoredEngine], EngineManifest]
+"""Runs an engine that lies in its place but not under its name yet; returns the manifest with what was found."""
+
+
+def build_engines(
+    bundle: Bundle, library: Library, request: EngineRequest, watch: BuildWatch, check: Check
+) -> tuple[Outcome, ...]:
+    """Build, or find built, one engine for each compute capability.
+
+    Nothing is written but whole engines and the timing cache. Raises `UsageError`, `BundleError`, `GraphError`,
+    `EngineError`, `VerificationError`, and `BuildStopped`, after which the timing cache holds what was learned.
+    """
+    gpu = gpu_facts()
+    graphs = choose_graphs(bundle, request, watch.say)
+    for graph in graphs:
+        bundle.graph_path(graph.precision)
+    sms = targets(library, request, gpu)
+    _require_dla(library, request, gpu, graphs[0].precision, bundle.spec.frames.batch)
+    with building(bundle.path, watch.say) as root:
+        done: list[Outcome] = []
+        for sm in sms:
+            tasks = [_Task(bundle, library, request, graph, sm, gpu) for graph in graphs]
+            if request.precision == "all":
+                done += [_existing(task, root) or _build(task, root, watch, check) for task in tasks]
+            else:
+                done.append(_first_that_can(tasks, root, watch, check))
+    return tuple(done)
+
+
+def choose_graphs(
+    bundle: Bundle, request: EngineRequest, say: Callable[[str], None] = lambda _: None
+) -> tuple[GraphEntry, ...]:
+    """The graphs to build, those that are tried first before others.
+
+    One that is asked for is taken as it is. "auto" and "all" leave out what was found to answer wrongly, and say so,
+    and what a DLA does not compute.
+    """
+    precision = request.precision
+    if precision != "auto" and precision != "all":
+        return (bundle.graph(precision),)
+    held = {entry.precision: entry for entry in bundle.manifest.graphs}
+    wanted = [held[precision] for precision in AUTO if precision in held]
+    if request.dla_core is not None:
+        wanted = [entry for entry in wanted if entry.precision in DLA_PRECISIONS] or wanted
+    good = []
+    for entry in wanted:
+        failures = _disproof(entry)
+        if failures is None or entry.precision == "float":
+            good.append(entry)
+        else:
+            say(f"the {entry.precision} graph is left out: it was found to answer wrongly ({failures})")
+    return tuple(good)
+
+
+def _disproof(entry: GraphEntry) -> str | None:
+    """What is wrong with a graph that every engine that ran it answered wrongly; None if one did not, or none ran it.
+
+    One engine alone may be at fault, or its class of processor: golden frames on the GPU tell more than its record.
+    """
+    latest = {record.engine: record for record in sorted(entry.verifications, key=lambda r: r.created)}
+    if not latest or any(record.passed for record in latest.values()):
+        return None
+    return next(iter(latest.values())).failures
+
+
+def _first_that_can(tasks: list[_Task], root: Path, watch: BuildWatch, check: Check) -> Outcome:
+    """Build the first graph; one that cannot be built, or whose engine answers wrongly, gives way to the next."""
+    *others, last = tasks
+    for task, following in zip(others, tasks[1:], strict=True):
+        try:
+            return _existing(task, root) or _build(task, root, watch, check)
+        except (EngineError, GraphError, VerificationError) as error:
+            watch.say(f"{error}; the {following.graph.precision} graph is built in its place")
+    return _existing(last, root) or _build(last, root, watch, check)
+
+
+def targets(library: Library, request: EngineRequest, gpu: GpuFacts | None) -> tuple[int, ...]:
+    """The compute capabilities to build for; raises `UsageError` or `EngineError` for what this library cannot."""
+    dialect = library.dialect
+    if gpu is None and not dialect.targets:
+        raise EngineError(
+            f"{library.name} builds for the GPU in the machine, and CUDA finds none here; on a PC without one"
+            " build for another: --engine tensorrt-rtx --sm 89"
+        )
+    if request.sms is None:
+        if gpu is None:
+            raise UsageError("CUDA finds no GPU here: say what the engines are for, such as --sm 86,89")
+        wanted: tuple[int, ...] = (gpu.sm,)
+    else:
+        wanted = tuple(dict.fromkeys(request.sms))
+    for sm in wanted:
+        if dialect.targets and sm not in dialect.targets:
+            known = ", ".join(map(str, dialect.targets))
+            raise UsageError(
+                f"{library.name} builds nothing for {sm_text(sm)} (--sm {sm}); it builds for {known}"
+            )
+        if not dialect.targets and gpu is not None and sm != gpu.sm:
+            raise UsageError(
+                f"{library.name} builds only for the GPU in the machine, {gpu.name} of {sm_text(gpu.sm)}, not for"
+                f" --sm {sm}; TensorRT-RTX builds for others"
+            )
+        low, high = dialect.sm_range
+        if not low <= sm <= high:
+            raise EngineError(f"{library.name} supports SM {low / 10:g} to {high / 10:g}, not {sm_text(sm)}")
+    return wanted
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """One engine that is wanted."""
+
+    bundle: Bundle
+    library: Library
+    request: EngineRequest
+    graph: GraphEntry
+    sm: int
+    gpu: GpuFacts | None
+
+    @property
+    def calibrated(self) -> bool:
+        """The float graph and a file of ranges are built, in place of a graph with Q/DQ."""
+        by_file = bool(self.library.dialect.dla_calibrator) and self.request.dla_core is not None
+        return by_file and self.graph.precision == "int8"
+
+    @property
+    def file(self) -> Path:
+        """The ONNX file that this version reads; raises `GraphError` if the bundle holds none."""
+        if self.calibrated:
+            return self.bundle.graph_path("float")
+        return graph_file(self.bundle, self.graph, self.library)
+
+    @functools.cached_property
+    def running(self) -> Running:
+        return running_on(self.library, self.gpu)
+
+    @property
+    def name(self) -> str:
+        """The folder's name: whatever decides the plan's content is in it."""
+        request, running = self.request, self.running
+        facts = (
+            self.graph.file.sha256 if self.calibrated else sha256_of_file(self.file),
+            str(self.bundle.spec.frames.batch),
+            request.level,
+            request.workspace_mib,
+            request.dla_core,
+            running.platform.system,
+            running.platform.architecture,
+            None if self.library.dialect.targets else running.platform.gpu_text,
+            None if self.library.dialect.targets else running.platform.power_mode,
+        )
+        library = self.library
+        return fingerprint(facts, library.flavour, library.version, self.sm, self.graph.precision)
+
+
+def _existing(task: _Task, root: Path) -> Outcome | None:
+    """The engine if it is on the shelf already and whole; one that is damaged is built again, in its place."""
+    folder = root / task.name
+    if task.request.rebuild or not folder.exists():
+        return None
+    try:
+        engine = open_engine(folder)
+        engine.plan()
+    except BundleError:
+        return None
+    return Outcome(engine, built=False)
+
+
+def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
+    platform = task.running.platform
+    cache = TimingCacheFile.for_build(task.library, root, platform, task.request.timing_cache)
+    before = cache.read() if cache else b""
+    calibration = read_ranges(task.bundle.path) if task.calibrated else b""
+    refuse_unread(task.file, task.library)
+    job = BuildJob(
+        graph=task.file,
+        calibration=calibration,
+        spec=task.bundle.spec,
+        precision=task.graph.precision,
+        sm=task.sm,
+        level=task.request.level,
+        workspace_mib=task.request.workspace_mib,
+        memory_mib=task.request.memory_mib,
+        dla_core=task.request.dla_core,
+        timing_cache=before,
+        timing_cache_file=task.request.timing_cache,
+        float32_nodes=embedded_float32_nodes(task.bundle.graph_path(task.graph.precision)),
+    )
+    # Where TensorRT-RTX builds, nothing is timed.
+    power = power_state() if task.library.dialect.timing_cache else PowerState()
+    for warning in before_timing(power):
+        watch.say(f"warning: {warning}")
+    try:
+        built = build_plan(task.library, job, task.gpu, watch)
+    except BuildStopped as stopped:
+        if cache:
+            cache.write(stopped.timing_cache)
+        raise
+    if cache:
+        cache.write(built.timing_cache)
+    slowed = meanwhile(power, power_state()) if task.library.dialect.timing_cache else ()
+    for finding in slowed:
+        watch.say(f"warning: while it was built: {finding}")
+    timed = _Timed(power, (*before_timing(power), *slowed))
+    use = TimingCacheUse(cache.path.name, len(before), len(built.timing_cache)) if cache else None
+    engine = write_engine(
+        root,
+        task.name,
+        built.plan,
+        lambda plan: _manifest(task, built, plan, use, timed),
+        lambda engine: check(task.bundle, engine),
+    )
+    return Outcome(engine, built=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """Under which clocks kernels were timed."""
+
+    power: PowerState
+    warnings: tuple[str, ...]
+
+
+def _manifest(
+    task: _Task, built: BuiltPlan, plan: FileEntry, use: TimingCacheUse | None, timed: _Timed
+) -> EngineManifest:
+    return EngineManifest(
+        edgevision=edgevision.__version__,
+        flavour=task.library.flavour,
+        version=task.library.version,
+        sm=task.sm,
+        built_on=task.running.platform,
+        graph=task.graph.file,
+        precision=task.graph.precision,
+        batch=task.bundle.spec.frames.batch,
+        plan=plan,
+        tensors=built.tensors,
+        flags=built.flags,
+        level=task.request.level,
+        workspace_mib=built.fit.workspace_mib,
+        dla_core=task.request.dla_core,
+        dla=_placement(task, built),
+        timing_cache=use,
+        build_s=round(built.seconds, 3),
+        created=utc_now(),
+        clocks=timed.power.clocks,
+        warnings=timed.warnings,
+        held_in_float32=built.held,
+        work=built.work,
+        builder_warnings=built.warnings[:_WARNINGS_KEPT],
+        network_layers=built.network_layers,
+        not_run="not tried",
+    )
+
+
+def _placement(task: _Task, built: BuiltPlan) -> str | None:
+    if built.dla is None:
+        return None
+    return f"{built.dla}; INT8 ranges from {CACHE}" if task.calibrated else str(built.dla)
+
+
+def _require_dla(
+    library: Library, request: EngineRequest, gpu: GpuFacts | None, precision: Precision, batch: BatchRange
+) -> None:
+    """Raise `EngineError` where the version or the module has no such DLA, before anything is parsed."""
+    if request.dla_core is None:
+        return
+    modules = library.dialect.dla_modules
+    if not modules:
+        raise EngineError(f"{library.name} supports no DLA ({library.dialect.source}); build without --dla")
+    if precision not in DLA_PRECISIONS:
+        raise UsageError(f"a DLA computes in FP16 and INT8, not in {precision}: use --graph fp16 or int8")
+    if not batch.static:
+        raise UsageError(
+            f"a DLA takes batches of one size, and the graph takes {batch}: export the model again with --batch"
+            f" {batch.opt}, or build without --dla"
+        )
+    cores = dla_cores(library, gpu)
+    if request.dla_core >= cores:
+        name = gpu.name if gpu else "this machine"
+        raise EngineError(
+            f"{name} has {cores} DLA cores, --dla {request.dla_core} asks for another;"
+            f" {FLAVOURS[library.flavour]} knows them on {', '.join(modules)}: build without --dla"
+        )

@@ -1,0 +1,67 @@
+"""What an engine is made of, as its inspector describes it: every version lists layers, each in its own words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+from edgevision.contract.spec import Precision
+from edgevision.engines.tensorrt.manifest import LayerCount
+
+_TYPES = (
+    ("float8", r"fp8|float8"),
+    ("bfloat16", r"bf16|bfloat16"),
+    ("float16", r"fp16|half|float16"),
+    ("int8", r"\bint8"),
+    ("uint8", r"uint8"),
+    ("int32", r"int32"),
+    ("int64", r"int64"),
+    ("bool", r"bool"),
+    ("float32", r"fp32|float32|\bfloat\b"),
+)
+_WANTED: dict[Precision, frozenset[str]] = {
+    "float": frozenset(),
+    "fp16": frozenset({"float16"}),
+    "int8": frozenset({"int8"}),
+    "fp8": frozenset({"float8"}),
+}
+
+
+def engine_layers(text: str) -> tuple[LayerCount, ...]:
+    """Layers by kind and by the type of their first output, from the inspector's JSON of a whole engine.
+
+    A layer that is described by its name alone (an engine built without detail) has the type "unknown". Raises
+    `ValueError` for text that is no such JSON.
+    """
+    data = json.loads(text)
+    layers = data.get("Layers") if isinstance(data, dict) else None
+    if not isinstance(layers, list):
+        raise ValueError("the inspector's JSON lists no layers")
+    counts = Counter(_kind_and_type(layer) for layer in layers)
+    return tuple(LayerCount(kind, precision, n) for (kind, precision), n in counts.most_common())
+
+
+def delivered(layers: tuple[LayerCount, ...], precision: Precision) -> bool:
+    """True if an engine with these layers computes in what was asked for anywhere, or does not tell."""
+    known = {count.precision for count in layers}
+    wanted = _WANTED[precision]
+    return not wanted or known <= {"unknown"} or bool(known & wanted)
+
+
+def _kind_and_type(layer: Any) -> tuple[str, str]:
+    if not isinstance(layer, dict):
+        return "layer", "unknown"
+    kind = str(layer.get("LayerType") or layer.get("Type") or "layer").lower()
+    outputs = layer.get("Outputs")
+    first = outputs[0] if isinstance(outputs, list) and outputs else None
+    # "Format/Datatype" until 10, "DataType" or "Format" since 11.
+    texts = [str(value) for key, value in first.items() if key != "Name"] if isinstance(first, dict) else []
+    return kind, type_in(" ".join(texts))
+
+
+def type_in(text: str) -> str:
+    """The type that a description such as "Row major linear FP16 format" names; "unknown" if none."""
+    lowered = text.lower()
+    return next((name for name, pattern in _TYPES if re.search(pattern, lowered)), "unknown")

@@ -1,0 +1,41 @@
+"""Whether a bundle needs an engine built before it can run here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgevision.bundle.folder import Bundle
+from edgevision.contract.spec import Precision
+from edgevision.engines.tensorrt.here import running_here
+from edgevision.engines.tensorrt.library import Library, load_library
+from edgevision.engines.tensorrt.manifest import Rebuild, Refuse
+from edgevision.engines.tensorrt.store import choose_engine
+from edgevision.engines.tensorrt.versions import FLAVOURS
+from edgevision.errors import EngineError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """An engine that is to be built."""
+
+    bundle: Bundle
+    library: Library
+    rebuild: Rebuild
+
+
+def engine_needed(path: Path, engine: str | None, precision: Precision | None, asked_by: str) -> Need | None:
+    """What is to be built before the bundle at `path` runs on `engine` here; None where one fits.
+
+    `asked_by` is what messages name: the option or the key of a file. Raises `UsageError` for an engine that is not
+    built, `MissingExtraError` where its library is absent, and `EngineError` where building would not help.
+    """
+    flavour = {str(name): name for name in FLAVOURS}.get(engine or "")
+    if flavour is None:
+        raise UsageError(f"{asked_by} needs the engine tensorrt or tensorrt-rtx; received {engine or 'none'}")
+    library = load_library(flavour, asked_by)
+    bundle = Bundle.open(path)
+    decision = choose_engine(bundle, running_here(library), precision)
+    if isinstance(decision, Refuse):
+        raise EngineError(str(decision))
+    return Need(bundle, library, decision) if isinstance(decision, Rebuild) else None

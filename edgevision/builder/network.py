@@ -1,0 +1,144 @@
+"""The network that a parser made of a graph: its layers by kind and type, its tensors, and why it could not be made."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.engines.tensorrt.library import Library
+from edgevision.engines.tensorrt.manifest import LayerCount, PlanTensor
+from edgevision.engines.tensorrt.versions import Dialect
+from edgevision.errors import EngineError, GraphError
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+_DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "BF16": "bfloat16",
+    "INT8": "int8",
+    "UINT8": "uint8",
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
+    "FP8": "float8",
+    "INT4": "int4",
+    "FP4": "float4",
+}
+_ADVICE = (
+    ("zero point", "this graph is quantized for CPUs: edgevision quantize BUNDLE --target tensorrt"),
+    ("NonMaxSuppression", "adopt the file before its own suppression; edgevision grafts one that builds"),
+    ("UINT8", "a uint8 tensor may only be cast: let `edgevision adopt` make the input"),
+    ("plugin", "the operator needs a plugin; export the model without it"),
+)
+WITNESSES: dict[Precision, frozenset[str]] = {
+    "fp16": frozenset({"float16"}),
+    "int8": frozenset({"int8"}),
+    "fp8": frozenset({"float8"}),
+}
+"""Types, one of which a network of this precision must hold."""
+
+
+def parse_graph(parser: trt.OnnxParser, graph: Path, library: Library) -> None:
+    """Let the library read the ONNX file; raises `GraphError` with the node, its operator and the reason."""
+    if parser.parse_from_file(str(graph)):
+        return
+    reasons = [translate(parser.get_error(index), library.dialect) for index in range(parser.num_errors)]
+    distinct = list(dict.fromkeys(reasons)) or ["it gave no reason"]
+    more = f" (and {len(distinct) - 3} more)" if len(distinct) > 3 else ""
+    raise GraphError(f"{library.name} cannot parse {graph}: {'; '.join(distinct[:3])}{more}")
+
+
+def translate(error: trt.ParserError, dialect: Dialect) -> str:
+    """One error of the parser: which node, which operator, why, and what may help."""
+    where = f"node {error.node()}" if error.node() >= 0 else "the file"
+    if dialect.parser_names_nodes and error.node_name():
+        where = f"node {error.node_name()!r} ({error.node_operator()})"
+    text = plain(error.desc())
+    # "In node 12 with name: x and operator: Y (function): REASON": the place is ours already.
+    reason = re.sub(r"^In node -?\d+ .*?\): ", "", text) or f"error {error.code()}"
+    advice = next((f"; {help_}" for word, help_ in _ADVICE if word.lower() in text.lower()), "")
+    return f"{where}: {reason}{advice}"
+
+
+def plain(text: str) -> str:
+    """A message of the library in one line, without the places in its own sources and what CUDA said of them."""
+    line = " ".join(text.split())
+    line = re.sub(r"\[\w+\.cpp\S*\] Error Code \d+: Cuda Runtime.*?\(cudaError.*?\)\)", "", line)
+    line = re.sub(r"\.? In \w+ at /\S+?:\d+", "", line)
+    return re.sub(r"\bI\w+::\w+: |Error Code \d+: |\[\w+\.cpp:\d+: \w+\] ", "", line).strip()
+
+
+def tensors(network: trt.INetworkDefinition) -> tuple[PlanTensor, ...]:
+    """Inputs, then outputs."""
+    found = [_tensor(network.get_input(index), "input") for index in range(network.num_inputs)]
+    found += [_tensor(network.get_output(index), "output") for index in range(network.num_outputs)]
+    return tuple(found)
+
+
+def check_contract(network: trt.INetworkDefinition, spec: ModelSpec, graph: Path) -> None:
+    """Raise `GraphError` unless the network takes and answers what the bundle's spec says."""
+    wanted: list[tuple[str, str]] = [
+        ("frames", "uint8"),
+        *[(tensor.name, tensor.dtype) for tensor in spec.outputs],
+    ]
+    found = [(tensor.name, tensor.dtype) for tensor in tensors(network)]
+    if sorted(found) != sorted(wanted):
+        raise GraphError(
+            f"{graph} has inputs and outputs {_pairs(found)}; its spec says {_pairs(wanted)}: export it again"
+        )
+
+
+def layer_counts(network: trt.INetworkDefinition) -> tuple[LayerCount, ...]:
+    """Layers by kind and by the type that they answer in, most frequent first."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        output = layer.get_output(0) if layer.num_outputs else None
+        counts[layer.type.name.lower(), dtype_name(output) if output else "none"] += 1
+    return tuple(LayerCount(kind, precision, n) for (kind, precision), n in counts.most_common())
+
+
+def check_precision(network: trt.INetworkDefinition, precision: Precision, graph: Path) -> None:
+    """Raise `GraphError` if the graph is called fp16 or int8 and no layer is: the engine would be slow in silence."""
+    witnesses = WITNESSES.get(precision)
+    if witnesses is None or any(count.precision in witnesses for count in layer_counts(network)):
+        return
+    raise GraphError(
+        f"{graph} is stored as {precision}, but none of its {network.num_layers} layers computes in it;"
+        " make it again: edgevision quantize BUNDLE"
+    )
+
+
+def dtype_name(tensor: trt.ITensor) -> str:
+    """The tensor's type as numpy names it, where it has a name for it."""
+    name = tensor.dtype.name
+    return _DTYPES.get(name, name.lower())
+
+
+def shape_of(tensor: trt.ITensor) -> tuple[int, ...]:
+    """The tensor's lengths, -1 where one varies; raises `ValueError` for a shape that depends on data."""
+    lengths: Any = tensor.shape  # a sequence; the stub does not say so
+    return tuple(int(length) for length in lengths)
+
+
+def refuse_precision(dialect: Dialect, precision: Precision, sm: int) -> None:
+    """Raise `EngineError` if this version, or a GPU of this compute capability, has no such precision."""
+    if all(entry.precision != precision for entry in dialect.precisions):
+        known = ", ".join(entry.precision for entry in dialect.precisions)
+        raise EngineError(f"{dialect.label} builds no {precision} engines; it builds {known}")
+    if precision == "fp8" and sm < 89:
+        raise EngineError(f"fp8 needs SM 8.9 or newer; the engine is for SM {sm / 10:g}: use --graph int8")
+
+
+def _tensor(tensor: trt.ITensor, mode: str) -> PlanTensor:
+    shape = shape_of(tensor)
+    return PlanTensor(tensor.name, "input" if mode == "input" else "output", dtype_name(tensor), shape)
+
+
+def _pairs(found: list[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} {dtype}" for name, dtype in found)

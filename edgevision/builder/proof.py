@@ -1,0 +1,102 @@
+"""An engine that was just built, run on the golden frames where it can run; else the record says that it was not."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgevision.benchmark.timing import MeasureSettings, measure
+from edgevision.builder.inspect import delivered, engine_layers
+from edgevision.builder.work import engine_shares, short_of
+from edgevision.bundle.folder import Bundle, Golden
+from edgevision.contract.session import Session, SessionOptions
+from edgevision.device.gpu import GpuFacts, gpu_facts, sm_text
+from edgevision.engines.tensorrt.manifest import EngineManifest, EngineSpeed, LayerCount, WorkShare
+from edgevision.engines.tensorrt.store import StoredEngine
+from edgevision.errors import EngineError, MissingExtraError, VerificationError
+from edgevision.verification.golden import verify_session
+
+if TYPE_CHECKING:
+    from edgevision.engines.tensorrt.session import TensorRtSession
+
+SPEED = MeasureSettings(min_s=0.5, min_count=30, warmup_s=0.3, warmup_count=10)
+"""A second for an engine that took minutes to build; enough to tell engines of one model from each other."""
+
+
+def prove(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) -> EngineManifest:
+    """Run a new engine if this machine has its GPU; returns its manifest with what was found.
+
+    Raises `VerificationError` if it answers otherwise than the source model, `EngineError` if it cannot be opened or
+    computes nowhere in the precision that its graph has.
+    """
+    manifest = engine.manifest
+    if gpu is None or gpu.sm != manifest.sm:
+        return replace(manifest, not_run=f"there was no GPU of {sm_text(manifest.sm)} where it was built")
+    try:
+        session = _open(bundle, engine)
+    except MissingExtraError as error:
+        return replace(manifest, not_run=str(error))
+    with session:
+        inspected = session.inspector_json()
+        layers, shares = _understood(inspected, manifest)
+        short = short_of(shares, manifest.work, manifest.precision)
+        if short is not None:
+            raise EngineError(
+                f"the {manifest.precision} engine of {bundle.path} was not kept: {short}; build it with --graph"
+                " float, or quantize the graph again"
+            )
+        if not delivered(layers, manifest.precision):
+            raise EngineError(
+                f"the engine was asked for {manifest.precision} and computes in"
+                f" {', '.join(sorted({count.precision for count in layers}))} alone; build it with --graph float, or"
+                " quantize the graph again"
+            )
+        golden = bundle.golden()
+        record = verify_session(session, golden, precision=manifest.precision)
+        speed = measured_speed(session, golden) if record.passed else None
+    if not record.passed:
+        raise VerificationError(
+            f"the {manifest.precision} engine of {bundle.path} was not kept: it answers otherwise than the source"
+            f" model: {record.failures}"
+        )
+    return replace(
+        manifest, verification=record, engine_layers=layers, work_shares=shares, not_run=None, speed=speed
+    )
+
+
+def prove_here(bundle: Bundle, engine: StoredEngine) -> EngineManifest:
+    """`prove` on this machine's GPU."""
+    return prove(bundle, engine, gpu_facts())
+
+
+def measured_speed(session: Session, golden: Golden) -> EngineSpeed:
+    """Calls of the usual batch on golden frames, after others that nobody counts."""
+    size = session.spec.frames.batch.opt
+    frames = golden.frames[np.arange(size) % len(golden.frames)]
+    samples = measure(lambda: session.infer(frames), SPEED)
+    return EngineSpeed(size, round(samples.percentile_ms(50), 4), len(samples))
+
+
+def _understood(
+    inspected: str, manifest: EngineManifest
+) -> tuple[tuple[LayerCount, ...], tuple[WorkShare, ...]]:
+    try:
+        return engine_layers(inspected), engine_shares(inspected, manifest.work)
+    except ValueError as error:
+        raise EngineError(
+            f"the engine's inspector cannot be understood: {error}; report its version"
+        ) from error
+
+
+def _open(bundle: Bundle, engine: StoredEngine) -> TensorRtSession:
+    try:
+        module = importlib.import_module("edgevision.engines.tensorrt.session")
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("cuda"):
+            raise
+        raise MissingExtraError("cuda-bindings", engine.manifest.flavour, "running an engine") from error
+    session: TensorRtSession = module.open_engine(engine, bundle.spec, SessionOptions())
+    return session

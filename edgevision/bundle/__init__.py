@@ -1,0 +1,1 @@
+"""The folder that travels: graphs, golden frames, records; and which graph is to run. Imports `storage`, `contract`."""

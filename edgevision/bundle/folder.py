@@ -1,0 +1,338 @@
+"""The folder that travels: graphs, spec, golden frames, and the record of what was verified."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+import edgevision
+from edgevision.contract.results import Outputs
+from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.errors import BundleError
+from edgevision.storage import atomic
+from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass
+from edgevision.storage.sha256 import sha256_of_file
+
+SCHEMA = 1
+MANIFEST = "bundle.json"
+GOLDEN = "golden.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison: what was measured, and the limit that it had to keep."""
+
+    name: str
+    measured: float
+    relation: Literal["<=", ">="]
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        """True if the limit is kept; a NaN keeps none."""
+        return self.measured <= self.limit if self.relation == "<=" else self.measured >= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The record of one engine's answers held against the source model's.
+
+    `stage` is when: "export" records are made once, beside the source model itself, "verify" ones wherever the
+    bundle went.
+    """
+
+    stage: Literal["export", "verify"]
+    engine: str
+    library: str
+    frames: int
+    checks: tuple[Check, ...]
+    created: str
+    """UTC, ISO 8601."""
+    machine_class: str | None = None
+    """The class of machine whose kernels answered (`machine_class.machine_class`); None in records of earlier versions.
+
+    A record of a graph of lower precision says nothing of another class: its kernels may round or saturate otherwise.
+    """
+
+    @property
+    def passed(self) -> bool:
+        """True if every check passed."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def failures(self) -> str:
+        """The checks that failed, as one line."""
+        failed = (check for check in self.checks if not check.passed)
+        return "; ".join(f"{c.name} {c.measured:.6g}, must be {c.relation} {c.limit:g}" for c in failed)
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A file of the bundle, as it was when it was written."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+    def __post_init__(self) -> None:
+        if Path(self.name).name != self.name or self.name in ("", ".", ".."):
+            raise ValueError(f"file name {self.name!r} leaves the bundle")
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast a graph was measured to be in one engine on one machine, end to end, against the float graph."""
+
+    engine: str
+    library: str
+    machine: str
+    """As `device.machine_name` has it."""
+    ratio: float
+    """The float graph's time over this one's: the median of paired rounds."""
+    created: str
+    """UTC, ISO 8601."""
+
+
+FormName = Literal["opset17"]
+"""`opset17`: with scales and the remainder in float32, for TensorRT 8.6, whose parser reads no FP16 scales."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphForm:
+    """A graph with the same weights and scales, written for engines that do not read the graph itself."""
+
+    name: FormName
+    file: FileEntry
+    verification: Verification
+
+
+@dataclass(frozen=True, slots=True)
+class GraphEntry:
+    """One graph; `verifications` is empty where verification was skipped on purpose."""
+
+    precision: Precision
+    file: FileEntry
+    verifications: tuple[Verification, ...] = ()
+    speeds: tuple[Speed, ...] = ()
+    forms: tuple[GraphForm, ...] = ()
+
+    def form(self, name: FormName) -> GraphForm | None:
+        """The form of that name; None if the graph has none."""
+        return next((form for form in self.forms if form.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What ``bundle.json`` says."""
+
+    edgevision: str
+    """The version that wrote the bundle."""
+    spec: ModelSpec
+    graphs: tuple[GraphEntry, ...]
+    golden: FileEntry
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Golden:
+    """A few real frames, uint8 ``[N,H,W,3]`` as the graph takes them, and the source model's answers to them."""
+
+    frames: npt.NDArray[np.uint8]
+    answers: Outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle on disk whose manifest has been read; each file is held against its hash when it is asked for."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model takes and answers."""
+        return self.manifest.spec
+
+    @classmethod
+    def open(cls, path: Path | str) -> Bundle:
+        """Read the manifest; raises `BundleError` for what is missing, malformed, or newer than this version."""
+        path = Path(path)
+        file = path / MANIFEST
+        if not path.exists():
+            raise BundleError(f"no bundle at {path}; make one: edgevision export RECIPE -o {path}")
+        if not file.is_file():
+            raise BundleError(f"{path} is not a bundle: it holds no {MANIFEST}")
+        try:
+            data = json.loads(file.read_bytes())
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            raise BundleError(f"{file} is not JSON: {error}; export the bundle again") from error
+        _check_schema(file, data)
+        try:
+            return cls(path, dataclass_from_json(Manifest, data))
+        except DecodeError as error:
+            raise BundleError(f"{file}: {error}; export the bundle again") from error
+
+    def graph(self, precision: Precision) -> GraphEntry:
+        """The entry of the graph of that precision; raises `BundleError` if there is none."""
+        for entry in self.manifest.graphs:
+            if entry.precision == precision:
+                return entry
+        held = ", ".join(entry.precision for entry in self.manifest.graphs)
+        raise BundleError(f"{self.path} holds no {precision} graph; it holds: {held}")
+
+    def graph_path(self, precision: Precision = "float") -> Path:
+        """The graph's file, after its hash was checked."""
+        return self._checked(self.graph(precision).file)
+
+    def form_path(self, precision: Precision, name: FormName) -> Path | None:
+        """The file of a form of the graph, after its hash was checked; None if there is none."""
+        form = self.graph(precision).form(name)
+        return None if form is None else self._checked(form.file)
+
+    def golden(self) -> Golden:
+        """The golden frames and answers, after the file's hash was checked."""
+        path = self._checked(self.manifest.golden)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                answers = tuple(arrays[tensor.name] for tensor in self.spec.outputs)
+                return Golden(arrays["frames"], answers)
+        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+            raise BundleError(f"{path} cannot be read: {error}; export the bundle again") from error
+
+    def check_files(self) -> None:
+        """Hold every file against its hash; raises `BundleError` that names the first that differs."""
+        for entry in self.manifest.graphs:
+            for file in (entry.file, *(form.file for form in entry.forms)):
+                self._checked(file)
+        self._checked(self.manifest.golden)
+
+    def with_verification(self, precision: Precision, verification: Verification) -> Bundle:
+        """`with_record`, in the manifest on disk."""
+        bundle = self.with_record(precision, verification)
+        bundle._write_manifest()
+        return bundle
+
+    def with_record(self, precision: Precision, verification: Verification) -> Bundle:
+        """The bundle with a verification in place of an earlier one of its stage, engine and class of machine.
+
+        One without a class goes out with the first that has one. The folder is not changed.
+        """
+        old = self.graph(precision)
+        which = (verification.stage, verification.engine)
+        replaced = (verification.machine_class, None)
+        kept = tuple(
+            v for v in old.verifications if (v.stage, v.engine) != which or v.machine_class not in replaced
+        )
+        return self._with_entry(old, replace(old, verifications=(*kept, verification)))
+
+    def with_speed(self, precision: Precision, speed: Speed) -> Bundle:
+        """Record a measured speed in the manifest on disk, in place of an earlier one of its engine and machine."""
+        old = self.graph(precision)
+        which = (speed.engine, speed.machine)
+        kept = tuple(s for s in old.speeds if (s.engine, s.machine) != which)
+        bundle = self._with_entry(old, replace(old, speeds=(*kept, speed)))
+        bundle._write_manifest()
+        return bundle
+
+    def add_graph(
+        self, precision: Precision, graph: bytes, verifications: tuple[Verification, ...] = ()
+    ) -> Bundle:
+        """Write a graph of another precision beside the float one, or in place of an older one of its precision.
+
+        The file appears before the manifest names it, so a reader never finds one missing. Raises `BundleError` if the
+        bundle cannot be written.
+        """
+        name = "model.onnx" if precision == "float" else f"model.{precision}.onnx"
+        try:
+            atomic.write_file(self.path / name, graph)
+            entry = GraphEntry(precision, file_entry(self.path / name), verifications)
+            kept = tuple(old for old in self.manifest.graphs if old.precision != precision)
+            bundle = Bundle(self.path, replace(self.manifest, graphs=(*kept, entry)))
+            atomic.write_file(self.path / MANIFEST, _manifest_bytes(bundle.manifest))
+        except OSError as error:
+            raise BundleError(f"cannot write {self.path / name}: {error.strerror or error}") from error
+        return bundle
+
+    def add_form(
+        self, precision: Precision, name: FormName, graph: bytes, verification: Verification
+    ) -> Bundle:
+        """Write a form of a graph beside it, or in place of an older one; raises `BundleError` if that fails."""
+        path = self.path / f"model.{precision}.{name}.onnx"
+        old = self.graph(precision)
+        try:
+            atomic.write_file(path, graph)
+            kept = tuple(form for form in old.forms if form.name != name)
+            form = GraphForm(name, file_entry(path), verification)
+            bundle = self._with_entry(old, replace(old, forms=(*kept, form)))
+            bundle._write_manifest()
+        except OSError as error:
+            raise BundleError(f"cannot write {path}: {error.strerror or error}") from error
+        return bundle
+
+    def _with_entry(self, old: GraphEntry, new: GraphEntry) -> Bundle:
+        graphs = tuple(new if entry is old else entry for entry in self.manifest.graphs)
+        return Bundle(self.path, replace(self.manifest, graphs=graphs))
+
+    def _write_manifest(self) -> None:
+        atomic.write_file(self.path / MANIFEST, _manifest_bytes(self.manifest))
+
+    def _checked(self, entry: FileEntry) -> Path:
+        path = self.path / entry.name
+        if not path.is_file():
+            raise BundleError(f"{path} is missing; export the bundle again")
+        if sha256_of_file(path) != entry.sha256:
+            raise BundleError(
+                f"{path} was altered: its sha256 is not the manifest's; export the bundle again"
+            )
+        return path
+
+
+def write_bundle(
+    path: Path, spec: ModelSpec, graph: bytes, golden: Golden, verifications: tuple[Verification, ...] = ()
+) -> Bundle:
+    """Write a new bundle with its float graph; an older bundle at `path` is replaced, anything else is not.
+
+    Raises `BundleError` if the place is taken by something that is not a bundle, or cannot be written.
+    """
+    try:
+        with atomic.staged_folder(path, may_replace=_is_bundle) as folder:
+            (folder / "model.onnx").write_bytes(graph)
+            arrays = {tensor.name: array for tensor, array in zip(spec.outputs, golden.answers, strict=True)}
+            with (folder / GOLDEN).open("wb") as file:
+                np.savez_compressed(file, frames=golden.frames, **arrays)  # type: ignore[arg-type]  # stub: bool
+            entry = GraphEntry("float", file_entry(folder / "model.onnx"), verifications)
+            manifest = Manifest(edgevision.__version__, spec, (entry,), file_entry(folder / GOLDEN))
+            (folder / MANIFEST).write_bytes(_manifest_bytes(manifest))
+    except atomic.OccupiedError as error:
+        raise BundleError(f"{path} exists and is not a bundle; give another place with -o") from error
+    except OSError as error:
+        raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}") from error
+    return Bundle(path, manifest)
+
+
+def file_entry(path: Path) -> FileEntry:
+    """Name, hash and size of a file."""
+    return FileEntry(path.name, sha256_of_file(path), path.stat().st_size)
+
+
+def _manifest_bytes(manifest: Manifest) -> bytes:
+    return (json.dumps(json_from_dataclass(manifest), indent=2) + "\n").encode()
+
+
+def _is_bundle(path: Path) -> bool:
+    return (path / MANIFEST).is_file()
+
+
+def _check_schema(file: Path, data: object) -> None:
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if isinstance(data, dict) and isinstance(schema, int) and schema > SCHEMA:
+        raise BundleError(
+            f"{file} has schema {schema}, written by edgevision {data.get('edgevision', '?')}; this is edgevision"
+            f" {edgevision.__version__}, which knows schemas up to {SCHEMA}: upgrade it, or export the bundle again"
+        )

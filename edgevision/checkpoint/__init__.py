@@ -1,0 +1,1 @@
+"""Checkpoints read without executing anything: the security boundary. Imports `storage`."""

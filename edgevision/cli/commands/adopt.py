@@ -1,0 +1,112 @@
+"""`edgevision adopt`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgevision.cli.options.numbers import FiniteRange
+from edgevision.cli.options.suppression import nms_options, nms_spec
+from edgevision.cli.options.types import BATCH, SIZE, tensorrt_option
+from edgevision.cli.present import Steps, verification_lines
+from edgevision.contract.classes import read_class_names
+from edgevision.contract.spec import BatchRange
+from edgevision.engines.tensorrt.plan_file import read_plan_file, write_plan_folder
+from edgevision.errors import UsageError
+
+PLANS = (".engine", ".plan", ".trt")
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--head", help="What its outputs are; an unknown HEAD lists the known ones. Not for engines.")
+@click.option("--classes", type=click.Path(path_type=Path), help="Class names, one a line.")
+@click.option("--size", type=SIZE, help="Network input size, WxH, where the file leaves it open.")
+@click.option("--frame", type=SIZE, help="Camera size, WxH: the graph itself scales such frames.")
+@click.option("--batch", type=BATCH, help="N, or MIN:OPT:MAX for a dynamic one. Default: the file's own.")
+@nms_options
+@click.option(
+    "--timeout",
+    type=FiniteRange(min=0, min_open=True),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest time that a file with loops may take for its first answer.",
+)
+@click.option("--images", type=click.Path(path_type=Path), help="Folder of real images to verify on.")
+@click.option(
+    "--no-fp16", is_flag=True, help="Write no FP16 graph; TensorRT engines are then float, half as fast."
+)
+@tensorrt_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle to write.")
+def command(
+    model: Path,
+    head: str | None,
+    classes: Path | None,
+    size: tuple[int, int] | None,
+    frame: tuple[int, int] | None,
+    batch: BatchRange | None,
+    images: Path | None,
+    timeout: float,
+    no_fp16: bool,
+    tensorrt: tuple[str, ...],
+    output: Path,
+    **nms: Any,
+) -> None:
+    """Give somebody else's ONNX model the contract: uint8 frames in, answers out.
+
+    Heads: yolov5, yolov8 (also v9, v11 and later of that form), yolox, fastestdet, end2end (already decoded boxes),
+    classifier. The finished graph is held against what the file itself answers, decoded in plain numpy; if they differ
+    nothing is written and the exit code is 2.
+
+    A TensorRT engine of Ultralytics (MODEL.engine) holds no graph: its header is taken off, so that trtexec and Triton
+    can load the plan, and shown. It cannot become a bundle; adopt the ONNX file that it was built from.
+    """
+    if model.suffix in PLANS:
+        _take_header_off(model, output)
+        return
+    if head is None:
+        raise UsageError(
+            "say what the outputs are: --head HEAD, one of those above (edgevision adopt --help)"
+        )
+    from edgevision.cli.extras import require_adopt
+
+    require_adopt("edgevision adopt")
+    from edgevision.export.adoption import adopt_bundle
+    from edgevision.export.half import with_fp16
+    from edgevision.graph.adopt import AdoptOptions
+
+    options = AdoptOptions(
+        classes=read_class_names(classes) if classes else None,
+        size_wh=size,
+        frame_wh=frame,
+        batch=batch,
+        nms=nms_spec(**nms),
+        timeout_s=timeout,
+        tensorrt=tensorrt,
+    )
+    steps = Steps()
+    bundle = adopt_bundle(model, head, options, images, output, steps.done)
+    if not no_fp16:
+        bundle = with_fp16(bundle, steps.done, tensorrt)
+    steps.done(f"wrote {output}")
+    for entry in bundle.manifest.graphs:
+        for verification in entry.verifications:
+            click.echo(
+                "\n".join([f"{entry.file.name} in {verification.engine}:", *verification_lines(verification)])
+            )
+
+
+def _take_header_off(model: Path, output: Path) -> None:
+    found = read_plan_file(model)
+    write_plan_folder(found, output)
+    for entry in found.header:
+        text = entry.value if len(entry.value) <= 100 else f"{entry.value[:97]}..."
+        click.echo(f"{entry.name:<12} {text}")
+    click.echo(
+        f"wrote {output}: model.plan ({len(found.plan):,} bytes, plain), header.json\n"
+        "It runs where TensorRT has the version that built it, on a GPU of the model that it was built on; the header"
+        " names neither. To verify it, to run it with edgevision, or to move it, adopt the ONNX file it came from."
+    )

@@ -1,0 +1,108 @@
+"""`edgevision bench`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from edgevision.benchmark.bench import BenchOptions, Subject, bench
+from edgevision.benchmark.records import record_lines, write_record
+from edgevision.benchmark.timing import MeasureSettings
+from edgevision.bundle.folder import Bundle
+from edgevision.cli.options.numbers import FiniteRange
+from edgevision.cli.options.types import graph_options
+from edgevision.cli.present import Steps
+from edgevision.contract.session import SessionOptions
+from edgevision.contract.spec import FrameInput, Precision
+from edgevision.engines.opening import ENGINES, open_session
+from edgevision.sinks.files.video import VideoSink
+from edgevision.sinks.opening import write_clip
+from edgevision.sources.frames import Source
+from edgevision.sources.opening import open_source
+from edgevision.sources.virtual_camera import VirtualCamera
+from edgevision.storage.sha256 import sha256_of_file
+
+CLIP_WH = (1280, 720)
+CLIP_FRAMES = 120
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--source", help="Video file, image or folder. Default: a clip made of photographs.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Default: the first that is installed.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the engine. Default: all cores.")
+@click.option(
+    "--seconds",
+    type=FiniteRange(min=0, min_open=True),
+    default=9.0,
+    show_default=True,
+    help="Least time for each of: inference alone, end to end, stage by stage.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Paired rounds that this time is divided into.",
+)
+@graph_options
+@click.option(
+    "--allow-fallback", is_flag=True, help="Let the CPU run what ONNX Runtime's GPU provider does not take."
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the record here.")
+def command(
+    bundle: Path,
+    source: str | None,
+    engine: str | None,
+    threads: int | None,
+    seconds: float,
+    rounds: int,
+    precision: Precision | None,
+    force: bool,
+    allow_fallback: bool,
+    json_file: Path | None,
+) -> None:
+    """Time every stage and report percentiles, frames/s and the device's facts.
+
+    Stages, in a serial loop: decode, prepare (scaling into the batch), inference (the whole graph), results
+    (thresholding, boxes to frame pixels), output (drawing, encoding a video that is thrown away). Then frames/s with
+    overlapping stages against inference alone, in paired rounds. UNSTABLE means that latency, clocks or temperatures
+    moved by more than 10 % meanwhile.
+    """
+    options = SessionOptions(threads=threads, allow_fallback=allow_fallback, precision=precision, force=force)
+    settings = MeasureSettings(seconds, min_count=30 * rounds, warmup_s=min(1.0, seconds), warmup_count=5)
+    steps = Steps()
+    with (
+        tempfile.TemporaryDirectory(prefix="edgevision-bench-") as scratch,
+        open_session(bundle, engine=engine, options=options) as session,
+    ):
+        open_frames = _frames(source, session.spec.frames, Path(scratch), steps)
+        subject = Subject(session, _graph_sha256(bundle, session.precision), options, open_frames)
+
+        def throw_away(frames: Source) -> VideoSink:
+            return VideoSink(Path(scratch) / "output.mp4", frames.size_wh, frames.fps)
+
+        record = bench(subject, BenchOptions(settings, rounds), throw_away, steps.done)
+    click.echo("\n".join(record_lines(record)))
+    if json_file is not None:
+        write_record(json_file, record)
+
+
+def _frames(source: str | None, frames: FrameInput, scratch: Path, steps: Steps) -> Callable[[], Source]:
+    if source is not None:
+        return lambda: open_source(source)
+    size_wh = frames.size_wh if frames.fit == "exact" else CLIP_WH
+    camera = VirtualCamera(size_wh, cycle=CLIP_FRAMES)
+    clip = scratch / "photographs.mp4"
+    write_clip(clip, camera.frames(camera.cycle), size_wh, fps=25.0)
+    steps.done(f"made a clip of {camera.cycle} frames")
+    return lambda: open_source(clip)
+
+
+def _graph_sha256(bundle: Path, precision: Precision | None) -> str:
+    if bundle.suffix == ".onnx":
+        return sha256_of_file(bundle)
+    return Bundle.open(bundle).graph(precision or "float").file.sha256

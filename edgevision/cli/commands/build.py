@@ -1,0 +1,207 @@
+"""`edgevision build`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from edgevision.cli.options.types import SMS
+from edgevision.cli.present import table
+from edgevision.cli.progress import LOG_PERIOD_S, TERMINAL_PERIOD_S, Interrupts
+
+if TYPE_CHECKING:
+    from edgevision.builder.engines import Outcome
+    from edgevision.builder.progress import BuildProgress
+    from edgevision.bundle.folder import Bundle
+    from edgevision.engines.tensorrt.library import Library
+    from edgevision.engines.tensorrt.manifest import EngineManifest, EngineSpeed, LayerCount
+    from edgevision.engines.tensorrt.request import EngineRequest
+    from edgevision.engines.tensorrt.versions import Flavour
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--engine",
+    type=click.Choice(["tensorrt", "tensorrt-rtx"]),
+    help="Which library builds. Default: the one that is installed.",
+)
+@click.option(
+    "--graph",
+    type=click.Choice(["auto", "all", "int8", "fp16", "fp8", "float"]),
+    default="auto",
+    show_default=True,
+    help="Which of the bundle's graphs; auto: int8, else fp16, else float, the first that can be built and answers"
+    " rightly; all: each of them, so that `run` takes the fastest.",
+)
+@click.option(
+    "--sm", type=SMS, help="Compute capabilities, such as 75,86,89,120. Default: this machine's GPU."
+)
+@click.option("--workspace-mib", type=click.IntRange(min=1), help="Bound of the builder's scratch memory.")
+@click.option(
+    "--memory-mib",
+    type=click.IntRange(min=1),
+    help="Memory that the build may use, in place of what is measured as free.",
+)
+@click.option(
+    "--dla", type=click.IntRange(min=0), help="DLA core of a Jetson; what it cannot take runs on the GPU."
+)
+@click.option("--timing-cache", type=click.Path(path_type=Path), help="Default: one inside the bundle.")
+@click.option(
+    "--level",
+    type=click.IntRange(0, 5),
+    default=3,
+    show_default=True,
+    help="How hard the builder searches: 0 builds fastest, 5 runs fastest.",
+)
+@click.option("--rebuild", is_flag=True, help="Build even what is there already.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    bundle: Path,
+    engine: Flavour | None,
+    graph: Literal["auto", "all", "int8", "fp16", "fp8", "float"],
+    sm: tuple[int, ...] | None,
+    workspace_mib: int | None,
+    memory_mib: int | None,
+    dla: int | None,
+    timing_cache: Path | None,
+    level: int,
+    rebuild: bool,
+) -> None:
+    """Build TensorRT engines from a bundle, for this machine's GPU or (TensorRT-RTX) for others.
+
+    Engines are plain plans in BUNDLE/engines/, each beside a manifest that says what it fits; `edgevision run` checks
+    it before it touches the plan. After a build the golden frames run through the engine where its GPU is here. Ctrl-C
+    ends a build cleanly (exit code 130): no engine is written, what was learned of kernels is kept.
+    """
+    from edgevision.bundle.folder import Bundle
+    from edgevision.engines.tensorrt.library import load_library, preferred_flavour
+    from edgevision.engines.tensorrt.request import EngineRequest
+
+    opened = Bundle.open(bundle)
+    library = load_library(engine or preferred_flavour(), "edgevision build")
+    request = EngineRequest(
+        precision=graph,
+        sms=sm,
+        workspace_mib=workspace_mib,
+        memory_mib=memory_mib,
+        dla_core=dla,
+        timing_cache=timing_cache,
+        level=level,
+        rebuild=rebuild,
+    )
+    build_shown(ctx, opened, library, request)
+
+
+def build_shown(ctx: click.Context, bundle: Bundle, library: Library, request: EngineRequest) -> None:
+    """Build with progress on standard error, and print what was built; an interrupt ends the command."""
+    from edgevision.builder.builder import BuildStopped, BuildWatch
+    from edgevision.builder.engines import build_engines
+    from edgevision.builder.proof import prove_here
+
+    shown = _Shown(library.name, tells=library.dialect.progress_monitor)
+    with Interrupts() as interrupts:
+        watch = BuildWatch(shown.say, shown.progress, interrupts.requested)
+        try:
+            outcomes = build_engines(bundle, library, request, watch, prove_here)
+        except BuildStopped:
+            shown.clear()
+            click.echo("edgevision: stopped; the engine under way was not written", err=True)
+            ctx.exit(interrupts.exit_code)
+        finally:
+            shown.clear()
+    click.echo("\n".join(outcome_lines(outcomes)))
+
+
+def outcome_lines(outcomes: tuple[Outcome, ...]) -> list[str]:
+    """A row for each engine: what it is for, seconds, bytes, and whether it was run."""
+    from edgevision.device.gpu import sm_text
+
+    rows, notes = [], []
+    for outcome in outcomes:
+        made = outcome.engine.manifest
+        took = f"{made.build_s:.1f}" if outcome.built else "there already"
+        ran = "verified" if made.verification else "not run"
+        rows.append([sm_text(made.sm), made.precision, took, f"{made.plan.size_bytes:,}", ran])
+        notes.append(f"{outcome.engine.folder}: {made.not_run or 'golden frames passed'}{_speed(made.speed)}")
+    lines = table(["target", "graph", "seconds", "bytes", "golden frames"], rows)
+    return [*lines, *precision_lines(outcomes[0].engine.manifest), *notes]
+
+
+def precision_lines(made: EngineManifest) -> list[str]:
+    """How many layers compute in which type and how much of the work that is; what the library warned of."""
+    from edgevision.builder.work import promised_share, shares_text
+    from edgevision.engines.tensorrt.log import warned
+
+    counts = ", ".join(f"{n} {name}" for name, n in _by_precision(made.engine_layers or made.network_layers))
+    lines = [f"layers of the {'engine' if made.engine_layers else 'network'} by type: {counts}"]
+    if made.work_shares:
+        lines.append(f"work of the engine: {shares_text(made.work_shares)}")
+    elif made.work and made.precision != "float":
+        lines.append(
+            f"work of the network: {promised_share(made.work, made.precision):.1%} in {made.precision}; the engine was"
+            " not opened"
+        )
+    if made.builder_warnings:
+        lines.append(f"the builder warned: {warned(made.builder_warnings)}")
+    return lines
+
+
+def _speed(speed: EngineSpeed | None) -> str:
+    if speed is None:
+        return ""
+    return f", {speed.call_ms:.2f} ms a call of {speed.batch}, {speed.frames_per_s:.0f} frames/s"
+
+
+def _by_precision(layers: tuple[LayerCount, ...]) -> list[tuple[str, int]]:
+    """Layers that compute, by type; those that only handle shapes and indices are "others"."""
+    counts: dict[str, int] = {}
+    for entry in layers:
+        kind = entry.precision if entry.precision in _COMPUTE else "others"
+        counts[kind] = counts.get(kind, 0) + entry.count
+    return sorted(counts.items(), key=lambda pair: -pair[1])
+
+
+_COMPUTE = ("float32", "float16", "bfloat16", "float8", "int8")
+
+
+class _Shown:
+    """Words and a share of the work, on standard error; on a terminal one line is written over."""
+
+    def __init__(self, name: str, *, tells: bool) -> None:
+        self._name = name
+        self._terminal = sys.stderr.isatty()
+        self._period_s = TERMINAL_PERIOD_S if self._terminal else LOG_PERIOD_S
+        self._began = self._shown = time.perf_counter()
+        self._width = 0
+        if not tells:
+            click.echo(f"{name} does not tell how far a build is; it may take many minutes", err=True)
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.clear()
+        click.echo(text, err=True)
+
+    def progress(self, progress: BuildProgress) -> None:
+        """Show how far the build is, if it is time to."""
+        now = time.perf_counter()
+        if now - self._shown < self._period_s:
+            return
+        self._shown = now
+        text = f"{self._name}: {progress.fraction:4.0%} {now - self._began:.0f} s, {progress.phase}"
+        if not self._terminal:
+            click.echo(text, err=True)
+            return
+        click.echo("\r" + text.ljust(self._width), nl=False, err=True)
+        self._width = len(text)
+
+    def clear(self) -> None:
+        """Take the line off the terminal."""
+        if self._width:
+            click.echo("\r" + " " * self._width + "\r", nl=False, err=True)
+            self._width = 0

@@ -1,0 +1,194 @@
+"""`edgevision demo`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+
+import edgevision
+from edgevision.benchmark.records import read_record
+from edgevision.bundle.folder import Bundle, Verification
+from edgevision.cli.options.numbers import FiniteRange
+from edgevision.cli.present import Steps, table
+from edgevision.contract.boxes import iou_matrix
+from edgevision.errors import UsageError
+from edgevision.sinks.opening import write_clip
+from edgevision.sources.virtual_camera import VirtualCamera
+
+STREET = Path(edgevision.__file__).parent / "weights" / "street.safetensors"
+THRESHOLD = 0.6
+"""What the trained model needs to call few other things persons; it still finds nearly all people of the clip."""
+CAMERA_FRAMES = 250
+WELL_IN_VIEW = 0.75
+"""Share of a person that must be in view to be asked for."""
+SAME_IOU = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Boxed:
+    """How the boxes of a clip fit those who are known to be in it, all frames added up."""
+
+    people: int
+    """Who was well in view."""
+    boxed: int
+    nobody: int
+    """Boxes of persons that touch nobody in view by more than a tenth."""
+
+
+@click.command()
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="A YOLOv5 checkpoint of your own.")
+@click.option("--official", is_flag=True, help="The official YOLOv5n (AGPL-3.0), downloaded where it is not.")
+@click.option("--source", help="Video file or camera index, such as 0. Default: a clip made of photographs.")
+@click.option(
+    "--threshold",
+    type=FiniteRange(0, 1),
+    default=THRESHOLD,
+    show_default=True,
+    help="Least score of a detection.",
+)
+@click.option(
+    "--seconds",
+    type=FiniteRange(min=0, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="Least time for each phase of each engine's benchmark.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("out/demo"),
+    show_default=True,
+    help="Folder.",
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    checkpoint: Path | None,
+    official: bool,
+    source: str | None,
+    threshold: float,
+    seconds: float,
+    output: Path,
+) -> None:
+    """The main job in one go: export a checkpoint, verify it, run it on a clip, benchmark it.
+
+    Without options the detector that comes along is exported, `street`, and looks at a clip in which a virtual camera
+    moves over photographs of people, cats and cups: nothing is downloaded. From a camera 250 frames are taken. Each
+    step prints the command that does the same. Ends with a table of the engines and the paths of what was written.
+    """
+    if checkpoint is not None and official:
+        raise UsageError("--checkpoint and --official name two models; give one")
+    steps = Steps()
+    checkpoint = checkpoint or (_official(steps) if official else STREET)
+    clip = source or str(_clip(steps, output / "clip.mp4"))
+    bundle, video, lines = output / checkpoint.stem, output / "annotated.mp4", output / "detections.jsonl"
+    camera = re.fullmatch(r"(?:/dev/video)?\d+", clip) is not None
+    _call(ctx, "export", "yolov5", "--checkpoint", checkpoint, "--no-fp16", "-o", bundle)
+    _call(ctx, "verify", bundle)
+    limit = ("--limit", CAMERA_FRAMES) if camera else ()
+    _call(ctx, "run", bundle, clip, "-o", video, "--jsonl", lines, "--threshold", threshold, *limit)
+    verified = _verified(bundle)
+    records = {record.engine: output / f"bench.{record.engine}.json" for record in verified}
+    measured = () if camera else ("--source", clip)
+    for engine, path in records.items():
+        options = ("--engine", engine, "--seconds", seconds, "--json", path)
+        _call(ctx, "bench", bundle, *measured, *options)
+    click.echo("")
+    click.echo("\n".join(_engine_table(verified, records)))
+    click.echo("")
+    if source is None and "person" in Bundle.open(bundle).spec.classes:
+        click.echo(_people_line(lines, threshold))
+    for label, path in (
+        ("annotated video", video),
+        ("detections", lines),
+        *((f"benchmark, {engine}", path) for engine, path in records.items()),
+        ("bundle", bundle),
+    ):
+        click.echo(f"{label:<24}{path.resolve()}")
+
+
+def boxed_people(lines: Path, camera: VirtualCamera) -> Boxed:
+    """Hold the JSON lines of a run on a virtual camera's clip against those whom the camera saw."""
+    people = boxed = nobody = 0
+    for index, line in enumerate(lines.read_text().splitlines()):
+        found = [entry["box"] for entry in json.loads(line)["detections"] if entry["class"] == "person"]
+        seen = camera.people(index)
+        overlaps = iou_matrix(seen.boxes, np.array(found, np.float32).reshape(-1, 4))
+        asked = seen.shares >= WELL_IN_VIEW
+        people += int(asked.sum())
+        boxed += int((overlaps[asked].max(axis=1, initial=0) >= SAME_IOU).sum())
+        nobody += int((overlaps.max(axis=0, initial=0) < 0.1).sum())
+    return Boxed(people, boxed, nobody)
+
+
+def _call(ctx: click.Context, name: str, *arguments: object) -> None:
+    """Print a command and do it."""
+    from edgevision.cli.root import edgevision as group
+
+    words = [str(argument) for argument in arguments]
+    click.secho(f"\n$ edgevision {' '.join([name, *words])}", bold=True)
+    stage = group.get_command(ctx, name)
+    assert stage is not None, "the group has this command"
+    with stage.make_context(name, words, parent=ctx) as inner:
+        stage.invoke(inner)
+
+
+def _verified(bundle: Path) -> list[Verification]:
+    """The records of the engines that were verified just now, in the order in which they were."""
+    records = Bundle.open(bundle).graph("float").verifications
+    return [record for record in records if record.stage == "verify"]
+
+
+def _engine_table(verified: list[Verification], records: dict[str, Path]) -> list[str]:
+    rows = []
+    for verification in verified:
+        record = read_record(records[verification.engine])
+        inference = record.inference_alone
+        rows.append(
+            [
+                record.engine.library.split("-")[0],  # a build's number and branch are of no use here
+                f"{len(verification.checks)} checks, {verification.frames} frames",
+                f"{inference.p50_ms:.2f} ms",
+                f"{inference.p99_ms:.2f} ms",
+                f"{record.end_to_end_frames_per_s:.1f}",
+            ]
+        )
+    return table(["engine", "verified by", "inference p50", "p99", "frames/s end to end"], rows)
+
+
+def _people_line(lines: Path, threshold: float) -> str:
+    boxed = boxed_people(lines, VirtualCamera())
+    share = 100 * boxed.boxed / boxed.people
+    return (
+        f"people boxed at score {threshold:g}: {boxed.boxed} of {boxed.people} ({share:.1f} %) of those in view by"
+        f" three quarters, all frames added up; boxes on nobody: {boxed.nobody}"
+    )
+
+
+def _official(steps: Steps) -> Path:
+    from edgevision.cli.extras import require_export
+
+    require_export("edgevision demo")
+    from edgevision.export.release import obtain
+    from edgevision.models.recipe import load_recipe
+
+    release = load_recipe("yolov5").release
+    assert release is not None, "the yolov5 recipe names a release"
+    data = Path(os.environ["EDGEVISION_DATA"]) if os.environ.get("EDGEVISION_DATA") else None
+    path = obtain(release, steps.done, data=data)
+    steps.done(f"checkpoint {path}, sha256 as released")
+    return path
+
+
+def _clip(steps: Steps, path: Path) -> Path:
+    camera = VirtualCamera()
+    write_clip(path, camera.frames(camera.cycle), camera.size_wh, fps=25.0)
+    steps.done(f"made a clip of {camera.cycle} frames, {path.stat().st_size / 1e6:.1f} MB: {path}")
+    return path

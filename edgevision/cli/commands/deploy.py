@@ -1,0 +1,239 @@
+"""`edgevision deploy`."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from edgevision.cli.options.numbers import FiniteRange
+from edgevision.cli.present import table
+from edgevision.cli.progress import Interrupts
+from edgevision.device.power.watch import PowerWatch
+from edgevision.errors import EdgevisionError
+from edgevision.service.config.addressing import public_sink
+from edgevision.service.config.reading import read_deployment
+from edgevision.service.config.service import Service, ServiceOptions
+from edgevision.service.config.settings import Settings
+from edgevision.service.watchdog import STUCK_EXIT_CODE, Finding
+from edgevision.sources.addresses import public_name
+
+log = logging.getLogger("edgevision.deploy")
+
+POLL_S = 0.05
+END_S = 1.8
+"""After so long from the wish to end, the process ends whatever hangs."""
+HANG_S = 60.0
+"""If Python does not come to run for so long, the process ends."""
+SYSLOG_LEVELS = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "<6>"))
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--check", is_flag=True, help="Say what would run, or every mistake in the file; run nothing.")
+@click.option(
+    "--every",
+    "every_s",
+    type=FiniteRange(min=1),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between two lines in the log that say how things stand.",
+)
+@click.pass_context
+def command(ctx: click.Context, file: Path, check: bool, every_s: float) -> None:
+    """Run the cameras, sinks and page that a TOML file describes, as a service.
+
+    SIGHUP reads the file again: cameras that stay as they are go on undisturbed, and a file with mistakes changes
+    nothing. SIGTERM and Ctrl-C end it within 2 s (exit codes 143 and 130). An engine that hangs ends it, too (exit code
+    70, the stacks of all threads in the log), so that whoever started it starts it anew. The documentation
+    (docs/deploy.md) has the keys of the file, a unit for systemd, and containers.
+    """
+    if check:
+        reading = read_deployment(file)
+        settings = reading.require()
+        for line in plan_lines(settings):
+            click.echo(line)
+        for warning in reading.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        click.echo(f"{file} is in order")
+        return
+    faulthandler.enable()
+    with _log_to_stderr(os.environ), PowerWatch(), Interrupts() as interrupts, Reloads() as reloads:
+        service = Service(file, ServiceOptions(every_s=every_s))
+        try:
+            service.start()
+            log.info("%s: %d cameras", file, len(service.station.cameras))
+            finding = _run(service, interrupts, reloads)
+            end_anyway(_exit_code(finding, interrupts))
+            if finding.hangs:
+                log.error("%s; the process ends, exit code %d", finding.fatal, STUCK_EXIT_CODE)
+                faulthandler.dump_traceback(all_threads=True)
+        finally:
+            service.close()
+        if finding.hangs:
+            _leave(STUCK_EXIT_CODE)
+        if finding.fatal is not None:
+            failure = service.station.failure
+            if isinstance(failure, EdgevisionError):
+                raise failure
+            raise EdgevisionError(finding.fatal) from failure
+        log.info("ended")
+    ctx.exit(interrupts.exit_code)
+
+
+def plan_lines(settings: Settings) -> list[str]:
+    """What a file makes run, without passwords."""
+    model = settings.model
+    parts = [str(settings.path(model.bundle)), f"engine {model.engine or 'the first that is installed'}"]
+    parts += [f"graph {model.graph}"] if model.graph else []
+    rows = [
+        [
+            camera.name,
+            public_name(camera.address),
+            f"{camera.threshold:g}",
+            _counts(len(camera.lines), len(camera.zones), track=camera.track),
+            ", ".join(camera.only) or "all",
+            ", ".join(camera.sinks) or "none",
+        ]
+        for camera in settings.cameras
+    ]
+    age_ms = settings.budgets.max_age_ms
+    oldest = "of any age" if age_ms is None else f"no older than {age_ms:g} ms"
+    lines = [f"model: {', '.join(parts)}", f"budgets: batch {settings.budgets.batch}, results {oldest}"]
+    lines += table(["camera", "address", "threshold", "counts", "classes", "sinks"], rows)
+    if settings.sinks:
+        lines += table(
+            ["sink", "address"], [[sink.name, public_sink(sink.address)] for sink in settings.sinks]
+        )
+    page = settings.page
+    lines.append("page: none" if page is None else f"page: http://{page.host}:{page.port}/")
+    return lines
+
+
+class Reloads:
+    """Turns SIGHUP into a wish to read the file again."""
+
+    def __init__(self) -> None:
+        self._wanted = False
+        self._before: object = None
+
+    def take(self) -> bool:
+        """True once after any number of signals."""
+        wanted, self._wanted = self._wanted, False
+        return wanted
+
+    def __enter__(self) -> Reloads:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGHUP, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGHUP, self._before)  # type: ignore[arg-type]  # what signal.signal returned
+
+    def _handle(self, _: int, __: FrameType | None) -> None:
+        self._wanted = True
+
+
+class LogHandler(logging.Handler):
+    """Lines on standard error: with the time, or, where the journal reads them, with their level as it wants it."""
+
+    def __init__(self, *, journal: bool) -> None:
+        super().__init__(logging.INFO)
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the message; a log that nobody reads any more is no reason to end."""
+        with suppress(OSError, ValueError):
+            sys.stderr.write("".join(f"{line}\n" for line in self._lines(record)))
+            sys.stderr.flush()
+
+    def _lines(self, record: logging.LogRecord) -> list[str]:
+        lines = record.getMessage().splitlines() or [""]
+        if record.exc_info:
+            lines += logging.Formatter().formatException(record.exc_info).splitlines()
+        if self._journal:
+            prefix = next((text for level, text in SYSLOG_LEVELS if record.levelno >= level), "<7>")
+        else:
+            when = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record.created))
+            prefix = f"{when} {record.levelname.lower():7} "
+        return [f"{prefix}{line}" for line in lines]
+
+
+def end_anyway(code: int) -> None:
+    """End the process after `END_S`, whatever threads and libraries hang."""
+
+    def wait() -> None:
+        time.sleep(END_S)
+        log.error("the process did not end by itself within %.1f s", END_S)
+        _leave(code)
+
+    threading.Thread(target=wait, name="end", daemon=True).start()
+
+
+def _exit_code(finding: Finding, interrupts: Interrupts) -> int:
+    if finding.hangs:
+        return STUCK_EXIT_CODE
+    return interrupts.exit_code if finding.fatal is None else EdgevisionError.exit_code
+
+
+def _run(service: Service, interrupts: Interrupts, reloads: Reloads) -> Finding:
+    """Until a signal comes, or something fatal is found, which is returned.
+
+    Where a library keeps Python itself from running no thread of ours notices anything; faulthandler's own does.
+    """
+    armed_s = -HANG_S
+    try:
+        while not interrupts.requested():
+            if reloads.take():
+                service.reload()
+            finding = service.tick()
+            if finding.fatal is not None:
+                return finding
+            if not finding.opening and time.monotonic() - armed_s > HANG_S / 8:
+                armed_s = time.monotonic()
+                faulthandler.dump_traceback_later(HANG_S, exit=True)
+            time.sleep(POLL_S)
+        return Finding()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _leave(code: int) -> None:
+    """End at once, with what has been written so far."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+@contextmanager
+def _log_to_stderr(environment: Mapping[str, str]) -> Iterator[None]:
+    logger = logging.getLogger("edgevision")
+    handler = LogHandler(journal="JOURNAL_STREAM" in environment)
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
+
+
+def _counts(lines: int, zones: int, *, track: bool) -> str:
+    parts = [
+        f"{count} {what}{'s' * (count > 1)}" for count, what in ((lines, "line"), (zones, "zone")) if count
+    ]
+    return ", ".join(parts) or ("tracks" if track else "none")

@@ -1,0 +1,83 @@
+"""`edgevision doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgevision.doctor.diagnosis import (
+    Finding,
+    diagnose_cameras,
+    diagnose_engines,
+    diagnose_export,
+    diagnose_network,
+    diagnose_opencv,
+    diagnose_room,
+)
+from edgevision.doctor.machine import Machine, machine_to_json, read_machine, this_machine
+from edgevision.doctor.nvidia import diagnose_nvidia
+from edgevision.storage.cache import cache_folder
+
+MARKS = {"ok": ("ok     ", "green"), "missing": ("missing", "yellow"), "broken": ("BROKEN ", "red")}
+
+
+@click.command()
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the facts themselves, to send along with a question."
+)
+@click.option(
+    "--facts",
+    type=click.Path(path_type=Path),
+    help="Look at the facts of another machine, as --json wrote them.",
+)
+@click.pass_context
+def command(ctx: click.Context, as_json: bool, facts: Path | None) -> None:
+    """Say what works on this machine, what does not, and what mends it.
+
+    Exit code 1 if something that is installed cannot work, or if there is no engine at all; a feature that is merely
+    missing is told and no failure.
+    """
+    machine = this_machine(cache_folder()) if facts is None else read_machine(facts)
+    if as_json:
+        click.echo(machine_to_json(machine), nl=False)
+        return
+    click.echo("\n".join(machine_lines(machine)))
+    findings = diagnose(machine)
+    for finding in findings:
+        mark, colour = MARKS[finding.status]
+        click.echo(f"{click.style(mark, fg=colour)}  {finding.what}: {finding.detail}")
+        if finding.remedy is not None:
+            click.echo(f"           {finding.remedy}")
+    ctx.exit(1 if any(finding.status == "broken" for finding in findings) else 0)
+
+
+def diagnose(machine: Machine) -> list[Finding]:
+    """Everything that is looked at, from engines to room."""
+    device = machine.device
+    environ = {"DISPLAY": ":0"} if machine.display else {}
+    return [
+        *diagnose_engines(device, machine.modules.__contains__),
+        *diagnose_nvidia(machine),
+        *diagnose_opencv(machine.opencv, machine.opencv_packages, jetson=machine.jetson, environ=environ),
+        *diagnose_cameras(machine.cameras, machine.closed_cameras),
+        diagnose_network(machine.opencv, machine.modules.__contains__),
+        # Bundles come to a Jetson; they are not made there.
+        *([] if machine.jetson else diagnose_export(machine.modules.__contains__)),
+        *diagnose_room(
+            device.memory_mib, machine.cache.path, machine.cache.free_mib, writable=machine.cache.writable
+        ),
+    ]
+
+
+def machine_lines(machine: Machine) -> list[str]:
+    """What machine it is, in two lines; and whose facts they are, where they are not this one's."""
+    device = machine.device
+    power = f", power mode {device.power_mode}" if device.power_mode else ""
+    board = f"{device.board}, " if device.board else ""
+    jetpack = f", L4T {device.l4t}, JetPack {device.jetpack or 'not known'}" if device.l4t else ""
+    return [
+        *([f"recorded: {machine.recorded}"] if machine.recorded else []),
+        f"{board}{device.cpu}, {device.cores_usable:g} cores, {device.memory_mib} MiB{power}",
+        f"{device.system}, kernel {device.kernel}, Python {device.python}{jetpack}",
+    ]

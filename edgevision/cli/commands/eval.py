@@ -1,0 +1,206 @@
+"""`edgevision eval`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from edgevision.bundle.folder import Bundle
+from edgevision.cli.options.numbers import FiniteRange
+from edgevision.cli.options.types import graph_options
+from edgevision.cli.present import table
+from edgevision.contract.overrides import IOU_THRESHOLD, carries
+from edgevision.contract.results import Instances
+from edgevision.contract.session import Session, SessionOptions
+from edgevision.contract.spec import Precision, Task
+from edgevision.datasets.opening import is_boxes
+from edgevision.engines.opening import ENGINES, open_session
+from edgevision.errors import SinkError, UsageError
+from edgevision.evaluation.classification import accuracy_from_scores, classify_all, read_class_folders
+from edgevision.evaluation.segmentation import accuracy_from_masks, find_masks, segment_all
+from edgevision.storage import atomic
+from edgevision.storage.codec import json_from_dataclass
+
+if TYPE_CHECKING:
+    from edgevision.evaluation.detection import DetectionAccuracy
+
+Answer = TypeVar("Answer")
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--images", type=click.Path(path_type=Path), required=True, help="Folder of images.")
+@click.option(
+    "--annotations",
+    type=click.Path(path_type=Path),
+    help="COCO json, data.yaml, Pascal VOC or YOLO folder, or a folder of masks; without it --images holds folders"
+    " of classes.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Measure on this many images only.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Default: the first that is installed.")
+@click.option(
+    "--iou", type=FiniteRange(0, 1, min_open=True, max_open=True), help="Suppression threshold.  [0.65]"
+)
+@graph_options
+@click.option("--strict", is_flag=True, help="End at the first image that cannot be decoded.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the record here.")
+def command(
+    bundle: Path,
+    images: Path,
+    annotations: Path | None,
+    limit: int | None,
+    engine: str | None,
+    iou: float | None,
+    precision: Precision | None,
+    force: bool,
+    strict: bool,
+    json_file: Path | None,
+) -> None:
+    """Measure accuracy on labelled images, on exactly the graph that runs.
+
+    Detection: COCO's box metrics, with suppression at IoU 0.65 and score floor 0.001 unless told otherwise; both are
+    named values inside the graph, which stays as it is otherwise. Instances: the same of boxes and of masks.
+    Segmentation: IoU of each class and their mean, against masks of one channel whose values are labels. Classes:
+    top-1 and top-5.
+    """
+    if not images.is_dir():
+        raise UsageError(f"--images {images} is not a folder")
+    options = SessionOptions(iou_threshold=iou, precision=precision, force=force)
+    if annotations is None:
+        record, lines = _classification(bundle, images, limit, engine, options)
+    elif annotations.is_dir() and not is_boxes(annotations):
+        record, lines = _segmentation(bundle, images, annotations, limit, engine, options)
+    else:
+        record, lines = _detection(bundle, images, annotations, limit, engine, options, strict=strict)
+    click.echo("\n".join(lines))
+    if json_file is not None:
+        try:
+            atomic.write_file(json_file, (json.dumps(record, indent=2) + "\n").encode())
+        except OSError as error:
+            raise SinkError(f"cannot write {json_file}: {error.strerror}") from error
+
+
+def _detection(
+    bundle: Path,
+    images: Path,
+    annotations: Path,
+    limit: int | None,
+    engine: str | None,
+    options: SessionOptions,
+    *,
+    strict: bool,
+) -> tuple[object, list[str]]:
+    from edgevision.cli.extras import require_eval
+
+    require_eval("edgevision eval --annotations")
+    from edgevision.evaluation import detection as measure
+
+    graph = bundle if bundle.suffix == ".onnx" else Bundle.open(bundle).graph_path()
+    # A network that suppresses boxes itself has no threshold to set: its answers are measured as they are.
+    protocol = measure.PROTOCOL_IOU if carries(graph, IOU_THRESHOLD) else None
+    options = replace(
+        options, iou_threshold=options.iou_threshold or protocol, score_floor=measure.PROTOCOL_FLOOR
+    )
+    with open_session(bundle, engine=engine, options=options) as session:
+        _check_task(session, ("detect", "instances"))
+        labelled = measure.read_annotations(annotations, images, session.spec.classes, limit=limit)
+        labelled = measure.without_broken(labelled, strict=strict)
+        for warning in labelled.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        found = list(_shown(measure.detect_all(session, labelled), len(labelled.image_ids)))
+        if labelled.left_out:
+            names = ", ".join(labelled.left_out)
+            click.echo(f"not measured, for the model knows no such class: {names}", err=True)
+        used = options.iou_threshold
+        suppression = "the network's own suppression" if used is None else f"NMS IoU {used:g}"
+        settings = f"{suppression}, score floor {options.score_floor:g}"
+        boxes = measure.accuracy_from_detections(labelled, found)
+        heading = _heading(session, f"{boxes.images} images, {boxes.boxes} boxes, {settings}")
+    if session.spec.task == "detect":
+        return json_from_dataclass(boxes), [heading, *_detection_lines(boxes, "")]
+    instances = [(image_id, result) for image_id, result in found if isinstance(result, Instances)]
+    masks = measure.accuracy_from_instances(labelled, instances)
+    record = {"boxes": json_from_dataclass(boxes), "masks": json_from_dataclass(masks)}
+    return record, [heading, *_detection_lines(boxes, "box "), *_detection_lines(masks, "mask ")]
+
+
+def _detection_lines(accuracy: DetectionAccuracy, kind: str) -> list[str]:
+    rows = [[c.name, str(c.boxes), f"{c.ap:.1f}", f"{c.ap50:.1f}"] for c in accuracy.classes if c.boxes]
+    return [
+        *table(["class", "boxes", f"{kind}AP", f"{kind}AP50"], rows),
+        f"{kind}AP {accuracy.ap:.1f}  AP50 {accuracy.ap50:.1f}  AP75 {accuracy.ap75:.1f}  small {accuracy.ap_small:.1f}"
+        f"  medium {accuracy.ap_medium:.1f}  large {accuracy.ap_large:.1f}  recall@100 {accuracy.recall100:.1f}",
+    ]
+
+
+def _segmentation(
+    bundle: Path,
+    images: Path,
+    masks: Path,
+    limit: int | None,
+    engine: str | None,
+    options: SessionOptions,
+) -> tuple[object, list[str]]:
+    with open_session(bundle, engine=engine, options=options) as session:
+        _check_task(session, ("segment",))
+        found = find_masks(images, masks, limit=limit)
+        accuracy = accuracy_from_masks(session.spec.classes, _shown(segment_all(session, found), len(found)))
+        heading = _heading(session, f"{accuracy.images} images")
+    rows = [[c.name, f"{c.share:.2f}", f"{c.iou:.1f}"] for c in accuracy.classes if c.share]
+    lines = [
+        heading,
+        *table(["class", "% of pixels", "IoU"], rows),
+        f"mIoU {accuracy.miou:.2f} %  pixels {accuracy.pixels:.2f} %",
+    ]
+    return json_from_dataclass(accuracy), lines
+
+
+def _classification(
+    bundle: Path, images: Path, limit: int | None, engine: str | None, options: SessionOptions
+) -> tuple[object, list[str]]:
+    with open_session(bundle, engine=engine, options=options) as session:
+        _check_task(session, ("classify",))
+        found = read_class_folders(images, session.spec.classes, limit=limit)
+        answers = list(_shown(classify_all(session, found), len(found)))
+        accuracy = accuracy_from_scores(session.spec.classes, answers)
+        heading = _heading(session, f"{accuracy.images} images")
+    rows = [[c.name, str(c.images), f"{c.recall:.1f}"] for c in accuracy.classes if c.images]
+    lines = [
+        heading,
+        *table(["class", "images", "recall"], rows),
+        f"top-1 {accuracy.top1:.2f} %  top-5 {accuracy.top5:.2f} %",
+    ]
+    return json_from_dataclass(accuracy), lines
+
+
+_LABELS: dict[Task, str] = {
+    "classify": "leave --annotations out, and let --images hold folders named for classes",
+    "detect": "give --annotations FILE.json in COCO's format",
+    "instances": "give --annotations FILE.json in COCO's format, with polygons",
+    "segment": "give --annotations FOLDER of masks, one PNG for each image",
+}
+
+
+def _check_task(session: Session, wanted: tuple[Task, ...]) -> None:
+    task = session.spec.task
+    if task not in wanted:
+        raise UsageError(
+            f"{session.spec.name} is for {task}, these labels are for {wanted[0]}: {_LABELS[task]}"
+        )
+
+
+def _shown(answers: Iterator[Answer], count: int) -> Iterator[Answer]:
+    """The same, with a progress bar on standard error."""
+    with click.progressbar(answers, length=count, label="images", file=sys.stderr) as running:
+        yield from running
+
+
+def _heading(session: Session, what: str) -> str:
+    notes = "".join(f"\n{note}" for note in session.info.notes)
+    return f"{session.spec.name}, {session.info.library} on {session.info.device}: {what}{notes}"

@@ -1,0 +1,91 @@
+"""`edgevision export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgevision.cli.options.suppression import nms_options, nms_spec
+from edgevision.cli.options.types import BATCH, SIZE, tensorrt_option
+from edgevision.cli.present import Steps, verification_lines
+from edgevision.contract.classes import read_class_names
+from edgevision.contract.spec import BatchRange
+
+
+@click.command()
+@click.argument("recipe")
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="Weights: .pt, .pth, .safetensors, or a run folder."
+)
+@click.option("--random-weights", is_flag=True, help="Export the recipe's smallest model untrained.")
+@click.option(
+    "--classes", type=click.Path(path_type=Path), help="Class names, one a line, for a checkpoint without."
+)
+@click.option("--size", type=SIZE, help="Network input size, WxH. Default: the recipe's.")
+@click.option("--frame", type=SIZE, help="Camera size, WxH: the graph itself letterboxes such frames.")
+@click.option(
+    "--batch", type=BATCH, default="1", show_default=True, help="N, or MIN:OPT:MAX for a dynamic one."
+)
+@nms_options
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Folder of real images to verify on. Default: four photographs of our own.",
+)
+@click.option(
+    "--no-fp16", is_flag=True, help="Write no FP16 graph; TensorRT engines are then float, half as fast."
+)
+@tensorrt_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle to write.")
+def command(
+    recipe: str,
+    checkpoint: Path | None,
+    random_weights: bool,
+    classes: Path | None,
+    size: tuple[int, int] | None,
+    frame: tuple[int, int] | None,
+    batch: BatchRange,
+    images: Path | None,
+    no_fp16: bool,
+    tensorrt: tuple[str, ...],
+    output: Path,
+    **nms: Any,
+) -> None:
+    """Turn a checkpoint into a verified bundle.
+
+    RECIPE is a bare name (yolov5, resnet, cnn) or the path of a recipe file. The checkpoint is read without executing
+    anything in it; architecture, classes and anchors come from the file. The finished graph answers real images as the
+    PyTorch model does, or nothing is written and the exit code is 2. An FP16 graph for TensorRT is written beside it if
+    it holds as well; a failure of that one is told and fails nothing.
+    """
+    from edgevision.cli.extras import require_export
+
+    require_export("edgevision export")
+    from edgevision.export.exporter import ExportOptions, export_bundle
+    from edgevision.export.half import with_fp16
+    from edgevision.models.recipe import load_recipe
+
+    loaded = load_recipe(recipe)
+    options = ExportOptions(
+        checkpoint=checkpoint,
+        random_weights=random_weights,
+        classes=read_class_names(classes) if classes else None,
+        size_wh=size,
+        frame_wh=frame,
+        batch=batch,
+        nms=nms_spec(**nms, task=loaded.task),
+        images=images,
+        tensorrt=tensorrt,
+    )
+    steps = Steps()
+    bundle = export_bundle(loaded, options, output, steps.done)
+    if not no_fp16:
+        bundle = with_fp16(bundle, steps.done, tensorrt)
+    steps.done(f"wrote {output}")
+    for entry in bundle.manifest.graphs:
+        for verification in entry.verifications:
+            click.echo(
+                "\n".join([f"{entry.file.name} in {verification.engine}:", *verification_lines(verification)])
+            )

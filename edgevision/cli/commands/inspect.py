@@ -1,0 +1,127 @@
+"""`edgevision inspect`."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import click
+
+from edgevision.bundle.folder import Bundle, GraphEntry
+from edgevision.cli.present import verification_lines
+from edgevision.contract.spec import ModelSpec
+from edgevision.errors import BundleError, GraphError
+from edgevision.storage.codec import json_from_dataclass
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(model: Path, as_json: bool) -> None:
+    """Show what a bundle or an ONNX file holds: input, outputs, classes, where it comes from, what was verified."""
+    if model.suffix == ".onnx":
+        _inspect_graph(model, as_json)
+        return
+    bundle = Bundle.open(model)
+    if as_json:
+        click.echo(json.dumps(json_from_dataclass(bundle.manifest), indent=2))
+        return
+    lines = _spec_lines(bundle.spec)
+    for graph in bundle.manifest.graphs:
+        lines.append(
+            f"graph      {graph.file.name} ({graph.precision}, {graph.file.size_bytes / 1e6:.1f} MB)"
+        )
+        for verification in graph.verifications:
+            lines += [f"           {line}" for line in verification_lines(verification)]
+        if not graph.verifications:
+            lines.append("           not verified")
+        lines += [f"           {line}" for line in _readable(bundle, graph)]
+    click.echo("\n".join([*lines, *_engine_lines(bundle)]))
+
+
+def _readable(bundle: Bundle, graph: GraphEntry) -> list[str]:
+    """Which versions of TensorRT read the graph; nothing where the package onnx is not installed, as on devices."""
+    if importlib.util.find_spec("onnx") is None:
+        return []
+    from edgevision.graph.contract import load_model
+    from edgevision.graph.limits.check import readable_lines
+
+    try:
+        form = bundle.form_path(graph.precision, "opset17")
+        model = load_model(bundle.graph_path(graph.precision))
+        return readable_lines(model, load_model(form) if form else None)
+    except (BundleError, GraphError) as error:  # what is wrong with a file is for `verify`
+        return [f"cannot be read: {error}"]
+
+
+def _engine_lines(bundle: Bundle) -> list[str]:
+    """TensorRT's engines in the bundle: what each fits, and whether it was run."""
+    from edgevision.cli.commands.build import precision_lines
+    from edgevision.device.gpu import sm_text
+    from edgevision.engines.tensorrt.store import shelf
+    from edgevision.engines.tensorrt.versions import FLAVOURS
+
+    found = shelf(bundle.path)
+    lines = []
+    for engine in found.engines:
+        made = engine.manifest
+        fits = f"{FLAVOURS[made.flavour]} {made.version}, {sm_text(made.sm)}, {made.precision}"
+        lines.append(f"engine     {fits}, {made.plan.size_bytes / 1e6:.1f} MB, batch {made.batch}")
+        lines += [f"           {line}" for line in precision_lines(made)]
+        if made.verification is None:
+            lines.append(f"           not verified: {made.not_run}")
+        else:
+            lines += [f"           {line}" for line in verification_lines(made.verification)]
+    return lines + [f"engine     cannot be read: {problem}" for problem in found.problems]
+
+
+def _inspect_graph(path: Path, as_json: bool) -> None:
+    from edgevision.cli.extras import require_adopt
+
+    require_adopt("edgevision inspect FILE.onnx")
+    from edgevision.graph.contract import describe, load_model, read_spec
+    from edgevision.graph.limits.check import readable_lines
+
+    model = load_model(path)
+    try:
+        spec: ModelSpec | None = read_spec(model)
+    except GraphError:
+        spec = None
+    description = describe(model)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"spec": json_from_dataclass(spec), "graph": json_from_dataclass(description)}, indent=2
+            )
+        )
+        return
+    lines = _spec_lines(spec) if spec else ["no edgevision spec inside: a graph from elsewhere"]
+    read = [
+        f"{'tensorrt' if index == 0 else '':<11}{line}" for index, line in enumerate(readable_lines(model))
+    ]
+    click.echo("\n".join([*lines, *description.lines(), *read]))
+
+
+def _spec_lines(spec: ModelSpec) -> list[str]:
+    frames, source = spec.frames, spec.provenance
+    width, height = frames.size_wh
+    classes = ", ".join(spec.classes[:8]) + (", ..." if len(spec.classes) > 8 else "")
+    lines = [
+        f"{spec.name}: {spec.task}, {len(spec.classes)} classes ({classes})",
+        f"frames     uint8 [{frames.batch},{height},{width},3] BGR, {frames.fit}",
+        *[
+            f"{tensor.name:<11}{tensor.dtype} [{','.join('B' if n < 0 else str(n) for n in tensor.shape)}]"
+            for tensor in spec.outputs
+        ],
+        f"made       {source.created} from {source.source} by {source.recipe}",
+        f"sha256     {source.source_sha256 or 'none'}",
+        f"versions   {', '.join(' '.join(pair) for pair in source.versions)}",
+    ]
+    if spec.nms:
+        lines.append(
+            f"nms        IoU {spec.nms.iou_threshold:g}, floor {spec.nms.score_floor:g}, {spec.nms.candidates}"
+            f" candidates in blocks of {spec.nms.block},"
+            f" {spec.nms.depth} steps, at most {spec.nms.max_detections} boxes"
+        )
+    return lines

@@ -1,0 +1,165 @@
+"""`edgevision live`."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.cli.extras import require_live
+from edgevision.cli.options.batch import batch_options
+from edgevision.cli.options.engine import engine_options
+from edgevision.cli.options.numbers import FiniteRange
+from edgevision.cli.options.page import PageArguments, page_options
+from edgevision.cli.options.sinks import SinkArguments, sink_options
+from edgevision.cli.options.sources import named_sources, source_options
+from edgevision.cli.options.types import graph_options
+from edgevision.cli.options.watch import watch_options
+from edgevision.cli.progress import Interrupts
+from edgevision.contract.spec import Precision
+from edgevision.device.power.watch import PowerWatch
+from edgevision.errors import UsageError
+from edgevision.service.camera_plan import CameraPlan, StationOptions
+from edgevision.service.config.engine import engine_opener
+from edgevision.service.config.settings import ModelSettings
+from edgevision.service.station import Station
+from edgevision.service.web.options import PageOptions
+from edgevision.sinks.sink import Sink
+from edgevision.sources.addresses import LiveOptions
+
+POLL_S = 0.1
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, metavar="[NAME=]SOURCE...")
+@click.option(
+    "--name", "named", multiple=True, metavar="NAME=SOURCE", help="One more source; the same as NAME=SOURCE."
+)
+@page_options
+@engine_options
+@click.option(
+    "--threshold",
+    type=FiniteRange(0, 1),
+    default=0.25,
+    show_default=True,
+    help="Least score of a detection, until the page sets another.",
+)
+@source_options
+@graph_options
+@click.option("--jsonl", type=click.Path(path_type=Path), help="Results, one JSON object a line and frame.")
+@sink_options
+@watch_options
+@batch_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    bundle: Path,
+    sources: tuple[str, ...],
+    named: tuple[str, ...],
+    page: PageArguments,
+    engine: str | None,
+    threshold: float,
+    iou: float | None,
+    rebuild: bool,
+    precision: Precision | None,
+    force: bool,
+    allow_fallback: bool,
+    live: LiveOptions,
+    jsonl: Path | None,
+    sinks: SinkArguments,
+    watch: WatchPlan,
+    batch: int | Literal["auto"],
+    fill_ms: float,
+    max_age_ms: float | None,
+) -> None:
+    """Show cameras and what a bundle finds in them on a web page.
+
+    SOURCE is what `edgevision run` takes: a camera's index, an address (rtsp://, http://), csi://0, gst:PIPELINE,
+    loop:VIDEO, or demo: for a camera where none is. The page has annotated video, figures, a threshold for each camera
+    and buttons to stop and start them; /metrics is for Prometheus, /health and /ready are for whoever watches over it.
+    Ctrl-C ends it.
+
+    Only this machine reaches the page unless --host says otherwise; then visitors need the token, which is printed once
+    as a part of the address.
+    """
+    require_live("edgevision live")
+    cameras = _named(sources, named)
+    model = ModelSettings(
+        str(bundle), engine, precision, iou, rebuild=rebuild, allow_fallback=allow_fallback, force=force
+    )
+    running = StationOptions(batch=batch, fill_ms=fill_ms, max_age_ms=max_age_ms)
+    outputs = _Outputs(jsonl, sinks)
+    with Interrupts() as interrupts:
+        plans = [CameraPlan(name, address, live, threshold, watch) for name, address in cameras]
+        _show(_Request(bundle, model, plans, outputs, running), page.options(), interrupts)
+    ctx.exit(interrupts.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """Where results go besides the page."""
+
+    jsonl: Path | None
+    others: SinkArguments
+
+    def open(self, stack: contextlib.ExitStack) -> dict[str, Sink]:
+        """The sinks by their names, which are numbered where two have the same."""
+        found: dict[str, Sink] = {}
+        for sink in self.others.open(stack, jsonl=self.jsonl):
+            name, number = sink.public_name, 2
+            while name in found:
+                name, number = f"{sink.public_name} ({number})", number + 1
+            found[name] = sink
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is to be shown."""
+
+    bundle: Path
+    model: ModelSettings
+    cameras: Sequence[CameraPlan]
+    outputs: _Outputs
+    running: StationOptions
+
+
+def _show(request: _Request, page: PageOptions, interrupts: Interrupts) -> None:
+    """Until interrupted, or until the engine fails, which is raised."""
+    # Here and not at the top: it is an extra.
+    from edgevision.service.web.server import PageServer
+
+    opener = engine_opener(request.bundle, request.model, interrupts.requested)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(PowerWatch())
+        sinks = request.outputs.open(stack)
+        plans = [replace(plan, sinks=tuple(sinks)) for plan in request.cameras]
+        station = Station(opener, plans, sinks, request.running)
+        stack.callback(station.close)
+        server = stack.enter_context(PageServer(station, page))
+        server.start()  # first: a port in use is told before the engine is opened
+        station.start()
+        click.echo(f"{', '.join(plan.name for plan in plans)}: {server.entrance}")
+        while not interrupts.requested() and station.failure is None:
+            time.sleep(POLL_S)
+    if station.failure is not None and not interrupts.requested():
+        raise station.failure
+
+
+def _named(sources: Sequence[str], named: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    for text in named:
+        if "=" not in text:
+            raise UsageError(
+                f"--name received {text!r}; expected NAME=SOURCE, such as door=rtsp://host/stream"
+            )
+    cameras = named_sources([*sources, *named])
+    if not cameras:
+        raise UsageError("no source was given; expected such as: edgevision live BUNDLE demo:")
+    return cameras

@@ -1,0 +1,288 @@
+"""`edgevision run`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from edgevision.analytics.watch_plan import PlannedWatcher, WatchPlan
+from edgevision.cli.options.batch import batch_options
+from edgevision.cli.options.engine import engine_options
+from edgevision.cli.options.numbers import FiniteRange
+from edgevision.cli.options.sinks import SinkArguments, sink_lines, sink_options
+from edgevision.cli.options.sources import named_sources, source_options
+from edgevision.cli.options.types import graph_options
+from edgevision.cli.options.watch import count_lines, open_watcher, watch_options
+from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
+from edgevision.cli.rebuild import rebuild_unfit
+from edgevision.contract.session import Session, SessionOptions
+from edgevision.contract.spec import Precision
+from edgevision.device.power.watch import PowerWatch
+from edgevision.engines.opening import open_session
+from edgevision.errors import UsageError
+from edgevision.pipeline.batching import choose_batch
+from edgevision.pipeline.pipeline import PipelineOptions, run_streams
+from edgevision.pipeline.streams import Stream
+from edgevision.service.garbage import GarbageSearch
+from edgevision.sinks.opening import open_picture_sink
+from edgevision.sinks.sink import Sink
+from edgevision.sinks.window import WindowSink
+from edgevision.sources.addresses import LiveOptions
+from edgevision.sources.frames import Source
+from edgevision.sources.opening import ImageSource, open_source
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@engine_options
+@click.option(
+    "--threshold",
+    type=FiniteRange(0, 1),
+    default=0.25,
+    show_default=True,
+    help="Least score of a detection.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Annotated pictures: OUT.mp4, or a folder for images.",
+)
+@click.option("--jsonl", type=click.Path(path_type=Path), help="Results, one JSON object a line and frame.")
+@click.option("--show", is_flag=True, help="Annotated pictures in a window; q or Escape ends the run.")
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
+@source_options
+@graph_options
+@sink_options
+@watch_options
+@batch_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    bundle: Path,
+    sources: tuple[str, ...],
+    engine: str | None,
+    threshold: float,
+    iou: float | None,
+    output: Path | None,
+    jsonl: Path | None,
+    show: bool,
+    limit: int | None,
+    rebuild: bool,
+    precision: Precision | None,
+    force: bool,
+    allow_fallback: bool,
+    live: LiveOptions,
+    watch: WatchPlan,
+    sinks: SinkArguments,
+    batch: int | Literal["auto"],
+    fill_ms: float,
+    max_age_ms: float | None,
+) -> None:
+    """Run a bundle on images, folders, videos or cameras, one or many.
+
+    SOURCE is an image, a folder of images, a video file, a camera's index such as 0, an address (rtsp://, http://),
+    csi://0 on a Jetson, gst:PIPELINE, loop:VIDEO for a video played as a camera, or demo: for a camera where none is;
+    with a name of its own as NAME=SOURCE. From a camera the newest frame is taken each time, and an outage is waited
+    for; from files every frame. Many sources share one engine: each gets its turn, in batches where those run faster.
+    Ctrl-C ends the run cleanly: what was written so far is complete, the summary is printed, and the exit code is 130
+    (143 after SIGTERM).
+    """
+    if rebuild:
+        rebuild_unfit(ctx, bundle, engine, precision)
+    opening = SessionOptions(
+        iou_threshold=iou, allow_fallback=allow_fallback, precision=precision, force=force
+    )
+    running = PipelineOptions(threshold=threshold, limit=limit, fill_ms=fill_ms, max_age_ms=max_age_ms)
+    request = _Request(sources, live, watch, running, batch, _Outputs(output, jsonl, show, sinks))
+    with Interrupts() as interrupts:
+        _run(request, interrupts, lambda: open_session(bundle, engine=engine, options=opening))
+    if interrupts.requested():
+        ctx.exit(interrupts.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """Where results go."""
+
+    pictures: Path | None
+    jsonl: Path | None
+    show: bool
+    others: SinkArguments
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is to be run."""
+
+    sources: tuple[str, ...]
+    live: LiveOptions
+    watch: WatchPlan
+    options: PipelineOptions
+    batch: int | Literal["auto"]
+    outputs: _Outputs
+
+
+def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Session]) -> None:
+    options, outputs = request.options, request.outputs
+    with contextlib.ExitStack() as stack:
+        progress = RunProgress(None)
+        stack.callback(progress.clear)
+        _route_warnings(stack, progress)
+        opened = _open_sources(stack, request.sources, request.live)
+        progress.total = _total(opened, options.limit)
+        progress.live = any(source.live for source in opened)
+        session = stack.enter_context(open_engine())
+        outputs.others.check(request.watch, session.spec.classes)
+        watchers = [open_watcher(request.watch, session.spec, source, options.threshold) for source in opened]
+        pictures, shared = _open_sinks(stack, opened, outputs)
+        windows = _open_windows(stack, opened, session.spec.name, interrupts) if outputs.show else []
+        streams = [
+            Stream(
+                source,
+                [*pictures[row], *shared, *windows[row : row + 1]],
+                watcher=watchers[row],
+                keep_going=source.live,
+            )
+            for row, source in enumerate(opened)
+        ]
+        garbage = stack.enter_context(contextlib.closing(GarbageSearch()))
+        power = stack.enter_context(PowerWatch())
+
+        def is_over() -> bool:
+            garbage.now_and_then()
+            return interrupts.requested() or any(window.closed for window in windows)
+
+        summary = run_streams(
+            session,
+            streams,
+            options=replace(options, batch=_batch(session, opened, request.batch)),
+            stop=is_over,
+            on_frame=lambda _, processed: progress.on_frame(processed),
+        )
+        progress.clear()
+        slowed = [f"meanwhile {found}" for found in power.summary()]
+    watched = zip(opened, watchers, strict=True)
+    lines = [*progress.summary_lines(summary), *slowed, *sink_lines(shared)]
+    _report(session, lines, watched, (outputs.pictures, outputs.jsonl, outputs.others.csv))
+
+
+def _open_sources(stack: contextlib.ExitStack, texts: tuple[str, ...], live: LiveOptions) -> list[Source]:
+    """One after another; of several, cameras that do not answer yet are waited for while the others run."""
+    if len(texts) > 1:
+        live = replace(live, wait_first=False)
+    named = named_sources(texts)
+    alone = len(named) == 1 and named[0][1] == texts[0]
+    return [
+        stack.enter_context(open_source(address, live, name=None if alone else name))
+        for name, address in named
+    ]
+
+
+def _batch(session: Session, sources: list[Source], wanted: int | Literal["auto"]) -> int | None:
+    """Frames a call: as wanted; where it is left to us, measured for several live sources."""
+    if wanted != "auto":
+        limits = session.spec.frames.batch
+        if not limits.min <= wanted <= limits.max:
+            raise UsageError(
+                f"--batch {wanted}: {session.spec.name} takes batches of {limits}; export it with --batch"
+            )
+        return wanted
+    live = sum(source.live for source in sources)
+    if live < 2:
+        return None
+    choice = choose_batch(session, live)
+    click.echo(f"{choice}", err=True)
+    return choice.rows
+
+
+def _open_sinks(
+    stack: contextlib.ExitStack, sources: list[Source], outputs: _Outputs
+) -> tuple[list[list[Sink]], list[Sink]]:
+    """Pictures, for each source its own, and what they share."""
+    output, jsonl = outputs.pictures, outputs.jsonl
+    if output is not None and jsonl is not None and output.resolve() == jsonl.resolve():
+        raise UsageError(f"-o and --jsonl both name {output}")
+    if output is None:
+        pictures: list[list[Sink]] = [[] for _ in sources]
+    elif len(sources) == 1:
+        pictures = [[stack.enter_context(open_picture_sink(output, sources[0]))]]
+    elif output.suffix.lower() == ".mp4":
+        raise UsageError(
+            f"{len(sources)} sources cannot share {output}; name a folder: each gets a video in it"
+        )
+    else:
+        paths = _own_outputs(output, sources)
+        pairs = zip(paths, sources, strict=True)
+        pictures = [[stack.enter_context(open_picture_sink(path, source))] for path, source in pairs]
+    # These last: a file's run begins its lines anew.
+    return pictures, outputs.others.open(stack, sources, jsonl=jsonl)
+
+
+def _own_outputs(folder: Path, sources: list[Source]) -> list[Path]:
+    """A video in the folder for each camera and video, a folder for images; named by the sources, without surprises."""
+    found: list[Path] = []
+    for source in sources:
+        stem = re.sub(r"[^\w.-]+", "_", source.name).strip("._") or "source"
+        path = folder / (stem if isinstance(source, ImageSource) else f"{stem}.mp4")
+        number = 1
+        while path in found:
+            number += 1
+            path = path.with_name(f"{stem}_{number}{path.suffix}")
+        found.append(path)
+    return found
+
+
+def _open_windows(
+    stack: contextlib.ExitStack, sources: list[Source], title: str, interrupts: Interrupts
+) -> list[WindowSink]:
+    return [
+        stack.enter_context(
+            WindowSink(
+                f"{title}: {source.name}", hold=isinstance(source, ImageSource), stop=interrupts.requested
+            )
+        )
+        for source in sources
+    ]
+
+
+def _total(sources: list[Source], limit: int | None) -> int | None:
+    """Frames to come, where that is known of all sources."""
+    counts = [source.frame_count for source in sources]
+    total = None if None in counts else sum(count for count in counts if count is not None)
+    known = [count for count in (total, limit) if count is not None]
+    return min(known) if known else None
+
+
+def _route_warnings(stack: contextlib.ExitStack, progress: RunProgress) -> None:
+    logger = logging.getLogger("edgevision")
+    handler = ProgressLogHandler(progress)
+    logger.addHandler(handler)
+    stack.callback(logger.removeHandler, handler)
+
+
+def _report(
+    session: Session,
+    summary: list[str],
+    watched: Iterable[tuple[Source, PlannedWatcher]],
+    outputs: Iterable[Path | None],
+) -> None:
+    if session.info.notes:
+        click.echo(f"{session.info.library} on {session.info.device}: {'; '.join(session.info.notes)}")
+    click.echo("\n".join(summary))
+    pairs = list(watched)
+    for source, watcher in pairs:
+        name = f"{source.name}: " if len(pairs) > 1 else ""
+        for line in count_lines(watcher.observer, session.spec.classes):
+            click.echo(name + line)
+    for path in outputs:
+        if path is not None and path.exists():
+            click.echo(f"wrote {path}")

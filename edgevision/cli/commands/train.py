@@ -1,0 +1,165 @@
+"""`edgevision train`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgevision.cli.options.numbers import FiniteRange
+from edgevision.cli.options.types import SIZE
+from edgevision.errors import RecipeError, UsageError
+from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass
+
+if TYPE_CHECKING:
+    from edgevision.models.plan import Plan
+    from edgevision.models.recipe import Recipe
+    from edgevision.train.job import Job
+
+
+@click.command()
+@click.argument("recipe")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="COCO .json, data.yaml, YOLO or Pascal VOC folder, class folders, zip or idx.",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Images of a COCO file. Default: the folder so named.",
+)
+@click.option(
+    "--held", type=click.Path(path_type=Path), help="What to measure on. Default: the data's own or a tenth."
+)
+@click.option("--held-images", type=click.Path(path_type=Path), help="Images of a COCO file given as --held.")
+@click.option(
+    "--classes", help="person,car,motorcycle=motorbike: which boxes to learn, MINE=NAME_IN_THE_DATA."
+)
+@click.option(
+    "--names",
+    type=click.Path(path_type=Path),
+    help="Names of a YOLO folder's class numbers. Default: its classes.txt.",
+)
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="Start from this checkpoint, as far as it fits."
+)
+@click.option(
+    "--augment",
+    type=FiniteRange(0, 1),
+    help="Strength of all that is random in a detector's samples. Default: 1; 0 shows images as they are.",
+)
+@click.option(
+    "--monitor", metavar="CLASS", help="The class whose figure chooses the best weights. Default: all."
+)
+@click.option("--balance", is_flag=True, help="Show rare classes as often as frequent ones.")
+@click.option(
+    "--epochs", type=click.IntRange(min=1), help="Train this long; the run is a function of its seed."
+)
+@click.option("--minutes", type=FiniteRange(min=0, min_open=True), help="Train this long by the clock.")
+@click.option(
+    "--patience", type=click.IntRange(min=1), help="End after this many measurements without a better one."
+)
+@click.option(
+    "--size", type=SIZE, help="Side of the model's square input. Default: the recipe's for training."
+)
+@click.option("--model", help="Member of the family, as n, s (yolov5) or resnet18, resnet34 (resnet).")
+@click.option("--batch", type=click.IntRange(min=1), help="Images for each step. Default: the recipe's.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto", show_default=True)
+@click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="GPUs or CPU processes.",
+)
+@click.option(
+    "--nodes", type=click.IntRange(min=1), default=1, show_default=True, help="Machines, under torchrun."
+)
+@click.option("--strict", is_flag=True, help="End at the first image that cannot be decoded.")
+@click.option(
+    "--resume", is_flag=True, help="Go on with the run in -o, with the settings that it was started with."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The run folder.")
+def command(
+    recipe: str, output: Path, resume: bool, device: str, devices: int, nodes: int, **options: object
+) -> None:
+    """Train a recipe's model and write a run folder.
+
+    The folder holds the settings, metrics.csv, curves.png, last.ckpt (everything that --resume needs) and
+    best.safetensors, which `edgevision export RECIPE --checkpoint RUN` takes. A killed run goes on from the end of its
+    last epoch and ends as if nothing had happened.
+    """
+    from edgevision.cli.extras import require_train
+
+    require_train("edgevision train")
+    from edgevision.models.recipe import load_recipe
+    from edgevision.train.job import run_job
+    from edgevision.train.loop.run_folder import RunFolder
+    from edgevision.train.start import hardware_for, prepare_process, task_for
+
+    loaded = load_recipe(recipe)
+    run = RunFolder(output)
+    job = _stored_job(run.read_config(), loaded) if resume else _new_job(loaded, recipe, options)
+    hardware = hardware_for(device, devices, nodes)
+    prepare_process(job, hardware)
+    run_job(job, task_for(job, loaded), run, hardware, resume=resume, report=_report)
+
+
+def _report(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _stored_job(content: object, recipe: Recipe) -> Job:
+    from edgevision.train.job import Job
+
+    try:
+        job = dataclass_from_json(Job, content)
+    except DecodeError as error:
+        raise UsageError(f"the run's config.json is not one of this edgevision: {error}") from error
+    if job.recipe != recipe.name:
+        raise UsageError(f"the run was started with recipe {job.recipe}, not {recipe.name}")
+    return job
+
+
+def _new_job(recipe: Recipe, name: str, options: dict[str, object]) -> Job:
+    from edgevision.models.plan import DetectorPlan
+    from edgevision.train.job import Job
+
+    if recipe.training is None:
+        raise RecipeError(f"recipe {name} says nothing of training; it serves trained checkpoints only")
+    if options["data"] is None:
+        raise UsageError("say what to learn from: --data PATH")
+    if (options["epochs"] is None) == (options["minutes"] is None):
+        raise UsageError("say how long to train, in one of two ways: --epochs N or --minutes N")
+    size, batch, model = options.pop("size"), options.pop("batch"), options.pop("model")
+    plan = _plan(recipe.training, size, batch, model, recipe.stride)
+    augment = options.pop("augment")
+    if augment is not None:
+        if not isinstance(plan, DetectorPlan):
+            raise UsageError(f"--augment is for detectors; recipe {recipe.name} is for {recipe.task}")
+        plan = replace(plan, augment=float(str(augment)))
+    texts = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
+    return dataclass_from_json(Job, {"recipe": recipe.name, **texts, "plan": json_from_dataclass(plan)})
+
+
+def _plan(plan: Plan, size: object, batch: object, model: object, stride: int) -> Plan:
+    changes: dict[str, object] = {}
+    if isinstance(size, tuple):
+        if size[0] != size[1] or size[0] % stride:
+            raise UsageError(
+                f"--size {size[0]}x{size[1]}: training takes squares of a multiple of {stride} px"
+            )
+        changes["size"] = size[0]
+    if batch is not None:
+        changes["optimization"] = replace(plan.optimization, batch=batch)  # type: ignore[arg-type]  # click made it an int
+    if model is not None:
+        changes["model"] = model
+    changed = replace(plan, **changes)  # type: ignore[arg-type]  # checked below against the annotations
+    try:
+        return dataclass_from_json(type(plan), json_from_dataclass(changed))
+    except DecodeError as error:
+        raise UsageError(f"--model {model}: {error}") from error

@@ -1,0 +1,178 @@
+"""Options of the commands that hand results on: tables, brokers, webhooks, pictures of events."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgevision.analytics.filters import labels_from_names
+from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.cli.options.numbers import FiniteRange
+from edgevision.errors import UsageError
+from edgevision.sinks.addresses import SinkOptions, open_sink
+from edgevision.sinks.background import BackgroundSink
+from edgevision.sinks.files.json_lines import JsonlSink
+from edgevision.sinks.opening import refuse_overwriting
+from edgevision.sinks.sink import Sink
+from edgevision.sources.frames import Source
+
+
+@dataclass(frozen=True, slots=True)
+class SinkArguments:
+    """Where results are to go, beside what a command has of its own."""
+
+    csv: Path | None = None
+    mqtt: tuple[str, ...] = ()
+    webhook: tuple[str, ...] = ()
+    events: Path | None = None
+    options: SinkOptions = field(default_factory=SinkOptions)
+    webhook_results: bool = False
+
+    def check(self, watch: WatchPlan, classes: tuple[str, ...] | None = None) -> None:
+        """Raise `UsageError` for a sink to which nothing would ever come; `classes` are the model's, where known."""
+        if classes is not None and self.options.classes:
+            labels_from_names(",".join(self.options.classes), classes)
+        if watch.lines or watch.zones:
+            return
+        if self.webhook and not self.webhook_results:
+            raise UsageError(
+                "--webhook posts events, and nothing makes any: give --line or --zone, or --webhook-results"
+            )
+        if self.events is not None and not self.options.classes:
+            raise UsageError(
+                "--events keeps pictures of events, and nothing makes any: give --line or --zone, or --event-classes"
+            )
+
+    def open(
+        self, stack: contextlib.ExitStack, sources: Sequence[Source] = (), *, jsonl: Path | None = None
+    ) -> list[Sink]:
+        """The sinks, which `stack` closes; `jsonl` with them, so that it is treated alike.
+
+        Where all sources are files the run waits for its sinks, and an error of theirs ends it; a live run never waits
+        for any of them. Raises `UsageError` where a file would replace what is being read.
+        """
+        options = replace(self.options, live=not sources or any(source.live for source in sources))
+        files = [path for path in (jsonl, self.csv) if path is not None]
+        for path in files:
+            for source in sources:
+                refuse_overwriting(source, path)
+        found = [] if jsonl is None else [stack.enter_context(_open_lines(jsonl, live=options.live))]
+        texts = [*([] if self.csv is None else [f"{self.csv}"]), *self.mqtt]
+        found += [stack.enter_context(open_sink(text, options)) for text in texts]
+        posted = replace(options, every_result=self.webhook_results)
+        found += [stack.enter_context(open_sink(text, posted)) for text in self.webhook]
+        if self.events is not None:
+            found.append(stack.enter_context(open_sink(f"events:{self.events}", options)))
+        return found
+
+
+def sink_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--csv``, ``--mqtt``, ``--webhook``, ``--webhook-results``, ``--events``, ``--event-classes``, ``--keep``,
+    ``--keep-mib`` and ``--keep-days``, handed on as the one argument `sinks`."""
+
+    @functools.wraps(command)
+    def with_sinks(
+        *args: object,
+        csv: Path | None,
+        mqtt: tuple[str, ...],
+        webhook: tuple[str, ...],
+        webhook_results: bool,
+        events: Path | None,
+        event_classes: str,
+        keep: int,
+        keep_mib: float,
+        keep_days: float,
+        **others: object,
+    ) -> object:
+        if csv is not None and csv.suffix.lower() != ".csv":
+            raise UsageError(f"--csv {csv}: the name of a table ends in .csv")
+        classes = tuple(name.strip() for name in event_classes.split(",") if name.strip())
+        options = SinkOptions(keep=keep, max_mib=keep_mib, max_days=keep_days, classes=classes)
+        sinks = SinkArguments(csv, mqtt, webhook, events, options, webhook_results)
+        return command(*args, sinks=sinks, **others)
+
+    for option in reversed(_file_options() + _network_options() + _event_options()):
+        with_sinks = option(with_sinks)
+    return with_sinks
+
+
+def sink_lines(sinks: Sequence[Sink]) -> list[str]:
+    """What became of the results, a line for each sink that took any or lost some; to be asked after closing."""
+    lines = []
+    for health in (sink.health for sink in sinks):
+        lost = f", {health.lost} lost ({health.last_error or 'they came too fast'})" if health.lost else ""
+        if health.written or health.lost:
+            lines.append(f"{health.name}: {health.written} results written{lost}")
+    return lines
+
+
+def _open_lines(path: Path, *, live: bool) -> Sink:
+    """JSON lines in a file of whatever ending, such as /dev/stdout."""
+    sink = JsonlSink(path, append=live)
+    return BackgroundSink(sink) if live else sink
+
+
+def _file_options() -> list[Callable[..., Any]]:
+    return [
+        click.option(
+            "--csv", type=click.Path(path_type=Path), help="A table, one row a detection; events beside it."
+        )
+    ]
+
+
+def _network_options() -> list[Callable[..., Any]]:
+    return [
+        click.option(
+            "--mqtt",
+            multiple=True,
+            metavar="URL",
+            help="Publish results and events: mqtt://HOST/PREFIX or mqtts://.",
+        ),
+        click.option("--webhook", multiple=True, metavar="URL", help="Post events as JSON."),
+        click.option("--webhook-results", is_flag=True, help="Post every result, not only events."),
+    ]
+
+
+def _event_options() -> list[Callable[..., Any]]:
+    defaults = SinkOptions()
+    return [
+        click.option(
+            "--events",
+            type=click.Path(path_type=Path),
+            metavar="FOLDER",
+            help="Keep a picture of each event.",
+        ),
+        click.option(
+            "--event-classes",
+            default="",
+            metavar="CLASS,...",
+            help="Keep pictures of these too, one in 10 s of each.",
+        ),
+        click.option(
+            "--keep",
+            type=click.IntRange(min=1),
+            default=defaults.keep,
+            show_default=True,
+            help="Pictures of events; the oldest go first.",
+        ),
+        click.option(
+            "--keep-mib",
+            type=FiniteRange(min=0, min_open=True),
+            default=defaults.max_mib,
+            show_default=True,
+            help="MiB of them.",
+        ),
+        click.option(
+            "--keep-days",
+            type=FiniteRange(min=0, min_open=True),
+            default=defaults.max_days,
+            show_default=True,
+            help="Days that they stay.",
+        ),
+    ]

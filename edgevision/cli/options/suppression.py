@@ -1,0 +1,55 @@
+"""The options that set non-maximum suppression inside a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from edgevision.contract.spec import NmsSpec, Task, default_nms
+from edgevision.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+_DEFAULT = NmsSpec()
+_MASKS = default_nms("instances").max_detections
+
+
+def nms_options(function: F) -> F:
+    """Add ``--candidates --max-detections --iou --floor --nms-steps``."""
+    options = (
+        ("--candidates", _DEFAULT.candidates, "Box-class pairs that enter suppression."),
+        (
+            "--max-detections",
+            None,
+            f"Boxes that leave it at most.  [{_DEFAULT.max_detections}; with masks {_MASKS}]",
+        ),
+        ("--iou", _DEFAULT.iou_threshold, "IoU above which a box is suppressed."),
+        ("--floor", _DEFAULT.score_floor, "Scores under this are answered as 0."),
+        (
+            "--nms-steps",
+            _DEFAULT.depth,
+            "Unrolled steps: the longest chain of suppressions resolved exactly.",
+        ),
+    )
+    for name, default, text in reversed(options):
+        kind = click.FLOAT if isinstance(default, float) else click.INT
+        function = click.option(name, type=kind, default=default, show_default=True, help=text)(function)
+    return function
+
+
+def nms_spec(
+    candidates: int,
+    max_detections: int | None,
+    iou: float,
+    floor: float,
+    nms_steps: int,
+    *,
+    task: Task = "detect",
+) -> NmsSpec:
+    """The settings; fewer candidates than `max_detections` mean that at most all of them leave."""
+    most = default_nms(task).max_detections if max_detections is None else max_detections
+    try:
+        return NmsSpec(candidates, min(most, candidates), iou, floor, nms_steps)
+    except ValueError as error:
+        raise UsageError(str(error)) from error

@@ -1,0 +1,95 @@
+"""Option types that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar, get_args
+
+import click
+
+from edgevision.contract.spec import BatchRange, Precision
+
+if TYPE_CHECKING:  # generic for the type checker alone in older versions of click
+    _Size = click.ParamType[tuple[int, int]]
+    _Batch = click.ParamType[BatchRange]
+    _Sms = click.ParamType[tuple[int, ...]]
+else:
+    _Size = _Batch = _Sms = click.ParamType
+
+
+class SizeType(_Size):
+    """``WxH`` in pixels, as a tuple (width, height); a single number means a square."""
+
+    name = "WxH"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Read the text; a default that is a tuple already passes through."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", str(value).strip())
+        if match is None or "0" in (match[1].lstrip("0") or "0", (match[2] or "1").lstrip("0") or "0"):
+            self.fail(f"{value!r} is not a size; give WIDTHxHEIGHT in pixels, such as 640x480", param, ctx)
+        return int(match[1]), int(match[2] or match[1])
+
+
+class BatchType(_Batch):
+    """``N`` or ``MIN:OPT:MAX``, as a `BatchRange`."""
+
+    name = "N|MIN:OPT:MAX"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> BatchRange:
+        """Read the text; a default that is a range already passes through."""
+        if isinstance(value, BatchRange):
+            return value
+        try:
+            return BatchRange.parse(str(value))
+        except ValueError as error:
+            self.fail(f"{error}; give a batch size such as 4, or a range such as 1:4:8", param, ctx)
+
+
+class SmsType(_Sms):
+    """Compute capabilities with commas between them, ``89`` or ``8.9`` each, as whole numbers."""
+
+    name = "SM[,SM...]"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Read the text; a default that is a tuple already passes through."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(re.fullmatch(r"\d{2,3}|\d{1,2}\.\d", part) for part in parts):
+            self.fail(f"{value!r} names no compute capabilities; give such as 86 or 75,86,89,120", param, ctx)
+        return tuple(int(part.replace(".", "")) for part in parts)
+
+
+SIZE = SizeType()
+SMS = SmsType()
+BATCH = BatchType()
+
+TENSORRT_NAMES = ("8.6", "10.3", "10.13", "11.4", "rtx-1.7")
+"""Rows of `graph.limits.versions`, where the test holds them against these."""
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def graph_options(command: Command) -> Command:
+    """``--graph`` and ``--force`` of the commands that run a bundle, as the arguments `precision` and `force`."""
+    which = "Which of the bundle's graphs. Default: the fastest that was verified and measured here."
+    forced = "Run a graph that `edgevision verify` found to be answered wrongly."
+    command = click.option("--force", is_flag=True, help=forced)(command)
+    return click.option("--graph", "precision", type=click.Choice(get_args(Precision)), help=which)(command)
+
+
+def tensorrt_option(command: Command) -> Command:
+    """``--tensorrt`` of the commands that write graphs, as the argument `tensorrt`."""
+    return click.option(
+        "--tensorrt",
+        multiple=True,
+        type=click.Choice(TENSORRT_NAMES),
+        help="Refuse a graph that this version is documented not to read; again for more versions.",
+    )(command)

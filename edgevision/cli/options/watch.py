@@ -1,0 +1,96 @@
+"""The options of `edgevision run` that say what to follow and count, and the table at its end."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from edgevision.analytics.counting import ZoneCounter
+from edgevision.analytics.observer import Observer
+from edgevision.analytics.watch_plan import PlannedWatcher, WatchPlan
+from edgevision.cli.options.numbers import FiniteRange
+from edgevision.contract.spec import ModelSpec
+from edgevision.errors import UsageError
+from edgevision.sources.frames import Source
+from edgevision.sources.opening import ImageSource
+
+
+def watch_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--track``, ``--line``, ``--zone``, ``--only``, ``--min-area``, ``--max-area``, as the one argument `watch`."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        names = ("track", "line", "zone", "only", "min_area", "max_area")
+        return command(*args, watch=WatchPlan(*(kwargs.pop(name) for name in names)), **kwargs)
+
+    share = FiniteRange(0, 1)
+    options = (
+        click.option("--track", is_flag=True, help="Give detections identities that last."),
+        click.option(
+            "--line",
+            multiple=True,
+            metavar="[NAME=]X1,Y1,X2,Y2",
+            help="Count who crosses it; pixels, or shares of the frame if no number exceeds 1.",
+        ),
+        click.option(
+            "--zone",
+            multiple=True,
+            metavar="[NAME=]X,Y,X,Y,X,Y...",
+            help="Count who is in it, and for how long.",
+        ),
+        click.option("--only", metavar="CLASS,...", help="Leave out other classes."),
+        click.option(
+            "--min-area", type=share, default=0.0, help="Leave out boxes of a smaller share of the frame."
+        ),
+        click.option(
+            "--max-area", type=share, default=1.0, help="Leave out boxes of a larger share of the frame."
+        ),
+    )
+    for option in reversed(options):
+        wrapper = option(wrapper)
+    return wrapper
+
+
+def open_watcher(plan: WatchPlan, spec: ModelSpec, source: Source, threshold: float) -> PlannedWatcher:
+    """What the options ask for, for one source; raises `UsageError` where it cannot be."""
+    watcher = PlannedWatcher(plan, spec, source.fps, threshold)
+    if plan.tracks and isinstance(source, ImageSource):
+        raise UsageError(
+            f"{source.name} holds images, which have no time: give a video or a camera to track in"
+        )
+    if 0 not in source.size_wh:
+        plan.observer(spec, source.size_wh, source.fps, threshold)  # places outside the frame are told now
+    return watcher
+
+
+def count_lines(observer: Observer | None, classes: Sequence[str]) -> list[str]:
+    """The table at the end of a run; empty where nothing was counted, or no frame came."""
+    if observer is None:
+        return []
+    rows = []
+    for line in observer.lines:
+        labels = sorted({label for label, _ in line.counts})
+        counts: list[tuple[str, int, int]] = [
+            (
+                classes[label] if label < len(classes) else str(label),
+                line.counts.get((label, "in"), 0),
+                line.counts.get((label, "out"), 0),
+            )
+            for label in labels
+        ]
+        if len(counts) != 1:
+            counts.append(("all", line.count("in"), line.count("out")))
+        rows += [f"{line.line.name:16} {name:12} in {inn:5} out {out:5}" for name, inn, out in counts]
+    return rows + [_zone_row(zone) for zone in observer.zones]
+
+
+def _zone_row(zone: ZoneCounter) -> str:
+    counts = zone.counts
+    return (
+        f"{zone.zone.name:16} inside {len(zone.inside())}; entered {counts['entered']}, appeared {counts['appeared']},"
+        f" left {counts['left']}, vanished {counts['vanished']}; {zone.dwell.visits} visits over:"
+        f" mean {zone.dwell.mean_s:.1f} s, longest {zone.dwell.longest_s:.1f} s"
+    )

@@ -1,0 +1,1 @@
+"""What a graph takes and answers: spec, results, boxes, and the base of every engine. Imports `storage`."""

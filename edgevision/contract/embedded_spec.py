@@ -1,0 +1,153 @@
+"""The spec inside an ONNX file, and its opset, read without any engine's library.
+
+Only the top-level fields of the file's protobuf message are walked; the graph is skipped over, however large it is. The
+field numbers are those of ``ModelProto``, ``StringStringEntryProto`` and ``OperatorSetIdProto`` in onnx.proto.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from edgevision.contract.spec import METADATA_KEY, ModelSpec
+from edgevision.errors import GraphError
+from edgevision.storage.codec import DecodeError
+
+FLOAT32_KEY = "edgevision.float32"
+"""Metadata of a graph with an FP16 remainder: a JSON list of the nodes that are no part of it. Forms without FP16 types
+have it too, for builders that choose types themselves."""
+_METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
+_OPSET_IMPORT, _DOMAIN, _VERSION = 8, 1, 2
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_LARGEST_ENTRY = 64 << 20
+
+
+def embedded_spec(graph: Path) -> ModelSpec:
+    """The spec in an ONNX file's metadata; raises `GraphError` if there is none, or if it cannot be read."""
+    try:
+        with graph.open("rb") as file:
+            text = next((value for key, value in _metadata(file) if key == METADATA_KEY), None)
+    except OSError as error:
+        raise GraphError(f"{graph} cannot be read: {error.strerror or error}") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise GraphError(f"{graph} is not an ONNX file, or it is cut short: {error}") from error
+    if text is None:
+        raise GraphError(
+            f"{graph} carries no edgevision spec; give it one: edgevision adopt {graph} --head HEAD"
+        )
+    try:
+        return ModelSpec.from_json(text)
+    except DecodeError as error:
+        raise GraphError(f"{graph}: the spec in its metadata cannot be read: {error}") from error
+
+
+def embedded_float32_nodes(graph: Path) -> frozenset[str]:
+    """Names of the nodes that were kept in float32 when the graph was made; empty where none were noted."""
+    try:
+        with graph.open("rb") as file:
+            text = next((value for key, value in _metadata(file) if key == FLOAT32_KEY), "[]")
+        return frozenset(map(str, json.loads(text)))
+    except OSError as error:
+        raise GraphError(f"{graph} cannot be read: {error.strerror or error}") from error
+    except (ValueError, TypeError) as error:
+        raise GraphError(f"{graph} is not an ONNX file, or its metadata was altered: {error}") from error
+
+
+def embedded_opset(graph: Path) -> int:
+    """The version of the standard operators that an ONNX file uses; raises `GraphError` if it names none."""
+    try:
+        with graph.open("rb") as file:
+            versions = [_version(data) for data in _entries(file, _OPSET_IMPORT)]
+    except OSError as error:
+        raise GraphError(f"{graph} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise GraphError(f"{graph} is not an ONNX file, or it is cut short: {error}") from error
+    standard = [version for version in versions if version]
+    if not standard:
+        raise GraphError(f"{graph} names no opset of the standard operators: it is no graph of edgevision's")
+    return max(standard)
+
+
+def _version(data: bytes) -> int:
+    """The version in an ``OperatorSetIdProto`` of the standard operators; 0 for those of another domain."""
+    domain, version, place = b"", 0, 0
+    while place < len(data):
+        tag, place = _varint_at(data, place)
+        if tag & 7 == _VARINT:
+            value, place = _varint_at(data, place)
+            version = value if tag >> 3 == _VERSION else version
+        elif tag & 7 == _LENGTH:
+            length, place = _varint_at(data, place)
+            domain = data[place : place + length] if tag >> 3 == _DOMAIN else domain
+            place += length
+        else:
+            raise ValueError("an opset of it is no domain and version")
+    return version if domain in (b"", b"ai.onnx") else 0
+
+
+def _metadata(file: BinaryIO) -> Iterator[tuple[str, str]]:
+    for data in _entries(file, _METADATA_PROPS):
+        yield _entry(data)
+
+
+def _entries(file: BinaryIO, wanted: int) -> Iterator[bytes]:
+    """The content of each field of this number."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    while file.tell() < size:
+        tag = _varint(file)
+        number, kind = tag >> 3, tag & 7
+        if kind == _LENGTH:
+            length = _varint(file)
+            if length > size - file.tell():
+                raise ValueError(f"a field of {length} bytes goes beyond its end")
+            if number == wanted and length <= _LARGEST_ENTRY:
+                yield file.read(length)
+            else:
+                file.seek(length, 1)
+        elif kind == _VARINT:
+            _varint(file)
+        elif kind in (_FIXED32, _FIXED64):
+            file.seek(4 if kind == _FIXED32 else 8, 1)
+        else:
+            raise ValueError(f"it has a field of unknown kind {kind}")
+
+
+def _entry(data: bytes) -> tuple[str, str]:
+    """Key and value of a ``StringStringEntryProto``."""
+    values, place = {_KEY: "", _VALUE: ""}, 0
+    while place < len(data):
+        tag, place = _varint_at(data, place)
+        if tag & 7 != _LENGTH:
+            raise ValueError("an entry of its metadata is no pair of texts")
+        length, place = _varint_at(data, place)
+        values[tag >> 3] = data[place : place + length].decode()
+        place += length
+    return values[_KEY], values[_VALUE]
+
+
+def _varint(file: BinaryIO) -> int:
+    value = shift = 0
+    while shift < 64:
+        byte = file.read(1)
+        if not byte:
+            raise ValueError("it ends within a number")
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+        shift += 7
+    raise ValueError("it holds a number of more than 64 bits")
+
+
+def _varint_at(data: bytes, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while place < len(data) and shift < 64:
+        byte = data[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+        shift += 7
+    raise ValueError("it ends within a number")

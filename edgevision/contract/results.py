@@ -1,0 +1,221 @@
+"""Answers: frozen arrays of stated shape, sliceable, with an empty value instead of None."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgevision.contract.image import Placement
+from edgevision.contract.spec import ModelSpec
+from edgevision.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+Float32 = npt.NDArray[np.float32]
+Index = slice | Sequence[int] | npt.NDArray[np.bool_] | npt.NDArray[np.integer]
+
+MASK_HALF = 128
+"""The smallest stored probability, of 0..255, that is inside a mask."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """Boxes of one frame, highest score first.
+
+    `boxes` float32 ``[N,4]`` xyxy in frame pixels, `scores` float32 ``[N]`` in 0..1, `labels` int32 ``[N]``, indices
+    into `classes`.
+    """
+
+    boxes: Float32
+    scores: Float32
+    labels: npt.NDArray[np.int32]
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.boxes)
+        if self.boxes.shape != (count, 4) or self.scores.shape != (count,) or self.labels.shape != (count,):
+            raise ValueError(
+                f"expected boxes [N,4], scores [N], labels [N]; received {self.boxes.shape}, {self.scores.shape},"
+                f" {self.labels.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: Index) -> Detections:
+        return Detections(self.boxes[index], self.scores[index], self.labels[index], self.classes)
+
+    def to_supervision(self, ids: npt.NDArray[np.int64] | None = None) -> sv.Detections:
+        """The same as `supervision.Detections`, for its annotators, slicers and metrics; `ids` as its `tracker_id`.
+
+        Raises `MissingExtraError` without the library.
+        """
+        if importlib.util.find_spec("supervision") is None:
+            raise MissingExtraError("supervision", "track", "Detections.to_supervision()")
+        # Loads SciPy and Pillow, which a device that only detects does without.
+        from edgevision.contract.supervision import supervision_from_detections
+
+        return supervision_from_detections(self, ids)
+
+    @classmethod
+    def empty(cls, classes: tuple[str, ...] = ()) -> Detections:
+        """No boxes."""
+        return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32), classes)
+
+    def class_name(self, label: int) -> str:
+        """The name of a label, or its number where the model names none."""
+        return _class_name(self.classes, label)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mask:
+    """The pixels of one thing: `pixels` bool ``[h,w]``, the part of the frame that begins at `left`, `top`."""
+
+    left: int
+    top: int
+    pixels: npt.NDArray[np.bool_]
+
+    @property
+    def area(self) -> int:
+        """Number of pixels."""
+        return int(np.count_nonzero(self.pixels))
+
+    def polygons(self) -> tuple[npt.NDArray[np.int32], ...]:
+        """Outlines of its parts in frame pixels, each int32 ``[N,2]``; holes are not told."""
+        contours, _ = cv2.findContours(
+            self.pixels.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+        )
+        return tuple(np.asarray(c[:, 0] + (self.left, self.top), np.int32) for c in contours)
+
+    def of_frame(self, frame_wh: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """The same as bool ``[H,W]`` over a whole frame."""
+        whole = np.zeros((frame_wh[1], frame_wh[0]), np.bool_)
+        height, width = self.pixels.shape
+        whole[self.top : self.top + height, self.left : self.left + width] = self.pixels
+        return whole
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instances(Detections):
+    """Detections with a mask each: whatever takes detections takes these."""
+
+    masks: tuple[Mask, ...] = ()
+
+    def __post_init__(self) -> None:
+        Detections.__post_init__(self)
+        if len(self.masks) != len(self.boxes):
+            raise ValueError(
+                f"expected a mask for each box; received {len(self.masks)} for {len(self.boxes)}"
+            )
+
+    def __getitem__(self, index: Index) -> Instances:
+        masks = tuple(self.masks[row] for row in np.arange(len(self))[index])
+        return Instances(self.boxes[index], self.scores[index], self.labels[index], self.classes, masks)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classification:
+    """Scores of one frame: float32 ``[C]``, summing to 1."""
+
+    scores: Float32
+    classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def top(self, k: int = 5) -> tuple[tuple[int, float], ...]:
+        """The `k` best (label, score) pairs, best first."""
+        best = np.argsort(-self.scores, kind="stable")[:k]
+        return tuple((int(label), float(self.scores[label])) for label in best)
+
+    def class_name(self, label: int) -> str:
+        """The name of a label, or its number where the model names none."""
+        return _class_name(self.classes, label)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmentation:
+    """The class of each pixel of one frame: `mask` uint8 ``[H,W]``, indices into `classes`."""
+
+    mask: npt.NDArray[np.uint8]
+    classes: tuple[str, ...] = ()
+
+    def shares(self) -> tuple[tuple[int, float], ...]:
+        """(label, share of the frame) of the classes that are there, the largest first."""
+        counts = np.bincount(self.mask.ravel())
+        order = np.argsort(-counts, kind="stable")
+        return tuple((int(label), float(counts[label] / self.mask.size)) for label in order if counts[label])
+
+    def class_name(self, label: int) -> str:
+        """The name of a label, or its number where the model names none."""
+        return _class_name(self.classes, label)
+
+
+Result = Detections | Classification | Segmentation
+"""`Instances` are `Detections`."""
+Outputs = tuple[npt.NDArray[Any], ...]
+"""What a session returns: one array for each of the spec's outputs, in their order, batch first."""
+
+
+def results_from_outputs(
+    spec: ModelSpec, outputs: Outputs, placements: Sequence[Placement], *, threshold: float
+) -> list[Result]:
+    """Threshold a batch's answers and return boxes and masks to frame pixels; one result for each placement.
+
+    The batch may be longer than `placements` (a filled-up last batch); what is beyond them is dropped. A score
+    equal to `threshold` is kept; a score of 0 (suppressed) never is. Boxes are cut at the frame's edges.
+    """
+    if spec.task == "classify":
+        return [
+            Classification(scores, spec.classes)
+            for scores in outputs[0][: len(placements)].astype(np.float32)
+        ]
+    if spec.task == "segment":
+        pairs = zip(placements, outputs[0], strict=False)
+        return [Segmentation(place.frame_from_input_mask(mask), spec.classes) for place, mask in pairs]
+    results: list[Result] = []
+    for row, placement in enumerate(placements):
+        boxes, scores, labels = (array[row] for array in outputs[:3])
+        keep = (scores >= threshold) & (scores > 0)
+        found = Detections(
+            placement.frame_from_input(boxes[keep]),
+            scores[keep].astype(np.float32),
+            labels[keep].astype(np.int32),
+            spec.classes,
+        )
+        if spec.task == "instances":
+            found = _instances(found, outputs[3][row][keep], placement, spec.frames.size_wh)
+        results.append(found)
+    return results
+
+
+def _instances(
+    found: Detections, masks: npt.NDArray[np.uint8], placement: Placement, input_wh: tuple[int, int]
+) -> Instances:
+    """Each mask interpolated at the frame's pixels inside its box, and cut at a half."""
+    cells = np.array([masks.shape[2] / input_wh[0], masks.shape[1] / input_wh[1]])
+    scale = np.asarray(placement.scale_xy) * cells
+    offset = np.asarray(placement.offset_xy) * cells
+    cut = []
+    for box, mask in zip(found.boxes, masks, strict=True):
+        left, top = (int(value) for value in np.floor(box[:2]))
+        right, bottom = (int(value) for value in np.ceil(box[2:]))
+        size_wh = (max(right - left, 1), max(bottom - top, 1))
+        # Pixel centres of the frame to cell centres of the mask.
+        start = (np.array([left, top]) + 0.5) * scale + offset - 0.5
+        matrix = np.array([[scale[0], 0, start[0]], [0, scale[1], start[1]]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        fine = cv2.warpAffine(mask, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        cut.append(Mask(left, top, np.asarray(fine >= MASK_HALF)))
+    return Instances(found.boxes, found.scores, found.labels, found.classes, tuple(cut))
+
+
+def _class_name(classes: tuple[str, ...], label: int) -> str:
+    return classes[label] if 0 <= label < len(classes) else str(label)

@@ -1,0 +1,145 @@
+"""One engine, opened: frames in, the contract's arrays out."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from edgevision.contract.image import Frame, fit_frame
+from edgevision.contract.results import Outputs, Result, results_from_outputs
+from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.errors import EngineError, UsageError
+
+Frames = npt.NDArray[np.uint8]
+"""uint8 ``[B,H,W,3]``, BGR, of the model's own size."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """How an engine is to be opened. None leaves the choice to the graph or to the engine."""
+
+    iou_threshold: float | None = None
+    """Overrides the suppression threshold that the graph carries (an engine that bakes it in refuses)."""
+    score_floor: float | None = None
+    """Overrides the score under which the graph answers 0."""
+    threads: int | None = None
+    """CPU threads for one call; None: every core that the process may use."""
+    spin: bool = True
+    """Let idle CPU threads spin for their next task: lower latency, and a core that other stages cannot use."""
+    allow_fallback: bool = False
+    """Let ONNX Runtime run on the CPU what the provider that was asked for does not take, however much that is."""
+    precision: Precision | None = None
+    """Which of a bundle's graphs; None: the fastest that was verified (`selection.choose_graph`)."""
+    force: bool = False
+    """Run a graph that was found to be answered wrongly."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What runs the graph: a figure without this is not comparable."""
+
+    engine: str
+    library: str
+    """Name and version."""
+    device: str
+    providers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """How it runs there, one fact each: what a provider took, whether the calls are replayed as a CUDA graph."""
+
+
+class Session(abc.ABC):
+    """The base of every engine: it holds all checks, so that an engine's file holds only the engine.
+
+    Calls from several threads are safe unless an engine's docstring says otherwise. Use as a context manager, or
+    call `close`.
+    """
+
+    def __init__(self, spec: ModelSpec, info: EngineInfo) -> None:
+        self.spec = spec
+        self.info = info
+        self.device_ms: float | None = None
+        """Time of the last call by the device's own clock, copies included; None for an engine without one."""
+        self.precision: Precision | None = None
+        """Of the graph that runs, where a bundle's manifest says it."""
+
+    @abc.abstractmethod
+    def _infer(self, frames: Frames) -> Outputs:
+        """Run a batch that has been checked; arrays in the order of `spec.outputs`, owned by the caller."""
+
+    def infer(self, frames: Frames) -> Outputs:
+        """Run a batch uint8 ``[B,H,W,3]``; returns one array for each of `spec.outputs`, owned by the caller.
+
+        Raises `UsageError` for frames of another shape, dtype or batch size than the spec's, `EngineError` if the
+        engine fails or answers with other shapes than the contract's.
+        """
+        self._check_frames(frames)
+        outputs = self._infer(frames)
+        for tensor, array in zip(self.spec.outputs, outputs, strict=True):
+            if array.shape != (len(frames), *tensor.shape[1:]) or array.dtype != tensor.dtype:
+                raise EngineError(
+                    f"{self.info.engine} answered {tensor.name} as {array.dtype} {list(array.shape)};"
+                    f" the contract says {tensor.dtype} {list(tensor.shape)} with batch {len(frames)}"
+                )
+        return outputs
+
+    def __call__(self, frames_bgr: Sequence[Frame], *, threshold: float = 0.25) -> list[Result]:
+        """Camera frames of any size to results in their own pixels; one call, one batch.
+
+        A batch smaller than the smallest that the graph takes is filled up with copies of its last frame.
+        """
+        if not frames_bgr:
+            return []
+        width, height = self.spec.frames.size_wh
+        count = max(len(frames_bgr), self.spec.frames.batch.min)
+        batch = np.empty((count, height, width, 3), np.uint8)
+        placements = [
+            fit_frame(frame, self.spec.frames, out=batch[row])[1] for row, frame in enumerate(frames_bgr)
+        ]
+        batch[len(frames_bgr) :] = batch[len(frames_bgr) - 1]
+        return results_from_outputs(self.spec, self.infer(batch), placements, threshold=threshold)
+
+    def close(self) -> None:  # noqa: B027  # most engines hold nothing that needs it
+        """Give back what the engine holds; the session cannot be used afterwards."""
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_frames(self, frames: Frames) -> None:
+        batch, (width, height) = self.spec.frames.batch, self.spec.frames.size_wh
+        fits = frames.ndim == 4 and frames.shape[1:] == (height, width, 3) and frames.dtype == np.uint8
+        if not fits or not batch.min <= len(frames) <= batch.max:
+            raise UsageError(
+                f"{self.spec.name} takes frames of uint8 [{batch},{height},{width},3];"
+                f" received {frames.dtype} {list(frames.shape)}"
+            )
+
+
+class ReplaySession(Session):
+    """The fake to test with: answers recorded outputs in a circle, whatever the frames show.
+
+    `recorded` holds one `Outputs` of batch 1 for each call; a longer batch takes as many, one after another.
+    """
+
+    def __init__(self, spec: ModelSpec, recorded: Sequence[Outputs]) -> None:
+        if not recorded:
+            raise UsageError("ReplaySession needs at least one recorded answer")
+        super().__init__(spec, EngineInfo("replay", "edgevision", "recorded"))
+        self._recorded = tuple(recorded)
+        self._next = 0
+
+    def _infer(self, frames: Frames) -> Outputs:
+        rows = []
+        for _ in range(len(frames)):
+            rows.append(self._recorded[self._next % len(self._recorded)])
+            self._next += 1
+        return tuple(np.concatenate(arrays) for arrays in zip(*rows, strict=True))

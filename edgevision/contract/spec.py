@@ -1,0 +1,230 @@
+"""What a model takes and answers: the one record that travels with it from checkpoint to camera."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass
+
+SCHEMA = 1
+METADATA_KEY = "edgevision.contract.spec"
+
+Task = Literal["classify", "detect", "segment", "instances"]
+Fit = Literal["letterbox", "stretch", "center-crop", "exact"]
+Precision = Literal["float", "fp16", "int8", "fp8"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRange:
+    """The batch sizes that a graph accepts; static when all three are one number."""
+
+    min: int = 1
+    opt: int = 1
+    max: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.min <= self.opt <= self.max:
+            raise ValueError(f"batch {self} must satisfy 1 <= MIN <= OPT <= MAX")
+
+    def __str__(self) -> str:
+        return str(self.max) if self.static else f"{self.min}:{self.opt}:{self.max}"
+
+    @property
+    def static(self) -> bool:
+        """True if exactly one batch size is accepted."""
+        return self.min == self.max
+
+    @classmethod
+    def parse(cls, text: str) -> BatchRange:
+        """Read ``N`` or ``MIN:OPT:MAX``; raises `ValueError`."""
+        try:
+            numbers = [int(part) for part in text.split(":")]
+        except ValueError:
+            numbers = []
+        if len(numbers) == 1:
+            return cls(*numbers * 3)
+        if len(numbers) == 3:
+            return cls(*numbers)
+        raise ValueError(f"batch {text!r} is neither N nor MIN:OPT:MAX")
+
+
+LARGEST_PIXELS = 1 << 26
+"""Pixels of the largest input: 8192x8192. A frame of it in float32 takes 0.8 GB."""
+
+
+def problem_of_size(size_wh: tuple[int, int]) -> str | None:
+    """What is wrong with an input size that no camera has; None if nothing is."""
+    width, height = size_wh
+    if width * height <= LARGEST_PIXELS:
+        return None
+    return (
+        f"frames of {width}x{height} have {width * height / 1e6:,.0f} million pixels; at most"
+        f" {LARGEST_PIXELS / 1e6:,.0f} million are taken"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FrameInput:
+    """The graph's input ``frames``: uint8 ``[B,H,W,3]``, BGR as OpenCV gives it.
+
+    `fit` says how the host brings a camera frame to `size_wh`: "letterbox" keeps the aspect ratio and pads
+    with `pad_value`, "stretch" does not keep it, "center-crop" scales the shorter side to ``size /
+    crop_fraction`` and cuts the middle out, "exact" means that the frame must have this size (the graph
+    itself does the rest).
+    """
+
+    size_wh: tuple[int, int]
+    fit: Fit = "letterbox"
+    pad_value: int = 114
+    crop_fraction: float = 1.0
+    batch: BatchRange = BatchRange()
+
+    def __post_init__(self) -> None:
+        if min(self.size_wh) < 1:
+            raise ValueError(f"size_wh {self.size_wh} must be positive")
+        problem = problem_of_size(self.size_wh)
+        if problem is not None:
+            raise ValueError(problem)
+        if not 0 <= self.pad_value <= 255:
+            raise ValueError(f"pad_value {self.pad_value} must be in 0..255")
+        if not 0 < self.crop_fraction <= 1:
+            raise ValueError(f"crop_fraction {self.crop_fraction} must be in (0, 1]")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One output: its shape, with -1 for the batch, and dtype as numpy names it."""
+
+    name: str
+    dtype: Literal["float32", "int32", "uint8"]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NmsSpec:
+    """Non-maximum suppression inside a detection graph.
+
+    `candidates` box-class pairs of highest score enter, at most `max_detections` leave. A pair is suppressed
+    by a kept pair of the same class and a higher score if their IoU exceeds `iou_threshold`; pairs under
+    `score_floor` get score 0. Candidates are resolved in blocks of at most `block`, in the order of their
+    scores, each by `depth` unrolled Cluster-NMS steps: chains of suppressions of up to `depth` links inside a
+    block end as greedy NMS ends them. A longer chain may leave a duplicate; it never loses a box, which is
+    why `depth` is even.
+    """
+
+    candidates: int = 1000
+    max_detections: int = 300
+    iou_threshold: float = 0.45
+    score_floor: float = 0.001
+    depth: int = 16
+    block: int = 300
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_detections <= self.candidates:
+            raise ValueError(
+                f"1 <= max_detections ({self.max_detections}) <= candidates ({self.candidates}) must hold"
+            )
+        if self.candidates > 3840:
+            raise ValueError(
+                f"candidates {self.candidates} exceeds 3840, the most that TensorRT's TopK selects"
+            )
+        if not 0 < self.iou_threshold < 1:
+            raise ValueError(f"iou_threshold {self.iou_threshold} must be in (0, 1)")
+        if not 0 <= self.score_floor < 1:
+            raise ValueError(f"score_floor {self.score_floor} must be in [0, 1)")
+        if self.depth < 2 or self.depth % 2:
+            raise ValueError(f"depth {self.depth} must be even and at least 2")
+        if self.block < 1:
+            raise ValueError(f"block {self.block} must be positive")
+
+
+def default_nms(task: Task) -> NmsSpec:
+    """Of instances 100 leave, as many as COCO's metrics count: each brings a mask along."""
+    return NmsSpec(max_detections=100) if task == "instances" else NmsSpec()
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a model comes from: enough to make it again, or to ask whoever did."""
+
+    source: str
+    """File name of the checkpoint or ONNX file, or "random weights, seed N"."""
+    source_sha256: str | None
+    recipe: str
+    """Recipe and variant, or the head that an adopted graph was given."""
+    created: str
+    """UTC, ISO 8601."""
+    versions: tuple[tuple[str, str], ...] = ()
+    """(package, version) pairs that took part."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What a model takes and answers."""
+
+    name: str
+    task: Task
+    frames: FrameInput
+    outputs: tuple[TensorSpec, ...]
+    classes: tuple[str, ...]
+    provenance: Provenance
+    nms: NmsSpec | None = None
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if (self.task in ("detect", "instances")) != (self.nms is not None):
+            raise ValueError(f"nms belongs to tasks 'detect' and 'instances', not to {self.task!r}")
+
+    def to_json(self) -> str:
+        """One line of JSON, as stored in the graph's metadata under `METADATA_KEY`."""
+        return json.dumps(json_from_dataclass(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelSpec:
+        """Read what `to_json` wrote; raises `DecodeError` with the path of what does not fit."""
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise DecodeError(f"$: not JSON: {error}") from error
+        if isinstance(data, dict) and isinstance(data.get("schema"), int) and data["schema"] > SCHEMA:
+            raise DecodeError(
+                f"$.schema: schema {data['schema']} is newer than {SCHEMA}, the newest known here"
+            )
+        return dataclass_from_json(cls, data)
+
+
+def detect_outputs(max_detections: int) -> tuple[TensorSpec, ...]:
+    """The outputs of a detection graph: ``boxes`` xyxy in input pixels, ``scores`` sorted, ``labels``."""
+    return (
+        TensorSpec("boxes", "float32", (-1, max_detections, 4)),
+        TensorSpec("scores", "float32", (-1, max_detections)),
+        TensorSpec("labels", "int32", (-1, max_detections)),
+    )
+
+
+def classify_outputs(class_count: int) -> tuple[TensorSpec, ...]:
+    """The output of a classification graph: ``scores``, one per class, summing to 1."""
+    return (TensorSpec("scores", "float32", (-1, class_count)),)
+
+
+def segment_outputs(size_wh: tuple[int, int]) -> tuple[TensorSpec, ...]:
+    """The output of a semantic segmentation graph: ``mask``, the best class of each input pixel."""
+    return (TensorSpec("mask", "uint8", (-1, size_wh[1], size_wh[0])),)
+
+
+def instances_outputs(max_detections: int, mask_wh: tuple[int, int]) -> tuple[TensorSpec, ...]:
+    """The outputs of an instance segmentation graph: a detection graph's, and ``masks``.
+
+    ``masks`` lie over the whole input, `mask_wh` cells of it: round(255 * probability) in the cells that the
+    detection's box touches, 0 in all others. A mask is where the probability, interpolated, is at least a half.
+    """
+    masks = TensorSpec("masks", "uint8", (-1, max_detections, mask_wh[1], mask_wh[0]))
+    return (*detect_outputs(max_detections), masks)
+
+
+def utc_now() -> str:
+    """The time in ISO 8601, UTC, to the second."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

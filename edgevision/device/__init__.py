@@ -1,0 +1,1 @@
+"""Facts of this computer: processor, memory, GPU, power, and what OpenCV was built with. Imports `storage`."""

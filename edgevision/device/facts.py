@@ -1,0 +1,291 @@
+"""What machine this is: a figure without these facts is not written."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgevision.device.power.state import PowerState
+
+from edgevision.device.cpu_class import cpu_class
+
+ROOT = Path("/")
+LIBRARIES = (
+    "numpy",
+    "opencv-python-headless",
+    "opencv-python",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt",
+    "tensorrt-rtx-cu12",
+    "tensorrt-rtx-cu13",
+    "cuda-bindings",
+    "nvidia-ml-py",
+)
+QUERY_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A name and its value."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A sensor and what it says."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """A machine, without anything that tells whose it is. None and empty: not known here."""
+
+    cpu: str
+    cores_usable: float
+    """By affinity and by the container's quota; what counts for threads."""
+    cores_online: int
+    memory_mib: int
+    system: str
+    kernel: str
+    python: str
+    board: str | None
+    """As the device tree names it: a Jetson, a Raspberry Pi."""
+    l4t: str | None
+    jetpack: str | None
+    power_mode: str | None
+    gpus: tuple[str, ...]
+    clocks_mhz: tuple[Reading, ...]
+    temperatures_c: tuple[Reading, ...]
+    libraries: tuple[Fact, ...]
+    cpu_class: str = ""
+    """As `cpu_class.cpu_class` has it; empty in records of earlier versions."""
+
+
+def device_facts(root: Path = ROOT) -> DeviceFacts:
+    """Read the machine. `root` is where its file tree begins: tests point it at a recorded one."""
+    meminfo = _key_values(root / "proc/meminfo")
+    return DeviceFacts(
+        cpu=cpu_model(root),
+        cores_usable=usable_cores(root),
+        cores_online=os.cpu_count() or 1,
+        memory_mib=_kib(meminfo.get("MemTotal", "0")) // 1024,
+        system=_os_release(root),
+        kernel=platform.release(),
+        python=platform.python_version(),
+        board=board(root),
+        l4t=l4t_version(root),
+        jetpack=_jetpack(root),
+        power_mode=power_mode(root),
+        gpus=nvidia_gpus(),
+        clocks_mhz=clocks_mhz(root),
+        temperatures_c=temperatures_c(root),
+        libraries=library_versions(),
+        cpu_class=cpu_class(root),
+    )
+
+
+def machine_name(root: Path = ROOT) -> str:
+    """What tells whether a measured speed holds here: board, processor, cores that may be used, GPUs, power mode."""
+    cores = f"{usable_cores(root):g} cores"
+    parts = (board(root), cpu_model(root), cores, *nvidia_gpus(), power_mode(root))
+    return ", ".join(part for part in parts if part)
+
+
+def board(root: Path = ROOT) -> str | None:
+    """What the device tree calls the board: "NVIDIA Jetson Orin Nano Developer Kit". None on a PC."""
+    return _text(root / "proc/device-tree/model")
+
+
+def cpu_model(root: Path = ROOT) -> str:
+    """The processor's name: from /proc/cpuinfo, on ARM from its implementer and part numbers."""
+    info = _key_values(root / "proc/cpuinfo")
+    for key in ("model name", "Model", "Hardware"):
+        if info.get(key):
+            return info[key]
+    if "CPU part" in info:
+        return f"{platform.machine()} implementer {info.get('CPU implementer', '?')} part {info['CPU part']}"
+    return platform.processor() or platform.machine()
+
+
+def usable_cores(root: Path = ROOT) -> float:
+    """Cores that this process may use: the smaller of its affinity and its control group's quota."""
+    affinity = float(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    quota = _cgroup_quota(root)
+    return affinity if quota is None else min(affinity, quota)
+
+
+def clocks_mhz(root: Path = ROOT) -> tuple[Reading, ...]:
+    """Current clocks: of each frequency domain of the CPU, of the GPU of a Jetson, and of cards that NVML lists."""
+    readings = []
+    for policy in sorted(root.glob("sys/devices/system/cpu/cpufreq/policy*")):
+        khz = _number(policy / "scaling_cur_freq")
+        if khz is not None:
+            readings.append(Reading(f"cpu {policy.name}", khz / 1e3))
+    for device in sorted(root.glob("sys/class/devfreq/*")):
+        hertz = _number(device / "cur_freq")
+        if hertz is not None and re.search(r"gpu|ga10b|gv11b|gp10b|gb10b", device.name):
+            readings.append(Reading(f"gpu {device.name}", hertz / 1e6))
+    if root == ROOT:
+        readings += [Reading(clock.name, clock.mhz) for clock in _cards().clocks]
+    return tuple(readings)
+
+
+def temperatures_c(root: Path = ROOT) -> tuple[Reading, ...]:
+    """The thermal zones that can be read now, and the cards that NVML lists."""
+    readings = []
+    for zone in sorted(root.glob("sys/class/thermal/thermal_zone*")):
+        millidegrees = _number(zone / "temp")
+        # A zone that is switched off says -256 degrees on a Jetson.
+        if millidegrees is not None and millidegrees > -100_000:
+            readings.append(Reading(_text(zone / "type") or zone.name, millidegrees / 1e3))
+    if root == ROOT:
+        readings += _cards().temperatures_c
+    return tuple(readings)
+
+
+def l4t_version(root: Path = ROOT) -> str | None:
+    """Jetson Linux, such as 36.4.3."""
+    release = _text(root / "etc/nv_tegra_release") or ""
+    match = re.search(r"R(\d+)\D+REVISION: ([\d.]+)", release)
+    return f"{match[1]}.{match[2]}" if match else None
+
+
+def resident_mib(root: Path = ROOT) -> float:
+    """Memory of this process that lies in RAM now."""
+    return _kib(_key_values(root / "proc/self/status").get("VmRSS", "0")) / 1024
+
+
+def available_memory_mib(root: Path = ROOT) -> int:
+    """Memory that a program could take now without swapping, by the system and by the container's limit."""
+    meminfo = _key_values(root / "proc/meminfo")
+    free = _kib(meminfo.get("MemAvailable") or meminfo.get("MemFree", "0")) // 1024
+    limit = _number(root / "sys/fs/cgroup/memory.max")
+    used = _number(root / "sys/fs/cgroup/memory.current")
+    if limit is None or used is None:
+        return free
+    return min(free, int(limit - used) // 2**20)
+
+
+def peak_resident_mib(root: Path = ROOT) -> float:
+    """The most that this process had in RAM."""
+    return _kib(_key_values(root / "proc/self/status").get("VmHWM", "0")) / 1024
+
+
+def library_versions(names: tuple[str, ...] = LIBRARIES) -> tuple[Fact, ...]:
+    """Those that are installed, without importing them."""
+    found = []
+    for name in names:
+        try:
+            found.append(Fact(name, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:  # most are absent
+            continue
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=1)
+def nvidia_gpus() -> tuple[str, ...]:
+    """Name, driver and memory of each GPU that nvidia-smi lists; empty without one."""
+    query = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
+    output = _output_of(query)
+    return tuple(line.strip() for line in (output or "").splitlines() if line.strip())
+
+
+def power_mode(root: Path = ROOT) -> str | None:
+    """The mode of a Jetson, such as "MAXN (0)": from the files that nvpmodel keeps, else from nvpmodel itself."""
+    status = re.search(r"pmode:(\d+)", _text(root / "var/lib/nvpmodel/status") or "")
+    if status is not None:
+        number = int(status[1])
+        named = rf"<\s*POWER_MODEL\s+ID={number}\s+NAME=(\S+?)\s*>"
+        match = re.search(named, _text(root / "etc/nvpmodel.conf") or "")
+        return f"{match[1]} ({number})" if match else f"mode {number} ({number})"
+    match = re.search(r"NV Power Mode:\s*(\S+)\s+(\d+)", _output_of(("nvpmodel", "-q")) or "")
+    return f"{match[1]} ({match[2]})" if match else None
+
+
+def _cards() -> PowerState:
+    # Here and not at the top: that package builds on this module.
+    from edgevision.device.power.reading import nvml_state
+
+    return nvml_state()
+
+
+def _jetpack(root: Path) -> str | None:
+    """The version of the package nvidia-jetpack, from dpkg's own list."""
+    for paragraph in (_text(root / "var/lib/dpkg/status") or "").split("\n\n"):
+        if paragraph.startswith("Package: nvidia-jetpack\n"):
+            match = re.search(r"^Version: (\S+)", paragraph, re.MULTILINE)
+            return match[1] if match else None
+    return None
+
+
+def _os_release(root: Path) -> str:
+    pretty = re.search(r'^PRETTY_NAME="?([^"\n]+)', _text(root / "etc/os-release") or "", re.MULTILINE)
+    return pretty[1] if pretty else platform.system()
+
+
+def _cgroup_quota(root: Path) -> float | None:
+    """Cores granted by a control group of version 2, else of version 1; None without a limit."""
+    two = (_text(root / "sys/fs/cgroup/cpu.max") or "").split()
+    if len(two) == 2:
+        return None if two[0] == "max" else int(two[0]) / int(two[1])
+    quota = _number(root / "sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+    period = _number(root / "sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    return quota / period if quota and period and quota > 0 else None
+
+
+def _output_of(command: tuple[str, ...]) -> str | None:
+    if shutil.which(command[0]) is None:
+        return None
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=QUERY_TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _text(path: Path) -> str | None:
+    """A file's text without the zero byte that the device tree ends its strings with; None if unreadable."""
+    try:
+        return path.read_text(errors="replace").strip("\0\n ") or None
+    except OSError:
+        return None
+
+
+def _number(path: Path) -> float | None:
+    try:
+        return float(_text(path) or "")
+    except ValueError:
+        return None
+
+
+def _key_values(path: Path) -> dict[str, str]:
+    """Lines of the form "key : value"; of a repeated key the first."""
+    values: dict[str, str] = {}
+    for line in (_text(path) or "").splitlines():
+        key, colon, value = line.partition(":")
+        if colon:
+            values.setdefault(key.strip(), value.strip())
+    return values
+
+
+def _kib(text: str) -> int:
+    """A number of kB as /proc writes it."""
+    match = re.match(r"\d+", text)
+    return int(match[0]) if match else 0

@@ -1,0 +1,102 @@
+"""What GPU there is, asked of the driver itself: no package of Python is needed for it."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgevision.device.facts import ROOT, l4t_version
+
+_MAJOR, _MINOR, _MULTIPROCESSORS, _INTEGRATED = 75, 76, 16, 18
+"""CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR, _MULTIPROCESSOR_COUNT and _INTEGRATED of the driver's API."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuFacts:
+    """The first GPU that CUDA sees."""
+
+    name: str
+    sm: int
+    cuda: str
+    """The newest CUDA that the driver speaks."""
+    driver: str | None
+    memory_mib: int
+    free_mib: int
+    integrated: bool
+    """It shares the host's memory: a Jetson."""
+    multiprocessors: int | None = None
+    """None in records of earlier versions."""
+
+
+def gpu_facts(root: Path = ROOT) -> GpuFacts | None:
+    """Ask ``libcuda``; None where there is no driver, or no GPU that it may use."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    return _facts(cuda, root)
+
+
+def _facts(cuda: Any, root: Path) -> GpuFacts | None:
+    count, device = ctypes.c_int(), ctypes.c_int()
+    if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
+        return None
+    if cuda.cuDeviceGet(ctypes.byref(device), 0):
+        return None
+    name, total, version = ctypes.create_string_buffer(256), ctypes.c_size_t(), ctypes.c_int()
+    cuda.cuDeviceGetName(name, len(name), device)
+    cuda.cuDeviceTotalMem_v2(ctypes.byref(total), device)
+    cuda.cuDriverGetVersion(ctypes.byref(version))
+
+    def attribute(number: int) -> int:
+        value = ctypes.c_int()
+        cuda.cuDeviceGetAttribute(ctypes.byref(value), number, device)
+        return value.value
+
+    return GpuFacts(
+        name=name.value.decode(errors="replace"),
+        sm=attribute(_MAJOR) * 10 + attribute(_MINOR),
+        cuda=f"{version.value // 1000}.{version.value % 1000 // 10}",
+        driver=driver_version(root),
+        memory_mib=total.value >> 20,
+        free_mib=_free_mib(cuda, device, total.value >> 20),
+        integrated=bool(attribute(_INTEGRATED)),
+        multiprocessors=attribute(_MULTIPROCESSORS),
+    )
+
+
+def sm_text(sm: int) -> str:
+    """89 as "SM 8.9", 120 as "SM 12.0"."""
+    return f"SM {sm // 10}.{sm % 10}"
+
+
+def driver_version(root: Path = ROOT) -> str | None:
+    """The kernel driver's version; on a Jetson, whose driver has none of its own, that of Jetson Linux."""
+    try:
+        text = (root / "proc/driver/nvidia/version").read_text(errors="replace")
+    except OSError:
+        text = ""
+    match = re.search(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b", text)
+    if match:
+        return match[1]
+    l4t = l4t_version(root)
+    return f"L4T {l4t}" if l4t else None
+
+
+def _free_mib(cuda: Any, device: ctypes.c_int, total_mib: int) -> int:
+    """Memory that nobody holds; it can be asked only inside a context, so the device's own is taken for a moment."""
+    context, free, total = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
+    if cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device):
+        return total_mib
+    try:
+        asked: Callable[..., int] = cuda.cuMemGetInfo_v2
+        if cuda.cuCtxPushCurrent_v2(context) or asked(ctypes.byref(free), ctypes.byref(total)):
+            return total_mib
+        cuda.cuCtxPopCurrent_v2(ctypes.byref(context))
+        return int(free.value) >> 20
+    finally:
+        cuda.cuDevicePrimaryCtxRelease_v2(device)

@@ -1,0 +1,69 @@
+"""What NVML says of NVIDIA cards: clocks, temperature, power, and for what reason clocks are held down."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pynvml
+
+from edgevision.device.facts import Reading
+from edgevision.device.power.state import Clock, PowerState, Throttle
+
+REASONS = {
+    0x04: "power limit",
+    0x08: "hardware slowdown",
+    0x20: "temperature (software)",
+    0x40: "temperature (hardware)",
+    0x80: "power brake",
+}
+"""Bits of ``nvmlClocksEventReason*`` in nvml.h that tell of trouble; idle clocks and clocks that a user set do not."""
+CLOCKS = (("gpu", pynvml.NVML_CLOCK_SM), ("memory", pynvml.NVML_CLOCK_MEM))
+
+
+def cards_state() -> PowerState:
+    """All cards; what one of them does not support is left out."""
+    clocks: list[Clock] = []
+    temperatures: list[Reading] = []
+    watts: list[Reading] = []
+    throttles: list[Throttle] = []
+    for name, handle in _cards():
+        for kind, domain in CLOCKS:
+            now = _asked(pynvml.nvmlDeviceGetClockInfo, handle, domain)
+            highest = _asked(pynvml.nvmlDeviceGetMaxClockInfo, handle, domain)
+            if now is not None:
+                clocks.append(Clock(f"{kind} {name}", float(now), None, highest))
+        celsius = _asked(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
+        if celsius is not None:
+            temperatures.append(Reading(name, float(celsius)))
+        milliwatts = _asked(pynvml.nvmlDeviceGetPowerUsage, handle)
+        if milliwatts is not None:
+            watts.append(Reading(name, milliwatts / 1e3))
+        # Called "...ThrottleReasons" until the drivers of 2023; the package has both names.
+        bits = _asked(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
+        if bits is not None:
+            throttles += [Throttle(f"{name}: {text}", bool(bits & bit)) for bit, text in REASONS.items()]
+    return PowerState(None, tuple(clocks), tuple(temperatures), tuple(watts), tuple(throttles))
+
+
+@functools.lru_cache(maxsize=1)
+def _cards() -> tuple[tuple[str, Any], ...]:
+    """Name and handle of each card; empty where NVML is not there. It stays open for the life of the process."""
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        names = [pynvml.nvmlDeviceGetName(handle) for handle in handles]
+    except pynvml.NVMLError:
+        return ()
+    texts = [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names]
+    numbered = [f"{text} {index}" if len(texts) > 1 else text for index, text in enumerate(texts)]
+    return tuple(zip(numbered, handles, strict=True))
+
+
+def _asked(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The answer; None where this card or driver gives none."""
+    try:
+        return function(*arguments)
+    except pynvml.NVMLError:
+        return None

@@ -1,0 +1,34 @@
+"""Reads a device's power state: from the kernel of a Jetson, and from NVML for cards."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from edgevision.device.facts import ROOT, power_mode, temperatures_c
+from edgevision.device.power import tegra
+from edgevision.device.power.state import PowerState
+
+
+def power_state(root: Path = ROOT) -> PowerState:
+    """Read it. `root` is where the file tree begins; NVML is asked only of the machine itself."""
+    cards = nvml_state() if root == ROOT else PowerState()
+    return PowerState(
+        mode=power_mode(root),
+        clocks=(*tegra.clocks(root), *cards.clocks),
+        temperatures_c=temperatures_c(root),
+        watts=(*tegra.watts(root), *cards.watts),
+        throttles=(*tegra.throttles(root), *cards.throttles),
+    )
+
+
+def nvml_state() -> PowerState:
+    """What NVML says of cards; empty without the package nvidia-ml-py, without its library, and without a card."""
+    try:
+        module = importlib.import_module("edgevision.device.power.nvml")
+    except ModuleNotFoundError as error:
+        if error.name != "pynvml":
+            raise
+        return PowerState()
+    state: PowerState = module.cards_state()
+    return state

@@ -1,0 +1,201 @@
+"""What an NVIDIA GPU needs to run engines: driver, TensorRT and its Python module, cuda-bindings; a Jetson's power."""
+
+from __future__ import annotations
+
+import re
+
+from edgevision.device.gpu import sm_text
+from edgevision.doctor.diagnosis import Finding
+from edgevision.doctor.machine import Machine, PowerMode
+from edgevision.engines.tensorrt.versions import Dialect, dialect, supports_sm, version_numbers
+from edgevision.errors import EngineError
+
+LEAST_BINDINGS = (12, 9)
+"""Before, importing cuda-bindings failed without a driver, in words of its own."""
+SMALL_MIB, LEAST_SWAP_MIB = 8192, 4096
+"""Boards up to this memory build engines only with so much swap beside it."""
+LEAST_PYTHON = (3, 10)
+_WITH_DLA = ("Xavier", "Orin NX", "AGX Orin")
+_SWAP = "sudo fallocate -l 4G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && sudo swapon /swapfile"
+
+
+def diagnose_nvidia(machine: Machine) -> list[Finding]:
+    """From the driver up to what an engine needs; one finding where there is no NVIDIA GPU at all."""
+    if machine.gpu is None and not machine.jetson and not machine.device.gpus:
+        return [Finding("missing", "NVIDIA GPU", "there is none; everything runs on the CPU")]
+    findings = [_gpu(machine)]
+    if machine.jetson or machine.library("tensorrt") or not _rtx(machine):
+        findings.append(_tensorrt(machine))
+    findings += _bindings(machine)
+    if not machine.jetson:
+        findings.append(_sensors(machine))
+    if machine.jetson:
+        findings += [*_dla(machine), *_power(machine), *_swap(machine)]
+    return findings
+
+
+def _gpu(machine: Machine) -> Finding:
+    gpu = machine.gpu
+    if gpu is not None:
+        shared = " shared with the CPU" if gpu.integrated else ""
+        size = f"{gpu.multiprocessors} multiprocessors, " if gpu.multiprocessors else ""
+        dla = f", DLA cores: {machine.dla_cores}" if machine.dla_cores else ""
+        memory = f"{gpu.memory_mib} MiB{shared}"
+        detail = f"{gpu.name}, {sm_text(gpu.sm)}, {size}{memory}{dla}; driver {gpu.driver or '?'}"
+        return Finding("ok", "NVIDIA GPU", f"{detail}, for CUDA up to {gpu.cuda}")
+    if machine.jetson:
+        remedy = "in a container: docker run --runtime nvidia; else: sudo usermod -aG video,render $USER"
+        return Finding("broken", "NVIDIA GPU", "CUDA finds none on this Jetson", remedy)
+    detail = f"nvidia-smi lists {', '.join(machine.device.gpus)}, but CUDA finds none"
+    remedy = "in a container: docker run --gpus all; after an update of the driver: sudo reboot"
+    return Finding("broken", "NVIDIA GPU", detail, remedy)
+
+
+def _sensors(machine: Machine) -> Finding:
+    """Whether a card's clocks, temperature and throttling can be read; a Jetson's are files that every user reads."""
+    version = machine.library("nvidia-ml-py")
+    if version is not None:
+        return Finding("ok", "clocks and throttling", f"read by nvidia-ml-py {version}")
+    detail = "not readable: benchmarks and metrics cannot say what slows the card down"
+    return Finding("missing", "clocks and throttling", detail, "pip install nvidia-ml-py")
+
+
+def _tensorrt(machine: Machine) -> Finding:
+    module, library = machine.library("tensorrt"), _tensorrt_library(machine)
+    version = module or library
+    if version is None:
+        remedy = "sudo apt install nvidia-jetpack" if machine.jetson else "pip install 'edgevision[tensorrt]'"
+        return Finding("missing", "TensorRT", "not installed", remedy)
+    if _dialect(version) is None:
+        return Finding(
+            "missing",
+            "TensorRT",
+            f"{version} is older than 8.6, the oldest that is supported",
+            _newer(machine),
+        )
+    if module is None:
+        return _module_out_of_reach(machine, version)
+    if library is not None and version_numbers(module)[:3] != version_numbers(library)[:3]:
+        detail = f"the Python module is {module}, the system's library {library}"
+        remedy = (
+            "pip uninstall -y tensorrt tensorrt-cu12 tensorrt-cu13, so that the system's own module is found"
+        )
+        return Finding("broken", "TensorRT", detail, remedy)
+    if machine.gpu is not None and not supports_sm("tensorrt", version, machine.gpu.sm):
+        detail = f"{version} builds nothing for {sm_text(machine.gpu.sm)}"
+        return Finding(
+            "broken", "TensorRT", detail, "edgevision run --engine onnxruntime, or another TensorRT"
+        )
+    return Finding("ok", "TensorRT", f"{module}: edgevision build BUNDLE")
+
+
+def _module_out_of_reach(machine: Machine, version: str) -> Finding:
+    """The library is there and its Python module is not seen from here."""
+    here, theirs = _minor(machine.device.python), machine.system_python
+    if theirs is not None and theirs != here:
+        detail = f"the module of {version} is for the system's Python {theirs}; this is Python {here}"
+        if version_numbers(theirs) < LEAST_PYTHON:
+            return Finding("missing", "TensorRT", f"{detail}, and edgevision needs 3.10", _newer(machine))
+        remedy = f"python{theirs} -m venv --system-site-packages .venv, and install edgevision into it"
+        return Finding("missing", "TensorRT", detail, remedy)
+    if machine.system_package("python3-libnvinfer") is None:
+        detail = f"the library {version} is there, its Python module is not"
+        return Finding("missing", "TensorRT", detail, "sudo apt install python3-libnvinfer")
+    detail = f"{version} is installed for the system and not seen in this virtual environment"
+    remedy = "python3 -m venv --system-site-packages .venv, and install edgevision into it"
+    return Finding("missing", "TensorRT", detail, remedy)
+
+
+def _bindings(machine: Machine) -> list[Finding]:
+    """cuda-bindings, through which engines of both flavours run, against the driver."""
+    version = machine.library("cuda-bindings")
+    known = machine.gpu.cuda if machine.gpu else "?"
+    major = version_numbers(known)[0] if machine.gpu else None
+    if major is not None and major < LEAST_BINDINGS[0]:
+        detail = f"needs a driver for CUDA {LEAST_BINDINGS[0]}; this one knows {known}"
+        return [Finding("missing", "cuda-bindings", detail, _newer(machine))]
+    remedy = f"pip install 'cuda-bindings=={major}.*'" if major else "pip install cuda-bindings"
+    if version is None:
+        return [Finding("missing", "cuda-bindings", "not installed: TensorRT engines run through it", remedy)]
+    numbers = version_numbers(version)
+    if numbers < LEAST_BINDINGS:
+        oldest = ".".join(map(str, LEAST_BINDINGS))
+        return [Finding("broken", "cuda-bindings", f"{version} is older than {oldest}", remedy)]
+    if major is not None and numbers[0] > major:
+        detail = f"{version} needs a driver for CUDA {numbers[0]}; this one knows {known}"
+        return [Finding("broken", "cuda-bindings", detail, remedy)]
+    return [Finding("ok", "cuda-bindings", version)]
+
+
+def _dla(machine: Machine) -> list[Finding]:
+    board, version = machine.device.board or "", machine.library("tensorrt") or _tensorrt_library(machine)
+    row = _dialect(version) if version else None
+    if row is None or not any(name in board for name in _WITH_DLA):
+        return []
+    if any(name in board for name in row.dla_modules):
+        return [Finding("ok", "DLA", f"{row.label} builds for it: --dla 0")]
+    detail = f"this module has one, TensorRT {version} does not support it"
+    return [Finding("missing", "DLA", detail, "build without --dla: the GPU runs everything")]
+
+
+def _power(machine: Machine) -> list[Finding]:
+    """Figures and frames/s depend on the mode; whoever chose a lower one may have had a reason."""
+    match = re.fullmatch(r"(\S+) \((\d+)\)", machine.device.power_mode or "")
+    if match is None or not machine.power_modes:
+        remedy = "sudo nvpmodel -q; in a container it cannot be asked"
+        return [Finding("missing", "power mode", "not known", remedy)]
+    best = max(machine.power_modes, key=_strength)
+    known = ", ".join(mode.name for mode in machine.power_modes)
+    if int(match[2]) == best.number:
+        return [Finding("ok", "power mode", f"{match[1]}, the strongest of {known}")]
+    remedy = f"sudo nvpmodel -m {best.number} && sudo jetson_clocks, if power and cooling allow"
+    return [Finding("missing", "power mode", f"{match[1]}; {best.name} is the strongest of {known}", remedy)]
+
+
+def _swap(machine: Machine) -> list[Finding]:
+    if machine.device.memory_mib > SMALL_MIB:
+        return []
+    if machine.swap_mib >= LEAST_SWAP_MIB:
+        return [Finding("ok", "swap", f"{machine.swap_mib} MiB")]
+    detail = (
+        f"{machine.device.memory_mib} MiB of memory and {machine.swap_mib} MiB of swap: a build may be killed"
+    )
+    return [Finding("missing", "swap", detail, _SWAP)]
+
+
+def _strength(mode: PowerMode) -> tuple[int, int, int]:
+    """Uncapped modes first, then by watts, then by the cores that are on."""
+    uncapped = 2 if mode.name.startswith("MAXN_SUPER") else int(mode.name.startswith("MAXN"))
+    watts, cores = re.search(r"(\d+)W", mode.name), re.search(r"(\d+)CORE", mode.name)
+    return uncapped, int(watts[1]) if watts else 0, int(cores[1]) if cores else 0
+
+
+def _tensorrt_library(machine: Machine) -> str | None:
+    """The version of apt's library, "10.3.0.30" of "10.3.0.30-1+cuda12.5"."""
+    for name in ("libnvinfer11", "libnvinfer10", "libnvinfer8"):
+        if version := machine.system_package(name):
+            return version.split("-")[0]
+    return None
+
+
+def _newer(machine: Machine) -> str:
+    if "Orin" in (machine.device.board or ""):
+        return "flash JetPack 6.2 or newer; until then: edgevision run --engine onnxruntime"
+    if machine.jetson:
+        return "this module gets no newer JetPack: edgevision run --engine onnxruntime"
+    return "update the driver and TensorRT; until then: edgevision run --engine onnxruntime"
+
+
+def _dialect(version: str) -> Dialect | None:
+    try:
+        return dialect("tensorrt", version)
+    except EngineError:
+        return None
+
+
+def _rtx(machine: Machine) -> bool:
+    return bool(machine.library("tensorrt-rtx-cu12") or machine.library("tensorrt-rtx-cu13"))
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])

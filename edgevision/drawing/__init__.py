@@ -1,0 +1,1 @@
+"""Results and what was made of them, drawn into frames. Imports `analytics` and `contract`."""

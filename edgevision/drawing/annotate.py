@@ -1,0 +1,167 @@
+"""Results drawn into frames, readable at any size of frame."""
+
+from __future__ import annotations
+
+import colorsys
+import functools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgevision.contract.image import Frame
+from edgevision.contract.results import Classification, Detections, Instances, Result, Segmentation
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+SMALLEST_LABEL_PX = 24
+"""No text is written on frames whose shorter side is less: it would cover them and could not be read."""
+
+_TINT = 0.5
+"""Share of the class's colour where a mask lies."""
+_SMALLEST_NAMED_SHARE = 0.005
+
+Colour = tuple[int, int, int]
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Sizes that fit a frame."""
+
+    line_px: int
+    font_scale: float
+    font_px: int
+    margin_px: int
+
+    @classmethod
+    def of(cls, size_wh: tuple[int, int]) -> Style:
+        """Lines of about a 300th, text of about a 45th of the shorter side; never under what can be seen."""
+        side = min(size_wh)
+        return cls(
+            line_px=max(1, round(side / 300)),
+            font_scale=max(0.4, side / 1000),
+            font_px=max(1, round(side / 600)),
+            margin_px=max(1, round(side / 240)),
+        )
+
+
+def draw_result(frame_bgr: Frame, result: Result, *, top: int = 3, ids: Ids | None = None) -> None:
+    """Draw into the frame, in place: boxes with their identities if they have any, masks, or the `top` best classes."""
+    if isinstance(result, Classification):
+        draw_classification(frame_bgr, result, top=top)
+    elif isinstance(result, Segmentation):
+        draw_segmentation(frame_bgr, result)
+    else:
+        if isinstance(result, Instances):
+            draw_masks(frame_bgr, result)
+        draw_detections(frame_bgr, result, ids=ids)
+
+
+def draw_detections(frame_bgr: Frame, detections: Detections, *, ids: Ids | None = None) -> None:
+    """Draw into the frame, in place: each box in its class's colour, with name and score, or identity and name.
+
+    Weak detections first, so that strong ones lie on top; labels after all boxes, and inside the frame.
+    """
+    style = Style.of((frame_bgr.shape[1], frame_bgr.shape[0]))
+    corners = [tuple(round(float(value)) for value in box) for box in detections.boxes]
+    order = range(len(detections) - 1, -1, -1)
+    for row in order:
+        x1, y1, x2, y2 = corners[row]
+        colour = class_colour(int(detections.labels[row]))
+        cv2.rectangle(frame_bgr, (x1, y1), (x2 - 1, y2 - 1), colour, style.line_px, cv2.LINE_AA)
+    for row in order:
+        label = int(detections.labels[row])
+        name = detections.class_name(label)
+        tracked = ids is not None and ids[row] >= 0
+        text = f"{ids[row]} {name}" if tracked and ids is not None else f"{name} {detections.scores[row]:.2f}"
+        draw_label(frame_bgr, text, corners[row][:2], class_colour(label), style)
+
+
+def draw_classification(frame_bgr: Frame, classification: Classification, *, top: int = 3) -> None:
+    """Draw into the frame, in place: the best classes and their scores, at the upper left."""
+    style = Style.of((frame_bgr.shape[1], frame_bgr.shape[0]))
+    bottom = 0
+    for label, score in classification.top(top):
+        text = f"{classification.class_name(label)} {score:.2f}"
+        bottom += label_wh(text, style)[1]
+        draw_label(frame_bgr, text, (0, bottom), class_colour(label), style)
+
+
+def draw_segmentation(frame_bgr: Frame, segmentation: Segmentation) -> None:
+    """Draw into the frame, in place: each pixel tinted by its class, with the names of what is to be seen."""
+    tint = cv2.applyColorMap(segmentation.mask, _colour_table())
+    cv2.addWeighted(frame_bgr, 1 - _TINT, tint, _TINT, 0, dst=frame_bgr)
+    style = Style.of((frame_bgr.shape[1], frame_bgr.shape[0]))
+    bottom = 0
+    for label, share in segmentation.shares():
+        if share < _SMALLEST_NAMED_SHARE:
+            continue
+        text = f"{segmentation.class_name(label)} {100 * share:.0f}%"
+        bottom += label_wh(text, style)[1]
+        draw_label(frame_bgr, text, (0, bottom), class_colour(label), style)
+
+
+def draw_masks(frame_bgr: Frame, instances: Instances) -> None:
+    """Draw into the frame, in place: each thing's pixels tinted by its class, strong ones last."""
+    for row in range(len(instances) - 1, -1, -1):
+        mask = instances.masks[row]
+        height, width = mask.pixels.shape
+        part = frame_bgr[mask.top : mask.top + height, mask.left : mask.left + width]
+        colour = np.array(class_colour(int(instances.labels[row])))
+        inside = mask.pixels[: part.shape[0], : part.shape[1]]
+        part[inside] = (part[inside] * (1 - _TINT) + colour * _TINT).astype(np.uint8)
+
+
+def draw_label(
+    frame_bgr: Frame, text: str, anchor_xy: tuple[int, ...], colour: Colour, style: Style
+) -> tuple[int, int, int, int] | None:
+    """Draw into the frame, in place: text on a filled box that stands on `anchor_xy`, or as near as the frame allows.
+
+    Returns the box xyxy. What is too wide is written smaller; on frames too small for text nothing is drawn: None.
+    """
+    height, width = frame_bgr.shape[:2]
+    if min(height, width) < SMALLEST_LABEL_PX:
+        return None
+    box_w, box_h = label_wh(text, style)
+    if box_w > width:
+        style = Style(style.line_px, style.font_scale * width / box_w * 0.98, 1, style.margin_px)
+        box_w, box_h = label_wh(text, style)
+    left = min(max(anchor_xy[0], 0), max(width - box_w, 0))
+    top = min(max(anchor_xy[1] - box_h, 0), max(height - box_h, 0))
+    right, bottom = min(left + box_w, width), min(top + box_h, height)
+    cv2.rectangle(frame_bgr, (left, top), (right - 1, bottom - 1), colour, cv2.FILLED)
+    baseline = cv2.getTextSize(text, FONT, style.font_scale, style.font_px)[1]
+    origin = (left + style.margin_px, top + box_h - style.margin_px - baseline)
+    cv2.putText(
+        frame_bgr, text, origin, FONT, style.font_scale, text_colour(colour), style.font_px, cv2.LINE_AA
+    )
+    return left, top, right, bottom
+
+
+def label_wh(text: str, style: Style) -> tuple[int, int]:
+    """Width and height of a label with its margins."""
+    (text_w, text_h), baseline = cv2.getTextSize(text, FONT, style.font_scale, style.font_px)
+    return text_w + 2 * style.margin_px, text_h + baseline + 2 * style.margin_px
+
+
+@functools.lru_cache(maxsize=256)  # labels are few, but identities, which have colours too, never end
+def class_colour(label: int) -> Colour:
+    """BGR, the same for a class at all times: hues by the golden ratio, so that neighbours differ most."""
+    hue = (0.57 + label * 0.618033988749895) % 1.0
+    saturation = (0.85, 0.6, 1.0)[label % 3]
+    value = (1.0, 0.95, 0.8)[label // 3 % 3]
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return round(blue * 255), round(green * 255), round(red * 255)
+
+
+@functools.cache
+def _colour_table() -> npt.NDArray[np.uint8]:
+    """The colours of all labels of a mask, uint8 ``[256,1,3]``."""
+    return np.array([[class_colour(label)] for label in range(256)], np.uint8)
+
+
+def text_colour(background: Colour) -> Colour:
+    """Black or white, whichever is read better: by the luma weights of ITU-R BT.601."""
+    blue, green, red = background
+    return (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 128 else (255, 255, 255)

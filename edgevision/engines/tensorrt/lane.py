@@ -1,0 +1,209 @@
+"""One stream of an engine with all that a call needs, made once: contexts, buffers, events, captured graphs."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgevision.contract.results import Outputs
+from edgevision.contract.session import Frames
+from edgevision.contract.spec import ModelSpec
+from edgevision.engines.tensorrt.contexts import Contexts
+from edgevision.engines.tensorrt.cuda import (
+    CapturedGraph,
+    DeviceBuffer,
+    Event,
+    HostBuffer,
+    Stream,
+    memory_mib,
+)
+from edgevision.engines.tensorrt.replays import Replays
+from edgevision.errors import EngineError
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+FRAMES = "frames"
+MIB = 2.0**20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Port:
+    """A tensor of the engine: pinned memory of the host, and where the device finds it or its copy of it."""
+
+    name: str
+    host: npt.NDArray[Any]
+    """As long as the largest batch; a smaller one uses its beginning."""
+    host_pointer: int
+    device_pointer: int
+    row_bytes: int
+    """Of one frame of the batch."""
+
+
+class Lane:
+    """Runs one batch after another; not to be used by two threads at once.
+
+    `zero_copy`: the device works on the host's pinned memory in place, as it can where both share one memory. Copies
+    and network are captured as one CUDA graph and replayed: one graph for each batch size, made after its first call.
+    `why_not_captured` says why not where it is not so.
+    """
+
+    def __init__(self, contexts: Contexts, spec: ModelSpec, *, zero_copy: bool, spin: bool = True) -> None:
+        self.device_ms = 0.0
+        """Of the last call, between the device's own events: copy in, network, copy out."""
+        self.why_not_captured: str | None = None
+        self.graphs_mib = 0
+        """Device memory that became taken while graphs were captured, by CUDA's own count."""
+        self._contexts = contexts
+        self._batch = spec.frames.batch
+        self._count = 0
+        self._zero_copy = zero_copy
+        self.replays = Replays()
+        with contextlib.ExitStack() as stack:
+            self._stream = stack.enter_context(contextlib.closing(Stream()))
+            self._begin = stack.enter_context(contextlib.closing(Event(spin=spin)))
+            self._end = stack.enter_context(contextlib.closing(Event(spin=spin)))
+            self._activations: int | None = None
+            if contexts.memory_bytes is not None:
+                memory = stack.enter_context(contextlib.closing(DeviceBuffer(contexts.memory_bytes)))
+                self._activations = memory.pointer
+            self._context = contexts.make(self._activations)
+            width, height = spec.frames.size_wh
+            self._input = self._port(stack, FRAMES, np.dtype(np.uint8), (height, width, 3))
+            self._outputs = tuple(
+                self._port(stack, tensor.name, np.dtype(tensor.dtype), tensor.shape[1:])
+                for tensor in spec.outputs
+            )
+            stack.enter_context(contextlib.closing(self.replays))
+            self._prepare()
+            self._resources = stack.pop_all()
+
+    def run(self, frames: Frames) -> Outputs:
+        """One batch; arrays of their own, in the order of the spec's outputs. Raises `EngineError`."""
+        count = len(frames)
+        np.copyto(self._input.host[:count], frames)
+        graph = self.replays.find(count)
+        if graph is None:
+            self._set_batch(count)
+        self._stream.record(self._begin)
+        if graph is not None:
+            self._stream.launch(graph)
+        else:
+            self._queue(self._context, count)
+        self._stream.record(self._end)
+        self._end.wait()
+        self.device_ms = self._end.ms_since(self._begin)
+        answers = tuple(port.host[:count].copy() for port in self._outputs)
+        if graph is None and self.why_not_captured is None:
+            self._capture(count)
+        return answers
+
+    def graph_note(self) -> str:
+        """How calls are queued, for records."""
+        if self._contexts.captured_by_library:
+            return self._contexts.library_note
+        if self.why_not_captured is not None:
+            return f"no CUDA graph: {self.why_not_captured}"
+        if self._batch.static:
+            return "replayed as one CUDA graph"
+        sizes = ", ".join(map(str, self.replays.sizes)) or "none yet"
+        shared = f"{(self._contexts.memory_bytes or 0) / MIB:.1f} MiB of activations shared"
+        taken = f", about {self.graphs_mib} MiB for the graphs" if self.graphs_mib else ""
+        failed = "".join(f"; batch {n}: {why}" for n, why in sorted(self.replays.failures.items()))
+        return f"CUDA graphs for batches of {sizes} (at most {self.replays.limit}), {shared}{taken}{failed}"
+
+    def close(self) -> None:
+        """Finish what runs, and give everything back; may be called twice."""
+        self._resources.close()
+
+    def _port(
+        self, stack: contextlib.ExitStack, name: str, dtype: np.dtype[Any], row: tuple[int, ...]
+    ) -> _Port:
+        row_bytes = math.prod(row) * dtype.itemsize
+        size = row_bytes * self._batch.max
+        host = stack.enter_context(contextlib.closing(HostBuffer(size)))
+        if self._zero_copy:
+            device_pointer = host.device_pointer()
+        else:
+            device_pointer = stack.enter_context(contextlib.closing(DeviceBuffer(size))).pointer
+        array = host.array(dtype, (self._batch.max, *row))
+        port = _Port(name, array, host.pointer, device_pointer, row_bytes)
+        _bind(self._context, port)
+        return port
+
+    def _prepare(self) -> None:
+        """Run once, for what is set up lazily cannot be captured; then capture the usual batch size."""
+        self._input.host[...] = 0
+        self._set_batch(self._batch.opt)
+        self._queue(self._context, self._batch.opt)
+        self._stream.synchronize()
+        self.why_not_captured = self._contexts.objection(self._context, self._stream)
+        if self.why_not_captured is None:
+            self._capture(self._batch.opt)
+            if not self.replays.sizes:
+                self.why_not_captured = self.replays.failures[self._batch.opt]
+
+    def _set_batch(self, count: int) -> None:
+        if count != self._count:
+            self._set_shape(self._context, count)
+            self._count = count
+
+    def _set_shape(self, context: trt.IExecutionContext, count: int) -> None:
+        if not self._batch.static and not context.set_input_shape(
+            FRAMES, (count, *self._input.host.shape[1:])
+        ):
+            raise EngineError(f"the engine refuses a batch of {count}; it was built for {self._batch}")
+
+    def _capture(self, count: int) -> None:
+        """Capture this batch size, unless there is no room; a size that cannot be captured runs without."""
+        if not self.replays.has_room(count):
+            return
+        before_mib, _ = memory_mib()
+        try:
+            self.replays.add(count, lambda: self._captured(count))
+        except EngineError as error:
+            self.replays.failures[count] = str(error)
+        self.graphs_mib = max(0, self.graphs_mib + before_mib - memory_mib()[0])
+
+    def _captured(self, count: int) -> tuple[CapturedGraph, trt.IExecutionContext]:
+        """A graph of this size that has run once, and its context."""
+        context = self._context
+        if not self._batch.static:
+            context = self._contexts.make(self._activations)
+            for port in (self._input, *self._outputs):
+                _bind(context, port)
+            self._set_shape(context, count)
+            # What a new shape changes inside is done by the next call, and must not be captured.
+            self._queue(context, count)
+            self._stream.synchronize()
+        graph = self._stream.capture(lambda: self._queue(context, count))
+        try:
+            self._stream.launch(graph)
+            self._stream.synchronize()
+        except EngineError:
+            graph.close()
+            raise
+        return graph, context
+
+    def _queue(self, context: trt.IExecutionContext, count: int) -> None:
+        """Copy in, network, copy out; nothing is waited for."""
+        if not self._zero_copy:
+            port = self._input
+            self._stream.copy_to_device(port.device_pointer, port.host_pointer, port.row_bytes * count)
+        if not context.execute_async_v3(self._stream.pointer):
+            raise EngineError("TensorRT could not queue the network")
+        if not self._zero_copy:
+            for port in self._outputs:
+                self._stream.copy_to_host(port.host_pointer, port.device_pointer, port.row_bytes * count)
+
+
+def _bind(context: trt.IExecutionContext, port: _Port) -> None:
+    if not context.set_tensor_address(port.name, port.device_pointer):
+        raise EngineError(
+            f"the engine takes no memory for {port.name!r}: it has no such tensor, or one elsewhere"
+        )

@@ -1,0 +1,62 @@
+"""What TensorRT says while it works: a logger of its own kind that keeps errors and warnings, and prints nothing."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from edgevision.engines.tensorrt.library import Library
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+_ERRORS, _WARNINGS = 20, 5000
+"""Messages kept: the first of a chain of errors is the cause, and chains are short; warnings come for every tensor."""
+_NO_RANGE = "Missing scale and zero-point for tensor"
+"""How TensorRT begins to say that a tensor's INT8 range is not known: https://github.com/NVIDIA/TensorRT/issues/3131."""
+
+
+class Messages:
+    """Errors and warnings that the library logged, oldest first."""
+
+    def __init__(self) -> None:
+        self.errors: deque[str] = deque(maxlen=_ERRORS)
+        self.warnings: deque[str] = deque(maxlen=_WARNINGS)
+
+    def distinct_warnings(self) -> tuple[str, ...]:
+        """Each warning once, in one line."""
+        return tuple(dict.fromkeys(" ".join(message.split()) for message in self.warnings))
+
+    def reason(self) -> str:
+        """The errors in one line; what the library repeats in other words is left out."""
+        distinct = list(dict.fromkeys(message.strip() for message in self.errors))
+        return "; ".join(distinct[:3]) or "the library gave no reason"
+
+
+def logger(library: Library, messages: Messages) -> trt.ILogger:
+    """A logger of the library's own kind that keeps errors and warnings and prints nothing."""
+    base: Any = library.module.ILogger
+    severity: Any = base.Severity
+
+    class Log(base):  # type: ignore[misc]  # a class of whichever library is loaded
+        def __init__(self) -> None:
+            base.__init__(self)
+
+        def log(self, level: Any, text: str) -> None:
+            if level in (severity.ERROR, severity.INTERNAL_ERROR):
+                messages.errors.append(text)
+            elif level == severity.WARNING:
+                messages.warnings.append(text)
+
+    log: trt.ILogger = Log()
+    return log
+
+
+def warned(warnings: tuple[str, ...]) -> str:
+    """Warnings in one line: the first three, and how many ranges of INT8 are missing."""
+    missing = [text for text in warnings if _NO_RANGE in text]
+    others = [text for text in warnings if _NO_RANGE not in text]
+    said = [f"no INT8 range for {len(missing)} tensors, whose layers do not run in INT8"] if missing else []
+    said += others[: 3 - len(said)]
+    left = len(others) - len(others[: 3 - bool(missing)])
+    return "; ".join(said) + (f" (and {left} more)" if left else "")

@@ -1,0 +1,315 @@
+"""TensorRT and TensorRT-RTX: engines that `edgevision build` made, held against their manifest before they are read."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from edgevision.bundle.folder import Bundle
+from edgevision.contract.results import Outputs
+from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
+from edgevision.contract.spec import ModelSpec
+from edgevision.engines.tensorrt.contexts import Contexts
+from edgevision.engines.tensorrt.cuda import CudaDevice, cuda_device
+from edgevision.engines.tensorrt.dla import dla_note
+from edgevision.engines.tensorrt.here import running_here
+from edgevision.engines.tensorrt.jit_cache import JitCache
+from edgevision.engines.tensorrt.lane import FRAMES, Lane
+from edgevision.engines.tensorrt.library import Library, load_library
+from edgevision.engines.tensorrt.log import Messages, logger
+from edgevision.engines.tensorrt.manifest import Rebuild, Refuse, Run
+from edgevision.engines.tensorrt.store import StoredEngine, choose_engine, decide_engine
+from edgevision.engines.tensorrt.versions import Flavour
+from edgevision.errors import EngineError, UsageError, VerificationError
+from edgevision.verification.golden import verify_session
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+LOG = logging.getLogger(__name__)
+
+_DTYPES = {"FLOAT": "float32", "INT32": "int32", "UINT8": "uint8"}
+"""TensorRT's names of the types that the contract knows."""
+_GRAPH_NOTES = ("CUDA graphs ", "replayed as", "no CUDA graph")
+WARM_CALLS = 200
+"""After so many calls kernels for the usual batch sizes are compiled, and kept."""
+_Tensors = dict[str, tuple[str, tuple[int, ...]]]
+"""Type and shape of each tensor by name; -1 for a batch that varies."""
+
+
+@dataclass(eq=False)
+class LoadedEngine:
+    """A plan that was read; sessions share it. The library needs the first three to outlive everything made of them."""
+
+    library: Library
+    messages: Messages
+    log: trt.ILogger
+    runtime: trt.Runtime
+    engine: trt.ICudaEngine
+    kernels: JitCache | None = None
+    """What TensorRT-RTX compiles for it, shared by all of its contexts."""
+
+
+class _LoadedEngines:
+    """Engines that some session still uses, by the hash of their plan."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._engines: weakref.WeakValueDictionary[tuple[Flavour, str, int | None], LoadedEngine] = (
+            weakref.WeakValueDictionary()
+        )
+
+    def get(self, library: Library, stored: StoredEngine) -> LoadedEngine:
+        """The one that is loaded, or load it."""
+        manifest = stored.manifest
+        key = (library.flavour, manifest.plan.sha256, manifest.dla_core)
+        if not manifest.batch.static and not library.dialect.shares_profiles:
+            return _load(library, stored)
+        with self._lock:
+            loaded = self._engines.get(key)
+            if loaded is None:
+                loaded = _load(library, stored)
+                self._engines[key] = loaded
+            return loaded
+
+
+_LOADED = _LoadedEngines()
+
+
+class TensorRtSession(Session):
+    """An engine with a context and a stream of its own; sessions of one plan share the engine.
+
+    Calls from several threads are safe; on one session they wait for one another, on several they overlap on the GPU.
+    """
+
+    def __init__(self, spec: ModelSpec, info: EngineInfo, loaded: LoadedEngine, lane: Lane) -> None:
+        super().__init__(spec, info)
+        self._opened: tuple[LoadedEngine, Lane] | None = (loaded, lane)
+        self._lock = threading.Lock()
+        self._calls = 0
+        self._give_back = weakref.finalize(self, _give_back, lane, loaded.kernels)
+
+    def __enter__(self) -> TensorRtSession:
+        return self
+
+    def inspector_json(self) -> str:
+        """What TensorRT's inspector says of the engine."""
+        return _inspector_json(self._working()[0])
+
+    def close(self) -> None:
+        """Give the contexts and their memory back; the engine goes with its last session."""
+        with self._lock:
+            self._give_back()
+            self._opened = None
+
+    def _infer(self, frames: Frames) -> Outputs:
+        with self._lock:
+            loaded, lane = self._working()
+            try:
+                outputs = lane.run(frames)
+            except EngineError as error:
+                said = f": {loaded.messages.reason()}" if loaded.messages.errors else ""
+                raise EngineError(f"{self.info.engine} failed on {self.spec.name}: {error}{said}") from error
+            self.device_ms = lane.device_ms
+            self._calls += 1
+            if self._calls == WARM_CALLS and loaded.kernels is not None:
+                # Written beside the calls: this one is on its way to a result.
+                threading.Thread(target=loaded.kernels.keep, name="keep-kernels").start()
+            self._note_graphs(lane)
+            return outputs
+
+    def _note_graphs(self, lane: Lane) -> None:
+        """Batch sizes are captured as they come: keep the note of it true."""
+        note = lane.graph_note()
+        if note not in self.info.notes:
+            kept = [old for old in self.info.notes if not old.startswith(_GRAPH_NOTES)]
+            self.info = replace(self.info, notes=(*kept[:1], note, *kept[1:]))
+
+    def _working(self) -> tuple[LoadedEngine, Lane]:
+        if self._opened is None:
+            raise EngineError(f"the session of {self.spec.name} is closed; open it again")
+        return self._opened
+
+
+def open_tensorrt(bundle: Bundle, options: SessionOptions) -> TensorRtSession:
+    """Open the bundle's newest engine that fits this device and its TensorRT.
+
+    Raises `MissingExtraError` without the library, `EngineError` that names both sides and the command where no engine
+    fits, `VerificationError` if one that was built elsewhere answers the golden frames wrongly here.
+    """
+    return _open_fitting("tensorrt", bundle, options)
+
+
+def open_tensorrt_rtx(bundle: Bundle, options: SessionOptions) -> TensorRtSession:
+    """The same with TensorRT-RTX."""
+    return _open_fitting("tensorrt-rtx", bundle, options)
+
+
+def open_engine(stored: StoredEngine, spec: ModelSpec, options: SessionOptions) -> TensorRtSession:
+    """Open one engine whose fitness is known; raises `EngineError` or `BundleError`."""
+    flavour = stored.manifest.flavour
+    return _open(load_library(flavour, f"engine {flavour}"), stored, spec, options)
+
+
+def _open_fitting(flavour: Flavour, bundle: Bundle, options: SessionOptions) -> TensorRtSession:
+    library = load_library(flavour, f"engine {flavour}")
+    running = running_here(library)
+    stored = choose_engine(bundle, running, options.precision)
+    if isinstance(stored, (Rebuild, Refuse)):
+        raise EngineError(str(stored))
+    decision = decide_engine(bundle, stored, running)
+    if isinstance(decision, Run) and decision.note:
+        LOG.warning("%s", decision.note)
+    session = _open(library, stored, bundle.spec, options)
+    if stored.manifest.verification is None:
+        try:
+            _prove(session, bundle, stored, force=options.force)
+        except BaseException:
+            session.close()
+            raise
+    return session
+
+
+def _prove(session: TensorRtSession, bundle: Bundle, stored: StoredEngine, *, force: bool) -> None:
+    """Hold an engine that was built elsewhere against the golden frames: where it was built it could not run."""
+    record = verify_session(session, bundle.golden(), precision=stored.manifest.precision)
+    note = "its golden frames passed at this start"
+    if not record.passed:
+        problem = f"{stored.folder} answers otherwise than the source model: {record.failures}"
+        if not force:
+            raise VerificationError(
+                f"{problem}; build it here: edgevision build {bundle.path} --engine {stored.manifest.flavour}"
+                " --rebuild, or run it all the same with --force"
+            )
+        LOG.warning("%s; it runs, as --force says", problem)
+        note = f"forced: {problem}"
+    session.info = replace(session.info, notes=(*session.info.notes, note))
+
+
+def _open(
+    library: Library, stored: StoredEngine, spec: ModelSpec, options: SessionOptions
+) -> TensorRtSession:
+    _refuse_overrides(options)
+    manifest = stored.manifest
+    device = cuda_device()
+    loaded = _LOADED.get(library, stored)
+    spec = replace(spec, frames=replace(spec.frames, batch=manifest.batch))
+    _check_contract(loaded.engine, spec, stored)
+    if library.dialect.runtime_graphs and loaded.kernels is None:
+        loaded.kernels = JitCache(manifest.plan.sha256, device.name)
+    contexts = Contexts(
+        library,
+        loaded.messages,
+        loaded.engine,
+        manifest.batch,
+        kernels=loaded.kernels,
+        flags=manifest.flags,
+        dla_core=manifest.dla_core,
+    )
+    zero_copy = device.integrated and device.maps_host_memory
+    lane = Lane(contexts, spec, zero_copy=zero_copy, spin=options.spin)
+    if loaded.kernels is not None:
+        loaded.kernels.keep()
+    info = EngineInfo(
+        library.flavour, library.name, device.name, notes=_notes(loaded, stored, lane, device, zero_copy)
+    )
+    session = TensorRtSession(spec, info, loaded, lane)
+    session.precision = manifest.precision
+    return session
+
+
+def _give_back(lane: Lane, kernels: JitCache | None) -> None:
+    """What a session does at its end; kernels are also compiled after the first calls, for sizes that came later."""
+    try:
+        if kernels is not None:
+            kernels.keep()
+    finally:
+        lane.close()
+
+
+def _refuse_overrides(options: SessionOptions) -> None:
+    named = {"iou_threshold": options.iou_threshold, "score_floor": options.score_floor}
+    for name, value in named.items():
+        if value is not None:
+            raise UsageError(
+                f"a TensorRT engine has its {name} built in; received {value}. Export the bundle with it and build"
+                " again, or run with --engine onnxruntime"
+            )
+
+
+def _load(library: Library, stored: StoredEngine) -> LoadedEngine:
+    """Read the plan; its bytes are held against the manifest's hash first."""
+    plan = stored.plan()
+    messages = Messages()
+    log = logger(library, messages)
+    runtime: trt.Runtime = library.module.Runtime(log)
+    core = stored.manifest.dla_core
+    if core is not None:
+        if core >= runtime.num_DLA_cores:
+            raise EngineError(
+                f"{stored.plan_path} was built for DLA core {core}; this device has {runtime.num_DLA_cores};"
+                " build it without --dla"
+            )
+        runtime.DLA_core = core
+    engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise EngineError(
+            f"{library.name} cannot read {stored.plan_path}: {messages.reason()};"
+            f" build it again: edgevision build {stored.folder.parent.parent} --rebuild"
+        )
+    return LoadedEngine(library, messages, log, runtime, engine)
+
+
+def _check_contract(engine: trt.ICudaEngine, spec: ModelSpec, stored: StoredEngine) -> None:
+    """Raise `EngineError` if the plan's tensors are not those of the spec: wrong addresses would be written to."""
+    width, height = spec.frames.size_wh
+    batch = spec.frames.batch.max if spec.frames.batch.static else -1
+    expected: _Tensors = {FRAMES: ("uint8", (batch, height, width, 3))}
+    for tensor in spec.outputs:
+        expected[tensor.name] = (tensor.dtype, (batch, *tensor.shape[1:]))
+    found: _Tensors = {}
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        dims: Any = engine.get_tensor_shape(name)
+        found[name] = (_dtype(engine, name), tuple(dims[axis] for axis in range(len(dims))))
+    if found != expected:
+        raise EngineError(
+            f"{stored.plan_path} has tensors {_listed(found)}; the bundle's spec says {_listed(expected)}:"
+            f" build it again: edgevision build {stored.folder.parent.parent} --rebuild"
+        )
+
+
+def _dtype(engine: trt.ICudaEngine, name: str) -> str:
+    dtype: Any = engine.get_tensor_dtype(name)
+    return _DTYPES.get(dtype.name, str(dtype.name))
+
+
+def _listed(tensors: _Tensors) -> str:
+    return ", ".join(f"{name} {dtype} {list(shape)}" for name, (dtype, shape) in sorted(tensors.items()))
+
+
+def _notes(
+    loaded: LoadedEngine, stored: StoredEngine, lane: Lane, device: CudaDevice, zero_copy: bool
+) -> tuple[str, ...]:
+    """How the engine runs, for records and logs."""
+    manifest = stored.manifest
+    if lane.why_not_captured is not None:
+        LOG.info("%s: no CUDA graph: %s", stored.folder.name, lane.why_not_captured)
+    notes = [
+        f"{manifest.precision} engine {stored.folder.name}",
+        lane.graph_note(),
+        "frames and answers in shared memory, not copied" if zero_copy else "copied through pinned memory",
+        f"driver for CUDA {device.driver}, bindings for {device.runtime}",
+    ]
+    if manifest.dla_core is not None:
+        notes += [manifest.dla] if manifest.dla else []
+        notes.append(dla_note(manifest.dla_core, _inspector_json(loaded)))
+    return tuple(notes)
+
+
+def _inspector_json(loaded: LoadedEngine) -> str:
+    inspector = loaded.engine.create_engine_inspector()
+    return str(inspector.get_engine_information(loaded.library.member("LayerInformationFormat", "JSON")))

@@ -1,0 +1,209 @@
+"""Where engines lie: ``BUNDLE/engines/FINGERPRINT/model.plan`` and ``engine.json``, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgevision.bundle.folder import Bundle, FileEntry
+from edgevision.contract.spec import Precision
+from edgevision.engines.tensorrt.manifest import (
+    MANIFEST,
+    PLAN,
+    Decision,
+    EngineManifest,
+    Rebuild,
+    Refuse,
+    Run,
+    Running,
+    decide,
+    read_manifest,
+)
+from edgevision.engines.tensorrt.request import EngineRequest
+from edgevision.errors import BundleError
+from edgevision.storage import atomic
+
+ENGINES = "engines"
+_LOCK = ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEngine:
+    """An engine on disk whose manifest has been read; its plan is untouched until it is asked for."""
+
+    folder: Path
+    manifest: EngineManifest
+
+    @property
+    def plan_path(self) -> Path:
+        """The plan's file, not checked."""
+        return self.folder / PLAN
+
+    def plan(self) -> bytes:
+        """The plan, held against the manifest first: on a damaged one TensorRT may crash."""
+        again = f"build it again: edgevision build {self.folder.parent.parent} --rebuild"
+        try:
+            data = self.plan_path.read_bytes()
+        except OSError as error:
+            raise BundleError(f"cannot read {self.plan_path}: {error.strerror}; {again}") from error
+        entry = self.manifest.plan
+        if len(data) != entry.size_bytes:
+            raise BundleError(
+                f"{self.plan_path} has {len(data)} bytes, the manifest says {entry.size_bytes}; {again}"
+            )
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise BundleError(f"{self.plan_path} was altered: its sha256 is not the manifest's; {again}")
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """All engines of a bundle, and what stands among them that cannot be read."""
+
+    engines: tuple[StoredEngine, ...]
+    problems: tuple[BundleError, ...]
+
+
+def shelf(bundle: Path) -> Shelf:
+    """Read every manifest under ``engines/``; unfinished folders (their names begin with a dot) are passed over."""
+    engines, problems = [], []
+    root = bundle / ENGINES
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
+        if folder.is_dir() and not folder.name.startswith("."):
+            try:
+                engines.append(open_engine(folder))
+            except BundleError as error:
+                problems.append(error)
+    return Shelf(tuple(engines), tuple(problems))
+
+
+def open_engine(folder: Path) -> StoredEngine:
+    """Read one engine's manifest; raises `BundleError`."""
+    return StoredEngine(folder, read_manifest(folder / MANIFEST))
+
+
+def choose_engine(
+    bundle: Bundle, running: Running, precision: Precision | None = None
+) -> StoredEngine | Rebuild | Refuse:
+    """The fastest engine that `running` may run; else what is to be done, said of the newest that it may not.
+
+    Those that were built in the power mode of this moment come first, then the fastest by its manifest, then, of those
+    that were not measured, the newest. Engines of another flavour are passed over. Raises `BundleError` if the only
+    candidates cannot be read.
+    """
+    found = shelf(bundle.path)
+    wanted = [
+        engine
+        for engine in found.engines
+        if engine.manifest.flavour == running.flavour and precision in (None, engine.manifest.precision)
+    ]
+    wanted.sort(key=lambda engine: engine.manifest.created, reverse=True)
+    wanted.sort(key=lambda engine: _rank(engine.manifest, running))
+    decisions = [(engine, decide_engine(bundle, engine, running)) for engine in wanted]
+    for engine, decision in decisions:
+        if isinstance(decision, Run):
+            return engine
+    for kind in (Rebuild, Refuse):
+        for _, decision in decisions:
+            if isinstance(decision, kind):
+                return decision
+    if found.problems:
+        raise found.problems[0]
+    which = f" of precision {precision}" if precision else ""
+    return Rebuild(
+        f"{bundle.path} holds no {running.flavour} engine{which}",
+        str(bundle.path),
+        running.flavour,
+        EngineRequest(precision or "auto"),
+    )
+
+
+def _rank(manifest: EngineManifest, running: Running) -> tuple[bool, float]:
+    """The lower, the sooner it is taken."""
+    built, here = manifest.built_on.power_mode, running.platform.power_mode
+    other_mode = built is not None and here is not None and built != here
+    return other_mode, -manifest.speed.frames_per_s if manifest.speed else 0.0
+
+
+def decide_engine(bundle: Bundle, engine: StoredEngine, running: Running) -> Decision:
+    """Whether `running` may run this engine of this bundle; the plan is not touched."""
+    held = {entry.precision: entry.file.sha256 for entry in bundle.manifest.graphs}
+    return decide(
+        engine.manifest, running, bundle=str(bundle.path), graph_sha256=held.get(engine.manifest.precision)
+    )
+
+
+@contextlib.contextmanager
+def building(bundle: Path, waiting: Callable[[str], None]) -> Iterator[Path]:
+    """Hold the bundle's engines for one build; gives their folder, swept of what killed builds left.
+
+    Another process that builds here is waited for, after `waiting` was told: two builds at once would also falsify each
+    other's timings. The system lets go of the lock when its holder dies. Raises `BundleError` if the place cannot be
+    written.
+    """
+    root = bundle / ENGINES
+    try:
+        root.mkdir(exist_ok=True)
+        lock = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise unwritable(root, error) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            waiting(f"another process builds engines in {root}: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        _sweep(root)
+        yield root
+    finally:
+        os.close(lock)
+
+
+def write_engine(
+    root: Path,
+    name: str,
+    plan: bytes,
+    manifest: Callable[[FileEntry], EngineManifest],
+    check: Callable[[StoredEngine], EngineManifest],
+) -> StoredEngine:
+    """Put an engine on the shelf, in place of one of its name.
+
+    `manifest` is made once the plan's hash is known. `check` sees the engine before it has its name, may run it, and
+    returns the manifest to keep; what it raises leaves the shelf as it was.
+    """
+    folder = root / name
+    try:
+        with atomic.staged_folder(folder, may_replace=lambda path: (path / MANIFEST).is_file()) as staged:
+            (staged / PLAN).write_bytes(plan)
+            facts = manifest(FileEntry(PLAN, hashlib.sha256(plan).hexdigest(), len(plan)))
+            facts = check(StoredEngine(staged, facts))
+            (staged / MANIFEST).write_bytes(facts.to_json())
+    except atomic.OccupiedError as error:
+        raise BundleError(f"{folder} exists and is no engine of ours; move it away") from error
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    return StoredEngine(folder, facts)
+
+
+def unwritable(path: Path, error: OSError) -> BundleError:
+    """The error for a place that engines cannot be written to."""
+    return BundleError(
+        f"cannot write {path}: {error.strerror or error}; give it to this user (chown -R $USER {path.parent}),"
+        " make room, or copy the bundle to where you may write and build there"
+    )
+
+
+def _sweep(root: Path) -> None:
+    """Remove folders that a build was killed in; only names that `atomic` makes beside engines of ours."""
+    for pattern in (".tensorrt*.partial-*", ".tensorrt*.replaced-*", ".timing*.partial*"):
+        for leftover in root.glob(pattern):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)

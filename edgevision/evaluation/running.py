@@ -1,0 +1,38 @@
+"""Labelled images through a session, one batch after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from edgevision.contract.results import Result
+from edgevision.contract.session import Session
+from edgevision.errors import UsageError
+from edgevision.sources.image_files import read_image
+
+Item = TypeVar("Item")
+Kind = TypeVar("Kind", bound=Result)
+
+
+def run_all(
+    session: Session,
+    items: Sequence[Item],
+    file_of: Callable[[Item], Path],
+    kind: type[Kind],
+    verb: str,
+    *,
+    threshold: float = 0.25,
+) -> Iterator[tuple[Item, Kind]]:
+    """Run the image of every item; yields the item with its answer, which must be of `kind`.
+
+    Raises `UsageError`, which says what the model does not do by `verb`, for answers of another kind.
+    """
+    size = session.spec.frames.batch.opt
+    for start in range(0, len(items), size):
+        chunk = items[start : start + size]
+        frames = [read_image(file_of(item)) for item in chunk]
+        for item, result in zip(chunk, session(frames, threshold=threshold), strict=True):
+            if not isinstance(result, kind):
+                raise UsageError(f"{session.spec.name} does not {verb}: its task is {session.spec.task}")
+            yield item, result

@@ -1,0 +1,100 @@
+"""One answer among a frame's answers, and how much of it is left in answers to other frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgevision.contract.boxes import iou_matrix
+from edgevision.contract.results import Outputs
+from edgevision.contract.spec import ModelSpec
+from edgevision.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which of a frame's answers is to be explained: without more, the best one."""
+
+    index: int | None = None
+    """Place in the order of scores, from 0; counts within `class_name` if both are given."""
+    class_name: str | None = None
+    threshold: float = 0.25
+    """Least score of a detection; other tasks have none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """The answer that is explained.
+
+    `box` float32 ``[4]`` xyxy in input pixels for a detection, `region` bool ``[H,W]`` of the input for a
+    segmentation's class, neither for a classification. `score` is the share of the picture for a segmentation.
+    """
+
+    label: int
+    name: str
+    score: float
+    box: npt.NDArray[np.float32] | None = None
+    region: npt.NDArray[np.bool_] | None = None
+
+
+def choose_target(spec: ModelSpec, outputs: Outputs, choice: Choice) -> Target:
+    """The answer that a choice names, from the outputs for one frame (batch 1); raises `UsageError`."""
+    if choice.class_name is not None and choice.class_name not in spec.classes:
+        raise UsageError(
+            f"{spec.name} knows no class {choice.class_name!r}; its classes: {', '.join(spec.classes) or 'unnamed'}"
+        )
+    if spec.task == "classify":
+        labels, scores = np.argsort(-outputs[0][0], kind="stable"), np.sort(outputs[0][0])[::-1]
+    elif spec.task == "segment":
+        counts = np.bincount(outputs[0][0].ravel())
+        labels = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+        scores = counts[labels] / outputs[0][0].size
+    else:
+        keep = (outputs[1][0] >= choice.threshold) & (outputs[1][0] > 0)
+        labels, scores = outputs[2][0][keep], outputs[1][0][keep]
+    rows = np.arange(len(labels))
+    if choice.class_name is not None:
+        rows = rows[labels == spec.classes.index(choice.class_name)]
+    index = choice.index or 0
+    if not 0 <= index < len(rows):
+        raise UsageError(_nothing_there(spec, outputs, choice, len(rows)))
+    row = int(rows[index])
+    label = int(labels[row])
+    name = spec.classes[label] if label < len(spec.classes) else str(label)
+    box = outputs[0][0][keep][row] if spec.task in ("detect", "instances") else None
+    region = outputs[0][0] == label if spec.task == "segment" else None
+    return Target(label, name, float(scores[row]), box, region)
+
+
+def likeness(target: Target, outputs: Outputs) -> npt.NDArray[np.float64]:
+    """How much of the target is in each answer of a batch, ``[B]`` in 0..1.
+
+    A detection: the greatest product of score and overlap (IoU) among the boxes of its class. A classification: the
+    class's score. A segmentation: the share of the target's pixels that have its class.
+    """
+    if target.region is not None:
+        return np.asarray((outputs[0][:, target.region] == target.label).mean(axis=1))
+    if target.box is None:
+        return np.asarray(outputs[0][:, target.label], np.float64)
+    best = np.zeros(len(outputs[0]))
+    for row, (boxes, scores, labels) in enumerate(zip(*outputs[:3], strict=True)):
+        same = (labels == target.label) & (scores > 0)
+        if same.any():
+            best[row] = (iou_matrix(boxes[same], target.box[None])[:, 0] * scores[same]).max()
+    return best
+
+
+def _nothing_there(spec: ModelSpec, outputs: Outputs, choice: Choice, count: int) -> str:
+    what = {"classify": "classes", "segment": "classes in the mask"}.get(spec.task, "detections")
+    of_class = f" of class {choice.class_name}" if choice.class_name else ""
+    if spec.task in ("classify", "segment"):
+        return f"{spec.name} answered {count} {what}{of_class}; there is no index {choice.index or 0}"
+    best = int(np.argmax(outputs[1][0]))
+    label = int(outputs[2][0][best])
+    name = spec.classes[label] if label < len(spec.classes) else str(label)
+    return (
+        f"{spec.name} answered {count} {what}{of_class} of score {choice.threshold:g} or more, so there is no index"
+        f" {choice.index or 0}; the best of all is {name} {outputs[1][0][best]:.3f}: lower --threshold or --index"
+    )

@@ -1,0 +1,58 @@
+"""How many frames a call of the engine should take: measured on the engine itself."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgevision.contract.session import Session
+
+LEAST_CALLS = 3
+LEAST_S = 0.2
+TOLERANCE = 0.95
+"""A smaller batch is taken if it reaches this share of the best rate: each of its frames waits for fewer others."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchChoice:
+    """A batch size, and what was measured to choose it."""
+
+    rows: int
+    frames_per_s: tuple[tuple[int, float], ...] = ()
+    """Of each size that was tried; none where there was no choice."""
+
+    def __str__(self) -> str:
+        rates = ", ".join(f"{rows}: {rate:.1f}" for rows, rate in self.frames_per_s)
+        return f"batch {self.rows}" + (f" (frames/s by size: {rates})" if rates else "")
+
+
+def choose_batch(session: Session, sources: int) -> BatchChoice:
+    """The smallest batch whose frames/s are within 5 % of the best, for so many live sources.
+
+    Sizes are powers of two up to the number of sources and the graph's limit. Takes about a second on a slow engine.
+    Where a large batch runs no faster, frames in it would only wait for each other.
+    """
+    limits = session.spec.frames.batch
+    most = min(max(sources, limits.min), limits.max)
+    sizes = sorted({size for size in (1, 2, 4, 8, 16, 32, 64, most) if limits.min <= size <= most})
+    if len(sizes) == 1:
+        return BatchChoice(sizes[0])
+    width, height = session.spec.frames.size_wh
+    frames = np.random.default_rng(0).integers(0, 256, (sizes[-1], height, width, 3), np.uint8)
+    rates = tuple((size, size / _call_s(session, frames[:size])) for size in sizes)
+    best = max(rate for _, rate in rates)
+    return BatchChoice(next(size for size, rate in rates if rate >= TOLERANCE * best), rates)
+
+
+def _call_s(session: Session, frames: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> float:
+    """Median time of a call, after one to warm up."""
+    session.infer(frames)
+    times_s: list[float] = []
+    while len(times_s) < LEAST_CALLS or sum(times_s) < LEAST_S:
+        began_s = time.perf_counter()
+        session.infer(frames)
+        times_s.append(time.perf_counter() - began_s)
+    return statistics.median(times_s)

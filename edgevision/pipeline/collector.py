@@ -1,0 +1,256 @@
+"""Which frames go into the next batch: the newest of live sources, in turn; every one of files."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from edgevision.contract.image import Placement, fit_frame
+from edgevision.contract.results import Outputs
+from edgevision.contract.session import Frames
+from edgevision.contract.spec import FrameInput
+from edgevision.errors import EdgevisionError
+from edgevision.pipeline.pace import Pace
+from edgevision.pipeline.streams import Stream
+from edgevision.sources.frames import SourceFrame
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.1
+"""How often sources are asked although none has rung."""
+TRY_AGAIN_S = 1.0
+"""A source of which nothing was run for so long has its frame run, however old: else one slow call could end it."""
+
+
+class CollectorOptions(Protocol):
+    """The part of `PipelineOptions` that is used here."""
+
+    @property
+    def limit(self) -> int | None:
+        """See there, as for the others."""
+
+    @property
+    def batch(self) -> int | None:
+        """Frames a call."""
+
+    @property
+    def fill_ms(self) -> float:
+        """How long a begun batch waits."""
+
+    @property
+    def max_age_ms(self) -> float | None:
+        """The age budget."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What travels from stage to stage; `buffer` goes back to its ring after inference."""
+
+    buffer: Frames
+    entries: list[tuple[Stream, SourceFrame]] = field(default_factory=list)
+    placements: list[Placement] = field(default_factory=list)
+    prepare_ns: int = 0
+    inference_ns: int = 0
+    outputs: Outputs = ()
+
+
+class Collector:
+    """Takes frames from streams and prepares them, in one thread; streams may come and go from others.
+
+    Of the sources that have a frame, the one that was served longest ago comes first, so that each gets its share
+    however fast another one is. A live source has at most one frame in a batch: a second one would be newer, and the
+    first for nothing.
+    """
+
+    def __init__(
+        self,
+        frames: FrameInput,
+        streams: Sequence[Stream],
+        options: CollectorOptions,
+        pace: Pace,
+        *,
+        stay: bool,
+    ) -> None:
+        self._frames = frames
+        self._options = options
+        self._pace = pace
+        self._stay = stay
+        self._bell = threading.Event()
+        self._streams: tuple[Stream, ...] = ()
+        self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        """Held while a source is asked: one that was removed is not in use any more, and may be closed."""
+        self._turn = 0
+        self._served: dict[int, tuple[int, float]] = {}
+        self._collected = 0
+        self._closed = False
+        for stream in streams:
+            self.add(stream)
+        self._rows = self._rows_of_a_batch()
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """Those that frames are taken from, the ended ones included."""
+        return self._streams
+
+    @property
+    def live(self) -> bool:
+        """True if a frame may be of a live source, which must not wait."""
+        return self._stay or any(stream.source.live for stream in self._streams)
+
+    def add(self, stream: Stream) -> None:
+        """Take frames of this one, too."""
+        with self._lock:
+            stream.source.bell = self._bell
+            self._served[id(stream)] = (0, time.monotonic())
+            self._streams = (*self._streams, stream)
+        self._bell.set()
+
+    def remove(self, stream: Stream) -> None:
+        """Take no more of it; when this returns its source may be closed."""
+        with self._lock:
+            self._streams = tuple(other for other in self._streams if other is not stream)
+            self._served.pop(id(stream), None)
+        self._bell.set()
+        with self._asking:
+            stream.source.bell = None
+
+    def close(self) -> None:
+        """End `collect`, whatever it waits for."""
+        self._closed = True
+        self._bell.set()
+
+    def new_buffer(self) -> Frames:
+        """Room for a batch: uint8 ``[B,H,W,3]``."""
+        width, height = self._frames.size_wh
+        return np.empty((max(self._rows, self._frames.batch.min), height, width, 3), np.uint8)
+
+    def collect(self, buffer: Frames) -> Batch | None:
+        """The next batch, prepared in `buffer`: waits for a frame, then `fill_ms` for others. None at the end."""
+        batch = Batch(buffer)
+        taking_ns = 0
+        deadline_ns: int | None = None
+        while not self._closed and len(batch.entries) < self._rows and not self._at_limit():
+            self._bell.clear()
+            began_ns = time.perf_counter_ns()
+            if self._take_next(batch):
+                taking_ns += time.perf_counter_ns() - began_ns
+                continue
+            if not self._awaited(batch):
+                break
+            wait_s = LOOK_S
+            if batch.entries:
+                now_ns = time.perf_counter_ns()
+                deadline_ns = deadline_ns or now_ns + int(self._options.fill_ms * 1e6)
+                if now_ns >= deadline_ns:
+                    break
+                wait_s = (deadline_ns - now_ns) / 1e9
+            self._bell.wait(wait_s)
+        if not batch.entries or self._closed:
+            return None
+        self._pace.prepared(taking_ns)
+        return batch
+
+    def refresh(self, batch: Batch) -> None:
+        """Put newer frames of live sources in the place of those that still wait for the engine."""
+        for row, (stream, frame) in enumerate(batch.entries):
+            if not stream.source.live or stream.ended:
+                continue
+            newer = self._poll(stream)
+            if newer is not None and self._place(batch, stream, newer, row):
+                stream.displace()
+                log.debug("%s: frame %d gave way to %d", stream.name, frame.index, newer.index)
+
+    def fill_up(self, batch: Batch) -> int:
+        """Repeat the last frame until the batch is as large as the graph takes; the number of rows to run."""
+        count = len(batch.entries)
+        rows = max(count, self._frames.batch.min)
+        batch.buffer[count:rows] = batch.buffer[count - 1]
+        return rows
+
+    def _rows_of_a_batch(self) -> int:
+        limits = self._frames.batch
+        live = sum(stream.source.live for stream in self._streams)
+        wanted = self._options.batch
+        if wanted is None:
+            wanted = limits.opt if not self.live else max(live, 1)
+        return min(max(wanted, 1), limits.max)
+
+    def _at_limit(self) -> bool:
+        """True once as many frames of files have been taken as are to be run; live ones may yet be dropped."""
+        return not self.live and self._collected == self._options.limit
+
+    def _awaited(self, batch: Batch) -> bool:
+        """True if a source that is not in the batch yet may still give a frame."""
+        there = {id(stream) for stream, _ in batch.entries if stream.source.live}
+        open_ones = [stream for stream in self._streams if not stream.ended]
+        if not batch.entries:
+            return self._stay or bool(open_ones)
+        return any(id(stream) not in there for stream in open_ones)
+
+    def _take_next(self, batch: Batch) -> bool:
+        """Add one frame, of the source served longest ago that has one; False if none has."""
+        there = {id(stream) for stream, _ in batch.entries if stream.source.live}
+        with self._lock:
+            waiting = [stream for stream in self._streams if id(stream) not in there and not stream.ended]
+            waiting.sort(key=lambda stream: self._served[id(stream)][0])
+        for stream in waiting:
+            frame = self._poll(stream)
+            if frame is None or self._too_late(stream, frame, len(batch.entries) + 1):
+                continue
+            if self._place(batch, stream, frame, len(batch.entries)):
+                self._collected += 1
+                self._turn += 1
+                with self._lock:
+                    if id(stream) in self._served:
+                        self._served[id(stream)] = (self._turn, time.monotonic())
+                return True
+        return False
+
+    def _poll(self, stream: Stream) -> SourceFrame | None:
+        try:
+            with self._asking:
+                return None if stream.removed else stream.source.poll()
+        except EdgevisionError as error:
+            self.fail(stream, error)
+            return None
+
+    def _place(self, batch: Batch, stream: Stream, frame: SourceFrame, row: int) -> bool:
+        """Prepare a frame in its row; False if the graph cannot take it."""
+        began_ns = time.perf_counter_ns()
+        try:
+            placement = fit_frame(frame.image_bgr, self._frames, out=batch.buffer[row])[1]
+        except EdgevisionError as error:
+            self.fail(stream, error)
+            return False
+        batch.entries[row : row + 1] = [(stream, frame)]
+        batch.placements[row : row + 1] = [placement]
+        batch.prepare_ns += time.perf_counter_ns() - began_ns
+        return True
+
+    def fail(self, stream: Stream, error: EdgevisionError) -> None:
+        """End a stream; where no other one goes on, the run ends with its error."""
+        stream.failure = error
+        if not self._stay and all(other.ended for other in self._streams):
+            raise error
+        log.warning("%s has ended: %s; the others go on", stream.name, error)
+
+    def _too_late(self, stream: Stream, frame: SourceFrame, rows: int) -> bool:
+        """True if its result would be over the budget, by what calls of late have taken; it is counted then."""
+        limit_ms = self._options.max_age_ms
+        if limit_ms is None or not stream.source.live:
+            return False
+        with self._lock:
+            last_s = self._served.get(id(stream), (0, 0.0))[1]
+        if time.monotonic() - last_s > TRY_AGAIN_S:
+            return False
+        ahead_ns = self._pace.until_free_ns() + self._pace.expected_ns(max(rows, self._frames.batch.min))
+        late = time.perf_counter_ns() + ahead_ns > frame.captured_ns + limit_ms * 1e6
+        stream.source.late += late
+        return late

@@ -1,0 +1,346 @@
+"""Frames of one source or of many through a session into sinks, with the stages overlapping."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+
+from edgevision.contract.results import results_from_outputs
+from edgevision.contract.session import Frames, Session
+from edgevision.errors import EdgevisionError
+from edgevision.pipeline.collector import Batch, Collector
+from edgevision.pipeline.pace import Pace
+from edgevision.pipeline.streams import Observe, PlainWatcher, Stream, StreamStats
+from edgevision.sinks.processed import Processed, StageTimes
+from edgevision.sinks.sink import Sink, close_sinks
+from edgevision.sources.channel import Channel, ChannelClosed
+from edgevision.sources.frames import Source
+from edgevision.sources.health import SourceHealth
+
+log = logging.getLogger(__name__)
+
+WAITING_BATCHES = 2
+"""Batches that may wait between two stages of a file's run: enough to even out the stages' jitter."""
+POLL_S = 0.1
+"""How often `stop` is asked while no result comes."""
+REFRESH_S = 0.02
+"""A batch of live frames that still waits for the engine after so long gets newer frames."""
+JOIN_S = 1.0
+"""How long a stage is waited for at the end; one that hangs in an engine's or a driver's call is left to itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    """How frames are run."""
+
+    threshold: float = 0.25
+    """Detections of a lower score are left out, by streams that `run_pipeline` makes."""
+    limit: int | None = None
+    """Stop after so many frames."""
+    serial: bool = False
+    """One stage after another in the calling thread; the stages' times then add up to the wall time."""
+    batch: int | None = None
+    """Frames a call of the engine, where as many are there; None: one of a single live source, for files the batch
+    that the graph is best at, of several live sources as many as there are and the graph takes."""
+    fill_ms: float = 5.0
+    """How long a begun batch waits for frames of other live sources, from its first frame on."""
+    max_age_ms: float | None = None
+    """Live frames whose results would be older are dropped; no result that is older reaches a sink."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a run came to."""
+
+    frames: int
+    dropped: int
+    """Frames of live sources that newer ones replaced before they were run."""
+    skipped: int
+    """Files that could not be decoded."""
+    wall_s: float
+    stopped: bool
+    """True if `stop` ended it."""
+    health: SourceHealth = field(default_factory=SourceHealth)
+    """The first source's outages and withheld frames."""
+    late: int = 0
+    """Frames of live sources over the age budget."""
+    missed: int = 0
+    """Frames that cameras sent and that never came."""
+    sources: tuple[tuple[str, StreamStats], ...] = ()
+    """Each source's own part, by name."""
+
+    @property
+    def frames_per_s(self) -> float:
+        """Frames over wall time, from the start of the stages to their end."""
+        return self.frames / self.wall_s if self.wall_s > 0 else 0.0
+
+
+def run_pipeline(
+    session: Session,
+    source: Source,
+    sinks: Sequence[Sink] = (),
+    *,
+    options: PipelineOptions | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    on_frame: Callable[[Processed], None] = lambda _: None,
+    observe: Observe = lambda _, result: (result, None),
+) -> RunSummary:
+    """Run every frame of `source` (of a live one: the newest each time) and hand the results to `sinks`, in order.
+
+    `observe` may change each result and add identities; `on_frame` is called after the sinks. With a sink that asks for
+    it (`Sink.annotated`), results are drawn into the frame's image first. See `run_streams`.
+    """
+    options = options or PipelineOptions()
+    stream = Stream(source, sinks, watcher=PlainWatcher(options.threshold, observe))
+    return run_streams(session, [stream], options=options, stop=stop, on_frame=lambda _, done: on_frame(done))
+
+
+def run_streams(
+    session: Session,
+    streams: Sequence[Stream],
+    *,
+    options: PipelineOptions | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    on_frame: Callable[[Stream, Processed], None] = lambda _stream, _processed: None,
+) -> RunSummary:
+    """Run the frames of all streams until every one has ended, in batches across them; results in each one's order.
+
+    Decoding with preparation, inference, and results with output each have a thread; the last is the calling one, so
+    that windows work and an interrupt arrives there. Files are held back by the slowest stage and lose no frame. Of
+    live sources the newest frame is taken just before the engine is free; the one that was served longest ago comes
+    first.
+
+    Sources and sinks are closed on the way out, whatever happens. What a stage or a sink raises is raised here; so is
+    `KeyboardInterrupt`. A source that fails ends the run if it is the only one, or the last. OpenCV is held to one
+    thread meanwhile, for the engine's threads need the cores.
+    """
+    pipeline = Pipeline(session, streams, options, on_result=on_frame)
+    with contextlib.ExitStack() as closing:
+        for stream in streams:
+            closing.callback(stream.source.close)
+        closing.callback(
+            close_sinks, {id(sink): sink for stream in streams for sink in stream.sinks}.values()
+        )
+        return pipeline.run(stop)
+
+
+class Pipeline:
+    """One session and the streams that it serves, which may come and go while it runs.
+
+    It closes no stream's source or sinks; that is for those who opened them. `on_result` is called after the sinks.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        streams: Sequence[Stream] = (),
+        options: PipelineOptions | None = None,
+        *,
+        on_result: Callable[[Stream, Processed], None] = lambda _stream, _processed: None,
+        stay: bool = False,
+    ) -> None:
+        """With `stay` it waits for more streams when all have ended."""
+        self._session = session
+        self._options = options or PipelineOptions()
+        self._on_result = on_result
+        self.pace = Pace()
+        """When the engine is busy, and how long it takes."""
+        self._collector = Collector(session.spec.frames, streams, self._options, self.pace, stay=stay)
+        self._began_ns = 0
+        self._finished = 0
+        self._stopped = False
+        self._failure: BaseException | None = None
+        self.hung = False
+        """True if a stage did not end: the session is still in use and must not be closed."""
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """Those that it serves now."""
+        return self._collector.streams
+
+    def add(self, stream: Stream) -> None:
+        """Serve one more."""
+        self._collector.add(stream)
+
+    def remove(self, stream: Stream) -> None:
+        """Serve it no more; what is still under way from it goes nowhere."""
+        stream.removed = True
+        self._collector.remove(stream)
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> RunSummary:
+        """Until every stream has ended, or `stop` says so; the last stage runs in the calling thread."""
+        with _one_opencv_thread():
+            self._began_ns = time.perf_counter_ns()
+            return self._serial(stop) if self._options.serial else self._overlapping(stop)
+
+    def _serial(self, stop: Callable[[], bool]) -> RunSummary:
+        """All stages in turn, in one buffer."""
+        buffer = self._collector.new_buffer()
+        while (batch := self._collector.collect(buffer)) is not None:
+            self.pace.queued()
+            self._infer(batch)
+            self._finish(batch)
+            if self._is_stopped(stop):
+                break
+        return self._summary()
+
+    def _overlapping(self, stop: Callable[[], bool]) -> RunSummary:
+        """The first two stages in threads, the last one here."""
+        waiting = 1 if self._collector.live else WAITING_BATCHES
+        free: Channel[Frames] = Channel(2 + waiting)
+        ready: Channel[Batch] = Channel(waiting)
+        done: Channel[Batch] = Channel(waiting)
+        for _ in range(2 + waiting):  # one is being filled, one is in inference
+            free.put(self._collector.new_buffer())
+        threads = [
+            threading.Thread(target=self._prepare_all, args=(free, ready), name="prepare", daemon=True),
+            threading.Thread(target=self._infer_all, args=(free, ready, done), name="inference", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._finish_all(done, stop)
+            summary = self._summary()
+        finally:
+            self._collector.close()
+            self.pace.close()
+            for channel in (free, ready, done):
+                channel.abort()
+            for thread in threads:
+                thread.join(JOIN_S)
+            self.hung = any(thread.is_alive() for thread in threads)
+        if self._failure is not None:
+            raise self._failure
+        return summary
+
+    def _prepare_all(self, free: Channel[Frames], ready: Channel[Batch]) -> None:
+        with self._stage(ready.end):
+            while True:
+                buffer = free.take()
+                if self._collector.live:
+                    self.pace.wait_until_due()
+                batch = self._collector.collect(buffer)
+                if batch is None:
+                    return
+                self._hand_over(batch, ready)
+
+    def _hand_over(self, batch: Batch, ready: Channel[Batch]) -> None:
+        """To the engine; while it is at work for longer than it used to be, live frames that wait are renewed."""
+        self.pace.queued()
+        ready.put(batch)
+        while self._collector.live and not self.pace.wait_until_taken(REFRESH_S):
+            waiting = ready.get(0)
+            if waiting is None:  # taken at this moment
+                return
+            self.pace.taken_back()
+            self._collector.refresh(waiting)
+            self.pace.queued()
+            ready.put(waiting)
+
+    def _infer_all(self, free: Channel[Frames], ready: Channel[Batch], done: Channel[Batch]) -> None:
+        with self._stage(free.abort, ready.abort, done.end, self._collector.close, self.pace.close):
+            while True:
+                batch = ready.take()
+                self._infer(batch)
+                free.put(batch.buffer)
+                done.put(batch)
+
+    @contextlib.contextmanager
+    def _stage(self, *endings: Callable[[], None]) -> Iterator[None]:
+        """The frame around a stage's thread: what it raises is kept for the caller; what lies behind it is finished."""
+        try:
+            yield
+        except ChannelClosed:
+            pass
+        except BaseException as error:  # raised again in the calling thread
+            self._failure = self._failure or error
+        finally:
+            for ending in endings:
+                ending()
+
+    def _finish_all(self, done: Channel[Batch], stop: Callable[[], bool]) -> None:
+        with contextlib.suppress(ChannelClosed):
+            while not self._is_stopped(stop) and self._finished != self._options.limit:
+                batch = done.get(POLL_S)
+                if batch is not None:
+                    self._finish(batch)
+
+    def _infer(self, batch: Batch) -> None:
+        rows = self._collector.fill_up(batch)
+        self.pace.began(rows)
+        began_ns = time.perf_counter_ns()
+        batch.outputs = self._session.infer(batch.buffer[:rows])
+        batch.inference_ns = time.perf_counter_ns() - began_ns
+        self.pace.ended()
+
+    def _finish(self, batch: Batch) -> None:
+        count = len(batch.entries)
+        for row, (stream, frame) in enumerate(batch.entries):
+            if stream.removed or self._finished == self._options.limit:
+                continue
+            began_ns = time.perf_counter_ns()
+            outputs = tuple(array[row : row + 1] for array in batch.outputs)
+            placements = batch.placements[row : row + 1]
+            result = results_from_outputs(
+                self._session.spec, outputs, placements, threshold=stream.needed_score
+            )[0]
+            try:
+                seen, observation = stream.observe(frame, result)
+            except EdgevisionError as error:
+                stream.removed = True
+                self._collector.fail(stream, error)
+                continue
+            finished_ns = time.perf_counter_ns()
+            times = StageTimes(
+                frame.decode_ns,
+                batch.prepare_ns // count,
+                batch.inference_ns // count,
+                finished_ns - began_ns,
+            )
+            age_ms = (finished_ns - frame.captured_ns) / 1e6
+            self._deliver(stream, Processed(frame, seen, times, age_ms, observation))
+
+    def _deliver(self, stream: Stream, processed: Processed) -> None:
+        limit_ms = self._options.max_age_ms
+        if limit_ms is not None and stream.source.live and processed.age_ms > limit_ms:
+            stream.source.late += 1
+            return
+        self._on_result(stream, stream.finish(processed))
+        self._finished += 1
+
+    def _is_stopped(self, stop: Callable[[], bool]) -> bool:
+        self._stopped = self._stopped or stop()
+        return self._stopped
+
+    def _summary(self) -> RunSummary:
+        """Taken when the last result is out, before what is under way in other stages has been waited for."""
+        wall_s = (time.perf_counter_ns() - self._began_ns) / 1e9
+        streams = self.streams
+        stats = [stream.stats for stream in streams]
+        return RunSummary(
+            frames=self._finished,
+            dropped=sum(each.dropped for each in stats),
+            skipped=sum(stream.source.skipped for stream in streams),
+            wall_s=wall_s,
+            stopped=self._stopped,
+            health=stats[0].health if stats else SourceHealth(),
+            late=sum(each.late for each in stats),
+            missed=sum(each.missed for each in stats),
+            sources=tuple((stream.name, each) for stream, each in zip(streams, stats, strict=True)),
+        )
+
+
+@contextlib.contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

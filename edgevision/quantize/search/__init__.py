@@ -1,0 +1,1 @@
+"""Which layers stay in float: candidates, their accuracy and their speed."""

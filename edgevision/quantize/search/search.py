@@ -1,0 +1,130 @@
+"""Which layers go back to float so that a budget of accuracy is kept, and as much as possible stays in INT8."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from edgevision.quantize.search.scores import Drop, Scores, paired_drop
+
+Progress = Callable[[str], None]
+Measure = Callable[[frozenset[str]], Sequence[Scores]]
+"""Scores of the graph whose named weighted nodes are in float."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Points that may be lost, and in what share of a bootstrap's draws no more may be."""
+
+    max_drop: float = 0.5
+    confidence: float = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One graph that was measured on the search's images."""
+
+    kept_float: tuple[str, ...]
+    int8_share: float
+    """Share of the multiply-accumulates that are done in INT8, 0..1."""
+    accuracy: float
+    """The metric in percent."""
+    drop: Drop
+
+    def within(self, confidence: float) -> bool:
+        """True if the budget is kept in so large a share of the bootstrap's draws: a lucky sample does not pass."""
+        return self.drop.sure >= confidence
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Everything that was measured, in that order, and the best graph within the budget, if there is one."""
+
+    metric: str
+    images: int
+    float_accuracy: float
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate | None
+
+
+class Search:
+    """Measures candidates, each once, and remembers them."""
+
+    def __init__(
+        self, measure: Measure, macs: Mapping[str, int], budget: Budget, progress: Progress = lambda _: None
+    ) -> None:
+        self._measure = measure
+        self._macs = macs
+        self._budget = budget
+        self._progress = progress
+        self._seen: dict[frozenset[str], Candidate] = {}
+
+    def run(
+        self, reference: Sequence[Scores], order: Sequence[str], least_points: int = 1, first: int = 1
+    ) -> SearchResult:
+        """Return layers to float in `order` until the budget holds, then try to take the dearest of them back.
+
+        The `first` of them go together. Where that took fewer than `least_points` graphs, others are measured so that a
+        front can be seen.
+
+        The shortest prefix of `order` that keeps the budget is found by bisection: with each layer in float the graph
+        comes nearer to the float one, up to the noise of the measurement.
+        """
+        if not self._try(reference, frozenset()).within(self._budget.confidence):
+            kept = self._shortest_prefix(reference, order, max(first, 1))
+            if kept is not None:
+                self._take_back(reference, kept)
+        for reach in (1, 2, 4, 8, 16, 32):
+            if len(self._seen) < least_points and reach < len(order):
+                self._try(reference, frozenset(order[:reach]))
+        candidates = tuple(self._seen.values())
+        good = [candidate for candidate in candidates if candidate.within(self._budget.confidence)]
+        chosen = max(good, key=lambda candidate: candidate.int8_share, default=None)
+        images = sum(scores.images for scores in reference)
+        accuracy = sum(scores.whole * scores.images for scores in reference) / images
+        return SearchResult(reference[0].metric, images, accuracy, candidates, chosen)
+
+    def _shortest_prefix(
+        self, reference: Sequence[Scores], order: Sequence[str], first: int
+    ) -> frozenset[str] | None:
+        low, high = 0, len(order)  # `low` layers are known to be too few
+        enough = None
+        # Most models need few layers back, so the first steps double instead of halving the whole.
+        reach = first
+        while reach < high and not self._try(reference, frozenset(order[:reach])).within(
+            self._budget.confidence
+        ):
+            low, reach = reach, reach * 2
+        if reach < high:
+            high, enough = reach, frozenset(order[:reach])
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._try(reference, frozenset(order[:middle])).within(self._budget.confidence):
+                high, enough = middle, frozenset(order[:middle])
+            else:
+                low = middle
+        return enough
+
+    def _take_back(self, reference: Sequence[Scores], kept: frozenset[str], attempts: int = 3) -> None:
+        """A layer that went to float early may be no longer needed there: try the dearest ones in INT8 again."""
+        for node in sorted(kept, key=lambda node: self._macs[node], reverse=True)[:attempts]:
+            if self._try(reference, kept - {node}).within(self._budget.confidence):
+                kept = kept - {node}
+
+    def _try(self, reference: Sequence[Scores], kept_float: frozenset[str]) -> Candidate:
+        if kept_float not in self._seen:
+            scores = self._measure(kept_float)
+            images = sum(part.images for part in scores)
+            working = sum(macs for node, macs in self._macs.items() if node not in kept_float)
+            candidate = Candidate(
+                kept_float=tuple(sorted(kept_float)),
+                int8_share=working / sum(self._macs.values()),
+                accuracy=sum(part.whole * part.images for part in scores) / images,
+                drop=paired_drop(reference, scores, self._budget.max_drop),
+            )
+            self._seen[kept_float] = candidate
+            self._progress(
+                f"{len(kept_float)} layers in float, {100 * candidate.int8_share:.1f} % of the work in INT8:"
+                f" {scores[0].metric} drop {candidate.drop}, in budget in {100 * candidate.drop.sure:.0f} % of draws"
+            )
+        return self._seen[kept_float]

@@ -1,0 +1,106 @@
+"""Trying a graph on labelled images: one trial for each task, through the session that users run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from pycocotools.cocoeval import COCOeval
+
+from edgevision.contract.session import Session, SessionOptions
+from edgevision.contract.spec import ModelSpec
+from edgevision.errors import UsageError
+from edgevision.evaluation import detection
+from edgevision.evaluation.classification import classify_all, read_class_folders
+from edgevision.evaluation.segmentation import confusion_matrix, find_masks, read_mask, segment_all
+from edgevision.quantize.search.scores import AveragePrecision, MeanIou, Scores, TopOne
+
+LOG = logging.getLogger(__name__)
+
+Trial = Callable[[Session], Scores]
+"""Runs every image of one set and keeps what each counted."""
+
+MEASURING = SessionOptions(iou_threshold=detection.PROTOCOL_IOU, score_floor=detection.PROTOCOL_FLOOR)
+
+
+def trial_options(spec: ModelSpec, threads: int | None = None) -> SessionOptions:
+    """How a session must be opened for a trial: detectors are measured down to the lowest scores."""
+    if spec.nms is None:
+        return SessionOptions(threads=threads)
+    return SessionOptions(MEASURING.iou_threshold, MEASURING.score_floor, threads)
+
+
+def trial_for(spec: ModelSpec, images: Path, annotations: Path | None, limit: int | None) -> Trial:
+    """The trial of the model's task on these images; `annotations` is a COCO file, or a folder of masks.
+
+    Raises `UsageError` if task and annotations do not fit, or the task has no metric here.
+    """
+    if not images.is_dir():
+        raise UsageError(f"--eval-images {images} is not a folder")
+    if spec.task == "classify":
+        return _classification(spec, images, limit)
+    if annotations is None:
+        kind = "a COCO file" if spec.task == "detect" else "a folder of masks"
+        raise UsageError(f"a model that does {spec.task} is measured with --annotations, {kind}")
+    if spec.task == "detect":
+        return _detection(spec, images, annotations, limit)
+    if spec.task == "segment":
+        return _segmentation(spec, images, annotations, limit)
+    raise UsageError(
+        f"no budget can be kept for task {spec.task}: its accuracy is not measured image by image"
+    )
+
+
+def _classification(spec: ModelSpec, images: Path, limit: int | None) -> Trial:
+    found = read_class_folders(images, spec.classes, limit=limit)
+
+    def trial(session: Session) -> Scores:
+        return TopOne([image.label == scores.top(1)[0][0] for image, scores in classify_all(session, found)])
+
+    return trial
+
+
+def _detection(spec: ModelSpec, images: Path, annotations: Path, limit: int | None) -> Trial:
+    labelled = detection.read_annotations(annotations, images, spec.classes, limit=limit)
+    labelled = detection.without_broken(labelled)
+    for warning in labelled.warnings:
+        LOG.warning("%s", warning)
+    known = sorted(category for category in labelled.category_of_label if category is not None)
+
+    def trial(session: Session) -> Scores:
+        rows = detection.rows_for_coco(labelled, detection.detect_all(session, labelled))
+        if not rows:
+            return AveragePrecision([], len(labelled.image_ids))
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation = COCOeval(labelled.coco, labelled.coco.loadRes(rows), "bbox")
+            evaluation.params.imgIds = list(labelled.image_ids)
+            evaluation.params.catIds = known
+            evaluation.params.areaRng = evaluation.params.areaRng[:1]
+            evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
+            evaluation.evaluate()
+        return AveragePrecision.of(evaluation, labelled.image_ids)
+
+    return trial
+
+
+def _segmentation(spec: ModelSpec, images: Path, masks: Path, limit: int | None) -> Trial:
+    pairs = find_masks(images, masks, limit=limit)
+    count = len(spec.classes)
+
+    def trial(session: Session) -> Scores:
+        confusions = [
+            confusion_matrix(read_mask(pair.mask, count), found.mask, count)
+            for pair, found in segment_all(session, pairs)
+        ]
+        return MeanIou(np.stack(confusions))
+
+    return trial
+
+
+def run_trials(trials: Sequence[Trial], session: Session) -> list[Scores]:
+    """All sets of images, one after another."""
+    return [trial(session) for trial in trials]

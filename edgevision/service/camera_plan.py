@@ -1,0 +1,113 @@
+"""Cameras as they are planned, and as they are at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from edgevision.analytics.observation import LineState, ZoneState
+from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.pipeline.streams import Stream, StreamStats
+from edgevision.sources.addresses import LiveOptions, public_name
+from edgevision.sources.frames import Source
+from edgevision.sources.health import SourceHealth
+
+CameraState = Literal[
+    "stopped", "connecting", "running", "reconnecting", "frozen", "black", "ended", "failed"
+]
+Phase = Literal["opening", "building", "running", "failed", "closed"]
+NOTHING_YET = StreamStats(0, 0, 0, 0, 0.0, None, None, {}, SourceHealth())
+
+
+@dataclass(frozen=True, slots=True)
+class CameraPlan:
+    """What a camera is and what is done with its results; equal plans are left alone when plans change."""
+
+    name: str
+    address: str
+    """As `open_source` takes it."""
+    live: LiveOptions = field(default_factory=LiveOptions)
+    threshold: float = 0.25
+    watch: WatchPlan = field(default_factory=WatchPlan)
+    sinks: tuple[str, ...] = ()
+    """Names of the station's sinks."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStatus:
+    """A camera at one moment."""
+
+    name: str
+    address: str
+    """Without user, password and query."""
+    state: CameraState
+    threshold: float
+    stats: StreamStats
+    detail: str = ""
+    """Why it failed, or is away."""
+    counts: tuple[LineState | ZoneState, ...] = ()
+    """How things stand at its lines and zones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """How far the engine is."""
+
+    phase: Phase
+    share: float | None = None
+    """Of what `detail` says, 0 to 1."""
+    detail: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """True while frames are run."""
+        return self.phase == "running"
+
+
+@dataclass(frozen=True, slots=True)
+class StationOptions:
+    """How frames are run."""
+
+    batch: int | Literal["auto"] | None = "auto"
+    """Frames a call; auto: the smallest that is within 5 % of the best, measured; None: as many as cameras."""
+    fill_ms: float = 5.0
+    max_age_ms: float | None = None
+
+
+@dataclass(slots=True)
+class Camera:
+    """A plan and what became of it."""
+
+    plan: CameraPlan
+    threshold: float
+    source: Source | None = None
+    stream: Stream | None = None
+    failure: str = ""
+    stopped: bool = False
+
+    def status(self) -> CameraStatus:
+        """At this moment."""
+        stream, source, plan = self.stream, self.source, self.plan
+        state: CameraState = "connecting"
+        detail = ""
+        if self.stopped:
+            state = "stopped"
+        elif self.failure:
+            state, detail = "failed", self.failure
+        elif stream is not None and stream.failure is not None:
+            state, detail = "failed", str(stream.failure)
+        elif source is not None and source.ended:
+            state = "ended"
+        elif source is not None:
+            health = source.health
+            state = "running" if health.state == "connected" else health.state
+            outage = health.last_outage
+            away = state in ("connecting", "reconnecting") and outage is not None
+            detail = outage.reason if away and outage is not None else ""
+        stats = NOTHING_YET if stream is None else stream.stats
+        counts: tuple[LineState | ZoneState, ...] = ()
+        if stream is not None and stream.observation is not None:
+            counts = (*stream.observation.lines, *stream.observation.zones)
+        return CameraStatus(
+            plan.name, public_name(plan.address), state, self.threshold, stats, detail, counts
+        )

@@ -1,0 +1,89 @@
+"""Addresses of a file: where relative paths begin, and where a password stands in plain sight."""
+
+from __future__ import annotations
+
+import glob
+import re
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from edgevision.errors import UsageError
+from edgevision.sources.addresses import public_name
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_DEVICE = re.compile(r"(?:/dev/video)?\d+(?:\?.*)?")
+_LOOP = re.compile(r"(loop:)(.*?)(@\d+(?:\.\d+)?)?", re.IGNORECASE | re.DOTALL)
+_FOLDER = re.compile(r"(events:)(.*)", re.IGNORECASE | re.DOTALL)
+_PASSWORD = re.compile(r"://[^/@:\s]*:([^/\s]+)@")
+
+
+def camera_address(text: str, folder: Path) -> str:
+    """The address of a camera with its path, if it has one, from `folder`."""
+    if loop := _LOOP.fullmatch(text):
+        return f"{loop[1]}{folder / loop[2]}{loop[3] or ''}"
+    if _SCHEME.match(text) or _DEVICE.fullmatch(text):
+        return text
+    return str(folder / Path(text).expanduser())
+
+
+def camera_file(text: str, folder: Path) -> Path | None:
+    """The file or folder that a camera's address names; None if it names something else."""
+    address = camera_address(text, folder)
+    if loop := _LOOP.fullmatch(address):
+        return Path(loop[2])
+    if _SCHEME.match(address) or _DEVICE.fullmatch(address) or glob.has_magic(address):
+        return None
+    return Path(address)
+
+
+def sink_address(text: str, folder: Path) -> str:
+    """The address of a sink with its path, if it has one, from `folder`."""
+    if events := _FOLDER.fullmatch(text):
+        return f"{events[1]}{folder / events[2]}"
+    return text if _SCHEME.match(text) else str(folder / Path(text).expanduser())
+
+
+def sink_kind(text: str) -> Literal["file", "mqtt", "webhook", "events"] | None:
+    """What an address of a sink means; None: nothing."""
+    lower = text.lower()
+    if lower.startswith(("mqtt://", "mqtts://")):
+        return "mqtt"
+    if lower.startswith(("http://", "https://")):
+        return "webhook"
+    if _FOLDER.fullmatch(text) and text[len("events:") :]:
+        return "events"
+    return "file" if not _SCHEME.match(text) and lower.endswith((".jsonl", ".ndjson", ".csv")) else None
+
+
+def public_sink(text: str) -> str:
+    """A sink's address for others to read; of a webhook only the host, for its path is often the secret."""
+    name = public_name(text)
+    return "/".join(name.split("/")[:3]) if name.lower().startswith(("http://", "https://")) else name
+
+
+def holds_password(text: str) -> bool:
+    """True if an address, as the file has it, spells a password out instead of naming variables."""
+    found = _PASSWORD.search(text)
+    return found is not None and holds_secret(found[1])
+
+
+def holds_secret(text: str) -> bool:
+    """True if a text is more than names of variables."""
+    return re.sub(r"(?<!\$)\$\{[^}]*\}", "", text) != ""
+
+
+def check_network_address(text: str) -> None:
+    """Raise `UsageError` for an address with ``//`` that names no host, or a port that is none."""
+    if "//" not in text or not _SCHEME.match(text) or not text[text.index(":") :].startswith("://"):
+        return
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname
+        parts.port  # noqa: B018  # raises for what is no port
+    except ValueError as error:
+        raise UsageError(
+            f"{error}; expected {text.split(':')[0]}://host or {text.split(':')[0]}://host:port"
+        ) from error
+    if not host:
+        raise UsageError(f"it names no host; expected {parts.scheme}://host/...")

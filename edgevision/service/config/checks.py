@@ -1,0 +1,201 @@
+"""Holds the parts of a deployment against each other, the bundle and this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgevision.bundle.folder import Bundle
+from edgevision.contract.spec import ModelSpec
+from edgevision.errors import EdgevisionError
+from edgevision.service.config.addressing import (
+    camera_address,
+    camera_file,
+    check_network_address,
+    sink_address,
+    sink_kind,
+)
+from edgevision.service.config.document import Problem
+from edgevision.service.config.kinds import nearest
+from edgevision.service.config.plans import live_options, page_options, watch_plan
+from edgevision.service.config.scanner import KeyPath
+from edgevision.service.config.schema import Reader, spelled
+from edgevision.service.config.settings import (
+    CameraSettings,
+    ModelSettings,
+    PageSettings,
+    Settings,
+    SinkSettings,
+)
+from edgevision.sinks.addresses import EXPECTED
+from edgevision.sources.addresses import opener_of, public_name
+from edgevision.sources.feeds.v4l2 import parse_device
+
+BUILT = ("tensorrt", "tensorrt-rtx")
+"""Engines that are built for a device."""
+EVENTS_ONLY = ("keep", "max_mib", "max_days", "classes", "gap_s")
+WEBHOOKS_ONLY = ("token", "secret")
+
+
+class Checker:
+    """Adds to a reader's problems what a single value does not show; `warnings` are no reason not to run."""
+
+    def __init__(self, settings: Settings, reader: Reader) -> None:
+        self.warnings: list[Problem] = []
+        self._settings = settings
+        self._reader = reader
+        self._wrong = reader.wrong
+
+    def check(self) -> None:
+        """Look at everything."""
+        settings = self._settings
+        spec = self._model(settings.model)
+        self._unique("camera", [camera.name for camera in settings.cameras])
+        self._unique("sink", [sink.name for sink in settings.sinks])
+        if self._reader.document.data.get("camera") == []:
+            self._wrong(("camera",), "there is no camera; expected [[camera]] above the keys of each")
+        for number, camera in enumerate(settings.cameras):
+            self._camera(("camera", number), camera, spec)
+        self._sinks(settings.sinks, spec)
+        if settings.page is not None:
+            self._page(settings.page)
+
+    def _unique(self, table: str, names: Sequence[str]) -> None:
+        first: dict[str, int] = {}
+        for number, name in enumerate(names):
+            if name and name in first:
+                line = self._reader.document.line((table, first[name], "name"))
+                self._wrong((table, number, "name"), f'"{name}" is taken, by line {line}; names must differ')
+            first.setdefault(name, number)
+
+    def _model(self, model: ModelSettings) -> ModelSpec | None:
+        """What the bundle says of the model; None where it cannot be opened."""
+        if model.rebuild and model.engine not in BUILT:
+            expected = " or ".join(f'"{engine}"' for engine in BUILT)
+            self._wrong(("model", "rebuild"), f"needs engine = {expected}: only those are built for a device")
+        if not model.bundle:
+            return None
+        try:
+            bundle = Bundle.open(self._settings.path(model.bundle))
+        except EdgevisionError as error:
+            self._wrong(("model", "bundle"), str(error))
+            return None
+        if model.graph is not None:
+            try:
+                bundle.graph(model.graph)
+            except EdgevisionError as error:
+                self._wrong(("model", "graph"), str(error))
+        return bundle.spec
+
+    def _camera(self, path: tuple[str, int], camera: CameraSettings, spec: ModelSpec | None) -> None:
+        before = len(self._reader.problems)
+        self._address(path, camera)
+        names = [sink.name for sink in self._settings.sinks]
+        for number, name in enumerate(camera.sinks):
+            if name not in names:
+                near = nearest(name, names) or f"; sinks: {', '.join(names) or 'none'}"
+                self._wrong((*path, "sinks"), f'there is no sink "{name}"{near}', (number,))
+        if camera.min_area > camera.max_area:
+            self._wrong((*path, "min_area"), f"is {camera.min_area:g}, above max_area, {camera.max_area:g}")
+        if spec is None:
+            return
+        self._classes((*path, "only"), camera.only, spec)
+        if len(self._reader.problems) == before:
+            try:
+                watch_plan(camera).check(spec)
+            except EdgevisionError as error:
+                self._wrong(path, str(error))
+
+    def _address(self, path: tuple[str, int], camera: CameraSettings) -> None:
+        if not camera.address:
+            return
+        here = (*path, "address")
+        folder = self._settings.folder
+        file = camera_file(camera.address, folder)
+        if file is not None:
+            if not file.exists():
+                self._wrong(here, f"there is no file or folder {file}")
+            return
+        try:
+            check_network_address(camera.address)
+            device = parse_device(camera.address)
+            opener_of(camera_address(camera.address, folder), live_options(camera))
+        except EdgevisionError as error:
+            self._wrong(here, str(error).replace(camera.address, public_name(camera.address)))
+            return
+        if device is not None and not Path(f"/dev/video{device[0]}").exists():
+            self._warn(here, f"/dev/video{device[0]} does not exist at the moment")
+
+    def _sinks(self, sinks: Sequence[SinkSettings], spec: ModelSpec | None) -> None:
+        first: dict[str, int] = {}
+        used = {name for camera in self._settings.cameras for name in camera.sinks}
+        for number, sink in enumerate(sinks):
+            here = ("sink", number, "address")
+            address = sink_address(sink.address, self._settings.folder)
+            if sink.address and address in first:
+                other = sinks[first[address]].name
+                self._wrong(here, f'is that of sink "{other}", too: one sink can serve several cameras')
+            first.setdefault(address, number)
+            self._sink(number, sink, spec)
+            if sink.name and sink.name not in used:
+                self._warn(("sink", number), f'no camera names the sink "{sink.name}"')
+
+    def _sink(self, number: int, sink: SinkSettings, spec: ModelSpec | None) -> None:
+        if not sink.address:
+            return
+        kind = sink_kind(sink.address)
+        if kind is None:
+            self._wrong(("sink", number, "address"), f"names no sink; {EXPECTED}")
+            return
+        try:
+            check_network_address(sink.address)
+        except EdgevisionError as error:
+            self._wrong(("sink", number, "address"), str(error))
+        for key in set(EVENTS_ONLY if kind != "events" else ()) | set(
+            WEBHOOKS_ONLY if kind != "webhook" else ()
+        ):
+            if ("sink", number, key) in self._reader.document.lines:
+                whose = "events:FOLDER" if key in EVENTS_ONLY else "webhooks"
+                self._wrong(("sink", number, key), f"is for {whose} alone")
+        if spec is not None:
+            self._classes(("sink", number, "classes"), sink.classes, spec)
+        self._events(number, sink, kind)
+
+    def _events(self, number: int, sink: SinkSettings, kind: str) -> None:
+        """A sink that takes events alone needs a camera that makes some."""
+        users = [camera for camera in self._settings.cameras if sink.name in camera.sinks]
+        if not users or any(camera.lines or camera.zones for camera in users):
+            return
+        events_alone = {"webhook": not sink.every_result, "mqtt": sink.every_result is False}
+        if events_alone.get(kind, False) or (kind == "events" and not sink.classes):
+            mends = "classes" if kind == "events" else "every_result = true"
+            self._wrong(
+                ("sink", number),
+                f"takes events, and no camera of it makes any: give one lines or zones, or the sink {mends}",
+            )
+
+    def _classes(self, path: KeyPath, names: Sequence[str], spec: ModelSpec) -> None:
+        known = (*spec.classes, *map(str, range(len(spec.classes))))
+        for number, name in enumerate(names):
+            if name not in known:
+                near = nearest(name, spec.classes) or f"; it knows {', '.join(spec.classes) or 'no names'}"
+                self._wrong(path, f'the model knows no class "{name}"{near}', (number,))
+
+    def _page(self, page: PageSettings) -> None:
+        if page.token_env is not None and page.token_file is not None:
+            self._wrong(("page", "token_file"), "is given beside token_env; give one of the two")
+            return
+        try:
+            options = page_options(page, self._settings.folder, self._reader.environment)
+        except EdgevisionError as error:
+            key = "token_file" if page.token_file is not None else "token_env"
+            self._wrong(("page", key) if getattr(page, key) is not None else ("page",), str(error))
+            return
+        if options.needs_token and options.token is None:
+            self._wrong(
+                ("page", "host"),
+                "others than programs of this machine can reach the page; give token_file or token_env",
+            )
+
+    def _warn(self, path: KeyPath, text: str) -> None:
+        self.warnings.append(self._reader.document.problem(path, f"{spelled(path)}: {text}"))

@@ -1,0 +1,70 @@
+"""Opens a deployment's engine, and builds it first where none fits and it may."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from edgevision.builder.builder import BuildWatch
+from edgevision.builder.engines import build_engines
+from edgevision.builder.need import engine_needed
+from edgevision.builder.progress import BuildProgress
+from edgevision.builder.proof import prove_here
+from edgevision.contract.session import Session
+from edgevision.engines.opening import open_session
+from edgevision.service.config.plans import session_options
+from edgevision.service.config.settings import ModelSettings
+from edgevision.service.station import OpenEngine, Report
+
+log = logging.getLogger(__name__)
+
+LOG_PERIOD_S = 30.0
+
+
+def engine_opener(
+    bundle: Path, model: ModelSettings, stopping: Callable[[], bool] = lambda: False
+) -> OpenEngine:
+    """What opens the engine of a bundle as the settings say; `stopping` ends a build that is under way."""
+
+    def open_engine(report: Report) -> Session:
+        if model.rebuild:
+            build_unfit(bundle, model, report, stopping)
+        report(f"opening {bundle.name}", None)
+        return open_session(bundle, engine=model.engine, options=session_options(model))
+
+    return open_engine
+
+
+def build_unfit(bundle: Path, model: ModelSettings, report: Report, stopping: Callable[[], bool]) -> None:
+    """Build the engine where none fits this device; nothing where one does.
+
+    Raises `UsageError` for an engine that is not built, `EngineError` where building would not help, and whatever the
+    build raises.
+    """
+    need = engine_needed(bundle, model.engine, model.graph, "rebuild")
+    if need is None:
+        return
+    log.info("%s; building", need.rebuild.reason)
+    began_s = time.monotonic()
+    shown_s = began_s
+
+    def progress(done: BuildProgress) -> None:
+        nonlocal shown_s
+        report(f"building the engine: {done.phase}", done.fraction)
+        now_s = time.monotonic()
+        if now_s - shown_s >= LOG_PERIOD_S:
+            shown_s = now_s
+            log.info(
+                "%s: %.0f %% in %.0f s, %s",
+                need.library.name,
+                100 * done.fraction,
+                now_s - began_s,
+                done.phase,
+            )
+
+    report("building the engine", 0.0)
+    watch = BuildWatch(lambda text: log.info("%s", text), progress, stopping)
+    build_engines(need.bundle, need.library, need.rebuild.request, watch, prove_here)
+    log.info("built in %.0f s", time.monotonic() - began_s)

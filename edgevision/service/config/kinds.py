@@ -1,0 +1,273 @@
+"""Kinds of values that a key may take: how they are read, and what is said of one that cannot be meant."""
+
+from __future__ import annotations
+
+import abc
+import difflib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgevision.analytics.places import PlaceText
+from edgevision.errors import UsageError
+from edgevision.service.config.scanner import KeyPath
+
+_VARIABLE = re.compile(r"\$(\$?)\{([^}]*)\}")
+
+
+class WrongValueError(Exception):
+    """A value that cannot be meant; `inner` leads from its key to the part of it that is wrong."""
+
+    def __init__(self, text: str, inner: KeyPath = ()) -> None:
+        super().__init__(text)
+        self.inner = inner
+
+
+class Kind(abc.ABC):
+    """What values a key takes."""
+
+    @property
+    @abc.abstractmethod
+    def expected(self) -> str:
+        """In words, for messages and for the documentation."""
+
+    @property
+    @abc.abstractmethod
+    def stand_in(self) -> Any:
+        """What stands for a required value that is wrong or not there, so that the rest can be checked."""
+
+    @abc.abstractmethod
+    def read(self, value: object) -> Any:
+        """The value as it is meant; raises `WrongValueError`."""
+
+    def wrong(self, value: object) -> WrongValueError:
+        """Expected and received."""
+        return WrongValueError(f"expected {self.expected}; received {shown(value)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Kind):
+    """A string, in which ``${NAME}`` may stand for a variable of the environment."""
+
+    what: str = "a text"
+    pattern: str = r"[^\x00-\x1f\x7f]+"
+    expands: bool = False
+
+    @property
+    def expected(self) -> str:
+        """In words."""
+        return self.what
+
+    @property
+    def stand_in(self) -> str:
+        """No text."""
+        return ""
+
+    def read(self, value: object) -> str:
+        """As it stands; variables have been filled in."""
+        if not isinstance(value, str):
+            raise self.wrong(value)
+        if re.fullmatch(self.pattern, value) is None:
+            # What it holds may be a password.
+            raise WrongValueError(f"expected {self.what}") if self.expands else self.wrong(value)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Kind):
+    """One of a few strings."""
+
+    choices: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        """In words."""
+        return " or ".join(f'"{choice}"' for choice in self.choices)
+
+    @property
+    def stand_in(self) -> str:
+        """The first."""
+        return self.choices[0]
+
+    def read(self, value: object) -> str:
+        """One of them."""
+        if not isinstance(value, str) or value not in self.choices:
+            near = nearest(str(value), self.choices)
+            raise WrongValueError(f"expected {self.expected}; received {shown(value)}{near}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Flag(Kind):
+    """True or false."""
+
+    @property
+    def expected(self) -> str:
+        """In words."""
+        return "true or false"
+
+    @property
+    def stand_in(self) -> bool:
+        """Off."""
+        return False
+
+    def read(self, value: object) -> bool:
+        """As it stands."""
+        if not isinstance(value, bool):
+            raise self.wrong(value)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Kind):
+    """A number within bounds; `whole` takes no fractions, `word` is a text that may stand in its place."""
+
+    least: float = 0.0
+    most: float = math.inf
+    whole: bool = False
+    least_open: bool = False
+    most_open: bool = False
+    word: str | None = None
+
+    @property
+    def expected(self) -> str:
+        """In words."""
+        what = "a whole number" if self.whole else "a number"
+        low = f"above {self.least:g}" if self.least_open else f"from {self.least:g}"
+        if math.isinf(self.most):
+            text = f"{what} {low}" if self.least_open else f"{what} of {self.least:g} or more"
+        elif self.least_open or self.most_open:
+            high = f"below {self.most:g}" if self.most_open else f"up to {self.most:g}"
+            text = f"{what} {low} and {high}"
+        else:
+            text = f"{what} {low} to {self.most:g}"
+        return text if self.word is None else f'"{self.word}" or {text}'
+
+    @property
+    def stand_in(self) -> float:
+        """The least."""
+        return self.least
+
+    def read(self, value: object) -> float | str:
+        """As it stands; a number with fractions as float."""
+        if self.word is not None and value == self.word:
+            return self.word
+        if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
+            raise self.wrong(value)
+        low = value > self.least if self.least_open else value >= self.least
+        high = value < self.most if self.most_open else value <= self.most
+        if not low or not high or math.isinf(value):
+            raise self.wrong(value)
+        return value if self.whole else float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts(Kind):
+    """An array of strings, none twice."""
+
+    what: str
+
+    @property
+    def expected(self) -> str:
+        """In words."""
+        return f"an array of {self.what}"
+
+    @property
+    def stand_in(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def read(self, value: object) -> tuple[str, ...]:
+        """As a tuple."""
+        if not isinstance(value, list):
+            raise self.wrong(value)
+        for number, item in enumerate(value):
+            if not isinstance(item, str) or not item:
+                raise WrongValueError(f"expected a text; received {shown(item)}", (number,))
+            if item in value[:number]:
+                raise WrongValueError(f'"{item}" stands there twice', (number,))
+        return tuple(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Places(Kind):
+    """A table of lines or of zones: a name and pairs of numbers for each."""
+
+    zones: bool
+
+    @property
+    def expected(self) -> str:
+        """In words."""
+        return (
+            "a table of NAME = [x, y, x, y, x, y, ...]"
+            if self.zones
+            else "a table of NAME = [x1, y1, x2, y2]"
+        )
+
+    @property
+    def stand_in(self) -> tuple[PlaceText, ...]:
+        """None."""
+        return ()
+
+    def read(self, value: object) -> tuple[PlaceText, ...]:
+        """In their order."""
+        if not isinstance(value, dict):
+            raise self.wrong(value)
+        return tuple(self._place(str(name), numbers) for name, numbers in value.items())
+
+    def _place(self, name: str, numbers: object) -> PlaceText:
+        what = "3 corners or more, as x, y, x, y, x, y ..." if self.zones else "two points, as x1, y1, x2, y2"
+        if not name.strip() or not name.isprintable():
+            raise WrongValueError(f"{shown(name)} is no name; expected printable characters", (name,))
+        if not isinstance(numbers, list):
+            raise WrongValueError(f"expected an array of numbers: {what}; received {shown(numbers)}", (name,))
+        for number, item in enumerate(numbers):
+            if isinstance(item, bool) or not isinstance(item, (int, float)) or not 0 <= item < 1e5:
+                raise WrongValueError(
+                    "expected pixels of the frame, or shares of it from 0 to 1 if no number exceeds 1;"
+                    f" received {shown(item)}",
+                    (name, number),
+                )
+        count = len(numbers)
+        if count % 2 or count < 6 if self.zones else count != 4:
+            raise WrongValueError(f"expected {what}; received {count} numbers", (name,))
+        place = PlaceText(name, tuple(float(item) for item in numbers))
+        try:  # in a frame of any size that they fit
+            frame_wh = (100_000, 100_000)
+            place.zone(frame_wh) if self.zones else place.line(frame_wh)
+        except UsageError as error:
+            raise WrongValueError(str(error), (name,)) from error
+        return place
+
+
+def expand(text: str, environment: Mapping[str, str]) -> str:
+    """``${NAME}`` replaced by a variable; ``$${NAME}`` means those characters.
+
+    Raises `WrongValueError` for one that is not set.
+    """
+
+    def value_of(match: re.Match[str]) -> str:
+        if match[1]:
+            return match[0][1:]
+        if match[2] not in environment:
+            raise WrongValueError(
+                f"the environment has no variable {match[2]}; set it, or write $${{ for a plain ${{"
+            )
+        return environment[match[2]]
+
+    return _VARIABLE.sub(value_of, text)
+
+
+def shown(value: object) -> str:
+    """A value as TOML writes it, cut where it is long."""
+    text = "nan" if value != value else json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Words that name the most similar one; none where nothing is similar."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f'; did you mean "{near[0]}"?' if near else ""

@@ -1,0 +1,69 @@
+"""The live page of a service, which comes, goes and moves with the file."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from typing import TYPE_CHECKING
+
+from edgevision.errors import EdgevisionError, MissingExtraError
+from edgevision.service.station import Station
+from edgevision.service.web.options import PageOptions
+
+if TYPE_CHECKING:
+    from edgevision.service.web.server import PageServer
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("aiohttp", "prometheus_client")
+
+
+class Page:
+    """At most one server at a time; options are None where there is to be none."""
+
+    def __init__(self, station: Station) -> None:
+        self._station = station
+        self._options: PageOptions | None = None
+        self._server: PageServer | None = None
+
+    @property
+    def url(self) -> str | None:
+        """Where it is, without the token; None if there is none."""
+        return None if self._server is None else self._server.url
+
+    def follow(self, options: PageOptions | None) -> None:
+        """Close what is there and serve as the options say; raises `UsageError` or `MissingExtraError`."""
+        self.close()
+        if options is not None:
+            self._server = _open(self._station, options)
+            log.info("page: %s", self._server.url)
+        self._options = options
+
+    def follow_if_it_can(self, options: PageOptions | None) -> None:
+        """The same where options differ; one that cannot be served leaves the page as it was, and the log says why."""
+        before = self._options
+        if options == before:
+            return
+        try:
+            self.follow(options)
+        except EdgevisionError as error:
+            log.error("page: it stays as it was: %s", error)
+            self.follow(before)
+
+    def close(self) -> None:
+        """Let everybody go."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+
+def _open(station: Station, options: PageOptions) -> PageServer:
+    for package in PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, "live", "[page]")
+    # Here and not at the top: it is an extra.
+    from edgevision.service.web.server import PageServer
+
+    server = PageServer(station, options)
+    server.start()
+    return server

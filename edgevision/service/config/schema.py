@@ -1,0 +1,150 @@
+"""Tables of a file as dataclasses whose fields say what may stand in them and what it means."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from edgevision.service.config.document import Document, Problem
+from edgevision.service.config.kinds import Kind, Text, WrongValueError, expand, nearest
+from edgevision.service.config.scanner import KeyPath
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that is described by a dataclass; `several` is an array of them."""
+
+    kind: type
+    several: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of a table, as the schema knows it."""
+
+    name: str
+    """In the file."""
+    field: str
+    """Of the dataclass."""
+    kind: Kind | Table
+    meaning: str
+    default: object
+    """`dataclasses.MISSING` where one must be given."""
+
+    @property
+    def required(self) -> bool:
+        """True if it must be given."""
+        return self.default is dataclasses.MISSING
+
+
+def says(kind: Kind | Table, meaning: str, *, name: str | None = None) -> dict[str, object]:
+    """The metadata of a field: what it takes, what it means, and its name in the file where that differs."""
+    return {"kind": kind, "meaning": meaning, "name": name}
+
+
+def keys_of(table: type) -> tuple[Key, ...]:
+    """The keys of a table, in their order; fields without metadata are not in the file."""
+    found = []
+    for item in dataclasses.fields(table):
+        if "kind" not in item.metadata:
+            continue
+        default: object = item.default
+        if item.default_factory is not dataclasses.MISSING:
+            default = item.default_factory()
+        name = item.metadata["name"] or item.name
+        found.append(Key(name, item.name, item.metadata["kind"], item.metadata["meaning"], default))
+    return tuple(found)
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads tables of a document and collects what is wrong in them."""
+
+    document: Document
+    environment: Mapping[str, str]
+    problems: list[Problem] = field(default_factory=list)
+
+    def wrong(self, path: KeyPath, text: str, inner: KeyPath = ()) -> None:
+        """Note a mistake; it is shown at its key, and the key's full name with it."""
+        line = self.document.line((*path, *inner))
+        place = spelled((*path, *inner))
+        self.problems.append(Problem(self.document.name, line, f"{place}: {text}" if place else text))
+
+    def table(self, kind: type[T], value: object, path: KeyPath = (), **others: object) -> T:
+        """A table as its dataclass; where something is wrong defaults and stand-ins take its place.
+
+        `others` are fields that are not in the file.
+        """
+        keys = keys_of(kind)
+        given = value if isinstance(value, dict) else {}
+        names = [key.name for key in keys]
+        misspelled: set[str] = set()
+        for name in given:
+            if name not in names:
+                known = nearest(name, names) or f"; known here: {', '.join(names)}"
+                self.wrong((*path, name), f"unknown key{known}")
+                misspelled.update(near for near in names if known.endswith(f'"{near}"?'))
+        fields: dict[str, Any] = dict(others)
+        for key in keys:
+            spare = key.name in misspelled and key.name not in given
+            fields[key.field] = self._key(key, given, path, said=spare)
+        return kind(**fields)
+
+    def _key(self, key: Key, given: Mapping[str, object], path: KeyPath, *, said: bool) -> Any:
+        """Its value; `said`: that it is missing has been said already, in other words."""
+        here = (*path, key.name)
+        if isinstance(key.kind, Table):
+            return self._tables(key, key.kind, given.get(key.name), here, said=said)
+        if key.name not in given:
+            if key.required and not said:
+                self.wrong(path, f'"{key.name}" is not given; expected {key.kind.expected}')
+            return key.kind.stand_in if key.required else key.default
+        try:
+            value = given[key.name]
+            if isinstance(value, str) and isinstance(key.kind, Text) and key.kind.expands:
+                value = expand(value, self.environment)
+            return key.kind.read(value)
+        except WrongValueError as wrong:
+            self.wrong(here, str(wrong), wrong.inner)
+            return key.kind.stand_in if key.required else key.default
+
+    def _tables(self, key: Key, table: Table, value: object, here: KeyPath, *, said: bool) -> Any:
+        heading = f"[[{key.name}]]" if table.several else f"[{key.name}]"
+        if value is None:
+            if not key.required:
+                return key.default
+            if not said:
+                self.wrong(here[:-1], f"there is no {heading}; expected {key.meaning}")
+            return () if table.several else _empty(table.kind)
+        if table.several:
+            if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+                self.wrong(here, f"expected {heading} above the keys of each")
+                return ()
+            return tuple(self.table(table.kind, item, (*here, n)) for n, item in enumerate(value))
+        if not isinstance(value, dict):
+            self.wrong(here, f"expected {heading} above its keys, once")
+            return _empty(table.kind) if key.required else key.default
+        return self.table(table.kind, value, here)
+
+
+def _empty(kind: type) -> Any:
+    """A table of defaults and stand-ins, in the place of one that is not there."""
+    return Reader(Document("", {}, {}), {}).table(kind, {})
+
+
+def spelled(path: KeyPath) -> str:
+    """A path as one writes it: ``camera[1].lines.door``."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            name = part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part, ensure_ascii=False)
+            text += f".{name}" if text else name
+    return text

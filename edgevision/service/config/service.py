@@ -1,0 +1,238 @@
+"""A deployment that runs: the station, its sinks, the page, the watchdog, and the file that they follow."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edgevision.bundle.folder import Bundle
+from edgevision.errors import EdgevisionError
+from edgevision.service.camera_plan import CameraStatus, Readiness
+from edgevision.service.config.engine import engine_opener
+from edgevision.service.config.page import Page
+from edgevision.service.config.plans import (
+    camera_limits,
+    camera_plans,
+    page_options,
+    station_options,
+    watchdog_options,
+)
+from edgevision.service.config.reading import Reading, read_deployment
+from edgevision.service.config.reload import differences
+from edgevision.service.config.settings import ModelSettings, Settings
+from edgevision.service.config.wiring import SinkOpener, Wiring, open_live
+from edgevision.service.station import OpenEngine, Station
+from edgevision.service.systemd import ServiceManager
+from edgevision.service.watchdog import Finding, Watchdog
+from edgevision.service.web.options import PageOptions
+from edgevision.sinks.sink import SinkHealth
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.5
+"""Between two looks of the watchdog, at most."""
+STATUS_S = 5.0
+"""Between two lines of status to the service manager."""
+OPENING_S = 60.0
+"""What a service manager is asked to wait for once more, again and again while the engine is opened."""
+
+EngineOpener = Callable[[Path, ModelSettings, Callable[[], bool]], OpenEngine]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """What a service stands on; the defaults are the real things."""
+
+    every_s: float = 60.0
+    """Between two lines in the log that say how things stand."""
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    manager: ServiceManager = field(default_factory=ServiceManager.from_environment)
+    open_engine: EngineOpener = engine_opener
+    open_sink: SinkOpener = open_live
+
+
+class Service:
+    """Runs what a file says until it is closed; one thread calls its methods, and `tick` often.
+
+    Opening raises `UsageError` for a file with mistakes, and `EdgevisionError` for a sink or a page that cannot be.
+    """
+
+    def __init__(self, file: Path, options: ServiceOptions | None = None) -> None:
+        self._file = file
+        self._options = options or ServiceOptions()
+        self._manager = self._options.manager
+        self._closing = threading.Event()
+        reading = self._read()
+        self._settings = settings = reading.require()
+        self._model = _model_of(settings)
+        self._ready = False
+        self._look_due_s = self._status_due_s = 0.0
+        self._line_due_s = time.monotonic() + self._options.every_s
+        self._phase = ""
+        self._watchdog = Watchdog(watchdog_options(settings), camera_limits(settings))
+        self._wiring = Wiring(settings, self._options.environment, self._options.open_sink)
+        try:
+            self.station = Station(
+                self._opener(settings),
+                camera_plans(settings),
+                self._wiring.sinks,
+                station_options(settings.budgets),
+            )
+            self.page = Page(self.station)
+            self.page.follow(self._page_options(settings))
+        except BaseException:
+            self._wiring.close()
+            raise
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self.station.start()
+
+    def close(self) -> None:
+        """End everything, within 2 s; a second call does nothing."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._manager.stopping()
+        page = threading.Thread(target=self.page.close, name="closing the page", daemon=True)
+        page.start()
+        self.station.close()
+        page.join(1.0)
+
+    def tick(self) -> Finding:
+        """Look after everything if it is time to; what is `fatal` is for the caller to end."""
+        now_s = time.monotonic()
+        if now_s < self._look_due_s:
+            return Finding(opening=not self._ready)
+        period_s = LOOK_S if self._manager.watchdog_s is None else min(LOOK_S, self._manager.watchdog_s / 4)
+        self._look_due_s = now_s + period_s
+        finding = self._watchdog.look(self.station)
+        if finding.fatal is not None:
+            self._manager.status(finding.fatal)
+            return finding
+        if finding.opening:
+            self._manager.extend(OPENING_S)
+        else:
+            if not self._ready:
+                self._ready = True
+                self._manager.ready()
+                log.info("ready: %s", self._engine())
+            self._manager.alive()
+        for name, silent_s in finding.reopen:
+            log.warning("%s: no good picture for %.0f s; it is closed and opened again", name, silent_s)
+            self.station.stop_camera(name)
+            self.station.start_camera(name)
+        self._tell(now_s)
+        return finding
+
+    def reload(self) -> bool:
+        """Follow the file as it is now; one with mistakes changes nothing, and the log says why. True if it holds."""
+        announce = self._ready
+        if announce:
+            self._manager.reloading()
+        try:
+            changes = self._apply(self._read().require())
+        except EdgevisionError as error:
+            for line in str(error).splitlines():
+                log.error("reload: %s", line)
+            log.error("reload: nothing was changed")
+            return False
+        finally:
+            if announce:
+                self._manager.ready()
+        for change in changes:
+            log.info("reload: %s", change)
+        log.info("reload: %s", "done" if changes else "nothing differs")
+        return True
+
+    def status_line(self) -> str:
+        """How things stand, in one line."""
+        readiness = self.station.readiness
+        if not readiness.ready:
+            return opening_line(readiness)
+        return station_line(self.station.cameras, self.station.sinks)
+
+    def _read(self) -> Reading:
+        reading = read_deployment(self._file, self._options.environment)
+        for warning in reading.warnings:
+            log.warning("%s", warning)
+        return reading
+
+    def _apply(self, settings: Settings) -> tuple[str, ...]:
+        before, model = self._settings, _model_of(settings)
+        changes = list(differences(before, settings))
+        page = self._page_options(settings)
+        new_engine = settings.model != before.model or model != self._model
+        if model != self._model and settings.model == before.model:
+            changes.append(f"model: {settings.model.bundle} holds another model")
+        change = self._wiring.prepare(settings)
+        try:
+            opener = self._opener(settings) if new_engine else None
+            self.station.apply(
+                camera_plans(settings), change.sinks, opener, station_options(settings.budgets)
+            )
+        except BaseException:
+            change.discard()
+            raise
+        change.keep()
+        self._settings, self._model = settings, model
+        self._watchdog.options = watchdog_options(settings)
+        self._watchdog.limits = camera_limits(settings)
+        self.page.follow_if_it_can(page)
+        return tuple(changes)
+
+    def _opener(self, settings: Settings) -> OpenEngine:
+        bundle = settings.path(settings.model.bundle)
+        return self._options.open_engine(bundle, settings.model, self._closing.is_set)
+
+    def _page_options(self, settings: Settings) -> PageOptions | None:
+        if settings.page is None:
+            return None
+        page = page_options(settings.page, settings.folder, self._options.environment)
+        return replace(page, watchdog=watchdog_options(settings))
+
+    def _engine(self) -> str:
+        session = self.station.session
+        if session is None:
+            return "no engine"
+        info = session.info
+        return f"{session.spec.name} in {info.library} on {info.device}"
+
+    def _tell(self, now_s: float) -> None:
+        phase = self.station.readiness.phase
+        if now_s >= self._status_due_s or phase != self._phase:
+            self._phase = phase
+            self._status_due_s = now_s + STATUS_S
+            self._manager.status(self.status_line())
+        if now_s >= self._line_due_s:
+            self._line_due_s = now_s + self._options.every_s
+            log.info("%s", self.status_line())
+
+
+def opening_line(readiness: Readiness) -> str:
+    """What is being done until the engine is ready."""
+    share = "" if readiness.share is None else f", {readiness.share:.0%}"
+    return f"{readiness.detail or readiness.phase}{share}"
+
+
+def station_line(cameras: tuple[CameraStatus, ...], sinks: tuple[SinkHealth, ...]) -> str:
+    """How many cameras run and how fast, and what is wrong with the others."""
+    running = sum(camera.state == "running" for camera in cameras)
+    rate = sum(camera.stats.frames_per_s for camera in cameras)
+    parts = [f"{running} of {len(cameras)} cameras run, {rate:.1f} results/s"]
+    away = [camera for camera in cameras if camera.state != "running"]
+    parts += [f"{one.name}: {one.state}{f' ({one.detail})' if one.detail else ''}" for one in away]
+    failing = [sink for sink in sinks if sink.state == "failing"]
+    parts += [f"sink {one.name} fails, {one.lost} results lost: {one.last_error}" for one in failing]
+    return "; ".join(parts)
+
+
+def _model_of(settings: Settings) -> tuple[object, ...]:
+    """What tells one model from another that was put in its place."""
+    manifest = Bundle.open(settings.path(settings.model.bundle)).manifest
+    return (manifest.spec, *((entry.precision, entry.file.sha256) for entry in manifest.graphs))

@@ -1,0 +1,92 @@
+"""The sinks of a service, kept over a reload where their addresses stay."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgevision.errors import SinkError
+from edgevision.service.config.addressing import sink_address
+from edgevision.service.config.settings import Settings, SinkSettings
+from edgevision.sinks.addresses import WEBHOOK_SECRET, WEBHOOK_TOKEN, SinkOptions, open_sink
+from edgevision.sinks.sink import Sink
+
+SinkOpener = Callable[[SinkSettings, Path, Mapping[str, str]], Sink]
+"""Opens a sink, with the folder where relative paths begin and an environment; raises an `EdgevisionError`."""
+
+
+def open_live(sink: SinkSettings, folder: Path, environment: Mapping[str, str]) -> Sink:
+    """The sink that settings mean, which never makes the pipeline wait."""
+    own = {WEBHOOK_TOKEN: sink.token, WEBHOOK_SECRET: sink.secret}
+    given = {name: value for name, value in own.items() if value is not None}
+    options = SinkOptions(
+        live=True,
+        capacity=sink.capacity,
+        every_result=sink.every_result,
+        keep=sink.keep,
+        max_mib=sink.max_mib,
+        max_days=sink.max_days,
+        classes=sink.classes,
+        gap_s=sink.gap_s,
+    )
+    return open_sink(sink_address(sink.address, folder), options, {**environment, **given})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Sinks that are about to take the place of others."""
+
+    sinks: Mapping[str, Sink]
+    """By name: those that stay, and those that are new."""
+    keep: Callable[[], None]
+    """They have been taken over."""
+    discard: Callable[[], None]
+    """They have not: the new ones are closed."""
+
+
+class Wiring:
+    """Sinks by name and by what they are; whoever they are handed to closes those that it no longer has."""
+
+    def __init__(
+        self, settings: Settings, environment: Mapping[str, str], open_one: SinkOpener = open_live
+    ) -> None:
+        """Raises the errors of `open_one`; then nothing is left open."""
+        self._environment = environment
+        self._open_one = open_one
+        self._known: dict[SinkSettings, Sink] = {}
+        change = self.prepare(settings)
+        change.keep()
+        self.sinks = change.sinks
+
+    def prepare(self, settings: Settings) -> Change:
+        """Open what is not open yet."""
+        opened: dict[SinkSettings, Sink] = {}
+        # Under another name it is still the same sink.
+        wanted = {sink.name: replace(sink, name="") for sink in settings.sinks}
+        try:
+            for sink in wanted.values():
+                if sink not in self._known:
+                    opened[sink] = self._open_one(sink, settings.folder, self._environment)
+        except BaseException:
+            _close(opened)
+            raise
+        known = self._known | opened
+        sinks = {name: known[sink] for name, sink in wanted.items()}
+
+        def keep() -> None:
+            self._known = {sink: known[sink] for sink in wanted.values()}
+            self.sinks = sinks
+
+        return Change(sinks, keep, lambda: _close(opened))
+
+    def close(self) -> None:
+        """Close all; only where nobody has taken them over."""
+        _close(self._known)
+
+
+def _close(sinks: Mapping[SinkSettings, Sink]) -> None:
+    for sink in sinks.values():
+        with contextlib.suppress(SinkError):  # what it could not write it has said
+            sink.close()

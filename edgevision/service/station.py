@@ -1,0 +1,391 @@
+"""Cameras on one engine that come and go while it runs: what a page, a service and a file of settings stand on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from edgevision.analytics.watch_plan import PlannedWatcher
+from edgevision.contract.session import Session
+from edgevision.errors import EdgevisionError, EngineError, UsageError
+from edgevision.pipeline.batching import choose_batch
+from edgevision.pipeline.pipeline import Pipeline, PipelineOptions
+from edgevision.pipeline.streams import Stream
+from edgevision.pipeline.tap import Listener, Tap
+from edgevision.service.camera_plan import Camera, CameraPlan, CameraStatus, Phase, Readiness, StationOptions
+from edgevision.service.garbage import GarbageSearch
+from edgevision.sinks.sink import Sink, SinkHealth
+from edgevision.sources.opening import open_source
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[str, float | None], None]
+"""Told what is being done, and which share of it is done, 0 to 1, or None where nobody knows."""
+OpenEngine = Callable[[Report], Session]
+
+CLOSE_S = 1.5
+"""How long the pipeline is waited for at the end."""
+
+
+class Station:
+    """Runs cameras on one engine in threads of its own until it is closed.
+
+    A camera that cannot be opened, or that fails, is said to have failed, and the others go on. A camera that is away
+    is waited for. `open_engine` is called in the station's thread, for it may take minutes; cameras connect meanwhile.
+    All methods may be called by any thread.
+    """
+
+    def __init__(
+        self,
+        open_engine: OpenEngine,
+        cameras: Sequence[CameraPlan],
+        sinks: Mapping[str, Sink] | None = None,
+        options: StationOptions | None = None,
+    ) -> None:
+        """Raises `UsageError` for names that are given twice and for sinks that do not exist."""
+        self._options = options or StationOptions()
+        self._sinks = dict(sinks or {})
+        _check(cameras, self._sinks)
+        self._cameras = {plan.name: Camera(plan, plan.threshold) for plan in cameras}
+        self._lock = threading.RLock()
+        self._tap = Tap()
+        self._readiness = Readiness("opening", None, "opening the engine")
+        self._pipeline: Pipeline | None = None
+        self._session: Session | None = None
+        self._next: Session | None = None
+        self._again = False
+        self._failure: BaseException | None = None
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(open_engine,), name="station", daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        with self._lock:
+            for camera in self._cameras.values():
+                self._open(camera)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End everything and close sources, sinks and the engine; a second call does nothing.
+
+        An engine that hangs in a call is left to itself, for it cannot be closed under it.
+        """
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        with self._lock:
+            sources = [camera.source for camera in self._cameras.values() if camera.source is not None]
+            sinks, self._sinks = list(self._sinks.values()), {}
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(CLOSE_S)
+        _close_all([*(source.close for source in sources), *(sink.close for sink in sinks)])
+        if self._readiness.phase != "failed":
+            self._readiness = Readiness("closed")
+
+    @property
+    def readiness(self) -> Readiness:
+        """How far the engine is."""
+        return self._readiness
+
+    @property
+    def session(self) -> Session | None:
+        """The engine; None until it is open."""
+        return self._session
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the work on frames: an engine that could not be opened, or broke."""
+        return self._failure
+
+    @property
+    def stuck_s(self) -> float:
+        """How long the engine's call under way has taken so far; 0 while there is none."""
+        pipeline = self._pipeline
+        return 0.0 if pipeline is None else pipeline.pace.busy_s
+
+    @property
+    def expected_inference_s(self) -> float:
+        """What a call takes, by the latest ones; 0 before the first."""
+        pipeline = self._pipeline
+        return 0.0 if pipeline is None else pipeline.pace.expected_ns() / 1e9
+
+    @property
+    def cameras(self) -> tuple[CameraStatus, ...]:
+        """All of them, in the order given."""
+        with self._lock:
+            return tuple(camera.status() for camera in self._cameras.values())
+
+    @property
+    def sinks(self) -> tuple[SinkHealth, ...]:
+        """How the sinks fare, in the order given."""
+        with self._lock:
+            return tuple(replace(sink.health, name=name) for name, sink in self._sinks.items())
+
+    def start_camera(self, name: str) -> None:
+        """Open a camera that was stopped, has ended or has failed; nothing for one that runs."""
+        with self._lock:
+            camera = self._camera(name)
+            camera.stopped = False
+            if camera.stream is not None and camera.stream.ended:
+                self._shut(camera)
+            if camera.source is None:
+                self._open(camera)
+                self._serve(camera)
+
+    def stop_camera(self, name: str) -> None:
+        """Close a camera; it stays in the list."""
+        with self._lock:
+            camera = self._camera(name)
+            camera.stopped = True
+            self._shut(camera)
+
+    def set_threshold(self, value: float, name: str | None = None) -> None:
+        """Leave out detections of a lower score from now on, of one camera or of all."""
+        if not 0 <= value <= 1:
+            raise UsageError(f"a threshold is a score from 0 to 1; received {value:g}")
+        with self._lock:
+            for camera in self._cameras.values() if name is None else [self._camera(name)]:
+                camera.threshold = value
+                if camera.stream is not None:
+                    camera.stream.threshold = value
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with a camera's name for each result, before anything is drawn; what is returned ends that.
+
+        It is called in the pipeline's thread: it must be quick, and copy what it keeps of the image.
+        """
+        return self._tap.add(listener)
+
+    def apply(
+        self,
+        cameras: Sequence[CameraPlan],
+        sinks: Mapping[str, Sink] | None = None,
+        open_engine: OpenEngine | None = None,
+        options: StationOptions | None = None,
+    ) -> tuple[str, ...]:
+        """Change to other plans, sinks, engine and options (None: as they are); says what changed, one line each.
+
+        Cameras whose plan and sinks stay go on undisturbed; one that was stopped stays stopped. Sinks that are no
+        longer there are closed. A new engine is opened beside the old one, which goes on until then, and for good if
+        the new one cannot be opened. Raises `UsageError` as the constructor does; then nothing has changed.
+        """
+        with self._lock:
+            after = self._sinks if sinks is None else dict(sinks)
+            _check(cameras, after)
+            before, self._sinks = self._sinks, after
+            gone = [sink for sink in before.values() if all(sink is not other for other in after.values())]
+            changes = [f"sink {name}: removed" for name in before if name not in after]
+            changes += [f"sink {name}: added" for name in after if name not in before]
+            changes += [
+                f"sink {name}: changed"
+                for name in after
+                if name in before and after[name] is not before[name]
+            ]
+            changes += self._change_cameras(cameras, before)
+            if options is not None and options != self._options:
+                self._options = options
+                self._again = True  # the same engine, run otherwise
+                changes.append("budgets: changed")
+        _close_all([sink.close for sink in gone])
+        if open_engine is not None:
+            changes.append("engine: a new one is being opened")
+            threading.Thread(target=self._replace_engine, args=(open_engine,), daemon=True).start()
+        return tuple(changes)
+
+    def _change_cameras(self, plans: Sequence[CameraPlan], sinks_before: Mapping[str, Sink]) -> list[str]:
+        known, changes = self._cameras, []
+        self._cameras = {}
+        for name, camera in known.items():
+            if all(plan.name != name for plan in plans):
+                self._shut(camera)
+                changes.append(f"camera {name}: removed")
+        for plan in plans:
+            camera = known.get(plan.name) or Camera(plan, plan.threshold)
+            self._cameras[plan.name] = camera
+            if plan.name not in known:
+                self._open(camera)
+                self._serve(camera)
+                changes.append(f"camera {plan.name}: added")
+                continue
+            rewired = any(sinks_before.get(sink) is not self._sinks[sink] for sink in plan.sinks)
+            if plan != camera.plan or rewired:
+                self._change(camera, plan)
+                changes.append(f"camera {plan.name}: changed")
+        return changes
+
+    def _change(self, camera: Camera, plan: CameraPlan) -> None:
+        """Follow another plan; identities and counts go on where only its threshold or its sinks differ."""
+        before, camera.plan = camera.plan, plan
+        if plan.threshold != before.threshold:
+            camera.threshold = plan.threshold
+        if (
+            camera.stream is not None
+            and replace(plan, threshold=before.threshold, sinks=before.sinks) == before
+        ):
+            camera.stream.threshold = camera.threshold
+            camera.stream.rewire(self._sinks_of(plan))
+            return
+        if (plan.address, plan.live) != (before.address, before.live) or camera.failure:
+            self._shut(camera)
+            if not camera.stopped:
+                self._open(camera)
+        self._serve(camera)
+
+    def _camera(self, name: str) -> Camera:
+        if name not in self._cameras:
+            raise UsageError(f"there is no camera {name!r}; cameras: {', '.join(self._cameras)}")
+        return self._cameras[name]
+
+    def _open(self, camera: Camera) -> None:
+        """Open its source, or note why not."""
+        plan = camera.plan
+        camera.failure = ""
+        try:
+            live = replace(plan.live, wait_first=False)
+            camera.source = open_source(plan.address, live, name=plan.name)
+        except EdgevisionError as error:
+            camera.failure = str(error)
+            log.warning("camera %s: %s", plan.name, error)
+
+    def _serve(self, camera: Camera) -> None:
+        """Put it into the pipeline, in the place of what it had there, if there is one and it can be."""
+        pipeline, session, plan = self._pipeline, self._session, camera.plan
+        if camera.stream is not None and pipeline is not None:
+            pipeline.remove(camera.stream)
+        camera.stream = None
+        if pipeline is None or session is None or camera.source is None:
+            return
+        try:
+            watcher = PlannedWatcher(plan.watch, session.spec, camera.source.fps, camera.threshold)
+        except EdgevisionError as error:
+            self._shut(camera)
+            camera.failure = str(error)
+            log.warning("camera %s: %s", plan.name, error)
+            return
+        camera.stream = Stream(camera.source, self._sinks_of(plan), watcher=watcher, keep_going=True)
+        pipeline.add(camera.stream)
+
+    def _sinks_of(self, plan: CameraPlan) -> list[Sink]:
+        return [self._tap.of(plan.name), *(self._sinks[name] for name in plan.sinks)]
+
+    def _shut(self, camera: Camera) -> None:
+        """Take it out of the pipeline and close its source, without waiting for that."""
+        if camera.stream is not None and self._pipeline is not None:
+            self._pipeline.remove(camera.stream)
+        if camera.source is not None:
+            threading.Thread(
+                target=camera.source.close, name=f"closing {camera.plan.name}", daemon=True
+            ).start()
+        camera.source = camera.stream = None
+
+    def _work(self, open_engine: OpenEngine) -> None:
+        """The station's thread: open the engine, run pipelines until closed."""
+        try:
+            session: Session | None = open_engine(self._report)
+            while session is not None and not self._closing.is_set():
+                session = self._run(session)
+            if not self._closing.is_set():
+                raise EngineError("the pipeline ended by itself")
+        except BaseException as error:  # told by `failure`, whatever it is
+            self._failure = error
+            self._readiness = Readiness("failed", None, str(error) or type(error).__name__)
+            log.error("the station has failed: %s", error)
+
+    def _run(self, session: Session) -> Session | None:
+        """One pipeline, until the station is closed or has another engine, which is returned."""
+        rows = self._batch(session)
+        garbage = GarbageSearch()
+        options = PipelineOptions(
+            batch=rows, fill_ms=self._options.fill_ms, max_age_ms=self._options.max_age_ms
+        )
+        pipeline = Pipeline(session, options=options, stay=True)
+        follower: Session | None = None
+        with self._lock:
+            self._session, self._pipeline = session, pipeline
+            for camera in self._cameras.values():
+                self._serve(camera)
+            self._readiness = Readiness("running")
+
+        def is_over() -> bool:
+            garbage.now_and_then()
+            return self._closing.is_set() or self._next is not None or self._again
+
+        try:
+            pipeline.run(is_over)
+            with self._lock:
+                follower, self._next = self._next, None
+                if follower is None and self._again and not self._closing.is_set():
+                    follower = session
+                self._again = False
+        finally:
+            garbage.close()
+            with self._lock:
+                self._pipeline = None
+            if pipeline.hung:
+                log.error("the engine hangs in a call; it is left as it is")
+            elif follower is not session:
+                session.close()
+        return follower
+
+    def _batch(self, session: Session) -> int:
+        wanted = self._options.batch
+        if wanted is None:
+            return max(len(self._cameras), 1)
+        if wanted != "auto":
+            return wanted
+        self._report("measuring batch sizes", None)
+        choice = choose_batch(session, len(self._cameras))
+        log.info("%s", choice)
+        return choice.rows
+
+    def _replace_engine(self, open_engine: OpenEngine) -> None:
+        try:
+            session = open_engine(lambda detail, share: self._tell("running", detail, share))
+        except EdgevisionError as error:
+            log.error("the new engine cannot be opened, the old one goes on: %s", error)
+        else:
+            self._next = session
+        finally:
+            if self._readiness.phase == "running":
+                self._tell("running", "", None)
+
+    def _report(self, detail: str, share: float | None) -> None:
+        self._tell("opening" if share is None else "building", detail, share)
+
+    def _tell(self, phase: Phase, detail: str, share: float | None) -> None:
+        if self._readiness.phase not in ("failed", "closed"):
+            self._readiness = Readiness(phase, share, detail)
+
+
+def _check(cameras: Sequence[CameraPlan], sinks: Mapping[str, Sink]) -> None:
+    names = [plan.name for plan in cameras]
+    for plan in cameras:
+        if not plan.name or names.count(plan.name) > 1:
+            raise UsageError(f"cameras need names that differ; received {', '.join(map(repr, names))}")
+        for sink in plan.sinks:
+            if sink not in sinks:
+                known = ", ".join(sinks) or "none"
+                raise UsageError(f"camera {plan.name} names the sink {sink!r}; sinks: {known}")
+
+
+def _close_all(closings: Sequence[Callable[[], None]]) -> None:
+    """Side by side, for each may wait for a thread or a peer of its own; what takes too long is left to its end."""
+    threads = [threading.Thread(target=_close, args=(closing,), daemon=True) for closing in closings]
+    for thread in threads:
+        thread.start()
+    until_s = time.monotonic() + CLOSE_S
+    for thread in threads:
+        thread.join(max(until_s - time.monotonic(), 0))
+
+
+def _close(closing: Callable[[], None]) -> None:
+    try:
+        closing()
+    except EdgevisionError as error:
+        log.warning("%s", error)
+
+
+__all__ = ["CameraPlan", "CameraStatus", "OpenEngine", "Readiness", "Report", "Station", "StationOptions"]

@@ -1,0 +1,297 @@
+"""What Prometheus reads: the station at the moment of the scrape, in base units."""
+
+from __future__ import annotations
+
+import bisect
+import math
+import platform
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import get_args
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+import edgevision
+from edgevision.analytics.observation import LineState
+from edgevision.service.camera_plan import CameraState, CameraStatus
+from edgevision.service.station import Station
+from edgevision.service.watchdog import WatchdogOptions
+from edgevision.service.web.machine_metrics import machine_metrics
+from edgevision.service.web.state import trouble
+from edgevision.sinks.processed import Processed
+
+AGE_BUCKETS_S = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
+CAMERA = ("camera",)
+
+
+class Ages:
+    """How old results were, counted in buckets. `offer` is called in the pipeline's thread."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, list[int]] = {}
+        self._sums_s: dict[str, float] = {}
+
+    def offer(self, camera: str, processed: Processed) -> None:
+        """Count a result."""
+        age_s = processed.age_ms / 1e3
+        counts = self._counts.get(camera)
+        if counts is None:
+            counts = self._counts[camera] = [0] * (len(AGE_BUCKETS_S) + 1)
+        self._sums_s[camera] = self._sums_s.get(camera, 0.0) + age_s
+        counts[bisect.bisect_left(AGE_BUCKETS_S, age_s)] += 1
+
+    def buckets(self, camera: str) -> tuple[list[tuple[str, float]], float]:
+        """Bounds and cumulative counts, as a histogram is written; and the sum in seconds."""
+        counts = list(self._counts.get(camera, [0] * (len(AGE_BUCKETS_S) + 1)))
+        bounds = [*map(str, AGE_BUCKETS_S), "+Inf"]
+        return list(zip(bounds, map(float, accumulate(counts)), strict=True)), self._sums_s.get(camera, 0.0)
+
+
+class PageCounts:
+    """What the page itself has done; kept by the server."""
+
+    def __init__(self) -> None:
+        self.viewers = 0
+        self.clients = 0
+        self.pictures = 0
+        self.missed = 0
+        self.refused = 0
+
+
+class Steady:
+    """Counters that never fall, though a camera that is stopped or changed begins to count anew."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, ...], float] = {}
+        self._before: dict[tuple[str, ...], float] = {}
+
+    def __call__(self, key: tuple[str, ...], value: float) -> float:
+        """The sum of all that was counted under `key`."""
+        last = self._last.get(key, 0.0)
+        if value < last:
+            self._before[key] = self._before.get(key, 0.0) + last
+        self._last[key] = value
+        return self._before.get(key, 0.0) + value
+
+
+class StationCollector(Collector):
+    """Reads a station when it is asked. One thread at a time may ask."""
+
+    def __init__(self, station: Station, ages: Ages, page: PageCounts, watchdog: WatchdogOptions) -> None:
+        self._station = station
+        self._ages = ages
+        self._page = page
+        self._watchdog = watchdog
+        self._steady = Steady()
+
+    def describe(self) -> list[Metric]:
+        """Nothing beforehand: a registry that is told of this collector need not read the station for it."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics; docs/live.md lists them."""
+        cameras = self._station.cameras
+        yield from self._frames(cameras)
+        yield from self._outages(cameras)
+        yield from self._times(cameras)
+        yield from self._places(cameras)
+        yield from self._sinks()
+        yield from self._engine()
+        yield from machine_metrics(self._steady)
+        yield from self._served()
+
+    def _counter(
+        self, name: str, text: str, labels: tuple[str, ...], rows: Sequence[tuple[tuple[str, ...], float]]
+    ) -> Metric:
+        family = CounterMetricFamily(f"edgevision_{name}", text, labels=labels)
+        for values, count in rows:
+            family.add_metric(values, self._steady((name, *values), count))
+        return family
+
+    def _frames(self, cameras: tuple[CameraStatus, ...]) -> Iterator[Metric]:
+        stats = [((camera.name,), camera.stats) for camera in cameras]
+        yield self._counter(
+            "frames", "Frames whose results were handed on.", CAMERA, [(n, s.frames) for n, s in stats]
+        )
+        yield self._counter(
+            "frames_dropped",
+            "Frames that newer ones replaced before they were run.",
+            CAMERA,
+            [(n, s.dropped) for n, s in stats],
+        )
+        yield self._counter(
+            "frames_late",
+            "Frames left out because they were, or would have been, too old.",
+            CAMERA,
+            [(n, s.late) for n, s in stats],
+        )
+        yield self._counter(
+            "frames_missed",
+            "Frames that the camera sent by its own time stamps, and that never came.",
+            CAMERA,
+            [(n, s.missed) for n, s in stats],
+        )
+        withheld = [
+            ((camera.name, reason), float(count))
+            for camera in cameras
+            for reason, count in (
+                ("frozen", camera.stats.health.frozen_frames),
+                ("black", camera.stats.health.black_frames),
+                ("damaged", camera.stats.health.damaged_frames),
+            )
+        ]
+        yield self._counter(
+            "frames_withheld", "Frames that came and show nothing real.", (*CAMERA, "reason"), withheld
+        )
+
+    def _outages(self, cameras: tuple[CameraStatus, ...]) -> Iterator[Metric]:
+        health = [((camera.name,), camera.stats.health) for camera in cameras]
+        yield self._counter(
+            "outages", "Times without a connection.", CAMERA, [(n, h.outages) for n, h in health]
+        )
+        yield self._counter(
+            "outage_seconds",
+            "Time without a connection, the outage under way included.",
+            CAMERA,
+            [(n, h.outage_s) for n, h in health],
+        )
+        state = GaugeMetricFamily(
+            "edgevision_camera_state", "1 for the state that the camera is in.", labels=(*CAMERA, "state")
+        )
+        running = GaugeMetricFamily("edgevision_camera_up", "1 while pictures come.", labels=CAMERA)
+        threshold = GaugeMetricFamily(
+            "edgevision_threshold_ratio", "Detections of a lower score are left out.", labels=CAMERA
+        )
+        for camera in cameras:
+            for one in get_args(CameraState):
+                state.add_metric((camera.name, one), float(camera.state == one))
+            running.add_metric((camera.name,), float(camera.state == "running"))
+            threshold.add_metric((camera.name,), camera.threshold)
+        yield from (state, running, threshold)
+
+    def _times(self, cameras: tuple[CameraStatus, ...]) -> Iterator[Metric]:
+        age = HistogramMetricFamily(
+            "edgevision_result_age_seconds", "From the capture of a frame to its result.", labels=CAMERA
+        )
+        stage = GaugeMetricFamily(
+            "edgevision_stage_seconds", "Median time of a stage, of late.", labels=(*CAMERA, "stage")
+        )
+        for camera in cameras:
+            buckets, sum_s = self._ages.buckets(camera.name)
+            age.add_metric((camera.name,), buckets, sum_s)
+            for name, ms in camera.stats.stages_ms.items():
+                stage.add_metric((camera.name, name), ms / 1e3)
+        yield from (age, stage)
+
+    def _places(self, cameras: tuple[CameraStatus, ...]) -> Iterator[Metric]:
+        crossings: list[tuple[tuple[str, ...], float]] = []
+        zones = GaugeMetricFamily(
+            "edgevision_zone_inside", "How many are in a zone now.", labels=(*CAMERA, "zone")
+        )
+        for camera in cameras:
+            for state in camera.counts:
+                if isinstance(state, LineState):
+                    crossings.append(((camera.name, state.line.name, "in"), state.crossed_in))
+                    crossings.append(((camera.name, state.line.name, "out"), state.crossed_out))
+                else:
+                    zones.add_metric((camera.name, state.zone.name), state.inside)
+        yield self._counter(
+            "line_crossings", "Who crossed a line.", (*CAMERA, "line", "direction"), crossings
+        )
+        yield zones
+
+    def _sinks(self) -> Iterator[Metric]:
+        sinks = self._station.sinks
+        yield self._counter(
+            "sink_written",
+            "Results that a sink has taken.",
+            ("sink",),
+            [((s.name,), s.written) for s in sinks],
+        )
+        yield self._counter(
+            "sink_lost", "Results that a sink gave up.", ("sink",), [((s.name,), s.lost) for s in sinks]
+        )
+        waiting = GaugeMetricFamily(
+            "edgevision_sink_waiting", "Results that wait for a sink.", labels=("sink",)
+        )
+        working = GaugeMetricFamily("edgevision_sink_up", "1 unless a sink fails.", labels=("sink",))
+        for sink in sinks:
+            waiting.add_metric((sink.name,), sink.waiting)
+            working.add_metric((sink.name,), float(sink.state == "working"))
+        yield from (waiting, working)
+
+    def _engine(self) -> Iterator[Metric]:
+        station = self._station
+        readiness, session = station.readiness, station.session
+        yield InfoMetricFamily(
+            "edgevision_build",
+            "What program this is.",
+            {"version": edgevision.__version__, "python": platform.python_version()},
+        )
+        engine = InfoMetricFamily(
+            "edgevision_engine",
+            "What runs the model.",
+            labels=("model", "task", "engine", "library", "device", "precision"),
+        )
+        if session is not None:
+            spec, info = session.spec, session.info
+            names = (spec.name, spec.task, info.engine, info.library, info.device, session.precision or "")
+            engine.add_metric(names, {})
+        yield engine
+        yield GaugeMetricFamily("edgevision_ready", "1 while frames are run.", float(readiness.ready))
+        share = 1.0 if readiness.ready else readiness.share
+        yield GaugeMetricFamily(
+            "edgevision_ready_ratio",
+            "How much of the preparation is done; NaN where nobody knows.",
+            math.nan if share is None else share,
+        )
+        yield GaugeMetricFamily(
+            "edgevision_healthy",
+            "0 if the work on frames has ended or the engine hangs.",
+            float(trouble(station, self._watchdog) is None),
+        )
+        yield GaugeMetricFamily(
+            "edgevision_inference_running_seconds",
+            "How long the engine's call under way has taken.",
+            station.stuck_s,
+        )
+
+    def _served(self) -> Iterator[Metric]:
+        page = self._page
+        clients = GaugeMetricFamily("edgevision_page_clients", "Who is connected.", labels=("kind",))
+        clients.add_metric(("video",), page.viewers)
+        clients.add_metric(("results",), page.clients)
+        yield clients
+        for name, text, count in (
+            ("page_pictures", "Frames that were drawn and encoded for viewers.", page.pictures),
+            ("page_results_missed", "Results that slow clients did not get.", page.missed),
+            ("page_refused", "Requests that were turned away.", page.refused),
+        ):
+            yield CounterMetricFamily(f"edgevision_{name}", text, count)
+
+
+class Metrics:
+    """A registry of its own, and what it gives. Any thread may ask."""
+
+    def __init__(
+        self, station: Station, ages: Ages, page: PageCounts, watchdog: WatchdogOptions | None = None
+    ) -> None:
+        self._lock = threading.Lock()
+        self.registry = CollectorRegistry()
+        self.registry.register(StationCollector(station, ages, page, watchdog or WatchdogOptions()))
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """All metrics in the format that a scraper accepts, and its content type."""
+        encoder, content_type = choose_encoder(accept)
+        with self._lock:
+            return encoder(self.registry), content_type

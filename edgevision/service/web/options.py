@@ -1,0 +1,94 @@
+"""Where the live page listens, whom it lets in, and how much it gives."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgevision.errors import UsageError
+from edgevision.service.watchdog import WatchdogOptions
+
+TOKEN_VARIABLE = "EDGEVISION_TOKEN"
+SHORTEST_TOKEN = 16
+"""Characters: what is guessed at the rate that is let through is not found within years."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageOptions:
+    """How the page is served."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """0: any that is free."""
+    token: str | None = None
+    """What visitors must know. None: nothing on this machine alone; elsewhere one is made (`PageServer.token`)."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names, without port, by which the page may be called besides its own: those of a reverse proxy."""
+    max_clients: int = 8
+    """Results sockets, and video streams of each camera, at a time."""
+    video_per_s: float = 15.0
+    """Most pictures a second and camera."""
+    video_width: int = 960
+    """Of pictures, in pixels, where a viewer asks for none."""
+    jpeg_quality: int = 80
+    watchdog: WatchdogOptions = field(default_factory=WatchdogOptions)
+    """When the engine counts as hanging: what ``/health`` says and whoever ends the process should agree."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise UsageError(f"port is {self.port}; expected 0 (any that is free) to 65535")
+        if self.max_clients < 1:
+            raise UsageError(f"max_clients is {self.max_clients}; expected 1 or more")
+        if not 0 < self.video_per_s <= 60:
+            raise UsageError(f"video_per_s is {self.video_per_s}; expected more than 0, and up to 60")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise UsageError(f"jpeg_quality is {self.jpeg_quality}; expected 1 to 100")
+        if self.token is not None:
+            _check_token(self.token)
+
+    @property
+    def needs_token(self) -> bool:
+        """True if others than programs of this machine can reach the page, or if a token was given."""
+        return self.token is not None or not is_loopback(self.host) or bool(self.allowed_hosts)
+
+
+def is_loopback(host: str) -> bool:
+    """True for addresses, and for the one name, that only this machine reaches."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def read_token(file: Path | None, environment: Mapping[str, str] = os.environ) -> str | None:
+    """The token in the first line of `file`, else of the variable `EDGEVISION_TOKEN`; None if neither is given.
+
+    Raises `UsageError` for a file that cannot be read or that others may read, and for a token that is too short.
+    """
+    if file is None:
+        token = environment.get(TOKEN_VARIABLE)
+        return None if token is None else _check_token(token.strip())
+    try:
+        with file.open("rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            line = opened.readline(4096)
+    except OSError as error:
+        raise UsageError(f"cannot read the token from {file}: {error.strerror}") from error
+    if mode & 0o004:
+        raise UsageError(f"{file} holds the token and may be read by every user: chmod 600 {file}")
+    try:
+        return _check_token(line.decode("ascii").strip())
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the token in {file} holds other characters than ASCII's") from error
+
+
+def _check_token(token: str) -> str:
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError(
+            f"the token has {len(token)} characters; expected {SHORTEST_TOKEN} or more, printable ASCII without spaces,"
+            ' such as: python3 -c "import secrets; print(secrets.token_urlsafe())"'
+        )
+    return token

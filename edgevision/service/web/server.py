@@ -1,0 +1,313 @@
+"""The page's server: a loop in a thread of its own, between visitors and a station."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import logging
+import secrets
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from urllib.parse import quote
+
+from aiohttp import web
+
+from edgevision.errors import EdgevisionError, UsageError
+from edgevision.service.station import Station
+from edgevision.service.web.access import Guard, host_is_ours, origin_is_ours
+from edgevision.service.web.handlers import FILES, Handlers, refusal
+from edgevision.service.web.metrics import Ages, Metrics, PageCounts
+from edgevision.service.web.options import PageOptions, is_loopback
+from edgevision.service.web.results import ResultHub
+from edgevision.service.web.state import StateReader
+from edgevision.service.web.video import VideoHub
+from edgevision.sinks.processed import Processed
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+CLOSE_S = 1.0
+LARGEST_BODY = 4096
+COOKIE_DAYS = 30
+OPEN_TO_ALL = {"/health", "/ready", *FILES} - {"/"}
+"""What tells nothing private."""
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+ASK_FOR_TOKEN = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>edgevision</title><link rel="icon" href="/icon.svg"><link rel="stylesheet" href="/page.css"></head>
+<body class="gate"><main><h1>edgevision</h1><p>{reason}</p>
+<form method="get" action="/"><label for="token">Token</label>
+<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
+<button type="submit">Open</button></form></main></body></html>
+"""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class PageServer:
+    """Serves the page of a station. `start` returns when it listens; the station lives its own life and is not closed.
+
+    Nothing that a visitor does waits in the pipeline's thread: it leaves references to its newest results here.
+    """
+
+    def __init__(self, station: Station, options: PageOptions | None = None) -> None:
+        self.options = options or PageOptions()
+        self.token = self.options.token
+        """None where none is needed."""
+        if self.token is None and self.options.needs_token:
+            self.token = secrets.token_urlsafe(32)
+        self.port = 0
+        self._station = station
+        self._guard = Guard(self.token)
+        self._counts = PageCounts()
+        self._ages = Ages()
+        self._video = VideoHub(self.options)
+        self._results = ResultHub(self.options.max_clients)
+        state = StateReader(station, self.options.watchdog)
+        metrics = Metrics(station, self._ages, self._counts, self.options.watchdog)
+        self._handlers = Handlers(station, state, metrics, self._video, self._results)
+        self._thread = threading.Thread(target=self._work, name="page", daemon=True)
+        self._listens = threading.Event()
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Listen. Raises `UsageError` where that cannot be: a port in use, an address that is not this machine's."""
+        self._thread.start()
+        self._listens.wait()
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+        self._unsubscribe = self._station.subscribe(self._on_result)
+
+    def close(self) -> None:
+        """Let everybody go, within a second; a second call does nothing."""
+        self._unsubscribe()
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+                self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(CLOSE_S)
+
+    @property
+    def viewers(self) -> int:
+        """Streams of video that are looked at now."""
+        return self._video.viewers
+
+    @property
+    def pictures(self) -> int:
+        """Frames that were drawn and encoded for viewers so far."""
+        return self._video.encoded
+
+    @property
+    def url(self) -> str:
+        """Where it is, without the token."""
+        host = self.options.host
+        if host in ("0.0.0.0", "::"):
+            host = _own_address()
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    @property
+    def entrance(self) -> str:
+        """Where it is, with the token if there is one: to be opened once, and to be kept to oneself."""
+        return self.url if self.token is None else f"{self.url}?token={quote(self.token, safe='')}"
+
+    def __enter__(self) -> PageServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _on_result(self, camera: str, processed: Processed) -> None:
+        """Called in the pipeline's thread for each result."""
+        self._ages.offer(camera, processed)
+        self._video.offer(camera, processed)
+        self._results.offer(camera, processed)
+
+    def _work(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            if self._listens.is_set():
+                log.exception("the page has failed")
+            self._failure = error
+        finally:
+            self._listens.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        app = web.Application(middlewares=[self._check], client_max_size=LARGEST_BODY)
+        app.add_routes(self._handlers.routes())
+        app.on_response_prepare.append(_add_headers)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await self._listen(runner)
+            self._video.start(self._loop)
+            self._results.start(self._loop)
+            self._listens.set()
+            while not self._stop.is_set():
+                await self._tick()
+                with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), TICK_S)
+        finally:
+            self._video.close()
+            await runner.cleanup()
+
+    async def _tick(self) -> None:
+        if self._results.clients:
+            try:
+                await self._handlers.tick()
+            except Exception:  # of one second: the page must outlive it
+                log.exception("the state cannot be read")
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        host, port = self.options.host, self.options.port
+        try:
+            await web.TCPSite(runner, host, port, reuse_address=True).start()
+        except socket.gaierror as error:
+            raise UsageError(
+                f"cannot listen at {host!r}: {error.strerror}; give an address of this machine"
+            ) from error
+        except OSError as error:
+            raise UsageError(
+                f"cannot listen at {host} port {port}: {_listening_remedy(error, port)}"
+            ) from error
+        self.port = runner.addresses[0][1]
+
+    @web.middleware
+    async def _check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let in who may come in; what is refused is counted and, but for the page itself, answered in JSON."""
+        self._counts.viewers, self._counts.clients = self._video.viewers, self._results.clients
+        self._counts.pictures, self._counts.missed = self._video.encoded, self._results.missed
+        try:
+            welcome = self._entered(request)
+            return await handler(request) if welcome is None else welcome
+        except web.HTTPException as error:
+            if error.status >= 400:
+                self._counts.refused += 1
+            if request.path == "/" and error.status in (401, 429):
+                page = ASK_FOR_TOKEN.format(reason=json.loads(error.text or "{}").get("error", ""))
+                return web.Response(
+                    text=page, content_type="text/html", status=error.status, headers=_kept(error)
+                )
+            if error.content_type == "application/json" or error.status < 400:
+                raise
+            return web.json_response({"error": error.reason}, status=error.status, headers=_kept(error))
+        except EdgevisionError as error:  # the station's own refusals
+            return web.json_response({"error": str(error)}, status=400)
+
+    def _entered(self, request: web.Request) -> web.Response | None:
+        """Raises a refusal, or gives the answer that sets the cookie; None for who is in."""
+        options, host = self.options, request.headers.get("Host", "")
+        if not host_is_ours(host, loopback=is_loopback(options.host), allowed=options.allowed_hosts):
+            raise refusal(421, f"this page is not called {host!r}; --allow-host adds a name")
+        origin = request.headers.get("Origin")
+        if origin is not None and not origin_is_ours(origin, host):
+            raise refusal(403, "the request comes from another page")
+        if request.path in OPEN_TO_ALL:
+            return None
+        address = request.remote or ""
+        locked_s = self._guard.locked_s(address)
+        if locked_s > 0:
+            wait = str(int(locked_s) + 1)
+            raise refusal(429, f"too many wrong tokens; wait for {wait} s", {"Retry-After": wait})
+        token = request.query.get("token")
+        if token is not None and self.token is not None and request.path == "/":
+            if not self._guard.knows(token, address):
+                raise refusal(401, "This is not the token.")
+            return self._welcome(request)
+        proof = self._guard.proof(_bearer(request), request.cookies.get(self._cookie_name), address)
+        if proof is None:
+            raise refusal(
+                401,
+                "The token is needed; it was printed where the page was started.",
+                {"WWW-Authenticate": 'Bearer realm="edgevision"'},
+            )
+        if request.method == "POST" and origin is None and proof != "bearer":
+            raise refusal(403, "a POST needs an Origin header or Authorization: Bearer")
+        return None
+
+    @property
+    def _cookie_name(self) -> str:
+        """Cookies do not tell ports apart: two pages of one machine need two names."""
+        return f"edgevision_{self.port}"
+
+    def _welcome(self, request: web.Request) -> web.Response:
+        """Exchange the token for a cookie, so that it stays in no address and no history."""
+        answer = web.Response(status=303, headers={"Location": "/"})
+        secure = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
+        answer.set_cookie(
+            self._cookie_name,
+            self._guard.cookie,
+            max_age=COOKIE_DAYS * 86400,
+            httponly=True,
+            samesite="Strict",
+            secure=secure,
+            path="/",
+        )
+        return answer
+
+
+def serve(station: Station, options: PageOptions | None = None) -> PageServer:
+    """Begin to serve; the caller closes the server."""
+    server = PageServer(station, options)
+    server.start()
+    return server
+
+
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.pop("Server", None)
+
+
+def _kept(error: web.HTTPException) -> dict[str, str]:
+    """What of a refusal's headers goes on with another body."""
+    return {
+        name: error.headers[name]
+        for name in ("Allow", "Retry-After", "WWW-Authenticate")
+        if name in error.headers
+    }
+
+
+def _bearer(request: web.Request) -> str | None:
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
+
+
+def _listening_remedy(error: OSError, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "another program listens there; give another --port, or --port 0 for any that is free"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "it is no address of this machine; 0.0.0.0 stands for all of them"
+    if error.errno == errno.EACCES:
+        return f"the system keeps ports such as {port} for itself; give one from 1024 on"
+    return error.strerror or str(error)
+
+
+def _own_address() -> str:
+    """The address by which others on the network reach this machine; nothing is sent to find it."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+    return "127.0.0.1"

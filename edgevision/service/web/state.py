@@ -1,0 +1,183 @@
+"""How the station and its machine stand, as the page and other programs read it: JSON."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any
+
+import edgevision
+from edgevision.analytics.observation import LineState, ZoneState
+from edgevision.device.facts import (
+    Reading,
+    available_memory_mib,
+    clocks_mhz,
+    cpu_model,
+    nvidia_gpus,
+    resident_mib,
+    temperatures_c,
+)
+from edgevision.service.camera_plan import CameraStatus, Readiness
+from edgevision.service.station import Station
+from edgevision.service.watchdog import WatchdogOptions
+
+FRESH_S = 0.5
+"""A state is given again within so long, for there may be many clients."""
+
+
+class StateReader:
+    """Reads a station. All methods may be called by any thread."""
+
+    def __init__(self, station: Station, watchdog: WatchdogOptions) -> None:
+        self._station = station
+        self._watchdog = watchdog
+        self._lock = threading.Lock()
+        self._read_s = -FRESH_S
+        self._text = ""
+        self._began_s = time.monotonic()
+        self._hardware: str | None = None
+
+    def text(self) -> str:
+        """The state as JSON, not older than `FRESH_S`. Asks the machine's sensors, which may take milliseconds."""
+        with self._lock:
+            now_s = time.monotonic()
+            if now_s - self._read_s >= FRESH_S:
+                self._text = json.dumps(self._read(), ensure_ascii=False, separators=(",", ":"))
+                self._read_s = now_s
+            return self._text
+
+    def trouble(self) -> str | None:
+        """Why the station does not live, in words that anybody may read; None if it does."""
+        return trouble(self._station, self._watchdog)
+
+    def _read(self) -> dict[str, Any]:
+        station = self._station
+        readiness, failure = station.readiness, station.failure
+        if self._hardware is None:  # not before somebody asks: a tool of the GPU's is called for it
+            self._hardware = ", ".join((cpu_model(), *nvidia_gpus()))
+        return {
+            "type": "state",
+            "version": edgevision.__version__,
+            "up_s": round(time.monotonic() - self._began_s, 1),
+            "readiness": {
+                "phase": readiness.phase,
+                "ready": readiness.ready,
+                "share": readiness.share,
+                "detail": readiness_line(readiness),
+            },
+            "failure": None if failure is None else str(failure) or type(failure).__name__,
+            "stuck_s": round(station.stuck_s, 1) if is_stuck(station, self._watchdog) else 0.0,
+            "engine": self._engine(),
+            "machine": {
+                "hardware": self._hardware,
+                "resident_mib": round(resident_mib()),
+                "available_mib": available_memory_mib(),
+                "temperatures_c": _readings(temperatures_c()),
+                "clocks_mhz": _readings(clocks_mhz()),
+            },
+            "cameras": [_camera(camera) for camera in station.cameras],
+            "sinks": [
+                {
+                    "name": sink.name,
+                    "state": sink.state,
+                    "written": sink.written,
+                    "waiting": sink.waiting,
+                    "lost": sink.lost,
+                    "last_error": sink.last_error,
+                }
+                for sink in station.sinks
+            ],
+        }
+
+    def _engine(self) -> dict[str, Any] | None:
+        session = self._station.session
+        if session is None:
+            return None
+        return {
+            "model": session.spec.name,
+            "task": session.spec.task,
+            "engine": session.info.engine,
+            "library": session.info.library,
+            "device": session.info.device,
+            "precision": session.precision,
+            "notes": list(session.info.notes),
+        }
+
+
+def readiness_line(readiness: Readiness) -> str:
+    """What is going on, in words, and how far it is."""
+    detail = readiness.detail or readiness.phase
+    return detail if readiness.share is None else f"{detail}: {100 * readiness.share:.0f} %"
+
+
+def public_readiness(readiness: Readiness) -> dict[str, Any]:
+    """What anybody may know: without the words of the engine, which may hold names of files."""
+    words = {
+        "opening": "opening the engine",
+        "building": "building an engine",
+        "running": "running",
+        "failed": "the engine has failed",
+        "closed": "closed",
+    }
+    line = readiness_line(Readiness(readiness.phase, readiness.share, words[readiness.phase]))
+    return {"phase": readiness.phase, "share": readiness.share, "detail": line}
+
+
+def trouble(station: Station, watchdog: WatchdogOptions) -> str | None:
+    """Why the station does not live, in words that anybody may read; None if it does."""
+    failure = station.failure
+    if failure is not None:
+        return f"the work on frames has ended: {type(failure).__name__}"
+    if station.readiness.phase in ("failed", "closed"):
+        return f"the station is {station.readiness.phase}"
+    if is_stuck(station, watchdog):
+        return f"the engine has not answered for {station.stuck_s:.0f} s"
+    return None
+
+
+def is_stuck(station: Station, watchdog: WatchdogOptions) -> bool:
+    """True if the engine's call under way has taken far too long."""
+    return station.stuck_s > watchdog.call_limit_s(station.expected_inference_s)
+
+
+def _camera(camera: CameraStatus) -> dict[str, Any]:
+    stats = camera.stats
+    health = stats.health
+    return {
+        "name": camera.name,
+        "address": camera.address,
+        "state": camera.state,
+        "detail": camera.detail,
+        "threshold": camera.threshold,
+        "frames": stats.frames,
+        "frames_per_s": round(stats.frames_per_s, 2),
+        "age_p50_ms": _rounded(stats.age_p50_ms),
+        "age_p99_ms": _rounded(stats.age_p99_ms),
+        "stages_ms": {stage: round(ms, 3) for stage, ms in stats.stages_ms.items()},
+        "dropped": stats.dropped,
+        "late": stats.late,
+        "missed": stats.missed,
+        "withheld": {
+            "frozen": health.frozen_frames,
+            "black": health.black_frames,
+            "damaged": health.damaged_frames,
+        },
+        "outages": health.outages,
+        "outage_s": round(health.outage_s, 1),
+        "counts": [_count(state) for state in camera.counts],
+    }
+
+
+def _count(state: LineState | ZoneState) -> dict[str, Any]:
+    if isinstance(state, LineState):
+        return {"line": state.line.name, "in": state.crossed_in, "out": state.crossed_out}
+    return {"zone": state.zone.name, "inside": state.inside, "mean_dwell_s": round(state.mean_dwell_s, 1)}
+
+
+def _readings(readings: tuple[Reading, ...]) -> list[dict[str, Any]]:
+    return [{"name": reading.name, "value": round(reading.value, 1)} for reading in readings]
+
+
+def _rounded(value_ms: float | None) -> float | None:
+    return None if value_ms is None else round(value_ms, 1)

@@ -1,0 +1,1 @@
+"""Sinks that write files: videos, images, tables, JSON lines."""

@@ -1,0 +1,62 @@
+"""Annotated images in a folder."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+import cv2
+
+from edgevision.errors import SinkError
+from edgevision.sinks.processed import Processed
+from edgevision.sinks.sink import Sink
+from edgevision.sources.image_files import write_image
+
+
+class ImageFolderSink(Sink):
+    """Annotated images in a folder, each whole or not at all.
+
+    Images keep their names, and below `root` their sub-folders; frames of videos and cameras are numbered.
+    """
+
+    annotated = True
+
+    def __init__(self, folder: Path, *, root: Path | None = None, numbered: bool = False) -> None:
+        self._folder = folder
+        self._root = root
+        self._numbered = numbered
+        probe_folder(folder)
+
+    def write(self, processed: Processed) -> None:
+        """Encode the frame's image."""
+        path = self._folder / self.name(processed.frame.source, processed.frame.index)
+        write_image(path, processed.frame.image_bgr)
+        self.written += 1
+
+    @property
+    def public_name(self) -> str:
+        """The folder."""
+        return str(self._folder)
+
+    def name(self, source: str, index: int) -> Path:
+        """The file's name within the folder."""
+        path = Path(source)
+        if self._numbered:
+            stem = re.sub(r"[^\w.-]+", "_", path.stem)
+            return Path(f"{stem}_{index:06d}.jpg")
+        inner = path.relative_to(self._root) if self._root is not None else Path(path.name)
+        return inner if cv2.haveImageWriter(inner.name) else inner.with_name(inner.name + ".png")
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def probe_folder(folder: Path) -> None:
+    """Make the folder and a file in it, so that what cannot be written is known before the work begins."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SinkError(f"cannot write to folder {folder}: {error.strerror}") from error

@@ -1,0 +1,198 @@
+"""A feed where no camera is: a video or a folder of images, played by the clock, over and over."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from edgevision.contract.image import Frame
+from edgevision.device.opencv_build import quiet_opencv
+from edgevision.errors import SourceError
+from edgevision.sources.feeds.feed import Feed, FeedFrame, thumbnail_of
+from edgevision.sources.frames import Capture, CaptureClock, known
+from edgevision.sources.image_files import IMAGE_SUFFIXES, images_in, read_image
+
+_CLOCK: CaptureClock = "camera"
+FASTEST = 1000.0
+LONGEST_LAG_S = 1.0
+"""After a longer stop the pictures go on where they were; after a shorter one those that were due are passed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopAddress:
+    """What is played, and how many frames a second; None: as the file says."""
+
+    path: Path
+    fps: float | None
+
+    @classmethod
+    def from_text(cls, text: str) -> LoopAddress:
+        """Read ``loop:PATH`` or ``loop:PATH@FPS``; raises `SourceError`.
+
+        Only a number after the last ``@`` is a rate; a file whose name ends like that is named with its rate.
+        """
+        match = re.fullmatch(r"loop:(.*?)(?:@(\d+(?:\.\d+)?))?", text, re.IGNORECASE | re.DOTALL)
+        if match is None or not match[1]:
+            raise SourceError(f"{text} names nothing to play; expected loop:VIDEO, or loop:VIDEO@FPS")
+        fps = None if match[2] is None else float(match[2])
+        if fps is not None and not 0 < fps <= FASTEST:
+            raise SourceError(f"{text}: {fps:g} frames a second; expected above 0 and at most {FASTEST:g}")
+        path = Path(match[1])
+        if not path.exists():
+            raise SourceError(f"{text}: no such file or folder: {path}")
+        if fps is None and _images(path):
+            raise SourceError(f"{text}: images have no rate of their own; expected loop:{path}@FPS")
+        return cls(path, fps)
+
+
+class LoopFeed(Feed):
+    """Frame n is due n periods after the first one, however often the file has begun anew: the rate does not drift.
+
+    What a slow machine cannot decode in time is left out, as a camera's would be.
+    """
+
+    def __init__(self, address: LoopAddress) -> None:
+        self._player: Player = _play(address.path)
+        fps = address.fps or self._player.fps
+        if fps is None or fps > FASTEST:
+            self._player.close()
+            raise SourceError(f"{address.path} does not tell its rate; expected loop:{address.path}@FPS")
+        self.fps: float = fps
+        self._began_ns = time.perf_counter_ns()
+        self._next = 0
+        self._interrupted = threading.Event()
+
+    def read(self) -> FeedFrame:
+        """Wait until the next picture is due, and decode it."""
+        elapsed_s = (time.perf_counter_ns() - self._began_ns) / 1e9
+        index = max(self._next, int(elapsed_s * self.fps))
+        left_out = index - self._next
+        if left_out <= max(1.0, LONGEST_LAG_S * self.fps):
+            self._player.skip(left_out)
+        if self._interrupted.wait(max(0.0, index / self.fps - elapsed_s)):
+            raise SourceError("it was closed")
+        self._next = index + 1
+        began_ns = time.perf_counter_ns()
+        stamp_ns = round(index * 1e9 / self.fps)
+        captured_ns = min(self._began_ns + stamp_ns, began_ns)
+        captured_at = time.time() - (began_ns - captured_ns) / 1e9
+        frame = self._player.picture()
+        return FeedFrame(
+            lambda: frame,
+            thumbnail_of(frame),
+            (frame.shape[1], frame.shape[0]),
+            captured_ns,
+            captured_at,
+            _CLOCK,
+            time.perf_counter_ns() - began_ns,
+            stamp_ns=stamp_ns,
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._player.close()
+
+    def interrupt(self) -> None:
+        """End a wait."""
+        self._interrupted.set()
+
+
+class Player(Protocol):
+    """Pictures without an end."""
+
+    fps: float | None
+
+    def skip(self, count: int) -> None:
+        """Pass over so many."""
+
+    def picture(self) -> Frame:
+        """The next one, which the caller owns; raises `SourceError`."""
+
+    def close(self) -> None:
+        """Close files."""
+
+
+class VideoPlayer:
+    """A video that begins anew at its end."""
+
+    def __init__(self, open_capture: Callable[[], Capture]) -> None:
+        self._open = open_capture
+        self._capture = open_capture()
+        self.fps = known(self._capture.get(cv2.CAP_PROP_FPS))
+
+    def skip(self, count: int) -> None:
+        """Fetch them without their colours."""
+        for _ in range(count):
+            self._grab()
+
+    def picture(self) -> Frame:
+        """The next one."""
+        self._grab()
+        try:
+            decoded, image = self._capture.retrieve()
+        except cv2.error as error:
+            raise SourceError(error.err) from error
+        if not decoded or image is None:
+            raise SourceError("a frame cannot be decoded")
+        return np.asarray(image, np.uint8)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._capture.release()
+
+    def _grab(self) -> None:
+        if self._capture.grab():
+            return
+        # Opened anew and not wound back: not every container can be, and a file may have been replaced.
+        self._capture.release()
+        self._capture = self._open()
+        if not self._capture.grab():
+            raise SourceError("it holds no frame that can be decoded")
+
+
+class ImagePlayer:
+    """Images that begin anew after the last one. The folder is looked through once."""
+
+    fps: float | None = None
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+        self._next = 0
+
+    def skip(self, count: int) -> None:
+        """Nothing is read."""
+        self._next += count
+
+    def picture(self) -> Frame:
+        """The next one."""
+        self._next += 1
+        return read_image(self._paths[(self._next - 1) % len(self._paths)])
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _images(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _play(path: Path) -> Player:
+    if _images(path):
+        return ImagePlayer(images_in(path)[0] if path.is_dir() else [path])
+
+    def open_capture() -> Capture:
+        with quiet_opencv():
+            capture = cv2.VideoCapture(str(path))
+        if not capture.isOpened():
+            raise SourceError(f"{path} is not a video that OpenCV can open, or its header is damaged")
+        return capture
+
+    return VideoPlayer(open_capture)

@@ -1,0 +1,182 @@
+"""Feeds from the network by PyAV: time-outs, time stamps, damage, and pictures that change their size."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+from collections.abc import Generator
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from edgevision.contract.image import Frame
+from edgevision.errors import SourceError
+from edgevision.sources.feeds.feed import Feed, FeedFrame, Thumbnail, thin_out, thumbnail_of
+from edgevision.sources.feeds.stream_clock import StreamClock
+from edgevision.sources.frames import CaptureClock
+
+DECODER_THREADS = 2
+"""Slices of a picture side by side; threads over pictures would hold back as many of them."""
+FULL_RANGE = 2
+"""AVCOL_RANGE_JPEG: black is 0 and not 16."""
+EIGHT_BIT_LUMA = frozenset(
+    ("gray", "nv12", "nv21", "yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p")
+)
+LONGEST_SEGMENT_S = 30.0
+_ARRIVAL: CaptureClock = "arrival"
+_FULL_FROM_LIMITED = np.clip((np.arange(256) - 16) * (255 / 219), 0, 255).round().astype(np.uint8)
+
+
+class NetworkFeed(Feed):
+    """One connection to an address; `read` raises at its end or after `read_timeout_s` without a picture."""
+
+    def __init__(self, url: str, *, connect_timeout_s: float, read_timeout_s: float, transport: str) -> None:
+        self._timeout_s = read_timeout_s
+        # How long the stream is studied before its first picture comes; RTSP says beforehand what it sends.
+        options = {"fflags": "nobuffer", "analyzeduration": "1000000", "fpsprobesize": "0"}
+        if url.startswith("rtsp"):
+            options |= {"rtsp_transport": transport, "analyzeduration": "200000", "max_delay": "200000"}
+        try:
+            self._container = av.open(url, timeout=(connect_timeout_s, read_timeout_s), options=options)
+        except av.FFmpegError as error:
+            raise SourceError(_reason(error, connect_timeout_s, "no connection")) from error
+        stream = next(iter(self._container.streams.video), None)
+        if stream is None:
+            self._container.close()
+            raise SourceError("there is no video in the stream")
+        stream.codec_context.thread_type = "SLICE"
+        stream.codec_context.thread_count = DECODER_THREADS
+        self.fps = None if stream.average_rate is None else float(stream.average_rate)
+        self._reformatter = VideoReformatter()
+        self._interrupted = threading.Event()
+        kind = self._container.format.name
+        # Stamps of RTP are the camera's. Those of MJPEG over HTTP are made up, those of HLS come a segment at a time.
+        self._clock = StreamClock() if "rtsp" in kind else None
+        self._pace = _Pace() if "hls" in kind else None
+        self._reported = False
+        self._frames = self._decode(stream)
+
+    def read(self) -> FeedFrame:
+        """The next picture."""
+        try:
+            return next(self._frames)
+        except StopIteration:
+            raise SourceError("the stream ended") from None
+        except av.FFmpegError as error:
+            raise SourceError(_reason(error, self._timeout_s, "no data")) from error
+
+    def close(self) -> None:
+        """Hang up."""
+        self._frames.close()
+        self._container.close()
+
+    def interrupt(self) -> None:
+        """End a wait for the right moment; one for data ends by its time-out."""
+        self._interrupted.set()
+
+    def _decode(self, stream: VideoStream) -> Generator[FeedFrame, None, None]:
+        last_s = asked_s = time.monotonic()
+        for packet in self._container.demux(stream):
+            arrived_ns, arrived_at = time.perf_counter_ns(), time.time()
+            if time.monotonic() - asked_s > 0.9 * self._timeout_s:
+                # At a time-out FFmpeg first hands out the packet that its parser held back, and then waits anew.
+                raise SourceError(_in_vain("no data", self._timeout_s))
+            self._observe(packet, arrived_ns, arrived_at)
+            try:
+                pictures = packet.decode()
+            except av.InvalidDataError:  # a damaged packet; the next key frame mends it
+                pictures = []
+            decode_ns = time.perf_counter_ns() - arrived_ns
+            for picture in pictures:
+                last_s = time.monotonic()
+                if self._pace is not None and picture.time is not None:
+                    self._interrupted.wait(self._pace.wait_s(picture.time, last_s))
+                    arrived_ns, arrived_at = time.perf_counter_ns(), time.time()
+                yield self._frame(picture, arrived_ns, arrived_at, decode_ns)
+            asked_s = time.monotonic()
+            if asked_s - last_s > self._timeout_s:
+                raise SourceError(_in_vain("data, but no picture that can be decoded", self._timeout_s))
+
+    def _observe(self, packet: Packet[VideoStream], arrived_ns: int, arrived_at: float) -> None:
+        if self._clock is None or packet.pts is None or packet.time_base is None:
+            return
+        camera_at = None
+        if packet.has_sidedata("prft"):
+            # AVProducerReferenceTime: microseconds since 1970, then flags.
+            (wall_us,) = struct.unpack_from("=q", bytes(packet.get_sidedata("prft")))
+            # The first one is the next packet's: FFmpeg's parser hands it out with the one that it held back.
+            camera_at = wall_us / 1e6 if self._reported else None
+            self._reported = True
+        self._clock.packet(_stamp_ns(packet.pts, packet.time_base), arrived_ns, arrived_at, camera_at)
+
+    def _frame(self, picture: VideoFrame, arrived_ns: int, arrived_at: float, decode_ns: int) -> FeedFrame:
+        captured_ns, clock, stamp_ns = arrived_ns, _ARRIVAL, None
+        if self._clock is not None and picture.pts is not None and picture.time_base is not None:
+            stamp_ns = _stamp_ns(picture.pts, picture.time_base)
+            captured_ns, clock = self._clock.captured(stamp_ns, arrived_ns)
+
+        def to_bgr() -> Frame:
+            # Only the source's reader calls this, one picture at a time, so that it may share the reformatter.
+            return np.require(
+                self._reformatter.reformat(picture, format="bgr24").to_ndarray(),
+                np.uint8,
+                ["C_CONTIGUOUS", "WRITEABLE"],
+            )
+
+        return FeedFrame(
+            to_bgr,
+            _thumbnail(picture),
+            (picture.width, picture.height),
+            captured_ns,
+            arrived_at - (arrived_ns - captured_ns) / 1e9,
+            clock,
+            decode_ns,
+            picture.is_corrupt,
+            stamp_ns,
+        )
+
+
+class _Pace:
+    """Spreads pictures that come a segment at a time as they were taken."""
+
+    def __init__(self) -> None:
+        self._ahead_s: float | None = None
+
+    def wait_s(self, stamp_s: float, now_s: float) -> float:
+        """How long to hold a picture back; one that is late, or stamped anew, begins a new count."""
+        if self._ahead_s is None or not 0 <= (wait_s := stamp_s - self._ahead_s - now_s) <= LONGEST_SEGMENT_S:
+            self._ahead_s = stamp_s - now_s
+            return 0.0
+        return wait_s
+
+
+def _stamp_ns(pts: int, time_base: Fraction) -> int:
+    return pts * time_base.numerator * 1_000_000_000 // time_base.denominator
+
+
+def _thumbnail(picture: VideoFrame) -> Thumbnail:
+    """From the luma plane where there is one of 8 bits, stretched to the full range."""
+    if picture.format.name not in EIGHT_BIT_LUMA:
+        return thumbnail_of(np.asarray(picture.to_ndarray(format="bgr24"), np.uint8))
+    plane = picture.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    levels = thin_out(rows[: picture.height, : picture.width])
+    full = picture.color_range == FULL_RANGE or picture.format.name.startswith(("yuvj", "gray"))
+    return levels if full else _FULL_FROM_LIMITED[levels]
+
+
+def _in_vain(what: str, timeout_s: float) -> str:
+    return f"{what} within {timeout_s:g} s"
+
+
+def _reason(error: av.FFmpegError, timeout_s: float, what: str) -> str:
+    """Without the address, which may hold a password."""
+    if isinstance(error, (av.ExitError, av.TimeoutError)):
+        return _in_vain(what, timeout_s)
+    return (error.strerror or type(error).__name__).strip().rstrip(".")

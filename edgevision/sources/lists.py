@@ -1,0 +1,119 @@
+"""Several files as one source: shell patterns, and text files with a source on each line."""
+
+from __future__ import annotations
+
+import glob
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgevision.errors import SourceError
+from edgevision.sources.frames import Source, SourceFrame
+
+LOG = logging.getLogger(__name__)
+
+Opener = Callable[[str], Source]
+
+
+class SequenceSource(Source):
+    """Files one after another; the first is opened at once. One that cannot be read is skipped with a warning."""
+
+    def __init__(self, name: str, texts: Sequence[str], open_one: Opener) -> None:
+        super().__init__(name, live=False, fps=None, frame_count=None)
+        self._texts, self._open_one = iter(texts), open_one
+        self._read = 0
+        self._failures: list[str] = []
+        self._current = self._advance()
+        if self._current is None:
+            reason = self._failures[0]
+            raise SourceError(
+                f"none of the {len(texts)} sources of {name} can be read; of the first: {reason}"
+            )
+        self.fps, self.size_wh = self._current.fps, self._current.size_wh
+
+    def read(self) -> SourceFrame | None:
+        """The next frame of the current file, or the first of the next one."""
+        while self._current is not None:
+            frame = self._current.read()
+            if frame is not None:
+                self._read += 1
+                return replace(frame, index=self._read - 1)
+            self.skipped += self._current.skipped
+            self._current.close()
+            self._current = self._advance()
+        return None
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        self._texts = iter(())
+        if self._current is not None:
+            self._current.close()
+            self._current = None
+
+    def _advance(self) -> Source | None:
+        for text in self._texts:
+            try:
+                source = self._open_one(text)
+            except SourceError as error:
+                self.skipped += 1
+                self._failures.append(str(error))
+                continue
+            if source.live:
+                source.close()
+                raise SourceError(
+                    f"{self.name} names a live source, {source.name}, which has no end; give live sources on the"
+                    " command line, one beside another"
+                )
+            while self._failures:
+                LOG.warning("%s; skipped", self._failures.pop(0))
+            return source
+        if self._read:
+            while self._failures:
+                LOG.warning("%s; skipped", self._failures.pop(0))
+        return None
+
+
+def exists(path: Path) -> bool:
+    """True if there is such a file or folder; a text that can be no path names none."""
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long
+        return False
+
+
+def matches(pattern: str) -> list[str] | None:
+    """The files that a shell pattern means, sorted, ``**`` with all sub-folders; None if the text is no pattern.
+
+    Raises `SourceError` if nothing matches.
+    """
+    if not glob.has_magic(pattern) or exists(Path(pattern)):
+        return None
+    # `Path.glob` takes no absolute patterns.
+    names = glob.glob(str(Path(pattern).expanduser()), recursive=True)  # noqa: PTH207
+    found = sorted(name for name in names if Path(name).is_file())
+    if not found:
+        raise SourceError(f"no file matches {pattern}")
+    return found
+
+
+def listed(file: Path) -> list[str]:
+    """The sources of a text file, one a line; empty lines and those that begin with ``#`` are left out.
+
+    A relative path begins at the current folder or, if it does not exist there, at the file's own.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{file} cannot be read as a list of sources: {error}") from error
+    found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not found:
+        raise SourceError(f"{file} lists no source; expected one on each line")
+    return [_beside(text, file.parent) for text in found]
+
+
+def _beside(text: str, folder: Path) -> str:
+    if "://" in text:
+        return text
+    path = Path(text).expanduser()
+    return str(folder / path) if not exists(path) and exists(folder / path) else str(path)

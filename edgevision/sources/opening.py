@@ -1,0 +1,292 @@
+"""Where frames come from: images, folders, videos, cameras."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgevision.device.opencv_build import OpenCvBuild, quiet_opencv
+from edgevision.errors import SourceError
+from edgevision.sources.addresses import EXPECTED, LiveOptions, opener_of, played_file, public_name
+from edgevision.sources.feeds import http_content
+from edgevision.sources.feeds.capture import open_capture
+from edgevision.sources.feeds.v4l2 import parse_device
+from edgevision.sources.frames import Capture, Source, SourceFrame, known, read_now
+from edgevision.sources.image_files import IMAGE_SUFFIXES, images_in, read_image
+from edgevision.sources.lists import SequenceSource, exists, listed, matches
+from edgevision.sources.live import LiveSource, open_camera
+
+log = logging.getLogger(__name__)
+
+
+def open_source(text: str | Path, options: LiveOptions | None = None, *, name: str | None = None) -> Source:
+    """Open an image, a folder of images (with its sub-folders, sorted by path), a video, or a live source.
+
+    Live are a camera by its index, ``rtsp://`` and ``http://`` addresses (MJPEG, HLS), ``csi://0`` on a Jetson, a
+    GStreamer pipeline as ``gst:PIPELINE``, a video played as a camera, over and over, as ``loop:PATH`` or
+    ``loop:PATH@FPS``, and ``demo:``, a camera where none is. `options` are for those.
+
+    What an ``http://`` address is, the server's answer says: an image, a video file or a playlist with an end are read
+    from their first frame to their last, anything else is live. A shell pattern such as ``photos/**/*.jpg`` means its
+    files in order, a ``.txt`` file the sources that it lists. A local camera takes options, as
+    ``0?width=1280&height=720&fps=30&format=mjpg``.
+
+    The first frame is read at once, so that what cannot be used is a `SourceError` here and not later. A file whose
+    name is a number is meant by ``./0``. With `LiveOptions.wait_first` false this does not wait for a live source.
+
+    `name` is what the source is called in logs and results; without it, it is the text as others may read it. The
+    frames of images keep the paths of their files.
+    """
+    address = str(text)
+    if not address.strip():
+        raise SourceError(f"the name of a source is empty; {EXPECTED}")
+    camera = parse_device(address)
+    if camera is not None:
+        return open_camera(camera[0], device=camera[1], options=options, name=name)
+    live = options or LiveOptions()
+    if isinstance(text, str) and address.lower().startswith(("http://", "https://")):
+        ended = _open_http(address, name or public_name(address), live)
+        if ended is not None:
+            return ended
+    opener = opener_of(address, live) if isinstance(text, str) else None
+    if opener is not None:
+        live_source = LiveSource(name or public_name(address), opener, live)
+        live_source.path = played_file(address)
+        return live_source
+    path = Path(address).expanduser()
+    files = matches(address)
+    if files is not None:
+        return _open_many(name or address, files)
+    if not exists(path):
+        raise SourceError(f"no such file or folder: {path}; {EXPECTED}")
+    source: Source
+    if path.is_dir():
+        source = _open_folder(path, name or str(path))
+    elif path.suffix.lower() == ".txt":
+        source = _open_many(name or str(path), listed(path))
+    elif path.suffix.lower() in IMAGE_SUFFIXES:
+        source = ImageSource(name or address, [path])
+    else:
+        source = _open_video(path, name or str(path))
+    source.path = path
+    return source
+
+
+class ImageSource(Source):
+    """Image files, one after another.
+
+    A frame is the picture as a viewer shows it (`image_files.read_image`). With several files, one that cannot be
+    decoded is skipped with a warning; alone, it is an error.
+    """
+
+    def __init__(self, name: str, paths: Sequence[Path], *, shown_as: str | None = None) -> None:
+        """`shown_as` is what frames call their source; None: the paths of their files."""
+        super().__init__(name, live=False, fps=None, frame_count=len(paths))
+        self._shown_as = shown_as
+        self._paths = iter(paths)
+        self._single = len(paths) == 1
+        self._read = 0
+        self._next = self._decode_next()
+        if self._next is None:
+            raise SourceError(f"none of the {len(paths)} image files in {name} can be decoded")
+        self.size_wh = self._next.size_wh
+
+    def read(self) -> SourceFrame | None:
+        """The next image that can be decoded."""
+        frame, self._next = self._next, None
+        return self._decode_next() if frame is None else read_now(frame)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+        self._paths = iter(())
+        self._next = None
+
+    def _decode_next(self) -> SourceFrame | None:
+        for path in self._paths:
+            began_ns, began_at = time.perf_counter_ns(), time.time()
+            try:
+                image = read_image(path)
+            except SourceError as error:
+                if self._single:
+                    raise
+                self.skipped += 1
+                log.warning("%s; skipped", error)
+                continue
+            decode_ns = time.perf_counter_ns() - began_ns
+            self._read += 1
+            shown = self._shown_as or str(path)
+            return SourceFrame(image, self._read - 1, shown, began_ns, began_at, None, decode_ns)
+        return None
+
+
+class VideoSource(Source):
+    """A video file, every frame of it, in order.
+
+    A file that ends before its header says so is read as far as it can be decoded, then a warning tells how far that
+    was. If the size changes within a video, frames come as the build of OpenCV gives them: FFmpeg's backend scales
+    them to the size of the first one.
+    """
+
+    def __init__(self, name: str, capture: Capture) -> None:
+        count = known(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        super().__init__(
+            name,
+            live=False,
+            fps=known(capture.get(cv2.CAP_PROP_FPS)),
+            frame_count=None if count is None else round(count),
+        )
+        self._capture: Capture | None = capture
+        self._read = 0
+        self._next = self._decode_next()
+        if self._next is None:
+            raise SourceError(f"{name} is a video without a single frame that can be decoded")
+        self.size_wh = self._next.size_wh
+
+    def read(self) -> SourceFrame | None:
+        """The next frame."""
+        frame, self._next = self._next, None
+        return self._decode_next() if frame is None else read_now(frame)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._next = None
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+    def _decode_next(self) -> SourceFrame | None:
+        if self._capture is None:
+            return None
+        began_ns, began_at = time.perf_counter_ns(), time.time()
+        try:
+            grabbed = self._capture.grab()
+            position_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+            decoded, image = self._capture.retrieve() if grabbed else (False, None)
+        except cv2.error as error:
+            log.warning("%s: frame %d cannot be decoded: %s", self.name, self._read, error.err)
+            decoded, image = False, None
+        if not decoded or image is None:
+            self._report_end()
+            return None
+        decode_ns = time.perf_counter_ns() - began_ns
+        index, self._read = self._read, self._read + 1
+        return SourceFrame(
+            np.asarray(image, np.uint8),
+            index,
+            self.name,
+            began_ns,
+            began_at,
+            self._position_s(index, position_ms),
+            decode_ns,
+        )
+
+    def _position_s(self, index: int, position_ms: float) -> float | None:
+        """The container's time stamp; without one, the index over the frame rate."""
+        if position_ms > 0 or index == 0:
+            return max(position_ms, 0.0) / 1e3
+        return None if self.fps is None else index / self.fps
+
+    def _report_end(self) -> None:
+        if self._read and self.frame_count and self._read < self.frame_count:
+            log.warning(
+                "%s: read %d of the %d frames that its header promises; the file is truncated or damaged there",
+                self.name,
+                self._read,
+                self.frame_count,
+            )
+        self.close()
+
+
+def _open_many(name: str, texts: list[str]) -> Source:
+    """Files one after another: images as a folder of them, anything else by its own kind."""
+    if all(Path(text).suffix.lower() in IMAGE_SUFFIXES and "://" not in text for text in texts):
+        return ImageSource(name, [Path(text) for text in texts])
+    return SequenceSource(name, texts, open_source)
+
+
+def _open_http(url: str, name: str, options: LiveOptions) -> Source | None:
+    """An image or a file behind an address; None for a live stream, and for a server that does not answer.
+
+    A live source that is not waited for is asked for its kind only if its name is a file's.
+    """
+    if not options.wait_first and not http_content.may_be_file(url):
+        return None
+    try:
+        content = http_content.probe(url, options.connect_timeout_s)
+        if content.kind == "live":
+            return None
+        if content.kind == "image":
+            most = http_content.LARGEST_IMAGE_BYTES
+            path = http_content.download(url, options.connect_timeout_s, limit=most)
+            return _deleted(path, lambda: ImageSource(name, [path], shown_as=name))
+        source = _open_streamed(url, name, content, options)
+        if source is not None:
+            return source
+        size = "" if content.length is None else f" ({content.length / 2**20:.1f} MiB)"
+        log.warning("%s%s is downloaded before it is read: the server serves no parts of it", name, size)
+        path = http_content.download(url, options.read_timeout_s)
+        return _deleted(path, lambda: _open_video(path, name))
+    except SourceError as error:
+        if options.wait_first and "the server answers 4" not in str(error):
+            log.debug("%s: %s", name, error)
+            return None
+        if not options.wait_first:
+            return None
+        raise SourceError(f"{name}: {error}") from error
+
+
+def _open_streamed(
+    url: str, name: str, content: http_content.HttpContent, options: LiveOptions
+) -> Source | None:
+    """A file read from the server part by part; None where the server or this OpenCV cannot do that."""
+    playlist = http_content.is_playlist(url)
+    if not (content.ranges or playlist) or not OpenCvBuild.here().ffmpeg:
+        return None
+    try:
+        return VideoSource(name, open_capture(url, options.connect_timeout_s, options.read_timeout_s))
+    except SourceError:
+        if playlist:
+            raise
+        return None
+
+
+def _deleted(path: Path, open_it: Callable[[], Source]) -> Source:
+    """Open a temporary file and delete its name: it lives as long as it is open, whatever ends the program."""
+    try:
+        return open_it()
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _open_folder(path: Path, name: str) -> Source:
+    images, others = images_in(path)
+    if others:
+        log.warning(
+            "%s: left out %d of %d files, which by their names are not images",
+            path,
+            others,
+            len(images) + others,
+        )
+    return ImageSource(name, images)
+
+
+def _open_video(path: Path, name: str) -> Source:
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+    if empty:
+        raise SourceError(f"{path} is empty")
+    with quiet_opencv():
+        capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        raise SourceError(
+            f"{path} is neither an image nor a video that OpenCV can open, or its header is damaged"
+        )
+    return VideoSource(name, capture)

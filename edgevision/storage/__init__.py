@@ -1,0 +1,1 @@
+"""Files that appear whole or not at all, JSON as dataclasses, the cache's folder, hashes. Imports no other package."""

@@ -1,1 +1,0 @@
-"""Identities from frame to frame; the one room that imports the tracking library."""

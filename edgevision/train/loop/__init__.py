@@ -1,0 +1,1 @@
+"""The loop: optimizer, schedule, averages, records, run folders."""

@@ -1,0 +1,120 @@
+"""What all tasks share in training, as Lightning's loop takes it."""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Iterable
+from typing import Any, Generic, TypeVar
+
+import lightning
+import torch
+from torch import nn
+
+from edgevision.errors import EdgevisionError
+from edgevision.models.plan import Optimization
+from edgevision.train.loop.ema import WeightAverage
+from edgevision.train.loop.optimizer import MuonAdamW, build_optimizer
+from edgevision.train.loop.schedule import Progress, Schedule
+
+Batch = TypeVar("Batch")
+
+
+class ModuleInTraining(lightning.LightningModule, abc.ABC, Generic[Batch]):
+    """Optimizer, learning rate by the share of the training, average of the weights, sums of the losses.
+
+    A task says what its losses are, which layers come last, and how its batches reach a device.
+    """
+
+    def __init__(self, model: nn.Module, settings: Optimization, progress: Progress, seed: int) -> None:
+        super().__init__()
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs want a tensor
+        self.settings, self.progress, self.seed = settings, progress, seed
+        self.schedule = Schedule(settings.warmup, settings.final_lr)
+        self.average = WeightAverage(self.model, settings.ema_decay, settings.ema_ramp_steps)
+        self._sums: dict[str, torch.Tensor] = {}
+        self._count = 0
+
+    @abc.abstractmethod
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """The loss to be differentiated under "loss", and whatever else is worth a curve."""
+
+    @abc.abstractmethod
+    def last_layers(self) -> Iterable[nn.Module]:
+        """The layers whose outputs are the answer."""
+
+    @abc.abstractmethod
+    def moved(self, batch: Batch, device: torch.device) -> Batch:
+        """The batch on a device."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:  # noqa: ARG002  # Lightning's signature
+        """The loss of one batch."""
+        parts = self.losses(batch)
+        for name, value in parts.items():
+            self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value.detach()
+        self._count += 1
+        return parts["loss"]
+
+    def on_fit_start(self) -> None:
+        """The average lives where the network lives."""
+        self.average.model.to(self.device)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Set the learning rates; what the network draws at random is a function of seed and step."""
+        factor = self.schedule.factor(self.progress.share)
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+        torch.manual_seed(self.seed * 1_000_003 + self.progress.step * 64 + self.global_rank)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Count the step, follow with the average, and end on time."""
+        self.average.update(self.model)
+        self.progress.advance(self.trainer.strategy)
+        if self.progress.share >= 1:
+            self.trainer.should_stop = True
+
+    def mean_losses(self) -> dict[str, float]:
+        """Means since the last call; raises where the loss is no longer a number."""
+        means = {name: float(value) / max(self._count, 1) for name, value in self._sums.items()}
+        self._sums, self._count = {}, 0
+        if not math.isfinite(means.get("loss", 0.0)):
+            raise EdgevisionError(
+                f"the loss is not finite at step {self.progress.step}: lower the learning rate or look for broken"
+                " labels; the last checkpoint is from before, and --resume would come here again"
+            )
+        return means
+
+    def configure_optimizers(self) -> MuonAdamW:
+        """Muon for hidden filters, AdamW for the rest."""
+        return build_optimizer(
+            self.model,
+            lr_matrix=self.settings.lr_filters,
+            lr_vector=self.settings.lr_others,
+            weight_decay=self.settings.weight_decay,
+            output=self.last_layers(),
+        )
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002
+        """Move a batch; Lightning does not know our records."""
+        return self.moved(batch, device)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning does not know of."""
+        checkpoint["average"] = self.average.state_dict()
+        checkpoint["progress"] = self.progress.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back."""
+        self.average.load_state_dict(checkpoint["average"])
+        self.progress.load_state_dict(checkpoint["progress"])
+
+
+def tensor_from_frames(
+    frames: torch.Tensor, scale: float, mean: Iterable[float], std: Iterable[float]
+) -> torch.Tensor:
+    """Frames uint8 ``[B,H,W,3]`` BGR to float32 ``[B,3,H,W]`` RGB, ``(value * scale - mean) / std``, channels last."""
+    images = frames.permute(0, 3, 1, 2).flip(1).float() * scale
+    mean, std = images.new_tensor(list(mean)).view(-1, 1, 1), images.new_tensor(list(std)).view(-1, 1, 1)
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)

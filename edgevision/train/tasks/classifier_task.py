@@ -1,0 +1,84 @@
+"""A classifier's training: data, network and measurement put together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from edgevision.contract.spec import Fit, FrameInput
+from edgevision.errors import UsageError
+from edgevision.models.cnn import Cnn
+from edgevision.models.plan import ClassifierPlan
+from edgevision.models.resnet import resnet
+from edgevision.train.data.class_images import ClassSplit, read_classes
+from edgevision.train.job import Job, Task, progress_of, settings_json
+from edgevision.train.tasks.classifier import (
+    ClassDrawer,
+    ClassifierInTraining,
+    balanced_order,
+    measure_classifier,
+)
+from edgevision.train.tasks.detector import TensorOf
+
+_SMALL_PX = 48
+"""Pictures up to this size get ResNet's stem for small pictures, which halves nothing."""
+
+
+def classifier_task(
+    job: Job, plan: ClassifierPlan, tensor_of: TensorOf, fit: Fit, crop_fraction: float
+) -> Task:
+    """Read everything that the job names; raises `UsageError` and `SourceError`."""
+    held = Path(job.held) if job.held else None
+    split = read_classes(Path(job.data), held, longest_side=2 * plan.size, seed=job.seed, strict=job.strict)
+    classes = split.train.classes
+    if len(classes) < 2:
+        raise UsageError(f"{job.data} holds {len(classes)} class; a classifier needs two or more")
+    if job.monitor is not None and job.monitor not in classes:
+        raise UsageError(f"--monitor {job.monitor!r} is not one of {', '.join(classes)}")
+    progress = progress_of(job, len(split.train))
+    module = ClassifierInTraining(_network(plan, len(classes)), plan, progress, job.seed, tensor_of)
+    frames = FrameInput((plan.size, plan.size), fit=fit, crop_fraction=crop_fraction)
+    labels = split.train.labels
+    return Task(
+        module=module,
+        count=len(split.train),
+        draw=ClassDrawer(split.train, plan),
+        order=(lambda rng: balanced_order(labels, len(classes), rng)) if job.balance else None,
+        measure=lambda: measure_classifier(
+            module.average.model, split.held, frames, tensor_of, module.device
+        ),
+        monitor=f"recall {job.monitor}" if job.monitor else "mean recall" if job.balance else "top1",
+        panels=(
+            ("loss, share wrong in training", ("loss", "wrong")),
+            ("on the held part, %", ("top1", "mean recall")),
+            ("learning rate, share of the peak", ("lr",)),
+        ),
+        metadata={
+            "names": json.dumps(classes),
+            "recipe": job.recipe,
+            "size": json.dumps([plan.size, plan.size]),
+            "torch": torch.__version__,
+            "job": settings_json(job),
+        },
+        facts=_facts(split),
+    )
+
+
+def _network(plan: ClassifierPlan, class_count: int) -> nn.Module:
+    if plan.model == "cnn":
+        return Cnn(class_count)
+    stem = "cifar" if plan.size <= _SMALL_PX else "imagenet"
+    return resnet(int(plan.model.removeprefix("resnet")), class_count, stem=stem)  # type: ignore[arg-type]  # one of its literals
+
+
+def _facts(split: ClassSplit) -> tuple[str, ...]:
+    counts = split.train.counts()
+    rarest = min(counts, key=lambda name: counts[name])
+    return (
+        f"{len(split.train)} pictures of {len(counts)} classes, {len(split.held)} held; {split.source}",
+        *dict.fromkeys((*split.train.warnings, *split.held.warnings)),
+        f"the rarest class, {rarest}, has {counts[rarest]} pictures, the most frequent {max(counts.values())}",
+    )

@@ -1,0 +1,174 @@
+"""How far two models' answers to the same frames are from each other, and how far they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgevision.bundle.folder import Check
+from edgevision.contract.boxes import iou_matrix
+from edgevision.contract.results import MASK_HALF, Outputs
+from edgevision.contract.spec import ModelSpec, Precision, Task
+
+_SMALL_MASK_CELLS = 100
+"""Smaller masks count as if they had so many cells: of ten cells one is a tenth, and yet rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far an answer may be from the source model's."""
+
+    min_score: float
+    """Detections under this score are not compared."""
+    box_iou: float
+    box_px: float
+    """Boxes that differ by no more than this in any coordinate are equal: under a pixel an IoU says nothing."""
+    score: float
+    pixels: float
+    """Share of a frame's pixels whose class may differ."""
+    mask: float
+    """Share of two partners' mask cells that may lie in just one of them."""
+    missing: float = 0.0
+    """Share of detections that may be without a partner. 0: the worst partner counts, else the mean of all."""
+    class_score: float = 1e-3
+    """How far a class's score of a whole frame may be off."""
+
+
+_EIGHT_BITS = Tolerance(
+    min_score=0.25, box_iou=0.5, box_px=1.0, score=0.12, pixels=0.1, mask=0.25, missing=0.15, class_score=0.3
+)
+
+TOLERANCES: dict[Precision, Tolerance] = {
+    # Two float32 implementations of one network differ by rounding alone: 1e-5 in scores, 1e-3 px in boxes.
+    # Where two classes are as good as equal, or a mask passes a half, single pixels may fall on either side.
+    "float": Tolerance(min_score=0.05, box_iou=0.999, box_px=0.01, score=1e-3, pixels=1e-3, mask=0.02),
+    # Eleven bits of mantissa instead of 24. YOLOv5n on 28 photographs of COCO, every value rounded: scores to 0.004,
+    # IoU of partners from 0.994; a few times that, and more for pixels, which fall on one side or the other.
+    "fp16": Tolerance(
+        min_score=0.25, box_iou=0.95, box_px=1.0, score=0.02, pixels=0.01, mask=0.1, class_score=0.02
+    ),
+    # Eight bits. The same photographs: every detection over 0.25 found again at IoU 0.5, scores off by 0.03 to 0.05 in
+    # the mean, by 0.09 in the mean of the worst four frames. What breaks inside is told by the layers' own errors.
+    "int8": _EIGHT_BITS,
+    "fp8": _EIGHT_BITS,
+}
+
+
+def compare_answers(spec: ModelSpec, expected: Outputs, actual: Outputs, precision: Precision) -> list[Check]:
+    """Hold two models' answers to the same frames against each other."""
+    return _COMPARISONS[spec.task](expected, actual, TOLERANCES[precision])
+
+
+def max_difference(left: Outputs, right: Outputs) -> float:
+    """The largest absolute difference between two answers; NaN where just one side is not finite."""
+    worst = 0.0
+    for a, b in zip(left, right, strict=True):
+        if not np.array_equal(a, b, equal_nan=True):
+            worst = max(worst, float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max()))
+    return worst
+
+
+def wrong_share(expected: npt.NDArray[np.uint8], actual: npt.NDArray[np.uint8]) -> float:
+    """The largest share of a frame's pixels whose class differs, of masks ``[B,H,W]``."""
+    return float((expected != actual).mean(axis=(1, 2)).max())
+
+
+def _compare_scores(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[Check]:
+    """Where the two best classes are so near that the scores' tolerance may swap them, either may be the best."""
+    two = np.sort(expected[0], axis=1)[:, -2:]
+    clear = two[:, -1] - two[:, 0] > 2 * tolerance.class_score
+    same = expected[0].argmax(axis=1) == actual[0].argmax(axis=1)
+    return [
+        Check("score difference", max_difference(expected, actual), "<=", tolerance.class_score),
+        Check("share of frames with the same best class", float(np.mean(same | ~clear)), ">=", 1.0),
+    ]
+
+
+def _compare_pixels(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[Check]:
+    wrong = wrong_share(expected[0], actual[0])
+    return [Check("share of pixels of another class", wrong, "<=", tolerance.pixels)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Partners:
+    """One frame's detections and, for each, the most overlapping one of the same class on the other side."""
+
+    row: int
+    one: npt.NDArray[np.intp]
+    other: npt.NDArray[np.intp]
+    ious: npt.NDArray[np.float32]
+    score_differences: npt.NDArray[np.float32]
+
+
+def _partners(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> Iterator[_Partners]:
+    """Every frame twice, in both directions: what either side has must be on the other.
+
+    A detection without a partner counts, unless its score is so near the floor of comparison that the other side may
+    have it just below.
+    """
+    highest = float(expected[1].max(initial=0.0))
+    for row in range(len(expected[0])):
+        sides = [tuple(array[row] for array in side[:3]) for side in (expected, actual)]
+        for (boxes, scores, labels), (other_boxes, other_scores, other_labels) in (sides, sides[::-1]):
+            # A full list ends at its lowest score: what is no better may have been cut off on the other side.
+            floor = max(min(tolerance.min_score, highest / 2), float(other_scores.min()))
+            # Where some may be missing, those near the floor are no special case.
+            least = floor if tolerance.missing else floor + tolerance.score
+            wanted = np.flatnonzero((scores >= least) & (scores > 0))
+            overlap = iou_matrix(boxes[wanted], other_boxes)
+            distance = np.abs(boxes[wanted][:, None] - other_boxes).max(axis=2)
+            overlap[distance <= tolerance.box_px] = 1.0
+            overlap *= (labels[wanted][:, None] == other_labels) & (other_scores > 0)
+            best = overlap.argmax(axis=1)
+            ious = overlap[np.arange(len(best)), best]
+            yield _Partners(row, wanted, best, ious, np.abs(scores[wanted] - other_scores[best]))
+
+
+def _compare_detections(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[Check]:
+    """Pair each detection with the other side's of the same class and the greatest overlap, in both directions."""
+    found = list(_partners(expected, actual, tolerance))
+    ious = np.concatenate([partners.ious for partners in found])
+    matched = ious >= tolerance.box_iou
+    differences = np.concatenate([partners.score_differences for partners in found])[matched]
+    unmatched = int(np.count_nonzero(~matched))
+    checks = [Check("detections compared", float(len(ious)), ">=", 1.0)]
+    if tolerance.missing:
+        share, mean = unmatched / max(len(ious), 1), float(differences.mean()) if len(differences) else 0.0
+        return [
+            *checks,
+            Check("share of detections without a partner", share, "<=", tolerance.missing),
+            Check("mean score difference of partners", mean, "<=", tolerance.score),
+        ]
+    return [
+        *checks,
+        Check("detections without a partner", float(unmatched), "<=", 0.0),
+        Check("smallest IoU of partners", float(ious[matched].min(initial=1.0)), ">=", tolerance.box_iou),
+        Check("score difference of partners", float(differences.max(initial=0.0)), "<=", tolerance.score),
+    ]
+
+
+def _compare_instances(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[Check]:
+    """Detections as detections; of partners the cells that lie in just one of the two masks."""
+    checks = _compare_detections(expected, actual, tolerance)
+    shares = []
+    for found in list(_partners(expected, actual, tolerance))[::2]:
+        matched = found.ious >= tolerance.box_iou
+        ours = expected[3][found.row][found.one[matched]] >= MASK_HALF
+        theirs = actual[3][found.row][found.other[matched]] >= MASK_HALF
+        joint = np.count_nonzero(ours | theirs, axis=(1, 2)).clip(min=_SMALL_MASK_CELLS)
+        shares.append(np.count_nonzero(ours ^ theirs, axis=(1, 2)) / joint)
+    every = np.concatenate(shares)
+    mean = float(every.mean()) if len(every) else 0.0
+    differing = mean if tolerance.missing else float(every.max(initial=0.0))
+    return [*checks, Check("share of partners' mask cells in just one", differing, "<=", tolerance.mask)]
+
+
+_COMPARISONS: Mapping[Task, Callable[[Outputs, Outputs, Tolerance], list[Check]]] = {
+    "classify": _compare_scores,
+    "detect": _compare_detections,
+    "segment": _compare_pixels,
+    "instances": _compare_instances,
+}

@@ -1,0 +1,100 @@
+"""Every graph of every recipe, in every precision, must be one that TensorRT-RTX parses and builds, and computes in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from edgevision.bundle.folder import Bundle
+from edgevision.contract.spec import BatchRange
+from edgevision.errors import GraphError
+from edgevision.export.exporter import ExportOptions, export_bundle
+from edgevision.models.recipe import available_recipes, load_recipe
+from edgevision.quantize.calibration.magnitudes import Frames, Magnitudes, probe_magnitudes
+from edgevision.quantize.calibration.ranges import Ranges
+from edgevision.quantize.fp16 import half_graph
+from edgevision.quantize.opset17 import opset17_form
+from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
+from edgevision.quantize.qdq import quantized
+from tests.rtx import Profile, RtxEngine, inspected_rtx_engine
+
+DYNAMIC = BatchRange(1, 2, 4)
+FORMS = {
+    "static": ExportOptions(random_weights=True),
+    "batch4": ExportOptions(random_weights=True, batch=BatchRange(4, 4, 4)),
+    "dynamic": ExportOptions(random_weights=True, batch=DYNAMIC),
+    "frame": ExportOptions(random_weights=True, frame_wh=(1920, 1080)),
+    "frame-dynamic": ExportOptions(random_weights=True, frame_wh=(1920, 1080), batch=DYNAMIC),
+}
+LOWER = ("static", "batch4", "frame")
+"""The forms that are built in FP16 and in INT8 with an FP16 remainder as well."""
+
+
+def profiles_of(bundle: Bundle) -> dict[str, Profile] | None:
+    batch, (width, height) = bundle.spec.frames.batch, bundle.spec.frames.size_wh
+    shapes = tuple((n, height, width, 3) for n in (batch.min, batch.opt, batch.max))
+    return None if batch.static else {"frames": (shapes[0], shapes[1], shapes[2])}
+
+
+def int8_graph(model: onnx.ModelProto, magnitudes: Magnitudes, frames: Frames) -> onnx.ModelProto:
+    """Q/DQ where modelopt puts it, with ranges by maximum."""
+    placement = placement_by_modelopt(model, frames)
+    thresholds = {tensor: magnitudes.largest[tensor] for tensor in placement.tensors}
+    return quantized(model, placement, Ranges("max", magnitudes.frames, thresholds))
+
+
+def lower_graphs(bundle: Bundle) -> dict[str, onnx.ModelProto]:
+    """The FP16 graph, and the INT8 graph with an FP16 remainder and in its form for TensorRT 8.6, by golden frames."""
+    model = with_named_nodes(onnx.load(bundle.graph_path()))
+    golden = bundle.golden().frames
+    batch = golden[: bundle.spec.frames.batch.opt]
+    magnitudes = probe_magnitudes(model, [batch])
+    decode = bundle.spec.task in ("detect", "instances")
+    int8 = int8_graph(model, magnitudes, batch)
+    half = half_graph(int8, probe_magnitudes(int8, [batch]), decode_in_float=decode).model
+    return {
+        "fp16": half_graph(model, magnitudes, decode_in_float=decode).model,
+        "int8": half,
+        "int8, opset 17": opset17_form(int8, half),
+    }
+
+
+def described(engine: RtxEngine) -> str:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in engine.convolutions().items())
+    layers = ", ".join(f"{share:.0%} {kind}" for kind, share in engine.shares().items())
+    size = f"{len(engine.plan) / 1e6:.1f} MB"
+    return f"SM 8.9, {engine.seconds:.1f} s, {size}; convolutions: {kinds}; layers: {layers}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", available_recipes())
+def test_a_recipe_builds(name: str, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = export_bundle(load_recipe(name), FORMS[form], tmp_path / "b", lambda _: None)
+    built = {"float": inspected_rtx_engine(bundle.graph_path().read_bytes(), profiles_of(bundle))}
+    if form in LOWER:
+        for precision, model in lower_graphs(bundle).items():
+            if precision != "int8, opset 17" or form == "static":
+                built[precision] = inspected_rtx_engine(model.SerializeToString())
+    with capsys.disabled():
+        for precision, engine in built.items():
+            print(f"\n  {name} {form} {precision}: {described(engine)}", end="")
+    assert all(len(engine.plan) > 1000 for engine in built.values())
+    assert set(built["float"].convolutions()) == {"Float"}
+    if form in LOWER:
+        assert set(built["fp16"].convolutions()) == {"Half"}
+        assert built["int8"].convolutions()["Int8"] >= 1
+        assert "Float" not in built["int8"].convolutions()
+    if form == "static":
+        same = built["int8, opset 17"].convolutions()["Int8"]
+        assert same == built["int8"].convolutions()["Int8"]
+    if form in LOWER:
+        assert built["int8"].shares()["int8"] > built["fp16"].shares().get("int8", 0) == 0
+        assert built["fp16"].shares()["float16"] > built["float"].shares().get("float16", 0) == 0
+
+
+def test_a_graph_that_cannot_be_built_is_refused_with_reasons() -> None:
+    with pytest.raises(GraphError, match="cannot parse"):
+        inspected_rtx_engine(b"nothing")

@@ -1,0 +1,69 @@
+"""What is there once a program is set up is not searched again; what comes later is, now and then."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from edgevision.service.garbage import EVERY_S, GarbageSearch
+
+
+class Knot:
+    """Refers to itself."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture(autouse=True)
+def _thawed() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+def test_what_is_there_at_the_start_is_left_out() -> None:
+    before = len(gc.get_objects())
+    GarbageSearch()
+    assert gc.get_freeze_count() > 0.9 * before
+    assert len(gc.get_objects()) < 0.1 * before
+
+
+def test_in_the_end_everything_is_searched_again() -> None:
+    search = GarbageSearch()
+    assert gc.get_freeze_count() > 0
+    search.close()
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_the_first_frames_load_is_left_out_with_the_first_search() -> None:
+    now_s = [100.0]
+    search = GarbageSearch(lambda: now_s[0])
+    loaded = [[number] for number in range(20_000)]
+    now_s[0] += EVERY_S
+    search.now_and_then()
+    assert len(gc.get_objects()) < 10_000
+    loaded += [[number] for number in range(20_000)]
+    now_s[0] += EVERY_S
+    search.now_and_then()
+    assert len(gc.get_objects()) >= 20_000
+
+
+def test_what_comes_later_is_found_when_it_is_time() -> None:
+    now_s = [100.0]
+    search = GarbageSearch(lambda: now_s[0])
+    gc.disable()
+    try:
+        later = weakref.ref(Knot())
+        search.now_and_then()
+        assert later() is not None
+        now_s[0] += EVERY_S
+        search.now_and_then()
+        assert later() is None
+        again = weakref.ref(Knot())
+        search.now_and_then()
+        assert again() is not None
+    finally:
+        gc.enable()

@@ -1,0 +1,201 @@
+"""The watchdog, by a clock that stands still until it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from edgevision.service.camera_plan import NOTHING_YET, CameraState, CameraStatus, Readiness
+from edgevision.service.watchdog import CameraLimit, Finding, Watchdog, WatchdogOptions
+from edgevision.sources.health import SourceHealth
+
+READY = Readiness("running")
+
+
+@dataclass
+class ActedStation:
+    readiness: Readiness = READY
+    cameras: tuple[CameraStatus, ...] = ()
+    failure: BaseException | None = None
+    stuck_s: float = 0.0
+    expected_inference_s: float = 0.02
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def camera(
+    name: str = "door",
+    state: CameraState = "running",
+    *,
+    age_s: float | None = 0.1,
+    frames: int = 0,
+    late: int = 0,
+) -> CameraStatus:
+    health = SourceHealth(last_frame_age_s=age_s)
+    stats = replace(NOTHING_YET, frames=frames, late=late, health=health)
+    return CameraStatus(name, "demo:", state, 0.25, stats)
+
+
+def watched(**limits: CameraLimit) -> tuple[Watchdog, Clock]:
+    clock = Clock()
+    return Watchdog(WatchdogOptions(), limits, clock), clock
+
+
+def test_a_station_that_works_gives_no_reason() -> None:
+    watchdog, clock = watched()
+    for frames in range(5):
+        assert watchdog.look(ActedStation(cameras=(camera(frames=frames),))) == Finding()
+        clock.now_s += 9
+
+
+@pytest.mark.parametrize(
+    ("stuck_s", "expected_s", "hangs"),
+    [(9.9, 0.02, False), (10.1, 0.02, True), (19, 1, False), (21, 1, True)],
+)
+def test_a_call_hangs_after_ten_seconds_and_twenty_times_its_time(
+    stuck_s: float, expected_s: float, hangs: bool
+) -> None:
+    watchdog, _ = watched()
+    finding = watchdog.look(ActedStation(stuck_s=stuck_s, expected_inference_s=expected_s))
+    assert finding.hangs is hangs
+    assert (finding.fatal is not None) is hangs
+    if hangs:
+        assert finding.fatal == (
+            f"a call of the engine has taken {stuck_s:.1f} s; as a rule it takes {expected_s * 1e3:.0f} ms"
+        )
+
+
+def test_the_first_call_may_take_ten_minutes() -> None:
+    watchdog, clock = watched()
+    station = ActedStation(cameras=(camera(frames=0),), stuck_s=599, expected_inference_s=0)
+    assert watchdog.look(station) == Finding()
+    clock.now_s += 599
+    assert watchdog.look(station) == Finding()
+    station.stuck_s = 601
+    assert watchdog.look(station).fatal == "a call of the engine has taken 601.0 s; it is the first one"
+
+
+def test_a_pipeline_that_hands_nothing_on_hangs() -> None:
+    watchdog, clock = watched()
+    station = ActedStation(cameras=(camera(frames=7),))
+    assert watchdog.look(station) == Finding()
+    clock.now_s += 10
+    assert watchdog.look(station) == Finding()
+    clock.now_s += 0.5
+    finding = watchdog.look(station)
+    assert finding.hangs
+    assert finding.fatal == "cameras give frames and for 10.5 s none has left the pipeline"
+
+
+def test_frames_that_are_too_late_and_cameras_that_are_silent_are_no_standstill() -> None:
+    watchdog, clock = watched()
+    for late in range(3):
+        assert watchdog.look(ActedStation(cameras=(camera(late=late),))) == Finding()
+        clock.now_s += 9
+    silent = ActedStation(cameras=(camera(late=3, age_s=5.0), camera("yard", "reconnecting", age_s=0.1)))
+    for _ in range(3):
+        assert watchdog.look(silent) == Finding()
+        clock.now_s += 9
+    # They are back: the standstill is counted from the last look before that.
+    back = ActedStation(cameras=(camera(late=3),))
+    assert watchdog.look(back) == Finding()
+    clock.now_s += 0.9
+    assert watchdog.look(back) == Finding()
+
+
+def test_a_failed_station_is_fatal_and_nothing_hangs() -> None:
+    watchdog, _ = watched()
+    finding = watchdog.look(
+        ActedStation(Readiness("failed", None, "no"), failure=ValueError("the graph broke"))
+    )
+    assert finding == Finding("the station has failed: the graph broke")
+    assert (
+        watchdog.look(ActedStation(Readiness("failed", None, "no GPU"))).fatal
+        == "the station has failed: no GPU"
+    )
+
+
+def test_opening_may_take_an_hour() -> None:
+    watchdog, clock = watched()
+    building = ActedStation(Readiness("building", 0.4, "tactics"))
+    assert watchdog.look(building) == Finding(opening=True)
+    clock.now_s += 3599
+    assert watchdog.look(building) == Finding(opening=True)
+    clock.now_s += 2
+    finding = watchdog.look(building)
+    assert finding.hangs
+    assert finding.fatal == "the engine is not open after 3601 s, the last word: tactics"
+
+
+def test_a_new_engine_beside_the_old_one_may_take_what_it_takes() -> None:
+    watchdog, clock = watched()
+    station = ActedStation(cameras=(camera(frames=7),))
+    assert watchdog.look(station) == Finding()
+    station.readiness = Readiness("opening")
+    clock.now_s += 9999
+    assert watchdog.look(station) == Finding()
+    station.readiness = READY
+    clock.now_s += 9
+    assert watchdog.look(station) == Finding()
+
+
+def test_a_silent_camera_is_opened_anew_less_and_less_often() -> None:
+    watchdog, clock = watched(door=CameraLimit(100.0))
+    station = ActedStation(cameras=(camera(state="reconnecting", age_s=None),))
+    opened = []
+    for second in range(20_000):
+        if watchdog.look(station).reopen:
+            opened.append(second)
+        clock.now_s += 1
+    # 100, 200, 400 ... seconds apart, and an hour at most.
+    gaps = [later - earlier for earlier, later in zip([0, *opened], opened, strict=False)]
+    assert gaps == [101, 201, 401, 801, 1601, 3201, 3601, 3601, 3601]
+
+
+def test_a_good_frame_begins_anew() -> None:
+    watchdog, clock = watched(door=CameraLimit(100.0))
+    silent = ActedStation(cameras=(camera(state="frozen", age_s=None),))
+    watchdog.look(silent)
+    clock.now_s += 101
+    assert watchdog.look(silent).reopen == (("door", 101.0),)
+    clock.now_s += 50
+    assert watchdog.look(ActedStation(cameras=(camera(age_s=10.0),))) == Finding()
+    aged = ActedStation(cameras=(camera(state="black", age_s=101.0),))
+    clock.now_s += 91
+    assert watchdog.look(aged).reopen == (("door", 101.0),)
+
+
+@pytest.mark.parametrize(
+    ("limit", "state", "opens"),
+    [
+        (CameraLimit(100.0), "failed", True),
+        (CameraLimit(100.0, failed_too=False), "failed", False),
+        (CameraLimit(100.0, failed_too=False), "reconnecting", True),
+        (CameraLimit(None), "reconnecting", False),
+        (CameraLimit(100.0), "stopped", False),
+        (CameraLimit(100.0), "ended", False),
+        (CameraLimit(100.0), "connecting", True),
+    ],
+)
+def test_which_cameras_are_opened_anew(limit: CameraLimit, state: CameraState, opens: bool) -> None:
+    watchdog, clock = watched(door=limit)
+    station = ActedStation(cameras=(camera(state=state, age_s=None),))
+    watchdog.look(station)
+    clock.now_s += 200
+    assert bool(watchdog.look(station).reopen) is opens
+
+
+def test_a_camera_that_was_stopped_for_long_is_new_when_it_is_started() -> None:
+    watchdog, clock = watched()
+    watchdog.look(ActedStation(cameras=(camera(state="connecting", age_s=None),)))
+    clock.now_s += 250
+    watchdog.look(ActedStation(cameras=(camera(state="stopped", age_s=None),)))
+    clock.now_s += 250
+    assert watchdog.look(ActedStation(cameras=(camera(state="connecting", age_s=None),))) == Finding()

@@ -1,0 +1,258 @@
+"""Results and video over WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import cv2
+import numpy as np
+import pytest
+from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+
+from edgevision.contract.results import Detections
+from edgevision.service.web.server import PageServer
+from edgevision.sinks.processed import Processed
+from tests.service.web.conftest import Serving, ask
+from tests.service.web.fake_station import FakeStation, result
+
+
+@pytest.fixture
+def station() -> FakeStation:
+    return FakeStation(["cam", "yard"])
+
+
+def visit(server: PageServer, scene: Callable[[ClientSession], Awaitable[None]], **headers: str) -> None:
+    async def play() -> None:
+        async with ClientSession(server.url, headers=headers, timeout=aiohttp.ClientTimeout(20)) as session:
+            await scene(session)
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come to that")
+
+
+def takes(server: PageServer) -> bool:
+    """True if the next result of the camera would become a picture, and those before it have."""
+    wanted = server._video._wanted["cam"]
+    return wanted.newest is None and time.monotonic() >= wanted.due_s
+
+
+async def told(socket: ClientWebSocketResponse, kind: str) -> dict[str, Any]:
+    """The next message of a kind."""
+    while True:
+        message: dict[str, Any] = await socket.receive_json(timeout=20)
+        if message["type"] == kind:
+            return message
+
+
+def test_the_state_at_once_and_every_second_and_results_between(
+    serving: Serving, station: FakeStation
+) -> None:
+    server = serving(station)
+
+    async def scene(session: ClientSession) -> None:
+        async with session.ws_connect("/api/results") as socket:
+            first = await socket.receive_json(timeout=20)
+            assert first["type"] == "state"
+            assert [camera["name"] for camera in first["cameras"]] == ["cam", "yard"]
+            station.emit("yard", result(index=3))
+            got = await told(socket, "result")
+            assert (got["camera"], got["frame"], got["missed"]) == ("yard", 3, 0)
+            station.set_threshold(0.75)
+            for _ in range(5):
+                state = await told(socket, "state")
+                if state["cameras"][0]["threshold"] == 0.75:
+                    return
+            raise AssertionError("the new threshold is not told")
+
+    visit(server, scene)
+
+
+def test_a_filter(serving: Serving, station: FakeStation) -> None:
+    server = serving(station)
+
+    async def scene(session: ClientSession) -> None:
+        async with session.ws_connect("/api/results?camera=yard") as socket:
+            await told(socket, "state")
+            station.emit("cam", result(index=1))
+            station.emit("yard", result(index=2))
+            assert (await told(socket, "result"))["camera"] == "yard"
+        for path, status in (("/api/results?camera=nobody", 404), ("/api/results?per_s=0", 400)):
+            with pytest.raises(WSServerHandshakeError) as refused:
+                await session.ws_connect(path)
+            assert refused.value.status == status
+
+    visit(server, scene)
+
+
+def test_a_client_that_does_not_read_misses_results_and_is_told(
+    serving: Serving, station: FakeStation
+) -> None:
+    server = serving(station)
+    many = 3000
+
+    async def scene(session: ClientSession) -> None:
+        async with session.ws_connect("/api/results?camera=cam", max_msg_size=0) as socket:
+            await told(socket, "state")
+            for index in range(many):
+                station.emit("cam", big_result(index))
+                if index % 50 == 0:
+                    await asyncio.sleep(0)
+            got = missed = 0
+            last = -1
+            while last < many - 1:
+                message = await told(socket, "result")
+                got, missed, last = got + 1, missed + message["missed"], message["frame"]
+            assert got + missed == many, "what did not come was counted"
+
+    visit(server, scene)
+    assert server._results.missed > 0
+
+
+def big_result(index: int) -> Processed:
+    """Some 20 kB as JSON: what the system holds on the way is full soon."""
+    boxes = np.tile(np.array([[1, 1, 60, 60]], np.float32), (200, 1))
+    found = Detections(boxes, np.full(200, 0.5, np.float32), np.zeros(200, np.int32), ("person" * 10,))
+    return result(index=index, found=found)
+
+
+def test_more_clients_than_may_are_told_so_and_one_that_leaves_makes_room(
+    serving: Serving, station: FakeStation
+) -> None:
+    server = serving(station, max_clients=1)
+
+    async def scene(session: ClientSession) -> None:
+        async with session.ws_connect("/api/results"):
+            with pytest.raises(WSServerHandshakeError) as refused:
+                await session.ws_connect("/api/results")
+            assert refused.value.status == 503
+        await until(lambda: server._results.clients == 0)
+        async with session.ws_connect("/api/results") as socket:
+            await told(socket, "state")
+
+    visit(server, scene)
+
+
+def test_a_socket_of_another_page_is_refused(serving: Serving, station: FakeStation) -> None:
+    server = serving(station)
+
+    async def scene(session: ClientSession) -> None:
+        for path in ("/api/results", "/video/cam"):
+            with pytest.raises(WSServerHandshakeError) as refused:
+                await session.ws_connect(path, origin="http://attacker.example")
+            assert refused.value.status == 403
+            async with session.ws_connect(path, origin=server.url.rstrip("/")):
+                pass
+
+    visit(server, scene)
+
+
+def test_a_socket_needs_the_token(serving: Serving, station: FakeStation) -> None:
+    server = serving(station, token="t" * 20)
+
+    async def stranger(session: ClientSession) -> None:
+        for path in ("/api/results", "/video/cam"):
+            with pytest.raises(WSServerHandshakeError) as refused:
+                await session.ws_connect(path)
+            assert refused.value.status == 401
+
+    async def friend(session: ClientSession) -> None:
+        async with session.ws_connect("/api/results") as socket:
+            await told(socket, "state")
+
+    visit(server, stranger)
+    visit(server, friend, Authorization=f"Bearer {'t' * 20}")
+
+
+def test_plain_requests_are_told_what_is_spoken_here(serving: Serving, station: FakeStation) -> None:
+    answer = ask(serving(station), "/api/results")
+    assert answer.status == 426
+    assert answer.headers["Upgrade"] == "websocket"
+
+
+def test_a_picture_for_each_wish(serving: Serving, station: FakeStation) -> None:
+    server = serving(station, video_per_s=60.0)
+
+    async def scene(session: ClientSession) -> None:
+        async with session.ws_connect("/video/cam?width=480") as socket:
+            await until(lambda: server._video.viewers == 1)
+            for _ in range(3):
+                station.emit("cam", result(side=600))
+                await until(lambda: takes(server))
+            with pytest.raises(asyncio.TimeoutError):
+                await socket.receive(timeout=0.2)
+
+    async def wishes(session: ClientSession) -> None:
+        async with session.ws_connect("/video/cam?width=480") as socket:
+            await until(lambda: server._video.viewers == 1)
+            for brightness in (30, 220):
+                await socket.send_str("next")
+                await until(lambda: takes(server))
+                station.emit("cam", result(side=600, brightness=brightness))
+                message = await socket.receive(timeout=20)
+                assert message.type == WSMsgType.BINARY
+                image = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
+                assert image is not None
+                assert image.shape == (480, 480, 3)
+                assert abs(int(image[240, 240, 0]) - brightness) < 10
+
+    visit(server, scene)
+    visit(server, wishes)
+
+
+def test_the_picture_that_waited_for_a_wish_is_the_newest(serving: Serving, station: FakeStation) -> None:
+    server = serving(station, video_per_s=60.0)
+
+    async def scene(session: ClientSession) -> None:
+        async with session.ws_connect("/video/cam") as socket:
+            await until(lambda: server._video.viewers == 1)
+            for brightness in (20, 120, 240):
+                await until(lambda: takes(server))
+                station.emit("cam", result(brightness=brightness))
+            await until(lambda: takes(server))
+            assert server._video.encoded == 3
+            await socket.send_str("next")
+            message = await socket.receive(timeout=20)
+            image = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
+            assert image is not None
+            assert image[32, 32, 0] > 230
+
+    visit(server, scene)
+
+
+def test_what_a_client_says_too_much_of_ends_its_socket(serving: Serving, station: FakeStation) -> None:
+    server = serving(station)
+
+    async def scene(session: ClientSession) -> None:
+        async with session.ws_connect("/video/cam") as socket:
+            await until(lambda: server._video.viewers == 1)
+            await socket.send_str("x" * 5000)
+            assert (await socket.receive(timeout=20)).type in (WSMsgType.CLOSE, WSMsgType.CLOSED)
+        await until(lambda: server._video.viewers == 0)
+
+    visit(server, scene)
+
+
+def test_closing_the_server_ends_sockets_within_a_second(serving: Serving, station: FakeStation) -> None:
+    server = serving(station)
+
+    async def scene(session: ClientSession) -> None:
+        async with session.ws_connect("/api/results") as socket, session.ws_connect("/video/cam"):
+            await told(socket, "state")
+            loop = asyncio.get_running_loop()
+            began_s = loop.time()
+            await asyncio.to_thread(server.close)
+            assert loop.time() - began_s < 1.5, "it waits for a second at most"
+            await until(lambda: not server._thread.is_alive())
+
+    visit(server, scene)

@@ -1,0 +1,171 @@
+"""Files that are played as cameras: by the clock, over and over."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgevision.contract.image import Frame
+from edgevision.errors import SourceError
+from edgevision.sources.addresses import LiveOptions, opener_of
+from edgevision.sources.feeds.loop import LoopAddress, LoopFeed
+from edgevision.sources.opening import open_source
+from edgevision.sources.picture_watch import WatchOptions
+
+COUNT = 10
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """Frame n is grey of level 20 n + 40."""
+    path = tmp_path / "v.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 50.0, (64, 48))
+    for number in range(COUNT):
+        writer.write(np.full((48, 64, 3), 20 * number + 40, np.uint8))
+    writer.release()
+    return path
+
+
+def number_of(frame_bgr: Frame) -> int:
+    return round((float(frame_bgr.mean()) - 40) / 20)
+
+
+class Hours:
+    """A steady clock that passes only when something waits, and as told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_ns = 10**15
+        monkeypatch.setattr(time, "perf_counter_ns", lambda: self.now_ns)
+
+    def wait(self, seconds: float) -> bool:
+        self.now_ns += round(seconds * 1e9)
+        return False
+
+
+def feed_of(text: str, hours: Hours) -> LoopFeed:
+    feed = LoopFeed(LoopAddress.from_text(text))
+    feed._interrupted.wait = hours.wait  # type: ignore[method-assign,assignment]  # time passes by itself no more
+    return feed
+
+
+def test_a_video_begins_anew_without_end_and_without_drift(
+    video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = Hours(monkeypatch)
+    began_ns = hours.now_ns
+    feed = feed_of(f"loop:{video}", hours)
+    for index in range(3 * COUNT + 5):
+        hours.now_ns += 3_000_000  # what others do with the frame
+        frame = feed.read()
+        assert number_of(frame.to_bgr()) == index % COUNT
+        assert (frame.captured_ns - began_ns, frame.stamp_ns) == (index * 20_000_000, index * 20_000_000)
+        assert frame.clock == "camera"
+    feed.close()
+
+
+def test_what_is_not_read_in_time_is_left_out(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = Hours(monkeypatch)
+    feed = feed_of(f"loop:{video}@10", hours)
+    assert feed.fps == 10
+    assert number_of(feed.read().to_bgr()) == 0
+    hours.now_ns += 350_000_000
+    assert [number_of(feed.read().to_bgr()) for _ in range(2)] == [3, 4]
+    hours.now_ns += 3_600 * 10**9
+    late = feed.read()
+    assert number_of(late.to_bgr()) == 5  # an hour of pictures is not decoded to catch up
+    assert late.stamp_ns == 36_004_00_000_000
+    feed.close()
+
+
+def test_images_are_played_at_the_rate_that_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8, 3), 20 * number + 40, np.uint8))
+    hours = Hours(monkeypatch)
+    feed = feed_of(f"loop:{tmp_path}@2.5", hours)
+    frames = [feed.read() for _ in range(7)]
+    assert [number_of(frame.to_bgr()) for frame in frames] == [0, 1, 2, 0, 1, 2, 0]
+    assert [frame.stamp_ns for frame in frames[:3]] == [0, 400_000_000, 800_000_000]
+    assert feed_of(f"loop:{tmp_path / '1.png'}@5", hours).read().size_wh == (8, 8)
+
+
+def test_it_is_a_live_source_like_any_camera(video: Path) -> None:
+    with open_source(f"loop:{video}@200") as source:
+        assert (source.live, source.fps, source.size_wh, source.frame_count) == (True, 200.0, (64, 48), None)
+        assert source.name == f"loop:{video}@200"
+        frames = [source.read() for _ in range(2 * COUNT)]
+    indices = [frame.index for frame in frames if frame is not None]
+    assert len(indices) == 2 * COUNT
+    assert indices == sorted(set(indices))
+    assert (
+        all(number_of(frame.image_bgr) == frame.index % COUNT for frame in frames if frame) or source.missed
+    )
+
+
+def test_the_name_and_only_a_number_at_its_end_is_a_rate(tmp_path: Path) -> None:
+    for name in ("a@b.avi", "cam@2", "cam"):
+        (tmp_path / name).touch()
+    assert LoopAddress.from_text(f"loop:{tmp_path}/a@b.avi") == LoopAddress(tmp_path / "a@b.avi", None)
+    assert LoopAddress.from_text(f"LOOP:{tmp_path}/a@b.avi@7.5") == LoopAddress(tmp_path / "a@b.avi", 7.5)
+    assert LoopAddress.from_text(f"loop:{tmp_path}/cam@2") == LoopAddress(tmp_path / "cam", 2.0)
+    assert LoopAddress.from_text(f"loop:{tmp_path}/cam@2@2") == LoopAddress(tmp_path / "cam@2", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("loop:", "names nothing to play; expected loop:VIDEO, or loop:VIDEO@FPS"),
+        ("loop:@5", "names nothing to play"),
+        ("loop:absent.mp4", "loop:absent.mp4: no such file or folder: absent.mp4"),
+        ("loop:.@0", "0 frames a second; expected above 0 and at most 1000"),
+        ("loop:.@2000", "2000 frames a second; expected above 0"),
+        ("loop:.", "images have no rate of their own; expected loop:.@FPS"),
+    ],
+)
+def test_what_is_written_wrongly_is_refused_even_if_cameras_are_not_waited_for(
+    text: str, message: str
+) -> None:
+    with pytest.raises(SourceError, match=message):
+        opener_of(text, LiveOptions(wait_first=False))
+
+
+def test_what_cannot_be_played_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a video")
+    with pytest.raises(
+        SourceError, match=r"gives no picture: .*notes.txt is not a video that OpenCV can open"
+    ):
+        open_source(f"loop:{tmp_path / 'notes.txt'}")
+    (tmp_path / "bad.png").write_bytes(b"x")
+    with pytest.raises(SourceError, match="bad.png is not an image that OpenCV can decode"):
+        open_source(f"loop:{tmp_path / 'bad.png'}@5")
+
+
+def test_a_file_that_goes_away_is_an_outage_and_comes_back(video: Path) -> None:
+    options = LiveOptions(watch=WatchOptions(freeze_after_s=None))
+    away = video.with_name("away.avi")
+    with open_source(f"loop:{video}@100", options) as source:
+        assert source.read() is not None
+        video.rename(away)
+        deadline_s = time.monotonic() + 20
+        while source.health.state != "reconnecting":
+            assert time.monotonic() < deadline_s
+            source.poll()
+        away.rename(video)
+        while source.health.reconnects < 1:
+            assert time.monotonic() < deadline_s
+            assert source.read() is not None
+        outage = source.health.last_outage
+    assert outage is not None
+    assert "is not a video that OpenCV can open" in outage.reason
+
+
+def test_a_wait_for_the_next_picture_ends_when_it_is_closed(video: Path) -> None:
+    source = open_source(f"loop:{video}@0.01")
+    began_s = time.monotonic()
+    source.close()
+    assert time.monotonic() - began_s < 5
+    assert not any(thread.name == f"camera loop:{video}" for thread in threading.enumerate())

@@ -1,0 +1,147 @@
+"""Addresses by PyAV and by OpenCV, from an HTTP server of Motion JPEG."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import cv2
+import numpy as np
+import pytest
+
+from edgevision.errors import SourceError
+from edgevision.sources.addresses import LiveOptions
+from edgevision.sources.backoff import Backoff
+from edgevision.sources.feeds.capture import open_address
+from edgevision.sources.feeds.feed import Feed
+from edgevision.sources.feeds.network import NetworkFeed, _Pace
+from edgevision.sources.live import LiveSource
+from edgevision.sources.opening import open_source
+
+OPTIONS = LiveOptions(read_timeout_s=2.0, backoff=Backoff(0.05, 0.1))
+
+
+class MjpegServer(ThreadingHTTPServer):
+    """Each connection gets `count` pictures, 20 a second; then it is closed, or hangs."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.count = 1000
+        self.hangs = False
+        self.over = threading.Event()
+        self.sent = 0
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/camera.mjpg"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: MjpegServer
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        try:
+            for _ in range(self.server.count):
+                if self.server.over.wait(0.05):
+                    return
+                self.server.sent += 1
+                picture = np.full((48, 64, 3), 60, np.uint8)
+                picture[:, self.server.sent % 60 : self.server.sent % 60 + 4] = 220
+                jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                self.wfile.write(head.encode() + jpeg + b"\r\n")
+            if self.server.hangs:
+                self.server.over.wait(20)
+        except OSError:
+            pass
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Not on the tests' output."""
+
+
+@pytest.fixture
+def server() -> Iterator[MjpegServer]:
+    made = MjpegServer()
+    thread = threading.Thread(target=made.serve_forever, args=(0.05,))
+    thread.start()
+    yield made
+    made.over.set()
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+def test_motion_jpeg_is_read_as_it_comes(server: MjpegServer) -> None:
+    with open_source(server.url, OPTIONS) as source:
+        assert (source.live, source.size_wh, source.name) == (True, (64, 48), server.url)
+        frames = [source.read() for _ in range(5)]
+    for frame in frames:
+        assert frame is not None
+        assert frame.image_bgr.flags.writeable
+        assert frame.image_bgr.flags.c_contiguous
+        assert frame.clock == "arrival"
+        assert int(frame.image_bgr.min()) == pytest.approx(60, abs=12)
+        assert int(frame.image_bgr.max()) == pytest.approx(220, abs=20)
+    ages_s = [(time.perf_counter_ns() - frame.captured_ns) / 1e9 for frame in frames if frame is not None]
+    assert ages_s == sorted(ages_s, reverse=True)
+    assert abs(frames[-1].captured_at - time.time()) < 5 if frames[-1] else False
+
+
+def test_a_server_that_hangs_up_is_called_again(server: MjpegServer) -> None:
+    server.count = 12
+    with open_source(server.url, OPTIONS) as source:
+        while source.health.reconnects < 2:
+            assert source.read() is not None
+        health = source.health
+    assert health.outages >= 2
+    assert health.last_outage is not None
+    # Without a length, FFmpeg takes the end of a body for a fault of the line.
+    assert health.last_outage.reason in ("the stream ended", "Input/output error")
+
+
+def test_a_server_that_says_nothing_more_ends_by_the_time_out(server: MjpegServer) -> None:
+    server.count, server.hangs = 12, True
+    feed = NetworkFeed(server.url, connect_timeout_s=5.0, read_timeout_s=0.8, transport="tcp")
+    waits_s = []
+    with pytest.raises(SourceError, match=r"^no data within 0\.8 s$"):
+        while True:
+            began_s = time.monotonic()
+            feed.read()
+            waits_s.append(time.monotonic() - began_s)
+    feed.close()
+    # What FFmpeg held back until the time-out is not handed on, so old as it is.
+    assert max(waits_s) < 0.75
+    assert 0.7 < time.monotonic() - began_s < 5
+
+
+def test_what_is_no_video_is_refused_without_the_password(server: MjpegServer) -> None:
+    server.count = 0
+    with pytest.raises(SourceError) as caught:
+        open_source(server.url.replace("127", "user:secret@127"), OPTIONS)
+    assert str(caught.value).startswith(f"{server.url} gives no picture: ")
+    assert "secret" not in str(caught.value)
+
+
+def test_opencv_reads_addresses_where_pyav_is_not_installed(server: MjpegServer) -> None:
+    connect: functools.partial[Feed] = functools.partial(
+        open_address, server.url, connect_timeout_s=5.0, read_timeout_s=5.0
+    )
+    with LiveSource("c", connect, OPTIONS) as source:
+        frame = source.read()
+    assert frame is not None
+    assert (frame.size_wh, frame.clock) == ((64, 48), "arrival")
+    with pytest.raises(SourceError, match="no connection within 1 s, or no video there"):
+        open_address("http://127.0.0.1:9/x", connect_timeout_s=1.0, read_timeout_s=1.0)
+
+
+def test_segments_are_spread_as_they_were_taken() -> None:
+    pace = _Pace()
+    # Two pictures a second come four at once; the second segment comes 0.5 s late.
+    assert [pace.wait_s(stamp_s, 100.0) for stamp_s in (7.0, 7.5, 8.0, 8.5)] == [0.0, 0.5, 1.0, 1.5]
+    assert [pace.wait_s(stamp_s, 102.5) for stamp_s in (9.0, 9.5)] == [0.0, 0.5]
+    assert pace.wait_s(900.0, 102.5) == 0.0

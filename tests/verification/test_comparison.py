@@ -1,0 +1,141 @@
+"""How far a graph of lower precision may be from the source model, and no farther."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgevision.bundle.folder import Check
+from edgevision.contract.results import Outputs
+from edgevision.contract.spec import (
+    FrameInput,
+    ModelSpec,
+    NmsSpec,
+    Precision,
+    Provenance,
+    classify_outputs,
+    detect_outputs,
+)
+from edgevision.verification.comparison import TOLERANCES, compare_answers
+
+COUNT = 20
+PROVENANCE = Provenance("m.pt", None, "r", "2026-01-01T00:00:00+00:00")
+DETECTOR = ModelSpec(
+    "m",
+    "detect",
+    FrameInput((640, 640)),
+    detect_outputs(COUNT),
+    ("a", "b"),
+    PROVENANCE,
+    NmsSpec(candidates=COUNT, max_detections=COUNT),
+)
+CLASSIFIER = ModelSpec("m", "classify", FrameInput((8, 8)), classify_outputs(3), ("a", "b", "c"), PROVENANCE)
+
+
+def detections(count: int = 10, score: float = 0.8) -> Outputs:
+    """Boxes of 50x50 pixels side by side; the rest of the list is empty."""
+    boxes = np.zeros((1, COUNT, 4), np.float32)
+    scores, labels = np.zeros((1, COUNT), np.float32), np.zeros((1, COUNT), np.int32)
+    for index in range(count):
+        boxes[0, index] = (60 * index, 0, 60 * index + 50, 50)
+    scores[0, :count] = score
+    return boxes, scores, labels
+
+
+def failed(actual: Outputs, precision: Precision, expected: Outputs | None = None) -> set[str]:
+    checks: list[Check] = compare_answers(DETECTOR, expected or detections(), actual, precision)
+    return {check.name for check in checks if not check.passed}
+
+
+def moved(pixels: float) -> Outputs:
+    boxes, scores, labels = detections()
+    return boxes + np.float32(pixels), scores, labels
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
+def test_equal_answers_pass(precision: Precision) -> None:
+    assert failed(detections(), precision) == set()
+
+
+@pytest.mark.parametrize(
+    ("precision", "missing", "passes"),
+    [("float", 1, False), ("fp16", 1, False), ("int8", 1, True), ("int8", 4, False), ("fp8", 4, False)],
+)
+def test_missing_detections(precision: Precision, missing: int, passes: bool) -> None:
+    assert (not failed(detections(10 - missing), precision)) == passes
+
+
+def test_detections_too_many_count_as_well() -> None:
+    found = failed(detections(10), "int8", expected=detections(6))
+    assert found == {"share of detections without a partner"}
+
+
+@pytest.mark.parametrize(
+    ("precision", "pixels", "passes"),
+    [
+        ("float", 0.5, False),
+        ("fp16", 0.5, True),
+        ("fp16", 4.0, False),
+        ("int8", 4.0, True),
+        ("int8", 30.0, False),
+    ],
+)
+def test_boxes_that_moved(precision: Precision, pixels: float, passes: bool) -> None:
+    assert (not failed(moved(pixels), precision)) == passes
+
+
+@pytest.mark.parametrize(
+    ("precision", "score", "passes"),
+    [
+        ("float", 0.79, False),
+        ("fp16", 0.79, True),
+        ("fp16", 0.7, False),
+        ("int8", 0.7, True),
+        ("int8", 0.6, False),
+    ],
+)
+def test_scores_that_changed(precision: Precision, score: float, passes: bool) -> None:
+    assert (not failed(detections(score=score), precision)) == passes
+
+
+def test_one_score_far_off_is_no_fault_of_int8_while_the_mean_holds() -> None:
+    boxes, scores, labels = detections()
+    scores[0, 9] = 0.3
+    assert failed((boxes, scores, labels), "int8") == set()
+    assert "score difference of partners" in failed((boxes, scores, labels), "fp16")
+
+
+def test_frames_of_weak_detections_alone_are_compared_too() -> None:
+    weak = detections(score=0.1)
+    assert failed(weak, "int8", expected=weak) == set()
+    assert failed(detections(count=2, score=0.1), "int8", expected=weak)
+
+
+def test_nothing_found_at_all_is_no_pass() -> None:
+    nothing = detections(count=0)
+    assert "detections compared" in failed(nothing, "int8", expected=nothing)
+
+
+@pytest.mark.parametrize(
+    ("precision", "actual", "passes"),
+    [
+        ("float", (0.5, 0.3, 0.2), True),
+        ("float", (0.49, 0.31, 0.2), False),
+        ("fp16", (0.49, 0.31, 0.2), True),
+        ("int8", (0.35, 0.45, 0.2), True),
+        ("int8", (0.1, 0.7, 0.2), False),
+    ],
+)
+def test_class_scores(precision: Precision, actual: tuple[float, ...], passes: bool) -> None:
+    expected = np.array([[0.5, 0.3, 0.2]], np.float32)
+    checks = compare_answers(CLASSIFIER, (expected,), (np.array([actual], np.float32),), precision)
+    assert all(check.passed for check in checks) == passes
+
+
+def test_a_clear_class_must_stay_the_best() -> None:
+    expected, actual = np.array([[0.9, 0.1, 0.0]], np.float32), np.array([[0.4, 0.6, 0.0]], np.float32)
+    checks = compare_answers(CLASSIFIER, (expected,), (actual,), "int8")
+    assert {check.name for check in checks if not check.passed} == {
+        "score difference",
+        "share of frames with the same best class",
+    }
