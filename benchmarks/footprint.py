@@ -22,8 +22,8 @@ RUN = (
     BLOCKED
     + """
 from edgevision import open_session, open_source, run_pipeline
-from edgevision.device import peak_resident_mib, resident_mib
-from edgevision.pipeline import PipelineOptions
+from edgevision.device.facts import peak_resident_mib, resident_mib
+from edgevision.pipeline.pipeline import PipelineOptions
 session = open_session(sys.argv[1], engine="onnxruntime")
 summary = run_pipeline(session, open_source(sys.argv[2]), options=PipelineOptions(limit=int(sys.argv[3])))
 print(resident_mib(), peak_resident_mib(), summary.frames)

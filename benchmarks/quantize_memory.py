@@ -16,10 +16,10 @@ MOST_GROWTH = 0.10
 CALIBRATE = """
 import sys
 from pathlib import Path
-from edgevision.bundle import Bundle
-from edgevision.device import peak_resident_mib
+from edgevision.bundle.folder import Bundle
+from edgevision.device.facts import peak_resident_mib
 from edgevision.graph.contract import load_model
-from edgevision.quantize.calibration import CalibrationFrames, calibrate
+from edgevision.quantize.calibration.calibrate import CalibrationFrames, calibrate
 from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
 bundle = Bundle.open(sys.argv[1])
 model = with_named_nodes(load_model(bundle.graph_path()))

@@ -15,8 +15,8 @@ from edgevision.contract.spec import Precision
 from edgevision.errors import GraphError, VerificationError
 from edgevision.graph.contract import load_model
 from edgevision.graph.limits.check import require_named
+from edgevision.quantize.calibration.calibrate import CalibrationFrames
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
-from edgevision.quantize.calibration.ranges_from_frames import CalibrationFrames
 from edgevision.quantize.engine_report import engine_lines
 from edgevision.quantize.fp8_emulation import emulated_fp8
 from edgevision.quantize.fp16 import half_graph

@@ -20,9 +20,9 @@ from edgevision.graph.builder import OPSET
 from edgevision.graph.contract import load_model, opset_of
 from edgevision.graph.limits.check import require_named
 from edgevision.graph.macs import macs_of_weighted_nodes
+from edgevision.quantize.calibration.calibrate import CalibrationFrames, calibrate
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.calibration.ranges import INT8_MAX, Ranges
-from edgevision.quantize.calibration.ranges_from_frames import CalibrationFrames, calibrate
 from edgevision.quantize.fp16 import half_graph, values_to_probe
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.opset17 import opset17_form, verified_form

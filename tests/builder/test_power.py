@@ -10,8 +10,8 @@ import pytest
 from edgevision.builder import engines
 from edgevision.bundle.folder import Bundle
 from edgevision.device import facts as device
-from edgevision.device import gpu
 from edgevision.device.power.reading import power_state
+from edgevision.engines.tensorrt import here
 from edgevision.engines.tensorrt.here import running_on
 from edgevision.engines.tensorrt.manifest import EngineSpeed, Run
 from edgevision.engines.tensorrt.store import StoredEngine, choose_engine, decide_engine, open_engine
@@ -33,7 +33,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = grow(tmp_path / "board", ORIN_NANO_36)
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(engines, "power_state", lambda: power_state(root))
-    monkeypatch.setattr(gpu, "power_mode", lambda _: device.power_mode(root))
+    monkeypatch.setattr(here, "power_mode", lambda _: device.power_mode(root))
     return root
 
 

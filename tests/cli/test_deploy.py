@@ -235,7 +235,7 @@ def test_a_library_that_stops_python_ends_the_process(
     holds = "\n".join(
         [
             "import ctypes",
-            "from edgevision.cli import deploy",
+            "from edgevision.cli.commands import deploy",
             "deploy.HANG_S = 2.0",
             "session = original(*words, **options)",
             "infer, calls = session._infer, []",

@@ -10,12 +10,12 @@ import pytest
 
 from edgevision.contract.spec import BatchRange, FrameInput
 from edgevision.errors import SourceError, UsageError
-from edgevision.quantize.calibration.ranges import Ranges
-from edgevision.quantize.calibration.ranges_from_frames import (
+from edgevision.quantize.calibration.calibrate import (
     CalibrationFrames,
     calibrate,
     magnitude_histogram,
 )
+from edgevision.quantize.calibration.ranges import Ranges
 from edgevision.quantize.calibration.thresholds import BINS, threshold_by_entropy, threshold_by_percentile
 from tests.quantize.pixel_networks import SIDE, network
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgevision.contract.spec import FrameInput
+from edgevision.quantize.calibration.calibrate import CalibrationFrames
 from edgevision.quantize.calibration.ranges import Ranges
-from edgevision.quantize.calibration.ranges_from_frames import CalibrationFrames
 from edgevision.quantize.placement import Edge, Placement
 from edgevision.quantize.search.sensitivity import (
     last_layers,

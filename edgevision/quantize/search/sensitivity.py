@@ -10,8 +10,8 @@ import numpy.typing as npt
 import onnx
 
 from edgevision.engines.ort_settings import cpu_session, session_settings
+from edgevision.quantize.calibration.calibrate import CalibrationFrames, with_outputs
 from edgevision.quantize.calibration.ranges import Ranges
-from edgevision.quantize.calibration.ranges_from_frames import CalibrationFrames, with_outputs
 from edgevision.quantize.placement import Placement
 from edgevision.quantize.qdq import quantized
 

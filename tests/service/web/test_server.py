@@ -19,7 +19,7 @@ from edgevision.service.web.server import HEADERS, PageServer, serve
 from tests.service.web.conftest import Serving, ask, post, wait_until
 from tests.service.web.fake_station import FakeStation, result
 
-PAGE = Path(__file__).resolve().parents[3] / "edgevision" / "live" / "page"
+PAGE = Path(__file__).resolve().parents[3] / "edgevision" / "service" / "web" / "page"
 STRANGE = (
     "<script>alert(1)</script>",
     "a/b",

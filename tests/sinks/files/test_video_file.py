@@ -135,7 +135,7 @@ LIMITED = """
 import resource
 from pathlib import Path
 from edgevision.errors import SinkError
-from edgevision.video_file import VideoFile
+from edgevision.sinks.files.video_file import VideoFile
 import numpy as np
 file = VideoFile(Path({path!r}), (320, 240), 25.0)
 # The kernel refuses to let any file grow beyond this, as a full disk would.
