@@ -150,11 +150,24 @@ def test_folders_can_be_taken_in_at_a_glance() -> None:
     assert counts["."] <= 5
 
 
+def declared(layer: str) -> tuple[str, list[str]]:
+    """What a package's docstring says that it holds, and which packages it may import."""
+    text = ast.get_docstring(ast.parse((PACKAGE / layer / "__init__.py").read_text())) or ""
+    holds, _, names = text.partition("\n\nMay import: ")
+    return holds, [] if names == "nothing." else " ".join(names.split()).rstrip(".").split(", ")
+
+
 @pytest.mark.parametrize("layer", LAYERS)
-def test_a_package_says_what_it_holds(layer: str) -> None:
-    text = ast.get_docstring(ast.parse((PACKAGE / layer / "__init__.py").read_text()))
-    assert text
-    assert layer == "cli" or "Imports" in text, "it says what it may import, too"
+def test_a_package_says_what_it_holds_and_imports(layer: str) -> None:
+    holds, names = declared(layer)
+    used = {other for path in python_files(PACKAGE / layer) for other, _ in arrows(path)}
+    assert holds.endswith("."), "one line on what it holds"
+    assert names == [name for name in LAYERS if name in used]
+
+
+def test_the_documentation_shows_the_layers() -> None:
+    rows = [f"| `{layer}` | {declared(layer)[0]} | {', '.join(declared(layer)[1]) or '-'} |" for layer in LAYERS]
+    assert "\n".join(rows) in (REPOSITORY / "docs" / "architecture.md").read_text()
 
 
 def allowed(path: Path) -> set[str]:
