@@ -33,7 +33,7 @@ test: env
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 slow: env
-	$(BIN)/python -m pytest -m slow --durations=15
+	$(BIN)/python -m pytest -m slow -n auto --maxprocesses 8 --dist worksteal --durations=15
 
 # twenty minutes of cameras, whose memory must not grow
 soak: env

@@ -166,7 +166,9 @@ def test_a_package_says_what_it_holds_and_imports(layer: str) -> None:
 
 
 def test_the_documentation_shows_the_layers() -> None:
-    rows = [f"| `{layer}` | {declared(layer)[0]} | {', '.join(declared(layer)[1]) or '-'} |" for layer in LAYERS]
+    rows = [
+        f"| `{layer}` | {declared(layer)[0]} | {', '.join(declared(layer)[1]) or '-'} |" for layer in LAYERS
+    ]
     assert "\n".join(rows) in (REPOSITORY / "docs" / "architecture.md").read_text()
 
 

@@ -88,7 +88,9 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     graph = _graft(job, network)
     progress(f"grafted the contract, {len(graph.graph.node)} nodes")
     require_named(graph, options.tensorrt, f"the graph of {recipe.name}")
-    shots = with_close_up(graph, job.spec, golden_frames(options.images, job.spec.frames))
+    shots = golden_frames(options.images, job.spec.frames)
+    if not options.random_weights:
+        shots = with_close_up(graph, job.spec, shots)
     golden = golden_from_source(job.source, shots, job.network, recipe.pixels, job.spec.nms)
     verification = verify_graph(graph, job.spec, golden, (_network_check(job, network, golden),))
     progress(f"verified on {len(shots)} real frames against PyTorch")

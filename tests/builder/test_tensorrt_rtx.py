@@ -12,12 +12,8 @@ from edgevision.contract.spec import BatchRange
 from edgevision.errors import GraphError
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.models.recipe import available_recipes, load_recipe
-from edgevision.quantize.calibration.magnitudes import Frames, Magnitudes, probe_magnitudes
-from edgevision.quantize.calibration.ranges import Ranges
-from edgevision.quantize.fp16 import half_graph
-from edgevision.quantize.opset17 import opset17_form
 from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
-from edgevision.quantize.qdq import quantized
+from tests.graph.limits.reading import assert_read, precisions
 from tests.rtx import Profile, RtxEngine, inspected_rtx_engine
 
 DYNAMIC = BatchRange(1, 2, 4)
@@ -38,27 +34,12 @@ def profiles_of(bundle: Bundle) -> dict[str, Profile] | None:
     return None if batch.static else {"frames": (shapes[0], shapes[1], shapes[2])}
 
 
-def int8_graph(model: onnx.ModelProto, magnitudes: Magnitudes, frames: Frames) -> onnx.ModelProto:
-    """Q/DQ where modelopt puts it, with ranges by maximum."""
-    placement = placement_by_modelopt(model, frames)
-    thresholds = {tensor: magnitudes.largest[tensor] for tensor in placement.tensors}
-    return quantized(model, placement, Ranges("max", magnitudes.frames, thresholds))
-
-
-def lower_graphs(bundle: Bundle) -> dict[str, onnx.ModelProto]:
-    """The FP16 graph, and the INT8 graph with an FP16 remainder and in its form for TensorRT 8.6, by golden frames."""
+def graphs_of(bundle: Bundle) -> dict[str, onnx.ModelProto]:
+    """Every precision of the bundle's graph, by golden frames."""
     model = with_named_nodes(onnx.load(bundle.graph_path()))
-    golden = bundle.golden().frames
-    batch = golden[: bundle.spec.frames.batch.opt]
-    magnitudes = probe_magnitudes(model, [batch])
+    frames = bundle.golden().frames[: bundle.spec.frames.batch.opt]
     decode = bundle.spec.task in ("detect", "instances")
-    int8 = int8_graph(model, magnitudes, batch)
-    half = half_graph(int8, probe_magnitudes(int8, [batch]), decode_in_float=decode).model
-    return {
-        "fp16": half_graph(model, magnitudes, decode_in_float=decode).model,
-        "int8": half,
-        "int8, opset 17": opset17_form(int8, half),
-    }
+    return precisions(model, frames, placement_by_modelopt(model, frames), decode=decode)
 
 
 def described(engine: RtxEngine) -> str:
@@ -75,9 +56,10 @@ def test_a_recipe_builds(name: str, form: str, tmp_path: Path, capsys: pytest.Ca
     bundle = export_bundle(load_recipe(name), FORMS[form], tmp_path / "b", lambda _: None)
     built = {"float": inspected_rtx_engine(bundle.graph_path().read_bytes(), profiles_of(bundle))}
     if form in LOWER:
-        for precision, model in lower_graphs(bundle).items():
-            if precision != "int8, opset 17" or form == "static":
-                built[precision] = inspected_rtx_engine(model.SerializeToString())
+        graphs = graphs_of(bundle)
+        assert_read(graphs)
+        for precision in ("fp16", "int8+fp16", *(["int8, opset 17"] if form == "static" else [])):
+            built[precision] = inspected_rtx_engine(graphs[precision].SerializeToString())
     with capsys.disabled():
         for precision, engine in built.items():
             print(f"\n  {name} {form} {precision}: {described(engine)}", end="")
@@ -85,13 +67,13 @@ def test_a_recipe_builds(name: str, form: str, tmp_path: Path, capsys: pytest.Ca
     assert set(built["float"].convolutions()) == {"Float"}
     if form in LOWER:
         assert set(built["fp16"].convolutions()) == {"Half"}
-        assert built["int8"].convolutions()["Int8"] >= 1
-        assert "Float" not in built["int8"].convolutions()
+        assert built["int8+fp16"].convolutions()["Int8"] >= 1
+        assert "Float" not in built["int8+fp16"].convolutions()
     if form == "static":
         same = built["int8, opset 17"].convolutions()["Int8"]
-        assert same == built["int8"].convolutions()["Int8"]
+        assert same == built["int8+fp16"].convolutions()["Int8"]
     if form in LOWER:
-        assert built["int8"].shares()["int8"] > built["fp16"].shares().get("int8", 0) == 0
+        assert built["int8+fp16"].shares()["int8"] > built["fp16"].shares().get("int8", 0) == 0
         assert built["fp16"].shares()["float16"] > built["float"].shares().get("float16", 0) == 0
 
 

@@ -15,17 +15,11 @@ from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.graph.adopt import AdoptOptions, adopt
 from edgevision.graph.contract import attach_metadata
 from edgevision.graph.limits.check import readable_by
-from edgevision.graph.limits.versions import LIMITS
 from edgevision.models.recipe import available_recipes, load_recipe
-from edgevision.quantize.calibration.magnitudes import Frames, probe_magnitudes
-from edgevision.quantize.calibration.ranges import Ranges
-from edgevision.quantize.fp16 import half_graph
-from edgevision.quantize.opset17 import opset17_form
 from edgevision.quantize.placement import Edge, Placement, placement_by_modelopt, with_named_nodes
-from edgevision.quantize.qdq import quantized
 from tests.graph import networks
+from tests.graph.limits.reading import ALL, assert_read, precisions
 
-ALL = [row.name for row in LIMITS]
 NMS = NmsSpec(candidates=400, max_detections=40)
 DYNAMIC = BatchRange(1, 2, 4)
 MAKERS: dict[str, Callable[..., onnx.ModelProto]] = {
@@ -51,39 +45,11 @@ def placed_by_hand(model: onnx.ModelProto) -> Placement:
     )
 
 
-def precisions(
-    model: onnx.ModelProto, frames: Frames, placement: Placement, *, decode: bool
-) -> dict[str, onnx.ModelProto]:
-    """The graph, with named nodes, in float, FP16, INT8 with a float remainder and with an FP16 one, and for 8.6."""
-    named = model
-    magnitudes = probe_magnitudes(named, [frames])
-    thresholds = {tensor: magnitudes.largest[tensor] for tensor in placement.tensors}
-    int8 = quantized(named, placement, Ranges("max", magnitudes.frames, thresholds))
-    half = half_graph(int8, probe_magnitudes(int8, [frames]), decode_in_float=decode).model
-    return {
-        "float": model,
-        "fp16": half_graph(named, magnitudes, decode_in_float=decode).model,
-        "int8": int8,
-        "int8+fp16": half,
-        "int8, opset 17": opset17_form(int8, half),
-    }
-
-
-def assert_read(graphs: dict[str, onnx.ModelProto]) -> None:
-    """Every version reads every graph, but for 8.6 and FP16 scales: that is built from a form of its own."""
-    for precision, graph in graphs.items():
-        found = {row.name: [str(one) for one in unread] for row, unread in readable_by(graph)}
-        if precision == "int8+fp16" and "QuantizeLinear" in {node.op_type for node in graph.graph.node}:
-            old = found.pop("8.6")
-            assert "its opset is 19; TensorRT 8.6 reads 1 to 17" in old[0]
-        assert not any(found.values()), found
-        assert set(found) >= set(ALL) - {"8.6"}
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ["dynamic", "frame-dynamic"])
 @pytest.mark.parametrize("recipe", available_recipes())
 def test_a_recipe_is_read(recipe: str, form: str, tmp_path: Path) -> None:
+    """Those of one batch size are read in `tests/builder/test_tensorrt_rtx.py`, which makes them anyway."""
     pytest.importorskip("modelopt")
     batch, frame = FORMS[form]
     options = ExportOptions(random_weights=True, batch=batch, frame_wh=(1920, 1080) if frame else None)
