@@ -27,13 +27,15 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.pipeline import DATA, edgevision
+from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.counting import Event
 from edgevision.analytics.observation import Observation
 from edgevision.cli.commands.demo import STREET
 from edgevision.contract.results import Detections, Result
 from edgevision.contract.session import Session
 from edgevision.engines.opening import open_session
-from edgevision.pipeline.pipeline import PipelineOptions, run_pipeline
+from edgevision.pipeline.options import PipelineOptions
+from edgevision.pipeline.pipeline import run_pipeline
 from edgevision.sinks.addresses import SinkOptions, open_sink
 from edgevision.sinks.files.event_folder import WRITER
 from edgevision.sinks.processed import Processed
@@ -155,13 +157,16 @@ def fill(disk: Path) -> None:
         file.write(bytes(max(state.f_bavail * state.f_bsize - FREE_KIB * 1024, 0)))
 
 
-def eventful(frame: SourceFrame, result: Result) -> tuple[Result, Observation]:
+class Eventful(Analytics):
     """As if somebody crossed a line in every 25th frame."""
-    time_s = frame.captured_ns / 1e9
-    count = len(result) if isinstance(result, Detections) else 0
-    event = Event("crossed", "door", frame.index, 0, time_s, "in")
-    events = (event,) if frame.index % EVENT_EVERY == 0 else ()
-    return result, Observation(np.arange(count), events, (), (), (), frame.size_wh, time_s)
+
+    def observe(self, frame: SourceFrame, result: Result) -> tuple[Result, Observation]:
+        """The result as it is, and the event."""
+        time_s = frame.captured_ns / 1e9
+        count = len(result) if isinstance(result, Detections) else 0
+        event = Event("crossed", "door", frame.index, 0, time_s, "in")
+        events = (event,) if frame.index % EVENT_EVERY == 0 else ()
+        return result, Observation(np.arange(count), events, (), (), (), frame.size_wh, time_s)
 
 
 def one_run(session: Session, source: Source, sinks: Sequence[Sink], frames: int) -> Run:
@@ -172,7 +177,7 @@ def one_run(session: Session, source: Source, sinks: Sequence[Sink], frames: int
         inference_ns.append(processed.times.inference_ns)
 
     options = PipelineOptions(limit=frames)
-    summary = run_pipeline(session, source, sinks, options=options, on_frame=note, observe=eventful)
+    summary = run_pipeline(session, source, sinks, options=options, on_frame=note, analytics=Eventful())
     health = tuple(sink.health for sink in sinks)
     return Run(summary.frames_per_s, float(np.median(inference_ns)) / 1e6, health)
 
@@ -225,7 +230,7 @@ def goes_on_when_there_is_space(disk: Path, session: Session, source: Source) ->
             freed.append(processed.frame.index)
             (disk / "ballast").unlink()
 
-    run_pipeline(session, source, [sink], on_frame=note, observe=eventful)
+    run_pipeline(session, source, [sink], on_frame=note, analytics=Eventful())
     numbers = [json.loads(line)["frame"] for line in (disk / "lines.jsonl").read_bytes().splitlines()]
     if not freed or numbers != sorted(set(numbers)) or numbers[0] != 0 or numbers[-1] <= freed[0]:
         return [f"lines around a full disk: {numbers[:3]} to {numbers[-3:]}, freed at frame {freed}"]

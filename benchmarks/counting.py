@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision import open_session, open_source, run_pipeline
+from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.filters import DetectionFilter
-from edgevision.analytics.observer import Observer
 from edgevision.analytics.places import Line
 from edgevision.analytics.tracker import Tracker
-from edgevision.pipeline.pipeline import PipelineOptions
 from edgevision.sinks.processed import Processed
 
 LINE = Line("road", (560, 150), (560, 440))
@@ -55,9 +54,8 @@ def counted_by_program(bundle: str, video: str) -> list[Crossing]:
 
     with open_source(video) as source, open_session(bundle) as session:
         select = DetectionFilter(frozenset({session.spec.classes.index("person")}))
-        observer = Observer(source.size_wh, select=select, tracker=Tracker(source.fps), lines=[LINE])
-        options = PipelineOptions(threshold=observer.needed_score)
-        run_pipeline(session, source, options=options, on_frame=collect, observe=observer.observe)
+        analytics = Analytics(select=select, tracker=Tracker(source.fps), lines=[LINE])
+        run_pipeline(session, source, on_frame=collect, analytics=analytics)
     return found
 
 

@@ -23,7 +23,7 @@ RUN = (
     + """
 from edgevision import open_session, open_source, run_pipeline
 from edgevision.device.facts import peak_resident_mib, resident_mib
-from edgevision.pipeline.pipeline import PipelineOptions
+from edgevision.pipeline.options import PipelineOptions
 session = open_session(sys.argv[1], engine="onnxruntime")
 summary = run_pipeline(session, open_source(sys.argv[2]), options=PipelineOptions(limit=int(sys.argv[3])))
 print(resident_mib(), peak_resident_mib(), summary.frames)

@@ -20,7 +20,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.sleeping import SleepingEngine
-from edgevision.pipeline.pipeline import PipelineOptions, RunSummary, run_pipeline
+from edgevision.pipeline.options import PipelineOptions
+from edgevision.pipeline.pipeline import RunSummary, run_pipeline
 from edgevision.sinks.processed import Processed
 from edgevision.sinks.sink import Sink
 from edgevision.sources.opening import open_source

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from edgevision.contract.spec import ModelSpec
     from edgevision.engines.opening import open_session
     from edgevision.errors import EdgevisionError, VerificationError
-    from edgevision.pipeline.pipeline import PipelineOptions, run_pipeline, run_streams
+    from edgevision.pipeline.options import PipelineOptions
+    from edgevision.pipeline.pipeline import run_pipeline, run_streams
     from edgevision.pipeline.streams import Stream
     from edgevision.service.camera_plan import CameraPlan
     from edgevision.service.station import Station
@@ -40,7 +41,7 @@ _HOMES = {
     "Instances": "contract.results",
     "LiveOptions": "sources.addresses",
     "ModelSpec": "contract.spec",
-    "PipelineOptions": "pipeline.pipeline",
+    "PipelineOptions": "pipeline.options",
     "ReplaySession": "contract.session",
     "Segmentation": "contract.results",
     "Session": "contract.session",

@@ -1,1 +1,4 @@
-"""What people do with detections: identities, filters, lines, zones, counts. Imports `sources` and below."""
+"""What people do with detections: identities, filters, lines, zones, counts.
+
+May import: contract, sources.
+"""

@@ -1,1 +1,4 @@
-"""How fast it is: timing, paired runs, records. Imports `pipeline` and below."""
+"""How fast it is: timing, paired runs, records.
+
+May import: storage, device, contract, sources, sinks, pipeline.
+"""

@@ -29,7 +29,8 @@ from edgevision.device.facts import clocks_mhz, device_facts, peak_resident_mib,
 from edgevision.device.power.findings import before_timing, meanwhile
 from edgevision.device.power.reading import power_state
 from edgevision.errors import UsageError
-from edgevision.pipeline.pipeline import PipelineOptions, run_pipeline
+from edgevision.pipeline.options import PipelineOptions
+from edgevision.pipeline.pipeline import run_pipeline
 from edgevision.sinks.processed import Processed, StageTimes
 from edgevision.sinks.sink import Sink
 from edgevision.sources.frames import Source, SourceFrame

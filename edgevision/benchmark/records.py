@@ -13,7 +13,7 @@ from edgevision.device.facts import DeviceFacts, Reading
 from edgevision.device.power.state import PowerState
 from edgevision.errors import SinkError, UsageError
 from edgevision.storage import atomic
-from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass
+from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass, newer_schema
 
 SCHEMA = 1
 
@@ -157,12 +157,9 @@ def read_record(path: Path) -> BenchRecord:
         data = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot read benchmark record {path}: {error}") from error
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise UsageError(
-            f"{path} has schema {schema}, written by edgevision {data.get('edgevision', '?')};"
-            f" the newest known here is {SCHEMA}: upgrade edgevision"
-        )
+    newer = newer_schema(data, SCHEMA)
+    if newer is not None:
+        raise UsageError(f"{path} has {newer}")
     try:
         return dataclass_from_json(BenchRecord, data)
     except DecodeError as error:

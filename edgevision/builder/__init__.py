@@ -1,1 +1,4 @@
-"""TensorRT engines from a bundle's graphs, proved before they are kept. Imports `graph`, `engines` and below."""
+"""TensorRT engines from a bundle's graphs, proved before they are kept.
+
+May import: storage, device, contract, bundle, verification, engines, benchmark, graph.
+"""

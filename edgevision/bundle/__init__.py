@@ -1,1 +1,4 @@
-"""The folder that travels: graphs, golden frames, records; and which graph is to run. Imports `storage`, `contract`."""
+"""The folder that travels: graphs, golden frames, records; and which graph is to run.
+
+May import: storage, contract.
+"""

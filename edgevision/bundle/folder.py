@@ -16,7 +16,7 @@ from edgevision.contract.results import Outputs
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.errors import BundleError
 from edgevision.storage import atomic
-from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass
+from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass, newer_schema
 from edgevision.storage.sha256 import sha256_of_file
 
 SCHEMA = 1
@@ -330,9 +330,6 @@ def _is_bundle(path: Path) -> bool:
 
 
 def _check_schema(file: Path, data: object) -> None:
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if isinstance(data, dict) and isinstance(schema, int) and schema > SCHEMA:
-        raise BundleError(
-            f"{file} has schema {schema}, written by edgevision {data.get('edgevision', '?')}; this is edgevision"
-            f" {edgevision.__version__}, which knows schemas up to {SCHEMA}: upgrade it, or export the bundle again"
-        )
+    newer = newer_schema(data, SCHEMA)
+    if newer is not None:
+        raise BundleError(f"{file} has {newer}, or export the bundle again")

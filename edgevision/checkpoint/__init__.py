@@ -1,1 +1,4 @@
-"""Checkpoints read without executing anything: the security boundary. Imports `storage`."""
+"""Checkpoints read without executing anything: the security boundary.
+
+May import: storage.
+"""

@@ -1,4 +1,8 @@
-"""The command line; heavy imports live inside the command bodies."""
+"""The command line; heavy imports live inside the command bodies.
+
+May import: storage, device, contract, bundle, verification, engines, sources, datasets, analytics, sinks, pipeline,
+benchmark, evaluation, explain, graph, builder, doctor, service, models, quantize, train, export.
+"""
 
 from __future__ import annotations
 

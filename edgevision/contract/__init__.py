@@ -1,1 +1,4 @@
-"""What a graph takes and answers: spec, results, boxes, and the base of every engine. Imports `storage`."""
+"""What a graph takes and answers: spec, results, boxes, and the base of every engine.
+
+May import: storage.
+"""

@@ -9,6 +9,11 @@ from edgevision.errors import GraphError
 
 IOU_THRESHOLD = "nms.iou_threshold"
 SCORE_FLOOR = "nms.score_floor"
+"""Names of the scalar float32 initializers that an engine may replace when it loads the graph.
+
+Nothing computed from them alone is in the graph: a value that depends on constants only is folded by engines
+before they look at replaced initializers, and the replacement would be without effect and without a warning.
+"""
 
 
 def carries(graph: Path, name: str) -> bool:

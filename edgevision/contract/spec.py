@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass
+from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass, newer_schema
 
 SCHEMA = 1
 METADATA_KEY = "edgevision.contract.spec"
@@ -189,10 +189,9 @@ class ModelSpec:
             data = json.loads(text)
         except json.JSONDecodeError as error:
             raise DecodeError(f"$: not JSON: {error}") from error
-        if isinstance(data, dict) and isinstance(data.get("schema"), int) and data["schema"] > SCHEMA:
-            raise DecodeError(
-                f"$.schema: schema {data['schema']} is newer than {SCHEMA}, the newest known here"
-            )
+        newer = newer_schema(data, SCHEMA)
+        if newer is not None:
+            raise DecodeError(f"$.schema: {newer}")
         return dataclass_from_json(cls, data)
 
 

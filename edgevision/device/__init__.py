@@ -1,1 +1,4 @@
-"""Facts of this computer: processor, memory, GPU, power, and what OpenCV was built with. Imports `storage`."""
+"""Facts of this computer: processor, memory, GPU, power, and what OpenCV was built with.
+
+May import: nothing.
+"""

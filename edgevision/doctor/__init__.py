@@ -1,1 +1,4 @@
-"""What is wrong with this machine, and what mends it. Imports `engines`, `device`, `storage`."""
+"""What is wrong with this machine, and what mends it.
+
+May import: storage, device, engines.
+"""

@@ -1,1 +1,4 @@
-"""Results and what was made of them, drawn into frames. Imports `analytics` and `contract`."""
+"""Results and what was made of them, drawn into frames.
+
+May import: contract, analytics.
+"""

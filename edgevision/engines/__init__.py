@@ -1,1 +1,4 @@
-"""What runs a graph, a file for each library, and the opening of sessions. Imports `verification` and below."""
+"""What runs a graph, a file for each library, and the opening of sessions.
+
+May import: storage, device, contract, bundle, verification.
+"""

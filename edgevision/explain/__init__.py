@@ -1,1 +1,4 @@
-"""Heat maps: which part of a frame an answer rests on. Imports `drawing`, `sources` and `contract`."""
+"""Heat maps: which part of a frame an answer rests on.
+
+May import: contract, sources, drawing.
+"""

@@ -1,4 +1,4 @@
 """From checkpoint, or somebody's ONNX file, to a verified bundle, on the workstation.
 
-Imports `models`, `graph`, `quantize`, `verification` and below.
+May import: storage, contract, bundle, verification, engines, sources, graph, models, quantize.
 """

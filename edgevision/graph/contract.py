@@ -9,11 +9,12 @@ from pathlib import Path
 import onnx
 from onnx import inliner
 
+from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR
 from edgevision.contract.spec import METADATA_KEY, ModelSpec, TensorSpec
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.builder import OPSET, OPSETS
 from edgevision.graph.heads.head import NetworkOutput
-from edgevision.graph.nms import CANDIDATES, IOU_THRESHOLD, SCORE_FLOOR
+from edgevision.graph.nms import CANDIDATES
 from edgevision.graph.surgery import avoid_reserved_names, describe_value, drop_stale, walk
 from edgevision.storage.codec import DecodeError
 

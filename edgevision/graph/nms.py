@@ -26,16 +26,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgevision.contract.nms import block_edges
+from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR
 from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import FLOAT, GraphBuilder, ints
-
-IOU_THRESHOLD = "nms.iou_threshold"
-SCORE_FLOOR = "nms.score_floor"
-"""Names of the scalar float32 initializers that an engine may replace when it loads the graph.
-
-Nothing computed from them alone is in the graph: a value that depends on constants only is folded by engines
-before they look at replaced initializers, and the replacement would be without effect and without a warning.
-"""
 
 CANDIDATES = ("nms.boxes", "nms.scores", "nms.labels")
 """Names of the values that enter suppression: float32 ``[B,K,4]``, float32 ``[B,K]``, int32 ``[B,K]``."""

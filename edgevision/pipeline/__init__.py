@@ -1,1 +1,4 @@
-"""Frames through an engine into sinks: batches, order, and which camera comes next. Imports `sinks` and below."""
+"""Frames through an engine into sinks: batches, order, and which camera comes next.
+
+May import: contract, sources, analytics, drawing, sinks.
+"""

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames
 from edgevision.contract.spec import FrameInput
 from edgevision.errors import EdgevisionError
+from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pace import Pace
 from edgevision.pipeline.streams import Stream
 from edgevision.sources.frames import SourceFrame
@@ -26,26 +26,6 @@ LOOK_S = 0.1
 """How often sources are asked although none has rung."""
 TRY_AGAIN_S = 1.0
 """A source of which nothing was run for so long has its frame run, however old: else one slow call could end it."""
-
-
-class CollectorOptions(Protocol):
-    """The part of `PipelineOptions` that is used here."""
-
-    @property
-    def limit(self) -> int | None:
-        """See there, as for the others."""
-
-    @property
-    def batch(self) -> int | None:
-        """Frames a call."""
-
-    @property
-    def fill_ms(self) -> float:
-        """How long a begun batch waits."""
-
-    @property
-    def max_age_ms(self) -> float | None:
-        """The age budget."""
 
 
 @dataclass(slots=True)
@@ -72,7 +52,7 @@ class Collector:
         self,
         frames: FrameInput,
         streams: Sequence[Stream],
-        options: CollectorOptions,
+        options: PipelineOptions,
         pace: Pace,
         *,
         stay: bool,

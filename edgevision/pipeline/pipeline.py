@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 
 import cv2
 
+from edgevision.analytics.analytics import Analytics
 from edgevision.contract.results import results_from_outputs
 from edgevision.contract.session import Frames, Session
 from edgevision.errors import EdgevisionError
 from edgevision.pipeline.collector import Batch, Collector
+from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pace import Pace
-from edgevision.pipeline.streams import Observe, PlainWatcher, Stream, StreamStats
+from edgevision.pipeline.streams import Stream, StreamStats
 from edgevision.sinks.processed import Processed, StageTimes
 from edgevision.sinks.sink import Sink, close_sinks
 from edgevision.sources.channel import Channel, ChannelClosed
@@ -33,25 +35,6 @@ REFRESH_S = 0.02
 """A batch of live frames that still waits for the engine after so long gets newer frames."""
 JOIN_S = 1.0
 """How long a stage is waited for at the end; one that hangs in an engine's or a driver's call is left to itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class PipelineOptions:
-    """How frames are run."""
-
-    threshold: float = 0.25
-    """Detections of a lower score are left out, by streams that `run_pipeline` makes."""
-    limit: int | None = None
-    """Stop after so many frames."""
-    serial: bool = False
-    """One stage after another in the calling thread; the stages' times then add up to the wall time."""
-    batch: int | None = None
-    """Frames a call of the engine, where as many are there; None: one of a single live source, for files the batch
-    that the graph is best at, of several live sources as many as there are and the graph takes."""
-    fill_ms: float = 5.0
-    """How long a begun batch waits for frames of other live sources, from its first frame on."""
-    max_age_ms: float | None = None
-    """Live frames whose results would be older are dropped; no result that is older reaches a sink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +72,16 @@ def run_pipeline(
     options: PipelineOptions | None = None,
     stop: Callable[[], bool] = lambda: False,
     on_frame: Callable[[Processed], None] = lambda _: None,
-    observe: Observe = lambda _, result: (result, None),
+    analytics: Analytics | None = None,
 ) -> RunSummary:
     """Run every frame of `source` (of a live one: the newest each time) and hand the results to `sinks`, in order.
 
-    `observe` may change each result and add identities; `on_frame` is called after the sinks. With a sink that asks for
-    it (`Sink.annotated`), results are drawn into the frame's image first. See `run_streams`.
+    `analytics` filters, follows and counts; without it detections of `options.threshold` and more are handed on.
+    `on_frame` is called after the sinks. With a sink that asks for it (`Sink.annotated`), results are drawn into the
+    frame's image first. See `run_streams`.
     """
     options = options or PipelineOptions()
-    stream = Stream(source, sinks, watcher=PlainWatcher(options.threshold, observe))
+    stream = Stream(source, sinks, analytics=analytics or Analytics(options.threshold))
     return run_streams(session, [stream], options=options, stop=stop, on_frame=lambda _, done: on_frame(done))
 
 

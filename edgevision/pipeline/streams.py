@@ -6,12 +6,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
+from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.observation import Observation
 from edgevision.contract.results import Result
 from edgevision.drawing.observation import annotate
@@ -26,35 +26,6 @@ log = logging.getLogger(__name__)
 KEPT = 256
 """Results that ages, stages and rates are told from: the latest ones."""
 RATE_OVER_S = 5.0
-
-Observe = Callable[[SourceFrame, Result], tuple[Result, Observation | None]]
-"""Such as `Observer.observe`: called for each frame in its order; what it returns goes to the sinks."""
-
-
-class Watcher(Protocol):
-    """What looks at a source's results one after another, such as `edgevision.analytics.observer.Observer`."""
-
-    threshold: float
-
-    @property
-    def needed_score(self) -> float:
-        """From which score on it wants detections."""
-
-    def observe(self, frame: SourceFrame, result: Result) -> tuple[Result, Observation | None]:
-        """What of a result goes on, and what was seen in it."""
-
-
-@dataclass(slots=True)
-class PlainWatcher:
-    """Sees nothing, or what a function sees."""
-
-    threshold: float = 0.25
-    observe: Observe = lambda _, result: (result, None)
-
-    @property
-    def needed_score(self) -> float:
-        """Just what is shown."""
-        return self.threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +50,7 @@ class StreamStats:
 
 
 class Stream:
-    """A source with its watcher and its sinks.
+    """A source, what is done with its results, and its sinks.
 
     The pipeline's last stage calls `finish` for each result; everything else may be called by any thread. With
     `keep_going` a sink that cannot write is left out, and said once, until it can again; else its error is raised.
@@ -90,7 +61,7 @@ class Stream:
         source: Source,
         sinks: Sequence[Sink] = (),
         *,
-        watcher: Watcher | None = None,
+        analytics: Analytics | None = None,
         keep_going: bool = False,
     ) -> None:
         self.name = source.name
@@ -104,7 +75,7 @@ class Stream:
         """True once it was taken out of its pipeline: results that are still under way are dropped."""
         self.observation: Observation | None = None
         """The latest."""
-        self._watcher: Watcher = watcher or PlainWatcher()
+        self.analytics = analytics or Analytics()
         self._keep_going = keep_going
         self._failing: set[int] = set()
         self._lock = threading.Lock()
@@ -117,16 +88,16 @@ class Stream:
     @property
     def threshold(self) -> float:
         """Detections of a lower score are left out; may be set while frames run."""
-        return self._watcher.threshold
+        return self.analytics.threshold
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        self._watcher.threshold = value
+        self.analytics.threshold = value
 
     @property
     def needed_score(self) -> float:
         """From which score on results are wanted; lower than `threshold` where identities are followed."""
-        return self._watcher.needed_score
+        return self.analytics.needed_score
 
     @property
     def ended(self) -> bool:
@@ -138,8 +109,8 @@ class Stream:
         self.sinks = tuple(sorted(sinks, key=lambda sink: sink.annotated))
 
     def observe(self, frame: SourceFrame, result: Result) -> tuple[Result, Observation | None]:
-        """Hand a result to the watcher."""
-        seen, self.observation = self._watcher.observe(frame, result)
+        """What of a result goes on, and what was seen in it."""
+        seen, self.observation = self.analytics.observe(frame, result)
         return seen, self.observation
 
     def displace(self) -> None:

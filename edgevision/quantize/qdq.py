@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from edgevision.graph.nms import IOU_THRESHOLD, SCORE_FLOOR
+from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR
 from edgevision.quantize.calibration.ranges import INT8_MAX, Ranges
 from edgevision.quantize.placement import Edge, Placement
 

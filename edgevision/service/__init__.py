@@ -1,1 +1,4 @@
-"""Cameras for months: station, watchdog, page, deployment file. Imports all of the runtime and `builder`."""
+"""Cameras for months: station, watchdog, page, deployment file.
+
+May import: device, contract, bundle, engines, sources, analytics, drawing, sinks, pipeline, builder.
+"""

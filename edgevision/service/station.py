@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from edgevision.analytics.watch_plan import PlannedWatcher
 from edgevision.contract.session import Session
 from edgevision.errors import EdgevisionError, EngineError, UsageError
 from edgevision.pipeline.batching import choose_batch
-from edgevision.pipeline.pipeline import Pipeline, PipelineOptions
+from edgevision.pipeline.options import PipelineOptions
+from edgevision.pipeline.pipeline import Pipeline
 from edgevision.pipeline.streams import Stream
 from edgevision.pipeline.tap import Listener, Tap
 from edgevision.service.camera_plan import Camera, CameraPlan, CameraStatus, Phase, Readiness, StationOptions
@@ -259,13 +259,13 @@ class Station:
         if pipeline is None or session is None or camera.source is None:
             return
         try:
-            watcher = PlannedWatcher(plan.watch, session.spec, camera.source.fps, camera.threshold)
+            analytics = plan.watch.analytics(session.spec, camera.source.fps, camera.threshold)
         except EdgevisionError as error:
             self._shut(camera)
             camera.failure = str(error)
             log.warning("camera %s: %s", plan.name, error)
             return
-        camera.stream = Stream(camera.source, self._sinks_of(plan), watcher=watcher, keep_going=True)
+        camera.stream = Stream(camera.source, self._sinks_of(plan), analytics=analytics, keep_going=True)
         pipeline.add(camera.stream)
 
     def _sinks_of(self, plan: CameraPlan) -> list[Sink]:

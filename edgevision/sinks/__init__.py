@@ -1,1 +1,4 @@
-"""Where results go: files, windows, and what lies across a network. Imports `drawing`, `sources` and below."""
+"""Where results go: files, windows, and what lies across a network.
+
+May import: storage, device, contract, sources, analytics, drawing.
+"""

@@ -1,1 +1,4 @@
-"""Where frames come from: files, folders, cameras that are kept alive. Imports `contract`, `device`, `storage`."""
+"""Where frames come from: files, folders, cameras that are kept alive.
+
+May import: storage, device, contract.
+"""

@@ -1,1 +1,4 @@
-"""Files that appear whole or not at all, JSON as dataclasses, the cache's folder, hashes. Imports no other package."""
+"""Files that appear whole or not at all, JSON as dataclasses, the cache's folder, hashes.
+
+May import: nothing.
+"""

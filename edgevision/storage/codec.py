@@ -98,3 +98,15 @@ def _decode_tuple(items: tuple[Any, ...], data: Any, where: str) -> tuple[Any, .
 
 def _kind(value: Any) -> str:
     return "null" if value is None else type(value).__name__
+
+
+def newer_schema(data: object, known: int) -> str | None:
+    """What is said of a record whose "schema" is above the newest that is known, and who wrote it; None if it is not.
+
+    To be asked before the record is read: what is new in it would only be called an unknown field.
+    """
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(schema, int) or schema <= known:
+        return None
+    writer = f", written by edgevision {data['edgevision']}" if "edgevision" in data else ""
+    return f"schema {schema}{writer}; schemas up to {known} are known here: upgrade edgevision"

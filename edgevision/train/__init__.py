@@ -1,4 +1,4 @@
 """Training: data in the formats people have, losses, schedules, and run folders that survive a kill.
 
-Imports `models`, `checkpoint`, `datasets`, `evaluation` and below.
+May import: storage, contract, sources, datasets, evaluation, graph, checkpoint, models.
 """

@@ -1,1 +1,4 @@
-"""Whether answers are the source model's: tolerances, comparison, golden frames. Imports `bundle` and below."""
+"""Whether answers are the source model's: tolerances, comparison, golden frames.
+
+May import: storage, device, contract, bundle.
+"""

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from edgevision.analytics.watch_plan import WatchPlan
 from edgevision.cli.commands.run import command
-from edgevision.cli.options.watch import open_watcher
+from edgevision.cli.options.watch import open_analytics
 from edgevision.errors import EdgevisionError, MissingExtraError, UsageError
 from edgevision.sinks.opening import write_clip
 from tests.doubles import MemorySource, detector
@@ -101,14 +101,14 @@ def test_without_the_library_the_commands_are_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     watch = WatchPlan(True, (), (), None, 0.0, 1.0)
     with pytest.raises(MissingExtraError, match=r"'edgevision\[track\]' && pip install --no-deps trackers"):
-        open_watcher(watch, detector(), MemorySource(1), 0.25)
+        open_analytics(watch, detector(), MemorySource(1), 0.25)
 
 
 def test_by_itself_nothing_is_followed() -> None:
-    assert open_watcher(NOTHING, detector(), MemorySource(1), 0.4).needed_score == 0.4
+    assert open_analytics(NOTHING, detector(), MemorySource(1), 0.4).needed_score == 0.4
 
 
 def test_a_high_threshold_holds_for_the_beginning_of_identities() -> None:
     pytest.importorskip("trackers")
     watch = WatchPlan(True, (), (), None, 0.0, 1.0)
-    assert open_watcher(watch, detector(), MemorySource(1), 0.7).needed_score == 0.1
+    assert open_analytics(watch, detector(), MemorySource(1), 0.7).needed_score == 0.1

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from cuda.bindings import runtime as real
 
+from edgevision.analytics.analytics import Analytics
 from edgevision.contract.session import Frames, SessionOptions
 from edgevision.contract.spec import BatchRange
 from edgevision.engines.tensorrt import lane
@@ -19,8 +20,9 @@ from edgevision.engines.tensorrt.replays import Replays
 from edgevision.engines.tensorrt.session import TensorRtSession, open_engine
 from edgevision.engines.tensorrt.versions import Flavour
 from edgevision.errors import UsageError
-from edgevision.pipeline.pipeline import PipelineOptions, run_streams
-from edgevision.pipeline.streams import PlainWatcher, Stream
+from edgevision.pipeline.options import PipelineOptions
+from edgevision.pipeline.pipeline import run_streams
+from edgevision.pipeline.streams import Stream
 from tests.doubles import SIDE, BrightnessSession, ListSink, MemorySource
 from tests.engines.host_cuda import HostCudart
 from tests.engines.host_tensorrt import HostRuntimeCache, HostTensorRt, store_engine
@@ -215,7 +217,7 @@ def test_many_cameras_are_served_by_graphs(board: Board) -> None:
     sinks = [ListSink() for _ in range(5)]
     cameras = [MemorySource(30 + 7 * row) for row in range(5)]
     streams = [
-        Stream(camera, [sink], watcher=PlainWatcher(0.0)) for camera, sink in zip(cameras, sinks, strict=True)
+        Stream(camera, [sink], analytics=Analytics(0.0)) for camera, sink in zip(cameras, sinks, strict=True)
     ]
     with board.open() as session:
         run_streams(session, streams, options=PipelineOptions(threshold=0.0, batch=5))

@@ -13,6 +13,7 @@ from onnx import helper
 
 from edgevision.contract.image import LetterboxGeometry
 from edgevision.contract.nms import greedy_nms
+from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR
 from edgevision.contract.spec import (
     METADATA_KEY,
     BatchRange,
@@ -38,7 +39,7 @@ from edgevision.graph.contract import (
 from edgevision.graph.graft import graft_classifier, graft_detector
 from edgevision.graph.heads import YoloV5RawHead
 from edgevision.graph.heads.yolov8 import YoloV8Head
-from edgevision.graph.nms import CANDIDATES, IOU_THRESHOLD, SCORE_FLOOR
+from edgevision.graph.nms import CANDIDATES
 from edgevision.graph.preprocess import Pixels
 from edgevision.graph.simplify import simplify
 from tests.graph import networks

@@ -11,9 +11,10 @@ import pytest
 from onnx import helper
 
 from edgevision.contract.nms import greedy_nms, steps_needed
+from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR
 from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import GraphBuilder
-from edgevision.graph.nms import CANDIDATES, IOU_THRESHOLD, SCORE_FLOOR, Candidates, cluster_nms
+from edgevision.graph.nms import CANDIDATES, Candidates, cluster_nms
 from tests.rtx import Profile, build_rtx_engine
 
 Array = np.ndarray[Any, Any]

@@ -9,11 +9,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from edgevision.contract.results import Detections
+from edgevision.analytics.analytics import Analytics
+from edgevision.analytics.observation import Observation
+from edgevision.contract.results import Detections, Result
 from edgevision.contract.spec import BatchRange
 from edgevision.errors import SourceError, UsageError
-from edgevision.pipeline.pipeline import Pipeline, PipelineOptions, run_streams
-from edgevision.pipeline.streams import PlainWatcher, Stream
+from edgevision.pipeline.options import PipelineOptions
+from edgevision.pipeline.pipeline import Pipeline, run_streams
+from edgevision.pipeline.streams import Stream
 from edgevision.sinks.processed import Processed
 from edgevision.sinks.sink import Sink
 from edgevision.sources.frames import Source, SourceFrame
@@ -71,7 +74,7 @@ def brightness(processed: Processed) -> int:
 
 
 def plain(source: Source, *sinks: Sink) -> Stream:
-    return Stream(source, sinks, watcher=PlainWatcher(0.0))
+    return Stream(source, sinks, analytics=Analytics(0.0))
 
 
 def run_cameras(
@@ -316,19 +319,23 @@ class Moody(ListSink):
 
 def test_a_sink_that_fails_is_left_out_until_it_can_again(caplog: pytest.LogCaptureFixture) -> None:
     moody, steady = Moody(), ListSink()
-    stream = Stream(MemorySource(20), [moody, steady], watcher=PlainWatcher(0.0), keep_going=True)
+    stream = Stream(MemorySource(20), [moody, steady], analytics=Analytics(0.0), keep_going=True)
     run_streams(BrightnessSession(), [stream])
     assert len(steady.seen) == 20
     assert [processed.frame.index for processed in moody.seen] == [*range(5), *range(10, 20)]
     assert len([record for record in caplog.records if "the sink broke" in record.getMessage()]) == 1
 
 
-def test_a_watcher_that_cannot_look_ends_its_own_stream() -> None:
-    def refuse(frame: SourceFrame, result: object) -> tuple[Detections, None]:
+class Refusing(Analytics):
+    """Has a line outside of every frame."""
+
+    def observe(self, frame: SourceFrame, result: Result) -> tuple[Result, Observation | None]:
         raise UsageError("line 1: a point lies outside the frame")
 
+
+def test_analytics_that_cannot_be_done_end_their_own_stream() -> None:
     sink = ListSink()
-    bad = Stream(MemorySource(5), [], watcher=PlainWatcher(0.0, refuse))
+    bad = Stream(MemorySource(5), [], analytics=Refusing(0.0))
     run_streams(BrightnessSession(), [bad, plain(MemorySource(9), sink)])
     assert isinstance(bad.failure, UsageError)
     assert len(sink.seen) == 9

@@ -14,7 +14,8 @@ import pytest
 from edgevision.contract.results import Classification, Detections
 from edgevision.contract.spec import BatchRange, FrameInput, ModelSpec, classify_outputs
 from edgevision.errors import EngineError, SinkError, SourceError, UsageError
-from edgevision.pipeline.pipeline import PipelineOptions, RunSummary, run_pipeline
+from edgevision.pipeline.options import PipelineOptions
+from edgevision.pipeline.pipeline import RunSummary, run_pipeline
 from edgevision.sinks.processed import Processed
 from edgevision.sources.frames import SourceFrame
 from tests.doubles import (

@@ -12,14 +12,15 @@ from typing import Literal
 
 import click
 
-from edgevision.analytics.watch_plan import PlannedWatcher, WatchPlan
+from edgevision.analytics.analytics import Analytics
+from edgevision.analytics.watch_plan import WatchPlan
 from edgevision.cli.options.batch import batch_options
 from edgevision.cli.options.engine import engine_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.sinks import SinkArguments, sink_lines, sink_options
 from edgevision.cli.options.sources import named_sources, source_options
 from edgevision.cli.options.types import graph_options
-from edgevision.cli.options.watch import count_lines, open_watcher, watch_options
+from edgevision.cli.options.watch import count_lines, open_analytics, watch_options
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
 from edgevision.contract.session import Session, SessionOptions
@@ -28,7 +29,8 @@ from edgevision.device.power.watch import PowerWatch
 from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
 from edgevision.pipeline.batching import choose_batch
-from edgevision.pipeline.pipeline import PipelineOptions, run_streams
+from edgevision.pipeline.options import PipelineOptions
+from edgevision.pipeline.pipeline import run_streams
 from edgevision.pipeline.streams import Stream
 from edgevision.service.garbage import GarbageSearch
 from edgevision.sinks.opening import open_picture_sink
@@ -142,14 +144,16 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         progress.live = any(source.live for source in opened)
         session = stack.enter_context(open_engine())
         outputs.others.check(request.watch, session.spec.classes)
-        watchers = [open_watcher(request.watch, session.spec, source, options.threshold) for source in opened]
+        analytics = [
+            open_analytics(request.watch, session.spec, source, options.threshold) for source in opened
+        ]
         pictures, shared = _open_sinks(stack, opened, outputs)
         windows = _open_windows(stack, opened, session.spec.name, interrupts) if outputs.show else []
         streams = [
             Stream(
                 source,
                 [*pictures[row], *shared, *windows[row : row + 1]],
-                watcher=watchers[row],
+                analytics=analytics[row],
                 keep_going=source.live,
             )
             for row, source in enumerate(opened)
@@ -170,7 +174,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         )
         progress.clear()
         slowed = [f"meanwhile {found}" for found in power.summary()]
-    watched = zip(opened, watchers, strict=True)
+    watched = zip(opened, analytics, strict=True)
     lines = [*progress.summary_lines(summary), *slowed, *sink_lines(shared)]
     _report(session, lines, watched, (outputs.pictures, outputs.jsonl, outputs.others.csv))
 
@@ -272,16 +276,16 @@ def _route_warnings(stack: contextlib.ExitStack, progress: RunProgress) -> None:
 def _report(
     session: Session,
     summary: list[str],
-    watched: Iterable[tuple[Source, PlannedWatcher]],
+    watched: Iterable[tuple[Source, Analytics]],
     outputs: Iterable[Path | None],
 ) -> None:
     if session.info.notes:
         click.echo(f"{session.info.library} on {session.info.device}: {'; '.join(session.info.notes)}")
     click.echo("\n".join(summary))
     pairs = list(watched)
-    for source, watcher in pairs:
+    for source, analytics in pairs:
         name = f"{source.name}: " if len(pairs) > 1 else ""
-        for line in count_lines(watcher.observer, session.spec.classes):
+        for line in count_lines(analytics, session.spec.classes):
             click.echo(name + line)
     for path in outputs:
         if path is not None and path.exists():

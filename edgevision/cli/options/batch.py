@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import click
 
 from edgevision.cli.options.numbers import FiniteRange
-from edgevision.pipeline.pipeline import PipelineOptions
+from edgevision.pipeline.options import PipelineOptions
 
 if TYPE_CHECKING:  # generic for the type checker alone in older versions of click
     _Rows = click.ParamType[int | Literal["auto"]]

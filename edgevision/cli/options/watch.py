@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.counting import ZoneCounter
-from edgevision.analytics.observer import Observer
-from edgevision.analytics.watch_plan import PlannedWatcher, WatchPlan
+from edgevision.analytics.watch_plan import WatchPlan
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.contract.spec import ModelSpec
 from edgevision.errors import UsageError
@@ -54,24 +54,22 @@ def watch_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def open_watcher(plan: WatchPlan, spec: ModelSpec, source: Source, threshold: float) -> PlannedWatcher:
+def open_analytics(plan: WatchPlan, spec: ModelSpec, source: Source, threshold: float) -> Analytics:
     """What the options ask for, for one source; raises `UsageError` where it cannot be."""
-    watcher = PlannedWatcher(plan, spec, source.fps, threshold)
+    analytics = plan.analytics(spec, source.fps, threshold)
     if plan.tracks and isinstance(source, ImageSource):
         raise UsageError(
             f"{source.name} holds images, which have no time: give a video or a camera to track in"
         )
     if 0 not in source.size_wh:
-        plan.observer(spec, source.size_wh, source.fps, threshold)  # places outside the frame are told now
-    return watcher
+        plan.check_places(source.size_wh)
+    return analytics
 
 
-def count_lines(observer: Observer | None, classes: Sequence[str]) -> list[str]:
+def count_lines(analytics: Analytics, classes: Sequence[str]) -> list[str]:
     """The table at the end of a run; empty where nothing was counted, or no frame came."""
-    if observer is None:
-        return []
     rows = []
-    for line in observer.lines:
+    for line in analytics.lines:
         labels = sorted({label for label, _ in line.counts})
         counts: list[tuple[str, int, int]] = [
             (
@@ -84,7 +82,7 @@ def count_lines(observer: Observer | None, classes: Sequence[str]) -> list[str]:
         if len(counts) != 1:
             counts.append(("all", line.count("in"), line.count("out")))
         rows += [f"{line.line.name:16} {name:12} in {inn:5} out {out:5}" for name, inn, out in counts]
-    return rows + [_zone_row(zone) for zone in observer.zones]
+    return rows + [_zone_row(zone) for zone in analytics.zones]
 
 
 def _zone_row(zone: ZoneCounter) -> str:

@@ -15,7 +15,7 @@ from edgevision.device.power.state import Clock
 from edgevision.engines.tensorrt.request import EngineRequest, build_command
 from edgevision.engines.tensorrt.versions import FLAVOURS, Flavour, supports_sm
 from edgevision.errors import BundleError
-from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass
+from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass, newer_schema
 
 SCHEMA = 1
 MANIFEST = "engine.json"
@@ -265,12 +265,9 @@ def read_manifest(path: Path) -> EngineManifest:
         raise BundleError(f"cannot read {path}: {error.strerror}; {again}") from error
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise BundleError(f"{path} is not JSON: {error}; {again}") from error
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise BundleError(
-            f"{path} has schema {schema}, written by edgevision {data.get('edgevision', '?')};"
-            f" schemas up to {SCHEMA} are known here: upgrade edgevision, or {again}"
-        )
+    newer = newer_schema(data, SCHEMA)
+    if newer is not None:
+        raise BundleError(f"{path} has {newer}, or {again}")
     try:
         return dataclass_from_json(EngineManifest, data)
     except DecodeError as error:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from edgevision.analytics.counting import Event, LineCounter, Sighting, ZoneCounter
 from edgevision.analytics.filters import DetectionFilter
 from edgevision.analytics.observation import LineState, Observation, Trail, ZoneState
-from edgevision.analytics.places import Line, Point, Zone
+from edgevision.analytics.places import Line, PlaceText, Point, Zone
 from edgevision.contract.results import Detections, Result
 from edgevision.sources.frames import SourceFrame
 
@@ -57,34 +57,38 @@ class _Known:
         return max(self.votes, key=lambda label: self.votes[label])
 
 
-class Observer:
+class Analytics:
     """Filters the detections of one source, and with a tracker follows them over lines and through zones.
 
-    `size_wh` is the frame in whose pixels lines and zones are given; detections of frames of another size are scaled
-    to it. One is where the middle of the lower edge of its box is. Detections below `threshold` only carry identities
-    on: those without one, and those of an identity that never reached it, are left out.
+    Without a filter and a tracker results pass as they are. Lines and zones are given in pixels of a frame of
+    `size_wh`, or as texts (`places.parse_place`), which may be shares of the frame; without `size_wh` it is the size of
+    the first frame, as a camera may be away until then. Detections of frames of another size are scaled to it. One is
+    where the middle of the lower edge of its box is. Detections below `threshold` only carry identities on: those
+    without one, and those of an identity that never reached it, are left out.
     """
 
     def __init__(
         self,
-        size_wh: tuple[int, int],
+        threshold: float = 0.25,
         *,
         select: DetectionFilter | None = None,
         tracker: IdentityGiver | None = None,
-        lines: Sequence[Line] = (),
-        zones: Sequence[Zone] = (),
-        threshold: float = 0.25,
+        lines: Sequence[Line | PlaceText] = (),
+        zones: Sequence[Zone | PlaceText] = (),
+        size_wh: tuple[int, int] | None = None,
     ) -> None:
-        margin = HYSTERESIS_SHARE * min(size_wh)
-        self.lines = [LineCounter(line, hysteresis_px=margin, forget_s=FORGET_S) for line in lines]
-        self.zones = [ZoneCounter(zone, margin, FORGET_S) for zone in zones]
-        self.seen = 0
-        """Identities so far."""
-        self._size_wh = size_wh
-        self._select = select or DetectionFilter()
-        self._tracker = tracker
         self.threshold = threshold
         """Least score of a detection, or of the best one of its identity; may be set between frames."""
+        self.seen = 0
+        """Identities so far."""
+        self.lines: list[LineCounter] = []
+        """One for each line; empty before the first frame."""
+        self.zones: list[ZoneCounter] = []
+        self._places: tuple[Sequence[Line | PlaceText], Sequence[Zone | PlaceText]] | None = (lines, zones)
+        """Until they are laid into the first frame."""
+        self._size_wh = size_wh
+        self._select = select
+        self._tracker = tracker
         self._known: dict[int, _Known] = {}
         self._last_s = 0.0
 
@@ -94,14 +98,18 @@ class Observer:
         return self.threshold if self._tracker is None else min(self.threshold, CARRY_SCORE)
 
     def observe(self, frame: SourceFrame, result: Result) -> tuple[Result, Observation | None]:
-        """The detections that are left, and what was made of them; what holds no detections passes as it is."""
+        """The detections that are left, and what was made of them; what holds no detections passes as it is.
+
+        Called for each frame in its order. Raises `UsageError` with the first frame for places outside of it.
+        """
         if not isinstance(result, Detections):
             return result, None
-        detections = self._select.apply(result, frame.size_wh)
+        detections = result if self._select is None else self._select.apply(result, frame.size_wh)
         if self._tracker is None:
             return detections, None
+        size_wh = self._placed(frame.size_wh)
         time_s = frame_time_s(frame)
-        scale = np.tile(np.array(self._size_wh) / np.array(frame.size_wh), 2).astype(np.float32)
+        scale = np.tile(np.array(size_wh) / np.array(frame.size_wh), 2).astype(np.float32)
         placed = Detections(
             detections.boxes * scale, detections.scores, detections.labels, detections.classes
         )
@@ -115,7 +123,20 @@ class Observer:
         self._last_s = time_s
         keep = detections.scores >= self.threshold
         keep |= np.array([self._reached(identity) for identity in ids.tolist()], bool)
-        return detections[keep], self._observation(ids[keep], tuple(events), time_s)
+        return detections[keep], self._observation(ids[keep], tuple(events), time_s, size_wh)
+
+    def _placed(self, frame_wh: tuple[int, int]) -> tuple[int, int]:
+        """The size that places are given for; they are laid into the first frame."""
+        size_wh = self._size_wh or frame_wh
+        if self._places is not None:
+            lines, zones = self._places
+            margin = HYSTERESIS_SHARE * min(size_wh)
+            placed = [place.line(size_wh) if isinstance(place, PlaceText) else place for place in lines]
+            areas = [place.zone(size_wh) if isinstance(place, PlaceText) else place for place in zones]
+            self.lines = [LineCounter(line, hysteresis_px=margin, forget_s=FORGET_S) for line in placed]
+            self.zones = [ZoneCounter(zone, margin, FORGET_S) for zone in areas]
+            self._places, self._size_wh = None, size_wh
+        return size_wh
 
     def _remember(
         self, placed: Detections, ids: npt.NDArray[np.int64], time_s: float
@@ -143,7 +164,7 @@ class Observer:
         return known is not None and known.best >= self.threshold
 
     def _observation(
-        self, ids: npt.NDArray[np.int64], events: tuple[Event, ...], time_s: float
+        self, ids: npt.NDArray[np.int64], events: tuple[Event, ...], time_s: float, size_wh: tuple[int, int]
     ) -> Observation:
         lines = tuple(LineState(c.line, c.count("in"), c.count("out")) for c in self.lines)
         zones = []
@@ -156,7 +177,7 @@ class Observer:
             for identity, known in self._known.items()
             if known.seen_s == time_s and known.best >= self.threshold
         )
-        return Observation(ids, events, lines, tuple(zones), trails, self._size_wh, time_s)
+        return Observation(ids, events, lines, tuple(zones), trails, size_wh, time_s)
 
 
 def frame_time_s(frame: SourceFrame) -> float:

@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edgevision.analytics.analytics import Analytics, frame_time_s
 from edgevision.analytics.counting import Event
 from edgevision.analytics.filters import DetectionFilter
 from edgevision.analytics.observation import Observation
-from edgevision.analytics.observer import Observer, frame_time_s
 from edgevision.analytics.places import Line, Zone
 from edgevision.contract.results import Classification, Detections
-from edgevision.pipeline.pipeline import PipelineOptions, run_pipeline
+from edgevision.pipeline.pipeline import run_pipeline
 from edgevision.sinks.processed import Processed, StageTimes
 from edgevision.sinks.record import record_of
 from edgevision.sources.frames import SourceFrame
-from tests.doubles import SIDE, BrightnessSession, ListSink, MemorySource
+from tests.doubles import BrightnessSession, ListSink, MemorySource
 
 SIZE = (200, 100)
 LINE = Line("door", (100, 0), (100, 100))
@@ -50,15 +50,15 @@ def at(*xs: float, scores: tuple[float, ...] = (), label: int = 0) -> Detections
     )
 
 
-def observed(observer: Observer, found: Detections, time_s: float) -> Observation:
-    observation = observer.observe(frame(time_s), found)[1]
+def observed(analytics: Analytics, found: Detections, time_s: float) -> Observation:
+    observation = analytics.observe(frame(time_s), found)[1]
     assert observation is not None
     return observation
 
 
 def test_the_way_of_one_person() -> None:
-    observer = Observer(SIZE, tracker=Told([[1]] * 4), lines=[LINE], zones=[ZONE])
-    seen = [observed(observer, at(x), n / 2) for n, x in enumerate((150, 120, 80, 60))]
+    analytics = Analytics(size_wh=SIZE, tracker=Told([[1]] * 4), lines=[LINE], zones=[ZONE])
+    seen = [observed(analytics, at(x), n / 2) for n, x in enumerate((150, 120, 80, 60))]
     assert [[e.kind for e in o.events] for o in seen] == [[], [], ["crossed", "entered"], []]
     assert [(o.lines[0].crossed_in, o.zones[0].inside, o.zones[0].mean_dwell_s) for o in seen] == [
         (0, 0, 0.0),
@@ -67,16 +67,16 @@ def test_the_way_of_one_person() -> None:
         (1, 1, 0.5),
     ]
     assert seen[3].trails[0].points.tolist() == [[150, 50], [120, 50], [80, 50], [60, 50]]
-    assert observer.seen == 1
+    assert analytics.seen == 1
 
 
 def test_a_threshold_that_rises_hides_identities_that_never_reached_it() -> None:
-    observer = Observer(SIZE, tracker=Told([[1, 2]] * 3), threshold=0.25)
+    analytics = Analytics(size_wh=SIZE, tracker=Told([[1, 2]] * 3), threshold=0.25)
     found = at(10, 50, scores=(0.6, 0.9))
     counts = []
     for number, threshold in enumerate((0.25, 0.8, 0.3)):
-        observer.threshold = threshold
-        left, observation = observer.observe(frame(number / 10), found)
+        analytics.threshold = threshold
+        left, observation = analytics.observe(frame(number / 10), found)
         assert observation is not None
         assert len(observation.trails) == len(observation.ids)
         counts.append(len(left) if isinstance(left, Detections) else -1)
@@ -84,43 +84,43 @@ def test_a_threshold_that_rises_hides_identities_that_never_reached_it() -> None
 
 
 def test_weak_detections_without_an_identity_are_left_out() -> None:
-    observer = Observer(SIZE, tracker=Told([[1], [1, -1, -1]]), threshold=0.25)
-    observer.observe(frame(0.0), at(10, scores=(0.6,)))
+    analytics = Analytics(size_wh=SIZE, tracker=Told([[1], [1, -1, -1]]), threshold=0.25)
+    analytics.observe(frame(0.0), at(10, scores=(0.6,)))
     found = at(10, 50, 90, scores=(0.12, 0.2, 0.3))
-    left, observation = observer.observe(frame(0.1), found)
+    left, observation = analytics.observe(frame(0.1), found)
     assert isinstance(left, Detections)
     assert left.scores.tolist() == pytest.approx([0.12, 0.3])
     assert observation is not None
     assert observation.ids.tolist() == [1, -1]
-    assert observer.needed_score == 0.1
+    assert analytics.needed_score == 0.1
 
 
 def test_without_a_tracker_it_filters() -> None:
-    observer = Observer(SIZE, select=DetectionFilter(frozenset({1})))
-    left, observation = observer.observe(frame(0.0), at(10, label=0))
+    analytics = Analytics(size_wh=SIZE, select=DetectionFilter(frozenset({1})))
+    left, observation = analytics.observe(frame(0.0), at(10, label=0))
     assert isinstance(left, Detections)
-    assert (len(left), observation, observer.needed_score) == (0, None, 0.25)
+    assert (len(left), observation, analytics.needed_score) == (0, None, 0.25)
 
 
 def test_what_holds_no_detections_passes() -> None:
     result = Classification(np.array([1], np.float32))
-    assert Observer(SIZE).observe(frame(0.0), result) == (result, None)
+    assert Analytics(size_wh=SIZE).observe(frame(0.0), result) == (result, None)
 
 
 def test_the_class_of_an_identity_is_that_of_most_score() -> None:
-    observer = Observer(SIZE, tracker=Told([[1]] * 3), lines=[LINE])
-    observed(observer, at(150, label=2), 0.0)
-    observed(observer, at(120, label=2), 0.1)
-    (event,) = observed(observer, at(80, label=7), 0.2).events
+    analytics = Analytics(size_wh=SIZE, tracker=Told([[1]] * 3), lines=[LINE])
+    observed(analytics, at(150, label=2), 0.0)
+    observed(analytics, at(120, label=2), 0.1)
+    (event,) = observed(analytics, at(80, label=7), 0.2).events
     assert event.label == 2
 
 
 def test_a_camera_that_changes_its_size_goes_on_in_the_first_one() -> None:
     told = Told([[1]] * 2)
-    observer = Observer(SIZE, tracker=told, lines=[LINE])
-    observer.observe(frame(0.0), at(150))
+    analytics = Analytics(size_wh=SIZE, tracker=told, lines=[LINE])
+    analytics.observe(frame(0.0), at(150))
     small = Detections(np.float32(0.5) * at(80).boxes, np.array([0.9], np.float32), np.array([0], np.int32))
-    left, observation = observer.observe(frame(0.1, (100, 50)), small)
+    left, observation = analytics.observe(frame(0.1, (100, 50)), small)
     assert np.array_equal(told.boxes[1], at(80).boxes)
     assert isinstance(left, Detections)
     assert np.array_equal(left.boxes, small.boxes)
@@ -129,11 +129,11 @@ def test_a_camera_that_changes_its_size_goes_on_in_the_first_one() -> None:
 
 
 def test_trails_are_of_the_last_moments_of_who_is_seen() -> None:
-    observer = Observer(SIZE, tracker=Told([[1]] * 30 + [[]]))
+    analytics = Analytics(size_wh=SIZE, tracker=Told([[1]] * 30 + [[]]))
     for n in range(30):
-        observation = observed(observer, at(10 + n), n / 10)
+        observation = observed(analytics, at(10 + n), n / 10)
     assert len(observation.trails[0].points) == 16
-    assert observed(observer, at(), 3.0).trails == ()
+    assert observed(analytics, at(), 3.0).trails == ()
 
 
 def test_time_is_the_place_in_a_video_or_a_clock_that_does_not_step() -> None:
@@ -142,13 +142,12 @@ def test_time_is_the_place_in_a_video_or_a_clock_that_does_not_step() -> None:
 
 
 def test_a_pipeline_hands_on_what_was_observed() -> None:
-    observer = Observer((SIDE, SIDE), tracker=Told([[1]] * 5), lines=[Line("l", (1, 0), (1, 9))])
+    analytics = Analytics(0.0, tracker=Told([[1]] * 5), lines=[Line("l", (1, 0), (1, 9))])
     sink = ListSink(annotated=True)
-    options = PipelineOptions(threshold=0.0)
     source = MemorySource(5)
     source.given = 100  # bright enough for a score
     source.frame_count = 105
-    run_pipeline(BrightnessSession(), source, [sink], options=options, observe=observer.observe)
+    run_pipeline(BrightnessSession(), source, [sink], analytics=analytics)
     seen = [processed.observation for processed in sink.seen]
     assert [None if o is None else o.ids.tolist() for o in seen] == [[1]] * 5
 
