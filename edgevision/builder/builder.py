@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgevision.builder.activations import activations
 from edgevision.builder.calibrator import stored_ranges
 from edgevision.builder.dla import DlaPlacement, place_on_dla
-from edgevision.builder.held import held_layers, hold_in_float32
+from edgevision.builder.held import held_layers, hold_in, named_layers
 from edgevision.builder.memory import BuildNeed, Fit, fit_build, require_fit
 from edgevision.builder.network import (
     check_contract,
@@ -59,6 +59,8 @@ class BuildJob:
     """Where the user keeps them: a file of another GPU or version is then refused, not replaced."""
     float32_nodes: frozenset[str] = frozenset()
     """Nodes outside of the contract whose values do not fit FP16."""
+    half_nodes: frozenset[str] = frozenset()
+    """Nodes that are not to run in INT8 although their ranges are known: accuracy was found to need it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,27 +114,27 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     network: trt.INetworkDefinition = builder.create_network(_network_bits(library, job))
     # The network reads its weights from what the parser holds, so that it has to live as long.
     parser = _parse(library, job, network, log)
-    if job.sm in library.dialect.no_float_products:
-        count = write_out_products(library, network)
-        if count:
-            watch.say(f"{sm_text(job.sm)}: {count} float32 matrix products written as sums")
+    if job.sm in library.dialect.no_float_products and (count := write_out_products(library, network)):
+        watch.say(f"{sm_text(job.sm)}: {count} float32 matrix products written as sums")
     fit = _fit(job, network, gpu)
     watch.say(f"memory: the build {fit}")
     require_fit(fit)
     config = builder.create_builder_config()
     flags = _configure(library, job, fit, builder, config)
     held, placement = _place(library, job, network, config, flags)
-    for said in (_held_text(held), str(placement or "")):
-        if said:
-            watch.say(said)
+    for said in filter(None, (_held_text(held), str(placement or ""))):
+        watch.say(said)
     cache = _set_timing_cache(library, job, config)
     failures: list[BaseException] = []
     if library.dialect.progress_monitor:
         config.progress_monitor = progress_monitor(library, watch.progress, watch.stop, failures)
     began = time.perf_counter()
-    serialized, wishes = _serialized(
-        library, builder, network, config, fit, lambda: bool(failures) or watch.stop(), watch.say
-    )
+    wishes = set_wishes(library, config, shared_memory=fit.shared)
+    serialized = _serialized(builder, network, config, messages)
+    if serialized is None and wishes and not failures and not watch.stop():
+        watch.say(give_up(library, config, wishes))
+        wishes = ()
+        serialized = _serialized(builder, network, config, messages)
     seconds = time.perf_counter() - began
     learned = bytes(memoryview(cache.serialize())) if cache is not None else b""
     if failures:
@@ -141,13 +143,13 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
         raise BuildStopped(learned)
     if serialized is None:
         raise EngineError(f"{library.name} cannot build {job.graph}: {plain(messages.reason())}")
-    plan = bytes(memoryview(serialized))
-    del parser
     warnings = messages.distinct_warnings()
     if warnings:
         watch.say(f"{library.name} warned {len(messages.warnings)} times: {warned(warnings)}")
+    work = network_work(library, network)
+    del parser
     return BuiltPlan(
-        plan=plan,
+        plan=bytes(memoryview(serialized)),
         timing_cache=learned,
         seconds=seconds,
         flags=(*flags, *wishes),
@@ -157,26 +159,16 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
         dla=placement,
         held=held,
         warnings=warnings,
-        work=network_work(library, network),
+        work=work,
     )
 
 
 def _serialized(
-    library: Library,
-    builder: trt.Builder,
-    network: trt.INetworkDefinition,
-    config: trt.IBuilderConfig,
-    fit: Fit,
-    ended: Callable[[], bool],
-    say: Callable[[str], None],
-) -> tuple[trt.IHostMemory | None, tuple[str, ...]]:
-    """The plan, and the wishes that it was built with; a network that cannot be built with them is built without."""
-    wishes = set_wishes(library, config, shared_memory=fit.shared)
-    serialized: trt.IHostMemory | None = builder.build_serialized_network(network, config)
-    if serialized is None and wishes and not ended():
-        say(give_up(library, config, wishes))
-        return builder.build_serialized_network(network, config), ()
-    return serialized, wishes
+    builder: trt.Builder, network: trt.INetworkDefinition, config: trt.IBuilderConfig, messages: Messages
+) -> trt.IHostMemory | None:
+    """One attempt: errors of what went before, such as a timing cache that was refused, are none of its own."""
+    messages.forget_errors()
+    return builder.build_serialized_network(network, config)
 
 
 def _parse(
@@ -204,7 +196,9 @@ def _place(
     if not _weak(library, job) and job.dla_core is None:
         return 0, None
     held = held_layers(network, job.float32_nodes)
-    count = hold_in_float32(library, network, held) if _may_choose(flags) else 0
+    count = hold_in(library, network, held, "FLOAT") if _may_choose(flags) else 0
+    if "INT8" in flags and job.half_nodes:
+        hold_in(library, network, named_layers(network, job.half_nodes) - held, "HALF")
     return count, place_on_dla(library, config, network, held) if job.dla_core is not None else None
 
 

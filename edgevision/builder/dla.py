@@ -25,6 +25,7 @@ class DlaPlacement:
 
     taken: int
     layers: int
+    """Without constants."""
     pieces: int
     """Runs of layers on the DLA, one after another in the network's order."""
     given_up: int = 0
@@ -64,4 +65,4 @@ def place_on_dla(
     for index in itertools.chain.from_iterable(pieces[LOADABLES:]):
         config.set_device_type(layers[index], gpu)
     kept = pieces[:LOADABLES]
-    return DlaPlacement(sum(map(len, kept)), network.num_layers, len(kept), len(pieces) - len(kept))
+    return DlaPlacement(sum(map(len, kept)), len(order), len(kept), len(pieces) - len(kept))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from edgevision.builder.calibrator import CACHE, read_ranges
 from edgevision.builder.forms import graph_file, refuse_unread
 from edgevision.builder.timing import TimingCacheFile
 from edgevision.bundle.folder import Bundle, FileEntry, GraphEntry
-from edgevision.contract.embedded_spec import embedded_float32_nodes
+from edgevision.contract.embedded_spec import FLOAT32_KEY, KEPT_KEY, embedded_nodes
 from edgevision.contract.spec import BatchRange, Precision, utc_now
 from edgevision.device.gpu import GpuFacts, gpu_facts, sm_text
 from edgevision.device.power.findings import before_timing, meanwhile
@@ -81,7 +82,7 @@ def choose_graphs(
     """The graphs to build, those that are tried first before others.
 
     One that is asked for is taken as it is. "auto" and "all" leave out what was found to answer wrongly, and say so,
-    and what a DLA does not compute.
+    and what a DLA does not compute. Raises `UsageError` if none is left.
     """
     precision = request.precision
     if precision != "auto" and precision != "all":
@@ -97,6 +98,10 @@ def choose_graphs(
             good.append(entry)
         else:
             say(f"the {entry.precision} graph is left out: it was found to answer wrongly ({failures})")
+    if not good:
+        dla = " for a DLA, which computes in FP16 and INT8: build without --dla, or"
+        place = dla if request.dla_core is not None else ":"
+        raise UsageError(f"no graph of {bundle.path} is left to build{place} quantize the bundle again")
     return tuple(good)
 
 
@@ -185,8 +190,12 @@ class _Task:
     def name(self) -> str:
         """The folder's name: whatever decides the plan's content is in it."""
         request, running = self.request, self.running
+        ranges = read_ranges(self.bundle.path) if self.calibrated else b""
         facts = (
-            self.graph.file.sha256 if self.calibrated else sha256_of_file(self.file),
+            self.graph.file.sha256,
+            sha256_of_file(self.file),
+            hashlib.sha256(ranges).hexdigest(),
+            self.library.dialect.constraint_flags,
             str(self.bundle.spec.frames.batch),
             request.level,
             request.workspace_mib,
@@ -231,7 +240,8 @@ def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
         dla_core=task.request.dla_core,
         timing_cache=before,
         timing_cache_file=task.request.timing_cache,
-        float32_nodes=embedded_float32_nodes(task.bundle.graph_path(task.graph.precision)),
+        float32_nodes=_noted(task, FLOAT32_KEY, watch),
+        half_nodes=_noted(task, KEPT_KEY, watch) if task.calibrated else frozenset(),
     )
     # Where TensorRT-RTX builds, nothing is timed.
     power = power_state() if task.library.dialect.timing_cache else PowerState()
@@ -258,6 +268,18 @@ def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
         lambda engine: check(task.bundle, engine),
     )
     return Outcome(engine, built=True)
+
+
+def _noted(task: _Task, key: str, watch: BuildWatch) -> frozenset[str]:
+    """Nodes that the graph's maker noted; that a quantized graph notes none is said where the builder chooses types."""
+    names = embedded_nodes(task.bundle.graph_path(task.graph.precision), key)
+    chooses = bool(task.library.dialect.constraint_flags) and task.graph.precision == "int8"
+    if names is None and chooses and (not task.library.dialect.strongly_typed or task.calibrated):
+        watch.say(
+            "warning: the int8 graph does not say which of its nodes need more than INT8 or FP16, and this TensorRT"
+            " chooses: quantize the bundle again"
+        )
+    return names or frozenset()
 
 
 @dataclass(frozen=True, slots=True)

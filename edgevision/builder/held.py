@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edgevision.builder.network import dtype_name
 from edgevision.engines.tensorrt.library import Library
@@ -34,13 +34,11 @@ def held_layers(network: trt.INetworkDefinition, names: Collection[str] = ()) ->
     """
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     typed = any(_answers(layer, "float16") for layer in layers)
-    held = {
+    held = set(named_layers(network, names))
+    held |= {
         index
         for index, layer in enumerate(layers)
-        if _CONTRACT.match(layer.name)
-        or layer.name in names
-        or _COPY.sub("", layer.name) in names
-        or (typed and _answers(layer, "float32"))
+        if _CONTRACT.match(layer.name) or (typed and _answers(layer, "float32"))
     }
     helpers = [i for i, layer in enumerate(layers) if i not in held and _HELPER.match(layer.name)]
     floats = {i: _float_tensors(layers[i]) for i in (*held, *helpers)}
@@ -51,21 +49,33 @@ def held_layers(network: trt.INetworkDefinition, names: Collection[str] = ()) ->
     return frozenset(held)
 
 
-def hold_in_float32(library: Library, network: trt.INetworkDefinition, held: Collection[int]) -> int:
-    """Set precision and output types of those layers; returns of how many.
+def named_layers(network: trt.INetworkDefinition, names: Collection[str]) -> frozenset[int]:
+    """Numbers of the layers that nodes called `names` became."""
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    return frozenset(
+        index
+        for index, layer in enumerate(layers)
+        if layer.name in names or _COPY.sub("", layer.name) in names
+    )
+
+
+def hold_in(
+    library: Library, network: trt.INetworkDefinition, held: Collection[int], dtype: Literal["FLOAT", "HALF"]
+) -> int:
+    """Set precision of those layers, and the types of their float outputs; returns of how many.
 
     The builder keeps to them with the flags of `Dialect.constraint_flags` alone.
     """
-    single = library.member("DataType", "FLOAT")
+    wanted = library.member("DataType", dtype)
     count = 0
     for index in sorted(held):
         layer = network.get_layer(index)
         if layer.type.name.lower() in _LEFT or not _float_tensors(layer):
             continue
-        layer.precision = single
+        layer.precision = wanted
         for output in range(layer.num_outputs):
             if dtype_name(layer.get_output(output)) == "float32":
-                layer.set_output_type(output, single)
+                layer.set_output_type(output, wanted)
         count += 1
     return count
 

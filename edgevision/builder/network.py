@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.engines.tensorrt.library import Library
 from edgevision.engines.tensorrt.manifest import LayerCount, PlanTensor
-from edgevision.engines.tensorrt.versions import Dialect
+from edgevision.engines.tensorrt.versions import FP8_SM, Dialect
 from edgevision.errors import EngineError, GraphError
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def refuse_precision(dialect: Dialect, precision: Precision, sm: int) -> None:
     if all(entry.precision != precision for entry in dialect.precisions):
         known = ", ".join(entry.precision for entry in dialect.precisions)
         raise EngineError(f"{dialect.label} builds no {precision} engines; it builds {known}")
-    if precision == "fp8" and sm < 89:
+    if precision == "fp8" and sm < FP8_SM:
         raise EngineError(f"fp8 needs SM 8.9 or newer; the engine is for SM {sm / 10:g}: use --graph int8")
 
 

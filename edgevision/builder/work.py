@@ -24,7 +24,7 @@ LEAST_SHARE = 0.5
 """Of the work that the graph has in a precision an engine does at least this much in it, or it is not delivered."""
 _CONTRACT = re.compile(r"^(pre|post)/")
 _TYPES: dict[Precision, str] = {"fp16": "float16", "int8": "int8", "fp8": "float8"}
-_LOWEST = ("float8", "int8", "float16", "bfloat16", "float32")
+_LOWEST = ("float8", "int8", "float16", "bfloat16", "float32", "unknown")
 """A layer computes in the lowest type that it reads: one of INT8 may well answer in FP16."""
 
 
@@ -36,10 +36,9 @@ def network_work(library: Library, network: trt.INetworkDefinition) -> tuple[Lay
         library.member("LayerType", "DECONVOLUTION"): _deconvolution,
         library.member("LayerType", "MATRIX_MULTIPLY"): _product,
     }
+    kind = library.member("LayerType", "DEQUANTIZE")
     dequantized = {
-        layer.get_output(0).name
-        for layer in layers
-        if layer.type == library.member("LayerType", "DEQUANTIZE")
+        layer.get_output(0).name: dtype_name(layer.get_input(0)) for layer in layers if layer.type == kind
     }
     found = []
     for layer in layers:
@@ -48,8 +47,7 @@ def network_work(library: Library, network: trt.INetworkDefinition) -> tuple[Lay
             continue
         macs = count(library, layer)
         if macs:
-            quantized = layer.get_input(0).name in dequantized
-            precision = "int8" if quantized else dtype_name(layer.get_output(0))
+            precision = dequantized.get(layer.get_input(0).name) or dtype_name(layer.get_output(0))
             found.append(LayerWork(layer.name, macs, precision))
     return tuple(found)
 
@@ -67,7 +65,8 @@ def engine_shares(inspected: str, work: Iterable[LayerWork]) -> tuple[WorkShare,
     types: dict[str, str] = {}
     for layer in layers:
         for name in _made_of(layer):
-            types.setdefault(name, _computes_in(layer))
+            # A conversion may be listed with the layer that it serves: that one computes in the lower type.
+            types[name] = min(types.get(name, "unknown"), _computes_in(layer), key=_LOWEST.index)
     done: dict[str, int] = {}
     for item in work:
         precision = types.get(item.layer, "unknown")
@@ -144,6 +143,8 @@ def _made_of(layer: Any) -> list[str]:
 
 
 def _computes_in(layer: Mapping[str, Any]) -> str:
+    if str(layer.get("Name", "")).startswith("{ForeignNode"):
+        return "unknown"  # many layers, whose own types are not told
     inputs = layer.get("Inputs")
     texts = [
         " ".join(str(value) for key, value in tensor.items() if key != "Name")

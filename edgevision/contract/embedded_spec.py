@@ -18,6 +18,8 @@ from edgevision.storage.codec import DecodeError
 FLOAT32_KEY = "edgevision.float32"
 """Metadata of a graph with an FP16 remainder: a JSON list of the nodes that are no part of it. Forms without FP16 types
 have it too, for builders that choose types themselves."""
+KEPT_KEY = "edgevision.kept_float"
+"""Metadata of an INT8 graph: a JSON list of the nodes with weights that were returned to float for accuracy."""
 _METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
 _OPSET_IMPORT, _DOMAIN, _VERSION = 8, 1, 2
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
@@ -43,12 +45,15 @@ def embedded_spec(graph: Path) -> ModelSpec:
         raise GraphError(f"{graph}: the spec in its metadata cannot be read: {error}") from error
 
 
-def embedded_float32_nodes(graph: Path) -> frozenset[str]:
-    """Names of the nodes that were kept in float32 when the graph was made; empty where none were noted."""
+def embedded_nodes(graph: Path, key: str) -> frozenset[str] | None:
+    """Names of the nodes that were noted under `FLOAT32_KEY` or `KEPT_KEY` when the graph was made; None: it was not.
+
+    Raises `GraphError` if the file cannot be read.
+    """
     try:
         with graph.open("rb") as file:
-            text = next((value for key, value in _metadata(file) if key == FLOAT32_KEY), "[]")
-        return frozenset(map(str, json.loads(text)))
+            text = next((value for name, value in _metadata(file) if name == key), None)
+        return None if text is None else frozenset(map(str, json.loads(text)))
     except OSError as error:
         raise GraphError(f"{graph} cannot be read: {error.strerror or error}") from error
     except (ValueError, TypeError) as error:

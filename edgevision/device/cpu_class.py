@@ -19,6 +19,7 @@ _X86 = (
     ("x86-64 AVX-512", ("avx512f", "avx512bw")),
     ("x86-64 AVX2", ("avx2",)),
     ("x86-64 AVX", ("avx",)),
+    ("x86-64 SSSE3", ("ssse3",)),
 )
 _ARM = (
     ("aarch64 SVE I8MM", ("sve", "i8mm")),
@@ -29,8 +30,8 @@ _ARM = (
 """Newest first: the class of a CPU is the first whose flags it has."""
 
 
-SATURATING = ("x86-64 AVX2", "x86-64 AVX-512", "x86-64 AVX")
-"""Classes without VNNI: products of 8 bits are added in pairs by ``vpmaddubsw``, whose sums saturate at 16 bits."""
+SATURATING = ("x86-64 AVX2", "x86-64 AVX-512", "x86-64 AVX", "x86-64 SSSE3")
+"""Classes without VNNI: products of 8 bits are added in pairs by ``pmaddubsw``, whose sums saturate at 16 bits."""
 
 
 def saturates(root: Path = ROOT) -> bool:

@@ -94,9 +94,10 @@ def _free_mib(cuda: Any, device: ctypes.c_int, total_mib: int) -> int:
         return total_mib
     try:
         asked: Callable[..., int] = cuda.cuMemGetInfo_v2
-        if cuda.cuCtxPushCurrent_v2(context) or asked(ctypes.byref(free), ctypes.byref(total)):
+        if cuda.cuCtxPushCurrent_v2(context):
             return total_mib
+        failed = asked(ctypes.byref(free), ctypes.byref(total))
         cuda.cuCtxPopCurrent_v2(ctypes.byref(context))
-        return int(free.value) >> 20
+        return total_mib if failed else int(free.value) >> 20
     finally:
         cuda.cuDevicePrimaryCtxRelease_v2(device)

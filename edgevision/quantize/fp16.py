@@ -132,7 +132,7 @@ def half_graph(
     conversion.decide()
     conversion.rewrite()
     del copy.graph.value_info[:]
-    note_float32_nodes(copy, conversion.single_names())
+    note_nodes(copy, FLOAT32_KEY, conversion.single_names())
     check_graph(copy)
     return HalfGraph(
         copy,
@@ -143,13 +143,13 @@ def half_graph(
     )
 
 
-def note_float32_nodes(model: onnx.ModelProto, names: Iterable[str]) -> None:
-    """Write into the graph's metadata which nodes outside of the contract compute in float32."""
-    kept = [entry for entry in model.metadata_props if entry.key != FLOAT32_KEY]
+def note_nodes(model: onnx.ModelProto, key: str, names: Iterable[str]) -> None:
+    """Write names of nodes into the graph's metadata, in place of older ones under that key."""
+    kept = [entry for entry in model.metadata_props if entry.key != key]
     copies = [onnx.StringStringEntryProto(key=entry.key, value=entry.value) for entry in kept]
     del model.metadata_props[:]
     model.metadata_props.extend(copies)
-    model.metadata_props.add(key=FLOAT32_KEY, value=json.dumps(list(names)))
+    model.metadata_props.add(key=key, value=json.dumps(sorted(names)))
 
 
 class _Conversion:

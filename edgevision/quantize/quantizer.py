@@ -13,6 +13,7 @@ import onnx
 
 import edgevision
 from edgevision.bundle.folder import Bundle, Verification
+from edgevision.contract.embedded_spec import KEPT_KEY
 from edgevision.contract.image import Frame
 from edgevision.contract.spec import utc_now
 from edgevision.errors import UsageError, VerificationError
@@ -23,7 +24,7 @@ from edgevision.graph.macs import macs_of_weighted_nodes
 from edgevision.quantize.calibration.calibrate import CalibrationFrames, calibrate
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.calibration.ranges import INT8_MAX, Ranges
-from edgevision.quantize.fp16 import half_graph, values_to_probe
+from edgevision.quantize.fp16 import half_graph, note_nodes, values_to_probe
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.opset17 import opset17_form, verified_form
 from edgevision.quantize.options import QuantizeOptions
@@ -77,6 +78,7 @@ def quantize_int8(
     with Workbench(bundle, trials, options.threads) as bench:
         result, chosen = _searched(bench, material, macs, options, progress)
         graph = material.final(chosen.kept_float)
+        note_nodes(graph, KEPT_KEY, chosen.kept_float)
         if options.target == "tensorrt":
             chosen = _with_half_measured(bench, graph, chosen, options, progress)
         pictures = [read_image(path) for path in material.frames.files[:TIMED_IMAGES]]

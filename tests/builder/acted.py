@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 from edgevision.builder.builder import BuildWatch
@@ -69,7 +69,7 @@ class ActedBuilder:
 def build(
     bundle: Path,
     acted: ActedBuilder,
-    precision: Precision = "float",
+    precision: Precision | Literal["auto"] = "float",
     *,
     stop: bool = False,
     **request: Any,

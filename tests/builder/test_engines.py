@@ -16,7 +16,7 @@ import pytest
 from edgevision.builder.builder import BuildStopped, BuildWatch
 from edgevision.builder.engines import Outcome, build_engines
 from edgevision.builder.proof import prove
-from edgevision.bundle.folder import Bundle, write_bundle
+from edgevision.bundle.folder import Bundle, Check, Verification, write_bundle
 from edgevision.contract.spec import BatchRange
 from edgevision.engines.tensorrt.library import Library, load_library
 from edgevision.engines.tensorrt.manifest import Platform, Running
@@ -131,6 +131,26 @@ def test_a_dla_needs_its_ranges_and_a_core(brightness: Path) -> None:
     assert made.flags == ("FP16", "INT8", "GPU_FALLBACK", "OBEY_PRECISION_CONSTRAINTS")
     assert made.held_in_float32 == 3
     assert made.dla_core == 1
+
+
+def test_new_ranges_make_a_new_engine(brightness: Path) -> None:
+    bundle = Bundle.open(brightness)
+    bundle.add_graph("int8", bundle.graph_path("float").read_bytes())
+    names = []
+    for scale in ("3c010a14", "3c010a15"):
+        (brightness / "calibration.cache").write_text(f"TRT-8601-EntropyCalibration2\nframes: {scale}\n")
+        (outcome,) = build(brightness, ActedBuilder(), "int8", dla_core=1)
+        assert outcome.built
+        names.append(outcome.engine.folder.name)
+    assert names[0] != names[1]
+
+
+def test_no_graph_is_left_for_a_dla(brightness: Path) -> None:
+    bundle = Bundle.open(brightness)
+    wrong = Verification("verify", "onnxruntime", "x", 4, (Check("difference", 1.0, "<=", 0.1),), "2026")
+    bundle.add_graph("fp16", bundle.graph_path("float").read_bytes(), (wrong,))
+    with pytest.raises(UsageError, match="is left to build for a DLA, .*: build without --dla, or quantize"):
+        build(brightness, ActedBuilder(), "auto", dla_core=0)
 
 
 def test_a_dla_takes_no_batch_that_varies(brightness: Path) -> None:

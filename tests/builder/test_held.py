@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgevision.builder.dla import LOADABLES, place_on_dla
-from edgevision.builder.held import held_layers, hold_in_float32
+from edgevision.builder.held import held_layers, hold_in, named_layers
 from edgevision.engines.tensorrt.library import Library
 from edgevision.engines.tensorrt.versions import dialect
 from edgevision.errors import EngineError
@@ -112,7 +112,7 @@ def test_what_is_held_gets_float32_and_nothing_else_does(library: Library) -> No
         ("post/Slice_1", "SLICE", "INT64"),
         ("post/const_1", "CONSTANT", "FLOAT"),
     )
-    assert hold_in_float32(library, network, held_layers(network)) == 3
+    assert hold_in(library, network, held_layers(network), "FLOAT") == 3
     single = library.member("DataType", "FLOAT")
     assert [getattr(layer, "precision", None) for layer in network.layers[:4]] == [
         single,
@@ -122,6 +122,14 @@ def test_what_is_held_gets_float32_and_nothing_else_does(library: Library) -> No
     ]
     types = [getattr(layer, "output_types", {}) for layer in network.layers]
     assert types == [{0: single}, {}, {0: single}, {}, {}, {}]
+
+
+def test_layers_kept_for_accuracy_are_no_int8_on_a_dla_either(library: Library) -> None:
+    network: Any = Network(("/a/Conv", "CONVOLUTION", "FLOAT"), ("/b/Conv", "CONVOLUTION", "FLOAT"))
+    assert hold_in(library, network, named_layers(network, {"/b/Conv"}), "HALF") == 1
+    half = library.member("DataType", "HALF")
+    assert [getattr(layer, "precision", None) for layer in network.layers] == [None, half]
+    assert network.layers[1].output_types == {0: half}
 
 
 def test_pre_and_post_processing_stay_on_the_gpu(library: Library) -> None:
@@ -135,7 +143,7 @@ def test_pre_and_post_processing_stay_on_the_gpu(library: Library) -> None:
     config: Any = Config()
     placement = place_on_dla(library, config, network, held_layers(network))
     assert config.devices == {"pre/Cast_1": "GPU", "post/Mul_1": "GPU"}
-    assert str(placement) == "DLA: 2 of 5 layers in 1 piece, the rest on the GPU"
+    assert str(placement) == "DLA: 2 of 4 layers in 1 piece, the rest on the GPU"
 
 
 def test_the_largest_pieces_stay_on_the_dla(library: Library) -> None:

@@ -74,8 +74,9 @@ def machine(text: str) -> Platform:
     if gpu == "no GPU":
         return Platform(system, usual["arch"])
     sm, cores = GPUS[gpu]
-    if "1 DLA core" in rest:
-        cores = 1
+    for part in rest:
+        counted = re.fullmatch(r"(\d) DLA cores?", part)
+        cores = int(counted[1]) if counted else cores
     here = Platform(system, usual["arch"], gpu, sm, usual["driver"], usual["cuda"], cores)
     if gpu not in JETSONS:
         return here
@@ -129,7 +130,8 @@ def test_the_answer_is_as_documented(row: Row) -> None:
     decision = decide(manifest, running, bundle="mymodel", graph_sha256=graph)
     assert type(decision) is ANSWERS[row[5]]
     if isinstance(decision, Rebuild):
-        dla = "" if manifest.dla_core is None else f" --dla {manifest.dla_core}"
+        core = manifest.dla_core
+        dla = "" if core is None or core >= running.platform.dla_cores else f" --dla {core}"
         assert decision.command == f"edgevision build mymodel --engine {flavour} --graph int8{dla} --rebuild"
         assert str(decision) == f"{decision.reason}; rebuild: {decision.command}"
     if isinstance(decision, Refuse):
@@ -146,6 +148,33 @@ def test_the_message_names_both_sides_and_the_command() -> None:
         "the engine was built by TensorRT 10.3.0 for SM 8.7; this device has TensorRT 10.13.0 and SM 8.9;"
         " rebuild: edgevision build yolov5n --engine tensorrt --graph int8 --rebuild"
     )
+
+
+@pytest.mark.parametrize(
+    ("version", "flags", "answer"),
+    [
+        ("8.6.1", ("EXPLICIT_BATCH", "FP16"), Rebuild),
+        ("8.6.1", ("EXPLICIT_BATCH", "FP16", "OBEY_PRECISION_CONSTRAINTS"), Run),
+        ("8.6.1", ("EXPLICIT_BATCH",), Run),
+        ("10.3.0", ("STRONGLY_TYPED",), Run),
+        ("10.3.0", ("FP16", "INT8", "GPU_FALLBACK"), Rebuild),
+    ],
+)
+def test_engines_that_may_suppress_in_fp16_are_built_again(
+    version: str, flags: tuple[str, ...], answer: type
+) -> None:
+    """They were built before those layers were held, and their golden frames need not show it."""
+    manifest = replace(manifest_of(f"TensorRT {version}", "AGX Orin"), flags=flags)
+    decision = decide(manifest, Running("tensorrt", version, machine("AGX Orin")), graph_sha256="aa")
+    assert isinstance(decision, answer)
+
+
+@pytest.mark.parametrize(("version", "gpu"), [("8.6.1", "L4"), ("10.3.0", "RTX 3090")])
+def test_fp8_that_cannot_be_built_is_no_rebuild(version: str, gpu: str) -> None:
+    manifest = replace(manifest_of("TensorRT 10.13.3", "L4"), precision="fp8")
+    decision = decide(manifest, Running("tensorrt", version, machine(gpu)), graph_sha256="aa")
+    assert isinstance(decision, Refuse)
+    assert "builds no fp8 engine" in decision.reason
 
 
 def test_another_driver_is_said() -> None:

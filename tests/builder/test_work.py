@@ -69,6 +69,14 @@ def test_an_engine_that_does_not_tell_is_not_accused() -> None:
     assert short_of((), (), "int8") is None
 
 
+def test_many_layers_in_one_do_not_tell_and_conversions_do_not_count() -> None:
+    many = layer("{ForeignNode[/a/Conv.../c/Conv]}", FP16, FP16, Metadata="[ONNX Layer: /a/Conv]")
+    conversion = layer("reformat", FP32, INT8, Metadata="[ONNX Layer: /b/Conv]")
+    itself = layer("/b/Conv", INT8, INT8)
+    shares = engine_shares(inspected(many, conversion, itself), WORK[:2])
+    assert shares == (WorkShare("unknown", 0.6667), WorkShare("int8", 0.3333))
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"Layers": 3}'])
 def test_no_such_json(text: str) -> None:
     with pytest.raises(ValueError, match="lists no layers|Expecting value"):

@@ -20,8 +20,12 @@ class Messages:
     """Errors and warnings that the library logged, oldest first."""
 
     def __init__(self) -> None:
-        self.errors: deque[str] = deque(maxlen=_ERRORS)
+        self.errors: list[str] = []
         self.warnings: deque[str] = deque(maxlen=_WARNINGS)
+
+    def forget_errors(self) -> None:
+        """What follows is another attempt, with errors of its own."""
+        self.errors.clear()
 
     def distinct_warnings(self) -> tuple[str, ...]:
         """Each warning once, in one line."""
@@ -44,7 +48,8 @@ def logger(library: Library, messages: Messages) -> trt.ILogger:
 
         def log(self, level: Any, text: str) -> None:
             if level in (severity.ERROR, severity.INTERNAL_ERROR):
-                messages.errors.append(text)
+                if len(messages.errors) < _ERRORS:
+                    messages.errors.append(text)
             elif level == severity.WARNING:
                 messages.warnings.append(text)
 

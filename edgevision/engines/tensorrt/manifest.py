@@ -13,7 +13,7 @@ from edgevision.contract.spec import BatchRange, Precision
 from edgevision.device.gpu import sm_text
 from edgevision.device.power.state import Clock
 from edgevision.engines.tensorrt.request import EngineRequest, build_command
-from edgevision.engines.tensorrt.versions import FLAVOURS, Flavour, supports_sm
+from edgevision.engines.tensorrt.versions import FLAVOURS, FP8_SM, Flavour, dialect, supports_sm
 from edgevision.errors import BundleError
 from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass, newer_schema
 
@@ -105,7 +105,7 @@ class LayerWork:
 
     layer: str
     macs: int
-    """Multiply-accumulates for one frame."""
+    """Multiply-accumulates of one call; of one frame where the batch varies."""
     precision: str
     """What the graph has it compute in; "float32" also where the builder may choose."""
 
@@ -299,7 +299,10 @@ def decide(
             f"{difference}, and the bundle holds no {manifest.precision} graph to build it from",
             f"build it where its graph is, with {FLAVOURS[running.flavour]} {running.version}",
         )
-    request = EngineRequest(manifest.precision, dla_core=manifest.dla_core, rebuild=True)
+    core = manifest.dla_core
+    # Where its core is not, or the library does not know it, the GPU takes the whole network.
+    kept = core if core is not None and core < here.dla_cores else None
+    request = EngineRequest(manifest.precision, dla_core=kept, rebuild=True)
     return Rebuild(difference, bundle, running.flavour, request)
 
 
@@ -321,6 +324,11 @@ def _difference(manifest: EngineManifest, running: Running, graph_sha256: str | 
         return f"{built_by} on {built.gpu_text}; this is {here.gpu_text}, where its kernels were never timed"
     if manifest.dla_core is not None and manifest.dla_core >= here.dla_cores:
         return f"the engine was built for DLA core {manifest.dla_core}; this device has {here.dla_cores} DLA cores"
+    may_choose = (
+        dialect(manifest.flavour, manifest.version).constraint_flags if "FP16" in manifest.flags else ()
+    )
+    if not set(may_choose) <= set(manifest.flags):
+        return f"{built_by} with leave to compute pre- and post-processing in FP16, by an earlier version of edgevision"
     if graph_sha256 is not None and manifest.graph is not None and manifest.graph.sha256 != graph_sha256:
         return f"the engine was built from another {manifest.graph.name} than the bundle holds now"
     return None
@@ -342,10 +350,11 @@ def _other_model(built: Platform, here: Platform) -> bool:
 def _obstacle(manifest: EngineManifest, running: Running) -> str | None:
     """Why such an engine cannot be built here either; None if it can."""
     here = running.platform
-    if manifest.dla_core is not None and manifest.dla_core >= here.dla_cores:
-        return f"and DLA core {manifest.dla_core} is not on this device"
     if here.sm is not None and not supports_sm(running.flavour, running.version, here.sm):
         return f"which {FLAVOURS[running.flavour]} {running.version} builds nothing for"
+    known = {entry.precision for entry in dialect(running.flavour, running.version).precisions}
+    if manifest.precision not in known or (manifest.precision == "fp8" and (here.sm or 0) < FP8_SM):
+        return f"where {FLAVOURS[running.flavour]} {running.version} builds no {manifest.precision} engine"
     return None
 
 

@@ -108,6 +108,7 @@ class TensorRtSession(Session):
     def _infer(self, frames: Frames) -> Outputs:
         with self._lock:
             loaded, lane = self._working()
+            loaded.messages.forget_errors()
             try:
                 outputs = lane.run(frames)
             except EngineError as error:

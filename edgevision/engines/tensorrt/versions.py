@@ -22,6 +22,10 @@ MODULES: dict[Flavour, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt
 """The Python module of each."""
 
 
+FP8_SM = 89
+"""The oldest compute capability that has FP8."""
+
+
 @dataclass(frozen=True, slots=True)
 class PrecisionFlags:
     """Builder flags that a graph of this precision needs, beyond the types that it holds."""
