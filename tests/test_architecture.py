@@ -15,6 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "edgevision"
 LAYERS = (
     "storage",
+    "settings",
     "device",
     "contract",
     "bundle",

@@ -1,4 +1,4 @@
 """Cameras for months: station, watchdog, page, deployment file.
 
-May import: device, contract, bundle, engines, sources, analytics, drawing, sinks, pipeline, builder.
+May import: settings, device, contract, bundle, engines, sources, analytics, drawing, sinks, pipeline, builder.
 """

@@ -21,9 +21,9 @@ from deploy.health import address, main
 from edgevision.cli.root import COMMANDS
 from edgevision.service.config.document import parse
 from edgevision.service.config.reading import read_deployment
-from edgevision.service.config.schema import Table, keys_of
 from edgevision.service.config.settings import Settings
 from edgevision.service.watchdog import STUCK_EXIT_CODE
+from edgevision.settings.setting import Table, settings_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / "deploy"
@@ -201,9 +201,9 @@ def test_the_example_has_every_key() -> None:
             heading = found[1]
             line = f"{found[2]} =" if found[2] else ""
         sections[heading] = sections.get(heading, "") + line + "\n"
-    for table in keys_of(Settings):
+    for table in settings_of(Settings):
         assert isinstance(table.kind, Table)
-        for key in keys_of(table.kind.kind):
+        for key in settings_of(table.kind.kind):
             assert re.search(rf"^(# )?{key.name} =", sections[table.name], re.MULTILINE), (
                 f"{table.name}.{key.name}"
             )

@@ -14,8 +14,8 @@ import click
 from edgevision.analytics.watch_plan import WatchPlan
 from edgevision.cli.extras import require_live
 from edgevision.cli.options.batch import batch_options
+from edgevision.cli.options.defined import option_of
 from edgevision.cli.options.engine import engine_options
-from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.page import PageArguments, page_options
 from edgevision.cli.options.sinks import SinkArguments, sink_options
 from edgevision.cli.options.sources import named_sources, source_options
@@ -27,7 +27,7 @@ from edgevision.device.power.watch import PowerWatch
 from edgevision.errors import UsageError
 from edgevision.service.camera_plan import CameraPlan, StationOptions
 from edgevision.service.config.engine import engine_opener
-from edgevision.service.config.settings import ModelSettings
+from edgevision.service.config.settings import CameraSettings, ModelSettings
 from edgevision.service.station import Station
 from edgevision.service.web.options import PageOptions
 from edgevision.sinks.sink import Sink
@@ -44,13 +44,7 @@ POLL_S = 0.1
 )
 @page_options
 @engine_options
-@click.option(
-    "--threshold",
-    type=FiniteRange(0, 1),
-    default=0.25,
-    show_default=True,
-    help="Least score of a detection, until the page sets another.",
-)
+@option_of(CameraSettings, "threshold", help="Least score of a detection, until the page sets another.")
 @source_options
 @graph_options
 @click.option("--jsonl", type=click.Path(path_type=Path), help="Results, one JSON object a line and frame.")

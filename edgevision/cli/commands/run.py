@@ -15,8 +15,8 @@ import click
 from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.watch_plan import WatchPlan
 from edgevision.cli.options.batch import batch_options
+from edgevision.cli.options.defined import option_of
 from edgevision.cli.options.engine import engine_options
-from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.sinks import SinkArguments, sink_lines, sink_options
 from edgevision.cli.options.sources import named_sources, source_options
 from edgevision.cli.options.types import graph_options
@@ -32,6 +32,7 @@ from edgevision.pipeline.batching import choose_batch
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import run_streams
 from edgevision.pipeline.streams import Stream
+from edgevision.service.config.settings import CameraSettings
 from edgevision.service.garbage import GarbageSearch
 from edgevision.sinks.opening import open_picture_sink
 from edgevision.sinks.sink import Sink
@@ -45,13 +46,7 @@ from edgevision.sources.opening import ImageSource, open_source
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @engine_options
-@click.option(
-    "--threshold",
-    type=FiniteRange(0, 1),
-    default=0.25,
-    show_default=True,
-    help="Least score of a detection.",
-)
+@option_of(CameraSettings, "threshold")
 @click.option(
     "-o",
     "--output",

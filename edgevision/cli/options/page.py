@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-
+from edgevision.cli.options.defined import options_of
+from edgevision.service.config.settings import PageSettings
 from edgevision.service.web.options import PageOptions, read_token
 
 
@@ -42,36 +42,5 @@ def page_options(command: Callable[..., Any]) -> Callable[..., Any]:
         names = ("host", "port", "token_file", "allow_host", "max_clients")
         return command(*args, page=PageArguments(*(kwargs.pop(name) for name in names)), **kwargs)
 
-    options = (
-        click.option(
-            "--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0: all."
-        ),
-        click.option(
-            "--port",
-            type=click.IntRange(0, 65535),
-            default=8080,
-            show_default=True,
-            help="0: any that is free.",
-        ),
-        click.option(
-            "--token-file",
-            type=click.Path(path_type=Path),
-            help="File with the token that visitors need. Default: EDGEVISION_TOKEN, or one that is made.",
-        ),
-        click.option(
-            "--allow-host",
-            multiple=True,
-            metavar="NAME",
-            help="A name by which a reverse proxy calls the page.",
-        ),
-        click.option(
-            "--max-clients",
-            type=click.IntRange(min=1),
-            default=8,
-            show_default=True,
-            help="Pages at a time.",
-        ),
-    )
-    for option in reversed(options):
-        wrapper = option(wrapper)
-    return wrapper
+    names = ("host", "port", "token_file", "allowed_hosts", "max_clients")
+    return options_of(PageSettings, *names)(wrapper)

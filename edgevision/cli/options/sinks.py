@@ -13,8 +13,9 @@ import click
 
 from edgevision.analytics.filters import labels_from_names
 from edgevision.analytics.watch_plan import WatchPlan
-from edgevision.cli.options.numbers import FiniteRange
+from edgevision.cli.options.defined import option_of
 from edgevision.errors import UsageError
+from edgevision.service.config.settings import SinkSettings
 from edgevision.sinks.addresses import SinkOptions, open_sink
 from edgevision.sinks.background import BackgroundSink
 from edgevision.sinks.files.json_lines import JsonlSink
@@ -140,7 +141,6 @@ def _network_options() -> list[Callable[..., Any]]:
 
 
 def _event_options() -> list[Callable[..., Any]]:
-    defaults = SinkOptions()
     return [
         click.option(
             "--events",
@@ -154,25 +154,7 @@ def _event_options() -> list[Callable[..., Any]]:
             metavar="CLASS,...",
             help="Keep pictures of these too, one in 10 s of each.",
         ),
-        click.option(
-            "--keep",
-            type=click.IntRange(min=1),
-            default=defaults.keep,
-            show_default=True,
-            help="Pictures of events; the oldest go first.",
-        ),
-        click.option(
-            "--keep-mib",
-            type=FiniteRange(min=0, min_open=True),
-            default=defaults.max_mib,
-            show_default=True,
-            help="MiB of them.",
-        ),
-        click.option(
-            "--keep-days",
-            type=FiniteRange(min=0, min_open=True),
-            default=defaults.max_days,
-            show_default=True,
-            help="Days that they stay.",
-        ),
+        option_of(SinkSettings, "keep"),
+        option_of(SinkSettings, "max_mib"),
+        option_of(SinkSettings, "max_days"),
     ]

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import click
-
-from edgevision.cli.options.numbers import FiniteRange
+from edgevision.cli.options.defined import options_of
 from edgevision.errors import UsageError
+from edgevision.service.config.settings import CameraSettings
 from edgevision.sources.addresses import LiveOptions, check_name, public_name
 from edgevision.sources.lists import exists
 from edgevision.sources.picture_watch import WatchOptions
@@ -32,28 +31,8 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
         live = LiveOptions(give_up_after_s=give_up_after, watch=watch, transport=rtsp_transport)
         return command(*args, live=live, **others)
 
-    transport = click.option(
-        "--rtsp-transport",
-        type=click.Choice(["tcp", "udp"]),
-        default="tcp",
-        show_default=True,
-        help="What an RTSP camera's pictures come by.",
-    )
-    give_up = click.option(
-        "--give-up-after",
-        type=FiniteRange(min=0, min_open=True),
-        metavar="SECONDS",
-        help="End with an error when a camera is away for so long. Default: never.",
-    )
-    freeze = click.option(
-        "--freeze-after",
-        type=FiniteRange(min=0),
-        default=WatchOptions().freeze_after_s,
-        show_default=True,
-        metavar="SECONDS",
-        help="Withhold pictures of a camera that has shown the same one for so long; 0: never.",
-    )
-    return freeze(give_up(transport(with_live)))
+    names = ("freeze_after_s", "give_up_after_s", "transport")
+    return options_of(CameraSettings, *names)(with_live)
 
 
 def named_sources(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:

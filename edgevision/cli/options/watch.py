@@ -6,14 +6,13 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import click
-
 from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.counting import ZoneCounter
 from edgevision.analytics.watch_plan import WatchPlan
-from edgevision.cli.options.numbers import FiniteRange
+from edgevision.cli.options.defined import option_of, options_of
 from edgevision.contract.spec import ModelSpec
 from edgevision.errors import UsageError
+from edgevision.service.config.settings import CameraSettings
 from edgevision.sources.frames import Source
 from edgevision.sources.opening import ImageSource
 
@@ -26,32 +25,10 @@ def watch_options(command: Callable[..., Any]) -> Callable[..., Any]:
         names = ("track", "line", "zone", "only", "min_area", "max_area")
         return command(*args, watch=WatchPlan(*(kwargs.pop(name) for name in names)), **kwargs)
 
-    share = FiniteRange(0, 1)
-    options = (
-        click.option("--track", is_flag=True, help="Give detections identities that last."),
-        click.option(
-            "--line",
-            multiple=True,
-            metavar="[NAME=]X1,Y1,X2,Y2",
-            help="Count who crosses it; pixels, or shares of the frame if no number exceeds 1.",
-        ),
-        click.option(
-            "--zone",
-            multiple=True,
-            metavar="[NAME=]X,Y,X,Y,X,Y...",
-            help="Count who is in it, and for how long.",
-        ),
-        click.option("--only", metavar="CLASS,...", help="Leave out other classes."),
-        click.option(
-            "--min-area", type=share, default=0.0, help="Leave out boxes of a smaller share of the frame."
-        ),
-        click.option(
-            "--max-area", type=share, default=1.0, help="Leave out boxes of a larger share of the frame."
-        ),
-    )
-    for option in reversed(options):
-        wrapper = option(wrapper)
-    return wrapper
+    areas = options_of(CameraSettings, "min_area", "max_area")(wrapper)
+    # In a file an array; here names with commas between them.
+    classes = option_of(CameraSettings, "only", multiple=False, default=None)(areas)
+    return options_of(CameraSettings, "track", "lines", "zones")(classes)
 
 
 def open_analytics(plan: WatchPlan, spec: ModelSpec, source: Source, threshold: float) -> Analytics:

@@ -16,9 +16,7 @@ from edgevision.service.config.addressing import (
     sink_kind,
 )
 from edgevision.service.config.document import Problem
-from edgevision.service.config.kinds import nearest
 from edgevision.service.config.plans import live_options, page_options, watch_plan
-from edgevision.service.config.scanner import KeyPath
 from edgevision.service.config.schema import Reader, spelled
 from edgevision.service.config.settings import (
     CameraSettings,
@@ -27,6 +25,7 @@ from edgevision.service.config.settings import (
     Settings,
     SinkSettings,
 )
+from edgevision.settings.kinds import KeyPath, nearest
 from edgevision.sinks.addresses import EXPECTED
 from edgevision.sources.addresses import opener_of, public_name
 from edgevision.sources.feeds.v4l2 import parse_device

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgevision.service.config.scanner import KeyPath, Scanner
+from edgevision.service.config.scanner import Scanner
+from edgevision.settings.kinds import KeyPath
 
 if sys.version_info >= (3, 11):
     import tomllib

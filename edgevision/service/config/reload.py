@@ -7,8 +7,8 @@ from typing import Any
 
 from edgevision.analytics.places import PlaceText
 from edgevision.service.config.addressing import public_sink
-from edgevision.service.config.schema import Table, keys_of
 from edgevision.service.config.settings import Settings
+from edgevision.settings.setting import Table, settings_of
 
 SECRET = ("token", "secret")
 
@@ -16,7 +16,7 @@ SECRET = ("token", "secret")
 def differences(before: Settings, after: Settings) -> tuple[str, ...]:
     """What was added, removed and changed; addresses without their passwords."""
     found: list[str] = []
-    for key in keys_of(Settings):
+    for key in settings_of(Settings):
         old, new = getattr(before, key.field), getattr(after, key.field)
         if isinstance(key.kind, Table) and key.kind.several:
             found += _entries(key.name, old, new)
@@ -41,7 +41,7 @@ def _entries(what: str, before: Sequence[Any], after: Sequence[Any]) -> list[str
 
 def _table(what: str, before: Any, after: Any) -> list[str]:
     found = []
-    for key in keys_of(type(after)):
+    for key in settings_of(type(after)):
         old, new = getattr(before, key.field), getattr(after, key.field)
         if old == new:
             continue

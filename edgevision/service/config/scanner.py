@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-KeyPath = tuple[str | int, ...]
-"""Names of tables and keys, and numbers (from 0) of the elements of arrays, from the outside in."""
+from edgevision.settings.kinds import KeyPath
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _BLANK = re.compile(r"[ \t]*")

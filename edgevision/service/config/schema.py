@@ -1,8 +1,7 @@
-"""Tables of a file as dataclasses whose fields say what may stand in them and what it means."""
+"""Tables of a file read into dataclasses whose fields say what may stand in them and what it means."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Mapping
@@ -10,56 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from edgevision.service.config.document import Document, Problem
-from edgevision.service.config.kinds import Kind, Text, WrongValueError, expand, nearest
-from edgevision.service.config.scanner import KeyPath
+from edgevision.settings.kinds import KeyPath, Text, WrongValueError, expand, nearest
+from edgevision.settings.setting import Setting, Table, settings_of
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table that is described by a dataclass; `several` is an array of them."""
-
-    kind: type
-    several: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key of a table, as the schema knows it."""
-
-    name: str
-    """In the file."""
-    field: str
-    """Of the dataclass."""
-    kind: Kind | Table
-    meaning: str
-    default: object
-    """`dataclasses.MISSING` where one must be given."""
-
-    @property
-    def required(self) -> bool:
-        """True if it must be given."""
-        return self.default is dataclasses.MISSING
-
-
-def says(kind: Kind | Table, meaning: str, *, name: str | None = None) -> dict[str, object]:
-    """The metadata of a field: what it takes, what it means, and its name in the file where that differs."""
-    return {"kind": kind, "meaning": meaning, "name": name}
-
-
-def keys_of(table: type) -> tuple[Key, ...]:
-    """The keys of a table, in their order; fields without metadata are not in the file."""
-    found = []
-    for item in dataclasses.fields(table):
-        if "kind" not in item.metadata:
-            continue
-        default: object = item.default
-        if item.default_factory is not dataclasses.MISSING:
-            default = item.default_factory()
-        name = item.metadata["name"] or item.name
-        found.append(Key(name, item.name, item.metadata["kind"], item.metadata["meaning"], default))
-    return tuple(found)
 
 
 @dataclass(slots=True)
@@ -81,7 +34,7 @@ class Reader:
 
         `others` are fields that are not in the file.
         """
-        keys = keys_of(kind)
+        keys = settings_of(kind)
         given = value if isinstance(value, dict) else {}
         names = [key.name for key in keys]
         misspelled: set[str] = set()
@@ -96,7 +49,7 @@ class Reader:
             fields[key.field] = self._key(key, given, path, said=spare)
         return kind(**fields)
 
-    def _key(self, key: Key, given: Mapping[str, object], path: KeyPath, *, said: bool) -> Any:
+    def _key(self, key: Setting, given: Mapping[str, object], path: KeyPath, *, said: bool) -> Any:
         """Its value; `said`: that it is missing has been said already, in other words."""
         here = (*path, key.name)
         if isinstance(key.kind, Table):
@@ -114,7 +67,7 @@ class Reader:
             self.wrong(here, str(wrong), wrong.inner)
             return key.kind.stand_in if key.required else key.default
 
-    def _tables(self, key: Key, table: Table, value: object, here: KeyPath, *, said: bool) -> Any:
+    def _tables(self, key: Setting, table: Table, value: object, here: KeyPath, *, said: bool) -> Any:
         heading = f"[[{key.name}]]" if table.several else f"[{key.name}]"
         if value is None:
             if not key.required:

@@ -7,21 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from edgevision.service.config.kinds import Kind
-from edgevision.service.config.schema import Table, keys_of
 from edgevision.service.config.settings import Settings
 from edgevision.service.watchdog import STUCK_EXIT_CODE
+from edgevision.settings.kinds import Kind
+from edgevision.settings.setting import Table, settings_of
 
 DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "deploy.md").read_text()
 
 
 def table_of(heading: str, kind: type) -> str:
     """A table in Markdown, as the document has to have it."""
-    rows = [f"### `{heading}`", "", "| key | takes | default | is |", "|---|---|---|---|"]
-    for key in keys_of(kind):
+    rows = [f"### `{heading}`", "", "| key | option | takes | default | is |", "|---|---|---|---|---|"]
+    for key in settings_of(kind):
         assert isinstance(key.kind, Kind)
         default = "**must be given**" if key.required else written(key.default)
-        rows.append(f"| `{key.name}` | {key.kind.expected} | {default} | {key.meaning} |")
+        option = f"`{key.option}`" if key.option else ""
+        rows.append(f"| `{key.name}` | {option} | {key.kind.expected} | {default} | {key.meaning} |")
     return "\n".join(rows)
 
 
@@ -37,7 +38,7 @@ def written(default: object) -> str:
 def tables() -> dict[str, str]:
     """All, by their headings."""
     found = {}
-    for key in keys_of(Settings):
+    for key in settings_of(Settings):
         assert isinstance(key.kind, Table)
         heading = f"[[{key.name}]]" if key.kind.several else f"[{key.name}]"
         found[heading] = table_of(heading, key.kind.kind)

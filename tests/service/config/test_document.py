@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from edgevision.service.config.document import Document, NotTomlError, parse
-from edgevision.service.config.scanner import KeyPath
+from edgevision.settings.kinds import KeyPath
 
 EVERY_FORM = r'''# A comment with = and [brackets]
 title = "a # b"   # [not.a.table]
@@ -56,15 +56,15 @@ w = 0
 '''.replace("\\'", "'")
 
 
-def keys_of(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:
+def settings_of(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:
     if path:
         yield path
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from keys_of(inner, (*path, key))
+            yield from settings_of(inner, (*path, key))
     if isinstance(value, list):
         for number, inner in enumerate(value):
-            yield from keys_of(inner, (*path, number))
+            yield from settings_of(inner, (*path, number))
 
 
 def read(text: str) -> Document:
@@ -73,7 +73,7 @@ def read(text: str) -> Document:
 
 def test_every_form_of_toml_has_its_line() -> None:
     document = read(EVERY_FORM)
-    assert set(document.lines) == set(keys_of(document.data))
+    assert set(document.lines) == set(settings_of(document.data))
     where = {
         ("title",): 2,
         ("quoted key",): 3,
@@ -269,7 +269,7 @@ def test_documents_written_by_chance_have_the_line_of_every_key(first: int) -> N
         writer = Writer(seed)
         text = writer.document()
         document = read(text)
-        found = set(keys_of(document.data))
+        found = set(settings_of(document.data))
         assert set(document.lines) == found, f"seed {seed}\n{text}"
         assert document.lines == writer.wrote, f"seed {seed}\n{text}"
         keys += len(found)

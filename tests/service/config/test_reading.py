@@ -98,7 +98,7 @@ def test_all_mistakes_are_said_at_once_each_with_its_line(write_file: WriteFile)
         "cameras.toml:24: camera[1].min_area: is 0.5, above max_area, 0.4",
         "cameras.toml:28: sink[0].address: names no sink; expected FILE.jsonl, FILE.csv, mqtt://HOST/PREFIX, mqtts://,"
         " http://, https:// or events:FOLDER",
-        "cameras.toml:31: page.port: expected a whole number from 1 to 65535; received true",
+        "cameras.toml:31: page.port: expected a whole number from 0 to 65535; received true",
         'cameras.toml:32: wachdog: unknown key; did you mean "watchdog"?',
     ]
 

@@ -1,4 +1,4 @@
-"""Kinds of values that a key may take: how they are read, and what is said of one that cannot be meant."""
+"""Kinds of values that a setting may take: how they are read, and what is said of one that cannot be meant."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgevision.analytics.places import PlaceText
-from edgevision.errors import UsageError
-from edgevision.service.config.scanner import KeyPath
-
+KeyPath = tuple[str | int, ...]
+"""The way to a value: names of tables and keys, numbers in arrays."""
 _VARIABLE = re.compile(r"\$(\$?)\{([^}]*)\}")
 
 
@@ -190,57 +188,6 @@ class Texts(Kind):
             if item in value[:number]:
                 raise WrongValueError(f'"{item}" stands there twice', (number,))
         return tuple(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Places(Kind):
-    """A table of lines or of zones: a name and pairs of numbers for each."""
-
-    zones: bool
-
-    @property
-    def expected(self) -> str:
-        """In words."""
-        return (
-            "a table of NAME = [x, y, x, y, x, y, ...]"
-            if self.zones
-            else "a table of NAME = [x1, y1, x2, y2]"
-        )
-
-    @property
-    def stand_in(self) -> tuple[PlaceText, ...]:
-        """None."""
-        return ()
-
-    def read(self, value: object) -> tuple[PlaceText, ...]:
-        """In their order."""
-        if not isinstance(value, dict):
-            raise self.wrong(value)
-        return tuple(self._place(str(name), numbers) for name, numbers in value.items())
-
-    def _place(self, name: str, numbers: object) -> PlaceText:
-        what = "3 corners or more, as x, y, x, y, x, y ..." if self.zones else "two points, as x1, y1, x2, y2"
-        if not name.strip() or not name.isprintable():
-            raise WrongValueError(f"{shown(name)} is no name; expected printable characters", (name,))
-        if not isinstance(numbers, list):
-            raise WrongValueError(f"expected an array of numbers: {what}; received {shown(numbers)}", (name,))
-        for number, item in enumerate(numbers):
-            if isinstance(item, bool) or not isinstance(item, (int, float)) or not 0 <= item < 1e5:
-                raise WrongValueError(
-                    "expected pixels of the frame, or shares of it from 0 to 1 if no number exceeds 1;"
-                    f" received {shown(item)}",
-                    (name, number),
-                )
-        count = len(numbers)
-        if count % 2 or count < 6 if self.zones else count != 4:
-            raise WrongValueError(f"expected {what}; received {count} numbers", (name,))
-        place = PlaceText(name, tuple(float(item) for item in numbers))
-        try:  # in a frame of any size that they fit
-            frame_wh = (100_000, 100_000)
-            place.zone(frame_wh) if self.zones else place.line(frame_wh)
-        except UsageError as error:
-            raise WrongValueError(str(error), (name,)) from error
-        return place
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:
