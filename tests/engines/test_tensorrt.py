@@ -28,7 +28,7 @@ from tests.doubles import SIDE, BrightnessSession
 from tests.engines.host_cuda import HostCudart
 from tests.engines.host_tensorrt import HostTensorRt, store_engine
 
-BINDINGS = sorted((Path(__file__).parent.parent / "build" / "bindings").glob("*.json"))
+BINDINGS = sorted((Path(__file__).parent.parent / "builder" / "bindings").glob("*.json"))
 CLASSES = {
     "context": "IExecutionContext",
     "_context": "IExecutionContext",
