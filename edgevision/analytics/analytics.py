@@ -14,7 +14,7 @@ from edgevision.analytics.counting import Event, LineCounter, Sighting, ZoneCoun
 from edgevision.analytics.filters import DetectionFilter
 from edgevision.analytics.observation import LineState, Observation, Trail, ZoneState
 from edgevision.analytics.places import Line, PlaceText, Point, Zone
-from edgevision.contract.results import Detections, Result
+from edgevision.contract.results import THRESHOLD, Detections, Result
 from edgevision.sources.frames import SourceFrame
 
 CARRY_SCORE = 0.1
@@ -69,7 +69,7 @@ class Analytics:
 
     def __init__(
         self,
-        threshold: float = 0.25,
+        threshold: float = THRESHOLD,
         *,
         select: DetectionFilter | None = None,
         tracker: IdentityGiver | None = None,

@@ -23,6 +23,7 @@ from edgevision.benchmark.records import (
 )
 from edgevision.benchmark.timing import MeasureSettings, Samples, measure
 from edgevision.contract.image import fit_frame
+from edgevision.contract.results import THRESHOLD
 from edgevision.contract.session import Frames, Session, SessionOptions
 from edgevision.contract.spec import utc_now
 from edgevision.device.facts import clocks_mhz, device_facts, peak_resident_mib, resident_mib, temperatures_c
@@ -46,7 +47,7 @@ class BenchOptions:
     measure: MeasureSettings
     """For each phase, and in all: inference alone, end to end (both divided into rounds), the serial loop."""
     rounds: int = 3
-    threshold: float = 0.25
+    threshold: float = THRESHOLD
 
 
 @dataclass(frozen=True, slots=True)

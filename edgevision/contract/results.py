@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 Float32 = npt.NDArray[np.float32]
 Index = slice | Sequence[int] | npt.NDArray[np.bool_] | npt.NDArray[np.integer]
-
+THRESHOLD = 0.25
+"""Minimum confidence of a detection where nobody says another."""
 MASK_HALF = 128
 """The smallest stored probability, of 0..255, that is inside a mask."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.image import Frame, fit_frame
-from edgevision.contract.results import Outputs, Result, results_from_outputs
+from edgevision.contract.results import THRESHOLD, Outputs, Result, results_from_outputs
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.errors import EngineError, UsageError
 
@@ -87,7 +87,7 @@ class Session(abc.ABC):
                 )
         return outputs
 
-    def __call__(self, frames_bgr: Sequence[Frame], *, threshold: float = 0.25) -> list[Result]:
+    def __call__(self, frames_bgr: Sequence[Frame], *, threshold: float = THRESHOLD) -> list[Result]:
         """Camera frames of any size to results in their own pixels; one call, one batch.
 
         A batch smaller than the smallest that the graph takes is filled up with copies of its last frame.

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.boxes import iou_matrix
-from edgevision.contract.results import Outputs
+from edgevision.contract.results import THRESHOLD, Outputs
 from edgevision.contract.spec import ModelSpec
 from edgevision.errors import UsageError
 
@@ -20,7 +20,7 @@ class Choice:
     index: int | None = None
     """Place in the order of scores, from 0; counts within `class_name` if both are given."""
     class_name: str | None = None
-    threshold: float = 0.25
+    threshold: float = THRESHOLD
     """Least score of a detection; other tasks have none."""
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgevision.contract.results import THRESHOLD
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
     """How frames are run."""
 
-    threshold: float = 0.25
+    threshold: float = THRESHOLD
     """Detections of a lower score are left out, by streams that `run_pipeline` makes."""
     limit: int | None = None
     """Stop after so many frames."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 from edgevision.analytics.observation import LineState, ZoneState
 from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.contract.results import THRESHOLD
 from edgevision.pipeline.streams import Stream, StreamStats
 from edgevision.sources.addresses import LiveOptions, public_name
 from edgevision.sources.frames import Source
@@ -27,7 +28,7 @@ class CameraPlan:
     address: str
     """As `open_source` takes it."""
     live: LiveOptions = field(default_factory=LiveOptions)
-    threshold: float = 0.25
+    threshold: float = THRESHOLD
     watch: WatchPlan = field(default_factory=WatchPlan)
     sinks: tuple[str, ...] = ()
     """Names of the station's sinks."""

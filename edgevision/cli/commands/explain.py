@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edgevision.cli.options.numbers import FiniteRange
+from edgevision.cli.options.defined import option_of
 from edgevision.cli.options.types import graph_options
 from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import Precision
@@ -16,6 +16,7 @@ from edgevision.errors import UsageError
 from edgevision.explain.heatmap import check_picture_name, draw_explanation, write_picture
 from edgevision.explain.maps import PROBED_SHARE, ExplainOptions, Explanation, explain
 from edgevision.explain.target import Choice
+from edgevision.service.config.settings import CameraSettings
 from edgevision.sources.image_files import read_image
 
 
@@ -25,13 +26,7 @@ from edgevision.sources.image_files import read_image
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The picture to write.")
 @click.option("--class", "class_name", metavar="NAME", help="Explain the best answer of this class.")
 @click.option("--index", type=click.IntRange(min=0), help="Explain the N-th answer, from 0, best first.")
-@click.option(
-    "--threshold",
-    type=FiniteRange(0, 1),
-    default=0.25,
-    show_default=True,
-    help="Least score of a detection.",
-)
+@option_of(CameraSettings, "threshold")
 @click.option(
     "--masks",
     type=click.IntRange(min=2),
