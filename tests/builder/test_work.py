@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgevision.builder.work import engine_shares, network_work, promised_share, shares_text, short_of
+from edgevision.bundle.folder import FileEntry
+from edgevision.cli.commands.build import precision_lines
+from edgevision.contract.spec import BatchRange
 from edgevision.engines.tensorrt.library import Library, load_library
-from edgevision.engines.tensorrt.manifest import LayerWork, WorkShare
+from edgevision.engines.tensorrt.manifest import EngineManifest, LayerCount, LayerWork, Platform, WorkShare
 
 WORK = (
     LayerWork("/a/Conv", 600, "int8"),
@@ -81,6 +85,35 @@ def test_many_layers_in_one_do_not_tell_and_conversions_do_not_count() -> None:
 def test_no_such_json(text: str) -> None:
     with pytest.raises(ValueError, match="lists no layers|Expecting value"):
         engine_shares(text, WORK)
+
+
+def test_what_people_read_of_it() -> None:
+    made = EngineManifest(
+        "0",
+        "tensorrt",
+        "10.3.0",
+        87,
+        Platform("linux", "aarch64"),
+        None,
+        "int8",
+        BatchRange(),
+        FileEntry("model.plan", "aa", 1),
+        (),
+        work=WORK,
+        network_layers=(LayerCount("convolution", "int8", 2), LayerCount("shuffle", "int64", 3)),
+        builder_warnings=("Missing scale and zero-point for tensor x, expect fall back to non-int8",),
+    )
+    assert precision_lines(made) == [
+        "layers of the network by type: 3 others, 2 int8",
+        "work of the network: 90.0% in int8; the engine was not opened",
+        "the builder warned: no INT8 range for 1 tensors, whose layers do not run in INT8",
+    ]
+    opened = replace(
+        made, work_shares=(WorkShare("int8", 0.9), WorkShare("float16", 0.1)), builder_warnings=()
+    )
+    assert precision_lines(opened)[1:] == [
+        "work of the engine: 90.0 % of the work in int8, 10.0 % in float16"
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import edgevision
 from edgevision.bundle.folder import Bundle
 from edgevision.cli.commands.quantize import command
+from edgevision.contract.embedded_spec import FLOAT32_KEY, KEPT_KEY, embedded_nodes
 from edgevision.errors import BundleError, UsageError, VerificationError
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.graph.contract import load_model
@@ -20,6 +21,7 @@ from edgevision.graph.limits.check import unread
 from edgevision.graph.limits.versions import limits_named
 from edgevision.models.recipe import load_recipe
 from edgevision.quantize import quantizer
+from edgevision.quantize.calibration.magnitudes import float_values
 from edgevision.quantize.jobs import QuantizeJob, run_job
 from edgevision.quantize.options import EvalSet, QuantizeOptions, eval_sets
 from edgevision.quantize.placement import is_quantized
@@ -111,6 +113,19 @@ def test_tensorrt_s_graph_has_its_remainder_in_half(bundle: Bundle, images: Path
     entry = done.bundle.graph("int8").form("opset17")
     assert entry is not None
     assert entry.verification.passed
+    # A DLA needs the range of all that a layer reads and answers, not of Q/DQ's inputs alone.
+    ranges = done.every_range()
+    model = load_model(done.bundle.graph_path("float"))
+    inside = [n for n in model.graph.node if not n.name.startswith(("pre/", "post/"))]
+    floats = {name for name in float_values(model) if any(name in (*n.input, *n.output) for n in inside)}
+    assert set(ranges.thresholds) == floats > set(done.placement.tensors)
+    assert all(ranges.thresholds[name] == done.ranges.thresholds[name] for name in done.placement.tensors)
+    # What a builder may not choose freely where it chooses types: noted in the graph, and in its form for 8.6.
+    for name in ("model.int8.onnx", "model.int8.opset17.onnx"):
+        assert embedded_nodes(done.bundle.path / name, FLOAT32_KEY) is not None
+    kept = embedded_nodes(done.bundle.path / "model.int8.onnx", KEPT_KEY)
+    assert kept == frozenset(done.record.chosen.kept_float)
+    assert embedded_nodes(done.bundle.graph_path("float"), KEPT_KEY) is None
 
 
 def test_a_budget_that_cannot_be_kept_writes_nothing(bundle: Bundle, images: Path) -> None:
