@@ -29,7 +29,8 @@ from edgevision.cli.present import table
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames, Session, SessionOptions
 from edgevision.engines.opening import open_session
-from edgevision.service.camera_plan import CameraPlan, CameraStatus, StationOptions
+from edgevision.service.camera_plan import CameraPlan, CameraStatus
+from edgevision.service.config.settings import BudgetSettings
 from edgevision.service.station import Station
 from edgevision.sinks.opening import write_clip
 from edgevision.sinks.processed import Processed
@@ -115,7 +116,7 @@ def run(bundle: Path, video: Path, engine_ms: float, seconds: float, batch: int 
                 open_session(bundle, engine="onnxruntime", options=SessionOptions(threads=1)), engine_ms
             ),
             plans,
-            options=StationOptions(batch="auto" if batch is None else batch),
+            options=BudgetSettings(batch="auto" if batch is None else batch),
         )
         stack.callback(station.close)
         station.subscribe(lambda name, done: course.results[name].take(done, counts=counting.is_set()))

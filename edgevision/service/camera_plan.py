@@ -65,16 +65,6 @@ class Readiness:
         return self.phase == "running"
 
 
-@dataclass(frozen=True, slots=True)
-class StationOptions:
-    """How frames are run."""
-
-    batch: int | Literal["auto"] | None = "auto"
-    """Frames a call; auto: the smallest that is within 5 % of the best, measured; None: as many as cameras."""
-    fill_ms: float = 5.0
-    max_age_ms: float | None = None
-
-
 @dataclass(slots=True)
 class Camera:
     """A plan and what became of it."""

@@ -15,7 +15,8 @@ from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import Pipeline
 from edgevision.pipeline.streams import Stream
 from edgevision.pipeline.tap import Listener, Tap
-from edgevision.service.camera_plan import Camera, CameraPlan, CameraStatus, Phase, Readiness, StationOptions
+from edgevision.service.camera_plan import Camera, CameraPlan, CameraStatus, Phase, Readiness
+from edgevision.service.config.settings import BudgetSettings
 from edgevision.service.garbage import GarbageSearch
 from edgevision.sinks.sink import Sink, SinkHealth
 from edgevision.sources.opening import open_source
@@ -43,10 +44,10 @@ class Station:
         open_engine: OpenEngine,
         cameras: Sequence[CameraPlan],
         sinks: Mapping[str, Sink] | None = None,
-        options: StationOptions | None = None,
+        options: BudgetSettings | None = None,
     ) -> None:
         """Raises `UsageError` for names that are given twice and for sinks that do not exist."""
-        self._options = options or StationOptions()
+        self._options = options or BudgetSettings()
         self._sinks = dict(sinks or {})
         _check(cameras, self._sinks)
         self._cameras = {plan.name: Camera(plan, plan.threshold) for plan in cameras}
@@ -164,7 +165,7 @@ class Station:
         cameras: Sequence[CameraPlan],
         sinks: Mapping[str, Sink] | None = None,
         open_engine: OpenEngine | None = None,
-        options: StationOptions | None = None,
+        options: BudgetSettings | None = None,
     ) -> tuple[str, ...]:
         """Change to other plans, sinks, engine and options (None: as they are); says what changed, one line each.
 
@@ -332,8 +333,6 @@ class Station:
 
     def _batch(self, session: Session) -> int:
         wanted = self._options.batch
-        if wanted is None:
-            return max(len(self._cameras), 1)
         if wanted != "auto":
             return wanted
         self._report("measuring batch sizes", None)
@@ -388,4 +387,4 @@ def _close(closing: Callable[[], None]) -> None:
         log.warning("%s", error)
 
 
-__all__ = ["CameraPlan", "CameraStatus", "OpenEngine", "Readiness", "Report", "Station", "StationOptions"]
+__all__ = ["CameraPlan", "CameraStatus", "OpenEngine", "Readiness", "Report", "Station"]

@@ -15,12 +15,13 @@ from edgevision.analytics.watch_plan import WatchPlan
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames, Session
 from edgevision.errors import EngineError, UsageError
-from edgevision.service.station import CameraPlan, Report, Station, StationOptions
+from edgevision.service.config.settings import BudgetSettings
+from edgevision.service.station import CameraPlan, Report, Station
 from edgevision.sinks.opening import write_clip
 from edgevision.sinks.processed import Processed
 from tests.doubles import BrightnessSession, ListSink
 
-OPTIONS = StationOptions(batch=1)
+OPTIONS = BudgetSettings(batch=1)
 
 
 @pytest.fixture(autouse=True)
@@ -300,7 +301,7 @@ def test_another_engine_takes_over() -> None:
 def test_other_budgets_hold_from_then_on() -> None:
     with Running(Station(brightness, [demo("a")], options=OPTIONS)) as running:
         assert running.more("a")
-        said = running.station.apply([demo("a")], options=StationOptions(batch=1, max_age_ms=0.001))
+        said = running.station.apply([demo("a")], options=BudgetSettings(batch=1, max_age_ms=0.001))
         assert said == ("budgets: changed",)
         wait_for(lambda: running.station.cameras[0].stats.late > 3)
 

@@ -25,9 +25,9 @@ from edgevision.cli.progress import Interrupts
 from edgevision.contract.spec import Precision
 from edgevision.device.power.watch import PowerWatch
 from edgevision.errors import UsageError
-from edgevision.service.camera_plan import CameraPlan, StationOptions
+from edgevision.service.camera_plan import CameraPlan
 from edgevision.service.config.engine import engine_opener
-from edgevision.service.config.settings import CameraSettings, ModelSettings
+from edgevision.service.config.settings import BudgetSettings, CameraSettings, ModelSettings
 from edgevision.service.station import Station
 from edgevision.service.web.options import PageOptions
 from edgevision.sinks.sink import Sink
@@ -88,7 +88,7 @@ def command(
     model = ModelSettings(
         str(bundle), engine, precision, iou, rebuild=rebuild, allow_fallback=allow_fallback, force=force
     )
-    running = StationOptions(batch=batch, fill_ms=fill_ms, max_age_ms=max_age_ms)
+    running = BudgetSettings(batch=batch, fill_ms=fill_ms, max_age_ms=max_age_ms)
     outputs = _Outputs(jsonl, sinks)
     with Interrupts() as interrupts:
         plans = [CameraPlan(name, address, live, threshold, watch) for name, address in cameras]
@@ -122,7 +122,7 @@ class _Request:
     model: ModelSettings
     cameras: Sequence[CameraPlan]
     outputs: _Outputs
-    running: StationOptions
+    running: BudgetSettings
 
 
 def _show(request: _Request, page: PageOptions, interrupts: Interrupts) -> None:

@@ -9,10 +9,9 @@ from edgevision.analytics.places import PlaceText
 from edgevision.analytics.watch_plan import WatchPlan
 from edgevision.contract.session import SessionOptions
 from edgevision.errors import UsageError
-from edgevision.service.camera_plan import CameraPlan, StationOptions
+from edgevision.service.camera_plan import CameraPlan
 from edgevision.service.config.addressing import camera_address
 from edgevision.service.config.settings import (
-    BudgetSettings,
     CameraSettings,
     ModelSettings,
     PageSettings,
@@ -58,11 +57,6 @@ def watch_plan(camera: CameraSettings) -> WatchPlan:
         min_area=camera.min_area,
         max_area=camera.max_area,
     )
-
-
-def station_options(budgets: BudgetSettings) -> StationOptions:
-    """How frames are run."""
-    return StationOptions(budgets.batch, budgets.fill_ms, budgets.max_age_ms)
 
 
 def session_options(model: ModelSettings) -> SessionOptions:

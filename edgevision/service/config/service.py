@@ -19,7 +19,6 @@ from edgevision.service.config.plans import (
     camera_limits,
     camera_plans,
     page_options,
-    station_options,
     watchdog_options,
 )
 from edgevision.service.config.reading import Reading, read_deployment
@@ -81,7 +80,7 @@ class Service:
                 self._opener(settings),
                 camera_plans(settings),
                 self._wiring.sinks,
-                station_options(settings.budgets),
+                settings.budgets,
             )
             self.page = Page(self.station)
             self.page.follow(self._page_options(settings))
@@ -173,9 +172,7 @@ class Service:
         change = self._wiring.prepare(settings)
         try:
             opener = self._opener(settings) if new_engine else None
-            self.station.apply(
-                camera_plans(settings), change.sinks, opener, station_options(settings.budgets)
-            )
+            self.station.apply(camera_plans(settings), change.sinks, opener, settings.budgets)
         except BaseException:
             change.discard()
             raise

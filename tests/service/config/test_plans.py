@@ -11,7 +11,7 @@ from edgevision.analytics.places import parse_place
 from edgevision.analytics.watch_plan import WatchPlan
 from edgevision.contract.session import SessionOptions
 from edgevision.errors import UsageError
-from edgevision.service.camera_plan import CameraPlan, StationOptions
+from edgevision.service.camera_plan import CameraPlan
 from edgevision.service.config.addressing import (
     camera_address,
     camera_file,
@@ -25,10 +25,10 @@ from edgevision.service.config.plans import (
     camera_plans,
     page_options,
     session_options,
-    station_options,
     watchdog_options,
 )
 from edgevision.service.config.reading import read_deployment
+from edgevision.service.config.settings import BudgetSettings
 from edgevision.service.watchdog import CameraLimit, WatchdogOptions
 from edgevision.service.web.options import PageOptions
 from edgevision.sources.addresses import LiveOptions
@@ -105,7 +105,7 @@ def test_every_setting_reaches_its_plan(write_file: Callable[[str], Path], tmp_p
         f"loop:{tmp_path}/clips/a.mp4@12.5",
         LiveOptions(watch=WatchOptions(freeze_after_s=7)),
     )
-    assert station_options(settings.budgets) == StationOptions(4, 2.0, 200.0)
+    assert settings.budgets == BudgetSettings(max_age_ms=200.0, batch=4, fill_ms=2.0)
     assert session_options(settings.model) == SessionOptions(
         iou_threshold=0.6, precision="float", allow_fallback=True
     )
@@ -126,7 +126,7 @@ def test_the_defaults_of_a_file_are_those_of_the_parts(write_file: Callable[[str
     text = "[model]\nbundle = 'model'\n[[camera]]\nname = 'a'\naddress = 'demo:'\n[page]\n"
     settings = read_deployment(write_file(text), {}).require()
     assert camera_plans(settings) == (CameraPlan("a", "demo:"),)
-    assert station_options(settings.budgets) == StationOptions()
+    assert settings.budgets == BudgetSettings()
     assert session_options(settings.model) == SessionOptions()
     assert settings.page is not None
     assert page_options(settings.page, settings.folder, {}) == PageOptions()
