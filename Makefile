@@ -28,12 +28,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: env
 	$(BIN)/edgevision demo
 
-# In as many processes as there are cores; a file's tests stay in one, for they share what is slow to make.
 test: env
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest
 
 slow: env
-	$(BIN)/python -m pytest -m slow -n auto --maxprocesses 8 --dist worksteal --durations=15
+	$(BIN)/python -m pytest -m slow --durations=15 $(SLOW)
 
 # twenty minutes of cameras, whose memory must not grow
 soak: env
