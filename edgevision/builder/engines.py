@@ -186,7 +186,7 @@ class _Task:
     def running(self) -> Running:
         return running_on(self.library, self.gpu)
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """The folder's name: whatever decides the plan's content is in it."""
         request, running = self.request, self.running

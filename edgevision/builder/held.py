@@ -11,13 +11,12 @@ import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Literal
 
-from edgevision.builder.network import dtype_name
+from edgevision.builder.network import CONTRACT, dtype_name
 from edgevision.engines.tensorrt.library import Library
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
-_CONTRACT = re.compile(r"^(pre|post)/")
 _HELPER = re.compile(r"^$|^ONNXTRT_|^\(Unnamed Layer")
 """Layers that the parser adds to those which it names after a node."""
 _COPY = re.compile(r"_\d+$")
@@ -38,7 +37,7 @@ def held_layers(network: trt.INetworkDefinition, names: Collection[str] = ()) ->
     held |= {
         index
         for index, layer in enumerate(layers)
-        if _CONTRACT.match(layer.name) or (typed and _answers(layer, "float32"))
+        if CONTRACT.match(layer.name) or (typed and _answers(layer, "float32"))
     }
     helpers = [i for i, layer in enumerate(layers) if i not in held and _HELPER.match(layer.name)]
     floats = {i: _float_tensors(layers[i]) for i in (*held, *helpers)}

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from typing import Any
 
+from edgevision.builder.network import COMPUTED_IN
 from edgevision.contract.spec import Precision
 from edgevision.engines.tensorrt.manifest import LayerCount
 
@@ -21,12 +22,6 @@ _TYPES = (
     ("bool", r"bool"),
     ("float32", r"fp32|float32|\bfloat\b"),
 )
-_WANTED: dict[Precision, frozenset[str]] = {
-    "float": frozenset(),
-    "fp16": frozenset({"float16"}),
-    "int8": frozenset({"int8"}),
-    "fp8": frozenset({"float8"}),
-}
 
 
 def engine_layers(text: str) -> tuple[LayerCount, ...]:
@@ -46,8 +41,8 @@ def engine_layers(text: str) -> tuple[LayerCount, ...]:
 def delivered(layers: tuple[LayerCount, ...], precision: Precision) -> bool:
     """True if an engine with these layers computes in what was asked for anywhere, or does not tell."""
     known = {count.precision for count in layers}
-    wanted = _WANTED[precision]
-    return not wanted or known <= {"unknown"} or bool(known & wanted)
+    wanted = COMPUTED_IN.get(precision)
+    return wanted is None or known <= {"unknown"} or wanted in known
 
 
 def _kind_and_type(layer: Any) -> tuple[str, str]:

@@ -35,12 +35,10 @@ _ADVICE = (
     ("UINT8", "a uint8 tensor may only be cast: let `edgevision adopt` make the input"),
     ("plugin", "the operator needs a plugin; export the model without it"),
 )
-WITNESSES: dict[Precision, frozenset[str]] = {
-    "fp16": frozenset({"float16"}),
-    "int8": frozenset({"int8"}),
-    "fp8": frozenset({"float8"}),
-}
-"""Types, one of which a network of this precision must hold."""
+CONTRACT = re.compile(r"^(pre|post)/")
+"""Begins the names of layers of pre-processing, decoding and suppression."""
+COMPUTED_IN: dict[Precision, str] = {"fp16": "float16", "int8": "int8", "fp8": "float8"}
+"""The type that layers of a graph of this precision compute in; a float graph asks for none."""
 
 
 def parse_graph(parser: trt.OnnxParser, graph: Path, library: Library) -> None:
@@ -105,8 +103,8 @@ def layer_counts(network: trt.INetworkDefinition) -> tuple[LayerCount, ...]:
 
 def check_precision(network: trt.INetworkDefinition, precision: Precision, graph: Path) -> None:
     """Raise `GraphError` if the graph is called fp16 or int8 and no layer is: the engine would be slow in silence."""
-    witnesses = WITNESSES.get(precision)
-    if witnesses is None or any(count.precision in witnesses for count in layer_counts(network)):
+    wanted = COMPUTED_IN.get(precision)
+    if wanted is None or any(count.precision == wanted for count in layer_counts(network)):
         return
     raise GraphError(
         f"{graph} is stored as {precision}, but none of its {network.num_layers} layers computes in it;"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgevision.builder.inspect import type_in
-from edgevision.builder.network import dtype_name, shape_of
+from edgevision.builder.network import COMPUTED_IN, CONTRACT, dtype_name, shape_of
 from edgevision.contract.spec import Precision
 from edgevision.engines.tensorrt.library import Library
 from edgevision.engines.tensorrt.manifest import LayerWork, WorkShare
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 LEAST_SHARE = 0.5
 """Of the work that the graph has in a precision an engine does at least this much in it, or it is not delivered."""
-_CONTRACT = re.compile(r"^(pre|post)/")
-_TYPES: dict[Precision, str] = {"fp16": "float16", "int8": "int8", "fp8": "float8"}
 _LOWEST = ("float8", "int8", "float16", "bfloat16", "float32", "unknown")
 """A layer computes in the lowest type that it reads: one of INT8 may well answer in FP16."""
 
@@ -43,7 +41,7 @@ def network_work(library: Library, network: trt.INetworkDefinition) -> tuple[Lay
     found = []
     for layer in layers:
         count = kinds.get(layer.type)
-        if count is None or _CONTRACT.match(layer.name):
+        if count is None or CONTRACT.match(layer.name):
             continue
         macs = count(library, layer)
         if macs:
@@ -81,7 +79,9 @@ def promised_share(work: Iterable[LayerWork], precision: Precision) -> float:
     items = tuple(work)
     total = sum(item.macs for item in items)
     return (
-        sum(item.macs for item in items if item.precision == _TYPES.get(precision)) / total if total else 0.0
+        sum(item.macs for item in items if item.precision == COMPUTED_IN.get(precision)) / total
+        if total
+        else 0.0
     )
 
 
@@ -90,7 +90,7 @@ def short_of(shares: Iterable[WorkShare], work: Iterable[LayerWork], precision: 
 
     Work of unknown type counts for the engine: one that does not tell is not accused.
     """
-    wanted = _TYPES.get(precision)
+    wanted = COMPUTED_IN.get(precision)
     promised = promised_share(work, precision)
     if wanted is None or not promised:
         return None
