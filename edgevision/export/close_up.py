@@ -19,11 +19,10 @@ from edgevision.contract.spec import ModelSpec, NmsSpec
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.graph.contract import with_candidates
 from edgevision.graph.nms import CANDIDATES
+from edgevision.quantize.fp16 import LARGEST
 from edgevision.verification.comparison import TOLERANCES
 
 Frames = npt.NDArray[np.uint8]
-LARGEST = 65504.0
-"""The largest finite FP16 number."""
 COMPARED = max(tolerance.min_score for tolerance in TOLERANCES.values())
 """The score from which detections of every precision are compared: a weaker duplicate shows in none."""
 FILLS = (0.85, 1.25, 1.7)
