@@ -31,6 +31,7 @@ from edgevision.bundle.folder import Bundle
 from edgevision.contract.image import fit_frame
 from edgevision.contract.spec import utc_now
 from edgevision.device.facts import device_facts
+from edgevision.engines.openvino import shared_core
 from edgevision.engines.ort_settings import cpu_session, session_settings
 from edgevision.quantize.signedness import with_signed_activations, with_unsigned_activations
 from edgevision.sources.image_files import images_in, read_image
@@ -84,7 +85,7 @@ def in_onnxruntime(graph: bytes, *, exact: bool, optimized: bool = True) -> Call
 
 def in_openvino(graph: bytes) -> Call:
     """The same in OpenVINO, whose float32 kernels are asked for."""
-    core = openvino.Core()
+    core = shared_core()
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     # From a file: OpenVINO reads its weights in place.
     with tempfile.TemporaryDirectory(prefix="edgevision-") as folder:

@@ -29,6 +29,7 @@ from edgevision.contract.image import fit_frame
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.device.facts import device_facts
 from edgevision.engines.opening import open_session
+from edgevision.engines.openvino import shared_core
 from edgevision.evaluation.detection import (
     PROTOCOL_FLOOR,
     PROTOCOL_IOU,
@@ -105,7 +106,7 @@ def by_onnxruntime(model: onnx.ModelProto, inputs: dict[str, Floats]) -> Floats:
 
 def by_openvino(model: onnx.ModelProto, inputs: dict[str, Floats]) -> Floats:
     """The same in OpenVINO."""
-    core = openvino.Core()
+    core = shared_core()
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", hint)
     return np.array(compiled(inputs)[compiled.output(0)]).round(3)

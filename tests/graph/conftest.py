@@ -11,6 +11,8 @@ import onnxruntime as ort
 import openvino as ov
 import pytest
 
+from edgevision.engines.openvino import shared_core
+
 Arrays = list[np.ndarray[Any, Any]]
 Run = Callable[..., Arrays]
 
@@ -50,7 +52,7 @@ def run_openvino() -> Run:
         feeds: Mapping[str, np.ndarray[Any, Any]],
         overrides: Mapping[str, float] | None = None,
     ) -> Arrays:
-        core = ov.Core()
+        core = shared_core()
         graph = core.read_model(model.SerializeToString())
         for name, value in (overrides or {}).items():
             replace_constant(graph, name, value)

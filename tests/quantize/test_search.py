@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from edgevision.quantize.search.scores import Scores, TopOne
+from edgevision.evaluation.bootstrap import Scores, TopOne
 from edgevision.quantize.search.search import Budget, Search, SearchResult
 
 IMAGES = 4000

@@ -49,8 +49,10 @@ def convolution(weight: int) -> bytes:
 
 
 def openvino_answer(weight: int) -> float:
-    openvino = pytest.importorskip("openvino")
-    core = openvino.Core()
+    pytest.importorskip("openvino")
+    from edgevision.engines.openvino import shared_core
+
+    core = shared_core()
     compiled = core.compile_model(
         core.read_model(convolution(weight)), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )

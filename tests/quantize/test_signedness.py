@@ -23,8 +23,10 @@ def answer_of_onnxruntime(model: onnx.ModelProto) -> Floats:
 
 
 def answer_of_openvino(model: onnx.ModelProto) -> Floats:
-    openvino = pytest.importorskip("openvino")
-    core = openvino.Core()
+    pytest.importorskip("openvino")
+    from edgevision.engines.openvino import shared_core
+
+    core = shared_core()
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", hint)
     return np.array(compiled(concat_inputs())[compiled.output(0)])
