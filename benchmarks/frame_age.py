@@ -92,9 +92,10 @@ def main() -> int:
     ages_ms, summary = measure(source, arguments.inference_ms, minutes * 60, arguments.max_age_ms)
     bound_ms = 2e3 / arguments.fps + arguments.inference_ms
     p50, p90, p99, worst = np.percentile(ages_ms, [50, 90, 99, 100], method="inverted_cdf")
+    lost = summary.lost
     print(f"{source}, engine {arguments.inference_ms:g} ms, {minutes:g} minutes")
     print(
-        f"{summary.frames} frames run, {summary.dropped} dropped, {summary.late} late, {summary.missed} missed;"
+        f"{summary.frames} frames run, {lost.dropped} dropped, {lost.late} late, {lost.missed} missed;"
         f" {summary.frames_per_s:.2f} frames/s"
     )
     print(f"age p50 {p50:.1f}, p90 {p90:.1f}, p99 {p99:.1f}, most {worst:.1f} ms; {len(ages_ms)} results")

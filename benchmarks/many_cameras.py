@@ -34,8 +34,8 @@ from edgevision.service.config.settings import BudgetSettings
 from edgevision.service.station import Station
 from edgevision.sinks.opening import write_clip
 from edgevision.sinks.processed import Processed
-from edgevision.sources.addresses import LiveOptions
-from edgevision.sources.picture_watch import WatchOptions
+from edgevision.sources.options import CameraOptions
+from edgevision.sources.picture_watch import FreezeOptions
 from edgevision.sources.virtual_camera import VirtualCamera
 
 CAMERAS = 8
@@ -101,7 +101,7 @@ class Course:
 
 def run(bundle: Path, video: Path, engine_ms: float, seconds: float, batch: int | None) -> Course:
     """Let all cameras run, and count once they have settled."""
-    live = LiveOptions(watch=WatchOptions(freeze_after_s=FREEZE_AFTER_S))
+    live = CameraOptions(freeze=FreezeOptions(freeze_after_s=FREEZE_AFTER_S))
     names = [f"camera {number}" for number in range(1, CAMERAS + 1)]
     counting = threading.Event()
     course = Course({name: Results() for name in [*names, "frozen", "dead"]})
@@ -166,7 +166,7 @@ def report(course: Course, title: str) -> bool:
                 "yes" if results.in_order else "NO",
                 f"{p50:.0f}" if count else "-",
                 f"{p99:.0f}" if count else "-",
-                f"{stats.dropped} {stats.late} {stats.missed}",
+                f"{stats.lost.dropped} {stats.lost.late} {stats.lost.missed}",
             ]
         )
     print(f"\n{title}: {course.frames_per_s:.1f} frames/s in all, fair share {fair:.2f} frames/s")

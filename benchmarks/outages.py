@@ -29,11 +29,11 @@ from edgevision.errors import SourceError
 from edgevision.pipeline.pipeline import run_pipeline
 from edgevision.sinks.processed import Processed
 from edgevision.sinks.sink import Sink
-from edgevision.sources.addresses import LiveOptions
 from edgevision.sources.frames import CaptureClock, Source
 from edgevision.sources.health import SourceHealth
 from edgevision.sources.opening import open_source
-from edgevision.sources.picture_watch import WatchOptions
+from edgevision.sources.options import CameraOptions
+from edgevision.sources.picture_watch import FreezeOptions
 
 INFERENCE_S = 0.03
 OPEN_ATTEMPTS = 5
@@ -82,7 +82,7 @@ class Plan:
     """`kill` or `hang`, and for how many seconds."""
     freeze_s: float
     black_s: float
-    options: LiveOptions
+    options: CameraOptions
 
 
 @dataclass(slots=True)
@@ -98,9 +98,9 @@ def plan_of(count: int, *, full: bool) -> Plan:
     """The same plan each time; a fifth of the outages are servers that hang."""
     chance = random.Random(7)
     longest_s = 30.0 if full else 3.0
-    watch = WatchOptions(freeze_after_s=5.0 if full else 1.5)
-    options = LiveOptions(
-        read_timeout_s=5.0 if full else 1.0, connect_timeout_s=5.0 if full else 2.0, watch=watch
+    watch = FreezeOptions(freeze_after_s=5.0 if full else 1.5)
+    options = CameraOptions(
+        read_timeout_s=5.0 if full else 1.0, connect_timeout_s=5.0 if full else 2.0, freeze=watch
     )
     outages = []
     for number in range(count):
@@ -171,7 +171,7 @@ def judge(
             first_push.setdefault(pushed.number, pushed.at)
     invented = [row for row in scores.rows if row.number is None or row.number not in first_push]
     real = [row for row in scores.rows if row.number in first_push]
-    limit_s = plan.options.watch.freeze_after_s or 0.0
+    limit_s = plan.options.freeze.freeze_after_s or 0.0
     repeats = len(real) - len({row.number for row in real})
     late_repeats, seen = 0, dict[int | None, float]()
     for row in real:
@@ -228,7 +228,7 @@ def stamps(camera: RtspCamera, scores: Scores) -> list[str]:
     return lines
 
 
-def _open(url: str, options: LiveOptions) -> Source:
+def _open(url: str, options: CameraOptions) -> Source:
     """A server on a busy machine answers with an error while its first picture takes too long."""
     for _ in range(OPEN_ATTEMPTS - 1):
         with contextlib.suppress(SourceError):

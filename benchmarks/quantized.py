@@ -20,9 +20,9 @@ from edgevision.contract.spec import Precision
 from edgevision.device.facts import device_facts
 from edgevision.engines.opening import open_session
 from edgevision.errors import MissingExtraError
+from edgevision.evaluation.bootstrap import Scores, paired_drop
 from edgevision.quantize.record import read_record
 from edgevision.quantize.search.latency import ENGINES, paired_speeds
-from edgevision.quantize.search.scores import Scores, paired_drop
 from edgevision.quantize.search.trials import Trial, trial_for, trial_options
 from edgevision.sources.image_files import IMAGE_SUFFIXES, read_image
 

@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 from benchmarks.memory_slope import BUCKET_S, Sample, Sampler, Slope, slope
 from benchmarks.mjpeg import mjpeg_camera
 from benchmarks.street import export_street
-from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.analytics.options import AnalyticsOptions
 from edgevision.contract.session import SessionOptions
 from edgevision.engines.opening import open_session
 from edgevision.service.camera_plan import CameraPlan
@@ -66,14 +66,14 @@ class Soak:
 
 def plans(clip: Path, flaky: str) -> list[CameraPlan]:
     """The cameras."""
-    line = WatchPlan(lines=("middle=80,0,80,120",))
-    zone = WatchPlan(zones=("floor=5,60,155,60,155,115,5,115",))
+    line = AnalyticsOptions(lines=("middle=80,0,80,120",))
+    zone = AnalyticsOptions(zones=("floor=5,60,155,60,155,115,5,115",))
     virtual = f"demo:{SIZE_WH[0]}x{SIZE_WH[1]}@{FPS}"
     return [
-        CameraPlan("hall", virtual, watch=line, sinks=SINKS),
-        CameraPlan("door", virtual, watch=WatchPlan(track=True), sinks=SINKS),
-        CameraPlan("yard", f"loop:{clip}@{FPS}", watch=zone, sinks=SINKS),
-        CameraPlan("gate", flaky, watch=line, sinks=SINKS),
+        CameraPlan("hall", virtual, analytics=line, sinks=SINKS),
+        CameraPlan("door", virtual, analytics=AnalyticsOptions(track=True), sinks=SINKS),
+        CameraPlan("yard", f"loop:{clip}@{FPS}", analytics=zone, sinks=SINKS),
+        CameraPlan("gate", flaky, analytics=line, sinks=SINKS),
         CameraPlan("dead", DEAD, sinks=SINKS),
     ]
 

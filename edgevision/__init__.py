@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from edgevision.pipeline.streams import Stream
     from edgevision.service.camera_plan import CameraPlan
     from edgevision.service.station import Station
-    from edgevision.sources.addresses import LiveOptions
     from edgevision.sources.health import SourceHealth
     from edgevision.sources.opening import open_source
+    from edgevision.sources.options import CameraOptions
     from edgevision.verification.golden import verify_session
 
 _HOMES = {
@@ -39,7 +39,7 @@ _HOMES = {
     "Detections": "contract.results",
     "EdgevisionError": "errors",
     "Instances": "contract.results",
-    "LiveOptions": "sources.addresses",
+    "CameraOptions": "sources.options",
     "ModelSpec": "contract.spec",
     "PipelineOptions": "pipeline.options",
     "ReplaySession": "contract.session",
@@ -59,12 +59,12 @@ _HOMES = {
 
 __all__ = [
     "Bundle",
+    "CameraOptions",
     "CameraPlan",
     "Classification",
     "Detections",
     "EdgevisionError",
     "Instances",
-    "LiveOptions",
     "ModelSpec",
     "PipelineOptions",
     "ReplaySession",

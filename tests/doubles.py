@@ -97,7 +97,7 @@ class MemorySource(Source):
     def _read_ahead(self) -> None:
         try:
             while (frame := self.read()) is not None:
-                self.dropped += self._ahead.put(frame) is not None
+                self.lost.dropped += self._ahead.put(frame) is not None
                 self._ring()
         except SourceError as error:
             self._failure = error

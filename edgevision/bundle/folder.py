@@ -16,7 +16,12 @@ from edgevision.contract.results import Outputs
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.errors import BundleError
 from edgevision.storage import atomic
-from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass, newer_schema
+from edgevision.storage.codec import (
+    DecodeError,
+    dataclass_from_json,
+    json_text,
+    newer_schema,
+)
 from edgevision.storage.sha256 import sha256_of_file
 
 SCHEMA = 1
@@ -322,7 +327,7 @@ def file_entry(path: Path) -> FileEntry:
 
 
 def _manifest_bytes(manifest: Manifest) -> bytes:
-    return (json.dumps(json_from_dataclass(manifest), indent=2) + "\n").encode()
+    return json_text(manifest).encode()
 
 
 def _is_bundle(path: Path) -> bool:

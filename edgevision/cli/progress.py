@@ -93,9 +93,7 @@ class RunProgress:
 
     def summary_lines(self, summary: RunSummary) -> list[str]:
         """What the run came to."""
-        extras = [f"{summary.dropped} dropped"] if summary.dropped else []
-        extras += [f"{summary.late} late"] if summary.late else []
-        extras += [f"{summary.missed} missed"] if summary.missed else []
+        extras = list(summary.lost.notes())
         extras += [f"{summary.skipped} files skipped"] if summary.skipped else []
         lines = [
             ", ".join(
@@ -128,9 +126,7 @@ def _source_line(name: str, stats: StreamStats) -> str:
     ages = (
         "" if stats.age_p50_ms is None else f", age p50 {stats.age_p50_ms:.0f} p99 {stats.age_p99_ms:.0f} ms"
     )
-    counts = ((stats.dropped, "dropped"), (stats.late, "late"), (stats.missed, "missed"))
-    extras = [f"{count} {what}" for count, what in counts if count]
-    return ", ".join([f"{name}: {stats.frames} frames{ages}", *extras, *stats.health.notes()])
+    return ", ".join([f"{name}: {stats.frames} frames{ages}", *stats.lost.notes(), *stats.health.notes()])
 
 
 class ProgressLogHandler(logging.Handler):

@@ -18,7 +18,7 @@ from edgevision.engines.tensorrt.here import dla_cores
 from edgevision.engines.tensorrt.library import is_installed, load_library
 from edgevision.engines.tensorrt.versions import MODULES
 from edgevision.errors import EdgevisionError, UsageError
-from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass
+from edgevision.storage.codec import DecodeError, dataclass_from_json, json_text
 
 SYSTEM_PACKAGES = (
     "libnvinfer8",
@@ -140,7 +140,7 @@ def power_modes(root: Path = ROOT) -> tuple[PowerMode, ...]:
 
 def machine_to_json(machine: Machine) -> str:
     """Indented JSON; it holds no host name, no address and no user's name but what is in the cache's path."""
-    return json.dumps(json_from_dataclass(machine), indent=2) + "\n"
+    return json_text(machine)
 
 
 def read_machine(path: Path) -> Machine:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import statistics
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from edgevision.contract.session import Session
+from edgevision.errors import UsageError
 
 LEAST_CALLS = 3
 LEAST_S = 0.2
@@ -20,7 +22,8 @@ TOLERANCE = 0.95
 class BatchChoice:
     """A batch size, and what was measured to choose it."""
 
-    rows: int
+    rows: int | None
+    """None: the pipeline's own, one frame of a live source and the graph's optimum for files."""
     frames_per_s: tuple[tuple[int, float], ...] = ()
     """Of each size that was tried; none where there was no choice."""
 
@@ -29,8 +32,23 @@ class BatchChoice:
         return f"batch {self.rows}" + (f" (frames/s by size: {rates})" if rates else "")
 
 
-def choose_batch(session: Session, sources: int) -> BatchChoice:
-    """The smallest batch whose frames/s are within 5 % of the best, for so many live sources.
+def choose_batch(session: Session, wanted: int | Literal["auto"], live_sources: int) -> BatchChoice:
+    """As `wanted`; with "auto" measured where several live sources share the engine.
+
+    Raises `UsageError` for a batch that the graph does not take.
+    """
+    limits = session.spec.frames.batch
+    if wanted == "auto":
+        return measure_batch(session, live_sources) if live_sources > 1 else BatchChoice(None)
+    if not limits.min <= wanted <= limits.max:
+        raise UsageError(
+            f"batch {wanted}: {session.spec.name} takes batches of {limits}; export it with --batch"
+        )
+    return BatchChoice(wanted)
+
+
+def measure_batch(session: Session, sources: int) -> BatchChoice:
+    """The smallest batch whose frames/s are within 5 % of the best, for this number of live sources.
 
     Sizes are powers of two up to the number of sources and the graph's limit. Takes about a second on a slow engine.
     Where a large batch runs no faster, frames in it would only wait for each other.

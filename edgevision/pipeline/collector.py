@@ -232,5 +232,5 @@ class Collector:
             return False
         ahead_ns = self._pace.until_free_ns() + self._pace.expected_ns(max(rows, self._frames.batch.min))
         late = time.perf_counter_ns() + ahead_ns > frame.captured_ns + limit_ms * 1e6
-        stream.source.late += late
+        stream.source.lost.late += late
         return late

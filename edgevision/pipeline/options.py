@@ -18,10 +18,9 @@ class PipelineOptions:
     serial: bool = False
     """One stage after another in the calling thread; the stages' times then add up to the wall time."""
     batch: int | None = None
-    """Frames a call of the engine, where as many are there; None: one of a single live source, for files the batch
-    that the graph is best at, of several live sources as many as there are and the graph takes. `choose_batch` measures
-    which size is best."""
+    """Batch size. None: 1 for one camera, the graph's optimum for files, the number of cameras otherwise.
+    `choose_batch` measures which size is best."""
     fill_ms: float = 5.0
-    """How long a begun batch waits for frames of other live sources, from its first frame on."""
+    """Maximum time that a partial batch waits for more frames, from its first frame on."""
     max_age_ms: float | None = None
     """Live frames whose results would be older are dropped; no result that is older reaches a sink."""

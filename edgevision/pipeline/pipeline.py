@@ -23,7 +23,7 @@ from edgevision.sinks.processed import Processed, StageTimes
 from edgevision.sinks.sink import Sink, close_sinks
 from edgevision.sources.channel import Channel, ChannelClosed
 from edgevision.sources.frames import Source
-from edgevision.sources.health import SourceHealth
+from edgevision.sources.health import FrameCounts, SourceHealth
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,6 @@ class RunSummary:
     """What a run came to."""
 
     frames: int
-    dropped: int
-    """Frames of live sources that newer ones replaced before they were run."""
     skipped: int
     """Files that could not be decoded."""
     wall_s: float
@@ -51,10 +49,8 @@ class RunSummary:
     """True if `stop` ended it."""
     health: SourceHealth = field(default_factory=SourceHealth)
     """The first source's outages and withheld frames."""
-    late: int = 0
-    """Frames of live sources over the age budget."""
-    missed: int = 0
-    """Frames that cameras sent and that never came."""
+    lost: FrameCounts = field(default_factory=FrameCounts)
+    """Frames of all live sources that led to no result."""
     sources: tuple[tuple[str, StreamStats], ...] = ()
     """Each source's own part, by name."""
 
@@ -293,7 +289,7 @@ class Pipeline:
     def _deliver(self, stream: Stream, processed: Processed) -> None:
         limit_ms = self._options.max_age_ms
         if limit_ms is not None and stream.source.live and processed.age_ms > limit_ms:
-            stream.source.late += 1
+            stream.source.lost.late += 1
             return
         self._on_result(stream, stream.finish(processed))
         self._finished += 1
@@ -309,13 +305,11 @@ class Pipeline:
         stats = [stream.stats for stream in streams]
         return RunSummary(
             frames=self._finished,
-            dropped=sum(each.dropped for each in stats),
             skipped=sum(stream.source.skipped for stream in streams),
             wall_s=wall_s,
             stopped=self._stopped,
             health=stats[0].health if stats else SourceHealth(),
-            late=sum(each.late for each in stats),
-            missed=sum(each.missed for each in stats),
+            lost=sum((each.lost for each in stats), FrameCounts()),
             sources=tuple((stream.name, each) for stream, each in zip(streams, stats, strict=True)),
         )
 

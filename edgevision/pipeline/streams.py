@@ -19,7 +19,7 @@ from edgevision.errors import SinkError
 from edgevision.sinks.processed import Processed
 from edgevision.sinks.sink import Sink
 from edgevision.sources.frames import Source, SourceFrame
-from edgevision.sources.health import SourceHealth
+from edgevision.sources.health import FrameCounts, SourceHealth
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +34,6 @@ class StreamStats:
 
     frames: int
     """Results that were handed on."""
-    dropped: int
-    """Frames of a live source that newer ones replaced before they were run."""
-    late: int
-    """Frames of a live source that were older than the budget, or would have been with their result."""
-    missed: int
-    """Frames that a camera sent, by its own time stamps, and that never came."""
     frames_per_s: float
     age_p50_ms: float | None
     """Of the latest results of a live source; None before the first, and for files."""
@@ -47,6 +41,11 @@ class StreamStats:
     stages_ms: Mapping[str, float]
     """Medians of the latest results, in the order of the stages."""
     health: SourceHealth
+
+    @property
+    def lost(self) -> FrameCounts:
+        """Frames that led to no result."""
+        return self.health.lost
 
 
 class Stream:
@@ -80,7 +79,6 @@ class Stream:
         self._failing: set[int] = set()
         self._lock = threading.Lock()
         self._frames = 0
-        self._displaced = 0
         self._ages_ms: deque[float] = deque(maxlen=KEPT)
         self._times: deque[dict[str, float]] = deque(maxlen=KEPT)
         self._done_s: deque[float] = deque(maxlen=KEPT)
@@ -115,7 +113,7 @@ class Stream:
 
     def displace(self) -> None:
         """Count a frame that was prepared and then replaced by a newer one."""
-        self._displaced += 1
+        self.source.lost.dropped += 1
 
     def finish(self, processed: Processed) -> Processed:
         """Write to all sinks, draw for those that ask for it, keep count; returns it with the time that this took."""
@@ -137,11 +135,6 @@ class Stream:
         return processed
 
     @property
-    def dropped(self) -> int:
-        """Frames that newer ones replaced, by the source and after it."""
-        return self.source.dropped + self._displaced
-
-    @property
     def stats(self) -> StreamStats:
         """At this moment."""
         with self._lock:
@@ -151,11 +144,7 @@ class Stream:
         stages = (
             {name: float(np.median([each[name] for each in times])) for name in times[-1]} if times else {}
         )
-        source = self.source
-        health = source.health
-        return StreamStats(
-            frames, self.dropped, source.late, source.missed, _rate(done_s), p50, p99, stages, health
-        )
+        return StreamStats(frames, _rate(done_s), p50, p99, stages, self.source.health)
 
     def _write(self, sink: Sink, processed: Processed) -> None:
         try:

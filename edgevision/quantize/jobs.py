@@ -13,6 +13,7 @@ import onnx
 from edgevision.bundle.folder import Bundle, Verification
 from edgevision.contract.spec import Precision
 from edgevision.errors import GraphError, VerificationError
+from edgevision.evaluation.bootstrap import paired_drop
 from edgevision.graph.contract import load_model
 from edgevision.graph.limits.check import require_named
 from edgevision.quantize.calibration.calibrate import CalibrationFrames
@@ -26,7 +27,6 @@ from edgevision.quantize.placement import is_quantized, run_modelopt, with_named
 from edgevision.quantize.quantizer import PICTURE, Quantized, quantize_int8
 from edgevision.quantize.record import RECORD
 from edgevision.quantize.search.pareto import pareto_header, pareto_rows
-from edgevision.quantize.search.scores import paired_drop
 from edgevision.quantize.search.trials import trial_for
 from edgevision.quantize.search.workbench import Workbench, deliver, verified_everywhere
 

@@ -17,6 +17,7 @@ from edgevision.contract.embedded_spec import KEPT_KEY
 from edgevision.contract.image import Frame
 from edgevision.contract.spec import utc_now
 from edgevision.errors import UsageError, VerificationError
+from edgevision.evaluation.bootstrap import Scores, paired_drop
 from edgevision.graph.builder import OPSET
 from edgevision.graph.contract import load_model, opset_of
 from edgevision.graph.limits.check import require_named
@@ -33,7 +34,6 @@ from edgevision.quantize.qdq import quantized
 from edgevision.quantize.record import Layer, MeasuredCandidate, QuantizeRecord, Target
 from edgevision.quantize.search.latency import PairedSpeed, paired_speeds
 from edgevision.quantize.search.pareto import draw_pareto
-from edgevision.quantize.search.scores import Scores, paired_drop
 from edgevision.quantize.search.search import Candidate, Search, SearchResult
 from edgevision.quantize.search.sensitivity import last_layers, measured_noise, order_of_return
 from edgevision.quantize.search.trials import trial_for

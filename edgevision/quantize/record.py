@@ -12,7 +12,7 @@ from edgevision.quantize.calibration.ranges import INT8_MAX, Method
 from edgevision.quantize.search.latency import PairedSpeed
 from edgevision.quantize.search.search import Candidate
 from edgevision.storage import atomic
-from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass
+from edgevision.storage.codec import DecodeError, dataclass_from_json, json_text
 
 RECORD = "quantize.json"
 Target = Literal["cpu", "tensorrt"]
@@ -66,7 +66,7 @@ class QuantizeRecord:
 
     def write(self, bundle: Path) -> None:
         """Write it into a bundle."""
-        text = json.dumps(json_from_dataclass(self), indent=2) + "\n"
+        text = json_text(self)
         try:
             atomic.write_file(bundle / RECORD, text.encode())
         except OSError as error:

@@ -6,18 +6,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from edgevision.analytics.observation import LineState, ZoneState
-from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.analytics.options import AnalyticsOptions
 from edgevision.contract.results import THRESHOLD
 from edgevision.pipeline.streams import Stream, StreamStats
-from edgevision.sources.addresses import LiveOptions, public_name
+from edgevision.sources.addresses import public_name
 from edgevision.sources.frames import Source
 from edgevision.sources.health import SourceHealth
+from edgevision.sources.options import CameraOptions
 
 CameraState = Literal[
     "stopped", "connecting", "running", "reconnecting", "frozen", "black", "ended", "failed"
 ]
 Phase = Literal["opening", "building", "running", "failed", "closed"]
-NOTHING_YET = StreamStats(0, 0, 0, 0, 0.0, None, None, {}, SourceHealth())
+NOTHING_YET = StreamStats(0, 0.0, None, None, {}, SourceHealth())
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,9 @@ class CameraPlan:
     name: str
     address: str
     """As `open_source` takes it."""
-    live: LiveOptions = field(default_factory=LiveOptions)
+    live: CameraOptions = field(default_factory=CameraOptions)
     threshold: float = THRESHOLD
-    watch: WatchPlan = field(default_factory=WatchPlan)
+    analytics: AnalyticsOptions = field(default_factory=AnalyticsOptions)
     sinks: tuple[str, ...] = ()
     """Names of the station's sinks."""
 

@@ -260,7 +260,7 @@ class Station:
         if pipeline is None or session is None or camera.source is None:
             return
         try:
-            analytics = plan.watch.analytics(session.spec, camera.source.fps, camera.threshold)
+            analytics = plan.analytics.open(session.spec, camera.source.fps, camera.threshold)
         except EdgevisionError as error:
             self._shut(camera)
             camera.failure = str(error)
@@ -297,10 +297,13 @@ class Station:
 
     def _run(self, session: Session) -> Session | None:
         """One pipeline, until the station is closed or has another engine, which is returned."""
-        rows = self._batch(session)
+        if self._options.batch == "auto":
+            self._report("measuring batch sizes", None)
+        batch = choose_batch(session, self._options.batch, len(self._cameras))
+        log.info("%s", batch)
         garbage = GarbageSearch()
         options = PipelineOptions(
-            batch=rows, fill_ms=self._options.fill_ms, max_age_ms=self._options.max_age_ms
+            batch=batch.rows, fill_ms=self._options.fill_ms, max_age_ms=self._options.max_age_ms
         )
         pipeline = Pipeline(session, options=options, stay=True)
         follower: Session | None = None
@@ -330,15 +333,6 @@ class Station:
             elif follower is not session:
                 session.close()
         return follower
-
-    def _batch(self, session: Session) -> int:
-        wanted = self._options.batch
-        if wanted != "auto":
-            return wanted
-        self._report("measuring batch sizes", None)
-        choice = choose_batch(session, len(self._cameras))
-        log.info("%s", choice)
-        return choice.rows
 
     def _replace_engine(self, open_engine: OpenEngine) -> None:
         try:

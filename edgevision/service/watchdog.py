@@ -139,7 +139,7 @@ class Watchdog:
 
     def _standstill_s(self, cameras: Sequence[CameraStatus], now_s: float) -> float:
         """How long frames have come and none was finished or found too late."""
-        handled = sum(camera.stats.frames + camera.stats.late for camera in cameras)
+        handled = sum(camera.stats.frames + camera.stats.lost.late for camera in cameras)
         if handled != self._handled or not any(_gives_frames(camera) for camera in cameras):
             self._handled = handled
             self._moved_s = now_s

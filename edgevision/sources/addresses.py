@@ -1,4 +1,7 @@
-"""What a source's name means, and how it is written where others can read it."""
+"""Every form of a source's address, read in this module only.
+
+A new kind of camera is one entry of `SCHEMES` and one file in `feeds/`.
+"""
 
 from __future__ import annotations
 
@@ -6,84 +9,97 @@ import functools
 import importlib.util
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from edgevision.device.opencv_build import OpenCvBuild
 from edgevision.errors import MissingExtraError, SourceError, UsageError
-from edgevision.sources.backoff import Backoff
 from edgevision.sources.feeds.capture import open_address, open_pipeline
 from edgevision.sources.feeds.feed import Feed
 from edgevision.sources.feeds.gstreamer import CsiCamera, LaunchFeed
 from edgevision.sources.feeds.loop import LoopAddress, LoopFeed
+from edgevision.sources.feeds.v4l2 import DeviceOptions, parse_device
 from edgevision.sources.feeds.virtual import VirtualFeed
-from edgevision.sources.picture_watch import WatchOptions
+from edgevision.sources.lists import is_pattern
+from edgevision.sources.options import CameraOptions
 
 LONGEST_NAME = 100
 """Characters of a camera's name: it becomes part of file names and topics."""
-NETWORK_SCHEMES = ("rtsp", "rtsps", "http", "https")
-EXPECTED = (
-    "expected an image, a folder, a video file, a pattern such as 'photos/*.jpg', a .txt list, a camera's index,"
-    " rtsp://, rtsps://, http://, https://, csi://0, gst:PIPELINE, loop:VIDEO or demo:"
-)
+
+FeedFactory = Callable[[], Feed]
+"""Opens a feed; called again after each outage."""
 
 
 @dataclass(frozen=True, slots=True)
-class LiveOptions:
-    """How long a live source is waited for, and what it may show."""
+class Scheme:
+    """One kind of live source, chosen by the text before the first colon of its address."""
 
-    connect_timeout_s: float = 10.0
-    read_timeout_s: float = 5.0
-    """A connection without a picture for so long is given up, and made anew."""
-    first_frame_s: float = 15.0
-    """Opening fails unless a picture came by then."""
-    wait_first: bool = True
-    """False: opening returns at once, and a camera that does not answer is tried again as after an outage."""
-    give_up_after_s: float | None = None
-    """An outage of so long ends the source with an error; None never does."""
-    backoff: Backoff = field(default_factory=Backoff)
-    watch: WatchOptions = field(default_factory=WatchOptions)
-    transport: Literal["tcp", "udp"] = "tcp"
-    """What RTSP carries pictures by."""
-
-    def __post_init__(self) -> None:
-        for name in ("connect_timeout_s", "read_timeout_s", "first_frame_s"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} is {getattr(self, name)}; expected seconds above 0")
+    names: tuple[str, ...]
+    example: str
+    """As error messages list it."""
+    feed_factory: Callable[[str, CameraOptions], FeedFactory]
+    """Raises `SourceError` for an address that is wrong, `MissingExtraError` where no installed library reads it."""
+    needs_slashes: bool = False
+    """The scheme holds only if ``//`` follows it."""
+    path: re.Pattern[str] | None = None
+    """Splits an address around the path that it contains: before, path, after. None: it contains none."""
 
 
-def opener_of(text: str, options: LiveOptions) -> Callable[[], Feed] | None:
-    """What opens the feed that a text names; None if the text has no scheme.
+@dataclass(frozen=True, slots=True)
+class SourceAddress:
+    """An address of a source, as `parse` reads it."""
 
-    Called again after each outage. Raises `SourceError` for a scheme that is not known or an address that is wrong, and
-    `MissingExtraError` where nothing installed can read it.
-    """
-    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", text)
-    if match is None:
-        return None
-    scheme = match[1].lower()
-    if scheme in NETWORK_SCHEMES and text[match.end() :].startswith("//"):
-        return _network_opener(text, options)
-    if scheme == "csi":
-        camera = CsiCamera.from_address(text)
-        return _pipeline_opener(camera.pipeline("BGR"), camera.pipeline("I420"), options)
-    if scheme == "gst":
-        pipeline = text[match.end() :].strip()
-        if not pipeline:
-            raise SourceError(
-                "gst: is followed by no pipeline; expected one such as gst:videotestsrc is-live=true"
-            )
-        bgr = f"{pipeline} ! videoconvert ! video/x-raw,format=BGR"
-        return _pipeline_opener(bgr, pipeline, options)
-    if scheme == "demo":
-        return _demo_opener(text)
-    if scheme == "loop":
-        return functools.partial(LoopFeed, LoopAddress.from_text(text))
-    if text[match.end() :].startswith("//"):
-        raise SourceError(f"{match[1]}://... cannot be read; {EXPECTED}")
-    return None
+    text: str
+    kind: Literal["device", "live", "pattern", "path"]
+    """A local camera, a live source with a scheme, a shell pattern of files, or a file or folder."""
+    scheme: Scheme | None = None
+    path: Path | None = None
+    """The file or folder that it names; with ``loop:`` the one that is played."""
+    device: tuple[int, DeviceOptions] | None = None
+    """Index and mode of a local camera."""
+
+    @classmethod
+    def parse(cls, text: str | Path) -> SourceAddress:
+        """Read an address; a `Path` is always a file or folder. Nothing is opened.
+
+        Raises `SourceError` if it is empty, its scheme is not known, or an option of a local camera is wrong.
+        """
+        address = str(text)
+        if not address.strip():
+            raise SourceError(f"the name of a source is empty; {EXPECTED}")
+        if isinstance(text, str):
+            device = parse_device(address)
+            if device is not None:
+                return cls(address, "device", device=device)
+            scheme = _scheme_of(address)
+            if scheme is not None:
+                parts = scheme.path and scheme.path.fullmatch(address)
+                return cls(address, "live", scheme, Path(parts[2]) if parts else None)
+        if is_pattern(address):
+            return cls(address, "pattern")
+        return cls(address, "path", path=Path(address).expanduser())
+
+    @property
+    def http(self) -> bool:
+        """True for ``http://`` and ``https://``: what it is, a stream or a file, only the server can say."""
+        return self.kind == "live" and self.text.lower().startswith(("http://", "https://"))
+
+    def within(self, folder: Path) -> SourceAddress:
+        """The same source with a relative path, if it contains one, resolved against `folder`."""
+        if self.kind in ("pattern", "path"):
+            return self.parse(str(folder / Path(self.text).expanduser()))
+        parts = self.scheme and self.scheme.path and self.scheme.path.fullmatch(self.text)
+        return self.parse(f"{parts[1]}{folder / parts[2]}{parts[3] or ''}") if parts else self
+
+    def feed_factory(self, options: CameraOptions) -> FeedFactory:
+        """What opens the feed of a live source.
+
+        Raises `SourceError` for an address that is wrong, `MissingExtraError` where no installed library reads it.
+        """
+        assert self.scheme is not None, "only live sources have a feed"
+        return self.scheme.feed_factory(self.text, options)
 
 
 def check_name(name: str, what: str) -> None:
@@ -96,44 +112,43 @@ def check_name(name: str, what: str) -> None:
         )
 
 
-def played_file(text: str) -> Path | None:
-    """The file or folder that ``loop:`` plays; None for an address of another kind. Raises `SourceError`."""
-    return LoopAddress.from_text(text).path if text[:5].lower() == "loop:" else None
-
-
 def public_name(text: str) -> str:
-    """An address without user, password and query, in which cameras carry passwords too."""
+    """An address without user, password and query: cameras carry credentials in all three."""
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
-        # A pipeline may hold an address as a property.
+        # A pipeline may contain an address as a property.
         return re.sub(r"://[^/@\s\"']*@", "://", text)
     parts = urlsplit(text)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"
 
 
-def _network_opener(url: str, options: LiveOptions) -> Callable[[], Feed]:
+def _network(url: str, options: CameraOptions) -> FeedFactory:
+    timeouts = {"connect_timeout_s": options.connect_timeout_s, "read_timeout_s": options.read_timeout_s}
     if importlib.util.find_spec("av") is not None:
         # Here and not at the top: it is an extra.
         from edgevision.sources.feeds.network import NetworkFeed
 
-        return functools.partial(
-            NetworkFeed,
-            url,
-            connect_timeout_s=options.connect_timeout_s,
-            read_timeout_s=options.read_timeout_s,
-            transport=options.transport,
-        )
+        return functools.partial(NetworkFeed, url, transport=options.transport, **timeouts)
     if not OpenCvBuild.here().ffmpeg:
         raise MissingExtraError("PyAV", "rtsp", f"reading {urlsplit(url).scheme}://")
-    return functools.partial(
-        open_address,
-        url,
-        connect_timeout_s=options.connect_timeout_s,
-        read_timeout_s=options.read_timeout_s,
-    )
+    return functools.partial(open_address, url, **timeouts)
 
 
-def _pipeline_opener(bgr: str, plain: str, options: LiveOptions) -> Callable[[], Feed]:
+def _csi(text: str, options: CameraOptions) -> FeedFactory:
+    camera = CsiCamera.from_address(text)
+    return _pipeline(camera.pipeline("BGR"), camera.pipeline("I420"), options)
+
+
+def _gst(text: str, options: CameraOptions) -> FeedFactory:
+    pipeline = text.partition(":")[2].strip()
+    if not pipeline:
+        raise SourceError(
+            "gst: is followed by no pipeline; expected one such as gst:videotestsrc is-live=true"
+        )
+    return _pipeline(f"{pipeline} ! videoconvert ! video/x-raw,format=BGR", pipeline, options)
+
+
+def _pipeline(bgr: str, plain: str, options: CameraOptions) -> FeedFactory:
     if OpenCvBuild.here().gstreamer:
         return functools.partial(open_pipeline, bgr)
     return functools.partial(
@@ -144,7 +159,11 @@ def _pipeline_opener(bgr: str, plain: str, options: LiveOptions) -> Callable[[],
     )
 
 
-def _demo_opener(text: str) -> Callable[[], Feed]:
+def _loop(text: str, _: CameraOptions) -> FeedFactory:
+    return functools.partial(LoopFeed, LoopAddress.from_text(text))
+
+
+def _demo(text: str, _: CameraOptions) -> FeedFactory:
     match = re.fullmatch(
         r"demo:(?://)?(?:([1-9]\d{1,3})x([1-9]\d{1,3}))?(?:@([1-9]\d{0,2}))?", text, re.IGNORECASE
     )
@@ -152,3 +171,39 @@ def _demo_opener(text: str) -> Callable[[], Feed]:
         raise SourceError(f"{text} names no virtual camera; expected demo:, demo:1280x720 or demo:640x480@30")
     size_wh = (int(match[1]), int(match[2])) if match[1] else (640, 480)
     return functools.partial(VirtualFeed, size_wh, float(match[3] or 30))
+
+
+def _scheme_of(address: str) -> Scheme | None:
+    """None for a file. Raises `SourceError` for an address with ``//`` of no known scheme."""
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):(//)?", address)
+    if match is None:
+        return None
+    for scheme in SCHEMES:
+        if match[1].lower() in scheme.names and (match[2] or not scheme.needs_slashes):
+            return scheme
+    if match[2]:
+        raise SourceError(f"{match[1]}://... cannot be read; {EXPECTED}")
+    return None
+
+
+SCHEMES = (
+    Scheme(
+        ("rtsp", "rtsps", "http", "https"),
+        "rtsp://, rtsps://, http://, https://",
+        _network,
+        needs_slashes=True,
+    ),
+    Scheme(("csi",), "csi://0", _csi),
+    Scheme(("gst",), "gst:PIPELINE", _gst),
+    Scheme(
+        ("loop",),
+        "loop:VIDEO",
+        _loop,
+        path=re.compile(r"(loop:)(.+?)(@\d+(?:\.\d+)?)?", re.IGNORECASE | re.DOTALL),
+    ),
+    Scheme(("demo",), "demo:", _demo),
+)
+EXPECTED = (
+    "expected an image, a folder, a video file, a pattern such as 'photos/*.jpg', a .txt list, a camera's index, "
+    + " or ".join(", ".join(scheme.example for scheme in SCHEMES).rsplit(", ", 1))
+)

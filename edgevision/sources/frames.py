@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, TypeVar
 
 from edgevision.contract.image import Frame
-from edgevision.sources.health import SourceHealth
+from edgevision.sources.health import FrameCounts, SourceHealth
 
 S = TypeVar("S", bound="Source")
 
@@ -63,12 +63,8 @@ class Source(abc.ABC):
         """As the file or folder promises it; None where that is not known."""
         self.size_wh = (0, 0)
         """Of the first frame, which a source reads when it is opened; later ones may differ. (0, 0) before it."""
-        self.dropped = 0
-        """Frames of a live source that newer ones replaced."""
-        self.late = 0
-        """Frames of a live source that were over the age budget; those who run them keep count."""
-        self.missed = 0
-        """Frames that a camera took, by the gaps between its time stamps, and that never came."""
+        self.lost = FrameCounts()
+        """Frames that led to no result; the pipeline counts the late ones, and those that it replaces itself."""
         self.skipped = 0
         """Files of a folder that could not be decoded."""
         self.ended = False
@@ -97,7 +93,7 @@ class Source(abc.ABC):
     @property
     def health(self) -> SourceHealth:
         """Outages and withheld frames up to now; of files and folders there are none."""
-        return SourceHealth(dropped=self.dropped)
+        return SourceHealth(lost=replace(self.lost))
 
     def _ring(self) -> None:
         """Tell those who poll that there is something to see."""

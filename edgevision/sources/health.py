@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 SourceState = Literal["connecting", "connected", "reconnecting", "frozen", "black"]
@@ -24,6 +24,26 @@ class Outage:
     reason: str
 
 
+@dataclass(slots=True)
+class FrameCounts:
+    """Frames of live sources that led to no result, counted since the source was opened."""
+
+    dropped: int = 0
+    """Replaced by newer ones before they were run."""
+    late: int = 0
+    """Older than the age budget, or their result would have been."""
+    missed: int = 0
+    """Sent by the camera, by the gaps between its time stamps, and never received."""
+
+    def __add__(self, other: FrameCounts) -> FrameCounts:
+        return FrameCounts(self.dropped + other.dropped, self.late + other.late, self.missed + other.missed)
+
+    def notes(self) -> tuple[str, ...]:
+        """The counts that are not 0, for people: ``3 dropped``."""
+        counts = ((self.dropped, "dropped"), (self.late, "late"), (self.missed, "missed"))
+        return tuple(f"{count} {what}" for count, what in counts if count)
+
+
 @dataclass(frozen=True, slots=True)
 class SourceHealth:
     """A source at one moment; counts are since it was opened. Of a file nothing is counted."""
@@ -35,10 +55,7 @@ class SourceHealth:
     reconnects: int = 0
     failed_attempts: int = 0
     """Attempts to connect again that came to nothing."""
-    dropped: int = 0
-    """Good frames that newer ones replaced before they were read."""
-    missed: int = 0
-    """Frames that the camera took, by the gaps between its time stamps, and that never came."""
+    lost: FrameCounts = field(default_factory=FrameCounts)
     frozen_frames: int = 0
     frozen_episodes: int = 0
     black_frames: int = 0
@@ -68,8 +85,8 @@ class SourceHealth:
                 found.append(f"{count} {what} frames withheld, {episodes} time{'s' * (episodes != 1)}")
         if self.damaged_frames:
             found.append(f"{self.damaged_frames} damaged frames withheld")
-        if self.missed:
-            found.append(f"{self.missed} frames missed: the camera took them, and they never came")
+        if self.lost.missed:
+            found.append(f"{self.lost.missed} frames missed: the camera took them, and they never came")
         return tuple(found)
 
 
@@ -142,8 +159,8 @@ class HealthRecord:
         with self._lock:
             self._health = replace(self._health, size_changes=self._health.size_changes + 1)
 
-    def now(self, *, dropped: int = 0, missed: int = 0) -> SourceHealth:
-        """The health at this moment."""
+    def now(self, lost: FrameCounts | None = None) -> SourceHealth:
+        """The health at this moment, with a copy of `lost`."""
         with self._lock:
             now_s = self._clock()
             age_s = None if self._last_good_s is None else now_s - self._last_good_s
@@ -153,8 +170,7 @@ class HealthRecord:
                 outage = replace(outage, seconds=under_way_s)
             return replace(
                 self._health,
-                dropped=dropped,
-                missed=missed,
+                lost=FrameCounts() if lost is None else replace(lost),
                 outage_s=self._over_s + under_way_s,
                 last_frame_age_s=age_s,
                 last_outage=outage,

@@ -82,13 +82,16 @@ def exists(path: Path) -> bool:
         return False
 
 
-def matches(pattern: str) -> list[str] | None:
-    """The files that a shell pattern means, sorted, ``**`` with all sub-folders; None if the text is no pattern.
+def is_pattern(text: str) -> bool:
+    """True for a shell pattern; a file whose own name has a pattern's characters is meant as it is."""
+    return glob.has_magic(text) and not exists(Path(text))
+
+
+def matches(pattern: str) -> list[str]:
+    """The files that a shell pattern means, sorted, ``**`` with all sub-folders.
 
     Raises `SourceError` if nothing matches.
     """
-    if not glob.has_magic(pattern) or exists(Path(pattern)):
-        return None
     # `Path.glob` takes no absolute patterns.
     names = glob.glob(str(Path(pattern).expanduser()), recursive=True)  # noqa: PTH207
     found = sorted(name for name in names if Path(name).is_file())

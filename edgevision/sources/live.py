@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from edgevision.errors import EdgevisionError, SourceError, first_line
-from edgevision.sources.addresses import LiveOptions
 from edgevision.sources.channel import Channel, ChannelClosed
 from edgevision.sources.feeds.capture import open_device
 from edgevision.sources.feeds.feed import Feed, FeedFrame
@@ -20,6 +19,7 @@ from edgevision.sources.feeds.gaps import GapCounter
 from edgevision.sources.feeds.v4l2 import DeviceOptions
 from edgevision.sources.frames import Source, SourceFrame
 from edgevision.sources.health import HealthRecord, SourceHealth
+from edgevision.sources.options import CameraOptions
 from edgevision.sources.picture_watch import PictureWatch, Verdict
 
 log = logging.getLogger(__name__)
@@ -36,12 +36,14 @@ class LiveSource(Source):
     are frozen, black or damaged are counted and withheld. What is lost is said once in the log, and so is its return.
     """
 
-    def __init__(self, name: str, open_feed: Callable[[], Feed], options: LiveOptions | None = None) -> None:
+    def __init__(
+        self, name: str, open_feed: Callable[[], Feed], options: CameraOptions | None = None
+    ) -> None:
         super().__init__(name, live=True, fps=None, frame_count=None)
         self._open_feed = open_feed
-        self._options = options or LiveOptions()
+        self._options = options or CameraOptions()
         self._record = HealthRecord()
-        self._watch = PictureWatch(self._options.watch)
+        self._watch = PictureWatch(self._options.freeze)
         self._frames: Channel[tuple[int, FeedFrame]] = Channel(1, newest=True)
         self._closing = threading.Event()
         self._feed: Feed | None = None
@@ -60,12 +62,12 @@ class LiveSource(Source):
     @property
     def health(self) -> SourceHealth:
         """At this moment."""
-        return self._record.now(dropped=self.dropped, missed=self.missed)
+        return self._record.now(self.lost)
 
     def read(self) -> SourceFrame | None:
         """The newest frame that was not read yet; waits for it through any outage.
 
-        Raises `SourceError` when an outage lasts for `LiveOptions.give_up_after_s`.
+        Raises `SourceError` when an outage lasts for `CameraOptions.give_up_after_s`.
         """
         wait_s = None if self._options.give_up_after_s is None else CHECK_S
         while (frame := self._take(wait_s)) is None and not self.ended:
@@ -122,7 +124,7 @@ class LiveSource(Source):
         began_ns = time.perf_counter_ns()
         image = frame.to_bgr()
         decode_ns = frame.decode_ns + time.perf_counter_ns() - began_ns
-        self.dropped += index - self._last_index - 1
+        self.lost.dropped += index - self._last_index - 1
         self._last_index = index
         return SourceFrame(
             image, index, self.name, frame.captured_ns, frame.captured_at, None, decode_ns, frame.clock
@@ -196,12 +198,12 @@ class LiveSource(Source):
             try:
                 frame = feed.read()
             except Exception:
-                self.missed += gaps.end()
+                self.lost.missed += gaps.end()
                 raise
             if self._closing.is_set():
                 raise ChannelClosed
             if frame.stamp_ns is not None:
-                self.missed += gaps.add(frame.stamp_ns)
+                self.lost.missed += gaps.add(frame.stamp_ns)
             verdict: Verdict = self._watch.look(frame.thumbnail, time.monotonic())
             if frame.damaged:
                 self._record.faulty("damaged")
@@ -239,12 +241,12 @@ def open_camera(
     index: int,
     *,
     device: DeviceOptions | None = None,
-    options: LiveOptions | None = None,
+    options: CameraOptions | None = None,
     name: str | None = None,
     devices: Path = Path("/dev"),
 ) -> Source:
     """Open a camera by its index in the mode that `device` asks for; `devices` is where Linux lists them."""
-    options = options or LiveOptions()
+    options = options or CameraOptions()
     absent = _why_absent(index, devices)
     if absent and options.wait_first:
         raise SourceError(f"camera {index} does not exist: {absent}")

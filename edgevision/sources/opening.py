@@ -12,19 +12,19 @@ import numpy as np
 
 from edgevision.device.opencv_build import OpenCvBuild, quiet_opencv
 from edgevision.errors import SourceError
-from edgevision.sources.addresses import EXPECTED, LiveOptions, opener_of, played_file, public_name
+from edgevision.sources.addresses import EXPECTED, SourceAddress, public_name
 from edgevision.sources.feeds import http_content
 from edgevision.sources.feeds.capture import open_capture
-from edgevision.sources.feeds.v4l2 import parse_device
 from edgevision.sources.frames import Capture, Source, SourceFrame, known, read_now
 from edgevision.sources.image_files import IMAGE_SUFFIXES, images_in, read_image
 from edgevision.sources.lists import SequenceSource, exists, listed, matches
 from edgevision.sources.live import LiveSource, open_camera
+from edgevision.sources.options import CameraOptions
 
 log = logging.getLogger(__name__)
 
 
-def open_source(text: str | Path, options: LiveOptions | None = None, *, name: str | None = None) -> Source:
+def open_source(text: str | Path, options: CameraOptions | None = None, *, name: str | None = None) -> Source:
     """Open an image, a folder of images (with its sub-folders, sorted by path), a video, or a live source.
 
     Live are a camera by its index, ``rtsp://`` and ``http://`` addresses (MJPEG, HLS), ``csi://0`` on a Jetson, a
@@ -37,44 +37,43 @@ def open_source(text: str | Path, options: LiveOptions | None = None, *, name: s
     ``0?width=1280&height=720&fps=30&format=mjpg``.
 
     The first frame is read at once, so that what cannot be used is a `SourceError` here and not later. A file whose
-    name is a number is meant by ``./0``. With `LiveOptions.wait_first` false this does not wait for a live source.
+    name is a number is meant by ``./0``. With `CameraOptions.wait_first` false this does not wait for a live source.
 
     `name` is what the source is called in logs and results; without it, it is the text as others may read it. The
     frames of images keep the paths of their files.
     """
-    address = str(text)
-    if not address.strip():
-        raise SourceError(f"the name of a source is empty; {EXPECTED}")
-    camera = parse_device(address)
-    if camera is not None:
-        return open_camera(camera[0], device=camera[1], options=options, name=name)
-    live = options or LiveOptions()
-    if isinstance(text, str) and address.lower().startswith(("http://", "https://")):
-        ended = _open_http(address, name or public_name(address), live)
+    address = SourceAddress.parse(text)
+    live = options or CameraOptions()
+    if address.device is not None:
+        index, device = address.device
+        return open_camera(index, device=device, options=live, name=name)
+    if address.http:
+        ended = _open_http(address.text, name or public_name(address.text), live)
         if ended is not None:
             return ended
-    opener = opener_of(address, live) if isinstance(text, str) else None
-    if opener is not None:
-        live_source = LiveSource(name or public_name(address), opener, live)
-        live_source.path = played_file(address)
-        return live_source
-    path = Path(address).expanduser()
-    files = matches(address)
-    if files is not None:
-        return _open_many(name or address, files)
+    if address.kind == "live":
+        source: Source = LiveSource(name or public_name(address.text), address.feed_factory(live), live)
+    elif address.kind == "pattern":
+        return _open_many(name or address.text, matches(address.text))
+    else:
+        assert address.path is not None
+        source = _open_path(address.path, name)
+    source.path = address.path
+    return source
+
+
+def _open_path(path: Path, name: str | None) -> Source:
+    """A file or folder, by its kind."""
     if not exists(path):
         raise SourceError(f"no such file or folder: {path}; {EXPECTED}")
-    source: Source
+    name = name or str(path)
     if path.is_dir():
-        source = _open_folder(path, name or str(path))
-    elif path.suffix.lower() == ".txt":
-        source = _open_many(name or str(path), listed(path))
-    elif path.suffix.lower() in IMAGE_SUFFIXES:
-        source = ImageSource(name or address, [path])
-    else:
-        source = _open_video(path, name or str(path))
-    source.path = path
-    return source
+        return _open_folder(path, name)
+    if path.suffix.lower() == ".txt":
+        return _open_many(name, listed(path))
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return ImageSource(name, [path])
+    return _open_video(path, name)
 
 
 class ImageSource(Source):
@@ -209,7 +208,7 @@ def _open_many(name: str, texts: list[str]) -> Source:
     return SequenceSource(name, texts, open_source)
 
 
-def _open_http(url: str, name: str, options: LiveOptions) -> Source | None:
+def _open_http(url: str, name: str, options: CameraOptions) -> Source | None:
     """An image or a file behind an address; None for a live stream, and for a server that does not answer.
 
     A live source that is not waited for is asked for its kind only if its name is a file's.
@@ -241,7 +240,7 @@ def _open_http(url: str, name: str, options: LiveOptions) -> Source | None:
 
 
 def _open_streamed(
-    url: str, name: str, content: http_content.HttpContent, options: LiveOptions
+    url: str, name: str, content: http_content.HttpContent, options: CameraOptions
 ) -> Source | None:
     """A file read from the server part by part; None where the server or this OpenCV cannot do that."""
     playlist = http_content.is_playlist(url)

@@ -14,7 +14,7 @@ Verdict = Literal["good", "frozen", "black"]
 
 
 @dataclass(frozen=True, slots=True)
-class WatchOptions:
+class FreezeOptions:
     """When a picture counts as frozen or black. Levels are of 255."""
 
     freeze_after_s: float | None = 5.0
@@ -42,7 +42,7 @@ class PictureWatch:
     `freeze_after_s`, and neither any more with the first picture that differs.
     """
 
-    def __init__(self, options: WatchOptions) -> None:
+    def __init__(self, options: FreezeOptions) -> None:
         self._options = options
         self._reference: npt.NDArray[np.int16] | None = None
         self._still_since_s = 0.0

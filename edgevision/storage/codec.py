@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import types
 import typing
 from typing import Any, Literal, TypeVar, Union
@@ -16,12 +17,19 @@ class DecodeError(ValueError):
 
 
 def json_from_dataclass(value: Any) -> Any:
-    """Nested dataclasses and tuples as dicts and lists, in field order."""
+    """Nested dataclasses, tuples and dicts as dicts and lists, in field order."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: json_from_dataclass(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, (tuple, list)):
         return [json_from_dataclass(item) for item in value]
+    if isinstance(value, dict):
+        return {key: json_from_dataclass(item) for key, item in value.items()}
     return value
+
+
+def json_text(value: Any) -> str:
+    """A dataclass, or what JSON itself knows, as an indented document that ends in a line break."""
+    return json.dumps(json_from_dataclass(value), indent=2) + "\n"
 
 
 def dataclass_from_json(cls: type[T], data: Any, where: str = "$") -> T:

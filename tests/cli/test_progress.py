@@ -16,7 +16,7 @@ from edgevision.contract.results import Detections
 from edgevision.pipeline.pipeline import RunSummary
 from edgevision.sinks.processed import Processed, StageTimes
 from edgevision.sources.frames import SourceFrame
-from edgevision.sources.health import Outage, SourceHealth
+from edgevision.sources.health import FrameCounts, Outage, SourceHealth
 
 
 def processed(inference_ms: float) -> Processed:
@@ -29,7 +29,7 @@ def test_the_summary_holds_counts_and_medians() -> None:
     progress = RunProgress(3)
     for inference_ms in (30.0, 10.0, 20.0):
         progress.on_frame(processed(inference_ms))
-    lines = progress.summary_lines(RunSummary(3, 5, 1, 1.5, False))
+    lines = progress.summary_lines(RunSummary(3, 1, 1.5, False, lost=FrameCounts(dropped=5)))
     assert lines == [
         "3 frames in 1.5 s: 2.0 frames/s, 5 dropped, 1 files skipped",
         "p50 in ms: decode 1.00, prepare 0.50, inference 20.00, results 0.10, output 0.00; age 22.0",
@@ -37,15 +37,13 @@ def test_the_summary_holds_counts_and_medians() -> None:
 
 
 def test_a_run_without_frames_has_a_summary() -> None:
-    assert RunProgress(None).summary_lines(RunSummary(0, 0, 0, 0.5, True)) == [
-        "0 frames in 0.5 s: 0.0 frames/s"
-    ]
+    assert RunProgress(None).summary_lines(RunSummary(0, 0, 0.5, True)) == ["0 frames in 0.5 s: 0.0 frames/s"]
 
 
 def test_outages_and_withheld_frames_have_lines() -> None:
     outage = Outage(1_700_000_000.0, 3.25, "no data within 5 s")
     health = SourceHealth(outages=2, outage_s=8.0, last_outage=outage, black_frames=7, black_episodes=1)
-    assert RunProgress(None).summary_lines(RunSummary(0, 0, 0, 0.5, True, health))[1:] == [
+    assert RunProgress(None).summary_lines(RunSummary(0, 0, 0.5, True, health))[1:] == [
         "2 outages of 8.0 s in all, the last: no data within 5 s",
         "7 black frames withheld, 1 time",
     ]
@@ -76,7 +74,7 @@ def test_a_run_of_days_keeps_no_more_than_the_latest_frames(monkeypatch: pytest.
     progress = RunProgress(None)
     for number in range(10):
         progress.on_frame(processed(float(number)))
-    assert "inference 8.00" in progress.summary_lines(RunSummary(10, 0, 0, 1.0, False))[1]
+    assert "inference 8.00" in progress.summary_lines(RunSummary(10, 0, 1.0, False))[1]
 
 
 WISHES = """
@@ -124,5 +122,5 @@ def test_other_threads_leave_signals_alone() -> None:
 def test_files_have_no_age() -> None:
     progress = RunProgress(1, live=False)
     progress.on_frame(processed(10))
-    lines = progress.summary_lines(RunSummary(1, 0, 0, 1.0, False))
+    lines = progress.summary_lines(RunSummary(1, 0, 1.0, False))
     assert not any("age" in line for line in lines)

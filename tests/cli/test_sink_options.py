@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.analytics.options import AnalyticsOptions
 from edgevision.cli.options.sinks import SinkArguments, sink_lines, sink_options
 from edgevision.errors import UsageError
 from edgevision.pipeline.pipeline import run_pipeline
@@ -94,42 +94,42 @@ def test_what_was_lost_is_said_with_its_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sinks", "watch", "said"),
+    ("sinks", "analytics", "said"),
     [
         (
             SinkArguments(webhook=("http://h",)),
-            WatchPlan(track=True),
+            AnalyticsOptions(track=True),
             "--webhook posts events, and nothing makes any",
         ),
         (
             SinkArguments(events=Path("p")),
-            WatchPlan(),
+            AnalyticsOptions(),
             "--events keeps pictures of events, and nothing makes any",
         ),
         (
             SinkArguments(events=Path("p"), options=SinkOptions(classes=("dgo",))),
-            WatchPlan(),
+            AnalyticsOptions(),
             "dgo",
         ),
     ],
 )
 def test_a_sink_to_which_nothing_would_come_is_refused(
-    sinks: SinkArguments, watch: WatchPlan, said: str
+    sinks: SinkArguments, analytics: AnalyticsOptions, said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        sinks.check(watch, ("person", "dog"))
+        sinks.check(analytics, ("person", "dog"))
 
 
 @pytest.mark.parametrize(
-    ("sinks", "watch"),
+    ("sinks", "analytics"),
     [
-        (SinkArguments(Path("a.csv"), ("mqtt://h",)), WatchPlan()),
-        (SinkArguments(webhook=("http://h",), webhook_results=True), WatchPlan()),
-        (SinkArguments(webhook=("http://h",), events=Path("p")), WatchPlan(lines=("0,0,1,1",))),
-        (SinkArguments(webhook=("http://h",), events=Path("p")), WatchPlan(zones=("0,0,1,1,0,1",))),
-        (SinkArguments(events=Path("p"), options=SinkOptions(classes=("dog",))), WatchPlan()),
+        (SinkArguments(Path("a.csv"), ("mqtt://h",)), AnalyticsOptions()),
+        (SinkArguments(webhook=("http://h",), webhook_results=True), AnalyticsOptions()),
+        (SinkArguments(webhook=("http://h",), events=Path("p")), AnalyticsOptions(lines=("0,0,1,1",))),
+        (SinkArguments(webhook=("http://h",), events=Path("p")), AnalyticsOptions(zones=("0,0,1,1,0,1",))),
+        (SinkArguments(events=Path("p"), options=SinkOptions(classes=("dog",))), AnalyticsOptions()),
     ],
 )
-def test_a_sink_to_which_something_may_come_is_not(sinks: SinkArguments, watch: WatchPlan) -> None:
-    sinks.check(watch, ("person", "dog"))
-    sinks.check(watch)
+def test_a_sink_to_which_something_may_come_is_not(sinks: SinkArguments, analytics: AnalyticsOptions) -> None:
+    sinks.check(analytics, ("person", "dog"))
+    sinks.check(analytics)

@@ -12,28 +12,28 @@ from click.testing import CliRunner
 from edgevision.cli.commands.run import command as run_command
 from edgevision.cli.options.sources import source_options
 from edgevision.errors import SourceError
-from edgevision.sources.addresses import LiveOptions
-from edgevision.sources.picture_watch import WatchOptions
+from edgevision.sources.options import CameraOptions
+from edgevision.sources.picture_watch import FreezeOptions
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], LiveOptions()),
-        (["--freeze-after", "0"], LiveOptions(watch=WatchOptions(freeze_after_s=None))),
-        (["--freeze-after", "2.5"], LiveOptions(watch=WatchOptions(freeze_after_s=2.5))),
+        ([], CameraOptions()),
+        (["--freeze-after", "0"], CameraOptions(freeze=FreezeOptions(freeze_after_s=None))),
+        (["--freeze-after", "2.5"], CameraOptions(freeze=FreezeOptions(freeze_after_s=2.5))),
         (
             ["--give-up-after", "60", "--rtsp-transport", "udp"],
-            LiveOptions(give_up_after_s=60, transport="udp"),
+            CameraOptions(give_up_after_s=60, transport="udp"),
         ),
     ],
 )
-def test_options_arrive(arguments: list[str], expected: LiveOptions) -> None:
+def test_options_arrive(arguments: list[str], expected: CameraOptions) -> None:
     seen = []
 
     @click.command()
     @source_options
-    def probe(live: LiveOptions) -> None:
+    def probe(live: CameraOptions) -> None:
         seen.append(live)
 
     result = CliRunner().invoke(probe, arguments)

@@ -7,7 +7,7 @@ import time
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames
 from edgevision.contract.spec import BatchRange
-from edgevision.pipeline.batching import BatchChoice, choose_batch
+from edgevision.pipeline.batching import BatchChoice, measure_batch
 from tests.doubles import BrightnessSession, detector
 
 
@@ -24,11 +24,11 @@ class Costly(BrightnessSession):
 
 
 def test_where_a_call_costs_the_same_for_any_size_the_largest_is_best() -> None:
-    assert choose_batch(Costly(BatchRange(1, 4, 8), 0.01, 0.0), 8).rows == 8
+    assert measure_batch(Costly(BatchRange(1, 4, 8), 0.01, 0.0), 8).rows == 8
 
 
 def test_where_frames_cost_what_they_cost_none_waits_for_another() -> None:
-    choice = choose_batch(Costly(BatchRange(1, 4, 8), 0.0, 0.01), 8)
+    choice = measure_batch(Costly(BatchRange(1, 4, 8), 0.0, 0.01), 8)
     assert choice.rows == 1
     assert [rows for rows, _ in choice.frames_per_s] == [1, 2, 4, 8]
     assert str(choice).startswith("batch 1 (frames/s by size: 1: ")
@@ -36,12 +36,12 @@ def test_where_frames_cost_what_they_cost_none_waits_for_another() -> None:
 
 def test_no_more_than_there_are_sources_and_the_graph_takes() -> None:
     free = Costly(BatchRange(1, 4, 8), 0.005, 0.0)
-    assert choose_batch(free, 3).rows == 3
-    assert choose_batch(Costly(BatchRange(1, 2, 2), 0.005, 0.0), 9).rows == 2
+    assert measure_batch(free, 3).rows == 3
+    assert measure_batch(Costly(BatchRange(1, 2, 2), 0.005, 0.0), 9).rows == 2
 
 
 def test_without_a_choice_nothing_is_run() -> None:
     for batch, sources in ((BatchRange(1, 1, 1), 8), (BatchRange(4, 4, 4), 2), (BatchRange(1, 4, 8), 1)):
         session = BrightnessSession(detector(batch))
-        assert choose_batch(session, sources) == BatchChoice(batch.min)
+        assert measure_batch(session, sources) == BatchChoice(batch.min)
         assert session.batches == []

@@ -54,7 +54,7 @@ class Camera(Source):
         index = int((time.perf_counter() - self._began_s) / self.period_s)
         if index <= self._last:
             return None
-        self.dropped += index - self._last - 1
+        self.lost.dropped += index - self._last - 1
         self._last = index
         self.given += 1
         captured_ns = int((self._began_s + index * self.period_s) * 1e9)
@@ -195,7 +195,7 @@ def test_no_result_is_older_than_the_budget() -> None:
     )
     assert len(sink.seen) >= 10
     assert max(processed.age_ms for processed in sink.seen) <= 36
-    assert summary.late == camera.late
+    assert summary.lost.late == camera.lost.late
 
 
 def test_a_budget_that_no_answer_can_keep_lets_nothing_through_and_counts() -> None:
@@ -208,7 +208,7 @@ def test_a_budget_that_no_answer_can_keep_lets_nothing_through_and_counts() -> N
         stop=lambda: time.perf_counter() - began_s > 0.5,
     )
     assert sink.seen == []
-    assert summary.late > 3
+    assert summary.lost.late > 3
     assert summary.frames == 0
 
 
@@ -247,7 +247,7 @@ def test_frames_that_wait_for_a_call_that_drags_are_renewed() -> None:
     summary = run_streams(Drags(), [plain(camera, sink)], stop=lambda: len(sink.seen) >= 20)
     after = sink.seen[11]
     assert after.age_ms < 250  # it would be 500 if the frame had waited all the time
-    assert summary.dropped > 30
+    assert summary.lost.dropped > 30
 
 
 def test_streams_come_and_go_while_it_runs() -> None:
@@ -286,7 +286,7 @@ def test_stats_tell_how_a_stream_fares() -> None:
     run_streams(BrightnessSession(takes_s=0.02), [stream], stop=lambda: len(sink.seen) >= 25)
     stats = stream.stats
     assert stats.frames == 25
-    assert stats.dropped > 5
+    assert stats.lost.dropped > 5
     assert 10 < stats.frames_per_s < 60
     assert stats.age_p50_ms is not None
     assert stats.age_p99_ms is not None

@@ -58,7 +58,7 @@ def test_every_frame_comes_once_in_order_with_its_own_result(count: int, serial:
     assert [brightness(processed) for processed in sink.seen if processed.frame.index] == list(
         range(1, count)
     )
-    assert (summary.frames, summary.dropped, summary.skipped, summary.stopped) == (count, 0, 0, False)
+    assert (summary.frames, summary.lost.dropped, summary.skipped, summary.stopped) == (count, 0, 0, False)
     assert summary.wall_s > 0
     assert [processed.frame.index for processed in done] == list(range(count))
     assert (sink.close_count, source.close_count) == (1, 1)
@@ -156,7 +156,7 @@ def test_a_live_source_gives_its_newest_frame_and_counts_the_others() -> None:
     indices = [processed.frame.index for processed in sink.seen]
     assert summary.frames == len(indices) == 15
     assert indices == sorted(set(indices))
-    assert summary.dropped > 30
+    assert summary.lost.dropped > 30
     age_ms = np.median([processed.age_ms for processed in sink.seen])
     inference_ms = np.median([processed.times.inference_ns / 1e6 for processed in sink.seen])
     # A frame that had waited for another one's inference would be twice as old.
@@ -323,5 +323,5 @@ def test_opencv_has_one_thread_meanwhile() -> None:
 
 
 def test_frames_per_second_of_nothing_is_zero() -> None:
-    assert RunSummary(0, 0, 0, 0.0, False).frames_per_s == 0
-    assert RunSummary(10, 0, 0, 2.0, False).frames_per_s == 5
+    assert RunSummary(0, 0, 0.0, False).frames_per_s == 0
+    assert RunSummary(10, 0, 2.0, False).frames_per_s == 5

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.analytics.options import AnalyticsOptions
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames, Session
 from edgevision.errors import EngineError, UsageError
@@ -149,7 +149,7 @@ def test_a_camera_that_cannot_be_opened_leaves_the_others(tmp_path: Path) -> Non
 
 
 def test_a_camera_whose_plan_cannot_be_kept_has_failed() -> None:
-    plans = [demo("a"), replace(demo("b"), watch=WatchPlan(only="unicorn"))]
+    plans = [demo("a"), replace(demo("b"), analytics=AnalyticsOptions(only="unicorn"))]
     with Running(Station(brightness, plans, options=OPTIONS)) as running:
         assert running.more("a")
         assert running.station.cameras[1].state == "failed"
@@ -158,7 +158,7 @@ def test_a_camera_whose_plan_cannot_be_kept_has_failed() -> None:
 
 def test_a_line_outside_the_frame_ends_its_camera_alone() -> None:
     pytest.importorskip("trackers")
-    plans = [demo("a"), replace(demo("b"), watch=WatchPlan(lines=("0,0,500,500",)))]
+    plans = [demo("a"), replace(demo("b"), analytics=AnalyticsOptions(lines=("0,0,500,500",)))]
     with Running(Station(brightness, plans, options=OPTIONS)) as running:
         assert running.more("a")
         wait_for(lambda: running.state("b") == "failed")
@@ -168,7 +168,9 @@ def test_a_line_outside_the_frame_ends_its_camera_alone() -> None:
 
 def test_counts_are_told() -> None:
     pytest.importorskip("trackers")
-    plan = replace(demo("a"), watch=WatchPlan(zones=("all=0,0,1,0,1,1,0,1",), lines=("0,0.5,1,0.5",)))
+    plan = replace(
+        demo("a"), analytics=AnalyticsOptions(zones=("all=0,0,1,0,1,1,0,1",), lines=("0,0.5,1,0.5",))
+    )
     with Running(Station(brightness, [plan], options=OPTIONS)) as running:
         wait_for(lambda: len(running.station.cameras[0].counts) == 2)
 
@@ -303,7 +305,7 @@ def test_other_budgets_hold_from_then_on() -> None:
         assert running.more("a")
         said = running.station.apply([demo("a")], options=BudgetSettings(batch=1, max_age_ms=0.001))
         assert said == ("budgets: changed",)
-        wait_for(lambda: running.station.cameras[0].stats.late > 3)
+        wait_for(lambda: running.station.cameras[0].stats.lost.late > 3)
 
 
 def test_a_listener_that_fails_is_called_no_more(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from edgevision.service.camera_plan import NOTHING_YET, CameraState, CameraStatus, Readiness
 from edgevision.service.watchdog import CameraLimit, Finding, Watchdog, WatchdogOptions
-from edgevision.sources.health import SourceHealth
+from edgevision.sources.health import FrameCounts, SourceHealth
 
 READY = Readiness("running")
 
@@ -39,7 +39,7 @@ def camera(
     late: int = 0,
 ) -> CameraStatus:
     health = SourceHealth(last_frame_age_s=age_s)
-    stats = replace(NOTHING_YET, frames=frames, late=late, health=health)
+    stats = replace(NOTHING_YET, frames=frames, health=replace(health, lost=FrameCounts(late=late)))
     return CameraStatus(name, "demo:", state, 0.25, stats)
 
 

@@ -15,8 +15,8 @@ from edgevision.sinks.files.json_lines import JsonlSink
 from edgevision.sinks.files.video import VideoSink
 from edgevision.sinks.opening import open_picture_sink
 from edgevision.sinks.sink import Sink
-from edgevision.sources.addresses import LiveOptions
 from edgevision.sources.opening import open_source
+from edgevision.sources.options import CameraOptions
 from tests.doubles import SilentCamera
 from tests.sinks.results import processed
 
@@ -59,7 +59,7 @@ def test_the_source_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is the source itself"):
         open_picture_sink(tmp_path / "v.mp4", source)
     with (
-        open_source(f"loop:{tmp_path / 'v.mp4'}@25", LiveOptions(wait_first=False)) as played,
+        open_source(f"loop:{tmp_path / 'v.mp4'}@25", CameraOptions(wait_first=False)) as played,
         pytest.raises(UsageError, match="is the source itself"),
     ):
         open_picture_sink(tmp_path / "v.mp4", played)
@@ -69,7 +69,7 @@ def test_the_source_is_never_replaced(tmp_path: Path) -> None:
 
 
 def test_a_camera_that_has_not_answered_gets_its_video_with_its_first_frame(tmp_path: Path) -> None:
-    source = open_source("/dev/video63", LiveOptions(wait_first=False), name="yard")
+    source = open_source("/dev/video63", CameraOptions(wait_first=False), name="yard")
     sink = open_picture_sink(tmp_path / "new" / "v.mp4", source)
     sink.write(processed(0, captured_ns=0))
     sink.write(processed(1, captured_ns=40_000_000))

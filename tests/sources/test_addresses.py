@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 
 from edgevision.device.opencv_build import OpenCvBuild
 from edgevision.errors import MissingExtraError, SourceError, UsageError
-from edgevision.sources.addresses import LiveOptions, opener_of, public_name
+from edgevision.sources.addresses import SourceAddress, public_name
 from edgevision.sources.feeds import capture, gstreamer, virtual
+from edgevision.sources.feeds.feed import Feed
 from edgevision.sources.opening import open_source
+from edgevision.sources.options import CameraOptions
 
-OPTIONS = LiveOptions()
+OPTIONS = CameraOptions()
+
+
+def factory(text: str) -> Callable[[], Feed]:
+    return SourceAddress.parse(text).feed_factory(OPTIONS)
 
 
 def opened_by(text: str) -> object:
-    opener = opener_of(text, OPTIONS)
+    opener = factory(text)
     assert isinstance(opener, partial)
     return opener.func
 
@@ -35,7 +42,7 @@ def test_addresses_are_read_by_pyav_and_without_it_by_opencv(
     with pytest.raises(
         MissingExtraError, match=r"needs PyAV, which is not installed: pip install 'edgevision\[rtsp\]'"
     ):
-        opener_of(f"{scheme}://host/1", OPTIONS)
+        factory(f"{scheme}://host/1")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +58,7 @@ def test_pipelines_are_opened_by_opencv_if_it_can_and_else_by_the_program(
 
 
 def test_the_demo_camera_has_a_size_and_a_pace() -> None:
-    opener = opener_of("demo:320x240@12", OPTIONS)
+    opener = factory("demo:320x240@12")
     assert isinstance(opener, partial)
     assert (opener.func, opener.args) == (virtual.VirtualFeed, ((320, 240), 12.0))
 
@@ -69,12 +76,12 @@ def test_the_demo_camera_has_a_size_and_a_pace() -> None:
 )
 def test_what_is_written_wrongly_is_refused(text: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
-        opener_of(text, OPTIONS)
+        factory(text)
 
 
 @pytest.mark.parametrize("text", ["street.mp4", "a:b.mp4", "C:\\street.mp4", "./0", "rtsp.mp4", "http:/x"])
 def test_files_are_no_addresses(text: str) -> None:
-    assert opener_of(text, OPTIONS) is None
+    assert SourceAddress.parse(text).kind == "path"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +114,7 @@ def test_the_pipeline_of_a_csi_camera() -> None:
 @pytest.mark.parametrize("name", ["connect_timeout_s", "read_timeout_s", "first_frame_s"])
 def test_a_time_out_of_nothing_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=f"{name} is 0; expected seconds above 0"):
-        LiveOptions(**{name: 0})  # type: ignore[arg-type]  # of a name that is chosen above
+        CameraOptions(**{name: 0})  # type: ignore[arg-type]  # of a name that is chosen above
 
 
 def test_a_source_is_opened_without_pyav_being_imported() -> None:

@@ -16,14 +16,14 @@ import pytest
 
 from edgevision.contract.image import Frame
 from edgevision.errors import SourceError
-from edgevision.sources.addresses import LiveOptions
 from edgevision.sources.backoff import Backoff
 from edgevision.sources.feeds.capture import CaptureFeed
 from edgevision.sources.feeds.feed import Feed, FeedFrame
 from edgevision.sources.frames import SourceFrame
 from edgevision.sources.live import LiveSource
 from edgevision.sources.opening import open_source
-from edgevision.sources.picture_watch import WatchOptions
+from edgevision.sources.options import CameraOptions
+from edgevision.sources.picture_watch import FreezeOptions
 
 
 class FakeCapture:
@@ -61,15 +61,15 @@ class FakeCapture:
         self.released.set()
 
 
-QUICK = LiveOptions(
+QUICK = CameraOptions(
     first_frame_s=5.0,
     backoff=Backoff(0.01, 0.05),
-    watch=WatchOptions(freeze_after_s=None),
+    freeze=FreezeOptions(freeze_after_s=None),
     give_up_after_s=0.3,
 )
 
 
-def live(name: str, *captures: FakeCapture, options: LiveOptions = QUICK) -> LiveSource:
+def live(name: str, *captures: FakeCapture, options: CameraOptions = QUICK) -> LiveSource:
     """Each capture is one connection; after the last one connecting fails."""
     waiting = list(captures)
 
@@ -97,7 +97,7 @@ def test_a_slow_reader_gets_the_newest_frame_and_drops_are_counted() -> None:
         assert frame is not None
         assert frame.index == 19
         assert frame.image_bgr[0, 0, 0] == 120
-        assert source.dropped == 19
+        assert source.lost.dropped == 19
         assert time.perf_counter_ns() - frame.captured_ns < 5e9
         capture.let_go.set()
     assert capture.released.wait(5)
@@ -108,7 +108,7 @@ def test_a_fast_reader_gets_every_frame_and_waits_for_it() -> None:
     with live("camera 0", capture) as source:
         frames = [source.read() for _ in range(5)]
         assert [frame.index for frame in frames if frame is not None] == [0, 1, 2, 3, 4]
-        assert source.dropped == 0
+        assert source.lost.dropped == 0
 
 
 def test_a_camera_that_stays_away_is_an_error_only_if_told_to_give_up() -> None:
@@ -139,7 +139,7 @@ def test_a_camera_that_comes_back_is_read_on(caplog: pytest.LogCaptureFixture) -
 
 def test_a_camera_that_never_delivers_is_an_error() -> None:
     with pytest.raises(SourceError, match=r"camera 0 gives no picture: nothing came within 0\.1 s"):
-        live("camera 0", FakeCapture(0, hangs=True), options=LiveOptions(first_frame_s=0.1))
+        live("camera 0", FakeCapture(0, hangs=True), options=CameraOptions(first_frame_s=0.1))
     with pytest.raises(SourceError, match="camera 0 gives no picture: it stopped delivering frames"):
         live("camera 0", FakeCapture(0))
     with pytest.raises(SourceError, match="camera 0 gives no picture: nobody answers"):
@@ -166,15 +166,15 @@ def test_a_camera_of_black_pictures_alone_is_refused() -> None:
     capture = FakeCapture(3, hangs=True)
     capture.level = lambda number: 0  # type: ignore[method-assign]  # the double's
     with pytest.raises(SourceError, match="it delivered only black pictures"):
-        live("camera 0", capture, options=LiveOptions(first_frame_s=0.2))
+        live("camera 0", capture, options=CameraOptions(first_frame_s=0.2))
     capture.let_go.set()
 
 
 def test_frozen_pictures_are_withheld_after_their_time(caplog: pytest.LogCaptureFixture) -> None:
     capture = FakeCapture(40, period_s=0.01, hangs=True)
     capture.level = lambda number: 101 if number == 40 else 100  # type: ignore[method-assign]  # the double's
-    watch = WatchOptions(freeze_after_s=0.15)
-    with live("camera 0", capture, options=LiveOptions(watch=watch)) as source:
+    watch = FreezeOptions(freeze_after_s=0.15)
+    with live("camera 0", capture, options=CameraOptions(freeze=watch)) as source:
         seen: list[SourceFrame] = []
         while not seen or seen[-1].image_bgr[0, 0, 0] == 100:
             frame = source.read()
@@ -183,7 +183,7 @@ def test_frozen_pictures_are_withheld_after_their_time(caplog: pytest.LogCapture
         health = source.health
         capture.let_go.set()
     assert health.frozen_episodes == 1
-    assert health.frozen_frames + len(seen) + source.dropped == 40
+    assert health.frozen_frames + len(seen) + source.lost.dropped == 40
     assert health.frozen_frames > 5
     assert "camera 0 repeats one picture; its pictures are withheld until that ends" in caplog.messages
     assert health.notes() == (f"{health.frozen_frames} frozen frames withheld, 1 time",)
@@ -236,7 +236,7 @@ def test_polling_gives_the_newest_frame_and_does_not_wait() -> None:
         wait_for(capture)
         frame = source.poll()
         assert frame is not None
-        assert (frame.index, frame.image_bgr[0, 0, 0], source.dropped) == (7, 108, 7)
+        assert (frame.index, frame.image_bgr[0, 0, 0], source.lost.dropped) == (7, 108, 7)
         assert [source.poll(), source.poll()] == [None, None]
         assert not source.ended
         capture.let_go.set()
@@ -331,7 +331,7 @@ def test_closing_ends_while_a_camera_that_says_nothing_is_connected_to(
     if reader == "opencv":
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        options = LiveOptions(wait_first=False, connect_timeout_s=5.0)
+        options = CameraOptions(wait_first=False, connect_timeout_s=5.0)
         source = open_source(f"rtsp://127.0.0.1:{server.getsockname()[1]}/1", options, name="front")
         connection, _ = server.accept()
         with connection:
@@ -354,7 +354,7 @@ def test_missing_frames_are_told_by_the_cameras_time_stamps() -> None:
     capture = FakeCapture(40)
     with LiveSource("camera 0", lambda: Stamped(capture), replace(QUICK, backoff=Backoff(30, 30))) as source:
         until(lambda: source.health.state == "reconnecting")
-        assert (source.missed, source.health.missed) == (3, 3)
+        assert (source.lost.missed, source.health.lost.missed) == (3, 3)
 
 
 def test_a_name_of_ones_own_is_in_frames_and_messages(tmp_path: Path) -> None:

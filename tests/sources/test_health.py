@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgevision.sources.health import HealthRecord, SourceHealth
+from edgevision.sources.health import FrameCounts, HealthRecord, SourceHealth
 
 
 class Clock:
@@ -19,7 +19,9 @@ class Clock:
 
 def test_nothing_happened() -> None:
     assert SourceHealth().notes() == ()
-    assert HealthRecord(Clock()).now(dropped=3, missed=2) == SourceHealth("connecting", dropped=3, missed=2)
+    assert HealthRecord(Clock()).now(FrameCounts(3, 0, 2)) == SourceHealth(
+        "connecting", lost=FrameCounts(3, 0, 2)
+    )
 
 
 def test_a_camera_that_does_not_answer_at_first_is_away_from_its_opening_on() -> None:
@@ -39,11 +41,17 @@ def test_a_camera_that_does_not_answer_at_first_is_away_from_its_opening_on() ->
     assert health.last_outage is not None
     assert health.last_outage.reason == "refused"
     record.good()
-    assert (record.now().state, record.now().reconnects, record.now().outage_s) == ("connected", 1, 3.0)
+    assert (
+        record.now().state,
+        record.now().reconnects,
+        record.now().outage_s,
+    ) == ("connected", 1, 3.0)
 
 
 def test_missed_frames_are_worth_a_word() -> None:
-    assert SourceHealth(missed=4).notes() == ("4 frames missed: the camera took them, and they never came",)
+    assert SourceHealth(lost=FrameCounts(missed=4)).notes() == (
+        "4 frames missed: the camera took them, and they never came",
+    )
 
 
 def test_an_outage_lasts_from_the_last_picture_to_the_next() -> None:

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from edgevision.errors import SourceError
-from edgevision.sources.addresses import LiveOptions
 from edgevision.sources.feeds import http_content
 from edgevision.sources.opening import open_source
+from edgevision.sources.options import CameraOptions
 
 FRAMES = 20
-QUICK = LiveOptions(connect_timeout_s=5, read_timeout_s=2, first_frame_s=5)
+QUICK = CameraOptions(connect_timeout_s=5, read_timeout_s=2, first_frame_s=5)
 
 
 def level(index: int) -> int:
@@ -239,7 +239,7 @@ def test_a_camera_that_is_not_waited_for_is_asked_only_if_it_has_a_file_s_name(
         return honest(url, timeout_s)
 
     monkeypatch.setattr(http_content, "probe", counting)
-    waiting = LiveOptions(wait_first=False, connect_timeout_s=5, read_timeout_s=1)
+    waiting = CameraOptions(wait_first=False, connect_timeout_s=5, read_timeout_s=1)
     with serving() as (server, host):
         server.content["/clip.mp4"] = ("video/mp4", clip.read_bytes())
         with open_source(f"http://{host}/clip.mp4", waiting) as source:

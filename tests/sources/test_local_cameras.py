@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from edgevision.errors import SourceError
-from edgevision.sources.addresses import LiveOptions
 from edgevision.sources.live import open_camera
 from edgevision.sources.opening import open_source
+from edgevision.sources.options import CameraOptions
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="device files are Linux's")
 
@@ -34,7 +34,7 @@ def test_a_camera_that_does_not_exist_is_refused_at_once(
 
 
 def test_a_camera_that_is_not_plugged_in_yet_is_waited_for(tmp_path: Path) -> None:
-    with open_camera(7, devices=tmp_path, options=LiveOptions(wait_first=False)) as source:
+    with open_camera(7, devices=tmp_path, options=CameraOptions(wait_first=False)) as source:
         deadline_s = time.monotonic() + 20
         while (outage := source.health.last_outage) is None:
             assert time.monotonic() < deadline_s

@@ -7,19 +7,19 @@ import numpy.typing as npt
 import pytest
 
 from edgevision.errors import UsageError
-from edgevision.sources.picture_watch import PictureWatch, WatchOptions
+from edgevision.sources.picture_watch import FreezeOptions, PictureWatch
 
 Thumbnail = npt.NDArray[np.uint8]
 RANDOM = np.random.default_rng(5)
 SCENE = RANDOM.integers(40, 200, (90, 160)).astype(np.uint8)
-OPTIONS = WatchOptions(freeze_after_s=2.0)
+OPTIONS = FreezeOptions(freeze_after_s=2.0)
 
 
 def noisy(scene: Thumbnail, sigma: float) -> Thumbnail:
     return np.clip(np.rint(scene + RANDOM.normal(0, sigma, scene.shape)), 0, 255).astype(np.uint8)
 
 
-def verdicts(pictures: list[Thumbnail], options: WatchOptions = OPTIONS, fps: float = 2.0) -> list[str]:
+def verdicts(pictures: list[Thumbnail], options: FreezeOptions = OPTIONS, fps: float = 2.0) -> list[str]:
     watch = PictureWatch(options)
     return [watch.look(picture, number / fps) for number, picture in enumerate(pictures)]
 
@@ -57,11 +57,15 @@ def test_dusk_is_a_change() -> None:
 
 def test_a_static_scene_without_noise_cannot_be_told_from_a_frozen_camera_unless_never_is_said() -> None:
     assert verdicts([SCENE] * 9)[-1] == "frozen"
-    assert set(verdicts([SCENE] * 9, WatchOptions(freeze_after_s=None))) == {"good"}
+    assert set(verdicts([SCENE] * 9, FreezeOptions(freeze_after_s=None))) == {"good"}
 
 
 def test_zero_withholds_each_repeat() -> None:
-    assert verdicts([SCENE, SCENE, SCENE[::-1]], WatchOptions(freeze_after_s=0)) == ["good", "frozen", "good"]
+    assert verdicts([SCENE, SCENE, SCENE[::-1]], FreezeOptions(freeze_after_s=0)) == [
+        "good",
+        "frozen",
+        "good",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +77,7 @@ def test_black_is_dark_without_a_lamp(level: int, lit: int, expected: str) -> No
     picture = np.full((90, 160), level, np.uint8)
     picture.reshape(-1)[:lit] = 200
     assert verdicts([picture]) == [expected]
-    assert verdicts([picture], WatchOptions(black_level=None)) == ["good"]
+    assert verdicts([picture], FreezeOptions(black_level=None)) == ["good"]
 
 
 def test_after_black_the_count_begins_anew() -> None:
@@ -83,9 +87,9 @@ def test_after_black_the_count_begins_anew() -> None:
 
 
 def test_another_size_is_another_picture() -> None:
-    assert verdicts([SCENE, SCENE[:45]], WatchOptions(freeze_after_s=0)) == ["good", "good"]
+    assert verdicts([SCENE, SCENE[:45]], FreezeOptions(freeze_after_s=0)) == ["good", "good"]
 
 
 def test_a_negative_time_is_refused() -> None:
     with pytest.raises(UsageError, match="freeze_after_s is -1; expected seconds"):
-        WatchOptions(freeze_after_s=-1)
+        FreezeOptions(freeze_after_s=-1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +24,7 @@ from edgevision.errors import SinkError, UsageError
 from edgevision.evaluation.classification import accuracy_from_scores, classify_all, read_class_folders
 from edgevision.evaluation.segmentation import accuracy_from_masks, find_masks, segment_all
 from edgevision.storage import atomic
-from edgevision.storage.codec import json_from_dataclass
+from edgevision.storage.codec import json_from_dataclass, json_text
 
 if TYPE_CHECKING:
     from edgevision.evaluation.detection import DetectionAccuracy
@@ -81,7 +80,7 @@ def command(
     click.echo("\n".join(lines))
     if json_file is not None:
         try:
-            atomic.write_file(json_file, (json.dumps(record, indent=2) + "\n").encode())
+            atomic.write_file(json_file, json_text(record).encode())
         except OSError as error:
             raise SinkError(f"cannot write {json_file}: {error.strerror}") from error
 

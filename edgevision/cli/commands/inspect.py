@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 
 import click
@@ -12,7 +11,7 @@ from edgevision.bundle.folder import Bundle, GraphEntry
 from edgevision.cli.present import verification_lines
 from edgevision.contract.spec import ModelSpec
 from edgevision.errors import BundleError, GraphError
-from edgevision.storage.codec import json_from_dataclass
+from edgevision.storage.codec import json_text
 
 
 @click.command()
@@ -25,7 +24,7 @@ def command(model: Path, as_json: bool) -> None:
         return
     bundle = Bundle.open(model)
     if as_json:
-        click.echo(json.dumps(json_from_dataclass(bundle.manifest), indent=2))
+        click.echo(json_text(bundle.manifest), nl=False)
         return
     lines = _spec_lines(bundle.spec)
     for graph in bundle.manifest.graphs:
@@ -90,11 +89,7 @@ def _inspect_graph(path: Path, as_json: bool) -> None:
         spec = None
     description = describe(model)
     if as_json:
-        click.echo(
-            json.dumps(
-                {"spec": json_from_dataclass(spec), "graph": json_from_dataclass(description)}, indent=2
-            )
-        )
+        click.echo(json_text({"spec": spec, "graph": description}), nl=False)
         return
     lines = _spec_lines(spec) if spec else ["no edgevision spec inside: a graph from elsewhere"]
     read = [

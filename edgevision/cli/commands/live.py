@@ -11,8 +11,10 @@ from typing import Literal
 
 import click
 
-from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.analytics.options import AnalyticsOptions
 from edgevision.cli.extras import require_live
+from edgevision.cli.names import unique_name
+from edgevision.cli.options.analytics import analytics_options
 from edgevision.cli.options.batch import batch_options
 from edgevision.cli.options.defined import option_of
 from edgevision.cli.options.engine import engine_options
@@ -20,7 +22,6 @@ from edgevision.cli.options.page import PageArguments, page_options
 from edgevision.cli.options.sinks import SinkArguments, sink_options
 from edgevision.cli.options.sources import named_sources, source_options
 from edgevision.cli.options.types import graph_options
-from edgevision.cli.options.watch import watch_options
 from edgevision.cli.progress import Interrupts
 from edgevision.contract.spec import Precision
 from edgevision.device.power.watch import PowerWatch
@@ -31,7 +32,7 @@ from edgevision.service.config.settings import BudgetSettings, CameraSettings, M
 from edgevision.service.station import Station
 from edgevision.service.web.options import PageOptions
 from edgevision.sinks.sink import Sink
-from edgevision.sources.addresses import LiveOptions
+from edgevision.sources.options import CameraOptions
 
 POLL_S = 0.1
 
@@ -49,7 +50,7 @@ POLL_S = 0.1
 @graph_options
 @click.option("--jsonl", type=click.Path(path_type=Path), help="Results, one JSON object a line and frame.")
 @sink_options
-@watch_options
+@analytics_options
 @batch_options
 @click.pass_context
 def command(
@@ -65,10 +66,10 @@ def command(
     precision: Precision | None,
     force: bool,
     allow_fallback: bool,
-    live: LiveOptions,
+    live: CameraOptions,
     jsonl: Path | None,
     sinks: SinkArguments,
-    watch: WatchPlan,
+    analytics: AnalyticsOptions,
     batch: int | Literal["auto"],
     fill_ms: float,
     max_age_ms: float | None,
@@ -91,7 +92,7 @@ def command(
     running = BudgetSettings(batch=batch, fill_ms=fill_ms, max_age_ms=max_age_ms)
     outputs = _Outputs(jsonl, sinks)
     with Interrupts() as interrupts:
-        plans = [CameraPlan(name, address, live, threshold, watch) for name, address in cameras]
+        plans = [CameraPlan(name, address, live, threshold, analytics) for name, address in cameras]
         _show(_Request(bundle, model, plans, outputs, running), page.options(), interrupts)
     ctx.exit(interrupts.exit_code)
 
@@ -107,10 +108,7 @@ class _Outputs:
         """The sinks by their names, which are numbered where two have the same."""
         found: dict[str, Sink] = {}
         for sink in self.others.open(stack, jsonl=self.jsonl):
-            name, number = sink.public_name, 2
-            while name in found:
-                name, number = f"{sink.public_name} ({number})", number + 1
-            found[name] = sink
+            found[unique_name(sink.public_name, found)] = sink
         return found
 
 

@@ -13,14 +13,15 @@ from typing import Literal
 import click
 
 from edgevision.analytics.analytics import Analytics
-from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.analytics.options import AnalyticsOptions
+from edgevision.cli.names import unique_name
+from edgevision.cli.options.analytics import analytics_options, count_lines, open_analytics
 from edgevision.cli.options.batch import batch_options
 from edgevision.cli.options.defined import option_of
 from edgevision.cli.options.engine import engine_options
 from edgevision.cli.options.sinks import SinkArguments, sink_lines, sink_options
 from edgevision.cli.options.sources import named_sources, source_options
 from edgevision.cli.options.types import graph_options
-from edgevision.cli.options.watch import count_lines, open_analytics, watch_options
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
 from edgevision.contract.session import Session, SessionOptions
@@ -37,9 +38,9 @@ from edgevision.service.garbage import GarbageSearch
 from edgevision.sinks.opening import open_picture_sink
 from edgevision.sinks.sink import Sink
 from edgevision.sinks.window import WindowSink
-from edgevision.sources.addresses import LiveOptions
 from edgevision.sources.frames import Source
 from edgevision.sources.opening import ImageSource, open_source
+from edgevision.sources.options import CameraOptions
 
 
 @click.command()
@@ -59,7 +60,7 @@ from edgevision.sources.opening import ImageSource, open_source
 @source_options
 @graph_options
 @sink_options
-@watch_options
+@analytics_options
 @batch_options
 @click.pass_context
 def command(
@@ -77,8 +78,8 @@ def command(
     precision: Precision | None,
     force: bool,
     allow_fallback: bool,
-    live: LiveOptions,
-    watch: WatchPlan,
+    live: CameraOptions,
+    analytics: AnalyticsOptions,
     sinks: SinkArguments,
     batch: int | Literal["auto"],
     fill_ms: float,
@@ -99,7 +100,7 @@ def command(
         iou_threshold=iou, allow_fallback=allow_fallback, precision=precision, force=force
     )
     running = PipelineOptions(threshold=threshold, limit=limit, fill_ms=fill_ms, max_age_ms=max_age_ms)
-    request = _Request(sources, live, watch, running, batch, _Outputs(output, jsonl, show, sinks))
+    request = _Request(sources, live, analytics, running, batch, _Outputs(output, jsonl, show, sinks))
     with Interrupts() as interrupts:
         _run(request, interrupts, lambda: open_session(bundle, engine=engine, options=opening))
     if interrupts.requested():
@@ -121,8 +122,8 @@ class _Request:
     """What is to be run."""
 
     sources: tuple[str, ...]
-    live: LiveOptions
-    watch: WatchPlan
+    live: CameraOptions
+    analytics: AnalyticsOptions
     options: PipelineOptions
     batch: int | Literal["auto"]
     outputs: _Outputs
@@ -138,9 +139,9 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         progress.total = _total(opened, options.limit)
         progress.live = any(source.live for source in opened)
         session = stack.enter_context(open_engine())
-        outputs.others.check(request.watch, session.spec.classes)
+        outputs.others.check(request.analytics, session.spec.classes)
         analytics = [
-            open_analytics(request.watch, session.spec, source, options.threshold) for source in opened
+            open_analytics(request.analytics, session.spec, source, options.threshold) for source in opened
         ]
         pictures, shared = _open_sinks(stack, opened, outputs)
         windows = _open_windows(stack, opened, session.spec.name, interrupts) if outputs.show else []
@@ -160,10 +161,13 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
             garbage.now_and_then()
             return interrupts.requested() or any(window.closed for window in windows)
 
+        batch = choose_batch(session, request.batch, sum(source.live for source in opened))
+        if batch.frames_per_s:
+            click.echo(f"{batch}", err=True)
         summary = run_streams(
             session,
             streams,
-            options=replace(options, batch=_batch(session, opened, request.batch)),
+            options=replace(options, batch=batch.rows),
             stop=is_over,
             on_frame=lambda _, processed: progress.on_frame(processed),
         )
@@ -174,7 +178,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
     _report(session, lines, watched, (outputs.pictures, outputs.jsonl, outputs.others.csv))
 
 
-def _open_sources(stack: contextlib.ExitStack, texts: tuple[str, ...], live: LiveOptions) -> list[Source]:
+def _open_sources(stack: contextlib.ExitStack, texts: tuple[str, ...], live: CameraOptions) -> list[Source]:
     """One after another; of several, cameras that do not answer yet are waited for while the others run."""
     if len(texts) > 1:
         live = replace(live, wait_first=False)
@@ -184,23 +188,6 @@ def _open_sources(stack: contextlib.ExitStack, texts: tuple[str, ...], live: Liv
         stack.enter_context(open_source(address, live, name=None if alone else name))
         for name, address in named
     ]
-
-
-def _batch(session: Session, sources: list[Source], wanted: int | Literal["auto"]) -> int | None:
-    """Frames a call: as wanted; where it is left to us, measured for several live sources."""
-    if wanted != "auto":
-        limits = session.spec.frames.batch
-        if not limits.min <= wanted <= limits.max:
-            raise UsageError(
-                f"--batch {wanted}: {session.spec.name} takes batches of {limits}; export it with --batch"
-            )
-        return wanted
-    live = sum(source.live for source in sources)
-    if live < 2:
-        return None
-    choice = choose_batch(session, live)
-    click.echo(f"{choice}", err=True)
-    return choice.rows
 
 
 def _open_sinks(
@@ -231,12 +218,9 @@ def _own_outputs(folder: Path, sources: list[Source]) -> list[Path]:
     found: list[Path] = []
     for source in sources:
         stem = re.sub(r"[^\w.-]+", "_", source.name).strip("._") or "source"
-        path = folder / (stem if isinstance(source, ImageSource) else f"{stem}.mp4")
-        number = 1
-        while path in found:
-            number += 1
-            path = path.with_name(f"{stem}_{number}{path.suffix}")
-        found.append(path)
+        suffix = "" if isinstance(source, ImageSource) else ".mp4"
+        taken = {path.name.removesuffix(suffix) for path in found if path.name.endswith(suffix)}
+        found.append(folder / (unique_name(stem, taken, "{}_{}") + suffix))
     return found
 
 

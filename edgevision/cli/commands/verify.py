@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from edgevision.bundle.folder import Bundle, Verification
 from edgevision.cli.present import verification_lines
 from edgevision.contract.spec import Precision
 from edgevision.errors import EngineError, MissingExtraError, VerificationError
-from edgevision.storage.codec import json_from_dataclass
+from edgevision.storage.codec import json_from_dataclass, json_text
 
 if TYPE_CHECKING:
     from edgevision.bundle.folder import Golden, GraphEntry
@@ -50,7 +49,7 @@ def command(bundle: Path, as_json: bool) -> None:
         records = [
             {"graph": f.precision, **json_from_dataclass(f.record), "passed": f.record.passed} for f in found
         ]
-        click.echo(json.dumps(records, indent=2))
+        click.echo(json_text(records), nl=False)
     else:
         for one in found:
             click.echo("\n".join([f"{one.precision} graph", *verification_lines(one.record)]))

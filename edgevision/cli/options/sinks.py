@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from edgevision.analytics.filters import labels_from_names
-from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.analytics.options import AnalyticsOptions
 from edgevision.cli.options.defined import option_of
 from edgevision.errors import UsageError
 from edgevision.service.config.settings import SinkSettings
@@ -35,11 +35,11 @@ class SinkArguments:
     options: SinkOptions = field(default_factory=SinkOptions)
     webhook_results: bool = False
 
-    def check(self, watch: WatchPlan, classes: tuple[str, ...] | None = None) -> None:
+    def check(self, analytics: AnalyticsOptions, classes: tuple[str, ...] | None = None) -> None:
         """Raise `UsageError` for a sink to which nothing would ever come; `classes` are the model's, where known."""
         if classes is not None and self.options.classes:
             labels_from_names(",".join(self.options.classes), classes)
-        if watch.lines or watch.zones:
+        if analytics.lines or analytics.zones:
             return
         if self.webhook and not self.webhook_results:
             raise UsageError(

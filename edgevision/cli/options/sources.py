@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from edgevision.cli.names import unique_name
 from edgevision.cli.options.defined import options_of
 from edgevision.errors import UsageError
 from edgevision.service.config.settings import CameraSettings
-from edgevision.sources.addresses import LiveOptions, check_name, public_name
+from edgevision.sources.addresses import check_name, public_name
 from edgevision.sources.lists import exists
-from edgevision.sources.picture_watch import WatchOptions
+from edgevision.sources.options import CameraOptions
+from edgevision.sources.picture_watch import FreezeOptions
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,8 +29,8 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
         rtsp_transport: Literal["tcp", "udp"],
         **others: object,
     ) -> object:
-        watch = WatchOptions(freeze_after_s=freeze_after or None)
-        live = LiveOptions(give_up_after_s=give_up_after, watch=watch, transport=rtsp_transport)
+        freeze = FreezeOptions(freeze_after_s=freeze_after or None)
+        live = CameraOptions(give_up_after_s=give_up_after, freeze=freeze, transport=rtsp_transport)
         return command(*args, live=live, **others)
 
     names = ("freeze_after_s", "give_up_after_s", "transport")
@@ -46,11 +48,7 @@ def named_sources(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
     taken = {name for name, _ in given if name is not None}
     for name, address in given:
         if name is None:
-            plain = name = public_name(address)
-            number = 1
-            while name in taken:
-                number += 1
-                name = f"{plain} ({number})"
+            name = unique_name(public_name(address), taken)
             taken.add(name)
         elif name in {other for other, _ in found}:
             raise UsageError(f"two sources are called {name!r}; names must differ")

@@ -15,7 +15,12 @@ from edgevision.device.power.state import Clock
 from edgevision.engines.tensorrt.request import EngineRequest, build_command
 from edgevision.engines.tensorrt.versions import FLAVOURS, FP8_SM, Flavour, dialect, supports_sm
 from edgevision.errors import BundleError
-from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass, newer_schema
+from edgevision.storage.codec import (
+    DecodeError,
+    dataclass_from_json,
+    json_text,
+    newer_schema,
+)
 
 SCHEMA = 1
 MANIFEST = "engine.json"
@@ -200,7 +205,7 @@ class EngineManifest:
 
     def to_json(self) -> bytes:
         """The bytes of ``engine.json``."""
-        return (json.dumps(json_from_dataclass(self), indent=2) + "\n").encode()
+        return json_text(self).encode()
 
 
 @dataclass(frozen=True, slots=True)

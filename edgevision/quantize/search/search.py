@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from edgevision.quantize.search.scores import Drop, Scores, paired_drop
+from edgevision.evaluation.bootstrap import Drop, Scores, paired_drop
 
 Progress = Callable[[str], None]
 Measure = Callable[[frozenset[str]], Sequence[Scores]]

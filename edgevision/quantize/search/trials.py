@@ -15,9 +15,9 @@ from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import ModelSpec
 from edgevision.errors import UsageError
 from edgevision.evaluation import detection
+from edgevision.evaluation.bootstrap import AveragePrecision, MeanIou, Scores, TopOne
 from edgevision.evaluation.classification import classify_all, read_class_folders
 from edgevision.evaluation.segmentation import confusion_matrix, find_masks, read_mask, segment_all
-from edgevision.quantize.search.scores import AveragePrecision, MeanIou, Scores, TopOne
 
 LOG = logging.getLogger(__name__)
 

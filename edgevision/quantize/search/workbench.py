@@ -17,8 +17,8 @@ from edgevision.contract.spec import Precision, utc_now
 from edgevision.device.facts import machine_name
 from edgevision.engines.opening import open_session
 from edgevision.errors import BundleError, EngineError, GraphError, MissingExtraError, VerificationError
+from edgevision.evaluation.bootstrap import Scores
 from edgevision.quantize.search.latency import ENGINES, PairedSpeed
-from edgevision.quantize.search.scores import Scores
 from edgevision.quantize.search.trials import Trial, run_trials, trial_options
 from edgevision.storage import atomic
 from edgevision.verification.golden import unanswered, verify_session

@@ -1,8 +1,7 @@
-"""Addresses of a file: where relative paths begin, and where a password stands in plain sight."""
+"""Addresses in a deployment file: what a sink's means, and where a password stands in plain sight."""
 
 from __future__ import annotations
 
-import glob
 import re
 from pathlib import Path
 from typing import Literal
@@ -12,29 +11,8 @@ from edgevision.errors import UsageError
 from edgevision.sources.addresses import public_name
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
-_DEVICE = re.compile(r"(?:/dev/video)?\d+(?:\?.*)?")
-_LOOP = re.compile(r"(loop:)(.*?)(@\d+(?:\.\d+)?)?", re.IGNORECASE | re.DOTALL)
 _FOLDER = re.compile(r"(events:)(.*)", re.IGNORECASE | re.DOTALL)
 _PASSWORD = re.compile(r"://[^/@:\s]*:([^/\s]+)@")
-
-
-def camera_address(text: str, folder: Path) -> str:
-    """The address of a camera with its path, if it has one, from `folder`."""
-    if loop := _LOOP.fullmatch(text):
-        return f"{loop[1]}{folder / loop[2]}{loop[3] or ''}"
-    if _SCHEME.match(text) or _DEVICE.fullmatch(text):
-        return text
-    return str(folder / Path(text).expanduser())
-
-
-def camera_file(text: str, folder: Path) -> Path | None:
-    """The file or folder that a camera's address names; None if it names something else."""
-    address = camera_address(text, folder)
-    if loop := _LOOP.fullmatch(address):
-        return Path(loop[2])
-    if _SCHEME.match(address) or _DEVICE.fullmatch(address) or glob.has_magic(address):
-        return None
-    return Path(address)
 
 
 def sink_address(text: str, folder: Path) -> str:

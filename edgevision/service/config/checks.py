@@ -9,14 +9,12 @@ from edgevision.bundle.folder import Bundle
 from edgevision.contract.spec import ModelSpec
 from edgevision.errors import EdgevisionError
 from edgevision.service.config.addressing import (
-    camera_address,
-    camera_file,
     check_network_address,
     sink_address,
     sink_kind,
 )
 from edgevision.service.config.document import Problem
-from edgevision.service.config.plans import live_options, page_options, watch_plan
+from edgevision.service.config.plans import camera_analytics, camera_options, page_options
 from edgevision.service.config.schema import Reader, spelled
 from edgevision.service.config.settings import (
     CameraSettings,
@@ -27,8 +25,7 @@ from edgevision.service.config.settings import (
 )
 from edgevision.settings.kinds import KeyPath, nearest
 from edgevision.sinks.addresses import EXPECTED
-from edgevision.sources.addresses import opener_of, public_name
-from edgevision.sources.feeds.v4l2 import parse_device
+from edgevision.sources.addresses import SourceAddress, public_name
 
 BUILT = ("tensorrt", "tensorrt-rtx")
 """Engines that are built for a device."""
@@ -101,7 +98,7 @@ class Checker:
         self._classes((*path, "only"), camera.only, spec)
         if len(self._reader.problems) == before:
             try:
-                watch_plan(camera).check(spec)
+                camera_analytics(camera).check(spec)
             except EdgevisionError as error:
                 self._wrong(path, str(error))
 
@@ -109,21 +106,18 @@ class Checker:
         if not camera.address:
             return
         here = (*path, "address")
-        folder = self._settings.folder
-        file = camera_file(camera.address, folder)
-        if file is not None:
-            if not file.exists():
-                self._wrong(here, f"there is no file or folder {file}")
-            return
         try:
             check_network_address(camera.address)
-            device = parse_device(camera.address)
-            opener_of(camera_address(camera.address, folder), live_options(camera))
+            address = SourceAddress.parse(camera.address).within(self._settings.folder)
+            if address.kind == "live" and (address.path is None or address.path.exists()):
+                address.feed_factory(camera_options(camera))
         except EdgevisionError as error:
             self._wrong(here, str(error).replace(camera.address, public_name(camera.address)))
             return
-        if device is not None and not Path(f"/dev/video{device[0]}").exists():
-            self._warn(here, f"/dev/video{device[0]} does not exist at the moment")
+        if address.path is not None and not address.path.exists():
+            self._wrong(here, f"there is no file or folder {address.path}")
+        if address.device is not None and not Path(f"/dev/video{address.device[0]}").exists():
+            self._warn(here, f"/dev/video{address.device[0]} does not exist at the moment")
 
     def _sinks(self, sinks: Sequence[SinkSettings], spec: ModelSpec | None) -> None:
         first: dict[str, int] = {}

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgevision.analytics.options import AnalyticsOptions
 from edgevision.analytics.places import PlaceText
-from edgevision.analytics.watch_plan import WatchPlan
 from edgevision.contract.session import SessionOptions
 from edgevision.errors import UsageError
 from edgevision.service.camera_plan import CameraPlan
-from edgevision.service.config.addressing import camera_address
 from edgevision.service.config.settings import (
     CameraSettings,
     ModelSettings,
@@ -19,8 +18,9 @@ from edgevision.service.config.settings import (
 )
 from edgevision.service.watchdog import CameraLimit, WatchdogOptions
 from edgevision.service.web.options import PageOptions, read_token
-from edgevision.sources.addresses import LiveOptions
-from edgevision.sources.picture_watch import WatchOptions
+from edgevision.sources.addresses import SourceAddress
+from edgevision.sources.options import CameraOptions
+from edgevision.sources.picture_watch import FreezeOptions
 
 
 def camera_plans(settings: Settings) -> tuple[CameraPlan, ...]:
@@ -28,28 +28,28 @@ def camera_plans(settings: Settings) -> tuple[CameraPlan, ...]:
     return tuple(
         CameraPlan(
             camera.name,
-            camera_address(camera.address, settings.folder),
-            live_options(camera),
+            SourceAddress.parse(camera.address).within(settings.folder).text,
+            camera_options(camera),
             camera.threshold,
-            watch_plan(camera),
+            camera_analytics(camera),
             camera.sinks,
         )
         for camera in settings.cameras
     )
 
 
-def live_options(camera: CameraSettings) -> LiveOptions:
-    """How a camera is waited for."""
-    return LiveOptions(
+def camera_options(camera: CameraSettings) -> CameraOptions:
+    """Timeouts and reconnection of a camera."""
+    return CameraOptions(
         give_up_after_s=camera.give_up_after_s,
-        watch=WatchOptions(freeze_after_s=camera.freeze_after_s or None),
+        freeze=FreezeOptions(freeze_after_s=camera.freeze_after_s or None),
         transport=camera.transport,
     )
 
 
-def watch_plan(camera: CameraSettings) -> WatchPlan:
+def camera_analytics(camera: CameraSettings) -> AnalyticsOptions:
     """What is followed and counted."""
-    return WatchPlan(
+    return AnalyticsOptions(
         track=camera.track,
         lines=tuple(map(_place_text, camera.lines)),
         zones=tuple(map(_place_text, camera.zones)),

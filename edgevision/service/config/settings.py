@@ -16,7 +16,7 @@ from edgevision.service.web.options import PageOptions
 from edgevision.settings.kinds import Choice, Flag, Number, Text, Texts
 from edgevision.settings.setting import Table, setting
 from edgevision.sinks.addresses import SinkOptions
-from edgevision.sources.addresses import LiveOptions
+from edgevision.sources.options import CameraOptions
 
 NAME = Text(
     "a name of up to 64 letters, digits, blanks and . _ -, the first no blank", r"[\w.-][\w. -]{0,63}"
@@ -185,7 +185,7 @@ class CameraSettings:
         default=(), metadata=setting(Texts("names of sinks"), "Where its results go.")
     )
     transport: Literal["tcp", "udp"] = field(
-        default=LiveOptions().transport,
+        default=CameraOptions().transport,
         metadata=setting(
             Choice(("tcp", "udp")),
             "RTSP transport protocol.",
@@ -193,7 +193,7 @@ class CameraSettings:
         ),
     )
     freeze_after_s: float = field(
-        default=LiveOptions().watch.freeze_after_s or 0.0,
+        default=CameraOptions().freeze.freeze_after_s or 0.0,
         metadata=setting(
             Number(0),
             "Drop frames once the image has not changed for so many seconds; 0 disables.",

@@ -127,19 +127,19 @@ class StationCollector(Collector):
             "frames_dropped",
             "Frames that newer ones replaced before they were run.",
             CAMERA,
-            [(n, s.dropped) for n, s in stats],
+            [(n, s.lost.dropped) for n, s in stats],
         )
         yield self._counter(
             "frames_late",
             "Frames left out because they were, or would have been, too old.",
             CAMERA,
-            [(n, s.late) for n, s in stats],
+            [(n, s.lost.late) for n, s in stats],
         )
         yield self._counter(
             "frames_missed",
             "Frames that the camera sent by its own time stamps, and that never came.",
             CAMERA,
-            [(n, s.missed) for n, s in stats],
+            [(n, s.lost.missed) for n, s in stats],
         )
         withheld = [
             ((camera.name, reason), float(count))

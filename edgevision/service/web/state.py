@@ -155,9 +155,9 @@ def _camera(camera: CameraStatus) -> dict[str, Any]:
         "age_p50_ms": _rounded(stats.age_p50_ms),
         "age_p99_ms": _rounded(stats.age_p99_ms),
         "stages_ms": {stage: round(ms, 3) for stage, ms in stats.stages_ms.items()},
-        "dropped": stats.dropped,
-        "late": stats.late,
-        "missed": stats.missed,
+        "dropped": stats.lost.dropped,
+        "late": stats.lost.late,
+        "missed": stats.lost.missed,
         "withheld": {
             "frozen": health.frozen_frames,
             "black": health.black_frames,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +14,10 @@ import numpy as np
 from edgevision.contract.image import Frame
 from edgevision.device.opencv_build import quiet_opencv
 from edgevision.errors import SourceError
-from edgevision.sources.feeds.feed import Feed, FeedFrame, thumbnail_of
-from edgevision.sources.frames import Capture, CaptureClock, known
+from edgevision.sources.feeds.timed import TimedFeed
+from edgevision.sources.frames import Capture, known
 from edgevision.sources.image_files import IMAGE_SUFFIXES, images_in, read_image
 
-_CLOCK: CaptureClock = "camera"
 FASTEST = 1000.0
 LONGEST_LAG_S = 1.0
 """After a longer stop the pictures go on where they were; after a shorter one those that were due are passed over."""
@@ -53,11 +50,8 @@ class LoopAddress:
         return cls(path, fps)
 
 
-class LoopFeed(Feed):
-    """Frame n is due n periods after the first one, however often the file has begun anew: the rate does not drift.
-
-    What a slow machine cannot decode in time is left out, as a camera's would be.
-    """
+class LoopFeed(TimedFeed):
+    """A video or folder played at a fixed rate, over and over."""
 
     def __init__(self, address: LoopAddress) -> None:
         self._player: Player = _play(address.path)
@@ -65,44 +59,17 @@ class LoopFeed(Feed):
         if fps is None or fps > FASTEST:
             self._player.close()
             raise SourceError(f"{address.path} does not tell its rate; expected loop:{address.path}@FPS")
-        self.fps: float = fps
-        self._began_ns = time.perf_counter_ns()
-        self._next = 0
-        self._interrupted = threading.Event()
+        super().__init__(fps)
 
-    def read(self) -> FeedFrame:
-        """Wait until the next picture is due, and decode it."""
-        elapsed_s = (time.perf_counter_ns() - self._began_ns) / 1e9
-        index = max(self._next, int(elapsed_s * self.fps))
-        left_out = index - self._next
+    def frame(self, index: int, left_out: int) -> Frame:  # noqa: ARG002  # a player counts for itself
+        """The next one; after a short stop frames that were due are skipped, after a long one none is."""
         if left_out <= max(1.0, LONGEST_LAG_S * self.fps):
             self._player.skip(left_out)
-        if self._interrupted.wait(max(0.0, index / self.fps - elapsed_s)):
-            raise SourceError("it was closed")
-        self._next = index + 1
-        began_ns = time.perf_counter_ns()
-        stamp_ns = round(index * 1e9 / self.fps)
-        captured_ns = min(self._began_ns + stamp_ns, began_ns)
-        captured_at = time.time() - (began_ns - captured_ns) / 1e9
-        frame = self._player.picture()
-        return FeedFrame(
-            lambda: frame,
-            thumbnail_of(frame),
-            (frame.shape[1], frame.shape[0]),
-            captured_ns,
-            captured_at,
-            _CLOCK,
-            time.perf_counter_ns() - began_ns,
-            stamp_ns=stamp_ns,
-        )
+        return self._player.picture()
 
     def close(self) -> None:
         """Close the file."""
         self._player.close()
-
-    def interrupt(self) -> None:
-        """End a wait."""
-        self._interrupted.set()
 
 
 class Player(Protocol):

@@ -24,6 +24,7 @@ from torch import nn
 
 from edgevision.errors import UsageError
 from edgevision.storage import atomic
+from edgevision.storage.codec import json_text
 
 Row = Mapping[str, float]
 
@@ -44,7 +45,7 @@ class RunFolder:
         if self.config.exists():
             raise UsageError(f"{self.path} holds a run already; go on with --resume or choose another folder")
         self.path.mkdir(parents=True, exist_ok=True)
-        atomic.write_file(self.config, (json.dumps(config, indent=2) + "\n").encode())
+        atomic.write_file(self.config, json_text(config).encode())
 
     def sweep(self) -> None:
         """Remove what a killed process had half written."""

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from edgevision.analytics.options import AnalyticsOptions
 from edgevision.analytics.places import parse_place
-from edgevision.analytics.watch_plan import WatchPlan
 from edgevision.contract.session import SessionOptions
 from edgevision.errors import UsageError
 from edgevision.service.camera_plan import CameraPlan
 from edgevision.service.config.addressing import (
-    camera_address,
-    camera_file,
     holds_password,
     public_sink,
     sink_address,
@@ -31,8 +29,9 @@ from edgevision.service.config.reading import read_deployment
 from edgevision.service.config.settings import BudgetSettings
 from edgevision.service.watchdog import CameraLimit, WatchdogOptions
 from edgevision.service.web.options import PageOptions
-from edgevision.sources.addresses import LiveOptions
-from edgevision.sources.picture_watch import WatchOptions
+from edgevision.sources.addresses import SourceAddress
+from edgevision.sources.options import CameraOptions
+from edgevision.sources.picture_watch import FreezeOptions
 
 FILE = """\
 [model]
@@ -88,9 +87,9 @@ def test_every_setting_reaches_its_plan(write_file: Callable[[str], Path], tmp_p
     assert door == CameraPlan(
         "door",
         "rtsp://host/1",
-        LiveOptions(give_up_after_s=60, watch=WatchOptions(freeze_after_s=None), transport="udp"),
+        CameraOptions(give_up_after_s=60, freeze=FreezeOptions(freeze_after_s=None), transport="udp"),
         0.4,
-        WatchPlan(
+        AnalyticsOptions(
             lines=("a = b=0.1,0.2,0.3,1e-05",),
             zones=("queue=1.0,2.0,300.0,2.0,300.25,400.0",),
             only="lamp",
@@ -98,12 +97,12 @@ def test_every_setting_reaches_its_plan(write_file: Callable[[str], Path], tmp_p
         ),
         ("all",),
     )
-    place = parse_place(door.watch.lines[0], "")
+    place = parse_place(door.analytics.lines[0], "")
     assert (place.name, place.numbers) == ("a = b", (0.1, 0.2, 0.3, 1e-05))
     assert clip == CameraPlan(
         "clip",
         f"loop:{tmp_path}/clips/a.mp4@12.5",
-        LiveOptions(watch=WatchOptions(freeze_after_s=7)),
+        CameraOptions(freeze=FreezeOptions(freeze_after_s=7)),
     )
     assert settings.budgets == BudgetSettings(max_age_ms=200.0, batch=4, fill_ms=2.0)
     assert session_options(settings.model) == SessionOptions(
@@ -149,9 +148,9 @@ def test_the_defaults_of_a_file_are_those_of_the_parts(write_file: Callable[[str
     ],
 )
 def test_paths_of_cameras_begin_at_the_file(text: str, camera: str, file: str | None) -> None:
-    folder = Path("/etc/cams")
-    assert camera_address(text, folder) == camera
-    assert camera_file(text, folder) == (None if file is None else Path(file))
+    address = SourceAddress.parse(text).within(Path("/etc/cams"))
+    assert address.text == camera
+    assert address.path == (None if file is None else Path(file))
 
 
 @pytest.mark.parametrize(

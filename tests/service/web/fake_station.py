@@ -20,15 +20,17 @@ from edgevision.service.station import Station
 from edgevision.sinks.processed import Processed, StageTimes
 from edgevision.sinks.sink import SinkHealth
 from edgevision.sources.frames import SourceFrame
-from edgevision.sources.health import SourceHealth
+from edgevision.sources.health import FrameCounts, SourceHealth
 from tests.doubles import BrightnessSession
 
 STAGES = {"decode": 1.5, "prepare": 0.8, "inference": 22.0, "results": 0.4, "output": 0.2}
 
 
 def status(name: str, state: CameraState = "running", *, frames: int = 10, detail: str = "") -> CameraStatus:
-    health = SourceHealth(outages=2, outage_s=3.5, frozen_frames=4, black_frames=5, damaged_frames=6)
-    stats = StreamStats(frames, 1, 2, 3, 12.5, 40.0, 90.0, STAGES, health)
+    health = SourceHealth(
+        outages=2, outage_s=3.5, lost=FrameCounts(1, 2, 3), frozen_frames=4, black_frames=5, damaged_frames=6
+    )
+    stats = StreamStats(frames, 12.5, 40.0, 90.0, STAGES, health)
     counts = (
         LineState(Line("door", (0, 0), (9, 9)), 3, 2),
         ZoneState(Zone("yard", ((0, 0), (9, 0), (9, 9))), 4, 1.5),

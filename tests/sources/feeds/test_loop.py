@@ -12,10 +12,11 @@ import pytest
 
 from edgevision.contract.image import Frame
 from edgevision.errors import SourceError
-from edgevision.sources.addresses import LiveOptions, opener_of
+from edgevision.sources.addresses import SourceAddress
 from edgevision.sources.feeds.loop import LoopAddress, LoopFeed
 from edgevision.sources.opening import open_source
-from edgevision.sources.picture_watch import WatchOptions
+from edgevision.sources.options import CameraOptions
+from edgevision.sources.picture_watch import FreezeOptions
 
 COUNT = 10
 
@@ -102,7 +103,8 @@ def test_it_is_a_live_source_like_any_camera(video: Path) -> None:
     assert len(indices) == 2 * COUNT
     assert indices == sorted(set(indices))
     assert (
-        all(number_of(frame.image_bgr) == frame.index % COUNT for frame in frames if frame) or source.missed
+        all(number_of(frame.image_bgr) == frame.index % COUNT for frame in frames if frame)
+        or source.lost.missed
     )
 
 
@@ -130,7 +132,7 @@ def test_what_is_written_wrongly_is_refused_even_if_cameras_are_not_waited_for(
     text: str, message: str
 ) -> None:
     with pytest.raises(SourceError, match=message):
-        opener_of(text, LiveOptions(wait_first=False))
+        SourceAddress.parse(text).feed_factory(CameraOptions(wait_first=False))
 
 
 def test_what_cannot_be_played_is_refused(tmp_path: Path) -> None:
@@ -145,7 +147,7 @@ def test_what_cannot_be_played_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_goes_away_is_an_outage_and_comes_back(video: Path) -> None:
-    options = LiveOptions(watch=WatchOptions(freeze_after_s=None))
+    options = CameraOptions(freeze=FreezeOptions(freeze_after_s=None))
     away = video.with_name("away.avi")
     with open_source(f"loop:{video}@100", options) as source:
         assert source.read() is not None

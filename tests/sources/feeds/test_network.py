@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from edgevision.errors import SourceError
-from edgevision.sources.addresses import LiveOptions
 from edgevision.sources.backoff import Backoff
 from edgevision.sources.feeds.capture import open_address
 from edgevision.sources.feeds.feed import Feed
 from edgevision.sources.feeds.network import NetworkFeed, _Pace
 from edgevision.sources.live import LiveSource
 from edgevision.sources.opening import open_source
+from edgevision.sources.options import CameraOptions
 
-OPTIONS = LiveOptions(read_timeout_s=2.0, backoff=Backoff(0.05, 0.1))
+OPTIONS = CameraOptions(read_timeout_s=2.0, backoff=Backoff(0.05, 0.1))
 
 
 class MjpegServer(ThreadingHTTPServer):

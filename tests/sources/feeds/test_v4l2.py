@@ -10,10 +10,10 @@ import cv2
 import pytest
 
 from edgevision.errors import SourceError
-from edgevision.sources.addresses import LiveOptions
 from edgevision.sources.feeds import capture, v4l2
 from edgevision.sources.feeds.v4l2 import DeviceOptions, Mode, best_mode, modes, parse_device, wanted_mode
 from edgevision.sources.live import open_camera
+from edgevision.sources.options import CameraOptions
 
 WEBCAM = {
     # A common USB camera: raw frames are slow at full size, Motion JPEG is not.
@@ -196,5 +196,5 @@ def test_options_reach_the_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     (tmp_path / "video0").touch()
     monkeypatch.setattr("edgevision.sources.live.open_device", remember)
     with pytest.raises(SourceError, match="enough"):
-        open_camera(0, device=DeviceOptions(fps=5), devices=tmp_path, options=LiveOptions())
+        open_camera(0, device=DeviceOptions(fps=5), devices=tmp_path, options=CameraOptions())
     assert asked == [DeviceOptions(fps=5)]

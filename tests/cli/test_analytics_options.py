@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.analytics.options import AnalyticsOptions
 from edgevision.cli.commands.run import command
-from edgevision.cli.options.watch import open_analytics
+from edgevision.cli.options.analytics import open_analytics
 from edgevision.errors import EdgevisionError, MissingExtraError, UsageError
 from edgevision.sinks.opening import write_clip
 from tests.doubles import MemorySource, detector
 
 WIDTH, HEIGHT = 128, 64
-NOTHING = WatchPlan(False, (), (), None, 0.0, 1.0)
+NOTHING = AnalyticsOptions(False, (), (), None, 0.0, 1.0)
 
 
 def run(*arguments: object) -> Result:
@@ -99,9 +99,9 @@ def test_images_have_no_time(brightness_bundle: Path, tmp_path: Path) -> None:
 
 def test_without_the_library_the_commands_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    watch = WatchPlan(True, (), (), None, 0.0, 1.0)
+    analytics = AnalyticsOptions(True, (), (), None, 0.0, 1.0)
     with pytest.raises(MissingExtraError, match=r"'edgevision\[track\]' && pip install --no-deps trackers"):
-        open_analytics(watch, detector(), MemorySource(1), 0.25)
+        open_analytics(analytics, detector(), MemorySource(1), 0.25)
 
 
 def test_by_itself_nothing_is_followed() -> None:
@@ -110,5 +110,5 @@ def test_by_itself_nothing_is_followed() -> None:
 
 def test_a_high_threshold_holds_for_the_beginning_of_identities() -> None:
     pytest.importorskip("trackers")
-    watch = WatchPlan(True, (), (), None, 0.0, 1.0)
-    assert open_analytics(watch, detector(), MemorySource(1), 0.7).needed_score == 0.1
+    analytics = AnalyticsOptions(True, (), (), None, 0.0, 1.0)
+    assert open_analytics(analytics, detector(), MemorySource(1), 0.7).needed_score == 0.1

@@ -15,7 +15,7 @@ LIBRARY = "trackers"
 
 
 @dataclass(frozen=True, slots=True)
-class WatchPlan:
+class AnalyticsOptions:
     """What is to be followed and counted."""
 
     track: bool = False
@@ -45,7 +45,7 @@ class WatchPlan:
         if self.tracks and importlib.util.find_spec(LIBRARY) is None:
             raise MissingExtraError(LIBRARY, "track", "tracking", beside=LIBRARY)
 
-    def analytics(self, spec: ModelSpec, fps: float | None, threshold: float) -> Analytics:
+    def open(self, spec: ModelSpec, fps: float | None, threshold: float) -> Analytics:
         """What carries it out for one source; raises what `check` raises."""
         self.check(spec)
         wanted = self._select(spec)

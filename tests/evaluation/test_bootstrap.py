@@ -11,7 +11,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from edgevision.quantize.search.scores import AveragePrecision, MeanIou, TopOne, paired_drop
+from edgevision.evaluation.bootstrap import AveragePrecision, MeanIou, TopOne, paired_drop
 
 
 def test_equal_answers_lose_nothing() -> None:

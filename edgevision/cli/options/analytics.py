@@ -8,7 +8,7 @@ from typing import Any
 
 from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.counting import ZoneCounter
-from edgevision.analytics.watch_plan import WatchPlan
+from edgevision.analytics.options import AnalyticsOptions
 from edgevision.cli.options.defined import option_of, options_of
 from edgevision.contract.spec import ModelSpec
 from edgevision.errors import UsageError
@@ -17,13 +17,13 @@ from edgevision.sources.frames import Source
 from edgevision.sources.opening import ImageSource
 
 
-def watch_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--track``, ``--line``, ``--zone``, ``--only``, ``--min-area``, ``--max-area``, as the one argument `watch`."""
+def analytics_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options ``--track`` to ``--max-area``, passed on as the argument `analytics`."""
 
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         names = ("track", "line", "zone", "only", "min_area", "max_area")
-        return command(*args, watch=WatchPlan(*(kwargs.pop(name) for name in names)), **kwargs)
+        return command(*args, analytics=AnalyticsOptions(*(kwargs.pop(name) for name in names)), **kwargs)
 
     areas = options_of(CameraSettings, "min_area", "max_area")(wrapper)
     # In a file an array; here names with commas between them.
@@ -31,9 +31,9 @@ def watch_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return options_of(CameraSettings, "track", "lines", "zones")(classes)
 
 
-def open_analytics(plan: WatchPlan, spec: ModelSpec, source: Source, threshold: float) -> Analytics:
+def open_analytics(plan: AnalyticsOptions, spec: ModelSpec, source: Source, threshold: float) -> Analytics:
     """What the options ask for, for one source; raises `UsageError` where it cannot be."""
-    analytics = plan.analytics(spec, source.fps, threshold)
+    analytics = plan.open(spec, source.fps, threshold)
     if plan.tracks and isinstance(source, ImageSource):
         raise UsageError(
             f"{source.name} holds images, which have no time: give a video or a camera to track in"
