@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := cpu,openvino,tensorrt-rtx,rtsp,live,mqtt,webhook,export,eval,quantize,track,train,test
 
+# processes that share the tests; fixtures of a file stay in one of them
+WORKERS := 2
 .PHONY: env demo test slow soak check clean
 
 env: $(VENV)/.ready
@@ -29,7 +31,7 @@ demo: env
 	$(BIN)/edgevision demo
 
 test: env
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 slow: env
 	$(BIN)/python -m pytest -m slow --durations=15 $(SLOW)
