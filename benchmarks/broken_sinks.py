@@ -38,7 +38,7 @@ from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import run_pipeline
 from edgevision.sinks.addresses import SinkOptions, open_sink
 from edgevision.sinks.files.event_folder import WRITER
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import Sink, SinkHealth
 from edgevision.sources.frames import Source, SourceFrame
 from edgevision.sources.opening import open_source
@@ -173,7 +173,7 @@ def one_run(session: Session, source: Source, sinks: Sequence[Sink], frames: int
     """Run so many frames; what it took."""
     inference_ns: list[int] = []
 
-    def note(processed: Processed) -> None:
+    def note(processed: FrameResult) -> None:
         inference_ns.append(processed.times.inference_ns)
 
     options = PipelineOptions(limit=frames)
@@ -225,7 +225,7 @@ def goes_on_when_there_is_space(disk: Path, session: Session, source: Source) ->
     sink = open_sink(f"{disk}/lines.jsonl")
     freed: list[int] = []
 
-    def note(processed: Processed) -> None:
+    def note(processed: FrameResult) -> None:
         if not freed and sink.health.state == "failing" and processed.frame.index > 50:
             freed.append(processed.frame.index)
             (disk / "ballast").unlink()

@@ -18,7 +18,7 @@ from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.filters import DetectionFilter
 from edgevision.analytics.places import Line
 from edgevision.analytics.tracker import Tracker
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 
 LINE = Line("road", (560, 150), (560, 440))
 MOST_APART = 12
@@ -45,7 +45,7 @@ def counted_by_program(bundle: str, video: str) -> list[Crossing]:
     """Persons only; everything else as `edgevision run --line` has it."""
     found: list[Crossing] = []
 
-    def collect(processed: Processed) -> None:
+    def collect(processed: FrameResult) -> None:
         if processed.observation is not None:
             found.extend(
                 Crossing(processed.frame.index, str(event.direction), f"identity {event.identity}")

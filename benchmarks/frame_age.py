@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from benchmarks.sleeping import SleepingEngine
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import RunSummary, run_pipeline
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import Sink
 from edgevision.sources.opening import open_source
 
@@ -38,7 +38,7 @@ class Ages(Sink):
     def __init__(self) -> None:
         self.ms = array("d")
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         """Note one."""
         self.ms.append(processed.age_ms)
 

@@ -32,8 +32,8 @@ from edgevision.engines.opening import open_session
 from edgevision.service.camera_plan import CameraPlan, CameraStatus
 from edgevision.service.config.settings import BudgetSettings
 from edgevision.service.station import Station
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.opening import write_clip
-from edgevision.sinks.processed import Processed
 from edgevision.sources.options import CameraOptions
 from edgevision.sources.picture_watch import FreezeOptions
 from edgevision.sources.virtual_camera import VirtualCamera
@@ -77,7 +77,7 @@ class Results:
     last_index: int = -1
     in_order: bool = True
 
-    def take(self, processed: Processed, *, counts: bool) -> None:
+    def take(self, processed: FrameResult, *, counts: bool) -> None:
         """Note one; before everything has settled only its place."""
         self.in_order &= processed.frame.index > self.last_index
         self.last_index = processed.frame.index

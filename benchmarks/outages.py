@@ -27,7 +27,7 @@ from benchmarks.rtsp.camera import PACKAGES, RtspCamera, is_installed, read_numb
 from benchmarks.sleeping import SleepingEngine
 from edgevision.errors import SourceError
 from edgevision.pipeline.pipeline import run_pipeline
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import Sink
 from edgevision.sources.frames import CaptureClock, Source
 from edgevision.sources.health import SourceHealth
@@ -64,7 +64,7 @@ class Scores(Sink):
     def __init__(self) -> None:
         self.rows: list[Scored] = []
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         """Read the number off the frame that was scored."""
         frame = processed.frame
         number = read_number(frame.image_bgr)

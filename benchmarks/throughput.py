@@ -30,7 +30,7 @@ from edgevision.contract.session import Session, SessionOptions
 from edgevision.drawing.annotate import draw_result
 from edgevision.engines.opening import CPU_ENGINES, open_session
 from edgevision.pipeline.pipeline import run_pipeline
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import Sink
 from edgevision.sources.opening import open_source
 
@@ -44,7 +44,7 @@ class Shown(Sink):
 
     annotated = True
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         """The picture is not kept."""
 
     def close(self) -> None:

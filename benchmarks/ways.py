@@ -1,57 +1,203 @@
-"""The way of a frame through this package's modules, as Python's own profiler hook sees it.
+"""The ways of a setting, a source and a frame through this package's modules, seen by Python's profiler hook.
 
     python benchmarks/ways.py BUNDLE SOURCE
 
-Runs three frames, one stage after another in one thread, into JSON lines, and lists for the last frame which modules it
-passes in order, how many functions that are, and how often it returns to a module that it had left. Properties, class
-bodies and what libraries do inside are left out.
+A step is a call from one module of the package to another in which the thing in question is handed over: as an argument
+or as a result, by itself or as the field of a dataclass. For a frame that is the frame itself, its pixels, and what was
+made of them, from the source's answer to the sink. Calls within a module are no step. A return is a step into a module
+that was left before. Settings are traced through ``edgevision run``, a frame through `run_pipeline` with one stage
+after another.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
+import functools
+import io
 import itertools
 import sys
 import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
+
+import numpy as np
 
 import edgevision
 from edgevision import open_session, open_source, run_pipeline
+from edgevision.cli.root import edgevision as command_line
+from edgevision.contract.results import Detections
+from edgevision.pipeline.collector import Batch
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.sinks.files.json_lines import JsonlSink
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
+from edgevision.sources.frames import SourceFrame
 
 ROOT = Path(edgevision.__file__).parent
-FRAMES = 3
+THRESHOLD = 0.3141
+PRECISION = "float"
+
+Test = Callable[[Any], bool]
+PARTS_OF_A_FRAME = (np.ndarray, SourceFrame, Batch, FrameResult, Detections)
+
+
+@dataclasses.dataclass(slots=True)
+class Way:
+    """Functions that were handed one thing, in order: the caller's module, their own, and their name."""
+
+    test: Test
+    steps: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
+
+    @property
+    def modules(self) -> list[str]:
+        """In order, one after another without repetition."""
+        return [module for module, _ in itertools.groupby(module for _, module, _ in self.steps)]
+
+    @property
+    def returns(self) -> int:
+        """Steps into a module that was left before."""
+        return len(self.modules) - len(set(self.modules))
+
+    def drawn(self) -> list[str]:
+        """Lines of a Mermaid flowchart, one for each pair of packages, with the modules that are called."""
+        called: dict[tuple[str, str], list[str]] = {}
+        for caller, module, _ in self.steps:
+            package, _, name = module.partition(".")
+            modules = called.setdefault((caller.partition(".")[0], package), [])
+            if name not in modules:
+                modules.append(name)
+        return [
+            f"    {caller} -->|{', '.join(modules)}| {package}"
+            for (caller, package), modules in called.items()
+            if caller not in (package, "program")
+        ]
 
 
 class Trace:
-    """Calls of functions of this package, in order."""
+    """What `sys.setprofile` calls."""
 
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, str]] = []
+    def __init__(self, ways: dict[str, Way]) -> None:
+        self._ways = ways
 
-    def __call__(self, frame: FrameType, event: str, _: object) -> None:
-        """What `sys.setprofile` calls."""
-        path = Path(frame.f_code.co_filename)
-        if event != "call" or ROOT not in path.parents:
+    def __call__(self, frame: FrameType, event: str, returned: object) -> None:
+        """Note a call from another module that hands one of the things over, and a return to one."""
+        if event not in ("call", "return") or frame.f_code.co_name.startswith(("<", "__post")):
             return
-        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        self.calls.append(
-            (module, frame.f_code.co_qualname if sys.version_info >= (3, 11) else frame.f_code.co_name)
-        )
+        module = module_of(frame)
+        if module is None:
+            return
+        calling = caller_of(frame)
+        if calling == module:
+            return
+        if event == "call":
+            names = frame.f_code.co_varnames[: frame.f_code.co_argcount + frame.f_code.co_kwonlyargcount]
+            values = [frame.f_locals[name] for name in names if name in frame.f_locals]
+        else:
+            values = [returned]
+        for way in self._ways.values():
+            if any(holds(value, way.test) for value in values):
+                step = (calling, module, frame.f_code.co_qualname)
+                # A function that was handed the thing and hands it back is one step.
+                if step not in way.steps:
+                    way.steps.append(step)
 
 
-def returns(modules: list[str]) -> int:
-    """How often a module comes again after others."""
-    left: set[str] = set()
-    count = 0
-    for before, module in itertools.pairwise(modules):
-        if module != before:
-            left.add(before)
-            count += module in left
-    return count
+def module_of(frame: FrameType) -> str | None:
+    """The dotted name within the package; None for other code."""
+    return _module_of_file(frame.f_code.co_filename)
+
+
+@functools.cache
+def _module_of_file(name: str) -> str | None:
+    path = Path(name)
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts) if ROOT in path.parents else None
+
+
+def caller_of(frame: FrameType) -> str:
+    """The module of the nearest caller within the package, over comprehensions and other libraries."""
+    caller = frame.f_back
+    while caller is not None:
+        module = module_of(caller)
+        if module is not None and not caller.f_code.co_name.startswith("<"):
+            return module
+        caller = caller.f_back
+    return "program"
+
+
+def holds(value: object, test: Test) -> bool:
+    """True for the thing itself, for a sequence of it, and for a dataclass with a field of it."""
+    if test(value):
+        return True
+    if isinstance(value, (tuple, list)):
+        return any(test(item) for item in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, (type, SourceFrame)):
+        return any(test(getattr(value, field.name, None)) for field in dataclasses.fields(value))
+    return False
+
+
+def ways_of_settings(bundle: str, source: str) -> dict[str, Way]:
+    """Run the command and return the ways of threshold, source and precision."""
+    ways = {
+        "threshold": Way(lambda value: isinstance(value, float) and value == THRESHOLD),
+        "source": Way(lambda value: isinstance(value, (str, Path)) and str(value) == source),
+        "precision": Way(lambda value: isinstance(value, str) and value == PRECISION),
+    }
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        arguments = ["run", bundle, source, "--limit", "1", "--threshold", str(THRESHOLD)]
+        arguments += ["--graph", PRECISION, "--jsonl", f"{folder}/out.jsonl"]
+        with traced(Trace(ways)):
+            command_line.main(arguments, standalone_mode=False)
+    return ways
+
+
+def way_of_a_frame(bundle: str, source: str) -> Way:
+    """Run two frames, one stage after another in one thread, and return the way of the second."""
+    way = Way(lambda value: isinstance(value, PARTS_OF_A_FRAME))
+    with tempfile.TemporaryDirectory() as folder, open_session(bundle) as session:
+        frames = open_source(source)
+        read = frames.read
+
+        def read_anew() -> SourceFrame | None:
+            way.steps.clear()
+            return read()
+
+        frames.read = read_anew  # type: ignore[method-assign]
+        sink = JsonlSink(Path(folder) / "out.jsonl")
+        with traced(Trace({"frame": way})):
+            run_pipeline(session, frames, [sink], options=PipelineOptions(limit=2, serial=True))
+    return way
+
+
+def way_of_a_checkpoint(recipe: str, checkpoint: Path) -> Way:
+    """Export it; handed over are the file, what was read from it, the model, and its graph."""
+    import onnx
+
+    from edgevision.checkpoint.reading import Checkpoint
+    from edgevision.models.recipe import SourceModel
+
+    parts = (Checkpoint, SourceModel, onnx.ModelProto)
+    way = Way(lambda value: isinstance(value, parts) or (isinstance(value, Path) and value == checkpoint))
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        arguments = ["export", recipe, "--checkpoint", str(checkpoint), "-o", f"{folder}/bundle"]
+        with traced(Trace({"checkpoint": way})):
+            command_line.main(arguments, standalone_mode=False)
+    return way
+
+
+@contextlib.contextmanager
+def traced(hook: Trace) -> Iterator[None]:
+    """All threads that begin meanwhile, and this one."""
+    threading.setprofile(hook)
+    sys.setprofile(hook)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
 
 
 def main() -> None:
@@ -59,34 +205,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle")
     parser.add_argument("source")
+    parser.add_argument("--functions", action="store_true", help="every function, and not only the modules")
+    parser.add_argument("--checkpoint", nargs=2, metavar=("RECIPE", "FILE"), help="trace an export, too")
     arguments = parser.parse_args()
-    trace = Trace()
-    seen = 0
-
-    def note(_: Processed) -> None:
-        nonlocal seen
-        seen += 1
-        if seen < FRAMES:  # what is left is the last frame's
-            trace.calls.clear()
-
-    with tempfile.TemporaryDirectory() as folder, open_session(arguments.bundle) as session:
-        source = open_source(arguments.source)
-        sink = JsonlSink(Path(folder) / "out.jsonl")
-        options = PipelineOptions(limit=FRAMES, serial=True)
-        sys.setprofile(trace)
-        try:
-            run_pipeline(session, source, [sink], options=options, on_frame=note)
-        finally:
-            sys.setprofile(None)
-    calls = [call for call in trace.calls if not call[1].startswith("<")]
-    last = next((i for i, call in enumerate(calls) if call[1].endswith("note")), len(calls))
-    modules = [module for module, _ in calls[:last]]
-    distinct = list(dict.fromkeys(modules))
-    functions = len(set(calls[:last]))
-    print("\n".join(distinct))
-    print(
-        f"{functions} functions in {len(distinct)} modules, {returns(modules)} returns to one that was left"
-    )
+    ways = ways_of_settings(arguments.bundle, arguments.source)
+    ways["frame"] = way_of_a_frame(arguments.bundle, arguments.source)
+    if arguments.checkpoint:
+        ways["checkpoint"] = way_of_a_checkpoint(arguments.checkpoint[0], Path(arguments.checkpoint[1]))
+    for name, way in ways.items():
+        functions = len(set(way.steps))
+        print(f"{name}: {functions} functions, {len(set(way.modules))} modules, {way.returns} returns")
+        steps = [(module, function) for _, module, function in way.steps]
+        for module, function in steps if arguments.functions else [(module, "") for module in way.modules]:
+            print(f"  {module:32} {function}".rstrip())
+        print("\n".join(way.drawn()))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from edgevision.contract.results import Outputs
 from edgevision.contract.session import EngineInfo, Frames, Session
 from edgevision.contract.spec import BatchRange, FrameInput, ModelSpec, NmsSpec, Provenance, detect_outputs
 from edgevision.errors import EngineError, SinkError, SourceError
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import Sink
 from edgevision.sources.channel import Channel, ChannelClosed
 from edgevision.sources.frames import Source, SourceFrame
@@ -146,11 +146,11 @@ class ListSink(Sink):
         self.takes_s = takes_s
         self.fails_at = fails_at
         self.annotated = annotated
-        self.seen: list[Processed] = []
+        self.seen: list[FrameResult] = []
         self.threads: set[str] = set()
         self.close_count = 0
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         if len(self.seen) == self.fails_at:
             raise SinkError("the sink broke")
         time.sleep(self.takes_s)

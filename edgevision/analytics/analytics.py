@@ -93,7 +93,7 @@ class Analytics:
         self._last_s = 0.0
 
     @property
-    def needed_score(self) -> float:
+    def min_confidence(self) -> float:
         """From which score on detections are wanted here."""
         return self.threshold if self._tracker is None else min(self.threshold, CARRY_SCORE)
 

@@ -28,6 +28,11 @@ class AnalyticsOptions:
     max_area: float = 1.0
 
     @property
+    def wanted(self) -> bool:
+        """True if anything is asked for."""
+        return self != AnalyticsOptions()
+
+    @property
     def tracks(self) -> bool:
         """True if identities are needed."""
         return self.track or bool(self.lines) or bool(self.zones)

@@ -32,7 +32,7 @@ from edgevision.device.power.reading import power_state
 from edgevision.errors import UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import run_pipeline
-from edgevision.sinks.processed import Processed, StageTimes
+from edgevision.sinks.frame_result import FrameResult, StageTimes
 from edgevision.sinks.sink import Sink
 from edgevision.sources.frames import Source, SourceFrame
 
@@ -188,7 +188,7 @@ def serial_stages(
     seen: list[StageTimes] = []
     stamps_ns: list[int] = []
 
-    def keep(processed: Processed) -> None:
+    def keep(processed: FrameResult) -> None:
         seen.append(processed.times)
         stamps_ns.append(time.perf_counter_ns())
 

@@ -15,7 +15,7 @@ import click
 
 from edgevision.pipeline.pipeline import RunSummary
 from edgevision.pipeline.streams import StreamStats
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 
 TERMINAL_PERIOD_S = 0.2
 LOG_PERIOD_S = 10.0
@@ -72,7 +72,7 @@ class RunProgress:
         self._times: deque[dict[str, float]] = deque(maxlen=KEPT_FRAMES)
         self._ages_ms: deque[float] = deque(maxlen=KEPT_FRAMES)
 
-    def on_frame(self, processed: Processed) -> None:
+    def on_frame(self, processed: FrameResult) -> None:
         """Count a frame; show the state if it is time to."""
         self._frames += 1
         self._times.append(processed.times.in_ms())

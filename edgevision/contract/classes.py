@@ -1,10 +1,15 @@
-"""Class names in a text file."""
+"""Class names."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from edgevision.errors import UsageError
+
+
+def class_name(classes: tuple[str, ...], label: int) -> str:
+    """The name of a label, or its number where the model names none."""
+    return classes[label] if 0 <= label < len(classes) else str(label)
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:

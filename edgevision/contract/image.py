@@ -1,4 +1,4 @@
-"""Bringing a camera frame to a model's size, and the geometry that undoes it."""
+"""Pre-processing on the host: a camera frame brought to a model's size."""
 
 from __future__ import annotations
 
@@ -10,52 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.spec import FrameInput
+from edgevision.contract.transform import FrameTransform
 from edgevision.errors import UsageError
 
 Frame = npt.NDArray[np.uint8]
 """uint8 ``[H,W,3]``, BGR."""
-Indices = npt.NDArray[np.int64]
 Pixels = npt.NDArray[Any]
 """``[H,W,3]``, BGR, of any dtype."""
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where a frame lies within the model's input: ``input = frame * scale_xy + offset_xy``, in pixels.
-
-    Pixel coordinates are continuous: the left edge of the first pixel is 0, the right edge of the last one the width.
-    """
-
-    frame_wh: tuple[int, int]
-    scale_xy: tuple[float, float]
-    offset_xy: tuple[float, float]
-
-    def frame_from_input(self, boxes: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
-        """Boxes ``[N,4]`` xyxy from input to frame pixels, cut at the frame's edges."""
-        scale = np.asarray(self.scale_xy * 2)
-        offset = np.asarray(self.offset_xy * 2)
-        limit = np.asarray(self.frame_wh * 2)
-        return np.asarray(np.clip((boxes - offset) / scale, 0, limit), np.float32)
-
-    def input_from_frame(self, boxes: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
-        """Boxes ``[N,4]`` xyxy from frame to input pixels."""
-        return np.asarray(boxes * np.asarray(self.scale_xy * 2) + np.asarray(self.offset_xy * 2), np.float32)
-
-    def nearest_input(self, input_wh: tuple[int, int]) -> tuple[Indices, Indices]:
-        """Columns and rows of the input in which the centres of the frame's columns and rows lie."""
-        columns, rows = (
-            np.floor((np.arange(side) + 0.5) * scale + offset).astype(np.int64).clip(0, limit - 1)
-            for side, scale, offset, limit in zip(
-                self.frame_wh, self.scale_xy, self.offset_xy, input_wh, strict=True
-            )
-        )
-        return columns, rows
-
-    def frame_from_input_mask(self, mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Labels ``[H,W]`` of the input's pixels to labels of the frame's, each from the pixel that it lies in."""
-        columns, rows = self.nearest_input((mask.shape[1], mask.shape[0]))
-        # Rows first: whole rows are copied, so that the slower choice of columns reads each of them once.
-        return np.asarray(mask.take(rows, axis=0).take(columns, axis=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +39,15 @@ class LetterboxGeometry:
         return cls(frame_wh, canvas_wh, (content_w, content_h), pad_xy)
 
     @property
-    def placement(self) -> Placement:
+    def placement(self) -> FrameTransform:
         """The affine map from frame to canvas; the two scales differ by the rounding of the content's sides."""
         scale_xy = (self.content_wh[0] / self.frame_wh[0], self.content_wh[1] / self.frame_wh[1])
-        return Placement(self.frame_wh, scale_xy, (float(self.pad_xy[0]), float(self.pad_xy[1])))
+        return FrameTransform(self.frame_wh, scale_xy, (float(self.pad_xy[0]), float(self.pad_xy[1])))
 
 
 def letterbox(
     frame_bgr: Pixels, size_wh: tuple[int, int], *, pad_value: int = 114, out: Pixels | None = None
-) -> tuple[Pixels, Placement]:
+) -> tuple[Pixels, FrameTransform]:
     """Scale a frame (bilinear, half-pixel centres) onto a padded canvas of `size_wh`.
 
     `out`, ``[H,W,3]`` of that size and of the frame's dtype, is written to and returned if given: the caller may hand
@@ -109,7 +70,9 @@ def letterbox(
     return canvas, geometry.placement
 
 
-def fit_frame(frame_bgr: Frame, target: FrameInput, *, out: Frame | None = None) -> tuple[Frame, Placement]:
+def fit_frame(
+    frame_bgr: Frame, target: FrameInput, *, out: Frame | None = None
+) -> tuple[Frame, FrameTransform]:
     """Bring a frame to the size and in the way that the model's spec says.
 
     `out`, uint8 ``[H,W,3]`` of the model's size, is written to and returned if given. Raises `UsageError` for what is
@@ -125,7 +88,7 @@ def fit_frame(frame_bgr: Frame, target: FrameInput, *, out: Frame | None = None)
     return out, placement
 
 
-def fit_pixels(frame_bgr: Pixels, target: FrameInput) -> tuple[Pixels, Placement]:
+def fit_pixels(frame_bgr: Pixels, target: FrameInput) -> tuple[Pixels, FrameTransform]:
     """`fit_frame` for pixels ``[H,W,3]`` of any dtype that OpenCV scales; float32 is not rounded to whole values."""
     frame_wh = (frame_bgr.shape[1], frame_bgr.shape[0])
     if target.fit == "letterbox":
@@ -134,13 +97,13 @@ def fit_pixels(frame_bgr: Pixels, target: FrameInput) -> tuple[Pixels, Placement
         return _center_crop(frame_bgr, target)
     if target.fit == "stretch":
         scale_xy = (target.size_wh[0] / frame_wh[0], target.size_wh[1] / frame_wh[1])
-        return _resize(frame_bgr, target.size_wh), Placement(frame_wh, scale_xy, (0.0, 0.0))
+        return _resize(frame_bgr, target.size_wh), FrameTransform(frame_wh, scale_xy, (0.0, 0.0))
     if frame_wh != target.size_wh:
         received, expected = "x".join(map(str, frame_wh)), "x".join(map(str, target.size_wh))
         raise UsageError(
             f"frame is {received}; this graph takes camera frames of {expected} only; export it with --frame {received}"
         )
-    return frame_bgr, Placement(frame_wh, (1.0, 1.0), (0.0, 0.0))
+    return frame_bgr, FrameTransform(frame_wh, (1.0, 1.0), (0.0, 0.0))
 
 
 def check_frame(frame_bgr: Frame) -> None:
@@ -151,14 +114,14 @@ def check_frame(frame_bgr: Frame) -> None:
         )
 
 
-def _center_crop(frame_bgr: Pixels, target: FrameInput) -> tuple[Pixels, Placement]:
+def _center_crop(frame_bgr: Pixels, target: FrameInput) -> tuple[Pixels, FrameTransform]:
     height, width = frame_bgr.shape[:2]
     crop_w, crop_h = target.size_wh
     ratio = max(crop_w / width, crop_h / height) / target.crop_fraction
     scaled_wh = (max(crop_w, round(width * ratio)), max(crop_h, round(height * ratio)))
     left, top = (scaled_wh[0] - crop_w) // 2, (scaled_wh[1] - crop_h) // 2
     scaled = _resize(frame_bgr, scaled_wh)
-    placement = Placement(
+    placement = FrameTransform(
         (width, height), (scaled_wh[0] / width, scaled_wh[1] / height), (float(-left), float(-top))
     )
     return scaled[top : top + crop_h, left : left + crop_w], placement

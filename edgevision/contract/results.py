@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.image import Placement
+from edgevision.contract.classes import class_name
 from edgevision.contract.spec import ModelSpec
+from edgevision.contract.transform import FrameTransform
 from edgevision.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Detections:
 
     def class_name(self, label: int) -> str:
         """The name of a label, or its number where the model names none."""
-        return _class_name(self.classes, label)
+        return class_name(self.classes, label)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +139,7 @@ class Classification:
 
     def class_name(self, label: int) -> str:
         """The name of a label, or its number where the model names none."""
-        return _class_name(self.classes, label)
+        return class_name(self.classes, label)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +157,7 @@ class Segmentation:
 
     def class_name(self, label: int) -> str:
         """The name of a label, or its number where the model names none."""
-        return _class_name(self.classes, label)
+        return class_name(self.classes, label)
 
 
 Result = Detections | Classification | Segmentation
@@ -166,7 +167,7 @@ Outputs = tuple[npt.NDArray[Any], ...]
 
 
 def results_from_outputs(
-    spec: ModelSpec, outputs: Outputs, placements: Sequence[Placement], *, threshold: float
+    spec: ModelSpec, outputs: Outputs, placements: Sequence[FrameTransform], *, threshold: float
 ) -> list[Result]:
     """Threshold a batch's answers and return boxes and masks to frame pixels; one result for each placement.
 
@@ -198,7 +199,7 @@ def results_from_outputs(
 
 
 def _instances(
-    found: Detections, masks: npt.NDArray[np.uint8], placement: Placement, input_wh: tuple[int, int]
+    found: Detections, masks: npt.NDArray[np.uint8], placement: FrameTransform, input_wh: tuple[int, int]
 ) -> Instances:
     """Each mask interpolated at the frame's pixels inside its box, and cut at a half."""
     cells = np.array([masks.shape[2] / input_wh[0], masks.shape[1] / input_wh[1]])
@@ -216,7 +217,3 @@ def _instances(
         fine = cv2.warpAffine(mask, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         cut.append(Mask(left, top, np.asarray(fine >= MASK_HALF)))
     return Instances(found.boxes, found.scores, found.labels, found.classes, tuple(cut))
-
-
-def _class_name(classes: tuple[str, ...], label: int) -> str:
-    return classes[label] if 0 <= label < len(classes) else str(label)

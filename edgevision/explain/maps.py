@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.boxes import area
-from edgevision.contract.image import Frame, Placement, fit_frame
+from edgevision.contract.image import Frame, fit_frame
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Session
+from edgevision.contract.transform import FrameTransform
 from edgevision.errors import UsageError
 from edgevision.explain.target import Choice, Target, choose_target, likeness
 
@@ -153,7 +154,7 @@ class _Stage:
     """The same with nothing but the mean colour."""
 
     @classmethod
-    def of(cls, picture: Frame, placement: Placement) -> _Stage:
+    def of(cls, picture: Frame, placement: FrameTransform) -> _Stage:
         limits = (picture.shape[1], picture.shape[0])
         low = [
             min(max(math.floor(o + 0.5), 0), n - 1) for o, n in zip(placement.offset_xy, limits, strict=True)
@@ -307,7 +308,7 @@ def _batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
         yield some
 
 
-def _frame_from_input_heat(heat: Heat, placement: Placement) -> Heat:
+def _frame_from_input_heat(heat: Heat, placement: FrameTransform) -> Heat:
     """A map over the input, interpolated at the centres of the frame's pixels."""
     scale, offset = np.asarray(placement.scale_xy), np.asarray(placement.offset_xy)
     start = 0.5 * scale + offset - 0.5

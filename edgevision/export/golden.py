@@ -9,8 +9,9 @@ import numpy.typing as npt
 import torch
 
 from edgevision.bundle.folder import Golden
-from edgevision.contract.image import Placement, fit_pixels
+from edgevision.contract.image import fit_pixels
 from edgevision.contract.spec import FrameInput, NmsSpec
+from edgevision.contract.transform import FrameTransform
 from edgevision.graph.masks import MASK_STRIDE, mask_size_wh
 from edgevision.graph.preprocess import Pixels
 from edgevision.models.recipe import SourceModel
@@ -19,7 +20,7 @@ from edgevision.models.yolov5_masks import answers_from_mixture, over_frame
 
 def network_input(
     frames_bgr: npt.NDArray[np.uint8], network: FrameInput, pixels: Pixels
-) -> tuple[torch.Tensor, Placement]:
+) -> tuple[torch.Tensor, FrameTransform]:
     """What the graph should hand to the network: float32 ``[B,3,h,w]``, made by OpenCV and PyTorch.
 
     `network` is what the network itself takes. Pixels are scaled in float32 without rounding, as inside the graph;

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from edgevision.contract.image import LetterboxGeometry, Placement
+from edgevision.contract.image import LetterboxGeometry
 from edgevision.contract.spec import (
     Fit,
     FrameInput,
@@ -19,6 +19,7 @@ from edgevision.contract.spec import (
     instances_outputs,
     segment_outputs,
 )
+from edgevision.contract.transform import FrameTransform
 from edgevision.errors import GraphError
 from edgevision.graph.builder import FLOAT, UINT8, GraphBuilder
 from edgevision.graph.contract import check_graph, opset_of, prepare_network
@@ -94,7 +95,7 @@ def _found(
     head: DetectionHead,
     outputs: tuple[NetworkOutput, ...],
     nms: NmsSpec,
-    placement: Placement | None,
+    placement: FrameTransform | None,
 ) -> Candidates:
     """The detections that are left; with a `placement` boxes are in the frame's pixels, else in the network's."""
     finish = without_suppression if head.suppressed else cluster_nms
@@ -205,13 +206,13 @@ def _prepared(
     return model, cast, b
 
 
-def _placement(frame_wh: tuple[int, int], network_wh: tuple[int, int], fit: Fit) -> Placement:
+def _placement(frame_wh: tuple[int, int], network_wh: tuple[int, int], fit: Fit) -> FrameTransform:
     if fit == "letterbox":
         return LetterboxGeometry.of(frame_wh, network_wh).placement
-    return Placement(frame_wh, (network_wh[0] / frame_wh[0], network_wh[1] / frame_wh[1]), (0.0, 0.0))
+    return FrameTransform(frame_wh, (network_wh[0] / frame_wh[0], network_wh[1] / frame_wh[1]), (0.0, 0.0))
 
 
-def _to_frame(b: GraphBuilder, boxes: str, placement: Placement) -> str:
+def _to_frame(b: GraphBuilder, boxes: str, placement: FrameTransform) -> str:
     """Boxes from the network's pixels to the camera frame's, cut at its edges; rows of zeros stay zeros."""
     offset, scale, limit = (
         np.array(pair * 2, np.float32)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.image import LetterboxGeometry, Placement
+from edgevision.contract.image import LetterboxGeometry
 from edgevision.contract.spec import Fit
+from edgevision.contract.transform import FrameTransform
 from edgevision.errors import GraphError
 from edgevision.graph.builder import FLOAT, GraphBuilder, ints
 from edgevision.graph.heads.head import NetworkOutput
@@ -33,7 +34,7 @@ def check_prototypes(output: NetworkOutput, mask_count: int, network_wh: tuple[i
 def prototypes_over_frame(
     b: GraphBuilder,
     prototypes: str,
-    placement: Placement,
+    placement: FrameTransform,
     network_wh: tuple[int, int],
     mask_wh: tuple[int, int],
 ) -> str:
@@ -78,7 +79,7 @@ def _touched(b: GraphBuilder, low: str, high: str, count: int) -> str:
     return b.op("Cast", inside, to=FLOAT)
 
 
-def _sampling(placement: Placement, axis: int, source: int, target: int) -> npt.NDArray[np.float32]:
+def _sampling(placement: FrameTransform, axis: int, source: int, target: int) -> npt.NDArray[np.float32]:
     """Weights ``[target,source]`` that interpolate between the centres of the network's cells along one axis."""
     centres = (np.arange(target) + 0.5) * placement.frame_wh[axis] / target
     places = (centres * placement.scale_xy[axis] + placement.offset_xy[axis]) / MASK_STRIDE - 0.5

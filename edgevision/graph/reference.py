@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.image import LetterboxGeometry, Placement
+from edgevision.contract.image import LetterboxGeometry
 from edgevision.contract.nms import greedy_nms
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import NmsSpec
+from edgevision.contract.transform import FrameTransform
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.adopt import Adoption
@@ -64,7 +65,7 @@ def network_pixels(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> npt
 
 
 def detections_from_raw(
-    raw: list[Array], head: DetectionHead, nms: NmsSpec, placement: Placement | None
+    raw: list[Array], head: DetectionHead, nms: NmsSpec, placement: FrameTransform | None
 ) -> tuple[Array, Array, Array]:
     """One frame's raw outputs to boxes ``[K,4]``, scores ``[K]`` and labels ``[K]`` by greedy suppression.
 
@@ -122,13 +123,13 @@ def _check_plausible(adoption: Adoption, head: DetectionHead, raw: list[Array]) 
         )
 
 
-def _placement(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> Placement | None:
+def _placement(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> FrameTransform | None:
     frame_wh, network_wh = (frames_bgr.shape[2], frames_bgr.shape[1]), adoption.network_size_wh
     if frame_wh == network_wh:
         return None
     if adoption.fit == "letterbox":
         return LetterboxGeometry.of(frame_wh, network_wh).placement
-    return Placement(frame_wh, (network_wh[0] / frame_wh[0], network_wh[1] / frame_wh[1]), (0.0, 0.0))
+    return FrameTransform(frame_wh, (network_wh[0] / frame_wh[0], network_wh[1] / frame_wh[1]), (0.0, 0.0))
 
 
 def _scaled(values: Array, rows: Array, columns: Array) -> Array:

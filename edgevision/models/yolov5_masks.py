@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgevision.contract.image import Placement
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import NmsSpec
+from edgevision.contract.transform import FrameTransform
 from edgevision.models.yolov5_decode import decode, detections_and_rows, without_coefficients
 
 
@@ -67,7 +67,7 @@ def answers_from_mixture(mixture: Mixture, input_wh: tuple[int, int]) -> Outputs
     return mixture.boxes, mixture.scores, mixture.labels, masks
 
 
-def over_frame(mixture: Mixture, placement: Placement, mask_wh: tuple[int, int], stride: int) -> Mixture:
+def over_frame(mixture: Mixture, placement: FrameTransform, mask_wh: tuple[int, int], stride: int) -> Mixture:
     """The same for a frame that was scaled to the network's input: boxes in its pixels, prototypes over it alone.
 
     The prototypes, `stride` input pixels for each cell, are interpolated at `mask_wh` places of the frame.

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgevision.contract.image import Placement, fit_frame
+from edgevision.contract.image import fit_frame
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames
 from edgevision.contract.spec import FrameInput
+from edgevision.contract.transform import FrameTransform
 from edgevision.errors import EdgevisionError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pace import Pace
@@ -34,10 +35,12 @@ class Batch:
 
     buffer: Frames
     entries: list[tuple[Stream, SourceFrame]] = field(default_factory=list)
-    placements: list[Placement] = field(default_factory=list)
+    transforms: list[FrameTransform] = field(default_factory=list)
     prepare_ns: int = 0
     inference_ns: int = 0
     outputs: Outputs = ()
+    rows: int = 0
+    """Rows of `buffer` to run: the entries, and copies of the last one up to the least batch of the graph."""
 
 
 class Collector:
@@ -134,6 +137,9 @@ class Collector:
             self._bell.wait(wait_s)
         if not batch.entries or self._closed:
             return None
+        count = len(batch.entries)
+        batch.rows = max(count, self._frames.batch.min)
+        batch.buffer[count : batch.rows] = batch.buffer[count - 1]
         self._pace.prepared(taking_ns)
         return batch
 
@@ -146,13 +152,6 @@ class Collector:
             if newer is not None and self._place(batch, stream, newer, row):
                 stream.displace()
                 log.debug("%s: frame %d gave way to %d", stream.name, frame.index, newer.index)
-
-    def fill_up(self, batch: Batch) -> int:
-        """Repeat the last frame until the batch is as large as the graph takes; the number of rows to run."""
-        count = len(batch.entries)
-        rows = max(count, self._frames.batch.min)
-        batch.buffer[count:rows] = batch.buffer[count - 1]
-        return rows
 
     def _rows_of_a_batch(self) -> int:
         limits = self._frames.batch
@@ -196,7 +195,13 @@ class Collector:
     def _poll(self, stream: Stream) -> SourceFrame | None:
         try:
             with self._asking:
-                return None if stream.removed else stream.source.poll()
+                if stream.removed:
+                    return None
+                if stream.source.live:
+                    return stream.source.poll()
+                frame = stream.source.read()
+                stream.source.ended = frame is None
+                return frame
         except EdgevisionError as error:
             self.fail(stream, error)
             return None
@@ -205,12 +210,12 @@ class Collector:
         """Prepare a frame in its row; False if the graph cannot take it."""
         began_ns = time.perf_counter_ns()
         try:
-            placement = fit_frame(frame.image_bgr, self._frames, out=batch.buffer[row])[1]
+            transform = fit_frame(frame.image_bgr, self._frames, out=batch.buffer[row])[1]
         except EdgevisionError as error:
             self.fail(stream, error)
             return False
         batch.entries[row : row + 1] = [(stream, frame)]
-        batch.placements[row : row + 1] = [placement]
+        batch.transforms[row : row + 1] = [transform]
         batch.prepare_ns += time.perf_counter_ns() - began_ns
         return True
 

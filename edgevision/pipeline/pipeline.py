@@ -12,14 +12,12 @@ from dataclasses import dataclass, field
 import cv2
 
 from edgevision.analytics.analytics import Analytics
-from edgevision.contract.results import results_from_outputs
 from edgevision.contract.session import Frames, Session
-from edgevision.errors import EdgevisionError
 from edgevision.pipeline.collector import Batch, Collector
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pace import Pace
 from edgevision.pipeline.streams import Stream, StreamStats
-from edgevision.sinks.processed import Processed, StageTimes
+from edgevision.sinks.frame_result import FrameResult, StageTimes
 from edgevision.sinks.sink import Sink, close_sinks
 from edgevision.sources.channel import Channel, ChannelClosed
 from edgevision.sources.frames import Source
@@ -67,7 +65,7 @@ def run_pipeline(
     *,
     options: PipelineOptions | None = None,
     stop: Callable[[], bool] = lambda: False,
-    on_frame: Callable[[Processed], None] = lambda _: None,
+    on_frame: Callable[[FrameResult], None] = lambda _: None,
     analytics: Analytics | None = None,
 ) -> RunSummary:
     """Run every frame of `source` (of a live one: the newest each time) and hand the results to `sinks`, in order.
@@ -76,9 +74,13 @@ def run_pipeline(
     `on_frame` is called after the sinks. With a sink that asks for it (`Sink.annotated`), results are drawn into the
     frame's image first. See `run_streams`.
     """
-    options = options or PipelineOptions()
-    stream = Stream(source, sinks, analytics=analytics or Analytics(options.threshold))
-    return run_streams(session, [stream], options=options, stop=stop, on_frame=lambda _, done: on_frame(done))
+    return run_streams(
+        session,
+        [Stream(source, sinks, analytics=analytics)],
+        options=options,
+        stop=stop,
+        on_frame=lambda _, done: on_frame(done),
+    )
 
 
 def run_streams(
@@ -87,7 +89,7 @@ def run_streams(
     *,
     options: PipelineOptions | None = None,
     stop: Callable[[], bool] = lambda: False,
-    on_frame: Callable[[Stream, Processed], None] = lambda _stream, _processed: None,
+    on_frame: Callable[[Stream, FrameResult], None] = lambda _stream, _processed: None,
 ) -> RunSummary:
     """Run the frames of all streams until every one has ended, in batches across them; results in each one's order.
 
@@ -122,7 +124,7 @@ class Pipeline:
         streams: Sequence[Stream] = (),
         options: PipelineOptions | None = None,
         *,
-        on_result: Callable[[Stream, Processed], None] = lambda _stream, _processed: None,
+        on_result: Callable[[Stream, FrameResult], None] = lambda _stream, _processed: None,
         stay: bool = False,
     ) -> None:
         """With `stay` it waits for more streams when all have ended."""
@@ -131,6 +133,8 @@ class Pipeline:
         self._on_result = on_result
         self.pace = Pace()
         """When the engine is busy, and how long it takes."""
+        for stream in streams:
+            stream.default_threshold(self._options.threshold)
         self._collector = Collector(session.spec.frames, streams, self._options, self.pace, stay=stay)
         self._began_ns = 0
         self._finished = 0
@@ -146,6 +150,7 @@ class Pipeline:
 
     def add(self, stream: Stream) -> None:
         """Serve one more."""
+        stream.default_threshold(self._options.threshold)
         self._collector.add(stream)
 
     def remove(self, stream: Stream) -> None:
@@ -252,47 +257,30 @@ class Pipeline:
                     self._finish(batch)
 
     def _infer(self, batch: Batch) -> None:
-        rows = self._collector.fill_up(batch)
-        self.pace.began(rows)
+        self.pace.began(batch.rows)
         began_ns = time.perf_counter_ns()
-        batch.outputs = self._session.infer(batch.buffer[:rows])
+        batch.outputs = self._session.infer(batch.buffer[: batch.rows])
         batch.inference_ns = time.perf_counter_ns() - began_ns
         self.pace.ended()
 
     def _finish(self, batch: Batch) -> None:
+        spec = self._session.spec
         count = len(batch.entries)
+        prepare_ns, inference_ns = batch.prepare_ns // count, batch.inference_ns // count
         for row, (stream, frame) in enumerate(batch.entries):
             if stream.removed or self._finished == self._options.limit:
                 continue
-            began_ns = time.perf_counter_ns()
             outputs = tuple(array[row : row + 1] for array in batch.outputs)
-            placements = batch.placements[row : row + 1]
-            result = results_from_outputs(
-                self._session.spec, outputs, placements, threshold=stream.needed_score
-            )[0]
-            try:
-                seen, observation = stream.observe(frame, result)
-            except EdgevisionError as error:
-                stream.removed = True
-                self._collector.fail(stream, error)
-                continue
-            finished_ns = time.perf_counter_ns()
-            times = StageTimes(
-                frame.decode_ns,
-                batch.prepare_ns // count,
-                batch.inference_ns // count,
-                finished_ns - began_ns,
+            times = StageTimes(frame.decode_ns, prepare_ns, inference_ns)
+            done = stream.handle(
+                spec, outputs, frame, batch.transforms[row], times, max_age_ms=self._options.max_age_ms
             )
-            age_ms = (finished_ns - frame.captured_ns) / 1e6
-            self._deliver(stream, Processed(frame, seen, times, age_ms, observation))
-
-    def _deliver(self, stream: Stream, processed: Processed) -> None:
-        limit_ms = self._options.max_age_ms
-        if limit_ms is not None and stream.source.live and processed.age_ms > limit_ms:
-            stream.source.lost.late += 1
-            return
-        self._on_result(stream, stream.finish(processed))
-        self._finished += 1
+            if done is not None:
+                self._on_result(stream, done)
+                self._finished += 1
+            elif stream.failure is not None:
+                stream.removed = True
+                self._collector.fail(stream, stream.failure)
 
     def _is_stopped(self, stop: Callable[[], bool]) -> bool:
         self._stopped = self._stopped or stop()

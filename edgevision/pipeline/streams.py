@@ -13,10 +13,12 @@ import numpy as np
 
 from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.observation import Observation
-from edgevision.contract.results import Result
+from edgevision.contract.results import THRESHOLD, Outputs, results_from_outputs
+from edgevision.contract.spec import ModelSpec
+from edgevision.contract.transform import FrameTransform
 from edgevision.drawing.observation import annotate
-from edgevision.errors import SinkError
-from edgevision.sinks.processed import Processed
+from edgevision.errors import EdgevisionError, SinkError
+from edgevision.sinks.frame_result import FrameResult, StageTimes
 from edgevision.sinks.sink import Sink
 from edgevision.sources.frames import Source, SourceFrame
 from edgevision.sources.health import FrameCounts, SourceHealth
@@ -51,7 +53,7 @@ class StreamStats:
 class Stream:
     """A source, what is done with its results, and its sinks.
 
-    The pipeline's last stage calls `finish` for each result; everything else may be called by any thread. With
+    The pipeline's last stage calls `handle` for each frame; everything else may be called by any thread. With
     `keep_going` a sink that cannot write is left out, and said once, until it can again; else its error is raised.
     """
 
@@ -60,21 +62,27 @@ class Stream:
         source: Source,
         sinks: Sequence[Sink] = (),
         *,
+        threshold: float | None = None,
         analytics: Analytics | None = None,
         keep_going: bool = False,
     ) -> None:
+        """`threshold`: minimum confidence of a detection; None: the pipeline's (`PipelineOptions.threshold`)."""
         self.name = source.name
         self.source = source
         self.sinks: tuple[Sink, ...] = ()
         """Those first that take the image as it is."""
         self.rewire(sinks)
-        self.failure: Exception | None = None
+        self.failure: EdgevisionError | None = None
         """What ended it before its time."""
         self.removed = False
         """True once it was taken out of its pipeline: results that are still under way are dropped."""
         self.observation: Observation | None = None
         """The latest."""
-        self.analytics = analytics or Analytics()
+        self.analytics = analytics
+        """None where nothing is filtered, tracked or counted: results pass as they are."""
+        self._threshold = threshold
+        if threshold is not None and analytics is not None:
+            analytics.threshold = threshold
         self._keep_going = keep_going
         self._failing: set[int] = set()
         self._lock = threading.Lock()
@@ -85,17 +93,21 @@ class Stream:
 
     @property
     def threshold(self) -> float:
-        """Detections of a lower score are left out; may be set while frames run."""
-        return self.analytics.threshold
+        """Minimum confidence of a detection; may be set while frames run."""
+        if self._threshold is not None:
+            return self._threshold
+        return THRESHOLD if self.analytics is None else self.analytics.threshold
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        self.analytics.threshold = value
+        self._threshold = value
+        if self.analytics is not None:
+            self.analytics.threshold = value
 
-    @property
-    def needed_score(self) -> float:
-        """From which score on results are wanted; lower than `threshold` where identities are followed."""
-        return self.analytics.needed_score
+    def default_threshold(self, value: float) -> None:
+        """Set the threshold unless it was given to the stream or its analytics."""
+        if self._threshold is None and self.analytics is None:
+            self._threshold = value
 
     @property
     def ended(self) -> bool:
@@ -106,16 +118,44 @@ class Stream:
         """Hand results to these from the next one on."""
         self.sinks = tuple(sorted(sinks, key=lambda sink: sink.annotated))
 
-    def observe(self, frame: SourceFrame, result: Result) -> tuple[Result, Observation | None]:
-        """What of a result goes on, and what was seen in it."""
-        seen, self.observation = self.analytics.observe(frame, result)
-        return seen, self.observation
+    def handle(
+        self,
+        spec: ModelSpec,
+        outputs: Outputs,
+        frame: SourceFrame,
+        transform: FrameTransform,
+        times: StageTimes,
+        *,
+        max_age_ms: float | None = None,
+    ) -> FrameResult | None:
+        """Turn one row of a batch's outputs into a result, and write it to the sinks.
+
+        None if nothing was written: a live result is older than `max_age_ms`, or the analytics cannot be done on this
+        source, which is then its `failure`.
+        """
+        began_ns = time.perf_counter_ns()
+        analytics = self.analytics
+        threshold = self.threshold if analytics is None else analytics.min_confidence
+        result = results_from_outputs(spec, outputs, (transform,), threshold=threshold)[0]
+        if analytics is not None:
+            try:
+                result, self.observation = analytics.observe(frame, result)
+            except EdgevisionError as error:
+                self.failure = error
+                return None
+        finished_ns = time.perf_counter_ns()
+        age_ms = (finished_ns - frame.captured_ns) / 1e6
+        if max_age_ms is not None and self.source.live and age_ms > max_age_ms:
+            self.source.lost.late += 1
+            return None
+        times = replace(times, results_ns=finished_ns - began_ns)
+        return self._finish(FrameResult(frame, result, times, age_ms, self.observation))
 
     def displace(self) -> None:
         """Count a frame that was prepared and then replaced by a newer one."""
         self.source.lost.dropped += 1
 
-    def finish(self, processed: Processed) -> Processed:
+    def _finish(self, processed: FrameResult) -> FrameResult:
         """Write to all sinks, draw for those that ask for it, keep count; returns it with the time that this took."""
         began_ns = time.perf_counter_ns()
         drawn = False
@@ -146,7 +186,7 @@ class Stream:
         )
         return StreamStats(frames, _rate(done_s), p50, p99, stages, self.source.health)
 
-    def _write(self, sink: Sink, processed: Processed) -> None:
+    def _write(self, sink: Sink, processed: FrameResult) -> None:
         try:
             sink.write(processed)
         except SinkError as error:

@@ -6,12 +6,12 @@ import logging
 import threading
 from collections.abc import Callable
 
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import Sink
 
 log = logging.getLogger(__name__)
 
-Listener = Callable[[str, Processed], None]
+Listener = Callable[[str, FrameResult], None]
 """Called with the source's name and each result, in the pipeline's thread: it must be quick, and copy what it keeps of
 the image, for sinks may draw into it afterwards."""
 
@@ -33,7 +33,7 @@ class Tap:
         """The sink by which a source's results come here, under that name."""
         return _TapSink(self, name)
 
-    def tell(self, name: str, processed: Processed) -> None:
+    def tell(self, name: str, processed: FrameResult) -> None:
         """Call all listeners."""
         for listener in self._listeners:
             try:
@@ -54,7 +54,7 @@ class _TapSink(Sink):
         self._tap = tap
         self._name = name
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         """Call all listeners."""
         self._tap.tell(self._name, processed)
 

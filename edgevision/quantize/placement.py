@@ -32,7 +32,7 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class QdqPlacement:
     """Every quantized edge: activations with one scale each, weights with one scale for each output channel."""
 
     activations: tuple[Edge, ...]
@@ -68,7 +68,7 @@ def is_quantized(model: onnx.ModelProto) -> bool:
     return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
-def placement_by_modelopt(model: onnx.ModelProto, frames: npt.NDArray[np.uint8]) -> Placement:
+def placement_by_modelopt(model: onnx.ModelProto, frames: npt.NDArray[np.uint8]) -> QdqPlacement:
     """Let modelopt quantize a graph whose nodes have names of their own, and read off where it put Q/DQ.
 
     Only the places are taken over. Its ranges come from a calibrator that keeps every activation of every image, and
@@ -107,7 +107,7 @@ def run_modelopt(source: Path, target: Path, frames: npt.NDArray[np.uint8], mode
         raise GraphError("modelopt found nothing to quantize in the graph")
 
 
-def _read_off(model: onnx.ModelProto, placed: onnx.ModelProto) -> Placement:
+def _read_off(model: onnx.ModelProto, placed: onnx.ModelProto) -> QdqPlacement:
     """Edges of `model` that are read through a DequantizeLinear in `placed`, matched by node name and input."""
     stored = {tensor.name for tensor in model.graph.initializer}
     made_by = {name: node for node in placed.graph.node for name in node.output}
@@ -128,4 +128,4 @@ def _read_off(model: onnx.ModelProto, placed: onnx.ModelProto) -> Placement:
     weights = [edge for edge in weights if kinds[edge.node] in WEIGHTED and edge.index == 1]
     if not weights:
         raise GraphError("modelopt found no convolution or matrix product to quantize in the graph")
-    return Placement(tuple(activations), tuple(weights))
+    return QdqPlacement(tuple(activations), tuple(weights))

@@ -11,14 +11,14 @@ from onnx import helper, numpy_helper
 
 from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR
 from edgevision.quantize.calibration.ranges import INT8_MAX, Ranges
-from edgevision.quantize.placement import Edge, Placement
+from edgevision.quantize.placement import Edge, QdqPlacement
 
 PREFIX = "int8/"
 """Begins the name of every node and value that is added here."""
 
 
 def quantized(
-    model: onnx.ModelProto, placement: Placement, ranges: Ranges, kept_float: Collection[str] = ()
+    model: onnx.ModelProto, placement: QdqPlacement, ranges: Ranges, kept_float: Collection[str] = ()
 ) -> onnx.ModelProto:
     """A copy of the graph with Q/DQ on the placement's edges, but for the weighted nodes named in `kept_float`.
 
@@ -39,7 +39,7 @@ def quantized(
 
 
 def remaining_edges(
-    model: onnx.ModelProto, placement: Placement, kept_float: Collection[str]
+    model: onnx.ModelProto, placement: QdqPlacement, kept_float: Collection[str]
 ) -> tuple[tuple[Edge, ...], tuple[Edge, ...]]:
     """Activation and weight edges that stay in INT8 when some weighted nodes go back to float.
 

@@ -29,7 +29,7 @@ from edgevision.quantize.fp16 import half_graph, note_nodes, values_to_probe
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.opset17 import opset17_form, verified_form
 from edgevision.quantize.options import QuantizeOptions
-from edgevision.quantize.placement import Placement, is_quantized, placement_by_modelopt, with_named_nodes
+from edgevision.quantize.placement import QdqPlacement, is_quantized, placement_by_modelopt, with_named_nodes
 from edgevision.quantize.qdq import quantized
 from edgevision.quantize.record import Layer, MeasuredCandidate, QuantizeRecord, Target
 from edgevision.quantize.search.latency import PairedSpeed, paired_speeds
@@ -58,7 +58,7 @@ class Quantized:
     record: QuantizeRecord
     verifications: tuple[Verification, ...]
     ranges: Ranges
-    placement: Placement
+    placement: QdqPlacement
     every_range: Callable[[], Ranges]
     """`ranges`, and on demand the largest magnitudes of all other float activations: a DLA asks for those too."""
 
@@ -140,7 +140,7 @@ class _Material:
     """All that candidates are made of."""
 
     model: onnx.ModelProto
-    placement: Placement
+    placement: QdqPlacement
     ranges: Ranges
     noise: dict[str, float]
     frames: CalibrationFrames

@@ -9,7 +9,7 @@ import threading
 import time
 
 from edgevision.errors import SinkError, first_line
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import BusyError, RefusedError, Sink, SinkHealth
 from edgevision.sinks.waiting import WaitingResults
 from edgevision.sources.backoff import Backoff
@@ -82,7 +82,7 @@ class BackgroundSink(Sink):
                 self._last_error or inner.last_error,
             )
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         """Put it into the queue; never waits for the inner sink."""
         kept = self._inner.keep(processed)
         if kept is None:
@@ -131,7 +131,7 @@ class BackgroundSink(Sink):
             with contextlib.suppress(SinkError):
                 self._inner.close()
 
-    def _next(self) -> list[Processed] | None:
+    def _next(self) -> list[FrameResult] | None:
         """What is to be written; nothing after some time without anything; None at the end."""
         with self._change:
             if not self._waiting and self._deadline_s is None:
@@ -142,7 +142,7 @@ class BackgroundSink(Sink):
             self._in_hand = len(batch)
             return batch
 
-    def _deliver(self, batch: list[Processed]) -> None:
+    def _deliver(self, batch: list[FrameResult]) -> None:
         """Until it is written, refused, or the end has come.
 
         The batch stays as it is meanwhile, so that the other side can tell its repetition.

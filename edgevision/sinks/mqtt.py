@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgevision.errors import SinkError, first_line
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.record import event_records, json_of, record_of
 from edgevision.sinks.sink import Sink, without_image
 from edgevision.sinks.waiting import has_events
@@ -69,7 +69,7 @@ class MqttSink(Sink):
         self._connected = threading.Event()
         self._refusal = ""
         self._closed = False
-        self._under_way: tuple[Processed, list[mqtt.MQTTMessageInfo]] | None = None
+        self._under_way: tuple[FrameResult, list[mqtt.MQTTMessageInfo]] | None = None
         self._client = self._new_client()
         try:
             self._client.connect_async(broker.host, broker.port, keepalive=KEEPALIVE_S)
@@ -82,16 +82,16 @@ class MqttSink(Sink):
         """The broker's address without user and password."""
         return self._broker.public_name
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         """Publish, and wait until the broker has taken it."""
         if has_events(processed) or self._every_result:
             self._publish(processed)
 
-    def keep(self, processed: Processed) -> Processed | None:
+    def keep(self, processed: FrameResult) -> FrameResult | None:
         """All but the image."""
         return without_image(processed) if self._every_result or has_events(processed) else None
 
-    def deliver(self, batch: Sequence[Processed]) -> None:
+    def deliver(self, batch: Sequence[FrameResult]) -> None:
         """As `write`, but detections that have waited too long are left out."""
         for processed in batch:
             if _is_stale(processed) and not has_events(processed):
@@ -147,7 +147,7 @@ class MqttSink(Sink):
     ) -> None:
         self._connected.clear()
 
-    def _publish(self, processed: Processed) -> None:
+    def _publish(self, processed: FrameResult) -> None:
         if not self._connected.wait(self._patience_s):
             reason = f"it refuses: {self._refusal}" if self._refusal else "no connection"
             raise SinkError(f"{self.public_name}: {reason}")
@@ -165,7 +165,7 @@ class MqttSink(Sink):
         self._under_way = None
         self.written += 1
 
-    def _hand_over(self, processed: Processed) -> list[mqtt.MQTTMessageInfo]:
+    def _hand_over(self, processed: FrameResult) -> list[mqtt.MQTTMessageInfo]:
         camera = f"{self._broker.prefix}/{topic_level(processed.frame.source)}"
         messages = [
             self._client.publish(f"{camera}/events", json_of(event), qos=1)
@@ -176,7 +176,7 @@ class MqttSink(Sink):
         return messages
 
 
-def _is_stale(processed: Processed) -> bool:
+def _is_stale(processed: FrameResult) -> bool:
     return time.perf_counter_ns() - processed.frame.captured_ns > STALE_S * 1e9
 
 

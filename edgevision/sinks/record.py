@@ -8,13 +8,14 @@ from typing import Any
 
 from edgevision.analytics.counting import Event
 from edgevision.analytics.observation import Observation
+from edgevision.contract.classes import class_name
 from edgevision.contract.results import Classification, Instances, Result, Segmentation
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 
 TOP_CLASSES = 5
 
 
-def record_of(processed: Processed) -> dict[str, Any]:
+def record_of(processed: FrameResult) -> dict[str, Any]:
     """What a JSON line says about a frame."""
     frame = processed.frame
     position_s = None if frame.position_s is None else round(frame.position_s, 4)
@@ -36,7 +37,7 @@ def record_of(processed: Processed) -> dict[str, Any]:
     }
 
 
-def event_records(processed: Processed, run: uuid.UUID) -> list[dict[str, Any]]:
+def event_records(processed: FrameResult, run: uuid.UUID) -> list[dict[str, Any]]:
     """What is said about each event of a frame by itself; `event_id` is the same whenever it is said again.
 
     `run` tells apart sinks, whose cameras may have the same names.
@@ -69,14 +70,14 @@ def _answer(result: Result) -> dict[str, Any]:
         best = result.top(TOP_CLASSES)
         return {
             "classification": [
-                {"label": label, "class": result.class_name(label), "score": round(score, 5)}
+                {"label": label, "class": class_name(result.classes, label), "score": round(score, 5)}
                 for label, score in best
             ]
         }
     if isinstance(result, Segmentation):
         return {
             "segmentation": [
-                {"label": label, "class": result.class_name(label), "share": round(share, 5)}
+                {"label": label, "class": class_name(result.classes, label), "share": round(share, 5)}
                 for label, share in result.shares()
             ]
         }
@@ -86,7 +87,7 @@ def _answer(result: Result) -> dict[str, Any]:
             "box": [round(value, 2) for value in box],
             "score": round(score, 5),
             "label": label,
-            "class": result.class_name(label),
+            "class": class_name(result.classes, label),
         }
         for box, score, label in rows
     ]
@@ -96,12 +97,12 @@ def _answer(result: Result) -> dict[str, Any]:
     return {"detections": found}
 
 
-def _event(event: Event, processed: Processed, observation: Observation) -> dict[str, Any]:
+def _event(event: Event, processed: FrameResult, observation: Observation) -> dict[str, Any]:
     """Its time `at` is the place in a video, or seconds since 1970 for a camera."""
     frame = processed.frame
     now = frame.captured_at if frame.position_s is None else frame.position_s
     said: dict[str, Any] = {"event": event.kind, "place": event.place, "id": event.identity}
-    said["class"] = processed.result.class_name(event.label)
+    said["class"] = class_name(processed.result.classes, event.label)
     said["at"] = round(now - (observation.time_s - event.time_s), 3)
     if event.direction is not None:
         said["direction"] = event.direction

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgevision.contract.image import Frame
 from edgevision.errors import SinkError
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 
 S = TypeVar("S", bound="Sink")
 
@@ -64,7 +64,7 @@ class Sink(abc.ABC):
     """How many results `deliver` takes at a time."""
 
     @abc.abstractmethod
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         """Take one frame and its result."""
 
     @abc.abstractmethod
@@ -84,7 +84,7 @@ class Sink(abc.ABC):
         """How it fares."""
         return SinkHealth(self.public_name, "working", self.written, 0, self.lost, None)
 
-    def keep(self, processed: Processed) -> Processed | None:
+    def keep(self, processed: FrameResult) -> FrameResult | None:
         """What of a result `deliver` needs when the pipeline has gone on, as little as possible; None: nothing of it.
 
         By default everything; of an image that others may draw into, a copy.
@@ -94,7 +94,7 @@ class Sink(abc.ABC):
         frame = replace(processed.frame, image_bgr=processed.frame.image_bgr.copy())
         return replace(processed, frame=frame)
 
-    def deliver(self, batch: Sequence[Processed]) -> None:
+    def deliver(self, batch: Sequence[FrameResult]) -> None:
         """Write what `keep` gave, `batch_size` at most."""
         for processed in batch:
             self.write(processed)
@@ -119,7 +119,7 @@ def close_sinks(sinks: Iterable[Sink]) -> None:
             sink.end()
 
 
-def without_image(processed: Processed) -> Processed:
+def without_image(processed: FrameResult) -> FrameResult:
     """The same with a black image of the same size that takes no memory."""
     image = _black(processed.frame.image_bgr.shape)
     return replace(processed, frame=replace(processed.frame, image_bgr=image))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from edgevision.contract.results import Classification, Instances, Segmentation
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 
 
 class WaitingResults:
@@ -18,16 +18,16 @@ class WaitingResults:
     def __init__(self, capacity: int, max_bytes: int) -> None:
         self._capacity = capacity
         self._max_bytes = max_bytes
-        self._plain: deque[tuple[int, int, Processed]] = deque()
+        self._plain: deque[tuple[int, int, FrameResult]] = deque()
         """Number, bytes, result; the same for those with events."""
-        self._events: deque[tuple[int, int, Processed]] = deque()
+        self._events: deque[tuple[int, int, FrameResult]] = deque()
         self._bytes = 0
         self._count = 0
 
     def __len__(self) -> int:
         return len(self._plain) + len(self._events)
 
-    def put(self, processed: Processed) -> int:
+    def put(self, processed: FrameResult) -> int:
         """Add one; how many were dropped for it. A single one is taken however large it is."""
         size = held_bytes(processed)
         row = self._events if has_events(processed) else self._plain
@@ -42,9 +42,9 @@ class WaitingResults:
             dropped += 1
         return dropped
 
-    def take(self, count: int) -> list[Processed]:
+    def take(self, count: int) -> list[FrameResult]:
         """The oldest ones, in their order."""
-        taken: list[Processed] = []
+        taken: list[FrameResult] = []
         while len(taken) < count and len(self):
             rows = [row for row in (self._plain, self._events) if row]
             _, size, processed = min(rows, key=lambda row: row[0][0]).popleft()
@@ -61,12 +61,12 @@ class WaitingResults:
         return count
 
 
-def has_events(processed: Processed) -> bool:
+def has_events(processed: FrameResult) -> bool:
     """True if something happened in the frame."""
     return processed.observation is not None and bool(processed.observation.events)
 
 
-def held_bytes(processed: Processed) -> int:
+def held_bytes(processed: FrameResult) -> int:
     """Memory that its image and arrays take."""
     result = processed.result
     if isinstance(result, Classification):

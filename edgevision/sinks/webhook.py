@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError, InvalidHeader
 
 import edgevision
 from edgevision.errors import SinkError, first_line
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.record import event_records, json_of, record_of
 from edgevision.sinks.sink import BusyError, RefusedError, Sink, without_image
 from edgevision.sinks.waiting import has_events
@@ -61,7 +61,7 @@ class WebhookSink(Sink):
         self._hook = hook
         self._every_result = every_result
         self._run = uuid.uuid4()
-        self._request: tuple[list[Processed], bytes, str] | None = None
+        self._request: tuple[list[FrameResult], bytes, str] | None = None
         """The batch that is being posted, its body and its key."""
         headers = urllib3.make_headers(
             user_agent=f"edgevision/{edgevision.__version__}", basic_auth=hook.user_password
@@ -83,16 +83,16 @@ class WebhookSink(Sink):
         """The address without what may be secret in it."""
         return self._hook.public_name
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         """Post one frame's."""
         if has_events(processed) or self._every_result:
             self.deliver([processed])
 
-    def keep(self, processed: Processed) -> Processed | None:
+    def keep(self, processed: FrameResult) -> FrameResult | None:
         """All but the image."""
         return without_image(processed) if self._every_result or has_events(processed) else None
 
-    def deliver(self, batch: Sequence[Processed]) -> None:
+    def deliver(self, batch: Sequence[FrameResult]) -> None:
         """Post a batch; the same one again is the same request."""
         known = self._request
         if (
@@ -111,7 +111,7 @@ class WebhookSink(Sink):
         """Close the connection."""
         self._pool.close()
 
-    def _body(self, batch: Sequence[Processed]) -> bytes:
+    def _body(self, batch: Sequence[FrameResult]) -> bytes:
         content: dict[str, Any] = {"created_at": round(time.time(), 3)}
         if self._every_result:
             content["results"] = [record_of(processed) for processed in batch]

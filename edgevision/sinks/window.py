@@ -9,7 +9,7 @@ import cv2
 
 from edgevision.device.opencv_build import OpenCvBuild, why_no_window
 from edgevision.errors import SinkError
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import Sink
 
 ESCAPE = 27
@@ -37,7 +37,7 @@ class WindowSink(Sink):
         self._sized = False
         self.closed = False
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         """Show the frame's image."""
         if self.closed:
             return

@@ -6,7 +6,9 @@ A new kind of camera is one entry of `SCHEMES` and one file in `feeds/`.
 from __future__ import annotations
 
 import functools
+import glob
 import importlib.util
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,11 +24,12 @@ from edgevision.sources.feeds.gstreamer import CsiCamera, LaunchFeed
 from edgevision.sources.feeds.loop import LoopAddress, LoopFeed
 from edgevision.sources.feeds.v4l2 import DeviceOptions, parse_device
 from edgevision.sources.feeds.virtual import VirtualFeed
-from edgevision.sources.lists import is_pattern
 from edgevision.sources.options import CameraOptions
 
 LONGEST_NAME = 100
 """Characters of a camera's name: it becomes part of file names and topics."""
+
+_DEVICE = re.compile(r"(?:/dev/video)?\d")
 
 FeedFactory = Callable[[], Feed]
 """Opens a feed; called again after each outage."""
@@ -52,8 +55,9 @@ class SourceAddress:
     """An address of a source, as `parse` reads it."""
 
     text: str
-    kind: Literal["device", "live", "pattern", "path"]
-    """A local camera, a live source with a scheme, a shell pattern of files, or a file or folder."""
+    kind: Literal["device", "live", "http", "pattern", "path"]
+    """A local camera; a live source with a scheme; an http address, of which only the server knows whether it is a
+    stream or a file; a shell pattern of files; a file or folder."""
     scheme: Scheme | None = None
     path: Path | None = None
     """The file or folder that it names; with ``loop:`` the one that is played."""
@@ -70,21 +74,17 @@ class SourceAddress:
         if not address.strip():
             raise SourceError(f"the name of a source is empty; {EXPECTED}")
         if isinstance(text, str):
-            device = parse_device(address)
-            if device is not None:
+            if _DEVICE.match(address) and (device := parse_device(address)) is not None:
                 return cls(address, "device", device=device)
             scheme = _scheme_of(address)
             if scheme is not None:
                 parts = scheme.path and scheme.path.fullmatch(address)
-                return cls(address, "live", scheme, Path(parts[2]) if parts else None)
-        if is_pattern(address):
+                http = address.lower().startswith("http")
+                return cls(address, "http" if http else "live", scheme, Path(parts[2]) if parts else None)
+        # A file whose own name has a pattern's characters is meant as it is.
+        if glob.has_magic(address) and not os.path.exists(address):  # noqa: PTH110  # a text may be no path at all
             return cls(address, "pattern")
         return cls(address, "path", path=Path(address).expanduser())
-
-    @property
-    def http(self) -> bool:
-        """True for ``http://`` and ``https://``: what it is, a stream or a file, only the server can say."""
-        return self.kind == "live" and self.text.lower().startswith(("http://", "https://"))
 
     def within(self, folder: Path) -> SourceAddress:
         """The same source with a relative path, if it contains one, resolved against `folder`."""

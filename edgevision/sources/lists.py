@@ -74,19 +74,6 @@ class SequenceSource(Source):
         return None
 
 
-def exists(path: Path) -> bool:
-    """True if there is such a file or folder; a text that can be no path names none."""
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long
-        return False
-
-
-def is_pattern(text: str) -> bool:
-    """True for a shell pattern; a file whose own name has a pattern's characters is meant as it is."""
-    return glob.has_magic(text) and not exists(Path(text))
-
-
 def matches(pattern: str) -> list[str]:
     """The files that a shell pattern means, sorted, ``**`` with all sub-folders.
 
@@ -119,4 +106,4 @@ def _beside(text: str, folder: Path) -> str:
     if "://" in text:
         return text
     path = Path(text).expanduser()
-    return str(folder / path) if not exists(path) and exists(folder / path) else str(path)
+    return str(folder / path) if not path.exists() and (folder / path).exists() else str(path)

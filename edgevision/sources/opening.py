@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,14 +18,16 @@ from edgevision.sources.feeds import http_content
 from edgevision.sources.feeds.capture import open_capture
 from edgevision.sources.frames import Capture, Source, SourceFrame, known, read_now
 from edgevision.sources.image_files import IMAGE_SUFFIXES, images_in, read_image
-from edgevision.sources.lists import SequenceSource, exists, listed, matches
+from edgevision.sources.lists import SequenceSource, listed, matches
 from edgevision.sources.live import LiveSource, open_camera
 from edgevision.sources.options import CameraOptions
 
 log = logging.getLogger(__name__)
 
 
-def open_source(text: str | Path, options: CameraOptions | None = None, *, name: str | None = None) -> Source:
+def open_source(
+    address: str | Path | SourceAddress, options: CameraOptions | None = None, *, name: str | None = None
+) -> Source:
     """Open an image, a folder of images (with its sub-folders, sorted by path), a video, or a live source.
 
     Live are a camera by its index, ``rtsp://`` and ``http://`` addresses (MJPEG, HLS), ``csi://0`` on a Jetson, a
@@ -42,16 +45,17 @@ def open_source(text: str | Path, options: CameraOptions | None = None, *, name:
     `name` is what the source is called in logs and results; without it, it is the text as others may read it. The
     frames of images keep the paths of their files.
     """
-    address = SourceAddress.parse(text)
+    if not isinstance(address, SourceAddress):
+        address = SourceAddress.parse(address)
     live = options or CameraOptions()
     if address.device is not None:
         index, device = address.device
         return open_camera(index, device=device, options=live, name=name)
-    if address.http:
+    if address.kind == "http":
         ended = _open_http(address.text, name or public_name(address.text), live)
         if ended is not None:
             return ended
-    if address.kind == "live":
+    if address.scheme is not None:
         source: Source = LiveSource(name or public_name(address.text), address.feed_factory(live), live)
     elif address.kind == "pattern":
         return _open_many(name or address.text, matches(address.text))
@@ -64,7 +68,7 @@ def open_source(text: str | Path, options: CameraOptions | None = None, *, name:
 
 def _open_path(path: Path, name: str | None) -> Source:
     """A file or folder, by its kind."""
-    if not exists(path):
+    if not os.path.exists(path):  # noqa: PTH110  # a name that is too long is no file, and no error
         raise SourceError(f"no such file or folder: {path}; {EXPECTED}")
     name = name or str(path)
     if path.is_dir():

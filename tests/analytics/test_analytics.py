@@ -15,7 +15,7 @@ from edgevision.analytics.observation import Observation
 from edgevision.analytics.places import Line, Zone
 from edgevision.contract.results import Classification, Detections
 from edgevision.pipeline.pipeline import run_pipeline
-from edgevision.sinks.processed import Processed, StageTimes
+from edgevision.sinks.frame_result import FrameResult, StageTimes
 from edgevision.sinks.record import record_of
 from edgevision.sources.frames import SourceFrame
 from tests.doubles import BrightnessSession, ListSink, MemorySource
@@ -92,14 +92,14 @@ def test_weak_detections_without_an_identity_are_left_out() -> None:
     assert left.scores.tolist() == pytest.approx([0.12, 0.3])
     assert observation is not None
     assert observation.ids.tolist() == [1, -1]
-    assert analytics.needed_score == 0.1
+    assert analytics.min_confidence == 0.1
 
 
 def test_without_a_tracker_it_filters() -> None:
     analytics = Analytics(size_wh=SIZE, select=DetectionFilter(frozenset({1})))
     left, observation = analytics.observe(frame(0.0), at(10, label=0))
     assert isinstance(left, Detections)
-    assert (len(left), observation, analytics.needed_score) == (0, None, 0.25)
+    assert (len(left), observation, analytics.min_confidence) == (0, None, 0.25)
 
 
 def test_what_holds_no_detections_passes() -> None:
@@ -157,7 +157,9 @@ def test_an_event_of_a_camera_is_told_by_the_calendar() -> None:
     event = Event("vanished", "room", 3, 0, 3.0, dwell_s=1.5)
     observation = Observation(np.empty(0, np.int64), (event,), (), (), (), SIZE, 7.0)
     seen = frame(None, captured_ns=7_000_000_000)
-    record = record_of(Processed(seen, Detections.empty(("lamp",)), StageTimes(0, 0, 0, 0), 0.0, observation))
+    record = record_of(
+        FrameResult(seen, Detections.empty(("lamp",)), StageTimes(0, 0, 0, 0), 0.0, observation)
+    )
     assert record["events"] == [
         {"event": "vanished", "place": "room", "id": 3, "class": "lamp", "at": 996.0, "dwell_s": 1.5}
     ]

@@ -105,10 +105,10 @@ def test_without_the_library_the_commands_are_named(monkeypatch: pytest.MonkeyPa
 
 
 def test_by_itself_nothing_is_followed() -> None:
-    assert open_analytics(NOTHING, detector(), MemorySource(1), 0.4).needed_score == 0.4
+    assert open_analytics(NOTHING, detector(), MemorySource(1), 0.4).min_confidence == 0.4
 
 
 def test_a_high_threshold_holds_for_the_beginning_of_identities() -> None:
     pytest.importorskip("trackers")
     analytics = AnalyticsOptions(True, (), (), None, 0.0, 1.0)
-    assert open_analytics(analytics, detector(), MemorySource(1), 0.7).needed_score == 0.1
+    assert open_analytics(analytics, detector(), MemorySource(1), 0.7).min_confidence == 0.1

@@ -14,15 +14,15 @@ from edgevision.cli import progress as module
 from edgevision.cli.progress import Interrupts, RunProgress
 from edgevision.contract.results import Detections
 from edgevision.pipeline.pipeline import RunSummary
-from edgevision.sinks.processed import Processed, StageTimes
+from edgevision.sinks.frame_result import FrameResult, StageTimes
 from edgevision.sources.frames import SourceFrame
 from edgevision.sources.health import FrameCounts, Outage, SourceHealth
 
 
-def processed(inference_ms: float) -> Processed:
+def processed(inference_ms: float) -> FrameResult:
     frame = SourceFrame(np.zeros((1, 1, 3), np.uint8), 0, "s", 0, 0.0, None, 0)
     times = StageTimes(1_000_000, 500_000, round(inference_ms * 1e6), 100_000, 0)
-    return Processed(frame, Detections.empty(), times, inference_ms + 2)
+    return FrameResult(frame, Detections.empty(), times, inference_ms + 2)
 
 
 def test_the_summary_holds_counts_and_medians() -> None:

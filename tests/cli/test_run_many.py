@@ -102,10 +102,14 @@ def test_what_cannot_be_meant_is_said(brightness_bundle: Path, tmp_path: Path) -
     assert isinstance(run(brightness_bundle, one, tmp_path / "none.mp4").exception, SourceError)
 
 
+def texts(given: tuple[str, ...]) -> tuple[tuple[str | None, str], ...]:
+    return tuple((name, address.text) for name, address in named_sources(given))
+
+
 def test_sources_have_names_that_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("odd=name.mp4").touch()
-    assert named_sources(("0", "0", "door=rtsp://u:p@h/a?k=v", "rtsp://h/x?k=v", "odd=name.mp4")) == (
+    assert texts(("0", "0", "door=rtsp://u:p@h/a?k=v", "rtsp://h/x?k=v", "odd=name.mp4")) == (
         ("0", "0"),
         ("0 (2)", "0"),
         ("door", "rtsp://u:p@h/a?k=v"),
@@ -113,4 +117,5 @@ def test_sources_have_names_that_differ(tmp_path: Path, monkeypatch: pytest.Monk
         ("odd=name.mp4", "odd=name.mp4"),
     )
     pipeline = "gst:videotestsrc pattern=ball ! videoconvert"
-    assert named_sources((pipeline, "0=1", "1")) == ((pipeline, pipeline), ("0", "1"), ("1", "1"))
+    assert texts((pipeline, "0=1", "1")) == ((pipeline, pipeline), ("0", "1"), ("1", "1"))
+    assert texts(("rtsp://u:p@h/a",)) == ((None, "rtsp://u:p@h/a"),)

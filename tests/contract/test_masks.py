@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from edgevision.bundle.folder import Check
-from edgevision.contract.image import LetterboxGeometry, Placement, fit_frame
+from edgevision.contract.image import LetterboxGeometry, fit_frame
 from edgevision.contract.results import Instances, Mask, Outputs, Result, Segmentation, results_from_outputs
 from edgevision.contract.spec import (
     FrameInput,
@@ -17,6 +17,7 @@ from edgevision.contract.spec import (
     instances_outputs,
     segment_outputs,
 )
+from edgevision.contract.transform import FrameTransform
 from edgevision.drawing.annotate import class_colour, draw_result
 from edgevision.verification.comparison import compare_answers
 
@@ -186,7 +187,7 @@ def test_an_instance_tints_its_own_part() -> None:
 
 def test_a_mask_beyond_the_frame_is_cut() -> None:
     frame = np.full((30, 30, 3), 100, np.uint8)
-    placement = Placement((30, 30), (2.0, 2.0), (0.0, 0.0))
+    placement = FrameTransform((30, 30), (2.0, 2.0), (0.0, 0.0))
     masks = np.full((1, 2, CELLS, CELLS), 255, np.uint8)
     boxes = np.array([[[40, 40, 64, 64], [0, 0, 0, 0]]], np.float32)
     outputs: Outputs = (boxes, np.array([[0.9, 0.0]], np.float32), np.zeros((1, 2), np.int32), masks)

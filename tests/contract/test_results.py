@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevision.contract.image import Placement
 from edgevision.contract.results import Classification, Detections, results_from_outputs
 from edgevision.contract.spec import (
     FrameInput,
@@ -15,6 +14,7 @@ from edgevision.contract.spec import (
     classify_outputs,
     detect_outputs,
 )
+from edgevision.contract.transform import FrameTransform
 
 PROVENANCE = Provenance("m.pt", None, "r", "2026-01-01T00:00:00+00:00")
 DETECTOR = ModelSpec(
@@ -26,7 +26,7 @@ DETECTOR = ModelSpec(
     PROVENANCE,
     NmsSpec(candidates=3, max_detections=3),
 )
-PLACEMENT = Placement((32, 32), (2.0, 2.0), (0.0, 0.0))
+PLACEMENT = FrameTransform((32, 32), (2.0, 2.0), (0.0, 0.0))
 
 
 def outputs(scores: list[float]) -> tuple[np.ndarray, ...]:

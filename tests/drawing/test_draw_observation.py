@@ -10,18 +10,18 @@ from edgevision.analytics.places import Line, Zone
 from edgevision.contract.image import Frame
 from edgevision.contract.results import Detections
 from edgevision.drawing.observation import LINE_COLOUR, annotate
-from edgevision.sinks.processed import Processed, StageTimes
+from edgevision.sinks.frame_result import FrameResult, StageTimes
 from edgevision.sources.frames import SourceFrame
 
 SIZE = (400, 300)
 
 
-def processed(observation: Observation | None, size_wh: tuple[int, int] = SIZE) -> Processed:
+def processed(observation: Observation | None, size_wh: tuple[int, int] = SIZE) -> FrameResult:
     image = np.full((size_wh[1], size_wh[0], 3), 90, np.uint8)
     frame = SourceFrame(image, 0, "s", 0, 0.0, 0.0, 0)
     boxes = np.array([[200, 100, 240, 180]], np.float32) * (size_wh[0] / SIZE[0])
     found = Detections(boxes.astype(np.float32), np.array([0.9], np.float32), np.array([0], np.int32), ("a",))
-    return Processed(frame, found, StageTimes(0, 0, 0, 0), 0.0, observation)
+    return FrameResult(frame, found, StageTimes(0, 0, 0, 0), 0.0, observation)
 
 
 def drawn(observation: Observation | None, size_wh: tuple[int, int] = SIZE) -> Frame:

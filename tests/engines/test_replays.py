@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from cuda.bindings import runtime as real
 
-from edgevision.analytics.analytics import Analytics
 from edgevision.contract.session import Frames, SessionOptions
 from edgevision.contract.spec import BatchRange
 from edgevision.engines.tensorrt import lane
@@ -216,9 +215,7 @@ def test_many_cameras_are_served_by_graphs(board: Board) -> None:
     """Five cameras of which not all have a frame at once: from the engine on disk to results in their sinks."""
     sinks = [ListSink() for _ in range(5)]
     cameras = [MemorySource(30 + 7 * row) for row in range(5)]
-    streams = [
-        Stream(camera, [sink], analytics=Analytics(0.0)) for camera, sink in zip(cameras, sinks, strict=True)
-    ]
+    streams = [Stream(camera, [sink], threshold=0.0) for camera, sink in zip(cameras, sinks, strict=True)]
     with board.open() as session:
         run_streams(session, streams, options=PipelineOptions(threshold=0.0, batch=5))
         launched = board.host.calls.count("cudaGraphLaunch")

@@ -17,7 +17,7 @@ from edgevision.errors import SourceError, UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import Pipeline, run_streams
 from edgevision.pipeline.streams import Stream
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import Sink
 from edgevision.sources.frames import Source, SourceFrame
 from tests.doubles import SIDE, BrightnessSession, ListSink, MemorySource, detector
@@ -68,13 +68,13 @@ class Camera(Source):
         self.ended = True
 
 
-def brightness(processed: Processed) -> int:
+def brightness(processed: FrameResult) -> int:
     assert isinstance(processed.result, Detections)
     return round(float(processed.result.scores[0]) * 255)
 
 
 def plain(source: Source, *sinks: Sink) -> Stream:
-    return Stream(source, sinks, analytics=Analytics(0.0))
+    return Stream(source, sinks, threshold=0.0)
 
 
 def run_cameras(
@@ -312,14 +312,14 @@ def test_a_threshold_may_change_while_it_runs() -> None:
 class Moody(ListSink):
     """Fails for a while."""
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         self.fails_at = len(self.seen) if 5 <= processed.frame.index < 10 else None
         super().write(processed)
 
 
 def test_a_sink_that_fails_is_left_out_until_it_can_again(caplog: pytest.LogCaptureFixture) -> None:
     moody, steady = Moody(), ListSink()
-    stream = Stream(MemorySource(20), [moody, steady], analytics=Analytics(0.0), keep_going=True)
+    stream = Stream(MemorySource(20), [moody, steady], threshold=0.0, keep_going=True)
     run_streams(BrightnessSession(), [stream])
     assert len(steady.seen) == 20
     assert [processed.frame.index for processed in moody.seen] == [*range(5), *range(10, 20)]

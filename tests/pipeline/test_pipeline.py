@@ -16,7 +16,7 @@ from edgevision.contract.spec import BatchRange, FrameInput, ModelSpec, classify
 from edgevision.errors import EngineError, SinkError, SourceError, UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import RunSummary, run_pipeline
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sources.frames import SourceFrame
 from tests.doubles import (
     PROVENANCE,
@@ -37,7 +37,7 @@ def nothing_is_left_behind() -> Iterator[None]:
     assert cv2.getNumThreads() == opencv_threads
 
 
-def brightness(processed: Processed) -> int:
+def brightness(processed: FrameResult) -> int:
     assert isinstance(processed.result, Detections)
     return round(float(processed.result.scores[0]) * 255)
 
@@ -46,7 +46,7 @@ def brightness(processed: Processed) -> int:
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 40])
 def test_every_frame_comes_once_in_order_with_its_own_result(count: int, serial: bool) -> None:
     sink, source = ListSink(), MemorySource(count)
-    done: list[Processed] = []
+    done: list[FrameResult] = []
     summary = run_pipeline(
         BrightnessSession(),
         source,
@@ -140,7 +140,7 @@ def test_a_file_is_held_back_by_the_slowest_stage_and_loses_nothing() -> None:
     source, sink = MemorySource(20), ListSink(takes_s=0.01)
     ahead: list[int] = []
 
-    def look(processed: Processed) -> None:
+    def look(processed: FrameResult) -> None:
         ahead.append(source.given - processed.frame.index)
 
     run_pipeline(BrightnessSession(), source, [sink], on_frame=look)
@@ -165,7 +165,7 @@ def test_a_live_source_gives_its_newest_frame_and_counts_the_others() -> None:
 
 def test_ages_and_stages_are_told() -> None:
     sink = ListSink(takes_s=0.01)
-    done: list[Processed] = []
+    done: list[FrameResult] = []
     run_pipeline(
         BrightnessSession(takes_s=0.02),
         MemorySource(5),
@@ -183,7 +183,7 @@ def test_ages_and_stages_are_told() -> None:
 
 
 def test_the_stages_of_a_serial_run_add_up_to_its_wall_time() -> None:
-    done: list[Processed] = []
+    done: list[FrameResult] = []
     summary = run_pipeline(
         BrightnessSession(takes_s=0.01),
         MemorySource(20),
@@ -260,7 +260,7 @@ def test_what_a_stage_raises_is_raised_here(failing: Failing, serial: bool) -> N
 def test_what_the_caller_raises_ends_the_run() -> None:
     sink = ListSink()
 
-    def interrupt(processed: Processed) -> None:
+    def interrupt(processed: FrameResult) -> None:
         if processed.frame.index == 2:
             raise KeyboardInterrupt
 

@@ -13,7 +13,7 @@ from edgevision.graph.macs import macs_of_weighted_nodes
 from edgevision.quantize.calibration.ranges import Ranges
 from edgevision.quantize.placement import (
     Edge,
-    Placement,
+    QdqPlacement,
     is_quantized,
     placement_by_modelopt,
     with_named_nodes,
@@ -21,7 +21,7 @@ from edgevision.quantize.placement import (
 from edgevision.quantize.qdq import quantized, weight_scales
 from tests.quantize.pixel_networks import SIDE, answers, frames, network
 
-PLACEMENT = Placement(
+PLACEMENT = QdqPlacement(
     activations=(Edge("first", 0, "image"), Edge("last", 0, "first")),
     weights=(Edge("first", 1, "first.weight"), Edge("last", 1, "last.weight")),
 )
@@ -102,7 +102,7 @@ def joined() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-JOINED = Placement(
+JOINED = QdqPlacement(
     activations=tuple(
         Edge(*edge)
         for edge in (

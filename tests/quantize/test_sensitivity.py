@@ -11,7 +11,7 @@ import pytest
 from edgevision.contract.spec import FrameInput
 from edgevision.quantize.calibration.calibrate import CalibrationFrames
 from edgevision.quantize.calibration.ranges import Ranges
-from edgevision.quantize.placement import Edge, Placement
+from edgevision.quantize.placement import Edge, QdqPlacement
 from edgevision.quantize.search.sensitivity import (
     last_layers,
     measured_noise,
@@ -21,7 +21,7 @@ from edgevision.quantize.search.sensitivity import (
 )
 from tests.quantize.pixel_networks import SIDE, network
 
-PLACEMENT = Placement(
+PLACEMENT = QdqPlacement(
     activations=(Edge("first", 0, "image"), Edge("last", 0, "first")),
     weights=(Edge("first", 1, "first.weight"), Edge("last", 1, "last.weight")),
 )

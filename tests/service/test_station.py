@@ -17,8 +17,8 @@ from edgevision.contract.session import Frames, Session
 from edgevision.errors import EngineError, UsageError
 from edgevision.service.config.settings import BudgetSettings
 from edgevision.service.station import CameraPlan, Report, Station
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.opening import write_clip
-from edgevision.sinks.processed import Processed
 from tests.doubles import BrightnessSession, ListSink
 
 OPTIONS = BudgetSettings(batch=1)
@@ -54,7 +54,7 @@ class Running:
         self.counts: dict[str, int] = {}
         self.end = station.subscribe(self._count)
 
-    def _count(self, name: str, _: Processed) -> None:
+    def _count(self, name: str, _: FrameResult) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1
 
     def more(self, name: str) -> bool:
@@ -112,7 +112,7 @@ def test_a_camera_is_stopped_and_started() -> None:
 def test_a_threshold_changes_what_is_found() -> None:
     found: dict[str, int] = {}
 
-    def look(name: str, processed: Processed) -> None:
+    def look(name: str, processed: FrameResult) -> None:
         found[name] = len(processed.result)  # type: ignore[arg-type]  # detections
 
     with Running(Station(brightness, [demo("a"), demo("b")], options=OPTIONS)) as running:
@@ -311,7 +311,7 @@ def test_other_budgets_hold_from_then_on() -> None:
 def test_a_listener_that_fails_is_called_no_more(caplog: pytest.LogCaptureFixture) -> None:
     calls: list[str] = []
 
-    def broken(name: str, processed: Processed) -> None:
+    def broken(name: str, processed: FrameResult) -> None:
         calls.append(name)
         raise ValueError("a bug")
 

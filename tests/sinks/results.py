@@ -10,7 +10,7 @@ import numpy as np
 from edgevision.analytics.counting import Event
 from edgevision.analytics.observation import Observation
 from edgevision.contract.results import Detections, Result
-from edgevision.sinks.processed import Processed, StageTimes
+from edgevision.sinks.frame_result import FrameResult, StageTimes
 from edgevision.sources.frames import SourceFrame
 
 FOUND = Detections(
@@ -29,10 +29,10 @@ def processed(
     captured_ns: int = 0,
     position_s: float | None = None,
     size_wh: tuple[int, int] = (64, 48),
-) -> Processed:
+) -> FrameResult:
     image = np.full((size_wh[1], size_wh[0], 3), 20 * index % 256, np.uint8)
     frame = SourceFrame(image, index, source, captured_ns, 1_700_000_000.123456789, position_s, 1_500_000)
-    return Processed(frame, result, StageTimes(1_500_000, 500_000, 30_000_000, 100_000), 33.3333333)
+    return FrameResult(frame, result, StageTimes(1_500_000, 500_000, 30_000_000, 100_000), 33.3333333)
 
 
 CROSSED = Event("crossed", "door", 7, 0, 5.0, "in")
@@ -44,7 +44,7 @@ def eventful(
     source: str = "yard",
     captured_at: float = 1_700_000_000.123456,
     captured_ns: int | None = None,
-) -> Processed:
+) -> FrameResult:
     """A frame of a camera in which one person crossed a line, or `events` happened."""
     frame_ns = time.perf_counter_ns() if captured_ns is None else captured_ns
     frame = SourceFrame(
@@ -57,10 +57,10 @@ def eventful(
         FOUND.classes,
     )
     observation = Observation(np.array([7]), events or (CROSSED,), (), (), (), (64, 48), 5.5)
-    return Processed(frame, person, StageTimes(1000, 1000, 1000, 1000), 12.5, observation)
+    return FrameResult(frame, person, StageTimes(1000, 1000, 1000, 1000), 12.5, observation)
 
 
-def fresh(index: int = 0, *, source: str = "yard") -> Processed:
+def fresh(index: int = 0, *, source: str = "yard") -> FrameResult:
     """A frame of a camera, taken now, in which nothing happened."""
     return processed(index, source=source, captured_ns=time.perf_counter_ns())
 

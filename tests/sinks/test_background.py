@@ -11,7 +11,7 @@ import pytest
 
 from edgevision.errors import SinkError
 from edgevision.sinks.background import BackgroundSink
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import BusyError, RefusedError, Sink, close_sinks
 from edgevision.sources.backoff import Backoff
 from tests.sinks.results import eventful, processed, wait_until
@@ -29,7 +29,7 @@ class Moody(Sink):
         self.gate = threading.Event()
         self.gate.set()
         self.batch_size = batch_size
-        self.batches: list[list[Processed]] = []
+        self.batches: list[list[FrameResult]] = []
         self.attempts = 0
         self.closed_by: list[str] = []
 
@@ -37,10 +37,10 @@ class Moody(Sink):
     def indices(self) -> list[int]:
         return [each.frame.index for batch in self.batches for each in batch]
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         raise AssertionError("a background sink delivers")
 
-    def deliver(self, batch: Sequence[Processed]) -> None:
+    def deliver(self, batch: Sequence[FrameResult]) -> None:
         self.attempts += 1
         self.gate.wait(20)
         if self.errors:

@@ -32,6 +32,7 @@ from edgevision.service.config.settings import BudgetSettings, CameraSettings, M
 from edgevision.service.station import Station
 from edgevision.service.web.options import PageOptions
 from edgevision.sinks.sink import Sink
+from edgevision.sources.addresses import public_name
 from edgevision.sources.options import CameraOptions
 
 POLL_S = 0.1
@@ -154,4 +155,4 @@ def _named(sources: Sequence[str], named: Sequence[str]) -> tuple[tuple[str, str
     cameras = named_sources([*sources, *named])
     if not cameras:
         raise UsageError("no source was given; expected such as: edgevision live BUNDLE demo:")
-    return cameras
+    return tuple((name or public_name(address.text), address.text) for name, address in cameras)

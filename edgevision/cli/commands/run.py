@@ -99,8 +99,9 @@ def command(
     opening = SessionOptions(
         iou_threshold=iou, allow_fallback=allow_fallback, precision=precision, force=force
     )
-    running = PipelineOptions(threshold=threshold, limit=limit, fill_ms=fill_ms, max_age_ms=max_age_ms)
-    request = _Request(sources, live, analytics, running, batch, _Outputs(output, jsonl, show, sinks))
+    running = PipelineOptions(limit=limit, fill_ms=fill_ms, max_age_ms=max_age_ms)
+    outputs = _Outputs(output, jsonl, show, sinks)
+    request = _Request(sources, live, threshold, analytics, running, batch, outputs)
     with Interrupts() as interrupts:
         _run(request, interrupts, lambda: open_session(bundle, engine=engine, options=opening))
     if interrupts.requested():
@@ -123,6 +124,7 @@ class _Request:
 
     sources: tuple[str, ...]
     live: CameraOptions
+    threshold: float
     analytics: AnalyticsOptions
     options: PipelineOptions
     batch: int | Literal["auto"]
@@ -141,7 +143,10 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         session = stack.enter_context(open_engine())
         outputs.others.check(request.analytics, session.spec.classes)
         analytics = [
-            open_analytics(request.analytics, session.spec, source, options.threshold) for source in opened
+            open_analytics(request.analytics, session.spec, source, request.threshold)
+            if request.analytics.wanted
+            else None
+            for source in opened
         ]
         pictures, shared = _open_sinks(stack, opened, outputs)
         windows = _open_windows(stack, opened, session.spec.name, interrupts) if outputs.show else []
@@ -149,6 +154,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
             Stream(
                 source,
                 [*pictures[row], *shared, *windows[row : row + 1]],
+                threshold=request.threshold,
                 analytics=analytics[row],
                 keep_going=source.live,
             )
@@ -182,11 +188,8 @@ def _open_sources(stack: contextlib.ExitStack, texts: tuple[str, ...], live: Cam
     """One after another; of several, cameras that do not answer yet are waited for while the others run."""
     if len(texts) > 1:
         live = replace(live, wait_first=False)
-    named = named_sources(texts)
-    alone = len(named) == 1 and named[0][1] == texts[0]
     return [
-        stack.enter_context(open_source(address, live, name=None if alone else name))
-        for name, address in named
+        stack.enter_context(open_source(address, live, name=name)) for name, address in named_sources(texts)
     ]
 
 
@@ -255,7 +258,7 @@ def _route_warnings(stack: contextlib.ExitStack, progress: RunProgress) -> None:
 def _report(
     session: Session,
     summary: list[str],
-    watched: Iterable[tuple[Source, Analytics]],
+    watched: Iterable[tuple[Source, Analytics | None]],
     outputs: Iterable[Path | None],
 ) -> None:
     if session.info.notes:
@@ -264,7 +267,7 @@ def _report(
     pairs = list(watched)
     for source, analytics in pairs:
         name = f"{source.name}: " if len(pairs) > 1 else ""
-        for line in count_lines(analytics, session.spec.classes):
+        for line in count_lines(analytics, session.spec.classes) if analytics else ():
             click.echo(name + line)
     for path in outputs:
         if path is not None and path.exists():

@@ -12,7 +12,7 @@ import onnx
 from edgevision.engines.ort_settings import cpu_session, session_settings
 from edgevision.quantize.calibration.calibrate import CalibrationFrames, with_outputs
 from edgevision.quantize.calibration.ranges import Ranges
-from edgevision.quantize.placement import Placement
+from edgevision.quantize.placement import QdqPlacement
 from edgevision.quantize.qdq import quantized
 
 SIGNAL_IMAGES = 8
@@ -38,7 +38,7 @@ def network_outputs(model: onnx.ModelProto) -> tuple[str, ...]:
 
 def measured_noise(
     model: onnx.ModelProto,
-    placement: Placement,
+    placement: QdqPlacement,
     ranges: Ranges,
     frames: CalibrationFrames,
     progress: Progress = lambda _: None,
@@ -93,7 +93,7 @@ def order_of_return(
     return tuple(sorted(ordered, key=lambda node: node not in last))
 
 
-def last_layers(model: onnx.ModelProto, placement: Placement) -> frozenset[str]:
+def last_layers(model: onnx.ModelProto, placement: QdqPlacement) -> frozenset[str]:
     """Weighted nodes whose answer leaves the network without passing another one."""
     made = {name: node for node in model.graph.node for name in node.output}
     waiting, found, seen = list(network_outputs(model)), set(), set()

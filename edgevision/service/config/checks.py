@@ -109,7 +109,7 @@ class Checker:
         try:
             check_network_address(camera.address)
             address = SourceAddress.parse(camera.address).within(self._settings.folder)
-            if address.kind == "live" and (address.path is None or address.path.exists()):
+            if address.scheme is not None and (address.path is None or address.path.exists()):
                 address.feed_factory(camera_options(camera))
         except EdgevisionError as error:
             self._wrong(here, str(error).replace(camera.address, public_name(camera.address)))

@@ -28,7 +28,7 @@ from edgevision.service.station import Station
 from edgevision.service.watchdog import WatchdogOptions
 from edgevision.service.web.machine_metrics import machine_metrics
 from edgevision.service.web.state import trouble
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 
 AGE_BUCKETS_S = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
 CAMERA = ("camera",)
@@ -41,7 +41,7 @@ class Ages:
         self._counts: dict[str, list[int]] = {}
         self._sums_s: dict[str, float] = {}
 
-    def offer(self, camera: str, processed: Processed) -> None:
+    def offer(self, camera: str, processed: FrameResult) -> None:
         """Count a result."""
         age_s = processed.age_ms / 1e3
         counts = self._counts.get(camera)

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.record import record_of
 
 
@@ -21,7 +21,7 @@ class Posted:
 
     camera: str
     number: int
-    processed: Processed
+    processed: FrameResult
 
 
 @dataclass(eq=False, slots=True)
@@ -71,7 +71,7 @@ class ResultHub:
         """How many listen."""
         return len(self._subscribers)
 
-    def offer(self, camera: str, processed: Processed) -> None:
+    def offer(self, camera: str, processed: FrameResult) -> None:
         """Take notice of a result."""
         number = self._numbers[camera] = self._numbers.get(camera, 0) + 1
         if not self._subscribers or self._loop is None:

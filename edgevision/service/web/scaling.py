@@ -9,12 +9,12 @@ import numpy as np
 
 from edgevision.contract.image import Frame
 from edgevision.contract.results import Classification, Instances, Mask, Result, Segmentation
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 
 Size = tuple[int, int]
 
 
-def scaled_to_width(processed: Processed, width: int) -> Processed:
+def scaled_to_width(processed: FrameResult, width: int) -> FrameResult:
     """The same with an image of at most that width, which is a new array; never larger than the frame."""
     before_wh = processed.frame.size_wh
     image_bgr = processed.frame.image_bgr

@@ -25,7 +25,7 @@ from edgevision.service.web.options import PageOptions, is_loopback
 from edgevision.service.web.results import ResultHub
 from edgevision.service.web.state import StateReader
 from edgevision.service.web.video import VideoHub
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class PageServer:
     ) -> None:
         self.close()
 
-    def _on_result(self, camera: str, processed: Processed) -> None:
+    def _on_result(self, camera: str, processed: FrameResult) -> None:
         """Called in the pipeline's thread for each result."""
         self._ages.offer(camera, processed)
         self._video.offer(camera, processed)

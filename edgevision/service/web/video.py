@@ -16,7 +16,7 @@ import cv2
 from edgevision.drawing.observation import annotate
 from edgevision.service.web.options import PageOptions
 from edgevision.service.web.scaling import scaled_to_width
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Viewer:
 class _Wanted:
     """A camera that is looked at, as the encoder's thread sees it."""
 
-    newest: Processed | None = None
+    newest: FrameResult | None = None
     """With an image that is the hub's own."""
     due_s: float = 0.0
 
@@ -90,7 +90,7 @@ class VideoHub:
         """How many look."""
         return sum(len(viewers) for viewers in self._viewers.values())
 
-    def offer(self, camera: str, processed: Processed) -> None:
+    def offer(self, camera: str, processed: FrameResult) -> None:
         """Take notice of a result. The image is copied, for sinks draw into it afterwards."""
         wanted = self._wanted.get(camera)
         now_s = time.monotonic()
@@ -139,7 +139,7 @@ class VideoHub:
                 time.sleep(min(rest_s, LONGEST_REST_S))
                 wanted.newest = None  # only now: until then a newer frame would be copied for nothing
 
-    def _encode(self, camera: str, processed: Processed) -> None:
+    def _encode(self, camera: str, processed: FrameResult) -> None:
         widths = {viewer.width for viewer in tuple(self._viewers.get(camera, ()))}
         if not widths or self._loop is None:
             return
@@ -159,7 +159,7 @@ class VideoHub:
                 viewer.fresh.set()
 
 
-def picture_of(processed: Processed, width: int, quality: int) -> bytes:
+def picture_of(processed: FrameResult, width: int, quality: int) -> bytes:
     """A JPEG of at most that width with the result drawn in; what it is made of stays as it is."""
     small = scaled_to_width(processed, width)
     annotate(small.frame.image_bgr, small.result, small.observation)

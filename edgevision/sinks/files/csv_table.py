@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevision.sinks.files.line_file import LineFile
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.record import record_of
 from edgevision.sinks.sink import Sink, without_image
 from edgevision.sinks.waiting import has_events
@@ -33,7 +33,7 @@ class CsvSink(Sink):
         self._rows = LineFile(path, append=append, header=_lines([COLUMNS]))
         self._events: LineFile | None = None
         self._events_path = path.with_suffix(f".events{path.suffix}")
-        self._begun: Processed | None = None
+        self._begun: FrameResult | None = None
         """One of which the events are still to be written."""
 
     @property
@@ -41,7 +41,7 @@ class CsvSink(Sink):
         """The file's path."""
         return str(self._rows.path)
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         """Append the frame's rows."""
         record = record_of(processed)
         shared = _frame_cells(record)
@@ -59,7 +59,7 @@ class CsvSink(Sink):
         self._begun = None
         self.written += 1
 
-    def keep(self, processed: Processed) -> Processed | None:
+    def keep(self, processed: FrameResult) -> FrameResult | None:
         """All but the image."""
         return without_image(processed)
 

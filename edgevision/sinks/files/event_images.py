@@ -14,7 +14,7 @@ from edgevision.contract.results import Detections
 from edgevision.drawing.observation import annotate
 from edgevision.errors import SinkError, UsageError
 from edgevision.sinks.files.event_folder import EventFolder, Retention
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.record import event_records, record_of
 from edgevision.sinks.sink import Sink
 
@@ -49,20 +49,20 @@ class EventImageSink(Sink):
         self._last_ns: dict[tuple[str, str], int] = {}
         """When a picture of a camera and class was kept last."""
         self._run = uuid.uuid4()
-        self._encoded: tuple[Processed, bytes] | None = None
+        self._encoded: tuple[FrameResult, bytes] | None = None
 
     @property
     def public_name(self) -> str:
         """The folder."""
         return f"events:{self._folder.folder}"
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         """Keep a picture of the frame if something happened in it."""
         kept = self.keep(processed)
         if kept is not None:
             self.deliver([kept])
 
-    def keep(self, processed: Processed) -> Processed | None:
+    def keep(self, processed: FrameResult) -> FrameResult | None:
         """Frames with a reason to be kept, their images copied: others may draw into them."""
         if self._seen_events(processed):
             return super().keep(processed)
@@ -73,7 +73,7 @@ class EventImageSink(Sink):
             self._last_ns[processed.frame.source, name] = processed.frame.captured_ns
         return super().keep(processed)
 
-    def deliver(self, batch: Sequence[Processed]) -> None:
+    def deliver(self, batch: Sequence[FrameResult]) -> None:
         """Draw, encode and write."""
         for processed in batch:
             jpeg = self._jpeg(processed)
@@ -91,11 +91,11 @@ class EventImageSink(Sink):
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _seen_events(self, processed: Processed) -> bool:
+    def _seen_events(self, processed: FrameResult) -> bool:
         observation = processed.observation
         return observation is not None and any(event.kind != "vanished" for event in observation.events)
 
-    def _fresh_classes(self, processed: Processed) -> list[str]:
+    def _fresh_classes(self, processed: FrameResult) -> list[str]:
         """The wanted classes that are there and of which no picture was kept for a while."""
         result, frame = processed.result, processed.frame
         if not self._options.classes or not isinstance(result, Detections):
@@ -109,7 +109,7 @@ class EventImageSink(Sink):
             and frame.captured_ns - self._last_ns.get((frame.source, name), -(2**62)) >= gap_ns
         ]
 
-    def _jpeg(self, processed: Processed) -> bytes:
+    def _jpeg(self, processed: FrameResult) -> bytes:
         """Encoded once, for drawing twice tints twice."""
         if self._encoded is None or self._encoded[0] is not processed:
             annotate(processed.frame.image_bgr, processed.result, processed.observation)
@@ -122,7 +122,7 @@ class EventImageSink(Sink):
             self._encoded = (processed, data.tobytes())
         return self._encoded[1]
 
-    def _name(self, processed: Processed) -> str:
+    def _name(self, processed: FrameResult) -> str:
         frame, observation = processed.frame, processed.observation
         parts = [_plain(frame.source)[:60] or "camera"]
         events = () if observation is None else [e for e in observation.events if e.kind != "vanished"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 
 from edgevision.errors import SinkError
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import Sink
 from edgevision.sources.image_files import write_image
 
@@ -28,7 +28,7 @@ class ImageFolderSink(Sink):
         self._numbered = numbered
         probe_folder(folder)
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         """Encode the frame's image."""
         path = self._folder / self.name(processed.frame.source, processed.frame.index)
         write_image(path, processed.frame.image_bgr)

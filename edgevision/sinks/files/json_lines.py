@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgevision.sinks.files.line_file import LineFile
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.record import json_of, record_of
 from edgevision.sinks.sink import Sink, without_image
 
@@ -28,12 +28,12 @@ class JsonlSink(Sink):
         """The file's path."""
         return str(self._file.path)
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         """Append the frame's line."""
         self._file.write(json_of(record_of(processed)) + b"\n")
         self.written += 1
 
-    def keep(self, processed: Processed) -> Processed | None:
+    def keep(self, processed: FrameResult) -> FrameResult | None:
         """All but the image."""
         return without_image(processed)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgevision.sinks.files.images import probe_folder
 from edgevision.sinks.files.video_file import VideoFile
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import Sink
 from edgevision.sources.frames import Source
 
@@ -25,7 +25,7 @@ class LateVideoSink(Sink):
         self._source = source
         self._video: VideoSink | None = None
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         """Encode the frame's image."""
         if self._video is None:
             self._video = VideoSink(self._path, processed.frame.size_wh, self._source.fps, live=True)
@@ -67,7 +67,7 @@ class VideoSink(Sink):
         """The file's path."""
         return str(self._path)
 
-    def write(self, processed: Processed) -> None:
+    def write(self, processed: FrameResult) -> None:
         """Encode the frame's image."""
         for _ in range(self._copies(processed.frame.captured_ns) if self._live else 1):
             self._file.write(processed.frame.image_bgr)

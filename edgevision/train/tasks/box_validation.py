@@ -13,9 +13,10 @@ import torch
 from pycocotools import mask as mask_codec
 from pycocotools.coco import COCO
 
-from edgevision.contract.image import Placement, letterbox
+from edgevision.contract.image import letterbox
 from edgevision.contract.nms import greedy_nms
 from edgevision.contract.results import Detections
+from edgevision.contract.transform import FrameTransform
 from edgevision.datasets.boxes import BoxDataset, BoxLabels
 from edgevision.evaluation.detection import (
     PROTOCOL_FLOOR,
@@ -84,7 +85,9 @@ def decode_maps(
 
 
 def _suppressed(
-    rows: np.ndarray[tuple[int, ...], np.dtype[np.float32]], placement: Placement, classes: tuple[str, ...]
+    rows: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    placement: FrameTransform,
+    classes: tuple[str, ...],
 ) -> Detections:
     """The best (box, class) pairs after suppression, in the frame's pixels."""
     scores = rows[:, 4:5] * rows[:, 5:]

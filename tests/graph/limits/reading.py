@@ -10,14 +10,14 @@ from edgevision.quantize.calibration.magnitudes import Frames, probe_magnitudes
 from edgevision.quantize.calibration.ranges import Ranges
 from edgevision.quantize.fp16 import half_graph
 from edgevision.quantize.opset17 import opset17_form
-from edgevision.quantize.placement import Placement
+from edgevision.quantize.placement import QdqPlacement
 from edgevision.quantize.qdq import quantized
 
 ALL = [row.name for row in LIMITS]
 
 
 def precisions(
-    model: onnx.ModelProto, frames: Frames, placement: Placement, *, decode: bool
+    model: onnx.ModelProto, frames: Frames, placement: QdqPlacement, *, decode: bool
 ) -> dict[str, onnx.ModelProto]:
     """The graph, with named nodes, in float, FP16, INT8 with a float remainder and with an FP16 one, and for 8.6."""
     named = model

@@ -16,7 +16,7 @@ from edgevision.graph.adopt import AdoptOptions, adopt
 from edgevision.graph.contract import attach_metadata
 from edgevision.graph.limits.check import readable_by
 from edgevision.models.recipe import available_recipes, load_recipe
-from edgevision.quantize.placement import Edge, Placement, placement_by_modelopt, with_named_nodes
+from edgevision.quantize.placement import Edge, QdqPlacement, placement_by_modelopt, with_named_nodes
 from tests.graph import networks
 from tests.graph.limits.reading import ALL, assert_read, precisions
 
@@ -35,11 +35,11 @@ FORMS: dict[str, tuple[BatchRange, bool]] = {
 }
 
 
-def placed_by_hand(model: onnx.ModelProto) -> Placement:
+def placed_by_hand(model: onnx.ModelProto) -> QdqPlacement:
     """Q/DQ on every convolution: the small networks have none behind the first, where modelopt places it."""
     stored = {tensor.name for tensor in model.graph.initializer}
     nodes = [n for n in model.graph.node if n.op_type == "Conv" and n.input[1] in stored]
-    return Placement(
+    return QdqPlacement(
         tuple(Edge(node.name, 0, node.input[0]) for node in nodes),
         tuple(Edge(node.name, 1, node.input[1]) for node in nodes),
     )

@@ -17,7 +17,7 @@ from edgevision.pipeline.streams import StreamStats
 from edgevision.pipeline.tap import Listener
 from edgevision.service.camera_plan import CameraState, CameraStatus, Readiness
 from edgevision.service.station import Station
-from edgevision.sinks.processed import Processed, StageTimes
+from edgevision.sinks.frame_result import FrameResult, StageTimes
 from edgevision.sinks.sink import SinkHealth
 from edgevision.sources.frames import SourceFrame
 from edgevision.sources.health import FrameCounts, SourceHealth
@@ -40,14 +40,14 @@ def status(name: str, state: CameraState = "running", *, frames: int = 10, detai
 
 def result(
     *, side: int = 64, brightness: int = 128, index: int = 0, found: Result | None = None
-) -> Processed:
+) -> FrameResult:
     """A grey frame in which something was found."""
     image = np.full((side, side, 3), brightness, np.uint8)
     boxes = np.array([[8, 8, side - 8, side - 8]], np.float32)
     person = Detections(boxes, np.array([0.9], np.float32), np.zeros(1, np.int32), ("person",))
     seen = person if found is None else found
     frame = SourceFrame(image, index, "cam", time.perf_counter_ns(), time.time(), None, 1_000_000)
-    return Processed(frame, seen, StageTimes(1_500_000, 800_000, 22_000_000, 400_000, 200_000), 42.0)
+    return FrameResult(frame, seen, StageTimes(1_500_000, 800_000, 22_000_000, 400_000, 200_000), 42.0)
 
 
 @dataclass
@@ -122,7 +122,7 @@ class FakeStation(Station):
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener) if listener in self.listeners else None
 
-    def emit(self, camera: str, processed: Processed) -> None:
+    def emit(self, camera: str, processed: FrameResult) -> None:
         """A result comes, as in the pipeline's thread."""
         for listener in self.listeners:
             listener(camera, processed)

@@ -15,7 +15,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, WSServerH
 
 from edgevision.contract.results import Detections
 from edgevision.service.web.server import PageServer
-from edgevision.sinks.processed import Processed
+from edgevision.sinks.frame_result import FrameResult
 from tests.service.web.conftest import Serving, ask
 from tests.service.web.fake_station import FakeStation, result
 
@@ -119,7 +119,7 @@ def test_a_client_that_does_not_read_misses_results_and_is_told(
     assert server._results.missed > 0
 
 
-def big_result(index: int) -> Processed:
+def big_result(index: int) -> FrameResult:
     """Some 20 kB as JSON: what the system holds on the way is full soon."""
     boxes = np.tile(np.array([[1, 1, 60, 60]], np.float32), (200, 1))
     found = Detections(boxes, np.full(200, 0.5, np.float32), np.zeros(200, np.int32), ("person" * 10,))

@@ -18,7 +18,7 @@ class StageTimes:
     """Scaling into the batch."""
     inference_ns: int
     """The whole graph: normalisation, network, decoding, suppression."""
-    results_ns: int
+    results_ns: int = 0
     """Thresholding, boxes back to frame pixels; tracking and counting where they are asked for."""
     output_ns: int | None = None
     """Drawing and all sinks; None while it is going on."""
@@ -36,7 +36,7 @@ class StageTimes:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Processed:
+class FrameResult:
     """One frame, its result, and what it took."""
 
     frame: SourceFrame
