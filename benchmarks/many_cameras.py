@@ -29,8 +29,8 @@ from edgevision.cli.present import table
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames, Session, SessionOptions
 from edgevision.engines.opening import open_session
+from edgevision.pipeline.options import PipelineOptions
 from edgevision.service.camera_plan import CameraPlan, CameraStatus
-from edgevision.service.config.settings import BudgetSettings
 from edgevision.service.station import Station
 from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.opening import write_clip
@@ -116,7 +116,7 @@ def run(bundle: Path, video: Path, engine_ms: float, seconds: float, batch: int 
                 open_session(bundle, engine="onnxruntime", options=SessionOptions(threads=1)), engine_ms
             ),
             plans,
-            options=BudgetSettings(batch="auto" if batch is None else batch),
+            options=PipelineOptions(batch="auto" if batch is None else batch),
         )
         stack.callback(station.close)
         station.subscribe(lambda name, done: course.results[name].take(done, counts=counting.is_set()))

@@ -35,8 +35,8 @@ from benchmarks.street import export_street
 from edgevision.analytics.options import AnalyticsOptions
 from edgevision.contract.session import SessionOptions
 from edgevision.engines.opening import open_session
+from edgevision.pipeline.options import PipelineOptions
 from edgevision.service.camera_plan import CameraPlan
-from edgevision.service.config.settings import BudgetSettings
 from edgevision.service.station import Station
 from edgevision.sinks.addresses import SinkOptions, open_sink
 from edgevision.sinks.opening import write_clip
@@ -100,7 +100,7 @@ def soak(plan: Soak) -> list[Sample]:
             lambda _: open_session(bundle, engine="onnxruntime", options=SessionOptions(threads=1)),
             plans(clip, flaky),
             sinks(plan.folder),
-            BudgetSettings(batch=1),
+            PipelineOptions(batch=1),
         )
         stack.callback(station.close)
         seen: Counter[str] = Counter()

@@ -148,7 +148,7 @@ def ways_of_settings(bundle: str, source: str) -> dict[str, Way]:
     }
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         arguments = ["run", bundle, source, "--limit", "1", "--threshold", str(THRESHOLD)]
-        arguments += ["--graph", PRECISION, "--jsonl", f"{folder}/out.jsonl"]
+        arguments += ["--precision", PRECISION, "--jsonl", f"{folder}/out.jsonl"]
         with traced(Trace(ways)):
             command_line.main(arguments, standalone_mode=False)
     return ways

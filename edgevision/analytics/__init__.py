@@ -1,4 +1,4 @@
-"""What people do with detections: identities, filters, lines, zones, counts.
+"""Tracking, filters, lines, zones and counts.
 
-May import: contract, sources.
+May import: settings, contract, sources.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +38,10 @@ class DetectionFilter:
         return detections if keep.all() else detections[keep]
 
 
-def labels_from_names(names: str, classes: tuple[str, ...]) -> frozenset[int]:
-    """The labels of class names (or numbers) with commas between them; raises `UsageError` for one that is unknown."""
+def labels_from_names(names: Iterable[str], classes: tuple[str, ...]) -> frozenset[int]:
+    """The labels of class names or numbers; raises `UsageError` for an unknown one."""
     known = {name: label for label, name in enumerate(classes)} | {str(k): k for k in range(len(classes))}
-    wanted = [name.strip() for name in names.split(",")]
+    wanted = tuple(names)
     for name in wanted:
         if name not in known:
             raise UsageError(

@@ -3,29 +3,67 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.filters import DetectionFilter, labels_from_names
 from edgevision.analytics.places import PlaceText, parse_place
+from edgevision.analytics.places_kind import Places
 from edgevision.contract.spec import ModelSpec
 from edgevision.errors import MissingExtraError, UsageError
+from edgevision.settings.kinds import Flag, Number, Texts
+from edgevision.settings.setting import setting
 
 LIBRARY = "trackers"
 
 
+SHARE = Number(0, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class AnalyticsOptions:
-    """What is to be followed and counted."""
+    """What is filtered, tracked and counted."""
 
-    track: bool = False
-    lines: tuple[str, ...] = ()
-    """As `places.parse_place` reads them."""
-    zones: tuple[str, ...] = ()
-    only: str | None = None
-    """Names of classes with commas between them; None: all."""
-    min_area: float = 0.0
-    max_area: float = 1.0
+    track: bool = field(
+        default=False,
+        metadata=setting(Flag(), "Track objects: give detections persistent identities.", option="--track"),
+    )
+    only: tuple[str, ...] = field(
+        default=(),
+        metadata=setting(
+            Texts("names of classes", commas=True),
+            "Keep only these classes.",
+            option="--only",
+            metavar="CLASS,...",
+        ),
+    )
+    min_area: float = field(
+        default=0.0,
+        metadata=setting(SHARE, "Drop boxes that cover a smaller share of the frame.", option="--min-area"),
+    )
+    max_area: float = field(
+        default=1.0,
+        metadata=setting(SHARE, "Drop boxes that cover a larger share of the frame.", option="--max-area"),
+    )
+    lines: tuple[PlaceText | str, ...] = field(
+        default=(),
+        metadata=setting(
+            Places(zones=False),
+            "Count objects that cross the line; in pixels, or in shares of the frame if no number exceeds 1.",
+            option="--line",
+            metavar="[NAME=]X1,Y1,X2,Y2",
+        ),
+    )
+    """Texts are read by `places.parse_place`."""
+    zones: tuple[PlaceText | str, ...] = field(
+        default=(),
+        metadata=setting(
+            Places(zones=True),
+            "Count objects inside the zone, and how long they stay.",
+            option="--zone",
+            metavar="[NAME=]X,Y,X,Y,X,Y...",
+        ),
+    )
 
     @property
     def wanted(self) -> bool:
@@ -77,12 +115,17 @@ class AnalyticsOptions:
             place.zone(size_wh)
 
     def _select(self, spec: ModelSpec) -> DetectionFilter:
-        labels = None if self.only is None else labels_from_names(self.only, spec.classes)
+        labels = labels_from_names(self.only, spec.classes) if self.only else None
         return DetectionFilter(labels, self.min_area, self.max_area)
 
 
-def _places(texts: tuple[str, ...], kind: str) -> list[PlaceText]:
-    places = [parse_place(text, f"{kind} {number}") for number, text in enumerate(texts, 1)]
+def _places(given: tuple[PlaceText | str, ...], kind: str) -> list[PlaceText]:
+    """With names, which differ: that of a place without one is its kind and number."""
+    places = [parse_place(place) if isinstance(place, str) else place for place in given]
+    places = [
+        place if place.name else replace(place, name=f"{kind} {number}")
+        for number, place in enumerate(places, 1)
+    ]
     names = [place.name for place in places]
     for name in names:
         if names.count(name) > 1:

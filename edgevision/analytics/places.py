@@ -98,15 +98,15 @@ class PlaceText:
         return Zone(self.name, self.points(size_wh))
 
 
-def parse_place(text: str, fallback_name: str) -> PlaceText:
-    """Read ``x,y,x,y...`` or ``NAME=x,y,x,y...``; raises `UsageError`."""
+def parse_place(text: str, fallback_name: str = "") -> PlaceText:
+    """Read ``x,y,x,y...`` or ``NAME=x,y,x,y...``, without a name called `fallback_name`; raises `UsageError`."""
     name, equals, rest = text.rpartition("=")
     name = name.strip() if equals else fallback_name
     try:
         numbers = tuple(float(part) for part in rest.split(","))
     except ValueError:
         numbers = ()
-    if not name or len(numbers) < 4 or len(numbers) % 2 or not np.isfinite(numbers).all():
+    if (equals and not name) or len(numbers) < 4 or len(numbers) % 2 or not np.isfinite(numbers).all():
         raise UsageError(
             f"{text!r} is no place: expected pairs of numbers such as 560,150,560,440 (pixels) or 0.5,0,0.5,1 (shares"
             " of the frame), with a name if wanted: door=560,150,560,440"

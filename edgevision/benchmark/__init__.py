@@ -1,4 +1,4 @@
-"""How fast it is: timing, paired runs, records.
+"""Timing, paired comparison, and benchmark records.
 
 May import: storage, device, contract, sources, sinks, pipeline.
 """

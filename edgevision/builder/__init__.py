@@ -1,4 +1,4 @@
-"""TensorRT engines from a bundle's graphs, proved before they are kept.
+"""Builds TensorRT engines from a bundle's graphs and verifies them.
 
 May import: storage, device, contract, bundle, verification, engines, benchmark, graph.
 """

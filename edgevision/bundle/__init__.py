@@ -1,4 +1,4 @@
-"""The folder that travels: graphs, golden frames, records; and which graph is to run.
+"""The bundle folder: graphs, golden frames, records, and the choice of a graph.
 
 May import: storage, contract.
 """

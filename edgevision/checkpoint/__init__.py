@@ -1,4 +1,4 @@
-"""Checkpoints read without executing anything: the security boundary.
+"""Reads checkpoints without executing them: the security boundary.
 
 May import: storage.
 """

@@ -1,4 +1,4 @@
-"""The command line; heavy imports live inside the command bodies.
+"""The command line; heavy imports are inside the commands.
 
 May import: storage, settings, device, contract, bundle, verification, engines, sources, datasets, analytics, sinks,
 pipeline, benchmark, evaluation, explain, graph, builder, doctor, service, models, quantize, train, export.

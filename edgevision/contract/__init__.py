@@ -1,4 +1,4 @@
-"""What a graph takes and answers: spec, results, boxes, and the base of every engine.
+"""Inputs and outputs of every graph: spec, results, pre-processing, and the base class of sessions.
 
-May import: storage.
+May import: storage, settings.
 """

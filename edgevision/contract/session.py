@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from edgevision.contract.image import Frame, fit_frame
 from edgevision.contract.results import THRESHOLD, Outputs, Result, results_from_outputs
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.errors import EngineError, UsageError
+from edgevision.settings.kinds import Choice, Flag, Number
+from edgevision.settings.setting import setting
 
 Frames = npt.NDArray[np.uint8]
 """uint8 ``[B,H,W,3]``, BGR, of the model's own size."""
@@ -23,20 +26,42 @@ Frames = npt.NDArray[np.uint8]
 class SessionOptions:
     """How an engine is to be opened. None leaves the choice to the graph or to the engine."""
 
-    iou_threshold: float | None = None
-    """Overrides the suppression threshold that the graph carries (an engine that bakes it in refuses)."""
+    iou_threshold: float | None = field(
+        default=None,
+        metadata=setting(
+            Number(0, 1, least_open=True, most_open=True),
+            "IoU threshold of NMS; default: as exported.",
+            name="iou",
+            option="--iou",
+        ),
+    )
+    """Overrides the graph's; an engine that has it built in refuses."""
     score_floor: float | None = None
     """Overrides the score under which the graph answers 0."""
     threads: int | None = None
     """CPU threads for one call; None: every core that the process may use."""
     spin: bool = True
     """Let idle CPU threads spin for their next task: lower latency, and a core that other stages cannot use."""
-    allow_fallback: bool = False
-    """Let ONNX Runtime run on the CPU what the provider that was asked for does not take, however much that is."""
-    precision: Precision | None = None
-    """Which of a bundle's graphs; None: the fastest that was verified (`selection.choose_graph`)."""
-    force: bool = False
-    """Run a graph that was found to be answered wrongly."""
+    allow_fallback: bool = field(
+        default=False,
+        metadata=setting(
+            Flag(),
+            "Let the CPU run what ONNX Runtime's GPU provider does not support.",
+            option="--allow-fallback",
+        ),
+    )
+    precision: Precision | None = field(
+        default=None,
+        metadata=setting(
+            Choice(get_args(Precision)),
+            "Which of the bundle's graphs; without it the fastest that was verified and measured here.",
+            option="--precision",
+        ),
+    )
+    force: bool = field(
+        default=False,
+        metadata=setting(Flag(), "Run a graph that was found to be answered wrongly.", option="--force"),
+    )
 
 
 @dataclass(frozen=True, slots=True)

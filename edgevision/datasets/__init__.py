@@ -1,4 +1,4 @@
-"""Labelled images as people have them: COCO, YOLO text with data.yaml, Pascal VOC; read and checked once.
+"""Readers of labelled images: COCO, YOLO text with data.yaml, Pascal VOC.
 
 May import: sources.
 """

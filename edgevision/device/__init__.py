@@ -1,4 +1,4 @@
-"""Facts of this computer: processor, memory, GPU, power, and what OpenCV was built with.
+"""Facts of this computer: CPU, memory, GPU, power, and the build of OpenCV.
 
 May import: nothing.
 """

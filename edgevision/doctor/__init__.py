@@ -1,4 +1,4 @@
-"""What is wrong with this machine, and what mends it.
+"""Checks this machine and names the fix for each problem.
 
 May import: storage, device, engines.
 """

@@ -1,4 +1,4 @@
-"""Results and what was made of them, drawn into frames.
+"""Drawing results and analytics into frames.
 
 May import: contract, analytics.
 """

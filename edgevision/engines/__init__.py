@@ -1,4 +1,4 @@
-"""What runs a graph, a file for each library, and the opening of sessions.
+"""One module per inference library, and opening sessions.
 
 May import: storage, device, contract, bundle, verification.
 """

@@ -1,4 +1,4 @@
-"""Accuracy on labelled images, measured through a session: exactly the graph that runs.
+"""Accuracy on labelled images, measured through a session.
 
 May import: contract, sources, datasets.
 """

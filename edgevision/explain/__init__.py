@@ -1,4 +1,4 @@
-"""Heat maps: which part of a frame an answer rests on.
+"""Heat maps of the image regions that a result depends on.
 
 May import: contract, sources, drawing.
 """

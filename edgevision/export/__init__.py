@@ -1,4 +1,4 @@
-"""From checkpoint, or somebody's ONNX file, to a verified bundle, on the workstation.
+"""From a checkpoint or an ONNX file to a verified bundle, on the workstation.
 
 May import: storage, contract, bundle, verification, engines, sources, graph, models, quantize.
 """

@@ -1,4 +1,4 @@
-"""ONNX: the contract's pre- and post-processing, heads of networks, and what each version of TensorRT reads.
+"""ONNX graphs: pre- and post-processing, heads of networks, and what each TensorRT version supports.
 
 May import: storage, contract, engines.
 """

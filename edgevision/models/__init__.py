@@ -1,4 +1,4 @@
-"""Architectures in PyTorch with the parameter names of public checkpoints, recipes, and how a model is trained.
+"""PyTorch architectures with the parameter names of public checkpoints, recipes, and training plans.
 
 May import: contract, graph, checkpoint.
 """

@@ -1,4 +1,4 @@
-"""Frames through an engine into sinks: batches, order, and which camera comes next.
+"""Runs frames through an engine into sinks: batching, order, scheduling of cameras.
 
-May import: contract, sources, analytics, drawing, sinks.
+May import: settings, contract, sources, analytics, drawing, sinks.
 """

@@ -32,12 +32,14 @@ class BatchChoice:
         return f"batch {self.rows}" + (f" (frames/s by size: {rates})" if rates else "")
 
 
-def choose_batch(session: Session, wanted: int | Literal["auto"], live_sources: int) -> BatchChoice:
+def choose_batch(session: Session, wanted: int | Literal["auto"] | None, live_sources: int) -> BatchChoice:
     """As `wanted`; with "auto" measured where several live sources share the engine.
 
     Raises `UsageError` for a batch that the graph does not take.
     """
     limits = session.spec.frames.batch
+    if wanted is None:
+        return BatchChoice(None)
     if wanted == "auto":
         return measure_batch(session, live_sources) if live_sources > 1 else BatchChoice(None)
     if not limits.min <= wanted <= limits.max:

@@ -115,7 +115,7 @@ class Collector:
         return np.empty((max(self._rows, self._frames.batch.min), height, width, 3), np.uint8)
 
     def collect(self, buffer: Frames) -> Batch | None:
-        """The next batch, prepared in `buffer`: waits for a frame, then `fill_ms` for others. None at the end."""
+        """The next batch, prepared in `buffer`; None at the end. Waits for a frame, then `batch_timeout_ms`."""
         batch = Batch(buffer)
         taking_ns = 0
         deadline_ns: int | None = None
@@ -130,7 +130,7 @@ class Collector:
             wait_s = LOOK_S
             if batch.entries:
                 now_ns = time.perf_counter_ns()
-                deadline_ns = deadline_ns or now_ns + int(self._options.fill_ms * 1e6)
+                deadline_ns = deadline_ns or now_ns + int(self._options.batch_timeout_ms * 1e6)
                 if now_ns >= deadline_ns:
                     break
                 wait_s = (deadline_ns - now_ns) / 1e9
@@ -157,7 +157,7 @@ class Collector:
         limits = self._frames.batch
         live = sum(stream.source.live for stream in self._streams)
         wanted = self._options.batch
-        if wanted is None:
+        if wanted is None or wanted == "auto":
             wanted = limits.opt if not self.live else max(live, 1)
         return min(max(wanted, 1), limits.max)
 

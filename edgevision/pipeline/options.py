@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from edgevision.contract.results import THRESHOLD
+from edgevision.settings.kinds import Number
+from edgevision.settings.setting import setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +20,31 @@ class PipelineOptions:
     """Stop after so many frames."""
     serial: bool = False
     """One stage after another in the calling thread; the stages' times then add up to the wall time."""
-    batch: int | None = None
-    """Batch size. None: 1 for one camera, the graph's optimum for files, the number of cameras otherwise.
-    `choose_batch` measures which size is best."""
-    fill_ms: float = 5.0
-    """Maximum time that a partial batch waits for more frames, from its first frame on."""
-    max_age_ms: float | None = None
-    """Live frames whose results would be older are dropped; no result that is older reaches a sink."""
+    batch: int | Literal["auto"] | None = field(
+        default="auto",
+        metadata=setting(
+            Number(1, 1024, whole=True, word="auto"),
+            "Batch size; auto: measured if several live sources share the engine.",
+            option="--batch",
+        ),
+    )
+    """None, and "auto" where nothing was measured (`choose_batch`): 1 for one camera, the graph's optimum for files,
+    the number of cameras otherwise."""
+    batch_timeout_ms: float = field(
+        default=5.0,
+        metadata=setting(
+            Number(0, 1000),
+            "Maximum time a partial batch waits for more frames.",
+            option="--batch-timeout-ms",
+            metavar="MS",
+        ),
+    )
+    max_age_ms: float | None = field(
+        default=None,
+        metadata=setting(
+            Number(0, least_open=True),
+            "Drop live frames whose result would be older than this; default: none is dropped for its age.",
+            option="--max-age-ms",
+            metavar="MS",
+        ),
+    )

@@ -1,4 +1,4 @@
-"""Cameras for months: station, watchdog, page, deployment file.
+"""Runs many cameras on one engine for months: camera manager, watchdog, live page, deployment file.
 
 May import: settings, device, contract, bundle, engines, sources, analytics, drawing, sinks, pipeline, builder.
 """

@@ -28,7 +28,7 @@ class CameraPlan:
     name: str
     address: str
     """As `open_source` takes it."""
-    live: CameraOptions = field(default_factory=CameraOptions)
+    connection: CameraOptions = field(default_factory=CameraOptions)
     threshold: float = THRESHOLD
     analytics: AnalyticsOptions = field(default_factory=AnalyticsOptions)
     sinks: tuple[str, ...] = ()

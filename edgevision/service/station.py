@@ -16,7 +16,6 @@ from edgevision.pipeline.pipeline import Pipeline
 from edgevision.pipeline.streams import Stream
 from edgevision.pipeline.tap import Listener, Tap
 from edgevision.service.camera_plan import Camera, CameraPlan, CameraStatus, Phase, Readiness
-from edgevision.service.config.settings import BudgetSettings
 from edgevision.service.garbage import GarbageSearch
 from edgevision.sinks.sink import Sink, SinkHealth
 from edgevision.sources.opening import open_source
@@ -44,10 +43,10 @@ class Station:
         open_engine: OpenEngine,
         cameras: Sequence[CameraPlan],
         sinks: Mapping[str, Sink] | None = None,
-        options: BudgetSettings | None = None,
+        options: PipelineOptions | None = None,
     ) -> None:
         """Raises `UsageError` for names that are given twice and for sinks that do not exist."""
-        self._options = options or BudgetSettings()
+        self._options = options or PipelineOptions()
         self._sinks = dict(sinks or {})
         _check(cameras, self._sinks)
         self._cameras = {plan.name: Camera(plan, plan.threshold) for plan in cameras}
@@ -165,7 +164,7 @@ class Station:
         cameras: Sequence[CameraPlan],
         sinks: Mapping[str, Sink] | None = None,
         open_engine: OpenEngine | None = None,
-        options: BudgetSettings | None = None,
+        options: PipelineOptions | None = None,
     ) -> tuple[str, ...]:
         """Change to other plans, sinks, engine and options (None: as they are); says what changed, one line each.
 
@@ -229,7 +228,7 @@ class Station:
             camera.stream.threshold = camera.threshold
             camera.stream.rewire(self._sinks_of(plan))
             return
-        if (plan.address, plan.live) != (before.address, before.live) or camera.failure:
+        if (plan.address, plan.connection) != (before.address, before.connection) or camera.failure:
             self._shut(camera)
             if not camera.stopped:
                 self._open(camera)
@@ -245,7 +244,7 @@ class Station:
         plan = camera.plan
         camera.failure = ""
         try:
-            live = replace(plan.live, wait_first=False)
+            live = replace(plan.connection, wait_first=False)
             camera.source = open_source(plan.address, live, name=plan.name)
         except EdgevisionError as error:
             camera.failure = str(error)
@@ -302,9 +301,7 @@ class Station:
         batch = choose_batch(session, self._options.batch, len(self._cameras))
         log.info("%s", batch)
         garbage = GarbageSearch()
-        options = PipelineOptions(
-            batch=batch.rows, fill_ms=self._options.fill_ms, max_age_ms=self._options.max_age_ms
-        )
+        options = replace(self._options, batch=batch.rows)
         pipeline = Pipeline(session, options=options, stay=True)
         follower: Session | None = None
         with self._lock:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgevision.service.camera_plan import CameraStatus, Readiness
+from edgevision.settings.kinds import Number
+from edgevision.settings.setting import setting
 
 STUCK_EXIT_CODE = 70
 """Of a process that ends itself because something in it hangs: EX_SOFTWARE of sysexits.h."""
@@ -21,14 +23,23 @@ FRESH_S = 1.0
 class WatchdogOptions:
     """How long may be too long."""
 
-    stuck_after_s: float = 10.0
-    """A call of the engine, or a pipeline into which frames come and none leaves, hangs after so long, ..."""
-    stuck_factor: float = 20.0
-    """... and after so many times what a call takes as a rule."""
-    answer_within_s: float = 600.0
-    """The first call, in which some engines compile or build, takes so long at most."""
-    open_within_s: float = 3600.0
-    """Opening the engine, building it included."""
+    stuck_after_s: float = field(
+        default=10.0,
+        metadata=setting(
+            Number(1),
+            "An engine call, or a pipeline that takes frames and gives no results, is stuck after this time, ...",
+        ),
+    )
+    stuck_factor: float = field(
+        default=20.0, metadata=setting(Number(2), "... and after this multiple of its usual time.")
+    )
+    answer_within_s: float = field(
+        default=600.0,
+        metadata=setting(Number(1), "Limit of the first call, in which some engines compile or build."),
+    )
+    open_within_s: float = field(
+        default=3600.0, metadata=setting(Number(1), "Limit of opening the engine, building it included.")
+    )
 
     def call_limit_s(self, expected_s: float) -> float:
         """How long a call of the engine may take that takes `expected_s` as a rule; 0: it is the first one."""

@@ -1,4 +1,4 @@
-"""What a setting is: name, kind, range, default and meaning, said once, for options, files and documentation.
+"""Definitions of settings: name, kind, range, default and help of each.
 
 May import: nothing.
 """

@@ -121,7 +121,10 @@ class Flag(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Number(Kind):
-    """A number within bounds; `whole` takes no fractions, `word` is a text that may stand in its place."""
+    """A number within bounds; `whole` takes no fractions, `word` is a text that may stand in its place.
+
+    `off_at_zero`: 0 means None.
+    """
 
     least: float = 0.0
     most: float = math.inf
@@ -129,6 +132,7 @@ class Number(Kind):
     least_open: bool = False
     most_open: bool = False
     word: str | None = None
+    off_at_zero: bool = False
 
     @property
     def expected(self) -> str:
@@ -149,7 +153,7 @@ class Number(Kind):
         """The least."""
         return self.least
 
-    def read(self, value: object) -> float | str:
+    def read(self, value: object) -> float | str | None:
         """As it stands; a number with fractions as float."""
         if self.word is not None and value == self.word:
             return self.word
@@ -159,14 +163,17 @@ class Number(Kind):
         high = value < self.most if self.most_open else value <= self.most
         if not low or not high or math.isinf(value):
             raise self.wrong(value)
+        if self.off_at_zero and value == 0:
+            return None
         return value if self.whole else float(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Texts(Kind):
-    """An array of strings, none twice."""
+    """An array of strings, none twice; `commas`: on the command line one text with commas between them."""
 
     what: str
+    commas: bool = False
 
     @property
     def expected(self) -> str:

@@ -1,20 +1,24 @@
-"""A setting as one field of a dataclass: its metadata is all that options, files and documentation say of it.
+"""Settings defined once, as the metadata of dataclass fields.
 
-The field's default is the setting's default.
+Command-line options, keys of a deployment file, their checks and the tables of the documentation are made from this
+metadata. The field's default is the setting's default.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from edgevision.settings.kinds import Kind
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table that is described by a dataclass; `several` is an array of them."""
+    """A table of a file, described by a dataclass; `several` is an array of them."""
 
     kind: type
     several: bool = False
@@ -25,44 +29,82 @@ class Setting:
     """One setting, as its dataclass defines it."""
 
     name: str
-    """In a file."""
-    field: str
-    """Of the dataclass."""
+    """Key in a file."""
+    path: tuple[str, ...]
+    """Field of the dataclass; of a group, the group's field first."""
     kind: Kind | Table
-    meaning: str
+    help: str
     default: object
-    """`dataclasses.MISSING` where one must be given."""
+    """`dataclasses.MISSING` if the setting is required."""
     option: str | None = None
-    """On the command line, such as "--fill-ms"; None: it has none."""
+    """On the command line, such as "--batch-timeout-ms"; None: no option."""
     metavar: str | None = None
-    """What stands for the value in ``--help``: its unit, or its form."""
+    """Placeholder of the value in ``--help``: its unit or form."""
+
+    @property
+    def field(self) -> str:
+        """Name of the field in its own dataclass."""
+        return self.path[-1]
 
     @property
     def required(self) -> bool:
-        """True if it must be given."""
+        """True if there is no default."""
         return self.default is dataclasses.MISSING
+
+    def value(self, table: object) -> Any:
+        """The value in an instance of the dataclass."""
+        for name in self.path:
+            table = getattr(table, name)
+        return table
 
 
 def setting(
     kind: Kind | Table,
-    meaning: str,
+    text: str,
     *,
     name: str | None = None,
     option: str | None = None,
     metavar: str | None = None,
 ) -> dict[str, object]:
-    """The metadata of a field; `name` is that in a file, where it differs from the field's."""
-    return {"kind": kind, "meaning": meaning, "name": name, "option": option, "metavar": metavar}
+    """The metadata of a field; `name` is the key in a file if it differs from the field's name."""
+    return {"kind": kind, "help": text, "name": name, "option": option, "metavar": metavar}
+
+
+def group(kind: type) -> dict[str, object]:
+    """The metadata of a field that contains a dataclass of settings; they are keys of the same table."""
+    return {"group": kind}
 
 
 def settings_of(table: type) -> tuple[Setting, ...]:
-    """The settings of a dataclass, in their order; fields without metadata are none."""
-    return tuple(_setting(item) for item in dataclasses.fields(table) if "kind" in item.metadata)
+    """The settings of a dataclass and its groups, in order; fields without metadata are left out."""
+    found: list[Setting] = []
+    for item in dataclasses.fields(table):
+        if "group" in item.metadata:
+            inner = settings_of(item.metadata["group"])
+            found += [dataclasses.replace(one, path=(item.name, *one.path)) for one in inner]
+        elif "kind" in item.metadata:
+            found.append(_setting(item))
+    return tuple(found)
 
 
-def definition(table: type, field: str) -> Setting:
-    """One of them; raises `KeyError` for a field that is none."""
-    return {found.field: found for found in settings_of(table)}[field]
+def definition(table: type, name: str) -> Setting:
+    """The setting of a field; raises `KeyError` for a field that is none."""
+    return {found.field: found for found in settings_of(table)}[name]
+
+
+def build(table: type[T], values: Mapping[tuple[str, ...], Any], **others: object) -> T:
+    """An instance from values by `Setting.path`; `others` are fields that are not settings."""
+    own: dict[str, Any] = dict(others)
+    inner: dict[str, dict[tuple[str, ...], Any]] = {}
+    for (name, *rest), value in values.items():
+        if rest:
+            inner.setdefault(name, {})[tuple(rest)] = value
+        else:
+            own[name] = value
+    for item in dataclasses.fields(table):  # type: ignore[arg-type]  # a dataclass, which `type` cannot say
+        if item.name in inner:
+            own[item.name] = build(item.metadata["group"], inner[item.name])
+    return table(**own)
 
 
 def _setting(item: dataclasses.Field[Any]) -> Setting:
@@ -72,5 +114,5 @@ def _setting(item: dataclasses.Field[Any]) -> Setting:
     found = item.metadata
     name = found["name"] or item.name
     return Setting(
-        name, item.name, found["kind"], found["meaning"], default, found["option"], found["metavar"]
+        name, (item.name,), found["kind"], found["help"], default, found["option"], found["metavar"]
     )

@@ -1,4 +1,4 @@
-"""Where results go: files, windows, and what lies across a network.
+"""Outputs of results: files, windows, MQTT, webhooks.
 
-May import: storage, device, contract, sources, analytics, drawing.
+May import: storage, settings, device, contract, sources, analytics, drawing.
 """

@@ -7,12 +7,14 @@ import importlib.util
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from edgevision.errors import MissingExtraError, UsageError
+from edgevision.settings.kinds import Flag, Number, Texts
+from edgevision.settings.setting import setting
 from edgevision.sinks.background import CAPACITY, BackgroundSink
 from edgevision.sinks.files.csv_table import CsvSink
 from edgevision.sinks.files.event_folder import Retention
@@ -39,20 +41,52 @@ class SinkOptions:
     live: bool = True
     """Never make the pipeline wait: what cannot be written is lost and counted, and files are continued. Otherwise
     files are begun anew, and what cannot be written ends the run."""
-    capacity: int = CAPACITY
-    """Results that may wait for a live sink."""
-    every_result: bool | None = None
-    """All results, or only those with events; None: MQTT all, webhooks those with events."""
-    keep: int = 1000
-    """Pictures of events."""
-    max_mib: float = 500.0
-    """Of pictures of events."""
-    max_days: float = 30.0
-    """Age of pictures of events."""
-    classes: tuple[str, ...] = ()
-    """Detections of which pictures are kept too."""
-    gap_s: float = 10.0
-    """Between two such pictures."""
+    capacity: int = field(
+        default=CAPACITY,
+        metadata=setting(
+            Number(1, 1_000_000, whole=True), "Results that may wait; more are lost, and counted."
+        ),
+    )
+    every_result: bool | None = field(
+        default=None,
+        metadata=setting(
+            Flag(),
+            "All results, or only those with events; without it MQTT gets all, webhooks those with events.",
+        ),
+    )
+    keep: int = field(
+        default=1000,
+        metadata=setting(
+            Number(1, whole=True),
+            "Maximum number of event images; the oldest are deleted first.",
+            option="--keep",
+        ),
+    )
+    max_mib: float = field(
+        default=500.0,
+        metadata=setting(
+            Number(0, least_open=True), "Maximum disk space of event images, in MiB.", option="--keep-mib"
+        ),
+    )
+    max_days: float = field(
+        default=30.0,
+        metadata=setting(
+            Number(0, least_open=True), "Delete event images after this many days.", option="--keep-days"
+        ),
+    )
+    classes: tuple[str, ...] = field(
+        default=(),
+        metadata=setting(
+            Texts("names of classes", commas=True),
+            "`events:`: keep images of these detections, too.",
+            option="--event-classes",
+            metavar="CLASS,...",
+        ),
+    )
+    gap_s: float = field(
+        default=10.0,
+        metadata=setting(Number(0), "`events:`: minimum seconds between two images of one class."),
+    )
 
     def __post_init__(self) -> None:
         if self.capacity < 1:

@@ -1,4 +1,4 @@
-"""Where frames come from: files, folders, cameras that are kept alive.
+"""Frames from files, folders and live cameras.
 
-May import: storage, device, contract.
+May import: storage, settings, device, contract.
 """

@@ -67,9 +67,9 @@ class LiveSource(Source):
     def read(self) -> SourceFrame | None:
         """The newest frame that was not read yet; waits for it through any outage.
 
-        Raises `SourceError` when an outage lasts for `CameraOptions.give_up_after_s`.
+        Raises `SourceError` when an outage lasts for `CameraOptions.outage_timeout_s`.
         """
-        wait_s = None if self._options.give_up_after_s is None else CHECK_S
+        wait_s = None if self._options.outage_timeout_s is None else CHECK_S
         while (frame := self._take(wait_s)) is None and not self.ended:
             pass
         return frame
@@ -132,7 +132,7 @@ class LiveSource(Source):
 
     def _give_up_in_time(self) -> None:
         """Raise `SourceError` when an outage has lasted for as long as it may."""
-        limit_s = self._options.give_up_after_s
+        limit_s = self._options.outage_timeout_s
         if limit_s is None:
             return
         health = self.health

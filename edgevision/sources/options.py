@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from edgevision.errors import UsageError
+from edgevision.settings.kinds import Choice, Number
+from edgevision.settings.setting import group, setting
 from edgevision.sources.backoff import Backoff
 from edgevision.sources.picture_watch import FreezeOptions
 
@@ -21,12 +23,21 @@ class CameraOptions:
     """Opening fails if no frame arrives within this time."""
     wait_first: bool = True
     """False: opening returns at once, and a camera that does not answer is retried as after an outage."""
-    give_up_after_s: float | None = None
-    """An outage of this length ends the source with an error. None: never."""
+    outage_timeout_s: float | None = field(
+        default=None,
+        metadata=setting(
+            Number(0, least_open=True),
+            "End the source with an error after an outage of this length; default: never.",
+            option="--outage-timeout",
+            metavar="SECONDS",
+        ),
+    )
     backoff: Backoff = field(default_factory=Backoff)
-    freeze: FreezeOptions = field(default_factory=FreezeOptions)
-    transport: Literal["tcp", "udp"] = "tcp"
-    """RTSP transport protocol."""
+    freeze: FreezeOptions = field(default_factory=FreezeOptions, metadata=group(FreezeOptions))
+    transport: Literal["tcp", "udp"] = field(
+        default="tcp",
+        metadata=setting(Choice(("tcp", "udp")), "RTSP transport protocol.", option="--rtsp-transport"),
+    )
 
     def __post_init__(self) -> None:
         for name in ("connect_timeout_s", "read_timeout_s", "first_frame_s"):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from edgevision.errors import UsageError
+from edgevision.settings.kinds import Number
+from edgevision.settings.setting import setting
 
 Verdict = Literal["good", "frozen", "black"]
 
@@ -17,8 +19,16 @@ Verdict = Literal["good", "frozen", "black"]
 class FreezeOptions:
     """When a picture counts as frozen or black. Levels are of 255."""
 
-    freeze_after_s: float | None = 5.0
-    """So long must the picture stand still; None never calls it frozen. 0 withholds every repeated picture."""
+    freeze_after_s: float | None = field(
+        default=5.0,
+        metadata=setting(
+            Number(0, off_at_zero=True),
+            "Drop frames once the image has not changed for this long; 0 disables.",
+            option="--freeze-after",
+            metavar="SECONDS",
+        ),
+    )
+    """None never calls an image frozen; 0, in Python alone, drops every repeated image."""
     still_mean: float = 0.4
     """Levels by which a still picture may differ on average: less than a sensor's noise, more than an encoder's."""
     still_peak: int = 12

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, JSON as dataclasses, the cache's folder, hashes.
+"""Atomic file writes, JSON encoding of dataclasses, the cache folder, and hashes.
 
 May import: nothing.
 """

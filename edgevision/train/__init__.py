@@ -1,4 +1,4 @@
-"""Training: data in the formats people have, losses, schedules, and run folders that survive a kill.
+"""Training: data sets, losses, schedules, and resumable run folders.
 
 May import: storage, contract, sources, datasets, evaluation, graph, checkpoint, models.
 """

@@ -1,4 +1,4 @@
-"""Whether answers are the source model's: tolerances, comparison, golden frames.
+"""Comparison of a graph's answers with its source model's: tolerances and golden frames.
 
 May import: storage, device, contract, bundle.
 """

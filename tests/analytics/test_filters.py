@@ -50,7 +50,7 @@ def test_areas_that_cannot_be_meant(areas: tuple[float, float]) -> None:
 
 
 def test_names_and_numbers_of_classes() -> None:
-    assert labels_from_names("car, person", FOUND.classes) == {0, 1}
-    assert labels_from_names("1", FOUND.classes) == {1}
+    assert labels_from_names(("car", "person"), FOUND.classes) == {0, 1}
+    assert labels_from_names(("1",), FOUND.classes) == {1}
     with pytest.raises(UsageError, match="no class 'lorry'; it knows person, car"):
-        labels_from_names("person,lorry", FOUND.classes)
+        labels_from_names(("person", "lorry"), FOUND.classes)

@@ -19,7 +19,7 @@ from edgevision.sinks.opening import write_clip
 from tests.doubles import MemorySource, detector
 
 WIDTH, HEIGHT = 128, 64
-NOTHING = AnalyticsOptions(False, (), (), None, 0.0, 1.0)
+NOTHING = AnalyticsOptions()
 
 
 def run(*arguments: object) -> Result:
@@ -99,7 +99,7 @@ def test_images_have_no_time(brightness_bundle: Path, tmp_path: Path) -> None:
 
 def test_without_the_library_the_commands_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    analytics = AnalyticsOptions(True, (), (), None, 0.0, 1.0)
+    analytics = AnalyticsOptions(track=True)
     with pytest.raises(MissingExtraError, match=r"'edgevision\[track\]' && pip install --no-deps trackers"):
         open_analytics(analytics, detector(), MemorySource(1), 0.25)
 
@@ -110,5 +110,5 @@ def test_by_itself_nothing_is_followed() -> None:
 
 def test_a_high_threshold_holds_for_the_beginning_of_identities() -> None:
     pytest.importorskip("trackers")
-    analytics = AnalyticsOptions(True, (), (), None, 0.0, 1.0)
+    analytics = AnalyticsOptions(track=True)
     assert open_analytics(analytics, detector(), MemorySource(1), 0.7).min_confidence == 0.1

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgevision.cli.commands.run import command as run_command
-from edgevision.cli.options.sources import source_options
+from edgevision.cli.options.groups import camera_options
 from edgevision.errors import SourceError
 from edgevision.sources.options import CameraOptions
 from edgevision.sources.picture_watch import FreezeOptions
@@ -23,8 +23,8 @@ from edgevision.sources.picture_watch import FreezeOptions
         (["--freeze-after", "0"], CameraOptions(freeze=FreezeOptions(freeze_after_s=None))),
         (["--freeze-after", "2.5"], CameraOptions(freeze=FreezeOptions(freeze_after_s=2.5))),
         (
-            ["--give-up-after", "60", "--rtsp-transport", "udp"],
-            CameraOptions(give_up_after_s=60, transport="udp"),
+            ["--outage-timeout", "60", "--rtsp-transport", "udp"],
+            CameraOptions(outage_timeout_s=60, transport="udp"),
         ),
     ],
 )
@@ -32,9 +32,9 @@ def test_options_arrive(arguments: list[str], expected: CameraOptions) -> None:
     seen = []
 
     @click.command()
-    @source_options
-    def probe(live: CameraOptions) -> None:
-        seen.append(live)
+    @camera_options
+    def probe(connection: CameraOptions) -> None:
+        seen.append(connection)
 
     result = CliRunner().invoke(probe, arguments)
     assert result.exit_code == 0, result.output
@@ -43,7 +43,7 @@ def test_options_arrive(arguments: list[str], expected: CameraOptions) -> None:
 
 def test_run_takes_them() -> None:
     names = {name for parameter in run_command.params for name in parameter.opts}
-    assert {"--freeze-after", "--give-up-after", "--rtsp-transport"} <= names
+    assert {"--freeze-after", "--outage-timeout", "--rtsp-transport"} <= names
 
 
 def test_a_run_on_the_camera_that_is_none(brightness_bundle: Path, tmp_path: Path) -> None:

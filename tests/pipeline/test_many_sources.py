@@ -125,7 +125,7 @@ def test_a_batch_does_not_wait_longer_than_it_may() -> None:
     session = BrightnessSession(detector(BatchRange(1, 2, 2)))
     cameras = [Camera("fast", 0.01), Camera("slow", 2.0)]
     began_s = time.perf_counter()
-    fast, _ = run_cameras(session, cameras, PipelineOptions(batch=2, fill_ms=3.0), 30)
+    fast, _ = run_cameras(session, cameras, PipelineOptions(batch=2, batch_timeout_ms=3.0), 30)
     assert time.perf_counter() - began_s < 5
     waited_ms = np.median([processed.age_ms for processed in fast.seen])
     assert waited_ms < 60

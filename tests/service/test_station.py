@@ -15,13 +15,13 @@ from edgevision.analytics.options import AnalyticsOptions
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames, Session
 from edgevision.errors import EngineError, UsageError
-from edgevision.service.config.settings import BudgetSettings
+from edgevision.pipeline.options import PipelineOptions
 from edgevision.service.station import CameraPlan, Report, Station
 from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.opening import write_clip
 from tests.doubles import BrightnessSession, ListSink
 
-OPTIONS = BudgetSettings(batch=1)
+OPTIONS = PipelineOptions(batch=1)
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +149,7 @@ def test_a_camera_that_cannot_be_opened_leaves_the_others(tmp_path: Path) -> Non
 
 
 def test_a_camera_whose_plan_cannot_be_kept_has_failed() -> None:
-    plans = [demo("a"), replace(demo("b"), analytics=AnalyticsOptions(only="unicorn"))]
+    plans = [demo("a"), replace(demo("b"), analytics=AnalyticsOptions(only=("unicorn",)))]
     with Running(Station(brightness, plans, options=OPTIONS)) as running:
         assert running.more("a")
         assert running.station.cameras[1].state == "failed"
@@ -303,7 +303,7 @@ def test_another_engine_takes_over() -> None:
 def test_other_budgets_hold_from_then_on() -> None:
     with Running(Station(brightness, [demo("a")], options=OPTIONS)) as running:
         assert running.more("a")
-        said = running.station.apply([demo("a")], options=BudgetSettings(batch=1, max_age_ms=0.001))
+        said = running.station.apply([demo("a")], options=PipelineOptions(batch=1, max_age_ms=0.001))
         assert said == ("budgets: changed",)
         wait_for(lambda: running.station.cameras[0].stats.lost.late > 3)
 

@@ -8,21 +8,21 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from edgevision.cli.options.defined import option_of, options_of
+from edgevision.cli.options.defined import group_options, option_of, options_of
+from edgevision.pipeline.options import PipelineOptions
 from edgevision.service.config.document import parse
 from edgevision.service.config.schema import Reader
 from edgevision.service.config.settings import (
-    BudgetSettings,
     CameraSettings,
     ModelSettings,
     PageSettings,
     SinkSettings,
 )
 from edgevision.settings.kinds import Choice, Flag, Number, Text, Texts
-from edgevision.settings.setting import definition, setting, settings_of
+from edgevision.settings.setting import definition, group, setting, settings_of
 from tests.service.config.test_docs import table_of
 
-GROUPS = (ModelSettings, BudgetSettings, CameraSettings, SinkSettings, PageSettings)
+GROUPS = (ModelSettings, PipelineOptions, CameraSettings, SinkSettings, PageSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,29 @@ def test_a_setting_without_an_option_has_none() -> None:
     assert definition(FanSettings, "label").option is None
     with pytest.raises(KeyError, match=r"FanSettings\.label has no option"):
         option_of(FanSettings, "label")
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSettings:
+    """A table that contains a group."""
+
+    name: str = field(default="hall", metadata=setting(Text("a text"), "Its name."))
+    fan: FanSettings = field(default_factory=FanSettings, metadata=group(FanSettings))
+
+
+def test_a_group_is_read_from_the_table_around_it_and_from_options() -> None:
+    document = parse(b'name = "yard"\nblades = 3\n', "room.toml")
+    reader = Reader(document, {})
+    assert reader.table(RoomSettings, document.data) == RoomSettings("yard", FanSettings(blades=3))
+    assert reader.problems == []
+    assert "| `blades` | `--blades` |" in table_of("[room]", RoomSettings)
+    seen: list[FanSettings] = []
+    command = click.command()(
+        group_options(FanSettings, "fan", without=("mode",))(lambda fan: seen.append(fan))
+    )
+    assert CliRunner().invoke(command, ["--blades", "4", "--room", "hall"]).exit_code == 0
+    assert seen == [FanSettings(blades=4, rooms=("hall",))]
+    assert "No such option" in CliRunner().invoke(command, ["--mode", "loud"]).output
 
 
 def test_no_option_is_defined_twice() -> None:

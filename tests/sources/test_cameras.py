@@ -65,7 +65,7 @@ QUICK = CameraOptions(
     first_frame_s=5.0,
     backoff=Backoff(0.01, 0.05),
     freeze=FreezeOptions(freeze_after_s=None),
-    give_up_after_s=0.3,
+    outage_timeout_s=0.3,
 )
 
 
@@ -289,7 +289,7 @@ def test_a_camera_need_not_be_there_yet(caplog: pytest.LogCaptureFixture) -> Non
             raise SourceError("nobody answers")
         return CaptureFeed(capture)
 
-    options = replace(QUICK, wait_first=False, give_up_after_s=None)
+    options = replace(QUICK, wait_first=False, outage_timeout_s=None)
     with LiveSource("front", connect, options) as source:
         assert (source.size_wh, source.health.state, source.poll(), source.ended) == (
             (0, 0),

@@ -12,8 +12,8 @@ from edgevision.benchmark.bench import BenchOptions, Subject, bench
 from edgevision.benchmark.records import record_lines, write_record
 from edgevision.benchmark.timing import MeasureSettings
 from edgevision.bundle.folder import Bundle
+from edgevision.cli.options.groups import graph_options
 from edgevision.cli.options.numbers import FiniteRange
-from edgevision.cli.options.types import graph_options
 from edgevision.cli.present import Steps
 from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import FrameInput, Precision

@@ -16,6 +16,7 @@ from types import FrameType
 
 import click
 
+from edgevision.analytics.options import AnalyticsOptions
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import table
 from edgevision.cli.progress import Interrupts
@@ -96,14 +97,14 @@ def plan_lines(settings: Settings) -> list[str]:
     """What a file makes run, without passwords."""
     model = settings.model
     parts = [str(settings.path(model.bundle)), f"engine {model.engine or 'the first that is installed'}"]
-    parts += [f"graph {model.graph}"] if model.graph else []
+    parts += [f"precision {model.opening.precision}"] if model.opening.precision else []
     rows = [
         [
             camera.name,
             public_name(camera.address),
             f"{camera.threshold:g}",
-            _counts(len(camera.lines), len(camera.zones), track=camera.track),
-            ", ".join(camera.only) or "all",
+            _counts(camera.analytics),
+            ", ".join(camera.analytics.only) or "all",
             ", ".join(camera.sinks) or "none",
         ]
         for camera in settings.cameras
@@ -117,7 +118,7 @@ def plan_lines(settings: Settings) -> list[str]:
             ["sink", "address"], [[sink.name, public_sink(sink.address)] for sink in settings.sinks]
         )
     page = settings.page
-    lines.append("page: none" if page is None else f"page: http://{page.host}:{page.port}/")
+    lines.append("page: none" if page is None else f"page: http://{page.options.host}:{page.options.port}/")
     return lines
 
 
@@ -232,8 +233,7 @@ def _log_to_stderr(environment: Mapping[str, str]) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _counts(lines: int, zones: int, *, track: bool) -> str:
-    parts = [
-        f"{count} {what}{'s' * (count > 1)}" for count, what in ((lines, "line"), (zones, "zone")) if count
-    ]
-    return ", ".join(parts) or ("tracks" if track else "none")
+def _counts(analytics: AnalyticsOptions) -> str:
+    numbers = ((len(analytics.lines), "line"), (len(analytics.zones), "zone"))
+    parts = [f"{count} {what}{'s' * (count > 1)}" for count, what in numbers if count]
+    return ", ".join(parts) or ("tracks" if analytics.track else "none")

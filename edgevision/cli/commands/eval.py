@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from edgevision.bundle.folder import Bundle
+from edgevision.cli.options.groups import graph_options
 from edgevision.cli.options.numbers import FiniteRange
-from edgevision.cli.options.types import graph_options
 from edgevision.cli.present import table
 from edgevision.contract.overrides import IOU_THRESHOLD, carries
 from edgevision.contract.results import Instances

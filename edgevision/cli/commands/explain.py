@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from edgevision.cli.options.defined import option_of
-from edgevision.cli.options.types import graph_options
+from edgevision.cli.options.groups import graph_options
 from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import Precision
 from edgevision.engines.opening import ENGINES, open_session

@@ -7,30 +7,33 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import click
 
 from edgevision.analytics.options import AnalyticsOptions
 from edgevision.cli.extras import require_live
 from edgevision.cli.names import unique_name
-from edgevision.cli.options.analytics import analytics_options
-from edgevision.cli.options.batch import batch_options
 from edgevision.cli.options.defined import option_of
-from edgevision.cli.options.engine import engine_options
-from edgevision.cli.options.page import PageArguments, page_options
+from edgevision.cli.options.groups import (
+    analytics_options,
+    camera_options,
+    engine_options,
+    page_options,
+    pipeline_options,
+    session_options,
+)
 from edgevision.cli.options.sinks import SinkArguments, sink_options
-from edgevision.cli.options.sources import named_sources, source_options
-from edgevision.cli.options.types import graph_options
+from edgevision.cli.options.sources import named_sources
 from edgevision.cli.progress import Interrupts
-from edgevision.contract.spec import Precision
+from edgevision.contract.session import SessionOptions
 from edgevision.device.power.watch import PowerWatch
 from edgevision.errors import UsageError
+from edgevision.pipeline.options import PipelineOptions
 from edgevision.service.camera_plan import CameraPlan
 from edgevision.service.config.engine import engine_opener
-from edgevision.service.config.settings import BudgetSettings, CameraSettings, ModelSettings
+from edgevision.service.config.settings import CameraSettings, ModelSettings, PageSettings
 from edgevision.service.station import Station
-from edgevision.service.web.options import PageOptions
+from edgevision.service.web.options import PageOptions, read_token
 from edgevision.sinks.sink import Sink
 from edgevision.sources.addresses import public_name
 from edgevision.sources.options import CameraOptions
@@ -45,35 +48,32 @@ POLL_S = 0.1
     "--name", "named", multiple=True, metavar="NAME=SOURCE", help="One more source; the same as NAME=SOURCE."
 )
 @page_options
+@option_of(PageSettings, "token_file")
 @engine_options
 @option_of(CameraSettings, "threshold", help="Least score of a detection, until the page sets another.")
-@source_options
-@graph_options
+@session_options
+@camera_options
 @click.option("--jsonl", type=click.Path(path_type=Path), help="Results, one JSON object a line and frame.")
 @sink_options
 @analytics_options
-@batch_options
+@pipeline_options
 @click.pass_context
 def command(
     ctx: click.Context,
     bundle: Path,
     sources: tuple[str, ...],
     named: tuple[str, ...],
-    page: PageArguments,
+    page: PageOptions,
+    token_file: Path | None,
     engine: str | None,
     threshold: float,
-    iou: float | None,
     rebuild: bool,
-    precision: Precision | None,
-    force: bool,
-    allow_fallback: bool,
-    live: CameraOptions,
+    opening: SessionOptions,
+    connection: CameraOptions,
     jsonl: Path | None,
     sinks: SinkArguments,
     analytics: AnalyticsOptions,
-    batch: int | Literal["auto"],
-    fill_ms: float,
-    max_age_ms: float | None,
+    pipeline: PipelineOptions,
 ) -> None:
     """Show cameras and what a bundle finds in them on a web page.
 
@@ -87,14 +87,15 @@ def command(
     """
     require_live("edgevision live")
     cameras = _named(sources, named)
-    model = ModelSettings(
-        str(bundle), engine, precision, iou, rebuild=rebuild, allow_fallback=allow_fallback, force=force
-    )
-    running = BudgetSettings(batch=batch, fill_ms=fill_ms, max_age_ms=max_age_ms)
+    model = ModelSettings(str(bundle), engine, opening, rebuild=rebuild)
     outputs = _Outputs(jsonl, sinks)
     with Interrupts() as interrupts:
-        plans = [CameraPlan(name, address, live, threshold, analytics) for name, address in cameras]
-        _show(_Request(bundle, model, plans, outputs, running), page.options(), interrupts)
+        plans = [CameraPlan(name, address, connection, threshold, analytics) for name, address in cameras]
+        _show(
+            _Request(bundle, model, plans, outputs, pipeline),
+            replace(page, token=read_token(token_file)),
+            interrupts,
+        )
     ctx.exit(interrupts.exit_code)
 
 
@@ -121,7 +122,7 @@ class _Request:
     model: ModelSettings
     cameras: Sequence[CameraPlan]
     outputs: _Outputs
-    running: BudgetSettings
+    running: PipelineOptions
 
 
 def _show(request: _Request, page: PageOptions, interrupts: Interrupts) -> None:

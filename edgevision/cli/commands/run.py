@@ -8,24 +8,26 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import click
 
 from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.options import AnalyticsOptions
 from edgevision.cli.names import unique_name
-from edgevision.cli.options.analytics import analytics_options, count_lines, open_analytics
-from edgevision.cli.options.batch import batch_options
+from edgevision.cli.options.analytics import count_lines, open_analytics
 from edgevision.cli.options.defined import option_of
-from edgevision.cli.options.engine import engine_options
+from edgevision.cli.options.groups import (
+    analytics_options,
+    camera_options,
+    engine_options,
+    pipeline_options,
+    session_options,
+)
 from edgevision.cli.options.sinks import SinkArguments, sink_lines, sink_options
-from edgevision.cli.options.sources import named_sources, source_options
-from edgevision.cli.options.types import graph_options
+from edgevision.cli.options.sources import named_sources
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
 from edgevision.contract.session import Session, SessionOptions
-from edgevision.contract.spec import Precision
 from edgevision.device.power.watch import PowerWatch
 from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
@@ -57,11 +59,11 @@ from edgevision.sources.options import CameraOptions
 @click.option("--jsonl", type=click.Path(path_type=Path), help="Results, one JSON object a line and frame.")
 @click.option("--show", is_flag=True, help="Annotated pictures in a window; q or Escape ends the run.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
-@source_options
-@graph_options
+@session_options
+@camera_options
 @sink_options
 @analytics_options
-@batch_options
+@pipeline_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -69,21 +71,16 @@ def command(
     sources: tuple[str, ...],
     engine: str | None,
     threshold: float,
-    iou: float | None,
     output: Path | None,
     jsonl: Path | None,
     show: bool,
     limit: int | None,
     rebuild: bool,
-    precision: Precision | None,
-    force: bool,
-    allow_fallback: bool,
-    live: CameraOptions,
+    opening: SessionOptions,
+    connection: CameraOptions,
     analytics: AnalyticsOptions,
     sinks: SinkArguments,
-    batch: int | Literal["auto"],
-    fill_ms: float,
-    max_age_ms: float | None,
+    pipeline: PipelineOptions,
 ) -> None:
     """Run a bundle on images, folders, videos or cameras, one or many.
 
@@ -95,13 +92,10 @@ def command(
     (143 after SIGTERM).
     """
     if rebuild:
-        rebuild_unfit(ctx, bundle, engine, precision)
-    opening = SessionOptions(
-        iou_threshold=iou, allow_fallback=allow_fallback, precision=precision, force=force
-    )
-    running = PipelineOptions(limit=limit, fill_ms=fill_ms, max_age_ms=max_age_ms)
+        rebuild_unfit(ctx, bundle, engine, opening.precision)
     outputs = _Outputs(output, jsonl, show, sinks)
-    request = _Request(sources, live, threshold, analytics, running, batch, outputs)
+    running = replace(pipeline, limit=limit)
+    request = _Request(sources, connection, threshold, analytics, running, outputs)
     with Interrupts() as interrupts:
         _run(request, interrupts, lambda: open_session(bundle, engine=engine, options=opening))
     if interrupts.requested():
@@ -123,11 +117,10 @@ class _Request:
     """What is to be run."""
 
     sources: tuple[str, ...]
-    live: CameraOptions
+    connection: CameraOptions
     threshold: float
     analytics: AnalyticsOptions
     options: PipelineOptions
-    batch: int | Literal["auto"]
     outputs: _Outputs
 
 
@@ -137,7 +130,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         progress = RunProgress(None)
         stack.callback(progress.clear)
         _route_warnings(stack, progress)
-        opened = _open_sources(stack, request.sources, request.live)
+        opened = _open_sources(stack, request.sources, request.connection)
         progress.total = _total(opened, options.limit)
         progress.live = any(source.live for source in opened)
         session = stack.enter_context(open_engine())
@@ -167,7 +160,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
             garbage.now_and_then()
             return interrupts.requested() or any(window.closed for window in windows)
 
-        batch = choose_batch(session, request.batch, sum(source.live for source in opened))
+        batch = choose_batch(session, options.batch, sum(source.live for source in opened))
         if batch.frames_per_s:
             click.echo(f"{batch}", err=True)
         summary = run_streams(
@@ -184,12 +177,15 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
     _report(session, lines, watched, (outputs.pictures, outputs.jsonl, outputs.others.csv))
 
 
-def _open_sources(stack: contextlib.ExitStack, texts: tuple[str, ...], live: CameraOptions) -> list[Source]:
+def _open_sources(
+    stack: contextlib.ExitStack, texts: tuple[str, ...], connection: CameraOptions
+) -> list[Source]:
     """One after another; of several, cameras that do not answer yet are waited for while the others run."""
     if len(texts) > 1:
-        live = replace(live, wait_first=False)
+        connection = replace(connection, wait_first=False)
     return [
-        stack.enter_context(open_source(address, live, name=name)) for name, address in named_sources(texts)
+        stack.enter_context(open_source(address, connection, name=name))
+        for name, address in named_sources(texts)
     ]
 
 

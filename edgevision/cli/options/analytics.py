@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.counting import ZoneCounter
 from edgevision.analytics.options import AnalyticsOptions
-from edgevision.cli.options.defined import option_of, options_of
 from edgevision.contract.spec import ModelSpec
 from edgevision.errors import UsageError
-from edgevision.service.config.settings import CameraSettings
 from edgevision.sources.frames import Source
 from edgevision.sources.opening import ImageSource
-
-
-def analytics_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options ``--track`` to ``--max-area``, passed on as the argument `analytics`."""
-
-    @functools.wraps(command)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        names = ("track", "line", "zone", "only", "min_area", "max_area")
-        return command(*args, analytics=AnalyticsOptions(*(kwargs.pop(name) for name in names)), **kwargs)
-
-    areas = options_of(CameraSettings, "min_area", "max_area")(wrapper)
-    # In a file an array; here names with commas between them.
-    classes = option_of(CameraSettings, "only", multiple=False, default=None)(areas)
-    return options_of(CameraSettings, "track", "lines", "zones")(classes)
 
 
 def open_analytics(plan: AnalyticsOptions, spec: ModelSpec, source: Source, threshold: float) -> Analytics:

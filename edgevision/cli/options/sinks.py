@@ -13,9 +13,8 @@ import click
 
 from edgevision.analytics.filters import labels_from_names
 from edgevision.analytics.options import AnalyticsOptions
-from edgevision.cli.options.defined import option_of
+from edgevision.cli.options.defined import group_options
 from edgevision.errors import UsageError
-from edgevision.service.config.settings import SinkSettings
 from edgevision.sinks.addresses import SinkOptions, open_sink
 from edgevision.sinks.background import BackgroundSink
 from edgevision.sinks.files.json_lines import JsonlSink
@@ -38,7 +37,7 @@ class SinkArguments:
     def check(self, analytics: AnalyticsOptions, classes: tuple[str, ...] | None = None) -> None:
         """Raise `UsageError` for a sink to which nothing would ever come; `classes` are the model's, where known."""
         if classes is not None and self.options.classes:
-            labels_from_names(",".join(self.options.classes), classes)
+            labels_from_names(self.options.classes, classes)
         if analytics.lines or analytics.zones:
             return
         if self.webhook and not self.webhook_results:
@@ -74,8 +73,7 @@ class SinkArguments:
 
 
 def sink_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--csv``, ``--mqtt``, ``--webhook``, ``--webhook-results``, ``--events``, ``--event-classes``, ``--keep``,
-    ``--keep-mib`` and ``--keep-days``, handed on as the one argument `sinks`."""
+    """``--csv`` to ``--keep-days``, passed on as the one argument `sinks`."""
 
     @functools.wraps(command)
     def with_sinks(
@@ -85,22 +83,18 @@ def sink_options(command: Callable[..., Any]) -> Callable[..., Any]:
         webhook: tuple[str, ...],
         webhook_results: bool,
         events: Path | None,
-        event_classes: str,
-        keep: int,
-        keep_mib: float,
-        keep_days: float,
+        options: SinkOptions,
         **others: object,
     ) -> object:
         if csv is not None and csv.suffix.lower() != ".csv":
             raise UsageError(f"--csv {csv}: the name of a table ends in .csv")
-        classes = tuple(name.strip() for name in event_classes.split(",") if name.strip())
-        options = SinkOptions(keep=keep, max_mib=keep_mib, max_days=keep_days, classes=classes)
         sinks = SinkArguments(csv, mqtt, webhook, events, options, webhook_results)
         return command(*args, sinks=sinks, **others)
 
-    for option in reversed(_file_options() + _network_options() + _event_options()):
-        with_sinks = option(with_sinks)
-    return with_sinks
+    decorated = group_options(SinkOptions, "options")(with_sinks)
+    for option in reversed(_options()):
+        decorated = option(decorated)
+    return decorated
 
 
 def sink_lines(sinks: Sequence[Sink]) -> list[str]:
@@ -119,16 +113,10 @@ def _open_lines(path: Path, *, live: bool) -> Sink:
     return BackgroundSink(sink) if live else sink
 
 
-def _file_options() -> list[Callable[..., Any]]:
+def _options() -> list[Callable[..., Any]]:
+    path = click.Path(path_type=Path)
     return [
-        click.option(
-            "--csv", type=click.Path(path_type=Path), help="A table, one row a detection; events beside it."
-        )
-    ]
-
-
-def _network_options() -> list[Callable[..., Any]]:
-    return [
+        click.option("--csv", type=path, help="A table, one row a detection; events beside it."),
         click.option(
             "--mqtt",
             multiple=True,
@@ -137,24 +125,5 @@ def _network_options() -> list[Callable[..., Any]]:
         ),
         click.option("--webhook", multiple=True, metavar="URL", help="Post events as JSON."),
         click.option("--webhook-results", is_flag=True, help="Post every result, not only events."),
-    ]
-
-
-def _event_options() -> list[Callable[..., Any]]:
-    return [
-        click.option(
-            "--events",
-            type=click.Path(path_type=Path),
-            metavar="FOLDER",
-            help="Keep a picture of each event.",
-        ),
-        click.option(
-            "--event-classes",
-            default="",
-            metavar="CLASS,...",
-            help="Keep pictures of these too, one in 10 s of each.",
-        ),
-        option_of(SinkSettings, "keep"),
-        option_of(SinkSettings, "max_mib"),
-        option_of(SinkSettings, "max_days"),
+        click.option("--events", type=path, metavar="FOLDER", help="Keep an image of each event."),
     ]

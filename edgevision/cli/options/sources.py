@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
 
 from edgevision.cli.names import unique_name
-from edgevision.cli.options.defined import options_of
 from edgevision.errors import UsageError
-from edgevision.service.config.settings import CameraSettings
 from edgevision.sources.addresses import SourceAddress, check_name, public_name
-from edgevision.sources.options import CameraOptions
-from edgevision.sources.picture_watch import FreezeOptions
-
-
-def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--freeze-after``, ``--give-up-after`` and ``--rtsp-transport``, handed on as the argument `live`."""
-
-    @functools.wraps(command)
-    def with_live(
-        *args: object,
-        freeze_after: float,
-        give_up_after: float | None,
-        rtsp_transport: Literal["tcp", "udp"],
-        **others: object,
-    ) -> object:
-        freeze = FreezeOptions(freeze_after_s=freeze_after or None)
-        live = CameraOptions(give_up_after_s=give_up_after, freeze=freeze, transport=rtsp_transport)
-        return command(*args, live=live, **others)
-
-    names = ("freeze_after_s", "give_up_after_s", "transport")
-    return options_of(CameraSettings, *names)(with_live)
 
 
 def named_sources(texts: Sequence[str]) -> tuple[tuple[str | None, SourceAddress], ...]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, get_args
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from edgevision.contract.spec import BatchRange, Precision
+from edgevision.contract.spec import BatchRange
 
 if TYPE_CHECKING:  # generic for the type checker alone in older versions of click
     _Size = click.ParamType[tuple[int, int]]
@@ -75,14 +75,6 @@ TENSORRT_NAMES = ("8.6", "10.3", "10.13", "11.4", "rtx-1.7")
 """Rows of `graph.limits.versions`, where the test holds them against these."""
 
 Command = TypeVar("Command", bound=Callable[..., object])
-
-
-def graph_options(command: Command) -> Command:
-    """``--graph`` and ``--force`` of the commands that run a bundle, as the arguments `precision` and `force`."""
-    which = "Which of the bundle's graphs. Default: the fastest that was verified and measured here."
-    forced = "Run a graph that `edgevision verify` found to be answered wrongly."
-    command = click.option("--force", is_flag=True, help=forced)(command)
-    return click.option("--graph", "precision", type=click.Choice(get_args(Precision)), help=which)(command)
 
 
 def tensorrt_option(command: Command) -> Command:

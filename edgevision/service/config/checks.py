@@ -14,7 +14,7 @@ from edgevision.service.config.addressing import (
     sink_kind,
 )
 from edgevision.service.config.document import Problem
-from edgevision.service.config.plans import camera_analytics, camera_options, page_options
+from edgevision.service.config.plans import page_options
 from edgevision.service.config.schema import Reader, spelled
 from edgevision.service.config.settings import (
     CameraSettings,
@@ -76,11 +76,11 @@ class Checker:
         except EdgevisionError as error:
             self._wrong(("model", "bundle"), str(error))
             return None
-        if model.graph is not None:
+        if model.opening.precision is not None:
             try:
-                bundle.graph(model.graph)
+                bundle.graph(model.opening.precision)
             except EdgevisionError as error:
-                self._wrong(("model", "graph"), str(error))
+                self._wrong(("model", "precision"), str(error))
         return bundle.spec
 
     def _camera(self, path: tuple[str, int], camera: CameraSettings, spec: ModelSpec | None) -> None:
@@ -91,14 +91,15 @@ class Checker:
             if name not in names:
                 near = nearest(name, names) or f"; sinks: {', '.join(names) or 'none'}"
                 self._wrong((*path, "sinks"), f'there is no sink "{name}"{near}', (number,))
-        if camera.min_area > camera.max_area:
-            self._wrong((*path, "min_area"), f"is {camera.min_area:g}, above max_area, {camera.max_area:g}")
+        areas = (camera.analytics.min_area, camera.analytics.max_area)
+        if areas[0] > areas[1]:
+            self._wrong((*path, "min_area"), f"is {areas[0]:g}, above max_area, {areas[1]:g}")
         if spec is None:
             return
-        self._classes((*path, "only"), camera.only, spec)
+        self._classes((*path, "only"), camera.analytics.only, spec)
         if len(self._reader.problems) == before:
             try:
-                camera_analytics(camera).check(spec)
+                camera.analytics.check(spec)
             except EdgevisionError as error:
                 self._wrong(path, str(error))
 
@@ -110,7 +111,7 @@ class Checker:
             check_network_address(camera.address)
             address = SourceAddress.parse(camera.address).within(self._settings.folder)
             if address.scheme is not None and (address.path is None or address.path.exists()):
-                address.feed_factory(camera_options(camera))
+                address.feed_factory(camera.connection)
         except EdgevisionError as error:
             self._wrong(here, str(error).replace(camera.address, public_name(camera.address)))
             return
@@ -151,16 +152,16 @@ class Checker:
                 whose = "events:FOLDER" if key in EVENTS_ONLY else "webhooks"
                 self._wrong(("sink", number, key), f"is for {whose} alone")
         if spec is not None:
-            self._classes(("sink", number, "classes"), sink.classes, spec)
+            self._classes(("sink", number, "classes"), sink.options.classes, spec)
         self._events(number, sink, kind)
 
     def _events(self, number: int, sink: SinkSettings, kind: str) -> None:
         """A sink that takes events alone needs a camera that makes some."""
         users = [camera for camera in self._settings.cameras if sink.name in camera.sinks]
-        if not users or any(camera.lines or camera.zones for camera in users):
+        if not users or any(camera.analytics.lines or camera.analytics.zones for camera in users):
             return
-        events_alone = {"webhook": not sink.every_result, "mqtt": sink.every_result is False}
-        if events_alone.get(kind, False) or (kind == "events" and not sink.classes):
+        events_alone = {"webhook": not sink.options.every_result, "mqtt": sink.options.every_result is False}
+        if events_alone.get(kind, False) or (kind == "events" and not sink.options.classes):
             mends = "classes" if kind == "events" else "every_result = true"
             self._wrong(
                 ("sink", number),

@@ -14,7 +14,6 @@ from edgevision.builder.progress import BuildProgress
 from edgevision.builder.proof import prove_here
 from edgevision.contract.session import Session
 from edgevision.engines.opening import open_session
-from edgevision.service.config.plans import session_options
 from edgevision.service.config.settings import ModelSettings
 from edgevision.service.station import OpenEngine, Report
 
@@ -32,7 +31,7 @@ def engine_opener(
         if model.rebuild:
             build_unfit(bundle, model, report, stopping)
         report(f"opening {bundle.name}", None)
-        return open_session(bundle, engine=model.engine, options=session_options(model))
+        return open_session(bundle, engine=model.engine, options=model.opening)
 
     return open_engine
 
@@ -43,7 +42,7 @@ def build_unfit(bundle: Path, model: ModelSettings, report: Report, stopping: Ca
     Raises `UsageError` for an engine that is not built, `EngineError` where building would not help, and whatever the
     build raises.
     """
-    need = engine_needed(bundle, model.engine, model.graph, "rebuild")
+    need = engine_needed(bundle, model.engine, model.opening.precision, "rebuild")
     if need is None:
         return
     log.info("%s; building", need.rebuild.reason)

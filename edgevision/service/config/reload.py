@@ -17,7 +17,7 @@ def differences(before: Settings, after: Settings) -> tuple[str, ...]:
     """What was added, removed and changed; addresses without their passwords."""
     found: list[str] = []
     for key in settings_of(Settings):
-        old, new = getattr(before, key.field), getattr(after, key.field)
+        old, new = key.value(before), key.value(after)
         if isinstance(key.kind, Table) and key.kind.several:
             found += _entries(key.name, old, new)
         elif old is None or new is None:
@@ -42,7 +42,7 @@ def _entries(what: str, before: Sequence[Any], after: Sequence[Any]) -> list[str
 def _table(what: str, before: Any, after: Any) -> list[str]:
     found = []
     for key in settings_of(type(after)):
-        old, new = getattr(before, key.field), getattr(after, key.field)
+        old, new = key.value(before), key.value(after)
         if old == new:
             continue
         if key.field in SECRET or (key.field == "address" and public_sink(old) == public_sink(new)):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from edgevision.service.config.document import Document, Problem
 from edgevision.settings.kinds import KeyPath, Text, WrongValueError, expand, nearest
-from edgevision.settings.setting import Setting, Table, settings_of
+from edgevision.settings.setting import Setting, Table, build, settings_of
 
 T = TypeVar("T")
 
@@ -43,11 +43,11 @@ class Reader:
                 known = nearest(name, names) or f"; known here: {', '.join(names)}"
                 self.wrong((*path, name), f"unknown key{known}")
                 misspelled.update(near for near in names if known.endswith(f'"{near}"?'))
-        fields: dict[str, Any] = dict(others)
+        values: dict[tuple[str, ...], Any] = {}
         for key in keys:
             spare = key.name in misspelled and key.name not in given
-            fields[key.field] = self._key(key, given, path, said=spare)
-        return kind(**fields)
+            values[key.path] = self._key(key, given, path, said=spare)
+        return build(kind, values, **others)
 
     def _key(self, key: Setting, given: Mapping[str, object], path: KeyPath, *, said: bool) -> Any:
         """Its value; `said`: that it is missing has been said already, in other words."""
@@ -73,7 +73,7 @@ class Reader:
             if not key.required:
                 return key.default
             if not said:
-                self.wrong(here[:-1], f"there is no {heading}; expected {key.meaning}")
+                self.wrong(here[:-1], f"there is no {heading}; expected {key.help}")
             return () if table.several else _empty(table.kind)
         if table.several:
             if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):

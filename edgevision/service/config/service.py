@@ -19,7 +19,6 @@ from edgevision.service.config.plans import (
     camera_limits,
     camera_plans,
     page_options,
-    watchdog_options,
 )
 from edgevision.service.config.reading import Reading, read_deployment
 from edgevision.service.config.reload import differences
@@ -73,7 +72,7 @@ class Service:
         self._look_due_s = self._status_due_s = 0.0
         self._line_due_s = time.monotonic() + self._options.every_s
         self._phase = ""
-        self._watchdog = Watchdog(watchdog_options(settings), camera_limits(settings))
+        self._watchdog = Watchdog(settings.watchdog, camera_limits(settings))
         self._wiring = Wiring(settings, self._options.environment, self._options.open_sink)
         try:
             self.station = Station(
@@ -178,7 +177,7 @@ class Service:
             raise
         change.keep()
         self._settings, self._model = settings, model
-        self._watchdog.options = watchdog_options(settings)
+        self._watchdog.options = settings.watchdog
         self._watchdog.limits = camera_limits(settings)
         self.page.follow_if_it_can(page)
         return tuple(changes)
@@ -191,7 +190,7 @@ class Service:
         if settings.page is None:
             return None
         page = page_options(settings.page, settings.folder, self._options.environment)
-        return replace(page, watchdog=watchdog_options(settings))
+        return replace(page, watchdog=settings.watchdog)
 
     def _engine(self) -> str:
         session = self.station.session

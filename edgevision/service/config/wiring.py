@@ -10,7 +10,7 @@ from pathlib import Path
 from edgevision.errors import SinkError
 from edgevision.service.config.addressing import sink_address
 from edgevision.service.config.settings import Settings, SinkSettings
-from edgevision.sinks.addresses import WEBHOOK_SECRET, WEBHOOK_TOKEN, SinkOptions, open_sink
+from edgevision.sinks.addresses import WEBHOOK_SECRET, WEBHOOK_TOKEN, open_sink
 from edgevision.sinks.sink import Sink
 
 SinkOpener = Callable[[SinkSettings, Path, Mapping[str, str]], Sink]
@@ -21,17 +21,7 @@ def open_live(sink: SinkSettings, folder: Path, environment: Mapping[str, str]) 
     """The sink that settings mean, which never makes the pipeline wait."""
     own = {WEBHOOK_TOKEN: sink.token, WEBHOOK_SECRET: sink.secret}
     given = {name: value for name, value in own.items() if value is not None}
-    options = SinkOptions(
-        live=True,
-        capacity=sink.capacity,
-        every_result=sink.every_result,
-        keep=sink.keep,
-        max_mib=sink.max_mib,
-        max_days=sink.max_days,
-        classes=sink.classes,
-        gap_s=sink.gap_s,
-    )
-    return open_sink(sink_address(sink.address, folder), options, {**environment, **given})
+    return open_sink(sink_address(sink.address, folder), sink.options, {**environment, **given})
 
 
 @dataclass(frozen=True, slots=True)

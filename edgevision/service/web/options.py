@@ -10,6 +10,8 @@ from pathlib import Path
 
 from edgevision.errors import UsageError
 from edgevision.service.watchdog import WatchdogOptions
+from edgevision.settings.kinds import Number, Text, Texts
+from edgevision.settings.setting import setting
 
 TOKEN_VARIABLE = "EDGEVISION_TOKEN"
 SHORTEST_TOKEN = 16
@@ -20,17 +22,43 @@ SHORTEST_TOKEN = 16
 class PageOptions:
     """How the page is served."""
 
-    host: str = "127.0.0.1"
-    port: int = 8080
-    """0: any that is free."""
+    host: str = field(
+        default="127.0.0.1",
+        metadata=setting(
+            Text("an address of this machine"),
+            "Address to listen on; 0.0.0.0: all interfaces.",
+            option="--host",
+        ),
+    )
+    port: int = field(
+        default=8080,
+        metadata=setting(
+            Number(0, 65535, whole=True), "Port to listen on; 0: any free one.", option="--port"
+        ),
+    )
     token: str | None = None
     """What visitors must know. None: nothing on this machine alone; elsewhere one is made (`PageServer.token`)."""
-    allowed_hosts: tuple[str, ...] = ()
-    """Names, without port, by which the page may be called besides its own: those of a reverse proxy."""
-    max_clients: int = 8
-    """Results sockets, and video streams of each camera, at a time."""
-    video_per_s: float = 15.0
-    """Most pictures a second and camera."""
+    allowed_hosts: tuple[str, ...] = field(
+        default=(),
+        metadata=setting(
+            Texts("names of hosts"),
+            "Host names under which a reverse proxy serves the page.",
+            option="--allow-host",
+            metavar="NAME",
+        ),
+    )
+    max_clients: int = field(
+        default=8,
+        metadata=setting(
+            Number(1, 1000, whole=True),
+            "Maximum number of visitors, and of viewers per camera.",
+            option="--max-clients",
+        ),
+    )
+    video_per_s: float = field(
+        default=15.0,
+        metadata=setting(Number(0, 60, least_open=True), "Maximum video frames per second and camera."),
+    )
     video_width: int = 960
     """Of pictures, in pixels, where a viewer asks for none."""
     jpeg_quality: int = 80

@@ -22,7 +22,7 @@ def table_of(heading: str, kind: type) -> str:
         assert isinstance(key.kind, Kind)
         default = "**must be given**" if key.required else written(key.default)
         option = f"`{key.option}`" if key.option else ""
-        rows.append(f"| `{key.name}` | {option} | {key.kind.expected} | {default} | {key.meaning} |")
+        rows.append(f"| `{key.name}` | {option} | {key.kind.expected} | {default} | {key.help} |")
     return "\n".join(rows)
 
 

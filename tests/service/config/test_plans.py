@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from edgevision.analytics.options import AnalyticsOptions
-from edgevision.analytics.places import parse_place
+from edgevision.analytics.places import PlaceText
 from edgevision.contract.session import SessionOptions
 from edgevision.errors import UsageError
+from edgevision.pipeline.options import PipelineOptions
 from edgevision.service.camera_plan import CameraPlan
 from edgevision.service.config.addressing import (
     holds_password,
@@ -22,11 +23,8 @@ from edgevision.service.config.plans import (
     camera_limits,
     camera_plans,
     page_options,
-    session_options,
-    watchdog_options,
 )
 from edgevision.service.config.reading import read_deployment
-from edgevision.service.config.settings import BudgetSettings
 from edgevision.service.watchdog import CameraLimit, WatchdogOptions
 from edgevision.service.web.options import PageOptions
 from edgevision.sources.addresses import SourceAddress
@@ -37,12 +35,12 @@ FILE = """\
 [model]
 bundle = "model"
 iou = 0.6
-graph = "float"
+precision = "float"
 allow_fallback = true
 [budgets]
 max_age_ms = 200
 batch = 4
-fill_ms = 2
+batch_timeout_ms = 2
 [[camera]]
 name = "door"
 address = "rtsp://host/1"
@@ -55,7 +53,7 @@ sinks = ["all"]
 transport = "udp"
 freeze_after_s = 0
 reopen_after_s = 0
-give_up_after_s = 60
+outage_timeout_s = 60
 [[camera]]
 name = "clip"
 address = "loop:clips/a.mp4@12.5"
@@ -87,27 +85,23 @@ def test_every_setting_reaches_its_plan(write_file: Callable[[str], Path], tmp_p
     assert door == CameraPlan(
         "door",
         "rtsp://host/1",
-        CameraOptions(give_up_after_s=60, freeze=FreezeOptions(freeze_after_s=None), transport="udp"),
+        CameraOptions(outage_timeout_s=60, freeze=FreezeOptions(freeze_after_s=None), transport="udp"),
         0.4,
         AnalyticsOptions(
-            lines=("a = b=0.1,0.2,0.3,1e-05",),
-            zones=("queue=1.0,2.0,300.0,2.0,300.25,400.0",),
-            only="lamp",
+            lines=(PlaceText("a = b", (0.1, 0.2, 0.3, 1e-05)),),
+            zones=(PlaceText("queue", (1.0, 2.0, 300.0, 2.0, 300.25, 400.0)),),
+            only=("lamp",),
             min_area=0.01,
         ),
         ("all",),
     )
-    place = parse_place(door.analytics.lines[0], "")
-    assert (place.name, place.numbers) == ("a = b", (0.1, 0.2, 0.3, 1e-05))
     assert clip == CameraPlan(
         "clip",
         f"loop:{tmp_path}/clips/a.mp4@12.5",
         CameraOptions(freeze=FreezeOptions(freeze_after_s=7)),
     )
-    assert settings.budgets == BudgetSettings(max_age_ms=200.0, batch=4, fill_ms=2.0)
-    assert session_options(settings.model) == SessionOptions(
-        iou_threshold=0.6, precision="float", allow_fallback=True
-    )
+    assert settings.budgets == PipelineOptions(max_age_ms=200.0, batch=4, batch_timeout_ms=2.0)
+    assert settings.model.opening == SessionOptions(iou_threshold=0.6, precision="float", allow_fallback=True)
     assert settings.page is not None
     assert page_options(settings.page, tmp_path, environment) == PageOptions(
         host="0.0.0.0",
@@ -117,7 +111,7 @@ def test_every_setting_reaches_its_plan(write_file: Callable[[str], Path], tmp_p
         max_clients=3,
         video_per_s=5.0,
     )
-    assert watchdog_options(settings) == WatchdogOptions(20, 30, 300, 600)
+    assert settings.watchdog == WatchdogOptions(20, 30, 300, 600)
     assert camera_limits(settings) == {"door": CameraLimit(None, False), "clip": CameraLimit(300.0, True)}
 
 
@@ -125,11 +119,11 @@ def test_the_defaults_of_a_file_are_those_of_the_parts(write_file: Callable[[str
     text = "[model]\nbundle = 'model'\n[[camera]]\nname = 'a'\naddress = 'demo:'\n[page]\n"
     settings = read_deployment(write_file(text), {}).require()
     assert camera_plans(settings) == (CameraPlan("a", "demo:"),)
-    assert settings.budgets == BudgetSettings()
-    assert session_options(settings.model) == SessionOptions()
+    assert settings.budgets == PipelineOptions()
+    assert settings.model.opening == SessionOptions()
     assert settings.page is not None
     assert page_options(settings.page, settings.folder, {}) == PageOptions()
-    assert watchdog_options(settings) == WatchdogOptions()
+    assert settings.watchdog == WatchdogOptions()
     assert camera_limits(settings) == {"a": CameraLimit()}
 
 

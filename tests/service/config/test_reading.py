@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edgevision.analytics.places import PlaceText
 from edgevision.errors import UsageError
 from edgevision.service.config.reading import read_deployment
 
@@ -19,12 +20,12 @@ WHOLE = MODEL + CAMERA
 WITH_MISTAKES = """\
 [model]
 bundel = "model"
-graph = "int9"
+precision = "int9"
 iou = 1.0
 [budgets]
 batch = 0
 max_age_ms = -3
-fill_ms = nan
+batch_timeout_ms = nan
 [[camera]]
 name = "door"
 adress = "demo:"
@@ -79,12 +80,12 @@ def test_all_mistakes_are_said_at_once_each_with_its_line(write_file: WriteFile)
     file = write_file(WITH_MISTAKES)
     assert said(file) == [
         'cameras.toml:2: model.bundel: unknown key; did you mean "bundle"?',
-        'cameras.toml:3: model.graph: expected "float" or "fp16" or "int8" or "fp8"; received "int9"; did you mean'
+        'cameras.toml:3: model.precision: expected "float" or "fp16" or "int8" or "fp8"; received "int9"; did you mean'
         ' "int8"?',
         "cameras.toml:4: model.iou: expected a number above 0 and below 1; received 1.0",
         'cameras.toml:6: budgets.batch: expected "auto" or a whole number from 1 to 1024; received 0',
         "cameras.toml:7: budgets.max_age_ms: expected a number above 0; received -3",
-        "cameras.toml:8: budgets.fill_ms: expected a number from 0 to 1000; received nan",
+        "cameras.toml:8: budgets.batch_timeout_ms: expected a number from 0 to 1000; received nan",
         'cameras.toml:11: camera[0].adress: unknown key; did you mean "address"?',
         "cameras.toml:12: camera[0].threshold: expected a number from 0 to 1; received 2",
         'cameras.toml:13: camera[0].track: expected true or false; received "yes"',
@@ -153,7 +154,7 @@ def test_a_file_that_is_not_toml_or_not_there_is_one_error(write_file: WriteFile
             MODEL + "rebuild = true\n" + CAMERA,
             '3: model.rebuild: needs engine = "tensorrt" or "tensorrt-rtx"',
         ),
-        (MODEL + "graph = 'int8'\n" + CAMERA, "3: model.graph: "),
+        (MODEL + "precision = 'int8'\n" + CAMERA, "3: model.precision: "),
         (CAMERA + "[model]\nbundle = 'gone'\n", "5: model.bundle: no bundle at "),
         (
             WHOLE + "[page]\nhost = '0.0.0.0'\n",
@@ -230,9 +231,12 @@ def test_places_are_pixels_or_shares(write_file: WriteFile) -> None:
         WHOLE + 'lines."in = out" = [560, 150, 560.5, 440]\n[camera.zones]\nqueue = [0, 0, 0.5, 0, 0.5, 1]\n'
     )
     (camera,) = read_deployment(write_file(text), {}).require().cameras
-    assert camera.lines[0].name == "in = out"
-    assert list(camera.lines[0].numbers) == [560, 150, 560.5, 440]
-    assert camera.zones[0].points((100, 200))[-1] == (50, 200)
+    line, zone = camera.analytics.lines[0], camera.analytics.zones[0]
+    assert isinstance(line, PlaceText)
+    assert isinstance(zone, PlaceText)
+    assert line.name == "in = out"
+    assert list(line.numbers) == [560, 150, 560.5, 440]
+    assert zone.points((100, 200))[-1] == (50, 200)
 
 
 def test_a_password_that_all_may_read_is_a_warning(write_file: WriteFile) -> None:

@@ -1,0 +1,19 @@
+"""Groups of options that several commands share, each passed on as one object."""
+
+from __future__ import annotations
+
+from edgevision.analytics.options import AnalyticsOptions
+from edgevision.cli.options.defined import group_options, options_of
+from edgevision.contract.session import SessionOptions
+from edgevision.pipeline.options import PipelineOptions
+from edgevision.service.config.settings import ModelSettings
+from edgevision.service.web.options import PageOptions
+from edgevision.sources.options import CameraOptions
+
+analytics_options = group_options(AnalyticsOptions, "analytics")
+camera_options = group_options(CameraOptions, "connection")
+engine_options = options_of(ModelSettings, "engine", "rebuild")
+graph_options = options_of(SessionOptions, "precision", "force")
+page_options = group_options(PageOptions, "page")
+pipeline_options = group_options(PipelineOptions, "pipeline")
+session_options = group_options(SessionOptions, "opening")
