@@ -16,12 +16,17 @@ def area(xyxy: Boxes) -> npt.NDArray[np.float64]:
     return np.asarray(sides[:, 0] * sides[:, 1])
 
 
-def iou_matrix(left_xyxy: Boxes, right_xyxy: Boxes) -> npt.NDArray[np.float64]:
-    """Intersection over union ``[N,M]`` of ``[N,4]`` with ``[M,4]``; 0 where both boxes are empty."""
+def overlaps(left_xyxy: Boxes, right_xyxy: Boxes) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Areas of intersection and union ``[N,M]`` of ``[N,4]`` with ``[M,4]``."""
     left, right = left_xyxy.astype(np.float64), right_xyxy.astype(np.float64)
     low = np.maximum(left[:, None, :2], right[None, :, :2])
     high = np.minimum(left[:, None, 2:], right[None, :, 2:])
     sides = np.clip(high - low, 0, None)
     intersection = sides[..., 0] * sides[..., 1]
-    union = area(left)[:, None] + area(right)[None, :] - intersection
+    return intersection, area(left)[:, None] + area(right)[None, :] - intersection
+
+
+def iou_matrix(left_xyxy: Boxes, right_xyxy: Boxes) -> npt.NDArray[np.float64]:
+    """Intersection over union ``[N,M]`` of ``[N,4]`` with ``[M,4]``; 0 where both boxes are empty."""
+    intersection, union = overlaps(left_xyxy, right_xyxy)
     return np.asarray(np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0))

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Boxes = npt.NDArray[np.floating[Any]]
-"""``[N,4]`` xyxy; ``[N]`` for scores."""
+from edgevision.contract.boxes import Boxes, overlaps
+
+Scores = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.integer[Any]]
 Matrix = npt.NDArray[np.bool_]
 
 
-def greedy_nms(boxes: Boxes, scores: Boxes, labels: Labels, iou_threshold: float) -> npt.NDArray[np.int64]:
+def greedy_nms(boxes: Boxes, scores: Scores, labels: Labels, iou_threshold: float) -> npt.NDArray[np.int64]:
     """Indices of the boxes that greedy suppression keeps, highest score first.
 
     A box goes if its IoU with a kept box of the same label and a higher score exceeds `iou_threshold`. Of
@@ -29,12 +30,12 @@ def greedy_nms(boxes: Boxes, scores: Boxes, labels: Labels, iou_threshold: float
     return order[alive].astype(np.int64)
 
 
-def chain_depth(boxes: Boxes, scores: Boxes, labels: Labels, iou_threshold: float) -> int:
+def chain_depth(boxes: Boxes, scores: Scores, labels: Labels, iou_threshold: float) -> int:
     """Steps of Cluster-NMS (arXiv 2005.03572) until the answer is the greedy one; at least 1."""
     return steps_needed(boxes, scores, labels, iou_threshold, block=max(1, len(boxes)))
 
 
-def steps_needed(boxes: Boxes, scores: Boxes, labels: Labels, iou_threshold: float, *, block: int) -> int:
+def steps_needed(boxes: Boxes, scores: Scores, labels: Labels, iou_threshold: float, *, block: int) -> int:
     """The `NmsSpec.depth` that a graph working in blocks of `block` candidates needs for these; at least 1.
 
     The most that any block needs. Give all candidates that the graph had: their number decides where blocks
@@ -68,12 +69,7 @@ def block_edges(count: int, block: int) -> tuple[int, ...]:
 
 def _suppression_matrix(boxes: Boxes, labels: Labels, iou_threshold: float) -> Matrix:
     """``[i,j]`` is true where box i, if kept, suppresses the later box j."""
-    x1, y1, x2, y2 = boxes.astype(np.float64).T
-    width = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1)
-    height = np.minimum(y2[:, None], y2) - np.maximum(y1[:, None], y1)
-    intersection = np.maximum(width, 0) * np.maximum(height, 0)
-    area = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
-    union = area[:, None] + area - intersection
+    intersection, union = overlaps(boxes, boxes)
     # Without a division: the union of two boxes without area is 0.
     over = intersection > iou_threshold * union
     return np.triu(over & (labels[:, None] == labels), 1)
