@@ -30,10 +30,10 @@ from edgevision.pipeline.pipeline import run_pipeline
 from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import Sink
 from edgevision.sources.frames import CaptureClock, Source
+from edgevision.sources.freeze import FreezeOptions
 from edgevision.sources.health import SourceHealth
 from edgevision.sources.opening import open_source
 from edgevision.sources.options import CameraOptions
-from edgevision.sources.picture_watch import FreezeOptions
 
 INFERENCE_S = 0.03
 OPEN_ATTEMPTS = 5

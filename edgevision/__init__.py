@@ -24,22 +24,23 @@ if TYPE_CHECKING:
     from edgevision.errors import EdgevisionError, VerificationError
     from edgevision.pipeline.options import PipelineOptions
     from edgevision.pipeline.pipeline import run_pipeline, run_streams
-    from edgevision.pipeline.streams import Stream
+    from edgevision.pipeline.streams import SourceStream
+    from edgevision.service.camera_manager import CameraManager
     from edgevision.service.camera_plan import CameraPlan
-    from edgevision.service.station import Station
     from edgevision.sources.health import SourceHealth
     from edgevision.sources.opening import open_source
     from edgevision.sources.options import CameraOptions
     from edgevision.verification.golden import verify_session
 
-_HOMES = {
+_MODULES = {
     "Bundle": "bundle.folder",
+    "CameraManager": "service.camera_manager",
+    "CameraOptions": "sources.options",
     "CameraPlan": "service.camera_plan",
     "Classification": "contract.results",
     "Detections": "contract.results",
     "EdgevisionError": "errors",
     "Instances": "contract.results",
-    "CameraOptions": "sources.options",
     "ModelSpec": "contract.spec",
     "PipelineOptions": "pipeline.options",
     "ReplaySession": "contract.session",
@@ -47,8 +48,7 @@ _HOMES = {
     "Session": "contract.session",
     "SessionOptions": "contract.session",
     "SourceHealth": "sources.health",
-    "Station": "service.station",
-    "Stream": "pipeline.streams",
+    "SourceStream": "pipeline.streams",
     "VerificationError": "errors",
     "open_session": "engines.opening",
     "open_source": "sources.opening",
@@ -59,6 +59,7 @@ _HOMES = {
 
 __all__ = [
     "Bundle",
+    "CameraManager",
     "CameraOptions",
     "CameraPlan",
     "Classification",
@@ -72,8 +73,7 @@ __all__ = [
     "Session",
     "SessionOptions",
     "SourceHealth",
-    "Station",
-    "Stream",
+    "SourceStream",
     "VerificationError",
     "open_session",
     "open_source",
@@ -84,9 +84,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'edgevision' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"edgevision.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"edgevision.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

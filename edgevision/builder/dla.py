@@ -54,7 +54,7 @@ def place_on_dla(
     if not pieces:
         raise EngineError(
             f"the DLA takes none of the {network.num_layers} layers: it computes in FP16 and INT8 alone;"
-            " build without --dla, or from --graph fp16 or int8"
+            " build without --dla, or from --precision fp16 or int8"
         )
 
     def size(piece: list[int]) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import edgevision
-from edgevision.builder.builder import BuildJob, BuildStopped, BuildWatch, BuiltPlan, build_plan
+from edgevision.builder.builder import BuildCallbacks, BuildJob, BuildStopped, BuiltPlan, build_plan
 from edgevision.builder.calibrator import CACHE, read_ranges
 from edgevision.builder.forms import graph_file, refuse_unread
 from edgevision.builder.timing import TimingCacheFile
@@ -47,12 +47,12 @@ class Outcome:
     """False: it was there already, whole, and of the same graph, library and settings."""
 
 
-Check = Callable[[Bundle, StoredEngine], EngineManifest]
+EngineCheck = Callable[[Bundle, StoredEngine], EngineManifest]
 """Runs an engine that lies in its place but not under its name yet; returns the manifest with what was found."""
 
 
 def build_engines(
-    bundle: Bundle, library: Library, request: EngineRequest, watch: BuildWatch, check: Check
+    bundle: Bundle, library: Library, request: EngineRequest, watch: BuildCallbacks, check: EngineCheck
 ) -> tuple[Outcome, ...]:
     """Build, or find built, one engine for each compute capability.
 
@@ -116,7 +116,7 @@ def _disproof(entry: GraphEntry) -> str | None:
     return next(iter(latest.values())).failures
 
 
-def _first_that_can(tasks: list[_Task], root: Path, watch: BuildWatch, check: Check) -> Outcome:
+def _first_that_can(tasks: list[_Task], root: Path, watch: BuildCallbacks, check: EngineCheck) -> Outcome:
     """Build the first graph; one that cannot be built, or whose engine answers wrongly, gives way to the next."""
     *others, last = tasks
     for task, following in zip(others, tasks[1:], strict=True):
@@ -222,7 +222,7 @@ def _existing(task: _Task, root: Path) -> Outcome | None:
     return Outcome(engine, built=False)
 
 
-def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
+def _build(task: _Task, root: Path, watch: BuildCallbacks, check: EngineCheck) -> Outcome:
     platform = task.running.platform
     cache = TimingCacheFile.for_build(task.library, root, platform, task.request.timing_cache)
     before = cache.read() if cache else b""
@@ -270,7 +270,7 @@ def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
     return Outcome(engine, built=True)
 
 
-def _noted(task: _Task, key: str, watch: BuildWatch) -> frozenset[str]:
+def _noted(task: _Task, key: str, watch: BuildCallbacks) -> frozenset[str]:
     """Nodes that the graph's maker noted; that a quantized graph notes none is said where the builder chooses types."""
     names = embedded_nodes(task.bundle.graph_path(task.graph.precision), key)
     chooses = bool(task.library.dialect.constraint_flags) and task.graph.precision == "int8"
@@ -338,7 +338,7 @@ def _require_dla(
     if not modules:
         raise EngineError(f"{library.name} supports no DLA ({library.dialect.source}); build without --dla")
     if precision not in DLA_PRECISIONS:
-        raise UsageError(f"a DLA computes in FP16 and INT8, not in {precision}: use --graph fp16 or int8")
+        raise UsageError(f"a DLA computes in FP16 and INT8, not in {precision}: use --precision fp16 or int8")
     if not batch.static:
         raise UsageError(
             f"a DLA takes batches of one size, and the graph takes {batch}: export the model again with --batch"

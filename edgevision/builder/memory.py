@@ -77,7 +77,7 @@ class BuildNeed:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class MemoryFit:
     """Whether a build fits, and the bounds that its memory is given."""
 
     where: str
@@ -108,7 +108,7 @@ class Fit:
 
 def fit_build(
     gpu: GpuFacts | None, need: BuildNeed, *, memory_mib: int | None = None, root: Path = ROOT
-) -> Fit:
+) -> MemoryFit:
     """Hold an estimate against the memory that is free now; `memory_mib` is taken for it if the user says so.
 
     Without a GPU (cross-building by TensorRT-RTX) only the host's memory counts.
@@ -118,7 +118,7 @@ def fit_build(
         free = available_memory_mib(root) if said_mib is None else said_mib
         weights = WEIGHT_COPIES * need.weights_mib
         parts = f"{CROSS_LIBRARY_MIB} library, {weights} weights"
-        return Fit("host memory", CROSS_LIBRARY_MIB + weights, free, need.asked_mib, parts=parts)
+        return MemoryFit("host memory", CROSS_LIBRARY_MIB + weights, free, need.asked_mib, parts=parts)
     if said_mib is not None:
         free, where = said_mib, "memory (as was said)"
     elif gpu.integrated:
@@ -133,10 +133,10 @@ def fit_build(
     tactics = free - need.library_mib - (need.weights_mib if gpu.integrated else 0)
     # Not over what there is: the user may have said more.
     tactic_mib = min(max(tactics, need.activations_mib + workspace), gpu.memory_mib)
-    return Fit(where, need.least_mib, free, workspace, tactic_mib, str(need), gpu.integrated)
+    return MemoryFit(where, need.least_mib, free, workspace, tactic_mib, str(need), gpu.integrated)
 
 
-def require_fit(fit: Fit) -> None:
+def require_fit(fit: MemoryFit) -> None:
     """Raise `EngineError` for a build that would be killed or fail for want of memory."""
     if fit.fits:
         return

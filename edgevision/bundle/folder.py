@@ -30,7 +30,7 @@ GOLDEN = "golden.npz"
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class CheckRecord:
     """One comparison: what was measured, and the limit that it had to keep."""
 
     name: str
@@ -56,7 +56,7 @@ class Verification:
     engine: str
     library: str
     frames: int
-    checks: tuple[Check, ...]
+    checks: tuple[CheckRecord, ...]
     created: str
     """UTC, ISO 8601."""
     machine_class: str | None = None

@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from edgevision.contract.boxes import Boxes, overlaps
 
-Scores = npt.NDArray[np.floating[Any]]
+ScoreArray = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.integer[Any]]
 Matrix = npt.NDArray[np.bool_]
 
 
-def greedy_nms(boxes: Boxes, scores: Scores, labels: Labels, iou_threshold: float) -> npt.NDArray[np.int64]:
+def greedy_nms(
+    boxes: Boxes, scores: ScoreArray, labels: Labels, iou_threshold: float
+) -> npt.NDArray[np.int64]:
     """Indices of the boxes that greedy suppression keeps, highest score first.
 
     A box goes if its IoU with a kept box of the same label and a higher score exceeds `iou_threshold`. Of
@@ -30,12 +32,14 @@ def greedy_nms(boxes: Boxes, scores: Scores, labels: Labels, iou_threshold: floa
     return order[alive].astype(np.int64)
 
 
-def chain_depth(boxes: Boxes, scores: Scores, labels: Labels, iou_threshold: float) -> int:
+def chain_depth(boxes: Boxes, scores: ScoreArray, labels: Labels, iou_threshold: float) -> int:
     """Steps of Cluster-NMS (arXiv 2005.03572) until the answer is the greedy one; at least 1."""
     return steps_needed(boxes, scores, labels, iou_threshold, block=max(1, len(boxes)))
 
 
-def steps_needed(boxes: Boxes, scores: Scores, labels: Labels, iou_threshold: float, *, block: int) -> int:
+def steps_needed(
+    boxes: Boxes, scores: ScoreArray, labels: Labels, iou_threshold: float, *, block: int
+) -> int:
     """The `NmsSpec.depth` that a graph working in blocks of `block` candidates needs for these; at least 1.
 
     The most that any block needs. Give all candidates that the graph had: their number decides where blocks

@@ -48,7 +48,7 @@ def tensorrt_options(graph: Path, precision: Precision | None) -> dict[str, str]
     if precision == "fp8" and not strong:
         raise EngineError(
             f"ONNX Runtime {ort.__version__} builds FP8 graphs with none of its options; take --engine tensorrt, or"
-            " --graph int8"
+            " --precision int8"
         )
     flags = () if strong else _FLAGS.get(precision or "float", ())
     typing = "strong" if strong else "weak"

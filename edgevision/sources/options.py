@@ -9,7 +9,7 @@ from edgevision.errors import UsageError
 from edgevision.settings.kinds import Choice, Number
 from edgevision.settings.setting import group, setting
 from edgevision.sources.backoff import Backoff
-from edgevision.sources.picture_watch import FreezeOptions
+from edgevision.sources.freeze import FreezeOptions
 
 
 @dataclass(frozen=True, slots=True)

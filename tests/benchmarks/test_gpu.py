@@ -59,7 +59,7 @@ def test_copies_and_graphs_are_compared_byte_by_byte(
 
 def test_a_copy_that_loses_bytes_fails(gpu: Any, host: HostCudart, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "COPY_BYTES", 4096)
-    monkeypatch.setattr(gpu.Stream, "copy_to_host", lambda *_: None)
+    monkeypatch.setattr(gpu.CudaStream, "copy_to_host", lambda *_: None)
     assert not gpu.copies().checks[0].passed
 
 

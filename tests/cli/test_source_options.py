@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from edgevision.cli.commands.run import command as run_command
 from edgevision.cli.options.groups import camera_options
 from edgevision.errors import SourceError
+from edgevision.sources.freeze import FreezeOptions
 from edgevision.sources.options import CameraOptions
-from edgevision.sources.picture_watch import FreezeOptions
 
 
 @pytest.mark.parametrize(

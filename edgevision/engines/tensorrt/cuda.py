@@ -121,7 +121,7 @@ class DeviceBuffer:
             _call("cudaFree", pointer)
 
 
-class Stream:
+class CudaStream:
     """A queue of work on the device, which waits for no other one."""
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class Stream:
         kind = cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
         _call("cudaMemcpyAsync", target, source, size_bytes, kind, self._handle)
 
-    def record(self, event: Event) -> None:
+    def record(self, event: CudaEvent) -> None:
         """Queue the event."""
         _call("cudaEventRecord", event.handle, self._handle)
 
@@ -179,7 +179,7 @@ class Stream:
             _call("cudaStreamDestroy", handle)
 
 
-class Event:
+class CudaEvent:
     """A moment in a stream."""
 
     def __init__(self, *, spin: bool = True) -> None:
@@ -191,7 +191,7 @@ class Event:
         """Wait until the device has come to it."""
         _call("cudaEventSynchronize", self.handle)
 
-    def ms_since(self, earlier: Event) -> float:
+    def ms_since(self, earlier: CudaEvent) -> float:
         """Time on the device's own clock between two events that have both passed."""
         return float(_call("cudaEventElapsedTime", earlier.handle, self.handle))
 

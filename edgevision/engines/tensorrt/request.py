@@ -33,7 +33,7 @@ def build_command(bundle: str, flavour: Flavour, request: EngineRequest) -> str:
     """What to type for such an engine on the machine that is to run it: its graph, its DLA core, and whether anew."""
     words = ["edgevision build", bundle, f"--engine {flavour}"]
     if request.precision != "auto":
-        words.append(f"--graph {request.precision}")
+        words.append(f"--precision {request.precision}")
     if request.dla_core is not None:
         words.append(f"--dla {request.dla_core}")
     return " ".join([*words, *(["--rebuild"] if request.rebuild else [])])

@@ -31,7 +31,7 @@ REQUANTIZE = "make it again: edgevision quantize BUNDLE --target tensorrt"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LimitFinding:
     """One thing that a version does not read."""
 
     node: str
@@ -45,7 +45,7 @@ class Finding:
         return f"{where}: {self.reason}; {self.remedy}"
 
 
-def unread(model: onnx.ModelProto | GraphFacts, limits: Limits) -> tuple[Finding, ...]:
+def unread(model: onnx.ModelProto | GraphFacts, limits: Limits) -> tuple[LimitFinding, ...]:
     """What this version would not read of the graph; empty if it reads it all.
 
     Raises `GraphError` for a graph in which types and shapes do not agree.
@@ -58,7 +58,7 @@ def unread(model: onnx.ModelProto | GraphFacts, limits: Limits) -> tuple[Finding
     return tuple(found)
 
 
-def readable_by(model: onnx.ModelProto) -> tuple[tuple[Limits, tuple[Finding, ...]], ...]:
+def readable_by(model: onnx.ModelProto) -> tuple[tuple[Limits, tuple[LimitFinding, ...]], ...]:
     """Every version of the table with what it would not read."""
     facts = graph_facts(model)
     return tuple((limits, unread(facts, limits)) for limits in LIMITS)
@@ -97,24 +97,26 @@ def require_readable(model: onnx.ModelProto, limits: Limits, path: Path | str) -
         raise GraphError(f"{limits.label} cannot read {path}: {said}{more}")
 
 
-def _finding(node: onnx.NodeProto, reason: str, remedy: str) -> Finding:
-    return Finding(node.name or next(iter(node.output), "?"), node.op_type, reason, remedy)
+def _finding(node: onnx.NodeProto, reason: str, remedy: str) -> LimitFinding:
+    return LimitFinding(node.name or next(iter(node.output), "?"), node.op_type, reason, remedy)
 
 
 Pairs = Iterator[tuple[str, str]]
 """Reasons and remedies."""
 
 
-def _of_graph(facts: GraphFacts, limits: Limits) -> Iterator[Finding]:
+def _of_graph(facts: GraphFacts, limits: Limits) -> Iterator[LimitFinding]:
     if facts.opset not in limits.opsets:
         known = f"{limits.opsets.start} to {limits.opsets.stop - 1}"
         quantized = any(node.op_type in _QUANTIZED for node in facts.nodes)
         remedy = REQUANTIZE if quantized else "export it with opset 17"
-        yield Finding("the graph", "", f"its opset is {facts.opset}; {limits.label} reads {known}", remedy)
+        yield LimitFinding(
+            "the graph", "", f"its opset is {facts.opset}; {limits.label} reads {known}", remedy
+        )
     for value in facts.model.graph.input:
         lengths = [dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim]
         if value.name in facts.inputs and not all(lengths[1:]):
-            yield Finding(
+            yield LimitFinding(
                 f"input {value.name}",
                 "",
                 "a length beside the batch varies, and engines are built with a profile for the batch alone",
@@ -122,10 +124,10 @@ def _of_graph(facts: GraphFacts, limits: Limits) -> Iterator[Finding]:
             )
 
 
-def _of_values(facts: GraphFacts, limits: Limits) -> Iterator[Finding]:
+def _of_values(facts: GraphFacts, limits: Limits) -> Iterator[LimitFinding]:
     for name, shape in facts.shapes.items():
         if len(shape) > limits.dimensions:
-            yield Finding(
+            yield LimitFinding(
                 f"value {name}",
                 "",
                 f"it has {len(shape)} dimensions; {limits.label} has at most {limits.dimensions}",
@@ -134,7 +136,7 @@ def _of_values(facts: GraphFacts, limits: Limits) -> Iterator[Finding]:
         elements = int(np.prod([length or 1 for length in shape], dtype=object)) if shape else 1
         if limits.elements is not None and elements > limits.elements:
             kind = "constant" if name in facts.stored else "value"
-            yield Finding(
+            yield LimitFinding(
                 f"{kind} {name}",
                 "",
                 f"it has {elements:,} elements; {limits.label} has at most {limits.elements:,}",
@@ -142,14 +144,14 @@ def _of_values(facts: GraphFacts, limits: Limits) -> Iterator[Finding]:
             )
     for name, tensor in facts.stored.items():
         if tensor.data_type == onnx.TensorProto.UINT8 and not _only_zero_points(facts, name):
-            yield Finding(
+            yield LimitFinding(
                 f"constant {name}", "", "TensorRT stores no uint8 constants", "store it as int32 or float32"
             )
         if not limits.int64 and tensor.data_type == onnx.TensorProto.INT64:
             yield from _clamped(facts, name, limits)
 
 
-def _clamped(facts: GraphFacts, name: str, limits: Limits) -> Iterator[Finding]:
+def _clamped(facts: GraphFacts, name: str, limits: Limits) -> Iterator[LimitFinding]:
     values = facts.constant(name)
     if values is None or not values.size:
         return
@@ -157,7 +159,7 @@ def _clamped(facts: GraphFacts, name: str, limits: Limits) -> Iterator[Finding]:
     slices = all(node.op_type == "Slice" for node in facts.readers.get(name, ()))
     if not slices and (values.min() < _INT32.min or values.max() > _INT32.max):
         reason = f"its int64 values reach {values.max():,}; {limits.label} reads int64 as int32 and clamps it"
-        yield Finding(f"constant {name}", "", reason, "store values that int32 holds")
+        yield LimitFinding(f"constant {name}", "", reason, "store values that int32 holds")
 
 
 def _only_zero_points(facts: GraphFacts, name: str) -> bool:
@@ -266,7 +268,7 @@ def _top_k(facts: GraphFacts, node: onnx.NodeProto, limits: Limits) -> Pairs:
     if values is not None and int(values.max()) > limits.top_k:
         yield (
             f"K is {int(values.max()):,}; {limits.label} takes at most {limits.top_k:,}",
-            "choose fewer: --candidates, --max-detections",
+            "choose fewer: --pre-nms-topk, --max-detections",
         )
     if any(attribute.name == "sorted" and not attribute.i for attribute in node.attribute):
         yield ("sorted is 0; TensorRT sorts always", "export it with sorted=1")

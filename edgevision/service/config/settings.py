@@ -38,12 +38,12 @@ class ModelSettings:
         ),
     )
     opening: SessionOptions = field(default_factory=SessionOptions, metadata=group(SessionOptions))
-    rebuild: bool = field(
+    build: bool = field(
         default=False,
         metadata=setting(
             Flag(),
             "Build the TensorRT engine first if none fits this device; needs an engine of TensorRT.",
-            option="--rebuild",
+            option="--build",
         ),
     )
 

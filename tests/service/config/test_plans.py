@@ -28,8 +28,8 @@ from edgevision.service.config.reading import read_deployment
 from edgevision.service.watchdog import CameraLimit, WatchdogOptions
 from edgevision.service.web.options import PageOptions
 from edgevision.sources.addresses import SourceAddress
+from edgevision.sources.freeze import FreezeOptions
 from edgevision.sources.options import CameraOptions
-from edgevision.sources.picture_watch import FreezeOptions
 
 FILE = """\
 [model]

@@ -14,9 +14,9 @@ from edgevision.contract.image import Frame
 from edgevision.errors import SourceError
 from edgevision.sources.addresses import SourceAddress
 from edgevision.sources.feeds.loop import LoopAddress, LoopFeed
+from edgevision.sources.freeze import FreezeOptions
 from edgevision.sources.opening import open_source
 from edgevision.sources.options import CameraOptions
-from edgevision.sources.picture_watch import FreezeOptions
 
 COUNT = 10
 

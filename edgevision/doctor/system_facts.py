@@ -50,7 +50,7 @@ class Cache:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class SystemFacts:
     """A machine as the doctor sees it."""
 
     device: DeviceFacts
@@ -90,11 +90,11 @@ class Machine:
         return next((fact.value for fact in self.system_packages if fact.name == name), None)
 
 
-def this_machine(cache: Path, root: Path = ROOT) -> Machine:
+def this_machine(cache: Path, root: Path = ROOT) -> SystemFacts:
     """Gather the facts; nothing of it is changed. `root` is where the file tree begins."""
     cameras = sorted((root / "dev").glob("video[0-9]*")) if sys.platform == "linux" else []
     gpu = gpu_facts(root)
-    return Machine(
+    return SystemFacts(
         device=device_facts(root),
         gpu=gpu,
         opencv=OpenCvBuild.here(),
@@ -138,15 +138,15 @@ def power_modes(root: Path = ROOT) -> tuple[PowerMode, ...]:
     )
 
 
-def machine_to_json(machine: Machine) -> str:
+def machine_to_json(machine: SystemFacts) -> str:
     """Indented JSON; it holds no host name, no address and no user's name but what is in the cache's path."""
     return json_text(machine)
 
 
-def read_machine(path: Path) -> Machine:
+def read_machine(path: Path) -> SystemFacts:
     """Read what `machine_to_json` wrote; raises `UsageError`."""
     try:
-        return dataclass_from_json(Machine, json.loads(path.read_bytes()))
+        return dataclass_from_json(SystemFacts, json.loads(path.read_bytes()))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except (UnicodeDecodeError, json.JSONDecodeError, DecodeError) as error:
