@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgevision.graph.preprocess import PixelNodes
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import DetectorPlan
 from edgevision.models.recipe import Recipe, Release, SourceModel
 
@@ -39,7 +39,7 @@ RECIPE = Recipe(
     summary="YOLOv5 v6.0 to v7.0 detection, sizes n to x, trained on COCO or on your own classes",
     size_wh=(640, 640),
     stride=32,
-    pixels=PixelNodes(order="rgb", scale=1 / 255),
+    pixels=PixelFormat(order="rgb", scale=1 / 255),
     fit="letterbox",
     load=load,
     untrained=untrained,

@@ -10,7 +10,7 @@ from edgevision.errors import CheckpointError
 from edgevision.export.frames import golden_frames
 from edgevision.export.golden import network_input
 from edgevision.graph.heads import YoloV5RawHead
-from edgevision.graph.preprocess import PixelNodes
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.recipe import SourceModel
 from edgevision.models.yolov5 import YoloV5
 from edgevision.models.yolov5_decode import decode, detections
@@ -89,7 +89,7 @@ def randomize_statistics(model: YoloV5) -> YoloV5:
     be told from another. The normalisations take the statistics of our photographs, the head's logits are spread.
     """
     frames = golden_frames(None, FrameInput((192, 192)))
-    pictures, _ = network_input(frames, FrameInput((192, 192)), PixelNodes("rgb"))
+    pictures, _ = network_input(frames, FrameInput((192, 192)), PixelFormat("rgb"))
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

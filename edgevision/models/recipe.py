@@ -18,7 +18,7 @@ from edgevision.contract.results import Outputs
 from edgevision.contract.spec import Fit, NmsSpec, Task
 from edgevision.errors import RecipeError
 from edgevision.graph.heads import YoloV5RawHead
-from edgevision.graph.preprocess import PixelNodes
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import Plan
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Recipe:
     """Input size where the user names none."""
     stride: int
     """Both sides of the input must be multiples of this."""
-    pixels: PixelNodes
+    pixels: PixelFormat
     fit: Fit
     load: Callable[[Path], SourceModel]
     """Read a checkpoint; raises `CheckpointError`."""

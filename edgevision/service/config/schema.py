@@ -14,6 +14,10 @@ from edgevision.settings.setting import Setting, Table, build, settings_of
 
 T = TypeVar("T")
 
+# Why not pydantic: its errors name a path and no line, so the scanner and document (228 lines) would stay. The kinds
+# (227 lines) also make command-line options and documentation tables, so they would stay too. It would replace this
+# module's reader of about 70 lines, and adds 11 MB and 110 ms of import time to a device (measured with 2.14).
+
 
 @dataclass(slots=True)
 class Reader:
