@@ -110,3 +110,17 @@ def test_nothing_is_reported_to_a_library_s_maker(run: Run, monkeypatch: pytest.
     monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")  # one who wants it may have it
     run("--version")
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "0"
+
+
+def test_help_lists_options_by_what_they_concern() -> None:
+    text = run("run", "--help").stdout
+    headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert headings == [
+        "Model:",
+        "Live sources:",
+        "Analytics:",
+        "Batches and latency:",
+        "Outputs:",
+        "Options:",
+    ]
+    assert text.index("--max-age-ms") > text.index("Batches and latency:")

@@ -34,7 +34,7 @@ from edgevision.sources.image_files import read_image
     show_default=True,
     help="Random masks, each a run of the graph: more are slower and less noisy.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random masks.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random masks.")
 @click.option("--engine", type=click.Choice(ENGINES), help="Default: the first that is installed.")
 @graph_options
 def command(

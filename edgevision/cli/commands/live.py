@@ -14,6 +14,7 @@ from edgevision.analytics.options import AnalyticsOptions
 from edgevision.cli.extras import require_live
 from edgevision.cli.names import unique_name
 from edgevision.cli.options.defined import option_of
+from edgevision.cli.options.grouped import GroupedCommand
 from edgevision.cli.options.groups import (
     analytics_options,
     camera_options,
@@ -41,7 +42,7 @@ from edgevision.sources.options import CameraOptions
 POLL_S = 0.1
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, metavar="[NAME=]SOURCE...")
 @click.option(
@@ -50,7 +51,7 @@ POLL_S = 0.1
 @page_options
 @option_of(PageSettings, "token_file")
 @engine_options
-@option_of(CameraSettings, "threshold", help="Least score of a detection, until the page sets another.")
+@option_of(CameraSettings, "threshold")
 @session_options
 @camera_options
 @click.option("--jsonl", type=click.Path(path_type=Path), help="Results, one JSON object a line and frame.")

@@ -16,6 +16,7 @@ from edgevision.analytics.options import AnalyticsOptions
 from edgevision.cli.names import unique_name
 from edgevision.cli.options.analytics import count_lines, open_analytics
 from edgevision.cli.options.defined import option_of
+from edgevision.cli.options.grouped import GroupedCommand
 from edgevision.cli.options.groups import (
     analytics_options,
     camera_options,
@@ -45,7 +46,7 @@ from edgevision.sources.opening import ImageSource, open_source
 from edgevision.sources.options import CameraOptions
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @engine_options

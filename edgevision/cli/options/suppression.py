@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from edgevision.cli.options.numbers import FiniteRange
 from edgevision.contract.spec import NmsSpec, Task, default_nms
 from edgevision.errors import UsageError
 
@@ -33,7 +34,7 @@ def nms_options(function: F) -> F:
         ),
     )
     for name, default, text in reversed(options):
-        kind = click.FLOAT if isinstance(default, float) else click.INT
+        kind = FiniteRange(0, 1) if isinstance(default, float) else click.INT
         function = click.option(name, type=kind, default=default, show_default=True, help=text)(function)
     return function
 
