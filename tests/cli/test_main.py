@@ -112,7 +112,7 @@ def test_nothing_is_reported_to_a_library_s_maker(run: Run, monkeypatch: pytest.
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "0"
 
 
-def test_help_lists_options_by_what_they_concern() -> None:
+def test_help_lists_options_by_what_they_concern(run: Run) -> None:
     text = run("run", "--help").stdout
     headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert headings == [
