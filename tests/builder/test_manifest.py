@@ -180,7 +180,7 @@ def test_fp8_that_cannot_be_built_is_no_rebuild(version: str, gpu: str) -> None:
 def test_another_driver_is_said() -> None:
     manifest = manifest_of("TensorRT 10.13.3", "L4, driver 570")
     decision = decide(manifest, Running("tensorrt", "10.13.3", machine("L4")), graph_sha256="aa")
-    assert decision == Run("built with driver 570, runs with 560: its timings may not hold")
+    assert decision == Run("built with driver 570, runs with 560: the kernel selection may not be optimal")
 
 
 def test_a_manifest_returns_from_its_file(tmp_path: Path) -> None:

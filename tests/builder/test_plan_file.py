@@ -56,7 +56,7 @@ def test_a_taken_place_is_let_be(engine: Path, tmp_path: Path) -> None:
 
 def test_a_plain_plan_has_no_header(tmp_path: Path) -> None:
     (tmp_path / "model.plan").write_bytes(PLAN)
-    with pytest.raises(EngineError, match="has no header of Ultralytics .* load it as it is"):
+    with pytest.raises(EngineError, match="has no Ultralytics header; .* load it directly"):
         read_plan_file(tmp_path / "model.plan")
 
 

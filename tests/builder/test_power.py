@@ -98,8 +98,8 @@ def test_an_engine_of_another_mode_runs_and_says_so(brightness: Path, board: Pat
     decision = decide_engine(bundle, chosen, running)
     assert isinstance(decision, Run)
     assert decision.note == (
-        "built in power mode 15W (0), runs in MAXN_SUPER (2): its kernels were chosen at other clocks; edgevision build"
-        " makes one for this mode"
+        "built in power mode 15W (0), runs in MAXN_SUPER (2): its kernels were selected at other clocks; to build"
+        " for this mode: edgevision build"
     )
 
 
