@@ -49,7 +49,7 @@ def test_adopt_writes_a_plain_plan(engine: Path, tmp_path: Path) -> None:
 def test_a_taken_place_is_let_be(engine: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("x")
-    with pytest.raises(EngineError, match="out exists already"):
+    with pytest.raises(EngineError, match="out already exists"):
         write_plan_folder(read_plan_file(engine), tmp_path / "out")
     assert (tmp_path / "out" / "mine").read_text() == "x"
 

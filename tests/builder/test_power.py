@@ -67,7 +67,7 @@ def test_over_current_while_kernels_are_timed_is_kept(brightness: Path, board: P
     workshop.script.answers["Builder", "build_serialized_network"] = starved
     made = workshop.build(memory_mib=4000)
     assert made.warnings == ("average over-current (OC2): 7 times",)
-    assert workshop.said[-1] == "warning: while it was built: average over-current (OC2): 7 times"
+    assert workshop.said[-1] == "warning: during the build: average over-current (OC2): 7 times"
 
 
 def test_each_mode_has_timings_and_an_engine_of_its_own(brightness: Path, board: Path) -> None:

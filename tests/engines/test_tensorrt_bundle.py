@@ -74,9 +74,7 @@ def test_an_engine_that_never_ran_is_held_against_the_golden_frames(shelf: Shelf
 
 
 def test_one_that_answers_wrongly_is_not_run(shelf: Shelf, host: HostCudart) -> None:
-    with pytest.raises(
-        VerificationError, match=r"does not match the source model: .*; build it here: edge"
-    ):
+    with pytest.raises(VerificationError, match=r"does not match the source model: .*; build it here: edge"):
         shelf.open(wrong=True)
     assert host.held() == 0
 
