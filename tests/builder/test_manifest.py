@@ -195,6 +195,6 @@ def test_a_manifest_from_the_future_names_its_writer(tmp_path: Path) -> None:
     newer = dataclasses.replace(manifest_of("TensorRT 10.3.0", "L4"), schema=2, edgevision="9.0")
     file.write_bytes(newer.to_json())
     with pytest.raises(
-        BundleError, match="schema 2, written by edgevision 9.0; schemas up to 1 are known here"
+        BundleError, match="schema 2, written by edgevision 9.0; this version supports schemas up to 1"
     ):
         read_manifest(file)

@@ -42,7 +42,7 @@ def test_slow_clocks_are_said_before_the_build_and_kept(brightness: Path, board:
     made = workshop.build(memory_mib=4000)
     first = workshop.said[0]
     assert first.startswith(
-        "warning: power mode 15W (0) holds gpu 17000000.gpu at 612 of 1020 MHz: what is timed now"
+        "warning: power mode 15W (0) holds gpu 17000000.gpu at 612 of 1020 MHz: timings are valid"
     )
     assert made.built_on.power_mode == "15W (0)"
     assert [clock.limit_mhz for clock in made.clocks] == [1497.6, 612.0]

@@ -123,7 +123,9 @@ def test_its_speed_is_measured_for_the_choice_among_engines(
 
 def test_wrong_answers_are_refused(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     acting(monkeypatch, ActedSession(bundle, wrong=0.2))
-    with pytest.raises(VerificationError, match=r"the float engine of .* was not kept: it does not match the source"):
+    with pytest.raises(
+        VerificationError, match=r"the float engine of .* was not kept: it does not match the source"
+    ):
         proof.prove(bundle, stored(bundle), GPU)
 
 

@@ -117,5 +117,5 @@ def test_a_bundle_keeps_the_form_beside_its_graph(
     assert again.form_path("float", "opset17") is None
     again.check_files()
     path.write_bytes(b"other")
-    with pytest.raises(Exception, match="was altered"):
+    with pytest.raises(Exception, match="was modified"):
         again.check_files()
