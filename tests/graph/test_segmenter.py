@@ -100,7 +100,7 @@ def test_what_cannot_be_a_segmenter() -> None:
     for kind in ("GlobalAveragePool", "Flatten"):
         with pytest.raises(GraphError, match=r"one output, float32 \[B, C, 32, 64\]; received y"):
             graft_segmenter(network(answer=kind), pixels=Pixels(), frames=frames, network_size_wh=SIZE_WH)
-    with pytest.raises(GraphError, match="sees whole frames"):
+    with pytest.raises(GraphError, match="expected 'letterbox' or 'stretch' for a segmenter"):
         graft_segmenter(
             network(), pixels=Pixels(), frames=frames, network_size_wh=SIZE_WH, network_fit="center-crop"
         )
