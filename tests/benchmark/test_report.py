@@ -124,8 +124,8 @@ def test_the_text_holds_the_figures_and_the_machine() -> None:
 def test_an_unknown_machine_says_so() -> None:
     bare = replace(DEVICE, clocks_mhz=(), temperatures_c=(), power_mode=None, board=None)
     text = "\n".join(record_lines(replace(RECORD, device=bare, graph_sha256=None)))
-    assert "clocks and temperatures: not readable here" in text
-    assert "power mode not known" in text
+    assert "clocks and temperatures: not readable" in text
+    assert "power mode unknown" in text
 
 
 def test_what_holds_still_is_stable() -> None:
