@@ -27,7 +27,7 @@ class BoxRow:
 def held_tenth(count: int, seed: int) -> tuple[list[int], list[int]]:
     """Indices to learn from, and a tenth to measure on, chosen by the seed; raises `UsageError` for fewer than two."""
     if count < 2:
-        raise UsageError("one image cannot be split into what is learnt and what is measured; give --held")
+        raise UsageError("one image cannot be split into what is learnt and what is measured; give --val")
     order = [int(i) for i in np.random.default_rng(seed).permutation(count)]
     held = max(1, count // 10)
     return sorted(order[held:]), sorted(order[:held])

@@ -18,7 +18,7 @@ from edgevision.contract.results import Outputs
 from edgevision.contract.spec import Fit, NmsSpec, Task
 from edgevision.errors import RecipeError
 from edgevision.graph.heads import YoloV5RawHead
-from edgevision.graph.preprocess import Pixels
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import Plan
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class SourceModel:
     """A network in PyTorch, ready to export, and its answers as plain PyTorch gives them.
 
-    `module` maps float32 ``[B,3,H,W]``, prepared as the recipe's `Pixels` say, to logits ``[B,C]`` (classify) or to the
+    `module` maps float32 ``[B,3,H,W]``, prepared as the recipe's `PixelFormat` say, to logits ``[B,C]`` (classify) or to the
     raw maps that `head` decodes (detect), with the prototypes of masks behind them (instances). `answer` maps the same
     tensor to the task's outputs as the graph contract shapes them, in input pixels: the reference that every graph is
     held against.
@@ -69,7 +69,7 @@ class Recipe:
     """Input size where the user names none."""
     stride: int
     """Both sides of the input must be multiples of this."""
-    pixels: Pixels
+    pixels: PixelFormat
     fit: Fit
     load: Callable[[Path], SourceModel]
     """Read a checkpoint; raises `CheckpointError`."""

@@ -64,7 +64,7 @@ def read_mask_split(
     train = read_masks(data / "train" if has_parts else data, classes, strict=strict)
     if held is not None:
         return MaskSplit(
-            train, read_masks(held, classes, strict=strict), f"measured on {held}, as --held says"
+            train, read_masks(held, classes, strict=strict), f"measured on {held}, as --val says"
         )
     if has_parts and own is not None:
         measured = read_masks(own, classes, strict=strict)

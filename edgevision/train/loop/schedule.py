@@ -32,7 +32,7 @@ class Schedule:
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * share)) / 2
 
 
-class Progress:
+class TrainingProgress:
     """The share of the training that is done: by steps, or by the clock where a time budget is given.
 
     By steps a run is a function of its seed. By the clock it ends on time on any machine, and how many steps that takes
