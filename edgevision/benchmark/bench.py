@@ -1,4 +1,4 @@
-"""Timing a session on real frames: each stage, and all of them overlapping against inference alone."""
+"""Benchmarks a session on real frames: each stage, and the overlapping pipeline relative to inference alone."""
 
 from __future__ import annotations
 
@@ -37,32 +37,32 @@ from edgevision.sinks.sink import Sink
 from edgevision.sources.frames import Source, SourceFrame
 
 PREPARED_BATCHES = 16
-"""Different pictures that inference alone is timed on: what suppression costs depends on what is seen."""
+"""Different images for timing inference alone: the cost of NMS depends on the content."""
 
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """How a benchmark is made."""
+    """Settings of a benchmark."""
 
     measure: MeasureSettings
-    """For each phase, and in all: inference alone, end to end (both divided into rounds), the serial loop."""
+    """For each phase, in total: inference alone, end to end (both divided into rounds), the serial loop."""
     rounds: int = 3
     threshold: float = THRESHOLD
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is benchmarked, and how it was opened."""
+    """The session under test and its origin."""
 
     session: Session
     graph_sha256: str | None
     session_options: SessionOptions
     open_frames: Callable[[], Source]
-    """Opens the frames anew; they are repeated as often as it takes."""
+    """Opens the frames; they are repeated as often as needed."""
 
 
 class RepeatedSource(Source):
-    """A source of files that begins again at its end."""
+    """A file source that restarts at its end."""
 
     def __init__(self, open_frames: Callable[[], Source]) -> None:
         self._open_frames = open_frames
@@ -72,11 +72,11 @@ class RepeatedSource(Source):
         if self._inner.live:
             self.close()
             raise UsageError(
-                f"a benchmark on {self.name} would measure its frame rate; give a video or images instead"
+                f"a benchmark on {self.name} would measure its frame rate; use a video or images instead"
             )
 
     def read(self) -> SourceFrame | None:
-        """The next frame, or the first one again; opening anew is part of that one's decoding."""
+        """The next frame, or the first one again; reopening counts as part of its decoding."""
         frame = self._inner.read()
         if frame is not None:
             return frame
@@ -87,7 +87,7 @@ class RepeatedSource(Source):
         return None if frame is None else replace(frame, decode_ns=time.perf_counter_ns() - began_ns)
 
     def close(self) -> None:
-        """Close the source that is open now."""
+        """Close the source that is open."""
         self._inner.close()
 
 
@@ -97,11 +97,11 @@ def bench(
     open_output: Callable[[Source], Sink],
     progress: Callable[[str], None] = lambda _: None,
 ) -> BenchRecord:
-    """Measure and sum up.
+    """Run the benchmark and summarise it.
 
-    In each round inference alone and the overlapping pipeline run one right after the other for as long, so that
-    whatever else the machine does meets both; their ratio is the median of the rounds' ratios. The stages are timed in
-    a serial loop that also draws and writes to `open_output`'s sink, for only there do they add up to the wall time.
+    Each round runs inference alone and then the overlapping pipeline for the same time, so that other load affects
+    both. The ratio is the median of the rounds' ratios. A serial loop times the stages, with drawing and writing to
+    `open_output`'s sink, because only there they add up to the wall time.
     """
     session = subject.session
     power = power_state()
@@ -123,7 +123,7 @@ def bench(
         progress(f"round {number + 1} of {options.rounds}: {record.end_to_end_frames_per_s:.1f} frames/s")
     stages, serial_wall_ms = serial_stages(subject, options, open_output)
     snapshots.append(_snapshot())
-    progress("stages timed one by one")
+    progress("stages timed in a serial loop")
     inference = Samples(tuple(alone))
     return BenchRecord(
         created=utc_now(),
@@ -153,9 +153,9 @@ def bench(
 def paired_round(
     subject: Subject, pictures: Iterator[Frames], options: BenchOptions, on_device: list[int]
 ) -> tuple[RoundRecord, Samples]:
-    """Inference alone, then for as long the overlapping pipeline, without output.
+    """Inference alone, then the overlapping pipeline for the same time, without output.
 
-    `on_device` is given the nanoseconds of each call of the first part by the device's own clock, where it has one.
+    `on_device` receives the nanoseconds of each call of the first part by the device's clock, if it has one.
     """
     whole, batch = options.measure, subject.session.spec.frames.batch.opt
     part = MeasureSettings(whole.min_s / options.rounds, math.ceil(whole.min_count / options.rounds), 0.0, 0)
@@ -182,8 +182,8 @@ def serial_stages(
 ) -> tuple[tuple[StageRecord, ...], float]:
     """The stages' times in a serial loop with output, and the wall time of a frame in ms.
 
-    The first batch is warm-up, for its first frame was read when the source was opened: the wall time runs from that
-    batch's end to the end of the last one.
+    The first batch is warm-up, because its first frame was read when the source was opened. The wall time runs from the
+    end of that batch to the end of the last one.
     """
     seen: list[StageTimes] = []
     stamps_ns: list[int] = []
@@ -210,7 +210,7 @@ def serial_stages(
 
 
 def prepared_batches(subject: Subject) -> tuple[tuple[Frames, ...], tuple[int, int]]:
-    """The first frames in batches as the graph takes them, and the size of the first frame."""
+    """The first frames as batches in the graph's format, and the size of the first frame."""
     spec = subject.session.spec
     width, height = spec.frames.size_wh
     batches = []

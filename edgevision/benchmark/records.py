@@ -1,4 +1,4 @@
-"""Result records: what was measured, on what, and whether it held still meanwhile."""
+"""Benchmark records: measurements, machine and stability."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StageRecord:
 
     @classmethod
     def of(cls, name: str, samples: Samples) -> StageRecord:
-        """Summed up, and kept."""
+        """Summarise the samples and keep them."""
         p50_ms, p90_ms, p99_ms = (round(samples.percentile_ms(percent), 4) for percent in (50, 90, 99))
         microseconds = tuple(round(value / 1e3) for value in samples.values_ns)
         return cls(name, len(samples), round(samples.mean_ms, 4), p50_ms, p90_ms, p99_ms, microseconds)
@@ -41,20 +41,20 @@ class StageRecord:
 
 @dataclass(frozen=True, slots=True)
 class RoundRecord:
-    """One round of a paired comparison: the two were measured one right after the other."""
+    """One round of a paired comparison, with both parts measured one after the other."""
 
     inference_frames_per_s: float
     end_to_end_frames_per_s: float
 
     @property
     def ratio(self) -> float:
-        """End to end as a share of inference alone."""
+        """End-to-end rate divided by the rate of inference alone."""
         return self.end_to_end_frames_per_s / self.inference_frames_per_s
 
 
 @dataclass(frozen=True, slots=True)
 class BenchSettings:
-    """Everything that was chosen."""
+    """All settings of a benchmark."""
 
     source: str
     frame_wh: tuple[int, int]
@@ -83,14 +83,14 @@ class BenchRecord:
     device: DeviceFacts
     settings: BenchSettings
     stages: tuple[StageRecord, ...]
-    """Of the serial loop, a frame's share each; output is drawing and encoding a video."""
+    """Of the serial loop, per frame; output is drawing and encoding a video."""
     inference_alone: StageRecord
-    """Of the paired rounds, one call each."""
+    """Of the paired rounds, per call."""
     rounds: tuple[RoundRecord, ...]
     inference_frames_per_s: float
     """Median of the rounds."""
     end_to_end_frames_per_s: float
-    """Median of the rounds: stages overlapping, nothing written."""
+    """Median of the rounds: overlapping stages, no output."""
     end_to_end_ratio: float
     """Median of the rounds' ratios."""
     stages_sum_ms: float
@@ -100,18 +100,18 @@ class BenchRecord:
     resident_mib: float
     peak_resident_mib: float
     unstable: tuple[str, ...]
-    """What moved while it was measured; such figures are not comparable."""
+    """Quantities that drifted during the measurement; such results are not comparable."""
     device_time: StageRecord | None = None
     """Of the same calls as `inference_alone`, by the device's own clock; None for an engine without one."""
     power: PowerState | None = None
-    """Clocks with their limits, power and throttling when it began."""
+    """Clocks with their limits, power and throttling at the start."""
     warnings: tuple[str, ...] = ()
-    """What of that makes the figures hold for these clocks alone."""
+    """Conditions that bind the results to these clocks."""
     schema: int = SCHEMA
 
     @property
     def stages_share(self) -> float:
-        """How much of the wall time the stages explain."""
+        """Share of the wall time that the stages explain."""
         return self.stages_sum_ms / self.serial_wall_ms
 
 
@@ -124,7 +124,7 @@ class Snapshot:
 
 
 def instabilities(inference: Samples, snapshots: Sequence[Snapshot]) -> tuple[str, ...]:
-    """What drifted: the median of the last third lies more than `DRIFT_LIMIT` from that of the first."""
+    """Quantities whose medians in the first and the last third differ by more than `DRIFT_LIMIT`."""
     series: dict[str, list[float]] = {
         "inference latency in ms": [value / 1e6 for value in inference.values_ns]
     }
@@ -143,7 +143,7 @@ def instabilities(inference: Samples, snapshots: Sequence[Snapshot]) -> tuple[st
 
 
 def write_record(path: Path, record: BenchRecord) -> None:
-    """Write JSON, whole or not at all; raises `SinkError`."""
+    """Write JSON atomically; raises `SinkError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_file(path, (json.dumps(json_from_dataclass(record), indent=1) + "\n").encode())
@@ -152,7 +152,7 @@ def write_record(path: Path, record: BenchRecord) -> None:
 
 
 def read_record(path: Path) -> BenchRecord:
-    """Read what `write_record` wrote; raises `UsageError`."""
+    """Read the output of `write_record`; raises `UsageError`."""
     try:
         data = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -167,7 +167,7 @@ def read_record(path: Path) -> BenchRecord:
 
 
 def record_lines(record: BenchRecord) -> list[str]:
-    """The record for people."""
+    """The record in readable form."""
     settings = record.settings
     hashed = f", sha256 {record.graph_sha256[:12]}" if record.graph_sha256 else ""
     frame, size = ("x".join(map(str, wh)) for wh in (settings.frame_wh, settings.input_wh))
@@ -213,12 +213,12 @@ def _device_lines(device: DeviceFacts) -> list[str]:
         f"Python {device.python}",
         device.l4t and f"L4T {device.l4t}",
         device.jetpack and f"JetPack {device.jetpack}",
-        f"power mode {device.power_mode or 'not known'}",
+        f"power mode {device.power_mode or 'unknown'}",
     ]
     sensors = [f"{r.name} {r.value:.0f} MHz" for r in device.clocks_mhz]
     sensors += [f"{r.name} {r.value:.0f} °C" for r in device.temperatures_c]
     lines = [", ".join(part for part in parts if part), ", ".join(part for part in system if part)]
-    missing = "clocks and temperatures: not readable here"
+    missing = "clocks and temperatures: not readable"
     if device.gpus:
-        missing += "; those of cards are read with: pip install nvidia-ml-py"
+        missing += "; for those of cards: pip install nvidia-ml-py"
     return [*lines, ", ".join(sensors) if sensors else missing]

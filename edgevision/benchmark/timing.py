@@ -1,4 +1,4 @@
-"""The measuring loop and what is made of its samples. It knows no model."""
+"""The measuring loop and statistics of its samples, independent of models."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 
 DRIFT_LIMIT = 0.1
-"""Medians of the first and the last third that differ by more than this share make a figure unstable."""
+"""A result is unstable if the medians of the first and the last third differ by more than this share."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasureSettings:
-    """How long is measured: until both the time and the count are reached."""
+    """Duration of a measurement: until both the time and the count are reached."""
 
     min_s: float = 3.0
     min_count: int = 30
     warmup_s: float = 0.5
     warmup_count: int = 3
-    """Warm-up, too, lasts until both are reached; none of it is kept."""
+    """Warm-up also lasts until both are reached; its samples are discarded."""
 
     def __post_init__(self) -> None:
         if self.min_count < 1 or self.warmup_count < 0 or self.min_s < 0 or self.warmup_s < 0:
@@ -30,7 +30,7 @@ class MeasureSettings:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Durations in the order in which they were taken. All are kept: no outlier is removed."""
+    """Durations in order of measurement. All are kept: no outlier is removed."""
 
     values_ns: tuple[int, ...]
 
@@ -57,7 +57,7 @@ class Samples:
         return sum(self.values_ns) / 1e9
 
     def percentile_ms(self, percent: float) -> float:
-        """The smallest sample that at least `percent` % of all do not exceed: one that was really seen."""
+        """The smallest sample that at least `percent` % of all do not exceed; always a measured value."""
         return float(np.percentile(self.values_ns, percent, method="inverted_cdf")) / 1e6
 
 
@@ -67,14 +67,14 @@ def measure(
     *,
     clock_ns: Callable[[], int] = time.perf_counter_ns,
 ) -> Samples:
-    """Call `work` again and again and keep the time of every call after the warm-up."""
+    """Call `work` repeatedly and keep the time of every call after the warm-up."""
     settings = settings or MeasureSettings()
     _timed_calls(work, settings.warmup_s, settings.warmup_count, clock_ns)
     return Samples(tuple(_timed_calls(work, settings.min_s, settings.min_count, clock_ns)))
 
 
 def drift(values: Sequence[float]) -> float:
-    """How far the median of the last third lies from that of the first, as a share of it; 0 under three values."""
+    """Relative difference between the medians of the last and the first third; 0 for fewer than three values."""
     third = len(values) // 3
     if third == 0:
         return 0.0

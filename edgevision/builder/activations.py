@@ -1,4 +1,4 @@
-"""How much memory a network's tensors take while it runs, from the network alone."""
+"""Estimates the memory of a network's tensors during inference from the network alone."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Activations:
     """Memory of a network's tensors at its largest batch."""
 
     peak_mib: int
-    """The most that is alive at once, layer by layer in the network's own order. Fusion makes it less."""
+    """Peak of live tensors, layer by layer in the network's order. Fusion reduces it."""
     largest_layer_mib: int
-    """Inputs and outputs of the layer that has the largest."""
+    """Inputs and outputs of the layer with the largest sum."""
 
 
 def activations(network: trt.INetworkDefinition, batch: int) -> Activations:
-    """Follow the tensors from the layer that makes each to the last one that reads it; weights are not counted."""
+    """Compute each tensor's lifetime, from the layer that produces it to its last consumer; weights are not counted."""
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     constants = {t.name for layer in layers if layer.type.name == "CONSTANT" for t in _outputs(layer)}
     last_read = {t.name: index for index, layer in enumerate(layers) for t in _inputs(layer)}
@@ -42,7 +42,7 @@ def activations(network: trt.INetworkDefinition, batch: int) -> Activations:
                 alive += sizes[name]
         largest = max(largest, sum(sizes[name] for name in own))
         peak = max(peak, alive)
-        # What nobody reads is an output of the network, and stays.
+        # A tensor without consumers is a network output and stays alive.
         alive -= sum(sizes[name] for name in own if last_read.get(name) == index)
     return Activations(peak >> 20, largest >> 20)
 
@@ -60,7 +60,7 @@ def _outputs(layer: trt.ILayer) -> Iterator[trt.ITensor]:
 def _bytes(tensor: trt.ITensor, batch: int) -> int:
     try:
         shape = shape_of(tensor)
-    except ValueError:  # a shape that depends on data is not known yet
+    except ValueError:  # a data-dependent shape is unknown at build time
         return 0
     size = _BYTES.get(dtype_name(tensor), 1)
     for length in shape:

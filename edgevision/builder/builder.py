@@ -1,4 +1,4 @@
-"""One build: a graph and a library to a plan. The steps are the same for every version; `versions` has what differs."""
+"""Builds a plan from a graph with any TensorRT version; differences between versions are in `versions`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BuildJob:
-    """What one plan is to be made of, and for."""
+    """Inputs and settings of one build."""
 
     graph: Path
     spec: ModelSpec
@@ -49,27 +49,27 @@ class BuildJob:
     level: int = DEFAULT_LEVEL
     workspace_mib: int | None = None
     memory_mib: int | None = None
-    """What the build may use, in place of what is measured as free."""
+    """Memory that the build may use, instead of the measured free memory."""
     dla_core: int | None = None
     calibration: bytes = b""
-    """INT8 ranges of a graph without Q/DQ, as a DLA before TensorRT 11 wants them; empty: the graph holds them."""
+    """INT8 ranges for a DLA before TensorRT 11, which does not read Q/DQ; empty if the graph holds them."""
     timing_cache: bytes = b""
-    """Timings of earlier builds; empty to begin anew."""
+    """Timings of earlier builds; empty for a new cache."""
     timing_cache_file: Path | None = None
-    """Where the user keeps them: a file of another GPU or version is then refused, not replaced."""
+    """The user's timing cache: one of another GPU or version raises an error and is not replaced."""
     float32_nodes: frozenset[str] = frozenset()
-    """Nodes outside of the contract whose values do not fit FP16."""
+    """Nodes outside the contract whose values do not fit FP16."""
     half_nodes: frozenset[str] = frozenset()
-    """Nodes that are not to run in INT8 although their ranges are known: accuracy was found to need it."""
+    """Nodes that must not run in INT8 although their ranges are known, for accuracy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BuiltPlan:
-    """A plan and how it came about."""
+    """A plan and the facts of its build."""
 
     plan: bytes
     timing_cache: bytes
-    """Empty where the library keeps none."""
+    """Empty if the library keeps none."""
     seconds: float
     flags: tuple[str, ...]
     tensors: tuple[PlanTensor, ...]
@@ -77,14 +77,14 @@ class BuiltPlan:
     fit: MemoryFit
     dla: DlaPlacement | None
     held: int
-    """Layers held in float32 where the builder could have chosen otherwise."""
+    """Layers pinned to float32 that the builder could have changed."""
     warnings: tuple[str, ...]
-    """What the library warned of, each once."""
+    """Distinct warnings of the library."""
     work: tuple[LayerWork, ...]
 
 
-class BuildStopped(Exception):  # noqa: N818  # nothing went wrong: the user changed his mind
-    """The build was told to stop; `timing_cache` is what it had learned, so that the next one begins there."""
+class BuildStopped(Exception):  # noqa: N818  # not an error: the user stopped the build
+    """The user stopped the build; `timing_cache` holds the timings so far, for the next build."""
 
     def __init__(self, timing_cache: bytes) -> None:
         super().__init__("the build was stopped")
@@ -93,10 +93,10 @@ class BuildStopped(Exception):  # noqa: N818  # nothing went wrong: the user cha
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BuildCallbacks:
-    """Who is told how a build goes, and who may end it."""
+    """Callbacks that report progress of a build and can stop it."""
 
     say: Callable[[str], None]
-    """Told in words what was found before the long part: what fits, what a DLA takes."""
+    """Receives text findings before the long part: memory fit, DLA placement."""
     progress: Callable[[BuildProgress], None]
     stop: Callable[[], bool]
 
@@ -104,15 +104,15 @@ class BuildCallbacks:
 def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: BuildCallbacks) -> BuiltPlan:
     """Parse the graph and build it.
 
-    Raises `GraphError` for a graph that this library cannot parse or that is not what it is called, `EngineError` if it
-    does not fit or cannot be built, `BuildStopped` if `watch.stop` said so.
+    Raises `GraphError` if this library cannot parse the graph or its precision differs from its name. Raises
+    `EngineError` if the build does not fit or fails, `BuildStopped` if `watch.stop` returned True.
     """
     refuse_precision(library.dialect, job.precision, job.sm)
     messages = Messages()
     log = logger(library, messages)
     builder: trt.Builder = library.module.Builder(log)
     network: trt.INetworkDefinition = builder.create_network(_network_bits(library, job))
-    # The network reads its weights from what the parser holds, so that it has to live as long.
+    # The network reads its weights from the parser's memory, so the parser must outlive it.
     parser = _parse(library, job, network, log)
     if job.sm in library.dialect.no_float_products and (count := write_out_products(library, network)):
         watch.say(f"{sm_text(job.sm)}: {count} float32 matrix products written as sums")
@@ -166,7 +166,7 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
 def _serialized(
     builder: trt.Builder, network: trt.INetworkDefinition, config: trt.IBuilderConfig, messages: Messages
 ) -> trt.IHostMemory | None:
-    """One attempt: errors of what went before, such as a timing cache that was refused, are none of its own."""
+    """Run one build attempt; clears earlier errors, such as that of a rejected timing cache."""
     messages.forget_errors()
     return builder.build_serialized_network(network, config)
 
@@ -174,7 +174,7 @@ def _serialized(
 def _parse(
     library: Library, job: BuildJob, network: trt.INetworkDefinition, log: trt.ILogger
 ) -> trt.OnnxParser:
-    """Fill the network from the job's graph, and hold it against what the graph is called."""
+    """Fill the network from the job's graph, and check it against the contract and precision."""
     parser: trt.OnnxParser = library.module.OnnxParser(network, log)
     for flag in library.dialect.dla_parser_flags if job.dla_core is not None else ():
         parser.set_flag(library.member("OnnxParserFlag", flag))
@@ -192,7 +192,7 @@ def _place(
     config: trt.IBuilderConfig,
     flags: tuple[str, ...],
 ) -> tuple[int, DlaPlacement | None]:
-    """Hold layers in float32 where the builder could choose (returns how many), and choose what runs on a DLA."""
+    """Pin layers to float32 where the builder could choose (returns their number), and place layers on a DLA."""
     if not _weak(library, job) and job.dla_core is None:
         return 0, None
     held = held_layers(network, job.float32_nodes)
@@ -205,7 +205,7 @@ def _place(
 def _held_text(count: int) -> str:
     if not count:
         return ""
-    return f"{count} layers held in float32: pre- and post-processing, and what does not fit FP16"
+    return f"{count} layers pinned to float32: pre- and post-processing, and values that do not fit FP16"
 
 
 def _fit(job: BuildJob, network: trt.INetworkDefinition, gpu: GpuFacts | None) -> MemoryFit:
@@ -219,13 +219,13 @@ def _fit(job: BuildJob, network: trt.INetworkDefinition, gpu: GpuFacts | None) -
 
 
 def _weak(library: Library, job: BuildJob) -> bool:
-    """True if the builder decides on types: flags are leave to use them."""
+    """True with weak typing: the builder chooses types within its precision flags."""
     on_dla = job.dla_core is not None and bool(library.dialect.dla_precision_flags)
     return not library.dialect.strongly_typed or on_dla
 
 
 def _may_choose(flags: tuple[str, ...]) -> bool:
-    """True if a flag of these lets the builder leave float32."""
+    """True if one of these flags lets the builder use less than float32."""
     return "FP16" in flags or "INT8" in flags
 
 
@@ -238,7 +238,7 @@ def _network_bits(library: Library, job: BuildJob) -> int:
 def _configure(
     library: Library, job: BuildJob, fit: MemoryFit, builder: trt.Builder, config: trt.IBuilderConfig
 ) -> tuple[str, ...]:
-    """Settings of the builder; returns the names of the flags that were set, network's first."""
+    """Set the builder's options; returns the names of the flags that were set, network flags first."""
     dialect = library.dialect
     flags = next(entry.flags for entry in dialect.precisions if entry.precision == job.precision)
     if job.dla_core is not None:
@@ -250,10 +250,10 @@ def _configure(
             flags = (*flags, *dialect.constraint_flags)
     for name in flags:
         config.set_flag(library.member("BuilderFlag", name))
-    # TF32 keeps ten bits of a float's fraction: a float engine would fail the limits that its graph keeps.
+    # TF32 keeps ten bits of a float's fraction: a float engine would exceed its verification limits.
     config.clear_flag(library.member("BuilderFlag", "TF32"))
     config.builder_optimization_level = job.level
-    # Without it the inspector knows no types, and nobody could say what computes in what.
+    # Without it the inspector reports no types, and the work of each precision is unknown.
     config.profiling_verbosity = library.member("ProfilingVerbosity", "DETAILED")
     set_memory_bounds(library, config, fit)
     if dialect.targets:
@@ -270,10 +270,10 @@ def _configure(
 
 
 def _target(library: Library, config: Any, sm: int) -> None:
-    """Build for a GPU that need not be here; the stubs, TensorRT's, do not know these two."""
+    """Build for a GPU that need not be installed; TensorRT's stubs lack these two members."""
     config.num_compute_capabilities = 1
     if not config.set_compute_capability(library.member("ComputeCapability", f"SM{sm}"), 0):
-        raise EngineError(f"{library.name} refuses {sm_text(sm)} as a target")
+        raise EngineError(f"{library.name} does not accept {sm_text(sm)} as a target")
 
 
 def _add_profile(builder: trt.Builder, config: trt.IBuilderConfig, spec: ModelSpec) -> None:
@@ -282,27 +282,31 @@ def _add_profile(builder: trt.Builder, config: trt.IBuilderConfig, spec: ModelSp
     shapes: Any = [(n, height, width, 3) for n in (batch.min, batch.opt, batch.max)]
     profile.set_shape("frames", *shapes)
     if config.add_optimization_profile(profile) < 0:
-        raise EngineError(f"the builder refuses a profile for batches {batch} of {width}x{height} frames")
+        raise EngineError(
+            f"the builder does not accept a profile for batches {batch} of {width}x{height} frames"
+        )
 
 
 def _require_fast(builder: trt.Builder, flags: tuple[str, ...], job: BuildJob) -> None:
-    """FP16 or INT8 that the GPU only emulates would be delivered as FP32, without a word."""
+    """Raise if the GPU only emulates FP16 or INT8: the builder would silently use FP32."""
     if "INT8" in flags and not builder.platform_has_fast_int8:
-        raise EngineError(f"this GPU ({sm_text(job.sm)}) has no fast INT8; use --precision fp16 or float")
+        raise EngineError(
+            f"this GPU ({sm_text(job.sm)}) has no fast INT8; use --precision fp16 or --precision float"
+        )
     if "FP16" in flags and not builder.platform_has_fast_fp16:
         raise EngineError(f"this GPU ({sm_text(job.sm)}) has no fast FP16; use --precision float")
 
 
 def _set_timing_cache(library: Library, job: BuildJob, config: trt.IBuilderConfig) -> trt.ITimingCache | None:
-    """Begin with the timings of earlier builds; our own of another GPU or version are left out."""
+    """Load the timings of earlier builds; bundle-owned ones of another GPU or version are ignored."""
     if not library.dialect.timing_cache:
         return None
     cache = config.create_timing_cache(job.timing_cache)
     if cache is None or not config.set_timing_cache(cache, False):
         if job.timing_cache_file is not None and job.timing_cache:
             raise EngineError(
-                f"{job.timing_cache_file} is no timing cache of {library.name} on this GPU; give another file, which"
-                " is then made, or leave --timing-cache out"
+                f"{job.timing_cache_file} is not a timing cache of {library.name} for this GPU; name a new file, or"
+                " omit --timing-cache"
             )
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)

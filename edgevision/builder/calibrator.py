@@ -1,4 +1,4 @@
-"""INT8 ranges for a DLA before TensorRT 11, which reads them from a calibrator and not from Q/DQ."""
+"""Passes INT8 ranges to a DLA before TensorRT 11, which needs a calibrator and ignores Q/DQ."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 CACHE = "calibration.cache"
-"""The file of a bundle that holds them."""
+"""The file of a bundle with the INT8 ranges."""
 
 
 def read_ranges(bundle: Path) -> bytes:
-    """The bundle's calibration cache; raises `BundleError` if it holds none."""
+    """The bundle's calibration cache; raises `BundleError` if there is none."""
     path = bundle / CACHE
     try:
         data = path.read_bytes()
     except OSError as error:
         raise BundleError(
-            f"a DLA of this TensorRT takes its INT8 ranges from {path}, which cannot be read ({error.strerror}); write"
-            f" it: edgevision quantize {bundle} --target tensorrt --write-calibration-cache"
+            f"a DLA with this TensorRT reads INT8 ranges from {path}: {error.strerror}; create it: edgevision"
+            f" quantize {bundle} --target tensorrt --write-calibration-cache"
         ) from error
     if not data.startswith(b"TRT-"):
-        raise BundleError(f"{path} is no calibration cache of TensorRT: it begins with {data[:20]!r}")
+        raise BundleError(f"{path} is not a calibration cache of TensorRT: it begins with {data[:20]!r}")
     return data
 
 
 def stored_ranges(library: Library, data: bytes) -> trt.IInt8EntropyCalibrator2:
-    """A calibrator that has no images and needs none: it hands over what was found before."""
+    """A calibrator without images that returns stored ranges."""
     base: Any = getattr(library.module, library.dialect.dla_calibrator)
 
     class Stored(base):  # type: ignore[misc]  # a class of whichever library is loaded
@@ -48,7 +48,7 @@ def stored_ranges(library: Library, data: bytes) -> trt.IInt8EntropyCalibrator2:
             return data
 
         def write_calibration_cache(self, cache: Any) -> None:
-            """Nothing: the ranges were read."""
+            """Does nothing: the ranges were read."""
 
     calibrator: trt.IInt8EntropyCalibrator2 = Stored()
     return calibrator

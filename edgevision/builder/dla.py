@@ -1,4 +1,4 @@
-"""What of a network runs on a DLA: its layers between pre- and post-processing, in few and large pieces."""
+"""Selects the layers that run on a DLA: those between pre- and post-processing, in few large pieces."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 LOADABLES = 16
-"""Pieces that one core holds; convolutions of what comes after them fall back to the GPU:
-https://github.com/marcoslucianops/DeepStream-Yolo/issues/27."""
+"""DLA pieces that one core holds; convolutions of further pieces fall back to the GPU.
+
+Source: https://github.com/marcoslucianops/DeepStream-Yolo/issues/27.
+"""
 _WEIGHTED = frozenset(("convolution", "deconvolution", "fully_connected", "matrix_multiply"))
 
 
 @dataclass(frozen=True, slots=True)
 class DlaPlacement:
-    """Where the layers of a network for a DLA go."""
+    """Placement of a network's layers for a DLA build."""
 
     taken: int
     layers: int
     """Without constants."""
     pieces: int
-    """Runs of layers on the DLA, one after another in the network's order."""
+    """Consecutive runs of layers on the DLA."""
     given_up: int = 0
-    """Pieces that the GPU computes, for a core holds `LOADABLES` of them."""
+    """Pieces that run on the GPU because a core holds only `LOADABLES`."""
 
     def __str__(self) -> str:
         more = f"; {self.given_up} small pieces left to the GPU" if self.given_up else ""
@@ -40,9 +42,9 @@ class DlaPlacement:
 def place_on_dla(
     library: Library, config: trt.IBuilderConfig, network: trt.INetworkDefinition, held: Collection[int]
 ) -> DlaPlacement:
-    """Leave `held` layers to the GPU, and of what the DLA takes all but the largest `LOADABLES` pieces.
+    """Keep `held` layers on the GPU, and all but the largest `LOADABLES` pieces of the layers that the DLA supports.
 
-    Constants have no device and part no piece. Raises `EngineError` if the DLA takes nothing.
+    Constants have no device and do not split a piece. Raises `EngineError` if the DLA supports no layer.
     """
     gpu = library.member("DeviceType", "GPU")
     layers = [network.get_layer(index) for index in range(network.num_layers)]
@@ -53,8 +55,8 @@ def place_on_dla(
     pieces = [list(piece) for taken, piece in itertools.groupby(order, takes.__getitem__) if taken]
     if not pieces:
         raise EngineError(
-            f"the DLA takes none of the {network.num_layers} layers: it computes in FP16 and INT8 alone;"
-            " build without --dla, or from --precision fp16 or int8"
+            f"the DLA supports none of the {network.num_layers} layers: it computes only in FP16 and INT8; build"
+            " without --dla, or with --precision fp16 or int8"
         )
 
     def size(piece: list[int]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""A bundle's graphs to engines on its shelf: which are wanted, which are there already, and what is written of each."""
+"""Builds the engines of a bundle: selects graphs, reuses existing engines, and records each build."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from edgevision.errors import BundleError, EngineError, GraphError, UsageError, 
 from edgevision.storage.sha256 import sha256_of_file
 
 AUTO: tuple[Precision, ...] = ("int8", "fp16", "float")
-"""Graphs in the order in which "auto" prefers them; one that loses too much is in no bundle."""
+"""Graphs in the order of preference of "auto"; bundles hold no graph that loses too much accuracy."""
 DLA_PRECISIONS: tuple[Precision, ...] = ("int8", "fp16")
-"""What a DLA computes in."""
+"""Precisions that a DLA computes in."""
 
 
 _WARNINGS_KEPT = 100
@@ -40,24 +40,24 @@ _WARNINGS_KEPT = 100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """One engine that was asked for."""
+    """One requested engine."""
 
     engine: StoredEngine
     built: bool
-    """False: it was there already, whole, and of the same graph, library and settings."""
+    """False: an intact engine of the same graph, library and settings already existed."""
 
 
 EngineCheck = Callable[[Bundle, StoredEngine], EngineManifest]
-"""Runs an engine that lies in its place but not under its name yet; returns the manifest with what was found."""
+"""Runs an engine under its temporary name; returns the manifest with the results."""
 
 
 def build_engines(
     bundle: Bundle, library: Library, request: EngineRequest, watch: BuildCallbacks, check: EngineCheck
 ) -> tuple[Outcome, ...]:
-    """Build, or find built, one engine for each compute capability.
+    """Build one engine for each compute capability, or reuse it.
 
-    Nothing is written but whole engines and the timing cache. Raises `UsageError`, `BundleError`, `GraphError`,
-    `EngineError`, `VerificationError`, and `BuildStopped`, after which the timing cache holds what was learned.
+    Writes only complete engines and the timing cache. Raises `UsageError`, `BundleError`, `GraphError`, `EngineError`,
+    `VerificationError`, and `BuildStopped`, which leaves the timings so far in the timing cache.
     """
     gpu = gpu_facts()
     graphs = choose_graphs(bundle, request, watch.say)
@@ -79,10 +79,10 @@ def build_engines(
 def choose_graphs(
     bundle: Bundle, request: EngineRequest, say: Callable[[str], None] = lambda _: None
 ) -> tuple[GraphEntry, ...]:
-    """The graphs to build, those that are tried first before others.
+    """The graphs to build, in order of preference.
 
-    One that is asked for is taken as it is. "auto" and "all" leave out what was found to answer wrongly, and say so,
-    and what a DLA does not compute. Raises `UsageError` if none is left.
+    An explicitly requested graph is used as it is. "auto" and "all" skip graphs that failed verification, with a
+    message, and graphs that a DLA cannot compute. Raises `UsageError` if none is left.
     """
     precision = request.precision
     if precision != "auto" and precision != "all":
@@ -97,18 +97,19 @@ def choose_graphs(
         if failures is None or entry.precision == "float":
             good.append(entry)
         else:
-            say(f"the {entry.precision} graph is left out: it was found to answer wrongly ({failures})")
+            say(f"skipping the {entry.precision} graph: it failed verification ({failures})")
     if not good:
-        dla = " for a DLA, which computes in FP16 and INT8: build without --dla, or"
+        dla = " for a DLA, which computes only in FP16 and INT8: build without --dla, or"
         place = dla if request.dla_core is not None else ":"
-        raise UsageError(f"no graph of {bundle.path} is left to build{place} quantize the bundle again")
+        raise UsageError(f"{bundle.path} holds no usable graph{place} quantize the bundle again")
     return tuple(good)
 
 
 def _disproof(entry: GraphEntry) -> str | None:
-    """What is wrong with a graph that every engine that ran it answered wrongly; None if one did not, or none ran it.
+    """The failure of a graph that failed verification in every engine that ran it; else None.
 
-    One engine alone may be at fault, or its class of processor: golden frames on the GPU tell more than its record.
+    The failure of one engine may be caused by that engine or its class of processor. The golden frames on the GPU are
+    more reliable than its record.
     """
     latest = {record.engine: record for record in sorted(entry.verifications, key=lambda r: r.created)}
     if not latest or any(record.passed for record in latest.values()):
@@ -117,27 +118,29 @@ def _disproof(entry: GraphEntry) -> str | None:
 
 
 def _first_that_can(tasks: list[_Task], root: Path, watch: BuildCallbacks, check: EngineCheck) -> Outcome:
-    """Build the first graph; one that cannot be built, or whose engine answers wrongly, gives way to the next."""
+    """Build the first graph; fall back to the next if the build or the verification fails."""
     *others, last = tasks
     for task, following in zip(others, tasks[1:], strict=True):
         try:
             return _existing(task, root) or _build(task, root, watch, check)
         except (EngineError, GraphError, VerificationError) as error:
-            watch.say(f"{error}; the {following.graph.precision} graph is built in its place")
+            watch.say(f"{error}; building the {following.graph.precision} graph instead")
     return _existing(last, root) or _build(last, root, watch, check)
 
 
 def targets(library: Library, request: EngineRequest, gpu: GpuFacts | None) -> tuple[int, ...]:
-    """The compute capabilities to build for; raises `UsageError` or `EngineError` for what this library cannot."""
+    """The compute capabilities to build for; raises `UsageError` or `EngineError` for unsupported ones."""
     dialect = library.dialect
     if gpu is None and not dialect.targets:
         raise EngineError(
-            f"{library.name} builds for the GPU in the machine, and CUDA finds none here; on a PC without one"
-            " build for another: --engine tensorrt-rtx --sm 89"
+            f"{library.name} builds only for an installed GPU, and CUDA found none; to build for another GPU:"
+            " --engine tensorrt-rtx --sm 89"
         )
     if request.sms is None:
         if gpu is None:
-            raise UsageError("CUDA finds no GPU here: say what the engines are for, such as --sm 86,89")
+            raise UsageError(
+                "CUDA found no GPU; name the compute capabilities to build for, such as --sm 86,89"
+            )
         wanted: tuple[int, ...] = (gpu.sm,)
     else:
         wanted = tuple(dict.fromkeys(request.sms))
@@ -145,11 +148,11 @@ def targets(library: Library, request: EngineRequest, gpu: GpuFacts | None) -> t
         if dialect.targets and sm not in dialect.targets:
             known = ", ".join(map(str, dialect.targets))
             raise UsageError(
-                f"{library.name} builds nothing for {sm_text(sm)} (--sm {sm}); it builds for {known}"
+                f"{library.name} does not support {sm_text(sm)} (--sm {sm}); it supports {known}"
             )
         if not dialect.targets and gpu is not None and sm != gpu.sm:
             raise UsageError(
-                f"{library.name} builds only for the GPU in the machine, {gpu.name} of {sm_text(gpu.sm)}, not for"
+                f"{library.name} builds only for the installed GPU, {gpu.name} of {sm_text(gpu.sm)}, not for"
                 f" --sm {sm}; TensorRT-RTX builds for others"
             )
         low, high = dialect.sm_range
@@ -160,7 +163,7 @@ def targets(library: Library, request: EngineRequest, gpu: GpuFacts | None) -> t
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """One engine that is wanted."""
+    """One engine to build."""
 
     bundle: Bundle
     library: Library
@@ -171,13 +174,13 @@ class _Task:
 
     @property
     def calibrated(self) -> bool:
-        """The float graph and a file of ranges are built, in place of a graph with Q/DQ."""
+        """True for the float graph with a file of INT8 ranges, instead of a graph with Q/DQ."""
         by_file = bool(self.library.dialect.dla_calibrator) and self.request.dla_core is not None
         return by_file and self.graph.precision == "int8"
 
     @property
     def file(self) -> Path:
-        """The ONNX file that this version reads; raises `GraphError` if the bundle holds none."""
+        """The ONNX file for this version; raises `GraphError` if the bundle holds none."""
         if self.calibrated:
             return self.bundle.graph_path("float")
         return graph_file(self.bundle, self.graph, self.library)
@@ -188,7 +191,7 @@ class _Task:
 
     @functools.cached_property
     def name(self) -> str:
-        """The folder's name: whatever decides the plan's content is in it."""
+        """The folder's name, with a hash of everything that defines the plan."""
         request, running = self.request, self.running
         ranges = read_ranges(self.bundle.path) if self.calibrated else b""
         facts = (
@@ -210,7 +213,7 @@ class _Task:
 
 
 def _existing(task: _Task, root: Path) -> Outcome | None:
-    """The engine if it is on the shelf already and whole; one that is damaged is built again, in its place."""
+    """The engine if the store holds it intact; a damaged one is rebuilt in its place."""
     folder = root / task.name
     if task.request.rebuild or not folder.exists():
         return None
@@ -243,7 +246,7 @@ def _build(task: _Task, root: Path, watch: BuildCallbacks, check: EngineCheck) -
         float32_nodes=_noted(task, FLOAT32_KEY, watch),
         half_nodes=_noted(task, KEPT_KEY, watch) if task.calibrated else frozenset(),
     )
-    # Where TensorRT-RTX builds, nothing is timed.
+    # TensorRT-RTX times nothing during a build.
     power = power_state() if task.library.dialect.timing_cache else PowerState()
     for warning in before_timing(power):
         watch.say(f"warning: {warning}")
@@ -257,7 +260,7 @@ def _build(task: _Task, root: Path, watch: BuildCallbacks, check: EngineCheck) -
         cache.write(built.timing_cache)
     slowed = meanwhile(power, power_state()) if task.library.dialect.timing_cache else ()
     for finding in slowed:
-        watch.say(f"warning: while it was built: {finding}")
+        watch.say(f"warning: during the build: {finding}")
     timed = _Timed(power, (*before_timing(power), *slowed))
     use = TimingCacheUse(cache.path.name, len(before), len(built.timing_cache)) if cache else None
     engine = write_engine(
@@ -271,20 +274,20 @@ def _build(task: _Task, root: Path, watch: BuildCallbacks, check: EngineCheck) -
 
 
 def _noted(task: _Task, key: str, watch: BuildCallbacks) -> frozenset[str]:
-    """Nodes that the graph's maker noted; that a quantized graph notes none is said where the builder chooses types."""
+    """Nodes that the graph's metadata names; warns if a quantized graph names none and the builder chooses types."""
     names = embedded_nodes(task.bundle.graph_path(task.graph.precision), key)
     chooses = bool(task.library.dialect.constraint_flags) and task.graph.precision == "int8"
     if names is None and chooses and (not task.library.dialect.strongly_typed or task.calibrated):
         watch.say(
-            "warning: the int8 graph does not say which of its nodes need more than INT8 or FP16, and this TensorRT"
-            " chooses: quantize the bundle again"
+            "warning: the int8 graph does not name the nodes that need more than INT8 or FP16, and this TensorRT"
+            " chooses types: quantize the bundle again"
         )
     return names or frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class _Timed:
-    """Under which clocks kernels were timed."""
+    """Clocks during the timing of kernels."""
 
     power: PowerState
     warnings: tuple[str, ...]
@@ -331,23 +334,27 @@ def _placement(task: _Task, built: BuiltPlan) -> str | None:
 def _require_dla(
     library: Library, request: EngineRequest, gpu: GpuFacts | None, precision: Precision, batch: BatchRange
 ) -> None:
-    """Raise `EngineError` where the version or the module has no such DLA, before anything is parsed."""
+    """Raise `EngineError` if the version or the module has no such DLA, before parsing."""
     if request.dla_core is None:
         return
     modules = library.dialect.dla_modules
     if not modules:
-        raise EngineError(f"{library.name} supports no DLA ({library.dialect.source}); build without --dla")
+        raise EngineError(
+            f"{library.name} does not support a DLA ({library.dialect.source}); build without --dla"
+        )
     if precision not in DLA_PRECISIONS:
-        raise UsageError(f"a DLA computes in FP16 and INT8, not in {precision}: use --precision fp16 or int8")
+        raise UsageError(
+            f"a DLA computes only in FP16 and INT8; received {precision}: use --precision fp16 or int8"
+        )
     if not batch.static:
         raise UsageError(
-            f"a DLA takes batches of one size, and the graph takes {batch}: export the model again with --batch"
+            f"a DLA needs a static batch; the graph has {batch}: export the model again with --batch"
             f" {batch.opt}, or build without --dla"
         )
     cores = dla_cores(library, gpu)
     if request.dla_core >= cores:
         name = gpu.name if gpu else "this machine"
         raise EngineError(
-            f"{name} has {cores} DLA cores, --dla {request.dla_core} asks for another;"
-            f" {FLAVOURS[library.flavour]} knows them on {', '.join(modules)}: build without --dla"
+            f"{name} has {cores} DLA cores; received --dla {request.dla_core}. {FLAVOURS[library.flavour]} supports"
+            f" a DLA on {', '.join(modules)}: build without --dla"
         )

@@ -1,8 +1,8 @@
-"""Layers that must compute in float32 wherever a builder could choose otherwise, and are kept off the DLA.
+"""Pins layers to float32 where a builder could choose another type, and keeps them off the DLA.
 
-Where typing is weak the builder's FP16 flag is leave to compute anything in FP16. In pre-processing, decoding and
-suppression that is wrong: a box of 300 x 300 pixels has an area of 90,000, FP16 ends at 65,504, its overlap with
-another is then infinite by infinite, and large boxes are no longer suppressed.
+With weak typing, the FP16 flag lets the builder compute any layer in FP16. In pre-processing, decoding and NMS that is
+wrong: a box of 300 x 300 pixels has an area of 90,000, and FP16 ends at 65,504. Its IoU is then infinity divided by
+infinity, and NMS no longer removes overlapping large boxes.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 _HELPER = re.compile(r"^$|^ONNXTRT_|^\(Unnamed Layer")
-"""Layers that the parser adds to those which it names after a node."""
+"""Names of layers that the parser adds to those that it names after a node."""
 _COPY = re.compile(r"_\d+$")
-"""What the parser puts behind the name of a second layer for one node."""
+"""Suffix that the parser adds to a second layer of one node."""
 _LEFT = frozenset(("constant", "quantize", "dequantize"))
-"""They compute nothing, or have their types from elsewhere."""
+"""Layers that compute nothing, or whose types are set elsewhere."""
 
 
 def held_layers(network: trt.INetworkDefinition, names: Collection[str] = ()) -> frozenset[int]:
-    """Numbers of the layers of the contract, and of those that nodes called `names` became.
+    """Indices of the contract's layers, and of those that nodes called `names` became.
 
-    In a network with FP16 tensors the graph's own types say it too: what answers in float32 there is meant to. Layers
-    that the parser added belong to the ones that they exchange floats with.
+    In a network with FP16 tensors, float32 outputs are intended by the graph and count too. Layers that the parser
+    added belong to the layers that they exchange floats with.
     """
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     typed = any(_answers(layer, "float16") for layer in layers)
@@ -49,7 +49,7 @@ def held_layers(network: trt.INetworkDefinition, names: Collection[str] = ()) ->
 
 
 def named_layers(network: trt.INetworkDefinition, names: Collection[str]) -> frozenset[int]:
-    """Numbers of the layers that nodes called `names` became."""
+    """Indices of the layers that nodes called `names` became."""
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     return frozenset(
         index
@@ -61,9 +61,9 @@ def named_layers(network: trt.INetworkDefinition, names: Collection[str]) -> fro
 def hold_in(
     library: Library, network: trt.INetworkDefinition, held: Collection[int], dtype: Literal["FLOAT", "HALF"]
 ) -> int:
-    """Set precision of those layers, and the types of their float outputs; returns of how many.
+    """Set the precision of those layers and the types of their float outputs; returns the number of layers.
 
-    The builder keeps to them with the flags of `Dialect.constraint_flags` alone.
+    The builder respects them only with the flags of `Dialect.constraint_flags`.
     """
     wanted = library.member("DataType", dtype)
     count = 0
@@ -86,7 +86,7 @@ def _answers(layer: trt.ILayer, dtype: str) -> bool:
 
 
 def _float_tensors(layer: trt.ILayer) -> set[str]:
-    """Names of the float32 tensors that a layer reads and answers."""
+    """Names of the float32 inputs and outputs of a layer."""
     inputs = [layer.get_input(index) for index in range(layer.num_inputs)]
     outputs = [layer.get_output(index) for index in range(layer.num_outputs)]
     return {t.name for t in (*inputs, *outputs) if t is not None and dtype_name(t) == "float32"}

@@ -1,4 +1,4 @@
-"""What an engine is made of, as its inspector describes it: every version lists layers, each in its own words."""
+"""Reads layers and types of an engine from its inspector's JSON, whose format differs between versions."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _TYPES = (
 def engine_layers(text: str) -> tuple[LayerCount, ...]:
     """Layers by kind and by the type of their first output, from the inspector's JSON of a whole engine.
 
-    A layer that is described by its name alone (an engine built without detail) has the type "unknown". Raises
-    `ValueError` for text that is no such JSON.
+    A layer that consists of a name alone (an engine built without detail) has the type "unknown". Raises `ValueError`
+    for other text.
     """
     data = json.loads(text)
     layers = data.get("Layers") if isinstance(data, dict) else None
@@ -39,7 +39,7 @@ def engine_layers(text: str) -> tuple[LayerCount, ...]:
 
 
 def delivered(layers: tuple[LayerCount, ...], precision: Precision) -> bool:
-    """True if an engine with these layers computes in what was asked for anywhere, or does not tell."""
+    """True if any layer computes in the requested precision, or if the types are unknown."""
     known = {count.precision for count in layers}
     wanted = COMPUTED_IN.get(precision)
     return wanted is None or known <= {"unknown"} or wanted in known
@@ -51,12 +51,12 @@ def _kind_and_type(layer: Any) -> tuple[str, str]:
     kind = str(layer.get("LayerType") or layer.get("Type") or "layer").lower()
     outputs = layer.get("Outputs")
     first = outputs[0] if isinstance(outputs, list) and outputs else None
-    # "Format/Datatype" until 10, "DataType" or "Format" since 11.
+    # The key is "Format/Datatype" until 10, "DataType" or "Format" since 11.
     texts = [str(value) for key, value in first.items() if key != "Name"] if isinstance(first, dict) else []
     return kind, type_in(" ".join(texts))
 
 
 def type_in(text: str) -> str:
-    """The type that a description such as "Row major linear FP16 format" names; "unknown" if none."""
+    """The type in a description such as "Row major linear FP16 format"; "unknown" if there is none."""
     lowered = text.lower()
     return next((name for name, pattern in _TYPES if re.search(pattern, lowered)), "unknown")

@@ -1,7 +1,7 @@
-"""Matrix products of float32, written as products and sums for the GPUs that TensorRT-RTX multiplies none for.
+"""Rewrites float32 matrix products as sums of products, for GPUs where TensorRT-RTX does not support them.
 
-Found with TensorRT-RTX 1.7: for SM 7.5 (Turing) its compiler refuses "FP32 GEMM", so that neither the suppression of a
-detector nor the last layer of a classifier would build in float. Convolutions are not touched: those it has.
+Found with TensorRT-RTX 1.7: for SM 7.5 (Turing) its compiler rejects "FP32 GEMM". Neither the NMS of a detector nor the
+last layer of a classifier would then build in float. Convolutions are supported and stay unchanged.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def write_out_products(library: Library, network: trt.INetworkDefinition) -> int:
-    """Replace each product of two float32 matrices by the sum over their common length of element-wise products.
+    """Replace each product of two float32 matrices by a sum of element-wise products over their common dimension.
 
-    Products with both sides transposed, of vectors, or that are themselves an output stay. Returns how many were
-    replaced.
+    Products with both sides transposed, of vectors, or that are themselves an output stay. Returns the number of
+    replaced products.
     """
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     readers: dict[str, list[tuple[trt.ILayer, int]]] = {}
@@ -45,8 +45,10 @@ def write_out_products(library: Library, network: trt.INetworkDefinition) -> int
 
 
 def _sum_of_products(library: Library, network: trt.INetworkDefinition, layer: Any) -> trt.ITensor | None:
-    """``[.., m, k] x [.., k, n]`` with a length of 1 put in on each side where the other has its own; k is summed."""
-    layer.__class__ = library.module.IMatrixMultiplyLayer  # how the bindings show a layer's own attributes
+    """``[.., m, k] x [.., k, n]`` with a length of 1 inserted on each side where the other has its own; k is summed."""
+    layer.__class__ = (
+        library.module.IMatrixMultiplyLayer
+    )  # the bindings show a layer's own attributes this way
     left, right = layer.get_input(0), layer.get_input(1)
     rank = len(left.shape)
     transposed = tuple(op == library.member("MatrixOperation", "TRANSPOSE") for op in (layer.op0, layer.op1))

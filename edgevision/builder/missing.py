@@ -1,4 +1,4 @@
-"""Whether a bundle needs an engine built before it can run here."""
+"""Decides if a bundle needs a new engine before it can run on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgevision.errors import EngineError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """An engine that is to be built."""
+    """An engine to build."""
 
     bundle: Bundle
     library: Library
@@ -25,10 +25,10 @@ class Need:
 
 
 def engine_needed(path: Path, engine: str | None, precision: Precision | None, asked_by: str) -> Need | None:
-    """What is to be built before the bundle at `path` runs on `engine` here; None where one fits.
+    """The engine to build before the bundle at `path` can run on `engine` here; None if a stored one fits.
 
-    `asked_by` is what messages name: the option or the key of a file. Raises `UsageError` for an engine that is not
-    built, `MissingExtraError` where its library is absent, and `EngineError` where building would not help.
+    `asked_by` names the option or configuration key in messages. Raises `UsageError` for an engine that is not built,
+    `MissingExtraError` if its library is absent, and `EngineError` if a build would not help.
     """
     flavour = {str(name): name for name in FLAVOURS}.get(engine or "")
     if flavour is None:

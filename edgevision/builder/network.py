@@ -1,4 +1,4 @@
-"""The network that a parser made of a graph: its layers by kind and type, its tensors, and why it could not be made."""
+"""Parses a graph into a TensorRT network, describes its layers and tensors, and explains parser errors."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _DTYPES = {
 }
 _ADVICE = (
     ("zero point", "this graph is quantized for CPUs: edgevision quantize BUNDLE --target tensorrt"),
-    ("NonMaxSuppression", "adopt the file before its own suppression; edgevision grafts one that builds"),
-    ("UINT8", "a uint8 tensor may only be cast: let `edgevision adopt` make the input"),
+    ("NonMaxSuppression", "adopt a file without its own NMS; edgevision adds one that builds"),
+    ("UINT8", "a uint8 tensor may only be cast: let `edgevision adopt` create the input"),
     ("plugin", "the operator needs a plugin; export the model without it"),
 )
 CONTRACT = re.compile(r"^(pre|post)/")
-"""Begins the names of layers of pre-processing, decoding and suppression."""
+"""Name prefix of layers of pre-processing, decoding and NMS."""
 COMPUTED_IN: dict[Precision, str] = {"fp16": "float16", "int8": "int8", "fp8": "float8"}
-"""The type that layers of a graph of this precision compute in; a float graph asks for none."""
+"""The type that layers of a graph of this precision compute in; a float graph sets none."""
 
 
 def parse_graph(parser: trt.OnnxParser, graph: Path, library: Library) -> None:
-    """Let the library read the ONNX file; raises `GraphError` with the node, its operator and the reason."""
+    """Parse the ONNX file; raises `GraphError` with the node, its operator and the reason."""
     if parser.parse_from_file(str(graph)):
         return
     reasons = [translate(parser.get_error(index), library.dialect) for index in range(parser.num_errors)]
@@ -52,19 +52,19 @@ def parse_graph(parser: trt.OnnxParser, graph: Path, library: Library) -> None:
 
 
 def translate(error: trt.ParserError, dialect: Dialect) -> str:
-    """One error of the parser: which node, which operator, why, and what may help."""
+    """One parser error as text: node, operator, reason and a possible fix."""
     where = f"node {error.node()}" if error.node() >= 0 else "the file"
     if dialect.parser_names_nodes and error.node_name():
         where = f"node {error.node_name()!r} ({error.node_operator()})"
     text = plain(error.desc())
-    # "In node 12 with name: x and operator: Y (function): REASON": the place is ours already.
+    # "In node 12 with name: x and operator: Y (function): REASON": the location is already known.
     reason = re.sub(r"^In node -?\d+ .*?\): ", "", text) or f"error {error.code()}"
     advice = next((f"; {help_}" for word, help_ in _ADVICE if word.lower() in text.lower()), "")
     return f"{where}: {reason}{advice}"
 
 
 def plain(text: str) -> str:
-    """A message of the library in one line, without the places in its own sources and what CUDA said of them."""
+    """A library message on one line, without source locations and CUDA errors."""
     line = " ".join(text.split())
     line = re.sub(r"\[\w+\.cpp\S*\] Error Code \d+: Cuda Runtime.*?\(cudaError.*?\)\)", "", line)
     line = re.sub(r"\.? In \w+ at /\S+?:\d+", "", line)
@@ -79,7 +79,7 @@ def tensors(network: trt.INetworkDefinition) -> tuple[PlanTensor, ...]:
 
 
 def check_contract(network: trt.INetworkDefinition, spec: ModelSpec, graph: Path) -> None:
-    """Raise `GraphError` unless the network takes and answers what the bundle's spec says."""
+    """Raise `GraphError` unless inputs and outputs of the network match the bundle's spec."""
     wanted: list[tuple[str, str]] = [
         ("frames", "uint8"),
         *[(tensor.name, tensor.dtype) for tensor in spec.outputs],
@@ -92,7 +92,7 @@ def check_contract(network: trt.INetworkDefinition, spec: ModelSpec, graph: Path
 
 
 def layer_counts(network: trt.INetworkDefinition) -> tuple[LayerCount, ...]:
-    """Layers by kind and by the type that they answer in, most frequent first."""
+    """Layers by kind and output type, most frequent first."""
     counts: Counter[tuple[str, str]] = Counter()
     for index in range(network.num_layers):
         layer = network.get_layer(index)
@@ -102,33 +102,33 @@ def layer_counts(network: trt.INetworkDefinition) -> tuple[LayerCount, ...]:
 
 
 def check_precision(network: trt.INetworkDefinition, precision: Precision, graph: Path) -> None:
-    """Raise `GraphError` if the graph is called fp16 or int8 and no layer is: the engine would be slow in silence."""
+    """Raise `GraphError` if the graph's name says fp16 or int8 and no layer has that type; the engine would be slow."""
     wanted = COMPUTED_IN.get(precision)
     if wanted is None or any(count.precision == wanted for count in layer_counts(network)):
         return
     raise GraphError(
-        f"{graph} is stored as {precision}, but none of its {network.num_layers} layers computes in it;"
-        " make it again: edgevision quantize BUNDLE"
+        f"{graph} is stored as {precision}, but none of its {network.num_layers} layers computes in it; quantize it"
+        " again: edgevision quantize BUNDLE"
     )
 
 
 def dtype_name(tensor: trt.ITensor) -> str:
-    """The tensor's type as numpy names it, where it has a name for it."""
+    """The tensor's type as numpy names it; TensorRT's own name for types that numpy lacks."""
     name = tensor.dtype.name
     return _DTYPES.get(name, name.lower())
 
 
 def shape_of(tensor: trt.ITensor) -> tuple[int, ...]:
-    """The tensor's lengths, -1 where one varies; raises `ValueError` for a shape that depends on data."""
-    lengths: Any = tensor.shape  # a sequence; the stub does not say so
+    """The tensor's dimensions, -1 for a dynamic one; raises `ValueError` for a data-dependent shape."""
+    lengths: Any = tensor.shape  # a sequence; the stub does not declare it
     return tuple(int(length) for length in lengths)
 
 
 def refuse_precision(dialect: Dialect, precision: Precision, sm: int) -> None:
-    """Raise `EngineError` if this version, or a GPU of this compute capability, has no such precision."""
+    """Raise `EngineError` if this version or compute capability does not support the precision."""
     if all(entry.precision != precision for entry in dialect.precisions):
         known = ", ".join(entry.precision for entry in dialect.precisions)
-        raise EngineError(f"{dialect.label} builds no {precision} engines; it builds {known}")
+        raise EngineError(f"{dialect.label} does not support {precision} engines; it supports {known}")
     if precision == "fp8" and sm < FP8_SM:
         raise EngineError(
             f"fp8 needs SM 8.9 or newer; the engine is for SM {sm / 10:g}: use --precision int8"

@@ -1,4 +1,4 @@
-"""How far a build is, as its builder tells it."""
+"""Tracks the progress of a build from the builder's callbacks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BuildProgress:
-    """Where a build is."""
+    """Progress of a build."""
 
     fraction: float
-    """0 to 1, by the builder's own steps, which do not take equal times."""
+    """0 to 1, in the builder's own steps, which do not take equal times."""
     phase: str
-    """The innermost phase that is under way, in the builder's words."""
+    """Innermost phase in progress, as named by the builder."""
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class _Phase:
 
 
 class Phases:
-    """Nested phases of a build, told by several threads."""
+    """Nested phases of a build, reported from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -40,24 +40,24 @@ class Phases:
         self._furthest = 0.0
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
-        """A phase begins, inside `parent`, with so many steps."""
+        """Begin a phase inside `parent` with this number of steps."""
         with self._lock:
             self._open.append(_Phase(name, parent, max(steps, 1)))
 
     def step(self, name: str, index: int) -> None:
-        """Step `index` of a phase is done."""
+        """Mark step `index` of a phase as done."""
         with self._lock:
             for phase in self._open:
                 if phase.name == name:
                     phase.done = max(phase.done, index + 1)
 
     def finish(self, name: str) -> None:
-        """A phase ends."""
+        """End a phase."""
         with self._lock:
             self._open = [phase for phase in self._open if phase.name != name]
 
     def progress(self) -> BuildProgress:
-        """The share of steps that are done, each phase taking its place in the next step of its parent."""
+        """The share of completed steps; each phase counts as the next step of its parent."""
         with self._lock:
             fraction, width, name = 0.0, 1.0, ""
             parent: str | None = None
@@ -65,7 +65,7 @@ class Phases:
                 width /= phase.steps
                 fraction += width * min(phase.done, phase.steps)
                 parent = name = phase.name
-            # A step of a parent ends a moment after its last phase was closed: never go back.
+            # A parent's step completes just after its last phase was closed: never go back.
             self._furthest = max(self._furthest, min(fraction, 1.0))
             return BuildProgress(self._furthest, name)
 
@@ -76,10 +76,10 @@ def progress_monitor(
     stop: Callable[[], bool],
     failures: list[BaseException],
 ) -> trt.IProgressMonitor:
-    """A monitor of the library's own kind; the builder gives up at the next step after `stop` says so.
+    """A monitor of the library's own class; the builder stops at the next step after `stop` returns True.
 
-    What `report` or `stop` raises (a closed terminal, an interrupt) must not pass through the library, which would end
-    the process: it is put into `failures`, and ends the build.
+    An exception of `report` or `stop` (a closed terminal, an interrupt) must not pass through the library, which would
+    end the process. It is appended to `failures` and stops the build.
     """
     phases = Phases()
     base: Any = library.module.IProgressMonitor
@@ -88,11 +88,11 @@ def progress_monitor(
         try:
             report(phases.progress())
             return not failures and not stop()
-        except BaseException as error:  # raised again when the builder has returned
+        except BaseException as error:  # raised again after the builder has returned
             failures.append(error)
             return False
 
-    class Monitor(base):  # type: ignore[misc]  # a class of whichever library is loaded
+    class Monitor(base):  # type: ignore[misc]  # the base class belongs to the loaded library
         def __init__(self) -> None:
             base.__init__(self)
 

@@ -1,4 +1,4 @@
-"""An engine that was just built, run on the golden frames where it can run; else the record says that it was not."""
+"""Runs a new engine on the golden frames if this machine can; else records that it did not run."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from edgevision.engines.tensorrt.session import TensorRtSession
 
 SPEED = MeasureSettings(min_s=0.5, min_count=30, warmup_s=0.3, warmup_count=10)
-"""A second for an engine that took minutes to build; enough to tell engines of one model from each other."""
+"""One second, compared with minutes of building; enough to distinguish engines of one model."""
 
 
 def verify_engine(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) -> EngineManifest:
-    """Run a new engine if this machine has its GPU; returns its manifest with what was found.
+    """Run a new engine if this machine has its GPU; returns its manifest with the results.
 
-    Raises `VerificationError` if it answers otherwise than the source model, `EngineError` if it cannot be opened or
-    computes nowhere in the precision that its graph has.
+    Raises `VerificationError` if it does not match the source model, `EngineError` if it cannot be opened or no layer
+    computes in the graph's precision.
     """
     manifest = engine.manifest
     if gpu is None or gpu.sm != manifest.sm:
-        return replace(manifest, not_run=f"there was no GPU of {sm_text(manifest.sm)} where it was built")
+        return replace(manifest, not_run=f"the building machine has no GPU of {sm_text(manifest.sm)}")
     try:
         session = _open(bundle, engine)
     except MissingExtraError as error:
@@ -50,8 +50,8 @@ def verify_engine(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) ->
             )
         if not delivered(layers, manifest.precision):
             raise EngineError(
-                f"the engine was asked for {manifest.precision} and computes in"
-                f" {', '.join(sorted({count.precision for count in layers}))} alone; build with --precision float, or"
+                f"expected an engine that computes in {manifest.precision}; it computes only in"
+                f" {', '.join(sorted({count.precision for count in layers}))}; build it with --precision float, or"
                 " quantize the graph again"
             )
         golden = bundle.golden()
@@ -59,8 +59,8 @@ def verify_engine(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) ->
         speed = measured_speed(session, golden) if record.passed else None
     if not record.passed:
         raise VerificationError(
-            f"the {manifest.precision} engine of {bundle.path} was not kept: it answers otherwise than the source"
-            f" model: {record.failures}"
+            f"the {manifest.precision} engine of {bundle.path} was not kept: it does not match the source model:"
+            f" {record.failures}"
         )
     return replace(
         manifest, verification=record, engine_layers=layers, work_shares=shares, not_run=None, speed=speed
@@ -73,7 +73,7 @@ def verify_here(bundle: Bundle, engine: StoredEngine) -> EngineManifest:
 
 
 def measured_speed(session: Session, golden: Golden) -> EngineSpeed:
-    """Calls of the usual batch on golden frames, after others that nobody counts."""
+    """Measure calls of the usual batch on golden frames, after a warm-up."""
     size = session.spec.frames.batch.opt
     frames = golden.frames[np.arange(size) % len(golden.frames)]
     samples = measure(lambda: session.infer(frames), SPEED)
@@ -87,7 +87,7 @@ def _understood(
         return engine_layers(inspected), engine_shares(inspected, manifest.work)
     except ValueError as error:
         raise EngineError(
-            f"the engine's inspector cannot be understood: {error}; report its version"
+            f"cannot parse the output of the engine's inspector: {error}; please report its version"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Settings of a builder beside the precision: bounds of its memory, and what a build does without if it must."""
+"""Sets memory limits and optional settings of a builder, and removes the latter if a build fails."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 def set_memory_bounds(library: Library, config: trt.IBuilderConfig, fit: MemoryFit) -> None:
-    """Bound the pools that would else take what other programs hold."""
+    """Limit the memory pools, which would otherwise take memory of other programs."""
     if fit.workspace_mib is not None:
         config.set_memory_pool_limit(library.member("MemoryPoolType", "WORKSPACE"), fit.workspace_mib << 20)
-    # TensorRT-RTX times no kernels when it builds.
+    # TensorRT-RTX times no kernels during a build.
     if fit.tactic_mib is not None and library.dialect.timing_cache:
         config.set_memory_pool_limit(library.member("MemoryPoolType", "TACTIC_DRAM"), fit.tactic_mib << 20)
 
 
 def set_wishes(library: Library, config: trt.IBuilderConfig, *, shared_memory: bool) -> tuple[str, ...]:
-    """Ask for what is better, but not worth failing for; returns it in the manifest's words.
+    """Set optional improvements; returns them as text for the manifest.
 
-    `shared_memory`: CPU and GPU share it, so that libraries which only some kernels need cost hundreds of MiB.
+    `shared_memory`: with memory shared by CPU and GPU, libraries that only some kernels need cost hundreds of MiB.
     """
     dialect = library.dialect
     for name in dialect.capture_flags:
@@ -38,7 +38,7 @@ def set_wishes(library: Library, config: trt.IBuilderConfig, *, shared_memory: b
 
 
 def give_up(library: Library, config: trt.IBuilderConfig, wishes: tuple[str, ...]) -> str:
-    """Take back what `set_wishes` asked for, as some networks cannot be built with it; returns what is said of it."""
+    """Reset the options of `set_wishes`, with which some networks cannot be built; returns the log text."""
     for name in library.dialect.capture_flags:
         config.clear_flag(library.member("BuilderFlag", name))
     heavy = [name for name in library.dialect.heavy_tactics if f"without {name}" in wishes]
@@ -47,4 +47,4 @@ def give_up(library: Library, config: trt.IBuilderConfig, wishes: tuple[str, ...
         for name in heavy:
             sources |= 1 << int(library.member("TacticSource", name))
         config.set_tactic_sources(sources)
-    return f"no engine can be built with these settings: {', '.join(wishes)}; building again without them"
+    return f"the build failed with these settings: {', '.join(wishes)}; building again without them"

@@ -1,4 +1,4 @@
-"""How fast kernels were found to be, kept from build to build: the next one need not time them again."""
+"""Stores kernel timings between builds, so that later builds need not repeat them."""
 
 from __future__ import annotations
 
@@ -13,30 +13,28 @@ from edgevision.errors import UsageError
 from edgevision.storage import atomic
 
 _LARGEST = 1 << 30
-"""No builder's cache comes near this; what does is something else."""
+"""Bytes; no builder's cache comes near this size."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimingCacheFile:
-    """A timing cache on disk. One of another GPU or version is of no use, so its name says what it is for."""
+    """A timing cache on disk, valid for one GPU and one version, which its name contains."""
 
     path: Path
     chosen: bool
-    """The user named it: it must be readable."""
+    """True if the user named the file: it must then be readable."""
 
     @classmethod
     def for_build(
         cls, library: Library, root: Path, platform: Platform, chosen: Path | None
     ) -> TimingCacheFile | None:
-        """The user's file, else the bundle's own; None for a library that keeps none.
+        """The user's file, else the bundle's own; None for a library without a timing cache.
 
-        Kernels are as fast as the GPU is and the clocks are that its power mode allows: each has a file of its own.
+        Kernel timings depend on the GPU and on the clocks of its power mode: each combination has its own file.
         """
         if not library.dialect.timing_cache:
             if chosen is not None:
-                raise UsageError(
-                    f"{library.name} times nothing when it builds: --timing-cache has no use there"
-                )
+                raise UsageError(f"{library.name} times no kernels during a build; remove --timing-cache")
             return None
         if chosen is not None:
             return cls(chosen, chosen=True)
@@ -45,10 +43,15 @@ class TimingCacheFile:
         return cls(root / f"timing-{library.flavour}-{library.version}-{name}.cache", chosen=False)
 
     def read(self) -> bytes:
-        """What earlier builds learned; empty if there was none. Raises `UsageError` if a chosen one is unreadable."""
+        """Timings of earlier builds; empty if there are none.
+
+        Raises `UsageError` if a file that the user named is unreadable.
+        """
         try:
             if self.path.stat().st_size > _LARGEST:
-                raise UsageError(f"{self.path} has {self.path.stat().st_size} bytes: it is no timing cache")
+                raise UsageError(
+                    f"{self.path} has {self.path.stat().st_size} bytes, which is too large for a timing cache"
+                )
             return self.path.read_bytes()
         except FileNotFoundError:
             return b""
@@ -58,7 +61,7 @@ class TimingCacheFile:
             return b""
 
     def write(self, data: bytes) -> None:
-        """Keep what was learned; an empty cache replaces nothing. Raises `BundleError` if it cannot be written."""
+        """Write the timings; an empty cache replaces nothing. Raises `BundleError` if it cannot be written."""
         if not data:
             return
         try:

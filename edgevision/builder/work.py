@@ -1,6 +1,7 @@
-"""How much of a network's work is to be done in a lower precision, and how much of it an engine does in it.
+"""Computes the share of a network's work in lower precision, in the graph and in the built engine.
 
-Work is counted in multiply-accumulates of layers with weights: one layer in INT8 among a hundred is no INT8 engine.
+Work is the number of multiply-accumulates of layers with weights: one INT8 layer among a hundred does not make an INT8
+engine.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 LEAST_SHARE = 0.5
-"""Of the work that the graph has in a precision an engine does at least this much in it, or it is not delivered."""
+"""Minimum share of the graph's work in a precision that the engine must also do in it; else it is rejected."""
 _LOWEST = ("float8", "int8", "float16", "bfloat16", "float32", "unknown")
-"""A layer computes in the lowest type that it reads: one of INT8 may well answer in FP16."""
+"""A layer computes in the lowest type of its inputs: an INT8 layer may have FP16 outputs."""
 
 
 def network_work(library: Library, network: trt.INetworkDefinition) -> tuple[LayerWork, ...]:
-    """Convolutions and products of matrices outside of pre- and post-processing."""
+    """Convolutions and matrix products outside of pre- and post-processing."""
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     kinds = {
         library.member("LayerType", "CONVOLUTION"): _convolution,
@@ -51,10 +52,10 @@ def network_work(library: Library, network: trt.INetworkDefinition) -> tuple[Lay
 
 
 def engine_shares(inspected: str, work: Iterable[LayerWork]) -> tuple[WorkShare, ...]:
-    """The network's work by the type that the engine does it in, largest first; from the inspector's JSON.
+    """The network's work by the type that the engine computes it in, largest first; from the inspector's JSON.
 
-    Layers that the inspector does not tell the types of, such as those of a DLA's pieces, are "unknown". Raises
-    `ValueError` for text that is no such JSON.
+    Layers whose types the inspector does not list, such as those of DLA pieces, are "unknown". Raises `ValueError` for
+    other text.
     """
     data = json.loads(inspected)
     layers = data.get("Layers") if isinstance(data, dict) else None
@@ -63,7 +64,7 @@ def engine_shares(inspected: str, work: Iterable[LayerWork]) -> tuple[WorkShare,
     types: dict[str, str] = {}
     for layer in layers:
         for name in _made_of(layer):
-            # A conversion may be listed with the layer that it serves: that one computes in the lower type.
+            # A conversion may be listed with the layer that it serves, which computes in the lower type.
             types[name] = min(types.get(name, "unknown"), _computes_in(layer), key=_LOWEST.index)
     done: dict[str, int] = {}
     for item in work:
@@ -75,7 +76,7 @@ def engine_shares(inspected: str, work: Iterable[LayerWork]) -> tuple[WorkShare,
 
 
 def promised_share(work: Iterable[LayerWork], precision: Precision) -> float:
-    """How much of the work the graph itself has in this precision, 0 to 1."""
+    """Share of the work that the graph itself has in this precision, 0 to 1."""
     items = tuple(work)
     total = sum(item.macs for item in items)
     return (
@@ -86,9 +87,9 @@ def promised_share(work: Iterable[LayerWork], precision: Precision) -> float:
 
 
 def short_of(shares: Iterable[WorkShare], work: Iterable[LayerWork], precision: Precision) -> str | None:
-    """What is wrong with an engine that does far less work in its precision than its graph has in it; None if nothing.
+    """The problem of an engine that does far less work in its precision than its graph; None if there is none.
 
-    Work of unknown type counts for the engine: one that does not tell is not accused.
+    Work of unknown type counts as work in that precision.
     """
     wanted = COMPUTED_IN.get(precision)
     promised = promised_share(work, precision)
@@ -98,7 +99,7 @@ def short_of(shares: Iterable[WorkShare], work: Iterable[LayerWork], precision: 
     done = by_type.get(wanted, 0.0) + by_type.get("unknown", 0.0)
     if done >= LEAST_SHARE * promised:
         return None
-    return f"{done:.0%} of its work is done in {precision}, and {promised:.0%} of the graph's work is {precision}"
+    return f"{done:.0%} of its work is done in {precision}; {promised:.0%} of the graph's work is {precision}"
 
 
 def shares_text(shares: Iterable[WorkShare]) -> str:
@@ -110,12 +111,12 @@ def shares_text(shares: Iterable[WorkShare]) -> str:
 
 
 def _lengths(tensor: trt.ITensor) -> list[int]:
-    """Of one frame: a batch that varies counts once."""
+    """Of one frame: a dynamic batch counts once."""
     return [max(length, 1) for length in shape_of(tensor)]
 
 
 def _convolution(library: Library, layer: Any) -> int:
-    layer.__class__ = library.module.IConvolutionLayer  # how the bindings show a layer's own attributes
+    layer.__class__ = library.module.IConvolutionLayer  # the bindings show a layer's own attributes this way
     channels = _lengths(layer.get_input(0))[1] // layer.num_groups
     return int(math.prod(_lengths(layer.get_output(0))) * channels * math.prod(layer.kernel_size_nd))
 
@@ -144,7 +145,7 @@ def _made_of(layer: Any) -> list[str]:
 
 def _computes_in(layer: Mapping[str, Any]) -> str:
     if str(layer.get("Name", "")).startswith("{ForeignNode"):
-        return "unknown"  # many layers, whose own types are not told
+        return "unknown"  # many layers, whose own types are not listed
     inputs = layer.get("Inputs")
     texts = [
         " ".join(str(value) for key, value in tensor.items() if key != "Name")

@@ -1,4 +1,4 @@
-"""The folder that travels: graphs, spec, golden frames, and the record of what was verified."""
+"""The bundle: a folder with graphs, spec, golden frames and verification records."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GOLDEN = "golden.npz"
 
 @dataclass(frozen=True, slots=True)
 class CheckRecord:
-    """One comparison: what was measured, and the limit that it had to keep."""
+    """One comparison: the measured value and its limit."""
 
     name: str
     measured: float
@@ -40,16 +40,15 @@ class CheckRecord:
 
     @property
     def passed(self) -> bool:
-        """True if the limit is kept; a NaN keeps none."""
+        """True if the limit is kept; NaN fails."""
         return self.measured <= self.limit if self.relation == "<=" else self.measured >= self.limit
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The record of one engine's answers held against the source model's.
+    """Record of the comparison of one engine's answers with the source model's.
 
-    `stage` is when: "export" records are made once, beside the source model itself, "verify" ones wherever the
-    bundle went.
+    `stage` is "export" for records made once, next to the source model itself, and "verify" for later ones.
     """
 
     stage: Literal["export", "verify"]
@@ -60,9 +59,10 @@ class Verification:
     created: str
     """UTC, ISO 8601."""
     machine_class: str | None = None
-    """The class of machine whose kernels answered (`machine_class.machine_class`); None in records of earlier versions.
+    """Class of the machine that ran the engine (`machine_class.machine_class`); None in records of earlier versions.
 
-    A record of a graph of lower precision says nothing of another class: its kernels may round or saturate otherwise.
+    A record of a graph of lower precision is not valid for another class: its kernels may round or saturate
+    differently.
     """
 
     @property
@@ -72,14 +72,14 @@ class Verification:
 
     @property
     def failures(self) -> str:
-        """The checks that failed, as one line."""
+        """The failed checks, on one line."""
         failed = (check for check in self.checks if not check.passed)
         return "; ".join(f"{c.name} {c.measured:.6g}, must be {c.relation} {c.limit:g}" for c in failed)
 
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """A file of the bundle, as it was when it was written."""
+    """A file of the bundle with its hash and size when it was written."""
 
     name: str
     sha256: str
@@ -92,25 +92,25 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How fast a graph was measured to be in one engine on one machine, end to end, against the float graph."""
+    """Measured end-to-end speed of a graph in one engine on one machine, relative to the float graph."""
 
     engine: str
     library: str
     machine: str
-    """As `device.machine_name` has it."""
+    """Result of `device.machine_name`."""
     ratio: float
-    """The float graph's time over this one's: the median of paired rounds."""
+    """The float graph's time divided by this one's: the median of paired rounds."""
     created: str
     """UTC, ISO 8601."""
 
 
 FormName = Literal["opset17"]
-"""`opset17`: with scales and the remainder in float32, for TensorRT 8.6, whose parser reads no FP16 scales."""
+"""`opset17`: scales and the remainder in float32, for TensorRT 8.6, whose parser does not read FP16 scales."""
 
 
 @dataclass(frozen=True, slots=True)
 class GraphForm:
-    """A graph with the same weights and scales, written for engines that do not read the graph itself."""
+    """A graph with the same weights and scales, written for engines that cannot read the original."""
 
     name: FormName
     file: FileEntry
@@ -119,7 +119,7 @@ class GraphForm:
 
 @dataclass(frozen=True, slots=True)
 class GraphEntry:
-    """One graph; `verifications` is empty where verification was skipped on purpose."""
+    """One graph; `verifications` is empty if verification was skipped on purpose."""
 
     precision: Precision
     file: FileEntry
@@ -134,7 +134,7 @@ class GraphEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What ``bundle.json`` says."""
+    """Content of ``bundle.json``."""
 
     edgevision: str
     """The version that wrote the bundle."""
@@ -146,7 +146,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Golden:
-    """A few real frames, uint8 ``[N,H,W,3]`` as the graph takes them, and the source model's answers to them."""
+    """A few real frames, uint8 ``[N,H,W,3]`` in the graph's format, and the source model's answers to them."""
 
     frames: npt.NDArray[np.uint8]
     answers: Outputs
@@ -154,14 +154,14 @@ class Golden:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle on disk whose manifest has been read; each file is held against its hash when it is asked for."""
+    """A bundle on disk whose manifest has been read; each file is checked against its hash on access."""
 
     path: Path
     manifest: Manifest
 
     @property
     def spec(self) -> ModelSpec:
-        """What the model takes and answers."""
+        """Inputs and outputs of the model."""
         return self.manifest.spec
 
     @classmethod
@@ -172,7 +172,7 @@ class Bundle:
         if not path.exists():
             raise BundleError(f"no bundle at {path}; make one: edgevision export RECIPE -o {path}")
         if not file.is_file():
-            raise BundleError(f"{path} is not a bundle: it holds no {MANIFEST}")
+            raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}")
         try:
             data = json.loads(file.read_bytes())
         except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
@@ -192,16 +192,16 @@ class Bundle:
         raise BundleError(f"{self.path} holds no {precision} graph; it holds: {held}")
 
     def graph_path(self, precision: Precision = "float") -> Path:
-        """The graph's file, after its hash was checked."""
+        """The graph's file, after a check of its hash."""
         return self._checked(self.graph(precision).file)
 
     def form_path(self, precision: Precision, name: FormName) -> Path | None:
-        """The file of a form of the graph, after its hash was checked; None if there is none."""
+        """The file of a form of the graph, after a check of its hash; None if there is none."""
         form = self.graph(precision).form(name)
         return None if form is None else self._checked(form.file)
 
     def golden(self) -> Golden:
-        """The golden frames and answers, after the file's hash was checked."""
+        """The golden frames and answers, after a check of the file's hash."""
         path = self._checked(self.manifest.golden)
         try:
             with np.load(path, allow_pickle=False) as arrays:
@@ -211,22 +211,22 @@ class Bundle:
             raise BundleError(f"{path} cannot be read: {error}; export the bundle again") from error
 
     def check_files(self) -> None:
-        """Hold every file against its hash; raises `BundleError` that names the first that differs."""
+        """CheckRecord every file against its hash; raises `BundleError` that names the first that differs."""
         for entry in self.manifest.graphs:
             for file in (entry.file, *(form.file for form in entry.forms)):
                 self._checked(file)
         self._checked(self.manifest.golden)
 
     def with_verification(self, precision: Precision, verification: Verification) -> Bundle:
-        """`with_record`, in the manifest on disk."""
+        """`with_record`, written to the manifest on disk."""
         bundle = self.with_record(precision, verification)
         bundle._write_manifest()
         return bundle
 
     def with_record(self, precision: Precision, verification: Verification) -> Bundle:
-        """The bundle with a verification in place of an earlier one of its stage, engine and class of machine.
+        """The bundle with a verification that replaces an earlier one of its stage, engine and class of machine.
 
-        One without a class goes out with the first that has one. The folder is not changed.
+        A record without a class is removed by the first one with a class. The folder is not changed.
         """
         old = self.graph(precision)
         which = (verification.stage, verification.engine)
@@ -237,7 +237,7 @@ class Bundle:
         return self._with_entry(old, replace(old, verifications=(*kept, verification)))
 
     def with_speed(self, precision: Precision, speed: Speed) -> Bundle:
-        """Record a measured speed in the manifest on disk, in place of an earlier one of its engine and machine."""
+        """Write a measured speed to the manifest on disk, in place of an earlier one of its engine and machine."""
         old = self.graph(precision)
         which = (speed.engine, speed.machine)
         kept = tuple(s for s in old.speeds if (s.engine, s.machine) != which)
@@ -250,8 +250,8 @@ class Bundle:
     ) -> Bundle:
         """Write a graph of another precision beside the float one, or in place of an older one of its precision.
 
-        The file appears before the manifest names it, so a reader never finds one missing. Raises `BundleError` if the
-        bundle cannot be written.
+        The file is written before the manifest that names it, so a reader never finds one missing. Raises `BundleError`
+        if the bundle cannot be written.
         """
         name = "model.onnx" if precision == "float" else f"model.{precision}.onnx"
         try:
@@ -293,7 +293,7 @@ class Bundle:
             raise BundleError(f"{path} is missing; export the bundle again")
         if sha256_of_file(path) != entry.sha256:
             raise BundleError(
-                f"{path} was altered: its sha256 is not the manifest's; export the bundle again"
+                f"{path} was modified: its sha256 differs from the manifest's; export the bundle again"
             )
         return path
 
@@ -301,9 +301,9 @@ class Bundle:
 def write_bundle(
     path: Path, spec: ModelSpec, graph: bytes, golden: Golden, verifications: tuple[Verification, ...] = ()
 ) -> Bundle:
-    """Write a new bundle with its float graph; an older bundle at `path` is replaced, anything else is not.
+    """Write a new bundle with its float graph; replaces an older bundle at `path`, but nothing else.
 
-    Raises `BundleError` if the place is taken by something that is not a bundle, or cannot be written.
+    Raises `BundleError` if `path` exists and is not a bundle, or cannot be written.
     """
     try:
         with atomic.staged_folder(path, may_replace=_is_bundle) as folder:
@@ -315,7 +315,7 @@ def write_bundle(
             manifest = Manifest(edgevision.__version__, spec, (entry,), file_entry(folder / GOLDEN))
             (folder / MANIFEST).write_bytes(_manifest_bytes(manifest))
     except atomic.OccupiedError as error:
-        raise BundleError(f"{path} exists and is not a bundle; give another place with -o") from error
+        raise BundleError(f"{path} exists and is not a bundle; choose another folder with -o") from error
     except OSError as error:
         raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}") from error
     return Bundle(path, manifest)

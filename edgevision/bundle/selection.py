@@ -1,4 +1,4 @@
-"""Which of a bundle's graphs an engine is to run: the fastest one that was verified, by its records."""
+"""Selects the fastest verified graph of a bundle for an engine, by the bundle's records."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from edgevision.contract.spec import Precision
 from edgevision.errors import VerificationError
 
 LEAST_GAIN = 1.05
-"""A graph of lower precision must have been measured to be so many times as fast as the float one, on this machine."""
+"""Minimum measured speed-up over the float graph, on this machine, for a graph of lower precision."""
 
 
 @dataclass(frozen=True, slots=True)
 class MachineIdentity:
-    """Where a graph is to run: records of another class and speeds of another machine say nothing of it."""
+    """The machine that should run a graph; records of another class and speeds of another machine do not count."""
 
     name: str
-    """As `device.machine_name` has it."""
+    """Result of `device.machine_name`."""
     machine_class: str
-    """As `machine_class.machine_class` has it."""
+    """Result of `machine_class.machine_class`."""
 
 
 @dataclass(frozen=True, slots=True)
 class GraphChoice:
-    """A graph and why it was taken."""
+    """A graph and the reason for its selection."""
 
     precision: Precision
     reason: str
     verified: bool = True
-    """False: no record is of this class of machine, so the golden frames have to pass first."""
+    """False: there is no record of this class of machine, so the golden frames must pass first."""
 
 
 def choose_graph(
@@ -42,10 +42,9 @@ def choose_graph(
 ) -> GraphChoice:
     """The graph of `precision`, else the fastest that `engine` may run on `machine`.
 
-    A graph of lower precision is taken unasked only if the engine's verification of it passed, and it was measured
-    there to be at least `LEAST_GAIN` times as fast as the float graph. Raises `VerificationError` for a graph that the
-    engine was found to answer wrongly, unless `force` says that it is to run all the same, and `BundleError` for a
-    `precision` that the bundle does not hold.
+    A graph of lower precision is selected by default only if it passed the engine's verification and was measured there
+    to be at least `LEAST_GAIN` times as fast as the float graph. Raises `VerificationError` for a graph that failed the
+    engine's verification, unless `force` is set, and `BundleError` for a `precision` that the bundle does not hold.
     """
     if precision is not None:
         entry = bundle.graph(precision)
@@ -77,13 +76,13 @@ def choose_graph(
 
 
 def latest_verification(entry: GraphEntry, engine: str, machine_class: str) -> Verification | None:
-    """What was last found of the graph in that engine: on that class of machine, else on any; None if nothing was."""
+    """The newest record of the graph in that engine: on that class of machine, else on any; None if there is none."""
     records = [record for record in entry.verifications if record.engine == engine]
     return max(records, key=lambda r: (r.machine_class == machine_class, r.created), default=None)
 
 
 def _record_here(entry: GraphEntry, engine: str, machine: MachineIdentity) -> Verification | None:
-    """The record that speaks for this machine: in float, whose kernels all round alike, one of any class."""
+    """The record that is valid for this machine; a float record of any class counts, as float kernels round alike."""
     record = latest_verification(entry, engine, machine.machine_class)
     if record is None or entry.precision == "float" or record.machine_class == machine.machine_class:
         return record
@@ -100,13 +99,13 @@ def _why_float(bundle: Bundle, engine: str, machine: MachineIdentity) -> str:
     if not others:
         return "the only one"
     wrong = [
-        f"{engine} answers the {entry.precision} graph wrongly on this machine ({record.failures})"
+        f"the {entry.precision} graph failed verification in {engine} on this machine ({record.failures})"
         for entry in others
         if (record := _record_here(entry, engine, machine)) is not None and not record.passed
     ]
     slower = [entry.precision for entry in others if not _disproved(entry, engine, machine)]
     if slower:
-        wrong.append(f"no other is verified and measured to be 5 % faster here: {', '.join(slower)}")
+        wrong.append(f"no other graph is verified and measured to be 5 % faster here: {', '.join(slower)}")
     return "; ".join(wrong)
 
 
@@ -118,14 +117,14 @@ def _disproved(entry: GraphEntry, engine: str, machine: MachineIdentity) -> bool
 def _refuse_disproved(bundle: Bundle, entry: GraphEntry, record: Verification | None, *, force: bool) -> None:
     if record is None or record.passed or force:
         return
-    other = "" if entry.precision == "float" else ": --precision float runs"
+    other = "" if entry.precision == "float" else " (--precision float)"
     raise VerificationError(
-        f"{record.engine} was found to answer the {entry.precision} graph of {bundle.path} wrongly ({record.library},"
-        f" {record.machine_class or 'class of machine unknown'}, {record.created}): {record.failures}; take another"
-        f" engine or graph{other}, verify again after an update: edgevision verify {bundle.path}, or run it all the"
-        " same with --force"
+        f"the {entry.precision} graph of {bundle.path} failed verification in {record.engine} ({record.library},"
+        f" {record.machine_class or 'class of machine unknown'}, {record.created}): {record.failures}; use another"
+        f" engine or graph{other}, verify again after an update: edgevision verify {bundle.path}, or run it anyway"
+        " with --force"
     )
 
 
 def _warning(record: Verification | None) -> str:
-    return "" if record is None or record.passed else f"; FORCED: it answers wrongly: {record.failures}"
+    return "" if record is None or record.passed else f"; FORCED: it failed verification: {record.failures}"

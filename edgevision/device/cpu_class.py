@@ -1,6 +1,6 @@
-"""The class of a CPU: which kernels an engine's library chooses on it for graphs of lower precision.
+"""The class of a CPU, which determines the kernels of an engine's library for graphs of lower precision.
 
-Two CPUs of one class run the same kernels, so what was verified on one holds for the other. The flags are those of
+Two CPUs of one class run the same kernels, so a verification on one is valid for the other. The flags are those of
 Linux: ``arch/x86/include/asm/cpufeatures.h`` and ``Documentation/arch/arm64/elf_hwcaps.rst``.
 """
 
@@ -27,11 +27,11 @@ _ARM = (
     ("aarch64 dot product", ("asimddp",)),
     ("aarch64 NEON", ("asimd",)),
 )
-"""Newest first: the class of a CPU is the first whose flags it has."""
+"""Newest first: a CPU belongs to the first class whose flags it has."""
 
 
 SATURATING = ("x86-64 AVX2", "x86-64 AVX-512", "x86-64 AVX", "x86-64 SSSE3")
-"""Classes without VNNI: products of 8 bits are added in pairs by ``pmaddubsw``, whose sums saturate at 16 bits."""
+"""Classes without VNNI: ``pmaddubsw`` adds pairs of 8-bit products, and the sums saturate at 16 bits."""
 
 
 def saturates(root: Path = ROOT) -> bool:
@@ -40,9 +40,9 @@ def saturates(root: Path = ROOT) -> bool:
 
 
 def cpu_class(root: Path = ROOT) -> str:
-    """The class of this machine's CPU, such as "x86-64 AVX2"; `root` is where its file tree begins.
+    """The class of this machine's CPU, such as "x86-64 AVX2"; `root` is the root of the file tree.
 
-    Where ``/proc/cpuinfo`` names no flags, the architecture alone.
+    Only the architecture if ``/proc/cpuinfo`` lists no flags.
     """
     try:
         text = (root / "proc/cpuinfo").read_text(errors="replace")

@@ -1,4 +1,4 @@
-"""What machine this is: a figure without these facts is not written."""
+"""Hardware and software facts of this machine, which every recorded measurement includes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class FactReading:
-    """A sensor and what it says."""
+    """A sensor and its value."""
 
     name: str
     value: float
@@ -53,18 +53,18 @@ class FactReading:
 
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
-    """A machine, without anything that tells whose it is. None and empty: not known here."""
+    """Facts of a machine, without anything that identifies its owner. None and empty: unknown."""
 
     cpu: str
     cores_usable: float
-    """By affinity and by the container's quota; what counts for threads."""
+    """By affinity and by the container's quota; the number to use for threads."""
     cores_online: int
     memory_mib: int
     system: str
     kernel: str
     python: str
     board: str | None
-    """As the device tree names it: a Jetson, a Raspberry Pi."""
+    """Board name in the device tree, of a Jetson or a Raspberry Pi."""
     l4t: str | None
     jetpack: str | None
     power_mode: str | None
@@ -73,11 +73,11 @@ class DeviceFacts:
     temperatures_c: tuple[FactReading, ...]
     libraries: tuple[Fact, ...]
     cpu_class: str = ""
-    """As `cpu_class.cpu_class` has it; empty in records of earlier versions."""
+    """Result of `cpu_class.cpu_class`; empty in records of earlier versions."""
 
 
 def device_facts(root: Path = ROOT) -> DeviceFacts:
-    """Read the machine. `root` is where its file tree begins: tests point it at a recorded one."""
+    """Read the facts. `root` is the root of the file tree, for tests on recorded ones."""
     meminfo = _key_values(root / "proc/meminfo")
     return DeviceFacts(
         cpu=cpu_model(root),
@@ -100,14 +100,14 @@ def device_facts(root: Path = ROOT) -> DeviceFacts:
 
 
 def machine_name(root: Path = ROOT) -> str:
-    """What tells whether a measured speed holds here: board, processor, cores that may be used, GPUs, power mode."""
+    """Identifies a machine for speed records: board, processor, usable cores, GPUs, power mode."""
     cores = f"{usable_cores(root):g} cores"
     parts = (board(root), cpu_model(root), cores, *nvidia_gpus(), power_mode(root))
     return ", ".join(part for part in parts if part)
 
 
 def board(root: Path = ROOT) -> str | None:
-    """What the device tree calls the board: "NVIDIA Jetson Orin Nano Developer Kit". None on a PC."""
+    """The board's name in the device tree: "NVIDIA Jetson Orin Nano Developer Kit". None on a PC."""
     return _text(root / "proc/device-tree/model")
 
 
@@ -132,7 +132,7 @@ def usable_cores(root: Path = ROOT) -> float:
 
 
 def clocks_mhz(root: Path = ROOT) -> tuple[FactReading, ...]:
-    """Current clocks: of each frequency domain of the CPU, of the GPU of a Jetson, and of cards that NVML lists."""
+    """Current clocks of each CPU frequency domain, of a Jetson's GPU, and of cards that NVML lists."""
     readings = []
     for policy in sorted(root.glob("sys/devices/system/cpu/cpufreq/policy*")):
         khz = _number(policy / "scaling_cur_freq")
@@ -148,11 +148,11 @@ def clocks_mhz(root: Path = ROOT) -> tuple[FactReading, ...]:
 
 
 def temperatures_c(root: Path = ROOT) -> tuple[FactReading, ...]:
-    """The thermal zones that can be read now, and the cards that NVML lists."""
+    """Temperatures of the readable thermal zones and of the cards that NVML lists."""
     readings = []
     for zone in sorted(root.glob("sys/class/thermal/thermal_zone*")):
         millidegrees = _number(zone / "temp")
-        # A zone that is switched off says -256 degrees on a Jetson.
+        # A disabled zone reads -256 degrees on a Jetson.
         if millidegrees is not None and millidegrees > -100_000:
             readings.append(FactReading(_text(zone / "type") or zone.name, millidegrees / 1e3))
     if root == ROOT:
@@ -161,19 +161,19 @@ def temperatures_c(root: Path = ROOT) -> tuple[FactReading, ...]:
 
 
 def l4t_version(root: Path = ROOT) -> str | None:
-    """Jetson Linux, such as 36.4.3."""
+    """Version of Jetson Linux, such as 36.4.3."""
     release = _text(root / "etc/nv_tegra_release") or ""
     match = re.search(r"R(\d+)\D+REVISION: ([\d.]+)", release)
     return f"{match[1]}.{match[2]}" if match else None
 
 
 def resident_mib(root: Path = ROOT) -> float:
-    """Memory of this process that lies in RAM now."""
+    """Resident memory of this process."""
     return _kib(_key_values(root / "proc/self/status").get("VmRSS", "0")) / 1024
 
 
 def available_memory_mib(root: Path = ROOT) -> int:
-    """Memory that a program could take now without swapping, by the system and by the container's limit."""
+    """Memory that a program can take now without swapping, limited by the system and the container."""
     meminfo = _key_values(root / "proc/meminfo")
     free = _kib(meminfo.get("MemAvailable") or meminfo.get("MemFree", "0")) // 1024
     limit = _number(root / "sys/fs/cgroup/memory.max")
@@ -184,31 +184,31 @@ def available_memory_mib(root: Path = ROOT) -> int:
 
 
 def peak_resident_mib(root: Path = ROOT) -> float:
-    """The most that this process had in RAM."""
+    """Peak resident memory of this process."""
     return _kib(_key_values(root / "proc/self/status").get("VmHWM", "0")) / 1024
 
 
 def library_versions(names: tuple[str, ...] = LIBRARIES) -> tuple[Fact, ...]:
-    """Those that are installed, without importing them."""
+    """Installed versions of these distributions, found without importing them."""
     found = []
     for name in names:
         try:
             found.append(Fact(name, importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:  # most are absent
+        except importlib.metadata.PackageNotFoundError:  # most are not installed
             continue
     return tuple(found)
 
 
 @functools.lru_cache(maxsize=1)
 def nvidia_gpus() -> tuple[str, ...]:
-    """Name, driver and memory of each GPU that nvidia-smi lists; empty without one."""
+    """Name, driver and memory of each GPU that nvidia-smi lists; empty without nvidia-smi."""
     query = ("nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
     output = _output_of(query)
     return tuple(line.strip() for line in (output or "").splitlines() if line.strip())
 
 
 def power_mode(root: Path = ROOT) -> str | None:
-    """The mode of a Jetson, such as "MAXN (0)": from the files that nvpmodel keeps, else from nvpmodel itself."""
+    """The power mode of a Jetson, such as "MAXN (0)": from nvpmodel's files, else from nvpmodel itself."""
     status = re.search(r"pmode:(\d+)", _text(root / "var/lib/nvpmodel/status") or "")
     if status is not None:
         number = int(status[1])
@@ -220,14 +220,14 @@ def power_mode(root: Path = ROOT) -> str | None:
 
 
 def _cards() -> PowerState:
-    # Here and not at the top: that package builds on this module.
+    # Local import: that package depends on this module.
     from edgevision.device.power.reading import nvml_state
 
     return nvml_state()
 
 
 def _jetpack(root: Path) -> str | None:
-    """The version of the package nvidia-jetpack, from dpkg's own list."""
+    """The version of the package nvidia-jetpack, from dpkg's list."""
     for paragraph in (_text(root / "var/lib/dpkg/status") or "").split("\n\n"):
         if paragraph.startswith("Package: nvidia-jetpack\n"):
             match = re.search(r"^Version: (\S+)", paragraph, re.MULTILINE)
@@ -261,7 +261,7 @@ def _output_of(command: tuple[str, ...]) -> str | None:
 
 
 def _text(path: Path) -> str | None:
-    """A file's text without the zero byte that the device tree ends its strings with; None if unreadable."""
+    """A file's text without the zero byte that ends strings of the device tree; None if unreadable."""
     try:
         return path.read_text(errors="replace").strip("\0\n ") or None
     except OSError:
@@ -276,7 +276,7 @@ def _number(path: Path) -> float | None:
 
 
 def _key_values(path: Path) -> dict[str, str]:
-    """Lines of the form "key : value"; of a repeated key the first."""
+    """Lines of the form "key : value"; the first one of a repeated key."""
     values: dict[str, str] = {}
     for line in (_text(path) or "").splitlines():
         key, colon, value = line.partition(":")
@@ -286,6 +286,6 @@ def _key_values(path: Path) -> dict[str, str]:
 
 
 def _kib(text: str) -> int:
-    """A number of kB as /proc writes it."""
+    """A number of kB in the format of /proc."""
     match = re.match(r"\d+", text)
     return int(match[0]) if match else 0

@@ -1,4 +1,4 @@
-"""What GPU there is, asked of the driver itself: no package of Python is needed for it."""
+"""Queries the GPU through the driver library, without any Python package."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _MAJOR, _MINOR, _MULTIPROCESSORS, _INTEGRATED = 75, 76, 16, 18
 
 @dataclass(frozen=True, slots=True)
 class GpuFacts:
-    """The first GPU that CUDA sees."""
+    """The first GPU that CUDA lists."""
 
     name: str
     sm: int
     cuda: str
-    """The newest CUDA that the driver speaks."""
+    """Newest CUDA version that the driver supports."""
     driver: str | None
     memory_mib: int
     free_mib: int
     integrated: bool
-    """It shares the host's memory: a Jetson."""
+    """True if it shares the host's memory: a Jetson."""
     multiprocessors: int | None = None
     """None in records of earlier versions."""
 
 
 def gpu_facts(root: Path = ROOT) -> GpuFacts | None:
-    """Ask ``libcuda``; None where there is no driver, or no GPU that it may use."""
+    """Query ``libcuda``; None without a driver or a usable GPU."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -75,7 +75,7 @@ def sm_text(sm: int) -> str:
 
 
 def driver_version(root: Path = ROOT) -> str | None:
-    """The kernel driver's version; on a Jetson, whose driver has none of its own, that of Jetson Linux."""
+    """The kernel driver's version; on a Jetson, whose driver has no own version, that of Jetson Linux."""
     try:
         text = (root / "proc/driver/nvidia/version").read_text(errors="replace")
     except OSError:
@@ -88,7 +88,7 @@ def driver_version(root: Path = ROOT) -> str | None:
 
 
 def _free_mib(cuda: Any, device: ctypes.c_int, total_mib: int) -> int:
-    """Memory that nobody holds; it can be asked only inside a context, so the device's own is taken for a moment."""
+    """Free memory of the GPU; the query needs a context, so the device's primary one is retained for a moment."""
     context, free, total = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
     if cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device):
         return total_mib

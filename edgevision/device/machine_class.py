@@ -1,4 +1,4 @@
-"""The class of this machine as an engine sees it: of its CPU, or the SM version of its GPU."""
+"""The class of this machine for an engine: the class of its CPU, or the SM version of its GPU."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from edgevision.device.gpu import gpu_facts, sm_text
 
 
 def machine_class(engine: str) -> str:
-    """The class for an engine by name: "x86-64 AVX2" for those of the CPU, "SM 8.7" for those of an NVIDIA GPU."""
+    """The class for a named engine: "x86-64 AVX2" for CPU engines, "SM 8.7" for engines on an NVIDIA GPU."""
     if not ("tensorrt" in engine or engine.endswith("-cuda")):
         return cpu_class()
     gpu = gpu_facts()

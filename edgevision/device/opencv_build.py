@@ -1,4 +1,4 @@
-"""What this build of OpenCV can do, and how to keep it quiet."""
+"""Reports the features of the installed OpenCV build, and silences its log."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class OpenCvBuild:
 
     version: str
     gui: str | None
-    """The windowing library, or None for a headless build."""
+    """The windowing library; None for a headless build."""
     ffmpeg: bool
     gstreamer: bool
     v4l: bool
 
     @classmethod
     def here(cls) -> OpenCvBuild:
-        """Of the OpenCV that is imported."""
+        """The imported OpenCV."""
         return cls.from_text(cv2.__version__, cv2.getBuildInformation())
 
     @classmethod
     def from_text(cls, version: str, build_information: str) -> OpenCvBuild:
-        """Read the text of ``cv2.getBuildInformation()``."""
+        """Parse the text of ``cv2.getBuildInformation()``."""
         gui = _gui(build_information)
         return cls(
             version,
@@ -46,19 +46,19 @@ class OpenCvBuild:
 
 
 def why_no_window(build: OpenCvBuild, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The reason why no window can be shown and what mends it, or None if one can.
+    """The reason why no window can be shown, with the fix; None if one can.
 
-    Asked before a window is opened: a build with Qt ends the whole process where there is no display.
+    Call it before opening a window: without a display, a Qt build ends the whole process.
     """
     if build.gui is None:
         return f"this OpenCV ({build.version}) was built without windows; install the one with: {GUI_REMEDY}"
     if sys.platform == "linux" and not (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")):
-        return "there is no display: neither DISPLAY nor WAYLAND_DISPLAY is set; run on the desktop or with ssh -X"
+        return "no display: neither DISPLAY nor WAYLAND_DISPLAY is set; run on the desktop or with ssh -X"
     return None
 
 
 def opencv_packages() -> tuple[str, ...]:
-    """Installed distributions that all provide ``cv2``, with versions; more than one overwrite each other."""
+    """Installed distributions that provide ``cv2``, with versions; several overwrite each other's files."""
     names = (
         "opencv-python",
         "opencv-python-headless",
@@ -73,7 +73,7 @@ def opencv_packages() -> tuple[str, ...]:
 
 
 class _Quiet:
-    """How many are inside `quiet_opencv` now, in whatever threads, and the level to return to after the last one."""
+    """Number of threads inside `quiet_opencv`, and the log level to restore after the last one."""
 
     lock = threading.Lock()
     inside = 0
@@ -82,11 +82,11 @@ class _Quiet:
 
 @contextlib.contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV's own log off standard error; what fails inside is reported by our errors instead.
+    """Silence OpenCV's log on standard error; our own errors report failures instead.
 
-    Threads may be inside at the same time: the level is the process's, and the last one to leave sets it back.
+    Several threads may enter at the same time: the level belongs to the process, and the last one to leave restores it.
     """
-    # The control moved between versions: `cv2` itself up to 4.12, `cv2.utils.logging` after that.
+    # The function moved: `cv2` itself up to 4.12, `cv2.utils.logging` after that.
     control = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
     with _Quiet.lock:
         if _Quiet.inside == 0:

@@ -1,4 +1,4 @@
-"""What works on this machine, what does not, and the command that mends it."""
+"""Checks this machine's features and names the fix for each problem."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ LEAST_CACHE_MIB = 1024
 LEAST_MEMORY_MIB = 1024
 EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "onnxslim", "safetensors")
 LOOKED_FOR = (*EXPORT_PACKAGES, "pycocotools", "onnxruntime", "av")
-"""Modules that something here asks for."""
+"""Modules that the checks look for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. "missing": a feature is not available; "broken": what is there cannot work."""
+    """The result of one check. "missing": a feature is not available; "broken": an installed part cannot work."""
 
     status: Status
     what: str
     detail: str
     remedy: str | None = None
-    """A command, or what to do; None where nothing is amiss."""
+    """A command or an instruction; None if nothing is wrong."""
 
 
 Installed = Callable[[str], bool]
 
 
 def is_importable(module: str) -> bool:
-    """True if the module could be found; it is not imported."""
+    """True if the module can be found; it is not imported."""
     return importlib.util.find_spec(module) is not None
 
 
 def diagnose_engines(device: DeviceFacts, installed: Installed = is_importable) -> list[Finding]:
-    """The engine libraries, by the distributions that are installed."""
+    """Check the engine libraries, by installed distributions."""
     versions = {fact.name: fact.value for fact in device.libraries}
     findings = []
     cpu, gpu = versions.get("onnxruntime"), versions.get("onnxruntime-gpu")
@@ -62,7 +62,7 @@ def diagnose_engines(device: DeviceFacts, installed: Installed = is_importable) 
             Finding(
                 "broken",
                 "onnxruntime",
-                f"{name} is installed but has no files: another distribution took them along when it was removed",
+                f"{name} is installed but has no files: the removal of another distribution deleted them",
                 f"pip install --force-reinstall --no-deps {name}",
             )
         )
@@ -70,7 +70,7 @@ def diagnose_engines(device: DeviceFacts, installed: Installed = is_importable) 
         findings.append(
             Finding("ok", "onnxruntime", f"onnxruntime-gpu {gpu}" if gpu else f"onnxruntime {cpu}")
         )
-    # Neither is made for a Jetson: there TensorRT is looked for.
+    # Neither is made for a Jetson, where TensorRT is checked instead.
     others = () if device.l4t else (("openvino", "openvino"), ("tensorrt-rtx-cu12", "tensorrt-rtx"))
     for name, extra in others:
         if name in versions:
@@ -80,7 +80,7 @@ def diagnose_engines(device: DeviceFacts, installed: Installed = is_importable) 
     if not versions.keys() & {"onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt"}:
         findings.append(
             Finding(
-                "broken", "engines", "none is installed: nothing can run", "pip install 'edgevision[cpu]'"
+                "broken", "engines", "none is installed; models cannot run", "pip install 'edgevision[cpu]'"
             )
         )
     return findings
@@ -89,7 +89,7 @@ def diagnose_engines(device: DeviceFacts, installed: Installed = is_importable) 
 def diagnose_opencv(
     build: OpenCvBuild, packages: Sequence[str], *, jetson: bool, environ: Mapping[str, str] = os.environ
 ) -> list[Finding]:
-    """Videos, cameras and windows, by how OpenCV was built."""
+    """Check videos, cameras and windows, by the build options of OpenCV."""
     names = [package.split()[0] for package in packages]
     detail = f"{build.version} ({', '.join(packages) or 'not from pip'})"
     if len(packages) > 1:
@@ -127,10 +127,10 @@ def diagnose_opencv(
 
 
 def diagnose_cameras(cameras: Sequence[str], closed: Sequence[str]) -> list[Finding]:
-    """The video devices of Linux, and those of them that this user may not open."""
+    """Check Linux video devices, and the permissions of this user."""
     if not cameras:
         remedy = "plug one in; in a container: docker run --device /dev/video0"
-        return [Finding("missing", "cameras", "there is no /dev/video*", remedy)]
+        return [Finding("missing", "cameras", "no /dev/video* found", remedy)]
     if closed:
         remedy = "sudo usermod -aG video $USER, then log in again"
         return [Finding("broken", "cameras", f"this user may not use {', '.join(closed)}", remedy)]
@@ -138,25 +138,25 @@ def diagnose_cameras(cameras: Sequence[str], closed: Sequence[str]) -> list[Find
 
 
 def diagnose_network(build: OpenCvBuild, installed: Installed = is_importable) -> Finding:
-    """Cameras by rtsp:// and http://, and what reads them."""
+    """Check the reader of rtsp:// and http:// cameras."""
     what, remedy = "network cameras", "pip install 'edgevision[rtsp]'"
     if installed("av"):
-        return Finding("ok", what, "PyAV reads them, and knows when their pictures were taken")
+        return Finding("ok", what, "PyAV reads them, with capture timestamps")
     if build.ffmpeg:
-        detail = "without PyAV OpenCV reads them; when their pictures were taken is not known"
+        detail = "OpenCV reads them, without capture timestamps; PyAV provides these"
         return Finding("missing", what, detail, remedy)
-    return Finding("missing", what, "neither PyAV nor an OpenCV with FFmpeg is there", remedy)
+    return Finding("missing", what, "neither PyAV nor an OpenCV with FFmpeg is installed", remedy)
 
 
 def diagnose_export(installed: Installed = is_importable) -> list[Finding]:
-    """What export, adopt and eval need beyond running."""
+    """Check the packages that export, adopt and eval need in addition."""
     absent = [name for name in EXPORT_PACKAGES if not installed(name)]
     findings = [
         Finding(
             "missing", "export", f"not installed: {', '.join(absent)}", "pip install 'edgevision[export,cpu]'"
         )
         if absent
-        else Finding("ok", "export", "torch, onnx and what else it needs")
+        else Finding("ok", "export", "torch, onnx and the other packages are installed")
     ]
     if installed("pycocotools"):
         findings.append(Finding("ok", "eval", "pycocotools"))
@@ -173,17 +173,17 @@ def diagnose_export(installed: Installed = is_importable) -> list[Finding]:
 
 
 def diagnose_room(memory_mib: int, cache: str, free_mib: int, *, writable: bool) -> list[Finding]:
-    """Memory, and space where downloads go."""
+    """Check memory, and free space of the cache folder."""
     findings = []
     if not writable:
         remedy = "export EDGEVISION_CACHE=DIR, a folder that this user may write"
-        findings.append(Finding("broken", "cache", f"{cache} cannot be written", remedy))
+        findings.append(Finding("broken", "cache", f"{cache} is not writable", remedy))
     elif free_mib < LEAST_CACHE_MIB:
-        remedy = "export EDGEVISION_CACHE=DIR, on a disk with more room"
+        remedy = "export EDGEVISION_CACHE=DIR, on a disk with more free space"
         findings.append(Finding("broken", "cache", f"{cache}: {free_mib} MiB free", remedy))
     else:
         findings.append(Finding("ok", "cache", f"{cache}: {free_mib} MiB free"))
     if 0 < memory_mib < LEAST_MEMORY_MIB:
         remedy = "close other programs, or add swap: sudo fallocate -l 4G /swapfile"
-        findings.append(Finding("missing", "memory", f"{memory_mib} MiB in all", remedy))
+        findings.append(Finding("missing", "memory", f"{memory_mib} MiB in total", remedy))
     return findings

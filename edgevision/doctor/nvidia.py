@@ -1,4 +1,4 @@
-"""What an NVIDIA GPU needs to run engines: driver, TensorRT and its Python module, cuda-bindings; a Jetson's power."""
+"""Checks the requirements of NVIDIA engines: driver, TensorRT, its Python module, cuda-bindings, and Jetson power."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from edgevision.engines.tensorrt.versions import Dialect, dialect, supports_sm, 
 from edgevision.errors import EngineError
 
 LEAST_BINDINGS = (12, 9)
-"""Before, importing cuda-bindings failed without a driver, in words of its own."""
+"""Oldest supported version; older ones fail at import without a driver, with a message of their own."""
 SMALL_MIB, LEAST_SWAP_MIB = 8192, 4096
-"""Boards up to this memory build engines only with so much swap beside it."""
+"""Boards with at most this memory need at least this swap to build engines."""
 LEAST_PYTHON = (3, 10)
 _WITH_DLA = ("Xavier", "Orin NX", "AGX Orin")
 _SWAP = "sudo fallocate -l 4G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && sudo swapon /swapfile"
 
 
 def diagnose_nvidia(machine: SystemFacts) -> list[Finding]:
-    """From the driver up to what an engine needs; one finding where there is no NVIDIA GPU at all."""
+    """Check everything from the driver up to an engine's needs; one finding if there is no NVIDIA GPU."""
     if machine.gpu is None and not machine.jetson and not machine.device.gpus:
-        return [Finding("missing", "NVIDIA GPU", "there is none; everything runs on the CPU")]
+        return [Finding("missing", "NVIDIA GPU", "none found; models run on the CPU")]
     findings = [_gpu(machine)]
     if machine.jetson or machine.library("tensorrt") or not _rtx(machine):
         findings.append(_tensorrt(machine))
@@ -52,11 +52,11 @@ def _gpu(machine: SystemFacts) -> Finding:
 
 
 def _sensors(machine: SystemFacts) -> Finding:
-    """Whether a card's clocks, temperature and throttling can be read; a Jetson's are files that every user reads."""
+    """Check if a card's clocks, temperature and throttling can be read; every user can read those of a Jetson."""
     version = machine.library("nvidia-ml-py")
     if version is not None:
         return Finding("ok", "clocks and throttling", f"read by nvidia-ml-py {version}")
-    detail = "not readable: benchmarks and metrics cannot say what slows the card down"
+    detail = "not readable: benchmarks and metrics cannot report throttling"
     return Finding("missing", "clocks and throttling", detail, "pip install nvidia-ml-py")
 
 
@@ -90,7 +90,7 @@ def _tensorrt(machine: SystemFacts) -> Finding:
 
 
 def _module_out_of_reach(machine: SystemFacts, version: str) -> Finding:
-    """The library is there and its Python module is not seen from here."""
+    """The library is installed, but this Python cannot import its module."""
     here, theirs = _minor(machine.device.python), machine.system_python
     if theirs is not None and theirs != here:
         detail = f"the module of {version} is for the system's Python {theirs}; this is Python {here}"
@@ -99,20 +99,20 @@ def _module_out_of_reach(machine: SystemFacts, version: str) -> Finding:
         remedy = f"python{theirs} -m venv --system-site-packages .venv, and install edgevision into it"
         return Finding("missing", "TensorRT", detail, remedy)
     if machine.system_package("python3-libnvinfer") is None:
-        detail = f"the library {version} is there, its Python module is not"
+        detail = f"the library {version} is installed without its Python module"
         return Finding("missing", "TensorRT", detail, "sudo apt install python3-libnvinfer")
-    detail = f"{version} is installed for the system and not seen in this virtual environment"
+    detail = f"{version} is installed for the system; this virtual environment cannot import it"
     remedy = "python3 -m venv --system-site-packages .venv, and install edgevision into it"
     return Finding("missing", "TensorRT", detail, remedy)
 
 
 def _bindings(machine: SystemFacts) -> list[Finding]:
-    """cuda-bindings, through which engines of both flavours run, against the driver."""
+    """Check cuda-bindings, which run engines of both flavours, against the driver."""
     version = machine.library("cuda-bindings")
     known = machine.gpu.cuda if machine.gpu else "?"
     major = version_numbers(known)[0] if machine.gpu else None
     if major is not None and major < LEAST_BINDINGS[0]:
-        detail = f"needs a driver for CUDA {LEAST_BINDINGS[0]}; this one knows {known}"
+        detail = f"needs a driver for CUDA {LEAST_BINDINGS[0]}; this one supports {known}"
         return [Finding("missing", "cuda-bindings", detail, _newer(machine))]
     remedy = f"pip install 'cuda-bindings=={major}.*'" if major else "pip install cuda-bindings"
     if version is None:
@@ -122,7 +122,7 @@ def _bindings(machine: SystemFacts) -> list[Finding]:
         oldest = ".".join(map(str, LEAST_BINDINGS))
         return [Finding("broken", "cuda-bindings", f"{version} is older than {oldest}", remedy)]
     if major is not None and numbers[0] > major:
-        detail = f"{version} needs a driver for CUDA {numbers[0]}; this one knows {known}"
+        detail = f"{version} needs a driver for CUDA {numbers[0]}; this one supports {known}"
         return [Finding("broken", "cuda-bindings", detail, remedy)]
     return [Finding("ok", "cuda-bindings", version)]
 
@@ -134,15 +134,15 @@ def _dla(machine: SystemFacts) -> list[Finding]:
         return []
     if any(name in board for name in row.dla_modules):
         return [Finding("ok", "DLA", f"{row.label} builds for it: --dla 0")]
-    detail = f"this module has one, TensorRT {version} does not support it"
+    detail = f"TensorRT {version} does not support the DLA of this module"
     return [Finding("missing", "DLA", detail, "build without --dla: the GPU runs everything")]
 
 
 def _power(machine: SystemFacts) -> list[Finding]:
-    """Figures and frames/s depend on the mode; whoever chose a lower one may have had a reason."""
+    """Check the power mode: speed depends on it, and a lower mode may be intentional."""
     match = re.fullmatch(r"(\S+) \((\d+)\)", machine.device.power_mode or "")
     if match is None or not machine.power_modes:
-        remedy = "sudo nvpmodel -q; in a container it cannot be asked"
+        remedy = "sudo nvpmodel -q; it is not available in a container"
         return [Finding("missing", "power mode", "not known", remedy)]
     best = max(machine.power_modes, key=_strength)
     known = ", ".join(mode.name for mode in machine.power_modes)
@@ -157,21 +157,19 @@ def _swap(machine: SystemFacts) -> list[Finding]:
         return []
     if machine.swap_mib >= LEAST_SWAP_MIB:
         return [Finding("ok", "swap", f"{machine.swap_mib} MiB")]
-    detail = (
-        f"{machine.device.memory_mib} MiB of memory and {machine.swap_mib} MiB of swap: a build may be killed"
-    )
+    detail = f"{machine.device.memory_mib} MiB of memory, {machine.swap_mib} MiB of swap: a build may run out of memory"
     return [Finding("missing", "swap", detail, _SWAP)]
 
 
 def _strength(mode: PowerMode) -> tuple[int, int, int]:
-    """Uncapped modes first, then by watts, then by the cores that are on."""
+    """Sort key: uncapped modes first, then by watts, then by active cores."""
     uncapped = 2 if mode.name.startswith("MAXN_SUPER") else int(mode.name.startswith("MAXN"))
     watts, cores = re.search(r"(\d+)W", mode.name), re.search(r"(\d+)CORE", mode.name)
     return uncapped, int(watts[1]) if watts else 0, int(cores[1]) if cores else 0
 
 
 def _tensorrt_library(machine: SystemFacts) -> str | None:
-    """The version of apt's library, "10.3.0.30" of "10.3.0.30-1+cuda12.5"."""
+    """The version of apt's library: "10.3.0.30" for "10.3.0.30-1+cuda12.5"."""
     for name in ("libnvinfer11", "libnvinfer10", "libnvinfer8"):
         if version := machine.system_package(name):
             return version.split("-")[0]
@@ -182,7 +180,7 @@ def _newer(machine: SystemFacts) -> str:
     if "Orin" in (machine.device.board or ""):
         return "flash JetPack 6.2 or newer; until then: edgevision run --engine onnxruntime"
     if machine.jetson:
-        return "this module gets no newer JetPack: edgevision run --engine onnxruntime"
+        return "this module has no newer JetPack: edgevision run --engine onnxruntime"
     return "update the driver and TensorRT; until then: edgevision run --engine onnxruntime"
 
 

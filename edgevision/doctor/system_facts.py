@@ -1,4 +1,4 @@
-"""All that `edgevision doctor` looks at, gathered once: as a file it can be sent along with a question."""
+"""Collects the machine facts that `edgevision doctor` checks; as a file they can be attached to a bug report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SYSTEM_PACKAGES = (
     "python3-opencv",
     "libopencv-python",
 )
-"""What JetPack installs with apt."""
+"""System packages that JetPack installs with apt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class PowerMode:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Where downloads go."""
+    """The cache folder's state."""
 
     path: str
     free_mib: int
@@ -51,30 +51,30 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class SystemFacts:
-    """A machine as the doctor sees it."""
+    """A machine's facts for the doctor's checks."""
 
     device: DeviceFacts
     gpu: GpuFacts | None
-    """As CUDA's driver tells it."""
+    """As reported by the CUDA driver."""
     opencv: OpenCvBuild
     opencv_packages: tuple[str, ...]
     modules: tuple[str, ...]
-    """Those of `LOOKED_FOR` that can be imported."""
+    """Importable modules of `LOOKED_FOR`."""
     cameras: tuple[str, ...]
     closed_cameras: tuple[str, ...]
-    """Those that this user may not open."""
+    """Cameras that this user may not open."""
     display: bool
     cache: Cache
     system_packages: tuple[Fact, ...]
-    """Of `SYSTEM_PACKAGES`, as dpkg lists them."""
+    """Installed packages of `SYSTEM_PACKAGES`, from dpkg's list."""
     system_python: str | None
-    """Of ``/usr/bin/python3``, as "3.10": JetPack's modules are made for it."""
+    """Version of ``/usr/bin/python3``, as "3.10", for which JetPack's modules are built."""
     power_modes: tuple[PowerMode, ...]
     swap_mib: int
     dla_cores: int | None = None
-    """As the TensorRT that is installed finds them; None: none is, or it does not load."""
+    """Number that the installed TensorRT reports; None if it is absent or does not load."""
     recorded: str | None = None
-    """Where facts of another machine come from."""
+    """Origin of the facts of another machine."""
 
     @property
     def jetson(self) -> bool:
@@ -91,7 +91,7 @@ class SystemFacts:
 
 
 def this_machine(cache: Path, root: Path = ROOT) -> SystemFacts:
-    """Gather the facts; nothing of it is changed. `root` is where the file tree begins."""
+    """Collect the facts without changing anything. `root` is the root of the file tree."""
     cameras = sorted((root / "dev").glob("video[0-9]*")) if sys.platform == "linux" else []
     gpu = gpu_facts(root)
     return SystemFacts(
@@ -113,13 +113,13 @@ def this_machine(cache: Path, root: Path = ROOT) -> SystemFacts:
 
 
 def cache_facts(path: Path) -> Cache:
-    """Room and rights where the cache is, or will be: nothing is made."""
+    """Free space and permissions of the cache folder, existing or not; nothing is created."""
     place = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     return Cache(str(path), shutil.disk_usage(place).free // 2**20, os.access(place, os.W_OK))
 
 
 def system_packages(root: Path = ROOT) -> tuple[Fact, ...]:
-    """Installed packages of `SYSTEM_PACKAGES`, from dpkg's own list."""
+    """Installed packages of `SYSTEM_PACKAGES`, from dpkg's list."""
     found = []
     for paragraph in _text(root / "var/lib/dpkg/status").split("\n\n"):
         fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line)
@@ -139,19 +139,19 @@ def power_modes(root: Path = ROOT) -> tuple[PowerMode, ...]:
 
 
 def machine_to_json(machine: SystemFacts) -> str:
-    """Indented JSON; it holds no host name, no address and no user's name but what is in the cache's path."""
+    """Indented JSON, without host name and addresses; a user name can only occur in the cache path."""
     return json_text(machine)
 
 
 def read_machine(path: Path) -> SystemFacts:
-    """Read what `machine_to_json` wrote; raises `UsageError`."""
+    """Read the output of `machine_to_json`; raises `UsageError`."""
     try:
         return dataclass_from_json(SystemFacts, json.loads(path.read_bytes()))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except (UnicodeDecodeError, json.JSONDecodeError, DecodeError) as error:
         raise UsageError(
-            f"{path} holds no facts of a machine: {error}; write it with: doctor --json"
+            f"{path} is not a machine report: {error}; create one with: edgevision doctor --json"
         ) from error
 
 
@@ -165,7 +165,7 @@ def _dla_cores(gpu: GpuFacts | None) -> int | None:
 
 
 def _system_python(root: Path) -> str | None:
-    """What the link ``/usr/bin/python3`` points to."""
+    """The version in the target of the link ``/usr/bin/python3``."""
     try:
         match = re.search(r"python(3\.\d+)$", str((root / "usr/bin/python3").readlink()))
     except OSError:

@@ -1,4 +1,4 @@
-"""Results drawn into frames, readable at any size of frame."""
+"""Draws results into frames, readable at any frame size."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from edgevision.contract.results import Classification, Detections, Instances, R
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 SMALLEST_LABEL_PX = 24
-"""No text is written on frames whose shorter side is less: it would cover them and could not be read."""
+"""No text is drawn on frames with a shorter side below this: it would cover them and be unreadable."""
 
 _TINT = 0.5
-"""Share of the class's colour where a mask lies."""
+"""Opacity of a mask's class colour."""
 _SMALLEST_NAMED_SHARE = 0.005
 
 Colour = tuple[int, int, int]
@@ -27,7 +27,7 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Sizes that fit a frame."""
+    """Line and text sizes for a frame."""
 
     line_px: int
     font_scale: float
@@ -36,7 +36,7 @@ class Style:
 
     @classmethod
     def of(cls, size_wh: tuple[int, int]) -> Style:
-        """Lines of about a 300th, text of about a 45th of the shorter side; never under what can be seen."""
+        """Lines of about a 300th, text of about a 45th of the shorter side, with visible minimums."""
         side = min(size_wh)
         return cls(
             line_px=max(1, round(side / 300)),
@@ -61,7 +61,7 @@ def draw_result(frame_bgr: Frame, result: Result, *, top: int = 3, ids: Ids | No
 def draw_detections(frame_bgr: Frame, detections: Detections, *, ids: Ids | None = None) -> None:
     """Draw into the frame, in place: each box in its class's colour, with name and score, or identity and name.
 
-    Weak detections first, so that strong ones lie on top; labels after all boxes, and inside the frame.
+    Weak detections come first, so that strong ones are on top; labels come after all boxes, inside the frame.
     """
     style = Style.of((frame_bgr.shape[1], frame_bgr.shape[0]))
     corners = [tuple(round(float(value)) for value in box) for box in detections.boxes]
@@ -89,7 +89,7 @@ def draw_classification(frame_bgr: Frame, classification: Classification, *, top
 
 
 def draw_segmentation(frame_bgr: Frame, segmentation: Segmentation) -> None:
-    """Draw into the frame, in place: each pixel tinted by its class, with the names of what is to be seen."""
+    """Draw into the frame, in place: each pixel tinted by its class, with the names of visible classes."""
     tint = cv2.applyColorMap(segmentation.mask, _colour_table())
     cv2.addWeighted(frame_bgr, 1 - _TINT, tint, _TINT, 0, dst=frame_bgr)
     style = Style.of((frame_bgr.shape[1], frame_bgr.shape[0]))
@@ -103,7 +103,7 @@ def draw_segmentation(frame_bgr: Frame, segmentation: Segmentation) -> None:
 
 
 def draw_masks(frame_bgr: Frame, instances: Instances) -> None:
-    """Draw into the frame, in place: each thing's pixels tinted by its class, strong ones last."""
+    """Draw into the frame, in place: each object's pixels tinted by its class, strong ones last."""
     for row in range(len(instances) - 1, -1, -1):
         mask = instances.masks[row]
         height, width = mask.pixels.shape
@@ -116,9 +116,9 @@ def draw_masks(frame_bgr: Frame, instances: Instances) -> None:
 def draw_label(
     frame_bgr: Frame, text: str, anchor_xy: tuple[int, ...], colour: Colour, style: Style
 ) -> tuple[int, int, int, int] | None:
-    """Draw into the frame, in place: text on a filled box that stands on `anchor_xy`, or as near as the frame allows.
+    """Draw into the frame, in place: text on a filled box at `anchor_xy`, or as close as the frame allows.
 
-    Returns the box xyxy. What is too wide is written smaller; on frames too small for text nothing is drawn: None.
+    Returns the box xyxy. Text that is too wide is drawn smaller; on frames too small for text nothing is drawn: None.
     """
     height, width = frame_bgr.shape[:2]
     if min(height, width) < SMALLEST_LABEL_PX:
@@ -145,9 +145,9 @@ def label_wh(text: str, style: Style) -> tuple[int, int]:
     return text_w + 2 * style.margin_px, text_h + baseline + 2 * style.margin_px
 
 
-@functools.lru_cache(maxsize=256)  # labels are few, but identities, which have colours too, never end
+@functools.lru_cache(maxsize=256)  # labels are few, but the number of identities is unlimited
 def class_colour(label: int) -> Colour:
-    """BGR, the same for a class at all times: hues by the golden ratio, so that neighbours differ most."""
+    """BGR, constant for each class: hues by the golden ratio, so that neighbours differ most."""
     hue = (0.57 + label * 0.618033988749895) % 1.0
     saturation = (0.85, 0.6, 1.0)[label % 3]
     value = (1.0, 0.95, 0.8)[label // 3 % 3]
@@ -162,6 +162,6 @@ def _colour_table() -> npt.NDArray[np.uint8]:
 
 
 def text_colour(background: Colour) -> Colour:
-    """Black or white, whichever is read better: by the luma weights of ITU-R BT.601."""
+    """Black or white, whichever is more readable: by the luma weights of ITU-R BT.601."""
     blue, green, red = background
     return (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 128 else (255, 255, 255)

@@ -1,4 +1,4 @@
-"""Identities, lines and zones drawn into frames."""
+"""Draws identities, lines and zones into frames."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LINE_COLOUR = (0, 220, 255)
 ZONE_COLOUR = (255, 180, 0)
 ZONE_TINT = 0.18
 ARROW_SHARE = 0.12
-"""Length of the arrow that shows the way in, as a share of the line's."""
+"""Length of the arrow for the direction "in", as a share of the line's length."""
 
 
 def annotate(frame_bgr: Frame, result: Result, observation: Observation | None) -> None:
-    """Draw a result, and what was made of it, into its frame, in place: places, trails, boxes, numbers."""
+    """Draw a result and its observation into the frame, in place: places, trails, boxes, numbers."""
     if observation is None:
         draw_result(frame_bgr, result)
         return

@@ -1,4 +1,4 @@
-"""ONNX Runtime: the reference engine on every machine's CPU, and on NVIDIA GPUs through its providers."""
+"""ONNX Runtime: the reference engine on any CPU, and on NVIDIA GPUs through its execution providers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOG = logging.getLogger(__name__)
 CUDA = "CUDAExecutionProvider"
 TENSORRT = "TensorrtExecutionProvider"
 LEAST_SHARE = 0.95
-"""Of the graph's nodes, the provider that was asked for must take so many."""
+"""Minimum share of the graph's nodes that the requested provider must run."""
 
 _RECORD = "session.record_ep_graph_assignment_info"
 _NO_CPU = "session.disable_cpu_ep_fallback"
@@ -35,17 +35,17 @@ _NO_CPU = "session.disable_cpu_ep_fallback"
 
 @dataclass(frozen=True, slots=True)
 class ProviderTarget:
-    """What is asked of ONNX Runtime: a provider, those that may help it, and where its tensors lie."""
+    """An execution provider, the providers it may fall back to, and the device that holds its tensors."""
 
     engine: str
     provider: str
     helpers: tuple[str, ...] = ()
     device: str = "cpu"
-    """As `OrtValue` names it."""
+    """Device name as `OrtValue` spells it."""
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """In the order in which they may choose nodes."""
+        """In order of priority for node assignment."""
         return (self.provider, *self.helpers)
 
 
@@ -55,7 +55,7 @@ ON_TENSORRT = ProviderTarget("onnxruntime-tensorrt", TENSORRT, (CUDA, CPU), "cud
 
 
 class OnnxRuntimeSession(Session):
-    """A graph in ONNX Runtime; calls from several threads are safe."""
+    """Runs a graph in ONNX Runtime; thread-safe."""
 
     def __init__(
         self, spec: ModelSpec, info: EngineInfo, inference: ort.InferenceSession, borrowed: list[ort.OrtValue]
@@ -63,7 +63,7 @@ class OnnxRuntimeSession(Session):
         super().__init__(spec, info)
         self._inference = inference
         self._borrowed = (
-            borrowed  # ONNX Runtime reads overriding initializers in place: they must live as long
+            borrowed  # ONNX Runtime reads overriding initializers in place, so they must outlive the session
         )
         self._outputs = [tensor.name for tensor in spec.outputs]
 
@@ -76,9 +76,9 @@ class OnnxRuntimeSession(Session):
 
 
 class BoundSession(OnnxRuntimeSession):
-    """The same with inputs and outputs in the provider's own memory, made once for each size of batch.
+    """Keeps inputs and outputs in the provider's memory, allocated once for each batch size.
 
-    Calls from several threads are safe; they wait for one another.
+    Thread-safe; concurrent calls run one after another.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class BoundSession(OnnxRuntimeSession):
 
 @dataclass(frozen=True, slots=True)
 class _Binding:
-    """The tensors of one size of batch."""
+    """Input and output tensors of one batch size."""
 
     binding: ort.IOBinding
     frames: ort.OrtValue
@@ -116,34 +116,34 @@ class _Binding:
     def run(self, inference: ort.InferenceSession, frames: Frames) -> Outputs:
         self.frames.update_inplace(np.ascontiguousarray(frames))
         inference.run_with_iobinding(self.binding)
-        # Where the tensors lie in host memory `numpy` shows them instead of copying: the next call would change them.
+        # Copy: in host memory `numpy` returns a view, which the next call would overwrite.
         return tuple(np.array(value.numpy()) for value in self.outputs)
 
 
 def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> OnnxRuntimeSession:
-    """Open an ONNX file on the CPU; without `spec` the one in the file's metadata is used."""
+    """Open an ONNX file on the CPU; `spec` defaults to the one in the file's metadata."""
     return open_on(ON_CPU, graph, spec, options)
 
 
 def open_graph_on_cuda(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> OnnxRuntimeSession:
-    """The same on an NVIDIA GPU by ONNX Runtime's CUDA provider."""
+    """Open an ONNX file on an NVIDIA GPU with ONNX Runtime's CUDA provider."""
     return open_on(ON_CUDA, graph, spec, options)
 
 
 def open_graph_on_tensorrt(
     graph: Path, spec: ModelSpec | None, options: SessionOptions
 ) -> OnnxRuntimeSession:
-    """The same by its TensorRT provider, which builds engines on the first start and keeps them in the cache."""
+    """Open an ONNX file with the TensorRT provider, which builds engines on the first start and caches them."""
     return open_on(ON_TENSORRT, readable_graph(graph, options.precision), spec, options)
 
 
 def open_on(
     target: ProviderTarget, graph: Path, spec: ModelSpec | None, options: SessionOptions
 ) -> OnnxRuntimeSession:
-    """Open an ONNX file; without `spec` the one in the file's metadata is used.
+    """Open an ONNX file; `spec` defaults to the one in the file's metadata.
 
-    Nothing falls back in silence: a provider that is missing, or that takes less than `LEAST_SHARE` of the nodes, is an
-    `EngineError` unless `options.allow_fallback`; then a warning says what runs where.
+    There is no silent fallback. A provider that is missing or runs less than `LEAST_SHARE` of the nodes raises
+    `EngineError`. With `options.allow_fallback` it logs a warning that lists the provider of each share of nodes.
     """
     _require_provider(target)
     settings = session_settings(options.threads, spin=options.spin)
@@ -170,10 +170,10 @@ def open_on(
 
 
 def node_shares(inference: ort.InferenceSession) -> dict[str, float]:
-    """The share of the graph's nodes that each provider took, after ONNX Runtime's own simplifications.
+    """The share of the graph's nodes that each provider runs, after ONNX Runtime's own simplifications.
 
-    Nodes that a provider fuses into one engine are counted one by one. Empty where this version (before 1.24) cannot
-    tell.
+    Nodes that a provider fuses into one engine are counted individually. Empty if ONNX Runtime (before 1.24) cannot
+    report the assignment.
     """
     if not hasattr(inference, "get_provider_graph_assignment_info"):
         return {}
@@ -184,7 +184,7 @@ def node_shares(inference: ort.InferenceSession) -> dict[str, float]:
 
 
 def _require_provider(target: ProviderTarget) -> None:
-    """Refuse a build of ONNX Runtime that has no such provider; bring in CUDA's libraries where pip put them."""
+    """Raise if this build of ONNX Runtime lacks the provider; preload CUDA libraries that pip installed."""
     available = ort.get_available_providers()
     if target.provider not in available:
         raise EngineError(
@@ -192,7 +192,7 @@ def _require_provider(target: ProviderTarget) -> None:
             " install the build that has it: pip uninstall -y onnxruntime && pip install 'edgevision[gpu]'"
         )
     if target.device == "cuda" and hasattr(ort, "preload_dlls"):
-        # It prints what it does not find, which is no fault where the system has its own CUDA.
+        # It prints each missing library, even where the system's own CUDA provides it.
         with contextlib.redirect_stdout(io.StringIO()) as said:
             ort.preload_dlls()
         LOG.debug("onnxruntime.preload_dlls: %s", said.getvalue().strip())
@@ -201,12 +201,12 @@ def _require_provider(target: ProviderTarget) -> None:
 def _check_providers(
     target: ProviderTarget, inference: ort.InferenceSession, graph: Path, options: SessionOptions
 ) -> tuple[str, ...]:
-    """Refuse a session that does not run where it was asked to; else say what runs where."""
+    """Raise if the session does not run on the requested provider; return notes on which provider runs what."""
     running = inference.get_providers()
     if target.provider not in running:
         problem = (
             f"{target.provider} did not start: its libraries or the driver are missing, or do not fit ONNX Runtime"
-            f" {ort.__version__}, which said which above; `edgevision doctor` looks for them"
+            f" {ort.__version__}; see ONNX Runtime's messages above, or run `edgevision doctor`"
         )
         return _fallen_back(problem, running, options)
     shares = node_shares(inference)
@@ -222,8 +222,8 @@ def _check_providers(
 
 def _fallen_back(problem: str, running: list[str], options: SessionOptions) -> tuple[str, ...]:
     if not options.allow_fallback:
-        raise EngineError(f"{problem}; run it all the same, with {', '.join(running)}: --allow-fallback")
-    LOG.warning("%s; it runs with %s, as --allow-fallback says", problem, ", ".join(running))
+        raise EngineError(f"{problem}; to run with {', '.join(running)} instead: --allow-fallback")
+    LOG.warning("%s; running with %s because of --allow-fallback", problem, ", ".join(running))
     return (f"fallback allowed: {problem}",)
 
 
@@ -231,17 +231,17 @@ def _hint(target: ProviderTarget, *, strict: bool) -> str:
     if target.provider == CPU:
         return ""
     if not strict:
-        return "; `edgevision doctor` looks for what a GPU needs"
+        return "; to check the GPU's libraries: edgevision doctor"
     return (
-        f"; ONNX Runtime {ort.__version__} cannot count the nodes of a provider (1.24 can), so it must take all of"
-        " them: update onnxruntime-gpu, or run with --allow-fallback"
+        f"; ONNX Runtime {ort.__version__} cannot report node assignment (1.24 can), so the provider must run every"
+        f" node: update onnxruntime-gpu, or run with --allow-fallback"
     )
 
 
 def _provider_options(name: str, graph: Path, precision: Precision | None) -> dict[str, str]:
-    """Settings of a provider: its answers must be those that were verified, and the second start must be quick."""
+    """Provider settings that keep results equal to the verified ones and make later starts fast."""
     if name == CUDA:
-        return {"use_tf32": "0"}  # the reference computes in float32, and so must this
+        return {"use_tf32": "0"}  # the reference computes in float32, so TF32 is off
     if name == TENSORRT:
         return tensorrt_options(graph, precision)
     return {}
@@ -263,7 +263,7 @@ def _bind(inference: ort.InferenceSession, spec: ModelSpec, count: int, device: 
 def _override_initializers(
     settings: ort.SessionOptions, graph: Path, options: SessionOptions
 ) -> list[ort.OrtValue]:
-    """Put the caller's suppression settings in place of the graph's; ONNX Runtime passes over names that it lacks."""
+    """Replace the graph's NMS settings with the caller's; ONNX Runtime ignores names that the graph lacks."""
     values = []
     for name, value in (
         (IOU_THRESHOLD, options.iou_threshold),

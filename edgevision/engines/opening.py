@@ -1,4 +1,4 @@
-"""A bundle or a graph to a session: which engine, which graph, and golden frames where nobody ran them."""
+"""Opens a session: selects engine and graph, and verifies the golden frames on a new class of machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class EngineEntry:
-    """Where an engine lives: the module, its function that opens a session, and what it imports."""
+    """An engine's module, the function that opens a session, and the package that it imports."""
 
     module: str
     opener: str
@@ -33,7 +33,7 @@ class EngineEntry:
     package: str
     extra: str
     by_itself: bool = True
-    """It is taken where no engine was asked for; the others only by name."""
+    """True: eligible when the user names no engine. The others must be requested by name."""
 
 
 _ENGINES = {
@@ -50,9 +50,9 @@ _ENGINES = {
 }
 
 ENGINES = tuple(_ENGINES)
-"""Engines in the order in which `open_session` prefers them; ``onnxruntime-*`` are taken only by name."""
+"""Engines in the order of preference of `open_session`; ``onnxruntime-*`` must be requested by name."""
 CPU_ENGINES = ("onnxruntime", "openvino")
-"""Those that run any bundle's graph on any machine."""
+"""Engines that run any bundle's graph on any machine."""
 
 
 def open_session(
@@ -60,8 +60,8 @@ def open_session(
 ) -> Session:
     """Open a bundle, or a bare ``.onnx`` file that carries its spec, with an engine.
 
-    `engine` is one of `ENGINES`; without it the first that is installed is taken. Raises `BundleError` or `GraphError`
-    for a bad model, `MissingExtraError` if the engine is not installed, `EngineError` if it cannot run the graph.
+    `engine` is one of `ENGINES`; the default is the first that is installed. Raises `BundleError` or `GraphError` for a
+    bad model, `MissingExtraError` if the engine is not installed, `EngineError` if it cannot run the graph.
     """
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"unknown engine {engine!r}; engines: {', '.join(ENGINES)}")
@@ -94,8 +94,8 @@ def _open(
         )
     elif bundle is None:
         raise UsageError(
-            f"{home.module} runs engines that were built for this device, not {path}; open the bundle that holds it,"
-            " after: edgevision build BUNDLE"
+            f"{home.module} runs engines built for this device; received {path}. Build an engine with `edgevision"
+            f" build BUNDLE`, then open the bundle"
         )
     else:
         session = opener(bundle, options)
@@ -108,20 +108,20 @@ def _open_chosen(
     engine: str,
     options: SessionOptions,
 ) -> Session:
-    """Open the graph that the bundle's records speak for, and say which it is."""
+    """Open the graph that the bundle's records select, and log the choice."""
     bundle = with_cached_records(bundle)
-    # Asking the machine's tools takes a while; where nothing was measured it tells nothing.
+    # `machine_name` calls system tools, which is slow; it is needed only if speeds were recorded.
     name = machine_name() if any(entry.speeds for entry in bundle.manifest.graphs) else ""
     machine = MachineIdentity(name, machine_class(engine))
     ask = functools.partial(
         choose_graph, engine=engine, machine=machine, precision=options.precision, force=options.force
     )
     while not (choice := ask(bundle)).verified:
-        # With the graph's own thresholds, with which the golden answers were made.
+        # Use the graph's own thresholds, which produced the golden answers.
         plain = replace(options, iou_threshold=None, score_floor=None, precision=choice.precision)
         with opener(bundle.graph_path(choice.precision), bundle.spec, plain) as trial:
             record = verify_first_opening(trial, bundle, choice.precision)
-        bundle = bundle.with_record(choice.precision, record)  # so that the next choice is a verified one
+        bundle = bundle.with_record(choice.precision, record)  # the next choice is then a verified one
     # Settings of some engines depend on the precision.
     chosen = replace(options, precision=choice.precision)
     session = opener(bundle.graph_path(choice.precision), bundle.spec, chosen)

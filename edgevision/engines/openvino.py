@@ -1,4 +1,4 @@
-"""OpenVINO: x86 boxes without a GPU."""
+"""OpenVINO: inference on x86 CPUs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from edgevision.contract.spec import ModelSpec
 from edgevision.errors import EngineError
 
 _POOL = 4
-"""Requests made beforehand: so many threads may be inside `infer` at once, more wait."""
+"""Inference requests created in advance; at most this many threads run `infer` at once, more wait."""
 
 
 class OpenVinoSession(Session):
-    """A graph in OpenVINO on the CPU; calls from several threads are safe, each takes a request from a pool."""
+    """Runs a graph in OpenVINO on the CPU; thread-safe, each call takes a request from a pool."""
 
     def __init__(self, spec: ModelSpec, info: EngineInfo, compiled: ov.CompiledModel) -> None:
         super().__init__(spec, info)
@@ -44,12 +44,12 @@ class OpenVinoSession(Session):
 
 @functools.cache
 def shared_core() -> ov.Core:
-    """The process's only `Core`, kept until its end.
+    """The process's only `Core`, kept until the process ends.
 
-    The CPU plug-in of each `Core` replaces the calling thread's signal stack (``sigaltstack``) by its own, and puts
-    the former one back when it is freed. Where plug-ins are not freed in reverse order, the former one is memory that
-    is gone, and the next signal, such as SIGTERM or SIGHUP, kills the process with a segmentation fault (seen with
-    OpenVINO 2026.4).
+    The CPU plug-in of each `Core` replaces the calling thread's signal stack (``sigaltstack``) and restores the
+    previous one when it is freed. If plug-ins are not freed in reverse order, the restored stack is freed memory. The
+    next signal, such as SIGTERM or SIGHUP, then kills the process with a segmentation fault (seen with OpenVINO
+    2026.4).
     """
     return ov.Core()
 
@@ -57,9 +57,8 @@ def shared_core() -> ov.Core:
 def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> OpenVinoSession:
     """Open a bundle's ONNX file on the CPU in float32.
 
-    OpenVINO does not keep a graph's metadata: without `spec` the one in the file is read without it. Its CPU plug-in
-    would run float graphs in bfloat16 where the processor can; the answers must be those that were verified, so float32
-    is demanded.
+    OpenVINO drops a graph's metadata, so without `spec` it is read from the file directly. The CPU plug-in would run
+    float graphs in bfloat16 on processors that support it. Float32 is set so that results equal the verified ones.
     """
     if spec is None:
         spec = embedded_spec(graph)
@@ -78,7 +77,7 @@ def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> 
 
 
 def _override_constants(model: ov.Model, graph: Path, options: SessionOptions) -> None:
-    """Put the caller's suppression settings in place of the graph's."""
+    """Replace the graph's NMS settings with the caller's."""
     wanted = {IOU_THRESHOLD: options.iou_threshold, SCORE_FLOOR: options.score_floor}
     found = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
     for name, value in wanted.items():
@@ -93,6 +92,6 @@ def _override_constants(model: ov.Model, graph: Path, options: SessionOptions) -
 
 
 def _last_line(error: RuntimeError) -> str:
-    """OpenVINO wraps its reason in a trace of source lines; the reason comes last."""
+    """The reason of an error; OpenVINO puts it after a trace of source lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Settings that every ONNX Runtime session of this package has, so that all of them compute the same answers."""
+"""ONNX Runtime settings shared by every session of this package, so that all sessions return equal results."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ Provider = str | tuple[str, dict[str, str]]
 """A provider's name, or its name and options."""
 
 EXACT_INT8 = "session.x64quantprecision"
-"""Makes 8-bit kernels keep their products in 32 bits on every x86 CPU.
+"""Makes 8-bit kernels accumulate products in 32 bits on every x86 CPU.
 
-Without VNNI instructions the fused kernels for signed activations add pairs of products in 16 bits, which saturate: the
-same graph answers otherwise than on a CPU with VNNI. Other architectures ignore the option. Source: ONNX Runtime,
-``onnxruntime_session_options_config_keys.h``, ``kOrtSessionOptionsAvx2PrecisionMode``.
+Without VNNI instructions, the fused kernels for signed activations add pairs of products in 16 bits, which saturate.
+The same graph then returns other results than on a CPU with VNNI. Other architectures ignore the option. Source: ONNX
+Runtime, ``onnxruntime_session_options_config_keys.h``, ``kOrtSessionOptionsAvx2PrecisionMode``.
 """
 
 UNFUSED_QDQ = "session.disable_quant_qdq"
-"""Makes ONNX Runtime compute Q/DQ nodes as they are written, between float operations."""
+"""Makes ONNX Runtime execute Q/DQ nodes unfused, between float operations."""
 
 
 def session_settings(threads: int | None = None, *, spin: bool = False) -> ort.SessionOptions:
     """New settings: exact 8-bit sums, errors only in the log, `threads` (None: all usable cores).
 
-    `spin` lets idle threads spin for their next task: lower latency, and a core that nothing else can use.
+    `spin` lets idle threads spin for their next task. This lowers latency and occupies the core.
     """
     settings = ort.SessionOptions()
-    settings.log_severity_level = 3  # warnings about our own constants would drown the errors that matter
+    settings.log_severity_level = 3  # warnings about our own constants would hide errors
     settings.intra_op_num_threads = threads or 0
     settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     settings.add_session_config_entry(EXACT_INT8, "1")
@@ -38,13 +38,13 @@ def session_settings(threads: int | None = None, *, spin: bool = False) -> ort.S
 def open_inference(
     model: bytes | str, settings: ort.SessionOptions, providers: Sequence[Provider]
 ) -> ort.InferenceSession:
-    """Open serialized bytes or a file's path; raises whatever ONNX Runtime raises: its errors share no base class.
+    """Open serialized bytes or a file path; passes on ONNX Runtime's errors, which share no base class.
 
     ONNX Runtime 1.31 cannot apply `EXACT_INT8` to a graph in which two operations read one 8-bit weight ("Attempt to
     replace the existing tensor"). Such a graph is opened with its Q/DQ nodes unfused: exact, and slower.
     """
     try:
-        # `enable_fallback=0`: otherwise it prints a line and goes on without the provider.
+        # `enable_fallback=0`: otherwise it prints a line and continues without the provider.
         return ort.InferenceSession(model, settings, providers=list(providers), enable_fallback=0)
     except Exception as error:  # as above
         settings.add_session_config_entry(UNFUSED_QDQ, "1")
@@ -55,5 +55,5 @@ def open_inference(
 
 
 def cpu_session(model: bytes | str, settings: ort.SessionOptions | None = None) -> ort.InferenceSession:
-    """`open_inference` on the CPU; `settings` are `session_settings()` unless given."""
+    """`open_inference` on the CPU; `settings` default to `session_settings()`."""
     return open_inference(model, settings or session_settings(), (CPU,))

@@ -1,4 +1,4 @@
-"""Accuracy kept image by image, so that two graphs can be compared on the same images with a statement of how sure."""
+"""Per-image accuracy, for comparing two graphs on the same images with a confidence interval."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 RESAMPLES = 1000
 CONFIDENCE = 0.9
-"""Two-sided: one drop in twenty is worse than the upper end says."""
+"""Two-sided: one drop in twenty is worse than the upper end."""
 
 Counts = npt.NDArray[np.int64]
 """How often each image was drawn, ``[R,N]``, a row for each draw."""
@@ -21,7 +21,7 @@ Values = npt.NDArray[np.float64]
 
 
 class Scores(abc.ABC):
-    """What one graph answered on every image, in the form that its metric is summed from."""
+    """A graph's results on every image, in the form that its metric is summed from."""
 
     metric: str
     """The metric's name, in percent."""
@@ -31,7 +31,7 @@ class Scores(abc.ABC):
 
     @abc.abstractmethod
     def values(self, counts: Counts) -> Values:
-        """The metric in percent for every draw: in draw r image i is there ``counts[r,i]`` times."""
+        """The metric in percent for every draw: draw r contains image i ``counts[r,i]`` times."""
 
     @property
     def whole(self) -> float:
@@ -41,7 +41,7 @@ class Scores(abc.ABC):
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Points lost between two graphs on the same images; negative values are gains that were measured.
+    """Points lost between two graphs on the same images; negative values are gains.
 
     `low` and `high` are the ends of a `CONFIDENCE` interval from a paired bootstrap (Efron and Tibshirani, 1993):
     images are drawn with replacement, and both graphs are scored on each draw.
@@ -51,7 +51,7 @@ class Drop:
     low: float
     high: float
     sure: float = 1.0
-    """Share of the draws in which the budget was kept."""
+    """Share of the draws that kept the budget."""
 
     def __str__(self) -> str:
         return f"{self.points:+.2f} ({self.low:+.2f} to {self.high:+.2f})"
@@ -63,7 +63,7 @@ def paired_drop(
     max_drop: float = float("inf"),
     resamples: int = RESAMPLES,
 ) -> Drop:
-    """What `candidate` loses against `reference`; several sets of images count by their number of images."""
+    """The loss of `candidate` relative to `reference`; sets of images are weighted by their size."""
     rng = np.random.default_rng(0)
     whole = sum(scores.images for scores in reference)
     drawn, point = np.zeros(resamples), 0.0
@@ -72,7 +72,8 @@ def paired_drop(
         point += share * (left.whole - right.whole)
         counts = rng.multinomial(left.images, np.full(left.images, 1 / left.images), resamples)
         drawn += share * (left.values(counts) - right.values(counts))
-    # Draws lack some classes altogether, which moves the mean of AP: the spread is theirs, the centre is the sample's.
+    # Some draws lack whole classes, which shifts the mean of AP: take the spread from the draws and the centre from the
+    # sample.
     drawn += point - drawn.mean()
     tail = 100 * (1 - CONFIDENCE) / 2
     low, high = np.percentile(drawn, (tail, 100 - tail))
@@ -89,7 +90,7 @@ class TopOne(Scores):
         self._hits = np.asarray(hits, np.float64)
 
     def values(self, counts: Counts) -> Values:
-        """The share of images whose best class is theirs."""
+        """The share of images whose best class is the labelled one."""
         return np.asarray(100 * (counts @ self._hits) / counts.sum(axis=1))
 
 
@@ -137,7 +138,7 @@ class AveragePrecision(Scores):
 
     @classmethod
     def of(cls, evaluation: Any, image_ids: Sequence[int]) -> AveragePrecision:
-        """Read off an evaluated ``COCOeval``: matches of all areas, at most 100 detections an image."""
+        """Read an evaluated ``COCOeval``: matches of all areas, at most 100 detections an image."""
         index = {image_id: number for number, image_id in enumerate(image_ids)}
         areas = evaluation.params.areaRng[0]
         by_class: dict[int, list[Any]] = {}
@@ -161,10 +162,10 @@ _RECALLS = np.linspace(0, 1, 101)
 
 
 def _average_precision(table: ClassTable, counts: Counts) -> Values:
-    """The 101-point interpolated average precision of COCO for every draw, a detection counting as often as its image.
+    """COCO's 101-point interpolated average precision for every draw; detections count as often as their image.
 
-    Precision can peak only where something right is found, so it is taken at those detections alone. What
-    lies between two of them adds nothing.
+    Precision can peak only at correct detections, so it is computed only there. Detections between two of them add
+    nothing.
     """
     weight = counts[:, table.image].astype(np.float64)
     truths = np.maximum(counts @ table.truths, 1)[:, None]
@@ -178,7 +179,7 @@ def _average_precision(table: ClassTable, counts: Counts) -> Values:
         hits = np.cumsum(weight[:, places], axis=1)
         precision = hits / np.maximum(found[:, places], 1)
         best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        # Compared as COCO compares: 7 of 20 is not 0.35 as its list of recalls has it.
+        # Comparison as in COCO: 7 of 20 differs from 0.35 in its list of recalls.
         reached = np.searchsorted(_RECALLS, hits / truths, side="right")
         newly = np.diff(reached, axis=1, prepend=0)
         total += (best_from_here * newly).sum(axis=1) / 101

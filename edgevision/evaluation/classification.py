@@ -1,4 +1,4 @@
-"""Top-1 and top-5 on folders of classes."""
+"""Top-1 and top-5 accuracy on folders of classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgevision.sources.image_files import IMAGE_SUFFIXES
 
 @dataclass(frozen=True, slots=True)
 class ClassRecall:
-    """One class: the share of its images whose best score is the class's own, in percent."""
+    """One class: the share of its images whose best score is for this class, in percent."""
 
     name: str
     images: int
@@ -43,7 +43,7 @@ class LabelledImage:
 def read_class_folders(
     folder: Path, classes: Sequence[str], *, limit: int | None = None
 ) -> tuple[LabelledImage, ...]:
-    """Images in ``folder/CLASS/``; folder names are class names, or label numbers.
+    """Images in ``folder/CLASS/``; folder names are class names or label numbers.
 
     Raises `UsageError` for a folder that names no class of the model, `SourceError` if there are no images.
     """
@@ -52,13 +52,15 @@ def read_class_folders(
     found: list[LabelledImage] = []
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
         if place.name not in label_of:
-            raise UsageError(f"{place} names no class of the model; it knows: {', '.join(classes[:10])} ...")
+            raise UsageError(
+                f"{place} names no class of the model; its classes: {', '.join(classes[:10])} ..."
+            )
         files = sorted(path for path in place.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         found += [LabelledImage(path, label_of[place.name]) for path in files]
     if not found:
         raise SourceError(f"{folder} holds no images in folders named for classes (CLASS/*.jpg)")
     if limit is not None and limit < len(found):
-        # Evenly through the classes: the first ones alone would measure one class.
+        # Evenly through the classes: the first images may all be of one class.
         found = [found[i * len(found) // limit] for i in range(limit)]
     return tuple(found)
 

@@ -24,9 +24,9 @@ from edgevision.errors import UsageError
 from edgevision.evaluation.running import run_all
 
 PROTOCOL_IOU = 0.65
-"""Suppression threshold for measuring; for running 0.45 is usual."""
+"""IoU threshold of NMS for measuring; for use 0.45 is common."""
 PROTOCOL_FLOOR = 0.001
-"""Score floor for measuring: average precision integrates over all scores."""
+"""Minimum score for measuring: average precision integrates over all scores."""
 
 
 ALIASES = {
@@ -37,12 +37,12 @@ ALIASES = {
     "sofa": "couch",
     "tvmonitor": "tv",
 }
-"""Names that PASCAL VOC, and label lists made from it, give to classes of COCO."""
+"""Names that PASCAL VOC and derived label lists use for COCO classes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassAccuracy:
-    """One class: AP and AP50 in percent; NaN where no box of it is labelled."""
+    """One class: AP and AP50 in percent; NaN if it has no labelled box."""
 
     name: str
     boxes: int
@@ -68,21 +68,21 @@ class DetectionAccuracy:
 
 @dataclass(frozen=True, slots=True)
 class LabelledImages:
-    """A COCO annotation file with the folder of its images, and how its categories meet a model's classes."""
+    """A COCO annotation file with its image folder, and the mapping between its categories and a model's classes."""
 
     coco: COCO
     files: Mapping[int, Path]
-    """Image files by image id, in the order in which they are measured."""
+    """Image files by image id, in the order of measurement."""
     category_of_label: tuple[int | None, ...]
-    """Category id for each of the model's labels; None where the annotations know no such name."""
+    """Category id for each of the model's labels; None if the annotations lack the name."""
     left_out: tuple[str, ...] = ()
-    """Names of annotated categories that the model does not know: their boxes are not measured."""
+    """Names of annotated categories that the model lacks: their boxes are not measured."""
     warnings: tuple[str, ...] = ()
-    """What was left out, cut or renumbered, a line each."""
+    """Skipped, clipped or renumbered items, one line each."""
 
     @property
     def image_ids(self) -> tuple[int, ...]:
-        """In the order in which they are measured."""
+        """In the order of measurement."""
         return tuple(self.files)
 
 
@@ -91,10 +91,10 @@ def read_annotations(
 ) -> LabelledImages:
     """Read labelled images and match their categories to class names.
 
-    `annotations` is a COCO file whose images lie in `folder`, a data.yaml (its part to measure on), a YOLO folder, or a
-    folder of Pascal VOC's XML. Names match if they are equal, or equal by `ALIASES`. Categories that the model does not
-    know are left out of the measurement, and named in the result. Raises `UsageError` for labels that cannot be meant,
-    `SourceError` if an image is not in the folder.
+    `annotations` is a COCO file whose images are in `folder`, a data.yaml (its evaluation part), a YOLO folder, or a
+    folder of Pascal VOC's XML. Names match if they are equal, or equal by `ALIASES`. Categories that the model lacks
+    are skipped and listed in the result. Raises `UsageError` for implausible labels, `SourceError` if an image is not
+    in the folder.
     """
     if annotations.suffix == ".json":
         found = read_coco_file(annotations, folder)
@@ -114,7 +114,7 @@ def read_annotations(
 
 
 def without_broken(labelled: LabelledImages, *, strict: bool = False) -> LabelledImages:
-    """The images that can be decoded, and a warning on the others; raises `SourceError` where they are too many."""
+    """The images that can be decoded, and a warning on the others; raises `SourceError` if too many fail."""
     usable, warnings = usable_files(tuple(labelled.files.values()), strict=strict)
     kept = set(usable)
     files = {key: file for key, file in labelled.files.items() if file in kept}
@@ -122,7 +122,7 @@ def without_broken(labelled: LabelledImages, *, strict: bool = False) -> Labelle
 
 
 def _index(found: CocoFile) -> COCO:
-    """What pycocotools computes with; annotations are numbered anew, for it keeps one of each id."""
+    """The index for pycocotools; annotations are renumbered, because it keeps only one for each id."""
     coco = COCO()
     content: Any = {
         "images": [
@@ -150,7 +150,7 @@ def _index(found: CocoFile) -> COCO:
 
 
 def detect_all(session: Session, labelled: LabelledImages) -> Iterator[tuple[int, Detections]]:
-    """Run every image; yields (image id, detections down to the graph's score floor)."""
+    """Run every image; yields (image id, detections down to the graph's minimum score)."""
     return run_all(
         session, labelled.image_ids, lambda key: labelled.files[key], Detections, "detect", threshold=0.0
     )
@@ -159,7 +159,7 @@ def detect_all(session: Session, labelled: LabelledImages) -> Iterator[tuple[int
 def rows_for_coco(
     labelled: LabelledImages, detections: Iterable[tuple[int, Detections]]
 ) -> list[dict[str, object]]:
-    """Detections as COCO's result format has them; classes that the annotations do not know are left out."""
+    """Detections in COCO's result format; classes that the annotations lack are skipped."""
     rows: list[dict[str, object]] = []
     for image_id, found in detections:
         wh = found.boxes[:, 2:] - found.boxes[:, :2]
@@ -176,7 +176,7 @@ def rows_for_coco(
 def accuracy_from_detections(
     labelled: LabelledImages, detections: Iterable[tuple[int, Detections]]
 ) -> DetectionAccuracy:
-    """COCO's box metrics over the images, and over the categories that the model knows."""
+    """COCO's box metrics over the images and the categories that the model has."""
     rows = rows_for_coco(labelled, detections)
     return _accuracy(labelled, rows, "bbox")
 
@@ -184,9 +184,9 @@ def accuracy_from_detections(
 def accuracy_from_instances(
     labelled: LabelledImages, instances: Iterable[tuple[int, Instances]]
 ) -> DetectionAccuracy:
-    """COCO's mask metrics over the images, and over the categories that the model knows.
+    """COCO's mask metrics over the images and the categories that the model has.
 
-    Masks are run-length coded as they come: whole ones of many images would not fit in memory.
+    Masks are run-length encoded immediately: uncompressed ones of many images would not fit in memory.
     """
     rows: list[dict[str, object]] = []
     for image_id, found in instances:
@@ -227,7 +227,7 @@ def _accuracy(
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    # pycocotools answers -1 where no box is labelled.
+    # pycocotools returns -1 if no box is labelled.
     figures = (100 * float(v) if v > -1 else math.nan for v in evaluation.stats[:9])
     ap, ap50, ap75, small, medium, large, _, _, recall100 = figures
     # [IoU thresholds, recalls, categories, areas, detections]: all areas, 100 detections

@@ -1,4 +1,4 @@
-"""Labelled images through a session, one batch after another."""
+"""Runs labelled images through a session in batches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run_all(
 ) -> Iterator[tuple[Item, Kind]]:
     """Run the image of every item; yields the item with its answer, which must be of `kind`.
 
-    Raises `UsageError`, which says what the model does not do by `verb`, for answers of another kind.
+    Raises `UsageError` for answers of another kind; `verb` names the expected task in its message.
     """
     size = session.spec.frames.batch.opt
     for start in range(0, len(items), size):
@@ -34,5 +34,5 @@ def run_all(
         frames = [read_image(file_of(item)) for item in chunk]
         for item, result in zip(chunk, session(frames, threshold=threshold), strict=True):
             if not isinstance(result, kind):
-                raise UsageError(f"{session.spec.name} does not {verb}: its task is {session.spec.task}")
+                raise UsageError(f"{session.spec.name} cannot {verb}: its task is {session.spec.task}")
             yield item, result

@@ -1,4 +1,4 @@
-"""Mean intersection over union against masks of labels."""
+"""Mean intersection over union against label masks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from edgevision.sources.image_files import IMAGE_SUFFIXES
 LabelMask = npt.NDArray[np.uint8]
 """uint8 ``[H,W]``: a label for each pixel, or `VOID`."""
 VOID = 255
-"""Pixels that are not to be measured, and nothing can be learnt from."""
+"""Value of pixels that are excluded from measurement and training."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaskedImage:
-    """An image file and the file of its labels."""
+    """An image file and its label file."""
 
     image: Path
     mask: Path
@@ -41,7 +41,7 @@ class ClassIou:
 
 @dataclass(frozen=True, slots=True)
 class SegmentationAccuracy:
-    """In percent: mean IoU over the classes that are labelled anywhere, and the share of pixels that are right."""
+    """In percent: mean IoU over the classes that are labelled anywhere, and the share of correct pixels."""
 
     images: int
     miou: float
@@ -50,7 +50,7 @@ class SegmentationAccuracy:
 
 
 def find_masks(images: Path, masks: Path, *, limit: int | None = None) -> tuple[MaskedImage, ...]:
-    """Pair each image of a folder with the mask of its name in another; raises `SourceError`, `UsageError`."""
+    """Pair each image of a folder with the mask of the same name in another; raises `SourceError`, `UsageError`."""
     files = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise SourceError(f"{images} holds no image ({' '.join(sorted(IMAGE_SUFFIXES))})")
@@ -62,7 +62,10 @@ def find_masks(images: Path, masks: Path, *, limit: int | None = None) -> tuple[
 
 
 def read_mask(path: Path, class_count: int) -> LabelMask:
-    """Read labels; values that are none become `VOID`. Raises `SourceError`, or `UsageError` for a colour picture."""
+    """Read labels; values outside the classes become `VOID`.
+
+    Raises `SourceError`, or `UsageError` for a colour image.
+    """
     mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if mask is None:
         raise SourceError(f"{path} cannot be read as an image")
@@ -83,7 +86,7 @@ def segment_all(
 def accuracy_from_masks(
     classes: Sequence[str], answers: Iterable[tuple[MaskedImage, Segmentation]]
 ) -> SegmentationAccuracy:
-    """Compare every mask with its labels; raises `UsageError` for labels of another size than their image."""
+    """Compare every mask with its labels; raises `UsageError` if labels and image differ in size."""
     confusion, images = np.zeros((len(classes), len(classes)), np.int64), 0
     for image, found in answers:
         truth = read_mask(image.mask, len(classes))
@@ -95,7 +98,7 @@ def accuracy_from_masks(
 
 
 def confusion_matrix(truth: LabelMask, found: LabelMask, class_count: int) -> npt.NDArray[np.int64]:
-    """Pixels ``[C,C]`` by their label and by what was found; void is left out."""
+    """Pixels ``[C,C]`` by label and by result; void is excluded."""
     labelled = truth != VOID
     pairs = truth[labelled].astype(np.int64) * class_count + found[labelled]
     return np.bincount(pairs, minlength=class_count**2).reshape(class_count, class_count)
@@ -104,7 +107,7 @@ def confusion_matrix(truth: LabelMask, found: LabelMask, class_count: int) -> np
 def accuracy_from_confusion(
     classes: Sequence[str], confusion: npt.NDArray[np.int64], images: int
 ) -> SegmentationAccuracy:
-    """Intersection over union is what both have, over what either has; a class without a label has none."""
+    """Intersection over union of each class; a class without a label has none."""
     whole = max(int(confusion.sum()), 1)
     rows = []
     for label, name in enumerate(classes):

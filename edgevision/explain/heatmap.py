@@ -1,4 +1,4 @@
-"""An explanation as a picture: heat over the frame, the explained box, and a scale that says what heat means."""
+"""Draws an explanation: a heat map over the frame, the explained box, and a colour scale."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 READABLE_PX = 640
 _COLD = 0.55
-"""How bright the frame stays where there is no heat; its colours go, so that all colour is heat."""
+"""Brightness of the frame where there is no heat; it becomes grey, so that all colour is heat."""
 _STRONGEST = 0.8
-"""Share of the heat's colour where it is greatest."""
+"""Opacity of the heat's colour at its maximum."""
 _INK = (235, 235, 235)
 _BOX = (255, 255, 255)
 
 
 def draw_explanation(frame_bgr: Frame, explanation: Explanation) -> Frame:
-    """A new picture: the frame with its heat and the target's box, and a strip with the scale below it.
+    """A new image: the frame with its heat and the target's box, and a strip with the scale below it.
 
-    Frames much smaller than `READABLE_PX` are enlarged by a whole factor. Only heat that speaks for the target is
-    coloured; the scale ends at the greatest there is, in units of score.
+    Frames much smaller than `READABLE_PX` are enlarged by a whole factor. Only heat in favour of the target is
+    coloured; the scale ends at the maximum, in units of score.
     """
     greatest = max(float(explanation.heat.max()), 0.0)
     factor = max(1, round(READABLE_PX / max(frame_bgr.shape[:2])))
@@ -54,16 +54,16 @@ def draw_explanation(frame_bgr: Frame, explanation: Explanation) -> Frame:
 
 
 def write_picture(path: Path, picture_bgr: Frame) -> None:
-    """Encode a picture by its suffix; the file appears whole or not at all. Raises `UsageError`, `SinkError`."""
+    """Write an image in the format of its suffix, atomically. Raises `UsageError`, `SinkError`."""
     check_picture_name(path)
     write_image(path, picture_bgr)
 
 
 def check_picture_name(path: Path) -> None:
-    """Raise `UsageError` unless a still picture can have this name."""
+    """Raise `UsageError` unless the name is valid for a still image."""
     if path.suffix.lower() not in PICTURE_SUFFIXES:
         raise UsageError(
-            f"output {path} is no name for a picture; it must end in {', '.join(PICTURE_SUFFIXES)}"
+            f"output {path} is not an image file name; it must end in {', '.join(PICTURE_SUFFIXES)}"
         )
 
 

@@ -1,9 +1,9 @@
-"""Why did the model answer so? A heat map of the shipped graph itself, made by hiding parts of the picture.
+"""Explains an answer with a heat map of the shipped graph, made by hiding parts of the frame.
 
-Random masks cover parts of the frame, the graph answers each covered frame, and a pixel's heat is how much higher the
-target scores where that pixel is shown than where it is hidden. The scheme of masks is RISE's (arXiv 1806.07421), the
-likeness of detections D-RISE's (arXiv 2006.03204). No gradient and no inner layer is asked for, so every engine and
-every precision can be explained, and what is explained is what runs.
+Random masks cover parts of the frame, and the graph runs on each covered frame. A pixel's heat is the target's score
+where the pixel is shown minus its score where it is hidden. The scheme of masks is RISE's (arXiv 1806.07421), the
+similarity of detections D-RISE's (arXiv 2006.03204). No gradient and no inner layer is needed, so every engine and
+precision can be explained, and the explanation is of the deployed graph.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ Progress = Callable[[int], None]
 T = TypeVar("T")
 
 PROBED_SHARE = 0.2
-"""Share of the picture that the check hides or shows."""
+"""Share of the frame that the check hides or shows."""
 RANDOM_DRAWS = 19
 SHOWN_SHARE = 0.5
-"""Probability that a cell of a mask shows the picture."""
+"""Probability that a mask cell shows the frame."""
 CELLS_ACROSS = 2.5
-"""Mask cells across a box: parts of a thing are to be told apart, and must still be hidden as a whole often."""
+"""Mask cells across a box: small enough to separate parts of an object, large enough to often hide it as a whole."""
 PICTURE_CELLS = 8
-"""Mask cells across the picture where the answer has no box."""
+"""Mask cells across the frame if the answer has no box."""
 FINEST_CELLS = 32
 NOISE_ERRORS = 3.0
-"""Heat of less than so many standard errors is noise, and told as 0."""
+"""Heat below this many standard errors is noise, and set to 0."""
 ROUNDING = 1e-6
-"""What float32 sums leave of a score that never moves."""
+"""Float32 rounding of the sums for a score that never changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainOptions:
-    """How much work an explanation may be, and which random masks it takes."""
+    """Number of masks of an explanation, and the seed of the random ones."""
 
     masks: int = 800
     seed: int = 0
@@ -60,37 +60,36 @@ class ExplainOptions:
 
 @dataclass(frozen=True, slots=True)
 class MapCheck:
-    """The heat map held against the model: what the target scores in pictures that the map chose.
+    """Test of a heat map on the model: the target's score in frames that the map selects.
 
-    A detection's scores are multiplied by their overlap with the target's box; a segmentation's are the share of the
+    A detection's scores are multiplied by their IoU with the target's box; a segmentation's score is the share of the
     target's pixels that keep their class.
     """
 
     whole: float
-    """The picture as it is."""
+    """The frame as it is."""
     hottest_hidden: float
     """The hottest `PROBED_SHARE` of it hidden."""
     random_hidden: float
     """The same shape hidden in random places: the median of `RANDOM_DRAWS`."""
     hottest_shown: float
-    """Nothing but the hottest `PROBED_SHARE` shown."""
+    """Only the hottest `PROBED_SHARE` shown."""
 
     harmless: float
-    """Share of the random draws that left a higher score than hiding the hottest."""
+    """Share of the random draws that left a higher score than hiding the hottest part."""
 
     @property
     def holds(self) -> bool:
-        """True if hiding what is hot costs more than most random draws cost."""
+        """True if hiding the hottest part lowers the score more than most random draws do."""
         return self.harmless >= 0.7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
-    """A heat map and what became of it when it was tried.
+    """A heat map with the result of its test.
 
-    `heat` float32 ``[H,W]`` over the frame: by how much the target scores higher if a pixel is shown. Pixels that the
-    model never sees (cut off before its input) have 0, and so has what cannot be told from noise. `box` is the
-    target's, in frame pixels.
+    `heat` float32 ``[H,W]`` over the frame: the target's score gain if a pixel is shown. Pixels that the model never
+    sees (cropped before its input) have 0, as do values within noise. `box` is the target's, in frame pixels.
     """
 
     heat: Heat
@@ -99,7 +98,7 @@ class Explanation:
     inside: float | None
     """Share of all positive heat that lies inside the box or region; None for a classification."""
     inside_area: float | None
-    """Share of the picture that the box or region covers: what `inside` would be if heat lay everywhere alike."""
+    """Share of the frame that the box or region covers: the value of `inside` for uniform heat."""
     check: MapCheck
     options: ExplainOptions
 
@@ -113,8 +112,8 @@ def explain(
 ) -> Explanation:
     """Explain one answer to a camera frame; runs the graph about `options.masks` times.
 
-    `progress` is told how many masks were answered since it was last called. Raises `UsageError` if the choice names
-    nothing that the model answered.
+    `progress` receives the number of masks processed since its last call. Raises `UsageError` if the choice matches
+    none of the model's answers.
     """
     choice, options = choice or TargetChoice(), options or ExplainOptions()
     picture, placement = fit_frame(frame_bgr, session.spec.frames)
@@ -140,9 +139,9 @@ def explain(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Stage:
-    """The model's input with the part of it that shows the frame: only that part is ever hidden.
+    """The model's input with the part of it that shows the frame; only that part is ever hidden.
 
-    What is hidden has the mean colour of the frame, softly, so that masks add no edges of their own.
+    Hidden areas blend softly into the mean colour of the frame, so that masks add no edges of their own.
     """
 
     picture: Frame
@@ -151,7 +150,7 @@ class _Stage:
     content: Frame
     """``[h,w,3]``: the frame's pixels within the input."""
     plain: Frame
-    """The same with nothing but the mean colour."""
+    """The same filled with the mean colour."""
 
     @classmethod
     def of(cls, picture: Frame, placement: FrameTransform) -> _Stage:
@@ -177,7 +176,7 @@ class _Stage:
         return self.content.shape[0], self.content.shape[1]
 
     def covered(self, shown: Heat) -> Frame:
-        """The input where `shown`, ``[h,w]`` of 0..1 over the content, says how much of each pixel is left."""
+        """The input, with `shown`, ``[h,w]`` of 0..1 over the content, as each pixel's visibility."""
         height, width = self.shape
         result = self.picture.copy()
         mixed = cv2.blendLinear(self.content, self.plain, shown, 1 - shown)
@@ -198,7 +197,7 @@ class _Stage:
 
 
 def _cell_px(target: ExplainTarget, stage: _Stage) -> int:
-    """Side of a mask's cells in input pixels: by the target's size where it has one."""
+    """Side of a mask's cells in input pixels: from the target's size if it has one."""
     shorter = min(stage.shape)
     if target.box is None:
         return max(1, round(shorter / PICTURE_CELLS))
@@ -225,12 +224,12 @@ def _heat(
     cell_px: int,
     progress: Progress,
 ) -> tuple[Heat, Heat]:
-    """The slope of the target's likeness over each pixel's visibility, by least squares over all masks, and its error.
+    """Least-squares slope of the target's similarity over each pixel's visibility, for all masks, and its error.
 
-    RISE's mean of masks weighed by their scores, with the masks' own mean and spread taken out: its noise falls, and
-    its unit is a difference of scores.
+    RISE's mean of masks weighted by their scores, with the masks' own mean and spread removed. This reduces its noise,
+    and its unit is a difference of scores.
     """
-    # Of masks, of their squares, of their products with scores.
+    # Sums of masks, of their squares, and of their products with scores.
     sums = np.zeros((3, *stage.shape), np.float32)
     scores: list[float] = []
     masks = itertools.islice(_masks(stage.shape, cell_px, generator), options.masks)
@@ -253,9 +252,9 @@ def _heat(
 def _check(
     session: Session, stage: _Stage, target: ExplainTarget, heat: Heat, generator: np.random.Generator
 ) -> MapCheck:
-    """Try the map: hide the hottest part, the same shape elsewhere, and all but the hottest part.
+    """Test the map: hide the hottest part, the same shape elsewhere, and all but the hottest part.
 
-    Elsewhere is the same shape moved at random, around the edges, so that nothing but the place differs.
+    "Elsewhere" is the same shape shifted at random with wrap-around, so that only the position differs.
     """
     hot = _top_share(heat, PROBED_SHARE)
     shows = [np.ones_like(hot), ~hot, hot]
@@ -271,7 +270,7 @@ def _check(
 
 
 def _top_share(values: Heat, share: float) -> npt.NDArray[np.bool_]:
-    """The `share` of pixels that have the greatest values: so many, even among equals."""
+    """Exactly this `share` of pixels with the greatest values, even among equals."""
     order = np.argsort(-values, axis=None, kind="stable")
     chosen = np.zeros(values.size, np.bool_)
     chosen[order[: round(share * values.size)]] = True
@@ -279,7 +278,7 @@ def _top_share(values: Heat, share: float) -> npt.NDArray[np.bool_]:
 
 
 def _inside(target: ExplainTarget, stage: _Stage, heat: Heat) -> tuple[float, float] | None:
-    """Shares of the positive heat, and of the picture, that the target's box or region holds."""
+    """Shares of the positive heat, and of the frame, inside the target's box or region."""
     if target.region is not None:
         inside = stage.part(target.region)
     elif target.box is not None:
@@ -296,7 +295,7 @@ def _inside(target: ExplainTarget, stage: _Stage, heat: Heat) -> tuple[float, fl
 
 
 def _answers(session: Session, pictures: list[Frame]) -> Outputs:
-    """Answers to one batch, filled up with copies where the graph takes no smaller one."""
+    """Answers to one batch, padded with copies if the graph needs a larger one."""
     missing = session.spec.frames.batch.min - len(pictures)
     outputs = session.infer(np.stack(pictures + pictures[-1:] * max(missing, 0)))
     return tuple(array[: len(pictures)] for array in outputs)

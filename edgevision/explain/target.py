@@ -1,4 +1,4 @@
-"""One answer among a frame's answers, and how much of it is left in answers to other frames."""
+"""Selects one of a frame's answers, and measures how much of it remains in answers to other frames."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from edgevision.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class TargetChoice:
-    """Which of a frame's answers is to be explained: without more, the best one."""
+    """The answer to explain; by default the best one."""
 
     index: int | None = None
-    """Place in the order of scores, from 0; counts within `class_name` if both are given."""
+    """Position in the order of scores, from 0; counts within `class_name` if both are given."""
     class_name: str | None = None
     threshold: float = THRESHOLD
-    """Least score of a detection; other tasks have none."""
+    """Minimum score of a detection; not used for other tasks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExplainTarget:
-    """The answer that is explained.
+    """The answer to explain.
 
     `box` float32 ``[4]`` xyxy in input pixels for a detection, `region` bool ``[H,W]`` of the input for a
-    segmentation's class, neither for a classification. `score` is the share of the picture for a segmentation.
+    segmentation's class, neither for a classification. `score` is the share of the frame for a segmentation.
     """
 
     label: int
@@ -40,10 +40,10 @@ class ExplainTarget:
 
 
 def choose_target(spec: ModelSpec, outputs: Outputs, choice: TargetChoice) -> ExplainTarget:
-    """The answer that a choice names, from the outputs for one frame (batch 1); raises `UsageError`."""
+    """The chosen answer, from the outputs for one frame (batch 1); raises `UsageError`."""
     if choice.class_name is not None and choice.class_name not in spec.classes:
         raise UsageError(
-            f"{spec.name} knows no class {choice.class_name!r}; its classes: {', '.join(spec.classes) or 'unnamed'}"
+            f"{spec.name} has no class {choice.class_name!r}; its classes: {', '.join(spec.classes) or 'unnamed'}"
         )
     if spec.task == "classify":
         labels, scores = np.argsort(-outputs[0][0], kind="stable"), np.sort(outputs[0][0])[::-1]
@@ -69,10 +69,10 @@ def choose_target(spec: ModelSpec, outputs: Outputs, choice: TargetChoice) -> Ex
 
 
 def likeness(target: ExplainTarget, outputs: Outputs) -> npt.NDArray[np.float64]:
-    """How much of the target is in each answer of a batch, ``[B]`` in 0..1.
+    """Similarity of the target to each answer of a batch, ``[B]`` in 0..1.
 
-    A detection: the greatest product of score and overlap (IoU) among the boxes of its class. A classification: the
-    class's score. A segmentation: the share of the target's pixels that have its class.
+    A detection: the greatest product of score and IoU among the boxes of its class. A classification: the class's
+    score. A segmentation: the share of the target's pixels that have its class.
     """
     if target.region is not None:
         return np.asarray((outputs[0][:, target.region] == target.label).mean(axis=1))

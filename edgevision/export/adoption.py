@@ -1,4 +1,4 @@
-"""Somebody else's ONNX file to a verified bundle. Needs no torch."""
+"""Converts a third-party ONNX file to a verified bundle, without torch."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from edgevision.graph.reference import source_answers
 def adopt_bundle(
     model: Path, head: str, options: AdoptOptions, images: Path | None, path: Path, progress: Progress
 ) -> Bundle:
-    """Graft the contract onto `model`, hold the result against what the file itself answers, write the bundle.
+    """Add the contract to `model`, compare the result with the original file's answers, and write the bundle.
 
-    The file itself is run in ONNX Runtime, prepared, decoded and suppressed in plain numpy. Nothing is written unless
+    The original file runs in ONNX Runtime, with pre-processing, decoding and NMS in numpy. Nothing is written unless
     every check passes. Raises `GraphError`, `UsageError`, `BundleError`, `VerificationError`.
     """
     adoption = adopt(model, head, options)
@@ -27,7 +27,7 @@ def adopt_bundle(
     require_named(adoption.model, options.tensorrt, f"the graph of {model}")
     frames = with_close_up(adoption.model, adoption.spec, golden_frames(images, adoption.spec.frames))
     golden = Golden(frames, source_answers(model, adoption, frames))
-    progress("let the file itself answer the golden frames")
+    progress("ran the original file on the golden frames")
     verification = verify_graph(adoption.model, adoption.spec, golden)
-    progress(f"verified on {len(frames)} real frames against the file itself")
+    progress(f"verified on {len(frames)} real frames against the original file")
     return write_bundle(path, adoption.spec, adoption.model.SerializeToString(), golden, (verification,))

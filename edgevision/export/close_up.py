@@ -1,7 +1,7 @@
-"""A golden frame for what only large objects show: duplicates of a box whose area does not fit FP16.
+"""Adds a close-up golden frame, which reveals duplicate boxes whose area does not fit FP16.
 
-An engine that computes suppression in FP16 keeps every duplicate of such a box (its overlap with another is infinite by
-infinite), and answers small boxes rightly: without a large one verification would pass it.
+An engine that computes NMS in FP16 keeps every duplicate of such a box (its IoU with another is infinity divided by
+infinity), but handles small boxes correctly. Without a large box it would pass verification.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from edgevision.verification.comparison import TOLERANCES
 
 Frames = npt.NDArray[np.uint8]
 COMPARED = max(tolerance.min_score for tolerance in TOLERANCES.values())
-"""The score from which detections of every precision are compared: a weaker duplicate shows in none."""
+"""Score from which detections of every precision are compared: a weaker duplicate is never noticed."""
 FILLS = (0.85, 1.25, 1.7)
-"""How much of the frame's height or width an object is made to fill, one after another."""
+"""Shares of the frame's height or width that an object is enlarged to, tried in this order."""
 ATTEMPTS = 6
-"""Detections that are looked at closely, best first."""
+"""Detections to try, best first."""
 
 
 def with_close_up(graph: onnx.ModelProto, spec: ModelSpec, frames: Frames) -> Frames:
-    """The frames uint8 ``[N,H,W,3]``, and a close-up of a detection if none of them holds duplicates of a large box.
+    """The frames uint8 ``[N,H,W,3]``, plus a close-up of a detection if none of them has duplicates of a large box.
 
-    Without such a detection, where boxes are small by the size of the input, and for graphs whose suppression is not
-    ours, the frames are returned as they are.
+    The frames are returned unchanged if there is no such detection, if the input is too small for large boxes, or if
+    the graph's NMS is not ours.
     """
     width, height = spec.frames.size_wh
     ours = any(CANDIDATES[1] in node.output for node in graph.graph.node)
@@ -52,7 +52,7 @@ def with_close_up(graph: onnx.ModelProto, spec: ModelSpec, frames: Frames) -> Fr
 
 
 def _answer(session: InferenceSession, spec: ModelSpec, frame: Frames) -> list[npt.NDArray[np.float32]]:
-    """Boxes and scores of one frame in its own pixels; boxes, scores and labels as suppression is given them."""
+    """Boxes and scores of one frame in its own pixels; boxes, scores and labels of the NMS candidates."""
     batch = np.repeat(frame[None], spec.frames.batch.opt, axis=0)
     found = session.run(["boxes", "scores", *CANDIDATES], {"frames": batch})
     return [array[0] for array in found]
@@ -80,7 +80,7 @@ def _close_ups(frames: Frames, answers: list[list[npt.NDArray[np.float32]]]) -> 
 
 
 def _enlarged(frame: Frames, box: npt.NDArray[np.float32], fill: float) -> Frames:
-    """The part of the frame around the box that has the frame's shape, at the frame's size."""
+    """Crop around the box with the frame's aspect ratio, at the frame's size."""
     height, width = frame.shape[:2]
     scale = max((box[2] - box[0]) / width, (box[3] - box[1]) / height, 16 / min(width, height)) / fill
     scale = float(min(scale, 1.0))

@@ -1,4 +1,4 @@
-"""Checkpoint to verified bundle: export, graft, check, compare, and only then write."""
+"""Exports a checkpoint to a verified bundle; writes it only after all checks."""
 
 from __future__ import annotations
 
@@ -47,25 +47,25 @@ NETWORK_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What the user chose; None leaves a choice to the recipe."""
+    """The user's choices; None leaves a choice to the recipe."""
 
     checkpoint: Path | None = None
     random_weights: bool = False
     classes: tuple[str, ...] | None = None
     size_wh: tuple[int, int] | None = None
     frame_wh: tuple[int, int] | None = None
-    """Camera size, if the graph itself is to bring frames to the network's size."""
+    """Camera size, if the graph should scale frames to the network's size."""
     batch: BatchRange = BatchRange()
     nms: NmsSpec | None = None
     images: Path | None = None
     """Folder of images to verify on; None: the packaged photographs."""
     tensorrt: tuple[str, ...] = ()
-    """Versions of TensorRT, as `graph.limits` names them, that have to read the graph."""
+    """TensorRT versions, as `graph.limits` names them, that must be able to read the graph."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
-    """One export: what is exported, and what frames the network and the graph take."""
+    """One export: the source model, and the frames of network and graph."""
 
     recipe: Recipe
     source: SourceModel
@@ -74,10 +74,10 @@ class _Job:
 
 
 def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: Progress) -> Bundle:
-    """Run a recipe's whole way and write the bundle at `path`.
+    """Run the whole export of a recipe and write the bundle at `path`.
 
     Nothing is written unless every check passes. Raises `CheckpointError`, `GraphError`, `UsageError`, `BundleError`,
-    and `VerificationError` if the finished graph does not answer as the PyTorch model does.
+    and `VerificationError` if the finished graph does not match the PyTorch model.
     """
     job = _prepare(recipe, _from_run(options))
     progress(f"read {job.source.variant}")
@@ -86,7 +86,7 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     )
     progress(f"exported to ONNX, {len(network.graph.node)} nodes")
     graph = _graft(job, network)
-    progress(f"grafted the contract, {len(graph.graph.node)} nodes")
+    progress(f"added the contract, {len(graph.graph.node)} nodes")
     require_named(graph, options.tensorrt, f"the graph of {recipe.name}")
     shots = golden_frames(options.images, job.spec.frames)
     if not options.random_weights:
@@ -98,13 +98,13 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
 
 
 def source_session(recipe: Recipe, options: ExportOptions) -> SourceSession:
-    """What would be exported, still in PyTorch, as a session: the reference that bundles are measured against."""
+    """The source model in PyTorch as a session: the reference for measurements of bundles."""
     job = _prepare(recipe, _from_run(options))
     return SourceSession(job.source, job.network, recipe.pixels, job.spec)
 
 
 def _from_run(options: ExportOptions) -> ExportOptions:
-    """A run folder gives its best weights, and the size that they were trained for."""
+    """Take the best weights of a run folder, and the size that they were trained for."""
     if options.checkpoint is None:
         return options
     trained = trained_from(options.checkpoint)
@@ -115,7 +115,7 @@ def _prepare(recipe: Recipe, options: ExportOptions) -> _Job:
     size_wh = options.size_wh or recipe.size_wh
     if size_wh[0] % recipe.stride or size_wh[1] % recipe.stride:
         raise UsageError(
-            f"--size {size_wh[0]}x{size_wh[1]}: {recipe.name} takes multiples of {recipe.stride}"
+            f"--size {size_wh[0]}x{size_wh[1]}: {recipe.name} needs multiples of {recipe.stride}"
         )
     network = FrameInput(size_wh, recipe.fit, crop_fraction=recipe.crop_fraction, batch=options.batch)
     frames = network
@@ -134,7 +134,7 @@ def _source(recipe: Recipe, options: ExportOptions) -> SourceModel:
             raise UsageError("--random-weights and --checkpoint exclude each other")
         return recipe.untrained()
     if options.checkpoint is None:
-        published = f"; its authors publish {recipe.release.url}" if recipe.release else ""
+        published = f"; the authors' file: {recipe.release.url}" if recipe.release else ""
         raise RecipeError(
             f"recipe {recipe.name} needs --checkpoint FILE{published}; --random-weights exports an untrained model"
         )
@@ -187,7 +187,7 @@ def _outputs(
 
 
 def _graft(job: _Job, network: onnx.ModelProto) -> onnx.ModelProto:
-    """The whole graph, with its spec inside, checked against it."""
+    """The whole graph with its embedded spec, checked against it."""
     recipe, spec = job.recipe, job.spec
     if spec.nms is None:
         graft = graft_segmenter if spec.task == "segment" else graft_classifier
@@ -215,7 +215,7 @@ def _graft(job: _Job, network: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _network_check(job: _Job, network: onnx.ModelProto, golden: Golden) -> CheckRecord:
-    """Compare the bare network's raw outputs, where a difference cannot hide behind a threshold."""
+    """Compare the bare network's raw outputs, where no threshold can hide a difference."""
     worst = 0.0
     size = job.network.batch.opt
     for start in range(0, len(golden.frames), size):
@@ -235,5 +235,5 @@ def _versions() -> tuple[tuple[str, str], ...]:
         try:
             found.append((package, importlib.metadata.version(package)))
         except importlib.metadata.PackageNotFoundError:
-            continue  # onnxruntime-gpu stands in for onnxruntime under another name
+            continue  # onnxruntime-gpu may provide the module under another name
     return tuple(found)

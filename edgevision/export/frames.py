@@ -1,4 +1,4 @@
-"""Choosing the golden frames: real photographs as the graph takes them."""
+"""Selects the golden frames: real photographs in the graph's input format."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FRAME_COUNT = 4
 
 
 def golden_frames(folder: Path | None, frames: FrameInput) -> npt.NDArray[np.uint8]:
-    """The first `FRAME_COUNT` readable images of a folder (default: our photographs), brought to the input's size.
+    """The first `FRAME_COUNT` readable images of a folder (default: our photographs), in the input's size.
 
-    Returns uint8 ``[N,H,W,3]``. Where the graph takes camera frames of one size, each photograph is scaled to cover
-    that size and cut, as a camera of that size would see it. Raises `UsageError` if the folder holds no readable image.
+    Returns uint8 ``[N,H,W,3]``. If the graph takes camera frames of one size, each photograph is scaled to cover that
+    size and cropped, like a frame of such a camera. Raises `UsageError` if the folder holds no readable image.
     """
     folder = folder or PHOTOGRAPHS
     if not folder.is_dir():
@@ -31,7 +31,7 @@ def golden_frames(folder: Path | None, frames: FrameInput) -> npt.NDArray[np.uin
         try:
             fitted.append(fit_frame(read_image(path), target)[0])
         except SourceError:
-            continue  # a damaged file among good ones is not what this is about
+            continue  # a damaged file is skipped if others are readable
         if len(fitted) == FRAME_COUNT:
             break
     if not fitted:

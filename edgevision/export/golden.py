@@ -1,4 +1,4 @@
-"""What a PyTorch model sees of golden frames, and what it answers."""
+"""Computes a PyTorch model's input tensors and answers for golden frames."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from edgevision.models.yolov5_masks import answers_from_mixture, over_frame
 def network_input(
     frames_bgr: npt.NDArray[np.uint8], network: FrameInput, pixels: PixelFormat
 ) -> tuple[torch.Tensor, FrameTransform]:
-    """What the graph should hand to the network: float32 ``[B,3,h,w]``, made by OpenCV and PyTorch.
+    """The expected input of the network: float32 ``[B,3,h,w]``, computed with OpenCV and PyTorch.
 
-    `network` is what the network itself takes. PixelFormat are scaled in float32 without rounding, as inside the graph;
-    frames that have the network's size already are not scaled at all. The placement is that of every frame.
+    `network` is the network's own input format. Pixels are scaled in float32 without rounding, as inside the graph;
+    frames of the network's size are not scaled. The placement is the same for every frame.
     """
     fits = (frames_bgr.shape[2], frames_bgr.shape[1]) == network.size_wh
     target = replace(network, fit="exact") if fits else network
@@ -43,7 +43,7 @@ def golden_from_source(
     pixels: PixelFormat,
     nms: NmsSpec | None,
 ) -> Golden:
-    """Let the source model answer frames uint8 ``[N,H,W,3]`` of the graph's size; boxes and masks are the frames'."""
+    """Run the source model on frames uint8 ``[N,H,W,3]`` of the graph's size; boxes and masks are the frames'."""
     tensor, placement = network_input(frames_bgr, network, pixels)
     frame_wh = (frames_bgr.shape[2], frames_bgr.shape[1])
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The FP16 graph beside the float one: made from the same frames, verified, and left out where it does not hold."""
+"""Adds an FP16 graph to a bundle if it passes verification."""
 
 from __future__ import annotations
 
@@ -25,21 +25,23 @@ from edgevision.quantize.signedness import DEQUANTIZE
 from edgevision.verification.golden import verify_session
 
 EMULATED = "emulated fp16"
-"""The engine of a record that was made with every rounding to FP16 written into the graph: ONNX Runtime's CPU provider
-computes FP16 graphs in float32."""
+"""Engine name in records of graphs with every rounding to FP16 written out.
+
+ONNX Runtime's CPU provider computes FP16 graphs in float32.
+"""
 
 
 def with_fp16(bundle: Bundle, progress: Progress, tensorrt: tuple[str, ...] = ()) -> Bundle:
-    """Add an FP16 graph to a bundle that was just written, if it answers the golden frames within FP16's limits.
+    """Add an FP16 graph to a new bundle if it answers the golden frames within FP16's limits.
 
-    TensorRT builds it into an engine about twice as fast. Which nodes stay float32 is decided by the ranges that the
-    golden frames reach. Where the graph does not hold, or one of the versions `tensorrt` does not read it, `progress`
-    says so and the bundle stays as it is.
+    TensorRT builds it into an engine about twice as fast. The value ranges of the golden frames decide which nodes stay
+    float32. If the graph fails, or a version in `tensorrt` cannot read it, `progress` reports it and the bundle is
+    unchanged.
     """
     began = time.perf_counter()
     model = onnx.load(bundle.graph_path("float"))
     if any(node.op_type == DEQUANTIZE for part in walk(model.graph) for node in part.node):
-        progress("no FP16 graph: the model holds Q/DQ, and is quantized already")
+        progress("no FP16 graph: the model contains Q/DQ and is already quantized")
         return bundle
     golden = bundle.golden()
     try:
@@ -53,11 +55,11 @@ def with_fp16(bundle: Bundle, progress: Progress, tensorrt: tuple[str, ...] = ()
             for graph, engine in ((half.model, None), (emulated_half(half.model), EMULATED))
         )
     except GraphError as error:
-        progress(f"no FP16 graph: {error}; the float graph stands")
+        progress(f"no FP16 graph: {error}; keeping only the float graph")
         return bundle
     failed = [record for record in records if not record.passed]
     if failed:
-        progress(f"no FP16 graph: {failed[0].failures}; the float graph stands")
+        progress(f"no FP16 graph: {failed[0].failures}; keeping only the float graph")
         return bundle
     data = half.model.SerializeToString()
     bundle = bundle.add_graph("fp16", data, records)
@@ -68,7 +70,7 @@ def with_fp16(bundle: Bundle, progress: Progress, tensorrt: tuple[str, ...] = ()
 
 
 def _verified(graph: onnx.ModelProto, golden: Golden, engine: str | None) -> Verification:
-    """Hold a graph against the golden answers with FP16's limits; `engine` is what the record calls it."""
+    """Compare a graph with the golden answers within FP16's limits; `engine` is the name in the record."""
     with tempfile.TemporaryDirectory(prefix="edgevision-") as folder:
         file = Path(folder) / "model.onnx"
         onnx.save(graph, file)
@@ -78,6 +80,6 @@ def _verified(graph: onnx.ModelProto, golden: Golden, engine: str | None) -> Ver
 
 
 def _batches(frames: npt.NDArray[np.uint8], size: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Frames in batches of the graph's size; a last one is filled up with its last frame."""
+    """Frames in batches of the graph's size; the last one is padded with its last frame."""
     for start in range(0, len(frames), size):
         yield frames[np.arange(start, start + size).clip(max=len(frames) - 1)]

@@ -1,4 +1,4 @@
-"""A PyTorch network as a bare ONNX graph: float tensors in, raw maps or logits out."""
+"""Exports a PyTorch network to a bare ONNX graph: float tensors in, raw maps or logits out."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def onnx_from_module(
 ) -> onnx.ModelProto:
     """Export `module` (eval mode, float32 ``[B,3,H,W]`` in) and simplify the graph.
 
-    The TorchScript exporter is used: it writes opset 17, the newest that TensorRT 8.6 reads, while the dynamo exporter
-    starts at 18 and converts down. Both give the same answers on the models here: docs/export.md has the comparison.
+    Uses the TorchScript exporter, which writes opset 17, the newest that TensorRT 8.6 supports. The dynamo exporter
+    starts at 18 and converts down. Both give the same results on the models here: docs/export.md has the comparison.
     Raises `GraphError` with the exporter's reason.
     """
     example = torch.zeros(batch, 3, size_wh[1], size_wh[0])
@@ -38,7 +38,7 @@ def onnx_from_module(
             torch.onnx.export(
                 module,
                 (example,),
-                buffer,  # type: ignore[arg-type]  # a file object is taken; only the annotation forgot it
+                buffer,  # type: ignore[arg-type]  # a file object is accepted; the annotation is incomplete
                 input_names=[INPUT],
                 output_names=outputs,
                 opset_version=OPSET,
@@ -49,7 +49,7 @@ def onnx_from_module(
         return simplify(onnx.load_model_from_string(buffer.getvalue()))
     except GraphError:
         raise
-    except Exception as error:  # the exporter raises whatever its tracing meets
+    except Exception as error:  # the exporter raises any error of its tracing
         reason = first_line(error)
         raise GraphError(
             f"PyTorch cannot export {type(module).__name__} to ONNX opset {OPSET}: {reason}"
@@ -57,7 +57,7 @@ def onnx_from_module(
 
 
 def run_network(network: onnx.ModelProto, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-    """The bare network's outputs in ONNX Runtime, for comparison with PyTorch's."""
+    """The bare network's outputs in ONNX Runtime, for a comparison with PyTorch's."""
     session = cpu_session(network.SerializeToString())
     outputs: list[npt.NDArray[np.float32]] = session.run(None, {session.get_inputs()[0].name: tensor})
     return outputs
@@ -72,7 +72,7 @@ def _output_names(module: torch.nn.Module, example: torch.Tensor) -> list[str]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns of its own retirement, which is no news to its user."""
+    """Suppress the exporter's deprecation warnings, which do not concern the user."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""Obtaining a published checkpoint: from a folder, from the cache, or from its authors, and never unchecked."""
+"""Obtains a published checkpoint from a folder, the cache or its authors, and always checks its hash."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TIMEOUT_S = 20
 def obtain(release: Release, progress: Callable[[str], None], *, data: Path | None = None) -> Path:
     """The release's file: in ``data/weights``, in the cache, or downloaded into the cache.
 
-    A file whose sha256 is not the release's is never used. Raises `CheckpointError` that says what to do.
+    A file with another sha256 than the release's is never used. Raises `CheckpointError` with the fix.
     """
     places = [cache_folder() / release.file]
     if data is not None:

@@ -1,4 +1,4 @@
-"""What `edgevision train` left in a run folder, for the export that follows it."""
+"""Reads the results of `edgevision train` in a run folder."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _BEST = "best.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Weights to export, and the input size that they were trained for where they say it."""
+    """Weights to export, with the input size that they were trained for if recorded."""
 
     checkpoint: Path
     size_wh: tuple[int, int] | None = None
 
 
 def trained_from(path: Path) -> Trained:
-    """A run folder's best weights, or the file itself; raises `CheckpointError` for a folder that holds no run.
+    """A run folder's best weights, or the file itself; raises `CheckpointError` for a folder without a run.
 
-    Weights that were published from a run still say the size that they were trained for.
+    Weights that were published from a run still record the size that they were trained for.
     """
     if path.suffix == ".safetensors" and path.is_file():
         return Trained(path, _stated_size(path))
@@ -33,13 +33,14 @@ def trained_from(path: Path) -> Trained:
     best = path / _BEST
     if not best.is_file():
         raise CheckpointError(
-            f"{path} is a folder without {_BEST}: no run of `edgevision train`, or one that has measured nothing yet"
+            f"{path} is a folder without {_BEST}: it is not a run of `edgevision train`, or the run has no"
+            " validation result yet"
         )
     return Trained(best, _stated_size(best))
 
 
 def model_name(checkpoint: Path) -> str:
-    """A model is named for its file, or for its run folder, whose files are all named alike."""
+    """A model's name: that of its file, or of its run folder, in which all files have equal names."""
     return checkpoint.resolve().parent.name if checkpoint.name == _BEST else checkpoint.stem
 
 

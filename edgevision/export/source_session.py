@@ -1,4 +1,4 @@
-"""The source model behind the same interface as every engine: the reference that can be run and measured."""
+"""The source model as a session: the reference that can be run and measured like an engine."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from edgevision.models.recipe import SourceModel
 
 
 class SourceSession(Session):
-    """PyTorch's answers to frames: pixels prepared by OpenCV and PyTorch, boxes decoded and suppressed by plain code.
+    """PyTorch's answers to frames: pre-processing in OpenCV and PyTorch, decoding and NMS in plain code.
 
-    Nothing of the exported graph takes part, so that whoever compares the two compares all of it.
+    It shares no code with the exported graph, so that a comparison covers the whole graph.
     """
 
     def __init__(

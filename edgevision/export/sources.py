@@ -1,4 +1,4 @@
-"""Networks in PyTorch as `SourceModel`: the answers that every graph is held against, in plain PyTorch."""
+"""PyTorch networks as `SourceModel`: the reference answers for every graph, in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edgevision.models.yolov5_masks import Mixture, answers_from_mixture, mixtur
 def classifier_source(
     module: torch.nn.Module, variant: str, class_count: int, class_names: tuple[str, ...] = ()
 ) -> SourceModel:
-    """A network that answers logits ``[B,C]``; classes without names are numbered."""
+    """A network with logits ``[B,C]``; classes without names are numbered."""
 
     def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
         del nms
@@ -37,7 +37,7 @@ def _names(class_count: int, class_names: tuple[str, ...]) -> tuple[str, ...]:
 def segmenter_source(
     module: torch.nn.Module, variant: str, class_count: int, class_names: tuple[str, ...] = ()
 ) -> SourceModel:
-    """A network that answers logits ``[B,C,H,W]`` of its input's size; classes without names are numbered."""
+    """A network with logits ``[B,C,H,W]`` of its input's size; classes without names are numbered."""
 
     def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
         del nms
@@ -47,9 +47,9 @@ def segmenter_source(
 
 
 def yolov5_source(model: YoloV5) -> SourceModel:
-    """YOLOv5 with its batch normalisation folded, decoded and suppressed by the plain reference."""
+    """YOLOv5 with folded batch normalisation; the plain reference does decoding and NMS."""
     if model.mask_count:
-        raise CheckpointError(f"holds {model.variant}, which answers masks; its recipe is yolov5-seg")
+        raise CheckpointError(f"holds {model.variant}, which has masks; use recipe yolov5-seg")
     model.fuse()
     anchors_px = model.anchors_px
 
@@ -61,9 +61,9 @@ def yolov5_source(model: YoloV5) -> SourceModel:
 
 
 def yolov5_seg_source(model: YoloV5) -> SourceModel:
-    """A segmentation model of YOLOv5, with its masks mixed by the plain reference."""
+    """A segmentation model of YOLOv5; the plain reference combines its masks."""
     if not model.mask_count:
-        raise CheckpointError(f"holds {model.variant}, which answers no masks; its recipe is yolov5")
+        raise CheckpointError(f"holds {model.variant}, which has no masks; use recipe yolov5")
     model.fuse()
     anchors_px = model.anchors_px
 
@@ -83,10 +83,10 @@ def _raw_head(model: YoloV5) -> YoloV5RawHead:
 
 
 def randomize_statistics(model: YoloV5) -> YoloV5:
-    """Give a model with random weights answers that differ from place to place, in place.
+    """Make a randomly initialised model respond to image content, in place.
 
-    Fresh normalisations let nearly nothing of an image through, and a fresh head finds nothing anywhere: no graph could
-    be told from another. The normalisations take the statistics of our photographs, the head's logits are spread.
+    New normalisations pass almost nothing of an image, and a new head detects nothing: all graphs would look equal. The
+    normalisations take the statistics of our photographs, and the head's logits are spread.
     """
     frames = golden_frames(None, FrameInput((192, 192)))
     pictures, _ = network_input(frames, FrameInput((192, 192)), PixelFormat("rgb"))
@@ -103,7 +103,7 @@ def randomize_statistics(model: YoloV5) -> YoloV5:
             assert isinstance(conv, torch.nn.Conv2d)
             assert conv.bias is not None
             spread = torch.ones(len(model.anchors_px[0]), 5 + model.class_count + model.mask_count)
-            spread[:, :4] = 0.5  # or boxes would shrink to points
+            spread[:, :4] = 0.5  # larger values would shrink boxes to points
             scale = spread.flatten() / logits.std(dim=(0, 2, 3))
             conv.weight *= scale.view(-1, 1, 1, 1)
             wanted = torch.zeros_like(spread)

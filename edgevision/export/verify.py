@@ -1,4 +1,4 @@
-"""Holding a graph that is not in a bundle yet against its source model's answers."""
+"""Verifies a graph against its source model's answers before it is added to a bundle."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edgevision.graph.nms import CANDIDATES
 from edgevision.verification.golden import verify_session
 
 Progress = Callable[[str], None]
-"""Told of each step as it is finished, in a few words."""
+"""Called with a short text after each finished step."""
 
 
 def verify_graph(
@@ -30,8 +30,8 @@ def verify_graph(
 ) -> Verification:
     """Run the graph on its golden frames in ONNX Runtime; raises `VerificationError` if a check fails.
 
-    For a detector the suppression steps that the frames need are counted too: more than are unrolled would leave
-    duplicates. `further` are checks made elsewhere that the record is to hold.
+    For a detector it also counts the NMS steps that the frames need: more than the unrolled ones would leave
+    duplicates. `further` holds checks from elsewhere for the record.
     """
     with tempfile.TemporaryDirectory(prefix="edgevision-") as folder:
         file = Path(folder) / "model.onnx"
@@ -43,7 +43,7 @@ def verify_graph(
     record = replace(record, stage="export", checks=(*further, *record.checks))
     if not record.passed:
         raise VerificationError(
-            f"{spec.name} was not written: its graph answers otherwise than the source model: {record.failures}"
+            f"{spec.name} was not written: its graph does not match the source model: {record.failures}"
         )
     return record
 

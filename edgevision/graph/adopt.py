@@ -1,4 +1,4 @@
-"""Somebody else's ONNX model, given the graph contract."""
+"""Adopts a third-party ONNX model: adds the graph contract to it."""
 
 from __future__ import annotations
 
@@ -44,64 +44,64 @@ from edgevision.storage.sha256 import sha256_of_file
 
 @dataclass(frozen=True, slots=True)
 class AdoptOptions:
-    """What the user chose; None leaves a choice to the file and to its head's convention."""
+    """The user's choices; None leaves a choice to the file and to its head's convention."""
 
     classes: tuple[str, ...] | None = None
     pixels: PixelFormat | None = None
     fit: Fit | None = None
     size_wh: tuple[int, int] | None = None
-    """The network's input size, needed where the file leaves it open."""
+    """The network's input size; required if the file leaves it open."""
     frame_wh: tuple[int, int] | None = None
-    """Camera size, if the graph itself is to scale frames."""
+    """Camera size, if the graph should scale frames."""
     batch: BatchRange | None = None
     nms: NmsSpec = NmsSpec()
     timeout_s: float = TIMEOUT_S
-    """How long a file with loops may take for its first answer."""
+    """Time limit for the first inference of a file with loops."""
     tensorrt: tuple[str, ...] = ()
-    """Versions of TensorRT, as `graph.limits` names them, that have to read the graph."""
+    """TensorRT versions, as `graph.limits` names them, that must be able to read the graph."""
 
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """A graph of the contract, and what it was decided by: enough to hold it against the file that it came from."""
+    """A graph of the contract with the decisions behind it, for a comparison with the original file."""
 
     model: onnx.ModelProto
     spec: ModelSpec
     network_size_wh: tuple[int, int]
     pixels: PixelFormat
     fit: Fit
-    """How a frame is brought to `network_size_wh`, by the host or in the graph."""
+    """The fit of a frame to `network_size_wh`, by the host or in the graph."""
     head: DetectionHead | None
     """None for a classifier."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """The file, read and understood as far as it says anything."""
+    """The parsed file with its known facts."""
 
     path: Path
     head: str
     network: onnx.ModelProto
     facts: NetworkFacts
     task: str | None
-    """As the metadata of Ultralytics' exports names it."""
+    """The task in the metadata of Ultralytics' exports."""
     classes: tuple[str, ...] | None
     options: AdoptOptions
     batch: BatchRange
 
     def frames(self, fit: Fit, crop_fraction: float) -> FrameInput:
-        """What the graph takes: the network's size, or the camera's."""
+        """Frames that the graph takes: of the network's size, or of the camera's."""
         if self.options.frame_wh is None:
             return FrameInput(self.facts.size_wh, fit, crop_fraction=crop_fraction, batch=self.batch)
         return FrameInput(self.options.frame_wh, "exact", crop_fraction=crop_fraction, batch=self.batch)
 
     def names(self, count: int) -> tuple[str, ...]:
-        """Class names: the user's, the file's, COCO's where there are 80, else numbers."""
+        """Class names: the user's, the file's, COCO's for 80 classes, else numbers."""
         numbers = COCO_CLASSES if count == len(COCO_CLASSES) else tuple(map(str, range(count)))
         return self.classes or numbers
 
     def provenance(self) -> Provenance:
-        """Where the graph comes from."""
+        """Origin of the graph."""
         packages = ("onnx", "onnxslim", "numpy")
         found = tuple((package, importlib.metadata.version(package)) for package in packages)
         return Provenance(
@@ -113,28 +113,28 @@ class _Source:
         )
 
     def not_recognised(self) -> GraphError:
-        """The error that says what was seen and what is known."""
+        """The error that lists the actual outputs and the known heads."""
         seen = "\n".join(f"  {output}" for output in self.facts.outputs)
         named = f" and names {len(self.classes)} classes" if self.classes else ""
-        task = f" The file says that its task is {self.task!r}." if self.task else ""
+        task = f" The task in the file is {self.task!r}." if self.task else ""
         fitting = [name for name, other in DETECTORS.items() if other.recognise(self.facts) is not None]
-        hint = f"\nTheir shapes would fit: {', '.join(fitting)}" if fitting else ""
+        hint = f"\nHeads that match these shapes: {', '.join(fitting)}" if fitting else ""
         return GraphError(
-            f"the outputs of {self.path.name} are not those of head {self.head!r}.{task}\n"
+            f"the outputs of {self.path.name} do not match head {self.head!r}.{task}\n"
             f"It takes {self.facts.size_wh[0]}x{self.facts.size_wh[1]}{named}; its outputs:\n{seen}\n"
-            f"Heads and the outputs that they take:\n{known_heads()}{hint}"
+            f"Heads with their expected outputs:\n{known_heads()}{hint}"
         )
 
 
 def adopt(path: Path, head: str, options: AdoptOptions | None = None) -> Adoption:
-    """Graft the contract onto an ONNX file; `head` is one of `conventions.HEADS`.
+    """Add the contract to an ONNX file; `head` is one of `conventions.HEADS`.
 
-    Raises `GraphError` if the file cannot be read, or its outputs are not that head's: the message then lists the
-    outputs that were seen and the heads that are known.
+    Raises `GraphError` if the file cannot be read, or its outputs do not match that head. The message then lists the
+    actual outputs and the known heads.
     """
     options = options or AdoptOptions()
     if head not in HEADS:
-        raise GraphError(f"unknown head {head!r}. Heads and the outputs that they take:\n{known_heads()}")
+        raise GraphError(f"unknown head {head!r}. Heads with their expected outputs:\n{known_heads()}")
     model = load_model(path)
     network = prepare_network(model)
     size_wh, batch = _size(network, options.size_wh), _batch(network, options.batch)
@@ -157,8 +157,8 @@ def _detector(source: _Source) -> Adoption:
         raise source.not_recognised()
     if not head.class_count:
         raise GraphError(
-            f"finished boxes do not say how many classes there are, and {source.path.name} names none;"
-            " --class-names FILE does"
+            f"finished boxes do not show the number of classes, and {source.path.name} has no class names; use"
+            " --class-names FILE"
         )
     pixels, fit = options.pixels or convention.pixels, options.fit or convention.fit
     frames = source.frames(fit, 1.0)
@@ -182,7 +182,7 @@ def _classifier(source: _Source) -> Adoption:
     count = classifier_classes(facts.outputs[0]) if len(facts.outputs) == 1 else None
     if count is None or facts.class_count not in (None, count) or source.task not in (None, "classify"):
         raise source.not_recognised()
-    # The classifiers whose files name their task see plain 0..1, and the whole of the shorter side.
+    # Classifiers whose files name their task take plain 0..1 and the whole of the shorter side.
     pixels = options.pixels or (PixelFormat("rgb") if source.task else IMAGENET_PIXELS)
     fit = options.fit or "center-crop"
     frames = source.frames(fit, 1.0 if source.task else IMAGENET_CROP)
@@ -201,19 +201,19 @@ def _finished(adoption: Adoption) -> Adoption:
 
 
 def _size(model: onnx.ModelProto, wanted: tuple[int, int] | None) -> tuple[int, int]:
-    """The network's input size: the file's own, or `wanted` where the file leaves it open."""
+    """The network's input size: the file's own, or `wanted` if the file leaves it open."""
     value = describe_value(network_input(model.graph))
     if len(value.shape) != 4 or value.shape[1] not in (3, None):
         raise GraphError(f"the network's input is {value}; expected float32 [B, 3, H, W]")
     height, width = value.shape[2:]
     if wanted is None and (width is None or height is None):
-        raise GraphError(f"the network takes images of any size ({value}); --size WxH chooses one")
+        raise GraphError(f"the network takes images of any size ({value}); choose one with --size WxH")
     size_wh = wanted or (width or 0, height or 0)
     problem = problem_of_size(size_wh)
     if problem is not None:
         raise GraphError(f"{problem}: {value}")
     if width not in (None, size_wh[0]) or height not in (None, size_wh[1]):
-        raise GraphError(f"the network takes {width}x{height}, not {size_wh[0]}x{size_wh[1]}")
+        raise GraphError(f"expected the network's size {width}x{height}; received {size_wh[0]}x{size_wh[1]}")
     return size_wh
 
 
@@ -223,7 +223,7 @@ def _batch(model: onnx.ModelProto, wanted: BatchRange | None) -> BatchRange:
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
-    """Class names as Ultralytics' exports carry them, a Python dict or list; None if they are anything else."""
+    """Class names from the metadata of Ultralytics' exports, a Python dict or list; None for anything else."""
     try:
         names = ast.literal_eval(text or "")
     except (ValueError, SyntaxError, MemoryError, RecursionError):

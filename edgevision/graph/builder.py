@@ -1,4 +1,4 @@
-"""Adding typed nodes to an ONNX graph."""
+"""Adds typed nodes to an ONNX graph."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import onnx
 from onnx import helper, numpy_helper
 
 Operand = str | npt.NDArray[Any] | np.generic
-"""The name of a value in the graph, or a constant to be stored in it."""
+"""Name of a value in the graph, or a constant to store in it."""
 
 OPSET = 17
-"""The opset of our own exports: the newest that TensorRT 8.6 takes."""
+"""Opset of our own exports: the newest that TensorRT 8.6 supports."""
 
 OPSETS = range(17, 21)
-"""Opsets in which every operator that is added here means the same; TensorRT 10 takes them all."""
+"""Opsets in which every operator added here has the same meaning; TensorRT 10 supports all of them."""
 
 FLOAT = onnx.TensorProto.FLOAT
 INT32 = onnx.TensorProto.INT32
@@ -28,8 +28,8 @@ UINT8 = onnx.TensorProto.UINT8
 class GraphBuilder:
     """Appends nodes and initializers to a graph, in place; every name begins with `prefix`.
 
-    Equal constants are stored once. Operators must mean the same in all `OPSETS`; the one exception has a method of its
-    own, which knows the graph's `opset`.
+    Equal constants are stored once. Operators must have the same meaning in all `OPSETS`. The one exception has its own
+    method, which depends on `opset`.
     """
 
     def __init__(self, graph: onnx.GraphProto, prefix: str, opset: int = OPSET) -> None:
@@ -57,18 +57,18 @@ class GraphBuilder:
         return self.op("Slice", value, ints(start), ints(stop), ints(axis), ints(step))
 
     def split(self, value: str, axis: int, sizes: Sequence[int]) -> tuple[str, ...]:
-        """Cut a value along one axis into parts of the given sizes; the value itself if there is but one."""
+        """Split a value along one axis into parts of the given sizes; returns the value itself for one part."""
         return (
             (value,) if len(sizes) == 1 else self.ops("Split", [value, ints(*sizes)], len(sizes), axis=axis)
         )
 
     def concat(self, values: Sequence[str], axis: int) -> str:
-        """Join values along one axis; the value itself if there is but one."""
+        """Concatenate values along one axis; returns the value itself if there is only one."""
         return values[0] if len(values) == 1 else self.op("Concat", *values, axis=axis)
 
     def reduce_max(self, value: str, axis: int) -> str:
-        """The largest value along one axis, which is dropped."""
-        if self.opset < 18:  # the axes became an input
+        """The maximum along one axis, which is dropped."""
+        if self.opset < 18:  # the axes became an input in opset 18
             return self.op("ReduceMax", value, axes=[axis], keepdims=0)
         return self.op("ReduceMax", value, ints(axis), keepdims=0)
 
@@ -81,22 +81,22 @@ class GraphBuilder:
         return self._constants[key]
 
     def named(self, name: str, value: npt.NDArray[Any] | np.generic) -> str:
-        """An initializer of just this name, shared with no other: one that an engine may replace."""
+        """An initializer of exactly this name that is not shared: an engine may replace it."""
         self.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
     def alias(self, value: str, name: str) -> str:
-        """Give a value a second name, just this one: an Identity node, which engines take away."""
+        """Give a value a second name of exactly this form: an Identity node, which engines remove."""
         self.nodes.append(helper.make_node("Identity", [value], [name], name=self._name("Identity")))
         return name
 
     def cast_to(self, value: str, name: str, elem_type: int) -> str:
-        """The value in another type under just this name."""
+        """The value in another type, under exactly this name."""
         self.nodes.append(helper.make_node("Cast", [value], [name], name=self._name("Cast"), to=elem_type))
         return name
 
     def flush(self, *, first: bool = False) -> None:
-        """Write the nodes to the graph, before all others if `first`, else after them."""
+        """Write the nodes to the graph: before all others if `first`, else after them."""
         if first:
             rest = list(self.graph.node)
             del self.graph.node[:]
@@ -111,5 +111,5 @@ class GraphBuilder:
 
 
 def ints(*values: int) -> npt.NDArray[np.int64]:
-    """A 1-D int64 constant, as ONNX takes axes, sizes and shapes."""
+    """A 1-D int64 constant, the type of ONNX axes, sizes and shapes."""
     return np.array(values, np.int64)

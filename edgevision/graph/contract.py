@@ -1,4 +1,4 @@
-"""The contract as bytes: opset, names, shapes and the spec inside an ONNX file."""
+"""Writes, reads and checks the contract in an ONNX file: opset, names, shapes and the embedded spec."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from edgevision.graph.surgery import avoid_reserved_names, describe_value, drop_
 from edgevision.storage.codec import DecodeError
 
 OLDEST_OPSET = 9
-"""Older graphs are refused: the version converter does not keep their meaning."""
+"""Older graphs are rejected: the version converter changes their meaning."""
 
 _DOMAINS = ("", "ai.onnx")
 
 
 @dataclass(frozen=True, slots=True)
 class GraphDescription:
-    """What an ONNX file is made of, as anyone may ask who sees it for the first time."""
+    """Inputs, outputs and operators of an ONNX file."""
 
     opset: int
     inputs: tuple[str, ...]
@@ -36,7 +36,7 @@ class GraphDescription:
     """(operator, count), most frequent first."""
 
     def lines(self) -> list[str]:
-        """For people, one fact a line."""
+        """A readable form, one fact on each line."""
         operators = ", ".join(f"{count} {name}" for name, count in self.operators)
         return [
             f"opset      {self.opset}",
@@ -48,24 +48,24 @@ class GraphDescription:
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
-    """Weights in another file are the reason if the graph can be read without them."""
+    """The reason of a failed load; external weights are the cause if the graph loads without them."""
     try:
         onnx.load(str(path), load_external_data=False)
     except Exception:  # as in `load_model`
-        return f"{path} is not an ONNX file, or it is cut short"
+        return f"{path} is not an ONNX file, or it is truncated"
     return (
-        f"{path} keeps weights in another file that is not read: {first_line(error)}; external data must lie in the"
+        f"{path} has weights in another file, which cannot be read: {first_line(error)}; put external data in the"
         " folder of the model"
     )
 
 
 def load_model(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file; raises `GraphError` if it is none or cannot be read."""
+    """Read an ONNX file; raises `GraphError` if it is invalid or unreadable."""
     try:
         model = onnx.load(str(path))
     except OSError as error:
         raise GraphError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # protobuf's errors depend on which of its implementations is installed
+    except Exception as error:  # protobuf's errors depend on the installed implementation
         raise GraphError(_why_unreadable(path, error)) from error
     if not model.graph.node or not model.opset_import:
         raise GraphError(f"{path} is not an ONNX file: it holds no graph")
@@ -73,7 +73,7 @@ def load_model(path: Path) -> onnx.ModelProto:
 
 
 def opset_of(model: onnx.ModelProto) -> int:
-    """The version of the standard operators that a model uses; raises `GraphError` if it names none."""
+    """The opset of the standard operators; raises `GraphError` if the model names none."""
     for entry in model.opset_import:
         if entry.domain in _DOMAINS:
             return int(entry.version)
@@ -81,14 +81,13 @@ def opset_of(model: onnx.ModelProto) -> int:
 
 
 def prepare_network(network: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a bare network in an opset of `OPSETS`, without local functions or names that the contract
-    uses.
+    """A copy of a bare network in an opset of `OPSETS`, without local functions and reserved names.
 
-    Raises `GraphError` for an opset or operators that the contract cannot take, and for a graph that has it
-    already.
+    Raises `GraphError` for an opset or operators that the contract does not support, and for a graph that already
+    follows the contract.
     """
     if any(p.key == METADATA_KEY for p in network.metadata_props):
-        raise GraphError("the graph follows the contract already: it takes frames and carries a spec")
+        raise GraphError("the graph already follows the contract: it takes frames and contains a spec")
     model = onnx.ModelProto()
     model.CopyFrom(network)
     if model.functions:
@@ -98,14 +97,14 @@ def prepare_network(network: onnx.ModelProto) -> onnx.ModelProto:
     foreign = sorted({n.domain for g in walk(model.graph) for n in g.node if n.domain not in _DOMAINS})
     if foreign:
         raise GraphError(
-            f"the graph uses operators of {', '.join(foreign)}, which only some engines have;"
-            " expected standard ONNX operators: export it without that runtime's optimizations"
+            f"the graph uses operators of {', '.join(foreign)}; expected standard ONNX operators: export it without"
+            " that runtime's optimizations"
         )
     model = _converted(model, opset_of(model))
     standard = [entry for entry in model.opset_import if entry.domain in _DOMAINS]
     del model.opset_import[:]
     model.opset_import.extend(standard)
-    # The oldest that the opset allows, so that the oldest engines read the file.
+    # The oldest version that the opset allows, so that old engines can read the file.
     model.ir_version = onnx.helper.find_min_ir_version_for(standard)
     avoid_reserved_names(model.graph)
     return model
@@ -116,18 +115,18 @@ def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         return model
     if not OLDEST_OPSET <= opset < OPSETS.start:
         raise GraphError(
-            f"the graph has opset {opset}; known are {OLDEST_OPSET} to {OPSETS.stop - 1};"
+            f"the graph has opset {opset}; expected {OLDEST_OPSET} to {OPSETS.stop - 1};"
             f" export it with opset {OPSET}"
         )
     try:
         return onnx.version_converter.convert_version(model, OPSET)
-    except Exception as error:  # the converter raises whatever its C++ does
+    except Exception as error:  # the converter raises arbitrary C++ errors
         reason = first_line(error)
-        raise GraphError(f"the graph cannot be brought from opset {opset} to {OPSET}: {reason}") from error
+        raise GraphError(f"the graph cannot be converted from opset {opset} to {OPSET}: {reason}") from error
 
 
 def attach_metadata(model: onnx.ModelProto, spec: ModelSpec) -> None:
-    """Write the spec into the model, in place, so that the file alone runs."""
+    """Write the spec into the model, in place, so that the file can run on its own."""
     kept = [p for p in model.metadata_props if p.key != METADATA_KEY]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
@@ -137,20 +136,18 @@ def attach_metadata(model: onnx.ModelProto, spec: ModelSpec) -> None:
 
 
 def read_spec(model: onnx.ModelProto) -> ModelSpec:
-    """The spec that `attach_metadata` wrote; raises `GraphError` if there is none, or one that cannot be
-    read.
-    """
+    """The spec that `attach_metadata` wrote; raises `GraphError` if it is missing or invalid."""
     for entry in model.metadata_props:
         if entry.key == METADATA_KEY:
             try:
                 return ModelSpec.from_json(entry.value)
             except DecodeError as error:
                 raise GraphError(f"the spec in the graph's metadata cannot be read: {error}") from error
-    raise GraphError("the graph carries no edgevision spec: `edgevision adopt` gives it one")
+    raise GraphError("the graph contains no edgevision spec; add one with: edgevision adopt")
 
 
 def check_graph(model: onnx.ModelProto) -> None:
-    """Raise `GraphError` unless the graph is valid ONNX with types and shapes that agree."""
+    """Raise `GraphError` unless the graph is valid ONNX with consistent types and shapes."""
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -158,7 +155,7 @@ def check_graph(model: onnx.ModelProto) -> None:
 
 
 def check_contract(model: onnx.ModelProto, spec: ModelSpec) -> None:
-    """Raise `GraphError` unless the graph is valid and its inputs and outputs are what the spec says."""
+    """Raise `GraphError` unless the graph is valid and its inputs and outputs match the spec."""
     check_graph(model)
     width, height = spec.frames.size_wh
     _check_values("input", model.graph.input, (TensorSpec("frames", "uint8", (-1, height, width, 3)),), spec)
@@ -173,7 +170,7 @@ def check_contract(model: onnx.ModelProto, spec: ModelSpec) -> None:
 
 
 def _decides_itself(model: onnx.ModelProto) -> bool:
-    """True if no candidates enter suppression here: the network answers finished boxes."""
+    """True if the graph has no NMS candidates: the network returns finished boxes."""
     return not any(CANDIDATES[1] in node.output for node in model.graph.node)
 
 
@@ -182,17 +179,19 @@ def _check_values(kind: str, values: object, expected: tuple[TensorSpec, ...], s
     received = tuple(str(describe_value(value)) for value in values)  # type: ignore[attr-defined]
     wanted = tuple(str(NetworkOutput(t.name, t.dtype, (batch, *t.shape[1:]))) for t in expected)
     if received != wanted:
-        raise GraphError(f"the graph's {kind}s are {'; '.join(received)}; the spec says {'; '.join(wanted)}")
+        raise GraphError(
+            f"the graph's {kind}s are {'; '.join(received)}; the spec expects {'; '.join(wanted)}"
+        )
 
 
 def with_candidates(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy that answers the candidates that enter suppression as well: outputs `nms.CANDIDATES`.
+    """A copy that also outputs the candidates of NMS: outputs `nms.CANDIDATES`.
 
     With them `edgevision.contract.nms.steps_needed` counts the steps that real frames need. Raises `GraphError` if the
-    graph suppresses nothing.
+    graph has no NMS.
     """
     if _decides_itself(model):
-        raise GraphError("the graph suppresses nothing: its network answers finished boxes")
+        raise GraphError("the graph has no NMS: its network returns finished boxes")
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     types = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT, onnx.TensorProto.INT32)
@@ -202,7 +201,7 @@ def with_candidates(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def describe(model: onnx.ModelProto) -> GraphDescription:
-    """What a graph takes, answers and is made of."""
+    """Describe a graph's inputs, outputs and operators."""
     stored = {tensor.name for tensor in model.graph.initializer}
     counts = collections.Counter(node.op_type for graph in walk(model.graph) for node in graph.node)
     return GraphDescription(

@@ -1,4 +1,4 @@
-"""The heads that `adopt` knows, and how networks with them are trained to see pixels."""
+"""The detection heads that `adopt` supports, with their default pixel formats."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from edgevision.graph.preprocess import PixelFormat
 
 @dataclass(frozen=True, slots=True)
 class Convention:
-    """What goes with a detection head unless the user says otherwise."""
+    """Defaults of a detection head."""
 
     expected: str
-    """The outputs, in words."""
+    """Description of the outputs."""
     recognise: Callable[[NetworkFacts], DetectionHead | None]
     pixels: PixelFormat
     fit: Fit = "letterbox"
@@ -25,8 +25,8 @@ class Convention:
 DETECTORS: dict[str, Convention] = {
     "yolov5": Convention(yolov5.EXPECTED, yolov5.recognise, PixelFormat("rgb")),
     "yolov8": Convention(yolov8.EXPECTED, yolov8.recognise, PixelFormat("rgb")),
-    # Its authors pad at the right and below; centred padding is the same to a convolutional network: 28.5 and
-    # 28.6 AP for YOLOX-Nano on 220 images of COCO.
+    # Its authors pad at the right and bottom. Centred padding is equivalent for a convolutional network: 28.5 and 28.6
+    # AP for YOLOX-Nano on 220 images of COCO.
     "yolox": Convention(yolox.EXPECTED, yolox.recognise, PixelFormat("bgr", 1.0)),
     "fastestdet": Convention(fastestdet.EXPECTED, fastestdet.recognise, PixelFormat("bgr"), "stretch"),
     "end2end": Convention(end2end.EXPECTED, end2end.recognise, PixelFormat("rgb")),
@@ -41,6 +41,6 @@ HEADS = (*DETECTORS, CLASSIFIER)
 
 
 def known_heads() -> str:
-    """All heads with the outputs that they expect, one a line."""
+    """All heads with their expected outputs, one on each line."""
     lines = [f"  {name}: {convention.expected}" for name, convention in DETECTORS.items()]
     return "\n".join([*lines, f"  {CLASSIFIER}: {CLASSIFIER_EXPECTED}"])

@@ -1,6 +1,7 @@
-"""A graph with loops is run once in a process of its own, which is ended if it does not answer in time.
+"""Runs a graph with loops once in a separate process, with a time limit.
 
-A loop may have no end. ONNX Runtime cannot be interrupted while it opens such a graph or folds it, a process can.
+A loop may be endless. ONNX Runtime cannot be interrupted while it opens or folds such a graph, but a process can be
+killed.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ LOOPS = frozenset(("Loop", "Scan"))
 
 
 def require_an_end(network: onnx.ModelProto, name: str, timeout_s: float = TIMEOUT_S) -> None:
-    """Raise `GraphError` if a graph with loops answers zeros not within `timeout_s`; one without loops is not run.
+    """Raise `GraphError` if a graph with loops does not finish within `timeout_s`; one without loops is not run.
 
-    What it answers, or why it fails, is not looked at: whoever runs it next reports that.
+    The result is ignored, a failure too: the next run reports it.
     """
     if not any(node.op_type in LOOPS for graph in walk(network.graph) for node in graph.node):
         return
@@ -40,13 +41,13 @@ def require_an_end(network: onnx.ModelProto, name: str, timeout_s: float = TIMEO
             )
         except subprocess.TimeoutExpired as error:
             raise GraphError(
-                f"{name} has a loop and did not answer one frame within {timeout_s:g} s: the loop may have no end;"
-                " --timeout SECONDS waits longer"
+                f"{name} has a loop and did not finish one frame within {timeout_s:g} s: the loop may be endless; to"
+                " wait longer: --timeout SECONDS"
             ) from error
 
 
 def main() -> None:
-    """Open the file that is named, and run it on zeros."""
+    """Open the named file and run it on zeros."""
     session = cpu_session(sys.argv[1])
     kinds = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
     inputs = {

@@ -1,4 +1,4 @@
-"""Turning a bare network into a graph of the contract: frames in, answers out."""
+"""Turns a bare network into a graph of the contract: frames in, final results out."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def graft_detector(
     nms: NmsSpec,
     network_fit: Fit = "letterbox",
 ) -> onnx.ModelProto:
-    """Put preparation before a bare network and decoding and suppression behind it; the network is not changed.
+    """Add pre-processing, decoding and NMS to a bare network; the input model is not changed.
 
-    If `frames.fit` is "exact" and frames have another size than the network, they are scaled in the graph as
-    `network_fit` says ("letterbox" or "stretch"), and boxes are in the frame's pixels, cut at its edges. Raises
-    `GraphError` if network, head and sizes do not fit together.
+    If `frames.fit` is "exact" and frames have another size than the network, the graph scales them by `network_fit`
+    ("letterbox" or "stretch"). Boxes are then in the frame's pixels, clipped at its edges. Raises `GraphError` if
+    network, head and sizes do not match.
     """
     if network_fit not in ("letterbox", "stretch"):
-        raise GraphError(f"a detector sees whole frames, by 'letterbox' or 'stretch', not by {network_fit!r}")
+        raise GraphError(f"expected 'letterbox' or 'stretch' for a detector; received {network_fit!r}")
     model, outputs, b = _prepared(network, pixels, frames, network_size_wh, network_fit)
     moved = frames.size_wh != network_size_wh
     placement = _placement(frames.size_wh, network_size_wh, network_fit) if moved else None
@@ -69,10 +69,10 @@ def graft_instances(
     network_size_wh: tuple[int, int],
     nms: NmsSpec,
 ) -> onnx.ModelProto:
-    """What `graft_detector` does, and behind it the masks of those detections that are left.
+    """`graft_detector` with masks of the final detections.
 
-    The network's last output are the prototypes. Where frames are scaled in the graph, by "letterbox", masks lie over
-    the frame, as `mask_size_wh` says. Raises `GraphError` if network, head and sizes do not fit together.
+    The network's last output must be the prototypes. If the graph scales frames (by "letterbox"), masks cover the
+    frame, as described in `mask_size_wh`. Raises `GraphError` if network, head and sizes do not match.
     """
     model, outputs, b = _prepared(network, pixels, frames, network_size_wh, "letterbox")
     check_prototypes(outputs[-1], head.mask_count, network_size_wh)
@@ -97,7 +97,7 @@ def _found(
     nms: NmsSpec,
     placement: FrameTransform | None,
 ) -> Candidates:
-    """The detections that are left; with a `placement` boxes are in the frame's pixels, else in the network's."""
+    """The final detections; with a `placement` boxes are in the frame's pixels, else in the network's."""
     finish = without_suppression if head.suppressed else cluster_nms
     found = finish(b, head.candidates(b, outputs, nms), nms)
     return found if placement is None else replace(found, boxes=_to_frame(b, found.boxes, placement))
@@ -111,18 +111,16 @@ def graft_classifier(
     network_size_wh: tuple[int, int],
     network_fit: Fit = "center-crop",
 ) -> onnx.ModelProto:
-    """Put preparation before a bare network of one output ``[B,C]``, and Softmax behind it if it does not end
-    in one.
+    """Add pre-processing to a bare network of one output ``[B,C]``, and Softmax unless it ends in one.
 
-    If `frames.fit` is "exact" and frames have another size than the network, they are scaled in the graph as
-    `network_fit` and `frames.crop_fraction` say. Raises `GraphError` if network and sizes do not fit
-    together.
+    If `frames.fit` is "exact" and frames have another size than the network, the graph scales them by `network_fit` and
+    `frames.crop_fraction`. Raises `GraphError` if network and sizes do not match.
     """
     model, outputs, b = _prepared(network, pixels, frames, network_size_wh, network_fit)
     if len(outputs) != 1:
         raise GraphError(f"a classifier has one output [B, C]; received {', '.join(map(str, outputs))}")
     scores, classes = outputs[0].name, classifier_classes(outputs[0])
-    # [B, C, 1, 1] is what networks answer whose last layer is a convolution.
+    # Networks whose last layer is a convolution return [B, C, 1, 1].
     if len(outputs[0].shape) > 2:
         scores = b.op("Reshape", scores, np.array([0, classes], np.int64))
     if not _ends_in_softmax(model.graph, outputs[0].name):
@@ -138,22 +136,19 @@ def graft_segmenter(
     network_size_wh: tuple[int, int],
     network_fit: Fit = "letterbox",
 ) -> onnx.ModelProto:
-    """Put preparation before a bare network of one output ``[B,C,h,w]`` of its input's size, and the choice of the
-    best class for each pixel behind it.
+    """Add pre-processing and a per-pixel ArgMax to a bare network of one output ``[B,C,h,w]`` of its input's size.
 
-    If `frames.fit` is "exact" and frames have another size than the network, they are scaled in the graph, and the mask
-    is the frame's: each of its pixels has the class of the network's pixel in which its centre lies. Raises
-    `GraphError` if network and sizes do not fit together.
+    If `frames.fit` is "exact" and frames have another size than the network, the graph scales them, and the mask has
+    the frame's size: each pixel gets the class of the network's pixel that contains its centre. Raises `GraphError` if
+    network and sizes do not match.
     """
     if network_fit not in ("letterbox", "stretch"):
-        raise GraphError(
-            f"a segmenter sees whole frames, by 'letterbox' or 'stretch', not by {network_fit!r}"
-        )
+        raise GraphError(f"expected 'letterbox' or 'stretch' for a segmenter; received {network_fit!r}")
     model, outputs, b = _prepared(network, pixels, frames, network_size_wh, network_fit)
     classes = segmenter_classes(outputs, network_size_wh)
     if classes > _MASK_CLASSES:
         raise GraphError(f"a mask of uint8 holds {_MASK_CLASSES} classes; the network has {classes}")
-    # Through float32, which is exact: TensorRT converts no integers to uint8 (NvInferRuntimeBase.h, kUINT8).
+    # Through float32, which is exact: TensorRT does not convert integers to uint8 (NvInferRuntimeBase.h, kUINT8).
     mask = b.op("Cast", b.op("ArgMax", outputs[0].name, axis=1, keepdims=0), to=FLOAT)
     if frames.size_wh != network_size_wh:
         placement = _placement(frames.size_wh, network_size_wh, network_fit)
@@ -189,7 +184,7 @@ def _prepared(
     network_size_wh: tuple[int, int],
     network_fit: Fit,
 ) -> tuple[onnx.ModelProto, tuple[NetworkOutput, ...], GraphBuilder]:
-    """A copy with preparation in front, its raw outputs as float32, and a builder for what comes behind."""
+    """A copy with pre-processing, its raw outputs as float32, and a builder for post-processing."""
     model = prepare_network(network)
     set_batch(model.graph, frames.batch)
     outputs = inferred_outputs(model)
@@ -213,7 +208,7 @@ def _placement(frame_wh: tuple[int, int], network_wh: tuple[int, int], fit: Fit)
 
 
 def _to_frame(b: GraphBuilder, boxes: str, placement: FrameTransform) -> str:
-    """Boxes from the network's pixels to the camera frame's, cut at its edges; rows of zeros stay zeros."""
+    """Boxes from the network's pixels to the camera frame's, clipped at its edges; rows of zeros stay zeros."""
     offset, scale, limit = (
         np.array(pair * 2, np.float32)
         for pair in (placement.offset_xy, placement.scale_xy, placement.frame_wh)
@@ -237,9 +232,9 @@ def _finished(
     specs: tuple[TensorSpec, ...],
     frames: FrameInput,
 ) -> onnx.ModelProto:
-    """Name the outputs; what is to be uint8 comes as whole numbers in float32.
+    """Name the outputs; values for uint8 must be whole numbers in float32.
 
-    TensorRT has uint8 at its outputs only, and converts nothing but floats to it: no node may take what the Cast gives.
+    TensorRT supports uint8 only at outputs, and converts only floats to it: no node may read the result of the Cast.
     """
     graph = model.graph
     del graph.output[:]

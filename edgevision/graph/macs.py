@@ -1,4 +1,4 @@
-"""Counting the multiply-accumulate operations of a graph's weighted nodes."""
+"""Counts the multiply-accumulate operations of a graph's weighted nodes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import onnx
 from edgevision.errors import GraphError
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Operators that multiply by stored weights."""
+"""Operators that multiply with stored weights."""
 
 Shape = tuple[int | None, ...]
 
 
 def macs_of_weighted_nodes(model: onnx.ModelProto) -> dict[str, int]:
-    """Multiply-accumulates for one frame, by node name, of every node of `WEIGHTED` whose weights are stored.
+    """Multiply-accumulates for one frame, by node name, of every node of `WEIGHTED` with stored weights.
 
-    Nodes of the graft (``pre/``, ``post/``) do not count: they scale, decode and suppress. Raises `GraphError` if
-    a shape cannot be inferred.
+    Nodes of pre- and post-processing (``pre/``, ``post/``) are not counted. Raises `GraphError` if a shape cannot be
+    inferred.
     """
     shapes = inferred_shapes(model)
     stored = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
@@ -31,7 +31,7 @@ def macs_of_weighted_nodes(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def inferred_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
-    """The shape of every value; None for a length that is not known, as that of a dynamic batch."""
+    """The shape of every value; None for an unknown length, such as a dynamic batch."""
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     return {
         value.name: tuple(d.dim_value if d.HasField("dim_value") else None for d in dims)
@@ -55,5 +55,5 @@ def _elements_of_a_frame(node: onnx.NodeProto, name: str, shapes: dict[str, Shap
     lengths = shapes.get(name, (None, None))[1:]
     known = [length for length in lengths if length is not None]
     if len(known) != len(lengths):
-        raise GraphError(f"the shape of {name}, by which {node.name} is measured, cannot be inferred")
+        raise GraphError(f"the shape of {name}, which is needed for {node.name}, cannot be inferred")
     return math.prod(known)

@@ -1,4 +1,4 @@
-"""Masks of instances: prototypes, mixed for each detection (YOLACT, arXiv 1904.02689, section 3.1), inside its box."""
+"""Instance masks: prototypes, combined for each detection inside its box (YOLACT, arXiv 1904.02689, section 3.1)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from edgevision.graph.builder import FLOAT, GraphBuilder, ints
 from edgevision.graph.heads.head import NetworkOutput
 
 MASK_STRIDE = 4
-"""Pixels of the network's input for each cell of a mask, both ways."""
+"""Pixels of the network's input for each cell of a mask, in both directions."""
 
 
 def mask_size_wh(frame_wh: tuple[int, int], network_wh: tuple[int, int], fit: Fit) -> tuple[int, int]:
-    """Cells of masks over a whole frame, as many as the network has for the part that the frame fills."""
+    """Mask size for a whole frame: as many cells as the network has for the part that the frame fills."""
     filled = network_wh
     if frame_wh != network_wh and fit == "letterbox":
         filled = LetterboxGeometry.of(frame_wh, network_wh).content_wh
@@ -38,9 +38,9 @@ def prototypes_over_frame(
     network_wh: tuple[int, int],
     mask_wh: tuple[int, int],
 ) -> str:
-    """Prototypes over the network's input, interpolated at the cells of masks over the frame alone.
+    """Prototypes of the network's input, interpolated at the mask cells of the frame.
 
-    Interpolating is linear: so are the masks that are mixed from them, and there are fewer prototypes than masks.
+    Interpolation is linear, so masks can be combined afterwards; there are fewer prototypes than masks.
     """
     columns, rows = (
         _sampling(placement, axis, network_wh[axis] // MASK_STRIDE, mask_wh[axis]) for axis in (0, 1)
@@ -59,7 +59,7 @@ def mixed_masks(
     """Masks float32 ``[B,K,h,w]``: round(255 * probability) in the cells that a box touches, 0 in the others.
 
     `prototypes` float32 ``[B,M,h,w]``, `coefficients` ``[B,K,M]``, `boxes` ``[B,K,4]`` xyxy in pixels of the input,
-    over which the masks lie. Rows of zeros give empty masks.
+    which the masks cover. Rows of zeros give empty masks.
     """
     width, height = mask_wh
     flat = b.op("Reshape", prototypes, ints(0, 0, -1))
@@ -73,7 +73,7 @@ def mixed_masks(
 
 
 def _touched(b: GraphBuilder, low: str, high: str, count: int) -> str:
-    """1 for the cells ``[B,K,count]`` of which some part lies between `low` and `high` ``[B,K,1]``, else 0."""
+    """1 for the cells ``[B,K,count]`` that overlap the range `low` to `high` ``[B,K,1]``, else 0."""
     cell = np.arange(count, dtype=np.float32).reshape(1, 1, count)
     inside = b.op("And", b.op("Less", low, cell + 1), b.op("Greater", high, cell))
     return b.op("Cast", inside, to=FLOAT)

@@ -1,21 +1,19 @@
-"""Class-aware non-maximum suppression of static shape: MatMuls and comparisons, no plugin, no loop.
+"""Class-aware NMS of static shape: MatMuls and comparisons, no plugin, no loop.
 
-Greedy suppression is the one solution of ``keep[j] = not any(keep[i] and over[i, j] for i < j)`` with
-candidates in the order of their scores. Cluster-NMS (Zheng et al., arXiv 2005.03572) iterates that equation
-from "all kept": as a product of the keep row with the 0/1 matrix ``over``, one step is ``keep =
-relu(available - keep @ over)``. Step k is right for every box at the end of a chain of up to k suppressions,
-so `NmsSpec.depth` unrolled steps are exact up to that length.
+Greedy NMS is the only solution of ``keep[j] = not any(keep[i] and over[i, j] for i < j)`` with candidates in descending
+order of score. Cluster-NMS (Zheng et al., arXiv 2005.03572) iterates that equation from "all kept": as a product of the
+keep row with the 0/1 matrix ``over``, one step is ``keep = relu(available - keep @ over)``. Step k is correct for every
+box at the end of a chain of up to k suppressions, so `NmsSpec.depth` unrolled steps are exact up to that length.
 
-Beyond it the iteration is bounded from both sides, because a step turns a superset of the right answer into a
-subset and a subset into a superset: from "all kept", even steps hold supersets (`upper`) and odd ones subsets
-(`lower`). Candidates are worked on in blocks in the order of their scores: what kept boxes of earlier blocks
-suppress is taken out first, which leaves half the pairs and far shorter rows to iterate on. Each bound is
-carried over to later blocks by the other one, so the answer, an even step of the last bound, never lacks a
-box that greedy suppression keeps; a chain that is too long leaves duplicates and nothing worse.
+For longer chains the iteration is bounded from both sides, because a step turns a superset of the correct result into a
+subset and vice versa. From "all kept", even steps hold supersets (`upper`) and odd ones subsets (`lower`). Candidates
+are processed in blocks in the order of their scores: kept boxes of earlier blocks first suppress candidates of later
+ones. That leaves half the pairs and much shorter rows to iterate on. Each bound is carried over to later blocks by the
+other one. The result is an even step of the last bound, so it never lacks a box that greedy NMS keeps; a chain that is
+too long only leaves duplicates.
 
-IoU > t is asked without a division, as ``intersection > (area_i + area_j) * t / (1 + t)``. Boxes of different
-labels are told apart by comparing labels: shifting them apart by an offset for each class costs 0.03 pixels
-at 80 classes in float32.
+IoU > t is evaluated without a division, as ``intersection > (area_i + area_j) * t / (1 + t)``. Boxes of different
+classes are separated by comparing labels: an offset for each class would cost 0.03 pixels at 80 classes in float32.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import FLOAT, GraphBuilder, ints
 
 CANDIDATES = ("nms.boxes", "nms.scores", "nms.labels")
-"""Names of the values that enter suppression: float32 ``[B,K,4]``, float32 ``[B,K]``, int32 ``[B,K]``."""
+"""Names of the inputs of NMS: float32 ``[B,K,4]``, float32 ``[B,K]``, int32 ``[B,K]``."""
 
 _ZERO = np.float32(0)
 _TINY = np.float32(1e-30)
@@ -39,17 +37,17 @@ _TINY = np.float32(1e-30)
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """What else belongs to each candidate, to be fetched for those that are left."""
+    """Further values of each candidate, gathered only for the final detections."""
 
     values: str
     """float32 ``[B,N,D]``."""
     row: str
-    """int64 ``[B,count]``: which of the N is the candidate's."""
+    """int64 ``[B,count]``: the candidate's index into N."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Values of box-class pairs, highest score first."""
+    """Box-class pairs, highest score first."""
 
     boxes: str
     """float32 ``[B,count,4]`` xyxy."""
@@ -63,7 +61,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """What the overlap of two boxes is computed from: columns ``[B,K,1]`` or rows ``[B,1,K]``."""
+    """Terms of the IoU of two boxes: columns ``[B,K,1]`` or rows ``[B,1,K]``."""
 
     x1: str
     y1: str
@@ -78,7 +76,7 @@ class _Sides:
 
 
 def cluster_nms(b: GraphBuilder, candidates: Candidates, nms: NmsSpec) -> Candidates:
-    """Suppress, and return `max_detections` rows by score; where nothing is left, all three are 0."""
+    """Apply NMS and return `max_detections` rows by score; unused rows are 0 in all three values."""
     iou_threshold = b.named(IOU_THRESHOLD, np.array(nms.iou_threshold, np.float32))
     score_floor = b.named(SCORE_FLOOR, np.array(nms.score_floor, np.float32))
     values = (candidates.boxes, candidates.scores, candidates.labels)
@@ -92,7 +90,7 @@ def cluster_nms(b: GraphBuilder, candidates: Candidates, nms: NmsSpec) -> Candid
 
 
 def without_suppression(b: GraphBuilder, candidates: Candidates, nms: NmsSpec) -> Candidates:
-    """Apply the score floor alone, and return `max_detections` rows as `cluster_nms` does."""
+    """Apply only the score threshold, and return `max_detections` rows in the form of `cluster_nms`."""
     score_floor = b.named(SCORE_FLOOR, np.array(nms.score_floor, np.float32))
     alive = b.op("Cast", b.op("GreaterOrEqual", candidates.scores, score_floor), to=FLOAT)
     scores = b.op("Mul", candidates.scores, alive)
@@ -104,7 +102,7 @@ def _sides(b: GraphBuilder, candidates: Candidates, iou_threshold: str) -> _Side
     width = b.op("Relu", b.op("Sub", x2, x1))
     height = b.op("Relu", b.op("Sub", y2, y1))
     area = b.op("Mul", width, height)
-    # t / (1 + t) as (a * t) / (a + a * t): see IOU_THRESHOLD for why it must not come from the threshold
+    # t / (1 + t) as (a * t) / (a + a * t): `IOU_THRESHOLD` explains why it must not be computed from the threshold
     # alone.
     part = b.op("Mul", area, iou_threshold)
     ratio = b.op("Div", part, b.op("Max", b.op("Add", area, part), _TINY))
@@ -112,7 +110,7 @@ def _sides(b: GraphBuilder, candidates: Candidates, iou_threshold: str) -> _Side
 
 
 def _keep(b: GraphBuilder, columns: _Sides, alive: str, count: int, nms: NmsSpec) -> str:
-    """The 0/1 keep row ``[B,1,count]`` of those candidates that `alive`, of the same shape, lets in."""
+    """The 0/1 keep row ``[B,1,count]`` of the candidates that `alive`, of the same shape, admits."""
     edges = block_edges(count, nms.block)
     sizes = [stop - start for start, stop in itertools.pairwise(edges)]
     alive_parts = b.split(alive, 2, sizes)
@@ -153,7 +151,7 @@ def _cut(b: GraphBuilder, columns: _Sides, start: int, stop: int, count: int) ->
 def _over(b: GraphBuilder, columns: _Sides, rows: _Sides) -> str:
     """bool ``[B,n,m]``: same label and IoU over the threshold.
 
-    One side of the intersection may stay negative: a product with a negative side is under any sum of shares.
+    One side of the intersection may stay negative: a product with a negative side is below any sum of shares.
     """
     width = b.op("Sub", b.op("Min", columns.x2, rows.x2), b.op("Max", columns.x1, rows.x1))
     height = b.op("Sub", b.op("Min", columns.y2, rows.y2), b.op("Max", columns.y1, rows.y1))
@@ -163,7 +161,7 @@ def _over(b: GraphBuilder, columns: _Sides, rows: _Sides) -> str:
 
 
 def _compact(b: GraphBuilder, candidates: Candidates, rows: int) -> Candidates:
-    """The best `rows` candidates, filled up with zeros."""
+    """The best `rows` candidates, padded with zeros."""
     taken = min(rows, candidates.count)
     scores, index = b.ops("TopK", [candidates.scores, ints(taken)], 2, axis=1)
     index_column = b.op("Unsqueeze", index, ints(2))

@@ -1,4 +1,4 @@
-"""From camera frames to the network's tensor, inside the graph."""
+"""Converts camera frames to the network's tensor inside the graph."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FRAMES = "frames"
 
 @dataclass(frozen=True, slots=True)
 class PixelFormat:
-    """How a network was trained to see pixels: ``(value * scale - mean) / std`` for values of 0..255.
+    """A network's pixel format: ``(value * scale - mean) / std`` for values of 0..255.
 
     `mean` and `std` are in the network's own channel order.
     """
@@ -39,7 +39,7 @@ class PixelFormat:
 
 @dataclass(frozen=True, slots=True)
 class _Affine:
-    """``(value - offset) * factor`` for channels in BGR order, as the frames have them."""
+    """``(value - offset) * factor`` for channels in BGR order, the order of frames."""
 
     offset: npt.NDArray[np.float32]
     factor: npt.NDArray[np.float32]
@@ -62,20 +62,19 @@ def graft_preprocess(
     network_size_wh: tuple[int, int],
     network_fit: Fit = "letterbox",
 ) -> None:
-    """Replace the network's one input by ``frames``, in place.
+    """Replace the network's only input by ``frames``, in place.
 
-    Where frames have another size than the network (`frames.fit` "exact"), they are scaled inside as
-    `network_fit` says. Channel order and factor go into the weights of the first convolutions where nothing
-    else reads the input: that is exact, because zero padding stays zero, and saves two passes over the image.
-    Raises `GraphError` if the network has another number of inputs, or one that is not an image of
-    `network_size_wh`.
+    If frames have another size than the network (`frames.fit` "exact"), the graph scales them by `network_fit`. Channel
+    order and factor are folded into the weights of the first convolutions if nothing else reads the input. That is
+    exact, because zero padding stays zero, and saves two passes over the image. Raises `GraphError` if the network has
+    another number of inputs, or one that is not an image of `network_size_wh`.
     """
     graph = model.graph
     value = network_input(graph)
     elem_type = _check_input(value, network_size_wh)
     affine = _Affine.of(pixels)
     b = GraphBuilder(graph, "pre/")
-    # The cast comes first: TensorRT lets nothing else touch a uint8 tensor.
+    # The cast comes first: TensorRT allows no other operation on a uint8 tensor.
     image = b.op("Cast", FRAMES, to=FLOAT)
     image = _fit(b, image, frames, network_size_wh, network_fit)
     if affine.offset.any():
@@ -119,20 +118,19 @@ def _check_input(value: onnx.ValueInfoProto, size_wh: tuple[int, int]) -> int:
 def _fit(
     b: GraphBuilder, image: str, frames: FrameInput, network_wh: tuple[int, int], network_fit: Fit
 ) -> str:
-    """Frames float32 ``[B,H,W,3]`` to the network's size, ``[B,3,h,w]``, still BGR and 0..255."""
+    """Scale frames float32 ``[B,H,W,3]`` to the network's size, ``[B,3,h,w]``, still BGR and 0..255."""
     if frames.size_wh == network_wh:
         return b.op("Transpose", image, perm=[0, 3, 1, 2])
     if frames.fit != "exact":
         raise GraphError(
-            f"frames of {frames.size_wh} do not fit a network of {network_wh};"
-            " only with fit 'exact' does the graph scale"
+            f"frames of {frames.size_wh} do not fit a network of {network_wh}; the graph scales only with fit 'exact'"
         )
     if network_fit != "letterbox":
         rows, columns = resample_matrices(frames.size_wh, network_wh, network_fit, frames.crop_fraction)
         return _resample(b, image, rows, columns)
     geometry = LetterboxGeometry.of(frames.size_wh, network_wh)
     (left, top), (width, height) = geometry.pad_xy, geometry.content_wh
-    # Transposed before it is scaled: CUDA scales only the two innermost of four dimensions.
+    # Transposed before scaling: CUDA scales only the two innermost of four dimensions.
     image = b.op("Transpose", image, perm=[0, 3, 1, 2])
     if geometry.content_wh != geometry.frame_wh:
         scales = [1, 1, _exact_scale(frames.size_wh[1], height), _exact_scale(frames.size_wh[0], width)]
@@ -143,10 +141,9 @@ def _fit(
 
 
 def _exact_scale(source: int, target: int) -> np.float32:
-    """The float32 scale nearest to target / source whose product with the source, cut to an integer, is the
-    target.
+    """The float32 scale nearest to target / source whose product with the source, truncated, is the target.
 
-    Scales, not sizes: sizes would have to name the batch as well, which may be dynamic.
+    Scales, not sizes: sizes would have to include the batch, which may be dynamic.
     """
     scale = np.float32(target / source)
     while int(np.float32(source) * scale) < target or int(source * float(scale)) < target:
@@ -166,9 +163,7 @@ def _resample(b: GraphBuilder, image: str, rows: Matrix, columns: Matrix) -> str
 
 
 def _first_convolutions(graph: onnx.GraphProto, name: str) -> list[onnx.NodeProto]:
-    """The convolutions that read `name`, if nothing else does and their weights can be rewritten; else
-    nothing.
-    """
+    """The convolutions that read `name`, if they are its only readers and their weights can be rewritten; else none."""
     stored = {tensor.name for tensor in graph.initializer}
     readers = [node for part in walk(graph) for node in part.node if name in node.input]
     for node in readers:
@@ -179,7 +174,7 @@ def _first_convolutions(graph: onnx.GraphProto, name: str) -> list[onnx.NodeProt
 
 
 def _fold(graph: onnx.GraphProto, convolutions: list[onnx.NodeProto], affine: _Affine) -> None:
-    """Give convolutions new weights that read BGR values of 0..255; shared old ones stay."""
+    """Give convolutions new weights for BGR values of 0..255; shared old weights stay."""
     for index, node in enumerate(convolutions):
         tensor = next(t for t in graph.initializer if t.name == node.input[1])
         weights = numpy_helper.to_array(tensor)

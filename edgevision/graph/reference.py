@@ -1,4 +1,4 @@
-"""What an adopted file itself answers: run as it is, prepared and decoded in plain numpy."""
+"""Reference answers of an adopted file: runs it unchanged, with pre- and post-processing in numpy."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Array = npt.NDArray[Any]
 
 
 def source_answers(path: Path, adoption: Adoption, frames_bgr: npt.NDArray[np.uint8]) -> Outputs:
-    """Answers of the file at `path`, as it was before it was adopted, in the contract's shapes.
+    """Answers of the unmodified file at `path`, in the contract's shapes.
 
     `frames_bgr` is uint8 ``[N,H,W,3]`` of the adopted graph's own frame size; boxes are in the pixels of those frames.
-    Nothing of the graft takes part: frames are prepared, outputs decoded and boxes suppressed in numpy. Raises
-    `GraphError` if ONNX Runtime cannot run the file, or if what it answers cannot be what the head takes it for.
+    No part of the graft is used: pre-processing, decoding and NMS run in numpy. Raises `GraphError` if ONNX Runtime
+    cannot run the file, or if its outputs are not plausible for the head.
     """
     prepared = network_pixels(frames_bgr, adoption)
     raw = _run(path, prepared, adoption.spec.frames.batch.opt)
@@ -44,7 +44,7 @@ def source_answers(path: Path, adoption: Adoption, frames_bgr: npt.NDArray[np.ui
 
 
 def network_pixels(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> npt.NDArray[np.float32]:
-    """What the network must see of frames: float32 ``[N,3,h,w]``, computed in float64 and not rounded between."""
+    """The network's expected input for frames: float32 ``[N,3,h,w]``, computed in float64 without rounding."""
     frame_wh, (width, height) = (frames_bgr.shape[2], frames_bgr.shape[1]), adoption.network_size_wh
     values = frames_bgr.astype(np.float64)
     if frame_wh != adoption.network_size_wh and adoption.fit == "letterbox":
@@ -67,9 +67,9 @@ def network_pixels(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> npt
 def detections_from_raw(
     raw: list[Array], head: DetectionHead, nms: NmsSpec, placement: FrameTransform | None
 ) -> tuple[Array, Array, Array]:
-    """One frame's raw outputs to boxes ``[K,4]``, scores ``[K]`` and labels ``[K]`` by greedy suppression.
+    """Convert one frame's raw outputs to boxes ``[K,4]``, scores ``[K]`` and labels ``[K]`` with greedy NMS.
 
-    With a `placement` boxes are moved to the frame's pixels and cut at its edges.
+    With a `placement` boxes are moved to the frame's pixels and clipped at its edges.
     """
     boxes, matrix = head.plain(raw)
     flat = matrix.ravel()
@@ -94,23 +94,23 @@ def detections_from_raw(
 
 
 def _check_plausible(adoption: Adoption, head: DetectionHead, raw: list[Array]) -> None:
-    """Raise `GraphError` where shapes fit the head and values do not: the graph and `plain` would be wrong alike.
+    """Raise `GraphError` if values are implausible although shapes match: graph and `plain` would both be wrong.
 
-    A detector's cells cover the image, and so do the centres of its boxes, found or not: all of them in a corner are
-    offsets or fractions taken for pixels. Scores outside 0..1 are logits.
+    A detector's cells cover the image, and so do the centres of its boxes, found or not. If all are in a corner, they
+    are offsets or fractions. Scores outside 0..1 are logits.
     """
-    with np.errstate(over="ignore"):  # the exponential of pixels is just what is looked for
+    with np.errstate(over="ignore"):  # overflow of exp() on pixel values is one of the signs
         boxes, scores = head.plain(raw)
     where = (
         f"{adoption.spec.provenance.source} does not fit {adoption.spec.provenance.recipe.split(': ')[-1]}"
     )
     if scores.size and not -1e-3 <= scores.min() <= scores.max() <= 1 + 1e-3:
         raise GraphError(
-            f"{where}: scores are {scores.min():.3g} to {scores.max():.3g}, expected 0 to 1; they may be logits, or the"
-            " head another one"
+            f"{where}: scores are {scores.min():.3g} to {scores.max():.3g}, expected 0 to 1; they may be logits or"
+            " belong to another head"
         )
     if head.suppressed:
-        # Few boxes, wherever objects are: no more can be asked than that they are larger than fractions.
+        # Few boxes, anywhere in the frame: only a size larger than fractions can be required.
         sure = boxes[scores.max(axis=1, initial=0) > 0.05]
         small = len(sure) > 0 and float(np.abs(sure).max()) <= 2
     else:
@@ -118,7 +118,7 @@ def _check_plausible(adoption: Adoption, head: DetectionHead, raw: list[Array]) 
         small = not bool((high - low > 0.4 * np.array(adoption.network_size_wh)).all())
     if small or not np.isfinite(boxes).all():
         raise GraphError(
-            f"{where}: decoded boxes lie between {boxes.min():.3g} and {boxes.max():.3g} and do not cover the image of"
+            f"{where}: decoded boxes are between {boxes.min():.3g} and {boxes.max():.3g} and do not cover the image of"
             f" {adoption.network_size_wh[0]}x{adoption.network_size_wh[1]} pixels; try another head"
         )
 
@@ -138,7 +138,7 @@ def _scaled(values: Array, rows: Array, columns: Array) -> Array:
 
 
 def _probabilities(scores: Array) -> npt.NDArray[np.float32]:
-    """Scores ``[N,C]`` as probabilities: as they are, or by Softmax if they are logits."""
+    """Scores ``[N,C]`` as probabilities: unchanged, or by Softmax if they are logits."""
     values = scores.astype(np.float64)
     if values.min() < 0 or not np.allclose(values.sum(axis=1), 1, atol=1e-3):
         values = np.exp(values - values.max(axis=1, keepdims=True))
@@ -147,7 +147,7 @@ def _probabilities(scores: Array) -> npt.NDArray[np.float32]:
 
 
 def _run(path: Path, tensors: npt.NDArray[np.float32], batch: int) -> list[Array]:
-    """Raw outputs for all rows, in batches of the size that the graph was adopted for."""
+    """Raw outputs for all rows, in batches of the adopted graph's size."""
     answers: list[list[Array]] = []
     try:
         session = cpu_session(str(path))

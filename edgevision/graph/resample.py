@@ -1,7 +1,7 @@
-"""Scaling as a product with two constant matrices, for what ONNX's Resize cannot say.
+"""Scales images by two constant matrices, for methods that ONNX's Resize lacks.
 
-Bilinear and area sampling are linear and separable: ``out = rows @ frame @ columns.T``. A crop is a matrix
-with fewer rows. The matrices give what cv2.resize gives, before it rounds to whole pixel values.
+Bilinear and area sampling are linear and separable: ``out = rows @ frame @ columns.T``. A crop is a matrix with fewer
+rows. The result equals cv2.resize before its rounding to whole pixel values.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def bilinear_matrix(source: int, target: int) -> Matrix:
 
 
 def area_matrix(source: int, target: int) -> Matrix:
-    """Weights ``[target, source]`` of averaging the source pixels that a smaller target's pixel covers."""
+    """Weights ``[target, source]`` of averaging the source pixels that each pixel of a smaller target covers."""
     edges = np.arange(target + 1) * (source / target)
     pixels = np.arange(source)
     cover = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
@@ -40,11 +40,10 @@ def area_matrix(source: int, target: int) -> Matrix:
 def resample_matrices(
     frame_wh: tuple[int, int], network_wh: tuple[int, int], fit: Fit, crop_fraction: float
 ) -> tuple[Matrix, Matrix]:
-    """Matrices ``[h, H]`` and ``[w, W]`` that bring a frame to the network's size as the host does for this
-    `fit`.
+    """Matrices ``[h, H]`` and ``[w, W]`` that scale a frame to the network's size as the host does for this `fit`.
 
-    Raises `GraphError` for "letterbox" and "exact", which are no plain scaling, and for a frame that would be
-    shrunk to less than half in one direction and enlarged in the other.
+    Raises `GraphError` for "letterbox" and "exact", which are not plain scaling. Raises it as well for a frame that
+    would shrink to less than half in one direction and grow in the other.
     """
     if fit == "stretch":
         scaled_wh, corner_xy = network_wh, (0, 0)
@@ -55,12 +54,12 @@ def resample_matrices(
         scaled_wh = (scaled_w, scaled_h)
         corner_xy = ((scaled_w - network_wh[0]) // 2, (scaled_h - network_wh[1]) // 2)
     else:
-        raise GraphError(f"fit {fit!r} is no plain scaling; expected 'stretch' or 'center-crop'")
+        raise GraphError(f"fit {fit!r} is not plain scaling; expected 'stretch' or 'center-crop'")
     area = any(s * 2 < f for s, f in zip(scaled_wh, frame_wh, strict=True))
     if area and any(s > f for s, f in zip(scaled_wh, frame_wh, strict=True)):
         raise GraphError(
             f"frames of {frame_wh[0]}x{frame_wh[1]} would be shrunk in one direction and enlarged in the"
-            f" other, to {scaled_wh[0]}x{scaled_wh[1]}; choose another --frame or leave it to the host"
+            f" other, to {scaled_wh[0]}x{scaled_wh[1]}; choose another --frame, or let the host scale"
         )
     sample = area_matrix if area else bilinear_matrix
     columns, rows = (

@@ -1,4 +1,4 @@
-"""Folding and merging what an exporter left in a bare network."""
+"""Folds constants and removes redundant nodes of an exported bare network."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from edgevision.errors import GraphError
 
 
 def simplify(network: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy with constants folded and needless nodes gone; raises `GraphError` if inputs or outputs change.
+    """A copy with constants folded and redundant nodes removed; raises `GraphError` if inputs or outputs change.
 
-    For bare networks only: it would fold the initializers that engines may replace into their neighbours.
+    For bare networks only: it would fold initializers that engines may replace into neighbouring nodes.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(network)
@@ -24,11 +24,11 @@ def simplify(network: onnx.ModelProto) -> onnx.ModelProto:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        # It reports each pass to the screen, and what it warns of is of use to its authors only.
+        # It prints each pass, and its warnings are useful only to its authors.
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             slim = onnxslim.slim(copy)
-    except Exception as error:  # it raises whatever its passes meet
+    except Exception as error:  # it raises any error of its passes
         raise GraphError(f"the network cannot be simplified: {type(error).__name__}: {error}") from error
     finally:
         logger.setLevel(level)

@@ -1,4 +1,4 @@
-"""Reading and rewiring a graph that somebody else made."""
+"""Reads and rewires third-party graphs."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def walk(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 
 def redirect(graph: onnx.GraphProto, old: str, new: str) -> None:
-    """Let everything that reads the value `old` read `new`, in place."""
+    """Redirect every reader of the value `old` to `new`, in place."""
     _rewrite_inputs(graph, lambda name: new if name == old else name)
 
 
 def avoid_reserved_names(graph: onnx.GraphProto) -> None:
-    """Give values and nodes that bear one of the contract's names another one, in place."""
+    """Rename values and nodes that have one of the contract's names, in place."""
 
     def rename(name: str) -> str:
         reserved = name in _RESERVED or name.startswith(_RESERVED_PREFIXES)
@@ -78,14 +78,14 @@ def _rewrite_inputs(graph: onnx.GraphProto, rename: Callable[[str], str]) -> Non
         for node in part.node:
             for index, name in enumerate(node.input):
                 node.input[index] = rename(name)
-        # The outputs of a nested graph are reads as well: they may name a value of the graph around it.
+        # The outputs of a nested graph are reads too: they may name a value of the outer graph.
         if part is not graph:
             for value in part.output:
                 value.name = rename(value.name)
 
 
 def drop_stale(model: onnx.ModelProto) -> None:
-    """Take away recorded shapes and the inputs that only repeat initializers, in place."""
+    """Remove recorded shapes and inputs that only repeat initializers, in place."""
     graph = model.graph
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in stored]
@@ -96,7 +96,7 @@ def drop_stale(model: onnx.ModelProto) -> None:
 
 
 def set_batch(graph: onnx.GraphProto, batch: BatchRange) -> None:
-    """Give the network's input this batch, in place; raises `GraphError` if it was made for another one."""
+    """Set the batch of the network's input, in place; raises `GraphError` if the network has a different fixed one."""
     value = network_input(graph)
     dims = value.type.tensor_type.shape.dim
     if not dims:
@@ -113,7 +113,7 @@ def set_batch(graph: onnx.GraphProto, batch: BatchRange) -> None:
 
 
 def set_input(graph: onnx.GraphProto, size_wh: tuple[int, int], batch: BatchRange) -> None:
-    """Give an image input ``[B, 3, H, W]`` this size and batch, in place; raises `GraphError` for another batch."""
+    """Set size and batch of an image input ``[B, 3, H, W]``, in place; raises `GraphError` for another fixed batch."""
     set_batch(graph, batch)
     dims = network_input(graph).type.tensor_type.shape.dim
     for dim, length in zip(dims[1:], (3, size_wh[1], size_wh[0]), strict=True):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class SourceModel:
     """A network in PyTorch, ready to export, and its answers as plain PyTorch gives them.
 
-    `module` maps float32 ``[B,3,H,W]``, prepared as the recipe's pixels say, to logits ``[B,C]`` (classify) or to the
+    `module` maps float32 ``[B,3,H,W]``, in the recipe's `PixelFormat`, to logits ``[B,C]`` (classify) or to the
     raw maps that `head` decodes (detect), with the prototypes of masks behind them (instances). `answer` maps the same
     tensor to the task's outputs as the graph contract shapes them, in input pixels: the reference that every graph is
     held against.

@@ -1,4 +1,4 @@
-"""Which engines will run a new graph, and why another will not."""
+"""Reports which engines run a new graph, and why others do not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _verdict(record: Verification | None) -> str:
     if record is None:
         return "not installed here; verified at its first opening"
     if record.passed:
-        return f"yes, its answers passed verification ({record.library}, {record.machine_class})"
+        return f"yes, it passed verification ({record.library}, {record.machine_class})"
     failed = "; ".join(_failure(check) for check in record.checks if not check.passed)
     return f"NO, it runs the float graph instead: {failed}"
 

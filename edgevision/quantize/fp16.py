@@ -1,8 +1,8 @@
-"""A float graph as an FP16 graph: typed tensors with casts, so that every engine computes the same thing.
+"""Converts a float graph to FP16 with typed tensors and casts, so that every engine computes the same values.
 
-The conversion is our own because the contract is: which nodes stay float32 is decided by ranges measured on real
-frames, named, and the same for TensorRT's strong typing and for ONNX Runtime. Converters at hand clip what does
-not fit without a word, hold all calibration data in memory, or choose an opset that older engines do not take.
+The conversion is our own because of the contract. Ranges measured on real frames decide which nodes stay float32; they
+are named, and the same for TensorRT's strong typing and for ONNX Runtime. Existing converters silently clip values that
+do not fit, hold all calibration data in memory, or choose an opset that older engines do not support.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ LARGEST = 65504.0
 """The largest finite FP16 number."""
 
 SMALLEST_NORMAL = 2.0**-14
-"""Under this FP16 numbers are subnormal: they lose precision, down to steps of 2**-24."""
+"""Below this FP16 numbers are subnormal: they lose precision, down to steps of 2**-24."""
 
 MARGIN = 4.0
-"""An unseen frame may reach so many times what the probed ones did before a value overflows."""
+"""Safety factor between the magnitudes of the probed frames and overflow."""
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 _CONTRACT = re.compile(r"^(pre/|post/)")
-"""Normalisation, decoding and suppression: pixel coordinates up to 1920 have steps of 1 in FP16."""
+"""Normalisation, decoding and NMS: pixel coordinates up to 1920 have steps of 1 in FP16."""
 
 _ACCUMULATING = frozenset(
     [
@@ -51,7 +51,7 @@ _ACCUMULATING = frozenset(
         "CumSum",
     ]
 )
-"""They square or sum inside, where no probe reaches: what overflows is not what they answer."""
+"""Operators that square or sum internally, where no probe reaches: their output does not show an overflow."""
 
 _FLOAT_ONLY = frozenset(
     [
@@ -76,7 +76,7 @@ _FLOAT_ONLY = frozenset(
 _MOVING = frozenset(
     ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Gather", "Slice")
 )
-"""They change no value, so they take the type of what reads them."""
+"""Operators that change no value and therefore take the type of their readers."""
 
 _WEIGHTED = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))
 
@@ -86,7 +86,7 @@ _FLOAT_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 
 @dataclass(frozen=True, slots=True)
 class KeptNode:
-    """A node that stays float32 because of what it was seen to do."""
+    """A node that stays float32, with the measured reason."""
 
     node: str
     operator: str
@@ -95,7 +95,7 @@ class KeptNode:
 
 @dataclass(frozen=True, slots=True)
 class HalfGraph:
-    """An FP16 graph and what was decided for it."""
+    """An FP16 graph with the decisions behind it."""
 
     model: onnx.ModelProto
     half_nodes: int
@@ -103,11 +103,11 @@ class HalfGraph:
     """Nodes that compute with floats and stay float32: those of the contract, and `kept`."""
     kept: tuple[KeptNode, ...]
     subnormal_weights: tuple[tuple[str, int], ...]
-    """(weight, how many of its numbers are not 0 and lie under `SMALLEST_NORMAL`), of those that were made FP16."""
+    """(weight, number of non-zero values below `SMALLEST_NORMAL`) of the weights converted to FP16."""
 
 
 def values_to_probe(model: onnx.ModelProto) -> set[str]:
-    """The values whose magnitudes `half_graph` asks for: those that nodes outside of the contract read and answer."""
+    """The values that `half_graph` needs magnitudes of: inputs and outputs of nodes outside the contract."""
     nodes = [node for node in model.graph.node if not _CONTRACT.match(node.name)]
     return {name for node in nodes for name in (*node.input, *node.output)}
 
@@ -119,13 +119,13 @@ def half_graph(
     margin: float = MARGIN,
     decode_in_float: bool = True,
 ) -> HalfGraph:
-    """Make every node FP16 that the measured ranges allow; inputs, outputs, ``pre/`` and ``post/`` stay float32.
+    """Convert every node to FP16 that the measured ranges allow; inputs, outputs, ``pre/`` and ``post/`` stay float32.
 
     A node stays float32, by name, if one of its values times `margin` exceeds `LARGEST`, or one of its weights does.
-    With `decode_in_float` so does all that follows the last layer with weights: in graphs that were adopted, boxes are
-    decoded there. A quantized graph keeps its Q/DQ, whose floats become FP16 too; FP16 scales need opset 19, to which
-    it is raised; for TensorRT 8.6, which reads no such scales, there is `opset17.opset17_form`. Raises `GraphError` if
-    the graph is FP16 already, or cannot be converted.
+    With `decode_in_float`, all nodes after the last layer with weights stay float32 too: adopted graphs decode boxes
+    there. A quantized graph keeps its Q/DQ, whose floats become FP16. FP16 scales need opset 19, to which the graph is
+    converted; TensorRT 8.6 does not support them and needs `opset17.opset17_form`. Raises `GraphError` if the graph is
+    already FP16 or cannot be converted.
     """
     copy = _prepared(model)
     conversion = _Conversion(copy, magnitudes, margin, decode_in_float)
@@ -144,7 +144,7 @@ def half_graph(
 
 
 def note_nodes(model: onnx.ModelProto, key: str, names: Iterable[str]) -> None:
-    """Write names of nodes into the graph's metadata, in place of older ones under that key."""
+    """Write node names into the graph's metadata, replacing older ones under that key."""
     kept = [entry for entry in model.metadata_props if entry.key != key]
     copies = [onnx.StringStringEntryProto(key=entry.key, value=entry.value) for entry in kept]
     del model.metadata_props[:]
@@ -153,7 +153,7 @@ def note_nodes(model: onnx.ModelProto, key: str, names: Iterable[str]) -> None:
 
 
 class _Conversion:
-    """The nodes of one graph, which of them become FP16, and the rewriting of them in place."""
+    """Decides which nodes of one graph become FP16, and rewrites them in place."""
 
     def __init__(
         self, model: onnx.ModelProto, magnitudes: Magnitudes, margin: float, decode_in_float: bool
@@ -200,12 +200,12 @@ class _Conversion:
             self._follow_readers(index)
 
     def single_names(self) -> list[str]:
-        """Names of the nodes outside of the contract that stay float32."""
+        """Names of the nodes outside the contract that stay float32."""
         nodes = [self.nodes[index] for index in sorted(self.candidates - self.half)]
         return [node.name for node in nodes if node.name and not _CONTRACT.match(node.name)]
 
     def rewrite(self) -> None:
-        """Change the types, put casts between float32 and FP16, and store weights as FP16."""
+        """Change the types, insert casts between float32 and FP16, and store weights as FP16."""
         written: list[onnx.NodeProto] = []
         casts: dict[tuple[str, int], str] = {}
 
@@ -234,9 +234,9 @@ class _Conversion:
         _drop_unread(self.graph)
 
     def _objection(self, node: onnx.NodeProto) -> str | None:
-        """Why the node must not be FP16; None if it may."""
+        """The reason why the node must not be FP16; None if it may be."""
         if node.op_type in _ACCUMULATING:
-            return "it squares or sums inside, where no probe reaches"
+            return "it squares or sums internally, where no probe reaches"
         for name in (*node.output, *node.input):
             if name in self.stored and self.stored[name].data_type == FLOAT:
                 largest = _largest(self.stored[name])
@@ -245,7 +245,7 @@ class _Conversion:
             elif name in self.types:
                 reached = self.magnitudes.largest.get(name)
                 if reached is None:
-                    raise GraphError(f"{name} was not probed; expected the magnitudes of this very graph")
+                    raise GraphError(f"{name} was not probed; expected the magnitudes of this graph")
                 if not reached * self.margin <= LARGEST:
                     verb = "answers" if name in node.output else "reads"
                     return f"it {verb} {name}, which reaches {reached:.4g}"
@@ -254,7 +254,7 @@ class _Conversion:
         return None
 
     def _follow_readers(self, index: int) -> None:
-        """Give a node that only moves values the type that all of its readers have: no cast in vain."""
+        """Give a node that only moves values the type of all its readers, to avoid casts."""
         node = self.nodes[index]
         readers = [reader for name in node.output for reader in self.readers.get(name, ())]
         if not readers:
@@ -263,13 +263,13 @@ class _Conversion:
             if not any(reader in self.half or self._quantizes(reader) for reader in readers):
                 self.half.discard(index)
         elif node.name.startswith("pre/") and all(reader in self.half for reader in readers):
-            # Whole numbers of 0 to 255, which FP16 holds exactly.
+            # Whole numbers of 0 to 255, which FP16 represents exactly.
             pixels = node.op_type == "Cast" and node.input[0] not in self.types
             if pixels or node.op_type in _MOVING:
                 self.half.add(index)
 
     def _after_last_weights(self) -> set[int]:
-        """Nodes from which no layer with weights follows."""
+        """Nodes that no layer with weights follows."""
         before: set[int] = set()
         for index in reversed(range(len(self.nodes))):
             node = self.nodes[index]
@@ -282,7 +282,7 @@ class _Conversion:
         return self.candidates - before
 
     def _has_weights(self, node: onnx.NodeProto) -> bool:
-        """True if an input is stored, or dequantized from what is."""
+        """True if an input is stored, or dequantized from a stored value."""
         sources = [self.nodes[self.producer[name]] for name in node.input if name in self.producer]
         dequantized = {source.input[0] for source in sources if source.op_type == DEQUANTIZE}
         return any(name in self.stored for name in (*node.input, *dequantized))
@@ -291,7 +291,7 @@ class _Conversion:
         return bool(self.nodes[index].op_type == QUANTIZE)
 
     def _quantizes_half(self, node: onnx.NodeProto) -> bool:
-        """A quantization takes the type of what it reads, if its scale can."""
+        """Quantization takes its input's type, if its scale can be represented."""
         if node.op_type != QUANTIZE or self._scale_is_subnormal(node):
             return False
         source = self.producer.get(node.input[0])
@@ -310,7 +310,7 @@ class _Conversion:
                 attribute.i = HALF
 
     def _half_weight(self, name: str) -> str:
-        """The name of a stored weight as FP16."""
+        """The name of a stored weight's FP16 copy."""
         half = f"{name}/half"
         if half not in self.stored:
             weights = numpy_helper.to_array(self.stored[name])
@@ -323,15 +323,15 @@ class _Conversion:
 
 
 def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy with all constants among its initializers, weights quantized, and the opset that FP16 scales need."""
+    """A copy with all constants as initializers, weights quantized, and the opset that FP16 scales need."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
     quantized = any(node.op_type in (QUANTIZE, DEQUANTIZE) for node in result.graph.node)
     if quantized and opset_of(result) < 19:
         try:
             result = onnx.version_converter.convert_version(result, 19)
-        except Exception as error:  # the converter raises whatever its C++ does
-            raise GraphError(f"the graph cannot be brought to opset 19: {first_line(error)}") from error
+        except Exception as error:  # the converter raises arbitrary C++ errors
+            raise GraphError(f"the graph cannot be converted to opset 19: {first_line(error)}") from error
     graph = result.graph
     kept = []
     for node in graph.node:
@@ -344,7 +344,7 @@ def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
             kept.append(node)
     stored = {tensor.name: tensor for tensor in graph.initializer}
     if any(tensor.data_type == HALF for tensor in stored.values()):
-        raise GraphError("the graph is FP16 already, at least in part; expected a float32 graph")
+        raise GraphError("the graph is already FP16, at least in part; expected a float32 graph")
     rest = []
     for node in kept:
         if node.op_type == QUANTIZE and node.input[0] in stored:
@@ -358,7 +358,7 @@ def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _quantized_weight(node: onnx.NodeProto, stored: dict[str, onnx.TensorProto]) -> onnx.TensorProto:
-    """What QuantizeLinear makes of a stored weight."""
+    """The result of QuantizeLinear on a stored weight."""
     weights, scale, zero = (numpy_helper.to_array(stored[name]) for name in node.input)
     axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
     if scale.size > 1:
@@ -370,7 +370,7 @@ def _quantized_weight(node: onnx.NodeProto, stored: dict[str, onnx.TensorProto])
 
 
 def _float_types(model: onnx.ModelProto) -> dict[str, int]:
-    """The computed values that are float32."""
+    """The computed values of type float32."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     values = (*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input)
     stored = {tensor.name for tensor in model.graph.initializer}
@@ -382,7 +382,7 @@ def _float_types(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _captured(graph: onnx.GraphProto) -> set[str]:
-    """The values that nested graphs read from the graph around them."""
+    """The values that nested graphs read from the outer graph."""
     nested: Iterator[onnx.GraphProto] = (part for part in walk(graph) if part is not graph)
     return {name for part in nested for node in part.node for name in node.input}
 

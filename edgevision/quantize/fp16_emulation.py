@@ -1,8 +1,8 @@
-"""What FP16 arithmetic answers, computed by ONNX Runtime on a machine that has none.
+"""Emulates FP16 arithmetic in ONNX Runtime on CPUs without FP16.
 
-ONNX Runtime's CPU provider has few FP16 kernels: it computes an FP16 graph in float32 and takes away the casts between
-its nodes, so that nothing is rounded and nothing overflows. Its answers say little about an engine that does round.
-Casts that stand in the graph itself it leaves alone.
+ONNX Runtime's CPU provider has few FP16 kernels. It computes an FP16 graph in float32 and removes the casts between its
+nodes, so that nothing is rounded and nothing overflows. Its results then differ from those of an engine that rounds. It
+keeps casts that are part of the graph itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 def emulated_half(model: onnx.ModelProto) -> onnx.ModelProto:
     """A float32 graph that rounds every value to FP16 where `model` holds an FP16 one.
 
-    Sums inside a node are float32, as tensor cores add. What exceeds 65504 becomes infinite, as it does there.
+    Sums inside a node are float32, as in tensor cores. Values over 65504 become infinite, as in FP16.
     """
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     values = (*inferred.graph.value_info, *inferred.graph.output)

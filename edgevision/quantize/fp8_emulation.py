@@ -1,7 +1,7 @@
-"""What FP8 arithmetic answers, computed by ONNX Runtime on a machine that has none.
+"""Emulates FP8 arithmetic in ONNX Runtime on CPUs without FP8.
 
-ONNX Runtime joins FP8's Q/DQ with a convolution into an INT8 kernel, which then refuses the type. Written as divisions,
-casts and products the same numbers come out, and nothing is joined.
+ONNX Runtime fuses FP8's Q/DQ with a convolution into an INT8 kernel, which then rejects the type. Written as divisions,
+casts and products, the graph gives the same numbers and nothing is fused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def emulated_fp8(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         value, output, inner = node.input[0], node.output[0], f"{node.output[0]}/exact"
         scale = numpy_helper.to_array(stored[node.input[1]]).astype(np.float32)
-        if scale.size > 1:  # one for each channel of weights, whose rank is known
+        if scale.size > 1:  # a scale for each channel of weights, whose rank is known
             axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
             scale = scale.reshape([-1] + [1] * (ranks[value] - 1 - axis))
             ranks[output] = ranks[value]

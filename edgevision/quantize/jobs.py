@@ -1,4 +1,4 @@
-"""What ``edgevision quantize`` does for each precision, and what it reports."""
+"""The jobs of ``edgevision quantize`` for each precision, with their reports."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ from edgevision.quantize.search.workbench import Workbench, deliver, verified_ev
 
 Progress = Callable[[str], None]
 FP8_IMAGES = 16
-"""modelopt's own calibrator keeps every activation of every image: more would not fit into memory."""
+"""modelopt's own calibrator keeps every activation of every image: more images would not fit into memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultTable:
-    """Cells for people."""
+    """A table for printing."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
 Report = str | ResultTable | Verification
-"""A part of what is reported, in the order in which it is."""
+"""A part of the report, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuantizeJob:
-    """A bundle, how it is quantized, and where the result goes (None: into the bundle itself)."""
+    """A bundle, its quantization settings, and the destination (None: the bundle itself)."""
 
     bundle: Bundle
     options: QuantizeOptions
@@ -58,7 +58,7 @@ class QuantizeJob:
 
 
 def run_job(job: QuantizeJob, precision: str, progress: Progress) -> Iterator[Report]:
-    """Do it; yields the report part by part. Raises `VerificationError` where accuracy is not kept."""
+    """Run the job; yields the report part by part. Raises `VerificationError` if accuracy is not kept."""
     if is_quantized(load_model(job.bundle.graph_path("float"))):
         yield from _already_quantized(job)
         return
@@ -71,9 +71,9 @@ def run_job(job: QuantizeJob, precision: str, progress: Progress) -> Iterator[Re
 
 
 def _already_quantized(job: QuantizeJob) -> Iterator[Report]:
-    """Trained with Q/DQ: what was learnt is not to be touched; it is only verified."""
+    """Only verify a model that was trained with Q/DQ, whose learned ranges must not change."""
     _, records = verified_everywhere(job.bundle, "float")
-    yield f"{job.bundle.path} holds Q/DQ already: left alone"
+    yield f"{job.bundle.path} already contains Q/DQ: not changed"
     yield from records
     _raise_if_wrong(job, records)
 
@@ -91,8 +91,8 @@ def _int8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
         f" {100 * chosen.drop.sure:.0f} % of the draws"
     )
     if chosen.drop.points < 0 < chosen.drop.high:
-        yield "the gain that was measured is within its interval of nothing: it is luck until shown"
-    yield f"{100 * chosen.int8_share:.1f} % of the multiply-accumulates in INT8; {record.seconds:.0f} s in all"
+        yield "the interval of the measured gain includes 0: the gain is not significant"
+    yield f"{100 * chosen.int8_share:.1f} % of the multiply-accumulates in INT8; {record.seconds:.0f} s in total"
     for speed in record.speeds:
         yield (
             f"{speed.library}: {speed.float_ms:.1f} ms in float, {speed.quantized_ms:.1f} ms in INT8,"
@@ -142,7 +142,7 @@ def _fp8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
         run_modelopt(source, target, frames, "fp8")
         graph = onnx.load(target)
     if not is_quantized(graph):
-        raise GraphError("modelopt put no layer of the graph into FP8")
+        raise GraphError("modelopt converted no layer of the graph to FP8")
     progress(f"modelopt quantized to FP8 on {len(frames)} frames")
     yield from _measured(job, "fp8", emulated_fp8(graph), progress)
     yield from _delivered(job, "fp8", graph)
@@ -151,7 +151,7 @@ def _fp8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
 def _measured(
     job: QuantizeJob, precision: Precision, graph: onnx.ModelProto, progress: Progress
 ) -> Iterator[Report]:
-    """Hold the graph against the golden answers, and against the budget where there are labelled images."""
+    """Compare the graph with the golden answers, and with the accuracy budget if there are labelled images."""
     options = job.options
     trials = [trial_for(job.bundle.spec, s.images, s.annotations, s.limit) for s in options.eval_sets]
     with Workbench(job.bundle, trials, options.threads) as bench:
@@ -182,4 +182,6 @@ def _delivered(job: QuantizeJob, precision: Precision, graph: onnx.ModelProto) -
 def _raise_if_wrong(job: QuantizeJob, records: list[Verification]) -> None:
     reference = [record for record in records if record.engine == "onnxruntime"]
     if reference and not reference[0].passed:
-        raise VerificationError(f"{job.bundle.path}: ONNX Runtime answers wrongly: {reference[0].failures}")
+        raise VerificationError(
+            f"{job.bundle.path}: verification in ONNX Runtime failed: {reference[0].failures}"
+        )

@@ -1,9 +1,9 @@
 """The form of an INT8 graph for TensorRT 8.6: opset 17, with float32 scales and a float32 remainder.
 
-Its parser (onnx-tensorrt release/8.6-GA, ``QuantDequantLinearHelper``) reads opset 17 and takes a scale's bytes for
-float32; FP16 scales come with opset 19. Typing is weak there: the builder's FP16 flag puts the remainder into FP16, no
-type in the graph does. Scales and weights are the numbers that the graph with an FP16 remainder has, rounding included,
-so that both compute the same INT8 products.
+Its parser (onnx-tensorrt release/8.6-GA, ``QuantDequantLinearHelper``) reads opset 17 and interprets a scale's bytes as
+float32; FP16 scales need opset 19. Typing is weak there: the builder's FP16 flag, not a type in the graph, converts the
+remainder to FP16. Scales and weights equal those of the graph with an FP16 remainder, rounding included, so that both
+compute the same INT8 products.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ ROUNDED = "/rounded"
 
 
 def opset17_form(quantized: onnx.ModelProto, half: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of `quantized`, which has a float32 remainder, with the scales and weights of `half`, made from it.
+    """A copy of `quantized`, which has a float32 remainder, with the scales and weights of `half`, its FP16 version.
 
-    Raises `GraphError` if `quantized` needs a newer opset, or is not what `half` was made from.
+    Raises `GraphError` if `quantized` needs a newer opset, or `half` was not made from it.
     """
     if opset_of(quantized) > OPSET:
         raise GraphError(
-            f"the graph has opset {opset_of(quantized)}; TensorRT 8.6 reads {OPSET}: export the model with that"
+            f"the graph has opset {opset_of(quantized)}; TensorRT 8.6 supports {OPSET}: export the model with that"
+            " opset"
         )
     copy = onnx.ModelProto()
     copy.CopyFrom(quantized)
@@ -44,8 +45,8 @@ def opset17_form(quantized: onnx.ModelProto, half: onnx.ModelProto) -> onnx.Mode
     for node in copy.graph.node:
         twin = nodes.get(node.name)
         if twin is None or twin.op_type != node.op_type:
-            continue  # a weight's Q that was folded away, or a cast of a type that only the other has
-        # Opset 18 made inputs of some attributes: axes of reductions.
+            continue  # a folded Q of a weight, or a cast of a type that only the other graph has
+        # Opset 18 changed some attributes to inputs: axes of reductions.
         for index, (name, other) in enumerate(zip(node.input, twin.input, strict=False)):
             tensor = theirs.get(other)
             if name in stored and tensor is not None and tensor.data_type == onnx.TensorProto.FLOAT16:
@@ -73,7 +74,7 @@ def _rounded(
 
 
 def verified_form(form: onnx.ModelProto, golden: Golden) -> Verification:
-    """Hold the form against the golden answers in ONNX Runtime, by INT8's limits; raises `VerificationError`."""
+    """Compare the form with the golden answers in ONNX Runtime, within INT8's limits; raises `VerificationError`."""
     with tempfile.TemporaryDirectory(prefix="edgevision-") as folder:
         file = Path(folder) / "model.onnx"
         onnx.save(form, file)
@@ -81,6 +82,6 @@ def verified_form(form: onnx.ModelProto, golden: Golden) -> Verification:
             record = replace(verify_session(session, golden, precision="int8"), stage="export")
     if not record.passed:
         raise VerificationError(
-            f"the form of opset {OPSET} for TensorRT 8.6 answers otherwise than the source model: {record.failures}"
+            f"the form of opset {OPSET} for TensorRT 8.6 does not match the source model: {record.failures}"
         )
     return record

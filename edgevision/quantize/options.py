@@ -1,4 +1,4 @@
-"""How a bundle is to be quantized."""
+"""Options of quantization."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgevision.quantize.search.search import Budget
 
 @dataclass(frozen=True, slots=True)
 class EvalSet:
-    """Labelled images that the search measures on; annotations as `trials.trial_for` takes them."""
+    """Labelled images for the search; annotations as for `trials.trial_for`."""
 
     images: Path
     annotations: Path | None
@@ -25,7 +25,7 @@ class EvalSet:
 
 @dataclass(frozen=True, slots=True)
 class QuantizeOptions:
-    """How a bundle is quantized."""
+    """Options for the quantization of a bundle."""
 
     calib: Path
     calib_images: int = 128
@@ -36,14 +36,14 @@ class QuantizeOptions:
     target: Target = "cpu"
     threads: int | None = None
     strict: bool = False
-    """End at the first image that cannot be decoded instead of leaving a few out."""
+    """Stop at the first image that cannot be decoded instead of skipping a few."""
     tensorrt: tuple[str, ...] = ()
-    """Versions of TensorRT, as `graph.limits` names them, that have to read the graph or its form."""
+    """TensorRT versions, as `graph.limits` names them, that must be able to read the graph or its form."""
     weight_bits: Literal[7, 8] | None = None
-    """7 keeps sums of pairs of products within 16 bits; None: 7 for CPUs where this one has no VNNI, else 8."""
+    """7 keeps sums of pairs of products within 16 bits; None: 7 for CPU targets on a CPU without VNNI, else 8."""
 
     def largest_weight(self) -> int:
-        """Of stored weights."""
+        """Largest magnitude of stored weights."""
         narrow = self.target == "cpu" and saturates() if self.weight_bits is None else self.weight_bits == 7
         return INT7_MAX if narrow else INT8_MAX
 
@@ -51,14 +51,14 @@ class QuantizeOptions:
 def eval_sets(
     images: Sequence[Path], annotations: Sequence[Path], limits: Sequence[int]
 ) -> tuple[EvalSet, ...]:
-    """Pair folders with their annotations and limits; raises `UsageError` if their numbers do not fit."""
+    """Pair folders with their annotations and limits; raises `UsageError` if their numbers differ."""
     if annotations and len(annotations) != len(images):
         raise UsageError(
-            f"{len(images)} times --eval-images and {len(annotations)} times --annotations; give one for each folder"
+            f"received {len(images)} --eval-images and {len(annotations)} --annotations; pass one for each folder"
         )
     if limits and len(limits) != len(images):
         raise UsageError(
-            f"{len(images)} times --eval-images and {len(limits)} times --eval-limit; give one for each folder"
+            f"received {len(images)} --eval-images and {len(limits)} --eval-limit; pass one for each folder"
         )
     return tuple(
         EvalSet(folder, annotations[index] if annotations else None, limits[index] if limits else None)

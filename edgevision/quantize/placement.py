@@ -1,4 +1,4 @@
-"""Where INT8 goes: decided by modelopt's rules for TensorRT's fusions, written down by node and input."""
+"""Placement of INT8 by modelopt's rules for TensorRT's fusions, recorded by node and input."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from edgevision.graph.macs import WEIGHTED
 from edgevision.quantize.calibration.ranges import INT8_MAX
 
 GRAFT = (r"pre/.*", r"post/.*")
-"""Nodes that stay out: the uint8 input and its scaling, decoding and suppression."""
+"""Nodes that are not quantized: the uint8 input and its scaling, decoding and NMS."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Edge:
-    """One input of one node that is to be read through Q/DQ."""
+    """One input of one node that is read through Q/DQ."""
 
     node: str
     index: int
@@ -33,16 +33,16 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class QdqPlacement:
-    """Every quantized edge: activations with one scale each, weights with one scale for each output channel."""
+    """All quantized edges: activations with one scale each, weights with one scale for each output channel."""
 
     activations: tuple[Edge, ...]
     weights: tuple[Edge, ...]
     largest_weight: int = INT8_MAX
-    """Stored weights lie within plus and minus this."""
+    """Largest magnitude of stored weights."""
 
     @property
     def tensors(self) -> tuple[str, ...]:
-        """Activations whose ranges are needed, each once, sorted."""
+        """Activations whose ranges are needed, without duplicates, sorted."""
         return tuple(sorted({edge.tensor for edge in self.activations}))
 
     @property
@@ -52,7 +52,7 @@ class QdqPlacement:
 
 
 def with_named_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which every node has a name of its own, so that it can be told from all others."""
+    """A copy in which every node has a unique name."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     seen: set[str] = set()
@@ -64,16 +64,16 @@ def with_named_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def is_quantized(model: onnx.ModelProto) -> bool:
-    """True if the graph holds Q/DQ already, as after quantization-aware training."""
+    """True if the graph already contains Q/DQ, as after quantization-aware training."""
     return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
 def placement_by_modelopt(model: onnx.ModelProto, frames: npt.NDArray[np.uint8]) -> QdqPlacement:
-    """Let modelopt quantize a graph whose nodes have names of their own, and read off where it put Q/DQ.
+    """Run modelopt on a graph with unique node names, and record where it inserts Q/DQ.
 
-    Only the places are taken over. Its ranges come from a calibrator that keeps every activation of every image, and
-    it raises the graph to opset 19, which TensorRT 8.6 does not read. So one batch of `frames` is enough here, and
-    a graph of the search is made from its places in milliseconds. Raises `GraphError` if modelopt fails.
+    Only the places are used. modelopt's ranges come from a calibrator that keeps every activation of every image, and
+    it raises the graph to opset 19, which TensorRT 8.6 does not support. One batch of `frames` is therefore enough, and
+    a graph of the search takes milliseconds to build. Raises `GraphError` if modelopt fails.
     """
     with tempfile.TemporaryDirectory(prefix="edgevision-") as folder:
         source, target = Path(folder) / "model.onnx", Path(folder) / "placed.onnx"
@@ -84,9 +84,9 @@ def placement_by_modelopt(model: onnx.ModelProto, frames: npt.NDArray[np.uint8])
 
 
 def run_modelopt(source: Path, target: Path, frames: npt.NDArray[np.uint8], mode: str) -> None:
-    """Quantize `source` to `target` by "int8" or "fp8", the graft left out; raises `GraphError` with its reason."""
+    """Quantize `source` to `target` as "int8" or "fp8", without the graft; raises `GraphError` with its reason."""
     try:
-        # It reports each of its steps on the screen, and warns of GPUs that are not there.
+        # It prints each of its steps, and warns of missing GPUs.
         quiet = contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO())
         with quiet[0], quiet[1], warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -101,7 +101,7 @@ def run_modelopt(source: Path, target: Path, frames: npt.NDArray[np.uint8], mode
                 output_path=str(target),
                 log_level="ERROR",
             )
-    except Exception as error:  # it raises whatever its passes meet
+    except Exception as error:  # it raises any error of its passes
         raise GraphError(f"modelopt cannot quantize the graph: {first_line(error)}") from error
     if not target.is_file():
         raise GraphError("modelopt found nothing to quantize in the graph")

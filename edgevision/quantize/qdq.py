@@ -1,4 +1,4 @@
-"""Writing Q/DQ into a float graph: symmetric INT8, zero-point 0, weights by output channel."""
+"""Inserts Q/DQ into a float graph: symmetric INT8, zero-point 0, weights by output channel."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from edgevision.quantize.calibration.ranges import INT8_MAX, Ranges
 from edgevision.quantize.placement import Edge, QdqPlacement
 
 PREFIX = "int8/"
-"""Begins the name of every node and value that is added here."""
+"""Name prefix of every inserted node and value."""
 
 
 def quantized(
     model: onnx.ModelProto, placement: QdqPlacement, ranges: Ranges, kept_float: Collection[str] = ()
 ) -> onnx.ModelProto:
-    """A copy of the graph with Q/DQ on the placement's edges, but for the weighted nodes named in `kept_float`.
+    """A copy of the graph with Q/DQ on the placement's edges, except for the weighted nodes in `kept_float`.
 
-    Each tensor has one Q/DQ pair that all its INT8 readers share; readers in float go on reading the tensor itself.
-    Weights are stored in int8 and read through a DequantizeLinear.
+    Each tensor has one Q/DQ pair that all its INT8 readers share; float readers use the tensor itself. Weights are
+    stored in int8 and read through a DequantizeLinear.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -41,10 +41,10 @@ def quantized(
 def remaining_edges(
     model: onnx.ModelProto, placement: QdqPlacement, kept_float: Collection[str]
 ) -> tuple[tuple[Edge, ...], tuple[Edge, ...]]:
-    """Activation and weight edges that stay in INT8 when some weighted nodes go back to float.
+    """Activation and weight edges that stay in INT8 when some weighted nodes return to float.
 
-    Additions, poolings and the like carry INT8 only to serve the arithmetic behind them: where every weighted node
-    that reads their answer is in float, their inputs are in float too.
+    Additions, poolings and similar nodes carry INT8 only for the arithmetic behind them. If every weighted node that
+    reads their output is in float, their inputs are in float too.
     """
     weights = tuple(edge for edge in placement.weights if edge.node not in kept_float)
     working = {edge.node for edge in weights}
@@ -54,7 +54,7 @@ def remaining_edges(
         for name in node.input:
             readers.setdefault(name, []).append(node)
     serving: set[str] = set()
-    for node in reversed(model.graph.node):  # sorted from input to output: readers come first here
+    for node in reversed(model.graph.node):  # in reverse topological order: readers come first
         followers = {reader.name for name in node.output for reader in readers.get(name, ())}
         passes = node.name in placed - placement.weighted_nodes or node.op_type in _PASSING
         if passes and followers & (working | serving):
@@ -64,11 +64,11 @@ def remaining_edges(
 
 
 _PASSING = ("Concat", "MaxPool", "Relu", "Reshape", "Resize", "Transpose")
-"""Operators through which INT8 values reach the arithmetic behind them."""
+"""Operators that pass INT8 values on to the arithmetic behind them."""
 
 
 def shared_scales(model: onnx.ModelProto, edges: Collection[Edge], ranges: Ranges) -> dict[str, float]:
-    """A scale for each tensor; tensors that a Concat joins have one, or TensorRT would rescale each on its way."""
+    """A scale for each tensor; the inputs of a Concat share one, or TensorRT would rescale each of them."""
     quantized_tensors = {edge.tensor for edge in edges}
     thresholds = {tensor: ranges.thresholds[tensor] for tensor in quantized_tensors}
     for node in model.graph.node:
@@ -92,7 +92,7 @@ def weight_scales(
 
 
 class _Writer:
-    """Adds nodes to a graph in place; equal requests are answered with one node."""
+    """Adds nodes to a graph in place; equal requests share one node."""
 
     def __init__(self, model: onnx.ModelProto, largest_weight: int) -> None:
         self._graph = model.graph
@@ -103,7 +103,7 @@ class _Writer:
         self._values: dict[str, str] = {}
 
     def read_through(self, edge: Edge, value: str) -> None:
-        """Let one input of one node read `value`."""
+        """Make one input of one node read `value`."""
         self._nodes[edge.node].input[edge.index] = value
 
     def activation(self, tensor: str, scale: float) -> str:
@@ -139,7 +139,7 @@ class _Writer:
         return self._values[key]
 
     def finish(self) -> None:
-        """Put the new nodes right behind what they read, and drop weights that nobody reads any more."""
+        """Insert the new nodes right behind their inputs, and remove weights without readers."""
         ordered = [node for key, nodes in self._before.items() if "@" in key for node in nodes]
         pending = {key: nodes for key, nodes in self._before.items() if "@" not in key}
         for value in self._graph.input:
@@ -179,5 +179,5 @@ def output_channel_axis(node: onnx.NodeProto, dimensions: int) -> int:
 
 
 def share_of(nodes: Collection[str], macs: Mapping[str, int]) -> float:
-    """The share of all multiply-accumulates that these nodes do, 0..1."""
+    """The share of all multiply-accumulates in these nodes, 0..1."""
     return sum(macs[name] for name in nodes if name in macs) / max(sum(macs.values()), 1)

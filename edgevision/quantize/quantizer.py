@@ -1,4 +1,4 @@
-"""A bundle's float graph to INT8 within a budget of accuracy."""
+"""Quantizes a bundle's float graph to INT8 within an accuracy budget."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ Progress = Callable[[str], None]
 PICTURE = "pareto.png"
 TIMED_IMAGES = 8
 FRONT_POINTS = 5
-"""Graphs that are measured at least: one alone shows nothing of what accuracy costs."""
+"""Minimum number of measured graphs: a single one does not show the cost of accuracy."""
 CANDIDATE_SECONDS = 1.5
 FINAL_SECONDS = 6.0
 
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """What came of it."""
+    """Result of a quantization."""
 
     bundle: Bundle
     record: QuantizeRecord
@@ -60,7 +60,7 @@ class Quantized:
     ranges: Ranges
     placement: QdqPlacement
     every_range: Callable[[], Ranges]
-    """`ranges`, and on demand the largest magnitudes of all other float activations: a DLA asks for those too."""
+    """`ranges`, and on demand the largest magnitudes of all other float activations, which a DLA needs too."""
 
 
 def quantize_int8(
@@ -68,8 +68,8 @@ def quantize_int8(
 ) -> Quantized:
     """Calibrate, search, verify, time, and add the graph to the bundle (or to its copy at `output`).
 
-    Nothing is written unless the budget is kept and ONNX Runtime answers the golden frames as the source model does.
-    Raises `VerificationError` that says how far it came otherwise.
+    Nothing is written unless the budget is kept and ONNX Runtime's answers to the golden frames match the source
+    model's. Otherwise raises `VerificationError` with the best result.
     """
     began = time.perf_counter()
     material = _prepared(bundle, options, progress)
@@ -127,7 +127,7 @@ def quantize_int8(
 def _form(
     bundle: Bundle, graph: onnx.ModelProto, material: _Material, chosen: Candidate
 ) -> tuple[onnx.ModelProto, Verification] | None:
-    """The graph as TensorRT 8.6 reads it, verified; None for CPUs, and for a model whose opset is too new for 8.6."""
+    """The verified graph for TensorRT 8.6; None for CPUs, and for a model whose opset is too new for 8.6."""
     quantized_only = material.quantized(chosen.kept_float)
     if material.target != "tensorrt" or opset_of(quantized_only) > OPSET:
         return None
@@ -137,7 +137,7 @@ def _form(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Material:
-    """All that candidates are made of."""
+    """Inputs for building candidates."""
 
     model: onnx.ModelProto
     placement: QdqPlacement
@@ -148,9 +148,9 @@ class _Material:
     task: str
 
     def every_range(self) -> Ranges:
-        """Ranges of all float activations outside of the contract; where Q/DQ stands, those that were calibrated.
+        """Ranges of all float activations outside the contract; at Q/DQ, the calibrated ones.
 
-        A layer runs in INT8 on a DLA only if the ranges of all that it reads and answers are known.
+        A layer runs in INT8 on a DLA only if the ranges of all its inputs and outputs are known.
         """
         found = probe_magnitudes(self.model, iter(self.frames), values_to_probe(self.model))
         return replace(self.ranges, thresholds={**found.largest, **self.ranges.thresholds})
@@ -160,24 +160,22 @@ class _Material:
         return quantized(self.model, self.placement, self.ranges, kept_float)
 
     def searched(self, kept_float: Collection[str]) -> onnx.ModelProto:
-        """A candidate as the search runs it: with the same numbers as the final one, its remainder in float32."""
+        """A candidate for the search: the same numbers as the final one, with its remainder in float32."""
         graph = self.quantized(kept_float)
         return with_unsigned_activations(graph) if self.target == "cpu" else graph
 
     def final(self, kept_float: Collection[str]) -> onnx.ModelProto:
-        """A candidate as its engines want it."""
+        """A candidate in the form for its target engines."""
         return for_target(self.quantized(kept_float), self.target, self.frames, self.task)
 
 
 def _prepared(bundle: Bundle, options: QuantizeOptions, progress: Progress) -> _Material:
     """Place, calibrate, and measure each layer's noise."""
     if not options.eval_sets:
-        raise UsageError(
-            "INT8 is kept within a budget only where it is measured: give --eval-images (and --annotations)"
-        )
+        raise UsageError("an accuracy budget needs labelled images: pass --eval-images (and --annotations)")
     model = with_named_nodes(load_model(bundle.graph_path("float")))
     if is_quantized(model):
-        raise UsageError(f"{bundle.path} holds Q/DQ already: it is verified and left alone, not quantized")
+        raise UsageError(f"{bundle.path} already contains Q/DQ: it can be verified, but not quantized again")
     frames = CalibrationFrames(options.calib, bundle.spec.frames, options.calib_images, strict=options.strict)
     placement = replace(
         placement_by_modelopt(model, next(iter(frames))), largest_weight=options.largest_weight()
@@ -195,10 +193,10 @@ def _prepared(bundle: Bundle, options: QuantizeOptions, progress: Progress) -> _
 def for_target(
     graph: onnx.ModelProto, target: Target, frames: CalibrationFrames, task: str
 ) -> onnx.ModelProto:
-    """The graph as its engines want it.
+    """The graph in the form for its target engines.
 
-    `cpu`: unsigned activations around 128, the same numbers, which OpenVINO computes rightly. `tensorrt`: signed ones,
-    and the remainder in FP16.
+    `cpu`: unsigned activations around 128, the same numbers, which OpenVINO computes correctly. `tensorrt`: signed
+    ones, and the remainder in FP16.
     """
     if target == "cpu":
         return with_unsigned_activations(graph)
@@ -213,7 +211,7 @@ def _searched(
     options: QuantizeOptions,
     progress: Progress,
 ) -> tuple[SearchResult, Candidate]:
-    """All candidates that were measured and the one to ship; raises `VerificationError` if none keeps the budget."""
+    """All measured candidates and the chosen one; raises `VerificationError` if none keeps the budget."""
     engine = _search_engine(options.target)
 
     def scores(kept: frozenset[str]) -> list[Scores]:
@@ -234,7 +232,7 @@ def _searched(
 
 
 def _search_engine(target: Target) -> str:
-    """OpenVINO for CPUs where it is installed: it runs INT8 several times as fast as ONNX Runtime does."""
+    """OpenVINO for CPUs if installed: it runs INT8 several times as fast as ONNX Runtime."""
     installed = importlib.util.find_spec("openvino") is not None
     return "openvino" if target == "cpu" and installed else "onnxruntime"
 
@@ -246,10 +244,10 @@ def _confirmed(
     options: QuantizeOptions,
     progress: Progress,
 ) -> Candidate:
-    """Of the graphs that keep the budget the one with most in INT8 that keeps it in ONNX Runtime as well.
+    """The graph with most INT8 work among those that keep the budget, in ONNX Runtime as well.
 
-    Two engines round differently, and on some hundred images that is tenths of a point. Raises `VerificationError`
-    where there is none.
+    Two engines round differently; on some hundred images that makes tenths of a point. Raises `VerificationError` if
+    there is none.
     """
     reference = bench.scores("float")
     good = [found for found in result.candidates if found.within(options.budget.confidence)]
@@ -287,7 +285,7 @@ def _with_half_measured(
     options: QuantizeOptions,
     progress: Progress,
 ) -> Candidate:
-    """The chosen graph with its remainder in FP16, measured with FP16's rounding written into the graph."""
+    """The chosen graph with its remainder in FP16, measured with FP16's rounding emulated in the graph."""
     bench.place("int8", emulated_half(graph))
     reference, scores = bench.scores("float"), bench.scores("int8")
     drop = paired_drop(reference, scores, options.budget.max_drop)
@@ -310,7 +308,7 @@ def _timed(
     pictures: Sequence[Frame],
     material: _Material,
 ) -> tuple[MeasuredCandidate, ...]:
-    """Every candidate with its speed, none without pictures: an FP16 remainder on a CPU says nothing of a GPU."""
+    """Every candidate with its speed, without labels; an FP16 remainder on a CPU does not show a GPU's speed."""
     measured = []
     for candidate in result.candidates:
         speeds: tuple[PairedSpeed, ...] = ()

@@ -1,4 +1,4 @@
-"""What a quantization did and measured: ``quantize.json`` in the bundle."""
+"""The record of a quantization: ``quantize.json`` in the bundle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TARGETS: tuple[Target, ...] = ("cpu", "tensorrt")
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One weighted node: its share of the work, and the noise that its return to float alone takes away."""
+    """One weighted node: its share of the work, and the noise removed by returning only this node to float."""
 
     node: str
     work_share: float
@@ -50,22 +50,22 @@ class QuantizeRecord:
     search_images: int
     max_drop: float
     confidence: float
-    """Share of the bootstrap's draws in which the budget had to be kept."""
+    """Minimum share of the bootstrap's draws that must keep the budget."""
     metric: str
     float_accuracy: float
-    """In percent, on the images of the search: figures for others are measured on others."""
+    """In percent, on the images of the search; not comparable with results on other images."""
     chosen: Candidate
     kept_float: tuple[Layer, ...]
-    """The layers that were put back, most noise first."""
+    """Layers that were returned to float, most noise first."""
     candidates: tuple[MeasuredCandidate, ...]
     speeds: tuple[PairedSpeed, ...]
     versions: tuple[tuple[str, str], ...]
     seconds: float
     largest_weight: int = INT8_MAX
-    """Stored weights lie within plus and minus this."""
+    """Largest magnitude of stored weights."""
 
     def write(self, bundle: Path) -> None:
-        """Write it into a bundle."""
+        """Write the record into a bundle."""
         text = json_text(self)
         try:
             atomic.write_file(bundle / RECORD, text.encode())
@@ -74,7 +74,7 @@ class QuantizeRecord:
 
 
 def read_record(bundle: Path) -> QuantizeRecord:
-    """Read a bundle's record; raises `BundleError` if there is none or it does not fit."""
+    """Read a bundle's record; raises `BundleError` if it is missing or invalid."""
     path = bundle / RECORD
     try:
         return dataclass_from_json(QuantizeRecord, json.loads(path.read_bytes()))

@@ -1,9 +1,9 @@
-"""Signed or unsigned INT8 activations: the same numbers, which one engine or another computes wrongly.
+"""Converts between signed and unsigned INT8 activations, which represent the same numbers.
 
-TensorRT takes signed activations around a zero-point of 0 and nothing else. OpenVINO's CPU plug-in computes with
-unsigned ones; it shifts signed ones by 128 itself, and around a Concat loses their scale while it does so
-(docs/openvino-int8.md). ``uint8`` with zero-point 128 stands for exactly the values of ``int8`` with zero-point 0, so a
-graph for CPU engines is given the former. Weights stay signed.
+TensorRT supports only signed activations with a zero-point of 0. OpenVINO's CPU plug-in computes with unsigned ones. It
+shifts signed ones by 128 itself, and around a Concat loses their scale while doing so (docs/openvino-int8.md).
+``uint8`` with zero-point 128 represents exactly the values of ``int8`` with zero-point 0, so a graph for CPU engines
+uses the former. Weights stay signed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Integer = np.dtype[np.int8] | np.dtype[np.uint8]
 
 
 def with_unsigned_activations(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose activations are quantized to uint8 around 128: what CPU engines compute rightly and fast.
+    """A copy whose activations are quantized to uint8 around 128, which CPU engines compute correctly and fast.
 
     Raises `GraphError` if an activation's zero-point is not one number stored in the graph.
     """
@@ -33,7 +33,7 @@ def with_unsigned_activations(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def with_signed_activations(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose activations are quantized to int8, around 0 where they were around 128: what TensorRT takes.
+    """A copy whose activations are quantized to int8, around 0 instead of 128, for TensorRT.
 
     Raises `GraphError` if an activation's zero-point is not one number stored in the graph.
     """
@@ -41,14 +41,14 @@ def with_signed_activations(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def activation_quantizers(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The QuantizeLinear nodes whose input is computed, not stored: those of activations."""
+    """The QuantizeLinear nodes of activations, whose input is computed, not stored."""
     stored = {tensor.name for tensor in graph.initializer}
     stored |= {name for node in graph.node if node.op_type == "Constant" for name in node.output}
     return [node for node in graph.node if node.op_type == QUANTIZE and node.input[0] not in stored]
 
 
 def _converted(model: onnx.ModelProto, old: Integer, new: Integer, shift: int) -> onnx.ModelProto:
-    """Give activations of dtype `old` the dtype `new`, with `shift` added to their zero-points."""
+    """Change activations of dtype `old` to dtype `new`, with `shift` added to their zero-points."""
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
@@ -71,7 +71,7 @@ def _converted(model: onnx.ModelProto, old: Integer, new: Integer, shift: int) -
 
 
 def _carried(graph: onnx.GraphProto, names: Collection[str]) -> set[str]:
-    """`names` and every value that other nodes make of them without dequantizing: a MaxPool on INT8, a Reshape."""
+    """`names` and every value derived from them without dequantizing: a MaxPool on INT8, a Reshape."""
     found = set(names)
     for node in graph.node:  # topologically sorted
         if node.op_type not in (QUANTIZE, DEQUANTIZE) and found.intersection(node.input):
@@ -80,7 +80,7 @@ def _carried(graph: onnx.GraphProto, names: Collection[str]) -> set[str]:
 
 
 def _zero_point(node: onnx.NodeProto, stored: dict[str, onnx.TensorProto]) -> npt.NDArray[np.integer]:
-    """The node's one zero-point; without that input it is uint8 0, as ONNX says."""
+    """The node's one zero-point; without that input it is uint8 0, as ONNX defines."""
     if len(node.input) < 3 or not node.input[2]:
         return np.zeros((), np.uint8)
     tensor = stored.get(node.input[2])
@@ -93,7 +93,7 @@ def _zero_point(node: onnx.NodeProto, stored: dict[str, onnx.TensorProto]) -> np
 
 
 def _set_zero_point(graph: onnx.GraphProto, node: onnx.NodeProto, value: int, dtype: Integer) -> None:
-    """Let the node read a zero-point of its own value and dtype, stored once for all."""
+    """Set the node's zero-point to a value and dtype; equal ones share one initializer."""
     name = f"zero_point_{dtype}_{value}"
     if all(tensor.name != name for tensor in graph.initializer):
         graph.initializer.append(numpy_helper.from_array(np.asarray(value, dtype), name))

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic writes for files and folders."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 
 
 class OccupiedError(Exception):
-    """The place of a new folder is taken by something that must not be replaced."""
+    """Something that must not be replaced exists at the path of a new folder."""
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write beside `path`, fsync, rename over it. Raises `OSError`; then `path` is as it was before."""
+    """Write a temporary file beside `path`, fsync, and rename it. Raises `OSError`; `path` is then unchanged."""
     with staged_file(path) as temporary:
         temporary.write_bytes(data)
 
 
 @contextlib.contextmanager
 def staged_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`, with its suffix; on a clean exit it becomes `path`, else it is removed."""
+    """Yield a temporary name beside `path` with its suffix; a clean exit renames it to `path`, any other removes it."""
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".partial{path.suffix}", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
@@ -38,10 +38,10 @@ def staged_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def staged_folder(path: Path, *, may_replace: Callable[[Path], bool]) -> Iterator[Path]:
-    """Give an empty folder beside `path`; on a clean exit it becomes `path`, else it is removed.
+    """Yield an empty folder beside `path`; a clean exit renames it to `path`, any other removes it.
 
-    What stands at `path` already is replaced only if it is an empty folder or `may_replace` says that it is ours;
-    otherwise `OccupiedError` is raised before anything is written.
+    An existing `path` is replaced only if it is an empty folder or `may_replace` returns True. Otherwise
+    `OccupiedError` is raised before anything is written.
     """
     occupied = path.exists() and not (path.is_dir() and not any(path.iterdir()))
     if occupied and not may_replace(path):
@@ -60,7 +60,7 @@ def staged_folder(path: Path, *, may_replace: Callable[[Path], bool]) -> Iterato
 
 
 def _swap(new: Path, path: Path) -> None:
-    """Rename `new` to `path`; a folder cannot be renamed over a full one, so that one steps aside first."""
+    """Rename `new` to `path`; a full folder cannot be replaced by a rename, so it is moved away first."""
     if not path.exists():
         new.rename(path)
         return

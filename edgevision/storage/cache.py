@@ -1,4 +1,4 @@
-"""Where downloads are kept."""
+"""The folder for downloads and other cached files."""
 
 from __future__ import annotations
 

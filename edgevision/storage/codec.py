@@ -1,4 +1,4 @@
-"""Frozen dataclasses to JSON values and back, checked against their annotations."""
+"""Converts frozen dataclasses to JSON values and back, and checks them against their annotations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DecodeError(ValueError):
 
 
 def json_from_dataclass(value: Any) -> Any:
-    """Nested dataclasses, tuples and dicts as dicts and lists, in field order."""
+    """Convert nested dataclasses, tuples and dicts to dicts and lists, in field order."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: json_from_dataclass(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, (tuple, list)):
@@ -28,15 +28,15 @@ def json_from_dataclass(value: Any) -> Any:
 
 
 def json_text(value: Any) -> str:
-    """A dataclass, or what JSON itself knows, as an indented document that ends in a line break."""
+    """A dataclass or JSON value as an indented document that ends in a line break."""
     return json.dumps(json_from_dataclass(value), indent=2) + "\n"
 
 
 def dataclass_from_json(cls: type[T], data: Any, where: str = "$") -> T:
-    """Rebuild `cls` from what `json_from_dataclass` gave; unknown, missing and ill-typed fields raise.
+    """Rebuild `cls` from the output of `json_from_dataclass`; unknown, missing and ill-typed fields raise.
 
-    Supports dataclasses, tuples, `Literal`, unions, `str`, `int`, `float`, `bool` and None. A field with a
-    default may be absent. Raises `DecodeError`; a `ValueError` of the class's own checks is raised as one.
+    Supports dataclasses, tuples, `Literal`, unions, `str`, `int`, `float`, `bool` and None. A field with a default may
+    be absent. Raises `DecodeError`; a `ValueError` of the class's own checks is converted to it.
     """
     if not isinstance(data, dict):
         raise DecodeError(f"{where}: expected an object, found {_kind(data)}")
@@ -44,7 +44,7 @@ def dataclass_from_json(cls: type[T], data: Any, where: str = "$") -> T:
     unknown = sorted(set(data) - set(fields))
     if unknown:
         raise DecodeError(f"{where}: unknown field {unknown[0]!r}")
-    hints: dict[str, Any] = _hints(cls)  # type: ignore[arg-type]  # a type is hashable; the stub of lru_cache cannot see it
+    hints: dict[str, Any] = _hints(cls)  # type: ignore[arg-type]  # the stub of lru_cache does not accept a type
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in data:
@@ -109,12 +109,12 @@ def _kind(value: Any) -> str:
 
 
 def newer_schema(data: object, known: int) -> str | None:
-    """What is said of a record whose "schema" is above the newest that is known, and who wrote it; None if it is not.
+    """The error text for a record whose "schema" is newer than supported, with its writer; None for others.
 
-    To be asked before the record is read: what is new in it would only be called an unknown field.
+    Call it before decoding the record: its new fields would only raise "unknown field".
     """
     schema = data.get("schema") if isinstance(data, dict) else None
     if not isinstance(data, dict) or not isinstance(schema, int) or schema <= known:
         return None
     writer = f", written by edgevision {data['edgevision']}" if "edgevision" in data else ""
-    return f"schema {schema}{writer}; schemas up to {known} are known here: upgrade edgevision"
+    return f"schema {schema}{writer}; this version supports schemas up to {known}: upgrade edgevision"

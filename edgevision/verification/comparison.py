@@ -1,4 +1,4 @@
-"""How far two models' answers to the same frames are from each other, and how far they may be."""
+"""Compares two models' answers to the same frames against tolerances."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from edgevision.contract.results import MASK_HALF, Outputs
 from edgevision.contract.spec import ModelSpec, Precision, Task
 
 _SMALL_MASK_CELLS = 100
-"""Smaller masks count as if they had so many cells: of ten cells one is a tenth, and yet rounding."""
+"""Smaller masks count as if they had this many cells: of ten cells, one is a tenth and still rounding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far an answer may be from the source model's."""
+    """Allowed differences from the source model's answers."""
 
     min_score: float
-    """Detections under this score are not compared."""
+    """Detections below this score are not compared."""
     box_iou: float
     box_px: float
-    """Boxes that differ by no more than this in any coordinate are equal: under a pixel an IoU says nothing."""
+    """Boxes that differ by no more than this in any coordinate are equal: below one pixel an IoU is not meaningful."""
     score: float
     pixels: float
     """Share of a frame's pixels whose class may differ."""
     mask: float
-    """Share of two partners' mask cells that may lie in just one of them."""
+    """Share of mask cells of a pair that may lie in only one of the two masks."""
     missing: float = 0.0
-    """Share of detections that may be without a partner. 0: the worst partner counts, else the mean of all."""
+    """Share of detections that may lack a partner. 0: the worst pair counts, else the mean of all."""
     class_score: float = 1e-3
-    """How far a class's score of a whole frame may be off."""
+    """Allowed difference of a class score of a whole frame."""
 
 
 _EIGHT_BITS = Tolerance(
@@ -42,16 +42,18 @@ _EIGHT_BITS = Tolerance(
 )
 
 TOLERANCES: dict[Precision, Tolerance] = {
-    # Two float32 implementations of one network differ by rounding alone: 1e-5 in scores, 1e-3 px in boxes.
-    # Where two classes are as good as equal, or a mask passes a half, single pixels may fall on either side.
+    # Two float32 implementations of one network differ only by rounding: 1e-5 in scores, 1e-3 px in boxes. Where two
+    # classes are nearly equal, or a mask crosses one half, single pixels may fall on either side.
     "float": Tolerance(min_score=0.05, box_iou=0.999, box_px=0.01, score=1e-3, pixels=1e-3, mask=0.02),
-    # Eleven bits of mantissa instead of 24. YOLOv5n on 28 photographs of COCO, every value rounded: scores to 0.004,
-    # IoU of partners from 0.994; a few times that, and more for pixels, which fall on one side or the other.
+    # Eleven bits of mantissa instead of 24. YOLOv5n on 28 photographs of COCO with every value rounded: scores to
+    # 0.004, IoU of pairs from 0.994. The limits are a few times that, and more for pixels, which fall on one side or
+    # the other.
     "fp16": Tolerance(
         min_score=0.25, box_iou=0.95, box_px=1.0, score=0.02, pixels=0.01, mask=0.1, class_score=0.02
     ),
-    # Eight bits. The same photographs: every detection over 0.25 found again at IoU 0.5, scores off by 0.03 to 0.05 in
-    # the mean, by 0.09 in the mean of the worst four frames. What breaks inside is told by the layers' own errors.
+    # Eight bits. On the same photographs every detection over 0.25 was found again at IoU 0.5. Scores were off by 0.03
+    # to 0.05 on average, and by 0.09 on average of the worst four frames. The layers' own errors show where accuracy is
+    # lost.
     "int8": _EIGHT_BITS,
     "fp8": _EIGHT_BITS,
 }
@@ -60,12 +62,12 @@ TOLERANCES: dict[Precision, Tolerance] = {
 def compare_answers(
     spec: ModelSpec, expected: Outputs, actual: Outputs, precision: Precision
 ) -> list[CheckRecord]:
-    """Hold two models' answers to the same frames against each other."""
+    """Compare two models' answers to the same frames."""
     return _COMPARISONS[spec.task](expected, actual, TOLERANCES[precision])
 
 
 def max_difference(left: Outputs, right: Outputs) -> float:
-    """The largest absolute difference between two answers; NaN where just one side is not finite."""
+    """The largest absolute difference between two answers; NaN where only one side is not finite."""
     worst = 0.0
     for a, b in zip(left, right, strict=True):
         if not np.array_equal(a, b, equal_nan=True):
@@ -74,12 +76,12 @@ def max_difference(left: Outputs, right: Outputs) -> float:
 
 
 def wrong_share(expected: npt.NDArray[np.uint8], actual: npt.NDArray[np.uint8]) -> float:
-    """The largest share of a frame's pixels whose class differs, of masks ``[B,H,W]``."""
+    """The largest share of a frame's pixels whose class differs, for masks ``[B,H,W]``."""
     return float((expected != actual).mean(axis=(1, 2)).max())
 
 
 def _compare_scores(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[CheckRecord]:
-    """Where the two best classes are so near that the scores' tolerance may swap them, either may be the best."""
+    """Best classes must agree, unless the two best are so close that the score tolerance may swap them."""
     two = np.sort(expected[0], axis=1)[:, -2:]
     clear = two[:, -1] - two[:, 0] > 2 * tolerance.class_score
     same = expected[0].argmax(axis=1) == actual[0].argmax(axis=1)
@@ -96,7 +98,7 @@ def _compare_pixels(expected: Outputs, actual: Outputs, tolerance: Tolerance) ->
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Partners:
-    """One frame's detections and, for each, the most overlapping one of the same class on the other side."""
+    """One frame's detections, each with the most overlapping one of the same class on the other side."""
 
     row: int
     one: npt.NDArray[np.intp]
@@ -106,18 +108,18 @@ class _Partners:
 
 
 def _partners(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> Iterator[_Partners]:
-    """Every frame twice, in both directions: what either side has must be on the other.
+    """Every frame in both directions: detections of each side must exist on the other.
 
-    A detection without a partner counts, unless its score is so near the floor of comparison that the other side may
-    have it just below.
+    A detection without a partner counts, unless its score is so close to the minimum that the other side's may be just
+    below it.
     """
     highest = float(expected[1].max(initial=0.0))
     for row in range(len(expected[0])):
         sides = [tuple(array[row] for array in side[:3]) for side in (expected, actual)]
         for (boxes, scores, labels), (other_boxes, other_scores, other_labels) in (sides, sides[::-1]):
-            # A full list ends at its lowest score: what is no better may have been cut off on the other side.
+            # A full list ends at its lowest score: detections up to that score may have been cut off on the other side.
             floor = max(min(tolerance.min_score, highest / 2), float(other_scores.min()))
-            # Where some may be missing, those near the floor are no special case.
+            # With a tolerance for missing ones, detections near the minimum need no special case.
             least = floor if tolerance.missing else floor + tolerance.score
             wanted = np.flatnonzero((scores >= least) & (scores > 0))
             overlap = iou_matrix(boxes[wanted], other_boxes)
@@ -130,7 +132,7 @@ def _partners(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> Itera
 
 
 def _compare_detections(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[CheckRecord]:
-    """Pair each detection with the other side's of the same class and the greatest overlap, in both directions."""
+    """Pair each detection with the most overlapping one of its class on the other side, in both directions."""
     found = list(_partners(expected, actual, tolerance))
     ious = np.concatenate([partners.ious for partners in found])
     matched = ious >= tolerance.box_iou
@@ -157,7 +159,7 @@ def _compare_detections(expected: Outputs, actual: Outputs, tolerance: Tolerance
 
 
 def _compare_instances(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[CheckRecord]:
-    """Detections as detections; of partners the cells that lie in just one of the two masks."""
+    """Compare detections, and for pairs the share of mask cells in only one of the two masks."""
     checks = _compare_detections(expected, actual, tolerance)
     shares = []
     for found in list(_partners(expected, actual, tolerance))[::2]:

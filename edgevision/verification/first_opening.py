@@ -1,7 +1,7 @@
-"""Golden frames at the first opening: what was verified on one class of machine is verified again on another.
+"""Verifies the golden frames when a bundle is first opened on a new class of machine.
 
-The kernels of lower precision differ between classes of machines, and so may their answers. The record is stored in the
-bundle; where that cannot be written, in the cache folder under the graph's hash.
+Kernels of lower precision differ between classes of machines, and so may their answers. The record is stored in the
+bundle; if that is not writable, in the cache folder under the graph's hash.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """The content of a file in the cache folder."""
+    """Content of a file in the cache folder."""
 
     verifications: tuple[Verification, ...]
 
 
 def with_cached_records(bundle: Bundle) -> Bundle:
-    """The bundle with the records that its folder could not take; the folder is not changed."""
+    """The bundle with records from the cache folder; the bundle's folder is not changed."""
     for entry in bundle.manifest.graphs:
         for record in _cached(entry):
             bundle = bundle.with_record(entry.precision, record)
@@ -40,7 +40,7 @@ def with_cached_records(bundle: Bundle) -> Bundle:
 
 
 def verify_first_opening(session: Session, bundle: Bundle, precision: Precision) -> Verification:
-    """Run the golden frames and store the record, whatever it says.
+    """Run the golden frames and store the record, passed or not.
 
     Raises `BundleError` if the golden frames cannot be read, `EngineError` if the engine fails on them.
     """
@@ -56,10 +56,10 @@ def verify_first_opening(session: Session, bundle: Bundle, precision: Precision)
         time.perf_counter() - began,
     )
     try:
-        # Another process may have written a record of its own meanwhile.
+        # Another process may have written its own record in the meantime.
         Bundle.open(bundle.path).with_verification(precision, record)
     except (BundleError, OSError) as error:
-        LOG.info("%s cannot take the record (%s); it goes into the cache folder", bundle.path, error)
+        LOG.info("cannot write the record to %s (%s); using the cache folder", bundle.path, error)
         _cache(bundle.graph(precision), record)
     return record
 
@@ -71,7 +71,7 @@ def _file(entry: GraphEntry) -> Path:
 def _cached(entry: GraphEntry) -> tuple[Verification, ...]:
     try:
         return dataclass_from_json(_Stored, json.loads(_file(entry).read_bytes())).verifications
-    except (OSError, ValueError, DecodeError):  # absent, or damaged: the golden frames run once more
+    except (OSError, ValueError, DecodeError):  # absent or damaged: the golden frames run again
         return ()
 
 
@@ -84,8 +84,8 @@ def _cache(entry: GraphEntry, record: Verification) -> None:
         atomic.write_file(_file(entry), (json.dumps(content, indent=1) + "\n").encode())
     except OSError as error:
         LOG.warning(
-            "neither the bundle nor %s can be written (%s): the golden frames run at each start; set"
-            " EDGEVISION_CACHE to a folder that can be written",
+            "cannot write to the bundle or %s (%s): the golden frames run at each start; set EDGEVISION_CACHE to a"
+            " writable folder",
             _file(entry).parent,
             error.strerror or error,
         )

@@ -1,4 +1,4 @@
-"""Does this engine answer as the source model did? The golden frames decide."""
+"""Verifies with the golden frames that an engine's answers match the source model's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from edgevision.verification.comparison import (
 def verify_session(session: Session, golden: Golden, *, precision: Precision = "float") -> Verification:
     """Run the golden frames and compare: agreement, repeated calls, equal rows of a batch, NaN.
 
-    Raises nothing for a wrong answer: the record says so (`Verification.passed`).
+    A wrong answer raises nothing; the record contains it (`Verification.passed`).
     """
     tolerance = TOLERANCES[precision]
     actual = _run_all(session, golden.frames)
@@ -48,13 +48,13 @@ def verify_session(session: Session, golden: Golden, *, precision: Precision = "
 
 
 def unanswered(engine: str, frames: int, error: EngineError | GraphError) -> Verification:
-    """The record of an engine that cannot run the graph at all; the check's name says why."""
+    """The record of an engine that cannot run the graph at all; the check's name contains the reason."""
     check = CheckRecord(f"it runs ({error})", 0.0, ">=", 1.0)
     return Verification("verify", engine, engine, frames, (check,), utc_now(), machine_class(engine))
 
 
 def _run_all(session: Session, frames: npt.NDArray[np.uint8]) -> Outputs:
-    """All frames in batches of the size that the graph was made for; a last batch is filled up and cut again."""
+    """Run all frames in batches of the graph's size; pad the last batch and drop the padding's answers."""
     size = session.spec.frames.batch.opt
     rows = []
     for start in range(0, len(frames), size):
@@ -65,9 +65,9 @@ def _run_all(session: Session, frames: npt.NDArray[np.uint8]) -> Outputs:
 
 
 def _equal_rows(session: Session, golden: Golden, tolerance: Tolerance) -> CheckRecord:
-    """One frame in every row of the largest batch: every row must answer what the first one does.
+    """Repeat one frame in every row of the largest batch: every row must return the answer of the first.
 
-    Of a detector the sorted scores are compared: boxes of equal scores may change places.
+    For a detector the sorted scores are compared, because boxes of equal scores may be reordered.
     """
     batch = np.repeat(golden.frames[:1], session.spec.frames.batch.max, axis=0)
     answers = dict(zip((tensor.name for tensor in session.spec.outputs), session.infer(batch), strict=True))

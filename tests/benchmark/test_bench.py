@@ -152,5 +152,5 @@ def test_inference_alone_sees_different_pictures(clip: Path) -> None:
 def test_a_camera_is_refused(clip: Path) -> None:
     live = open_source(clip)
     live.live = True
-    with pytest.raises(UsageError, match="would measure its frame rate; give a video or images instead"):
+    with pytest.raises(UsageError, match="would measure its frame rate; use a video or images instead"):
         RepeatedSource(lambda: live)

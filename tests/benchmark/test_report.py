@@ -92,7 +92,7 @@ def test_a_record_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         ('{"schema": 1}', "is not a benchmark record: .*missing"),
         (
             '{"schema": 9, "edgevision": "7.0"}',
-            "schema 9, written by edgevision 7.0; schemas up to 1 are known here",
+            "schema 9, written by edgevision 7.0; this version supports schemas up to 1",
         ),
     ],
 )
@@ -124,8 +124,8 @@ def test_the_text_holds_the_figures_and_the_machine() -> None:
 def test_an_unknown_machine_says_so() -> None:
     bare = replace(DEVICE, clocks_mhz=(), temperatures_c=(), power_mode=None, board=None)
     text = "\n".join(record_lines(replace(RECORD, device=bare, graph_sha256=None)))
-    assert "clocks and temperatures: not readable here" in text
-    assert "power mode not known" in text
+    assert "clocks and temperatures: not readable" in text
+    assert "power mode unknown" in text
 
 
 def test_what_holds_still_is_stable() -> None:

@@ -203,7 +203,9 @@ def used_layers(rtx: Library, file: Path) -> list[Any]:
 
 
 def test_precisions_that_cannot_be() -> None:
-    with pytest.raises(EngineError, match="TensorRT 8.6 builds no fp8 engines; it builds float, fp16, int8"):
+    with pytest.raises(
+        EngineError, match="TensorRT 8.6 does not support fp8 engines; it supports float, fp16, int8"
+    ):
         refuse_precision(dialect("tensorrt", "8.6.1"), "fp8", 89)
     with pytest.raises(EngineError, match="fp8 needs SM 8.9 or newer; the engine is for SM 8.7"):
         refuse_precision(dialect("tensorrt", "10.3.0"), "fp8", 87)

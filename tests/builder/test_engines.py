@@ -92,21 +92,21 @@ def test_a_device_finds_its_engine(brightness: Path, rtx: Library) -> None:
 
 
 def test_targets_that_cannot_be(brightness: Path, rtx: Library) -> None:
-    with pytest.raises(UsageError, match="CUDA finds no GPU here: say what the engines are for"):
+    with pytest.raises(UsageError, match="CUDA found no GPU; name the compute capabilities to build for"):
         build_rtx(brightness, rtx, EngineRequest())
     with pytest.raises(
-        UsageError, match=r"nothing for SM 8.7 \(--sm 87\); it builds for 75, 80, 86, 89, 120, 121"
+        UsageError, match=r"does not support SM 8.7 \(--sm 87\); it supports 75, 80, 86, 89, 120, 121"
     ):
         build_rtx(brightness, rtx, EngineRequest(sms=(87,)))
-    with pytest.raises(EngineError, match="supports no DLA"):
+    with pytest.raises(EngineError, match="does not support a DLA"):
         build_rtx(brightness, rtx, EngineRequest(sms=(89,), dla_core=0))
-    with pytest.raises(UsageError, match="times nothing when it builds: --timing-cache has no use"):
+    with pytest.raises(UsageError, match="times no kernels during a build; remove --timing-cache"):
         build_rtx(brightness, rtx, EngineRequest(sms=(89,), timing_cache=Path("x")))
     with pytest.raises(
-        UsageError, match="builds only for the GPU in the machine, Orin of SM 8.7, not for --sm 89"
+        UsageError, match="builds only for the installed GPU, Orin of SM 8.7, not for --sm 89"
     ):
         build(brightness, ActedBuilder(), sms=(89,))
-    with pytest.raises(UsageError, match="a DLA computes in FP16 and INT8, not in float"):
+    with pytest.raises(UsageError, match="a DLA computes only in FP16 and INT8; received float"):
         build(brightness, ActedBuilder(), dla_core=0)
     with pytest.raises(BundleError, match="holds no int8 graph"):
         build_rtx(brightness, rtx, EngineRequest("int8", sms=(89,)))
@@ -116,10 +116,10 @@ def test_targets_that_cannot_be(brightness: Path, rtx: Library) -> None:
 def test_a_dla_needs_its_ranges_and_a_core(brightness: Path) -> None:
     bundle = Bundle.open(brightness)
     bundle.add_graph("int8", bundle.graph_path("float").read_bytes())
-    with pytest.raises(EngineError, match="Orin has 2 DLA cores, --dla 2 asks for another"):
+    with pytest.raises(EngineError, match="Orin has 2 DLA cores; received --dla 2"):
         build(brightness, ActedBuilder(), "int8", dla_core=2)
     with pytest.raises(
-        BundleError, match=r"from .*/calibration.cache, .*quantize .* --write-calibration-cache"
+        BundleError, match=r"from .*/calibration.cache: .*quantize .* --write-calibration-cache"
     ):
         build(brightness, ActedBuilder(), "int8", dla_core=1)
     (brightness / "calibration.cache").write_text("TRT-8601-EntropyCalibration2\nframes: 3c010a14\n")
@@ -151,7 +151,9 @@ def test_no_graph_is_left_for_a_dla(brightness: Path) -> None:
         "verify", "onnxruntime", "x", 4, (CheckRecord("difference", 1.0, "<=", 0.1),), "2026"
     )
     bundle.add_graph("fp16", bundle.graph_path("float").read_bytes(), (wrong,))
-    with pytest.raises(UsageError, match="is left to build for a DLA, .*: build without --dla, or quantize"):
+    with pytest.raises(
+        UsageError, match="holds no usable graph for a DLA, .*: build without --dla, or quantize"
+    ):
         build(brightness, ActedBuilder(), "auto", dla_core=0)
 
 
@@ -162,9 +164,7 @@ def test_a_dla_takes_no_batch_that_varies(brightness: Path) -> None:
     several = brightness.with_name("several")
     write_bundle(several, replace(bundle.spec, frames=frames), graph, bundle.golden())
     Bundle.open(several).add_graph("fp16", graph)
-    with pytest.raises(
-        UsageError, match=r"a DLA takes batches of one size, and the graph takes 1:2:4: .* --batch 2"
-    ):
+    with pytest.raises(UsageError, match=r"a DLA needs a static batch; the graph has 1:2:4: .* --batch 2"):
         build(several, ActedBuilder(), "fp16", dla_core=0)
 
 

@@ -64,8 +64,8 @@ def test_a_graph_without_its_form_is_refused_in_words(bundle: Bundle) -> None:
         graph_file(bare, bare.graph("int8"), library("8.6.1"))
     path = bare.path / "model.int8.onnx"
     assert str(caught.value) == (
-        f"TensorRT 8.6.1 reads INT8 up to opset 17 with float32 scales; {path} has opset 19 and FP16 scales, and no"
-        f" form for it lies beside it; make it again: edgevision quantize {bare.path} --target tensorrt, or build"
+        f"TensorRT 8.6.1 supports INT8 up to opset 17 with float32 scales; {path} has opset 19 and FP16 scales, and no"
+        f" compatible form; create it: edgevision quantize {bare.path} --target tensorrt, or build"
         " --precision fp16"
     )
     assert graph_file(bare, bare.graph("int8"), library("10.3.0")) == path
@@ -128,4 +128,4 @@ def test_a_bundle_without_the_form_gives_8_6_its_next_graph(bundle: Bundle) -> N
     with mock.patch("edgevision.builder.engines.gpu_facts", return_value=ORIN):
         (outcome,) = build_engines(bare, mine, EngineRequest(), watch, lambda _, engine: engine.manifest)
     assert outcome.engine.manifest.precision == "float"
-    assert any("no form for it lies beside it" in text and "float graph is built" in text for text in said)
+    assert any("no compatible form" in text and "building the float graph" in text for text in said)

@@ -163,7 +163,7 @@ def test_the_largest_pieces_stay_on_the_dla(library: Library) -> None:
 def test_a_dla_that_takes_nothing_says_so(library: Library) -> None:
     network: Any = Network(("/a/Softmax", "SOFTMAX", "HALF"))
     config: Any = Config()
-    with pytest.raises(EngineError, match="takes none of the 1 layers"):
+    with pytest.raises(EngineError, match="supports none of the 1 layers"):
         place_on_dla(library, config, network, ())
 
 

@@ -182,7 +182,7 @@ def test_fp8_that_cannot_be_built_is_no_rebuild(version: str, gpu: str) -> None:
 def test_another_driver_is_said() -> None:
     manifest = manifest_of("TensorRT 10.13.3", "L4, driver 570")
     decision = decide(manifest, Running("tensorrt", "10.13.3", machine("L4")), graph_sha256="aa")
-    assert decision == Run("built with driver 570, runs with 560: its timings may not hold")
+    assert decision == Run("built with driver 570, runs with 560: the kernel selection may not be optimal")
 
 
 def test_a_manifest_returns_from_its_file(tmp_path: Path) -> None:
@@ -197,6 +197,6 @@ def test_a_manifest_from_the_future_names_its_writer(tmp_path: Path) -> None:
     newer = dataclasses.replace(manifest_of("TensorRT 10.3.0", "L4"), schema=2, edgevision="9.0")
     file.write_bytes(newer.to_json())
     with pytest.raises(
-        BundleError, match="schema 2, written by edgevision 9.0; schemas up to 1 are known here"
+        BundleError, match="schema 2, written by edgevision 9.0; this version supports schemas up to 1"
     ):
         read_manifest(file)

@@ -62,7 +62,7 @@ def test_it_does_not_take_a_large_one(tmp_path: Path) -> None:
     with pytest.raises(
         EngineError,
         match=r"the build does not fit: needs about 2614 MiB .* of memory shared .* 2200 MiB are free\. .*"
-        r" lower --level .* add swap, which counts half \(sudo fallocate -l 4G /swapfile.*--memory-mib 2614",
+        r" lower --level .* add swap, half of which counts \(sudo fallocate -l 4G /swapfile.*--memory-mib 2614",
     ):
         require_fit(fit)
 
@@ -78,7 +78,7 @@ def test_swap_that_is_added_as_advised_makes_room(tmp_path: Path) -> None:
 def test_what_the_user_says_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = machine(tmp_path, 2200)
     said = fit_build(board(2500), need(350, 800), memory_mib=3000, root=root)
-    assert (said.fits, said.free_mib, said.where) == (True, 3000, "memory (as was said)")
+    assert (said.fits, said.free_mib, said.where) == (True, 3000, "memory (as specified)")
     more = fit_build(board(2500), need(), memory_mib=20000, root=root)
     assert (more.tactic_mib, more.workspace_mib) == (7620, 7620), "no bound is over what there is"
     monkeypatch.setenv("EDGEVISION_BUILD_MEMORY_MIB", "2800")

@@ -89,7 +89,7 @@ def test_fp16_that_does_not_hold_fails_nothing(
     printed = typed("export", "cnn", "--checkpoint", TRAINED, "-o", tmp_path / "b")
     assert [e.precision for e in Bundle.open(tmp_path / "b").manifest.graphs] == ["float"]
     assert "no FP16 graph: " in printed
-    assert "the float graph stands" in printed
+    assert "keeping only the float graph" in printed
 
 
 def test_a_cpu_keeps_to_the_float_graph(both: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_graph_that_was_found_wrong_is_not_built_unasked(both: Path) -> None:
     bundle = bundle.with_verification("fp16", wrong("emulated fp16"))
     (entry,) = choose_graphs(bundle, EngineRequest(), said.append)
     assert entry.precision == "float"
-    assert said == ["the fp16 graph is left out: it was found to answer wrongly (score 1, must be <= 0.1)"]
+    assert said == ["skipping the fp16 graph: it failed verification (score 1, must be <= 0.1)"]
     (asked,) = choose_graphs(bundle, EngineRequest("fp16"))
     assert asked.precision == "fp16"
 
@@ -147,7 +147,7 @@ def test_an_engine_that_answers_wrongly_gives_way_to_float(brightness: Path) -> 
             Bundle.open(brightness), workshop.library, EngineRequest(memory_mib=4000), watch, check
         )
     assert outcome.engine.manifest.precision == "float"
-    assert "the fp16 engine answers otherwise; the float graph is built in its place" in workshop.said
+    assert "the fp16 engine answers otherwise; building the float graph instead" in workshop.said
 
 
 def speed(folder: Path, frames_per_s: float | None, **changes: object) -> None:

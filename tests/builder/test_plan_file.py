@@ -49,14 +49,14 @@ def test_adopt_writes_a_plain_plan(engine: Path, tmp_path: Path) -> None:
 def test_a_taken_place_is_let_be(engine: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("x")
-    with pytest.raises(EngineError, match="out exists already"):
+    with pytest.raises(EngineError, match="out already exists"):
         write_plan_folder(read_plan_file(engine), tmp_path / "out")
     assert (tmp_path / "out" / "mine").read_text() == "x"
 
 
 def test_a_plain_plan_has_no_header(tmp_path: Path) -> None:
     (tmp_path / "model.plan").write_bytes(PLAN)
-    with pytest.raises(EngineError, match="has no header of Ultralytics .* load it as it is"):
+    with pytest.raises(EngineError, match="has no Ultralytics header; .* load it directly"):
         read_plan_file(tmp_path / "model.plan")
 
 

@@ -42,7 +42,7 @@ def test_slow_clocks_are_said_before_the_build_and_kept(brightness: Path, board:
     made = workshop.build(memory_mib=4000)
     first = workshop.said[0]
     assert first.startswith(
-        "warning: power mode 15W (0) holds gpu 17000000.gpu at 612 of 1020 MHz: what is timed now"
+        "warning: power mode 15W (0) holds gpu 17000000.gpu at 612 of 1020 MHz: timings are valid"
     )
     assert made.built_on.power_mode == "15W (0)"
     assert [clock.limit_mhz for clock in made.clocks] == [1497.6, 612.0]
@@ -67,7 +67,7 @@ def test_over_current_while_kernels_are_timed_is_kept(brightness: Path, board: P
     workshop.script.answers["Builder", "build_serialized_network"] = starved
     made = workshop.build(memory_mib=4000)
     assert made.warnings == ("average over-current (OC2): 7 times",)
-    assert workshop.said[-1] == "warning: while it was built: average over-current (OC2): 7 times"
+    assert workshop.said[-1] == "warning: during the build: average over-current (OC2): 7 times"
 
 
 def test_each_mode_has_timings_and_an_engine_of_its_own(brightness: Path, board: Path) -> None:
@@ -98,8 +98,8 @@ def test_an_engine_of_another_mode_runs_and_says_so(brightness: Path, board: Pat
     decision = decide_engine(bundle, chosen, running)
     assert isinstance(decision, Run)
     assert decision.note == (
-        "built in power mode 15W (0), runs in MAXN_SUPER (2): its kernels were chosen at other clocks; edgevision build"
-        " makes one for this mode"
+        "built in power mode 15W (0), runs in MAXN_SUPER (2): its kernels were selected at other clocks; to build"
+        " for this mode: edgevision build"
     )
 
 

@@ -123,29 +123,33 @@ def test_its_speed_is_measured_for_the_choice_among_engines(
 
 def test_wrong_answers_are_refused(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     acting(monkeypatch, ActedSession(bundle, wrong=0.2))
-    with pytest.raises(VerificationError, match=r"the float engine of .* was not kept: it answers otherwise"):
+    with pytest.raises(
+        VerificationError, match=r"the float engine of .* was not kept: it does not match the source"
+    ):
         proof.verify_engine(bundle, stored(bundle), GPU)
 
 
 def test_int8_asked_and_not_given_is_refused(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     acting(monkeypatch, ActedSession(bundle, dtype="Float"))
-    with pytest.raises(EngineError, match="asked for int8 and computes in float32 alone"):
+    with pytest.raises(
+        EngineError, match="expected an engine that computes in int8; it computes only in float32;"
+    ):
         proof.verify_engine(bundle, stored(bundle, "int8"), GPU)
 
 
 def test_an_inspector_that_is_not_understood(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     acting(monkeypatch, ActedSession(bundle, text="?"))
-    with pytest.raises(EngineError, match="inspector cannot be understood"):
+    with pytest.raises(EngineError, match="cannot parse the output of the engine's inspector"):
         proof.verify_engine(bundle, stored(bundle), GPU)
 
 
 def test_where_it_cannot_run_the_manifest_says_so(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (
         proof.verify_engine(bundle, stored(bundle), None).not_run
-        == "there was no GPU of SM 8.9 where it was built"
+        == "the building machine has no GPU of SM 8.9"
     )
     other = proof.verify_engine(bundle, stored(bundle, sm=120), GPU)
-    assert other.not_run == "there was no GPU of SM 12.0 where it was built"
+    assert other.not_run == "the building machine has no GPU of SM 12.0"
     acting(monkeypatch, MissingExtraError("cuda-bindings", "tensorrt", "running an engine"))
     proven = proof.verify_engine(bundle, stored(bundle), GPU)
     assert proven.verification is None

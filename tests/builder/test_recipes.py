@@ -34,7 +34,7 @@ def built_rows(bundle: Bundle) -> list[list[str]]:
             share = sum(n.count for n in made.network_layers if n.precision == WITNESS[graph.precision])
             assert share > 0
             assert made.verification is None
-            assert made.not_run == f"there was no GPU of {sm_text(made.sm)} where it was built"
+            assert made.not_run == f"the building machine has no GPU of {sm_text(made.sm)}"
             rows.append(
                 [
                     f"{bundle.spec.name} {graph.precision}",

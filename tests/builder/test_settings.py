@@ -84,7 +84,7 @@ def test_a_network_that_needs_them_gets_them(brightness: Path) -> None:
     assert workshop.script.made("IBuilderConfig", "set_tactic_sources")[-1] == (ALL_SOURCES,)
     assert "without CUDNN" not in made.flags
     assert workshop.said[-1] == (
-        "no engine can be built with these settings: without CUBLAS, without CUBLAS_LT, without CUDNN; building again"
+        "the build failed with these settings: without CUBLAS, without CUBLAS_LT, without CUDNN; building again"
         " without them"
     )
     workshop.fails(2)
@@ -118,7 +118,7 @@ def test_rtx_asks_for_what_stream_capture_needs(brightness: Path) -> None:
     assert "REQUIRE_USER_ALLOCATION" not in made.flags
     cleared = [arguments[0].name for arguments in workshop.script.made("IBuilderConfig", "clear_flag")]
     assert cleared.count("REQUIRE_USER_ALLOCATION") == 1
-    assert workshop.said[-1].startswith("no engine can be built with these settings: REQUIRE_USER_ALLOCATION")
+    assert workshop.said[-1].startswith("the build failed with these settings: REQUIRE_USER_ALLOCATION")
 
 
 def test_the_real_rtx_builds_with_it(brightness: Path) -> None:

@@ -221,7 +221,7 @@ def test_a_timing_cache_of_another_gpu_is_left_out_or_refused(version: str) -> N
     watch = BuildCallbacks(lambda _: None, lambda _: None, lambda: False)
     build_plan(library, job(None), ADA, watch)
     assert script.made("IBuilderConfig", "create_timing_cache") == [(b"theirs",), (b"",)]
-    with pytest.raises(EngineError, match="mine.cache is no timing cache of TensorRT .* on this GPU"):
+    with pytest.raises(EngineError, match="mine.cache is not a timing cache of TensorRT .* for this GPU"):
         build_plan(library, job(Path("mine.cache")), ADA, watch)
 
 

@@ -95,7 +95,7 @@ def test_an_engine_for_a_dla_is_refused_where_there_is_none(board: Board) -> Non
         EngineError, match=r"Orin, 16 multiprocessors, 61.4 GiB; this is Orin, 8 multiprocessors"
     ):
         board.open("fp16")
-    with pytest.raises(EngineError, match="Orin has 0 DLA cores, --dla 0 asks for another"):
+    with pytest.raises(EngineError, match="Orin has 0 DLA cores; received --dla 0"):
         board.build("fp16", dla_core=0)
 
 
@@ -104,7 +104,7 @@ def test_an_engine_of_an_agx_orin_is_built_again_on_a_smaller_one(board: Board, 
     board.become(AGX_ORIN, dla_cores=2)
     first = board.build("fp16")
     board.become(replace(other, cuda=AGX_ORIN.cuda), dla_cores=0)
-    with pytest.raises(EngineError, match=r"where its kernels were never timed; rebuild: edgevision build"):
+    with pytest.raises(EngineError, match=r"for which its kernels were not timed; rebuild: edgevision build"):
         board.open("fp16")
     second = board.build("fp16")
     assert second != first, "one would take the other's place"
@@ -113,5 +113,5 @@ def test_an_engine_of_an_agx_orin_is_built_again_on_a_smaller_one(board: Board, 
     with board.open("fp16") as session:
         assert second.name in session.info.notes[0]
     shutil.rmtree(second)
-    with pytest.raises(EngineError, match="never timed"):
+    with pytest.raises(EngineError, match="were not timed"):
         board.open("fp16")

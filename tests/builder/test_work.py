@@ -58,7 +58,7 @@ def test_a_layer_computes_in_what_it_reads() -> None:
 def test_one_int8_layer_is_no_int8_engine() -> None:
     text = inspected(layer("/a/Conv", FP16, FP16), layer("/b/Conv", FP16, FP16), layer("/c/Conv", INT8, INT8))
     assert short_of(engine_shares(text, WORK), WORK, "int8") == (
-        "10% of its work is done in int8, and 90% of the graph's work is int8"
+        "10% of its work is done in int8; 90% of the graph's work is int8"
     )
     assert short_of(engine_shares(text, WORK), WORK, "fp16") is None
     assert short_of(engine_shares(text, WORK), WORK, "float") is None

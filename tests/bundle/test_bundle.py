@@ -64,7 +64,7 @@ def test_a_flipped_byte_is_named(bundle: Bundle, name: str) -> None:
     data = bytearray((bundle.path / name).read_bytes())
     data[3] ^= 1
     (bundle.path / name).write_bytes(data)
-    with pytest.raises(BundleError, match=rf"{name} was altered"):
+    with pytest.raises(BundleError, match=rf"{name} was modified"):
         Bundle.open(bundle.path).check_files()
 
 
@@ -104,7 +104,7 @@ def test_a_damaged_manifest_is_an_error(bundle: Bundle, text: str) -> None:
 def test_places_without_a_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no bundle at .*edgevision export"):
         Bundle.open(tmp_path / "nowhere")
-    with pytest.raises(BundleError, match=r"holds no bundle\.json"):
+    with pytest.raises(BundleError, match=r"it has no bundle\.json"):
         Bundle.open(tmp_path)
 
 

@@ -73,4 +73,4 @@ def test_facts_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "facts.json").write_text(text)
     result = CliRunner().invoke(doctor.command, ["--facts", str(tmp_path / "facts.json")])
     assert isinstance(result.exception, UsageError)
-    assert "holds no facts of a machine" in str(result.exception)
+    assert "is not a machine report" in str(result.exception)

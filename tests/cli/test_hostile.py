@@ -126,7 +126,7 @@ def test_a_loop_without_an_end(run: Run, tmp_path: Path) -> None:
     model = save(tmp_path / "loop.onnx", with_endless_loop())
     code, said = run("adopt", model, "--head", "classifier", "--timeout", 3, "-o", tmp_path / "b")
     assert code == 1
-    assert "loop.onnx has a loop and did not answer one frame within 3 s" in said
+    assert "loop.onnx has a loop and did not finish one frame within 3 s" in said
     assert "--timeout SECONDS" in said
     assert not (tmp_path / "b").exists()
 
@@ -149,8 +149,8 @@ def test_weights_outside_the_model_s_folder(run: Run, tmp_path: Path) -> None:
     (tmp_path / "m" / "model.onnx").write_bytes(model.SerializeToString())
     code, said = run("adopt", tmp_path / "m" / "model.onnx", "--head", "classifier", "-o", tmp_path / "b")
     assert code == 1
-    assert "keeps weights in another file that is not read" in said
-    assert "external data must lie in the folder of the model" in said
+    assert "has weights in another file, which cannot be read" in said
+    assert "put external data in the folder of the model" in said
     assert "not an ONNX file" not in said
 
 

@@ -42,7 +42,7 @@ def test_json_is_as_documented() -> None:
 
 def test_a_newer_schema_is_refused_before_its_fields_are() -> None:
     data = {**json.loads(detector().to_json()), "schema": 2, "something": "new"}
-    with pytest.raises(DecodeError, match="schema 2; schemas up to 1 are known here"):
+    with pytest.raises(DecodeError, match="schema 2; this version supports schemas up to 1"):
         ModelSpec.from_json(json.dumps(data))
 
 

@@ -122,5 +122,5 @@ def test_room_for_the_cache() -> None:
     (full,) = diagnose_room(8000, "c", 5, writable=True)
     assert (full.status, full.detail) == ("broken", "c: 5 MiB free")
     (closed,) = diagnose_room(8000, "c", 5000, writable=False)
-    assert (closed.status, closed.detail) == ("broken", "c cannot be written")
+    assert (closed.status, closed.detail) == ("broken", "c is not writable")
     assert diagnose_room(512, "c", 5000, writable=True)[1].what == "memory"

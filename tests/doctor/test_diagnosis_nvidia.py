@@ -20,7 +20,7 @@ SUPER_MODES = (PowerMode(0, "15W"), PowerMode(1, "25W"), PowerMode(2, "MAXN_SUPE
 EXPECTED: dict[str, dict[str, tuple[str, str | None]]] = {
     "xavier-nx-jetpack-5.1.2": {
         "onnxruntime": ("broken", "pip uninstall -y onnxruntime onnxruntime-gpu"),
-        "TensorRT": ("missing", "this module gets no newer JetPack"),
+        "TensorRT": ("missing", "this module has no newer JetPack"),
         "cuda-bindings": ("missing", "edgevision run --engine onnxruntime"),
         "power mode": ("missing", "sudo nvpmodel -m 8 "),
         "swap": ("missing", "sudo fallocate"),
@@ -161,9 +161,7 @@ def test_the_strongest_mode_is_not_the_first(orin: SystemFacts, current: str, st
 def test_a_pc_without_and_with_a_gpu(orin: SystemFacts) -> None:
     bare = without(replace(orin, gpu=None, system_packages=()), "tensorrt", "cuda-bindings")
     pc = replace(bare, device=replace(bare.device, l4t=None, board=None))
-    assert [finding.detail for finding in diagnose_nvidia(pc)] == [
-        "there is none; everything runs on the CPU"
-    ]
+    assert [finding.detail for finding in diagnose_nvidia(pc)] == ["none found; models run on the CPU"]
     listed = replace(pc, device=replace(pc.device, gpus=("NVIDIA T4, 550.54, 15360 MiB",)))
     assert "docker run --gpus all" in (found(listed)["NVIDIA GPU"].remedy or "")
     t4 = GpuFacts("Tesla T4", 75, "12.4", "550.54", 15360, 15000, False)

@@ -98,15 +98,15 @@ def test_without_a_driver_every_call_says_so() -> None:
             call()
         text = str(caught.value)
         assert "cudaErrorInsufficientDriver (35)" in text
-        assert "there is no NVIDIA driver here: install it" in text
+        assert "no NVIDIA driver was found: install it" in text
 
 
 @pytest.mark.parametrize(
     ("driver", "runtime", "expected"),
     [
-        (0, 13050, "there is no NVIDIA driver here"),
+        (0, 13050, "no NVIDIA driver was found"),
         (12060, 13050, "pip install 'cuda-bindings==12.*'"),
-        (12020, 12090, "the driver speaks CUDA 12.2, cuda-bindings are 12.9: update the driver"),
+        (12020, 12090, "the driver supports CUDA 12.2, cuda-bindings are 12.9: update the driver"),
     ],
 )
 def test_what_mends_an_old_driver(driver: int, runtime: int, expected: str) -> None:
@@ -117,9 +117,9 @@ def test_what_mends_an_old_driver(driver: int, runtime: int, expected: str) -> N
     ("error", "expected"),
     [
         ("cudaErrorNoDevice", "`nvidia-smi` must list a GPU"),
-        ("cudaErrorMemoryAllocation", "take a smaller batch"),
-        ("cudaErrorIllegalAddress", "the process cannot use the GPU any more"),
-        ("cudaErrorNotReady", "`edgevision doctor`"),
+        ("cudaErrorMemoryAllocation", "use a smaller batch"),
+        ("cudaErrorIllegalAddress", "the process can no longer use the GPU"),
+        ("cudaErrorNotReady", "edgevision doctor"),
     ],
 )
 def test_an_error_has_its_number_its_name_and_a_remedy(host: HostCudart, error: str, expected: str) -> None:

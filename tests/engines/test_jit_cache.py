@@ -85,7 +85,7 @@ def test_kernels_that_cannot_be_written_out_are_told(
     monkeypatch.setattr(HostRuntimeCache, "serialize", lambda self: None)
     with caplog.at_level(logging.WARNING):
         assert start() == 1
-    assert "compiled kernels cannot be kept" in caplog.text
+    assert "cannot serialize compiled kernels" in caplog.text
     assert start.files == []
 
 

@@ -160,7 +160,7 @@ def test_where_one_context_has_the_profile_nothing_is_captured(board: Board) -> 
         for count in (1, 2, 12, 2):
             assert not is_replay(board.call(session, count))
         assert board.graph_note(session) == (
-            "no CUDA graph: the batch varies (1:2:12), and TensorRT 8.6 gives a profile to one context"
+            "no CUDA graph: the batch is dynamic (1:2:12); TensorRT 8.6 allows one context per profile"
         )
 
 

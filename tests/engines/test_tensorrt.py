@@ -171,7 +171,7 @@ def test_a_network_that_cannot_be_captured_runs_without(board: Board) -> None:
     with board.open() as session:
         same(session, board.spec, 3, 4)
         (note,) = [note for note in session.info.notes if "CUDA graph" in note]
-        assert note == "no CUDA graph: TensorRT could not queue the network"
+        assert note == "no CUDA graph: TensorRT could not enqueue the inference"
     assert board.cuda.held() == 0
 
 
@@ -276,26 +276,28 @@ def test_a_failure_while_running_names_the_call(board: Board) -> None:
 
 def test_a_damaged_plan_is_never_handed_to_the_library(board: Board) -> None:
     board.stored.plan_path.write_bytes(b"brightnesz")
-    with pytest.raises(BundleError, match=r"was altered: its sha256 is not the manifest's; build it again"):
+    with pytest.raises(
+        BundleError, match=r"was modified: its sha256 differs from the manifest's; rebuild: edgevision build"
+    ):
         board.open()
     assert board.trt.engines == []
 
 
 def test_a_plan_that_the_library_refuses_has_its_reason(board: Board, tmp_path: Path) -> None:
     board.stored, _ = store_engine(tmp_path / "other", STATIC, plan=b"not a plan")
-    with pytest.raises(EngineError, match=r"cannot read .*magicTag failed; build it again: edgevision build"):
+    with pytest.raises(EngineError, match=r"cannot load .*magicTag failed; rebuild: edgevision build"):
         board.open()
 
 
 def test_a_plan_of_other_tensors_is_refused(board: Board) -> None:
     board.spec = replace(board.spec, frames=replace(board.spec.frames, size_wh=(32, 32)))
-    with pytest.raises(EngineError, match=r"frames uint8 \[2, 64, 64, 3\].*spec says .*\[2, 32, 32, 3\]"):
+    with pytest.raises(EngineError, match=r"frames uint8 \[2, 64, 64, 3\].*spec expects .*\[2, 32, 32, 3\]"):
         board.open()
     assert board.cuda.held() == 0
 
 
 def test_thresholds_are_the_plans(board: Board) -> None:
-    with pytest.raises(UsageError, match=r"has its iou_threshold built in; received 0\.5"):
+    with pytest.raises(UsageError, match=r"the iou_threshold is fixed in a TensorRT engine; received 0\.5"):
         board.open(SessionOptions(iou_threshold=0.5))
 
 
@@ -317,5 +319,5 @@ def test_a_bundle_without_a_fitting_engine_names_what_is_missing(tmp_path: Path)
     write_brightness_bundle(tmp_path / "b")
     with pytest.raises(EngineError, match=r"holds no tensorrt-rtx engine; rebuild: edgevision build .*b "):
         open_session(tmp_path / "b", engine="tensorrt-rtx")
-    with pytest.raises(UsageError, match=r"runs engines that were built for this device"):
+    with pytest.raises(UsageError, match=r"runs engines built for this device"):
         open_session(tmp_path / "b" / "model.onnx", engine="tensorrt-rtx")

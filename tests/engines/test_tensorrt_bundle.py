@@ -69,16 +69,14 @@ def test_an_engine_that_never_ran_is_held_against_the_golden_frames(
     shelf: StoredEngines, host: HostCudart
 ) -> None:
     with shelf.open() as session:
-        assert session.info.notes[-1] == "its golden frames passed at this start"
+        assert session.info.notes[-1] == "the golden frames passed at this start"
         assert session.precision == "float"
         np.testing.assert_array_equal(session.infer(FRAMES[:2])[0], shelf.answers[0][:2])
     assert host.held() == 0
 
 
 def test_one_that_answers_wrongly_is_not_run(shelf: StoredEngines, host: HostCudart) -> None:
-    with pytest.raises(
-        VerificationError, match=r"answers otherwise than the source model: .*; build it here: edge"
-    ):
+    with pytest.raises(VerificationError, match=r"does not match the source model: .*; build it here: edge"):
         shelf.open(wrong=True)
     assert host.held() == 0
 
@@ -89,7 +87,7 @@ def test_unless_it_is_forced(shelf: StoredEngines, caplog: pytest.LogCaptureFixt
         shelf.open(wrong=True, options=SessionOptions(force=True)) as session,
     ):
         assert session.info.notes[-1].startswith("forced: ")
-    assert "as --force says" in caplog.text
+    assert "because of --force" in caplog.text
 
 
 def test_one_that_was_verified_is_believed(shelf: StoredEngines) -> None:

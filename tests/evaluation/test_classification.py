@@ -58,7 +58,7 @@ def test_a_limit_is_spread_over_the_classes(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_no_class_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="zebra names no class of the model; it knows: cat, dog"):
+    with pytest.raises(UsageError, match="zebra names no class of the model; its classes: cat, dog"):
         read_class_folders(make(tmp_path, zebra=1), CLASSES)
 
 

@@ -78,7 +78,7 @@ def test_classes_are_chosen_by_name_and_by_place() -> None:
     [
         (TargetChoice(threshold=0.95), "0 detections of score 0.95 or more.*the best of all is patch 0.900"),
         (TargetChoice(index=2), "2 detections of score 0.25.*no index 2"),
-        (TargetChoice(class_name="cat"), "knows no class 'cat'; its classes: other, patch"),
+        (TargetChoice(class_name="cat"), "has no class 'cat'; its classes: other, patch"),
         (TargetChoice(class_name="other", index=1), "1 detections of class other"),
     ],
 )

@@ -94,11 +94,11 @@ def test_too_few_suppression_steps_are_found_out(tmp_path: Path, data_dir: Path)
 def test_what_the_user_cannot_mean(tmp_path: Path) -> None:
     recipe = load_recipe("yolov5")
     target = tmp_path / "b"
-    with pytest.raises(RecipeError, match=r"needs --checkpoint FILE; its authors publish https://"):
+    with pytest.raises(RecipeError, match=r"needs --checkpoint FILE; the authors' file: https://"):
         export_bundle(recipe, ExportOptions(), target, quiet)
     with pytest.raises(UsageError, match="exclude each other"):
         export_bundle(recipe, ExportOptions(Path("x.pt"), random_weights=True), target, quiet)
-    with pytest.raises(UsageError, match="100x64: yolov5 takes multiples of 32"):
+    with pytest.raises(UsageError, match="100x64: yolov5 needs multiples of 32"):
         export_bundle(recipe, ExportOptions(random_weights=True, size_wh=(100, 64)), target, quiet)
     with pytest.raises(UsageError, match="--classes names 2; the checkpoint has 80 classes"):
         export_bundle(recipe, ExportOptions(random_weights=True, classes=("a", "b")), target, quiet)

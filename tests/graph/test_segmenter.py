@@ -102,7 +102,7 @@ def test_what_cannot_be_a_segmenter() -> None:
             graft_segmenter(
                 network(answer=kind), pixels=PixelFormat(), frames=frames, network_size_wh=SIZE_WH
             )
-    with pytest.raises(GraphError, match="sees whole frames"):
+    with pytest.raises(GraphError, match="expected 'letterbox' or 'stretch' for a segmenter"):
         graft_segmenter(
             network(), pixels=PixelFormat(), frames=frames, network_size_wh=SIZE_WH, network_fit="center-crop"
         )

@@ -130,10 +130,10 @@ def test_a_head_that_cannot_be_right_is_named(forge: Any, change: str, reason: s
 
 def test_each_kind_has_its_recipe(nano: YoloV5) -> None:
     with pytest.raises(
-        CheckpointError, match="YOLOv5n-seg, 2 classes, which answers masks; its recipe is yolov5-seg"
+        CheckpointError, match="YOLOv5n-seg, 2 classes, which has masks; use recipe yolov5-seg"
     ):
         yolov5_source(nano)
-    with pytest.raises(CheckpointError, match="which answers no masks; its recipe is yolov5"):
+    with pytest.raises(CheckpointError, match="which has no masks; use recipe yolov5"):
         yolov5_seg_source(yolov5("n", class_count=2))
     with pytest.raises(UsageError, match="not one of n, s, m, l, x"):
         yolov5("q", mask_count=32)  # type: ignore[arg-type]  # what is wrong is what is tested

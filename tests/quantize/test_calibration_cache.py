@@ -73,7 +73,7 @@ def test_a_scale_that_is_none_is_refused(scale: float) -> None:
 
 @pytest.mark.parametrize("name", ["", "a\nb"])
 def test_a_name_that_breaks_the_line_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="not one line"):
+    with pytest.raises(UsageError, match="has a line break"):
         cache_text({name: 1.0})
 
 
@@ -92,7 +92,7 @@ def test_what_is_no_cache_is_refused(text: str, message: str) -> None:
 
 
 def test_a_version_that_is_none_is_refused() -> None:
-    with pytest.raises(UsageError, match="no version of TensorRT"):
+    with pytest.raises(UsageError, match="not a TensorRT version"):
         cache_text({}, "eight")
 
 

@@ -18,7 +18,7 @@ def test_each_engine_has_a_verdict() -> None:
     assert engine_lines("int8", [record("onnxruntime", 0.226634), record("openvino", 0.03)]) == [
         "engines that run model.int8.onnx:",
         "  onnxruntime: NO, it runs the float graph instead: mean score difference of partners 0.2266 (limit 0.12)",
-        "  openvino: yes, its answers passed verification (openvino 1, x86-64 AVX2)",
+        "  openvino: yes, it passed verification (openvino 1, x86-64 AVX2)",
         "  tensorrt, tensorrt-rtx: verified when the engine is built, or first opened on its GPU",
     ]
 

@@ -179,7 +179,7 @@ def test_a_quantizer_of_stored_weights_becomes_what_it_answers() -> None:
 
 def test_a_half_graph_is_refused() -> None:
     half = converted(network()).model
-    with pytest.raises(GraphError, match="FP16 already"):
+    with pytest.raises(GraphError, match="already FP16"):
         half_graph(half, Magnitudes(1, {}))
 
 

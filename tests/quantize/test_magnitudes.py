@@ -33,7 +33,7 @@ def test_what_is_not_finite_is_named(kind: str) -> None:
         model.graph.initializer.append(bias)
         model.graph.node[2].input.append("bias")
     white, black = np.full_like(frames(), 255), np.zeros_like(frames())
-    with pytest.raises(GraphError, match=f"{kind} {kind.lower()}0 answers NaN or infinity on frame 2"):
+    with pytest.raises(GraphError, match=f"{kind} {kind.lower()}0 returns NaN or infinity on frame 2"):
         probe_magnitudes(model, [white, white, black])
 
 

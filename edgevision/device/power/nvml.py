@@ -1,4 +1,4 @@
-"""What NVML says of NVIDIA cards: clocks, temperature, power, and for what reason clocks are held down."""
+"""Reads clocks, temperature, power and throttle reasons of NVIDIA cards through NVML."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ REASONS = {
     0x40: "temperature (hardware)",
     0x80: "power brake",
 }
-"""Bits of ``nvmlClocksEventReason*`` in nvml.h that tell of trouble; idle clocks and clocks that a user set do not."""
+"""Bits of ``nvmlClocksEventReason*`` in nvml.h that indicate a problem; idle clocks and user-set clocks do not."""
 CLOCKS = (("gpu", pynvml.NVML_CLOCK_SM), ("memory", pynvml.NVML_CLOCK_MEM))
 
 
 def cards_state() -> PowerState:
-    """All cards; what one of them does not support is left out."""
+    """State of all cards; unsupported values are omitted."""
     clocks: list[Clock] = []
     temperatures: list[FactReading] = []
     watts: list[FactReading] = []
@@ -40,7 +40,7 @@ def cards_state() -> PowerState:
         milliwatts = _asked(pynvml.nvmlDeviceGetPowerUsage, handle)
         if milliwatts is not None:
             watts.append(FactReading(name, milliwatts / 1e3))
-        # Called "...ThrottleReasons" until the drivers of 2023; the package has both names.
+        # Named "...ThrottleReasons" until the drivers of 2023; the package has both names.
         bits = _asked(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
         if bits is not None:
             throttles += [Throttle(f"{name}: {text}", bool(bits & bit)) for bit, text in REASONS.items()]
@@ -49,7 +49,7 @@ def cards_state() -> PowerState:
 
 @functools.lru_cache(maxsize=1)
 def _cards() -> tuple[tuple[str, Any], ...]:
-    """Name and handle of each card; empty where NVML is not there. It stays open for the life of the process."""
+    """Name and handle of each card; empty without NVML, which stays open for the life of the process."""
     try:
         pynvml.nvmlInit()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
@@ -62,7 +62,7 @@ def _cards() -> tuple[tuple[str, Any], ...]:
 
 
 def _asked(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The answer; None where this card or driver gives none."""
+    """The result; None if this card or driver does not support the query."""
     try:
         return function(*arguments)
     except pynvml.NVMLError:

@@ -11,7 +11,7 @@ from edgevision.device.power.state import PowerState
 
 
 def power_state(root: Path = ROOT) -> PowerState:
-    """Read it. `root` is where the file tree begins; NVML is asked only of the machine itself."""
+    """Read the power state. `root` is the root of the file tree; NVML is queried only for the machine itself."""
     cards = nvml_state() if root == ROOT else PowerState()
     return PowerState(
         mode=power_mode(root),
@@ -23,7 +23,7 @@ def power_state(root: Path = ROOT) -> PowerState:
 
 
 def nvml_state() -> PowerState:
-    """What NVML says of cards; empty without the package nvidia-ml-py, without its library, and without a card."""
+    """State of the cards that NVML lists; empty without nvidia-ml-py, its library or a card."""
     try:
         module = importlib.import_module("edgevision.device.power.nvml")
     except ModuleNotFoundError as error:

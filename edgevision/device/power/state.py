@@ -1,4 +1,4 @@
-"""Mode, clocks, temperatures, power and throttling of a device at one moment."""
+"""Data classes for mode, clocks, temperatures, power and throttling of a device at one moment."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from edgevision.device.facts import FactReading
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """A clock domain. None: not known here."""
+    """A clock domain. None: unknown."""
 
     name: str
     mhz: float
     limit_mhz: float | None = None
-    """What it may reach now: on a Jetson the power mode's bound."""
+    """Current upper limit; on a Jetson, the limit of the power mode."""
     hardware_mhz: float | None = None
-    """What the hardware can."""
+    """Hardware maximum."""
     locked: bool | None = None
-    """It stays at its limit whatever the load, as after ``jetson_clocks``."""
+    """True if it stays at its limit regardless of load, as after ``jetson_clocks``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,17 @@ class Throttle:
 
     reason: str
     active: bool
-    """It does so at this moment."""
+    """True at this moment."""
     events: int | None = None
-    """How often since the start of the system; None where nobody counts."""
+    """Count since the start of the system; None without a counter."""
 
 
 @dataclass(frozen=True, slots=True)
 class PowerState:
-    """All of it at one moment; what cannot be read is left out."""
+    """Power state at one moment; unreadable values are omitted."""
 
     mode: str | None = None
-    """As nvpmodel names it: "MAXN (0)"."""
+    """As named by nvpmodel: "MAXN (0)"."""
     clocks: tuple[Clock, ...] = ()
     temperatures_c: tuple[FactReading, ...] = ()
     watts: tuple[FactReading, ...] = ()

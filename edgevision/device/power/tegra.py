@@ -1,6 +1,6 @@
-"""What the kernel of a Jetson says of clocks, power and throttling: files under ``/sys``, readable by every user.
+"""Reads clocks, power and throttling of a Jetson from files under ``/sys`` that every user can read.
 
-Where they lie, with Jetson Linux 35, 36 and 38: NVIDIA's guide "Platform Power and Performance" (over-current
+Sources of the paths, with Jetson Linux 35, 36 and 38: NVIDIA's guide "Platform Power and Performance" (over-current
 counters, INA3221 rails), the kernel's ``tegra234-oc-event`` driver (``soctherm_oc``: ``ocN_event_cnt``), jetson-stats
 (devfreq names of each GPU, INA3221 labels and alarms).
 """
@@ -15,21 +15,21 @@ from edgevision.device.facts import FactReading
 from edgevision.device.power.state import Clock, Throttle
 
 GPU_DEVFREQ = re.compile(r"gp10b|gv11b|ga10b|gb10b|\.gpu$|^gpu-gpc")
-"""Names under devfreq of the GPUs of TX2, Xavier, Orin (35 and 36) and Thor (38)."""
+"""Devfreq names of the GPUs of TX2, Xavier, Orin (35 and 36) and Thor (38)."""
 MEMORY_DEVFREQ = re.compile(r"^bwmgr$")
-"""The memory's clock, on Thor."""
+"""The memory clock on Thor."""
 OVER_CURRENT = {
     1: "under-voltage (OC1)",
     2: "average over-current (OC2)",
     3: "instantaneous over-current (OC3)",
 }
-"""What the counters of Orin and Thor count, by NVIDIA's guide."""
+"""Meaning of the counters of Orin and Thor, from NVIDIA's guide."""
 COOLING = re.compile(r"-alert$|^(thermal-)?(cpufreq|devfreq)")
-"""Cooling devices that slow the chip down or report that it is too hot; a fan does neither."""
+"""Cooling devices that slow the chip down or report that it is too hot; a fan is not one of them."""
 
 
 def clocks(root: Path) -> tuple[Clock, ...]:
-    """The CPU's domains, the GPU and the memory, each with its limits."""
+    """Clocks of the CPU's domains, the GPU and the memory, each with its limits."""
     found = []
     for policy in sorted(root.glob("sys/devices/system/cpu/cpufreq/policy*")):
         names = ("scaling_cur_freq", "scaling_max_freq", "scaling_min_freq", "cpuinfo_max_freq")
@@ -58,7 +58,7 @@ def watts(root: Path) -> tuple[FactReading, ...]:
 
 
 def throttles(root: Path) -> tuple[Throttle, ...]:
-    """Over-current counters, current alarms of the rails, and cooling devices that are at work."""
+    """Over-current counters, current alarms of the rails, and active cooling devices."""
     found = []
     for sensor in sorted(root.glob("sys/class/hwmon/hwmon*")):
         if _text(sensor / "name") == "soctherm_oc":
@@ -84,7 +84,7 @@ def _clock(name: str, now: float, limit: float | None, least: float | None, hard
 
 
 def _rails(root: Path) -> Iterator[tuple[Path, int, str]]:
-    """The sensor's folder, its channel and the rail's label; channels that are not connected are left out."""
+    """The sensor's folder, channel and rail label; unconnected channels are omitted."""
     for sensor in sorted(root.glob("sys/class/hwmon/hwmon*")):
         if "ina3221" not in (_text(sensor / "name") or ""):
             continue
@@ -102,7 +102,7 @@ def _by_number(path: Path) -> int:
 def _text(path: Path) -> str | None:
     try:
         return path.read_text(errors="replace").strip("\0\n ") or None
-    except OSError:  # also of a sensor that is switched off
+    except OSError:  # also of a disabled sensor
         return None
 
 

@@ -1,4 +1,4 @@
-"""A thread that warns while a program runs: over-current, under-voltage, temperature, a changed power mode."""
+"""Warns in the background about over-current, under-voltage, temperature and power mode changes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ LOG = logging.getLogger(__name__)
 
 PERIOD_S = 5.0
 END_S = 1.0
-"""How long the end waits for a look that is under way."""
+"""Maximum wait at the end for a reading in progress."""
 AGAIN_S = 60.0
-"""A reason that goes on is warned of once in this time."""
+"""A persistent reason is repeated at most once in this time."""
 
 
 class PowerWatch:
-    """Use as a context manager: looks every few seconds, warns in the log, and stops at the end."""
+    """Context manager that reads the power state every few seconds and logs warnings."""
 
     def __init__(
         self,
@@ -38,11 +38,11 @@ class PowerWatch:
         self._first: PowerState | None = None
         self._last: PowerState | None = None
         self._pending: dict[str, int] = {}
-        """Events by reason that were counted and not warned of yet."""
+        """Counted events by reason that have not been logged yet."""
         self._warned_s: dict[str, float] = {}
 
     def __enter__(self) -> PowerWatch:
-        self.look()  # here: what happens from now on counts
+        self.look()  # baseline: events from now on count
         self._thread.start()
         return self
 
@@ -51,13 +51,13 @@ class PowerWatch:
         self._thread.join(END_S)
 
     def summary(self) -> tuple[str, ...]:
-        """What slowed the device down since the first look, for the record of a run."""
+        """Slowdowns since the first reading, for the record of a run."""
         if self._first is None:
             return ()
         return meanwhile(self._first, self._read())
 
     def look(self) -> None:
-        """Read once, and warn of what is new. Only one thread may call it."""
+        """Read once and log new events. Call from one thread only."""
         now, before = self._read(), self._last
         self._last = now
         self._first = self._first or now
@@ -82,7 +82,7 @@ class PowerWatch:
                 )
         if before is not None and before.mode != now.mode:
             LOG.warning(
-                "power mode changed from %s to %s: engines were timed in the first; build again in the new one",
+                "power mode changed from %s to %s: engines were timed in the old mode; rebuild them in the new one",
                 before.mode,
                 now.mode,
             )

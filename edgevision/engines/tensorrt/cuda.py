@@ -1,7 +1,7 @@
-"""CUDA through NVIDIA's own bindings: device facts, memory, streams, events, captured graphs; every call checked.
+"""CUDA through NVIDIA's bindings: device facts, memory, streams, events and captured graphs; every call is checked.
 
-The device is the first that CUDA shows to the process; another one is chosen with ``CUDA_VISIBLE_DEVICES``. What is
-made here belongs to whoever made it, and is given back by `close`, which may be called twice.
+The device is the first one visible to the process; select another with ``CUDA_VISIBLE_DEVICES``. The creator of an
+object owns it and releases it with `close`, which may be called twice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _REMEDIES = {
         "`nvidia-smi` must list a GPU; in a container: docker run --gpus all (on a Jetson: --runtime nvidia);"
         " and CUDA_VISIBLE_DEVICES must not be empty"
     ),
-    "cudaErrorMemoryAllocation": "end what else uses the GPU, or take a smaller batch",
+    "cudaErrorMemoryAllocation": "stop other programs that use the GPU, or use a smaller batch",
     "cudaErrorSystemDriverMismatch": "restart the machine: the driver was updated under a running kernel module",
     "cudaErrorNoKernelImageForDevice": "build the engine for this GPU: edgevision build BUNDLE --rebuild",
 }
@@ -36,29 +36,29 @@ _LOST = (
     "cudaErrorHardwareStackError",
     "cudaErrorECCUncorrectable",
 )
-"""After one of these every further call fails too, in the whole process."""
+"""Errors after which every further call in the process fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class CudaDevice:
-    """What an engine must know of the GPU."""
+    """Properties of a GPU that engines depend on."""
 
     name: str
     sm: int
     """Compute capability, 89 for 8.9."""
     driver: str
-    """The newest CUDA that the driver speaks, as "12.6"."""
+    """Newest CUDA version that the driver supports, as "12.6"."""
     runtime: str
-    """The CUDA of the bindings."""
+    """CUDA version of the bindings."""
     integrated: bool
-    """It shares the host's memory: a Jetson."""
+    """True if it shares the host's memory: a Jetson."""
     maps_host_memory: bool
-    """It can read and write pinned host memory in place."""
+    """True if it can access pinned host memory in place."""
     memory_mib: int
 
 
 def cuda_device() -> CudaDevice:
-    """The device's facts; raises `EngineError` where there is no GPU or no driver that fits."""
+    """The device's properties; raises `EngineError` without a GPU or a suitable driver."""
     use_device()
     properties = _call("cudaGetDeviceProperties", DEVICE)
     return CudaDevice(
@@ -74,25 +74,25 @@ def cuda_device() -> CudaDevice:
 
 
 def use_device() -> None:
-    """Make the device that of the calling thread: libraries that ask for a current context find none in a new one."""
+    """Select the device in the calling thread: a new thread has no current context for libraries that need one."""
     _call("cudaSetDevice", DEVICE)
 
 
 def memory_mib() -> tuple[int, int]:
-    """Free memory of the device and all of it."""
+    """Free and total memory of the device."""
     free, total = _call("cudaMemGetInfo")
     return free >> 20, total >> 20
 
 
 class HostBuffer:
-    """Pinned host memory: the device copies to and from it without help of the CPU, or works on it in place."""
+    """Pinned host memory: the device copies to and from it without the CPU, or works on it in place."""
 
     def __init__(self, size_bytes: int) -> None:
         self.pointer = int(_call("cudaHostAlloc", size_bytes, cudart.cudaHostAllocMapped))
         self.size_bytes = size_bytes
 
     def device_pointer(self) -> int:
-        """The same memory's address on the device, for work in place; no copy is made."""
+        """The device address of the same memory, for work in place; no copy is made."""
         return int(_call("cudaHostGetDevicePointer", self.pointer, 0))
 
     def array(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -101,7 +101,7 @@ class HostBuffer:
         return np.ndarray(shape, dtype, buffer=memoryview(memory))
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Release the memory."""
         pointer, self.pointer = self.pointer, 0
         if pointer:
             _call("cudaFreeHost", pointer)
@@ -115,21 +115,21 @@ class DeviceBuffer:
         self.size_bytes = size_bytes
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Release the memory."""
         pointer, self.pointer = self.pointer, 0
         if pointer:
             _call("cudaFree", pointer)
 
 
 class CudaStream:
-    """A queue of work on the device, which waits for no other one."""
+    """A queue of work on the device that runs independently of other streams."""
 
     def __init__(self) -> None:
         self._handle: Any = _call("cudaStreamCreateWithFlags", cudart.cudaStreamNonBlocking)
 
     @property
     def pointer(self) -> int:
-        """What libraries take as the stream's handle."""
+        """The stream handle that libraries take."""
         return int(self._handle)
 
     def copy_to_device(self, target: int, source: int, size_bytes: int) -> None:
@@ -147,17 +147,20 @@ class CudaStream:
         _call("cudaEventRecord", event.handle, self._handle)
 
     def capture(self, work: Callable[[], None]) -> CapturedGraph:
-        """What `work` queues, as one graph; it is not run. Raises what `work` raises, and leaves the stream usable."""
+        """Capture what `work` queues as one graph, without running it.
+
+        Raises what `work` raises; the stream stays usable.
+        """
         _call(
             "cudaStreamBeginCapture",
             self._handle,
-            # Calls of other threads, which may allocate, are none of this capture's business.
+            # Thread-local: calls of other threads, which may allocate, do not affect this capture.
             cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal,
         )
         try:
             work()
         except BaseException:
-            # The end of a broken capture reports its break once more, and the break stays the thread's last error.
+            # Ending a failed capture reports the failure again, and it stays the thread's last error.
             with contextlib.suppress(EngineError):
                 _call("cudaGraphDestroy", _call("cudaStreamEndCapture", self._handle))
             cudart.cudaGetLastError()
@@ -165,62 +168,62 @@ class CudaStream:
         return CapturedGraph(_call("cudaStreamEndCapture", self._handle))
 
     def launch(self, graph: CapturedGraph) -> None:
-        """Queue all that was captured."""
+        """Queue a captured graph."""
         _call("cudaGraphLaunch", graph.handle, self._handle)
 
     def synchronize(self) -> None:
-        """Wait for all that was queued."""
+        """Wait for all queued work."""
         _call("cudaStreamSynchronize", self._handle)
 
     def close(self) -> None:
-        """Give the stream back; what is queued is finished first."""
+        """Release the stream; queued work completes first."""
         handle, self._handle = self._handle, None
         if handle is not None:
             _call("cudaStreamDestroy", handle)
 
 
 class CudaEvent:
-    """A moment in a stream."""
+    """A point in a stream."""
 
     def __init__(self, *, spin: bool = True) -> None:
-        """`spin`: a thread that waits keeps its core busy and hears of the end sooner."""
+        """`spin`: the waiting thread keeps its core busy and returns sooner."""
         flags = cudart.cudaEventDefault if spin else cudart.cudaEventBlockingSync
         self.handle: Any = _call("cudaEventCreateWithFlags", flags)
 
     def wait(self) -> None:
-        """Wait until the device has come to it."""
+        """Wait until the device reaches the event."""
         _call("cudaEventSynchronize", self.handle)
 
     def ms_since(self, earlier: CudaEvent) -> float:
-        """Time on the device's own clock between two events that have both passed."""
+        """Milliseconds on the device's clock between two events that have both completed."""
         return float(_call("cudaEventElapsedTime", earlier.handle, self.handle))
 
     def close(self) -> None:
-        """Give the event back."""
+        """Release the event."""
         handle, self.handle = self.handle, None
         if handle is not None:
             _call("cudaEventDestroy", handle)
 
 
 class CapturedGraph:
-    """Work that was queued once and is launched as one."""
+    """Captured work that is launched as one graph."""
 
     def __init__(self, graph: Any) -> None:
-        """Takes over `graph`, as the end of a capture gave it."""
+        """Takes ownership of `graph`, the result of a capture."""
         try:
             self.handle: Any = _call("cudaGraphInstantiate", graph, 0)
         finally:
             _call("cudaGraphDestroy", graph)
 
     def close(self) -> None:
-        """Give the graph back; it must not be running."""
+        """Release the graph; it must not be running."""
         handle, self.handle = self.handle, None
         if handle is not None:
             _call("cudaGraphExecDestroy", handle)
 
 
 def _call(name: str, *arguments: Any) -> Any:
-    """Call a function of CUDA's runtime: its value, a tuple of several, or None; raises `EngineError`."""
+    """Call a CUDA runtime function and return its value, a tuple of values, or None; raises `EngineError`."""
     status, *values = getattr(cudart, name)(*arguments)
     if status != cudart.cudaError_t.cudaSuccess:
         raise EngineError(_message(name, status))
@@ -242,25 +245,23 @@ def _remedy(error: str) -> str:
     if error == "cudaErrorInsufficientDriver":
         return driver_remedy(int(cudart.cudaDriverGetVersion()[1]), int(cudart.cudaRuntimeGetVersion()[1]))
     if error in _LOST:
-        return "the process cannot use the GPU any more: start it again; if it returns, see `dmesg` for Xid errors"
-    return _REMEDIES.get(error, "`edgevision doctor` looks at the driver and the libraries")
+        return "the process can no longer use the GPU: restart it; if the error returns, check `dmesg` for Xid errors"
+    return _REMEDIES.get(error, "to check driver and libraries: edgevision doctor")
 
 
 def driver_remedy(driver: int, runtime: int) -> str:
-    """What mends a driver that is older than the bindings; versions are CUDA's numbers, 12060 for 12.6, 0 for none."""
+    """The fix for a driver older than the bindings; versions are CUDA's numbers: 12060 for 12.6, 0 for none."""
     if driver == 0:
         return (
-            "there is no NVIDIA driver here: install it, or in a container: docker run --gpus all"
+            "no NVIDIA driver was found: install it, or in a container: docker run --gpus all"
             " (on a Jetson: --runtime nvidia)"
         )
     if driver // 1000 < runtime // 1000:
         return (
-            f"the driver speaks CUDA {_version(driver)}, cuda-bindings {bindings_version} needs"
+            f"the driver supports CUDA {_version(driver)}, cuda-bindings {bindings_version} needs"
             f" {runtime // 1000}.0: pip install 'cuda-bindings=={driver // 1000}.*', or update the driver"
         )
-    return (
-        f"the driver speaks CUDA {_version(driver)}, cuda-bindings are {_version(runtime)}: update the driver"
-    )
+    return f"the driver supports CUDA {_version(driver)}, cuda-bindings are {_version(runtime)}: update the driver"
 
 
 def _attribute(name: str) -> int:

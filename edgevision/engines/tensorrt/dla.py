@@ -1,4 +1,4 @@
-"""Where the layers of an engine for a DLA ended up, as TensorRT's inspector lists them."""
+"""Counts DLA and GPU layers of an engine in the output of TensorRT's inspector."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import re
 from typing import Any
 
 _DLA = re.compile(r"\{ForeignNode\[")
-"""The name of a piece that runs on a DLA as a whole: "{ForeignNode[Conv_0...Concat_198]}"."""
+"""Name of a layer that runs on a DLA as a whole: "{ForeignNode[Conv_0...Concat_198]}"."""
 _TRAFFIC = re.compile(r" (to|from) nvm$| copy finish$")
-"""Names of what moves data between the two: "images to nvm", "head_3 from nvm", "images copy finish"."""
+"""Names of data transfers between DLA and GPU: "images to nvm", "head_3 from nvm", "images copy finish"."""
 
 
 def dla_note(core: int, inspected: str) -> str:
-    """One line: pieces on the DLA, layers left to the GPU, and how often one hands over to the other.
+    """One line: DLA pieces, layers on the GPU, and number of switches between them.
 
-    `inspected` is the inspector's JSON of the whole engine. A piece on the DLA holds many layers of the network, which
-    the inspector does not list; the build's report counts those.
+    `inspected` is the inspector's JSON of the whole engine. A DLA piece holds many layers of the network, which the
+    inspector does not list; the build report counts those.
     """
     try:
         layers = [_name(layer) for layer in json.loads(inspected)["Layers"]]

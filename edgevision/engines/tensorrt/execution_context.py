@@ -1,4 +1,4 @@
-"""One stream of an engine with all that a call needs, made once: contexts, buffers, events, captured graphs."""
+"""One stream of an engine with everything that a call needs: contexts, buffers, events and captured graphs."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ MIB = 2.0**20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Port:
-    """A tensor of the engine: pinned memory of the host, and where the device finds it or its copy of it."""
+    """A tensor of the engine: pinned host memory, and its device address or device copy."""
 
     name: str
     host: npt.NDArray[Any]
-    """As long as the largest batch; a smaller one uses its beginning."""
+    """Sized for the largest batch; a smaller batch uses its beginning."""
     host_pointer: int
     device_pointer: int
     row_bytes: int
-    """Of one frame of the batch."""
+    """Size of one frame."""
 
 
 class ExecutionContext:
-    """Runs one batch after another; not to be used by two threads at once.
+    """Runs one batch after another; not thread-safe.
 
-    `zero_copy`: the device works on the host's pinned memory in place, as it can where both share one memory. Copies
-    and network are captured as one CUDA graph and replayed: one graph for each batch size, made after its first call.
-    `capture_error` says why not where it is not so.
+    `zero_copy`: the device works on pinned host memory in place, where both share one memory. Copies and inference are
+    captured as one CUDA graph for each batch size, after its first call, and replayed. `capture_error` holds the
+    reason if there is no graph.
     """
 
     def __init__(self, contexts: Contexts, spec: ModelSpec, *, zero_copy: bool, spin: bool = True) -> None:
         self.device_ms = 0.0
-        """Of the last call, between the device's own events: copy in, network, copy out."""
+        """Duration of the last call between device events: copy in, inference, copy out."""
         self.capture_error: str | None = None
         self.graphs_mib = 0
-        """Device memory that became taken while graphs were captured, by CUDA's own count."""
+        """Growth of used device memory during captures, as CUDA reports it."""
         self._contexts = contexts
         self._batch = spec.frames.batch
         self._count = 0
@@ -84,7 +84,7 @@ class ExecutionContext:
             self._resources = stack.pop_all()
 
     def run(self, frames: Frames) -> Outputs:
-        """One batch; arrays of their own, in the order of the spec's outputs. Raises `EngineError`."""
+        """Run one batch; returns newly allocated arrays in the order of the spec's outputs. Raises `EngineError`."""
         count = len(frames)
         np.copyto(self._input.host[:count], frames)
         graph = self.replays.find(count)
@@ -104,7 +104,7 @@ class ExecutionContext:
         return answers
 
     def graph_note(self) -> str:
-        """How calls are queued, for records."""
+        """One line on the use of CUDA graphs, for records."""
         if self._contexts.captured_by_library:
             return self._contexts.library_note
         if self.capture_error is not None:
@@ -118,7 +118,7 @@ class ExecutionContext:
         return f"CUDA graphs for batches of {sizes} (at most {self.replays.limit}), {shared}{taken}{failed}"
 
     def close(self) -> None:
-        """Finish what runs, and give everything back; may be called twice."""
+        """Finish queued work and release everything; may be called twice."""
         self._resources.close()
 
     def _port(
@@ -137,7 +137,7 @@ class ExecutionContext:
         return port
 
     def _prepare(self) -> None:
-        """Run once, for what is set up lazily cannot be captured; then capture the usual batch size."""
+        """Run once, because lazy initialization cannot be captured; then capture the usual batch size."""
         self._input.host[...] = 0
         self._set_batch(self._batch.opt)
         self._queue(self._context, self._batch.opt)
@@ -157,10 +157,12 @@ class ExecutionContext:
         if not self._batch.static and not context.set_input_shape(
             FRAMES, (count, *self._input.host.shape[1:])
         ):
-            raise EngineError(f"the engine refuses a batch of {count}; it was built for {self._batch}")
+            raise EngineError(
+                f"the engine does not accept a batch of {count}; it was built for {self._batch}"
+            )
 
     def _capture(self, count: int) -> None:
-        """Capture this batch size, unless there is no room; a size that cannot be captured runs without."""
+        """Capture this batch size if there is room; a size that cannot be captured runs without a graph."""
         if not self.replays.has_room(count):
             return
         before_mib, _ = memory_mib()
@@ -171,14 +173,14 @@ class ExecutionContext:
         self.graphs_mib = max(0, self.graphs_mib + before_mib - memory_mib()[0])
 
     def _captured(self, count: int) -> tuple[CapturedGraph, trt.IExecutionContext]:
-        """A graph of this size that has run once, and its context."""
+        """Returns a graph of this size that has run once, and its context."""
         context = self._context
         if not self._batch.static:
             context = self._contexts.make(self._activations)
             for port in (self._input, *self._outputs):
                 _bind(context, port)
             self._set_shape(context, count)
-            # What a new shape changes inside is done by the next call, and must not be captured.
+            # The first call after a shape change does internal updates, which must not be captured.
             self._queue(context, count)
             self._stream.synchronize()
         graph = self._stream.capture(lambda: self._queue(context, count))
@@ -191,12 +193,12 @@ class ExecutionContext:
         return graph, context
 
     def _queue(self, context: trt.IExecutionContext, count: int) -> None:
-        """Copy in, network, copy out; nothing is waited for."""
+        """Queue copy in, inference and copy out without waiting."""
         if not self._zero_copy:
             port = self._input
             self._stream.copy_to_device(port.device_pointer, port.host_pointer, port.row_bytes * count)
         if not context.execute_async_v3(self._stream.pointer):
-            raise EngineError("TensorRT could not queue the network")
+            raise EngineError("TensorRT could not enqueue the inference")
         if not self._zero_copy:
             for port in self._outputs:
                 self._stream.copy_to_host(port.host_pointer, port.device_pointer, port.row_bytes * count)
@@ -205,5 +207,5 @@ class ExecutionContext:
 def _bind(context: trt.IExecutionContext, port: _Port) -> None:
     if not context.set_tensor_address(port.name, port.device_pointer):
         raise EngineError(
-            f"the engine takes no memory for {port.name!r}: it has no such tensor, or one elsewhere"
+            f"the engine does not accept memory for {port.name!r}: it lacks the tensor, or expects it elsewhere"
         )

@@ -1,4 +1,4 @@
-"""This machine as one library finds it: the driver's facts, the board's, and those that the library alone knows."""
+"""Describes this machine for one TensorRT library: facts of the driver, the board and the library."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 def running_here(library: Library) -> Running:
-    """This library on this machine, with its GPU."""
+    """This library on this machine with its GPU."""
     return running_on(library, gpu_facts())
 
 
 def running_on(library: Library, gpu: GpuFacts | None) -> Running:
-    """This library on this machine, whose GPU was asked before."""
+    """This library on this machine with a GPU that was queried before."""
     return Running(library.flavour, library.version, this_platform(gpu, dla_cores(library, gpu)))
 
 
 def this_platform(gpu: GpuFacts | None, dla_cores: int, root: Path = ROOT) -> Platform:
-    """This machine, as engines care; `dla_cores` is what the library says."""
+    """This machine's properties that engines depend on; `dla_cores` is the count that the library reports."""
     return Platform(
         system=sys.platform,
         architecture=platform.machine(),
@@ -45,7 +45,7 @@ def this_platform(gpu: GpuFacts | None, dla_cores: int, root: Path = ROOT) -> Pl
 
 
 def dla_cores(library: Library, gpu: GpuFacts | None) -> int:
-    """How many cores of a DLA the library finds; 0 without asking where its version supports none."""
+    """Number of DLA cores that the library finds; 0 without a query for versions that support none."""
     if gpu is None or not library.dialect.dla_modules:
         return 0
     runtime: trt.Runtime = library.module.Runtime(logger(library, Messages()))

@@ -1,9 +1,9 @@
-"""What TensorRT-RTX compiled for this GPU, kept on disk: the second start compiles nothing.
+"""Caches on disk the kernels that TensorRT-RTX compiles for this GPU, so that later starts compile nothing.
 
-TensorRT-RTX makes its kernels where the engine runs: most when a context is made, those for one shape of a batch that
-varies later, in a thread of its own. So the cache is written at the start, after the first calls and at the end. It
-is of use to the same version, model of GPU and major version of the driver alone: the library checks that itself. That
-the bytes are those that were written is checked here.
+TensorRT-RTX compiles kernels at run time: most when a context is created, those for one shape of a dynamic batch later,
+in its own thread. The cache is therefore written at the start, after the first calls and at the end. It is valid for
+the same version, GPU model and major driver version, which the library checks. This module checks that the bytes are
+intact.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOG = logging.getLogger(__name__)
 
 
 class JitCache:
-    """The compiled kernels of one plan on one model of GPU. Sessions of the plan share it; any thread may call."""
+    """The compiled kernels of one plan on one GPU model; sessions of the plan share it; thread-safe."""
 
     def __init__(self, plan_sha256: str, gpu: str) -> None:
         name = re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-")
@@ -36,10 +36,10 @@ class JitCache:
     def make_context(
         self, engine: Any, *, graphs: object | None = None, allocation: object | None = None
     ) -> Any:
-        """An execution context of an engine of TensorRT-RTX, its kernels taken from the cache where they fit.
+        """Create an execution context of a TensorRT-RTX engine with the cached kernels that fit.
 
-        `graphs` is the library's `CudaGraphStrategy` for it, `allocation` its `ExecutionContextAllocationStrategy`.
-        None leaves them at their defaults, no graphs and memory of its own.
+        `graphs` is the library's `CudaGraphStrategy`, `allocation` its `ExecutionContextAllocationStrategy`. None keeps
+        the defaults: no graphs, and the context's own memory.
         """
         config = engine.create_runtime_config()
         if allocation is not None:
@@ -51,13 +51,15 @@ class JitCache:
                 self._cache = config.create_runtime_cache()
                 self._held = self._read()
                 if self._held and not self._cache.deserialize(self._held):
-                    LOG.info("%s is of another version, GPU or driver: kernels are compiled anew", self.path)
+                    LOG.info(
+                        "%s is for another version, GPU or driver: compiling the kernels again", self.path
+                    )
                     self._held = b""
         config.set_runtime_cache(self._cache)
         return engine.create_execution_context(config)
 
     def keep(self) -> None:
-        """Write what was compiled since. What cannot be kept is told, and the engine runs without."""
+        """Write newly compiled kernels. If the file cannot be written, log it and continue."""
         with self._lock:
             data = self._compiled()
             if data == self._held:
@@ -67,30 +69,30 @@ class JitCache:
                 atomic.write_file(self.path, hashlib.sha256(data).digest() + data)
             except OSError as error:
                 LOG.warning(
-                    "cannot keep compiled kernels in %s (%s): every start compiles them; export EDGEVISION_CACHE=DIR,"
-                    " a folder that this user may write",
+                    "cannot write compiled kernels to %s (%s): every start compiles them; export"
+                    " EDGEVISION_CACHE=DIR, a folder that this user can write to",
                     self.path,
                     error.strerror or error,
                 )
             self._held = data
 
     def _compiled(self) -> bytes:
-        """The kernels as the library writes them; what was kept before, if it cannot."""
+        """The kernels as the library serializes them; the previous bytes if it cannot."""
         if self._cache is None:
             return self._held
         try:
-            use_device()  # the library writes which device they are for, and asks the thread's context
+            use_device()  # the library records the device, which it takes from the thread's context
             data = self._cache.serialize()
         except EngineError as error:
-            LOG.warning("compiled kernels cannot be kept: %s", error)
+            LOG.warning("cannot serialize compiled kernels: %s", error)
             return self._held
         if data is None:
-            LOG.warning("compiled kernels cannot be kept: TensorRT-RTX does not write them out")
+            LOG.warning("cannot serialize compiled kernels: TensorRT-RTX returned none")
             return self._held
         return bytes(data)
 
     def _read(self) -> bytes:
-        """What was kept; empty if there is nothing, or not what was written."""
+        """The cached bytes; empty if there are none or they are damaged."""
         try:
             kept = self.path.read_bytes()
         except OSError:

@@ -1,4 +1,4 @@
-"""What TensorRT says while it works: a logger of its own kind that keeps errors and warnings, and prints nothing."""
+"""A logger for TensorRT that keeps errors and warnings and prints nothing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 _ERRORS, _WARNINGS = 20, 5000
-"""Messages kept: the first of a chain of errors is the cause, and chains are short; warnings come for every tensor."""
+"""Messages kept. The first of a chain of errors is the cause, and chains are short; warnings come for every tensor."""
 _NO_RANGE = "Missing scale and zero-point for tensor"
-"""How TensorRT begins to say that a tensor's INT8 range is not known: https://github.com/NVIDIA/TensorRT/issues/3131."""
+"""Beginning of TensorRT's warning for a tensor without an INT8 range: https://github.com/NVIDIA/TensorRT/issues/3131.
+"""
 
 
 class Messages:
@@ -24,25 +25,25 @@ class Messages:
         self.warnings: deque[str] = deque(maxlen=_WARNINGS)
 
     def forget_errors(self) -> None:
-        """What follows is another attempt, with errors of its own."""
+        """Clear the errors before another attempt."""
         self.errors.clear()
 
     def distinct_warnings(self) -> tuple[str, ...]:
-        """Each warning once, in one line."""
+        """Each warning once, on one line."""
         return tuple(dict.fromkeys(" ".join(message.split()) for message in self.warnings))
 
     def reason(self) -> str:
-        """The errors in one line; what the library repeats in other words is left out."""
+        """The errors on one line, without repetitions."""
         distinct = list(dict.fromkeys(message.strip() for message in self.errors))
         return "; ".join(distinct[:3]) or "the library gave no reason"
 
 
 def logger(library: Library, messages: Messages) -> trt.ILogger:
-    """A logger of the library's own kind that keeps errors and warnings and prints nothing."""
+    """A logger of the library's own class that keeps errors and warnings and prints nothing."""
     base: Any = library.module.ILogger
     severity: Any = base.Severity
 
-    class Log(base):  # type: ignore[misc]  # a class of whichever library is loaded
+    class Log(base):  # type: ignore[misc]  # the base class belongs to the loaded library
         def __init__(self) -> None:
             base.__init__(self)
 
@@ -58,7 +59,7 @@ def logger(library: Library, messages: Messages) -> trt.ILogger:
 
 
 def warned(warnings: tuple[str, ...]) -> str:
-    """Warnings in one line: the first three, and how many ranges of INT8 are missing."""
+    """Warnings on one line: the first three, and the number of missing INT8 ranges."""
     missing = [text for text in warnings if _NO_RANGE in text]
     others = [text for text in warnings if _NO_RANGE not in text]
     said = [f"no INT8 range for {len(missing)} tensors, whose layers do not run in INT8"] if missing else []

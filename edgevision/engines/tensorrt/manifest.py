@@ -1,4 +1,4 @@
-"""What an engine was built by, from and for; and whether the machine that holds it may run it."""
+"""Records the library, GPU and graph of an engine, and decides if a machine can run it."""
 
 from __future__ import annotations
 
@@ -26,41 +26,41 @@ SCHEMA = 1
 MANIFEST = "engine.json"
 PLAN = "model.plan"
 _LARGEST_MANIFEST = 1 << 20
-"""A manifest has a few kilobytes; what is larger than this is none."""
+"""Bytes; real manifests have a few kilobytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """A machine as far as engines care. None: not known, or there is none."""
+    """Properties of a machine that engines depend on. None: unknown or absent."""
 
     system: str
-    """As `sys.platform` has it: "linux"."""
+    """As in `sys.platform`: "linux"."""
     architecture: str
-    """As `platform.machine` has it: "x86_64", "aarch64"."""
+    """As in `platform.machine`: "x86_64", "aarch64"."""
     device: str | None = None
     """The GPU's name."""
     sm: int | None = None
-    """The GPU's compute capability, 89 for 8.9."""
+    """Compute capability of the GPU, 89 for 8.9."""
     driver: str | None = None
     cuda: str | None = None
-    """The newest CUDA that the driver speaks, as "12.6"."""
+    """Newest CUDA version that the driver supports, as "12.6"."""
     dla_cores: int = 0
     power_mode: str | None = None
-    """As nvpmodel names a Jetson's: "MAXN (0)"."""
+    """Power mode of a Jetson as nvpmodel names it: "MAXN (0)"."""
     board: str | None = None
-    """As the device tree names it: CUDA calls the GPU of an Orin Nano, of an Orin NX and of an AGX Orin all "Orin"."""
+    """Board name in the device tree: CUDA calls the GPUs of Orin Nano, Orin NX and AGX Orin all "Orin"."""
     multiprocessors: int | None = None
     memory_mib: int | None = None
-    """Of the GPU; on a Jetson that of the board."""
+    """Of the GPU; on a Jetson, of the board."""
 
     @property
     def module(self) -> str | None:
-        """The Jetson module on the board; what is unknown has the board's whole name."""
+        """The Jetson module of the board; for an unknown module, the board's full name."""
         return next((name for name in _MODULES if name in (self.board or "")), self.board)
 
     @property
     def gpu_text(self) -> str:
-        """The GPU by all that tells models apart: "Orin of Orin Nano, 8 multiprocessors, 7.4 GiB"."""
+        """The GPU with the facts that distinguish models: "Orin of Orin Nano, 8 multiprocessors, 7.4 GiB"."""
         parts = (
             f"{self.device or 'no GPU'}{f' of {self.module}' if self.module else ''}",
             f"{self.multiprocessors} multiprocessors" if self.multiprocessors else None,
@@ -70,24 +70,24 @@ class Platform:
 
 
 _SAME_MEMORY = 1.25
-"""Modules differ in memory by a factor of 2; releases of Jetson Linux keep more or less of it for themselves."""
+"""Modules differ in memory by a factor of 2; releases of Jetson Linux reserve varying amounts."""
 _MODULES = ("AGX Thor", "AGX Orin", "Orin NX", "Orin Nano", "AGX Xavier", "Xavier NX")
-"""Jetson modules by what the names of their developer kits hold."""
+"""Jetson modules, as substrings of the names of their developer kits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The library that is to run an engine, and the machine that it is to run on."""
+    """A library and the machine that should run an engine."""
 
     flavour: Flavour
     version: str
-    """As the library says it: "10.3.0"."""
+    """As the library reports it: "10.3.0"."""
     platform: Platform
 
 
 @dataclass(frozen=True, slots=True)
 class PlanTensor:
-    """An input or output of the plan; -1 where a length is dynamic."""
+    """An input or output of the plan; -1 for a dynamic dimension."""
 
     name: str
     mode: Literal["input", "output"]
@@ -97,7 +97,7 @@ class PlanTensor:
 
 @dataclass(frozen=True, slots=True)
 class LayerCount:
-    """How many layers there are of one kind that compute in one type."""
+    """Number of layers of one kind that compute in one type."""
 
     kind: str
     precision: str
@@ -106,18 +106,18 @@ class LayerCount:
 
 @dataclass(frozen=True, slots=True)
 class LayerWork:
-    """A layer with weights, as the parser named it."""
+    """A layer with weights, named as by the parser."""
 
     layer: str
     macs: int
-    """Multiply-accumulates of one call; of one frame where the batch varies."""
+    """Multiply-accumulates of one call; of one frame for a dynamic batch."""
     precision: str
-    """What the graph has it compute in; "float32" also where the builder may choose."""
+    """Type set by the graph; "float32" also where the builder may choose."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkShare:
-    """How much of an engine's work is done in one type."""
+    """Share of an engine's work that is done in one type."""
 
     precision: str
     share: float
@@ -126,7 +126,7 @@ class WorkShare:
 
 @dataclass(frozen=True, slots=True)
 class TimingCacheUse:
-    """The file of timings that a build began and ended with."""
+    """The timing cache file before and after a build."""
 
     file: str
     bytes_before: int
@@ -135,7 +135,7 @@ class TimingCacheUse:
 
 @dataclass(frozen=True, slots=True)
 class EngineSpeed:
-    """How fast an engine was when it had just been built, by calls of the usual batch one after another."""
+    """Speed of an engine right after the build, in consecutive calls of the usual batch."""
 
     batch: int
     call_ms: float
@@ -144,64 +144,64 @@ class EngineSpeed:
 
     @property
     def frames_per_s(self) -> float:
-        """Frames of such calls."""
+        """Throughput of such calls."""
         return 1e3 * self.batch / self.call_ms
 
 
 @dataclass(frozen=True, slots=True)
 class EngineManifest:
-    """What ``engine.json`` says of the ``model.plan`` beside it."""
+    """Content of ``engine.json``, which describes the ``model.plan`` next to it."""
 
     edgevision: str
     flavour: Flavour
     version: str
-    """Of the library that built the plan."""
+    """Version of the library that built the plan."""
     sm: int
-    """The compute capability that the plan is for."""
+    """Compute capability that the plan is for."""
     built_on: Platform
     graph: FileEntry | None
-    """The graph in the bundle; None for a plan that came without one."""
+    """The graph in the bundle; None for a plan that was added without one."""
     precision: Precision
     batch: BatchRange
     plan: FileEntry
     tensors: tuple[PlanTensor, ...]
     flags: tuple[str, ...] = ()
-    """Network and builder flags that were set, by their names in the library."""
+    """Network and builder flags that were set, by the library's names."""
     level: int | None = None
     workspace_mib: int | None = None
-    """The bound that the builder had; None: the library's own."""
+    """Limit that the builder had; None: the library's default."""
     dla_core: int | None = None
     dla: str | None = None
-    """How many layers the DLA takes and how often the network changes between it and the GPU."""
+    """Number of layers on the DLA, and of switches between DLA and GPU."""
     timing_cache: TimingCacheUse | None = None
     build_s: float = 0.0
     created: str = ""
     clocks: tuple[Clock, ...] = ()
-    """Of the machine that it was built on, when the build began."""
+    """Clocks of the building machine when the build began."""
     warnings: tuple[str, ...] = ()
-    """What made the timings of its kernels hold for those clocks alone, or slowed the machine down meanwhile."""
+    """Conditions that bind the kernel timings to those clocks, or slowed the machine during the build."""
     held_in_float32: int = 0
-    """Layers that the builder was not left to choose a type for, where typing is weak."""
+    """Layers that are pinned to float32, with weak typing."""
     builder_warnings: tuple[str, ...] = ()
-    """What the library warned of, each once."""
+    """Distinct warnings of the library."""
     work: tuple[LayerWork, ...] = ()
     """Of the network's layers with weights."""
     work_shares: tuple[WorkShare, ...] = ()
-    """What the engine does that work in; empty: it could not be opened where it was built."""
+    """Types that the engine does that work in; empty if it could not be opened on the building machine."""
     network_layers: tuple[LayerCount, ...] = ()
-    """The network as it was handed to the builder."""
+    """The network as passed to the builder."""
     engine_layers: tuple[LayerCount, ...] | None = None
-    """The engine as its inspector describes it; None: it could not be opened where it was built."""
+    """The engine as its inspector describes it; None if it could not be opened on the building machine."""
     verification: Verification | None = None
-    """The golden frames through the engine; None: they did not run, and `not_run` says why."""
+    """Result of the golden frames; None: they did not run, and `not_run` holds the reason."""
     not_run: str | None = None
     speed: EngineSpeed | None = None
-    """None: it did not run where it was built."""
+    """None: the engine did not run on the building machine."""
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
         if self.sm < 10 or self.schema < 1:
-            raise ValueError(f"sm {self.sm} and schema {self.schema} are not those of any engine")
+            raise ValueError(f"sm {self.sm} and schema {self.schema} are not valid for an engine")
 
     def to_json(self) -> bytes:
         """The bytes of ``engine.json``."""
@@ -210,25 +210,25 @@ class EngineManifest:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The engine fits; `note` is what may still surprise."""
+    """The engine fits; `note` holds remaining differences."""
 
     note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuild:
-    """The engine does not fit, or there is none, and this machine can build one that does."""
+    """The engine does not fit or is missing, and this machine can build one."""
 
     reason: str
     bundle: str
-    """As the command names it."""
+    """As named on the command line."""
     flavour: Flavour
     request: EngineRequest
     """What to build."""
 
     @property
     def command(self) -> str:
-        """What builds it."""
+        """The command that builds it."""
         return build_command(self.bundle, self.flavour, self.request)
 
     def __str__(self) -> str:
@@ -237,7 +237,7 @@ class Rebuild:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The engine does not fit, and building it again here would not help; `remedy` says what would."""
+    """The engine does not fit, and a rebuild here would not help; `remedy` names the fix."""
 
     reason: str
     remedy: str
@@ -252,7 +252,7 @@ Decision = Run | Rebuild | Refuse
 def fingerprint(
     manifest_facts: tuple[object, ...], flavour: Flavour, version: str, sm: int, precision: str
 ) -> str:
-    """The name of an engine's folder: what it is for, readable, and eight digits for all that decides its content."""
+    """Folder name of an engine: a readable target, and eight hash digits of all build inputs."""
     digest = hashlib.sha256(json.dumps(manifest_facts, default=str).encode()).hexdigest()[:8]
     return f"{flavour}-{version}-sm{sm}-{precision}-{digest}"
 
@@ -263,7 +263,7 @@ def read_manifest(path: Path) -> EngineManifest:
     try:
         if path.stat().st_size > _LARGEST_MANIFEST:
             raise BundleError(
-                f"{path} has {path.stat().st_size} bytes: no engine's manifest is so long; {again}"
+                f"{path} has {path.stat().st_size} bytes, which is too large for an engine manifest; {again}"
             )
         data = json.loads(path.read_bytes())
     except OSError as error:
@@ -282,16 +282,16 @@ def read_manifest(path: Path) -> EngineManifest:
 def decide(
     manifest: EngineManifest, running: Running, *, bundle: str = "BUNDLE", graph_sha256: str | None = None
 ) -> Decision:
-    """Whether `running` may run the engine, must build it again, or can do neither.
+    """Decide if `running` can run the engine, must rebuild it, or can do neither.
 
-    `bundle` is what the command in the message names. `graph_sha256` is that of the graph in the bundle now; None if it
-    holds none, so that nothing can be built from it. The plan is not touched.
+    `bundle` is the name for the command in the message. `graph_sha256` belongs to the graph in the bundle now; None if
+    the bundle holds none, so that no rebuild is possible. The plan is not read.
     """
     here = running.platform
     if here.sm is None:
         return Refuse(
-            f"the engine is for a GPU of {sm_text(manifest.sm)}; CUDA finds no GPU here",
-            "see `edgevision doctor`, or run with --engine onnxruntime",
+            f"the engine is for a GPU of {sm_text(manifest.sm)}; CUDA found no GPU on this machine",
+            "run `edgevision doctor`, or use --engine onnxruntime",
         )
     difference = _difference(manifest, running, graph_sha256)
     if difference is None:
@@ -305,14 +305,14 @@ def decide(
             f"build it where its graph is, with {FLAVOURS[running.flavour]} {running.version}",
         )
     core = manifest.dla_core
-    # Where its core is not, or the library does not know it, the GPU takes the whole network.
+    # If the core does not exist here, or the library does not support it, the GPU runs the whole network.
     kept = core if core is not None and core < here.dla_cores else None
     request = EngineRequest(manifest.precision, dla_core=kept, rebuild=True)
     return Rebuild(difference, bundle, running.flavour, request)
 
 
 def _difference(manifest: EngineManifest, running: Running, graph_sha256: str | None) -> str | None:
-    """What makes the plan unfit, both sides named; None if nothing does."""
+    """The difference that makes the plan unfit, with both values; None if there is none."""
     built, here = manifest.built_on, running.platform
     built_by = f"the engine was built by {FLAVOURS[manifest.flavour]} {manifest.version}"
     library = f"{FLAVOURS[running.flavour]} {running.version}"
@@ -323,24 +323,29 @@ def _difference(manifest: EngineManifest, running: Running, graph_sha256: str | 
         theirs = f"{built_by} on {built.system} {built.architecture}"
         return f"{theirs}; this is {here.system} {here.architecture}"
     if _major(built.cuda) > _major(here.cuda) > 0:
-        return f"{built_by} with CUDA {built.cuda}; this driver knows CUDA {here.cuda}"
-    # TensorRT-RTX compiles for the GPU that it finds; TensorRT chose kernels by timing them on one model of GPU.
+        return f"{built_by} with CUDA {built.cuda}; this driver supports CUDA {here.cuda}"
+    # TensorRT-RTX compiles for the GPU at run time; TensorRT selected kernels by timing them on one GPU model.
     if manifest.flavour == "tensorrt" and _other_model(built, here):
-        return f"{built_by} on {built.gpu_text}; this is {here.gpu_text}, where its kernels were never timed"
+        return (
+            f"{built_by} on {built.gpu_text}; this is {here.gpu_text}, for which its kernels were not timed"
+        )
     if manifest.dla_core is not None and manifest.dla_core >= here.dla_cores:
         return f"the engine was built for DLA core {manifest.dla_core}; this device has {here.dla_cores} DLA cores"
     may_choose = (
         dialect(manifest.flavour, manifest.version).constraint_flags if "FP16" in manifest.flags else ()
     )
     if not set(may_choose) <= set(manifest.flags):
-        return f"{built_by} with leave to compute pre- and post-processing in FP16, by an earlier version of edgevision"
+        return (
+            f"an earlier edgevision let {FLAVOURS[manifest.flavour]} compute pre- and post-processing of this engine"
+            " in FP16"
+        )
     if graph_sha256 is not None and manifest.graph is not None and manifest.graph.sha256 != graph_sha256:
-        return f"the engine was built from another {manifest.graph.name} than the bundle holds now"
+        return f"the bundle's {manifest.graph.name} has changed since the engine was built"
     return None
 
 
 def _other_model(built: Platform, here: Platform) -> bool:
-    """True if a fact that both know says that these are two models of GPU."""
+    """True if a fact known for both shows that the GPU models differ."""
     pairs: tuple[tuple[str | int | None, str | int | None], ...] = (
         (built.device, here.device),
         (built.module, here.module),
@@ -353,7 +358,7 @@ def _other_model(built: Platform, here: Platform) -> bool:
 
 
 def _obstacle(manifest: EngineManifest, running: Running) -> str | None:
-    """Why such an engine cannot be built here either; None if it can."""
+    """The reason why this machine cannot build such an engine either; None if it can."""
     here = running.platform
     if here.sm is not None and not supports_sm(running.flavour, running.version, here.sm):
         return f"which {FLAVOURS[running.flavour]} {running.version} builds nothing for"
@@ -364,19 +369,22 @@ def _obstacle(manifest: EngineManifest, running: Running) -> str | None:
 
 
 def _note(built: Platform, here: Platform) -> str | None:
-    """What differs without doing harm."""
+    """Differences that do no harm."""
     notes = []
     if built.driver and here.driver and built.driver != here.driver:
-        notes.append(f"built with driver {built.driver}, runs with {here.driver}: its timings may not hold")
+        notes.append(
+            f"built with driver {built.driver}, runs with {here.driver}: the kernel selection may not be"
+            f" optimal"
+        )
     if built.power_mode and here.power_mode and built.power_mode != here.power_mode:
         notes.append(
-            f"built in power mode {built.power_mode}, runs in {here.power_mode}: its kernels were chosen at other"
-            " clocks; edgevision build makes one for this mode"
+            f"built in power mode {built.power_mode}, runs in {here.power_mode}: its kernels were selected at other"
+            f" clocks; to build for this mode: edgevision build"
         )
     return "; ".join(notes) or None
 
 
 def _major(version: str | None) -> int:
-    """The first number of a version; 0 where it is not known."""
+    """The first number of a version; 0 if unknown."""
     digits = (version or "").split(".")[0]
     return int(digits) if digits.isdigit() else 0

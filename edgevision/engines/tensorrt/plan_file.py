@@ -1,4 +1,4 @@
-"""Plans of other people's: Ultralytics' exports put a length and a JSON header before the plan."""
+"""Reads plans that Ultralytics exported with a length and a JSON header in front of the plan."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from edgevision.storage import atomic
 
 _LENGTH_BYTES = 4
 _LONGEST_HEADER = 1 << 20
-"""Theirs have a few kilobytes; a length beyond this is the beginning of something else."""
+"""Bytes; real headers have a few kilobytes, so a larger length is not a header."""
 _LEAST_PLAN = 64
-"""No plan is shorter than the header that TensorRT itself gives it."""
+"""Bytes; TensorRT's own header alone is this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +26,21 @@ class HeaderEntry:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanFile:
-    """A plan, and the header that was before it."""
+    """A plan and the header in front of it."""
 
     header: tuple[HeaderEntry, ...]
     header_json: bytes
     plan: bytes
 
     def value(self, name: str) -> str | None:
-        """An entry of the header; None where there is none of that name."""
+        """The value of a header entry; None if absent."""
         return next((entry.value for entry in self.header if entry.name == name), None)
 
 
 def read_plan_file(path: Path) -> PlanFile:
-    """Take the header off: four bytes of length, little-endian, then so many bytes of a JSON object, then the plan.
+    """Split off the header: four bytes of length, little-endian, a JSON object of that length, then the plan.
 
-    Raises `EngineError` for a file that is not made so, which a plain plan is not either.
+    Raises `EngineError` for any other file, a plain plan included.
     """
     try:
         data = path.read_bytes()
@@ -50,8 +50,7 @@ def read_plan_file(path: Path) -> PlanFile:
     end = _LENGTH_BYTES + length
     if not 2 <= length <= _LONGEST_HEADER or data[_LENGTH_BYTES : _LENGTH_BYTES + 1] != b"{":
         raise EngineError(
-            f"{path} has no header of Ultralytics before its plan; a plain plan needs none taken off: trtexec and"
-            " Triton load it as it is"
+            f"{path} has no Ultralytics header; a plain plan needs no conversion: trtexec and Triton load it directly"
         )
     if len(data) < end + _LEAST_PLAN:
         raise EngineError(
@@ -62,21 +61,21 @@ def read_plan_file(path: Path) -> PlanFile:
     try:
         header = json.loads(text)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise EngineError(f"{path}: the header before the plan is not JSON: {error}") from error
+        raise EngineError(f"{path}: the header is not JSON: {error}") from error
     if not isinstance(header, dict):
-        raise EngineError(f"{path}: the header before the plan is {type(header).__name__}, not a JSON object")
+        raise EngineError(f"{path}: expected a JSON object as header; received {type(header).__name__}")
     entries = tuple(HeaderEntry(str(key), _text(value)) for key, value in header.items())
     return PlanFile(entries, text, data[end:])
 
 
 def write_plan_folder(found: PlanFile, folder: Path) -> None:
-    """Write ``model.plan`` and ``header.json`` into a new folder; raises `EngineError` if the place is taken."""
+    """Write ``model.plan`` and ``header.json`` into a new folder; raises `EngineError` if it exists."""
     try:
         with atomic.staged_folder(folder, may_replace=lambda _: False) as staged:
             (staged / "model.plan").write_bytes(found.plan)
             (staged / "header.json").write_bytes(found.header_json)
     except atomic.OccupiedError as error:
-        raise EngineError(f"{folder} exists already; give another place with -o") from error
+        raise EngineError(f"{folder} already exists; choose another folder with -o") from error
     except OSError as error:
         raise EngineError(f"cannot write {folder}: {error.strerror or error}") from error
 

@@ -1,4 +1,4 @@
-"""CUDA graphs of one lane, one for each batch size that is used: which are kept, and when one makes room."""
+"""Keeps the CUDA graphs of one lane, one for each batch size in use, and evicts idle ones."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ if TYPE_CHECKING:
 LIMIT = 8
 """Graphs of one lane. Each holds its kernels' parameters in device memory, some MiB for a detector."""
 IDLE_CALLS = 256
-"""A graph makes room for another size only if so many calls did not use it: else sizes that take turns would be
-captured again and again, which takes longer than it saves."""
+"""A graph is evicted only after this many calls without use.
+
+Otherwise alternating sizes would be captured again and again, which takes longer than it saves.
+"""
 
 
 @dataclass(slots=True, eq=False)
 class Replay:
-    """A captured graph, and the context that must stay as it was when it was captured."""
+    """A captured graph and its context, which must not change after the capture."""
 
     graph: CapturedGraph
     context: trt.IExecutionContext
     used: int
-    """The number of the lane's call that used it last."""
+    """Number of the lane's call that used it last."""
 
 
 class Replays:
-    """Graphs by batch size, least recently used first to go. Not to be used by two threads at once."""
+    """Graphs by batch size; evicts the least recently used; not thread-safe."""
 
     def __init__(self, limit: int = LIMIT, idle_calls: int = IDLE_CALLS) -> None:
         self.limit = limit
         self.failures: dict[int, str] = {}
-        """Sizes that could not be captured, and why: they are not tried again."""
+        """Sizes that could not be captured, with reasons; they are not retried."""
         self._idle_calls = idle_calls
         self._kept: dict[int, Replay] = {}
         self._calls = 0
@@ -54,14 +56,14 @@ class Replays:
         return replay.graph
 
     def add(self, count: int, make: Callable[[], tuple[CapturedGraph, trt.IExecutionContext]]) -> None:
-        """Keep a graph for a size that has none. Whatever had to make room is given back before `make` is called."""
+        """Add a graph for a new size; an evicted graph is released before `make` is called."""
         if len(self._kept) >= self.limit:
             self._drop(self._least_recent())
         graph, context = make()
         self._kept[count] = Replay(graph, context, self._calls)
 
     def has_room(self, count: int) -> bool:
-        """True if this size may be captured now: it is new, has not failed, and there is room or one idle graph."""
+        """True if this size may be captured now: new, not failed, and there is room or one idle graph."""
         if count in self._kept or count in self.failures:
             return False
         if len(self._kept) < self.limit:
@@ -69,7 +71,7 @@ class Replays:
         return self._calls - self._kept[self._least_recent()].used >= self._idle_calls
 
     def close(self) -> None:
-        """Give every graph back; none of them may be running."""
+        """Release every graph; none may be running."""
         for count in tuple(self._kept):
             self._drop(count)
 

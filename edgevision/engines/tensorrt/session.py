@@ -1,4 +1,4 @@
-"""TensorRT and TensorRT-RTX: engines that `edgevision build` made, held against their manifest before they are read."""
+"""Sessions of TensorRT and TensorRT-RTX engines, checked against their manifest before loading."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 _DTYPES = {"FLOAT": "float32", "INT32": "int32", "UINT8": "uint8"}
-"""TensorRT's names of the types that the contract knows."""
+"""TensorRT's names of the types in the contract."""
 _GRAPH_NOTES = ("CUDA graphs ", "replayed as", "no CUDA graph")
 WARM_CALLS = 200
-"""After so many calls kernels for the usual batch sizes are compiled, and kept."""
+"""Calls after which kernels for the usual batch sizes are compiled and written to the cache."""
 _Tensors = dict[str, tuple[str, tuple[int, ...]]]
-"""Type and shape of each tensor by name; -1 for a batch that varies."""
+"""Type and shape of each tensor by name; -1 for a dynamic batch."""
 
 
 @dataclass(eq=False)
 class LoadedEngine:
-    """A plan that was read; sessions share it. The library needs the first three to outlive everything made of them."""
+    """A deserialized plan, shared by sessions; the library requires the first three fields to outlive its objects."""
 
     library: Library
     messages: Messages
@@ -50,11 +50,11 @@ class LoadedEngine:
     runtime: trt.Runtime
     engine: trt.ICudaEngine
     kernels: JitCache | None = None
-    """What TensorRT-RTX compiles for it, shared by all of its contexts."""
+    """Kernels that TensorRT-RTX compiles for it, shared by all of its contexts."""
 
 
 class _LoadedEngines:
-    """Engines that some session still uses, by the hash of their plan."""
+    """Engines in use by sessions, by the hash of their plan."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -63,7 +63,7 @@ class _LoadedEngines:
         )
 
     def get(self, library: Library, stored: StoredEngine) -> LoadedEngine:
-        """The one that is loaded, or load it."""
+        """Return the loaded engine, or load it."""
         manifest = stored.manifest
         key = (library.flavour, manifest.plan.sha256, manifest.dla_core)
         if not manifest.batch.static and not library.dialect.shares_profiles:
@@ -80,9 +80,9 @@ _LOADED = _LoadedEngines()
 
 
 class TensorRtSession(Session):
-    """An engine with a context and a stream of its own; sessions of one plan share the engine.
+    """An engine with its own context and stream; sessions of one plan share the engine.
 
-    Calls from several threads are safe; on one session they wait for one another, on several they overlap on the GPU.
+    Thread-safe. Concurrent calls on one session run one after another; on several sessions they overlap on the GPU.
     """
 
     def __init__(
@@ -98,11 +98,11 @@ class TensorRtSession(Session):
         return self
 
     def inspector_json(self) -> str:
-        """What TensorRT's inspector says of the engine."""
+        """The output of TensorRT's inspector for the engine."""
         return _inspector_json(self._working()[0])
 
     def close(self) -> None:
-        """Give the contexts and their memory back; the engine goes with its last session."""
+        """Release the contexts and their memory; the last session releases the engine."""
         with self._lock:
             self._give_back()
             self._opened = None
@@ -119,13 +119,13 @@ class TensorRtSession(Session):
             self.device_ms = lane.device_ms
             self._calls += 1
             if self._calls == WARM_CALLS and loaded.kernels is not None:
-                # Written beside the calls: this one is on its way to a result.
+                # Written in another thread, so that this call returns immediately.
                 threading.Thread(target=loaded.kernels.keep, name="keep-kernels").start()
             self._note_graphs(lane)
             return outputs
 
     def _note_graphs(self, lane: ExecutionContext) -> None:
-        """Batch sizes are captured as they come: keep the note of it true."""
+        """Batch sizes are captured on demand: update the note."""
         note = lane.graph_note()
         if note not in self.info.notes:
             kept = [old for old in self.info.notes if not old.startswith(_GRAPH_NOTES)]
@@ -138,21 +138,21 @@ class TensorRtSession(Session):
 
 
 def open_tensorrt(bundle: Bundle, options: SessionOptions) -> TensorRtSession:
-    """Open the bundle's newest engine that fits this device and its TensorRT.
+    """Open the bundle's best engine that fits this device and its TensorRT.
 
-    Raises `MissingExtraError` without the library, `EngineError` that names both sides and the command where no engine
-    fits, `VerificationError` if one that was built elsewhere answers the golden frames wrongly here.
+    Raises `MissingExtraError` without the library. Raises `EngineError` with both sides and the command if no engine
+    fits. Raises `VerificationError` if an engine built on another machine fails the golden frames here.
     """
     return _open_fitting("tensorrt", bundle, options)
 
 
 def open_tensorrt_rtx(bundle: Bundle, options: SessionOptions) -> TensorRtSession:
-    """The same with TensorRT-RTX."""
+    """Open the bundle's best engine for TensorRT-RTX."""
     return _open_fitting("tensorrt-rtx", bundle, options)
 
 
 def open_engine(stored: StoredEngine, spec: ModelSpec, options: SessionOptions) -> TensorRtSession:
-    """Open one engine whose fitness is known; raises `EngineError` or `BundleError`."""
+    """Open one engine that is known to fit; raises `EngineError` or `BundleError`."""
     flavour = stored.manifest.flavour
     return _open(load_library(flavour, f"engine {flavour}"), stored, spec, options)
 
@@ -177,17 +177,17 @@ def _open_fitting(flavour: Flavour, bundle: Bundle, options: SessionOptions) -> 
 
 
 def _verify_golden(session: TensorRtSession, bundle: Bundle, stored: StoredEngine, *, force: bool) -> None:
-    """Hold an engine that was built elsewhere against the golden frames: where it was built it could not run."""
+    """Verify with the golden frames an engine built on another machine, which could not run it."""
     record = verify_session(session, bundle.golden(), precision=stored.manifest.precision)
-    note = "its golden frames passed at this start"
+    note = "the golden frames passed at this start"
     if not record.passed:
-        problem = f"{stored.folder} answers otherwise than the source model: {record.failures}"
+        problem = f"{stored.folder} does not match the source model: {record.failures}"
         if not force:
             raise VerificationError(
                 f"{problem}; build it here: edgevision build {bundle.path} --engine {stored.manifest.flavour}"
-                " --rebuild, or run it all the same with --force"
+                " --rebuild, or run it anyway with --force"
             )
-        LOG.warning("%s; it runs, as --force says", problem)
+        LOG.warning("%s; running it because of --force", problem)
         note = f"forced: {problem}"
     session.info = replace(session.info, notes=(*session.info.notes, note))
 
@@ -225,7 +225,7 @@ def _open(
 
 
 def _give_back(lane: ExecutionContext, kernels: JitCache | None) -> None:
-    """What a session does at its end; kernels are also compiled after the first calls, for sizes that came later."""
+    """Release a session's resources, and write kernels that were compiled for later sizes."""
     try:
         if kernels is not None:
             kernels.keep()
@@ -238,13 +238,13 @@ def _refuse_overrides(options: SessionOptions) -> None:
     for name, value in named.items():
         if value is not None:
             raise UsageError(
-                f"a TensorRT engine has its {name} built in; received {value}. Export the bundle with it and build"
-                " again, or run with --engine onnxruntime"
+                f"the {name} is fixed in a TensorRT engine; received {value}. Export the bundle with it and rebuild,"
+                f" or run with --engine onnxruntime"
             )
 
 
 def _load(library: Library, stored: StoredEngine) -> LoadedEngine:
-    """Read the plan; its bytes are held against the manifest's hash first."""
+    """Read the plan after checking its bytes against the manifest's hash."""
     plan = stored.plan()
     messages = Messages()
     log = logger(library, messages)
@@ -260,14 +260,14 @@ def _load(library: Library, stored: StoredEngine) -> LoadedEngine:
     engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise EngineError(
-            f"{library.name} cannot read {stored.plan_path}: {messages.reason()};"
-            f" build it again: edgevision build {stored.folder.parent.parent} --rebuild"
+            f"{library.name} cannot load {stored.plan_path}: {messages.reason()}; rebuild: edgevision build"
+            f" {stored.folder.parent.parent} --rebuild"
         )
     return LoadedEngine(library, messages, log, runtime, engine)
 
 
 def _check_contract(engine: trt.ICudaEngine, spec: ModelSpec, stored: StoredEngine) -> None:
-    """Raise `EngineError` if the plan's tensors are not those of the spec: wrong addresses would be written to."""
+    """Raise `EngineError` if the plan's tensors differ from the spec, which would cause writes to wrong addresses."""
     width, height = spec.frames.size_wh
     batch = spec.frames.batch.max if spec.frames.batch.static else -1
     expected: _Tensors = {FRAMES: ("uint8", (batch, height, width, 3))}
@@ -280,8 +280,8 @@ def _check_contract(engine: trt.ICudaEngine, spec: ModelSpec, stored: StoredEngi
         found[name] = (_dtype(engine, name), tuple(dims[axis] for axis in range(len(dims))))
     if found != expected:
         raise EngineError(
-            f"{stored.plan_path} has tensors {_listed(found)}; the bundle's spec says {_listed(expected)}:"
-            f" build it again: edgevision build {stored.folder.parent.parent} --rebuild"
+            f"{stored.plan_path} has tensors {_listed(found)}; the bundle's spec expects {_listed(expected)};"
+            f" rebuild: edgevision build {stored.folder.parent.parent} --rebuild"
         )
 
 
@@ -297,7 +297,7 @@ def _listed(tensors: _Tensors) -> str:
 def _notes(
     loaded: LoadedEngine, stored: StoredEngine, lane: ExecutionContext, device: CudaDevice, zero_copy: bool
 ) -> tuple[str, ...]:
-    """How the engine runs, for records and logs."""
+    """Notes on how the engine runs, for records and logs."""
     manifest = stored.manifest
     if lane.capture_error is not None:
         LOG.info("%s: no CUDA graph: %s", stored.folder.name, lane.capture_error)

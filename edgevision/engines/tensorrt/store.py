@@ -1,4 +1,4 @@
-"""Where engines lie: ``BUNDLE/engines/FINGERPRINT/model.plan`` and ``engine.json``, whole or not at all."""
+"""The engine store of a bundle: ``engines/FINGERPRINT/model.plan`` and ``engine.json``, written atomically."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ _LOCK = ".lock"
 
 @dataclass(frozen=True, slots=True)
 class StoredEngine:
-    """An engine on disk whose manifest has been read; its plan is untouched until it is asked for."""
+    """An engine on disk whose manifest has been read; the plan is read on demand."""
 
     folder: Path
     manifest: EngineManifest
 
     @property
     def plan_path(self) -> Path:
-        """The plan's file, not checked."""
+        """The plan's file, unchecked."""
         return self.folder / PLAN
 
     def plan(self) -> bytes:
-        """The plan, held against the manifest first: on a damaged one TensorRT may crash."""
-        again = f"build it again: edgevision build {self.folder.parent.parent} --rebuild"
+        """The plan, checked against the manifest first: TensorRT may crash on a damaged one."""
+        again = f"rebuild: edgevision build {self.folder.parent.parent} --rebuild"
         try:
             data = self.plan_path.read_bytes()
         except OSError as error:
@@ -55,23 +55,25 @@ class StoredEngine:
         entry = self.manifest.plan
         if len(data) != entry.size_bytes:
             raise BundleError(
-                f"{self.plan_path} has {len(data)} bytes, the manifest says {entry.size_bytes}; {again}"
+                f"{self.plan_path} has {len(data)} bytes; the manifest expects {entry.size_bytes}; {again}"
             )
         if hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise BundleError(f"{self.plan_path} was altered: its sha256 is not the manifest's; {again}")
+            raise BundleError(
+                f"{self.plan_path} was modified: its sha256 differs from the manifest's; {again}"
+            )
         return data
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEngines:
-    """All engines of a bundle, and what stands among them that cannot be read."""
+    """All engines of a bundle, and the errors of unreadable ones."""
 
     engines: tuple[StoredEngine, ...]
     problems: tuple[BundleError, ...]
 
 
 def shelf(bundle: Path) -> StoredEngines:
-    """Read every manifest under ``engines/``; unfinished folders (their names begin with a dot) are passed over."""
+    """Read every manifest under ``engines/``; unfinished folders (their names begin with a dot) are ignored."""
     engines, problems = [], []
     root = bundle / ENGINES
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
@@ -91,11 +93,10 @@ def open_engine(folder: Path) -> StoredEngine:
 def choose_engine(
     bundle: Bundle, running: Running, precision: Precision | None = None
 ) -> StoredEngine | Rebuild | Refuse:
-    """The fastest engine that `running` may run; else what is to be done, said of the newest that it may not.
+    """The fastest engine that `running` can run; else the decision on the newest one that it cannot.
 
-    Those that were built in the power mode of this moment come first, then the fastest by its manifest, then, of those
-    that were not measured, the newest. Engines of another flavour are passed over. Raises `BundleError` if the only
-    candidates cannot be read.
+    Engines built in the current power mode come first, then the fastest by manifest, then the newest of those without a
+    measurement. Engines of another flavour are ignored. Raises `BundleError` if the only candidates cannot be read.
     """
     found = shelf(bundle.path)
     wanted = [
@@ -125,14 +126,14 @@ def choose_engine(
 
 
 def _rank(manifest: EngineManifest, running: Running) -> tuple[bool, float]:
-    """The lower, the sooner it is taken."""
+    """Sort key; the lowest is preferred."""
     built, here = manifest.built_on.power_mode, running.platform.power_mode
     other_mode = built is not None and here is not None and built != here
     return other_mode, -manifest.speed.frames_per_s if manifest.speed else 0.0
 
 
 def decide_engine(bundle: Bundle, engine: StoredEngine, running: Running) -> Decision:
-    """Whether `running` may run this engine of this bundle; the plan is not touched."""
+    """Decide if `running` can run this engine of this bundle; the plan is not read."""
     held = {entry.precision: entry.file.sha256 for entry in bundle.manifest.graphs}
     return decide(
         engine.manifest, running, bundle=str(bundle.path), graph_sha256=held.get(engine.manifest.precision)
@@ -141,11 +142,10 @@ def decide_engine(bundle: Bundle, engine: StoredEngine, running: Running) -> Dec
 
 @contextlib.contextmanager
 def building(bundle: Path, waiting: Callable[[str], None]) -> Iterator[Path]:
-    """Hold the bundle's engines for one build; gives their folder, swept of what killed builds left.
+    """Lock the bundle's engines for one build; yields their folder, cleared of leftovers of killed builds.
 
-    Another process that builds here is waited for, after `waiting` was told: two builds at once would also falsify each
-    other's timings. The system lets go of the lock when its holder dies. Raises `BundleError` if the place cannot be
-    written.
+    If another process builds here, `waiting` is called and this one waits: concurrent builds would falsify each other's
+    timings. The system releases the lock when its holder dies. Raises `BundleError` if the folder cannot be written.
     """
     root = bundle / ENGINES
     try:
@@ -157,7 +157,7 @@ def building(bundle: Path, waiting: Callable[[str], None]) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            waiting(f"another process builds engines in {root}: waiting for it")
+            waiting(f"waiting for another process that builds engines in {root}")
             fcntl.flock(lock, fcntl.LOCK_EX)
         _sweep(root)
         yield root
@@ -172,10 +172,10 @@ def write_engine(
     manifest: Callable[[FileEntry], EngineManifest],
     check: Callable[[StoredEngine], EngineManifest],
 ) -> StoredEngine:
-    """Put an engine on the shelf, in place of one of its name.
+    """Add an engine to the store, replacing one of the same name.
 
-    `manifest` is made once the plan's hash is known. `check` sees the engine before it has its name, may run it, and
-    returns the manifest to keep; what it raises leaves the shelf as it was.
+    `manifest` is called once the plan's hash is known. `check` receives the engine under a temporary name, may run it,
+    and returns the manifest to store. If it raises, the store is unchanged.
     """
     folder = root / name
     try:
@@ -185,22 +185,22 @@ def write_engine(
             facts = check(StoredEngine(staged, facts))
             (staged / MANIFEST).write_bytes(facts.to_json())
     except atomic.OccupiedError as error:
-        raise BundleError(f"{folder} exists and is no engine of ours; move it away") from error
+        raise BundleError(f"{folder} exists and is not an engine of edgevision; move it away") from error
     except OSError as error:
         raise unwritable(folder, error) from error
     return StoredEngine(folder, facts)
 
 
 def unwritable(path: Path, error: OSError) -> BundleError:
-    """The error for a place that engines cannot be written to."""
+    """The error for a folder that engines cannot be written to."""
     return BundleError(
         f"cannot write {path}: {error.strerror or error}; give it to this user (chown -R $USER {path.parent}),"
-        " make room, or copy the bundle to where you may write and build there"
+        " free disk space, or copy the bundle to a writable folder and build there"
     )
 
 
 def _sweep(root: Path) -> None:
-    """Remove folders that a build was killed in; only names that `atomic` makes beside engines of ours."""
+    """Remove folders of killed builds; only names that `atomic` creates next to engines."""
     for pattern in (".tensorrt*.partial-*", ".tensorrt*.replaced-*", ".timing*.partial*"):
         for leftover in root.glob(pattern):
             if leftover.is_dir():

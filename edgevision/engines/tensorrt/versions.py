@@ -1,8 +1,8 @@
-"""What differs between versions of TensorRT, in one table; everything else in this room is the same for all of them.
+"""The table of differences between TensorRT versions; the other modules of this package have no version checks.
 
-Names are those of the Python bindings. They are held against the signatures of real bindings in
-``tests/builder/test_versions.py``; what no binding can tell (which modules have a DLA, which GPUs are built for)
-names its source in the row.
+Names are those of the Python bindings, checked against the signatures of real bindings in
+``tests/builder/test_versions.py``. Facts that no binding shows (modules with a DLA, supported GPUs) name their source
+in the row.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from edgevision.errors import EngineError
 
 Flavour = Literal["tensorrt", "tensorrt-rtx"]
 FLAVOURS: dict[Flavour, str] = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
-"""Flavours of the library, and what people call them."""
+"""Flavours of the library with their display names."""
 
 MODULES: dict[Flavour, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-"""The Python module of each."""
+"""The Python module of each flavour."""
 
 
 FP8_SM = 89
-"""The oldest compute capability that has FP8."""
+"""Oldest compute capability with FP8."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrecisionFlags:
-    """Builder flags that a graph of this precision needs, beyond the types that it holds."""
+    """Builder flags that a graph of this precision needs, beyond its own types."""
 
     precision: Precision
     flags: tuple[str, ...] = ()
@@ -36,52 +36,52 @@ class PrecisionFlags:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How one range of versions is spoken to. Names of flags are members of the enum that their field is called for."""
+    """API differences of one range of versions; flags are members of the enum that their field names."""
 
     flavour: Flavour
     since: tuple[int, ...]
-    """First version of the row; it holds until the next row of its flavour."""
+    """First version of the row; it applies until the next row of its flavour."""
     label: str
     network_flags: tuple[str, ...]
-    """`NetworkDefinitionCreationFlag`. Precision is the graph's own where the network is strongly typed."""
+    """`NetworkDefinitionCreationFlag`. With strong typing, precision is the graph's own."""
     precisions: tuple[PrecisionFlags, ...]
     """Precisions that can be built, with `BuilderFlag` members where types alone do not decide."""
     strongly_typed: bool
     progress_monitor: bool
-    """The builder tells how far it is, and can be told to stop."""
+    """The builder reports progress and can be stopped."""
     timing_cache: bool
     parser_names_nodes: bool
-    """`ParserError` has `node_name` and `node_operator`; before, only the index of the node."""
+    """`ParserError` has `node_name` and `node_operator`; older versions have only the node's index."""
     targets: tuple[int, ...]
-    """Compute capabilities that can be built for without such a GPU; empty: only for the one in the machine."""
+    """Compute capabilities that can be built for without such a GPU; empty: only the installed one."""
     no_float_products: tuple[int, ...]
-    """Of those, the ones for which it multiplies no float32 matrices: found by building."""
+    """Targets without float32 matrix multiplication, found by building."""
     sm_range: tuple[int, int]
-    """Oldest and newest compute capability that engines are built for."""
+    """Oldest and newest compute capability that engines can be built for."""
     dla_modules: tuple[str, ...]
-    """Parts of the names of the modules whose DLA is supported."""
+    """Substrings of the names of modules whose DLA is supported."""
     dla_parser_flags: tuple[str, ...]
-    """`OnnxParserFlag`, set when the graph is to run on a DLA."""
+    """`OnnxParserFlag` for a graph that runs on a DLA."""
     dla_network_flags: tuple[str, ...]
-    """`NetworkDefinitionCreationFlag` in place of `network_flags` for a DLA."""
+    """`NetworkDefinitionCreationFlag` that replaces `network_flags` for a DLA."""
     dla_precision_flags: tuple[str, ...]
-    """`BuilderFlag`: a DLA computes in FP16 and INT8 alone."""
+    """`BuilderFlag`: a DLA computes only in FP16 and INT8."""
     constraint_flags: tuple[str, ...]
-    """`BuilderFlag`, with which the builder keeps to a layer's own precision where typing is weak."""
+    """`BuilderFlag` that makes the builder respect a layer's precision, with weak typing."""
     dla_calibrator: str
-    """Class of the calibrator by which a DLA of this version is told INT8 ranges: it reads none from Q/DQ."""
+    """Calibrator class that passes INT8 ranges to a DLA, for versions that ignore Q/DQ there."""
     inspector_io: Literal["Bindings", "I/O Tensors"]
-    """Where the inspector's JSON lists inputs and outputs."""
+    """Key of inputs and outputs in the inspector's JSON."""
     capture_flags: tuple[str, ...]
-    """`BuilderFlag`, without which calls of its engines cannot be captured as CUDA graphs."""
+    """`BuilderFlag` required to capture calls of its engines as CUDA graphs."""
     runtime_graphs: bool
-    """Its runtime has `IRuntimeConfig.cuda_graph_strategy` and `IExecutionContext.is_stream_capturable`."""
+    """The runtime has `IRuntimeConfig.cuda_graph_strategy` and `IExecutionContext.is_stream_capturable`."""
     shares_profiles: bool
     """Several contexts may use one optimisation profile: https://github.com/NVIDIA/TensorRT/issues/4127."""
     heavy_tactics: tuple[str, ...]
-    """`TacticSource`, whose libraries take hundreds of MiB: left out where CPU and GPU share one memory."""
+    """`TacticSource` whose libraries take hundreds of MiB; left out if CPU and GPU share one memory."""
     source: str
-    """The page that says what no binding can."""
+    """Source of facts that no binding shows."""
 
 
 _WEAK = (
@@ -175,7 +175,7 @@ _RTX_1_2 = replace(
     flavour="tensorrt-rtx",
     since=(1, 2),
     label="TensorRT-RTX 1.2 to 1.7",
-    # The functions are there and do nothing since 1.2: kernels are compiled where the engine runs.
+    # The functions exist since 1.2 and do nothing: kernels are compiled at run time.
     timing_cache=False,
     targets=(75, 80, 86, 89, 120, 121),
     no_float_products=(75,),
@@ -185,7 +185,7 @@ _RTX_1_2 = replace(
     source=f"{_DOCS}/tensorrt-rtx/latest/getting-started/support-matrix.html",
 )
 DIALECTS: tuple[Dialect, ...] = (_8_6, _10_0, _10_5, _10_8, _11_0, _11_4_1, _RTX_1_2)
-"""Each row says what it does otherwise than the one that it is made from."""
+"""Each row is a copy of another with its differences."""
 
 
 def dialect(flavour: Flavour, version: str) -> Dialect:
@@ -214,7 +214,7 @@ def version_numbers(version: str) -> tuple[int, ...]:
 
 
 def table_lines() -> list[str]:
-    """The table in Markdown, as the documentation shows it."""
+    """The table in Markdown, for the documentation."""
     header = ("", *[row.label for row in DIALECTS])
     rows = [
         ("network flags", *[_names(row.network_flags) for row in DIALECTS]),

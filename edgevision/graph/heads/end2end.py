@@ -1,4 +1,4 @@
-"""Networks that answer finished boxes: YOLOv10 and later, RT-DETR, and exports with suppression inside."""
+"""Head of networks with finished boxes: YOLOv10 and later, RT-DETR, and exports that include NMS."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class End2EndHead:
 
     class_count: int
     order: tuple[int, ...]
-    """Places of boxes, scores and labels among the outputs, or of the one output that holds all three."""
+    """Positions of boxes, scores and labels among the outputs, or of the one output that holds all three."""
     suppressed: bool = True
 
     def candidates(self, b: GraphBuilder, outputs: Sequence[NetworkOutput], nms: NmsSpec) -> Candidates:
-        """The best `nms.max_detections` boxes by score; where the network has fewer, the rest scores 0."""
+        """The best `nms.max_detections` boxes by score, padded with rows of score 0."""
         if len(self.order) == 1:
             boxes, scores, labels = b.split(outputs[self.order[0]].name, 2, (4, 1, 1))
             scores, labels = (b.op("Squeeze", value, ints(2)) for value in (scores, labels))
@@ -42,7 +42,7 @@ class End2EndHead:
                 for name, place in zip((scores, labels), self.order[1:], strict=True)
             )
             labels = b.op("Cast", labels, to=FLOAT)
-        # There may be any number of boxes, none included, and TopK takes a fixed one: fill up, then choose.
+        # The number of boxes is arbitrary, zero included, and TopK needs a fixed one: pad first, then select.
         rows = nms.max_detections
         boxes = b.op("Pad", boxes, ints(0, 0, 0, 0, rows, 0))
         scores = b.op("Pad", scores, ints(0, 0, 0, rows))
@@ -52,7 +52,7 @@ class End2EndHead:
         return Candidates(take_rows(b, boxes, index), scores, labels, rows)
 
     def plain(self, arrays: Sequence[Array]) -> tuple[Array, Array]:
-        """Every box; a box scores in its own class alone."""
+        """Every box; each has a score only in its own class."""
         if len(self.order) == 1:
             boxes, scores, labels = np.split(arrays[self.order[0]].astype(np.float64), (4, 5), axis=1)
         else:
@@ -66,8 +66,8 @@ class End2EndHead:
 def recognise(facts: NetworkFacts) -> End2EndHead | None:
     """The head if there is one output ``[B, N, 6]``, or boxes, scores and labels in any order.
 
-    Integers are labels; among floats names decide. The outputs do not say how many classes there are: without a
-    `class_count` the head is made for 0 of them, and the caller must find out.
+    Integers are labels; names distinguish floats. The outputs do not show the number of classes: without `class_count`
+    the head has 0 classes, and the caller must set them.
     """
     shapes = [output.shape for output in facts.outputs]
     count = facts.class_count or 0

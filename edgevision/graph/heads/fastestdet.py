@@ -1,4 +1,4 @@
-"""FastestDet (github.com/dog-qiuqiu/FastestDet): one map of one box a cell."""
+"""Head of FastestDet (github.com/dog-qiuqiu/FastestDet): one map with one box for each cell."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class FastestDetHead:
 
 
 def recognise(facts: NetworkFacts) -> FastestDetHead | None:
-    """The head if there is one output ``[B, 5+C, h, w]`` whose sides divide the input's by one number."""
+    """The head if there is one output ``[B, 5+C, h, w]`` whose sides divide the input's sides by the same number."""
     lengths = facts.single(4)
     if not lengths:
         return None

@@ -1,4 +1,4 @@
-"""What every detection head offers, and the steps that they share."""
+"""The protocol of detection heads, and operations that they share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class NetworkOutput:
-    """An output of a bare network: its name and shape, None where a length is not fixed."""
+    """An output of a bare network: its name and shape, None for a dynamic length."""
 
     name: str
     dtype: str
@@ -31,28 +31,28 @@ class NetworkOutput:
 
 @dataclass(frozen=True, slots=True)
 class NetworkFacts:
-    """What is known of a network when its head is looked for."""
+    """Facts of a network for recognising its head."""
 
     outputs: tuple[NetworkOutput, ...]
     size_wh: tuple[int, int]
     class_count: int | None
-    """None: to be found out from the outputs."""
+    """None: must be found from the outputs."""
     operators: frozenset[str]
 
     def single(self, rank: int) -> tuple[int, ...] | None:
-        """Lengths after the batch of the one output, if there is but one, of this rank, and all are fixed."""
+        """Lengths after the batch, if there is only one output and it has this rank and fixed lengths."""
         if len(self.outputs) != 1 or len(self.outputs[0].shape) != rank:
             return None
         lengths = tuple(length for length in self.outputs[0].shape[1:] if length is not None)
         return lengths if len(lengths) == rank - 1 else None
 
     def allows(self, class_count: int) -> bool:
-        """True if this may be the number of classes."""
+        """True if this can be the number of classes."""
         return class_count > 0 and self.class_count in (None, class_count)
 
 
 class DetectionHead(Protocol):
-    """Turns raw outputs into candidates."""
+    """Converts raw outputs into candidates."""
 
     @property
     def class_count(self) -> int:
@@ -60,15 +60,15 @@ class DetectionHead(Protocol):
 
     @property
     def suppressed(self) -> bool:
-        """True if the network suppresses duplicates itself: its answers are final."""
+        """True if the network removes duplicates itself: its boxes are final."""
 
     def candidates(self, b: GraphBuilder, outputs: Sequence[NetworkOutput], nms: NmsSpec) -> Candidates:
-        """Append nodes that give up to `nms.candidates` candidates; raises `GraphError` for other outputs."""
+        """Append nodes that return up to `nms.candidates` candidates; raises `GraphError` for other outputs."""
 
     def plain(self, arrays: Sequence[Array]) -> tuple[Array, Array]:
-        """One frame's raw outputs, without the batch, to boxes ``[N,4]`` xyxy and scores ``[N,C]``, in numpy.
+        """Convert one frame's raw outputs, without the batch, to boxes ``[N,4]`` xyxy and scores ``[N,C]``, in numpy.
 
-        Everything is decoded, in float64 and in the plainest way: what the nodes of `candidates` are held against.
+        A simple implementation that decodes everything in float64: the reference for the nodes of `candidates`.
         """
 
 
@@ -77,8 +77,8 @@ def best_pairs(
 ) -> Candidates:
     """The best `limit` box-class pairs of boxes ``[B,rows,4]`` with scores ``[B,rows,classes]``.
 
-    One class for each box would be cheaper and costs half a point of AP. `carried` ``[B,rows,D]`` is what else belongs
-    to the boxes.
+    One class for each box would be cheaper and costs half a point of AP. `carried` ``[B,rows,D]`` holds further values
+    of each box.
     """
     count = min(limit, rows * classes)
     flat = b.op("Reshape", scores, ints(0, rows * classes))

@@ -1,4 +1,4 @@
-"""YOLOv5, v6 and v7 of the Ultralytics form as others export them: one decoded output."""
+"""Head of YOLOv5, v6 and v7 of the Ultralytics form in third-party exports: one decoded output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXPECTED = "one output [B, N, 5+C]: x y w h in pixels, objectness, class scores"
 
 @dataclass(frozen=True, slots=True)
 class YoloV5Head:
-    """Rows ``[B, N, 5+C]`` of x y w h in pixels, objectness and class scores, the logistic function applied."""
+    """Rows ``[B, N, 5+C]`` of x y w h in pixels, objectness and class scores after the logistic function."""
 
     rows: int
     class_count: int
@@ -47,7 +47,7 @@ class YoloV5Head:
 
 
 def recognise(facts: NetworkFacts) -> YoloV5Head | None:
-    """The head if there is one output ``[B, N, 5+C]``; the raw maps that some exports add are passed over."""
+    """The head if there is one output ``[B, N, 5+C]``; the raw maps that some exports add are ignored."""
     decoded = replace(facts, outputs=tuple(output for output in facts.outputs if len(output.shape) != 5))
     lengths = decoded.single(3)
     if (

@@ -1,4 +1,4 @@
-"""The anchor head of YOLOv5 v6 and v7, from its three or four maps of logits."""
+"""Anchor head of YOLOv5 v6 and v7 for its three or four maps of logits."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from edgevision.graph.nms import Candidates
 class YoloV5RawHead:
     """Maps ``[B, A*(5+C), h, w]`` of logits, one for each stride, of values x y w h objectness classes.
 
-    The best boxes are chosen by objectness before anything else is computed: the logistic function is
-    monotonic, so only their 5+C values are fetched from the maps (2.1 million floats at 640x640) and only
-    they are decoded.
+    The best boxes are selected by objectness first. The logistic function is monotonic, so only the 5+C values of these
+    boxes are read from the maps (2.1 million floats at 640x640) and decoded.
 
-    A segmentation model's maps hold `mask_count` values more for each box, and the prototypes come behind the
-    maps: then candidates carry their coefficients.
+    Maps of a segmentation model hold `mask_count` additional values for each box, and the prototypes follow the maps.
+    Candidates then carry their coefficients.
     """
 
     anchors_px: tuple[tuple[tuple[float, float], ...], ...]
-    """For each stride, width and height of each of its anchors, in pixels."""
+    """Width and height of each anchor of each stride, in pixels."""
     strides: tuple[int, ...]
     class_count: int
     suppressed: bool = False
@@ -36,11 +35,11 @@ class YoloV5RawHead:
 
     @property
     def values(self) -> int:
-        """Channels for each anchor."""
+        """Channels of each anchor."""
         return 5 + self.class_count + self.mask_count
 
     def candidates(self, b: GraphBuilder, outputs: Sequence[NetworkOutput], nms: NmsSpec) -> Candidates:
-        """Decode the best boxes by objectness; raises `GraphError` if maps and anchors do not fit."""
+        """Decode the best boxes by objectness; raises `GraphError` if maps and anchors do not match."""
         outputs = outputs[:-1] if self.mask_count else outputs
         maps = [(output.name, *self._map_hw(output, i)) for i, output in enumerate(outputs)]
         if not len(maps) == len(self.strides) == len(self.anchors_px):
@@ -70,7 +69,7 @@ class YoloV5RawHead:
         return best_pairs(b, boxes, scores, rows, self.class_count, nms.candidates, carried=coefficients)
 
     def plain(self, arrays: Sequence[Array]) -> tuple[Array, Array]:
-        """Every box of every map, prototypes and coefficients left out."""
+        """Every box of every map, without prototypes and coefficients."""
         arrays = arrays[:-1] if self.mask_count else arrays
         boxes, scores = [], []
         for array, stride, anchors in zip(arrays, self.strides, self.anchors_px, strict=True):
@@ -104,8 +103,8 @@ class YoloV5RawHead:
     def _take(self, b: GraphBuilder, maps: list[tuple[str, int, int]], best: str, rows: int) -> str:
         """All values of the boxes `best`, float32 ``[B,rows,values]``.
 
-        Every map is asked for every box, at a clamped place where the box is another map's, and a choice made
-        among the answers: less memory is moved than by joining the maps into one.
+        Values are gathered from every map for every box, at a clamped index where the box belongs to another map, and
+        then selected. This moves less memory than joining the maps.
         """
         values = self.values
         taken, start = "", 0
@@ -114,7 +113,7 @@ class YoloV5RawHead:
             count = len(anchors) * cells
             local = b.op("Sub", best, np.int32(start))
             local = b.op("Min", b.op("Max", local, np.int32(0)), np.int32(count - 1))
-            # Flat place of the first of a box's values; the others follow at a distance of one channel each.
+            # Flat index of the first of a box's values; the others follow at a distance of one channel each.
             first = (np.arange(len(anchors))[:, None] * values * cells + np.arange(cells)).ravel()
             places = b.op("Unsqueeze", b.op("Gather", first.astype(np.int32), local), ints(2))
             places = b.op("Add", places, (np.arange(values) * cells).astype(np.int32))

@@ -1,4 +1,4 @@
-"""YOLOv8, v9, v11 and later of that form: one decoded output without objectness."""
+"""Head of YOLOv8, v9, v11 and later models of that form: one decoded output without objectness."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ EXPECTED = "one output [B, 4+C, N]: x y w h in pixels, class scores"
 
 @dataclass(frozen=True, slots=True)
 class YoloV8Head:
-    """Columns ``[B, 4+C, N]`` of x y w h in pixels and class scores, the logistic function applied."""
+    """Columns ``[B, 4+C, N]`` of x y w h in pixels and class scores after the logistic function."""
 
     rows: int
     class_count: int
     suppressed: bool = False
 
     def candidates(self, b: GraphBuilder, outputs: Sequence[NetworkOutput], nms: NmsSpec) -> Candidates:
-        """The best boxes by their best class, which hold all of the best pairs, then those pairs."""
+        """The best boxes by their best class, which include all of the best pairs, then those pairs."""
         name, values = outputs[0].name, 4 + self.class_count
         rows = min(nms.candidates, self.rows)
         best = b.reduce_max(b.slice(name, 1, 4, values), 1)
         _, index = b.ops("TopK", [best, ints(rows)], 2, axis=1)
-        # Added to zeros, an index reaches every value of its column: Expand would have to name the batch.
+        # Adding zeros broadcasts an index to every value of its column; Expand would need the batch size.
         places = b.op("Add", b.op("Unsqueeze", index, ints(1)), np.zeros((1, values, 1), np.int64))
         taken = b.op("Transpose", b.op("GatherElements", name, places, axis=2), perm=[0, 2, 1])
         xy, wh, scores = b.split(taken, 2, (2, 2, self.class_count))

@@ -1,4 +1,4 @@
-"""YOLOX (arXiv 2107.08430) as its authors export it."""
+"""Head of YOLOX (arXiv 2107.08430) as its authors export it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ EXPECTED = "one output [B, N, 5+C] with N cells at strides 8, 16, 32: x y w h, o
 
 @dataclass(frozen=True, slots=True)
 class YoloXHead:
-    """Rows ``[B, N, 5+C]`` of x y w h, objectness and class scores, the logistic function applied to the scores.
+    """Rows ``[B, N, 5+C]`` of x y w h, objectness and class scores, with the logistic function applied to the scores.
 
-    In the authors' export x and y are offsets from a cell and w and h logarithms, both in strides; with
+    In the authors' export x and y are offsets from a cell and w and h logarithms, both in strides. With
     ``--decode_in_inference`` all four are in pixels (`decoded`).
     """
 
@@ -63,7 +63,7 @@ class YoloXHead:
 
 
 def recognise(facts: NetworkFacts) -> YoloXHead | None:
-    """The head if there is one output ``[B, N, 5+C]`` with the number of cells that the input's size gives.
+    """The head if there is one output ``[B, N, 5+C]`` with the number of cells of the input's size.
 
     Decoding needs exponentials, and the network itself has none: an ``Exp`` in the graph means that it decodes.
     """

@@ -1,4 +1,4 @@
-"""Types, shapes and constants of a graph's values, as a parser of ONNX sees them."""
+"""Types, shapes and constants of a graph's values, as an ONNX parser infers them."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ DTYPES: dict[int, str] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GraphFacts:
-    """A graph and what is known of each value by its name."""
+    """A graph with the known facts of each value by name."""
 
     model: onnx.ModelProto
     opset: int
     nodes: tuple[onnx.NodeProto, ...]
-    """Those of nested graphs too."""
+    """Including those of nested graphs."""
     inputs: frozenset[str]
     dtypes: dict[str, str]
-    """Types as TensorRT names them; others as ONNX does."""
+    """TensorRT's type names; ONNX's for types that TensorRT lacks."""
     shapes: dict[str, tuple[int | None, ...]]
-    """None where a length is not fixed; a dynamic batch has the largest size that the spec allows."""
+    """None for a dynamic length; a dynamic batch has the largest size that the spec allows."""
     stored: dict[str, TensorProto]
     readers: dict[str, tuple[onnx.NodeProto, ...]]
 
@@ -53,12 +53,12 @@ class GraphFacts:
 
 
 def graph_facts(model: onnx.ModelProto) -> GraphFacts:
-    """Infer types and shapes; raises `GraphError` for a graph in which they do not agree."""
+    """Infer types and shapes; raises `GraphError` if they are inconsistent."""
     sized = _with_largest_batch(model)
     try:
         inferred = onnx.shape_inference.infer_shapes(sized, strict_mode=True, data_prop=True)
     except Exception as error:  # its C++ raises errors without a common base class
-        raise GraphError(f"types and shapes of the graph do not agree: {first_line(error)}") from error
+        raise GraphError(f"types and shapes of the graph are inconsistent: {first_line(error)}") from error
     parts = list(walk(inferred.graph))
     stored = {tensor.name: tensor for part in parts for tensor in part.initializer}
     nodes = tuple(node for part in parts for node in part.node)
@@ -92,7 +92,7 @@ def graph_facts(model: onnx.ModelProto) -> GraphFacts:
 
 
 def _with_largest_batch(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy without recorded shapes, whose dynamic batch is as large as the spec inside allows (1 without a spec)."""
+    """A copy without recorded shapes; a dynamic batch gets the spec's maximum (1 without a spec)."""
     try:
         batch = read_spec(model).frames.batch.max
     except GraphError:

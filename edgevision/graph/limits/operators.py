@@ -1,7 +1,7 @@
-"""The operators that the ONNX parser of each version takes, with the types of their data.
+"""Operators that the ONNX parser of each version supports, with the types of their data.
 
-From ``docs/operators.md`` of onnx/onnx-tensorrt. A letter is a type, as `LETTERS` says; a key of letters holds the
-operators that take just these types. What stands in no table is not read.
+From ``docs/operators.md`` of onnx/onnx-tensorrt. A letter is a type, as defined in `LETTERS`. A key of letters lists
+the operators that support exactly these types. Operators outside of the tables are not supported.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ OPERATORS_8_6: Types = _table(
         "q": "DequantizeLinear",
     }
 )
-"""Branch release/8.6-GA. It has no int64: the parser reads it as int32."""
+"""Branch release/8.6-GA. It has no int64: the parser reads int64 as int32."""
 
 OPERATORS_10_1: Types = _table(
     {
@@ -93,4 +93,4 @@ OPERATORS_10_15: Types = OPERATORS_10_1 | _table(
         "f": "STFT",
     }
 )
-"""What the page says of 10.15 in place of, or beyond, 10.1."""
+"""Additions and changes of 10.15 relative to 10.1."""

@@ -1,4 +1,4 @@
-"""The limits of each version of TensorRT that a graph can break, in one table; each row names its sources."""
+"""The table of limits that a graph must respect in each TensorRT version, with the sources of each row."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from edgevision.errors import UsageError
 from edgevision.graph.limits.operators import OPERATORS_8_6, OPERATORS_10_1, OPERATORS_10_15, Types
 
 Name = Literal["8.6", "10.3", "10.13", "11.4", "rtx-1.7"]
-"""How a row is asked for on the command line."""
+"""Name of a row on the command line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one version reads."""
+    """Limits of one version."""
 
     name: Name
     flavour: Flavour
     since: tuple[int, ...]
-    """First version that the row holds for, until the next row of its flavour."""
+    """First version of the row; it applies until the next row of its flavour."""
     opsets: range
     operators: Types
-    """Types of each operator's data. An operator that is not here is not read."""
+    """Types of each operator's data. Operators outside of the table are not supported."""
     int64: bool
-    """False: int64 is read as int32, its constants are clamped."""
+    """False: int64 is read as int32, and its constants are clamped."""
     uint8_partners: frozenset[str]
-    """What uint8 is cast from and to."""
+    """Types that uint8 can be cast from and to."""
     scale_types: frozenset[str]
     """Types of the scales of QuantizeLinear and DequantizeLinear."""
     constant_inputs: dict[str, int]
-    """Inputs that have to be stored in the graph."""
+    """Inputs that must be constants."""
     top_k: int
     """Largest K of TopK."""
     dimensions: int
     """Largest number of dimensions of a tensor."""
     elements: int | None
-    """Largest number of elements of a tensor; None: no such limit is documented."""
+    """Largest number of elements of a tensor; None: no documented limit."""
     sources: tuple[str, ...]
-    """Where the row comes from."""
+    """Sources of the row."""
     not_built: dict[str, str] = field(default_factory=dict)
-    """Operators that the parser takes and the builder does not, with what was found."""
+    """Operators that parse but do not build, with the observed error."""
 
     @property
     def label(self) -> str:
@@ -135,24 +135,24 @@ LIMITS: tuple[Limits, ...] = (_8_6, _10_3, _10_13, _11_4, _RTX_1_7)
 
 
 def limits_of(flavour: Flavour, version: str) -> Limits:
-    """The row that holds for a version such as "10.13.3.9"; the oldest of its flavour for one that is older still."""
+    """The row of a version such as "10.13.3.9"; the oldest of its flavour for older versions."""
     rows = [row for row in LIMITS if row.flavour == flavour]
     fitting = [row for row in rows if row.since <= version_numbers(version)]
     return fitting[-1] if fitting else rows[0]
 
 
 def limits_named(name: str) -> Limits:
-    """The row of a name; raises `UsageError` for another one."""
+    """The row of a name; raises `UsageError` for an unknown one."""
     for row in LIMITS:
         if row.name == name:
             return row
     raise UsageError(
-        f"TensorRT {name!r} is not known; expected one of {', '.join(row.name for row in LIMITS)}"
+        f"unknown TensorRT version {name!r}; expected one of {', '.join(row.name for row in LIMITS)}"
     )
 
 
 def table_lines() -> list[str]:
-    """The table in Markdown, as the documentation shows it."""
+    """The table in Markdown, for the documentation."""
     rows = [
         ("`--tensorrt`", *[f"`{row.name}`" for row in LIMITS]),
         ("opsets", *[f"{row.opsets.start} to {row.opsets.stop - 1}" for row in LIMITS]),

@@ -1,9 +1,9 @@
-"""TensorRT's calibration cache: how TensorRT 8 to 10, and DLA with them, are told ranges without Q/DQ in the graph.
+"""TensorRT's calibration cache: INT8 ranges for TensorRT 8 to 10 and their DLAs, for graphs without Q/DQ.
 
-A text: a line ``TRT-<version>-<calibrator>``, then for each tensor its name, a colon, a blank, and the float32 scale
-(the largest magnitude over 127) as the eight hexadecimal digits of its IEEE 754 bits, most significant first. NVIDIA
-documents it in the README of its sample sampleINT8, section "Calibration file". A builder takes the file for what its
-own calibrator would find, and runs no calibration.
+A text file: a line ``TRT-<version>-<calibrator>``, then for each tensor its name, a colon, a blank, and the float32
+scale (the largest magnitude over 127) as the eight hexadecimal digits of its IEEE 754 bits, most significant first.
+NVIDIA documents it in the README of its sample sampleINT8, section "Calibration file". A builder uses the file in place
+of its own calibrator's result and runs no calibration.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from edgevision.quantize.calibration.ranges import Ranges
 from edgevision.storage import atomic
 
 CALIBRATOR = "EntropyCalibration2"
-"""What a builder's own calibrator must be: trtexec has it, and DLA takes no other. How the ranges were found does not
-show in the file."""
+"""Required class of the builder's calibrator: trtexec has it, and a DLA accepts no other.
+
+The file does not show the method that found the ranges.
+"""
 
 TENSORRT = "8.6.1"
-"""The default version: builders of TensorRT 8 to 10 take files of an older one."""
+"""The default version: builders of TensorRT 8 to 10 accept files of an older one."""
 
 _HEADER = re.compile(r"TRT-(\d+)-(\w+)")
 _ENTRY = re.compile(r"(.+): ([0-9a-f]{8})")
@@ -33,7 +35,7 @@ _ENTRY = re.compile(r"(.+): ([0-9a-f]{8})")
 def cache_text(scales: Mapping[str, float], tensorrt: str = TENSORRT) -> str:
     """The file's text for these scales by tensor name.
 
-    Raises `UsageError` for a scale that is not a positive float32, and for a name that would break the line.
+    Raises `UsageError` for a scale that is not a positive float32, and for a name with a line break.
     """
     lines = [f"TRT-{_version_number(tensorrt)}-{CALIBRATOR}"]
     for name, scale in scales.items():
@@ -41,13 +43,15 @@ def cache_text(scales: Mapping[str, float], tensorrt: str = TENSORRT) -> str:
         if not (np.isfinite(single) and single > 0):
             raise UsageError(f"the scale of tensor {name!r} is {scale}; expected a positive float32")
         if not name or name.splitlines() != [name]:
-            raise UsageError(f"tensor {name!r} cannot stand in a calibration cache: its name is not one line")
+            raise UsageError(
+                f"tensor {name!r} cannot be written to a calibration cache: its name has a line break"
+            )
         lines.append(f"{name}: {struct.pack('>f', single).hex()}")
     return "\n".join(lines) + "\n"
 
 
 def read_cache(text: str) -> dict[str, float]:
-    """The scales by tensor name of a calibration cache; raises `SourceError` that names the line that is not one."""
+    """The scales by tensor name of a calibration cache; raises `SourceError` that names an invalid line."""
     first, *rest = text.splitlines() or [""]
     if _HEADER.fullmatch(first) is None:
         raise SourceError(
@@ -80,9 +84,9 @@ def write_calibration_cache(path: Path, ranges: Ranges, tensorrt: str = TENSORRT
 
 
 def _version_number(version: str) -> int:
-    """As the header has it: 8.6.1 is 8601, and 10.3.0 is 100300, for TensorRT 10 gave each part two digits."""
+    """The version's number in the header: 8.6.1 is 8601; 10.3.0 is 100300, with two digits for each part."""
     match = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
     if match is None:
-        raise UsageError(f"{version!r} is no version of TensorRT; expected such as 8.6.1 or 10.3.0")
+        raise UsageError(f"{version!r} is not a TensorRT version; expected for example 8.6.1 or 10.3.0")
     major, minor, patch = (int(part) for part in match.groups())
     return major * 10000 + minor * 100 + patch if major >= 10 else major * 1000 + minor * 100 + patch

@@ -1,8 +1,9 @@
-"""Learning the ranges of activations from real frames, one batch at a time.
+"""Finds the ranges of activations on real frames, one batch at a time.
 
 modelopt calibrates through ONNX Runtime's collectors, which keep every activation of every image until the end: tens of
 gigabytes for 128 images of YOLOv5n at 640 pixels. Here two passes run over the files. The first keeps one number for
-each tensor, its largest magnitude; the second a histogram of magnitudes up to it. Neither grows with the images.
+each tensor, its largest magnitude; the second a histogram of magnitudes up to it. Memory does not grow with the number
+of images.
 """
 
 from __future__ import annotations
@@ -45,16 +46,16 @@ CHOICES: dict[Method, Callable[[Histogram, float], float]] = {
     "percentile": threshold_by_percentile,
     "entropy": threshold_by_entropy,
 }
-"""How each method but "max" finds a threshold in a histogram and the largest magnitude."""
+"""Threshold from a histogram and the largest magnitude, for every method but "max"."""
 
 
 class CalibrationFrames:
-    """Images of a folder as the device will see them: batches of uint8 ``[B,H,W,3]``, read anew in each pass."""
+    """Images of a folder in the device's input format: batches of uint8 ``[B,H,W,3]``, read again in each pass."""
 
     def __init__(
         self, folder: Path, frames: FrameInput, limit: int | None = None, *, strict: bool = False
     ) -> None:
-        """Take `limit` images evenly from the folder; raises `UsageError`, and `SourceError` for broken images."""
+        """Select `limit` images evenly from the folder; raises `UsageError`, and `SourceError` for broken images."""
         if not folder.is_dir():
             raise UsageError(f"--calib {folder} is not a folder")
         self._target = FrameInput(frames.size_wh, "center-crop") if frames.fit == "exact" else frames
@@ -62,7 +63,7 @@ class CalibrationFrames:
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
             raise UsageError(f"--calib {folder} holds no image ({' '.join(sorted(IMAGE_SUFFIXES))})")
-        # Evenly through the folder: the first ones alone may all be of one class.
+        # Evenly through the folder: the first images may all be of one class.
         count = min(limit or len(files), len(files))
         chosen = tuple(files[index * len(files) // count] for index in range(count))
         self.files, warnings = usable_files(chosen, strict=strict)
@@ -73,7 +74,7 @@ class CalibrationFrames:
         return len(self.files)
 
     def __iter__(self) -> Iterator[Frames]:
-        """Batches of the graph's own size; a last one is filled up with copies of its last frame."""
+        """Batches of the graph's own size; the last one is padded with copies of its last frame."""
         frames = (fit_frame(read_image(path), self._target)[0] for path in self.files)
         while chunk := list(itertools.islice(frames, self.batch)):
             yield np.stack(chunk + [chunk[-1]] * (self.batch - len(chunk)))
@@ -87,7 +88,7 @@ def calibrate(
     progress: Progress = lambda _: None,
     threads: int | None = None,
 ) -> Ranges:
-    """Run the graph itself, its own ``pre/`` part included, on all frames and choose a threshold for each tensor.
+    """Run the graph, including its ``pre/`` part, on all frames and choose a threshold for each tensor.
 
     Raises `SourceError` for an image that cannot be read, or if a tensor is not finite on a frame.
     """
@@ -111,7 +112,7 @@ def calibrate(
 
 
 def with_outputs(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
-    """A copy that answers these float tensors and nothing else."""
+    """A copy that outputs only these float tensors."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.graph.output[:]
@@ -122,7 +123,7 @@ def with_outputs(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelPr
 
 
 def with_magnitudes(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
-    """A copy that answers the largest magnitude of each tensor: numbers, so that no activation outlives its readers."""
+    """A copy that outputs the largest magnitude of each tensor: scalars, so that activations are freed early."""
     names = list(tensors)
     copy = with_outputs(model, [_magnitude(name) for name in names])
     for name in names:
@@ -156,11 +157,11 @@ def _histograms(
 def magnitude_histogram(values: npt.NDArray[np.float32], largest: float) -> Histogram:
     """Counts of |values| in `BINS` equal bins of 0..largest.
 
-    OpenCV counts signed values an order of magnitude faster than numpy; both halves are then folded into one.
+    OpenCV counts signed values an order of magnitude faster than numpy; both halves are then added.
     """
     if largest <= 0:
         return np.zeros(BINS)
-    # The upper bound is exclusive: the largest value itself must fall into the last bin.
+    # The upper bound is exclusive: the largest value itself must be in the last bin.
     edge = float(np.nextafter(np.float32(largest), np.float32(np.inf)))
     flat = np.ascontiguousarray(values).reshape(1, -1)
     counts = cv2.calcHist([flat], [0], None, [2 * BINS], [-edge, edge]).ravel().astype(np.float64)
@@ -169,6 +170,6 @@ def magnitude_histogram(values: npt.NDArray[np.float32], largest: float) -> Hist
 
 def _session(model: onnx.ModelProto, threads: int | None) -> ort.InferenceSession:
     settings = session_settings(threads)
-    # The arena keeps what the largest moment took, for each shape anew; without it memory follows what is in use.
+    # The arena keeps its peak memory for each shape; without it memory follows actual use.
     settings.enable_cpu_mem_arena = False
     return cpu_session(model.SerializeToString(), settings)

@@ -1,4 +1,4 @@
-"""How large every value inside a graph becomes on real frames."""
+"""Measures the largest magnitude of every value in a graph on real frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, UsageError, first_line
 
 Frames = npt.NDArray[np.uint8]
-"""uint8 ``[B,H,W,3]``, BGR, as the graph takes them."""
+"""uint8 ``[B,H,W,3]``, BGR, in the graph's input format."""
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
@@ -35,10 +35,10 @@ class Magnitudes:
 def probe_magnitudes(
     model: onnx.ModelProto, batches: Iterable[Frames], values: Collection[str] | None = None
 ) -> Magnitudes:
-    """Run the graph in ONNX Runtime and keep the largest magnitude of every float value, or of those of `values`.
+    """Run the graph in ONNX Runtime and keep the largest magnitude of every float value, or of those in `values`.
 
-    The maxima are taken inside the graph and frames are read one batch at a time, so memory grows with neither. Raises
-    `GraphError` that names the first node whose answer is NaN or infinite, `UsageError` if there are no frames.
+    The graph computes the maxima, and frames are read one batch at a time, so memory does not grow with their number.
+    Raises `GraphError` that names the first node with a NaN or infinite output, `UsageError` if there are no frames.
     """
     names = [name for name in float_values(model) if values is None or name in values]
     session = _session(_with_probes(model, names))
@@ -53,7 +53,7 @@ def probe_magnitudes(
         largest = np.maximum(largest, found)
         count += len(frames)
     if not count:
-        raise UsageError("there is no frame to probe the graph with; expected at least one image")
+        raise UsageError("no frames to probe the graph with; expected at least one image")
     return Magnitudes(count, dict(zip(names, largest.tolist(), strict=True)))
 
 
@@ -66,7 +66,7 @@ def float_values(model: onnx.ModelProto) -> list[str]:
 
 
 def _with_probes(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
-    """A copy that answers each value's largest magnitude, then for each a 0 that is NaN if the value is not finite."""
+    """A copy that outputs each value's largest magnitude, then for each a 0 that is NaN if the value is not finite."""
     probed = onnx.ModelProto()
     probed.CopyFrom(model)
     graph = probed.graph
@@ -80,7 +80,7 @@ def _with_probes(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
                 helper.make_node("Cast", [name], [float32], to=TensorProto.FLOAT),
                 helper.make_node("Abs", [float32], [magnitude]),
                 helper.make_node("ReduceMax", [magnitude], [largest], keepdims=0),
-                # A maximum may pass over a NaN; a value less itself is 0 unless it is NaN or infinite.
+                # A maximum may ignore NaN; a value minus itself is 0 unless it is NaN or infinite.
                 helper.make_node("Sub", [float32, float32], [zero]),
                 helper.make_node("ReduceSum", [zero], [finite], keepdims=0),
             ]
@@ -102,6 +102,6 @@ def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 def _not_finite(model: onnx.ModelProto, value: str, frame: int) -> GraphError:
     node = next(node for node in model.graph.node if value in node.output)
     return GraphError(
-        f"{node.op_type} {node.name or value} answers NaN or infinity on frame {frame}; expected finite values:"
-        " its weights, or what was done to them, are broken"
+        f"{node.op_type} {node.name or value} returns NaN or infinity on frame {frame}; expected finite values: its"
+        " weights, or changes to them, are invalid"
     )

@@ -1,4 +1,4 @@
-"""What calibration learned: the largest magnitude that each tensor is to represent."""
+"""Calibrated ranges: the largest magnitude that each tensor must represent."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Method = Literal["mse", "percentile", "entropy", "max"]
 METHODS: tuple[Method, ...] = ("mse", "percentile", "entropy", "max")
 
 INT8_MAX = 127
-"""Symmetric INT8 as TensorRT takes it: -127..127 around a zero-point of 0."""
+"""Symmetric INT8 as in TensorRT: -127..127 with a zero-point of 0."""
 INT7_MAX = 64
 """The largest weight whose products with activations of 0..255 may be added in pairs in 16 bits: 2 x 255 x 64 = 32,640.
 
-With 65 OpenVINO's sums stop at 32,767 on a CPU with AVX2 and without VNNI.
+With 65, OpenVINO's sums saturate at 32,767 on a CPU with AVX2 and without VNNI.
 """
 
 
@@ -23,7 +23,7 @@ With 65 OpenVINO's sums stop at 32,767 on a CPU with AVX2 and without VNNI.
 class Ranges:
     """Thresholds by tensor name, from `images` frames: magnitudes above a threshold saturate.
 
-    A tensor that was 0 on every frame has the threshold 0 and carries no information about its scale.
+    A tensor that was 0 on every frame has the threshold 0; its scale is unknown.
     """
 
     method: Method

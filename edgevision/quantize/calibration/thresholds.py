@@ -1,4 +1,4 @@
-"""From a histogram of magnitudes to the threshold above which values saturate."""
+"""Computes saturation thresholds from histograms of magnitudes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy.typing as npt
 BINS = 2048
 """As in TensorRT's own calibration."""
 LEVELS = 128
-"""Magnitudes that symmetric INT8 tells apart, 0 included."""
+"""Magnitudes of symmetric INT8, 0 included."""
 STEP = 16
-"""Distance in bins between the thresholds that are tried: under 1 % of the largest magnitude."""
+"""Distance in bins between the tested thresholds: under 1 % of the largest magnitude."""
 PERCENT = 99.99
 
 Histogram = npt.NDArray[np.float64]
 
 
 def threshold_by_percentile(histogram: Histogram, largest: float, percent: float = PERCENT) -> float:
-    """The upper edge of the bin up to which `percent` % of all magnitudes lie."""
+    """The upper edge of the bin at the `percent` percentile of all magnitudes."""
     whole = histogram.sum()
     if whole == 0:
         return largest
@@ -28,10 +28,10 @@ def threshold_by_percentile(histogram: Histogram, largest: float, percent: float
 def threshold_by_entropy(histogram: Histogram, largest: float) -> float:
     """The threshold whose quantized distribution loses the least information about the real one.
 
-    For each candidate the histogram is cut there, what lies above is added to the last bin, and the Kullback-Leibler
-    divergence from it to its picture in 128 levels is taken (Migacz, "8-bit inference with TensorRT", GTC 2017).
-    Exact zeros are left out: they are represented without loss whatever the scale, and after a ReLU they would
-    outweigh everything else.
+    For each candidate the histogram is cut there, and the counts above are added to the last bin. The measure is the
+    Kullback-Leibler divergence from it to its quantization in 128 levels (Migacz, "8-bit inference with TensorRT", GTC
+    2017). Exact zeros are excluded: every scale represents them without loss, and after a ReLU they would outweigh all
+    other values.
     """
     counts = histogram.copy()
     counts[0] = min(counts[0], counts[1])
@@ -55,7 +55,8 @@ def _divergence(counts: Histogram, end: int) -> float:
     if picture.sum() == 0:
         return np.inf
     p, q = real / real.sum(), picture / picture.sum()
-    # A bin that was empty and now holds what saturated has no picture: a small one keeps the divergence finite.
+    # A bin that was empty and now holds the saturated values has no counterpart: a small value keeps the divergence
+    # finite.
     seen = p > 0
     return float(np.sum(p[seen] * np.log(p[seen] / np.maximum(q[seen], 1e-6))))
 
@@ -63,8 +64,8 @@ def _divergence(counts: Histogram, end: int) -> float:
 def threshold_by_squared_error(histogram: Histogram, largest: float) -> float:
     """The threshold with the least expected squared error of a value, rounding and saturation together.
 
-    Inside, a value is off by up to half a step, a twelfth of the step's square on the average; values under half a step
-    become 0. Outside, it is off by what lies above the threshold (Banner et al., arXiv 1810.05723).
+    Below the threshold, a value is off by up to half a step, on average by a twelfth of the step's square; values under
+    half a step become 0. Above it, the error is the excess over the threshold (Banner et al., arXiv 1810.05723).
     """
     if histogram.sum() == 0:
         return largest

@@ -1,4 +1,4 @@
-"""Is the quantized graph faster? Both graphs in one engine, in turns, from a camera frame to its result."""
+"""Times a quantized graph against its float graph in alternation, from camera frame to result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROUNDS = 5
 
 @dataclass(frozen=True, slots=True)
 class PairedSpeed:
-    """Two graphs in one engine: p50 of each in ms, and the median over the rounds of float time over the other's."""
+    """Two graphs in one engine: p50 of each in ms, and the median of the rounds' time ratios, float to other."""
 
     engine: str
     library: str
@@ -39,7 +39,7 @@ def paired_speeds(
     seconds: float = 4.0,
     engines: Sequence[str] = ENGINES,
 ) -> tuple[PairedSpeed, ...]:
-    """Time a bundle's graph of `precision` against its float one in every engine of `engines` installed here."""
+    """Time a bundle's graph of `precision` against its float graph in every installed engine of `engines`."""
     found = []
     for engine in engines:
         try:
@@ -51,14 +51,14 @@ def paired_speeds(
             ):
                 found.append(paired_speed(left, right, frames, seconds))
         except (MissingExtraError, EngineError, GraphError):
-            continue  # an engine that refuses the graph has no speed; verification says why
+            continue  # an engine that rejects the graph has no speed; verification reports the reason
     return tuple(found)
 
 
 def paired_speed(reference: Session, other: Session, frames: Sequence[Frame], seconds: float) -> PairedSpeed:
-    """Time both, in turns, for `seconds` in all; whatever else the machine does meets both.
+    """Time both in alternation for `seconds` in total, so that other load affects both.
 
-    A call is what a user's is: a camera frame is fitted, inferred, and its result taken out.
+    One call is a user's call: fit a camera frame, run inference, and extract its result.
     """
     calls = [_call(session, frames) for session in (reference, other)]
     part = MeasureSettings(seconds / (2 * ROUNDS), 2, 0.0, 0)

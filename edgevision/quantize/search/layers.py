@@ -1,8 +1,8 @@
-"""What lower precision does to each layer by itself: which one is at fault when a graph answers wrongly.
+"""Measures the error of each layer in lower precision, to find the layer that breaks a graph.
 
-A layer's own error is what it answers, held against what its float weights answer to the same input. The input is the
-one that the layer of lower precision had, before it was quantized; so an error does not add to those of the layers
-before it, and the layer that is named is the one that is broken.
+A layer's own error is the difference between its output and its float weights' output for the same input. The input is
+that of the lower-precision layer before quantization. Errors of earlier layers therefore do not add up, and the named
+layer is the broken one.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.signedness import DEQUANTIZE, QUANTIZE
 
 LIMITS: dict[Precision, float] = {
-    # Rounding to 11 bits: seen up to 0.003 in YOLOv5n.
+    # Rounding to 11 bits: up to 0.003 was measured in YOLOv5n.
     "fp16": 0.05,
-    # Seen up to 0.18 in YOLOv5n, calibrated by maximum; a weight scale times 4 makes 3, in its channel alone as well.
+    # Up to 0.18 was measured in YOLOv5n, calibrated by maximum. A weight scale times 4 gives 3, also in a single
+    # channel.
     "int8": 1.0,
     "fp8": 1.0,
 }
 """The largest own error of a layer, in its worst channel, that counts as rounding."""
 
 _QUIET = 0.1
-"""A channel quieter than this share of its layer counts as if it were so loud: its rounding is the layer's."""
+"""Minimum power of a channel as a share of its layer: rounding of quieter channels is that of the layer."""
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _PASSING = (QUANTIZE, DEQUANTIZE, "Cast")
@@ -44,7 +45,7 @@ _PASSING = (QUANTIZE, DEQUANTIZE, "Cast")
 
 @dataclass(frozen=True, slots=True)
 class LayerError:
-    """A layer's own error: root mean square of the difference over that of the float answer, in the worst channel."""
+    """A layer's own error: RMS of the difference over RMS of the float output, in the worst channel."""
 
     layer: str
     error: float
@@ -57,7 +58,7 @@ class _Layer:
 
     name: str
     source: str
-    """What the layer of lower precision reads, before it is quantized."""
+    """Input of the lower-precision layer, before quantization."""
     node: onnx.NodeProto
     reference: onnx.NodeProto
 
@@ -80,7 +81,7 @@ def layer_errors(
         ]
         sums = answers if not sums else [a + b for a, b in zip(sums, answers, strict=True)]
     if not sums:
-        raise UsageError("there is no frame to compare layers with; expected at least one")
+        raise UsageError("no frames to compare layers with; expected at least one")
     return tuple(
         _layer_error(layer.name, sums[2 * index], sums[2 * index + 1]) for index, layer in enumerate(layers)
     )
@@ -89,10 +90,10 @@ def layer_errors(
 def check_layers(
     reference: Path, graph: Path, precision: Precision, frames: Frames, batch: int
 ) -> tuple[CheckRecord, LayerError | None]:
-    """Hold a graph file's layers against the float one's: the worst one's own error, and the first that is broken.
+    """Compare the layers of a graph file with the float graph's: the worst own error, and the first broken layer.
 
-    FP16 values are rounded as FP16 arithmetic rounds them (`fp16_emulation`). Raises `GraphError` for a file that is no
-    ONNX graph.
+    FP16 values are rounded like FP16 arithmetic (`fp16_emulation`). Raises `GraphError` for a file that is not an ONNX
+    graph.
     """
     model = emulated_half(load_model(graph))
     rows = [
@@ -105,7 +106,7 @@ def check_layers(
 
 
 def first_broken_layer(errors: Iterable[LayerError], precision: Precision) -> LayerError | None:
-    """The first layer whose own error is above the limit, or not a number; None if all keep it."""
+    """The first layer whose own error exceeds the limit or is NaN; None if there is none."""
     return next((error for error in errors if not error.error <= LIMITS[precision]), None)
 
 
@@ -142,14 +143,14 @@ def _shared_layers(reference: onnx.ModelProto, model: onnx.ModelProto) -> list[_
 
 
 def _is_float(node: onnx.NodeProto) -> bool:
-    """True unless it is the cast that makes floats of pixels."""
+    """True unless it is the cast that converts pixels to floats."""
     return node.op_type != "Cast" or not node.name.startswith("pre/")
 
 
 def _with_shadows(
     reference: onnx.ModelProto, model: onnx.ModelProto, layers: list[_Layer]
 ) -> onnx.ModelProto:
-    """A copy that answers, for each layer and channel, the sums of squared differences and of squared float answers."""
+    """A copy that outputs, for each layer and channel, the sums of squared differences and of squared float outputs."""
     probed = onnx.ModelProto()
     probed.CopyFrom(model)
     graph = probed.graph

@@ -1,4 +1,4 @@
-"""The picture of what accuracy costs: every graph of a search, by its share of INT8 work and by its speed."""
+"""Plots accuracy against INT8 work and against speed for every graph of a search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MARKERS = {"onnxruntime": "s", "openvino": "o"}
 
 
 def front(candidates: tuple[MeasuredCandidate, ...]) -> tuple[MeasuredCandidate, ...]:
-    """Candidates than which no other has both more work in INT8 and a smaller drop; by falling share."""
+    """Candidates that no other beats in both INT8 work and drop; by falling share."""
     kept: list[MeasuredCandidate] = []
     for item in sorted(candidates, key=lambda c: (-c.candidate.int8_share, c.candidate.drop.points)):
         if not kept or item.candidate.drop.points < kept[-1].candidate.drop.points:
@@ -24,7 +24,7 @@ def front(candidates: tuple[MeasuredCandidate, ...]) -> tuple[MeasuredCandidate,
 
 
 def pareto_rows(record: QuantizeRecord) -> list[list[str]]:
-    """A table's cells: layers in float, share, accuracy, drop, times in each engine; the chosen graph is marked."""
+    """Table cells: layers in float, share, accuracy, drop, times in each engine; the chosen graph is marked."""
     rows = []
     ordered = sorted(record.candidates, key=lambda item: -item.candidate.int8_share)
     on_front = front(record.candidates)
@@ -47,13 +47,13 @@ def pareto_rows(record: QuantizeRecord) -> list[list[str]]:
 
 
 def pareto_header(record: QuantizeRecord) -> list[str]:
-    """The head of `pareto_rows`."""
+    """The header of `pareto_rows`."""
     engines = [speed.engine for speed in record.speeds]
     return ["kept in float", "INT8 work", record.metric, "drop", "90 % interval", *engines, ""]
 
 
 def draw_pareto(record: QuantizeRecord, path: Path) -> None:
-    """Write the picture as PNG: left accuracy by share of INT8 work, right by measured time."""
+    """Write the plot as PNG: accuracy by share of INT8 work on the left, by measured time on the right."""
     figure = Figure(figsize=(11, 4.6), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     _by_share(left, record)

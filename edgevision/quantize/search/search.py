@@ -1,4 +1,4 @@
-"""Which layers go back to float so that a budget of accuracy is kept, and as much as possible stays in INT8."""
+"""Searches for the layers that must return to float to keep an accuracy budget with as much INT8 as possible."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from edgevision.evaluation.bootstrap import Drop, Scores, paired_drop
 
 Progress = Callable[[str], None]
 Measure = Callable[[frozenset[str]], Sequence[Scores]]
-"""Scores of the graph whose named weighted nodes are in float."""
+"""Measures the graph whose named weighted nodes are in float."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Points that may be lost, and in what share of a bootstrap's draws no more may be."""
+    """Points that may be lost, and the share of a bootstrap's draws that must keep this limit."""
 
     max_drop: float = 0.5
     confidence: float = 0.9
@@ -26,19 +26,19 @@ class Candidate:
 
     kept_float: tuple[str, ...]
     int8_share: float
-    """Share of the multiply-accumulates that are done in INT8, 0..1."""
+    """Share of the multiply-accumulates in INT8, 0..1."""
     accuracy: float
     """The metric in percent."""
     drop: Drop
 
     def within(self, confidence: float) -> bool:
-        """True if the budget is kept in so large a share of the bootstrap's draws: a lucky sample does not pass."""
+        """True if this share of the bootstrap's draws keeps the budget, so that a lucky sample does not pass."""
         return self.drop.sure >= confidence
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Everything that was measured, in that order, and the best graph within the budget, if there is one."""
+    """All measured candidates in order, and the best one within the budget, if any."""
 
     metric: str
     images: int
@@ -48,7 +48,7 @@ class SearchResult:
 
 
 class Search:
-    """Measures candidates, each once, and remembers them."""
+    """Measures candidates, each once, and caches the results."""
 
     def __init__(
         self, measure: Measure, macs: Mapping[str, int], budget: Budget, progress: Progress = lambda _: None
@@ -62,13 +62,13 @@ class Search:
     def run(
         self, reference: Sequence[Scores], order: Sequence[str], least_points: int = 1, first: int = 1
     ) -> SearchResult:
-        """Return layers to float in `order` until the budget holds, then try to take the dearest of them back.
+        """Return layers to float in `order` until the budget is kept, then try to move the most expensive ones back.
 
-        The `first` of them go together. Where that took fewer than `least_points` graphs, others are measured so that a
-        front can be seen.
+        The first `first` layers are returned together. If that took fewer than `least_points` graphs, more are measured
+        to show a front.
 
-        The shortest prefix of `order` that keeps the budget is found by bisection: with each layer in float the graph
-        comes nearer to the float one, up to the noise of the measurement.
+        Bisection finds the shortest prefix of `order` that keeps the budget: each layer in float brings the graph
+        closer to the float one, up to measurement noise.
         """
         if not self._try(reference, frozenset()).within(self._budget.confidence):
             kept = self._shortest_prefix(reference, order, max(first, 1))
@@ -87,9 +87,9 @@ class Search:
     def _shortest_prefix(
         self, reference: Sequence[Scores], order: Sequence[str], first: int
     ) -> frozenset[str] | None:
-        low, high = 0, len(order)  # `low` layers are known to be too few
+        low, high = 0, len(order)  # the first `low` layers are known to be too few
         enough = None
-        # Most models need few layers back, so the first steps double instead of halving the whole.
+        # Most models need few layers in float, so the first steps double instead of halving the whole range.
         reach = first
         while reach < high and not self._try(reference, frozenset(order[:reach])).within(
             self._budget.confidence
@@ -106,7 +106,7 @@ class Search:
         return enough
 
     def _take_back(self, reference: Sequence[Scores], kept: frozenset[str], attempts: int = 3) -> None:
-        """A layer that went to float early may be no longer needed there: try the dearest ones in INT8 again."""
+        """Retry the most expensive float layers in INT8: early ones may no longer be needed in float."""
         for node in sorted(kept, key=lambda node: self._macs[node], reverse=True)[:attempts]:
             if self._try(reference, kept - {node}).within(self._budget.confidence):
                 kept = kept - {node}

@@ -1,4 +1,4 @@
-"""The cheap signal: how much noise of the network's answer goes away when one weighted node returns to float."""
+"""Measures how much output noise disappears when one weighted node returns to float: a cheap signal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Arrays = list[npt.NDArray[np.float32]]
 
 
 def network_outputs(model: onnx.ModelProto) -> tuple[str, ...]:
-    """What the network hands to ``post/``, or answers itself: there its error shows before anything is cut off."""
+    """Inputs of ``post/``, or the network's own outputs: errors show there before any threshold applies."""
     made = {
         name: node for node in model.graph.node for name in node.output if not node.name.startswith("pre/")
     }
@@ -44,12 +44,12 @@ def measured_noise(
     progress: Progress = lambda _: None,
     threads: int | None = None,
 ) -> dict[str, float]:
-    """For each weighted node: noise over signal at the network's outputs that its return to float alone takes away.
+    """For each weighted node: the noise over signal at the network's outputs that its return to float removes.
 
-    All other nodes stay in INT8: layers' errors are not independent, and one that does harm alone may cancel another's
-    among all (the value is negative then). The mean over the outputs, each relative to its own power, on the first
-    `SIGNAL_IMAGES` images. Where ``post/`` makes probabilities of them by a Sigmoid, they are compared as such: what
-    happens to a logit far below 0 changes nothing.
+    All other nodes stay in INT8. Errors of layers are not independent: one that does harm alone may cancel another's
+    error, and its value is then negative. The value is the mean over the outputs, each relative to its own power, on
+    the first `SIGNAL_IMAGES` images. If ``post/`` applies a Sigmoid to them, probabilities are compared: changes of a
+    logit far below 0 have no effect.
     """
     batches = list(itertools.islice(frames, -(-SIGNAL_IMAGES // frames.batch)))
     outputs = network_outputs(model)
@@ -83,18 +83,18 @@ def relative_noise(reference: Sequence[Arrays], other: Sequence[Arrays], *, squa
 def order_of_return(
     noise: Mapping[str, float], macs: Mapping[str, int], last: Collection[str] = ()
 ) -> tuple[str, ...]:
-    """Nodes in the order in which they go back to float: most noise removed for each operation given up first.
+    """Nodes in the order of their return to float: most noise removed per operation first.
 
-    The `last` layers come before all others. Their rounding reaches the answer as it is, and the noise of raw outputs
-    does not tell what it costs: returned to float, the three of YOLOv5n take away all of the drop of AP that 60 layers
-    in INT8 make, and a tenth of the noise.
+    The `last` layers come before all others. Their rounding reaches the output directly, and the noise of raw outputs
+    does not show its cost. In float, the three of YOLOv5n remove all of the drop of AP that 60 layers in INT8 cause,
+    and a tenth of the noise.
     """
     ordered = sorted(noise, key=lambda node: noise[node] / max(macs[node], 1), reverse=True)
     return tuple(sorted(ordered, key=lambda node: node not in last))
 
 
 def last_layers(model: onnx.ModelProto, placement: QdqPlacement) -> frozenset[str]:
-    """Weighted nodes whose answer leaves the network without passing another one."""
+    """Weighted nodes whose output leaves the network without passing another weighted node."""
     made = {name: node for node in model.graph.node for name in node.output}
     waiting, found, seen = list(network_outputs(model)), set(), set()
     while waiting:

@@ -1,4 +1,4 @@
-"""Trying a graph on labelled images: one trial for each task, through the session that users run."""
+"""Measures graphs on labelled images with one trial for each task, through the session that users run."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from edgevision.evaluation.segmentation import confusion_matrix, find_masks, rea
 LOG = logging.getLogger(__name__)
 
 Trial = Callable[[Session], Scores]
-"""Runs every image of one set and keeps what each counted."""
+"""Runs every image of one set and keeps per-image counts."""
 
 MEASURING = SessionOptions(iou_threshold=detection.PROTOCOL_IOU, score_floor=detection.PROTOCOL_FLOOR)
 
 
 def trial_options(spec: ModelSpec, threads: int | None = None) -> SessionOptions:
-    """How a session must be opened for a trial: detectors are measured down to the lowest scores."""
+    """Session options for a trial: detectors are measured down to the lowest scores."""
     if spec.nms is None:
         return SessionOptions(threads=threads)
     return SessionOptions(MEASURING.iou_threshold, MEASURING.score_floor, threads)
@@ -37,7 +37,7 @@ def trial_options(spec: ModelSpec, threads: int | None = None) -> SessionOptions
 def trial_for(spec: ModelSpec, images: Path, annotations: Path | None, limit: int | None) -> Trial:
     """The trial of the model's task on these images; `annotations` is a COCO file, or a folder of masks.
 
-    Raises `UsageError` if task and annotations do not fit, or the task has no metric here.
+    Raises `UsageError` if task and annotations do not match, or the task has no metric here.
     """
     if not images.is_dir():
         raise UsageError(f"--eval-images {images} is not a folder")
@@ -45,13 +45,13 @@ def trial_for(spec: ModelSpec, images: Path, annotations: Path | None, limit: in
         return _classification(spec, images, limit)
     if annotations is None:
         kind = "a COCO file" if spec.task == "detect" else "a folder of masks"
-        raise UsageError(f"a model that does {spec.task} is measured with --annotations, {kind}")
+        raise UsageError(f"the task {spec.task} needs --annotations with {kind}")
     if spec.task == "detect":
         return _detection(spec, images, annotations, limit)
     if spec.task == "segment":
         return _segmentation(spec, images, annotations, limit)
     raise UsageError(
-        f"no budget can be kept for task {spec.task}: its accuracy is not measured image by image"
+        f"the task {spec.task} does not support a budget: its accuracy is not measured per image"
     )
 
 
@@ -102,5 +102,5 @@ def _segmentation(spec: ModelSpec, images: Path, masks: Path, limit: int | None)
 
 
 def run_trials(trials: Sequence[Trial], session: Session) -> list[Scores]:
-    """All sets of images, one after another."""
+    """Run all sets of images, one after another."""
     return [trial(session) for trial in trials]

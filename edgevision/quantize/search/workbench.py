@@ -1,4 +1,4 @@
-"""A copy of a bundle in which graphs are tried; the user's bundle changes once, at the end."""
+"""A copy of a bundle for trying graphs; the user's bundle changes only once, at the end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from edgevision.verification.golden import unanswered, verify_session
 
 
 class Workbench:
-    """Use as a context manager: the copy goes when it is left."""
+    """Context manager that deletes the copy on exit."""
 
     def __init__(self, bundle: Bundle, trials: Sequence[Trial], threads: int | None) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="edgevision-quantize-")
@@ -44,7 +44,7 @@ class Workbench:
         self._folder.cleanup()
 
     def place(self, precision: Precision, model: onnx.ModelProto) -> None:
-        """Put a graph into the copy."""
+        """Add a graph to the copy."""
         self.bundle = self.bundle.add_graph(precision, model.SerializeToString())
 
     def scores(self, precision: Precision, engine: str = "onnxruntime") -> list[Scores]:
@@ -55,20 +55,20 @@ class Workbench:
             return run_trials(self._trials, session)
 
     def check(self, precision: Precision) -> None:
-        """Hold a graph of the copy against the golden answers in ONNX Runtime; raises `VerificationError`."""
+        """Compare a graph of the copy with the golden answers in ONNX Runtime; raises `VerificationError`."""
         options = SessionOptions(threads=self._threads, precision=precision, force=True)
         with open_session(self.path, engine="onnxruntime", options=options) as session:
             record = verify_session(session, self.bundle.golden(), precision=precision)
         if not record.passed:
             raise VerificationError(
-                f"the {precision} graph of {self.bundle.spec.name} was not written: it answers otherwise than the"
-                f" source model: {record.failures}. If its golden frames show nothing of what it was trained for,"
-                " export it with --images of the kind that it will see"
+                f"the {precision} graph of {self.bundle.spec.name} was not written: it does not match the source"
+                f" model: {record.failures}. If its golden frames do not show its training domain, export it with"
+                " --images from its use"
             )
 
 
 def deliver(bundle: Bundle, output: Path | None, precision: Precision, graph: bytes) -> Bundle:
-    """Add the graph to the bundle, or to a copy of it at `output`; raises `BundleError` if the place is taken."""
+    """Add the graph to the bundle, or to a copy of it at `output`; raises `BundleError` if `output` is taken."""
     if output is None or output.resolve() == bundle.path.resolve():
         return bundle.add_graph(precision, graph)
     try:
@@ -76,14 +76,14 @@ def deliver(bundle: Bundle, output: Path | None, precision: Precision, graph: by
             shutil.copytree(bundle.path, folder, dirs_exist_ok=True)
             Bundle.open(folder).add_graph(precision, graph)
     except atomic.OccupiedError as error:
-        raise BundleError(f"{output} exists and is not a bundle; give another place with -o") from error
+        raise BundleError(f"{output} exists and is not a bundle; choose another folder with -o") from error
     except OSError as error:
         raise BundleError(f"cannot write the bundle {output}: {error.strerror or error}") from error
     return Bundle.open(output)
 
 
 def verified_everywhere(bundle: Bundle, precision: Precision) -> tuple[Bundle, list[Verification]]:
-    """Run the golden frames through every engine of `ENGINES` installed here, and keep the records in the bundle."""
+    """Run the golden frames in every installed engine of `ENGINES`, and store the records in the bundle."""
     records = []
     golden = bundle.golden()
     options = SessionOptions(precision=precision, force=True)
@@ -100,7 +100,7 @@ def verified_everywhere(bundle: Bundle, precision: Precision) -> tuple[Bundle, l
 
 
 def with_speeds(bundle: Bundle, precision: Precision, speeds: Sequence[PairedSpeed]) -> Bundle:
-    """Record how fast the graph is on this machine, by which `open_session` chooses."""
+    """Record the graph's speed on this machine, which `open_session` uses for its choice."""
     for speed in speeds:
         record = Speed(speed.engine, speed.library, machine_name(), speed.ratio, utc_now())
         bundle = bundle.with_speed(precision, record)

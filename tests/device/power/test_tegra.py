@@ -70,9 +70,9 @@ def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
 def test_before_kernels_are_timed_slow_clocks_are_said(tmp_path: Path) -> None:
     found = before_timing(power_state(grow(tmp_path, ORIN_NANO_36)))
     assert found == (
-        "power mode 15W (0) holds gpu 17000000.gpu at 612 of 1020 MHz: what is timed now holds for this mode; set the"
-        " mode that it will run in first (sudo nvpmodel -m N; edgevision doctor lists them)",
-        "gpu 17000000.gpu follows its load and is at 306 of 612 MHz: timings vary; lock it meanwhile"
+        "power mode 15W (0) holds gpu 17000000.gpu at 612 of 1020 MHz: timings are valid only for this mode; first"
+        " set the mode for later use (sudo nvpmodel -m N; edgevision doctor lists them)",
+        "gpu 17000000.gpu follows its load and is at 306 of 612 MHz: timings vary; lock it for the measurement"
         " (sudo jetson_clocks)",
     )
     hot = grow(tmp_path, {"sys/class/thermal/cooling_device2/cur_state": "1\n"})

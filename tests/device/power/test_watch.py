@@ -70,7 +70,8 @@ def test_heat_is_warned_of_while_it_lasts(running: Running) -> None:
 
 def test_another_mode_is_warned_of(running: Running) -> None:
     assert running.look(5, mode="pmode:0002") == [
-        "power mode changed from 15W (0) to MAXN_SUPER (2): engines were timed in the first; build again in the new one"
+        "power mode changed from 15W (0) to MAXN_SUPER (2): engines were timed in the old mode; rebuild them in the new"
+        " one"
     ]
 
 

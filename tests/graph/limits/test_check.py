@@ -67,7 +67,7 @@ def test_a_mask_that_becomes_uint8_from_integers(kind: int) -> None:
     assert tuple(found) == ALL
     old = "int32" if kind == T.INT32 else "int64"
     assert found["11.4"] == (
-        f"node n3_Cast (Cast): it casts {old} to uint8; TensorRT converts uint8 from and to float16 or float32 alone;"
+        f"node n3_Cast (Cast): it casts {old} to uint8; TensorRT converts uint8 only from and to float16 or float32;"
         " export or adopt the model again with this version of edgevision"
     )
     assert "it casts int32 to uint8" in found["8.6"]
@@ -84,24 +84,24 @@ def test_uint8_that_something_else_than_a_cast_touches() -> None:
         model([("Transpose", "x", "t", {"perm": [0, 3, 1, 2]}), ("Cast", "t", "y", {"to": T.FLOAT})])
     )
     assert tuple(found) == ALL
-    assert "node n0_Transpose (Transpose): it reads x, which is uint8" in found["10.3"]
-    assert "node n1_Cast (Cast): it reads t, which is uint8 and no input" in found["10.3"]
+    assert "node n0_Transpose (Transpose): it reads x of type uint8" in found["10.3"]
+    assert "node n1_Cast (Cast): it reads t of type uint8, which is not an input" in found["10.3"]
 
 
 def test_uint8_inside_the_graph() -> None:
     found = said(model([FLOATS, ("Cast", "f", "u", {"to": T.UINT8}), ("Cast", "u", "y", {"to": T.FLOAT})]))
-    assert "its answer u is uint8, which may only leave the graph" in found["rtx-1.7"]
+    assert "its output u is uint8, which must be an output of the graph" in found["rtx-1.7"]
 
 
 def test_a_uint8_constant() -> None:
     stored = {"c": np.ones((1, 4), np.uint8)}
     found = said(model([("Cast", "c", "d", {"to": T.FLOAT}), FLOATS, ("Sub", "f f", "y", {})], stored))
-    assert all("constant c: TensorRT stores no uint8 constants" in text for text in found.values())
+    assert all("constant c: TensorRT does not support uint8 constants" in text for text in found.values())
 
 
 def test_an_operator_that_none_has() -> None:
     found = said(model([FLOATS, ("Det", "f", "y", {})], shape=(1, 3, 4, 4)))
-    assert found["8.6"].startswith("node n1_Det (Det): TensorRT 8.6 has no such operator")
+    assert found["8.6"].startswith("node n1_Det (Det): TensorRT 8.6 does not support this operator")
     assert tuple(found) == ALL
 
 
@@ -109,13 +109,13 @@ def test_an_operator_of_another_runtime() -> None:
     graph = model([FLOATS, ("Relu", "f", "y", {})])
     graph.graph.node[1].domain = "com.microsoft"
     graph.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    assert "it is of com.microsoft" in said(graph)["10.13"]
+    assert "it belongs to com.microsoft" in said(graph)["10.13"]
 
 
 def test_an_operator_that_came_later() -> None:
     found = said(model([FLOATS, ("Gelu", "f", "y", {})], opset=20))
     assert tuple(found) == ("8.6",)
-    assert "TensorRT 8.6 has no such operator" in found["8.6"]
+    assert "TensorRT 8.6 does not support this operator" in found["8.6"]
 
 
 def test_an_operator_that_is_parsed_and_not_built() -> None:
@@ -136,12 +136,15 @@ def test_a_type_that_an_operator_has_not() -> None:
     found = said(
         model([("Cast", "x", "i", {"to": T.INT32}), ("MatMul", "i i", "y", {})], shape=(4, 4), dtype=T.FLOAT)
     )
-    assert "n1_MatMul (MatMul): i is int32; TensorRT 8.6 computes it in float16, float32" in found["8.6"]
+    assert "n1_MatMul (MatMul): i is int32; TensorRT 8.6 supports float16, float32" in found["8.6"]
     assert tuple(found) == ALL
 
 
 def test_a_cast_to_a_type_that_there_is_not() -> None:
-    assert "casts no int16" in said(model([FLOATS, ("Cast", "f", "y", {"to": T.INT16})]))["11.4"]
+    assert (
+        "does not support casts of int16"
+        in said(model([FLOATS, ("Cast", "f", "y", {"to": T.INT16})]))["11.4"]
+    )
 
 
 def test_int64_values_that_int32_does_not_hold() -> None:
@@ -161,7 +164,9 @@ def test_more_than_3840_of_top_k(k: int, faults: tuple[str, ...]) -> None:
     nodes = [("TopK", "x k", "y i", {"axis": 1})]
     found = said(model(nodes, {"k": np.array([k])}, shape=(1, 5000), dtype=T.FLOAT))
     assert tuple(found) == faults
-    assert all("K is 3,841;" in text and "at most 3,840; choose fewer" in text for text in found.values())
+    assert all(
+        "K is 3,841;" in text and "at most 3,840; choose a smaller number" in text for text in found.values()
+    )
 
 
 def test_top_k_unsorted() -> None:
@@ -178,7 +183,7 @@ def test_nine_dimensions() -> None:
 def test_too_many_elements_where_there_is_a_limit() -> None:
     found = said(model([("Relu", "x", "y", {})], shape=(2, 2**30), dtype=T.FLOAT))
     assert tuple(found) == ("8.6", "10.3")
-    assert "it has 2,147,483,648 elements; TensorRT 8.6 has at most 2,147,483,647" in found["8.6"]
+    assert "it has 2,147,483,648 elements; TensorRT 8.6 supports at most 2,147,483,647" in found["8.6"]
 
 
 def test_a_constant_too_large() -> None:
@@ -207,7 +212,7 @@ def q_dq(scale: Array, zero: Array, opset: int = 19) -> onnx.ModelProto:
 def test_scales_in_fp16() -> None:
     found = said(q_dq(np.array(0.5, np.float16), np.array(0, np.int8)))
     assert tuple(found) == ("8.6",)
-    assert "(QuantizeLinear): its scale s is float16; TensorRT 8.6 reads float32;" in found["8.6"]
+    assert "(QuantizeLinear): its scale s is float16; TensorRT 8.6 supports float32;" in found["8.6"]
     assert "its opset is 19" in found["8.6"]
     assert said(q_dq(np.array(0.5, np.float32), np.array(0, np.int8), 17)) == {}
 
@@ -220,7 +225,7 @@ def test_q_dq_as_cpus_want_it() -> None:
     found = said(q_dq(np.array(0.5, np.float32), np.array(128, np.uint8)))
     assert tuple(found) == ALL
     for text in found.values():
-        assert "it quantizes to uint8, as engines for CPUs want it" in text
+        assert "it quantizes to uint8, the type for CPU engines" in text
         assert "edgevision quantize BUNDLE --target tensorrt" in text
 
 
@@ -252,14 +257,14 @@ def test_a_cubic_or_smoothed_resize() -> None:
 def test_a_pooling_that_answers_indices() -> None:
     nodes = [("MaxPool", "x", "y i", {"kernel_shape": [2, 2]})]
     found = said(model(nodes, shape=(1, 3, 4, 4), dtype=T.FLOAT))
-    assert all("it answers Indices" in text for text in found.values())
+    assert all("it has the output Indices" in text for text in found.values())
     assert tuple(found) == ALL
 
 
 def test_a_length_beside_the_batch_that_varies() -> None:
     assert said(model([FLOATS, ("Relu", "f", "y", {})], shape=("n", 4, 4, 3))) == {}
     found = said(model([FLOATS, ("Relu", "f", "y", {})], shape=(1, "h", 4, 3)))
-    assert all("a length beside the batch varies" in text for text in found.values())
+    assert all("a dimension other than the batch is dynamic" in text for text in found.values())
     assert tuple(found) == ALL
 
 
@@ -268,8 +273,8 @@ def test_a_refusal_names_node_operator_reason_and_remedy() -> None:
     with pytest.raises(GraphError) as caught:
         require_readable(graph, limits_named("10.3"), "model.onnx")
     assert str(caught.value) == (
-        "TensorRT 10.3 cannot read model.onnx: node n1_Det (Det): TensorRT 10.3 has no such operator; replace it by"
-        " others of the support matrix"
+        "TensorRT 10.3 cannot read model.onnx: node n1_Det (Det): TensorRT 10.3 does not support this operator; replace"
+        " it with supported ones"
     )
     require_readable(model([FLOATS, ("Relu", "f", "y", {})]), limits_named("10.3"), "model.onnx")
 

@@ -41,7 +41,7 @@ def test_adopt_refuses_by_node_operator_reason_and_remedy(unreadable: Path, tmp_
     assert done.exit_code != 0
     said = str(done.exception)
     assert "TensorRT 8.6 cannot read" in said
-    assert "node planted_Hardmax (Hardmax): TensorRT 8.6 has no such operator; replace it" in said
+    assert "node planted_Hardmax (Hardmax): TensorRT 8.6 does not support this operator; replace it" in said
     assert not (tmp_path / "b").exists()
 
 
@@ -62,4 +62,4 @@ def test_inspect_says_what_a_version_does_not_read(tmp_path: Path) -> None:
     model.opset_import[0].version = 19
     bundle.add_graph("int8", model.SerializeToString())
     shown = CliRunner().invoke(cli, ["inspect", str(tmp_path / "b")]).output
-    assert "not by TensorRT 8.6: the graph: its opset is 19; TensorRT 8.6 reads 1 to 17" in shown
+    assert "not by TensorRT 8.6: the graph: its opset is 19; TensorRT 8.6 supports 1 to 17" in shown
