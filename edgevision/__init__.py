@@ -1,9 +1,11 @@
 """Trained PyTorch checkpoints to verified engines on live cameras.
 
 >>> import edgevision
->>> with edgevision.open_session("yolov5n") as session:   # a bundle, made by `edgevision export`
-...     detections, = session([frame_bgr])
-...     detections.boxes, detections.scores, detections.labels
+>>> model = edgevision.load("street")      # a packaged bundle, or one made by `edgevision export`
+>>> for found in model("bus.jpg"):
+...     found.name, found.score, found.box_xyxy
+>>> for frame, prediction in model.stream("rtsp://host/stream"):
+...     prediction.plot()
 
 Names are imported when they are first used: `import edgevision` alone loads neither numpy nor OpenCV.
 """
@@ -16,23 +18,34 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from edgevision.analytics.analytics import Analytics
+    from edgevision.analytics.options import AnalyticsOptions
+    from edgevision.analytics.places import Line, Zone
     from edgevision.bundle.folder import Bundle
     from edgevision.contract.results import Classification, Detections, Instances, Segmentation
     from edgevision.contract.session import ReplaySession, Session, SessionOptions
     from edgevision.contract.spec import ModelSpec
+    from edgevision.drawing.observation import annotate
     from edgevision.engines.opening import open_session
     from edgevision.errors import EdgevisionError, VerificationError
+    from edgevision.inference.model import Model, load
+    from edgevision.inference.prediction import Prediction
     from edgevision.pipeline.options import PipelineOptions
     from edgevision.pipeline.pipeline import run_pipeline, run_streams
     from edgevision.pipeline.streams import SourceStream
     from edgevision.service.camera_manager import CameraManager
     from edgevision.service.camera_plan import CameraPlan
+    from edgevision.sinks.addresses import SinkOptions, open_sink
+    from edgevision.sinks.frame_result import FrameResult
+    from edgevision.sinks.sink import Sink
     from edgevision.sources.health import SourceHealth
     from edgevision.sources.opening import open_source
     from edgevision.sources.options import CameraOptions
     from edgevision.verification.golden import verify_session
 
 _MODULES = {
+    "Analytics": "analytics.analytics",
+    "AnalyticsOptions": "analytics.options",
     "Bundle": "bundle.folder",
     "CameraManager": "service.camera_manager",
     "CameraOptions": "sources.options",
@@ -40,17 +53,27 @@ _MODULES = {
     "Classification": "contract.results",
     "Detections": "contract.results",
     "EdgevisionError": "errors",
+    "FrameResult": "sinks.frame_result",
     "Instances": "contract.results",
+    "Line": "analytics.places",
+    "Model": "inference.model",
     "ModelSpec": "contract.spec",
     "PipelineOptions": "pipeline.options",
+    "Prediction": "inference.prediction",
     "ReplaySession": "contract.session",
     "Segmentation": "contract.results",
     "Session": "contract.session",
     "SessionOptions": "contract.session",
+    "Sink": "sinks.sink",
+    "SinkOptions": "sinks.addresses",
     "SourceHealth": "sources.health",
     "SourceStream": "pipeline.streams",
     "VerificationError": "errors",
+    "Zone": "analytics.places",
+    "annotate": "drawing.observation",
+    "load": "inference.model",
     "open_session": "engines.opening",
+    "open_sink": "sinks.addresses",
     "open_source": "sources.opening",
     "run_pipeline": "pipeline.pipeline",
     "run_streams": "pipeline.pipeline",
@@ -58,6 +81,8 @@ _MODULES = {
 }
 
 __all__ = [
+    "Analytics",
+    "AnalyticsOptions",
     "Bundle",
     "CameraManager",
     "CameraOptions",
@@ -65,17 +90,27 @@ __all__ = [
     "Classification",
     "Detections",
     "EdgevisionError",
+    "FrameResult",
     "Instances",
+    "Line",
+    "Model",
     "ModelSpec",
     "PipelineOptions",
+    "Prediction",
     "ReplaySession",
     "Segmentation",
     "Session",
     "SessionOptions",
+    "Sink",
+    "SinkOptions",
     "SourceHealth",
     "SourceStream",
     "VerificationError",
+    "Zone",
+    "annotate",
+    "load",
     "open_session",
+    "open_sink",
     "open_source",
     "run_pipeline",
     "run_streams",

@@ -27,6 +27,7 @@ LAYERS = (
     "drawing",
     "sinks",
     "pipeline",
+    "inference",
     "benchmark",
     "evaluation",
     "explain",

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import edgevision
+from edgevision.bundle.packaged import bundle_path, packaged_names
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.errors import BundleError
@@ -166,11 +167,17 @@ class Bundle:
 
     @classmethod
     def open(cls, path: Path | str) -> Bundle:
-        """Read the manifest; raises `BundleError` for what is missing, malformed, or newer than this version."""
-        path = Path(path)
+        """Read the manifest of a folder, or of a packaged bundle by its name.
+
+        Raises `BundleError` for what is missing, malformed, or newer than this version.
+        """
+        path = bundle_path(Path(path))
         file = path / MANIFEST
         if not path.exists():
-            raise BundleError(f"no bundle at {path}; make one: edgevision export RECIPE -o {path}")
+            names = ", ".join(packaged_names()) or "none"
+            raise BundleError(
+                f"no bundle at {path}; make one: edgevision export RECIPE -o {path}; packaged bundles: {names}"
+            )
         if not file.is_file():
             raise BundleError(f"{path} is not a bundle: it has no {MANIFEST}")
         try:

@@ -20,6 +20,7 @@ COMMANDS = {
     "explain": "Show which parts of an image an answer rests on.",
     "inspect": "Show what a bundle or an ONNX file holds.",
     "live": "Show cameras, and what a bundle finds in them, on a web page.",
+    "models": "List the bundles that come with the package; run them by name.",
     "quantize": "Make FP16 and INT8 graphs that keep a budget of accuracy, or say no.",
     "run": "Run a bundle on images, folders, videos or a camera.",
     "train": "Train a recipe's model on your own data.",

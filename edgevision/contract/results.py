@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import supervision as sv
 
 Float32 = npt.NDArray[np.float32]
-Index = slice | Sequence[int] | npt.NDArray[np.bool_] | npt.NDArray[np.integer]
+Rows = slice | Sequence[int] | npt.NDArray[np.bool_] | npt.NDArray[np.integer]
+Index = int | Rows
 THRESHOLD = 0.25
 """Minimum confidence of a detection where nobody says another."""
 MASK_HALF = 128
@@ -52,6 +53,8 @@ class Detections:
         return len(self.boxes)
 
     def __getitem__(self, index: Index) -> Detections:
+        """A part; an integer gives a part of one box. Iteration gives one part for each box."""
+        index = _rows(index)
         return Detections(self.boxes[index], self.scores[index], self.labels[index], self.classes)
 
     def to_supervision(self, ids: npt.NDArray[np.int64] | None = None) -> sv.Detections:
@@ -118,6 +121,7 @@ class Instances(Detections):
             )
 
     def __getitem__(self, index: Index) -> Instances:
+        index = _rows(index)
         masks = tuple(self.masks[row] for row in np.arange(len(self))[index])
         return Instances(self.boxes[index], self.scores[index], self.labels[index], self.classes, masks)
 
@@ -217,3 +221,7 @@ def _instances(
         fine = cv2.warpAffine(mask, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         cut.append(Mask(left, top, np.asarray(fine >= MASK_HALF)))
     return Instances(found.boxes, found.scores, found.labels, found.classes, tuple(cut))
+
+
+def _rows(index: Index) -> Rows:
+    return [int(index)] if isinstance(index, (int, np.integer)) else index

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import get_args
 
@@ -117,7 +118,12 @@ class Session(abc.ABC):
 
         A batch smaller than the smallest that the graph takes is filled up with copies of its last frame.
         """
-        if not frames_bgr:
+        if isinstance(frames_bgr, (str, Path)) or getattr(frames_bgr, "ndim", 4) != 4:
+            raise UsageError(
+                f"a session takes a list of frames, each uint8 [H,W,3] BGR; received {type(frames_bgr).__name__}."
+                " For one image: session([image])[0]; for files and other forms: edgevision.load(model)(image)"
+            )
+        if not len(frames_bgr):
             return []
         width, height = self.spec.frames.size_wh
         count = max(len(frames_bgr), self.spec.frames.batch.min)

@@ -19,7 +19,7 @@ def record_of(processed: FrameResult) -> dict[str, Any]:
     """What a JSON line says about a frame."""
     frame = processed.frame
     position_s = None if frame.position_s is None else round(frame.position_s, 4)
-    answer = _answer(processed.result)
+    answer = answer_of(processed.result)
     observation = processed.observation
     if observation is not None:
         for entry, identity in zip(answer["detections"], observation.ids.tolist(), strict=True):
@@ -65,7 +65,8 @@ def json_of(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _answer(result: Result) -> dict[str, Any]:
+def answer_of(result: Result) -> dict[str, Any]:
+    """The result alone, as values that JSON takes."""
     if isinstance(result, Classification):
         best = result.top(TOP_CLASSES)
         return {

@@ -1,0 +1,199 @@
+"""A model that is called like a function."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import overload
+
+from edgevision.analytics.options import AnalyticsOptions
+from edgevision.contract.image import Frame
+from edgevision.contract.results import THRESHOLD
+from edgevision.contract.session import Session, SessionOptions
+from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.engines.opening import open_session
+from edgevision.errors import UsageError
+from edgevision.inference.inputs import Colour, InputImage, images_of, is_single
+from edgevision.inference.prediction import Prediction
+from edgevision.pipeline.options import PipelineOptions
+from edgevision.pipeline.pipeline import run_streams
+from edgevision.pipeline.streams import SourceStream
+from edgevision.sinks.frame_result import FrameResult
+from edgevision.sinks.sink import Sink
+from edgevision.sources.addresses import SourceAddress
+from edgevision.sources.channel import Channel, ChannelClosed
+from edgevision.sources.frames import Source
+from edgevision.sources.opening import open_source
+from edgevision.sources.options import CameraOptions
+
+WAITING = 2
+"""Results of a file that may wait for the caller of `Model.stream`; of a live source the newest one."""
+JOIN_S = 5.0
+
+
+class Model:
+    """An opened model: ``model("bus.jpg")``, or ``for frame, prediction in model.stream("rtsp://...")``.
+
+    Calls from several threads are safe; they share one engine. Close it, or use it as a context manager.
+    """
+
+    def __init__(self, session: Session, *, threshold: float | None = None) -> None:
+        """`threshold` is the default of all calls."""
+        self.session = session
+        self.threshold = THRESHOLD if threshold is None else threshold
+        """Minimum confidence of a detection."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Inputs, outputs and classes."""
+        return self.session.spec
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names by label."""
+        return self.spec.classes
+
+    @overload
+    def __call__(
+        self, images: str | Path | Frame, *, threshold: float | None = None, colour: Colour = "bgr"
+    ) -> Prediction: ...
+    @overload
+    def __call__(
+        self, images: Iterable[object], *, threshold: float | None = None, colour: Colour = "bgr"
+    ) -> list[Prediction]: ...
+
+    def __call__(
+        self, images: object, *, threshold: float | None = None, colour: Colour = "bgr"
+    ) -> Prediction | list[Prediction]:
+        """Predict one image, or several in batches.
+
+        One image is a path, an address, a PIL image or a uint8 array ``[H,W,3]``, ``[H,W,4]`` or ``[H,W]`` in the
+        channel order `colour`; the answer is one `Prediction`. A folder, a pattern, an array ``[B,H,W,3]``, a list or
+        a generator gives a list. Raises `UsageError` for another type, `SourceError` for a file that cannot be read.
+        """
+        predictions = list(self._predict(images_of(images, colour), threshold))
+        if not is_single(images):
+            return predictions
+        return predictions[0]
+
+    def stream(
+        self,
+        source: str | Path | SourceAddress | Source,
+        *,
+        threshold: float | None = None,
+        analytics: AnalyticsOptions | None = None,
+        camera: CameraOptions | None = None,
+        limit: int | None = None,
+    ) -> Iterator[tuple[Frame, Prediction]]:
+        """Frames of a video, folder or camera with their predictions, until the source ends or the loop is left.
+
+        Decoding and inference run in other threads. Files give every frame; a live source gives its newest result and
+        drops the others. `analytics` tracks and counts: see `Prediction.observation`. Raises `SourceError`.
+        """
+        opened = source if isinstance(source, Source) else open_source(source, camera)
+        options = analytics or AnalyticsOptions()
+        used = self.threshold if threshold is None else threshold
+        observer = options.open(self.spec, opened.fps, used) if options.wanted else None
+        results: Channel[FrameResult] = Channel(1 if opened.live else WAITING, newest=opened.live)
+        stream = SourceStream(opened, [_ChannelSink(results)], threshold=used, analytics=observer)
+        stopping = threading.Event()
+        failure: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                run_streams(
+                    self.session, [stream], options=PipelineOptions(limit=limit), stop=stopping.is_set
+                )
+            except ChannelClosed:  # the loop was left
+                pass
+            except BaseException as error:  # raised again in the caller's thread
+                failure.append(error)
+            finally:
+                results.end()
+
+        worker = threading.Thread(target=work, name="model stream", daemon=True)
+        worker.start()
+        try:
+            with contextlib.suppress(ChannelClosed):
+                while True:
+                    done = results.take()
+                    yield done.frame.image_bgr, _prediction(done)
+            if failure:
+                raise failure[0]
+        finally:
+            stopping.set()
+            results.abort()
+            opened.close()
+            worker.join(JOIN_S)
+
+    def close(self) -> None:
+        """Free the engine; the model cannot be used afterwards."""
+        self.session.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        width, height = self.spec.frames.size_wh
+        info, precision = self.session.info, self.session.precision or "float"
+        return (
+            f"<{self.spec.name}: {self.spec.task}, {len(self.classes)} classes, {width}x{height}, {precision} in"
+            f" {info.library} on {info.device}>"
+        )
+
+    def _predict(self, images: Iterator[InputImage], threshold: float | None) -> Iterator[Prediction]:
+        used = self.threshold if threshold is None else threshold
+        if not 0 <= used <= 1:
+            raise UsageError(f"threshold is {used:g}; expected a confidence from 0 to 1")
+        while batch := list(itertools.islice(images, self.spec.frames.batch.opt)):
+            results = self.session([image.frame_bgr for image in batch], threshold=used)
+            for image, result in zip(batch, results, strict=True):
+                yield Prediction(result, image.frame_bgr, image.name)
+
+
+class _ChannelSink(Sink):
+    """Hands results to the loop of `Model.stream`, and waits for it where the source is a file."""
+
+    def __init__(self, results: Channel[FrameResult]) -> None:
+        self._results = results
+
+    def write(self, processed: FrameResult) -> None:
+        """Pass on; raises `ChannelClosed` after the loop was left."""
+        self._results.put(processed)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def load(
+    model: str | Path,
+    *,
+    engine: str | None = None,
+    precision: Precision | None = None,
+    threshold: float | None = None,
+    options: SessionOptions | None = None,
+) -> Model:
+    """Open a packaged bundle by name, a bundle's folder, or a bundle's ``.onnx`` file.
+
+    Raises `BundleError` for a model that does not exist or is damaged, `MissingExtraError` if the engine is not
+    installed, `EngineError` if it cannot run the graph.
+    """
+    if options is None:
+        options = SessionOptions(precision=precision)
+    elif precision is not None:
+        raise UsageError("give precision, or options with a precision, not both")
+    return Model(open_session(model, engine=engine, options=options), threshold=threshold)
+
+
+def _prediction(done: FrameResult) -> Prediction:
+    frame = done.frame
+    return Prediction(done.result, frame.image_bgr, frame.source, frame.index, done.age_ms, done.observation)

@@ -1,0 +1,164 @@
+"""What a model found in one image, with the image."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, overload
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgevision.analytics.observation import Observation
+from edgevision.contract.classes import class_name
+from edgevision.contract.image import Frame
+from edgevision.contract.results import (
+    Classification,
+    Detections,
+    Index,
+    Instances,
+    Mask,
+    Result,
+    Segmentation,
+)
+from edgevision.drawing.observation import annotate
+from edgevision.errors import UsageError
+from edgevision.sinks.record import answer_of
+from edgevision.sources.image_files import write_image
+
+TOP = 5
+"""Classes of a classification that iteration gives."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """One detection, or one class of a classification or segmentation."""
+
+    label: int
+    name: str
+    score: float
+    """Confidence; of a segmented class its share of the image."""
+    box_xyxy: tuple[float, float, float, float] | None = None
+    """In pixels of the image; None without boxes."""
+    mask: Mask | None = None
+    identity: int | None = None
+    """Of a tracked object."""
+
+    def __repr__(self) -> str:
+        box = "" if self.box_xyxy is None else f" at {','.join(f'{value:.0f}' for value in self.box_xyxy)}"
+        who = "" if self.identity is None else f" #{self.identity}"
+        return f"{self.name}{who} {self.score:.2f}{box}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """A result with its image: a sequence of what was found, best first.
+
+    ``prediction[0]`` is one `Found`; a slice, a mask or a list of indices gives a `Prediction` of a part.
+    """
+
+    result: Result
+    """Arrays: `Detections`, `Instances`, `Classification` or `Segmentation`."""
+    frame_bgr: Frame
+    """The image, uint8 ``[H,W,3]``."""
+    name: str = ""
+    """Path or address of the image."""
+    index: int = 0
+    """Of the frame in its source."""
+    age_ms: float | None = None
+    """Of a live frame: time from its capture to this result."""
+    observation: Observation | None = None
+    """Identities, counts and events where `Model.stream` tracks."""
+
+    def __len__(self) -> int:
+        return len(self._parts())
+
+    def __iter__(self) -> Iterator[Found]:
+        return iter(self._parts())
+
+    @overload
+    def __getitem__(self, index: int) -> Found: ...
+    @overload
+    def __getitem__(self, index: Index) -> Prediction: ...
+
+    def __getitem__(self, index: int | Index) -> Found | Prediction:
+        if isinstance(index, (int, np.integer)):
+            return self._parts()[int(index)]
+        if not isinstance(self.result, Detections):
+            raise UsageError("only detections can be sliced; iterate over the prediction instead")
+        kept = np.arange(len(self.result))[index]
+        observation = self.observation
+        if observation is not None:
+            observation = replace(observation, ids=observation.ids[kept])
+        return replace(self, result=self.result[kept], observation=observation)
+
+    def __repr__(self) -> str:
+        if isinstance(self.result, Detections):
+            names = Counter(part.name for part in self)
+            found = ", ".join(f"{count} {name}" for name, count in names.most_common()) or "nothing"
+        else:
+            found = ", ".join(f"{part.name} {part.score:.2f}" for part in self._parts()[:3])
+        height, width = self.frame_bgr.shape[:2]
+        return f"<{found} in {self.name or 'an image'} ({width}x{height})>"
+
+    def plot(self) -> Frame:
+        """A copy of the image with the result drawn into it, uint8 BGR ``[H,W,3]``."""
+        image = self.frame_bgr.copy()
+        annotate(image, self.result, self.observation)
+        return image
+
+    def save(self, path: str | Path) -> Path:
+        """Write the annotated image; the ending chooses the format. Raises `SinkError`."""
+        write_image(Path(path), self.plot())
+        return Path(path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as values that JSON takes, as ``edgevision run --jsonl`` writes them."""
+        return answer_of(self.result)
+
+    def to_supervision(self) -> Any:
+        """The detections as `supervision.Detections`. Raises `MissingExtraError`, `UsageError` for other tasks."""
+        if not isinstance(self.result, Detections):
+            raise UsageError("only detections can be converted to supervision.Detections")
+        ids = None if self.observation is None else self.observation.ids
+        return self.result.to_supervision(ids)
+
+    def to_pandas(self) -> Any:
+        """A row for each part: label, name, score, and x1, y1, x2, y2 of boxes. Needs pandas."""
+        import pandas  # type: ignore[import-untyped,import-not-found]  # the user's own, for those who have it
+
+        rows = []
+        for part in self:
+            row: dict[str, Any] = {"label": part.label, "name": part.name, "score": part.score}
+            if part.box_xyxy is not None:
+                row |= dict(zip(("x1", "y1", "x2", "y2"), part.box_xyxy, strict=True))
+            rows.append(row)
+        return pandas.DataFrame(rows)
+
+    def _repr_png_(self) -> bytes:
+        """Shown by notebooks."""
+        return bytes(cv2.imencode(".png", self.plot())[1].tobytes())
+
+    def _parts(self) -> list[Found]:
+        result = self.result
+        if isinstance(result, Classification):
+            return [Found(k, class_name(result.classes, k), score) for k, score in result.top(TOP)]
+        if isinstance(result, Segmentation):
+            return [Found(k, class_name(result.classes, k), share) for k, share in result.shares()]
+        ids: npt.NDArray[np.int64] | None = None if self.observation is None else self.observation.ids
+        return [
+            Found(
+                int(label),
+                class_name(result.classes, int(label)),
+                float(score),
+                (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+                result.masks[row] if isinstance(result, Instances) else None,
+                None if ids is None or ids[row] < 0 else int(ids[row]),
+            )
+            for row, (box, score, label) in enumerate(
+                zip(result.boxes, result.scores, result.labels, strict=True)
+            )
+        ]
