@@ -62,6 +62,7 @@ ALLOWED = {
     "engines/tensorrt": {"tensorrt", "tensorrt_rtx", "cuda"},
     "builder": {"tensorrt"},
     "contract/supervision.py": {"supervision"},
+    "inference/prediction.py": {"pandas"},  # inside `to_pandas`, for those who have it
     "analytics/tracker.py": {"supervision", "trackers"},
     "sources/feeds": {"av"},
     "device/power": {"pynvml"},

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+BUNDLE_FILES = ("bundle.json", "golden.npz", "model.onnx")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -45,7 +46,13 @@ def test_contents(wheel: Path) -> None:
     top = {name.split("/")[0] for name in names}
     assert {part for part in top if not part.endswith(".dist-info")} == {"edgevision"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert wheel.stat().st_size < 10_000_000, "three trained models of 8 MB are most of it"
+    bundles = {
+        f"edgevision/bundles/{name}/{file}" for name in ("street", "unet", "cnn") for file in BUNDLE_FILES
+    }
+    assert bundles <= names
+    assert wheel.stat().st_size < 26_000_000, (
+        "three trained models, as weights and as bundles, are most of it"
+    )
 
 
 def test_recipes_are_found_inside_the_wheel(wheel: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +53,13 @@ class Detections:
         return len(self.boxes)
 
     def __getitem__(self, index: Index) -> Detections:
-        """A part; an integer gives a part of one box. Iteration gives one part for each box."""
+        """A part; an integer gives a part of one box."""
         index = _rows(index)
         return Detections(self.boxes[index], self.scores[index], self.labels[index], self.classes)
+
+    def __iter__(self) -> Iterator[Detections]:
+        """A part of one box for each."""
+        return (self[row] for row in range(len(self)))
 
     def to_supervision(self, ids: npt.NDArray[np.int64] | None = None) -> sv.Detections:
         """The same as `supervision.Detections`, for its annotators, slicers and metrics; `ids` as its `tracker_id`.

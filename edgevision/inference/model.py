@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import overload
+from typing import Any, overload
 
 from edgevision.analytics.options import AnalyticsOptions
 from edgevision.contract.image import Frame
@@ -63,7 +63,11 @@ class Model:
     ) -> Prediction: ...
     @overload
     def __call__(
-        self, images: Iterable[object], *, threshold: float | None = None, colour: Colour = "bgr"
+        self,
+        images: list[Any] | tuple[Any, ...] | Iterator[Any],
+        *,
+        threshold: float | None = None,
+        colour: Colour = "bgr",
     ) -> list[Prediction]: ...
 
     def __call__(
@@ -127,7 +131,10 @@ class Model:
         finally:
             stopping.set()
             results.abort()
-            opened.close()
+            if (
+                opened.live
+            ):  # ends a read that waits; a file is closed by `run_streams`, in no other thread's read
+                opened.close()
             worker.join(JOIN_S)
 
     def close(self) -> None:

@@ -18,10 +18,10 @@ from edgevision.contract.image import Frame
 from edgevision.contract.results import (
     Classification,
     Detections,
-    Index,
     Instances,
     Mask,
     Result,
+    Rows,
     Segmentation,
 )
 from edgevision.drawing.observation import annotate
@@ -82,9 +82,9 @@ class Prediction:
     @overload
     def __getitem__(self, index: int) -> Found: ...
     @overload
-    def __getitem__(self, index: Index) -> Prediction: ...
+    def __getitem__(self, index: Rows) -> Prediction: ...
 
-    def __getitem__(self, index: int | Index) -> Found | Prediction:
+    def __getitem__(self, index: int | Rows) -> Found | Prediction:
         if isinstance(index, (int, np.integer)):
             return self._parts()[int(index)]
         if not isinstance(self.result, Detections):
@@ -128,7 +128,7 @@ class Prediction:
 
     def to_pandas(self) -> Any:
         """A row for each part: label, name, score, and x1, y1, x2, y2 of boxes. Needs pandas."""
-        import pandas  # type: ignore[import-untyped,import-not-found]  # the user's own, for those who have it
+        import pandas  # type: ignore[import-untyped]  # the user's own, for those who have it
 
         rows = []
         for part in self:
