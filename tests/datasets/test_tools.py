@@ -51,7 +51,7 @@ def test_training_and_measuring_read_a_tool_s_data_alike(tool: str, tmp_path: Pa
     data = read_boxes(path, Reading(wanted=ClassNames(CLASSES)))
     assert learnt(data) == EXPECTED
     assert measured(path) == EXPECTED
-    assert (tool == "datumaro") == any("id of another" in warning for warning in data.warnings)
+    assert (tool == "datumaro") == any("duplicate id" in warning for warning in data.warnings)
     assert read_annotations_warnings(path) == data.warnings
 
 

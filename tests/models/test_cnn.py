@@ -58,7 +58,7 @@ def test_it_learns() -> None:
 
 
 def test_what_is_no_cnn() -> None:
-    with pytest.raises(CheckpointError, match="no weights of a Cnn"):
+    with pytest.raises(CheckpointError, match="not the weights of a Cnn"):
         cnn_from_state_dict({"conv1.weight": torch.ones(1)})
     state = Cnn(3).state_dict()
     del state["features.2.bn.weight"]

@@ -147,8 +147,8 @@ def test_a_segmenter_learns_and_says_its_size(mask_data: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ((), "masks hold numbers: name the class of each value with --classes"),
-        (("--classes", "a=b,c"), "no name has another"),
+        ((), "masks contain numbers: list the class of each value with --classes"),
+        (("--classes", "a=b,c"), "NAME=OTHER is not supported here"),
         (("--classes", "ground,disc", "--monitor", "sea"), "'sea' is not one of ground, disc"),
     ],
 )
