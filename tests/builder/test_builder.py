@@ -1,4 +1,4 @@
-"""Graphs that cannot be built say why; products written as sums are the same function."""
+"""Errors of graphs that cannot be built; products written as sums are the same function."""
 
 from __future__ import annotations
 

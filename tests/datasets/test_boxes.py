@@ -1,4 +1,4 @@
-"""COCO json and YOLO text: what is read, and that a wrong label is named with file, line and value."""
+"""COCO json and YOLO text: accepted content, and errors with file, line and value of a wrong label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images are learnt from and which are measured: the data's own split, for every format, by file names."""
+"""The split into training and validation images, for every format, by file names."""
 
 from __future__ import annotations
 

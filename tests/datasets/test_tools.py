@@ -1,4 +1,4 @@
-"""Data sets as ten tools write them: training and measuring read the same boxes, the right ones."""
+"""Data sets of ten tools: training and evaluation read the same, correct boxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading machines from recorded file trees, and this one."""
+"""Reading facts from recorded file trees, and from this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle that answers as PyTorch does, and nothing on disk where it does not."""
+"""From a checkpoint to a bundle that matches PyTorch; nothing is written if it does not."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SMALL = {"yolov5": (128, 96), "resnet": (64, 64), "cnn": (32, 32), "unet": (96, 
 
 
 def quiet(_: str) -> None:
-    """Progress that nobody reads."""
+    """Progress that is discarded."""
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -1,4 +1,4 @@
-"""Whole pickled models: every one must compute what its source computes."""
+"""Whole pickled models: every rebuilt model computes the same as its source."""
 
 from __future__ import annotations
 

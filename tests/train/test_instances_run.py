@@ -1,4 +1,4 @@
-"""A whole run of a tiny network of masks, from polygons to a bundle, and what a run may start from."""
+"""A whole run of a tiny mask network, from polygons to a bundle, and its initial weights."""
 
 from __future__ import annotations
 
