@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks.pipeline import DATA, edgevision
 from edgevision.analytics.analytics import Analytics
-from edgevision.analytics.counting import Event
+from edgevision.analytics.counting import AnalyticsEvent
 from edgevision.analytics.observation import Observation
 from edgevision.cli.commands.demo import STREET
 from edgevision.contract.results import Detections, Result
@@ -164,7 +164,7 @@ class Eventful(Analytics):
         """The result as it is, and the event."""
         time_s = frame.captured_ns / 1e9
         count = len(result) if isinstance(result, Detections) else 0
-        event = Event("crossed", "door", frame.index, 0, time_s, "in")
+        event = AnalyticsEvent("crossed", "door", frame.index, 0, time_s, "in")
         events = (event,) if frame.index % EVENT_EVERY == 0 else ()
         return result, Observation(np.arange(count), events, (), (), (), frame.size_wh, time_s)
 

@@ -18,7 +18,7 @@ from edgevision.contract.session import SessionOptions
 from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
 from edgevision.explain.maps import ExplainOptions, Explanation, explain
-from edgevision.explain.target import Choice
+from edgevision.explain.target import TargetChoice
 from edgevision.sources.image_files import IMAGE_SUFFIXES, read_image
 
 
@@ -36,7 +36,7 @@ def explained(arguments: argparse.Namespace) -> tuple[list[Explanation], str]:
                     explain(
                         session,
                         read_image(path),
-                        Choice(threshold=arguments.threshold),
+                        TargetChoice(threshold=arguments.threshold),
                         ExplainOptions(masks=arguments.masks, seed=len(found)),
                     )
                 )

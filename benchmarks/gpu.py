@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 
 import edgevision
-from edgevision.bundle.folder import Bundle, Check
+from edgevision.bundle.folder import Bundle, CheckRecord
 from edgevision.contract.session import Frames, Session
 from edgevision.contract.spec import utc_now
-from edgevision.device.facts import DeviceFacts, Reading, device_facts, resident_mib
+from edgevision.device.facts import DeviceFacts, FactReading, device_facts, resident_mib
 from edgevision.engines.opening import open_session
 from edgevision.engines.tensorrt import cuda
-from edgevision.engines.tensorrt.cuda import CudaDevice, DeviceBuffer, Event, HostBuffer, Stream
+from edgevision.engines.tensorrt.cuda import CudaDevice, DeviceBuffer, CudaEvent, HostBuffer, CudaStream
 from edgevision.engines.tensorrt.here import running_here
 from edgevision.engines.tensorrt.library import load_library
 from edgevision.engines.tensorrt.log import Messages, logger
@@ -55,8 +55,8 @@ class Part:
 
     name: str
     not_run: str | None = None
-    checks: tuple[Check, ...] = ()
-    figures: tuple[Reading, ...] = ()
+    checks: tuple[CheckRecord, ...] = ()
+    figures: tuple[FactReading, ...] = ()
     """Units are in the names."""
     notes: tuple[str, ...] = ()
     samples_ns: tuple[int, ...] = ()
@@ -71,7 +71,7 @@ class GpuRecord:
     edgevision: str
     device: DeviceFacts
     cuda: CudaDevice | None
-    settings: tuple[Reading, ...]
+    settings: tuple[FactReading, ...]
     parts: tuple[Part, ...]
 
 
@@ -80,8 +80,8 @@ def copies() -> Part:
     with contextlib.ExitStack() as stack:
         there, back = (stack.enter_context(contextlib.closing(HostBuffer(COPY_BYTES))) for _ in range(2))
         device = stack.enter_context(contextlib.closing(DeviceBuffer(COPY_BYTES)))
-        stream = stack.enter_context(contextlib.closing(Stream()))
-        begin, middle, end = (stack.enter_context(contextlib.closing(Event())) for _ in range(3))
+        stream = stack.enter_context(contextlib.closing(CudaStream()))
+        begin, middle, end = (stack.enter_context(contextlib.closing(CudaEvent())) for _ in range(3))
         byte = np.dtype(np.uint8)
         sent, received = there.array(byte, (COPY_BYTES,)), back.array(byte, (COPY_BYTES,))
         sent[:] = np.random.default_rng(0).integers(0, 256, COPY_BYTES, np.uint8)
@@ -108,14 +108,14 @@ def copies() -> Part:
     return Part(
         "copies and events",
         checks=(
-            Check("bytes that came back different", different, "<=", 0.0),
-            Check("device time over wall time of the same copies", share, "<=", 1.02),
-            Check("device time over wall time, from below", share, ">=", 0.80),
+            CheckRecord("bytes that came back different", different, "<=", 0.0),
+            CheckRecord("device time over wall time of the same copies", share, "<=", 1.02),
+            CheckRecord("device time over wall time, from below", share, ">=", 0.80),
         ),
         figures=(
-            Reading("to the device, pinned, GiB/s", gib / to_ms * 1e3),
-            Reading("to the host, pinned, GiB/s", gib / from_ms * 1e3),
-            Reading("to the device, not pinned, GiB/s", gib / loose_ms * 1e3),
+            FactReading("to the device, pinned, GiB/s", gib / to_ms * 1e3),
+            FactReading("to the host, pinned, GiB/s", gib / from_ms * 1e3),
+            FactReading("to the device, not pinned, GiB/s", gib / loose_ms * 1e3),
         ),
         samples_ns=tuple(wall_ns),
     )
@@ -130,7 +130,7 @@ def graphs() -> Part:
     with contextlib.ExitStack() as stack:
         there, back = (stack.enter_context(contextlib.closing(HostBuffer(size))) for _ in range(2))
         device = stack.enter_context(contextlib.closing(DeviceBuffer(size)))
-        stream = stack.enter_context(contextlib.closing(Stream()))
+        stream = stack.enter_context(contextlib.closing(CudaStream()))
         byte = np.dtype(np.uint8)
         sent, received = there.array(byte, (size,)), back.array(byte, (size,))
 
@@ -151,10 +151,10 @@ def graphs() -> Part:
                 different += int(np.count_nonzero(received != step % 251))
     return Part(
         "captured graphs",
-        checks=(Check("bytes that differ after a replay", float(different), "<=", 0.0),),
+        checks=(CheckRecord("bytes that differ after a replay", float(different), "<=", 0.0),),
         figures=(
-            Reading("queueing 8 copies, us", statistics.median(one_by_one) / 1e3),
-            Reading("launching them as a graph, us", statistics.median(replayed) / 1e3),
+            FactReading("queueing 8 copies, us", statistics.median(one_by_one) / 1e3),
+            FactReading("launching them as a graph, us", statistics.median(replayed) / 1e3),
         ),
         samples_ns=tuple(replayed),
     )
@@ -178,7 +178,7 @@ class BareEngine:
         self._runtime: Any = library.module.Runtime(self._log)
         self._engine: Any = self._runtime.deserialize_cuda_engine(stored.plan())
         self._context: Any = self._engine.create_execution_context()
-        self._stream = Stream()
+        self._stream = CudaStream()
         self._tensors: list[tuple[bool, HostBuffer, DeviceBuffer]] = []
         rows = manifest.batch.opt
         for tensor in manifest.tensors:
@@ -218,13 +218,13 @@ def latency(session: Session, bare: BareEngine, batches: tuple[Frames, ...], rou
     ours, theirs, device_ms = (list(itertools.chain(*values)) for values in zip(*measured, strict=True))
     return Part(
         "latency against the bare engine",
-        checks=(Check("ours over the bare engine's", statistics.median(ratios), "<=", MOST_RATIO),),
+        checks=(CheckRecord("ours over the bare engine's", statistics.median(ratios), "<=", MOST_RATIO),),
         figures=(
-            Reading("ours, median ms", statistics.median(ours) / 1e6),
-            Reading("bare, median ms", statistics.median(theirs) / 1e6),
-            Reading("device time of ours, median ms", statistics.median(device_ms)),
-            Reading("lowest ratio of a round", min(ratios)),
-            Reading("highest ratio of a round", max(ratios)),
+            FactReading("ours, median ms", statistics.median(ours) / 1e6),
+            FactReading("bare, median ms", statistics.median(theirs) / 1e6),
+            FactReading("device time of ours, median ms", statistics.median(device_ms)),
+            FactReading("lowest ratio of a round", min(ratios)),
+            FactReading("highest ratio of a round", max(ratios)),
         ),
         samples_ns=tuple(ours),
     )
@@ -270,8 +270,8 @@ def threads(session: Session, batches: tuple[Frames, ...], calls: int) -> Part:
     seconds = time.perf_counter() - began
     return Part(
         f"{THREADS} threads, {calls} calls each",
-        checks=(Check("answers that differ from the serial ones", float(len(wrong)), "<=", 0.0),),
-        figures=(Reading("calls/s", THREADS * calls / seconds),),
+        checks=(CheckRecord("answers that differ from the serial ones", float(len(wrong)), "<=", 0.0),),
+        figures=(FactReading("calls/s", THREADS * calls / seconds),),
     )
 
 
@@ -289,7 +289,7 @@ def flat_memory(session: Session, batches: tuple[Frames, ...], calls: int) -> Pa
     return Part(
         f"memory over {calls} calls",
         checks=tuple(
-            Check(
+            CheckRecord(
                 f"growth of {name} memory, MiB",
                 statistics.median(v[-third:]) - statistics.median(v[third : 2 * third]),
                 "<=",
@@ -297,7 +297,7 @@ def flat_memory(session: Session, batches: tuple[Frames, ...], calls: int) -> Pa
             )
             for name, v in (("host", host), ("device", device))
         ),
-        figures=(Reading("host memory at the end, MiB", host[-1]),),
+        figures=(FactReading("host memory at the end, MiB", host[-1]),),
     )
 
 
@@ -384,7 +384,7 @@ def main() -> int:
         print("no part could run here; nothing is written")
         return 2
     device = cuda.cuda_device()
-    settings = tuple(Reading(name, float(getattr(options, name))) for name in ("calls", "soak", "rounds"))
+    settings = tuple(FactReading(name, float(getattr(options, name))) for name in ("calls", "soak", "rounds"))
     record = GpuRecord(utc_now(), edgevision.__version__, device_facts(), device, settings, tuple(parts))
     folder = options.output / re.sub(r"[^a-z0-9]+", "-", device.name.lower()).strip("-")
     folder.mkdir(parents=True, exist_ok=True)

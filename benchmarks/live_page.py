@@ -23,7 +23,7 @@ from aiohttp import ClientSession
 from edgevision.device.facts import machine_name
 from edgevision.engines.opening import open_session
 from edgevision.service.camera_plan import CameraPlan
-from edgevision.service.station import Station
+from edgevision.service.camera_manager import CameraManager
 from edgevision.service.web.options import PageOptions
 from edgevision.service.web.server import PageServer, serve
 
@@ -60,12 +60,12 @@ def look(url: str) -> None:
     asyncio.run(play())
 
 
-def measure(station: Station, server: PageServer, seconds: float) -> Phase:
+def measure(camera_manager: CameraManager, server: PageServer, seconds: float) -> Phase:
     """One phase, after things have settled."""
     inference_ms: list[float] = []
     time.sleep(SETTLE_S)
     pictures, began_s = server.pictures, time.perf_counter()
-    unsubscribe = station.subscribe(
+    unsubscribe = camera_manager.subscribe(
         lambda _, processed: inference_ms.append(processed.times.inference_ns / 1e6)
     )
     time.sleep(seconds)
@@ -76,7 +76,9 @@ def measure(station: Station, server: PageServer, seconds: float) -> Phase:
     )
 
 
-def compare(station: Station, server: PageServer, pairs: int, seconds: float) -> list[tuple[Phase, Phase]]:
+def compare(
+    camera_manager: CameraManager, server: PageServer, pairs: int, seconds: float
+) -> list[tuple[Phase, Phase]]:
     """Phases without and with a viewer in turn, each order as often."""
     found = []
     for number in range(pairs):
@@ -89,7 +91,7 @@ def compare(station: Station, server: PageServer, pairs: int, seconds: float) ->
                 )
                 while server.viewers == 0:
                     time.sleep(0.05)
-            phases[watched] = measure(station, server, seconds)
+            phases[watched] = measure(camera_manager, server, seconds)
             if viewer is not None:
                 viewer.kill()
                 viewer.wait()
@@ -118,18 +120,18 @@ def main() -> None:
         return
     if arguments.bundle is None:
         parser.error("a bundle is needed")
-    station = Station(
+    camera_manager = CameraManager(
         lambda _: open_session(arguments.bundle, engine=arguments.engine),
         [CameraPlan("camera", arguments.source)],
     )
-    station.start()
-    with serve(station, PageOptions(port=0)) as server:
-        while not station.readiness.ready or station.cameras[0].stats.frames < 20:
-            if station.failure is not None:
-                raise station.failure
+    camera_manager.start()
+    with serve(camera_manager, PageOptions(port=0)) as server:
+        while not camera_manager.readiness.ready or camera_manager.cameras[0].stats.frames < 20:
+            if camera_manager.failure is not None:
+                raise camera_manager.failure
             time.sleep(0.1)
-        found = compare(station, server, arguments.pairs, arguments.seconds)
-    station.close()
+        found = compare(camera_manager, server, arguments.pairs, arguments.seconds)
+    camera_manager.close()
     for what, ratios in (
         ("results/s", [seen.results_per_s / alone.results_per_s for alone, seen in found]),
         ("inference", [seen.inference_ms / alone.inference_ms for alone, seen in found]),

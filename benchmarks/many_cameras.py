@@ -31,12 +31,12 @@ from edgevision.contract.session import Frames, Session, SessionOptions
 from edgevision.engines.opening import open_session
 from edgevision.service.camera_plan import CameraPlan, CameraStatus
 from edgevision.service.config.settings import BudgetSettings
-from edgevision.service.station import Station
+from edgevision.service.camera_manager import CameraManager
 from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.opening import write_clip
 from edgevision.sources.options import CameraOptions
-from edgevision.sources.picture_watch import FreezeOptions
-from edgevision.sources.virtual_camera import VirtualCamera
+from edgevision.sources.freeze import FreezeOptions
+from edgevision.sources.synthetic_camera import SyntheticCamera
 
 CAMERAS = 8
 FPS = 10.0
@@ -111,36 +111,36 @@ def run(bundle: Path, video: Path, engine_ms: float, seconds: float, batch: int 
         dead = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/1"
         plans = [CameraPlan(name, f"loop:{video}@{FPS:g}", live) for name in names]
         plans += [CameraPlan("frozen", frozen, live), CameraPlan("dead", dead, live)]
-        station = Station(
+        camera_manager = CameraManager(
             lambda _: SlowedSession(
                 open_session(bundle, engine="onnxruntime", options=SessionOptions(threads=1)), engine_ms
             ),
             plans,
             options=BudgetSettings(batch="auto" if batch is None else batch),
         )
-        stack.callback(station.close)
-        station.subscribe(lambda name, done: course.results[name].take(done, counts=counting.is_set()))
-        station.start()
-        _await_running(station, names)
+        stack.callback(camera_manager.close)
+        camera_manager.subscribe(lambda name, done: course.results[name].take(done, counts=counting.is_set()))
+        camera_manager.start()
+        _await_running(camera_manager, names)
         time.sleep(WARM_UP_S)
         counting.set()
         began_s = time.monotonic()
         time.sleep(seconds)
         counting.clear()
         course.seconds = time.monotonic() - began_s
-        course.status = station.cameras
-        if station.failure is not None:
-            raise SystemExit(f"the station failed: {station.failure!r}")
+        course.status = camera_manager.cameras
+        if camera_manager.failure is not None:
+            raise SystemExit(f"the camera manager failed: {camera_manager.failure!r}")
     return course
 
 
-def _await_running(station: Station, names: list[str]) -> None:
+def _await_running(camera_manager: CameraManager, names: list[str]) -> None:
     deadline_s = time.monotonic() + READY_S
-    while not station.readiness.ready or any(
-        camera.name in names and not camera.stats.frames for camera in station.cameras
+    while not camera_manager.readiness.ready or any(
+        camera.name in names and not camera.stats.frames for camera in camera_manager.cameras
     ):
-        if time.monotonic() > deadline_s or station.failure is not None:
-            raise SystemExit(f"the cameras do not run: {station.readiness} {station.failure}")
+        if time.monotonic() > deadline_s or camera_manager.failure is not None:
+            raise SystemExit(f"the cameras do not run: {camera_manager.readiness} {camera_manager.failure}")
         time.sleep(0.1)
 
 
@@ -195,7 +195,7 @@ def main() -> int:
         video = arguments.video
         if not video.is_file():
             video = Path(folder) / "clip.mp4"
-            camera = VirtualCamera((640, 480))
+            camera = SyntheticCamera((640, 480))
             write_clip(video, camera.frames(camera.cycle), camera.size_wh, fps=FPS)
         bundle = export_street(arguments.bundles or Path(folder), size=arguments.size)
         held = []

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import cv2
 
-from edgevision.sources.virtual_camera import VirtualCamera
+from edgevision.sources.synthetic_camera import SyntheticCamera
 
 PICTURES = 48
 
@@ -31,7 +31,7 @@ class Server(ThreadingHTTPServer):
     ) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.period_s, self.up_s, self.down_s = 1 / fps, up_s, down_s
-        camera = VirtualCamera(size_wh, cycle=PICTURES)
+        camera = SyntheticCamera(size_wh, cycle=PICTURES)
         count = 1 if frozen else PICTURES
         self.jpegs = [cv2.imencode(".jpg", picture)[1].tobytes() for picture in camera.frames(count)]
         self.shut_until_s = 0.0

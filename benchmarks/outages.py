@@ -33,7 +33,7 @@ from edgevision.sources.frames import CaptureClock, Source
 from edgevision.sources.health import SourceHealth
 from edgevision.sources.opening import open_source
 from edgevision.sources.options import CameraOptions
-from edgevision.sources.picture_watch import FreezeOptions
+from edgevision.sources.freeze import FreezeOptions
 
 INFERENCE_S = 0.03
 OPEN_ATTEMPTS = 5

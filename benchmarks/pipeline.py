@@ -115,7 +115,7 @@ def main() -> None:
         settings = ["--seconds", arguments.seconds, "--rounds", arguments.rounds, "--json", record_file]
         edgevision("bench", export_yolov5n(scratch), "--source", video, "--engine", "onnxruntime", *settings)
         record = read_record(record_file)
-        few = export_yolov5n(scratch, "--candidates", CANDIDATES)
+        few = export_yolov5n(scratch, "--pre-nms-topk", CANDIDATES)
         post_ms, spread_ms, pairs = suppression_ms(few, video, arguments.seconds)
     print(f"decoding and suppression in the graph, {CANDIDATES} candidates: {post_ms:.2f} ms")
     print(

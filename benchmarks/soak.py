@@ -37,11 +37,11 @@ from edgevision.contract.session import SessionOptions
 from edgevision.engines.opening import open_session
 from edgevision.service.camera_plan import CameraPlan
 from edgevision.service.config.settings import BudgetSettings
-from edgevision.service.station import Station
+from edgevision.service.camera_manager import CameraManager
 from edgevision.sinks.addresses import SinkOptions, open_sink
 from edgevision.sinks.opening import write_clip
 from edgevision.sinks.sink import Sink
-from edgevision.sources.virtual_camera import VirtualCamera
+from edgevision.sources.synthetic_camera import SyntheticCamera
 
 MOST_MB_AN_HOUR = 1.0
 FPS = 2
@@ -92,40 +92,40 @@ def soak(plan: Soak) -> list[Sample]:
     """Run, and watch memory; prints a line a minute."""
     bundle = export_street(plan.folder)
     clip = plan.folder / "clip.mp4"
-    camera = VirtualCamera(SIZE_WH, cycle=60)
+    camera = SyntheticCamera(SIZE_WH, cycle=60)
     write_clip(clip, camera.frames(60), camera.size_wh, fps=25.0)
     with contextlib.ExitStack() as stack:
         flaky = stack.enter_context(mjpeg_camera(FPS, size_wh=SIZE_WH, up_s=12, down_s=3))
-        station = Station(
+        camera_manager = CameraManager(
             lambda _: open_session(bundle, engine="onnxruntime", options=SessionOptions(threads=1)),
             plans(clip, flaky),
             sinks(plan.folder),
             BudgetSettings(batch=1),
         )
-        stack.callback(station.close)
+        stack.callback(camera_manager.close)
         seen: Counter[str] = Counter()
-        station.subscribe(lambda name, _: seen.update([name]))
-        station.start()
-        sampler = stack.enter_context(Sampler(plan.every_s, _line_a_minute(station)))
-        _attend(station, plan)
+        camera_manager.subscribe(lambda name, _: seen.update([name]))
+        camera_manager.start()
+        sampler = stack.enter_context(Sampler(plan.every_s, _line_a_minute(camera_manager)))
+        _attend(camera_manager, plan)
         samples = sampler.samples
-        problem = _problem(station, seen)
+        problem = _problem(camera_manager, seen)
     if problem:
         raise SystemExit(f"the soak itself failed: {problem}")
     return samples
 
 
-def _attend(station: Station, plan: Soak) -> None:
+def _attend(camera_manager: CameraManager, plan: Soak) -> None:
     """Stop and start a camera now and then, until the time is over."""
     over = threading.Event()
     if plan.trace:
         tracemalloc.start(4)
     began_s, traced = time.monotonic(), None
-    while time.monotonic() - began_s < plan.minutes * 60 and station.failure is None:
+    while time.monotonic() - began_s < plan.minutes * 60 and camera_manager.failure is None:
         over.wait(min(plan.toggle_s, plan.minutes * 60))
-        station.stop_camera("door")
+        camera_manager.stop_camera("door")
         over.wait(0.5)
-        station.start_camera("door")
+        camera_manager.start_camera("door")
         if plan.trace and traced is None and time.monotonic() - began_s > plan.warm_up_minutes * 60:
             traced = tracemalloc.take_snapshot()
     if traced is not None:
@@ -133,14 +133,14 @@ def _attend(station: Station, plan: Soak) -> None:
             print(row)
 
 
-def _line_a_minute(station: Station) -> Callable[[Sample], None]:
+def _line_a_minute(camera_manager: CameraManager) -> Callable[[Sample], None]:
     minutes: list[int] = []
 
     def tell(sample: Sample) -> None:
         if int(sample.at_s / 60) == len(minutes):
             minutes.append(1)
-            states = ", ".join(f"{camera.name} {camera.state}" for camera in station.cameras)
-            frames = sum(camera.stats.frames for camera in station.cameras)
+            states = ", ".join(f"{camera.name} {camera.state}" for camera in camera_manager.cameras)
+            frames = sum(camera.stats.frames for camera in camera_manager.cameras)
             print(
                 f"{sample.at_s / 60:5.1f} min  {sample.anonymous_kib * MB_OF_KIB:7.2f} MB private"
                 f"  {sample.pss_kib * MB_OF_KIB:7.2f} MB PSS  {sample.blocks} objects  {sample.threads} threads"
@@ -151,16 +151,16 @@ def _line_a_minute(station: Station) -> Callable[[Sample], None]:
     return tell
 
 
-def _problem(station: Station, seen: Counter[str]) -> str:
+def _problem(camera_manager: CameraManager, seen: Counter[str]) -> str:
     """Why what was measured is not what was meant; empty if it is."""
-    if station.failure is not None:
-        return repr(station.failure)
-    for camera in station.cameras:
+    if camera_manager.failure is not None:
+        return repr(camera_manager.failure)
+    for camera in camera_manager.cameras:
         if camera.name != "dead" and not seen[camera.name]:
             return f"{camera.name} gave no frame: {camera.state} {camera.detail}"
         if camera.name == "gate" and not camera.stats.health.reconnects:
             return "the camera that hangs up never did"
-    lost = {sink.name: sink.lost for sink in station.sinks}
+    lost = {sink.name: sink.lost for sink in camera_manager.sinks}
     return "" if not lost["lines"] and lost["webhook"] else f"results lost: {lost}"
 
 

@@ -31,7 +31,7 @@ import edgevision
 from edgevision import open_session, open_source, run_pipeline
 from edgevision.cli.root import edgevision as command_line
 from edgevision.contract.results import Detections
-from edgevision.pipeline.collector import Batch
+from edgevision.pipeline.collector import FrameBatch
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.sinks.files.json_lines import JsonlSink
 from edgevision.sinks.frame_result import FrameResult
@@ -42,7 +42,7 @@ THRESHOLD = 0.3141
 PRECISION = "float"
 
 Test = Callable[[Any], bool]
-PARTS_OF_A_FRAME = (np.ndarray, SourceFrame, Batch, FrameResult, Detections)
+PARTS_OF_A_FRAME = (np.ndarray, SourceFrame, FrameBatch, FrameResult, Detections)
 
 
 @dataclasses.dataclass(slots=True)
@@ -148,7 +148,7 @@ def ways_of_settings(bundle: str, source: str) -> dict[str, Way]:
     }
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         arguments = ["run", bundle, source, "--limit", "1", "--threshold", str(THRESHOLD)]
-        arguments += ["--graph", PRECISION, "--jsonl", f"{folder}/out.jsonl"]
+        arguments += ["--precision", PRECISION, "--jsonl", f"{folder}/out.jsonl"]
         with traced(Trace(ways)):
             command_line.main(arguments, standalone_mode=False)
     return ways

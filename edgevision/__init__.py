@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from edgevision.errors import EdgevisionError, VerificationError
     from edgevision.pipeline.options import PipelineOptions
     from edgevision.pipeline.pipeline import run_pipeline, run_streams
-    from edgevision.pipeline.streams import Stream
+    from edgevision.pipeline.streams import SourceStream
     from edgevision.service.camera_plan import CameraPlan
-    from edgevision.service.station import Station
+    from edgevision.service.camera_manager import CameraManager
     from edgevision.sources.health import SourceHealth
     from edgevision.sources.opening import open_source
     from edgevision.sources.options import CameraOptions
     from edgevision.verification.golden import verify_session
 
-_HOMES = {
+_ENGINES = {
     "Bundle": "bundle.folder",
     "CameraPlan": "service.camera_plan",
     "Classification": "contract.results",
@@ -47,8 +47,8 @@ _HOMES = {
     "Session": "contract.session",
     "SessionOptions": "contract.session",
     "SourceHealth": "sources.health",
-    "Station": "service.station",
-    "Stream": "pipeline.streams",
+    "CameraManager": "service.camera_manager",
+    "SourceStream": "pipeline.streams",
     "VerificationError": "errors",
     "open_session": "engines.opening",
     "open_source": "sources.opening",
@@ -72,8 +72,8 @@ __all__ = [
     "Session",
     "SessionOptions",
     "SourceHealth",
-    "Station",
-    "Stream",
+    "CameraManager",
+    "SourceStream",
     "VerificationError",
     "open_session",
     "open_source",
@@ -84,9 +84,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _ENGINES:
         raise AttributeError(f"module 'edgevision' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"edgevision.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"edgevision.{_ENGINES[name]}"), name)
 
 
 def __dir__() -> list[str]:

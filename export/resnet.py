@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgevision.graph.preprocess import Pixels
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import ClassifierPlan
 from edgevision.models.recipe import Recipe, Release, SourceModel
 
@@ -50,7 +50,7 @@ RECIPE = Recipe(
     summary="ResNet 18, 34, 50 classification, ImageNet weights of torchvision or your own",
     size_wh=(224, 224),
     stride=32,
-    pixels=Pixels(order="rgb", scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+    pixels=PixelFormat(order="rgb", scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     fit="center-crop",
     crop_fraction=224 / 256,
     load=load,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgevision.graph.preprocess import Pixels
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import SegmenterPlan
 from edgevision.models.recipe import Recipe, SourceModel
 
@@ -44,7 +44,7 @@ RECIPE = Recipe(
     summary="U-Net semantic segmentation, trained on your images and masks",
     size_wh=(480, 384),
     stride=32,
-    pixels=Pixels(order="rgb", scale=1 / 255, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
+    pixels=PixelFormat(order="rgb", scale=1 / 255, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
     fit="letterbox",
     load=load,
     untrained=untrained,

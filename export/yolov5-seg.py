@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgevision.graph.preprocess import Pixels
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import InstancePlan
 from edgevision.models.recipe import Recipe, SourceModel
 
@@ -26,11 +26,11 @@ def untrained() -> SourceModel:
     """YOLOv5n-seg, 80 classes."""
     import torch
 
-    from edgevision.export.sources import stirred, yolov5_seg_source
+    from edgevision.export.sources import randomize_statistics, yolov5_seg_source
     from edgevision.models.yolov5 import PUBLISHED_MASKS, yolov5
 
     torch.manual_seed(0)
-    return yolov5_seg_source(stirred(yolov5("n", class_count=80, mask_count=PUBLISHED_MASKS)))
+    return yolov5_seg_source(randomize_statistics(yolov5("n", class_count=80, mask_count=PUBLISHED_MASKS)))
 
 
 RECIPE = Recipe(
@@ -39,7 +39,7 @@ RECIPE = Recipe(
     summary="YOLOv5 v7.0 instance segmentation, sizes n to x, trained on COCO or on your own classes",
     size_wh=(640, 640),
     stride=32,
-    pixels=Pixels(order="rgb", scale=1 / 255),
+    pixels=PixelFormat(order="rgb", scale=1 / 255),
     fit="letterbox",
     load=load,
     untrained=untrained,

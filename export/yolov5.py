@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgevision.graph.preprocess import Pixels
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import DetectorPlan
 from edgevision.models.recipe import Recipe, Release, SourceModel
 
@@ -26,11 +26,11 @@ def untrained() -> SourceModel:
     """YOLOv5n, 80 classes."""
     import torch
 
-    from edgevision.export.sources import stirred, yolov5_source
+    from edgevision.export.sources import randomize_statistics, yolov5_source
     from edgevision.models.yolov5 import yolov5
 
     torch.manual_seed(0)
-    return yolov5_source(stirred(yolov5("n", class_count=80)))
+    return yolov5_source(randomize_statistics(yolov5("n", class_count=80)))
 
 
 RECIPE = Recipe(
@@ -39,7 +39,7 @@ RECIPE = Recipe(
     summary="YOLOv5 v6.0 to v7.0 detection, sizes n to x, trained on COCO or on your own classes",
     size_wh=(640, 640),
     stride=32,
-    pixels=Pixels(order="rgb", scale=1 / 255),
+    pixels=PixelFormat(order="rgb", scale=1 / 255),
     fit="letterbox",
     load=load,
     untrained=untrained,

@@ -98,14 +98,14 @@ class MemorySource(Source):
         try:
             while (frame := self.read()) is not None:
                 self.lost.dropped += self._ahead.put(frame) is not None
-                self._ring()
+                self._notify()
         except SourceError as error:
             self._failure = error
         except ChannelClosed:
             pass
         finally:
             self._ahead.end()
-            self._ring()
+            self._notify()
 
     def read(self) -> SourceFrame | None:
         if self.given == self.frame_count:
@@ -123,7 +123,7 @@ class MemorySource(Source):
         self.close_count += 1
         self.closed.set()
         self._ahead.abort()
-        self._ring()
+        self._notify()
         if self._reader is not None and self._reader is not threading.current_thread():
             self._reader.join(5)
 

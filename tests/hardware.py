@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from edgevision.device.gpu import GpuFacts
-from edgevision.doctor.machine import Machine, read_machine
+from edgevision.doctor.system_facts import SystemFacts, read_machine
 from edgevision.storage.codec import dataclass_from_json
 
 FOLDER = Path(__file__).parent / "machines"
 
 
-def recorded(name: str) -> Machine:
+def recorded(name: str) -> SystemFacts:
     """The Jetson of that file."""
     return read_machine(FOLDER / f"{name}.json")
 
@@ -42,7 +42,7 @@ ORIN_NANO = recorded_gpu("orin-nano-super-jetpack-6.2.1")
 L4 = recorded_card("l4")
 
 
-def write_tree(root: Path, machine: Machine) -> Path:
+def write_tree(root: Path, machine: SystemFacts) -> Path:
     """The files of that machine that tell what no driver does: board, release, power mode, memory."""
     device = machine.device
     files = {

@@ -14,7 +14,7 @@ import cv2
 import pytest
 
 from edgevision.cli.root import COMMANDS
-from edgevision.sources.virtual_camera import VirtualCamera
+from edgevision.sources.synthetic_camera import SyntheticCamera
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 NEEDS_CAMERA = {
@@ -49,7 +49,7 @@ def test_the_first_screen_holds_the_two_commands() -> None:
 @pytest.mark.slow
 def test_the_commands_run_as_they_stand(tmp_path: Path, data_dir: Path) -> None:
     shutil.copy(data_dir / "weights" / "yolov5n.pt", tmp_path / "best.pt")
-    camera = VirtualCamera((320, 240), cycle=20)
+    camera = SyntheticCamera((320, 240), cycle=20)
     writer = cv2.VideoWriter(
         str(tmp_path / "street.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25, camera.size_wh
     )

@@ -51,7 +51,7 @@ def last_row(run: Path) -> dict[str, float]:
 def trained(data: Path, run: Path, seed: int, epochs: int, *, balance: bool) -> dict[str, float]:
     """Train a `cnn` and return its last figures."""
     words = [sys.executable, "-m", "edgevision", "train", "cnn", "--data", str(data)]
-    words += ["--held", str(data), "--device", "cpu", "-o", str(run)]
+    words += ["--val", str(data), "--device", "cpu", "-o", str(run)]
     words += ["--epochs", str(epochs), "--seed", str(seed), *(["--balance"] if balance else [])]
     subprocess.run(words, check=True, stderr=subprocess.DEVNULL)
     return last_row(run)

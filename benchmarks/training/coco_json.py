@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from edgevision.datasets.opening import Reading, read_boxes
+from edgevision.datasets.opening import LabelReading, read_boxes
 from edgevision.sources.image_files import read_image
 from edgevision.train.tasks.box_validation import labelled_images
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--names", type=Path, help="Names of the class numbers. Default: FOLDER/classes.txt.")
     parser.add_argument("--boxes", action="store_true", help="Labels are boxes, not polygons.")
     options = parser.parse_args()
-    data = read_boxes(options.folder, Reading(numbers=options.names, outlines=not options.boxes))
+    data = read_boxes(options.folder, LabelReading(numbers=options.names, outlines=not options.boxes))
     content = labelled_images(data, tuple(read_image(file) for file in data.files)).coco.dataset
     options.output.write_text(json.dumps(content) + "\n")
     print(f"{options.output}: {len(data)} images, {sum(map(len, data.boxes))} objects")

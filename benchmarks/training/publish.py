@@ -4,7 +4,7 @@
 
 Writes ``edgevision/weights/NAME.safetensors`` and ``NAME.md`` (the model card), and ``benchmarks/training/NAME/`` with
 the run's settings, metrics and curves. With ``--record-only`` the weights stay where they are, and the card is the
-record's README.md. An eval record is what ``edgevision eval --json`` writes. Paths of the machine that trained are
+record's README.md. An eval record is what ``edgevision eval --record`` writes. Paths of the machine that trained are
 reduced to names.
 """
 

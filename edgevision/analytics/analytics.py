@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.analytics.counting import Event, LineCounter, Sighting, ZoneCounter
+from edgevision.analytics.counting import AnalyticsEvent, LineCounter, Sighting, ZoneCounter
 from edgevision.analytics.filters import DetectionFilter
 from edgevision.analytics.observation import LineState, Observation, Trail, ZoneState
 from edgevision.analytics.places import Line, PlaceText, Point, Zone
@@ -115,7 +115,7 @@ class Analytics:
         )
         ids = self._tracker.update(placed, time_s)
         sightings = self._remember(placed, ids, time_s)
-        events: list[Event] = []
+        events: list[AnalyticsEvent] = []
         for line in self.lines:
             events += line.update(sightings, time_s)
         for zone in self.zones:
@@ -164,7 +164,11 @@ class Analytics:
         return known is not None and known.best >= self.threshold
 
     def _observation(
-        self, ids: npt.NDArray[np.int64], events: tuple[Event, ...], time_s: float, size_wh: tuple[int, int]
+        self,
+        ids: npt.NDArray[np.int64],
+        events: tuple[AnalyticsEvent, ...],
+        time_s: float,
+        size_wh: tuple[int, int],
     ) -> Observation:
         lines = tuple(LineState(c.line, c.count("in"), c.count("out")) for c in self.lines)
         zones = []

@@ -28,7 +28,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class AnalyticsEvent:
     """What happened at a place: a line was `crossed`; a zone was `entered` or `left` over its border, or somebody was
     first seen (`appeared`) or last seen (`vanished`) inside."""
 
@@ -75,7 +75,7 @@ class LineCounter:
         """Crossings in that direction, of all labels."""
         return sum(number for (_, way), number in self.counts.items() if way == direction)
 
-    def update(self, sightings: Iterable[Sighting], time_s: float) -> tuple[Event, ...]:
+    def update(self, sightings: Iterable[Sighting], time_s: float) -> tuple[AnalyticsEvent, ...]:
         """Take a frame's sightings; the crossings that they complete."""
         found = [self._step(sighting, time_s) for sighting in sightings]
         for identity in [
@@ -84,7 +84,7 @@ class LineCounter:
             del self._walkers[identity]
         return tuple(event for event in found if event is not None)
 
-    def _step(self, sighting: Sighting, time_s: float) -> Event | None:
+    def _step(self, sighting: Sighting, time_s: float) -> AnalyticsEvent | None:
         distance = self._distance(sighting.xy)
         clear = 0 if abs(distance) <= self._hysteresis_px else (1 if distance > 0 else -1)
         walker = self._walkers.get(sighting.identity)
@@ -105,7 +105,7 @@ class LineCounter:
         direction: Literal["in", "out"] = "in" if clear > 0 else "out"
         key = (sighting.label, direction)
         self.counts[key] = self.counts.get(key, 0) + 1
-        return Event("crossed", self.line.name, sighting.identity, sighting.label, time_s, direction)
+        return AnalyticsEvent("crossed", self.line.name, sighting.identity, sighting.label, time_s, direction)
 
     def _distance(self, xy: Point) -> float:
         return turn(self.line.start_xy, self.line.end_xy, xy) / self.line.length
@@ -174,7 +174,7 @@ class ZoneCounter:
     dwell: DwellTimes = field(default_factory=DwellTimes)
     _guests: dict[int, _Guest] = field(default_factory=dict)
 
-    def update(self, sightings: Iterable[Sighting], time_s: float) -> tuple[Event, ...]:
+    def update(self, sightings: Iterable[Sighting], time_s: float) -> tuple[AnalyticsEvent, ...]:
         """Take a frame's sightings; what happened at the zone."""
         found = [self._step(sighting, time_s) for sighting in sightings]
         for identity, guest in list(self._guests.items()):
@@ -193,7 +193,7 @@ class ZoneCounter:
         )
         return tuple(sorted(visits, key=lambda visit: visit.since_s))
 
-    def _step(self, sighting: Sighting, time_s: float) -> Event | None:
+    def _step(self, sighting: Sighting, time_s: float) -> AnalyticsEvent | None:
         identity, label = sighting.identity, sighting.label
         depth = cv2.pointPolygonTest(self.zone.contour, sighting.xy, measureDist=True)
         guest = self._guests.get(identity)
@@ -209,11 +209,13 @@ class ZoneCounter:
             return self._end("left", identity, guest, began_s, time_s)
         return None
 
-    def _begin(self, kind: Kind, identity: int, label: int, time_s: float) -> Event:
+    def _begin(self, kind: Kind, identity: int, label: int, time_s: float) -> AnalyticsEvent:
         self.counts[kind] += 1
-        return Event(kind, self.zone.name, identity, label, time_s)
+        return AnalyticsEvent(kind, self.zone.name, identity, label, time_s)
 
-    def _end(self, kind: Kind, identity: int, guest: _Guest, began_s: float, ended_s: float) -> Event:
+    def _end(
+        self, kind: Kind, identity: int, guest: _Guest, began_s: float, ended_s: float
+    ) -> AnalyticsEvent:
         self.counts[kind] += 1
         self.dwell.add(ended_s - began_s)
-        return Event(kind, self.zone.name, identity, guest.label, ended_s, dwell_s=ended_s - began_s)
+        return AnalyticsEvent(kind, self.zone.name, identity, guest.label, ended_s, dwell_s=ended_s - began_s)

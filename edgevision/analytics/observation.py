@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.analytics.counting import Event
+from edgevision.analytics.counting import AnalyticsEvent
 from edgevision.analytics.places import Line, Zone
 
 
@@ -43,7 +43,7 @@ class Observation:
 
     ids: npt.NDArray[np.int64]
     """The identity of each detection, int64 ``[N]``; -1 where it has none, or none yet."""
-    events: tuple[Event, ...]
+    events: tuple[AnalyticsEvent, ...]
     lines: tuple[LineState, ...]
     zones: tuple[ZoneState, ...]
     trails: tuple[Trail, ...]

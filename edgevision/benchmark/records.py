@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgevision.benchmark.timing import DRIFT_LIMIT, Samples, drift
 from edgevision.contract.session import EngineInfo
-from edgevision.device.facts import DeviceFacts, Reading
+from edgevision.device.facts import DeviceFacts, FactReading
 from edgevision.device.power.state import PowerState
 from edgevision.errors import SinkError, UsageError
 from edgevision.storage import atomic
@@ -119,8 +119,8 @@ class BenchRecord:
 class Snapshot:
     """The machine's state at one moment of a benchmark."""
 
-    clocks_mhz: tuple[Reading, ...]
-    temperatures_c: tuple[Reading, ...]
+    clocks_mhz: tuple[FactReading, ...]
+    temperatures_c: tuple[FactReading, ...]
 
 
 def instabilities(inference: Samples, snapshots: Sequence[Snapshot]) -> tuple[str, ...]:

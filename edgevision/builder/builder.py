@@ -12,7 +12,7 @@ from edgevision.builder.activations import activations
 from edgevision.builder.calibrator import stored_ranges
 from edgevision.builder.dla import DlaPlacement, place_on_dla
 from edgevision.builder.held import held_layers, hold_in, named_layers
-from edgevision.builder.memory import BuildNeed, Fit, fit_build, require_fit
+from edgevision.builder.memory import BuildNeed, MemoryFit, fit_build, require_fit
 from edgevision.builder.network import (
     check_contract,
     check_precision,
@@ -22,7 +22,7 @@ from edgevision.builder.network import (
     refuse_precision,
     tensors,
 )
-from edgevision.builder.products import write_out_products
+from edgevision.builder.matmul_rewrite import write_out_products
 from edgevision.builder.progress import BuildProgress, progress_monitor
 from edgevision.builder.settings import give_up, set_memory_bounds, set_wishes
 from edgevision.builder.work import network_work
@@ -74,7 +74,7 @@ class BuiltPlan:
     flags: tuple[str, ...]
     tensors: tuple[PlanTensor, ...]
     network_layers: tuple[LayerCount, ...]
-    fit: Fit
+    fit: MemoryFit
     dla: DlaPlacement | None
     held: int
     """Layers pinned to float32 that the builder could have changed."""
@@ -92,7 +92,7 @@ class BuildStopped(Exception):  # noqa: N818  # not an error: the user stopped t
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BuildWatch:
+class BuildCallbacks:
     """Callbacks that report progress of a build and can stop it."""
 
     say: Callable[[str], None]
@@ -101,7 +101,7 @@ class BuildWatch:
     stop: Callable[[], bool]
 
 
-def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: BuildWatch) -> BuiltPlan:
+def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: BuildCallbacks) -> BuiltPlan:
     """Parse the graph and build it.
 
     Raises `GraphError` if this library cannot parse the graph or its precision differs from its name. Raises
@@ -208,7 +208,7 @@ def _held_text(count: int) -> str:
     return f"{count} layers pinned to float32: pre- and post-processing, and values that do not fit FP16"
 
 
-def _fit(job: BuildJob, network: trt.INetworkDefinition, gpu: GpuFacts | None) -> Fit:
+def _fit(job: BuildJob, network: trt.INetworkDefinition, gpu: GpuFacts | None) -> MemoryFit:
     need = BuildNeed(
         weights_mib=job.graph.stat().st_size >> 20,
         activations=activations(network, job.spec.frames.batch.max),
@@ -236,7 +236,7 @@ def _network_bits(library: Library, job: BuildJob) -> int:
 
 
 def _configure(
-    library: Library, job: BuildJob, fit: Fit, builder: trt.Builder, config: trt.IBuilderConfig
+    library: Library, job: BuildJob, fit: MemoryFit, builder: trt.Builder, config: trt.IBuilderConfig
 ) -> tuple[str, ...]:
     """Set the builder's options; returns the names of the flags that were set, network flags first."""
     dialect = library.dialect
@@ -290,9 +290,11 @@ def _add_profile(builder: trt.Builder, config: trt.IBuilderConfig, spec: ModelSp
 def _require_fast(builder: trt.Builder, flags: tuple[str, ...], job: BuildJob) -> None:
     """Raise if the GPU only emulates FP16 or INT8: the builder would silently use FP32."""
     if "INT8" in flags and not builder.platform_has_fast_int8:
-        raise EngineError(f"this GPU ({sm_text(job.sm)}) has no fast INT8; use --graph fp16 or --graph float")
+        raise EngineError(
+            f"this GPU ({sm_text(job.sm)}) has no fast INT8; use --precision fp16 or --precision float"
+        )
     if "FP16" in flags and not builder.platform_has_fast_fp16:
-        raise EngineError(f"this GPU ({sm_text(job.sm)}) has no fast FP16; use --graph float")
+        raise EngineError(f"this GPU ({sm_text(job.sm)}) has no fast FP16; use --precision float")
 
 
 def _set_timing_cache(library: Library, job: BuildJob, config: trt.IBuilderConfig) -> trt.ITimingCache | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import edgevision
-from edgevision.builder.builder import BuildJob, BuildStopped, BuildWatch, BuiltPlan, build_plan
+from edgevision.builder.builder import BuildJob, BuildStopped, BuildCallbacks, BuiltPlan, build_plan
 from edgevision.builder.calibrator import CACHE, read_ranges
 from edgevision.builder.forms import graph_file, refuse_unread
 from edgevision.builder.timing import TimingCacheFile
@@ -47,12 +47,12 @@ class Outcome:
     """False: an intact engine of the same graph, library and settings already existed."""
 
 
-Check = Callable[[Bundle, StoredEngine], EngineManifest]
+EngineCheck = Callable[[Bundle, StoredEngine], EngineManifest]
 """Runs an engine under its temporary name; returns the manifest with the results."""
 
 
 def build_engines(
-    bundle: Bundle, library: Library, request: EngineRequest, watch: BuildWatch, check: Check
+    bundle: Bundle, library: Library, request: EngineRequest, watch: BuildCallbacks, check: EngineCheck
 ) -> tuple[Outcome, ...]:
     """Build one engine for each compute capability, or reuse it.
 
@@ -117,7 +117,7 @@ def _disproof(entry: GraphEntry) -> str | None:
     return next(iter(latest.values())).failures
 
 
-def _first_that_can(tasks: list[_Task], root: Path, watch: BuildWatch, check: Check) -> Outcome:
+def _first_that_can(tasks: list[_Task], root: Path, watch: BuildCallbacks, check: EngineCheck) -> Outcome:
     """Build the first graph; fall back to the next if the build or the verification fails."""
     *others, last = tasks
     for task, following in zip(others, tasks[1:], strict=True):
@@ -225,7 +225,7 @@ def _existing(task: _Task, root: Path) -> Outcome | None:
     return Outcome(engine, built=False)
 
 
-def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
+def _build(task: _Task, root: Path, watch: BuildCallbacks, check: EngineCheck) -> Outcome:
     platform = task.running.platform
     cache = TimingCacheFile.for_build(task.library, root, platform, task.request.timing_cache)
     before = cache.read() if cache else b""
@@ -273,7 +273,7 @@ def _build(task: _Task, root: Path, watch: BuildWatch, check: Check) -> Outcome:
     return Outcome(engine, built=True)
 
 
-def _noted(task: _Task, key: str, watch: BuildWatch) -> frozenset[str]:
+def _noted(task: _Task, key: str, watch: BuildCallbacks) -> frozenset[str]:
     """Nodes that the graph's metadata names; warns if a quantized graph names none and the builder chooses types."""
     names = embedded_nodes(task.bundle.graph_path(task.graph.precision), key)
     chooses = bool(task.library.dialect.constraint_flags) and task.graph.precision == "int8"
@@ -344,7 +344,7 @@ def _require_dla(
         )
     if precision not in DLA_PRECISIONS:
         raise UsageError(
-            f"a DLA computes only in FP16 and INT8; received {precision}: use --graph fp16 or int8"
+            f"a DLA computes only in FP16 and INT8; received {precision}: use --precision fp16 or int8"
         )
     if not batch.static:
         raise UsageError(

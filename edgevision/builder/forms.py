@@ -27,7 +27,7 @@ def graph_file(bundle: Bundle, entry: GraphEntry, library: Library) -> Path:
         raise GraphError(
             f"{library.name} supports INT8 up to opset {OLD_OPSET} with float32 scales; {path} has opset"
             f" {embedded_opset(path)} and FP16 scales, and no compatible form; create it:"
-            f" edgevision quantize {bundle.path} --target tensorrt, or build --graph fp16"
+            f" edgevision quantize {bundle.path} --target tensorrt, or build --precision fp16"
         )
     return form or path
 

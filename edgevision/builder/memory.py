@@ -84,7 +84,7 @@ class BuildNeed:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class MemoryFit:
     """Result of the estimate, with the limits for the build."""
 
     where: str
@@ -117,7 +117,7 @@ class Fit:
 
 def fit_build(
     gpu: GpuFacts | None, need: BuildNeed, *, memory_mib: int | None = None, root: Path = ROOT
-) -> Fit:
+) -> MemoryFit:
     """Compare an estimate with the memory that is free now, or with `memory_mib` if given.
 
     Without a GPU (cross-building with TensorRT-RTX) only the host's memory counts.
@@ -127,7 +127,7 @@ def fit_build(
         free = available_memory_mib(root) if said_mib is None else said_mib
         weights = WEIGHT_COPIES * need.weights_mib
         parts = f"{CROSS_LIBRARY_MIB} library, {weights} weights"
-        return Fit("host memory", CROSS_LIBRARY_MIB + weights, free, need.asked_mib, parts=parts)
+        return MemoryFit("host memory", CROSS_LIBRARY_MIB + weights, free, need.asked_mib, parts=parts)
     if said_mib is not None:
         free, where = said_mib, "memory (as specified)"
     elif gpu.integrated:
@@ -142,10 +142,10 @@ def fit_build(
     tactics = free - need.library_mib - (need.weights_mib if gpu.integrated else 0)
     # At most the installed memory: the user may have specified more.
     tactic_mib = min(max(tactics, need.activations_mib + workspace), gpu.memory_mib)
-    return Fit(where, need.least_mib, free, workspace, tactic_mib, str(need), gpu.integrated)
+    return MemoryFit(where, need.least_mib, free, workspace, tactic_mib, str(need), gpu.integrated)
 
 
-def require_fit(fit: Fit) -> None:
+def require_fit(fit: MemoryFit) -> None:
     """Raise `EngineError` for a build that would run out of memory."""
     if fit.fits:
         return

@@ -130,7 +130,9 @@ def refuse_precision(dialect: Dialect, precision: Precision, sm: int) -> None:
         known = ", ".join(entry.precision for entry in dialect.precisions)
         raise EngineError(f"{dialect.label} does not support {precision} engines; it supports {known}")
     if precision == "fp8" and sm < FP8_SM:
-        raise EngineError(f"fp8 needs SM 8.9 or newer; the engine is for SM {sm / 10:g}: use --graph int8")
+        raise EngineError(
+            f"fp8 needs SM 8.9 or newer; the engine is for SM {sm / 10:g}: use --precision int8"
+        )
 
 
 def _tensor(tensor: trt.ITensor, mode: str) -> PlanTensor:

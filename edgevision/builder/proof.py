@@ -26,7 +26,7 @@ SPEED = MeasureSettings(min_s=0.5, min_count=30, warmup_s=0.3, warmup_count=10)
 """One second, compared with minutes of building; enough to distinguish engines of one model."""
 
 
-def prove(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) -> EngineManifest:
+def verify_engine(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) -> EngineManifest:
     """Run a new engine if this machine has its GPU; returns its manifest with the results.
 
     Raises `VerificationError` if it does not match the source model, `EngineError` if it cannot be opened or no layer
@@ -45,13 +45,13 @@ def prove(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) -> EngineM
         short = short_of(shares, manifest.work, manifest.precision)
         if short is not None:
             raise EngineError(
-                f"the {manifest.precision} engine of {bundle.path} was not kept: {short}; build it with --graph"
+                f"the {manifest.precision} engine of {bundle.path} was not kept: {short}; build it with --precision"
                 " float, or quantize the graph again"
             )
         if not delivered(layers, manifest.precision):
             raise EngineError(
                 f"expected an engine that computes in {manifest.precision}; it computes only in"
-                f" {', '.join(sorted({count.precision for count in layers}))}; build it with --graph float, or"
+                f" {', '.join(sorted({count.precision for count in layers}))}; build it with --precision float, or"
                 " quantize the graph again"
             )
         golden = bundle.golden()
@@ -67,9 +67,9 @@ def prove(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) -> EngineM
     )
 
 
-def prove_here(bundle: Bundle, engine: StoredEngine) -> EngineManifest:
-    """`prove` on this machine's GPU."""
-    return prove(bundle, engine, gpu_facts())
+def verify_here(bundle: Bundle, engine: StoredEngine) -> EngineManifest:
+    """`verify_engine` on this machine's GPU."""
+    return verify_engine(bundle, engine, gpu_facts())
 
 
 def measured_speed(session: Session, golden: Golden) -> EngineSpeed:

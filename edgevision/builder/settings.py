@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgevision.builder.memory import Fit
+from edgevision.builder.memory import MemoryFit
 from edgevision.engines.tensorrt.library import Library
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
 
-def set_memory_bounds(library: Library, config: trt.IBuilderConfig, fit: Fit) -> None:
+def set_memory_bounds(library: Library, config: trt.IBuilderConfig, fit: MemoryFit) -> None:
     """Limit the memory pools, which would otherwise take memory of other programs."""
     if fit.workspace_mib is not None:
         config.set_memory_pool_limit(library.member("MemoryPoolType", "WORKSPACE"), fit.workspace_mib << 20)

@@ -30,7 +30,7 @@ GOLDEN = "golden.npz"
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class CheckRecord:
     """One comparison: the measured value and its limit."""
 
     name: str
@@ -55,7 +55,7 @@ class Verification:
     engine: str
     library: str
     frames: int
-    checks: tuple[Check, ...]
+    checks: tuple[CheckRecord, ...]
     created: str
     """UTC, ISO 8601."""
     machine_class: str | None = None
@@ -211,7 +211,7 @@ class Bundle:
             raise BundleError(f"{path} cannot be read: {error}; export the bundle again") from error
 
     def check_files(self) -> None:
-        """Check every file against its hash; raises `BundleError` that names the first that differs."""
+        """CheckRecord every file against its hash; raises `BundleError` that names the first that differs."""
         for entry in self.manifest.graphs:
             for file in (entry.file, *(form.file for form in entry.forms)):
                 self._checked(file)

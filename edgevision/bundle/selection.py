@@ -13,7 +13,7 @@ LEAST_GAIN = 1.05
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MachineIdentity:
     """The machine that should run a graph; records of another class and speeds of another machine do not count."""
 
     name: str
@@ -23,7 +23,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class GraphChoice:
     """A graph and the reason for its selection."""
 
     precision: Precision
@@ -33,8 +33,13 @@ class Choice:
 
 
 def choose_graph(
-    bundle: Bundle, engine: str, machine: Machine, *, precision: Precision | None = None, force: bool = False
-) -> Choice:
+    bundle: Bundle,
+    engine: str,
+    machine: MachineIdentity,
+    *,
+    precision: Precision | None = None,
+    force: bool = False,
+) -> GraphChoice:
     """The graph of `precision`, else the fastest that `engine` may run on `machine`.
 
     A graph of lower precision is selected by default only if it passed the engine's verification and was measured there
@@ -46,7 +51,7 @@ def choose_graph(
         record = _record_here(entry, engine, machine)
         _refuse_disproved(bundle, entry, record, force=force)
         verified = precision == "float" or record is not None or force
-        return Choice(precision, "asked for" + _warning(record), verified)
+        return GraphChoice(precision, "asked for" + _warning(record), verified)
     candidates = [
         (speed, entry, record)
         for entry in bundle.manifest.graphs
@@ -59,7 +64,7 @@ def choose_graph(
     if candidates:
         speed, entry, record = max(candidates, key=lambda candidate: candidate[0].ratio)
         gain = f"{speed.ratio:.2f} times as fast as float here, measured {speed.created}"
-        return Choice(
+        return GraphChoice(
             entry.precision,
             f"{gain}, verified {record.created}",
             record.machine_class == machine.machine_class,
@@ -67,7 +72,7 @@ def choose_graph(
     entry = bundle.graph("float")
     record = _record_here(entry, engine, machine)
     _refuse_disproved(bundle, entry, record, force=force)
-    return Choice("float", _why_float(bundle, engine, machine) + _warning(record))
+    return GraphChoice("float", _why_float(bundle, engine, machine) + _warning(record))
 
 
 def latest_verification(entry: GraphEntry, engine: str, machine_class: str) -> Verification | None:
@@ -76,7 +81,7 @@ def latest_verification(entry: GraphEntry, engine: str, machine_class: str) -> V
     return max(records, key=lambda r: (r.machine_class == machine_class, r.created), default=None)
 
 
-def _record_here(entry: GraphEntry, engine: str, machine: Machine) -> Verification | None:
+def _record_here(entry: GraphEntry, engine: str, machine: MachineIdentity) -> Verification | None:
     """The record that is valid for this machine; a float record of any class counts, as float kernels round alike."""
     record = latest_verification(entry, engine, machine.machine_class)
     if record is None or entry.precision == "float" or record.machine_class == machine.machine_class:
@@ -84,12 +89,12 @@ def _record_here(entry: GraphEntry, engine: str, machine: Machine) -> Verificati
     return None
 
 
-def _speed(entry: GraphEntry, engine: str, machine: Machine) -> Speed | None:
+def _speed(entry: GraphEntry, engine: str, machine: MachineIdentity) -> Speed | None:
     found = [speed for speed in entry.speeds if (speed.engine, speed.machine) == (engine, machine.name)]
     return found[0] if found else None
 
 
-def _why_float(bundle: Bundle, engine: str, machine: Machine) -> str:
+def _why_float(bundle: Bundle, engine: str, machine: MachineIdentity) -> str:
     others = [entry for entry in bundle.manifest.graphs if entry.precision != "float"]
     if not others:
         return "the only one"
@@ -104,7 +109,7 @@ def _why_float(bundle: Bundle, engine: str, machine: Machine) -> str:
     return "; ".join(wrong)
 
 
-def _disproved(entry: GraphEntry, engine: str, machine: Machine) -> bool:
+def _disproved(entry: GraphEntry, engine: str, machine: MachineIdentity) -> bool:
     record = _record_here(entry, engine, machine)
     return record is not None and not record.passed
 
@@ -112,7 +117,7 @@ def _disproved(entry: GraphEntry, engine: str, machine: Machine) -> bool:
 def _refuse_disproved(bundle: Bundle, entry: GraphEntry, record: Verification | None, *, force: bool) -> None:
     if record is None or record.passed or force:
         return
-    other = "" if entry.precision == "float" else " (--graph float)"
+    other = "" if entry.precision == "float" else " (--precision float)"
     raise VerificationError(
         f"the {entry.precision} graph of {bundle.path} failed verification in {record.engine} ({record.library},"
         f" {record.machine_class or 'class of machine unknown'}, {record.created}): {record.failures}; use another"

@@ -68,7 +68,7 @@ def unpickle(stream: io.BytesIO, persistent_load: PersistentLoad) -> object:
     Returns plain Python values, tensors and `PickledObject` stand-ins. Raises `UnsafeCheckpointError` for a name
     outside the allow-list, `CheckpointError` for a damaged or unknown form.
     """
-    machine = _Machine(persistent_load)
+    machine = _PickleReader(persistent_load)
     try:
         for opcode, argument, position in pickletools.genops(stream):
             machine.step(opcode.name, argument, position or 0)
@@ -79,7 +79,7 @@ def unpickle(stream: io.BytesIO, persistent_load: PersistentLoad) -> object:
     return machine.result()
 
 
-class _Machine:
+class _PickleReader:
     """The stack, its marks, and the memo."""
 
     def __init__(self, persistent_load: PersistentLoad) -> None:

@@ -1,4 +1,4 @@
-"""`--rebuild`: the engine is built from the bundle's graph first, where none fits this device."""
+"""`--build`: the engine is built from the bundle's graph first, where none fits this device."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def rebuild_unfit(
     Raises `UsageError` for an engine that is not built, `EngineError` where building would not help, and whatever the
     build raises.
     """
-    from edgevision.builder.need import engine_needed
+    from edgevision.builder.missing import engine_needed
     from edgevision.cli.commands.build import build_shown
 
-    need = engine_needed(bundle, engine, precision, "--rebuild")
+    need = engine_needed(bundle, engine, precision, "--build")
     if need is not None:
         click.echo(f"{need.rebuild.reason}; building", err=True)
         build_shown(ctx, need.bundle, need.library, need.rebuild.request)

@@ -27,7 +27,7 @@ class BoxRow:
 def held_tenth(count: int, seed: int) -> tuple[list[int], list[int]]:
     """Indices for training, and a tenth for validation, by the seed; raises `UsageError` for fewer than two."""
     if count < 2:
-        raise UsageError("one image cannot be split into training and validation data; pass --held")
+        raise UsageError("one image cannot be split into training and validation data; pass --val")
     order = [int(i) for i in np.random.default_rng(seed).permutation(count)]
     held = max(1, count // 10)
     return sorted(order[held:]), sorted(order[:held])

@@ -20,7 +20,7 @@ _YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LabelReading:
     """Options for reading labels of any format."""
 
     images: Path | None = None
@@ -42,7 +42,7 @@ class Split:
 
 
 def read_split(
-    data: Path, reading: Reading, *, held: Path | None, held_images: Path | None, seed: int
+    data: Path, reading: LabelReading, *, held: Path | None, held_images: Path | None, seed: int
 ) -> Split:
     """Read a data set: validation data is `held` if given, else the data's own part, else a tenth selected by `seed`.
 
@@ -51,10 +51,10 @@ def read_split(
     parts = _own_parts(data, reading)
     train = parts[0] if parts else read_boxes(data, reading)
     if held is not None:
-        other = Reading(
+        other = LabelReading(
             held_images, reading.wanted or ClassNames(train.classes), reading.numbers, reading.outlines
         )
-        return Split(train, read_held(held, other), f"validation on {held} (--held)")
+        return Split(train, read_held(held, other), f"validation on {held} (--val)")
     if parts is None:
         return Split(
             *train.split(seed), "the data has no validation part: using a tenth of it, selected by the seed"
@@ -69,13 +69,13 @@ def _shared(train: BoxDataset, held: BoxDataset) -> str:
     )
 
 
-def read_held(data: Path, reading: Reading) -> BoxDataset:
+def read_held(data: Path, reading: LabelReading) -> BoxDataset:
     """Validation data: that part of a data set with parts, else all of it."""
     parts = _own_parts(data, reading)
     return read_boxes(data, reading) if parts is None else parts[1]
 
 
-def read_boxes(data: Path, reading: Reading) -> BoxDataset:
+def read_boxes(data: Path, reading: LabelReading) -> BoxDataset:
     """All images of a COCO file, a YOLO folder, a folder of VOC's XML, or the `train` part of a data.yaml."""
     yaml = _yaml_of(data)
     if yaml is not None:
@@ -94,7 +94,7 @@ def read_boxes(data: Path, reading: Reading) -> BoxDataset:
     return read_coco(data, image_folder(data, reading.images), reading.wanted, outlines=reading.outlines)
 
 
-def _own_parts(data: Path, reading: Reading) -> tuple[BoxDataset, BoxDataset, str] | None:
+def _own_parts(data: Path, reading: LabelReading) -> tuple[BoxDataset, BoxDataset, str] | None:
     """The data's own two parts and their origin; None if it has only one part."""
     yaml = _yaml_of(data)
     if yaml is not None:
@@ -114,7 +114,7 @@ def _own_parts(data: Path, reading: Reading) -> tuple[BoxDataset, BoxDataset, st
     return None
 
 
-def _voc_parts(data: Path, reading: Reading) -> tuple[BoxDataset, BoxDataset, str] | None:
+def _voc_parts(data: Path, reading: LabelReading) -> tuple[BoxDataset, BoxDataset, str] | None:
     if not (voc.has_part(data, "train") and voc.has_part(data, "val")):
         return None
     _refuse_outlines(data, reading)
@@ -123,7 +123,7 @@ def _voc_parts(data: Path, reading: Reading) -> tuple[BoxDataset, BoxDataset, st
     return train, held, f"the split of {data / 'ImageSets/Main'}: train.txt and val.txt"
 
 
-def _folder_parts(data: Path, reading: Reading) -> tuple[BoxDataset, BoxDataset, str] | None:
+def _folder_parts(data: Path, reading: LabelReading) -> tuple[BoxDataset, BoxDataset, str] | None:
     """``images/train`` and ``images/val``, or ``train/images`` and ``val/images``."""
     for pattern in ("images/{}", "{}/images"):
         held = next(
@@ -140,7 +140,7 @@ def _folder_parts(data: Path, reading: Reading) -> tuple[BoxDataset, BoxDataset,
     return None
 
 
-def _coco_parts(data: Path, reading: Reading) -> tuple[BoxDataset, BoxDataset, str] | None:
+def _coco_parts(data: Path, reading: LabelReading) -> tuple[BoxDataset, BoxDataset, str] | None:
     """A file whose name, or folder, contains ``train``, and its counterpart with ``val``."""
     for name in HELD_NAMES:
         for other in (
@@ -153,14 +153,14 @@ def _coco_parts(data: Path, reading: Reading) -> tuple[BoxDataset, BoxDataset, s
     return None
 
 
-def _from_yaml(content: DataYaml, part: str, reading: Reading) -> BoxDataset:
+def _from_yaml(content: DataYaml, part: str, reading: LabelReading) -> BoxDataset:
     names = names_from_text(reading.numbers) if reading.numbers else content.names
     return read_yolo_images(content.parts[part], names, reading.wanted, outlines=reading.outlines)
 
 
-def _alike(reading: Reading, train: BoxDataset) -> Reading:
+def _alike(reading: LabelReading, train: BoxDataset) -> LabelReading:
     """The second part is read with the classes of the first."""
-    return Reading(
+    return LabelReading(
         reading.images, reading.wanted or ClassNames(train.classes), reading.numbers, reading.outlines
     )
 
@@ -176,7 +176,7 @@ def _yaml_of(data: Path) -> Path | None:
     return None
 
 
-def _refuse_outlines(data: Path, reading: Reading) -> None:
+def _refuse_outlines(data: Path, reading: LabelReading) -> None:
     if reading.outlines:
         raise UsageError(
             f"{data}: Pascal VOC's XML has only boxes; instances need polygons (COCO or YOLO text)"

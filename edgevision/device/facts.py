@@ -44,7 +44,7 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class FactReading:
     """A sensor and its value."""
 
     name: str
@@ -69,8 +69,8 @@ class DeviceFacts:
     jetpack: str | None
     power_mode: str | None
     gpus: tuple[str, ...]
-    clocks_mhz: tuple[Reading, ...]
-    temperatures_c: tuple[Reading, ...]
+    clocks_mhz: tuple[FactReading, ...]
+    temperatures_c: tuple[FactReading, ...]
     libraries: tuple[Fact, ...]
     cpu_class: str = ""
     """Result of `cpu_class.cpu_class`; empty in records of earlier versions."""
@@ -131,30 +131,30 @@ def usable_cores(root: Path = ROOT) -> float:
     return affinity if quota is None else min(affinity, quota)
 
 
-def clocks_mhz(root: Path = ROOT) -> tuple[Reading, ...]:
+def clocks_mhz(root: Path = ROOT) -> tuple[FactReading, ...]:
     """Current clocks of each CPU frequency domain, of a Jetson's GPU, and of cards that NVML lists."""
     readings = []
     for policy in sorted(root.glob("sys/devices/system/cpu/cpufreq/policy*")):
         khz = _number(policy / "scaling_cur_freq")
         if khz is not None:
-            readings.append(Reading(f"cpu {policy.name}", khz / 1e3))
+            readings.append(FactReading(f"cpu {policy.name}", khz / 1e3))
     for device in sorted(root.glob("sys/class/devfreq/*")):
         hertz = _number(device / "cur_freq")
         if hertz is not None and re.search(r"gpu|ga10b|gv11b|gp10b|gb10b", device.name):
-            readings.append(Reading(f"gpu {device.name}", hertz / 1e6))
+            readings.append(FactReading(f"gpu {device.name}", hertz / 1e6))
     if root == ROOT:
-        readings += [Reading(clock.name, clock.mhz) for clock in _cards().clocks]
+        readings += [FactReading(clock.name, clock.mhz) for clock in _cards().clocks]
     return tuple(readings)
 
 
-def temperatures_c(root: Path = ROOT) -> tuple[Reading, ...]:
+def temperatures_c(root: Path = ROOT) -> tuple[FactReading, ...]:
     """Temperatures of the readable thermal zones and of the cards that NVML lists."""
     readings = []
     for zone in sorted(root.glob("sys/class/thermal/thermal_zone*")):
         millidegrees = _number(zone / "temp")
         # A disabled zone reads -256 degrees on a Jetson.
         if millidegrees is not None and millidegrees > -100_000:
-            readings.append(Reading(_text(zone / "type") or zone.name, millidegrees / 1e3))
+            readings.append(FactReading(_text(zone / "type") or zone.name, millidegrees / 1e3))
     if root == ROOT:
         readings += _cards().temperatures_c
     return tuple(readings)

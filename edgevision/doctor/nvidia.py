@@ -6,7 +6,7 @@ import re
 
 from edgevision.device.gpu import sm_text
 from edgevision.doctor.diagnosis import Finding
-from edgevision.doctor.machine import Machine, PowerMode
+from edgevision.doctor.system_facts import SystemFacts, PowerMode
 from edgevision.engines.tensorrt.versions import Dialect, dialect, supports_sm, version_numbers
 from edgevision.errors import EngineError
 
@@ -19,7 +19,7 @@ _WITH_DLA = ("Xavier", "Orin NX", "AGX Orin")
 _SWAP = "sudo fallocate -l 4G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && sudo swapon /swapfile"
 
 
-def diagnose_nvidia(machine: Machine) -> list[Finding]:
+def diagnose_nvidia(machine: SystemFacts) -> list[Finding]:
     """Check everything from the driver up to an engine's needs; one finding if there is no NVIDIA GPU."""
     if machine.gpu is None and not machine.jetson and not machine.device.gpus:
         return [Finding("missing", "NVIDIA GPU", "none found; models run on the CPU")]
@@ -34,7 +34,7 @@ def diagnose_nvidia(machine: Machine) -> list[Finding]:
     return findings
 
 
-def _gpu(machine: Machine) -> Finding:
+def _gpu(machine: SystemFacts) -> Finding:
     gpu = machine.gpu
     if gpu is not None:
         shared = " shared with the CPU" if gpu.integrated else ""
@@ -51,7 +51,7 @@ def _gpu(machine: Machine) -> Finding:
     return Finding("broken", "NVIDIA GPU", detail, remedy)
 
 
-def _sensors(machine: Machine) -> Finding:
+def _sensors(machine: SystemFacts) -> Finding:
     """Check if a card's clocks, temperature and throttling can be read; every user can read those of a Jetson."""
     version = machine.library("nvidia-ml-py")
     if version is not None:
@@ -60,7 +60,7 @@ def _sensors(machine: Machine) -> Finding:
     return Finding("missing", "clocks and throttling", detail, "pip install nvidia-ml-py")
 
 
-def _tensorrt(machine: Machine) -> Finding:
+def _tensorrt(machine: SystemFacts) -> Finding:
     module, library = machine.library("tensorrt"), _tensorrt_library(machine)
     version = module or library
     if version is None:
@@ -89,7 +89,7 @@ def _tensorrt(machine: Machine) -> Finding:
     return Finding("ok", "TensorRT", f"{module}: edgevision build BUNDLE")
 
 
-def _module_out_of_reach(machine: Machine, version: str) -> Finding:
+def _module_out_of_reach(machine: SystemFacts, version: str) -> Finding:
     """The library is installed, but this Python cannot import its module."""
     here, theirs = _minor(machine.device.python), machine.system_python
     if theirs is not None and theirs != here:
@@ -106,7 +106,7 @@ def _module_out_of_reach(machine: Machine, version: str) -> Finding:
     return Finding("missing", "TensorRT", detail, remedy)
 
 
-def _bindings(machine: Machine) -> list[Finding]:
+def _bindings(machine: SystemFacts) -> list[Finding]:
     """Check cuda-bindings, which run engines of both flavours, against the driver."""
     version = machine.library("cuda-bindings")
     known = machine.gpu.cuda if machine.gpu else "?"
@@ -127,7 +127,7 @@ def _bindings(machine: Machine) -> list[Finding]:
     return [Finding("ok", "cuda-bindings", version)]
 
 
-def _dla(machine: Machine) -> list[Finding]:
+def _dla(machine: SystemFacts) -> list[Finding]:
     board, version = machine.device.board or "", machine.library("tensorrt") or _tensorrt_library(machine)
     row = _dialect(version) if version else None
     if row is None or not any(name in board for name in _WITH_DLA):
@@ -138,7 +138,7 @@ def _dla(machine: Machine) -> list[Finding]:
     return [Finding("missing", "DLA", detail, "build without --dla: the GPU runs everything")]
 
 
-def _power(machine: Machine) -> list[Finding]:
+def _power(machine: SystemFacts) -> list[Finding]:
     """Check the power mode: speed depends on it, and a lower mode may be intentional."""
     match = re.fullmatch(r"(\S+) \((\d+)\)", machine.device.power_mode or "")
     if match is None or not machine.power_modes:
@@ -152,7 +152,7 @@ def _power(machine: Machine) -> list[Finding]:
     return [Finding("missing", "power mode", f"{match[1]}; {best.name} is the strongest of {known}", remedy)]
 
 
-def _swap(machine: Machine) -> list[Finding]:
+def _swap(machine: SystemFacts) -> list[Finding]:
     if machine.device.memory_mib > SMALL_MIB:
         return []
     if machine.swap_mib >= LEAST_SWAP_MIB:
@@ -168,7 +168,7 @@ def _strength(mode: PowerMode) -> tuple[int, int, int]:
     return uncapped, int(watts[1]) if watts else 0, int(cores[1]) if cores else 0
 
 
-def _tensorrt_library(machine: Machine) -> str | None:
+def _tensorrt_library(machine: SystemFacts) -> str | None:
     """The version of apt's library: "10.3.0.30" for "10.3.0.30-1+cuda12.5"."""
     for name in ("libnvinfer11", "libnvinfer10", "libnvinfer8"):
         if version := machine.system_package(name):
@@ -176,7 +176,7 @@ def _tensorrt_library(machine: Machine) -> str | None:
     return None
 
 
-def _newer(machine: Machine) -> str:
+def _newer(machine: SystemFacts) -> str:
     if "Orin" in (machine.device.board or ""):
         return "flash JetPack 6.2 or newer; until then: edgevision run --engine onnxruntime"
     if machine.jetson:
@@ -191,7 +191,7 @@ def _dialect(version: str) -> Dialect | None:
         return None
 
 
-def _rtx(machine: Machine) -> bool:
+def _rtx(machine: SystemFacts) -> bool:
     return bool(machine.library("tensorrt-rtx-cu12") or machine.library("tensorrt-rtx-cu13"))
 
 

@@ -34,7 +34,7 @@ _NO_CPU = "session.disable_cpu_ep_fallback"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ProviderTarget:
     """An execution provider, the providers it may fall back to, and the device that holds its tensors."""
 
     engine: str
@@ -49,9 +49,9 @@ class Target:
         return (self.provider, *self.helpers)
 
 
-ON_CPU = Target("onnxruntime", CPU)
-ON_CUDA = Target("onnxruntime-cuda", CUDA, (CPU,), "cuda")
-ON_TENSORRT = Target("onnxruntime-tensorrt", TENSORRT, (CUDA, CPU), "cuda")
+ON_CPU = ProviderTarget("onnxruntime", CPU)
+ON_CUDA = ProviderTarget("onnxruntime-cuda", CUDA, (CPU,), "cuda")
+ON_TENSORRT = ProviderTarget("onnxruntime-tensorrt", TENSORRT, (CUDA, CPU), "cuda")
 
 
 class OnnxRuntimeSession(Session):
@@ -138,7 +138,7 @@ def open_graph_on_tensorrt(
 
 
 def open_on(
-    target: Target, graph: Path, spec: ModelSpec | None, options: SessionOptions
+    target: ProviderTarget, graph: Path, spec: ModelSpec | None, options: SessionOptions
 ) -> OnnxRuntimeSession:
     """Open an ONNX file; `spec` defaults to the one in the file's metadata.
 
@@ -183,7 +183,7 @@ def node_shares(inference: ort.InferenceSession) -> dict[str, float]:
     return {name: count / counts.total() for name, count in counts.most_common()}
 
 
-def _require_provider(target: Target) -> None:
+def _require_provider(target: ProviderTarget) -> None:
     """Raise if this build of ONNX Runtime lacks the provider; preload CUDA libraries that pip installed."""
     available = ort.get_available_providers()
     if target.provider not in available:
@@ -199,7 +199,7 @@ def _require_provider(target: Target) -> None:
 
 
 def _check_providers(
-    target: Target, inference: ort.InferenceSession, graph: Path, options: SessionOptions
+    target: ProviderTarget, inference: ort.InferenceSession, graph: Path, options: SessionOptions
 ) -> tuple[str, ...]:
     """Raise if the session does not run on the requested provider; return notes on which provider runs what."""
     running = inference.get_providers()
@@ -227,7 +227,7 @@ def _fallen_back(problem: str, running: list[str], options: SessionOptions) -> t
     return (f"fallback allowed: {problem}",)
 
 
-def _hint(target: Target, *, strict: bool) -> str:
+def _hint(target: ProviderTarget, *, strict: bool) -> str:
     if target.provider == CPU:
         return ""
     if not strict:

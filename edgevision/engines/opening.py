@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgevision.bundle.folder import Bundle
-from edgevision.bundle.selection import Machine, choose_graph
+from edgevision.bundle.selection import MachineIdentity, choose_graph
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import ModelSpec
 from edgevision.device.facts import machine_name
@@ -24,7 +24,7 @@ LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Home:
+class EngineEntry:
     """An engine's module, the function that opens a session, and the package that it imports."""
 
     module: str
@@ -36,18 +36,20 @@ class _Home:
     """True: eligible when the user names no engine. The others must be requested by name."""
 
 
-_HOMES = {
-    "onnxruntime": _Home("onnxruntime", "open_graph", "graph", "onnxruntime", "cpu"),
-    "openvino": _Home("openvino", "open_graph", "graph", "openvino", "openvino"),
-    "tensorrt": _Home("tensorrt.session", "open_tensorrt", "bundle", "cuda", "tensorrt"),
-    "tensorrt-rtx": _Home("tensorrt.session", "open_tensorrt_rtx", "bundle", "cuda", "tensorrt-rtx"),
-    "onnxruntime-cuda": _Home("onnxruntime", "open_graph_on_cuda", "graph", "onnxruntime", "gpu", False),
-    "onnxruntime-tensorrt": _Home(
+_ENGINES = {
+    "onnxruntime": EngineEntry("onnxruntime", "open_graph", "graph", "onnxruntime", "cpu"),
+    "openvino": EngineEntry("openvino", "open_graph", "graph", "openvino", "openvino"),
+    "tensorrt": EngineEntry("tensorrt.session", "open_tensorrt", "bundle", "cuda", "tensorrt"),
+    "tensorrt-rtx": EngineEntry("tensorrt.session", "open_tensorrt_rtx", "bundle", "cuda", "tensorrt-rtx"),
+    "onnxruntime-cuda": EngineEntry(
+        "onnxruntime", "open_graph_on_cuda", "graph", "onnxruntime", "gpu", False
+    ),
+    "onnxruntime-tensorrt": EngineEntry(
         "onnxruntime", "open_graph_on_tensorrt", "graph", "onnxruntime", "gpu", False
     ),
 }
 
-ENGINES = tuple(_HOMES)
+ENGINES = tuple(_ENGINES)
 """Engines in the order of preference of `open_session`; ``onnxruntime-*`` must be requested by name."""
 CPU_ENGINES = ("onnxruntime", "openvino")
 """Engines that run any bundle's graph on any machine."""
@@ -65,7 +67,7 @@ def open_session(
         raise UsageError(f"unknown engine {engine!r}; engines: {', '.join(ENGINES)}")
     path = Path(model)
     bundle = None if path.suffix == ".onnx" else Bundle.open(path)
-    for name, home in _HOMES.items():
+    for name, home in _ENGINES.items():
         if engine == name:
             return _open(name, home, bundle, path, options or SessionOptions())
         if engine is None and home.by_itself:
@@ -74,7 +76,9 @@ def open_session(
     raise EngineError(f"no engine is installed ({', '.join(ENGINES)}): pip install 'edgevision[cpu]'")
 
 
-def _open(name: str, home: _Home, bundle: Bundle | None, path: Path, options: SessionOptions) -> Session:
+def _open(
+    name: str, home: EngineEntry, bundle: Bundle | None, path: Path, options: SessionOptions
+) -> Session:
     try:
         module = importlib.import_module(f"edgevision.engines.{home.module}")
     except ModuleNotFoundError as error:
@@ -108,7 +112,7 @@ def _open_chosen(
     bundle = with_cached_records(bundle)
     # `machine_name` calls system tools, which is slow; it is needed only if speeds were recorded.
     name = machine_name() if any(entry.speeds for entry in bundle.manifest.graphs) else ""
-    machine = Machine(name, machine_class(engine))
+    machine = MachineIdentity(name, machine_class(engine))
     ask = functools.partial(
         choose_graph, engine=engine, machine=machine, precision=options.precision, force=options.force
     )

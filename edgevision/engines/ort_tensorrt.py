@@ -47,7 +47,7 @@ def tensorrt_options(graph: Path, precision: Precision | None) -> dict[str, str]
     strong = strongly_typed(ort.__version__, major)
     if precision == "fp8" and not strong:
         raise EngineError(
-            f"ONNX Runtime {ort.__version__} has no option for FP8 graphs; use --engine tensorrt or --graph int8"
+            f"ONNX Runtime {ort.__version__} has no option for FP8 graphs; use --engine tensorrt or --precision int8"
         )
     flags = () if strong else _FLAGS.get(precision or "float", ())
     typing = "strong" if strong else "weak"

@@ -19,7 +19,7 @@ from edgevision.contract.results import Detections, Instances
 from edgevision.contract.session import Session
 from edgevision.datasets.coco import CocoFile, read_coco_file
 from edgevision.datasets.image_check import usable_files
-from edgevision.datasets.opening import Reading, coco_from_boxes, read_held
+from edgevision.datasets.opening import LabelReading, coco_from_boxes, read_held
 from edgevision.errors import UsageError
 from edgevision.evaluation.running import run_all
 
@@ -99,7 +99,7 @@ def read_annotations(
     if annotations.suffix == ".json":
         found = read_coco_file(annotations, folder)
     else:
-        found = coco_from_boxes(annotations, read_held(annotations, Reading(images=folder)))
+        found = coco_from_boxes(annotations, read_held(annotations, LabelReading(images=folder)))
     images = found.images[:limit]
     by_name = {ALIASES.get(name, name): category for category, name in found.categories.items()}
     mapping = tuple(by_name.get(ALIASES.get(name, name)) for name in classes)

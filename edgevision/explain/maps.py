@@ -24,7 +24,7 @@ from edgevision.contract.results import Outputs
 from edgevision.contract.session import Session
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import UsageError
-from edgevision.explain.target import Choice, Target, choose_target, likeness
+from edgevision.explain.target import TargetChoice, ExplainTarget, choose_target, likeness
 
 Heat = npt.NDArray[np.float32]
 Progress = Callable[[int], None]
@@ -59,7 +59,7 @@ class ExplainOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class MapCheck:
     """Test of a heat map on the model: the target's score in frames that the map selects.
 
     A detection's scores are multiplied by their IoU with the target's box; a segmentation's score is the share of the
@@ -93,20 +93,20 @@ class Explanation:
     """
 
     heat: Heat
-    target: Target
+    target: ExplainTarget
     box: npt.NDArray[np.float32] | None
     inside: float | None
     """Share of all positive heat that lies inside the box or region; None for a classification."""
     inside_area: float | None
     """Share of the frame that the box or region covers: the value of `inside` for uniform heat."""
-    check: Check
+    check: MapCheck
     options: ExplainOptions
 
 
 def explain(
     session: Session,
     frame_bgr: Frame,
-    choice: Choice | None = None,
+    choice: TargetChoice | None = None,
     options: ExplainOptions | None = None,
     progress: Progress | None = None,
 ) -> Explanation:
@@ -115,7 +115,7 @@ def explain(
     `progress` receives the number of masks processed since its last call. Raises `UsageError` if the choice matches
     none of the model's answers.
     """
-    choice, options = choice or Choice(), options or ExplainOptions()
+    choice, options = choice or TargetChoice(), options or ExplainOptions()
     picture, placement = fit_frame(frame_bgr, session.spec.frames)
     whole = _answers(session, [picture])
     target = choose_target(session.spec, whole, choice)
@@ -196,7 +196,7 @@ class _Stage:
         return of_input[self.top : self.top + height, self.left : self.left + width]
 
 
-def _cell_px(target: Target, stage: _Stage) -> int:
+def _cell_px(target: ExplainTarget, stage: _Stage) -> int:
     """Side of a mask's cells in input pixels: from the target's size if it has one."""
     shorter = min(stage.shape)
     if target.box is None:
@@ -218,7 +218,7 @@ def _masks(shape: tuple[int, int], cell_px: int, generator: np.random.Generator)
 def _heat(
     session: Session,
     stage: _Stage,
-    target: Target,
+    target: ExplainTarget,
     options: ExplainOptions,
     generator: np.random.Generator,
     cell_px: int,
@@ -250,8 +250,8 @@ def _heat(
 
 
 def _check(
-    session: Session, stage: _Stage, target: Target, heat: Heat, generator: np.random.Generator
-) -> Check:
+    session: Session, stage: _Stage, target: ExplainTarget, heat: Heat, generator: np.random.Generator
+) -> MapCheck:
     """Test the map: hide the hottest part, the same shape elsewhere, and all but the hottest part.
 
     "Elsewhere" is the same shape shifted at random with wrap-around, so that only the position differs.
@@ -266,7 +266,7 @@ def _check(
     scores = np.concatenate([likeness(target, _answers(session, batch)) for batch in batches])
     whole, hidden, shown_alone, *random = (float(score) for score in scores)
     harmless = float(np.mean(np.array(random) > hidden))
-    return Check(whole, hidden, float(np.median(random)), shown_alone, harmless)
+    return MapCheck(whole, hidden, float(np.median(random)), shown_alone, harmless)
 
 
 def _top_share(values: Heat, share: float) -> npt.NDArray[np.bool_]:
@@ -277,7 +277,7 @@ def _top_share(values: Heat, share: float) -> npt.NDArray[np.bool_]:
     return chosen.reshape(values.shape)
 
 
-def _inside(target: Target, stage: _Stage, heat: Heat) -> tuple[float, float] | None:
+def _inside(target: ExplainTarget, stage: _Stage, heat: Heat) -> tuple[float, float] | None:
     """Shares of the positive heat, and of the frame, inside the target's box or region."""
     if target.region is not None:
         inside = stage.part(target.region)

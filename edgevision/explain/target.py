@@ -14,7 +14,7 @@ from edgevision.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class TargetChoice:
     """The answer to explain; by default the best one."""
 
     index: int | None = None
@@ -25,7 +25,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Target:
+class ExplainTarget:
     """The answer to explain.
 
     `box` float32 ``[4]`` xyxy in input pixels for a detection, `region` bool ``[H,W]`` of the input for a
@@ -39,7 +39,7 @@ class Target:
     region: npt.NDArray[np.bool_] | None = None
 
 
-def choose_target(spec: ModelSpec, outputs: Outputs, choice: Choice) -> Target:
+def choose_target(spec: ModelSpec, outputs: Outputs, choice: TargetChoice) -> ExplainTarget:
     """The chosen answer, from the outputs for one frame (batch 1); raises `UsageError`."""
     if choice.class_name is not None and choice.class_name not in spec.classes:
         raise UsageError(
@@ -65,10 +65,10 @@ def choose_target(spec: ModelSpec, outputs: Outputs, choice: Choice) -> Target:
     name = spec.classes[label] if label < len(spec.classes) else str(label)
     box = outputs[0][0][keep][row] if spec.task in ("detect", "instances") else None
     region = outputs[0][0] == label if spec.task == "segment" else None
-    return Target(label, name, float(scores[row]), box, region)
+    return ExplainTarget(label, name, float(scores[row]), box, region)
 
 
-def likeness(target: Target, outputs: Outputs) -> npt.NDArray[np.float64]:
+def likeness(target: ExplainTarget, outputs: Outputs) -> npt.NDArray[np.float64]:
     """Similarity of the target to each answer of a batch, ``[B]`` in 0..1.
 
     A detection: the greatest product of score and IoU among the boxes of its class. A classification: the class's
@@ -86,7 +86,7 @@ def likeness(target: Target, outputs: Outputs) -> npt.NDArray[np.float64]:
     return best
 
 
-def _nothing_there(spec: ModelSpec, outputs: Outputs, choice: Choice, count: int) -> str:
+def _nothing_there(spec: ModelSpec, outputs: Outputs, choice: TargetChoice, count: int) -> str:
     what = {"classify": "classes", "segment": "classes in the mask"}.get(spec.task, "detections")
     of_class = f" of class {choice.class_name}" if choice.class_name else ""
     if spec.task in ("classify", "segment"):

@@ -11,7 +11,7 @@ import onnx
 import torch
 
 import edgevision
-from edgevision.bundle.folder import Bundle, Check, Golden, write_bundle
+from edgevision.bundle.folder import Bundle, CheckRecord, Golden, write_bundle
 from edgevision.contract.spec import (
     BatchRange,
     FrameInput,
@@ -150,7 +150,9 @@ def _spec(
 ) -> ModelSpec:
     classes = source.classes if options.classes is None else options.classes
     if len(classes) != len(source.classes):
-        raise UsageError(f"--classes names {len(classes)}; the checkpoint has {len(source.classes)} classes")
+        raise UsageError(
+            f"--class-names names {len(classes)}; the checkpoint has {len(source.classes)} classes"
+        )
     nms = options.nms or default_nms(recipe.task)
     detects = recipe.task in ("detect", "instances")
     checkpoint = options.checkpoint
@@ -212,7 +214,7 @@ def _graft(job: _Job, network: onnx.ModelProto) -> onnx.ModelProto:
     return graph
 
 
-def _network_check(job: _Job, network: onnx.ModelProto, golden: Golden) -> Check:
+def _network_check(job: _Job, network: onnx.ModelProto, golden: Golden) -> CheckRecord:
     """Compare the bare network's raw outputs, where no threshold can hide a difference."""
     worst = 0.0
     size = job.network.batch.opt
@@ -224,7 +226,7 @@ def _network_check(job: _Job, network: onnx.ModelProto, golden: Golden) -> Check
         expected = [answers] if isinstance(answers, torch.Tensor) else list(answers)
         actual = run_network(network, tensor.numpy())
         worst = max(worst, relative_difference([array.numpy() for array in expected], actual))
-    return Check("relative difference of the network's raw outputs", worst, "<=", NETWORK_TOLERANCE)
+    return CheckRecord("relative difference of the network's raw outputs", worst, "<=", NETWORK_TOLERANCE)
 
 
 def _versions() -> tuple[tuple[str, str], ...]:

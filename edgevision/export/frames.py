@@ -11,7 +11,7 @@ from edgevision.contract.image import Frame, fit_frame
 from edgevision.contract.spec import FrameInput
 from edgevision.errors import SourceError, UsageError
 from edgevision.sources.image_files import IMAGE_SUFFIXES, read_image
-from edgevision.sources.virtual_camera import PHOTOGRAPHS
+from edgevision.sources.synthetic_camera import PHOTOGRAPHS
 
 FRAME_COUNT = 4
 

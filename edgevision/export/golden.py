@@ -13,17 +13,17 @@ from edgevision.contract.image import fit_pixels
 from edgevision.contract.spec import FrameInput, NmsSpec
 from edgevision.contract.transform import FrameTransform
 from edgevision.graph.masks import MASK_STRIDE, mask_size_wh
-from edgevision.graph.preprocess import Pixels
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.recipe import SourceModel
 from edgevision.models.yolov5_masks import answers_from_mixture, over_frame
 
 
 def network_input(
-    frames_bgr: npt.NDArray[np.uint8], network: FrameInput, pixels: Pixels
+    frames_bgr: npt.NDArray[np.uint8], network: FrameInput, pixels: PixelFormat
 ) -> tuple[torch.Tensor, FrameTransform]:
     """The expected input of the network: float32 ``[B,3,h,w]``, computed with OpenCV and PyTorch.
 
-    `network` is the network's own input format. Pixels are scaled in float32 without rounding, as inside the graph;
+    `network` is the network's own input format. PixelFormat are scaled in float32 without rounding, as inside the graph;
     frames of the network's size are not scaled. The placement is the same for every frame.
     """
     fits = (frames_bgr.shape[2], frames_bgr.shape[1]) == network.size_wh
@@ -40,7 +40,7 @@ def golden_from_source(
     source: SourceModel,
     frames_bgr: npt.NDArray[np.uint8],
     network: FrameInput,
-    pixels: Pixels,
+    pixels: PixelFormat,
     nms: NmsSpec | None,
 ) -> Golden:
     """Run the source model on frames uint8 ``[N,H,W,3]`` of the graph's size; boxes and masks are the frames'."""

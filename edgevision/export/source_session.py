@@ -8,7 +8,7 @@ from edgevision.contract.results import Outputs
 from edgevision.contract.session import EngineInfo, Frames, Session
 from edgevision.contract.spec import FrameInput, ModelSpec
 from edgevision.export.golden import golden_from_source
-from edgevision.graph.preprocess import Pixels
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.recipe import SourceModel
 
 
@@ -18,7 +18,9 @@ class SourceSession(Session):
     It shares no code with the exported graph, so that a comparison covers the whole graph.
     """
 
-    def __init__(self, source: SourceModel, network: FrameInput, pixels: Pixels, spec: ModelSpec) -> None:
+    def __init__(
+        self, source: SourceModel, network: FrameInput, pixels: PixelFormat, spec: ModelSpec
+    ) -> None:
         super().__init__(spec, EngineInfo("pytorch", f"PyTorch {torch.__version__}", "cpu"))
         self._source, self._network, self._pixels = source, network, pixels
 

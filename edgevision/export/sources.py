@@ -10,7 +10,7 @@ from edgevision.errors import CheckpointError
 from edgevision.export.frames import golden_frames
 from edgevision.export.golden import network_input
 from edgevision.graph.heads import YoloV5RawHead
-from edgevision.graph.preprocess import Pixels
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.recipe import SourceModel
 from edgevision.models.yolov5 import YoloV5
 from edgevision.models.yolov5_decode import decode, detections
@@ -82,14 +82,14 @@ def _raw_head(model: YoloV5) -> YoloV5RawHead:
     return YoloV5RawHead(anchors, model.strides, model.class_count, mask_count=model.mask_count)
 
 
-def stirred(model: YoloV5) -> YoloV5:
+def randomize_statistics(model: YoloV5) -> YoloV5:
     """Make a randomly initialised model respond to image content, in place.
 
     New normalisations pass almost nothing of an image, and a new head detects nothing: all graphs would look equal. The
     normalisations take the statistics of our photographs, and the head's logits are spread.
     """
     frames = golden_frames(None, FrameInput((192, 192)))
-    pictures, _ = network_input(frames, FrameInput((192, 192)), Pixels("rgb"))
+    pictures, _ = network_input(frames, FrameInput((192, 192)), PixelFormat("rgb"))
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgevision.bundle.folder import Check, Golden, Verification
+from edgevision.bundle.folder import CheckRecord, Golden, Verification
 from edgevision.contract.nms import steps_needed
 from edgevision.contract.spec import ModelSpec, NmsSpec
 from edgevision.engines.opening import open_session
@@ -26,7 +26,7 @@ Progress = Callable[[str], None]
 
 
 def verify_graph(
-    graph: onnx.ModelProto, spec: ModelSpec, golden: Golden, further: tuple[Check, ...] = ()
+    graph: onnx.ModelProto, spec: ModelSpec, golden: Golden, further: tuple[CheckRecord, ...] = ()
 ) -> Verification:
     """Run the graph on its golden frames in ONNX Runtime; raises `VerificationError` if a check fails.
 
@@ -59,7 +59,7 @@ def relative_difference(
     return worst
 
 
-def _depth_check(graph: onnx.ModelProto, spec: ModelSpec, nms: NmsSpec, golden: Golden) -> Check:
+def _depth_check(graph: onnx.ModelProto, spec: ModelSpec, nms: NmsSpec, golden: Golden) -> CheckRecord:
     session = cpu_session(with_candidates(graph).SerializeToString())
     size = spec.frames.batch.opt
     needed = 1
@@ -69,4 +69,4 @@ def _depth_check(graph: onnx.ModelProto, spec: ModelSpec, nms: NmsSpec, golden: 
         for boxes, scores, labels in zip(*found, strict=True):
             floored = np.where(scores >= nms.score_floor, scores, 0)
             needed = max(needed, steps_needed(boxes, floored, labels, nms.iou_threshold, block=nms.block))
-    return Check("NMS steps that the frames need", float(needed), "<=", float(nms.depth))
+    return CheckRecord("NMS steps that the frames need", float(needed), "<=", float(nms.depth))

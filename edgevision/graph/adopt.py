@@ -36,7 +36,7 @@ from edgevision.graph.conventions import (
 from edgevision.graph.first_run import TIMEOUT_S, require_an_end
 from edgevision.graph.graft import classifier_classes, graft_classifier, graft_detector
 from edgevision.graph.heads.head import DetectionHead, NetworkFacts
-from edgevision.graph.preprocess import Pixels
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.graph.simplify import simplify
 from edgevision.graph.surgery import describe_value, inferred_outputs, network_input, set_input, walk
 from edgevision.storage.sha256 import sha256_of_file
@@ -47,7 +47,7 @@ class AdoptOptions:
     """The user's choices; None leaves a choice to the file and to its head's convention."""
 
     classes: tuple[str, ...] | None = None
-    pixels: Pixels | None = None
+    pixels: PixelFormat | None = None
     fit: Fit | None = None
     size_wh: tuple[int, int] | None = None
     """The network's input size; required if the file leaves it open."""
@@ -68,7 +68,7 @@ class Adoption:
     model: onnx.ModelProto
     spec: ModelSpec
     network_size_wh: tuple[int, int]
-    pixels: Pixels
+    pixels: PixelFormat
     fit: Fit
     """The fit of a frame to `network_size_wh`, by the host or in the graph."""
     head: DetectionHead | None
@@ -158,7 +158,7 @@ def _detector(source: _Source) -> Adoption:
     if not head.class_count:
         raise GraphError(
             f"finished boxes do not show the number of classes, and {source.path.name} has no class names; use"
-            " --classes FILE"
+            " --class-names FILE"
         )
     pixels, fit = options.pixels or convention.pixels, options.fit or convention.fit
     frames = source.frames(fit, 1.0)
@@ -183,7 +183,7 @@ def _classifier(source: _Source) -> Adoption:
     if count is None or facts.class_count not in (None, count) or source.task not in (None, "classify"):
         raise source.not_recognised()
     # Classifiers whose files name their task take plain 0..1 and the whole of the shorter side.
-    pixels = options.pixels or (Pixels("rgb") if source.task else IMAGENET_PIXELS)
+    pixels = options.pixels or (PixelFormat("rgb") if source.task else IMAGENET_PIXELS)
     fit = options.fit or "center-crop"
     frames = source.frames(fit, 1.0 if source.task else IMAGENET_CROP)
     model = graft_classifier(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgevision.contract.spec import Fit
 from edgevision.graph.heads import end2end, fastestdet, yolov5, yolov8, yolox
 from edgevision.graph.heads.head import DetectionHead, NetworkFacts
-from edgevision.graph.preprocess import Pixels
+from edgevision.graph.preprocess import PixelFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,23 +18,23 @@ class Convention:
     expected: str
     """Description of the outputs."""
     recognise: Callable[[NetworkFacts], DetectionHead | None]
-    pixels: Pixels
+    pixels: PixelFormat
     fit: Fit = "letterbox"
 
 
 DETECTORS: dict[str, Convention] = {
-    "yolov5": Convention(yolov5.EXPECTED, yolov5.recognise, Pixels("rgb")),
-    "yolov8": Convention(yolov8.EXPECTED, yolov8.recognise, Pixels("rgb")),
+    "yolov5": Convention(yolov5.EXPECTED, yolov5.recognise, PixelFormat("rgb")),
+    "yolov8": Convention(yolov8.EXPECTED, yolov8.recognise, PixelFormat("rgb")),
     # Its authors pad at the right and bottom. Centred padding is equivalent for a convolutional network: 28.5 and 28.6
     # AP for YOLOX-Nano on 220 images of COCO.
-    "yolox": Convention(yolox.EXPECTED, yolox.recognise, Pixels("bgr", 1.0)),
-    "fastestdet": Convention(fastestdet.EXPECTED, fastestdet.recognise, Pixels("bgr"), "stretch"),
-    "end2end": Convention(end2end.EXPECTED, end2end.recognise, Pixels("rgb")),
+    "yolox": Convention(yolox.EXPECTED, yolox.recognise, PixelFormat("bgr", 1.0)),
+    "fastestdet": Convention(fastestdet.EXPECTED, fastestdet.recognise, PixelFormat("bgr"), "stretch"),
+    "end2end": Convention(end2end.EXPECTED, end2end.recognise, PixelFormat("rgb")),
 }
 
 CLASSIFIER = "classifier"
 CLASSIFIER_EXPECTED = "one output [B, C]: logits or probabilities"
-IMAGENET_PIXELS = Pixels("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+IMAGENET_PIXELS = PixelFormat("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 IMAGENET_CROP = 0.875
 
 HEADS = (*DETECTORS, CLASSIFIER)

@@ -27,7 +27,7 @@ from edgevision.graph.heads.head import DetectionHead, NetworkOutput, take_rows
 from edgevision.graph.heads.yolov5_raw import YoloV5RawHead
 from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
 from edgevision.graph.nms import Candidates, cluster_nms, without_suppression
-from edgevision.graph.preprocess import Pixels, graft_preprocess
+from edgevision.graph.preprocess import PixelFormat, graft_preprocess
 from edgevision.graph.surgery import BATCH, inferred_outputs, set_batch
 
 _MASK_CLASSES = 256
@@ -37,7 +37,7 @@ def graft_detector(
     network: onnx.ModelProto,
     *,
     head: DetectionHead,
-    pixels: Pixels,
+    pixels: PixelFormat,
     frames: FrameInput,
     network_size_wh: tuple[int, int],
     nms: NmsSpec,
@@ -64,7 +64,7 @@ def graft_instances(
     network: onnx.ModelProto,
     *,
     head: YoloV5RawHead,
-    pixels: Pixels,
+    pixels: PixelFormat,
     frames: FrameInput,
     network_size_wh: tuple[int, int],
     nms: NmsSpec,
@@ -106,7 +106,7 @@ def _found(
 def graft_classifier(
     network: onnx.ModelProto,
     *,
-    pixels: Pixels,
+    pixels: PixelFormat,
     frames: FrameInput,
     network_size_wh: tuple[int, int],
     network_fit: Fit = "center-crop",
@@ -131,7 +131,7 @@ def graft_classifier(
 def graft_segmenter(
     network: onnx.ModelProto,
     *,
-    pixels: Pixels,
+    pixels: PixelFormat,
     frames: FrameInput,
     network_size_wh: tuple[int, int],
     network_fit: Fit = "letterbox",
@@ -179,7 +179,7 @@ def classifier_classes(output: NetworkOutput) -> int:
 
 def _prepared(
     network: onnx.ModelProto,
-    pixels: Pixels,
+    pixels: PixelFormat,
     frames: FrameInput,
     network_size_wh: tuple[int, int],
     network_fit: Fit,

@@ -21,7 +21,7 @@ FRAMES = "frames"
 
 
 @dataclass(frozen=True, slots=True)
-class Pixels:
+class PixelFormat:
     """A network's pixel format: ``(value * scale - mean) / std`` for values of 0..255.
 
     `mean` and `std` are in the network's own channel order.
@@ -46,7 +46,7 @@ class _Affine:
     flip: bool
 
     @classmethod
-    def of(cls, pixels: Pixels) -> _Affine:
+    def of(cls, pixels: PixelFormat) -> _Affine:
         step = -1 if pixels.order == "rgb" else 1
         mean, std = np.array(pixels.mean[::step]), np.array(pixels.std[::step])
         return cls(
@@ -57,7 +57,7 @@ class _Affine:
 def graft_preprocess(
     model: onnx.ModelProto,
     *,
-    pixels: Pixels,
+    pixels: PixelFormat,
     frames: FrameInput,
     network_size_wh: tuple[int, int],
     network_fit: Fit = "letterbox",

@@ -30,7 +30,7 @@ class Optimization:
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
+class TrainingPhase:
     """A part of a detector's training with its own sampling; sizes are shares of the detector's own."""
 
     until: float
@@ -55,16 +55,16 @@ class DetectorPlan:
 
     model: Literal["n", "s", "m", "l", "x"] = "n"
     size: int = 384
-    phases: tuple[Phase, ...] = (
-        Phase(until=0.35, size=2 / 3, long_side=5 / 6, gain=(0.5, 1.6), mosaic=0.8),
-        Phase(until=0.80, size=5 / 6, long_side=1.0, gain=(0.5, 1.6), mosaic=0.8),
-        Phase(until=1.0, size=1.0, long_side=1.0, gain=(0.7, 1.3), mosaic=0.0),
+    phases: tuple[TrainingPhase, ...] = (
+        TrainingPhase(until=0.35, size=2 / 3, long_side=5 / 6, gain=(0.5, 1.6), mosaic=0.8),
+        TrainingPhase(until=0.80, size=5 / 6, long_side=1.0, gain=(0.5, 1.6), mosaic=0.8),
+        TrainingPhase(until=1.0, size=1.0, long_side=1.0, gain=(0.7, 1.3), mosaic=0.0),
     )
     augment: float = 1.0
     """Strength of all random changes of samples: 0 keeps the images unchanged."""
     optimization: Optimization = field(default_factory=Optimization)
 
-    def phase(self, share: float) -> Phase:
+    def phase(self, share: float) -> TrainingPhase:
         """The phase at `share` of the training."""
         return next((phase for phase in self.phases if share < phase.until), self.phases[-1])
 
@@ -73,9 +73,9 @@ class DetectorPlan:
 class InstancePlan(DetectorPlan):
     """A detector with masks. Samples have the detector's own size, because outlines must be visible as a whole."""
 
-    phases: tuple[Phase, ...] = (
-        Phase(until=0.80, size=1.0, long_side=1.0, gain=(0.6, 1.6), mosaic=0.5),
-        Phase(until=1.0, size=1.0, long_side=1.0, gain=(0.8, 1.25), mosaic=0.0),
+    phases: tuple[TrainingPhase, ...] = (
+        TrainingPhase(until=0.80, size=1.0, long_side=1.0, gain=(0.6, 1.6), mosaic=0.5),
+        TrainingPhase(until=1.0, size=1.0, long_side=1.0, gain=(0.8, 1.25), mosaic=0.0),
     )
     optimization: Optimization = field(default_factory=lambda: Optimization(batch=16, validate_every=10))
     prototypes: int = 32

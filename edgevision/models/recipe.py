@@ -18,7 +18,7 @@ from edgevision.contract.results import Outputs
 from edgevision.contract.spec import Fit, NmsSpec, Task
 from edgevision.errors import RecipeError
 from edgevision.graph.heads import YoloV5RawHead
-from edgevision.graph.preprocess import Pixels
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import Plan
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class SourceModel:
     """A PyTorch network that is ready for export, with its reference answers in plain PyTorch.
 
-    `module` maps float32 ``[B,3,H,W]``, pre-processed by the recipe's `Pixels`, to logits ``[B,C]`` (classify) or to
+    `module` maps float32 ``[B,3,H,W]``, pre-processed by the recipe's `PixelFormat`, to logits ``[B,C]`` (classify) or to
     the raw maps that `head` decodes (detect), followed by the prototypes of masks (instances). `answer` maps the same
     tensor to the task's outputs in the shapes of the graph contract, in input pixels: the reference for every graph.
     """
@@ -68,7 +68,7 @@ class Recipe:
     """Default input size."""
     stride: int
     """Both sides of the input must be multiples of this."""
-    pixels: Pixels
+    pixels: PixelFormat
     fit: Fit
     load: Callable[[Path], SourceModel]
     """Read a checkpoint; raises `CheckpointError`."""

@@ -43,7 +43,7 @@ class BasicBlock(nn.Module):
         return out
 
 
-class Bottleneck(nn.Module):
+class ResNetBottleneck(nn.Module):
     """1 x 1, 3 x 3 and 1 x 1 convolutions beside a shortcut."""
 
     expansion = 4
@@ -80,7 +80,7 @@ class ResNet(nn.Module):
         self.depth = depth
         self.class_count = class_count
         self.stem = stem
-        block = BasicBlock if depth < 50 else Bottleneck
+        block = BasicBlock if depth < 50 else ResNetBottleneck
         kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
         self.conv1 = nn.Conv2d(3, _WIDTHS[0], kernel, stride, kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(_WIDTHS[0])

@@ -17,8 +17,8 @@ from edgevision.contract.spec import FrameInput
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import EdgevisionError
 from edgevision.pipeline.options import PipelineOptions
-from edgevision.pipeline.pace import Pace
-from edgevision.pipeline.streams import Stream
+from edgevision.pipeline.schedule import EngineSchedule
+from edgevision.pipeline.streams import SourceStream
 from edgevision.sources.frames import SourceFrame
 
 log = logging.getLogger(__name__)
@@ -30,11 +30,11 @@ TRY_AGAIN_S = 1.0
 
 
 @dataclass(slots=True)
-class Batch:
+class FrameBatch:
     """What travels from stage to stage; `buffer` goes back to its ring after inference."""
 
     buffer: Frames
-    entries: list[tuple[Stream, SourceFrame]] = field(default_factory=list)
+    entries: list[tuple[SourceStream, SourceFrame]] = field(default_factory=list)
     transforms: list[FrameTransform] = field(default_factory=list)
     prepare_ns: int = 0
     inference_ns: int = 0
@@ -54,9 +54,9 @@ class Collector:
     def __init__(
         self,
         frames: FrameInput,
-        streams: Sequence[Stream],
+        streams: Sequence[SourceStream],
         options: PipelineOptions,
-        pace: Pace,
+        pace: EngineSchedule,
         *,
         stay: bool,
     ) -> None:
@@ -64,8 +64,8 @@ class Collector:
         self._options = options
         self._pace = pace
         self._stay = stay
-        self._bell = threading.Event()
-        self._streams: tuple[Stream, ...] = ()
+        self._frame_event = threading.Event()
+        self._streams: tuple[SourceStream, ...] = ()
         self._lock = threading.Lock()
         self._asking = threading.Lock()
         """Held while a source is asked: one that was removed is not in use any more, and may be closed."""
@@ -78,7 +78,7 @@ class Collector:
         self._rows = self._rows_of_a_batch()
 
     @property
-    def streams(self) -> tuple[Stream, ...]:
+    def streams(self) -> tuple[SourceStream, ...]:
         """Those that frames are taken from, the ended ones included."""
         return self._streams
 
@@ -87,40 +87,40 @@ class Collector:
         """True if a frame may be of a live source, which must not wait."""
         return self._stay or any(stream.source.live for stream in self._streams)
 
-    def add(self, stream: Stream) -> None:
+    def add(self, stream: SourceStream) -> None:
         """Take frames of this one, too."""
         with self._lock:
-            stream.source.bell = self._bell
+            stream.source.frame_event = self._frame_event
             self._served[id(stream)] = (0, time.monotonic())
             self._streams = (*self._streams, stream)
-        self._bell.set()
+        self._frame_event.set()
 
-    def remove(self, stream: Stream) -> None:
+    def remove(self, stream: SourceStream) -> None:
         """Take no more of it; when this returns its source may be closed."""
         with self._lock:
             self._streams = tuple(other for other in self._streams if other is not stream)
             self._served.pop(id(stream), None)
-        self._bell.set()
+        self._frame_event.set()
         with self._asking:
-            stream.source.bell = None
+            stream.source.frame_event = None
 
     def close(self) -> None:
         """End `collect`, whatever it waits for."""
         self._closed = True
-        self._bell.set()
+        self._frame_event.set()
 
     def new_buffer(self) -> Frames:
         """Room for a batch: uint8 ``[B,H,W,3]``."""
         width, height = self._frames.size_wh
         return np.empty((max(self._rows, self._frames.batch.min), height, width, 3), np.uint8)
 
-    def collect(self, buffer: Frames) -> Batch | None:
+    def collect(self, buffer: Frames) -> FrameBatch | None:
         """The next batch, prepared in `buffer`: waits for a frame, then `fill_ms` for others. None at the end."""
-        batch = Batch(buffer)
+        batch = FrameBatch(buffer)
         taking_ns = 0
         deadline_ns: int | None = None
         while not self._closed and len(batch.entries) < self._rows and not self._at_limit():
-            self._bell.clear()
+            self._frame_event.clear()
             began_ns = time.perf_counter_ns()
             if self._take_next(batch):
                 taking_ns += time.perf_counter_ns() - began_ns
@@ -134,7 +134,7 @@ class Collector:
                 if now_ns >= deadline_ns:
                     break
                 wait_s = (deadline_ns - now_ns) / 1e9
-            self._bell.wait(wait_s)
+            self._frame_event.wait(wait_s)
         if not batch.entries or self._closed:
             return None
         count = len(batch.entries)
@@ -143,7 +143,7 @@ class Collector:
         self._pace.prepared(taking_ns)
         return batch
 
-    def refresh(self, batch: Batch) -> None:
+    def refresh(self, batch: FrameBatch) -> None:
         """Put newer frames of live sources in the place of those that still wait for the engine."""
         for row, (stream, frame) in enumerate(batch.entries):
             if not stream.source.live or stream.ended:
@@ -165,7 +165,7 @@ class Collector:
         """True once as many frames of files have been taken as are to be run; live ones may yet be dropped."""
         return not self.live and self._collected == self._options.limit
 
-    def _awaited(self, batch: Batch) -> bool:
+    def _awaited(self, batch: FrameBatch) -> bool:
         """True if a source that is not in the batch yet may still give a frame."""
         there = {id(stream) for stream, _ in batch.entries if stream.source.live}
         open_ones = [stream for stream in self._streams if not stream.ended]
@@ -173,7 +173,7 @@ class Collector:
             return self._stay or bool(open_ones)
         return any(id(stream) not in there for stream in open_ones)
 
-    def _take_next(self, batch: Batch) -> bool:
+    def _take_next(self, batch: FrameBatch) -> bool:
         """Add one frame, of the source served longest ago that has one; False if none has."""
         there = {id(stream) for stream, _ in batch.entries if stream.source.live}
         with self._lock:
@@ -192,7 +192,7 @@ class Collector:
                 return True
         return False
 
-    def _poll(self, stream: Stream) -> SourceFrame | None:
+    def _poll(self, stream: SourceStream) -> SourceFrame | None:
         try:
             with self._asking:
                 if stream.removed:
@@ -206,7 +206,7 @@ class Collector:
             self.fail(stream, error)
             return None
 
-    def _place(self, batch: Batch, stream: Stream, frame: SourceFrame, row: int) -> bool:
+    def _place(self, batch: FrameBatch, stream: SourceStream, frame: SourceFrame, row: int) -> bool:
         """Prepare a frame in its row; False if the graph cannot take it."""
         began_ns = time.perf_counter_ns()
         try:
@@ -219,14 +219,14 @@ class Collector:
         batch.prepare_ns += time.perf_counter_ns() - began_ns
         return True
 
-    def fail(self, stream: Stream, error: EdgevisionError) -> None:
+    def fail(self, stream: SourceStream, error: EdgevisionError) -> None:
         """End a stream; where no other one goes on, the run ends with its error."""
         stream.failure = error
         if not self._stay and all(other.ended for other in self._streams):
             raise error
         log.warning("%s has ended: %s; the others go on", stream.name, error)
 
-    def _too_late(self, stream: Stream, frame: SourceFrame, rows: int) -> bool:
+    def _too_late(self, stream: SourceStream, frame: SourceFrame, rows: int) -> bool:
         """True if its result would be over the budget, by what calls of late have taken; it is counted then."""
         limit_ms = self._options.max_age_ms
         if limit_ms is None or not stream.source.live:

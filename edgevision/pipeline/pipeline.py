@@ -13,10 +13,10 @@ import cv2
 
 from edgevision.analytics.analytics import Analytics
 from edgevision.contract.session import Frames, Session
-from edgevision.pipeline.collector import Batch, Collector
+from edgevision.pipeline.collector import FrameBatch, Collector
 from edgevision.pipeline.options import PipelineOptions
-from edgevision.pipeline.pace import Pace
-from edgevision.pipeline.streams import Stream, StreamStats
+from edgevision.pipeline.schedule import EngineSchedule
+from edgevision.pipeline.streams import SourceStream, StreamStats
 from edgevision.sinks.frame_result import FrameResult, StageTimes
 from edgevision.sinks.sink import Sink, close_sinks
 from edgevision.sources.channel import Channel, ChannelClosed
@@ -76,7 +76,7 @@ def run_pipeline(
     """
     return run_streams(
         session,
-        [Stream(source, sinks, analytics=analytics)],
+        [SourceStream(source, sinks, analytics=analytics)],
         options=options,
         stop=stop,
         on_frame=lambda _, done: on_frame(done),
@@ -85,11 +85,11 @@ def run_pipeline(
 
 def run_streams(
     session: Session,
-    streams: Sequence[Stream],
+    streams: Sequence[SourceStream],
     *,
     options: PipelineOptions | None = None,
     stop: Callable[[], bool] = lambda: False,
-    on_frame: Callable[[Stream, FrameResult], None] = lambda _stream, _processed: None,
+    on_frame: Callable[[SourceStream, FrameResult], None] = lambda _stream, _processed: None,
 ) -> RunSummary:
     """Run the frames of all streams until every one has ended, in batches across them; results in each one's order.
 
@@ -121,17 +121,17 @@ class Pipeline:
     def __init__(
         self,
         session: Session,
-        streams: Sequence[Stream] = (),
+        streams: Sequence[SourceStream] = (),
         options: PipelineOptions | None = None,
         *,
-        on_result: Callable[[Stream, FrameResult], None] = lambda _stream, _processed: None,
+        on_result: Callable[[SourceStream, FrameResult], None] = lambda _stream, _processed: None,
         stay: bool = False,
     ) -> None:
         """With `stay` it waits for more streams when all have ended."""
         self._session = session
         self._options = options or PipelineOptions()
         self._on_result = on_result
-        self.pace = Pace()
+        self.pace = EngineSchedule()
         """When the engine is busy, and how long it takes."""
         for stream in streams:
             stream.default_threshold(self._options.threshold)
@@ -144,16 +144,16 @@ class Pipeline:
         """True if a stage did not end: the session is still in use and must not be closed."""
 
     @property
-    def streams(self) -> tuple[Stream, ...]:
+    def streams(self) -> tuple[SourceStream, ...]:
         """Those that it serves now."""
         return self._collector.streams
 
-    def add(self, stream: Stream) -> None:
+    def add(self, stream: SourceStream) -> None:
         """Serve one more."""
         stream.default_threshold(self._options.threshold)
         self._collector.add(stream)
 
-    def remove(self, stream: Stream) -> None:
+    def remove(self, stream: SourceStream) -> None:
         """Serve it no more; what is still under way from it goes nowhere."""
         stream.removed = True
         self._collector.remove(stream)
@@ -179,8 +179,8 @@ class Pipeline:
         """The first two stages in threads, the last one here."""
         waiting = 1 if self._collector.live else WAITING_BATCHES
         free: Channel[Frames] = Channel(2 + waiting)
-        ready: Channel[Batch] = Channel(waiting)
-        done: Channel[Batch] = Channel(waiting)
+        ready: Channel[FrameBatch] = Channel(waiting)
+        done: Channel[FrameBatch] = Channel(waiting)
         for _ in range(2 + waiting):  # one is being filled, one is in inference
             free.put(self._collector.new_buffer())
         threads = [
@@ -204,7 +204,7 @@ class Pipeline:
             raise self._failure
         return summary
 
-    def _prepare_all(self, free: Channel[Frames], ready: Channel[Batch]) -> None:
+    def _prepare_all(self, free: Channel[Frames], ready: Channel[FrameBatch]) -> None:
         with self._stage(ready.end):
             while True:
                 buffer = free.take()
@@ -215,7 +215,7 @@ class Pipeline:
                     return
                 self._hand_over(batch, ready)
 
-    def _hand_over(self, batch: Batch, ready: Channel[Batch]) -> None:
+    def _hand_over(self, batch: FrameBatch, ready: Channel[FrameBatch]) -> None:
         """To the engine; while it is at work for longer than it used to be, live frames that wait are renewed."""
         self.pace.queued()
         ready.put(batch)
@@ -228,7 +228,9 @@ class Pipeline:
             self.pace.queued()
             ready.put(waiting)
 
-    def _infer_all(self, free: Channel[Frames], ready: Channel[Batch], done: Channel[Batch]) -> None:
+    def _infer_all(
+        self, free: Channel[Frames], ready: Channel[FrameBatch], done: Channel[FrameBatch]
+    ) -> None:
         with self._stage(free.abort, ready.abort, done.end, self._collector.close, self.pace.close):
             while True:
                 batch = ready.take()
@@ -249,21 +251,21 @@ class Pipeline:
             for ending in endings:
                 ending()
 
-    def _finish_all(self, done: Channel[Batch], stop: Callable[[], bool]) -> None:
+    def _finish_all(self, done: Channel[FrameBatch], stop: Callable[[], bool]) -> None:
         with contextlib.suppress(ChannelClosed):
             while not self._is_stopped(stop) and self._finished != self._options.limit:
                 batch = done.get(POLL_S)
                 if batch is not None:
                     self._finish(batch)
 
-    def _infer(self, batch: Batch) -> None:
+    def _infer(self, batch: FrameBatch) -> None:
         self.pace.began(batch.rows)
         began_ns = time.perf_counter_ns()
         batch.outputs = self._session.infer(batch.buffer[: batch.rows])
         batch.inference_ns = time.perf_counter_ns() - began_ns
         self.pace.ended()
 
-    def _finish(self, batch: Batch) -> None:
+    def _finish(self, batch: FrameBatch) -> None:
         spec = self._session.spec
         count = len(batch.entries)
         prepare_ns, inference_ns = batch.prepare_ns // count, batch.inference_ns // count

@@ -50,7 +50,7 @@ class StreamStats:
         return self.health.lost
 
 
-class Stream:
+class SourceStream:
     """A source, what is done with its results, and its sinks.
 
     The pipeline's last stage calls `handle` for each frame; everything else may be called by any thread. With

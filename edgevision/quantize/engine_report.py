@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgevision.bundle.folder import Check, Verification
+from edgevision.bundle.folder import CheckRecord, Verification
 from edgevision.contract.spec import Precision
 from edgevision.quantize.search.latency import ENGINES
 
@@ -27,6 +27,6 @@ def _verdict(record: Verification | None) -> str:
     return f"NO, it runs the float graph instead: {failed}"
 
 
-def _failure(check: Check) -> str:
+def _failure(check: CheckRecord) -> str:
     word = "limit" if check.relation == "<=" else "at least"
     return f"{check.name} {check.measured:.4g} ({word} {check.limit:g})"

@@ -36,14 +36,14 @@ FP8_IMAGES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ResultTable:
     """A table for printing."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
-Report = str | Table | Verification
+Report = str | ResultTable | Verification
 """A part of the report, in order."""
 
 
@@ -81,10 +81,10 @@ def _already_quantized(job: QuantizeJob) -> Iterator[Report]:
 def _int8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
     done = quantize_int8(job.bundle, job.options, job.output, progress)
     record, chosen = done.record, done.record.chosen
-    yield Table(tuple(pareto_header(record)), tuple(map(tuple, pareto_rows(record))))
+    yield ResultTable(tuple(pareto_header(record)), tuple(map(tuple, pareto_rows(record))))
     if record.kept_float:
         rows = [(x.node, f"{100 * x.work_share:.1f} %", f"{x.noise:.2e}") for x in record.kept_float]
-        yield Table(("kept in float", "of the work", "noise taken away"), tuple(rows))
+        yield ResultTable(("kept in float", "of the work", "noise taken away"), tuple(rows))
     yield (
         f"{record.metric} {record.float_accuracy:.2f} in float, {chosen.accuracy:.2f} in INT8 on {record.search_images}"
         f" images of the search: drop {chosen.drop}, budget {record.max_drop:g}, kept in"

@@ -8,7 +8,7 @@ from typing import Literal
 from edgevision.analytics.observation import LineState, ZoneState
 from edgevision.analytics.options import AnalyticsOptions
 from edgevision.contract.results import THRESHOLD
-from edgevision.pipeline.streams import Stream, StreamStats
+from edgevision.pipeline.streams import SourceStream, StreamStats
 from edgevision.sources.addresses import public_name
 from edgevision.sources.frames import Source
 from edgevision.sources.health import SourceHealth
@@ -32,7 +32,7 @@ class CameraPlan:
     threshold: float = THRESHOLD
     analytics: AnalyticsOptions = field(default_factory=AnalyticsOptions)
     sinks: tuple[str, ...] = ()
-    """Names of the station's sinks."""
+    """Names of the camera manager's sinks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Camera:
     plan: CameraPlan
     threshold: float
     source: Source | None = None
-    stream: Stream | None = None
+    stream: SourceStream | None = None
     failure: str = ""
     stopped: bool = False
 

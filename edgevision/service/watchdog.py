@@ -47,8 +47,8 @@ class CameraLimit:
     """False: one that has failed stays so."""
 
 
-class Observed(Protocol):
-    """What is asked of a `Station`."""
+class WatchedManager(Protocol):
+    """What is asked of a `CameraManager`."""
 
     @property
     def readiness(self) -> Readiness:
@@ -72,7 +72,7 @@ class Observed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class WatchdogFinding:
     """What a look has found."""
 
     fatal: str | None = None
@@ -97,7 +97,7 @@ class _CameraRecord:
 
 @dataclass(slots=True)
 class Watchdog:
-    """Looks at a station every now and then; one thread asks. `clock` gives seconds."""
+    """Looks at a camera manager every now and then; one thread asks. `clock` gives seconds."""
 
     options: WatchdogOptions = field(default_factory=WatchdogOptions)
     limits: Mapping[str, CameraLimit] = field(default_factory=dict)
@@ -109,33 +109,35 @@ class Watchdog:
     _moved_s: float = 0.0
     _records: dict[str, _CameraRecord] = field(default_factory=dict)
 
-    def look(self, station: Observed) -> Finding:
+    def look(self, camera_manager: WatchedManager) -> WatchdogFinding:
         """How things stand at this moment; cameras that it names are taken to be opened anew now."""
         now_s = self.clock()
         if self._began_s is None:
             self._began_s = now_s
-        readiness = station.readiness
-        if station.failure is not None or readiness.phase == "failed":
-            return Finding(f"the station has failed: {station.failure or readiness.detail}")
+        readiness = camera_manager.readiness
+        if camera_manager.failure is not None or readiness.phase == "failed":
+            return WatchdogFinding(
+                f"the camera manager has failed: {camera_manager.failure or readiness.detail}"
+            )
         if not readiness.ready:
             self._moved_s = now_s
             took_s = now_s - self._began_s
             if not self._was_ready and took_s > self.options.open_within_s:
                 doing = f", the last word: {readiness.detail}" if readiness.detail else ""
-                return Finding(f"the engine is not open after {took_s:.0f} s{doing}", hangs=True)
-            return Finding(opening=not self._was_ready)
+                return WatchdogFinding(f"the engine is not open after {took_s:.0f} s{doing}", hangs=True)
+            return WatchdogFinding(opening=not self._was_ready)
         self._was_ready = True
-        cameras = station.cameras
-        expected_s = station.expected_inference_s
+        cameras = camera_manager.cameras
+        expected_s = camera_manager.expected_inference_s
         limit_s = self.options.call_limit_s(expected_s)
         rule = f"as a rule it takes {expected_s * 1e3:.0f} ms" if expected_s else "it is the first one"
-        if (stuck_s := station.stuck_s) > limit_s:
-            return Finding(f"a call of the engine has taken {stuck_s:.1f} s; {rule}", hangs=True)
+        if (stuck_s := camera_manager.stuck_s) > limit_s:
+            return WatchdogFinding(f"a call of the engine has taken {stuck_s:.1f} s; {rule}", hangs=True)
         if (stands_s := self._standstill_s(cameras, now_s)) > limit_s:
-            return Finding(
+            return WatchdogFinding(
                 f"cameras give frames and for {stands_s:.1f} s none has left the pipeline", hangs=True
             )
-        return Finding(reopen=self._silent(cameras, now_s))
+        return WatchdogFinding(reopen=self._silent(cameras, now_s))
 
     def _standstill_s(self, cameras: Sequence[CameraStatus], now_s: float) -> float:
         """How long frames have come and none was finished or found too late."""

@@ -6,7 +6,7 @@ import json
 import uuid
 from typing import Any
 
-from edgevision.analytics.counting import Event
+from edgevision.analytics.counting import AnalyticsEvent
 from edgevision.analytics.observation import Observation
 from edgevision.contract.classes import class_name
 from edgevision.contract.results import Classification, Instances, Result, Segmentation
@@ -97,7 +97,7 @@ def _answer(result: Result) -> dict[str, Any]:
     return {"detections": found}
 
 
-def _event(event: Event, processed: FrameResult, observation: Observation) -> dict[str, Any]:
+def _event(event: AnalyticsEvent, processed: FrameResult, observation: Observation) -> dict[str, Any]:
     """Its time `at` is the place in a video, or seconds since 1970 for a camera."""
     frame = processed.frame
     now = frame.captured_at if frame.position_s is None else frame.position_s

@@ -23,7 +23,7 @@ from edgevision.sources.feeds.feed import Feed
 from edgevision.sources.feeds.gstreamer import CsiCamera, LaunchFeed
 from edgevision.sources.feeds.loop import LoopAddress, LoopFeed
 from edgevision.sources.feeds.v4l2 import DeviceOptions, parse_device
-from edgevision.sources.feeds.virtual import VirtualFeed
+from edgevision.sources.feeds.synthetic import SyntheticFeed
 from edgevision.sources.options import CameraOptions
 
 LONGEST_NAME = 100
@@ -170,7 +170,7 @@ def _demo(text: str, _: CameraOptions) -> FeedFactory:
     if match is None:
         raise SourceError(f"{text} names no virtual camera; expected demo:, demo:1280x720 or demo:640x480@30")
     size_wh = (int(match[1]), int(match[2])) if match[1] else (640, 480)
-    return functools.partial(VirtualFeed, size_wh, float(match[3] or 30))
+    return functools.partial(SyntheticFeed, size_wh, float(match[3] or 30))
 
 
 def _scheme_of(address: str) -> Scheme | None:

@@ -71,7 +71,7 @@ class Source(abc.ABC):
         """True once nothing will come any more."""
         self.path: Path | None = None
         """Of a file or folder: where it is, whatever it is called."""
-        self.bell: threading.Event | None = None
+        self.frame_event: threading.Event | None = None
         """Set by those who poll: a live source rings it when a frame has come and when it has ended."""
 
     @abc.abstractmethod
@@ -95,10 +95,10 @@ class Source(abc.ABC):
         """Outages and withheld frames up to now; of files and folders there are none."""
         return SourceHealth(lost=replace(self.lost))
 
-    def _ring(self) -> None:
+    def _notify(self) -> None:
         """Tell those who poll that there is something to see."""
-        if (bell := self.bell) is not None:
-            bell.set()
+        if (frame_event := self.frame_event) is not None:
+            frame_event.set()
 
     @abc.abstractmethod
     def close(self) -> None:

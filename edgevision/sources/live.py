@@ -20,7 +20,7 @@ from edgevision.sources.feeds.v4l2 import DeviceOptions
 from edgevision.sources.frames import Source, SourceFrame
 from edgevision.sources.health import HealthRecord, SourceHealth
 from edgevision.sources.options import CameraOptions
-from edgevision.sources.picture_watch import PictureWatch, Verdict
+from edgevision.sources.freeze import FreezeDetector, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class LiveSource(Source):
         self._open_feed = open_feed
         self._options = options or CameraOptions()
         self._record = HealthRecord()
-        self._watch = PictureWatch(self._options.freeze)
+        self._watch = FreezeDetector(self._options.freeze)
         self._frames: Channel[tuple[int, FeedFrame]] = Channel(1, newest=True)
         self._closing = threading.Event()
         self._feed: Feed | None = None
@@ -82,7 +82,7 @@ class LiveSource(Source):
         """Stop the thread, which closes the feed; one that hangs in a driver or waits for data is left to its end."""
         self._closing.set()
         self._frames.abort()
-        self._ring()
+        self._notify()
         if (feed := self._feed) is not None:
             feed.interrupt()
         if self._thread is not threading.current_thread():
@@ -151,7 +151,7 @@ class LiveSource(Source):
             pass
         finally:
             self._frames.end()
-            self._ring()
+            self._notify()
 
     def _connect_and_deliver(self) -> bool:
         """One connection from its beginning to its end; False if there is no use in going on."""
@@ -228,7 +228,7 @@ class LiveSource(Source):
         self._last_size_wh = frame.size_wh
         self._frames.put((self._delivered, frame))
         self._delivered += 1
-        self._ring()
+        self._notify()
 
     def _withhold(self, fault: Literal["frozen", "black"]) -> None:
         if self._record.faulty(fault):

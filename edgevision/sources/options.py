@@ -7,7 +7,7 @@ from typing import Literal
 
 from edgevision.errors import UsageError
 from edgevision.sources.backoff import Backoff
-from edgevision.sources.picture_watch import FreezeOptions
+from edgevision.sources.freeze import FreezeOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from edgevision.train.data.stream import BatchStream
 from edgevision.train.loop.module import ModuleInTraining
 from edgevision.train.loop.recorder import Recorder
 from edgevision.train.loop.run_folder import RunFolder
-from edgevision.train.loop.schedule import Progress
+from edgevision.train.loop.schedule import TrainingProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Hardware:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Task:
+class TrainingTask:
     """The parts of a run that depend on the task."""
 
     module: ModuleInTraining[Any]
@@ -96,17 +96,23 @@ def steps_per_epoch(count: int, batch: int) -> int:
     return max(1, count // batch)
 
 
-def progress_of(job: Job, count: int) -> Progress:
+def progress_of(job: Job, count: int) -> TrainingProgress:
     """By the clock if the job has minutes, else by its epochs; raises `UsageError` if it has neither."""
     if job.minutes is not None:
-        return Progress(budget_s=60 * job.minutes)
+        return TrainingProgress(budget_s=60 * job.minutes)
     if job.epochs is None:
         raise UsageError("set the length of the training: --epochs N, or --minutes N")
-    return Progress(total_steps=job.epochs * steps_per_epoch(count, job.plan.optimization.batch))
+    return TrainingProgress(total_steps=job.epochs * steps_per_epoch(count, job.plan.optimization.batch))
 
 
 def run_job(
-    job: Job, task: Task, run: RunFolder, hardware: Hardware, *, resume: bool, report: Callable[[str], None]
+    job: Job,
+    task: TrainingTask,
+    run: RunFolder,
+    hardware: Hardware,
+    *,
+    resume: bool,
+    report: Callable[[str], None],
 ) -> None:
     """Train, write the run folder after each epoch, and end with a validation of the averaged weights."""
     recorder = Recorder(

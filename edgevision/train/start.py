@@ -12,14 +12,14 @@ import torch
 from edgevision.errors import RecipeError, UsageError
 from edgevision.models.plan import ClassifierPlan, DetectorPlan, InstancePlan, SegmenterPlan
 from edgevision.models.recipe import Recipe
-from edgevision.train.job import Hardware, Job, Task
+from edgevision.train.job import Hardware, Job, TrainingTask
 from edgevision.train.loop.module import tensor_from_frames
 from edgevision.train.tasks.classifier_task import classifier_task
 from edgevision.train.tasks.detector_task import detector_task
 from edgevision.train.tasks.segmenter_task import segmenter_task
 
 
-def task_for(job: Job, recipe: Recipe) -> Task:
+def task_for(job: Job, recipe: Recipe) -> TrainingTask:
     """Build the task of the recipe's plan; raises `RecipeError` if plan and recipe do not match."""
     pixels = recipe.pixels
     if pixels.order != "rgb":

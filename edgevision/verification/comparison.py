@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.bundle.folder import Check
+from edgevision.bundle.folder import CheckRecord
 from edgevision.contract.boxes import iou_matrix
 from edgevision.contract.results import MASK_HALF, Outputs
 from edgevision.contract.spec import ModelSpec, Precision, Task
@@ -59,7 +59,9 @@ TOLERANCES: dict[Precision, Tolerance] = {
 }
 
 
-def compare_answers(spec: ModelSpec, expected: Outputs, actual: Outputs, precision: Precision) -> list[Check]:
+def compare_answers(
+    spec: ModelSpec, expected: Outputs, actual: Outputs, precision: Precision
+) -> list[CheckRecord]:
     """Compare two models' answers to the same frames."""
     return _COMPARISONS[spec.task](expected, actual, TOLERANCES[precision])
 
@@ -78,20 +80,20 @@ def wrong_share(expected: npt.NDArray[np.uint8], actual: npt.NDArray[np.uint8]) 
     return float((expected != actual).mean(axis=(1, 2)).max())
 
 
-def _compare_scores(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[Check]:
+def _compare_scores(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[CheckRecord]:
     """Best classes must agree, unless the two best are so close that the score tolerance may swap them."""
     two = np.sort(expected[0], axis=1)[:, -2:]
     clear = two[:, -1] - two[:, 0] > 2 * tolerance.class_score
     same = expected[0].argmax(axis=1) == actual[0].argmax(axis=1)
     return [
-        Check("score difference", max_difference(expected, actual), "<=", tolerance.class_score),
-        Check("share of frames with the same best class", float(np.mean(same | ~clear)), ">=", 1.0),
+        CheckRecord("score difference", max_difference(expected, actual), "<=", tolerance.class_score),
+        CheckRecord("share of frames with the same best class", float(np.mean(same | ~clear)), ">=", 1.0),
     ]
 
 
-def _compare_pixels(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[Check]:
+def _compare_pixels(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[CheckRecord]:
     wrong = wrong_share(expected[0], actual[0])
-    return [Check("share of pixels of another class", wrong, "<=", tolerance.pixels)]
+    return [CheckRecord("share of pixels of another class", wrong, "<=", tolerance.pixels)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,30 +131,34 @@ def _partners(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> Itera
             yield _Partners(row, wanted, best, ious, np.abs(scores[wanted] - other_scores[best]))
 
 
-def _compare_detections(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[Check]:
+def _compare_detections(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[CheckRecord]:
     """Pair each detection with the most overlapping one of its class on the other side, in both directions."""
     found = list(_partners(expected, actual, tolerance))
     ious = np.concatenate([partners.ious for partners in found])
     matched = ious >= tolerance.box_iou
     differences = np.concatenate([partners.score_differences for partners in found])[matched]
     unmatched = int(np.count_nonzero(~matched))
-    checks = [Check("detections compared", float(len(ious)), ">=", 1.0)]
+    checks = [CheckRecord("detections compared", float(len(ious)), ">=", 1.0)]
     if tolerance.missing:
         share, mean = unmatched / max(len(ious), 1), float(differences.mean()) if len(differences) else 0.0
         return [
             *checks,
-            Check("share of detections without a partner", share, "<=", tolerance.missing),
-            Check("mean score difference of partners", mean, "<=", tolerance.score),
+            CheckRecord("share of detections without a partner", share, "<=", tolerance.missing),
+            CheckRecord("mean score difference of partners", mean, "<=", tolerance.score),
         ]
     return [
         *checks,
-        Check("detections without a partner", float(unmatched), "<=", 0.0),
-        Check("smallest IoU of partners", float(ious[matched].min(initial=1.0)), ">=", tolerance.box_iou),
-        Check("score difference of partners", float(differences.max(initial=0.0)), "<=", tolerance.score),
+        CheckRecord("detections without a partner", float(unmatched), "<=", 0.0),
+        CheckRecord(
+            "smallest IoU of partners", float(ious[matched].min(initial=1.0)), ">=", tolerance.box_iou
+        ),
+        CheckRecord(
+            "score difference of partners", float(differences.max(initial=0.0)), "<=", tolerance.score
+        ),
     ]
 
 
-def _compare_instances(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[Check]:
+def _compare_instances(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[CheckRecord]:
     """Compare detections, and for pairs the share of mask cells in only one of the two masks."""
     checks = _compare_detections(expected, actual, tolerance)
     shares = []
@@ -165,10 +171,13 @@ def _compare_instances(expected: Outputs, actual: Outputs, tolerance: Tolerance)
     every = np.concatenate(shares)
     mean = float(every.mean()) if len(every) else 0.0
     differing = mean if tolerance.missing else float(every.max(initial=0.0))
-    return [*checks, Check("share of partners' mask cells in just one", differing, "<=", tolerance.mask)]
+    return [
+        *checks,
+        CheckRecord("share of partners' mask cells in just one", differing, "<=", tolerance.mask),
+    ]
 
 
-_COMPARISONS: Mapping[Task, Callable[[Outputs, Outputs, Tolerance], list[Check]]] = {
+_COMPARISONS: Mapping[Task, Callable[[Outputs, Outputs, Tolerance], list[CheckRecord]]] = {
     "classify": _compare_scores,
     "detect": _compare_detections,
     "segment": _compare_pixels,

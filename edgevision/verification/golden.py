@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.bundle.folder import Check, Golden, Verification
+from edgevision.bundle.folder import CheckRecord, Golden, Verification
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Session
 from edgevision.contract.spec import Precision, utc_now
@@ -29,8 +29,8 @@ def verify_session(session: Session, golden: Golden, *, precision: Precision = "
     actual = _run_all(session, golden.frames)
     again = _run_all(session, golden.frames)
     checks = [
-        Check("not-finite values", float(sum(_count_not_finite(array) for array in actual)), "<=", 0.0),
-        Check("difference between two equal calls", max_difference(actual, again), "<=", 0.0),
+        CheckRecord("not-finite values", float(sum(_count_not_finite(array) for array in actual)), "<=", 0.0),
+        CheckRecord("difference between two equal calls", max_difference(actual, again), "<=", 0.0),
     ]
     if session.spec.frames.batch.max > 1:
         checks.append(_equal_rows(session, golden, tolerance))
@@ -49,7 +49,7 @@ def verify_session(session: Session, golden: Golden, *, precision: Precision = "
 
 def unanswered(engine: str, frames: int, error: EngineError | GraphError) -> Verification:
     """The record of an engine that cannot run the graph at all; the check's name contains the reason."""
-    check = Check(f"it runs ({error})", 0.0, ">=", 1.0)
+    check = CheckRecord(f"it runs ({error})", 0.0, ">=", 1.0)
     return Verification("verify", engine, engine, frames, (check,), utc_now(), machine_class(engine))
 
 
@@ -64,7 +64,7 @@ def _run_all(session: Session, frames: npt.NDArray[np.uint8]) -> Outputs:
     return tuple(np.concatenate(arrays) for arrays in zip(*rows, strict=True))
 
 
-def _equal_rows(session: Session, golden: Golden, tolerance: Tolerance) -> Check:
+def _equal_rows(session: Session, golden: Golden, tolerance: Tolerance) -> CheckRecord:
     """Repeat one frame in every row of the largest batch: every row must return the answer of the first.
 
     For a detector the sorted scores are compared, because boxes of equal scores may be reordered.
@@ -74,12 +74,12 @@ def _equal_rows(session: Session, golden: Golden, tolerance: Tolerance) -> Check
     if "mask" in answers:
         mask = answers["mask"]
         wrong = wrong_share(np.repeat(mask[:1], len(mask), axis=0), mask)
-        return Check(
+        return CheckRecord(
             "share of pixels that differ between equal rows of a batch", wrong, "<=", tolerance.pixels
         )
     scores = answers["scores"]
     worst = max_difference((scores,), (np.repeat(scores[:1], len(scores), axis=0),))
-    return Check("score difference between equal rows of a batch", worst, "<=", tolerance.score)
+    return CheckRecord("score difference between equal rows of a batch", worst, "<=", tolerance.score)
 
 
 def _count_not_finite(array: npt.NDArray[np.generic]) -> int:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from edgevision.analytics.analytics import Analytics, frame_time_s
-from edgevision.analytics.counting import Event
+from edgevision.analytics.counting import AnalyticsEvent
 from edgevision.analytics.filters import DetectionFilter
 from edgevision.analytics.observation import Observation
 from edgevision.analytics.places import Line, Zone
@@ -154,7 +154,7 @@ def test_a_pipeline_hands_on_what_was_observed() -> None:
 
 def test_an_event_of_a_camera_is_told_by_the_calendar() -> None:
     """The steady clock says 7 s; one vanished who was last seen 4 s before, at 1000 - 4 of the calendar."""
-    event = Event("vanished", "room", 3, 0, 3.0, dwell_s=1.5)
+    event = AnalyticsEvent("vanished", "room", 3, 0, 3.0, dwell_s=1.5)
     observation = Observation(np.empty(0, np.int64), (event,), (), (), (), SIZE, 7.0)
     seen = frame(None, captured_ns=7_000_000_000)
     record = record_of(

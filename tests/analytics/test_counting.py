@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from edgevision.analytics.counting import Event, LineCounter, Sighting, ZoneCounter
+from edgevision.analytics.counting import AnalyticsEvent, LineCounter, Sighting, ZoneCounter
 from edgevision.analytics.places import Line, Point, Zone
 
 DOWN = Line("door", (50, 0), (50, 100))
@@ -18,16 +18,16 @@ SQUARE = Zone("room", ((20, 20), (80, 20), (80, 80), (20, 80)))
 
 def walk(
     counter: LineCounter | ZoneCounter, points: Sequence[Point | None], identity: int = 1
-) -> list[Event]:
+) -> list[AnalyticsEvent]:
     """One identity, a point a second; None: out of sight."""
-    events: list[Event] = []
+    events: list[AnalyticsEvent] = []
     for second, xy in enumerate(points):
         seen = [] if xy is None else [Sighting(identity, 0, xy)]
         events += counter.update(seen, float(second))
     return events
 
 
-def kinds(events: list[Event]) -> list[str]:
+def kinds(events: list[AnalyticsEvent]) -> list[str]:
     return [event.direction or event.kind for event in events]
 
 

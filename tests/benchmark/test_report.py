@@ -21,7 +21,7 @@ from edgevision.benchmark.records import (
 )
 from edgevision.benchmark.timing import Samples
 from edgevision.contract.session import EngineInfo
-from edgevision.device.facts import DeviceFacts, Reading
+from edgevision.device.facts import DeviceFacts, FactReading
 from edgevision.errors import SinkError, UsageError
 
 DEVICE = DeviceFacts(
@@ -37,8 +37,8 @@ DEVICE = DeviceFacts(
     jetpack="6.2",
     power_mode="MAXN (0)",
     gpus=(),
-    clocks_mhz=(Reading("cpu policy0", 1510.4),),
-    temperatures_c=(Reading("cpu-thermal", 48.5),),
+    clocks_mhz=(FactReading("cpu policy0", 1510.4),),
+    temperatures_c=(FactReading("cpu-thermal", 48.5),),
     libraries=(),
 )
 STAGE = StageRecord.of("inference", Samples(tuple(range(1_000_000, 101_000_000, 1_000_000))))
@@ -133,7 +133,7 @@ def test_what_holds_still_is_stable() -> None:
 
 
 def test_each_thing_that_moves_is_named() -> None:
-    hot = Snapshot((Reading("cpu policy0", 1000.0),), (Reading("cpu-thermal", 80.0),))
+    hot = Snapshot((FactReading("cpu policy0", 1000.0),), (FactReading("cpu-thermal", 80.0),))
     reasons = instabilities(Samples((10_000_000,) * 3 + (12_000_000,) * 3), [STILL, STILL, hot])
     assert reasons == (
         "inference latency in ms moved by +20% from first to last third",

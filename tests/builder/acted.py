@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
-from edgevision.builder.builder import BuildWatch
+from edgevision.builder.builder import BuildCallbacks
 from edgevision.builder.engines import Outcome, build_engines
 from edgevision.bundle.folder import Bundle
 from edgevision.contract.spec import Precision
@@ -75,7 +75,7 @@ def build(
     **request: Any,
 ) -> tuple[Outcome, ...]:
     """One build on an Orin that is not there; what would run the engine says nothing."""
-    watch = BuildWatch(lambda _: None, lambda _: None, lambda: stop)
+    watch = BuildCallbacks(lambda _: None, lambda _: None, lambda: stop)
     wanted = EngineRequest(precision, **request)
     with mock.patch("edgevision.builder.engines.gpu_facts", return_value=ORIN):
         return build_engines(Bundle.open(bundle), acted.library(), wanted, watch, lambda _, e: e.manifest)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevision.builder.builder import BuildJob, BuildWatch, BuiltPlan, build_plan
+from edgevision.builder.builder import BuildJob, BuildCallbacks, BuiltPlan, build_plan
 from edgevision.builder.network import refuse_precision, translate
-from edgevision.builder.products import write_out_products
+from edgevision.builder.matmul_rewrite import write_out_products
 from edgevision.builder.progress import BuildProgress, Phases
 from edgevision.contract.spec import BatchRange, ModelSpec
 from edgevision.engines.tensorrt.library import Library, load_library
@@ -75,7 +75,7 @@ def build(
     rtx: Library, file: Path, spec: ModelSpec | None = None, **job: Any
 ) -> tuple[BuiltPlan, list[BuildProgress]]:
     seen: list[BuildProgress] = []
-    watch = BuildWatch(lambda _: None, seen.append, lambda: False)
+    watch = BuildCallbacks(lambda _: None, seen.append, lambda: False)
     asked = BuildJob(file, spec or detector(), "float", job.pop("sm", 89), **job)
     return build_plan(rtx, asked, None, watch), seen
 
@@ -97,7 +97,7 @@ def test_what_progress_raises_ends_the_build(rtx: Library, tmp_path: Path, error
 
     job = BuildJob(graph_file(tmp_path / "g.onnx", [CAST, MEAN, FIRST]), detector(), "float", 89)
     with pytest.raises(type(error)) as caught:
-        build_plan(rtx, job, None, BuildWatch(lambda _: None, broken, lambda: False))
+        build_plan(rtx, job, None, BuildCallbacks(lambda _: None, broken, lambda: False))
     assert caught.value is error
 
 

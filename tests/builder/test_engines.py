@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from edgevision.builder.builder import BuildStopped, BuildWatch
+from edgevision.builder.builder import BuildStopped, BuildCallbacks
 from edgevision.builder.engines import Outcome, build_engines
-from edgevision.builder.proof import prove
-from edgevision.bundle.folder import Bundle, Check, Verification, write_bundle
+from edgevision.builder.proof import verify_engine
+from edgevision.bundle.folder import Bundle, CheckRecord, Verification, write_bundle
 from edgevision.contract.spec import BatchRange
 from edgevision.engines.tensorrt.library import Library, load_library
 from edgevision.engines.tensorrt.manifest import Platform, Running
@@ -34,12 +34,12 @@ def rtx() -> Library:
     return load_library("tensorrt-rtx", "this test")
 
 
-def watch(said: list[str] | None = None) -> BuildWatch:
-    return BuildWatch((said if said is not None else []).append, lambda _: None, lambda: False)
+def watch(said: list[str] | None = None) -> BuildCallbacks:
+    return BuildCallbacks((said if said is not None else []).append, lambda _: None, lambda: False)
 
 
 def build_rtx(bundle: Path, rtx: Library, request: EngineRequest) -> tuple[Outcome, ...]:
-    return build_engines(Bundle.open(bundle), rtx, request, watch(), lambda b, e: prove(b, e, None))
+    return build_engines(Bundle.open(bundle), rtx, request, watch(), lambda b, e: verify_engine(b, e, None))
 
 
 def test_engines_for_two_gpus(brightness: Path, rtx: Library) -> None:
@@ -87,7 +87,7 @@ def test_a_device_finds_its_engine(brightness: Path, rtx: Library) -> None:
     other = choose_engine(Bundle.open(brightness), Running("tensorrt", "10.3.0", machine), "int8")
     assert str(other) == (
         f"{brightness} holds no tensorrt engine of precision int8;"
-        f" rebuild: edgevision build {brightness} --engine tensorrt --graph int8"
+        f" rebuild: edgevision build {brightness} --engine tensorrt --precision int8"
     )
 
 
@@ -147,7 +147,9 @@ def test_new_ranges_make_a_new_engine(brightness: Path) -> None:
 
 def test_no_graph_is_left_for_a_dla(brightness: Path) -> None:
     bundle = Bundle.open(brightness)
-    wrong = Verification("verify", "onnxruntime", "x", 4, (Check("difference", 1.0, "<=", 0.1),), "2026")
+    wrong = Verification(
+        "verify", "onnxruntime", "x", 4, (CheckRecord("difference", 1.0, "<=", 0.1),), "2026"
+    )
     bundle.add_graph("fp16", bundle.graph_path("float").read_bytes(), (wrong,))
     with pytest.raises(
         UsageError, match="holds no usable graph for a DLA, .*: build without --dla, or quantize"

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from edgevision.builder.builder import BuildWatch
+from edgevision.builder.builder import BuildCallbacks
 from edgevision.builder.engines import build_engines
 from edgevision.builder.forms import graph_file, refuse_unread
 from edgevision.bundle.folder import Bundle, Verification
@@ -66,7 +66,7 @@ def test_a_graph_without_its_form_is_refused_in_words(bundle: Bundle) -> None:
     assert str(caught.value) == (
         f"TensorRT 8.6.1 supports INT8 up to opset 17 with float32 scales; {path} has opset 19 and FP16 scales, and no"
         f" compatible form; create it: edgevision quantize {bare.path} --target tensorrt, or build"
-        " --graph fp16"
+        " --precision fp16"
     )
     assert graph_file(bare, bare.graph("int8"), library("10.3.0")) == path
 
@@ -103,7 +103,7 @@ def test_a_build_parses_the_file_of_its_version(bundle: Bundle, version: str, na
     number = version.split("-")[1]
     module = RecordedModule(version, script)
     mine = Library("tensorrt", number, dialect("tensorrt", number), module)
-    watch = BuildWatch(lambda _: None, lambda _: None, lambda: False)
+    watch = BuildCallbacks(lambda _: None, lambda _: None, lambda: False)
     with (
         mock.patch("edgevision.builder.engines.gpu_facts", return_value=ORIN),
         mock.patch("edgevision.builder.builder.check_precision"),  # the acted network has no layers
@@ -117,14 +117,14 @@ def test_a_build_parses_the_file_of_its_version(bundle: Bundle, version: str, na
 
 
 def test_a_bundle_without_the_form_gives_8_6_its_next_graph(bundle: Bundle) -> None:
-    """`--graph auto`, as JetPack 6.0 would build a bundle that was quantized before there were forms."""
+    """`--precision auto`, as JetPack 6.0 would build a bundle that was quantized before there were forms."""
     bare = bundle.add_graph("int8", bundle.graph_path("int8").read_bytes())
     script = working("tensorrt-8.6.1")
     mine = Library(
         "tensorrt", "8.6.1", dialect("tensorrt", "8.6.1"), RecordedModule("tensorrt-8.6.1", script)
     )
     said: list[str] = []
-    watch = BuildWatch(said.append, lambda _: None, lambda: False)
+    watch = BuildCallbacks(said.append, lambda _: None, lambda: False)
     with mock.patch("edgevision.builder.engines.gpu_facts", return_value=ORIN):
         (outcome,) = build_engines(bare, mine, EngineRequest(), watch, lambda _, engine: engine.manifest)
     assert outcome.engine.manifest.precision == "float"

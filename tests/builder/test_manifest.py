@@ -132,7 +132,9 @@ def test_the_answer_is_as_documented(row: Row) -> None:
     if isinstance(decision, Rebuild):
         core = manifest.dla_core
         dla = "" if core is None or core >= running.platform.dla_cores else f" --dla {core}"
-        assert decision.command == f"edgevision build mymodel --engine {flavour} --graph int8{dla} --rebuild"
+        assert (
+            decision.command == f"edgevision build mymodel --engine {flavour} --precision int8{dla} --rebuild"
+        )
         assert str(decision) == f"{decision.reason}; rebuild: {decision.command}"
     if isinstance(decision, Refuse):
         assert decision.remedy
@@ -146,7 +148,7 @@ def test_the_message_names_both_sides_and_the_command() -> None:
     running = Running("tensorrt", "10.13.0", machine("L4"))
     assert str(decide(manifest, running, bundle="yolov5n", graph_sha256="aa")) == (
         "the engine was built by TensorRT 10.3.0 for SM 8.7; this device has TensorRT 10.13.0 and SM 8.9;"
-        " rebuild: edgevision build yolov5n --engine tensorrt --graph int8 --rebuild"
+        " rebuild: edgevision build yolov5n --engine tensorrt --precision int8 --rebuild"
     )
 
 

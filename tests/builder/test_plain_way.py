@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgevision.builder.engines import build_engines, choose_graphs
-from edgevision.bundle.folder import Bundle, Check, Verification
+from edgevision.bundle.folder import Bundle, CheckRecord, Verification
 from edgevision.cli.root import edgevision
 from edgevision.engines.opening import open_session
 from edgevision.engines.tensorrt.here import running_on
@@ -46,7 +46,7 @@ def both(exported: tuple[Path, str], tmp_path: Path) -> Path:
 
 def wrong(engine: str) -> Verification:
     """A later record than all others of that engine."""
-    failed = (Check("score", 1.0, "<=", 0.1),)
+    failed = (CheckRecord("score", 1.0, "<=", 0.1),)
     return Verification("verify", engine, "onnxruntime 1", 1, failed, "2999-01-01T00:00:00+00:00")
 
 
@@ -104,7 +104,7 @@ def test_build_takes_fp16_by_itself(both: Path) -> None:
     (engine,) = shelf(both).engines
     assert engine.manifest.precision == "fp16"
     assert re.search(r"^SM 8\.9 +fp16 ", printed, flags=re.MULTILINE)
-    typed("build", both, "--engine", "tensorrt-rtx", "--sm", "89", "--graph", "all")
+    typed("build", both, "--engine", "tensorrt-rtx", "--sm", "89", "--precision", "all")
     assert sorted(e.manifest.precision for e in shelf(both).engines) == ["float", "fp16"]
 
 
@@ -139,9 +139,9 @@ def test_an_engine_that_answers_wrongly_gives_way_to_float(brightness: Path) -> 
 
     from unittest import mock
 
-    from edgevision.builder.builder import BuildWatch
+    from edgevision.builder.builder import BuildCallbacks
 
-    watch = BuildWatch(workshop.said.append, lambda _: None, lambda: False)
+    watch = BuildCallbacks(workshop.said.append, lambda _: None, lambda: False)
     with mock.patch("edgevision.builder.engines.gpu_facts", return_value=ORIN):
         (outcome,) = build_engines(
             Bundle.open(brightness), workshop.library, EngineRequest(memory_mib=4000), watch, check

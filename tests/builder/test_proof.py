@@ -92,7 +92,7 @@ def acting(monkeypatch: pytest.MonkeyPatch, session: Session | Exception) -> Non
 
 def test_the_golden_frames_pass(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     acting(monkeypatch, ActedSession(bundle))
-    proven = proof.prove(bundle, stored(bundle), GPU)
+    proven = proof.verify_engine(bundle, stored(bundle), GPU)
     assert proven.not_run is None
     assert proven.verification is not None
     assert proven.verification.passed
@@ -113,7 +113,7 @@ def test_its_speed_is_measured_for_the_choice_among_engines(
         proof, "SPEED", dataclasses.replace(proof.SPEED, min_s=0.01, min_count=5, warmup_s=0.0)
     )
     acting(monkeypatch, Slow(bundle))
-    proven = proof.prove(bundle, stored(bundle), GPU)
+    proven = proof.verify_engine(bundle, stored(bundle), GPU)
     assert proven.speed is not None
     assert (proven.speed.batch, proven.speed.calls) == (1, 5)
     assert 4 <= proven.speed.call_ms < 40
@@ -126,7 +126,7 @@ def test_wrong_answers_are_refused(bundle: Bundle, monkeypatch: pytest.MonkeyPat
     with pytest.raises(
         VerificationError, match=r"the float engine of .* was not kept: it does not match the source"
     ):
-        proof.prove(bundle, stored(bundle), GPU)
+        proof.verify_engine(bundle, stored(bundle), GPU)
 
 
 def test_int8_asked_and_not_given_is_refused(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,21 +134,24 @@ def test_int8_asked_and_not_given_is_refused(bundle: Bundle, monkeypatch: pytest
     with pytest.raises(
         EngineError, match="expected an engine that computes in int8; it computes only in float32;"
     ):
-        proof.prove(bundle, stored(bundle, "int8"), GPU)
+        proof.verify_engine(bundle, stored(bundle, "int8"), GPU)
 
 
 def test_an_inspector_that_is_not_understood(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     acting(monkeypatch, ActedSession(bundle, text="?"))
     with pytest.raises(EngineError, match="cannot parse the output of the engine's inspector"):
-        proof.prove(bundle, stored(bundle), GPU)
+        proof.verify_engine(bundle, stored(bundle), GPU)
 
 
 def test_where_it_cannot_run_the_manifest_says_so(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert proof.prove(bundle, stored(bundle), None).not_run == "the building machine has no GPU of SM 8.9"
-    other = proof.prove(bundle, stored(bundle, sm=120), GPU)
+    assert (
+        proof.verify_engine(bundle, stored(bundle), None).not_run
+        == "the building machine has no GPU of SM 8.9"
+    )
+    other = proof.verify_engine(bundle, stored(bundle, sm=120), GPU)
     assert other.not_run == "the building machine has no GPU of SM 12.0"
     acting(monkeypatch, MissingExtraError("cuda-bindings", "tensorrt", "running an engine"))
-    proven = proof.prove(bundle, stored(bundle), GPU)
+    proven = proof.verify_engine(bundle, stored(bundle), GPU)
     assert proven.verification is None
     assert proven.not_run is not None
     assert "needs cuda-bindings" in proven.not_run

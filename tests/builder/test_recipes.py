@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edgevision.builder.builder import BuildWatch
+from edgevision.builder.builder import BuildCallbacks
 from edgevision.builder.engines import build_engines
-from edgevision.builder.proof import prove
+from edgevision.builder.proof import verify_engine
 from edgevision.bundle.folder import Bundle
 from edgevision.cli.present import table
 from edgevision.device.gpu import sm_text
@@ -23,11 +23,11 @@ WITNESS = {"float": "float32", "fp16": "float16", "int8": "int8"}
 def built_rows(bundle: Bundle) -> list[list[str]]:
     """Build each graph that the bundle holds for each of `SMS`; a row for each engine."""
     library = load_library("tensorrt-rtx", "this test")
-    watch = BuildWatch(lambda _: None, lambda _: None, lambda: False)
+    watch = BuildCallbacks(lambda _: None, lambda _: None, lambda: False)
     rows = []
     for graph in bundle.manifest.graphs:
         request = EngineRequest(graph.precision, SMS)
-        for outcome in build_engines(bundle, library, request, watch, lambda b, e: prove(b, e, None)):
+        for outcome in build_engines(bundle, library, request, watch, lambda b, e: verify_engine(b, e, None)):
             made = outcome.engine.manifest
             assert outcome.built
             assert len(outcome.engine.plan()) == made.plan.size_bytes

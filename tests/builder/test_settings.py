@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from edgevision.builder.activations import Activations, activations
-from edgevision.builder.builder import BuildWatch
+from edgevision.builder.builder import BuildCallbacks
 from edgevision.builder.engines import build_engines
 from edgevision.bundle.folder import Bundle
 from edgevision.device.gpu import GpuFacts
@@ -47,7 +47,7 @@ class Workshop:
         return int(set_before[-1][0]) if set_before else ALL_SOURCES
 
     def build(self, **request: Any) -> EngineManifest:
-        watch = BuildWatch(self.said.append, lambda _: None, lambda: False)
+        watch = BuildCallbacks(self.said.append, lambda _: None, lambda: False)
         wanted = EngineRequest("float", **request)
         with mock.patch("edgevision.builder.engines.gpu_facts", return_value=self.gpu):
             (outcome,) = build_engines(
@@ -124,7 +124,7 @@ def test_rtx_asks_for_what_stream_capture_needs(brightness: Path) -> None:
 def test_the_real_rtx_builds_with_it(brightness: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     library = load_library("tensorrt-rtx", "this test")
-    watch = BuildWatch(lambda _: None, lambda _: None, lambda: False)
+    watch = BuildCallbacks(lambda _: None, lambda _: None, lambda: False)
     (outcome,) = build_engines(
         Bundle.open(brightness), library, EngineRequest(sms=(89,)), watch, lambda _, engine: engine.manifest
     )

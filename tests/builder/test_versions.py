@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edgevision.builder.builder import BuildJob, BuildStopped, BuildWatch, BuiltPlan, build_plan
+from edgevision.builder.builder import BuildJob, BuildStopped, BuildCallbacks, BuiltPlan, build_plan
 from edgevision.contract.spec import BatchRange, Precision
 from edgevision.device.gpu import GpuFacts
 from edgevision.engines.tensorrt.library import Library
@@ -100,7 +100,7 @@ def built(
     library = Library(flavour_of(version), version.split("-", 1)[1], row or row_of(version), module)
     spec = detector(BatchRange(1, 2, 4))
     asked = BuildJob(REPOSITORY / "README.md", spec, precision, gpu.sm if gpu else 89, **job)
-    watch = BuildWatch(said.append, lambda _: None, lambda: False)
+    watch = BuildCallbacks(said.append, lambda _: None, lambda: False)
     return build_plan(library, asked, gpu, watch), script, said
 
 
@@ -204,8 +204,8 @@ def test_a_gpu_without_fast_fp16_is_refused_where_types_do_not_decide() -> None:
     script.answers["Builder", "platform_has_fast_fp16"] = False
     library = Library("tensorrt", "8.6.1", row_of(version), RecordedModule(version, script))
     job = BuildJob(REPOSITORY / "README.md", detector(), "fp16", 61)
-    with pytest.raises(EngineError, match="this GPU \\(SM 6.1\\) has no fast FP16; use --graph float"):
-        build_plan(library, job, ADA, BuildWatch(print, lambda _: None, lambda: False))
+    with pytest.raises(EngineError, match="this GPU \\(SM 6.1\\) has no fast FP16; use --precision float"):
+        build_plan(library, job, ADA, BuildCallbacks(print, lambda _: None, lambda: False))
 
 
 @pytest.mark.parametrize("version", ["tensorrt-8.6.1", "tensorrt-10.3.0"])
@@ -218,7 +218,7 @@ def test_a_timing_cache_of_another_gpu_is_left_out_or_refused(version: str) -> N
     script = working(version)
     script.answers["IBuilderConfig", "set_timing_cache"] = False
     library = Library("tensorrt", version.split("-")[1], row_of(version), RecordedModule(version, script))
-    watch = BuildWatch(lambda _: None, lambda _: None, lambda: False)
+    watch = BuildCallbacks(lambda _: None, lambda _: None, lambda: False)
     build_plan(library, job(None), ADA, watch)
     assert script.made("IBuilderConfig", "create_timing_cache") == [(b"theirs",), (b"",)]
     with pytest.raises(EngineError, match="mine.cache is not a timing cache of TensorRT .* for this GPU"):
@@ -232,7 +232,7 @@ def test_a_stopped_build_gives_back_what_it_learned() -> None:
     library = Library("tensorrt", "10.13.3.9", row_of(version), RecordedModule(version, script))
     job = BuildJob(REPOSITORY / "README.md", detector(), "float", 89)
     with pytest.raises(BuildStopped) as stopped:
-        build_plan(library, job, ADA, BuildWatch(print, lambda _: None, lambda: True))
+        build_plan(library, job, ADA, BuildCallbacks(print, lambda _: None, lambda: True))
     assert stopped.value.timing_cache == b"cache"
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevision.builder.builder import BuildWatch
+from edgevision.builder.builder import BuildCallbacks
 from edgevision.builder.engines import build_engines
-from edgevision.builder.proof import prove_here
+from edgevision.builder.proof import verify_here
 from edgevision.bundle.folder import Bundle, Golden, write_bundle
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import Precision
@@ -54,10 +54,10 @@ class Board:
         self.monkeypatch.setattr(tensorrt, "load_library", lambda flavour, _: self.runs_by.library(flavour))
 
     def build(self, precision: Precision, **request: Any) -> Path:
-        watch = BuildWatch(self.said.append, lambda _: None, lambda: False)
+        watch = BuildCallbacks(self.said.append, lambda _: None, lambda: False)
         wanted = EngineRequest(precision, memory_mib=4000, **request)
         library = self.acted.library()
-        (outcome,) = build_engines(Bundle.open(self.bundle), library, wanted, watch, prove_here)
+        (outcome,) = build_engines(Bundle.open(self.bundle), library, wanted, watch, verify_here)
         return outcome.engine.folder
 
     def open(self, precision: Precision) -> Session:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevision.bundle.folder import Bundle, Check, Golden, Verification, write_bundle
+from edgevision.bundle.folder import Bundle, CheckRecord, Golden, Verification, write_bundle
 from edgevision.contract.spec import FrameInput, ModelSpec, Provenance, classify_outputs
 from edgevision.errors import BundleError
 from edgevision.storage.sha256 import sha256_of_file
@@ -28,7 +28,7 @@ GOLDEN = Golden(
     np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3), (np.full((2, 2), 0.5, np.float32),)
 )
 RECORD = Verification(
-    "verify", "onnxruntime", "onnxruntime 1", 2, (Check("difference", 0.0, "<=", 0.1),), "2026-01-01"
+    "verify", "onnxruntime", "onnxruntime 1", 2, (CheckRecord("difference", 0.0, "<=", 0.1),), "2026-01-01"
 )
 
 
@@ -141,7 +141,7 @@ def test_a_place_below_a_file(tmp_path: Path) -> None:
 
 
 def test_a_second_verification_takes_the_place_of_the_first(bundle: Bundle) -> None:
-    failed = replace(RECORD, checks=(Check("difference", 0.5, "<=", 0.1),))
+    failed = replace(RECORD, checks=(CheckRecord("difference", 0.5, "<=", 0.1),))
     other = replace(RECORD, engine="openvino")
     bundle.with_verification("float", failed).with_verification("float", other)
     records = Bundle.open(bundle.path).graph("float").verifications
@@ -150,8 +150,8 @@ def test_a_second_verification_takes_the_place_of_the_first(bundle: Bundle) -> N
 
 
 def test_a_nan_keeps_no_limit() -> None:
-    assert not Check("x", float("nan"), "<=", 1.0).passed
-    assert not Check("x", float("nan"), ">=", 0.0).passed
+    assert not CheckRecord("x", float("nan"), "<=", 1.0).passed
+    assert not CheckRecord("x", float("nan"), ">=", 0.0).passed
 
 
 def test_no_such_precision(bundle: Bundle) -> None:

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevision.bundle.folder import Bundle, Check, Golden, Speed, Verification, write_bundle
-from edgevision.bundle.selection import Machine, choose_graph
+from edgevision.bundle.folder import Bundle, CheckRecord, Golden, Speed, Verification, write_bundle
+from edgevision.bundle.selection import MachineIdentity, choose_graph
 from edgevision.contract.spec import FrameInput, ModelSpec, Precision, Provenance, classify_outputs
 from edgevision.errors import BundleError, VerificationError
 
 CLASS = "x86-64 AVX2"
-HERE = Machine("this machine", CLASS)
-PASSED, FAILED = (Check("score difference", value, "<=", 0.1) for value in (0.05, 0.5))
+HERE = MachineIdentity("this machine", CLASS)
+PASSED, FAILED = (CheckRecord("score difference", value, "<=", 0.1) for value in (0.05, 0.5))
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def bundle(tmp_path: Path) -> Bundle:
 def verified(
     bundle: Bundle,
     precision: Precision,
-    check: Check,
+    check: CheckRecord,
     engine: str = "openvino",
     day: int = 2,
     machine_class: str | None = CLASS,

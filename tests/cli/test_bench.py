@@ -16,7 +16,7 @@ from edgevision.errors import SourceError
 def test_without_a_source_a_clip_of_photographs_is_measured(brightness_bundle: Path, tmp_path: Path) -> None:
     record_file = tmp_path / "bench.json"
     result = CliRunner().invoke(
-        command, [str(brightness_bundle), "--seconds", "0.3", "--threads", "1", "--json", str(record_file)]
+        command, [str(brightness_bundle), "--seconds", "0.3", "--threads", "1", "--record", str(record_file)]
     )
     assert result.exit_code == 0, result.exception
     record = read_record(record_file)

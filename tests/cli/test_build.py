@@ -49,7 +49,7 @@ def test_a_row_for_each_target(bundle: Path) -> None:
     [
         (("--sm", "abc"), "'abc' names no compute capabilities; give such as 86 or 75,86,89,120"),
         (("--level", "6"), "6 is not in the range 0<=x<=5"),
-        (("--graph", "int4"), "'int4' is not one of"),
+        (("--precision", "int4"), "'int4' is not one of"),
     ],
 )
 def test_wrong_options(bundle: Path, words: tuple[str, ...], message: str) -> None:

@@ -17,7 +17,7 @@ from edgevision.bundle.folder import Bundle
 from edgevision.cli.commands.demo import STREET, Boxed, boxed_people, command
 from edgevision.errors import UsageError
 from edgevision.sources.opening import open_source
-from edgevision.sources.virtual_camera import VirtualCamera
+from edgevision.sources.synthetic_camera import SyntheticCamera
 
 
 def lines_of(path: Path, found: list[list[tuple[str, list[float]]]]) -> Path:
@@ -27,7 +27,7 @@ def lines_of(path: Path, found: list[list[tuple[str, list[float]]]]) -> Path:
 
 
 def test_boxes_are_held_against_those_who_are_in_view(tmp_path: Path) -> None:
-    camera = VirtualCamera()
+    camera = SyntheticCamera()
     truth = [camera.people(index) for index in range(3)]
     well = sum(int((seen.shares >= 0.75).sum()) for seen in truth)
     perfect = [[("person", box.tolist()) for box in seen.boxes] for seen in truth]
@@ -66,7 +66,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_demo_boxes_the_people_without_a_network(tmp_path: Path) -> None:
     result = CliRunner().invoke(command, ["--seconds", "0.2", "-o", str(tmp_path)])
     assert result.exit_code == 0, result.exception
-    camera = VirtualCamera()
+    camera = SyntheticCamera()
     boxed = boxed_people(tmp_path / "detections.jsonl", camera)
     assert boxed.people > 400
     assert boxed.boxed >= 0.95 * boxed.people

@@ -53,7 +53,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         (["export", "yolo", "-o", "b"], "no recipe named 'yolo'"),
         (["export", "yolov5", "-o", "b"], "needs --checkpoint FILE"),
         (["export", "yolov5", "-o", "b", "--random-weights", "--size", "100x64"], "needs multiples of 32"),
-        (["export", "yolov5", "-o", "b", "--candidates", "9999", "--random-weights"], "exceeds 3840"),
+        (["export", "yolov5", "-o", "b", "--pre-nms-topk", "9999", "--random-weights"], "exceeds 3840"),
         (["verify", "nowhere"], "no bundle at nowhere"),
         (["inspect", "nowhere"], "no bundle at nowhere"),
         (["eval", "nowhere", "--images", "none"], "is not a folder"),

@@ -1,4 +1,4 @@
-"""`edgevision run --rebuild`: what the refusal names is what is done."""
+"""`edgevision run --build`: what the refusal names is what is done."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from edgevision.builder import need
+from edgevision.builder import missing
 from edgevision.bundle.folder import Bundle
 from edgevision.cli import rebuild
 from edgevision.cli.commands import build, run
@@ -30,14 +30,12 @@ def called(
         built.append((opened, request))
         return ()
 
-    monkeypatch.setattr(need, "choose_engine", lambda *_: decision)
-    monkeypatch.setattr(need, "load_library", lambda *_: library)
-    monkeypatch.setattr(need, "running_here", lambda _: None)
+    monkeypatch.setattr(missing, "choose_engine", lambda *_: decision)
+    monkeypatch.setattr(missing, "load_library", lambda *_: library)
+    monkeypatch.setattr(missing, "running_here", lambda _: None)
     monkeypatch.setattr("edgevision.builder.engines.build_engines", build)
     monkeypatch.setattr("edgevision.cli.commands.build.outcome_lines", lambda _: [])
-    result = CliRunner().invoke(
-        run.command, [str(bundle), "nowhere.mp4", "--rebuild", "--engine", "tensorrt"]
-    )
+    result = CliRunner().invoke(run.command, [str(bundle), "nowhere.mp4", "--build", "--engine", "tensorrt"])
     return built, result.exception
 
 
@@ -69,5 +67,5 @@ def test_an_engine_that_fits_is_kept(brightness_bundle: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("engine", [None, "onnxruntime"])
 def test_other_engines_are_not_built(brightness_bundle: Path, engine: str | None) -> None:
-    with pytest.raises(UsageError, match=f"--rebuild needs the engine tensorrt.*received {engine or 'none'}"):
+    with pytest.raises(UsageError, match=f"--build needs the engine tensorrt.*received {engine or 'none'}"):
         rebuild.rebuild_unfit(build.command.make_context("x", ["b"]), brightness_bundle, engine)

@@ -13,7 +13,7 @@ from edgevision.cli.commands.run import command as run_command
 from edgevision.cli.options.sources import source_options
 from edgevision.errors import SourceError
 from edgevision.sources.options import CameraOptions
-from edgevision.sources.picture_watch import FreezeOptions
+from edgevision.sources.freeze import FreezeOptions
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgevision.bundle.folder import Check
+from edgevision.bundle.folder import CheckRecord
 from edgevision.contract.image import LetterboxGeometry, fit_frame
 from edgevision.contract.results import Instances, Mask, Outputs, Result, Segmentation, results_from_outputs
 from edgevision.contract.spec import (
@@ -121,7 +121,7 @@ def test_slices_keep_masks_with_their_boxes() -> None:
     assert len(Instances.empty(("a",))) == 0
 
 
-def failed(checks: list[Check]) -> set[str]:
+def failed(checks: list[CheckRecord]) -> set[str]:
     return {check.name for check in checks if not check.passed}
 
 

@@ -22,7 +22,7 @@ QUESTIONS = 16
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real detector with its suppression, of 32x32 pixels."""
-    options = ("--candidates", "32", "--max-detections", "16")
+    options = ("--pre-nms-topk", "32", "--max-detections", "16")
     return export_street(tmp_path_factory.mktemp("street"), size="32x32", batch="1", options=options)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from edgevision.datasets.boxes import ClassNames
 from edgevision.datasets.data_yaml import read_data_yaml
-from edgevision.datasets.opening import Reading, Split, read_boxes, read_split
+from edgevision.datasets.opening import LabelReading, Split, read_boxes, read_split
 from edgevision.errors import SourceError, UsageError
 from tests.datasets.tools import coco, images, write
 
@@ -31,7 +31,7 @@ def folder_of(folder: Path, names: set[str], *, labels: bool = True) -> None:
 
 
 def split(data: Path, held: Path | None = None, **reading: object) -> Split:
-    return read_split(data, Reading(**reading), held=held, held_images=None, seed=0)  # type: ignore[arg-type]  # fields
+    return read_split(data, LabelReading(**reading), held=held, held_images=None, seed=0)  # type: ignore[arg-type]  # fields
 
 
 def names(found: Split) -> tuple[set[str], set[str]]:
@@ -202,7 +202,7 @@ def test_a_wrong_xml_is_named(tmp_path: Path, text: str, words: str) -> None:
     voc(tmp_path)
     (tmp_path / "Annotations" / "t0.xml").write_text(text)
     with pytest.raises(UsageError, match=words):
-        read_boxes(tmp_path, Reading())
+        read_boxes(tmp_path, LabelReading())
 
 
 def test_held_wins_over_the_data_s_own_part(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_held_wins_over_the_data_s_own_part(tmp_path: Path) -> None:
     (other / "classes.txt").write_text("cat\ndog\n")
     found = split(tmp_path / "set", held=other)
     assert names(found) == (TRAIN, {"o.png"})
-    assert "(--held)" in found.source
+    assert "(--val)" in found.source
 
 
 def test_without_a_part_of_its_own_a_tenth_is_held(tmp_path: Path) -> None:
@@ -235,4 +235,4 @@ def test_images_in_both_parts_are_said(tmp_path: Path) -> None:
 def test_tif_images_are_learnt_from(tmp_path: Path) -> None:
     folder_of(tmp_path / "images", {"a.tif", "b.tiff", "c.JPG"})
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
-    assert len(read_boxes(tmp_path, Reading(wanted=ClassNames(("dog",))))) == 3
+    assert len(read_boxes(tmp_path, LabelReading(wanted=ClassNames(("dog",))))) == 3

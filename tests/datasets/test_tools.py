@@ -9,7 +9,7 @@ import pytest
 
 from edgevision.datasets.boxes import BoxDataset, ClassNames
 from edgevision.datasets.coco import image_folder
-from edgevision.datasets.opening import Reading, read_boxes
+from edgevision.datasets.opening import LabelReading, read_boxes
 from edgevision.evaluation.detection import read_annotations
 from tests.datasets.tools import BOXES, CLASSES, SIZES, TOOLS
 
@@ -48,7 +48,7 @@ def measured(annotations: Path) -> Labelled:
 @pytest.mark.parametrize("tool", TOOLS)
 def test_training_and_measuring_read_a_tool_s_data_alike(tool: str, tmp_path: Path) -> None:
     path = TOOLS[tool](tmp_path / "data")
-    data = read_boxes(path, Reading(wanted=ClassNames(CLASSES)))
+    data = read_boxes(path, LabelReading(wanted=ClassNames(CLASSES)))
     assert learnt(data) == EXPECTED
     assert measured(path) == EXPECTED
     assert (tool == "datumaro") == any("duplicate id" in warning for warning in data.warnings)

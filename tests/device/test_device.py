@@ -1,4 +1,4 @@
-"""Reading facts from recorded file trees, and from this machine."""
+"""FactReading facts from recorded file trees, and from this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgevision.device import facts as device
-from edgevision.device.facts import DeviceFacts, Fact, Reading, device_facts
+from edgevision.device.facts import DeviceFacts, Fact, FactReading, device_facts
 from edgevision.storage.codec import dataclass_from_json, json_from_dataclass
 
 ORIN = {
@@ -61,11 +61,11 @@ def test_a_jetson_is_read(tmp_path: Path) -> None:
     assert facts.system == "Ubuntu 22.04.5 LTS"
     assert (facts.l4t, facts.jetpack) == ("36.4.3", "6.2+b77")
     assert facts.clocks_mhz == (
-        Reading("cpu policy0", 1510.4),
-        Reading("cpu policy4", 729.6),
-        Reading("gpu 17000000.gpu", 624.75),
+        FactReading("cpu policy0", 1510.4),
+        FactReading("cpu policy4", 729.6),
+        FactReading("gpu 17000000.gpu", 624.75),
     )
-    assert facts.temperatures_c == (Reading("cpu-thermal", 48.5), Reading("thermal_zone2", 49.0))
+    assert facts.temperatures_c == (FactReading("cpu-thermal", 48.5), FactReading("thermal_zone2", 49.0))
     assert facts.gpus == ()
     assert facts.power_mode is None
 

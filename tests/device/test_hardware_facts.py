@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edgevision.device.gpu import GpuFacts, gpu_facts
-from edgevision.doctor.machine import Machine
+from edgevision.doctor.system_facts import SystemFacts
 from edgevision.engines.tensorrt.cuda import CudaDevice, cuda_device
 from edgevision.engines.tensorrt.here import dla_cores, running_on, this_platform
 from edgevision.engines.tensorrt.library import Library
@@ -32,7 +32,7 @@ def gpu_of(name: str) -> GpuFacts:
 def on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Put this process on a recorded board: its driver and its files."""
 
-    def put(name: str) -> tuple[Machine, Path]:
+    def put(name: str) -> tuple[SystemFacts, Path]:
         machine = recorded(name)
         assert machine.gpu is not None
         driver = Driver(machine.gpu)
@@ -50,7 +50,7 @@ def tensorrt_10_3(cores: int) -> Library:
     return Library("tensorrt", "10.3.0", dialect("tensorrt", "10.3.0"), module)
 
 
-def expected_platform(machine: Machine, ours: Platform) -> dict[str, Any]:
+def expected_platform(machine: SystemFacts, ours: Platform) -> dict[str, Any]:
     """What each fact of a `Platform` must be, by where the record has it."""
     gpu, device = machine.gpu, machine.device
     assert gpu is not None

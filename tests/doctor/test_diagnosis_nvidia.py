@@ -12,7 +12,7 @@ from edgevision.cli.commands import doctor
 from edgevision.device.facts import Fact
 from edgevision.device.gpu import GpuFacts
 from edgevision.doctor.diagnosis import Finding
-from edgevision.doctor.machine import Machine, PowerMode, read_machine
+from edgevision.doctor.system_facts import SystemFacts, PowerMode, read_machine
 from edgevision.doctor.nvidia import diagnose_nvidia
 
 FOLDER = Path(__file__).parents[1] / "machines"
@@ -102,7 +102,7 @@ def test_the_command_prints_it(name: str) -> None:
 
 
 @pytest.fixture
-def orin() -> Machine:
+def orin() -> SystemFacts:
     """A board where nothing is amiss."""
     machine = read_machine(FOLDER / "orin-nano-jetpack-6.0.json")
     libraries = tuple(
@@ -112,20 +112,20 @@ def orin() -> Machine:
     return replace(machine, device=replace(machine.device, libraries=libraries))
 
 
-def found(machine: Machine) -> dict[str, Finding]:
+def found(machine: SystemFacts) -> dict[str, Finding]:
     return {finding.what: finding for finding in diagnose_nvidia(machine)}
 
 
-def without(machine: Machine, *names: str) -> Machine:
+def without(machine: SystemFacts, *names: str) -> SystemFacts:
     libraries = tuple(fact for fact in machine.device.libraries if fact.name not in names)
     return replace(machine, device=replace(machine.device, libraries=libraries))
 
 
-def test_nothing_is_amiss(orin: Machine) -> None:
+def test_nothing_is_amiss(orin: SystemFacts) -> None:
     assert {finding.status for finding in found(orin).values()} == {"ok"}
 
 
-def test_a_container_without_the_gpu(orin: Machine) -> None:
+def test_a_container_without_the_gpu(orin: SystemFacts) -> None:
     device = replace(orin.device, power_mode=None)
     findings = found(replace(orin, gpu=None, device=device, power_modes=()))
     assert findings["NVIDIA GPU"].status == "broken"
@@ -133,7 +133,7 @@ def test_a_container_without_the_gpu(orin: Machine) -> None:
     assert findings["power mode"].detail == "not known"
 
 
-def test_another_python_than_the_systems(orin: Machine) -> None:
+def test_another_python_than_the_systems(orin: SystemFacts) -> None:
     machine = without(orin, "tensorrt")
     machine = replace(machine, device=replace(machine.device, python="3.12.1"))
     finding = found(machine)["TensorRT"]
@@ -141,7 +141,7 @@ def test_another_python_than_the_systems(orin: Machine) -> None:
     assert (finding.remedy or "").startswith("python3.10 -m venv --system-site-packages .venv")
 
 
-def test_bindings_that_are_too_old(orin: Machine) -> None:
+def test_bindings_that_are_too_old(orin: SystemFacts) -> None:
     libraries = (*without(orin, "cuda-bindings").device.libraries, Fact("cuda-bindings", "11.8.7"))
     finding = found(replace(orin, device=replace(orin.device, libraries=libraries)))["cuda-bindings"]
     assert (finding.status, finding.detail) == ("broken", "11.8.7 is older than 12.9")
@@ -151,14 +151,14 @@ def test_bindings_that_are_too_old(orin: Machine) -> None:
 @pytest.mark.parametrize(
     ("current", "status"), [("15W (0)", "missing"), ("25W (1)", "missing"), ("MAXN_SUPER (2)", "ok")]
 )
-def test_the_strongest_mode_is_not_the_first(orin: Machine, current: str, status: str) -> None:
+def test_the_strongest_mode_is_not_the_first(orin: SystemFacts, current: str, status: str) -> None:
     machine = replace(orin, power_modes=SUPER_MODES, device=replace(orin.device, power_mode=current))
     finding = found(machine)["power mode"]
     assert finding.status == status
     assert status == "ok" or "nvpmodel -m 2" in (finding.remedy or "")
 
 
-def test_a_pc_without_and_with_a_gpu(orin: Machine) -> None:
+def test_a_pc_without_and_with_a_gpu(orin: SystemFacts) -> None:
     bare = without(replace(orin, gpu=None, system_packages=()), "tensorrt", "cuda-bindings")
     pc = replace(bare, device=replace(bare.device, l4t=None, board=None))
     assert [finding.detail for finding in diagnose_nvidia(pc)] == ["none found; models run on the CPU"]
@@ -176,7 +176,7 @@ def test_a_pc_without_and_with_a_gpu(orin: Machine) -> None:
     assert "TensorRT" not in found(replace(pc, gpu=t4, device=rtx))
 
 
-def test_a_gpu_that_this_tensorrt_does_not_build_for(orin: Machine) -> None:
+def test_a_gpu_that_this_tensorrt_does_not_build_for(orin: SystemFacts) -> None:
     thor = GpuFacts("NVIDIA Thor", 110, "13.0", None, 125772, 100000, True)
     finding = found(replace(orin, gpu=thor))["TensorRT"]
     assert (finding.status, finding.detail) == ("broken", "8.6.2 builds nothing for SM 11.0")

@@ -15,9 +15,9 @@ from cuda.bindings import runtime as real
 from edgevision.engines.tensorrt import cuda
 from edgevision.engines.tensorrt.cuda import (
     DeviceBuffer,
-    Event,
+    CudaEvent,
     HostBuffer,
-    Stream,
+    CudaStream,
     cuda_device,
     driver_remedy,
 )
@@ -93,7 +93,7 @@ def test_the_stand_in_acts_all_that_is_called() -> None:
 
 @pytest.mark.skipif(HAS_DRIVER, reason="this machine has an NVIDIA driver")
 def test_without_a_driver_every_call_says_so() -> None:
-    for call in (cuda_device, Stream, Event, lambda: HostBuffer(16), lambda: DeviceBuffer(16)):
+    for call in (cuda_device, CudaStream, CudaEvent, lambda: HostBuffer(16), lambda: DeviceBuffer(16)):
         with pytest.raises(EngineError) as caught:
             call()
         text = str(caught.value)
@@ -143,8 +143,8 @@ def test_the_device_tells_of_itself(host: HostCudart) -> None:
 
 
 def test_memory_goes_there_and_back_in_the_streams_order(host: HostCudart) -> None:
-    there, back, device, stream = HostBuffer(8), HostBuffer(8), DeviceBuffer(8), Stream()
-    first, last = Event(), Event(spin=False)
+    there, back, device, stream = HostBuffer(8), HostBuffer(8), DeviceBuffer(8), CudaStream()
+    first, last = CudaEvent(), CudaEvent(spin=False)
     there.array(np.dtype(np.uint8), (8,))[:] = np.arange(8)
     answer = back.array(np.dtype(np.float32), (2,))
     stream.record(first)
@@ -162,7 +162,7 @@ def test_memory_goes_there_and_back_in_the_streams_order(host: HostCudart) -> No
 
 
 def test_a_graph_replays_and_a_broken_capture_leaves_the_stream_usable(host: HostCudart) -> None:
-    there, device, stream = HostBuffer(4), DeviceBuffer(4), Stream()
+    there, device, stream = HostBuffer(4), DeviceBuffer(4), CudaStream()
     graph = stream.capture(lambda: stream.copy_to_device(device.pointer, there.pointer, 4))
     for value in (3, 5):
         there.array(np.dtype(np.uint8), (4,))[:] = value

@@ -18,13 +18,21 @@ import pytest
 
 from edgevision.contract.session import Frames, SessionOptions
 from edgevision.engines import onnxruntime as engine
-from edgevision.engines.onnxruntime import CUDA, ON_CPU, TENSORRT, BoundSession, Target, node_shares, open_on
+from edgevision.engines.onnxruntime import (
+    CUDA,
+    ON_CPU,
+    TENSORRT,
+    BoundSession,
+    ProviderTarget,
+    node_shares,
+    open_on,
+)
 from edgevision.engines.opening import open_session
 from edgevision.engines.ort_settings import CPU
 from edgevision.errors import EngineError
 from tests.brightness import SIDE, write_brightness_bundle
 
-AZURE = Target("onnxruntime-azure", "AzureExecutionProvider", (CPU,))
+AZURE = ProviderTarget("onnxruntime-azure", "AzureExecutionProvider", (CPU,))
 HERE = ort.get_available_providers()
 needs_azure = pytest.mark.skipif(
     AZURE.provider not in HERE, reason="this ONNX Runtime has no second provider"

@@ -13,7 +13,7 @@ from cuda.bindings import runtime as real
 
 from edgevision.contract.session import Frames, SessionOptions
 from edgevision.contract.spec import BatchRange
-from edgevision.engines.tensorrt import lane
+from edgevision.engines.tensorrt import execution_context
 from edgevision.engines.tensorrt import session as tensorrt
 from edgevision.engines.tensorrt.replays import Replays
 from edgevision.engines.tensorrt.session import TensorRtSession, open_engine
@@ -21,7 +21,7 @@ from edgevision.engines.tensorrt.versions import Flavour
 from edgevision.errors import UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import run_streams
-from edgevision.pipeline.streams import Stream
+from edgevision.pipeline.streams import SourceStream
 from tests.doubles import SIDE, BrightnessSession, ListSink, MemorySource
 from tests.engines.host_cuda import HostCudart
 from tests.engines.host_tensorrt import HostRuntimeCache, HostTensorRt, store_engine
@@ -113,7 +113,7 @@ def test_each_batch_size_has_a_graph_from_its_second_call_on(board: Board) -> No
 
 
 def test_graphs_are_bounded_and_those_in_use_stay(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "Replays", lambda: Replays(limit=3, idle_calls=20))
+    monkeypatch.setattr(execution_context, "Replays", lambda: Replays(limit=3, idle_calls=20))
     with board.open() as session:
         for count in (1, 3):
             board.call(session, count)
@@ -215,7 +215,9 @@ def test_many_cameras_are_served_by_graphs(board: Board) -> None:
     """Five cameras of which not all have a frame at once: from the engine on disk to results in their sinks."""
     sinks = [ListSink() for _ in range(5)]
     cameras = [MemorySource(30 + 7 * row) for row in range(5)]
-    streams = [Stream(camera, [sink], threshold=0.0) for camera, sink in zip(cameras, sinks, strict=True)]
+    streams = [
+        SourceStream(camera, [sink], threshold=0.0) for camera, sink in zip(cameras, sinks, strict=True)
+    ]
     with board.open() as session:
         run_streams(session, streams, options=PipelineOptions(threshold=0.0, batch=5))
         launched = board.host.calls.count("cudaGraphLaunch")

@@ -17,7 +17,7 @@ from cuda.bindings import runtime as real
 from edgevision.contract.session import Frames, SessionOptions
 from edgevision.contract.spec import BatchRange, ModelSpec
 from edgevision.engines.opening import open_session
-from edgevision.engines.tensorrt import contexts, lane
+from edgevision.engines.tensorrt import contexts, execution_context
 from edgevision.engines.tensorrt import session as tensorrt
 from edgevision.engines.tensorrt.dla import dla_note
 from edgevision.engines.tensorrt.session import TensorRtSession, open_engine
@@ -77,7 +77,7 @@ def same(session: TensorRtSession, spec: ModelSpec, *levels: int) -> None:
 def used_members() -> dict[tuple[str, str], set[int | None]]:
     """(class, member) of TensorRT that our files use, with the numbers of arguments; None: a property."""
     found: dict[tuple[str, str], set[int | None]] = {}
-    for module in (contexts, lane, tensorrt):
+    for module in (contexts, execution_context, tensorrt):
         tree = ast.parse(Path(module.__file__ or "").read_text())
         called = {id(node.func): len(node.args) for node in ast.walk(tree) if isinstance(node, ast.Call)}
         for node in ast.walk(tree):

@@ -27,7 +27,7 @@ VERIFIED = Verification("verify", "tensorrt", "TensorRT 10.3.0", 4, (), "2026-01
 FRAMES = np.stack([np.full((SIDE, SIDE, 3), level, np.uint8) for level in (0, 60, 120, 250)])
 
 
-class Shelf:
+class StoredEngines:
     """A bundle with one engine, on a device that it fits."""
 
     def __init__(self, cuda: HostCudart, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,11 +61,13 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(host: HostCudart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-    return Shelf(host, tmp_path, monkeypatch)
+def shelf(host: HostCudart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoredEngines:
+    return StoredEngines(host, tmp_path, monkeypatch)
 
 
-def test_an_engine_that_never_ran_is_held_against_the_golden_frames(shelf: Shelf, host: HostCudart) -> None:
+def test_an_engine_that_never_ran_is_held_against_the_golden_frames(
+    shelf: StoredEngines, host: HostCudart
+) -> None:
     with shelf.open() as session:
         assert session.info.notes[-1] == "the golden frames passed at this start"
         assert session.precision == "float"
@@ -73,13 +75,13 @@ def test_an_engine_that_never_ran_is_held_against_the_golden_frames(shelf: Shelf
     assert host.held() == 0
 
 
-def test_one_that_answers_wrongly_is_not_run(shelf: Shelf, host: HostCudart) -> None:
+def test_one_that_answers_wrongly_is_not_run(shelf: StoredEngines, host: HostCudart) -> None:
     with pytest.raises(VerificationError, match=r"does not match the source model: .*; build it here: edge"):
         shelf.open(wrong=True)
     assert host.held() == 0
 
 
-def test_unless_it_is_forced(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
+def test_unless_it_is_forced(shelf: StoredEngines, caplog: pytest.LogCaptureFixture) -> None:
     with (
         caplog.at_level(logging.WARNING),
         shelf.open(wrong=True, options=SessionOptions(force=True)) as session,
@@ -88,13 +90,14 @@ def test_unless_it_is_forced(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> 
     assert "because of --force" in caplog.text
 
 
-def test_one_that_was_verified_is_believed(shelf: Shelf) -> None:
+def test_one_that_was_verified_is_believed(shelf: StoredEngines) -> None:
     with shelf.open(verified=True, wrong=True) as session:
         assert not any("golden" in note for note in session.info.notes)
 
 
-def test_another_precision_is_asked_for_in_vain(shelf: Shelf) -> None:
+def test_another_precision_is_asked_for_in_vain(shelf: StoredEngines) -> None:
     with pytest.raises(
-        EngineError, match=r"no tensorrt engine of precision int8; rebuild: edgevision build .* --graph int8"
+        EngineError,
+        match=r"no tensorrt engine of precision int8; rebuild: edgevision build .* --precision int8",
     ):
         shelf.open(options=SessionOptions(precision="int8"))

@@ -25,7 +25,7 @@ from edgevision.contract.spec import (
 )
 from edgevision.errors import UsageError
 from edgevision.explain.maps import ExplainOptions, Explanation, explain
-from edgevision.explain.target import Choice
+from edgevision.explain.target import TargetChoice
 
 WIDTH, HEIGHT = 96, 64
 PATCH = (60, 20, 76, 36)
@@ -96,7 +96,7 @@ def hottest_xy(heat: npt.NDArray[np.float32]) -> tuple[int, int]:
 @pytest.mark.parametrize("task", ["detect", "classify", "segment"])
 def test_heat_lies_on_the_only_place_that_is_looked_at(task: str) -> None:
     session = PatchSession(spec_of(task))
-    explanation = explain(session, planted(), Choice(class_name="patch"), ExplainOptions(masks=400))
+    explanation = explain(session, planted(), TargetChoice(class_name="patch"), ExplainOptions(masks=400))
     assert explanation.heat.shape == (HEIGHT, WIDTH)
     assert explanation.heat.dtype == np.float32
     left, top, right, bottom = PATCH
@@ -128,7 +128,7 @@ def test_heat_is_the_difference_in_score() -> None:
     """The white patch scores 1, hidden wholly what the mean colour scores."""
     session = PatchSession(spec_of("classify"))
     frame = planted()
-    explanation = explain(session, frame, Choice(class_name="patch"), ExplainOptions(masks=2000))
+    explanation = explain(session, frame, TargetChoice(class_name="patch"), ExplainOptions(masks=2000))
     lost = 1 - frame.reshape(-1, 3).mean() / 255
     # The mask that hides the patch's middle hides some of the rest of it too, and never more than all.
     assert 0.25 * lost < explanation.heat.max() < lost

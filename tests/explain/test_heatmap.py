@@ -12,10 +12,10 @@ import pytest
 from edgevision.contract.image import Frame
 from edgevision.errors import SinkError, UsageError
 from edgevision.explain.heatmap import draw_explanation, write_picture
-from edgevision.explain.maps import Check, ExplainOptions, Explanation
-from edgevision.explain.target import Target
+from edgevision.explain.maps import MapCheck, ExplainOptions, Explanation
+from edgevision.explain.target import ExplainTarget
 
-CHECK = Check(0.9, 0.1, 0.8, 0.9, 1.0)
+CHECK = MapCheck(0.9, 0.1, 0.8, 0.9, 1.0)
 
 
 def explanation(size_wh: tuple[int, int], hot: tuple[int, int, int, int] | None) -> Explanation:
@@ -25,7 +25,7 @@ def explanation(size_wh: tuple[int, int], hot: tuple[int, int, int, int] | None)
         left, top, right, bottom = hot
         heat[top:bottom, left:right] = 0.5
         box = np.array(hot, np.float32)
-    target = Target(0, "person", 0.9, box)
+    target = ExplainTarget(0, "person", 0.9, box)
     return Explanation(heat, target, box, 1.0, 0.1, CHECK, ExplainOptions())
 
 

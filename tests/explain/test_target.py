@@ -16,7 +16,7 @@ from edgevision.contract.spec import (
     segment_outputs,
 )
 from edgevision.errors import UsageError
-from edgevision.explain.target import Choice, choose_target, likeness
+from edgevision.explain.target import TargetChoice, choose_target, likeness
 
 PATCH = (60, 20, 76, 36)
 ELSEWHERE = (8.0, 30.0, 32.0, 60.0)
@@ -37,7 +37,7 @@ def detections(scores: tuple[float, float], labels: tuple[int, int]) -> Outputs:
 
 
 def test_likeness_of_detections_is_overlap_times_score_within_the_class() -> None:
-    target = choose_target(DETECTOR, detections((0.9, 0.5), (1, 1)), Choice())
+    target = choose_target(DETECTOR, detections((0.9, 0.5), (1, 1)), TargetChoice())
     assert (target.label, target.name) == (1, "patch")
     assert likeness(target, detections((0.8, 0.5), (1, 1))) == pytest.approx([0.8])
     assert likeness(target, detections((0.8, 0.5), (0, 1))) == pytest.approx([0])
@@ -50,13 +50,13 @@ def test_likeness_of_detections_is_overlap_times_score_within_the_class() -> Non
 @pytest.mark.parametrize(
     ("choice", "name", "score"),
     [
-        (Choice(), "patch", 0.9),
-        (Choice(index=1), "other", 0.5),
-        (Choice(class_name="other"), "other", 0.5),
-        (Choice(class_name="patch", index=0), "patch", 0.9),
+        (TargetChoice(), "patch", 0.9),
+        (TargetChoice(index=1), "other", 0.5),
+        (TargetChoice(class_name="other"), "other", 0.5),
+        (TargetChoice(class_name="patch", index=0), "patch", 0.9),
     ],
 )
-def test_the_choice_of_a_detection(choice: Choice, name: str, score: float) -> None:
+def test_the_choice_of_a_detection(choice: TargetChoice, name: str, score: float) -> None:
     target = choose_target(DETECTOR, detections((0.9, 0.5), (1, 0)), choice)
     assert target.name == name
     assert target.score == pytest.approx(score)
@@ -65,24 +65,24 @@ def test_the_choice_of_a_detection(choice: Choice, name: str, score: float) -> N
 def test_classes_are_chosen_by_name_and_by_place() -> None:
     outputs = (np.array([[0.3, 0.7]], np.float32),)
 
-    def pick(choice: Choice) -> str:
+    def pick(choice: TargetChoice) -> str:
         return choose_target(CLASSIFIER, outputs, choice).name
 
-    assert pick(Choice()) == "patch"
-    assert pick(Choice(index=1)) == "other"
-    assert pick(Choice(class_name="other")) == "other"
+    assert pick(TargetChoice()) == "patch"
+    assert pick(TargetChoice(index=1)) == "other"
+    assert pick(TargetChoice(class_name="other")) == "other"
 
 
 @pytest.mark.parametrize(
     ("choice", "says"),
     [
-        (Choice(threshold=0.95), "0 detections of score 0.95 or more.*the best of all is patch 0.900"),
-        (Choice(index=2), "2 detections of score 0.25.*no index 2"),
-        (Choice(class_name="cat"), "has no class 'cat'; its classes: other, patch"),
-        (Choice(class_name="other", index=1), "1 detections of class other"),
+        (TargetChoice(threshold=0.95), "0 detections of score 0.95 or more.*the best of all is patch 0.900"),
+        (TargetChoice(index=2), "2 detections of score 0.25.*no index 2"),
+        (TargetChoice(class_name="cat"), "has no class 'cat'; its classes: other, patch"),
+        (TargetChoice(class_name="other", index=1), "1 detections of class other"),
     ],
 )
-def test_a_choice_of_nothing_is_told(choice: Choice, says: str) -> None:
+def test_a_choice_of_nothing_is_told(choice: TargetChoice, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         choose_target(DETECTOR, detections((0.9, 0.5), (1, 0)), choice)
 
@@ -90,11 +90,11 @@ def test_a_choice_of_nothing_is_told(choice: Choice, says: str) -> None:
 def test_a_class_of_a_segmentation_is_its_pixels() -> None:
     mask = np.zeros((1, 64, 96), np.uint8)
     mask[0, :16, :48] = 1
-    target = choose_target(SEGMENTER, (mask,), Choice(index=1))
+    target = choose_target(SEGMENTER, (mask,), TargetChoice(index=1))
     assert (target.name, target.score) == ("patch", 0.125)
     assert likeness(target, (mask,)) == pytest.approx([1])
     fewer = np.concatenate([mask, mask, np.zeros_like(mask)])
     fewer[1, :4] = 0
     assert likeness(target, (fewer,)) == pytest.approx([1, 0.75, 0])
     with pytest.raises(UsageError, match="answered 0 classes in the mask of class patch"):
-        choose_target(SEGMENTER, (np.zeros_like(mask),), Choice(class_name="patch"))
+        choose_target(SEGMENTER, (np.zeros_like(mask),), TargetChoice(class_name="patch"))

@@ -17,7 +17,7 @@ from edgevision.errors import GraphError
 from edgevision.graph.adopt import Adoption, AdoptOptions, adopt
 from edgevision.graph.coco import COCO_CLASSES
 from edgevision.graph.contract import read_spec
-from edgevision.graph.preprocess import Pixels
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.graph.reference import source_answers
 from tests.graph import networks
 from tests.graph.networks import SIZE_WH
@@ -218,7 +218,7 @@ def test_another_number_of_class_names_is_refused(tmp_path: Path) -> None:
 
 
 def test_finished_boxes_need_class_names(tmp_path: Path) -> None:
-    with pytest.raises(GraphError, match="--classes"):
+    with pytest.raises(GraphError, match="--class-names"):
         adopt(saved(networks.end2end(), tmp_path), "end2end")
 
 
@@ -246,13 +246,13 @@ def test_a_task_that_the_file_names_is_believed(tmp_path: Path, task: str, head:
 def test_ultralytics_classifiers_see_plain_pixels_and_the_whole_shorter_side(tmp_path: Path) -> None:
     path = saved(networks.with_metadata(networks.classifier(), task="classify"), tmp_path)
     adoption = adopt(path, "classifier")
-    assert adoption.pixels == Pixels("rgb")
+    assert adoption.pixels == PixelFormat("rgb")
     assert adoption.spec.frames.crop_fraction == 1.0
 
 
 def test_pixels_and_fit_of_the_user_come_first(run_ort: Run, tmp_path: Path) -> None:
     path = saved(networks.yolov8(), tmp_path)
-    pixels = Pixels("bgr", 1 / 128, (1.0, 1.0, 1.0), (1.0, 0.5, 1.0))
+    pixels = PixelFormat("bgr", 1 / 128, (1.0, 1.0, 1.0), (1.0, 0.5, 1.0))
     options = AdoptOptions(nms=NMS, pixels=pixels, fit="stretch", frame_wh=(128, 128))
     adoption = adopt(path, "yolov8", options)
     assert (adoption.pixels, adoption.fit) == (pixels, "stretch")
@@ -345,7 +345,7 @@ def test_values_that_cannot_be_the_head_s_are_refused(
     tmp_path: Path, make: Callable[[], onnx.ModelProto], head: str, said: str
 ) -> None:
     path = saved(make(), tmp_path)
-    options = AdoptOptions(nms=NMS, pixels=Pixels("bgr", 1.0), classes=NAMES)
+    options = AdoptOptions(nms=NMS, pixels=PixelFormat("bgr", 1.0), classes=NAMES)
     if head == "end2end":
         options = AdoptOptions(nms=NMS, classes=("yes", "no"))
     adoption = adopt(path, head, options)

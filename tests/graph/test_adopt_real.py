@@ -16,7 +16,7 @@ from edgevision.graph.adopt import Adoption, AdoptOptions, adopt
 from edgevision.graph.coco import COCO_CLASSES
 from edgevision.graph.heads.fastestdet import FastestDetHead
 from edgevision.graph.heads.yolox import YoloXHead
-from edgevision.graph.preprocess import Pixels
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.graph.reference import source_answers
 from tests.rtx import build_rtx_engine
 
@@ -64,7 +64,7 @@ def test_real_files_are_recognised(data_dir: Path) -> None:
     weights = data_dir / "weights"
     nano = adopt(weights / "yolox_nano.onnx", "yolox")
     assert nano.head == YoloXHead((416, 416), 80, decoded=False)
-    assert nano.pixels == Pixels("bgr", 1.0)
+    assert nano.pixels == PixelFormat("bgr", 1.0)
     assert nano.spec.frames == FrameInput((416, 416), "letterbox")
     fast = adopt(weights / "FastestDet.onnx", "fastestdet")
     assert fast.head == FastestDetHead((352, 352), (22, 22), 80)

@@ -40,7 +40,7 @@ from edgevision.graph.graft import graft_classifier, graft_detector
 from edgevision.graph.heads import YoloV5RawHead
 from edgevision.graph.heads.yolov8 import YoloV8Head
 from edgevision.graph.nms import CANDIDATES
-from edgevision.graph.preprocess import Pixels
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.graph.simplify import simplify
 from tests.graph import networks
 from tests.graph.networks import SIZE_WH
@@ -62,7 +62,7 @@ def detector(frames: FrameInput, batch: int | str = 1) -> onnx.ModelProto:
     return graft_detector(
         networks.yolov8(batch=batch),
         head=HEAD,
-        pixels=Pixels("rgb"),
+        pixels=PixelFormat("rgb"),
         frames=frames,
         network_size_wh=SIZE_WH,
         nms=NMS,
@@ -86,7 +86,7 @@ def test_the_network_given_is_not_changed() -> None:
     network = networks.yolov8()
     before = network.SerializeToString(deterministic=True)
     graft_detector(
-        network, head=HEAD, pixels=Pixels(), frames=FrameInput(SIZE_WH), network_size_wh=SIZE_WH, nms=NMS
+        network, head=HEAD, pixels=PixelFormat(), frames=FrameInput(SIZE_WH), network_size_wh=SIZE_WH, nms=NMS
     )
     simplify(network)
     assert network.SerializeToString(deterministic=True) == before
@@ -257,7 +257,7 @@ def test_a_classifier_of_one_by_one_maps_is_flattened(run_ort: Run) -> None:
     pooled = m("GlobalAveragePool", m.conv(3, 8, 40.0))
     network = m.model({"map": (pooled, 1, [1, 3, 1, 1])})
     frames = FrameInput(SIZE_WH, "center-crop")
-    model = graft_classifier(network, pixels=Pixels(), frames=frames, network_size_wh=SIZE_WH)
+    model = graft_classifier(network, pixels=PixelFormat(), frames=frames, network_size_wh=SIZE_WH)
     attach_metadata(
         model, ModelSpec("c", "classify", frames, classify_outputs(3), ("a", "b", "c"), PROVENANCE)
     )
@@ -272,7 +272,7 @@ def test_a_classifier_of_another_shape_is_refused(shape: list[int | str | None])
     value = m("Reshape", m.conv(3, 32), m.weight(np.array([-1])))
     network = m.model({"out": (value, 1, shape)})
     with pytest.raises(GraphError, match="classifier"):
-        graft_classifier(network, pixels=Pixels(), frames=FrameInput(SIZE_WH), network_size_wh=SIZE_WH)
+        graft_classifier(network, pixels=PixelFormat(), frames=FrameInput(SIZE_WH), network_size_wh=SIZE_WH)
 
 
 def test_heads_and_networks_that_do_not_fit_are_refused() -> None:
@@ -280,7 +280,7 @@ def test_heads_and_networks_that_do_not_fit_are_refused() -> None:
         graft_detector(
             networks.yolov8(),
             head=YoloV5RawHead((((10.0, 10.0),),), (8,), 3),
-            pixels=Pixels(),
+            pixels=PixelFormat(),
             frames=FrameInput(SIZE_WH),
             network_size_wh=SIZE_WH,
             nms=NMS,

@@ -14,15 +14,15 @@ from edgevision.contract.image import fit_frame, letterbox
 from edgevision.contract.spec import BatchRange, Fit, FrameInput
 from edgevision.errors import GraphError
 from edgevision.graph.contract import check_graph
-from edgevision.graph.preprocess import Pixels, graft_preprocess
+from edgevision.graph.preprocess import PixelFormat, graft_preprocess
 from edgevision.graph.resample import area_matrix, bilinear_matrix
 from tests.rtx import build_rtx_engine
 
 Array = np.ndarray[Any, Any]
 Run = Callable[..., list[Array]]
 
-IMAGENET = Pixels("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-RAW = Pixels("bgr", 1.0)
+IMAGENET = PixelFormat("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+RAW = PixelFormat("bgr", 1.0)
 
 
 def network(
@@ -54,7 +54,7 @@ def convolution(rng: np.random.Generator, **attributes: Any) -> onnx.ModelProto:
 def grafted(
     model: onnx.ModelProto,
     *,
-    pixels: Pixels,
+    pixels: PixelFormat,
     frames: FrameInput,
     size_wh: tuple[int, int],
     fit: Fit = "letterbox",
@@ -68,23 +68,23 @@ def frames_of(rng: np.random.Generator, size_wh: tuple[int, int], count: int = 1
     return rng.integers(0, 256, (count, size_wh[1], size_wh[0], 3), np.uint8)
 
 
-def normalised(frames: Array, pixels: Pixels) -> Array:
+def normalised(frames: Array, pixels: PixelFormat) -> Array:
     values = frames.astype(np.float64)[..., ::-1] if pixels.order == "rgb" else frames.astype(np.float64)
     return ((values * pixels.scale - pixels.mean) / pixels.std).transpose(0, 3, 1, 2)
 
 
 @pytest.mark.parametrize(
-    "pixels", [Pixels(), RAW, IMAGENET, Pixels("bgr", 1 / 128, (1.0, 0.9, 0.8), (0.5, 0.25, 2.0))]
+    "pixels", [PixelFormat(), RAW, IMAGENET, PixelFormat("bgr", 1 / 128, (1.0, 0.9, 0.8), (0.5, 0.25, 2.0))]
 )
-def test_a_network_sees_normalised_pixels(run_ort: Run, pixels: Pixels) -> None:
+def test_a_network_sees_normalised_pixels(run_ort: Run, pixels: PixelFormat) -> None:
     frames = frames_of(np.random.default_rng(0), (20, 12), 3)
     spec = FrameInput((20, 12), batch=BatchRange(1, 1, 4))
     model = grafted(window((20, 12)), pixels=pixels, frames=spec, size_wh=(20, 12))
     assert np.abs(run_ort(model, {"frames": frames})[0] - normalised(frames, pixels)).max() < 2e-6
 
 
-@pytest.mark.parametrize("pixels", [Pixels(), RAW, IMAGENET])
-def test_folding_into_a_padded_convolution_changes_nothing(run_ort: Run, pixels: Pixels) -> None:
+@pytest.mark.parametrize("pixels", [PixelFormat(), RAW, IMAGENET])
+def test_folding_into_a_padded_convolution_changes_nothing(run_ort: Run, pixels: PixelFormat) -> None:
     rng = np.random.default_rng(1)
     model = convolution(rng)
     frames = frames_of(rng, (40, 24), 2)
@@ -109,8 +109,8 @@ def test_weights_that_others_share_are_left_as_they_are(run_ort: Run) -> None:
     ]
     model = network((40, 24), nodes, w=rng.normal(0, 0.1, (8, 3, 6, 6)).astype(np.float32))
     frames = frames_of(rng, (40, 24))
-    expected = run_ort(model, {"images": normalised(frames, Pixels()).astype(np.float32)})[0]
-    model = grafted(model, pixels=Pixels(), frames=FrameInput((40, 24)), size_wh=(40, 24))
+    expected = run_ort(model, {"images": normalised(frames, PixelFormat()).astype(np.float32)})[0]
+    model = grafted(model, pixels=PixelFormat(), frames=FrameInput((40, 24)), size_wh=(40, 24))
     assert np.abs(run_ort(model, {"frames": frames})[0] - expected).max() / np.abs(expected).max() < 1e-6
 
 
@@ -127,17 +127,17 @@ def test_whatever_else_reads_the_input_is_given_normalised_pixels(run_ort: Run, 
     weights = weights[:, :1] if reader == "grouped" else weights
     model = network((16, 16), nodes, 1, **{"v" if reader == "computed" else "w": weights})
     frames = frames_of(rng, (16, 16))
-    expected = run_ort(model, {"images": normalised(frames, Pixels()).astype(np.float32)})[0]
-    model = grafted(model, pixels=Pixels(), frames=FrameInput((16, 16)), size_wh=(16, 16))
+    expected = run_ort(model, {"images": normalised(frames, PixelFormat()).astype(np.float32)})[0]
+    model = grafted(model, pixels=PixelFormat(), frames=FrameInput((16, 16)), size_wh=(16, 16))
     assert np.abs(run_ort(model, {"frames": frames})[0] - expected).max() < 1e-5
 
 
 def test_a_network_in_half_precision_gets_half_precision(run_ort: Run) -> None:
     frames = frames_of(np.random.default_rng(4), (16, 8))
-    model = grafted(window((16, 8), 10), pixels=Pixels(), frames=FrameInput((16, 8)), size_wh=(16, 8))
+    model = grafted(window((16, 8), 10), pixels=PixelFormat(), frames=FrameInput((16, 8)), size_wh=(16, 8))
     seen = run_ort(model, {"frames": frames})[0]
     assert seen.dtype == np.float16
-    assert np.abs(seen - normalised(frames, Pixels())).max() < 1e-3
+    assert np.abs(seen - normalised(frames, PixelFormat())).max() < 1e-3
 
 
 SIZES = [
@@ -257,7 +257,7 @@ def test_an_input_that_is_no_image_of_that_size_is_refused(model: onnx.ModelProt
 @pytest.mark.parametrize("scale", [0.0, -1.0])
 def test_pixels_are_checked(scale: float) -> None:
     with pytest.raises(ValueError, match="positive"):
-        Pixels(scale=scale)
+        PixelFormat(scale=scale)
 
 
 @pytest.mark.parametrize("fit", ["letterbox", "center-crop", "stretch"])

@@ -13,7 +13,7 @@ from edgevision.contract.image import LetterboxGeometry, letterbox
 from edgevision.contract.spec import BatchRange, FrameInput
 from edgevision.errors import GraphError
 from edgevision.graph.graft import graft_segmenter
-from edgevision.graph.preprocess import Pixels
+from edgevision.graph.preprocess import PixelFormat
 
 SIZE_WH = (64, 32)
 Array = npt.NDArray[np.uint8]
@@ -43,7 +43,7 @@ def picture(width: int, height: int) -> Array:
 
 def test_the_best_class_of_each_pixel() -> None:
     frames = FrameInput(SIZE_WH, batch=BatchRange(1, 1, 2))
-    model = graft_segmenter(network("n"), pixels=Pixels("bgr"), frames=frames, network_size_wh=SIZE_WH)
+    model = graft_segmenter(network("n"), pixels=PixelFormat("bgr"), frames=frames, network_size_wh=SIZE_WH)
     image = picture(*SIZE_WH)
     mask = run(model, np.stack([image, image[::-1]]))
     assert np.array_equal(mask[0], image.argmax(2))
@@ -53,7 +53,7 @@ def test_the_best_class_of_each_pixel() -> None:
 @pytest.mark.parametrize("frame_wh", [(128, 64), (64, 64), (50, 33), (200, 60)])
 def test_a_camera_frame_s_mask_is_the_letterboxed_one_brought_back(frame_wh: tuple[int, int]) -> None:
     frames = FrameInput(frame_wh, "exact")
-    model = graft_segmenter(network(), pixels=Pixels("bgr"), frames=frames, network_size_wh=SIZE_WH)
+    model = graft_segmenter(network(), pixels=PixelFormat("bgr"), frames=frames, network_size_wh=SIZE_WH)
     image = picture(*frame_wh)
     mask = run(model, image[None])[0]
     assert mask.shape == (frame_wh[1], frame_wh[0])
@@ -67,7 +67,7 @@ def test_a_camera_frame_s_mask_is_the_letterboxed_one_brought_back(frame_wh: tup
 def test_the_mask_becomes_uint8_from_float32_alone(frame_wh: tuple[int, int]) -> None:
     """TensorRT converts neither int32 nor int64 to uint8 (NvInferRuntimeBase.h, kUINT8, of 8.6 to 11.1)."""
     frames = FrameInput(frame_wh, "exact")
-    model = graft_segmenter(network(), pixels=Pixels("bgr"), frames=frames, network_size_wh=SIZE_WH)
+    model = graft_segmenter(network(), pixels=PixelFormat("bgr"), frames=frames, network_size_wh=SIZE_WH)
     inferred = onnx.shape_inference.infer_shapes(model).graph
     types = {value.name: value.type.tensor_type.elem_type for value in inferred.value_info}
     last = next(node for node in inferred.node if "mask" in node.output)
@@ -88,7 +88,7 @@ def test_all_256_classes_survive_float32() -> None:
     )
     bare = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model = graft_segmenter(
-        bare, pixels=Pixels("bgr", scale=1.0), frames=frames, network_size_wh=(width, height)
+        bare, pixels=PixelFormat("bgr", scale=1.0), frames=frames, network_size_wh=(width, height)
     )
     image = np.zeros((1, height, width, 3), np.uint8)
     image[0, :, :, 0] = np.arange(256).reshape(height, width)
@@ -99,8 +99,10 @@ def test_what_cannot_be_a_segmenter() -> None:
     frames = FrameInput(SIZE_WH)
     for kind in ("GlobalAveragePool", "Flatten"):
         with pytest.raises(GraphError, match=r"one output, float32 \[B, C, 32, 64\]; received y"):
-            graft_segmenter(network(answer=kind), pixels=Pixels(), frames=frames, network_size_wh=SIZE_WH)
+            graft_segmenter(
+                network(answer=kind), pixels=PixelFormat(), frames=frames, network_size_wh=SIZE_WH
+            )
     with pytest.raises(GraphError, match="expected 'letterbox' or 'stretch' for a segmenter"):
         graft_segmenter(
-            network(), pixels=Pixels(), frames=frames, network_size_wh=SIZE_WH, network_fit="center-crop"
+            network(), pixels=PixelFormat(), frames=frames, network_size_wh=SIZE_WH, network_fit="center-crop"
         )

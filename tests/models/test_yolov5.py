@@ -127,7 +127,7 @@ def test_each_layer_is_rebuilt(kind: str, fused: bool, forge: Any, random_image:
         rebuilt = _load(forge.save({"ema": None, "model": source}))
         # The same operations in the same order: rounding alone may differ, by the layout of the weights in memory.
         assert _differ(expected, rebuilt(image)) < 1e-5
-        assert float(expected[0].std()) > 1e-3, "a constant map would prove nothing"
+        assert float(expected[0].std()) > 1e-3, "a constant map would verify_engine nothing"
         assert _differ(expected, rebuilt.fuse()(image)) < 1e-4
     assert rebuilt.strides == (64 // expected[0].shape[2],)
 

@@ -16,7 +16,7 @@ from edgevision.contract.spec import BatchRange
 from edgevision.errors import SourceError, UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import Pipeline, run_streams
-from edgevision.pipeline.streams import Stream
+from edgevision.pipeline.streams import SourceStream
 from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import Sink
 from edgevision.sources.frames import Source, SourceFrame
@@ -73,8 +73,8 @@ def brightness(processed: FrameResult) -> int:
     return round(float(processed.result.scores[0]) * 255)
 
 
-def plain(source: Source, *sinks: Sink) -> Stream:
-    return Stream(source, sinks, threshold=0.0)
+def plain(source: Source, *sinks: Sink) -> SourceStream:
+    return SourceStream(source, sinks, threshold=0.0)
 
 
 def run_cameras(
@@ -319,7 +319,7 @@ class Moody(ListSink):
 
 def test_a_sink_that_fails_is_left_out_until_it_can_again(caplog: pytest.LogCaptureFixture) -> None:
     moody, steady = Moody(), ListSink()
-    stream = Stream(MemorySource(20), [moody, steady], threshold=0.0, keep_going=True)
+    stream = SourceStream(MemorySource(20), [moody, steady], threshold=0.0, keep_going=True)
     run_streams(BrightnessSession(), [stream])
     assert len(steady.seen) == 20
     assert [processed.frame.index for processed in moody.seen] == [*range(5), *range(10, 20)]
@@ -335,7 +335,7 @@ class Refusing(Analytics):
 
 def test_analytics_that_cannot_be_done_end_their_own_stream() -> None:
     sink = ListSink()
-    bad = Stream(MemorySource(5), [], analytics=Refusing(0.0))
+    bad = SourceStream(MemorySource(5), [], analytics=Refusing(0.0))
     run_streams(BrightnessSession(), [bad, plain(MemorySource(9), sink)])
     assert isinstance(bad.failure, UsageError)
     assert len(sink.seen) == 9

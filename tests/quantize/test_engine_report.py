@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from edgevision.bundle.folder import Check, Verification
+from edgevision.bundle.folder import CheckRecord, Verification
 from edgevision.quantize.engine_report import engine_lines
 
 
 def record(engine: str, measured: float) -> Verification:
     checks = (
-        Check("detections compared", 12.0, ">=", 1.0),
-        Check("mean score difference of partners", measured, "<=", 0.12),
+        CheckRecord("detections compared", 12.0, ">=", 1.0),
+        CheckRecord("mean score difference of partners", measured, "<=", 0.12),
     )
     return Verification("verify", engine, f"{engine} 1", 4, checks, "2026-01-01", "x86-64 AVX2")
 

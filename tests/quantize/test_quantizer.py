@@ -29,7 +29,7 @@ from edgevision.quantize.quantizer import PICTURE, quantize_int8
 from edgevision.quantize.record import read_record
 from edgevision.quantize.search.search import Budget
 from edgevision.sources.image_files import read_image
-from edgevision.sources.virtual_camera import PHOTOGRAPHS
+from edgevision.sources.synthetic_camera import PHOTOGRAPHS
 
 WEIGHTS = Path(edgevision.__file__).parent / "weights" / "cnn.safetensors"
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import pytest
 
 from edgevision.service.camera_plan import NOTHING_YET, CameraState, CameraStatus, Readiness
-from edgevision.service.watchdog import CameraLimit, Finding, Watchdog, WatchdogOptions
+from edgevision.service.watchdog import CameraLimit, WatchdogFinding, Watchdog, WatchdogOptions
 from edgevision.sources.health import FrameCounts, SourceHealth
 
 READY = Readiness("running")
 
 
 @dataclass
-class ActedStation:
+class ActedManager:
     readiness: Readiness = READY
     cameras: tuple[CameraStatus, ...] = ()
     failure: BaseException | None = None
@@ -51,7 +51,7 @@ def watched(**limits: CameraLimit) -> tuple[Watchdog, Clock]:
 def test_a_station_that_works_gives_no_reason() -> None:
     watchdog, clock = watched()
     for frames in range(5):
-        assert watchdog.look(ActedStation(cameras=(camera(frames=frames),))) == Finding()
+        assert watchdog.look(ActedManager(cameras=(camera(frames=frames),))) == WatchdogFinding()
         clock.now_s += 9
 
 
@@ -63,7 +63,7 @@ def test_a_call_hangs_after_ten_seconds_and_twenty_times_its_time(
     stuck_s: float, expected_s: float, hangs: bool
 ) -> None:
     watchdog, _ = watched()
-    finding = watchdog.look(ActedStation(stuck_s=stuck_s, expected_inference_s=expected_s))
+    finding = watchdog.look(ActedManager(stuck_s=stuck_s, expected_inference_s=expected_s))
     assert finding.hangs is hangs
     assert (finding.fatal is not None) is hangs
     if hangs:
@@ -74,22 +74,24 @@ def test_a_call_hangs_after_ten_seconds_and_twenty_times_its_time(
 
 def test_the_first_call_may_take_ten_minutes() -> None:
     watchdog, clock = watched()
-    station = ActedStation(cameras=(camera(frames=0),), stuck_s=599, expected_inference_s=0)
-    assert watchdog.look(station) == Finding()
+    camera_manager = ActedManager(cameras=(camera(frames=0),), stuck_s=599, expected_inference_s=0)
+    assert watchdog.look(camera_manager) == WatchdogFinding()
     clock.now_s += 599
-    assert watchdog.look(station) == Finding()
-    station.stuck_s = 601
-    assert watchdog.look(station).fatal == "a call of the engine has taken 601.0 s; it is the first one"
+    assert watchdog.look(camera_manager) == WatchdogFinding()
+    camera_manager.stuck_s = 601
+    assert (
+        watchdog.look(camera_manager).fatal == "a call of the engine has taken 601.0 s; it is the first one"
+    )
 
 
 def test_a_pipeline_that_hands_nothing_on_hangs() -> None:
     watchdog, clock = watched()
-    station = ActedStation(cameras=(camera(frames=7),))
-    assert watchdog.look(station) == Finding()
+    camera_manager = ActedManager(cameras=(camera(frames=7),))
+    assert watchdog.look(camera_manager) == WatchdogFinding()
     clock.now_s += 10
-    assert watchdog.look(station) == Finding()
+    assert watchdog.look(camera_manager) == WatchdogFinding()
     clock.now_s += 0.5
-    finding = watchdog.look(station)
+    finding = watchdog.look(camera_manager)
     assert finding.hangs
     assert finding.fatal == "cameras give frames and for 10.5 s none has left the pipeline"
 
@@ -97,37 +99,37 @@ def test_a_pipeline_that_hands_nothing_on_hangs() -> None:
 def test_frames_that_are_too_late_and_cameras_that_are_silent_are_no_standstill() -> None:
     watchdog, clock = watched()
     for late in range(3):
-        assert watchdog.look(ActedStation(cameras=(camera(late=late),))) == Finding()
+        assert watchdog.look(ActedManager(cameras=(camera(late=late),))) == WatchdogFinding()
         clock.now_s += 9
-    silent = ActedStation(cameras=(camera(late=3, age_s=5.0), camera("yard", "reconnecting", age_s=0.1)))
+    silent = ActedManager(cameras=(camera(late=3, age_s=5.0), camera("yard", "reconnecting", age_s=0.1)))
     for _ in range(3):
-        assert watchdog.look(silent) == Finding()
+        assert watchdog.look(silent) == WatchdogFinding()
         clock.now_s += 9
     # They are back: the standstill is counted from the last look before that.
-    back = ActedStation(cameras=(camera(late=3),))
-    assert watchdog.look(back) == Finding()
+    back = ActedManager(cameras=(camera(late=3),))
+    assert watchdog.look(back) == WatchdogFinding()
     clock.now_s += 0.9
-    assert watchdog.look(back) == Finding()
+    assert watchdog.look(back) == WatchdogFinding()
 
 
 def test_a_failed_station_is_fatal_and_nothing_hangs() -> None:
     watchdog, _ = watched()
     finding = watchdog.look(
-        ActedStation(Readiness("failed", None, "no"), failure=ValueError("the graph broke"))
+        ActedManager(Readiness("failed", None, "no"), failure=ValueError("the graph broke"))
     )
-    assert finding == Finding("the station has failed: the graph broke")
+    assert finding == WatchdogFinding("the camera manager has failed: the graph broke")
     assert (
-        watchdog.look(ActedStation(Readiness("failed", None, "no GPU"))).fatal
-        == "the station has failed: no GPU"
+        watchdog.look(ActedManager(Readiness("failed", None, "no GPU"))).fatal
+        == "the camera manager has failed: no GPU"
     )
 
 
 def test_opening_may_take_an_hour() -> None:
     watchdog, clock = watched()
-    building = ActedStation(Readiness("building", 0.4, "tactics"))
-    assert watchdog.look(building) == Finding(opening=True)
+    building = ActedManager(Readiness("building", 0.4, "tactics"))
+    assert watchdog.look(building) == WatchdogFinding(opening=True)
     clock.now_s += 3599
-    assert watchdog.look(building) == Finding(opening=True)
+    assert watchdog.look(building) == WatchdogFinding(opening=True)
     clock.now_s += 2
     finding = watchdog.look(building)
     assert finding.hangs
@@ -136,22 +138,22 @@ def test_opening_may_take_an_hour() -> None:
 
 def test_a_new_engine_beside_the_old_one_may_take_what_it_takes() -> None:
     watchdog, clock = watched()
-    station = ActedStation(cameras=(camera(frames=7),))
-    assert watchdog.look(station) == Finding()
-    station.readiness = Readiness("opening")
+    camera_manager = ActedManager(cameras=(camera(frames=7),))
+    assert watchdog.look(camera_manager) == WatchdogFinding()
+    camera_manager.readiness = Readiness("opening")
     clock.now_s += 9999
-    assert watchdog.look(station) == Finding()
-    station.readiness = READY
+    assert watchdog.look(camera_manager) == WatchdogFinding()
+    camera_manager.readiness = READY
     clock.now_s += 9
-    assert watchdog.look(station) == Finding()
+    assert watchdog.look(camera_manager) == WatchdogFinding()
 
 
 def test_a_silent_camera_is_opened_anew_less_and_less_often() -> None:
     watchdog, clock = watched(door=CameraLimit(100.0))
-    station = ActedStation(cameras=(camera(state="reconnecting", age_s=None),))
+    camera_manager = ActedManager(cameras=(camera(state="reconnecting", age_s=None),))
     opened = []
     for second in range(20_000):
-        if watchdog.look(station).reopen:
+        if watchdog.look(camera_manager).reopen:
             opened.append(second)
         clock.now_s += 1
     # 100, 200, 400 ... seconds apart, and an hour at most.
@@ -161,13 +163,13 @@ def test_a_silent_camera_is_opened_anew_less_and_less_often() -> None:
 
 def test_a_good_frame_begins_anew() -> None:
     watchdog, clock = watched(door=CameraLimit(100.0))
-    silent = ActedStation(cameras=(camera(state="frozen", age_s=None),))
+    silent = ActedManager(cameras=(camera(state="frozen", age_s=None),))
     watchdog.look(silent)
     clock.now_s += 101
     assert watchdog.look(silent).reopen == (("door", 101.0),)
     clock.now_s += 50
-    assert watchdog.look(ActedStation(cameras=(camera(age_s=10.0),))) == Finding()
-    aged = ActedStation(cameras=(camera(state="black", age_s=101.0),))
+    assert watchdog.look(ActedManager(cameras=(camera(age_s=10.0),))) == WatchdogFinding()
+    aged = ActedManager(cameras=(camera(state="black", age_s=101.0),))
     clock.now_s += 91
     assert watchdog.look(aged).reopen == (("door", 101.0),)
 
@@ -186,16 +188,16 @@ def test_a_good_frame_begins_anew() -> None:
 )
 def test_which_cameras_are_opened_anew(limit: CameraLimit, state: CameraState, opens: bool) -> None:
     watchdog, clock = watched(door=limit)
-    station = ActedStation(cameras=(camera(state=state, age_s=None),))
-    watchdog.look(station)
+    camera_manager = ActedManager(cameras=(camera(state=state, age_s=None),))
+    watchdog.look(camera_manager)
     clock.now_s += 200
-    assert bool(watchdog.look(station).reopen) is opens
+    assert bool(watchdog.look(camera_manager).reopen) is opens
 
 
 def test_a_camera_that_was_stopped_for_long_is_new_when_it_is_started() -> None:
     watchdog, clock = watched()
-    watchdog.look(ActedStation(cameras=(camera(state="connecting", age_s=None),)))
+    watchdog.look(ActedManager(cameras=(camera(state="connecting", age_s=None),)))
     clock.now_s += 250
-    watchdog.look(ActedStation(cameras=(camera(state="stopped", age_s=None),)))
+    watchdog.look(ActedManager(cameras=(camera(state="stopped", age_s=None),)))
     clock.now_s += 250
-    assert watchdog.look(ActedStation(cameras=(camera(state="connecting", age_s=None),))) == Finding()
+    assert watchdog.look(ActedManager(cameras=(camera(state="connecting", age_s=None),))) == WatchdogFinding()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgevision.analytics.counting import Event
+from edgevision.analytics.counting import AnalyticsEvent
 from edgevision.analytics.observation import Observation
 from edgevision.contract.results import Detections, Result
 from edgevision.sinks.frame_result import FrameResult, StageTimes
@@ -35,12 +35,12 @@ def processed(
     return FrameResult(frame, result, StageTimes(1_500_000, 500_000, 30_000_000, 100_000), 33.3333333)
 
 
-CROSSED = Event("crossed", "door", 7, 0, 5.0, "in")
+CROSSED = AnalyticsEvent("crossed", "door", 7, 0, 5.0, "in")
 
 
 def eventful(
     index: int = 0,
-    *events: Event,
+    *events: AnalyticsEvent,
     source: str = "yard",
     captured_at: float = 1_700_000_000.123456,
     captured_ns: int | None = None,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevision.analytics.counting import Event
+from edgevision.analytics.counting import AnalyticsEvent
 from edgevision.contract.results import Classification, Detections, Segmentation
 from edgevision.errors import SinkError
 from edgevision.sinks.files.csv_table import COLUMNS, EVENT_COLUMNS, CsvSink
@@ -51,7 +51,7 @@ def test_a_row_says_what_was_found_where_and_when(tmp_path: Path) -> None:
 
 
 def test_events_have_a_table_of_their_own(tmp_path: Path) -> None:
-    left = Event("left", "pool", 9, 1, 4.5, dwell_s=2.25)
+    left = AnalyticsEvent("left", "pool", 9, 1, 4.5, dwell_s=2.25)
     with CsvSink(tmp_path / "out.csv") as sink:
         sink.write(processed(1))
         assert not (tmp_path / "out.events.csv").exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from edgevision.analytics.counting import Event
+from edgevision.analytics.counting import AnalyticsEvent
 from edgevision.errors import SinkError, UsageError
 from edgevision.sinks import background
 from edgevision.sinks.addresses import SinkOptions, open_sink
@@ -22,7 +22,7 @@ from edgevision.storage import atomic
 from tests.sinks.results import CROSSED, eventful, fresh, wait_until
 
 NOW = 1_700_000_000.123456
-VANISHED = Event("vanished", "pool", 9, 1, 4.5, dwell_s=2.25)
+VANISHED = AnalyticsEvent("vanished", "pool", 9, 1, 4.5, dwell_s=2.25)
 
 
 def names(folder: Path) -> list[str]:

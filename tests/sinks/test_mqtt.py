@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from edgevision.analytics.counting import Event
+from edgevision.analytics.counting import AnalyticsEvent
 from edgevision.errors import SinkError
 from edgevision.sinks.addresses import SinkOptions, open_sink
 from edgevision.sinks.background import BackgroundSink
@@ -36,7 +36,7 @@ def broker(tmp_path: Path) -> Iterator[MosquittoBroker]:
 
 
 def test_detections_and_events_have_their_topics(broker: MosquittoBroker) -> None:
-    left = Event("left", "pool", 9, 1, 4.5, dwell_s=2.25)
+    left = AnalyticsEvent("left", "pool", 9, 1, 4.5, dwell_s=2.25)
     first, second = fresh(1, source="back/yard"), eventful(2, CROSSED, left)
     with Listener(broker.port) as listener:
         with open_sink(f"mqtt://127.0.0.1:{broker.port}/home/cams", SinkOptions(live=False)) as sink:

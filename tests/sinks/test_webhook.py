@@ -17,7 +17,7 @@ from email.utils import formatdate
 
 import pytest
 
-from edgevision.analytics.counting import Event
+from edgevision.analytics.counting import AnalyticsEvent
 from edgevision.errors import SinkError
 from edgevision.sinks.addresses import SinkOptions, open_sink
 from edgevision.sinks.background import BackgroundSink
@@ -105,7 +105,7 @@ def hook(url: str, **others: str) -> Hook:
 
 
 def test_events_are_posted_and_the_rest_is_not() -> None:
-    left = Event("left", "pool", 9, 1, 4.5, dwell_s=2.25)
+    left = AnalyticsEvent("left", "pool", 9, 1, 4.5, dwell_s=2.25)
     with serving() as receiver, open_sink(f"{receiver.url}/in?x=1", SinkOptions(live=False), {}) as sink:
         sink.write(fresh())
         sink.write(eventful(2, CROSSED, left))

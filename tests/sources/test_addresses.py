@@ -12,7 +12,7 @@ import pytest
 from edgevision.device.opencv_build import OpenCvBuild
 from edgevision.errors import MissingExtraError, SourceError, UsageError
 from edgevision.sources.addresses import SourceAddress, public_name
-from edgevision.sources.feeds import capture, gstreamer, virtual
+from edgevision.sources.feeds import capture, gstreamer, synthetic
 from edgevision.sources.feeds.feed import Feed
 from edgevision.sources.opening import open_source
 from edgevision.sources.options import CameraOptions
@@ -60,7 +60,7 @@ def test_pipelines_are_opened_by_opencv_if_it_can_and_else_by_the_program(
 def test_the_demo_camera_has_a_size_and_a_pace() -> None:
     opener = factory("demo:320x240@12")
     assert isinstance(opener, partial)
-    assert (opener.func, opener.args) == (virtual.VirtualFeed, ((320, 240), 12.0))
+    assert (opener.func, opener.args) == (synthetic.SyntheticFeed, ((320, 240), 12.0))
 
 
 @pytest.mark.parametrize(

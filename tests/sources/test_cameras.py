@@ -23,7 +23,7 @@ from edgevision.sources.frames import SourceFrame
 from edgevision.sources.live import LiveSource
 from edgevision.sources.opening import open_source
 from edgevision.sources.options import CameraOptions
-from edgevision.sources.picture_watch import FreezeOptions
+from edgevision.sources.freeze import FreezeOptions
 
 
 class FakeCapture:
@@ -264,17 +264,17 @@ def test_only_what_is_handed_out_becomes_bgr() -> None:
 def test_the_bell_rings_for_a_frame_and_for_the_end() -> None:
     capture = FakeCapture(3, period_s=0.02, hangs=True)
     with live("camera 0", capture) as source:
-        source.bell = bell = threading.Event()
+        source.frame_event = frame_event = threading.Event()
         seen = 0
         while seen < 3:
             if source.poll() is not None:
                 seen += 1
                 continue
-            assert bell.wait(20)
-            bell.clear()
-        bell.clear()
+            assert frame_event.wait(20)
+            frame_event.clear()
+        frame_event.clear()
         source.close()
-        assert bell.is_set()
+        assert frame_event.is_set()
         capture.let_go.set()
 
 

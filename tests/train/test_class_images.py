@@ -41,7 +41,7 @@ def test_a_test_part_is_left_alone(tmp_path: Path) -> None:
     assert split.held.counts() == {"cat": 1, "dog": 1}
     assert all(picture.max() == 10 for picture in (*split.train.pictures, *split.held.pictures))
     given = read_classes(tmp_path, tmp_path, longest_side=8).held
-    assert len(given) == 20, "named as --held it is what was asked for"
+    assert len(given) == 20, "named as --val it is what was asked for"
 
 
 def test_a_zip_within_one_folder_and_without_a_held_part(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def failed(result: Result) -> str:
 def run(instance_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten epochs at 64 px on its own images."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    options = ("--data", instance_data, "--held", instance_data, "--augment", 0.2)
+    options = ("--data", instance_data, "--val", instance_data, "--augment", 0.2)
     result = train("yolov5-seg", *options, "--size", 64, "--batch", 4, "--epochs", 10, "-o", folder)
     assert result.exit_code == 0, f"{result.output}\n{result.exception!r}"
     return folder
@@ -128,7 +128,7 @@ def test_mistakes(instance_data: Path, box_data: Path, class_data: Path, tmp_pat
 @pytest.mark.timeout(600)
 def test_masks_of_its_own_images_are_learnt(instance_data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    options = ("--data", instance_data, "--held", instance_data, "--augment", 0.1)
+    options = ("--data", instance_data, "--val", instance_data, "--augment", 0.1)
     result = train("yolov5-seg", *options, "--size", 96, "--batch", 4, "--epochs", 80, "-o", run)
     assert result.exit_code == 0, f"{result.output}\n{result.exception!r}"
     with (run / "metrics.csv").open() as file:

@@ -13,7 +13,7 @@ from torch import nn
 from edgevision.models.plan import DetectorPlan
 from edgevision.train.loop.ema import WeightAverage
 from edgevision.train.loop.optimizer import build_optimizer, orthogonalized
-from edgevision.train.loop.schedule import Progress, Schedule
+from edgevision.train.loop.schedule import TrainingProgress, Schedule
 
 
 @pytest.mark.parametrize(
@@ -24,19 +24,19 @@ def test_schedule(share: float, factor: float) -> None:
 
 
 def test_progress_by_steps() -> None:
-    progress = Progress(total_steps=4)
+    progress = TrainingProgress(total_steps=4)
     assert [progress.share_at(step) for step in range(6)] == [0, 0.25, 0.5, 0.75, 1, 1]
     progress.advance()
     assert progress.share == 0.25
 
 
 def test_progress_by_the_clock_moves_with_steps_and_survives_a_resume() -> None:
-    progress = Progress(budget_s=1000.0)
+    progress = TrainingProgress(budget_s=1000.0)
     time.sleep(0.02)
     assert progress.share == 0
     progress.advance()
     assert 0.02 / 1000 <= progress.share < 0.01
-    late = Progress(budget_s=1000.0)
+    late = TrainingProgress(budget_s=1000.0)
     late.load_state_dict({"step": 7, "elapsed_s": 500.0})
     assert late.step == 7
     assert late.share == 0.5
@@ -44,7 +44,7 @@ def test_progress_by_the_clock_moves_with_steps_and_survives_a_resume() -> None:
 
 def test_progress_needs_one_of_the_two() -> None:
     with pytest.raises(ValueError, match="give one of the two"):
-        Progress()
+        TrainingProgress()
 
 
 def test_phases_follow_each_other() -> None:

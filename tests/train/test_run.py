@@ -82,7 +82,7 @@ def test_a_detector_writes_its_measurements(box_data: Path, tmp_path: Path) -> N
 @pytest.mark.timeout(900)
 def test_a_detector_learns_its_own_images(many_boxes: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    options = ("--data", many_boxes, "--held", many_boxes, "--size", 96, "--batch", 8, "--epochs", 60)
+    options = ("--data", many_boxes, "--val", many_boxes, "--size", 96, "--batch", 8, "--epochs", 60)
     succeeded(train("yolov5", *options, "-o", run))
     best = max(float(row["AP50"]) for row in rows(run) if row["AP50"])
     assert best > 60, "76 and 87 were seen; chance gives none"
@@ -217,7 +217,7 @@ def test_a_held_part_without_a_box_is_said_at_the_start(box_data: Path, tmp_path
     cv2.imwrite(str(held / "images" / "a.png"), np.zeros((64, 64, 3), np.uint8))
     (held / "classes.txt").write_text("blue\nyellow\n")
     run = tmp_path / "run"
-    options = ("--data", box_data, "--held", held, "--size", 64, "--batch", 6, "--epochs", 1)
+    options = ("--data", box_data, "--val", held, "--size", 64, "--batch", 6, "--epochs", 1)
     done = train("yolov5", *options, "-o", run)
     succeeded(done)
     assert "WARNING: the validation data has no labelled box" in done.stderr

@@ -126,7 +126,7 @@ def train(*arguments: object) -> Result:
 def test_a_segmenter_learns_and_says_its_size(mask_data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = ("--classes", "ground,disc", "--size", 64, "--batch", 4, "--epochs", 8, "--balance")
-    result = train("--data", mask_data, "--held", mask_data, *options, "-o", run)
+    result = train("--data", mask_data, "--val", mask_data, *options, "-o", run)
     assert result.exit_code == 0, result.output
     with safetensors.safe_open(str(run / "best.safetensors"), "pt") as file:
         metadata = file.metadata()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevision.bundle.folder import Check
+from edgevision.bundle.folder import CheckRecord
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import (
     FrameInput,
@@ -43,7 +43,7 @@ def detections(count: int = 10, score: float = 0.8) -> Outputs:
 
 
 def failed(actual: Outputs, precision: Precision, expected: Outputs | None = None) -> set[str]:
-    checks: list[Check] = compare_answers(DETECTOR, expected or detections(), actual, precision)
+    checks: list[CheckRecord] = compare_answers(DETECTOR, expected or detections(), actual, precision)
     return {check.name for check in checks if not check.passed}
 
 

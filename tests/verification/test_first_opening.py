@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from edgevision.bundle.folder import Bundle, Check, Golden, Speed, Verification, write_bundle
+from edgevision.bundle.folder import Bundle, CheckRecord, Golden, Speed, Verification, write_bundle
 from edgevision.cli.root import edgevision
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import FrameInput, ModelSpec, Provenance, classify_outputs
@@ -39,7 +39,7 @@ ENGINE = "onnxruntime"
 
 
 def elsewhere(machine_class: str | None = ELSEWHERE) -> Verification:
-    passed = (Check("score difference", 0.0, "<=", 0.1),)
+    passed = (CheckRecord("score difference", 0.0, "<=", 0.1),)
     return Verification("verify", ENGINE, f"{ENGINE} 1", 4, passed, "2026-01-01T00:00:00", machine_class)
 
 
@@ -117,7 +117,7 @@ def test_a_wrong_answer_refuses_int8_and_float_runs_instead(
 def test_a_wrong_answer_is_an_error_where_int8_was_asked_for(bundle: Bundle, runs: list[str]) -> None:
     with_int8(bundle, WRONG)
     for _ in range(2):
-        with pytest.raises(VerificationError, match=r"score difference .*--graph float\)") as caught:
+        with pytest.raises(VerificationError, match=r"score difference .*--precision float\)") as caught:
             opened(bundle, ASKED)
         assert caught.value.exit_code == 2
     assert runs == ["int8"]

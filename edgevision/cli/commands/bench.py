@@ -22,7 +22,7 @@ from edgevision.sinks.files.video import VideoSink
 from edgevision.sinks.opening import write_clip
 from edgevision.sources.frames import Source
 from edgevision.sources.opening import open_source
-from edgevision.sources.virtual_camera import VirtualCamera
+from edgevision.sources.synthetic_camera import SyntheticCamera
 from edgevision.storage.sha256 import sha256_of_file
 
 CLIP_WH = (1280, 720)
@@ -52,7 +52,7 @@ CLIP_FRAMES = 120
 @click.option(
     "--allow-fallback", is_flag=True, help="Let the CPU run what ONNX Runtime's GPU provider does not take."
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the record here.")
+@click.option("--record", "json_file", type=click.Path(path_type=Path), help="Write the record here.")
 def command(
     bundle: Path,
     source: str | None,
@@ -95,7 +95,7 @@ def _frames(source: str | None, frames: FrameInput, scratch: Path, steps: Steps)
     if source is not None:
         return lambda: open_source(source)
     size_wh = frames.size_wh if frames.fit == "exact" else CLIP_WH
-    camera = VirtualCamera(size_wh, cycle=CLIP_FRAMES)
+    camera = SyntheticCamera(size_wh, cycle=CLIP_FRAMES)
     clip = scratch / "photographs.mp4"
     write_clip(clip, camera.frames(camera.cycle), size_wh, fps=25.0)
     steps.done(f"made a clip of {camera.cycle} frames")

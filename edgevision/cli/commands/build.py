@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     help="Which library builds. Default: the one that is installed.",
 )
 @click.option(
-    "--graph",
+    "--precision",
     type=click.Choice(["auto", "all", "int8", "fp16", "fp8", "float"]),
     default="auto",
     show_default=True,
@@ -64,7 +64,7 @@ def command(
     ctx: click.Context,
     bundle: Path,
     engine: Flavour | None,
-    graph: Literal["auto", "all", "int8", "fp16", "fp8", "float"],
+    precision: Literal["auto", "all", "int8", "fp16", "fp8", "float"],
     sm: tuple[int, ...] | None,
     workspace_mib: int | None,
     memory_mib: int | None,
@@ -86,7 +86,7 @@ def command(
     opened = Bundle.open(bundle)
     library = load_library(engine or preferred_flavour(), "edgevision build")
     request = EngineRequest(
-        precision=graph,
+        precision=precision,
         sms=sm,
         workspace_mib=workspace_mib,
         memory_mib=memory_mib,
@@ -100,15 +100,15 @@ def command(
 
 def build_shown(ctx: click.Context, bundle: Bundle, library: Library, request: EngineRequest) -> None:
     """Build with progress on standard error, and print what was built; an interrupt ends the command."""
-    from edgevision.builder.builder import BuildStopped, BuildWatch
+    from edgevision.builder.builder import BuildStopped, BuildCallbacks
     from edgevision.builder.engines import build_engines
-    from edgevision.builder.proof import prove_here
+    from edgevision.builder.proof import verify_here
 
     shown = _Shown(library.name, tells=library.dialect.progress_monitor)
     with Interrupts() as interrupts:
-        watch = BuildWatch(shown.say, shown.progress, interrupts.requested)
+        watch = BuildCallbacks(shown.say, shown.progress, interrupts.requested)
         try:
-            outcomes = build_engines(bundle, library, request, watch, prove_here)
+            outcomes = build_engines(bundle, library, request, watch, verify_here)
         except BuildStopped:
             shown.clear()
             click.echo("edgevision: stopped; the engine under way was not written", err=True)

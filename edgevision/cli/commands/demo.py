@@ -19,7 +19,7 @@ from edgevision.cli.present import Steps, table
 from edgevision.contract.boxes import iou_matrix
 from edgevision.errors import UsageError
 from edgevision.sinks.opening import write_clip
-from edgevision.sources.virtual_camera import VirtualCamera
+from edgevision.sources.synthetic_camera import SyntheticCamera
 
 STREET = Path(edgevision.__file__).parent / "weights" / "street.safetensors"
 THRESHOLD = 0.6
@@ -98,7 +98,7 @@ def command(
     records = {record.engine: output / f"bench.{record.engine}.json" for record in verified}
     measured = () if camera else ("--source", clip)
     for engine, path in records.items():
-        options = ("--engine", engine, "--seconds", seconds, "--json", path)
+        options = ("--engine", engine, "--seconds", seconds, "--record", path)
         _call(ctx, "bench", bundle, *measured, *options)
     click.echo("")
     click.echo("\n".join(_engine_table(verified, records)))
@@ -114,7 +114,7 @@ def command(
         click.echo(f"{label:<24}{path.resolve()}")
 
 
-def boxed_people(lines: Path, camera: VirtualCamera) -> Boxed:
+def boxed_people(lines: Path, camera: SyntheticCamera) -> Boxed:
     """Hold the JSON lines of a run on a virtual camera's clip against those whom the camera saw."""
     people = boxed = nobody = 0
     for index, line in enumerate(lines.read_text().splitlines()):
@@ -164,7 +164,7 @@ def _engine_table(verified: list[Verification], records: dict[str, Path]) -> lis
 
 
 def _people_line(lines: Path, threshold: float) -> str:
-    boxed = boxed_people(lines, VirtualCamera())
+    boxed = boxed_people(lines, SyntheticCamera())
     share = 100 * boxed.boxed / boxed.people
     return (
         f"people boxed at score {threshold:g}: {boxed.boxed} of {boxed.people} ({share:.1f} %) of those in view by"
@@ -188,7 +188,7 @@ def _official(steps: Steps) -> Path:
 
 
 def _clip(steps: Steps, path: Path) -> Path:
-    camera = VirtualCamera()
+    camera = SyntheticCamera()
     write_clip(path, camera.frames(camera.cycle), camera.size_wh, fps=25.0)
     steps.done(f"made a clip of {camera.cycle} frames, {path.stat().st_size / 1e6:.1f} MB: {path}")
     return path

@@ -25,7 +25,7 @@ from edgevision.service.config.addressing import public_sink
 from edgevision.service.config.reading import read_deployment
 from edgevision.service.config.service import Service, ServiceOptions
 from edgevision.service.config.settings import Settings
-from edgevision.service.watchdog import STUCK_EXIT_CODE, Finding
+from edgevision.service.watchdog import STUCK_EXIT_CODE, WatchdogFinding
 from edgevision.sources.addresses import public_name
 
 log = logging.getLogger("edgevision.deploy")
@@ -73,7 +73,7 @@ def command(ctx: click.Context, file: Path, check: bool, every_s: float) -> None
         service = Service(file, ServiceOptions(every_s=every_s))
         try:
             service.start()
-            log.info("%s: %d cameras", file, len(service.station.cameras))
+            log.info("%s: %d cameras", file, len(service.camera_manager.cameras))
             finding = _run(service, interrupts, reloads)
             end_anyway(_exit_code(finding, interrupts))
             if finding.hangs:
@@ -84,7 +84,7 @@ def command(ctx: click.Context, file: Path, check: bool, every_s: float) -> None
         if finding.hangs:
             _leave(STUCK_EXIT_CODE)
         if finding.fatal is not None:
-            failure = service.station.failure
+            failure = service.camera_manager.failure
             if isinstance(failure, EdgevisionError):
                 raise failure
             raise EdgevisionError(finding.fatal) from failure
@@ -182,13 +182,13 @@ def end_anyway(code: int) -> None:
     threading.Thread(target=wait, name="end", daemon=True).start()
 
 
-def _exit_code(finding: Finding, interrupts: Interrupts) -> int:
+def _exit_code(finding: WatchdogFinding, interrupts: Interrupts) -> int:
     if finding.hangs:
         return STUCK_EXIT_CODE
     return interrupts.exit_code if finding.fatal is None else EdgevisionError.exit_code
 
 
-def _run(service: Service, interrupts: Interrupts, reloads: Reloads) -> Finding:
+def _run(service: Service, interrupts: Interrupts, reloads: Reloads) -> WatchdogFinding:
     """Until a signal comes, or something fatal is found, which is returned.
 
     Where a library keeps Python itself from running no thread of ours notices anything; faulthandler's own does.
@@ -205,7 +205,7 @@ def _run(service: Service, interrupts: Interrupts, reloads: Reloads) -> Finding:
                 armed_s = time.monotonic()
                 faulthandler.dump_traceback_later(HANG_S, exit=True)
             time.sleep(POLL_S)
-        return Finding()
+        return WatchdogFinding()
     finally:
         faulthandler.cancel_dump_traceback_later()
 

@@ -15,7 +15,7 @@ from edgevision.doctor.diagnosis import (
     diagnose_opencv,
     diagnose_room,
 )
-from edgevision.doctor.machine import Machine, machine_to_json, read_machine, this_machine
+from edgevision.doctor.system_facts import SystemFacts, machine_to_json, read_machine, this_machine
 from edgevision.doctor.nvidia import diagnose_nvidia
 from edgevision.storage.cache import cache_folder
 
@@ -52,7 +52,7 @@ def command(ctx: click.Context, as_json: bool, facts: Path | None) -> None:
     ctx.exit(1 if any(finding.status == "broken" for finding in findings) else 0)
 
 
-def diagnose(machine: Machine) -> list[Finding]:
+def diagnose(machine: SystemFacts) -> list[Finding]:
     """Everything that is looked at, from engines to room."""
     device = machine.device
     environ = {"DISPLAY": ":0"} if machine.display else {}
@@ -70,7 +70,7 @@ def diagnose(machine: Machine) -> list[Finding]:
     ]
 
 
-def machine_lines(machine: Machine) -> list[str]:
+def machine_lines(machine: SystemFacts) -> list[str]:
     """What machine it is, in two lines; and whose facts they are, where they are not this one's."""
     device = machine.device
     power = f", power mode {device.power_mode}" if device.power_mode else ""

@@ -48,7 +48,7 @@ Answer = TypeVar("Answer")
 )
 @graph_options
 @click.option("--strict", is_flag=True, help="End at the first image that cannot be decoded.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the record here.")
+@click.option("--record", "json_file", type=click.Path(path_type=Path), help="Write the record here.")
 def command(
     bundle: Path,
     images: Path,

@@ -15,7 +15,7 @@ from edgevision.engines.opening import ENGINES, open_session
 from edgevision.errors import UsageError
 from edgevision.explain.heatmap import check_picture_name, draw_explanation, write_picture
 from edgevision.explain.maps import PROBED_SHARE, ExplainOptions, Explanation, explain
-from edgevision.explain.target import Choice
+from edgevision.explain.target import TargetChoice
 from edgevision.service.config.settings import CameraSettings
 from edgevision.sources.image_files import read_image
 
@@ -67,7 +67,7 @@ def command(
         open_session(bundle, engine=engine, options=session_options) as session,
         click.progressbar(length=masks, label="masks", file=sys.stderr) as bar,
     ):
-        choice = Choice(index, class_name, threshold)
+        choice = TargetChoice(index, class_name, threshold)
         explanation = explain(session, frame_bgr, choice, options, bar.update)
         ran = f"{session.spec.name}, {session.precision or 'bare'} graph, {session.info.library}"
     write_picture(output, draw_explanation(frame_bgr, explanation))

@@ -21,7 +21,10 @@ from edgevision.contract.spec import BatchRange
 )
 @click.option("--random-weights", is_flag=True, help="Export the recipe's smallest model untrained.")
 @click.option(
-    "--classes", type=click.Path(path_type=Path), help="Class names, one a line, for a checkpoint without."
+    "--class-names",
+    "classes",
+    type=click.Path(path_type=Path),
+    help="Class names, one a line, for a checkpoint without.",
 )
 @click.option("--size", type=SIZE, help="Network input size, WxH. Default: the recipe's.")
 @click.option("--frame", type=SIZE, help="Camera size, WxH: the graph itself letterboxes such frames.")

@@ -29,7 +29,7 @@ from edgevision.errors import UsageError
 from edgevision.service.camera_plan import CameraPlan
 from edgevision.service.config.engine import engine_opener
 from edgevision.service.config.settings import BudgetSettings, CameraSettings, ModelSettings
-from edgevision.service.station import Station
+from edgevision.service.camera_manager import CameraManager
 from edgevision.service.web.options import PageOptions
 from edgevision.sinks.sink import Sink
 from edgevision.sources.addresses import public_name
@@ -63,7 +63,7 @@ def command(
     engine: str | None,
     threshold: float,
     iou: float | None,
-    rebuild: bool,
+    build: bool,
     precision: Precision | None,
     force: bool,
     allow_fallback: bool,
@@ -88,7 +88,7 @@ def command(
     require_live("edgevision live")
     cameras = _named(sources, named)
     model = ModelSettings(
-        str(bundle), engine, precision, iou, rebuild=rebuild, allow_fallback=allow_fallback, force=force
+        str(bundle), engine, precision, iou, build=build, allow_fallback=allow_fallback, force=force
     )
     running = BudgetSettings(batch=batch, fill_ms=fill_ms, max_age_ms=max_age_ms)
     outputs = _Outputs(jsonl, sinks)
@@ -134,16 +134,16 @@ def _show(request: _Request, page: PageOptions, interrupts: Interrupts) -> None:
         stack.enter_context(PowerWatch())
         sinks = request.outputs.open(stack)
         plans = [replace(plan, sinks=tuple(sinks)) for plan in request.cameras]
-        station = Station(opener, plans, sinks, request.running)
-        stack.callback(station.close)
-        server = stack.enter_context(PageServer(station, page))
+        camera_manager = CameraManager(opener, plans, sinks, request.running)
+        stack.callback(camera_manager.close)
+        server = stack.enter_context(PageServer(camera_manager, page))
         server.start()  # first: a port in use is told before the engine is opened
-        station.start()
-        click.echo(f"{', '.join(plan.name for plan in plans)}: {server.entrance}")
-        while not interrupts.requested() and station.failure is None:
+        camera_manager.start()
+        click.echo(f"{', '.join(plan.name for plan in plans)}: {server.entry_url}")
+        while not interrupts.requested() and camera_manager.failure is None:
             time.sleep(POLL_S)
-    if station.failure is not None and not interrupts.requested():
-        raise station.failure
+    if camera_manager.failure is not None and not interrupts.requested():
+        raise camera_manager.failure
 
 
 def _named(sources: Sequence[str], named: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -32,9 +32,9 @@ from edgevision.errors import UsageError
 from edgevision.pipeline.batching import choose_batch
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import run_streams
-from edgevision.pipeline.streams import Stream
+from edgevision.pipeline.streams import SourceStream
 from edgevision.service.config.settings import CameraSettings
-from edgevision.service.garbage import GarbageSearch
+from edgevision.service.periodic_gc import PeriodicGc
 from edgevision.sinks.opening import open_picture_sink
 from edgevision.sinks.sink import Sink
 from edgevision.sinks.window import WindowSink
@@ -74,7 +74,7 @@ def command(
     jsonl: Path | None,
     show: bool,
     limit: int | None,
-    rebuild: bool,
+    build: bool,
     precision: Precision | None,
     force: bool,
     allow_fallback: bool,
@@ -94,7 +94,7 @@ def command(
     Ctrl-C ends the run cleanly: what was written so far is complete, the summary is printed, and the exit code is 130
     (143 after SIGTERM).
     """
-    if rebuild:
+    if build:
         rebuild_unfit(ctx, bundle, engine, precision)
     opening = SessionOptions(
         iou_threshold=iou, allow_fallback=allow_fallback, precision=precision, force=force
@@ -151,7 +151,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         pictures, shared = _open_sinks(stack, opened, outputs)
         windows = _open_windows(stack, opened, session.spec.name, interrupts) if outputs.show else []
         streams = [
-            Stream(
+            SourceStream(
                 source,
                 [*pictures[row], *shared, *windows[row : row + 1]],
                 threshold=request.threshold,
@@ -160,11 +160,11 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
             )
             for row, source in enumerate(opened)
         ]
-        garbage = stack.enter_context(contextlib.closing(GarbageSearch()))
+        garbage = stack.enter_context(contextlib.closing(PeriodicGc()))
         power = stack.enter_context(PowerWatch())
 
         def is_over() -> bool:
-            garbage.now_and_then()
+            garbage.collect_if_due()
             return interrupts.requested() or any(window.closed for window in windows)
 
         batch = choose_batch(session, request.batch, sum(source.live for source in opened))

@@ -32,9 +32,17 @@ if TYPE_CHECKING:
     help="Images of a COCO file. Default: the folder so named.",
 )
 @click.option(
-    "--held", type=click.Path(path_type=Path), help="What to measure on. Default: the data's own or a tenth."
+    "--val",
+    "held",
+    type=click.Path(path_type=Path),
+    help="What to measure on. Default: the data's own or a tenth.",
 )
-@click.option("--held-images", type=click.Path(path_type=Path), help="Images of a COCO file given as --held.")
+@click.option(
+    "--val-images",
+    "held_images",
+    type=click.Path(path_type=Path),
+    help="Images of a COCO file given as --val.",
+)
 @click.option(
     "--classes", help="person,car,motorcycle=motorbike: which boxes to learn, MINE=NAME_IN_THE_DATA."
 )

@@ -14,7 +14,7 @@ from edgevision.errors import UsageError
 from edgevision.service.config.settings import CameraSettings
 from edgevision.sources.addresses import SourceAddress, check_name, public_name
 from edgevision.sources.options import CameraOptions
-from edgevision.sources.picture_watch import FreezeOptions
+from edgevision.sources.freeze import FreezeOptions
 
 
 def source_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,16 +16,16 @@ _MASKS = default_nms("instances").max_detections
 
 
 def nms_options(function: F) -> F:
-    """Add ``--candidates --max-detections --iou --floor --nms-steps``."""
+    """Add ``--pre-nms-topk --max-detections --iou --score-threshold --nms-steps``."""
     options = (
-        ("--candidates", _DEFAULT.candidates, "Box-class pairs that enter suppression."),
+        ("--pre-nms-topk", _DEFAULT.candidates, "Box-class pairs that enter suppression."),
         (
             "--max-detections",
             None,
             f"Boxes that leave it at most.  [{_DEFAULT.max_detections}; with masks {_MASKS}]",
         ),
         ("--iou", _DEFAULT.iou_threshold, "IoU above which a box is suppressed."),
-        ("--floor", _DEFAULT.score_floor, "Scores under this are answered as 0."),
+        ("--score-threshold", _DEFAULT.score_floor, "Scores under this are answered as 0."),
         (
             "--nms-steps",
             _DEFAULT.depth,
@@ -39,10 +39,10 @@ def nms_options(function: F) -> F:
 
 
 def nms_spec(
-    candidates: int,
+    pre_nms_topk: int,
     max_detections: int | None,
     iou: float,
-    floor: float,
+    score_threshold: float,
     nms_steps: int,
     *,
     task: Task = "detect",
@@ -50,6 +50,6 @@ def nms_spec(
     """The settings; fewer candidates than `max_detections` mean that at most all of them leave."""
     most = default_nms(task).max_detections if max_detections is None else max_detections
     try:
-        return NmsSpec(candidates, min(most, candidates), iou, floor, nms_steps)
+        return NmsSpec(pre_nms_topk, min(most, pre_nms_topk), iou, score_threshold, nms_steps)
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -78,11 +78,13 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def graph_options(command: Command) -> Command:
-    """``--graph`` and ``--force`` of the commands that run a bundle, as the arguments `precision` and `force`."""
+    """``--precision`` and ``--force`` of the commands that run a bundle, as the arguments `precision` and `force`."""
     which = "Which of the bundle's graphs. Default: the fastest that was verified and measured here."
     forced = "Run a graph that `edgevision verify` found to be answered wrongly."
     command = click.option("--force", is_flag=True, help=forced)(command)
-    return click.option("--graph", "precision", type=click.Choice(get_args(Precision)), help=which)(command)
+    return click.option("--precision", "precision", type=click.Choice(get_args(Precision)), help=which)(
+        command
+    )
 
 
 def tensorrt_option(command: Command) -> Command:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pynvml
 
-from edgevision.device.facts import Reading
+from edgevision.device.facts import FactReading
 from edgevision.device.power.state import Clock, PowerState, Throttle
 
 REASONS = {
@@ -25,8 +25,8 @@ CLOCKS = (("gpu", pynvml.NVML_CLOCK_SM), ("memory", pynvml.NVML_CLOCK_MEM))
 def cards_state() -> PowerState:
     """State of all cards; unsupported values are omitted."""
     clocks: list[Clock] = []
-    temperatures: list[Reading] = []
-    watts: list[Reading] = []
+    temperatures: list[FactReading] = []
+    watts: list[FactReading] = []
     throttles: list[Throttle] = []
     for name, handle in _cards():
         for kind, domain in CLOCKS:
@@ -36,10 +36,10 @@ def cards_state() -> PowerState:
                 clocks.append(Clock(f"{kind} {name}", float(now), None, highest))
         celsius = _asked(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
         if celsius is not None:
-            temperatures.append(Reading(name, float(celsius)))
+            temperatures.append(FactReading(name, float(celsius)))
         milliwatts = _asked(pynvml.nvmlDeviceGetPowerUsage, handle)
         if milliwatts is not None:
-            watts.append(Reading(name, milliwatts / 1e3))
+            watts.append(FactReading(name, milliwatts / 1e3))
         # Named "...ThrottleReasons" until the drivers of 2023; the package has both names.
         bits = _asked(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)
         if bits is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgevision.device.facts import Reading
+from edgevision.device.facts import FactReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,6 @@ class PowerState:
     mode: str | None = None
     """As named by nvpmodel: "MAXN (0)"."""
     clocks: tuple[Clock, ...] = ()
-    temperatures_c: tuple[Reading, ...] = ()
-    watts: tuple[Reading, ...] = ()
+    temperatures_c: tuple[FactReading, ...] = ()
+    watts: tuple[FactReading, ...] = ()
     throttles: tuple[Throttle, ...] = ()

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgevision.device.facts import Reading
+from edgevision.device.facts import FactReading
 from edgevision.device.power.state import Clock, Throttle
 
 GPU_DEVFREQ = re.compile(r"gp10b|gv11b|ga10b|gb10b|\.gpu$|^gpu-gpc")
@@ -46,14 +46,14 @@ def clocks(root: Path) -> tuple[Clock, ...]:
     return tuple(found)
 
 
-def watts(root: Path) -> tuple[Reading, ...]:
+def watts(root: Path) -> tuple[FactReading, ...]:
     """Power of each rail that an INA3221 on the board measures."""
     found = []
     for sensor, channel, label in _rails(root):
         millivolts = _number(sensor / f"in{channel}_input", 1)
         milliamperes = _number(sensor / f"curr{channel}_input", 1)
         if millivolts is not None and milliamperes is not None:
-            found.append(Reading(label, millivolts * milliamperes / 1e6))
+            found.append(FactReading(label, millivolts * milliamperes / 1e6))
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgevision.contract.spec import BatchRange
-from edgevision.engines.tensorrt.cuda import Stream
+from edgevision.engines.tensorrt.cuda import CudaStream
 from edgevision.engines.tensorrt.jit_cache import JitCache
 from edgevision.engines.tensorrt.library import Library
 from edgevision.engines.tensorrt.log import Messages
@@ -88,7 +88,7 @@ class Contexts:
             context.set_device_memory(activations, self.memory_bytes)
         return context
 
-    def objection(self, context: trt.IExecutionContext, stream: Stream) -> str | None:
+    def objection(self, context: trt.IExecutionContext, stream: CudaStream) -> str | None:
         """The reason why calls of this context must not be captured on that stream; None if they may be."""
         if self._dla_core is not None:
             return "work on a DLA is not captured"

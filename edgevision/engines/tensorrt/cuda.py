@@ -121,7 +121,7 @@ class DeviceBuffer:
             _call("cudaFree", pointer)
 
 
-class Stream:
+class CudaStream:
     """A queue of work on the device that runs independently of other streams."""
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class Stream:
         kind = cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
         _call("cudaMemcpyAsync", target, source, size_bytes, kind, self._handle)
 
-    def record(self, event: Event) -> None:
+    def record(self, event: CudaEvent) -> None:
         """Queue the event."""
         _call("cudaEventRecord", event.handle, self._handle)
 
@@ -182,7 +182,7 @@ class Stream:
             _call("cudaStreamDestroy", handle)
 
 
-class Event:
+class CudaEvent:
     """A point in a stream."""
 
     def __init__(self, *, spin: bool = True) -> None:
@@ -194,7 +194,7 @@ class Event:
         """Wait until the device reaches the event."""
         _call("cudaEventSynchronize", self.handle)
 
-    def ms_since(self, earlier: Event) -> float:
+    def ms_since(self, earlier: CudaEvent) -> float:
         """Milliseconds on the device's clock between two events that have both completed."""
         return float(_call("cudaEventElapsedTime", earlier.handle, self.handle))
 

@@ -33,7 +33,7 @@ def build_command(bundle: str, flavour: Flavour, request: EngineRequest) -> str:
     """The command that builds such an engine on its target machine: graph, DLA core and rebuild flag."""
     words = ["edgevision build", bundle, f"--engine {flavour}"]
     if request.precision != "auto":
-        words.append(f"--graph {request.precision}")
+        words.append(f"--precision {request.precision}")
     if request.dla_core is not None:
         words.append(f"--dla {request.dla_core}")
     return " ".join([*words, *(["--rebuild"] if request.rebuild else [])])

@@ -17,7 +17,7 @@ from edgevision.engines.tensorrt.cuda import CudaDevice, cuda_device
 from edgevision.engines.tensorrt.dla import dla_note
 from edgevision.engines.tensorrt.here import running_here
 from edgevision.engines.tensorrt.jit_cache import JitCache
-from edgevision.engines.tensorrt.lane import FRAMES, Lane
+from edgevision.engines.tensorrt.execution_context import FRAMES, ExecutionContext
 from edgevision.engines.tensorrt.library import Library, load_library
 from edgevision.engines.tensorrt.log import Messages, logger
 from edgevision.engines.tensorrt.manifest import Rebuild, Refuse, Run
@@ -85,9 +85,11 @@ class TensorRtSession(Session):
     Thread-safe. Concurrent calls on one session run one after another; on several sessions they overlap on the GPU.
     """
 
-    def __init__(self, spec: ModelSpec, info: EngineInfo, loaded: LoadedEngine, lane: Lane) -> None:
+    def __init__(
+        self, spec: ModelSpec, info: EngineInfo, loaded: LoadedEngine, lane: ExecutionContext
+    ) -> None:
         super().__init__(spec, info)
-        self._opened: tuple[LoadedEngine, Lane] | None = (loaded, lane)
+        self._opened: tuple[LoadedEngine, ExecutionContext] | None = (loaded, lane)
         self._lock = threading.Lock()
         self._calls = 0
         self._give_back = weakref.finalize(self, _give_back, lane, loaded.kernels)
@@ -122,14 +124,14 @@ class TensorRtSession(Session):
             self._note_graphs(lane)
             return outputs
 
-    def _note_graphs(self, lane: Lane) -> None:
+    def _note_graphs(self, lane: ExecutionContext) -> None:
         """Batch sizes are captured on demand: update the note."""
         note = lane.graph_note()
         if note not in self.info.notes:
             kept = [old for old in self.info.notes if not old.startswith(_GRAPH_NOTES)]
             self.info = replace(self.info, notes=(*kept[:1], note, *kept[1:]))
 
-    def _working(self) -> tuple[LoadedEngine, Lane]:
+    def _working(self) -> tuple[LoadedEngine, ExecutionContext]:
         if self._opened is None:
             raise EngineError(f"the session of {self.spec.name} is closed; open it again")
         return self._opened
@@ -167,14 +169,14 @@ def _open_fitting(flavour: Flavour, bundle: Bundle, options: SessionOptions) -> 
     session = _open(library, stored, bundle.spec, options)
     if stored.manifest.verification is None:
         try:
-            _prove(session, bundle, stored, force=options.force)
+            _verify_golden(session, bundle, stored, force=options.force)
         except BaseException:
             session.close()
             raise
     return session
 
 
-def _prove(session: TensorRtSession, bundle: Bundle, stored: StoredEngine, *, force: bool) -> None:
+def _verify_golden(session: TensorRtSession, bundle: Bundle, stored: StoredEngine, *, force: bool) -> None:
     """Verify an engine on the golden frames if the building machine could not run it."""
     record = verify_session(session, bundle.golden(), precision=stored.manifest.precision)
     note = "the golden frames passed at this start"
@@ -211,7 +213,7 @@ def _open(
         dla_core=manifest.dla_core,
     )
     zero_copy = device.integrated and device.maps_host_memory
-    lane = Lane(contexts, spec, zero_copy=zero_copy, spin=options.spin)
+    lane = ExecutionContext(contexts, spec, zero_copy=zero_copy, spin=options.spin)
     if loaded.kernels is not None:
         loaded.kernels.keep()
     info = EngineInfo(
@@ -222,7 +224,7 @@ def _open(
     return session
 
 
-def _give_back(lane: Lane, kernels: JitCache | None) -> None:
+def _give_back(lane: ExecutionContext, kernels: JitCache | None) -> None:
     """Release a session's resources, and write kernels that were compiled for later sizes."""
     try:
         if kernels is not None:
@@ -293,12 +295,12 @@ def _listed(tensors: _Tensors) -> str:
 
 
 def _notes(
-    loaded: LoadedEngine, stored: StoredEngine, lane: Lane, device: CudaDevice, zero_copy: bool
+    loaded: LoadedEngine, stored: StoredEngine, lane: ExecutionContext, device: CudaDevice, zero_copy: bool
 ) -> tuple[str, ...]:
     """Notes on how the engine runs, for records and logs."""
     manifest = stored.manifest
-    if lane.why_not_captured is not None:
-        LOG.info("%s: no CUDA graph: %s", stored.folder.name, lane.why_not_captured)
+    if lane.capture_error is not None:
+        LOG.info("%s: no CUDA graph: %s", stored.folder.name, lane.capture_error)
     notes = [
         f"{manifest.precision} engine {stored.folder.name}",
         lane.graph_note(),

@@ -65,14 +65,14 @@ class StoredEngine:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class StoredEngines:
     """All engines of a bundle, and the errors of unreadable ones."""
 
     engines: tuple[StoredEngine, ...]
     problems: tuple[BundleError, ...]
 
 
-def shelf(bundle: Path) -> Shelf:
+def shelf(bundle: Path) -> StoredEngines:
     """Read every manifest under ``engines/``; unfinished folders (their names begin with a dot) are ignored."""
     engines, problems = [], []
     root = bundle / ENGINES
@@ -82,7 +82,7 @@ def shelf(bundle: Path) -> Shelf:
                 engines.append(open_engine(folder))
             except BundleError as error:
                 problems.append(error)
-    return Shelf(tuple(engines), tuple(problems))
+    return StoredEngines(tuple(engines), tuple(problems))
 
 
 def open_engine(folder: Path) -> StoredEngine:

@@ -31,7 +31,7 @@ REQUANTIZE = "quantize it again: edgevision quantize BUNDLE --target tensorrt"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LimitFinding:
     """One part of a graph that a version does not support."""
 
     node: str
@@ -45,7 +45,7 @@ class Finding:
         return f"{where}: {self.reason}; {self.remedy}"
 
 
-def unread(model: onnx.ModelProto | GraphFacts, limits: Limits) -> tuple[Finding, ...]:
+def unread(model: onnx.ModelProto | GraphFacts, limits: Limits) -> tuple[LimitFinding, ...]:
     """The parts of the graph that this version does not support; empty if it supports all of it.
 
     Raises `GraphError` for a graph with inconsistent types and shapes.
@@ -58,7 +58,7 @@ def unread(model: onnx.ModelProto | GraphFacts, limits: Limits) -> tuple[Finding
     return tuple(found)
 
 
-def readable_by(model: onnx.ModelProto) -> tuple[tuple[Limits, tuple[Finding, ...]], ...]:
+def readable_by(model: onnx.ModelProto) -> tuple[tuple[Limits, tuple[LimitFinding, ...]], ...]:
     """Every version of the table with the parts that it does not support."""
     facts = graph_facts(model)
     return tuple((limits, unread(facts, limits)) for limits in LIMITS)
@@ -97,24 +97,26 @@ def require_readable(model: onnx.ModelProto, limits: Limits, path: Path | str) -
         raise GraphError(f"{limits.label} cannot read {path}: {said}{more}")
 
 
-def _finding(node: onnx.NodeProto, reason: str, remedy: str) -> Finding:
-    return Finding(node.name or next(iter(node.output), "?"), node.op_type, reason, remedy)
+def _finding(node: onnx.NodeProto, reason: str, remedy: str) -> LimitFinding:
+    return LimitFinding(node.name or next(iter(node.output), "?"), node.op_type, reason, remedy)
 
 
 Pairs = Iterator[tuple[str, str]]
 """Reasons and fixes."""
 
 
-def _of_graph(facts: GraphFacts, limits: Limits) -> Iterator[Finding]:
+def _of_graph(facts: GraphFacts, limits: Limits) -> Iterator[LimitFinding]:
     if facts.opset not in limits.opsets:
         known = f"{limits.opsets.start} to {limits.opsets.stop - 1}"
         quantized = any(node.op_type in _QUANTIZED for node in facts.nodes)
         remedy = REQUANTIZE if quantized else "export it with opset 17"
-        yield Finding("the graph", "", f"its opset is {facts.opset}; {limits.label} supports {known}", remedy)
+        yield LimitFinding(
+            "the graph", "", f"its opset is {facts.opset}; {limits.label} supports {known}", remedy
+        )
     for value in facts.model.graph.input:
         lengths = [dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim]
         if value.name in facts.inputs and not all(lengths[1:]):
-            yield Finding(
+            yield LimitFinding(
                 f"input {value.name}",
                 "",
                 "a dimension other than the batch is dynamic; engines are built with a profile for the batch only",
@@ -122,10 +124,10 @@ def _of_graph(facts: GraphFacts, limits: Limits) -> Iterator[Finding]:
             )
 
 
-def _of_values(facts: GraphFacts, limits: Limits) -> Iterator[Finding]:
+def _of_values(facts: GraphFacts, limits: Limits) -> Iterator[LimitFinding]:
     for name, shape in facts.shapes.items():
         if len(shape) > limits.dimensions:
-            yield Finding(
+            yield LimitFinding(
                 f"value {name}",
                 "",
                 f"it has {len(shape)} dimensions; {limits.label} supports at most {limits.dimensions}",
@@ -134,7 +136,7 @@ def _of_values(facts: GraphFacts, limits: Limits) -> Iterator[Finding]:
         elements = int(np.prod([length or 1 for length in shape], dtype=object)) if shape else 1
         if limits.elements is not None and elements > limits.elements:
             kind = "constant" if name in facts.stored else "value"
-            yield Finding(
+            yield LimitFinding(
                 f"{kind} {name}",
                 "",
                 f"it has {elements:,} elements; {limits.label} supports at most {limits.elements:,}",
@@ -142,7 +144,7 @@ def _of_values(facts: GraphFacts, limits: Limits) -> Iterator[Finding]:
             )
     for name, tensor in facts.stored.items():
         if tensor.data_type == onnx.TensorProto.UINT8 and not _only_zero_points(facts, name):
-            yield Finding(
+            yield LimitFinding(
                 f"constant {name}",
                 "",
                 "TensorRT does not support uint8 constants",
@@ -152,7 +154,7 @@ def _of_values(facts: GraphFacts, limits: Limits) -> Iterator[Finding]:
             yield from _clamped(facts, name, limits)
 
 
-def _clamped(facts: GraphFacts, name: str, limits: Limits) -> Iterator[Finding]:
+def _clamped(facts: GraphFacts, name: str, limits: Limits) -> Iterator[LimitFinding]:
     values = facts.constant(name)
     if values is None or not values.size:
         return
@@ -160,7 +162,7 @@ def _clamped(facts: GraphFacts, name: str, limits: Limits) -> Iterator[Finding]:
     slices = all(node.op_type == "Slice" for node in facts.readers.get(name, ()))
     if not slices and (values.min() < _INT32.min or values.max() > _INT32.max):
         reason = f"its int64 values reach {values.max():,}; {limits.label} clamps int64 to int32"
-        yield Finding(f"constant {name}", "", reason, "store values in the range of int32")
+        yield LimitFinding(f"constant {name}", "", reason, "store values in the range of int32")
 
 
 def _only_zero_points(facts: GraphFacts, name: str) -> bool:
@@ -269,7 +271,7 @@ def _top_k(facts: GraphFacts, node: onnx.NodeProto, limits: Limits) -> Pairs:
     if values is not None and int(values.max()) > limits.top_k:
         yield (
             f"K is {int(values.max()):,}; {limits.label} supports at most {limits.top_k:,}",
-            "choose a smaller number: --candidates, --max-detections",
+            "choose a smaller number: --pre-nms-topk, --max-detections",
         )
     if any(attribute.name == "sorted" and not attribute.i for attribute in node.attribute):
         yield ("sorted is 0; TensorRT always sorts", "export it with sorted=1")

@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
-from edgevision.bundle.folder import Check
+from edgevision.bundle.folder import CheckRecord
 from edgevision.contract.spec import Precision
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, UsageError, first_line
@@ -89,7 +89,7 @@ def layer_errors(
 
 def check_layers(
     reference: Path, graph: Path, precision: Precision, frames: Frames, batch: int
-) -> tuple[Check, LayerError | None]:
+) -> tuple[CheckRecord, LayerError | None]:
     """Compare the layers of a graph file with the float graph's: the worst own error, and the first broken layer.
 
     FP16 values are rounded like FP16 arithmetic (`fp16_emulation`). Raises `GraphError` for a file that is not an ONNX
@@ -101,7 +101,7 @@ def check_layers(
     ]
     errors = layer_errors(load_model(reference), model, (frames[row] for row in rows))
     worst = max(errors, key=lambda error: error.error, default=LayerError("none", 0.0, 0))
-    check = Check(f"own error of the worst layer, {worst.layer}", worst.error, "<=", LIMITS[precision])
+    check = CheckRecord(f"own error of the worst layer, {worst.layer}", worst.error, "<=", LIMITS[precision])
     return check, first_broken_layer(errors, precision)
 
 

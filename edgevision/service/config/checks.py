@@ -66,9 +66,9 @@ class Checker:
 
     def _model(self, model: ModelSettings) -> ModelSpec | None:
         """What the bundle says of the model; None where it cannot be opened."""
-        if model.rebuild and model.engine not in BUILT:
+        if model.build and model.engine not in BUILT:
             expected = " or ".join(f'"{engine}"' for engine in BUILT)
-            self._wrong(("model", "rebuild"), f"needs engine = {expected}: only those are built for a device")
+            self._wrong(("model", "build"), f"needs engine = {expected}: only those are built for a device")
         if not model.bundle:
             return None
         try:

@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edgevision.builder.builder import BuildWatch
+from edgevision.builder.builder import BuildCallbacks
 from edgevision.builder.engines import build_engines
-from edgevision.builder.need import engine_needed
+from edgevision.builder.missing import engine_needed
 from edgevision.builder.progress import BuildProgress
-from edgevision.builder.proof import prove_here
+from edgevision.builder.proof import verify_here
 from edgevision.contract.session import Session
 from edgevision.engines.opening import open_session
 from edgevision.service.config.plans import session_options
 from edgevision.service.config.settings import ModelSettings
-from edgevision.service.station import OpenEngine, Report
+from edgevision.service.camera_manager import EngineFactory, Report
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +25,11 @@ LOG_PERIOD_S = 30.0
 
 def engine_opener(
     bundle: Path, model: ModelSettings, stopping: Callable[[], bool] = lambda: False
-) -> OpenEngine:
+) -> EngineFactory:
     """What opens the engine of a bundle as the settings say; `stopping` ends a build that is under way."""
 
     def open_engine(report: Report) -> Session:
-        if model.rebuild:
+        if model.build:
             build_unfit(bundle, model, report, stopping)
         report(f"opening {bundle.name}", None)
         return open_session(bundle, engine=model.engine, options=session_options(model))
@@ -43,7 +43,7 @@ def build_unfit(bundle: Path, model: ModelSettings, report: Report, stopping: Ca
     Raises `UsageError` for an engine that is not built, `EngineError` where building would not help, and whatever the
     build raises.
     """
-    need = engine_needed(bundle, model.engine, model.graph, "rebuild")
+    need = engine_needed(bundle, model.engine, model.graph, "build")
     if need is None:
         return
     log.info("%s; building", need.rebuild.reason)
@@ -65,6 +65,6 @@ def build_unfit(bundle: Path, model: ModelSettings, report: Report, stopping: Ca
             )
 
     report("building the engine", 0.0)
-    watch = BuildWatch(lambda text: log.info("%s", text), progress, stopping)
-    build_engines(need.bundle, need.library, need.rebuild.request, watch, prove_here)
+    watch = BuildCallbacks(lambda text: log.info("%s", text), progress, stopping)
+    build_engines(need.bundle, need.library, need.rebuild.request, watch, verify_here)
     log.info("built in %.0f s", time.monotonic() - began_s)

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from edgevision.errors import EdgevisionError, MissingExtraError
-from edgevision.service.station import Station
+from edgevision.service.camera_manager import CameraManager
 from edgevision.service.web.options import PageOptions
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ PACKAGES = ("aiohttp", "prometheus_client")
 class Page:
     """At most one server at a time; options are None where there is to be none."""
 
-    def __init__(self, station: Station) -> None:
-        self._station = station
+    def __init__(self, camera_manager: CameraManager) -> None:
+        self._camera_manager = camera_manager
         self._options: PageOptions | None = None
         self._server: PageServer | None = None
 
@@ -35,7 +35,7 @@ class Page:
         """Close what is there and serve as the options say; raises `UsageError` or `MissingExtraError`."""
         self.close()
         if options is not None:
-            self._server = _open(self._station, options)
+            self._server = _open(self._camera_manager, options)
             log.info("page: %s", self._server.url)
         self._options = options
 
@@ -57,13 +57,13 @@ class Page:
             server.close()
 
 
-def _open(station: Station, options: PageOptions) -> PageServer:
+def _open(camera_manager: CameraManager, options: PageOptions) -> PageServer:
     for package in PACKAGES:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, "live", "[page]")
     # Here and not at the top: it is an extra.
     from edgevision.service.web.server import PageServer
 
-    server = PageServer(station, options)
+    server = PageServer(camera_manager, options)
     server.start()
     return server

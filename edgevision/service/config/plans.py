@@ -20,7 +20,7 @@ from edgevision.service.watchdog import CameraLimit, WatchdogOptions
 from edgevision.service.web.options import PageOptions, read_token
 from edgevision.sources.addresses import SourceAddress
 from edgevision.sources.options import CameraOptions
-from edgevision.sources.picture_watch import FreezeOptions
+from edgevision.sources.freeze import FreezeOptions
 
 
 def camera_plans(settings: Settings) -> tuple[CameraPlan, ...]:

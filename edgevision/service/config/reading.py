@@ -17,7 +17,7 @@ from edgevision.service.config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class DeploymentReading:
     """What came of reading a file."""
 
     file: Path
@@ -36,7 +36,7 @@ class Reading:
         return self.settings
 
 
-def read_deployment(file: Path, environment: Mapping[str, str] = os.environ) -> Reading:
+def read_deployment(file: Path, environment: Mapping[str, str] = os.environ) -> DeploymentReading:
     """Read a file and hold it against itself, its bundle and this machine; raises `UsageError` if it cannot be read."""
     try:
         with file.open("rb") as opened:
@@ -47,7 +47,7 @@ def read_deployment(file: Path, environment: Mapping[str, str] = os.environ) -> 
     try:
         document = parse(data, file.name)
     except NotTomlError as error:
-        return Reading(file, None, (error.problem,), ())
+        return DeploymentReading(file, None, (error.problem,), ())
     reader = Reader(document, environment)
     settings = reader.table(Settings, document.data, folder=file.absolute().parent)
     checker = Checker(settings, reader)
@@ -55,7 +55,7 @@ def read_deployment(file: Path, environment: Mapping[str, str] = os.environ) -> 
     problems = tuple(sorted(reader.problems, key=lambda problem: problem.line))
     warnings = (*_readable_passwords(document, mode), *checker.warnings)
     in_order = tuple(sorted(warnings, key=lambda problem: problem.line))
-    return Reading(file, None if problems else settings, problems, in_order)
+    return DeploymentReading(file, None if problems else settings, problems, in_order)
 
 
 def _readable_passwords(document: Document, mode: int) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""A deployment that runs: the station, its sinks, the page, the watchdog, and the file that they follow."""
+"""A deployment that runs: the camera manager, its sinks, the page, the watchdog, and the file that they follow."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from edgevision.service.config.plans import (
     page_options,
     watchdog_options,
 )
-from edgevision.service.config.reading import Reading, read_deployment
+from edgevision.service.config.reading import DeploymentReading, read_deployment
 from edgevision.service.config.reload import differences
 from edgevision.service.config.settings import ModelSettings, Settings
 from edgevision.service.config.wiring import SinkOpener, Wiring, open_live
-from edgevision.service.station import OpenEngine, Station
+from edgevision.service.camera_manager import EngineFactory, CameraManager
 from edgevision.service.systemd import ServiceManager
-from edgevision.service.watchdog import Finding, Watchdog
+from edgevision.service.watchdog import WatchdogFinding, Watchdog
 from edgevision.service.web.options import PageOptions
 from edgevision.sinks.sink import SinkHealth
 
@@ -40,7 +40,7 @@ STATUS_S = 5.0
 OPENING_S = 60.0
 """What a service manager is asked to wait for once more, again and again while the engine is opened."""
 
-EngineOpener = Callable[[Path, ModelSettings, Callable[[], bool]], OpenEngine]
+EngineOpener = Callable[[Path, ModelSettings, Callable[[], bool]], EngineFactory]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,13 @@ class Service:
         self._watchdog = Watchdog(watchdog_options(settings), camera_limits(settings))
         self._wiring = Wiring(settings, self._options.environment, self._options.open_sink)
         try:
-            self.station = Station(
+            self.camera_manager = CameraManager(
                 self._opener(settings),
                 camera_plans(settings),
                 self._wiring.sinks,
                 settings.budgets,
             )
-            self.page = Page(self.station)
+            self.page = Page(self.camera_manager)
             self.page.follow(self._page_options(settings))
         except BaseException:
             self._wiring.close()
@@ -90,7 +90,7 @@ class Service:
 
     def start(self) -> None:
         """Begin; returns at once."""
-        self.station.start()
+        self.camera_manager.start()
 
     def close(self) -> None:
         """End everything, within 2 s; a second call does nothing."""
@@ -100,17 +100,17 @@ class Service:
         self._manager.stopping()
         page = threading.Thread(target=self.page.close, name="closing the page", daemon=True)
         page.start()
-        self.station.close()
+        self.camera_manager.close()
         page.join(1.0)
 
-    def tick(self) -> Finding:
+    def tick(self) -> WatchdogFinding:
         """Look after everything if it is time to; what is `fatal` is for the caller to end."""
         now_s = time.monotonic()
         if now_s < self._look_due_s:
-            return Finding(opening=not self._ready)
+            return WatchdogFinding(opening=not self._ready)
         period_s = LOOK_S if self._manager.watchdog_s is None else min(LOOK_S, self._manager.watchdog_s / 4)
         self._look_due_s = now_s + period_s
-        finding = self._watchdog.look(self.station)
+        finding = self._watchdog.look(self.camera_manager)
         if finding.fatal is not None:
             self._manager.status(finding.fatal)
             return finding
@@ -124,8 +124,8 @@ class Service:
             self._manager.alive()
         for name, silent_s in finding.reopen:
             log.warning("%s: no good picture for %.0f s; it is closed and opened again", name, silent_s)
-            self.station.stop_camera(name)
-            self.station.start_camera(name)
+            self.camera_manager.stop_camera(name)
+            self.camera_manager.start_camera(name)
         self._tell(now_s)
         return finding
 
@@ -151,12 +151,12 @@ class Service:
 
     def status_line(self) -> str:
         """How things stand, in one line."""
-        readiness = self.station.readiness
+        readiness = self.camera_manager.readiness
         if not readiness.ready:
             return opening_line(readiness)
-        return station_line(self.station.cameras, self.station.sinks)
+        return manager_line(self.camera_manager.cameras, self.camera_manager.sinks)
 
-    def _read(self) -> Reading:
+    def _read(self) -> DeploymentReading:
         reading = read_deployment(self._file, self._options.environment)
         for warning in reading.warnings:
             log.warning("%s", warning)
@@ -172,7 +172,7 @@ class Service:
         change = self._wiring.prepare(settings)
         try:
             opener = self._opener(settings) if new_engine else None
-            self.station.apply(camera_plans(settings), change.sinks, opener, settings.budgets)
+            self.camera_manager.apply(camera_plans(settings), change.sinks, opener, settings.budgets)
         except BaseException:
             change.discard()
             raise
@@ -183,7 +183,7 @@ class Service:
         self.page.follow_if_it_can(page)
         return tuple(changes)
 
-    def _opener(self, settings: Settings) -> OpenEngine:
+    def _opener(self, settings: Settings) -> EngineFactory:
         bundle = settings.path(settings.model.bundle)
         return self._options.open_engine(bundle, settings.model, self._closing.is_set)
 
@@ -194,14 +194,14 @@ class Service:
         return replace(page, watchdog=watchdog_options(settings))
 
     def _engine(self) -> str:
-        session = self.station.session
+        session = self.camera_manager.session
         if session is None:
             return "no engine"
         info = session.info
         return f"{session.spec.name} in {info.library} on {info.device}"
 
     def _tell(self, now_s: float) -> None:
-        phase = self.station.readiness.phase
+        phase = self.camera_manager.readiness.phase
         if now_s >= self._status_due_s or phase != self._phase:
             self._phase = phase
             self._status_due_s = now_s + STATUS_S
@@ -217,7 +217,7 @@ def opening_line(readiness: Readiness) -> str:
     return f"{readiness.detail or readiness.phase}{share}"
 
 
-def station_line(cameras: tuple[CameraStatus, ...], sinks: tuple[SinkHealth, ...]) -> str:
+def manager_line(cameras: tuple[CameraStatus, ...], sinks: tuple[SinkHealth, ...]) -> str:
     """How many cameras run and how fast, and what is wrong with the others."""
     running = sum(camera.state == "running" for camera in cameras)
     rate = sum(camera.stats.frames_per_s for camera in cameras)

@@ -57,12 +57,12 @@ class ModelSettings:
             option="--iou",
         ),
     )
-    rebuild: bool = field(
+    build: bool = field(
         default=False,
         metadata=setting(
             Flag(),
             "Build the TensorRT engine first if none fits this device; needs an engine of TensorRT.",
-            option="--rebuild",
+            option="--build",
         ),
     )
     allow_fallback: bool = field(

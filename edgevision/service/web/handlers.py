@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from edgevision.service.station import Station
+from edgevision.service.camera_manager import CameraManager
 from edgevision.service.web.metrics import Metrics
 from edgevision.service.web.results import ResultHub, Subscriber
 from edgevision.service.web.state import StateReader, public_readiness
@@ -39,12 +39,17 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Handlers:
-    """The addresses, over one station. All run in the server's loop; what may wait is handed to other threads."""
+    """The addresses, over one camera manager. All run in the server's loop; what may wait is handed to other threads."""
 
     def __init__(
-        self, station: Station, state: StateReader, metrics: Metrics, video: VideoHub, results: ResultHub
+        self,
+        camera_manager: CameraManager,
+        state: StateReader,
+        metrics: Metrics,
+        video: VideoHub,
+        results: ResultHub,
     ) -> None:
-        self._station = station
+        self._camera_manager = camera_manager
         self._state = state
         self._metrics = metrics
         self._video = video
@@ -80,7 +85,7 @@ class Handlers:
         return web.Response(body=body, content_type=kind, charset="utf-8")
 
     async def health(self, _: web.Request) -> web.Response:
-        """200 while the station lives."""
+        """200 while the camera manager lives."""
         reason = self._state.trouble()
         if reason is None:
             return web.json_response({"status": "ok"})
@@ -88,7 +93,7 @@ class Handlers:
 
     async def ready(self, _: web.Request) -> web.Response:
         """200 once frames are run."""
-        readiness = self._station.readiness
+        readiness = self._camera_manager.readiness
         return web.json_response(public_readiness(readiness), status=200 if readiness.ready else 503)
 
     async def metrics(self, request: web.Request) -> web.Response:
@@ -110,13 +115,13 @@ class Handlers:
             raise refusal(400, 'expected {"value": 0.25} or {"value": 0.25, "camera": "NAME"}')
         if camera is not None:
             self._known(camera)
-        await asyncio.to_thread(self._station.set_threshold, value, camera)
+        await asyncio.to_thread(self._camera_manager.set_threshold, value, camera)
         return web.json_response({"threshold": value})
 
     async def switch(self, request: web.Request) -> web.Response:
         """Start or stop a camera."""
         name = self._camera(request)
-        act = {"start": self._station.start_camera, "stop": self._station.stop_camera}
+        act = {"start": self._camera_manager.start_camera, "stop": self._camera_manager.stop_camera}
         action = request.match_info["action"]
         await asyncio.to_thread(act[action], name)
         return web.json_response({"camera": name, "action": action})
@@ -214,7 +219,7 @@ class Handlers:
         return self._known(name)
 
     def _known(self, name: str) -> str:
-        if all(camera.name != name for camera in self._station.cameras):
+        if all(camera.name != name for camera in self._camera_manager.cameras):
             raise refusal(404, f"there is no camera {name!r}; /api/state lists them")
         return name
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads: the station at the moment of the scrape, in base units."""
+"""What Prometheus reads: the camera manager at the moment of the scrape, in base units."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 import edgevision
 from edgevision.analytics.observation import LineState
 from edgevision.service.camera_plan import CameraState, CameraStatus
-from edgevision.service.station import Station
+from edgevision.service.camera_manager import CameraManager
 from edgevision.service.watchdog import WatchdogOptions
 from edgevision.service.web.machine_metrics import machine_metrics
 from edgevision.service.web.state import trouble
@@ -68,7 +68,7 @@ class PageCounts:
         self.refused = 0
 
 
-class Steady:
+class MonotonicCounters:
     """Counters that never fall, though a camera that is stopped or changed begins to count anew."""
 
     def __init__(self) -> None:
@@ -84,23 +84,25 @@ class Steady:
         return self._before.get(key, 0.0) + value
 
 
-class StationCollector(Collector):
-    """Reads a station when it is asked. One thread at a time may ask."""
+class CameraCollector(Collector):
+    """Reads a camera manager when it is asked. One thread at a time may ask."""
 
-    def __init__(self, station: Station, ages: Ages, page: PageCounts, watchdog: WatchdogOptions) -> None:
-        self._station = station
+    def __init__(
+        self, camera_manager: CameraManager, ages: Ages, page: PageCounts, watchdog: WatchdogOptions
+    ) -> None:
+        self._camera_manager = camera_manager
         self._ages = ages
         self._page = page
         self._watchdog = watchdog
-        self._steady = Steady()
+        self._steady = MonotonicCounters()
 
     def describe(self) -> list[Metric]:
-        """Nothing beforehand: a registry that is told of this collector need not read the station for it."""
+        """Nothing beforehand: a registry that is told of this collector need not read the camera manager for it."""
         return []
 
     def collect(self) -> Iterator[Metric]:
         """All metrics; docs/live.md lists them."""
-        cameras = self._station.cameras
+        cameras = self._camera_manager.cameras
         yield from self._frames(cameras)
         yield from self._outages(cameras)
         yield from self._times(cameras)
@@ -211,7 +213,7 @@ class StationCollector(Collector):
         yield zones
 
     def _sinks(self) -> Iterator[Metric]:
-        sinks = self._station.sinks
+        sinks = self._camera_manager.sinks
         yield self._counter(
             "sink_written",
             "Results that a sink has taken.",
@@ -231,8 +233,8 @@ class StationCollector(Collector):
         yield from (waiting, working)
 
     def _engine(self) -> Iterator[Metric]:
-        station = self._station
-        readiness, session = station.readiness, station.session
+        camera_manager = self._camera_manager
+        readiness, session = camera_manager.readiness, camera_manager.session
         yield InfoMetricFamily(
             "edgevision_build",
             "What program this is.",
@@ -258,12 +260,12 @@ class StationCollector(Collector):
         yield GaugeMetricFamily(
             "edgevision_healthy",
             "0 if the work on frames has ended or the engine hangs.",
-            float(trouble(station, self._watchdog) is None),
+            float(trouble(camera_manager, self._watchdog) is None),
         )
         yield GaugeMetricFamily(
             "edgevision_inference_running_seconds",
             "How long the engine's call under way has taken.",
-            station.stuck_s,
+            camera_manager.stuck_s,
         )
 
     def _served(self) -> Iterator[Metric]:
@@ -284,11 +286,15 @@ class Metrics:
     """A registry of its own, and what it gives. Any thread may ask."""
 
     def __init__(
-        self, station: Station, ages: Ages, page: PageCounts, watchdog: WatchdogOptions | None = None
+        self,
+        camera_manager: CameraManager,
+        ages: Ages,
+        page: PageCounts,
+        watchdog: WatchdogOptions | None = None,
     ) -> None:
         self._lock = threading.Lock()
         self.registry = CollectorRegistry()
-        self.registry.register(StationCollector(station, ages, page, watchdog or WatchdogOptions()))
+        self.registry.register(CameraCollector(camera_manager, ages, page, watchdog or WatchdogOptions()))
 
     def text(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the format that a scraper accepts, and its content type."""

@@ -1,4 +1,4 @@
-"""The page's server: a loop in a thread of its own, between visitors and a station."""
+"""The page's server: a loop in a thread of its own, between visitors and a camera manager."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from edgevision.errors import EdgevisionError, UsageError
-from edgevision.service.station import Station
+from edgevision.service.camera_manager import CameraManager
 from edgevision.service.web.access import Guard, host_is_ours, origin_is_ours
 from edgevision.service.web.handlers import FILES, Handlers, refusal
 from edgevision.service.web.metrics import Ages, Metrics, PageCounts
@@ -60,27 +60,27 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class PageServer:
-    """Serves the page of a station. `start` returns when it listens; the station lives its own life and is not closed.
+    """Serves the page of a camera manager. `start` returns when it listens; the camera manager lives its own life and is not closed.
 
     Nothing that a visitor does waits in the pipeline's thread: it leaves references to its newest results here.
     """
 
-    def __init__(self, station: Station, options: PageOptions | None = None) -> None:
+    def __init__(self, camera_manager: CameraManager, options: PageOptions | None = None) -> None:
         self.options = options or PageOptions()
         self.token = self.options.token
         """None where none is needed."""
         if self.token is None and self.options.needs_token:
             self.token = secrets.token_urlsafe(32)
         self.port = 0
-        self._station = station
+        self._camera_manager = camera_manager
         self._guard = Guard(self.token)
         self._counts = PageCounts()
         self._ages = Ages()
         self._video = VideoHub(self.options)
         self._results = ResultHub(self.options.max_clients)
-        state = StateReader(station, self.options.watchdog)
-        metrics = Metrics(station, self._ages, self._counts, self.options.watchdog)
-        self._handlers = Handlers(station, state, metrics, self._video, self._results)
+        state = StateReader(camera_manager, self.options.watchdog)
+        metrics = Metrics(camera_manager, self._ages, self._counts, self.options.watchdog)
+        self._handlers = Handlers(camera_manager, state, metrics, self._video, self._results)
         self._thread = threading.Thread(target=self._work, name="page", daemon=True)
         self._listens = threading.Event()
         self._failure: BaseException | None = None
@@ -95,7 +95,7 @@ class PageServer:
         if self._failure is not None:
             self._thread.join()
             raise self._failure
-        self._unsubscribe = self._station.subscribe(self._on_result)
+        self._unsubscribe = self._camera_manager.subscribe(self._on_result)
 
     def close(self) -> None:
         """Let everybody go, within a second; a second call does nothing."""
@@ -124,7 +124,7 @@ class PageServer:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
     @property
-    def entrance(self) -> str:
+    def entry_url(self) -> str:
         """Where it is, with the token if there is one: to be opened once, and to be kept to oneself."""
         return self.url if self.token is None else f"{self.url}?token={quote(self.token, safe='')}"
 
@@ -213,7 +213,7 @@ class PageServer:
             if error.content_type == "application/json" or error.status < 400:
                 raise
             return web.json_response({"error": error.reason}, status=error.status, headers=_kept(error))
-        except EdgevisionError as error:  # the station's own refusals
+        except EdgevisionError as error:  # the camera manager's own refusals
             return web.json_response({"error": str(error)}, status=400)
 
     def _entered(self, request: web.Request) -> web.Response | None:
@@ -268,9 +268,9 @@ class PageServer:
         return answer
 
 
-def serve(station: Station, options: PageOptions | None = None) -> PageServer:
+def serve(camera_manager: CameraManager, options: PageOptions | None = None) -> PageServer:
     """Begin to serve; the caller closes the server."""
-    server = PageServer(station, options)
+    server = PageServer(camera_manager, options)
     server.start()
     return server
 

@@ -1,4 +1,4 @@
-"""How the station and its machine stand, as the page and other programs read it: JSON."""
+"""How the camera manager and its machine stand, as the page and other programs read it: JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import edgevision
 from edgevision.analytics.observation import LineState, ZoneState
 from edgevision.device.facts import (
-    Reading,
+    FactReading,
     available_memory_mib,
     clocks_mhz,
     cpu_model,
@@ -19,7 +19,7 @@ from edgevision.device.facts import (
     temperatures_c,
 )
 from edgevision.service.camera_plan import CameraStatus, Readiness
-from edgevision.service.station import Station
+from edgevision.service.camera_manager import CameraManager
 from edgevision.service.watchdog import WatchdogOptions
 
 FRESH_S = 0.5
@@ -27,10 +27,10 @@ FRESH_S = 0.5
 
 
 class StateReader:
-    """Reads a station. All methods may be called by any thread."""
+    """Reads a camera manager. All methods may be called by any thread."""
 
-    def __init__(self, station: Station, watchdog: WatchdogOptions) -> None:
-        self._station = station
+    def __init__(self, camera_manager: CameraManager, watchdog: WatchdogOptions) -> None:
+        self._camera_manager = camera_manager
         self._watchdog = watchdog
         self._lock = threading.Lock()
         self._read_s = -FRESH_S
@@ -48,12 +48,12 @@ class StateReader:
             return self._text
 
     def trouble(self) -> str | None:
-        """Why the station does not live, in words that anybody may read; None if it does."""
-        return trouble(self._station, self._watchdog)
+        """Why the camera manager does not live, in words that anybody may read; None if it does."""
+        return trouble(self._camera_manager, self._watchdog)
 
     def _read(self) -> dict[str, Any]:
-        station = self._station
-        readiness, failure = station.readiness, station.failure
+        camera_manager = self._camera_manager
+        readiness, failure = camera_manager.readiness, camera_manager.failure
         if self._hardware is None:  # not before somebody asks: a tool of the GPU's is called for it
             self._hardware = ", ".join((cpu_model(), *nvidia_gpus()))
         return {
@@ -67,7 +67,7 @@ class StateReader:
                 "detail": readiness_line(readiness),
             },
             "failure": None if failure is None else str(failure) or type(failure).__name__,
-            "stuck_s": round(station.stuck_s, 1) if is_stuck(station, self._watchdog) else 0.0,
+            "stuck_s": round(camera_manager.stuck_s, 1) if is_stuck(camera_manager, self._watchdog) else 0.0,
             "engine": self._engine(),
             "machine": {
                 "hardware": self._hardware,
@@ -76,7 +76,7 @@ class StateReader:
                 "temperatures_c": _readings(temperatures_c()),
                 "clocks_mhz": _readings(clocks_mhz()),
             },
-            "cameras": [_camera(camera) for camera in station.cameras],
+            "cameras": [_camera(camera) for camera in camera_manager.cameras],
             "sinks": [
                 {
                     "name": sink.name,
@@ -86,12 +86,12 @@ class StateReader:
                     "lost": sink.lost,
                     "last_error": sink.last_error,
                 }
-                for sink in station.sinks
+                for sink in camera_manager.sinks
             ],
         }
 
     def _engine(self) -> dict[str, Any] | None:
-        session = self._station.session
+        session = self._camera_manager.session
         if session is None:
             return None
         return {
@@ -124,21 +124,21 @@ def public_readiness(readiness: Readiness) -> dict[str, Any]:
     return {"phase": readiness.phase, "share": readiness.share, "detail": line}
 
 
-def trouble(station: Station, watchdog: WatchdogOptions) -> str | None:
-    """Why the station does not live, in words that anybody may read; None if it does."""
-    failure = station.failure
+def trouble(camera_manager: CameraManager, watchdog: WatchdogOptions) -> str | None:
+    """Why the camera manager does not live, in words that anybody may read; None if it does."""
+    failure = camera_manager.failure
     if failure is not None:
         return f"the work on frames has ended: {type(failure).__name__}"
-    if station.readiness.phase in ("failed", "closed"):
-        return f"the station is {station.readiness.phase}"
-    if is_stuck(station, watchdog):
-        return f"the engine has not answered for {station.stuck_s:.0f} s"
+    if camera_manager.readiness.phase in ("failed", "closed"):
+        return f"the camera manager is {camera_manager.readiness.phase}"
+    if is_stuck(camera_manager, watchdog):
+        return f"the engine has not answered for {camera_manager.stuck_s:.0f} s"
     return None
 
 
-def is_stuck(station: Station, watchdog: WatchdogOptions) -> bool:
+def is_stuck(camera_manager: CameraManager, watchdog: WatchdogOptions) -> bool:
     """True if the engine's call under way has taken far too long."""
-    return station.stuck_s > watchdog.call_limit_s(station.expected_inference_s)
+    return camera_manager.stuck_s > watchdog.call_limit_s(camera_manager.expected_inference_s)
 
 
 def _camera(camera: CameraStatus) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _count(state: LineState | ZoneState) -> dict[str, Any]:
     return {"zone": state.zone.name, "inside": state.inside, "mean_dwell_s": round(state.mean_dwell_s, 1)}
 
 
-def _readings(readings: tuple[Reading, ...]) -> list[dict[str, Any]]:
+def _readings(readings: tuple[FactReading, ...]) -> list[dict[str, Any]]:
     return [{"name": reading.name, "value": round(reading.value, 1)} for reading in readings]
 
 

@@ -69,7 +69,7 @@ class VideoHub:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._viewers: dict[str, set[Viewer]] = {}
         self._wanted: dict[str, _Wanted] = {}
-        self._bell = threading.Event()
+        self._frame_event = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._encode_all, name="page video", daemon=True)
         self.encoded = 0
@@ -83,7 +83,7 @@ class VideoHub:
     def close(self) -> None:
         """Stop the thread; does not wait for it."""
         self._closing.set()
-        self._bell.set()
+        self._frame_event.set()
 
     @property
     def viewers(self) -> int:
@@ -100,7 +100,7 @@ class VideoHub:
         wanted.due_s = max(wanted.due_s, now_s - self._period_s) + self._period_s
         frame = replace(processed.frame, image_bgr=processed.frame.image_bgr.copy())
         wanted.newest = replace(processed, frame=frame)
-        self._bell.set()
+        self._frame_event.set()
 
     def enter(self, camera: str, width: int | None) -> Viewer | None:
         """Somebody looks; None if as many look at the camera already as are allowed to."""
@@ -123,10 +123,10 @@ class VideoHub:
     def _encode_all(self) -> None:
         _step_behind()
         while True:
-            self._bell.wait()
+            self._frame_event.wait()
             if self._closing.is_set():
                 return
-            self._bell.clear()
+            self._frame_event.clear()
             for camera, wanted in tuple(self._wanted.items()):  # a copy, for the loop's thread changes it
                 if self._closing.is_set():
                     return

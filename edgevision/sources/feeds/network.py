@@ -58,7 +58,7 @@ class NetworkFeed(Feed):
         kind = self._container.format.name
         # Stamps of RTP are the camera's. Those of MJPEG over HTTP are made up, those of HLS come a segment at a time.
         self._clock = StreamClock() if "rtsp" in kind else None
-        self._pace = _Pace() if "hls" in kind else None
+        self._pace = SegmentPacer() if "hls" in kind else None
         self._reported = False
         self._frames = self._decode(stream)
 
@@ -142,7 +142,7 @@ class NetworkFeed(Feed):
         )
 
 
-class _Pace:
+class SegmentPacer:
     """Spreads pictures that come a segment at a time as they were taken."""
 
     def __init__(self) -> None:

@@ -78,7 +78,7 @@ def read_classes(
         others = _read(held, longest_side, strict=strict)
         names = (*_HELD_NAMES, *_TEST_NAMES, "", *_TRAIN_NAMES)
         measured = next((others[name] for name in names if name in others), None)
-        source = f"validation on {held} (--held)"
+        source = f"validation on {held} (--val)"
     else:
         name = next((name for name in _HELD_NAMES if name in parts), None)
         measured = None if name is None else parts[name]

@@ -63,7 +63,7 @@ def read_mask_split(
     has_parts = own is not None and (data / "train" / "masks").is_dir()
     train = read_masks(data / "train" if has_parts else data, classes, strict=strict)
     if held is not None:
-        return MaskSplit(train, read_masks(held, classes, strict=strict), f"validation on {held} (--held)")
+        return MaskSplit(train, read_masks(held, classes, strict=strict), f"validation on {held} (--val)")
     if has_parts and own is not None:
         measured = read_masks(own, classes, strict=strict)
         return MaskSplit(train, measured, f"the split of the folders {data / 'train'} and {own}")

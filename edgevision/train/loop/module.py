@@ -15,7 +15,7 @@ from edgevision.errors import EdgevisionError
 from edgevision.models.plan import Optimization
 from edgevision.train.loop.ema import WeightAverage
 from edgevision.train.loop.optimizer import MuonAdamW, build_optimizer
-from edgevision.train.loop.schedule import Progress, Schedule
+from edgevision.train.loop.schedule import TrainingProgress, Schedule
 
 Batch = TypeVar("Batch")
 
@@ -26,7 +26,9 @@ class ModuleInTraining(lightning.LightningModule, abc.ABC, Generic[Batch]):
     A task defines its losses, its last layers and the transfer of its batches to a device.
     """
 
-    def __init__(self, model: nn.Module, settings: Optimization, progress: Progress, seed: int) -> None:
+    def __init__(
+        self, model: nn.Module, settings: Optimization, progress: TrainingProgress, seed: int
+    ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs want a tensor
         self.settings, self.progress, self.seed = settings, progress, seed

@@ -32,7 +32,7 @@ class Schedule:
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * share)) / 2
 
 
-class Progress:
+class TrainingProgress:
     """The completed share of the training: by steps, or by the clock if there is a time budget.
 
     By steps a run depends only on its seed. By the clock it ends on time on any machine, and the run's record contains

@@ -17,7 +17,7 @@ from edgevision.models.plan import ClassifierPlan
 from edgevision.train.data.class_augmentation import draw_picture
 from edgevision.train.data.class_images import ClassDataset
 from edgevision.train.loop.module import ModuleInTraining
-from edgevision.train.loop.schedule import Progress
+from edgevision.train.loop.schedule import TrainingProgress
 from edgevision.train.tasks.detector import TensorOf
 
 
@@ -48,7 +48,12 @@ class ClassifierInTraining(ModuleInTraining[ClassBatch]):
     """A classifier with cross entropy against smoothed targets."""
 
     def __init__(
-        self, model: nn.Module, plan: ClassifierPlan, progress: Progress, seed: int, tensor_of: TensorOf
+        self,
+        model: nn.Module,
+        plan: ClassifierPlan,
+        progress: TrainingProgress,
+        seed: int,
+        tensor_of: TensorOf,
     ) -> None:
         super().__init__(model, plan.optimization, progress, seed)
         self.plan, self.tensor_of = plan, tensor_of

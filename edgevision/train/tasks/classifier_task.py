@@ -14,7 +14,7 @@ from edgevision.models.cnn import Cnn
 from edgevision.models.plan import ClassifierPlan
 from edgevision.models.resnet import resnet
 from edgevision.train.data.class_images import ClassSplit, read_classes
-from edgevision.train.job import Job, Task, progress_of, settings_json
+from edgevision.train.job import Job, TrainingTask, progress_of, settings_json
 from edgevision.train.tasks.classifier import (
     ClassDrawer,
     ClassifierInTraining,
@@ -29,7 +29,7 @@ _SMALL_PX = 48
 
 def classifier_task(
     job: Job, plan: ClassifierPlan, tensor_of: TensorOf, fit: Fit, crop_fraction: float
-) -> Task:
+) -> TrainingTask:
     """Read all data of the job; raises `UsageError` and `SourceError`."""
     held = Path(job.held) if job.held else None
     split = read_classes(Path(job.data), held, longest_side=2 * plan.size, seed=job.seed, strict=job.strict)
@@ -42,7 +42,7 @@ def classifier_task(
     module = ClassifierInTraining(_network(plan, len(classes)), plan, progress, job.seed, tensor_of)
     frames = FrameInput((plan.size, plan.size), fit=fit, crop_fraction=crop_fraction)
     labels = split.train.labels
-    return Task(
+    return TrainingTask(
         module=module,
         count=len(split.train),
         draw=ClassDrawer(split.train, plan),

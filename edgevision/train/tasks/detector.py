@@ -15,7 +15,7 @@ from edgevision.models.yolov5 import YoloV5
 from edgevision.train.data.box_augmentation import BoxAugmentation, Sample, draw_sample
 from edgevision.train.data.pictures import Picture
 from edgevision.train.loop.module import ModuleInTraining
-from edgevision.train.loop.schedule import Progress
+from edgevision.train.loop.schedule import TrainingProgress
 from edgevision.train.tasks.yolo_loss import LossWeights, Targets, YoloLoss
 
 TensorOf = Callable[[torch.Tensor], torch.Tensor]
@@ -34,7 +34,11 @@ class BoxDrawer:
     """Draws batches from images in memory, by the plan's phase at the current share of the training."""
 
     def __init__(
-        self, dataset: BoxDataset, pictures: tuple[Picture, ...], plan: DetectorPlan, progress: Progress
+        self,
+        dataset: BoxDataset,
+        pictures: tuple[Picture, ...],
+        plan: DetectorPlan,
+        progress: TrainingProgress,
     ) -> None:
         self.dataset, self.pictures, self.plan, self.progress = dataset, pictures, plan, progress
 
@@ -76,7 +80,7 @@ class DetectorInTraining(ModuleInTraining[BoxBatch]):
     model: YoloV5
 
     def __init__(
-        self, model: YoloV5, plan: DetectorPlan, progress: Progress, seed: int, tensor_of: TensorOf
+        self, model: YoloV5, plan: DetectorPlan, progress: TrainingProgress, seed: int, tensor_of: TensorOf
     ) -> None:
         super().__init__(model, plan.optimization, progress, seed)
         self.tensor_of = tensor_of

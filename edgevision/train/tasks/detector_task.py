@@ -13,7 +13,7 @@ import torch
 from edgevision.checkpoint.reading import read_checkpoint
 from edgevision.datasets.boxes import BoxDataset, BoxLabels, ClassNames
 from edgevision.datasets.image_check import accept, decode_all
-from edgevision.datasets.opening import Reading, Split, read_split
+from edgevision.datasets.opening import LabelReading, Split, read_split
 from edgevision.errors import UsageError
 from edgevision.evaluation.detection import DetectionAccuracy
 from edgevision.models.plan import DetectorPlan, InstancePlan
@@ -21,7 +21,7 @@ from edgevision.models.weights import take_fitting
 from edgevision.models.yolov5 import YoloV5, yolov5
 from edgevision.train.data.anchors import fit_anchors, fitness
 from edgevision.train.data.pictures import Picture, load_picture
-from edgevision.train.job import Job, Task, progress_of, settings_json
+from edgevision.train.job import Job, TrainingTask, progress_of, settings_json
 from edgevision.train.tasks.box_validation import BoxValidation, decode_maps
 from edgevision.train.tasks.detector import BoxDrawer, DetectorInTraining, TensorOf
 from edgevision.train.tasks.instance_validation import InstanceValidation
@@ -32,7 +32,7 @@ _MOST_ENLARGED = 1.6
 """Images are stored at this many times the detector's size, the maximum that augmentation enlarges them to."""
 
 
-def detector_task(job: Job, plan: DetectorPlan, tensor_of: TensorOf) -> Task:
+def detector_task(job: Job, plan: DetectorPlan, tensor_of: TensorOf) -> TrainingTask:
     """Read all data of the job; raises `UsageError` and `SourceError`."""
     split = _split(job, outlines=isinstance(plan, InstancePlan))
     longest_side = round(plan.size * _MOST_ENLARGED)
@@ -49,7 +49,7 @@ def detector_task(job: Job, plan: DetectorPlan, tensor_of: TensorOf) -> Task:
     measure = _measure(module, held, held_pictures, plan, tensor_of)
     masks = isinstance(plan, InstancePlan)
     figure = "mask AP50" if masks else "AP50"
-    return Task(
+    return TrainingTask(
         module=module,
         count=len(train),
         draw=BoxDrawer(train, pictures, plan, progress),
@@ -115,7 +115,7 @@ def _curves(held: BoxDataset, *, masks: bool) -> tuple[str, ...]:
 
 
 def _split(job: Job, *, outlines: bool) -> Split:
-    reading = Reading(
+    reading = LabelReading(
         images=Path(job.images) if job.images else None,
         wanted=ClassNames.parse(job.classes) if job.classes else None,
         numbers=Path(job.names) if job.names else None,
@@ -144,7 +144,7 @@ def _nothing_held(held: BoxDataset) -> tuple[str, ...]:
         return ()
     return (
         "WARNING: the validation data has no labelled box, so that nothing can be measured and the last weights are"
-        " saved as the best; pass labelled images with --held",
+        " saved as the best; pass labelled images with --val",
     )
 
 

@@ -22,7 +22,7 @@ from edgevision.models.plan import SegmenterPlan
 from edgevision.train.data.label_masks import MaskDataset
 from edgevision.train.data.mask_augmentation import draw_masked
 from edgevision.train.loop.module import ModuleInTraining
-from edgevision.train.loop.schedule import Progress
+from edgevision.train.loop.schedule import TrainingProgress
 from edgevision.train.tasks.detector import TensorOf
 
 
@@ -57,7 +57,7 @@ class SegmenterInTraining(ModuleInTraining[MaskBatch]):
         self,
         model: nn.Module,
         plan: SegmenterPlan,
-        progress: Progress,
+        progress: TrainingProgress,
         seed: int,
         tensor_of: TensorOf,
         weights: torch.Tensor,

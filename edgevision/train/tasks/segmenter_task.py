@@ -14,12 +14,12 @@ from edgevision.errors import UsageError
 from edgevision.models.plan import SegmenterPlan
 from edgevision.models.unet import UNet
 from edgevision.train.data.label_masks import MaskDataset, read_mask_split
-from edgevision.train.job import Job, Task, progress_of, settings_json
+from edgevision.train.job import Job, TrainingTask, progress_of, settings_json
 from edgevision.train.tasks.detector import TensorOf
 from edgevision.train.tasks.segmenter import MaskDrawer, SegmenterInTraining, class_weights, measure_segmenter
 
 
-def segmenter_task(job: Job, plan: SegmenterPlan, tensor_of: TensorOf) -> Task:
+def segmenter_task(job: Job, plan: SegmenterPlan, tensor_of: TensorOf) -> TrainingTask:
     """Read all data of the job; raises `UsageError` and `SourceError`."""
     if job.classes is None:
         raise UsageError(
@@ -43,7 +43,7 @@ def segmenter_task(job: Job, plan: SegmenterPlan, tensor_of: TensorOf) -> Task:
     module = SegmenterInTraining(network, plan, progress_of(job, len(train)), job.seed, tensor_of, weights)
     frames = FrameInput(size_wh)
     rarest = min(shares, key=lambda name: shares[name])
-    return Task(
+    return TrainingTask(
         module=module,
         count=len(train),
         draw=MaskDrawer(train, plan),

@@ -12,7 +12,7 @@ import pytest
 
 pynvml = pytest.importorskip("pynvml")
 
-from edgevision.device.facts import Reading, clocks_mhz, temperatures_c  # noqa: E402  # after the extra is known to be here
+from edgevision.device.facts import FactReading, clocks_mhz, temperatures_c  # noqa: E402  # after the extra is known to be here
 from edgevision.device.power import nvml  # noqa: E402
 from edgevision.device.power.findings import before_timing, meanwhile  # noqa: E402
 from edgevision.device.power.reading import nvml_state, power_state  # noqa: E402
@@ -69,16 +69,16 @@ def test_a_card_is_read(driver: Driver) -> None:
         Clock("gpu NVIDIA H200", 345.0, None, 1980),
         Clock("memory NVIDIA H200", 3201.0, None, 3201),
     )
-    assert state.temperatures_c == (Reading("NVIDIA H200", 41.0),)
-    assert state.watts == (Reading("NVIDIA H200", 76.5),)
+    assert state.temperatures_c == (FactReading("NVIDIA H200", 41.0),)
+    assert state.watts == (FactReading("NVIDIA H200", 76.5),)
     assert not any(throttle.active for throttle in state.throttles)
     assert before_timing(state) == (), "a card that has nothing to do runs slowly, and is fast when it has"
 
 
 def test_records_have_its_clocks_and_temperature(driver: Driver) -> None:
     """The very functions by which benchmarks, the page and the metrics read a machine."""
-    assert Reading("gpu NVIDIA H200", 345.0) in clocks_mhz()
-    assert Reading("NVIDIA H200", 41.0) in temperatures_c()
+    assert FactReading("gpu NVIDIA H200", 345.0) in clocks_mhz()
+    assert FactReading("NVIDIA H200", 41.0) in temperatures_c()
     assert Clock("gpu NVIDIA H200", 345.0, None, 1980) in power_state().clocks
 
 

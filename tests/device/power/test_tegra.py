@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgevision.device import facts as device
-from edgevision.device.facts import Reading, machine_name, power_mode
+from edgevision.device.facts import FactReading, machine_name, power_mode
 from edgevision.device.power.findings import before_timing, meanwhile
 from edgevision.device.power.reading import power_state
 from edgevision.device.power.state import Clock, PowerState, Throttle
@@ -27,10 +27,10 @@ def test_an_orin_nano_with_36(tmp_path: Path) -> None:
         Clock("cpu policy0", 729.6, 1497.6, 1728.0, locked=False),
         Clock("gpu 17000000.gpu", 306.0, 612.0, 1020.0, locked=False),
     )
-    assert state.temperatures_c == (Reading("cpu-thermal", 48.5),)
+    assert state.temperatures_c == (FactReading("cpu-thermal", 48.5),)
     assert state.watts == (
-        Reading("VDD_IN", 4984 * 1856 / 1e6),
-        Reading("VDD_CPU_GPU_CV", 4976 * 500 / 1e6),
+        FactReading("VDD_IN", 4984 * 1856 / 1e6),
+        FactReading("VDD_CPU_GPU_CV", 4976 * 500 / 1e6),
     )
     assert state.throttles == (
         Throttle("under-voltage (OC1)", active=False, events=0),
@@ -48,7 +48,7 @@ def test_an_agx_orin_with_35(tmp_path: Path) -> None:
     state = power_state(grow(tmp_path, AGX_ORIN_35))
     assert state.mode == "MAXN (0)"
     assert state.clocks == (Clock("gpu 17000000.ga10b", 1300.5, 1300.5, 1300.5, locked=True),)
-    assert state.watts == (Reading("VDD_GPU_SOC", 19880 * 400 / 1e6),)
+    assert state.watts == (FactReading("VDD_GPU_SOC", 19880 * 400 / 1e6),)
     assert before_timing(state) == (), "it is at its best: nothing to say"
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from edgevision.builder import need
-from edgevision.builder.builder import BuildWatch
+from edgevision.builder import missing
+from edgevision.builder.builder import BuildCallbacks
 from edgevision.builder.progress import BuildProgress
 from edgevision.engines.tensorrt.manifest import Rebuild, Refuse
 from edgevision.engines.tensorrt.request import EngineRequest
@@ -33,15 +33,15 @@ def opened(
     requests: list[EngineRequest] = []
     stops: list[bool] = []
 
-    def build(_: Any, __: Any, request: EngineRequest, watch: BuildWatch, ___: Any) -> None:
+    def build(_: Any, __: Any, request: EngineRequest, watch: BuildCallbacks, ___: Any) -> None:
         requests.append(request)
         watch.say("nothing fits")
         watch.progress(BuildProgress(0.5, "tactics"))
         stops.append(watch.stop())
 
-    monkeypatch.setattr(need, "load_library", lambda *_: ActedLibrary())
-    monkeypatch.setattr(need, "running_here", lambda _: None)
-    monkeypatch.setattr(need, "choose_engine", lambda *_: decision)
+    monkeypatch.setattr(missing, "load_library", lambda *_: ActedLibrary())
+    monkeypatch.setattr(missing, "running_here", lambda _: None)
+    monkeypatch.setattr(missing, "choose_engine", lambda *_: decision)
     monkeypatch.setattr(module, "build_engines", build)
     monkeypatch.setattr(module, "open_session", lambda path, **options: (path, options))
     session: Any = engine_opener(bundle, model, lambda: stop)(lambda text, share: told.append((text, share)))
@@ -72,7 +72,7 @@ def test_what_fits_nowhere_is_built_and_told(
     request = EngineRequest(precision="fp16", dla_core=1, rebuild=True)
     decision = Rebuild("it is for SM 8.6", "m", "tensorrt", request)
     told, requests, stops = opened(
-        monkeypatch, brightness_bundle, decision, model(engine="tensorrt", rebuild=True), stop=True
+        monkeypatch, brightness_bundle, decision, model(engine="tensorrt", build=True), stop=True
     )
     assert told == [
         ("building the engine", 0.0),
@@ -85,7 +85,7 @@ def test_what_fits_nowhere_is_built_and_told(
 
 def test_what_fits_is_kept(monkeypatch: pytest.MonkeyPatch, brightness_bundle: Path) -> None:
     fits: Any = StoredEngine(Path("engine"), None)  # type: ignore[arg-type]  # not looked at
-    _, requests, _ = opened(monkeypatch, brightness_bundle, fits, model(engine="tensorrt", rebuild=True))
+    _, requests, _ = opened(monkeypatch, brightness_bundle, fits, model(engine="tensorrt", build=True))
     assert requests == []
 
 
@@ -105,7 +105,7 @@ def test_what_building_cannot_mend_is_an_error(
             monkeypatch,
             brightness_bundle,
             Refuse("no GPU", "see doctor"),
-            model(engine="tensorrt", rebuild=True),
+            model(engine="tensorrt", build=True),
         )
     with pytest.raises(UsageError, match="needs the engine tensorrt or tensorrt-rtx; received none"):
-        opened(monkeypatch, brightness_bundle, None, model(rebuild=True))
+        opened(monkeypatch, brightness_bundle, None, model(build=True))

@@ -31,7 +31,7 @@ from edgevision.service.watchdog import CameraLimit, WatchdogOptions
 from edgevision.service.web.options import PageOptions
 from edgevision.sources.addresses import SourceAddress
 from edgevision.sources.options import CameraOptions
-from edgevision.sources.picture_watch import FreezeOptions
+from edgevision.sources.freeze import FreezeOptions
 
 FILE = """\
 [model]

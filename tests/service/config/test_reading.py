@@ -150,8 +150,8 @@ def test_a_file_that_is_not_toml_or_not_there_is_one_error(write_file: WriteFile
         (WHOLE + "sinks = ['all']\n", '"all"; sinks: none'),
         (WHOLE + "transport = 'tpc'\n", 'expected "tcp" or "udp"; received "tpc"; did you mean "tcp"?'),
         (
-            MODEL + "rebuild = true\n" + CAMERA,
-            '3: model.rebuild: needs engine = "tensorrt" or "tensorrt-rtx"',
+            MODEL + "build = true\n" + CAMERA,
+            '3: model.build: needs engine = "tensorrt" or "tensorrt-rtx"',
         ),
         (MODEL + "graph = 'int8'\n" + CAMERA, "3: model.graph: "),
         (CAMERA + "[model]\nbundle = 'gone'\n", "5: model.bundle: no bundle at "),

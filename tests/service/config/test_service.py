@@ -18,9 +18,9 @@ from edgevision.contract.session import Session
 from edgevision.errors import EngineError, UsageError
 from edgevision.service.config.service import Service, ServiceOptions
 from edgevision.service.config.settings import ModelSettings
-from edgevision.service.station import OpenEngine, Report
+from edgevision.service.camera_manager import EngineFactory, Report
 from edgevision.service.systemd import ServiceManager
-from edgevision.service.watchdog import Finding
+from edgevision.service.watchdog import WatchdogFinding
 from tests.doubles import BrightnessSession
 from tests.sinks.broker import free_port
 
@@ -55,7 +55,7 @@ class Engines:
         self.error: Exception | None = None
         self.opened = 0
 
-    def __call__(self, _: Path, __: ModelSettings, ___: Callable[[], bool]) -> OpenEngine:
+    def __call__(self, _: Path, __: ModelSettings, ___: Callable[[], bool]) -> EngineFactory:
         def open_engine(report: Report) -> Session:
             report("building the engine: tactics", 0.5)
             self.gate.wait(PATIENCE_S)
@@ -136,7 +136,7 @@ def start(tmp_path: Path, manager: Manager, engines: Engines) -> Iterator[Callab
         service.close()
 
 
-def tick_until(service: Service, done: Callable[[Finding], bool]) -> Finding:
+def tick_until(service: Service, done: Callable[[WatchdogFinding], bool]) -> WatchdogFinding:
     deadline_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline_s:
         finding = service.tick()
@@ -147,7 +147,7 @@ def tick_until(service: Service, done: Callable[[Finding], bool]) -> Finding:
 
 
 def frames_of(service: Service) -> dict[str, int]:
-    return {camera.name: camera.stats.frames for camera in service.station.cameras}
+    return {camera.name: camera.stats.frames for camera in service.camera_manager.cameras}
 
 
 def url_of(service: Service) -> str | None:
@@ -193,7 +193,7 @@ def test_a_reload_changes_what_differs_and_nothing_else(
     service = start(write_file(FILE))
     tick_until(service, lambda _: "READY=1" in manager.listen())
     run_all(service)
-    door = service.station.cameras[0].stats.frames
+    door = service.camera_manager.cameras[0].stats.frames
     changed = FILE.replace('name = "yard"', 'name = "gate"').replace(
         'sinks = ["all"]', 'sinks = ["all"]\nthreshold = 0.7'
     )
@@ -208,8 +208,8 @@ def test_a_reload_changes_what_differs_and_nothing_else(
         "reload: done",
     ]
     run_all(service)
-    assert [camera.name for camera in service.station.cameras] == ["door", "gate"]
-    assert service.station.cameras[0].threshold == 0.7
+    assert [camera.name for camera in service.camera_manager.cameras] == ["door", "gate"]
+    assert service.camera_manager.cameras[0].threshold == 0.7
     assert manager.reloads() == 1
     assert engines.opened == 1
     service.close()
@@ -233,7 +233,7 @@ def test_a_reload_while_the_engine_is_opened_holds_when_it_is_open(
     assert manager.reloads() == 0, "it has not said READY yet"
     engines.gate.set()
     run_all(service)
-    assert [camera.name for camera in service.station.cameras] == ["door", "gate"]
+    assert [camera.name for camera in service.camera_manager.cameras] == ["door", "gate"]
     assert engines.opened == 1
 
 
@@ -259,13 +259,13 @@ def test_a_file_with_mistakes_changes_nothing(
     service = start(write_file(FILE))
     tick_until(service, lambda _: "READY=1" in manager.listen())
     run_all(service)
-    before = [(camera.name, camera.threshold) for camera in service.station.cameras]
+    before = [(camera.name, camera.threshold) for camera in service.camera_manager.cameras]
     write_file(text)
     assert not service.reload()
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert any(words in error for error in errors)
     assert errors[-1] == "reload: nothing was changed"
-    assert [(camera.name, camera.threshold) for camera in service.station.cameras] == before
+    assert [(camera.name, camera.threshold) for camera in service.camera_manager.cameras] == before
     run_all(service)
     assert manager.reloads() == 1
 
@@ -320,8 +320,8 @@ def test_an_engine_that_cannot_be_opened_is_fatal(
     engines.error = EngineError("no GPU")
     service = start(write_file(FILE))
     finding = tick_until(service, lambda finding: finding.fatal is not None)
-    assert finding == Finding("the station has failed: no GPU")
-    assert service.station.failure is engines.error
+    assert finding == WatchdogFinding("the camera manager has failed: no GPU")
+    assert service.camera_manager.failure is engines.error
 
 
 def test_a_camera_that_gives_nothing_is_opened_again(

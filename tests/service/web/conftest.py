@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from edgevision.service.station import Station
+from edgevision.service.camera_manager import CameraManager
 from edgevision.service.web.options import PageOptions
 from edgevision.service.web.server import PageServer, serve
 
@@ -69,11 +69,11 @@ Serving = Callable[..., PageServer]
 
 @pytest.fixture
 def serving() -> Iterator[Serving]:
-    """Serves a station on a free port with `PageOptions` given by name."""
+    """Serves a camera manager on a free port with `PageOptions` given by name."""
     servers: list[PageServer] = []
 
-    def begin(station: Station, **options: Any) -> PageServer:
-        server = serve(station, PageOptions(**{"port": 0, **options}))
+    def begin(camera_manager: CameraManager, **options: Any) -> PageServer:
+        server = serve(camera_manager, PageOptions(**{"port": 0, **options}))
         servers.append(server)
         return server
 

@@ -14,12 +14,12 @@ from prometheus_client import parser
 from edgevision.contract.results import Classification
 from edgevision.contract.spec import FrameInput, ModelSpec, classify_outputs
 from edgevision.service.camera_plan import CameraPlan, Readiness
-from edgevision.service.station import Station
+from edgevision.service.camera_manager import CameraManager
 from edgevision.service.web.options import PageOptions
 from edgevision.service.web.server import PageServer, serve
 from tests.doubles import PROVENANCE, BrightnessSession
 from tests.service.web.conftest import Serving, ask, wait_until
-from tests.service.web.fake_station import FakeStation, result
+from tests.service.web.fake_manager import FakeManager, result
 
 REQUIRED = bool(os.environ.get("EDGEVISION_REQUIRE_BROWSER"))
 if not REQUIRED:
@@ -80,13 +80,13 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def station() -> Iterator[Station]:
+def camera_manager() -> Iterator[CameraManager]:
     """Two cameras, in which one box is found whose score is the brightness in the middle."""
     cameras = [CameraPlan(SCRIPT, "demo:320x240@20"), CameraPlan("yard/ü", "demo:640x360@10")]
-    station = Station(lambda _: BrightnessSession(takes_s=0.01), cameras)
-    station.start()
-    yield station
-    station.close()
+    camera_manager = CameraManager(lambda _: BrightnessSession(takes_s=0.01), cameras)
+    camera_manager.start()
+    yield camera_manager
+    camera_manager.close()
 
 
 def visit(context: BrowserContext, url: str) -> Visit:
@@ -106,8 +106,10 @@ def wait_for_video(page: Page) -> None:
     page.wait_for_function(f"(before) => ({LOOK})() !== before", arg=before, timeout=PATIENCE_MS)
 
 
-def test_video_moves_and_controls_work(context: BrowserContext, serving: Serving, station: Station) -> None:
-    server = serving(station)
+def test_video_moves_and_controls_work(
+    context: BrowserContext, serving: Serving, camera_manager: CameraManager
+) -> None:
+    server = serving(camera_manager)
     seen = visit(context, server.url)
     page = seen.page
     card = page.locator(".camera").first
@@ -123,7 +125,7 @@ def test_video_moves_and_controls_work(context: BrowserContext, serving: Serving
 
     def thresholds(*expected: float) -> bool:
         page.evaluate("1")  # lets the page work meanwhile
-        return [camera.threshold for camera in station.cameras] == list(expected)
+        return [camera.threshold for camera in camera_manager.cameras] == list(expected)
 
     page.get_by_role("slider", name=f"Threshold of {SCRIPT}").fill("1")
     wait_until(lambda: thresholds(1.0, 0.25), "one threshold is set")
@@ -134,7 +136,7 @@ def test_video_moves_and_controls_work(context: BrowserContext, serving: Serving
 
     page.get_by_role("button", name=f"Stop {SCRIPT}").click()
     expect(card.locator(".state")).to_have_text("Stopped", timeout=PATIENCE_MS)
-    assert [camera.state for camera in station.cameras] == ["stopped", "running"]
+    assert [camera.state for camera in camera_manager.cameras] == ["stopped", "running"]
     page.get_by_role("button", name=f"Start {SCRIPT}").click()
     expect(card.locator(".state")).to_have_text("Live", timeout=PATIENCE_MS)
     wait_for_video(page)
@@ -154,8 +156,10 @@ def test_video_moves_and_controls_work(context: BrowserContext, serving: Serving
     assert pictures > 5
 
 
-def test_only_cards_in_view_are_fetched(context: BrowserContext, serving: Serving, station: Station) -> None:
-    server = serving(station)
+def test_only_cards_in_view_are_fetched(
+    context: BrowserContext, serving: Serving, camera_manager: CameraManager
+) -> None:
+    server = serving(camera_manager)
     page = visit(context, server.url).page
     wait_until(lambda: page.evaluate("1") and server._video.viewers == 2, "both cards are looked at")
     page.set_viewport_size({"width": 390, "height": 300})
@@ -163,20 +167,20 @@ def test_only_cards_in_view_are_fetched(context: BrowserContext, serving: Servin
     wait_until(lambda: page.evaluate("1") and server._video.viewers == 1, "one card is out of view")
 
 
-def test_it_comes_back_by_itself(context: BrowserContext, station: Station) -> None:
-    first = serve(station, PageOptions(port=0))
+def test_it_comes_back_by_itself(context: BrowserContext, camera_manager: CameraManager) -> None:
+    first = serve(camera_manager, PageOptions(port=0))
     page = visit(context, first.url).page
     expect(page.locator("#readiness")).to_have_text("running", timeout=PATIENCE_MS)
     first.close()
     expect(page.locator("#connection")).to_contain_text("Connection lost", timeout=PATIENCE_MS)
-    with serve(station, PageOptions(port=first.port)):
+    with serve(camera_manager, PageOptions(port=first.port)):
         expect(page.locator("#connection")).to_be_hidden(timeout=PATIENCE_MS)
         expect(page.locator("#readiness")).to_have_text("running", timeout=PATIENCE_MS)
         wait_for_video(page)
 
 
-def test_the_token(context: BrowserContext, serving: Serving, station: Station) -> None:
-    server = serving(station, token="t" * 20)
+def test_the_token(context: BrowserContext, serving: Serving, camera_manager: CameraManager) -> None:
+    server = serving(camera_manager, token="t" * 20)
     page = context.new_page()
     for path in ("", "?token=wrong"):
         answer = page.goto(server.url + path)
@@ -194,23 +198,23 @@ def test_the_token(context: BrowserContext, serving: Serving, station: Station) 
 
 
 def test_progress_and_failure_are_shown(context: BrowserContext, serving: Serving) -> None:
-    station = FakeStation(["cam"])
-    station.fake.readiness = Readiness("building", 0.43, "building an engine")
-    station.fake.session = None
-    page = visit(context, serving(station).url).page
+    camera_manager = FakeManager(["cam"])
+    camera_manager.fake.readiness = Readiness("building", 0.43, "building an engine")
+    camera_manager.fake.session = None
+    page = visit(context, serving(camera_manager).url).page
     expect(page.locator("#building-text")).to_have_text("building an engine: 43 %", timeout=PATIENCE_MS)
     assert page.locator("#building-share").evaluate("(bar) => bar.value") == 0.43
-    station.fake.readiness = Readiness("running")
+    camera_manager.fake.readiness = Readiness("running")
     expect(page.locator("#building")).to_be_hidden(timeout=PATIENCE_MS)
-    station.fake.failure = RuntimeError("the <b>engine</b> broke")
+    camera_manager.fake.failure = RuntimeError("the <b>engine</b> broke")
     expect(page.locator("#failure")).to_contain_text("the <b>engine</b> broke", timeout=PATIENCE_MS)
     expect(page.locator(".sinks")).to_contain_text("mqtt: 7 written, 2 waiting, 3 lost, failing: refused")
     expect(page.locator(".counts")).to_contain_text("door in 3, out 2")
 
 
 def test_on_a_phone_and_by_keyboard(browser: Browser, serving: Serving) -> None:
-    station = FakeStation(["cam", "a name that is rather long and has" + "nowhere" * 12 + "to break"])
-    server = serving(station)
+    camera_manager = FakeManager(["cam", "a name that is rather long and has" + "nowhere" * 12 + "to break"])
+    server = serving(camera_manager)
     with browser.new_context(
         viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True, color_scheme="dark"
     ) as context:
@@ -225,32 +229,33 @@ def test_on_a_phone_and_by_keyboard(browser: Browser, serving: Serving) -> None:
         slider.focus()
         page.keyboard.press("ArrowRight")
         wait_until(
-            lambda: page.evaluate("1") and ("threshold", 0.26, "cam") in station.calls,
+            lambda: page.evaluate("1") and ("threshold", 0.26, "cam") in camera_manager.calls,
             "the key moves the slider",
         )
         page.get_by_role("button", name="Stop cam").focus()
         page.keyboard.press("Enter")
         wait_until(
-            lambda: page.evaluate("1") and ("stopped", "cam") in station.calls, "the key stops the camera"
+            lambda: page.evaluate("1") and ("stopped", "cam") in camera_manager.calls,
+            "the key stops the camera",
         )
 
 
 def test_a_classifier_has_answers_and_no_threshold(context: BrowserContext, serving: Serving) -> None:
     names = ("cat", "dog")
     spec = ModelSpec("c", "classify", FrameInput((64, 64)), classify_outputs(2), names, PROVENANCE)
-    station = FakeStation(["cam"])
-    station.fake.session = BrightnessSession(spec)
-    server = serving(station)
+    camera_manager = FakeManager(["cam"])
+    camera_manager.fake.session = BrightnessSession(spec)
+    server = serving(camera_manager)
     page = visit(context, server.url).page
     expect(page.locator("#readiness")).to_have_text("running", timeout=PATIENCE_MS)
     wait_until(lambda: page.evaluate("1") and server._results.clients == 1, "the page listens")
-    station.emit("cam", result(found=Classification(np.array([0.2, 0.8], np.float32), names)))
+    camera_manager.emit("cam", result(found=Classification(np.array([0.2, 0.8], np.float32), names)))
     expect(page.locator(".seen")).to_have_text("dog 0.80 · cat 0.20", timeout=PATIENCE_MS)
     expect(page.locator(".camera .threshold")).to_be_hidden()
 
 
 def test_a_full_house_is_told(context: BrowserContext, serving: Serving) -> None:
-    server: PageServer = serving(FakeStation(["cam"]), max_clients=1)
+    server: PageServer = serving(FakeManager(["cam"]), max_clients=1)
     visit(context, server.url)
     wait_until(lambda: server._results.clients == 1, "the first page is in")
     second = visit(context, server.url).page

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgevision.contract.results import Classification, Segmentation
 from edgevision.service.web.results import ResultHub, Subscriber
-from tests.service.web.fake_station import result
+from tests.service.web.fake_manager import result
 
 
 async def messages(hub: ResultHub, subscriber: Subscriber) -> list[dict[str, Any]]:

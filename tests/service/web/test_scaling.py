@@ -7,7 +7,7 @@ import pytest
 
 from edgevision.contract.results import Classification, Detections, Instances, Mask, Result, Segmentation
 from edgevision.service.web.scaling import scaled_to_width
-from tests.service.web.fake_station import result
+from tests.service.web.fake_manager import result
 
 ROAD = Segmentation(np.pad(np.ones((50, 100), np.uint8), ((50, 0), (0, 0))), ("sky", "road"))
 

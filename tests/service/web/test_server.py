@@ -17,7 +17,7 @@ from edgevision.service.web.handlers import FILES
 from edgevision.service.web.options import PageOptions
 from edgevision.service.web.server import HEADERS, PageServer, serve
 from tests.service.web.conftest import Serving, ask, post, wait_until
-from tests.service.web.fake_station import FakeStation, result
+from tests.service.web.fake_manager import FakeManager, result
 
 PAGE = Path(__file__).resolve().parents[3] / "edgevision" / "service" / "web" / "page"
 STRANGE = (
@@ -34,18 +34,18 @@ STRANGE = (
 
 
 @pytest.fixture
-def station() -> FakeStation:
-    return FakeStation(["cam", "yard"])
+def camera_manager() -> FakeManager:
+    return FakeManager(["cam", "yard"])
 
 
 @pytest.fixture
-def server(serving: Serving, station: FakeStation) -> PageServer:
-    return serving(station)
+def server(serving: Serving, camera_manager: FakeManager) -> PageServer:
+    return serving(camera_manager)
 
 
 def test_it_listens_on_this_machine_alone_unless_told_otherwise(server: PageServer) -> None:
     assert server.url == f"http://127.0.0.1:{server.port}/"
-    assert server.entrance == server.url
+    assert server.entry_url == server.url
     assert server.token is None
 
 
@@ -82,9 +82,9 @@ def test_nothing_is_taken_in(server: PageServer, method: str, path: str) -> None
     assert answer.json == {"error": "Method Not Allowed"}
 
 
-def test_a_large_body_is_refused(server: PageServer, station: FakeStation) -> None:
+def test_a_large_body_is_refused(server: PageServer, camera_manager: FakeManager) -> None:
     assert post(server, "/api/threshold", {"value": 0.5, "more": "x" * 10_000}).status == 413
-    assert station.calls == []
+    assert camera_manager.calls == []
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_a_name_that_is_not_ours_is_refused(server: PageServer) -> None:
     assert ask(server, "/api/state", headers={"Host": f"localhost:{server.port}"}).status == 200
 
 
-def test_a_proxy_s_name_is_let_in_with_the_token_alone(serving: Serving, station: FakeStation) -> None:
-    server = serving(station, allowed_hosts=("cameras.example.org",))
+def test_a_proxy_s_name_is_let_in_with_the_token_alone(serving: Serving, camera_manager: FakeManager) -> None:
+    server = serving(camera_manager, allowed_hosts=("cameras.example.org",))
     assert server.token is not None
     host = {"Host": "cameras.example.org"}
     assert ask(server, "/api/state", headers=host).status == 401
@@ -117,21 +117,23 @@ def test_a_proxy_s_name_is_let_in_with_the_token_alone(serving: Serving, station
 @pytest.mark.parametrize(
     "origin", ["http://attacker.example", "null", "http://127.0.0.1:1", "http://localhost"]
 )
-def test_a_post_of_another_page_is_refused(server: PageServer, station: FakeStation, origin: str) -> None:
+def test_a_post_of_another_page_is_refused(
+    server: PageServer, camera_manager: FakeManager, origin: str
+) -> None:
     assert post(server, "/api/threshold", {"value": 0.5}, Origin=origin).status == 403
     assert post(server, "/api/cameras/cam/stop", {}, Origin=origin).status == 403
-    assert station.calls == []
+    assert camera_manager.calls == []
 
 
-def test_a_post_without_origin_is_refused(server: PageServer, station: FakeStation) -> None:
+def test_a_post_without_origin_is_refused(server: PageServer, camera_manager: FakeManager) -> None:
     assert post(server, "/api/threshold", {"value": 0.5}, Origin="").status == 403
-    assert station.calls == []
+    assert camera_manager.calls == []
 
 
-def test_thresholds(server: PageServer, station: FakeStation) -> None:
+def test_thresholds(server: PageServer, camera_manager: FakeManager) -> None:
     assert post(server, "/api/threshold", {"value": 0.5}).json == {"threshold": 0.5}
     assert post(server, "/api/threshold", {"value": 1, "camera": "yard"}).status == 200
-    assert station.calls == [("threshold", 0.5, None), ("threshold", 1.0, "yard")]
+    assert camera_manager.calls == [("threshold", 0.5, None), ("threshold", 1.0, "yard")]
     wait_until(
         lambda: [camera["threshold"] for camera in ask(server, "/api/state").json["cameras"]] == [0.5, 1.0],
         "the state tells the thresholds",
@@ -158,33 +160,33 @@ def test_thresholds(server: PageServer, station: FakeStation) -> None:
     ],
 )
 def test_thresholds_that_cannot_be(
-    server: PageServer, station: FakeStation, body: bytes, status: int
+    server: PageServer, camera_manager: FakeManager, body: bytes, status: int
 ) -> None:
     headers = {"Origin": server.url.rstrip("/"), "Content-Type": "application/json"}
     answer = ask(server, "/api/threshold", "POST", headers=headers, body=body)
     assert answer.status == status
     assert answer.json["error"]
-    assert station.calls == []
+    assert camera_manager.calls == []
 
 
-def test_a_form_of_another_kind_is_refused(server: PageServer, station: FakeStation) -> None:
+def test_a_form_of_another_kind_is_refused(server: PageServer, camera_manager: FakeManager) -> None:
     answer = post(server, "/api/threshold", {"value": 0.5}, Content_Type="text/plain")
     assert answer.status == 415
-    assert station.calls == []
+    assert camera_manager.calls == []
 
 
 @pytest.mark.parametrize("name", STRANGE)
 def test_any_name_can_be_called(serving: Serving, name: str) -> None:
-    station = FakeStation([name])
-    server = serving(station)
+    camera_manager = FakeManager([name])
+    server = serving(camera_manager)
     part = quote(name, safe="")
     dots = name in (".", "..")
     path = f"/api/cameras/stop?camera={part}" if dots else f"/api/cameras/{part}/stop"
     assert post(server, path, {}).json == {"camera": name, "action": "stop"}
-    assert station.calls == [("stopped", name)]
+    assert camera_manager.calls == [("stopped", name)]
     with video(server, f"/video?camera={part}" if dots else f"/video/{part}") as opened:
         wait_until(lambda: server._video.viewers == 1, "the viewer is in")
-        station.emit(name, result())
+        camera_manager.emit(name, result())
         assert opened.read(4) == b"--ed"
     assert ask(server, "/api/state").json["cameras"][0]["name"] == name
 
@@ -211,14 +213,14 @@ class video:  # noqa: N801  # used as a function
         self._connection.close()
 
 
-def test_motion_jpeg(server: PageServer, station: FakeStation) -> None:
+def test_motion_jpeg(server: PageServer, camera_manager: FakeManager) -> None:
     with video(server, "/video/cam?width=320") as opened:
         assert opened.headers["Content-Type"] == "multipart/x-mixed-replace; boundary=edgevision-picture"
         assert opened.headers["Cache-Control"] == "no-store"
         wait_until(lambda: server._video.viewers == 1, "the viewer is in")
         wanted = server._video._wanted["cam"]
         for brightness in (50, 200):
-            station.emit("cam", result(brightness=brightness))
+            camera_manager.emit("cam", result(brightness=brightness))
             assert opened.readline() == b"--edgevision-picture\r\n"
             assert opened.readline() == b"Content-Type: image/jpeg\r\n"
             length = int(opened.readline().removeprefix(b"Content-Length: "))
@@ -228,11 +230,11 @@ def test_motion_jpeg(server: PageServer, station: FakeStation) -> None:
             wait_until(
                 lambda: wanted.newest is None and time.monotonic() >= wanted.due_s, "the next picture is due"
             )
-    wait_until(lambda: send_and_count(server, station) == 0, "the viewer has left")
+    wait_until(lambda: send_and_count(server, camera_manager) == 0, "the viewer has left")
 
 
-def send_and_count(server: PageServer, station: FakeStation) -> int:
-    station.emit("cam", result())
+def send_and_count(server: PageServer, camera_manager: FakeManager) -> int:
+    camera_manager.emit("cam", result())
     return server._video.viewers
 
 
@@ -241,8 +243,8 @@ def test_widths_that_cannot_be(server: PageServer, width: str) -> None:
     assert ask(server, f"/video/cam?width={width}").status == 400
 
 
-def test_more_viewers_of_a_camera_than_may_are_told_so(serving: Serving, station: FakeStation) -> None:
-    server = serving(station, max_clients=2)
+def test_more_viewers_of_a_camera_than_may_are_told_so(serving: Serving, camera_manager: FakeManager) -> None:
+    server = serving(camera_manager, max_clients=2)
     with video(server, "/video/cam"), video(server, "/video/cam"):
         wait_until(lambda: server._video.viewers == 2, "two look")
         refused = ask(server, "/video/cam")
@@ -252,7 +254,7 @@ def test_more_viewers_of_a_camera_than_may_are_told_so(serving: Serving, station
             assert other.status == 200
 
 
-def test_a_viewer_that_reads_nothing_holds_nobody_up(server: PageServer, station: FakeStation) -> None:
+def test_a_viewer_that_reads_nothing_holds_nobody_up(server: PageServer, camera_manager: FakeManager) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as silent:
         silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         silent.sendall(b"GET /video/cam HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -262,7 +264,7 @@ def test_a_viewer_that_reads_nothing_holds_nobody_up(server: PageServer, station
 
             def emit() -> None:
                 while not done.wait(0.005):
-                    station.emit("cam", result(side=600))
+                    camera_manager.emit("cam", result(side=600))
 
             thread = threading.Thread(target=emit)
             thread.start()
@@ -274,39 +276,39 @@ def test_a_viewer_that_reads_nothing_holds_nobody_up(server: PageServer, station
                 thread.join()
 
 
-def test_health(server: PageServer, station: FakeStation) -> None:
+def test_health(server: PageServer, camera_manager: FakeManager) -> None:
     assert ask(server, "/health").json == {"status": "ok"}
-    station.fake.stuck_s = 33.0
+    camera_manager.fake.stuck_s = 33.0
     stuck = ask(server, "/health")
     assert (stuck.status, stuck.json["reason"]) == (503, "the engine has not answered for 33 s")
-    station.fake.expected_inference_s = 2.0
+    camera_manager.fake.expected_inference_s = 2.0
     assert ask(server, "/health").status == 200, "what usually takes 2 s may take 33 s once"
-    station.fake.expected_inference_s = 0.0
-    station.fake.stuck_s = 599.0
+    camera_manager.fake.expected_inference_s = 0.0
+    camera_manager.fake.stuck_s = 599.0
     assert ask(server, "/health").status == 200, "the first call may build kernels"
-    station.fake.stuck_s = 601.0
+    camera_manager.fake.stuck_s = 601.0
     assert ask(server, "/health").status == 503
-    station.fake.stuck_s = 0.0
-    station.fake.failure = EngineError("/home/someone/secret.plan broke")
+    camera_manager.fake.stuck_s = 0.0
+    camera_manager.fake.failure = EngineError("/home/someone/secret.plan broke")
     failed = ask(server, "/health")
     assert failed.status == 503
     assert "EngineError" in failed.json["reason"]
     assert "secret" not in failed.body.decode()
 
 
-def test_readiness(server: PageServer, station: FakeStation) -> None:
+def test_readiness(server: PageServer, camera_manager: FakeManager) -> None:
     assert ask(server, "/ready").json == {"phase": "running", "share": None, "detail": "running"}
-    station.fake.readiness = Readiness("building", 0.43, "/home/someone/secret.onnx")
+    camera_manager.fake.readiness = Readiness("building", 0.43, "/home/someone/secret.onnx")
     building = ask(server, "/ready")
     assert building.status == 503
     assert building.json == {"phase": "building", "share": 0.43, "detail": "building an engine: 43 %"}
 
 
-def test_the_token(serving: Serving, station: FakeStation) -> None:
-    server = serving(station, host="0.0.0.0")
+def test_the_token(serving: Serving, camera_manager: FakeManager) -> None:
+    server = serving(camera_manager, host="0.0.0.0")
     assert server.token is not None
     assert len(server.token) >= 43
-    assert server.entrance == f"{server.url}?token={server.token}"
+    assert server.entry_url == f"{server.url}?token={server.token}"
     for path in ("/", "/api/state", "/api/results", "/metrics", "/video/cam", "/video/nobody"):
         assert ask(server, path).status == 401
         assert ask(server, path, headers={"Authorization": "Bearer wrong"}).status == 401
@@ -321,8 +323,8 @@ def test_the_token(serving: Serving, station: FakeStation) -> None:
     assert post(server, "/api/threshold", {"value": 0.4}, Origin="", **bearer).status == 200
 
 
-def test_the_token_becomes_a_cookie(serving: Serving, station: FakeStation) -> None:
-    server = serving(station, token="t" * 20)
+def test_the_token_becomes_a_cookie(serving: Serving, camera_manager: FakeManager) -> None:
+    server = serving(camera_manager, token="t" * 20)
     welcome = ask(server, f"/?token={'t' * 20}")
     assert (welcome.status, welcome.headers["Location"]) == (303, "/")
     cookie, *rest = welcome.headers["Set-Cookie"].split("; ")
@@ -336,8 +338,8 @@ def test_the_token_becomes_a_cookie(serving: Serving, station: FakeStation) -> N
     assert "Set-Cookie" not in wrong.headers
 
 
-def test_guessing_is_stopped(serving: Serving, station: FakeStation) -> None:
-    server = serving(station, token="t" * 20)
+def test_guessing_is_stopped(serving: Serving, camera_manager: FakeManager) -> None:
+    server = serving(camera_manager, token="t" * 20)
     answers = [ask(server, f"/?token=guess{number}").status for number in range(12)]
     assert answers == [401] * 10 + [429] * 2
     locked = ask(server, "/api/state", headers={"Authorization": f"Bearer {'t' * 20}"})
@@ -346,23 +348,23 @@ def test_guessing_is_stopped(serving: Serving, station: FakeStation) -> None:
     assert ask(server, "/health").status == 200
 
 
-def test_a_port_in_use_is_told(server: PageServer, station: FakeStation) -> None:
+def test_a_port_in_use_is_told(server: PageServer, camera_manager: FakeManager) -> None:
     with pytest.raises(
         UsageError, match=f"port {server.port}: another program listens there; give another --port"
     ):
-        serve(station, PageOptions(port=server.port))
-    assert len(station.listeners) == 1
+        serve(camera_manager, PageOptions(port=server.port))
+    assert len(camera_manager.listeners) == 1
 
 
-def test_an_address_that_is_not_ours_is_told(station: FakeStation) -> None:
+def test_an_address_that_is_not_ours_is_told(camera_manager: FakeManager) -> None:
     with pytest.raises(UsageError, match="no address of this machine"):
-        serve(station, PageOptions(host="192.0.2.1", port=0))
+        serve(camera_manager, PageOptions(host="192.0.2.1", port=0))
     with pytest.raises(UsageError, match="cannot listen at 'no such host'"):
-        serve(station, PageOptions(host="no such host", port=0))
+        serve(camera_manager, PageOptions(host="no such host", port=0))
 
 
-def test_it_ends_within_a_second_and_lets_the_station_be(station: FakeStation) -> None:
-    server = serve(station, PageOptions(port=0))
+def test_it_ends_within_a_second_and_lets_the_station_be(camera_manager: FakeManager) -> None:
+    server = serve(camera_manager, PageOptions(port=0))
     with video(server, "/video/cam"), video(server, "/video/yard"):
         wait_until(lambda: server._video.viewers == 2, "two look")
         began_s = time.monotonic()
@@ -370,19 +372,19 @@ def test_it_ends_within_a_second_and_lets_the_station_be(station: FakeStation) -
         took_s = time.monotonic() - began_s
     assert took_s < 1.5, "it waits for a second at most"
     wait_until(lambda: not server._thread.is_alive(), "the thread has ended")
-    assert station.listeners == []
+    assert camera_manager.listeners == []
     server.close()
     with pytest.raises(ConnectionRefusedError):
         ask(server, "/health")
 
 
-def test_it_may_be_served_again_at_the_same_port(station: FakeStation) -> None:
-    first = serve(station, PageOptions(port=0))
+def test_it_may_be_served_again_at_the_same_port(camera_manager: FakeManager) -> None:
+    first = serve(camera_manager, PageOptions(port=0))
     assert ask(first, "/health").status == 200
     first.close()
-    with serve(station, PageOptions(port=first.port)) as second:
+    with serve(camera_manager, PageOptions(port=first.port)) as second:
         assert ask(second, "/health").status == 200
 
 
-def test_one_that_never_began_can_be_closed(station: FakeStation) -> None:
-    PageServer(station).close()
+def test_one_that_never_began_can_be_closed(camera_manager: FakeManager) -> None:
+    PageServer(camera_manager).close()

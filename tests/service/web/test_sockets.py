@@ -17,12 +17,12 @@ from edgevision.contract.results import Detections
 from edgevision.service.web.server import PageServer
 from edgevision.sinks.frame_result import FrameResult
 from tests.service.web.conftest import Serving, ask
-from tests.service.web.fake_station import FakeStation, result
+from tests.service.web.fake_manager import FakeManager, result
 
 
 @pytest.fixture
-def station() -> FakeStation:
-    return FakeStation(["cam", "yard"])
+def camera_manager() -> FakeManager:
+    return FakeManager(["cam", "yard"])
 
 
 def visit(server: PageServer, scene: Callable[[ClientSession], Awaitable[None]], **headers: str) -> None:
@@ -56,19 +56,19 @@ async def told(socket: ClientWebSocketResponse, kind: str) -> dict[str, Any]:
 
 
 def test_the_state_at_once_and_every_second_and_results_between(
-    serving: Serving, station: FakeStation
+    serving: Serving, camera_manager: FakeManager
 ) -> None:
-    server = serving(station)
+    server = serving(camera_manager)
 
     async def scene(session: ClientSession) -> None:
         async with session.ws_connect("/api/results") as socket:
             first = await socket.receive_json(timeout=20)
             assert first["type"] == "state"
             assert [camera["name"] for camera in first["cameras"]] == ["cam", "yard"]
-            station.emit("yard", result(index=3))
+            camera_manager.emit("yard", result(index=3))
             got = await told(socket, "result")
             assert (got["camera"], got["frame"], got["missed"]) == ("yard", 3, 0)
-            station.set_threshold(0.75)
+            camera_manager.set_threshold(0.75)
             for _ in range(5):
                 state = await told(socket, "state")
                 if state["cameras"][0]["threshold"] == 0.75:
@@ -78,14 +78,14 @@ def test_the_state_at_once_and_every_second_and_results_between(
     visit(server, scene)
 
 
-def test_a_filter(serving: Serving, station: FakeStation) -> None:
-    server = serving(station)
+def test_a_filter(serving: Serving, camera_manager: FakeManager) -> None:
+    server = serving(camera_manager)
 
     async def scene(session: ClientSession) -> None:
         async with session.ws_connect("/api/results?camera=yard") as socket:
             await told(socket, "state")
-            station.emit("cam", result(index=1))
-            station.emit("yard", result(index=2))
+            camera_manager.emit("cam", result(index=1))
+            camera_manager.emit("yard", result(index=2))
             assert (await told(socket, "result"))["camera"] == "yard"
         for path, status in (("/api/results?camera=nobody", 404), ("/api/results?per_s=0", 400)):
             with pytest.raises(WSServerHandshakeError) as refused:
@@ -96,16 +96,16 @@ def test_a_filter(serving: Serving, station: FakeStation) -> None:
 
 
 def test_a_client_that_does_not_read_misses_results_and_is_told(
-    serving: Serving, station: FakeStation
+    serving: Serving, camera_manager: FakeManager
 ) -> None:
-    server = serving(station)
+    server = serving(camera_manager)
     many = 3000
 
     async def scene(session: ClientSession) -> None:
         async with session.ws_connect("/api/results?camera=cam", max_msg_size=0) as socket:
             await told(socket, "state")
             for index in range(many):
-                station.emit("cam", big_result(index))
+                camera_manager.emit("cam", big_result(index))
                 if index % 50 == 0:
                     await asyncio.sleep(0)
             got = missed = 0
@@ -127,9 +127,9 @@ def big_result(index: int) -> FrameResult:
 
 
 def test_more_clients_than_may_are_told_so_and_one_that_leaves_makes_room(
-    serving: Serving, station: FakeStation
+    serving: Serving, camera_manager: FakeManager
 ) -> None:
-    server = serving(station, max_clients=1)
+    server = serving(camera_manager, max_clients=1)
 
     async def scene(session: ClientSession) -> None:
         async with session.ws_connect("/api/results"):
@@ -143,8 +143,8 @@ def test_more_clients_than_may_are_told_so_and_one_that_leaves_makes_room(
     visit(server, scene)
 
 
-def test_a_socket_of_another_page_is_refused(serving: Serving, station: FakeStation) -> None:
-    server = serving(station)
+def test_a_socket_of_another_page_is_refused(serving: Serving, camera_manager: FakeManager) -> None:
+    server = serving(camera_manager)
 
     async def scene(session: ClientSession) -> None:
         for path in ("/api/results", "/video/cam"):
@@ -157,8 +157,8 @@ def test_a_socket_of_another_page_is_refused(serving: Serving, station: FakeStat
     visit(server, scene)
 
 
-def test_a_socket_needs_the_token(serving: Serving, station: FakeStation) -> None:
-    server = serving(station, token="t" * 20)
+def test_a_socket_needs_the_token(serving: Serving, camera_manager: FakeManager) -> None:
+    server = serving(camera_manager, token="t" * 20)
 
     async def stranger(session: ClientSession) -> None:
         for path in ("/api/results", "/video/cam"):
@@ -174,20 +174,20 @@ def test_a_socket_needs_the_token(serving: Serving, station: FakeStation) -> Non
     visit(server, friend, Authorization=f"Bearer {'t' * 20}")
 
 
-def test_plain_requests_are_told_what_is_spoken_here(serving: Serving, station: FakeStation) -> None:
-    answer = ask(serving(station), "/api/results")
+def test_plain_requests_are_told_what_is_spoken_here(serving: Serving, camera_manager: FakeManager) -> None:
+    answer = ask(serving(camera_manager), "/api/results")
     assert answer.status == 426
     assert answer.headers["Upgrade"] == "websocket"
 
 
-def test_a_picture_for_each_wish(serving: Serving, station: FakeStation) -> None:
-    server = serving(station, video_per_s=60.0)
+def test_a_picture_for_each_wish(serving: Serving, camera_manager: FakeManager) -> None:
+    server = serving(camera_manager, video_per_s=60.0)
 
     async def scene(session: ClientSession) -> None:
         async with session.ws_connect("/video/cam?width=480") as socket:
             await until(lambda: server._video.viewers == 1)
             for _ in range(3):
-                station.emit("cam", result(side=600))
+                camera_manager.emit("cam", result(side=600))
                 await until(lambda: takes(server))
             with pytest.raises(asyncio.TimeoutError):
                 await socket.receive(timeout=0.2)
@@ -198,7 +198,7 @@ def test_a_picture_for_each_wish(serving: Serving, station: FakeStation) -> None
             for brightness in (30, 220):
                 await socket.send_str("next")
                 await until(lambda: takes(server))
-                station.emit("cam", result(side=600, brightness=brightness))
+                camera_manager.emit("cam", result(side=600, brightness=brightness))
                 message = await socket.receive(timeout=20)
                 assert message.type == WSMsgType.BINARY
                 image = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
@@ -210,15 +210,17 @@ def test_a_picture_for_each_wish(serving: Serving, station: FakeStation) -> None
     visit(server, wishes)
 
 
-def test_the_picture_that_waited_for_a_wish_is_the_newest(serving: Serving, station: FakeStation) -> None:
-    server = serving(station, video_per_s=60.0)
+def test_the_picture_that_waited_for_a_wish_is_the_newest(
+    serving: Serving, camera_manager: FakeManager
+) -> None:
+    server = serving(camera_manager, video_per_s=60.0)
 
     async def scene(session: ClientSession) -> None:
         async with session.ws_connect("/video/cam") as socket:
             await until(lambda: server._video.viewers == 1)
             for brightness in (20, 120, 240):
                 await until(lambda: takes(server))
-                station.emit("cam", result(brightness=brightness))
+                camera_manager.emit("cam", result(brightness=brightness))
             await until(lambda: takes(server))
             assert server._video.encoded == 3
             await socket.send_str("next")
@@ -230,8 +232,10 @@ def test_the_picture_that_waited_for_a_wish_is_the_newest(serving: Serving, stat
     visit(server, scene)
 
 
-def test_what_a_client_says_too_much_of_ends_its_socket(serving: Serving, station: FakeStation) -> None:
-    server = serving(station)
+def test_what_a_client_says_too_much_of_ends_its_socket(
+    serving: Serving, camera_manager: FakeManager
+) -> None:
+    server = serving(camera_manager)
 
     async def scene(session: ClientSession) -> None:
         async with session.ws_connect("/video/cam") as socket:
@@ -243,8 +247,10 @@ def test_what_a_client_says_too_much_of_ends_its_socket(serving: Serving, statio
     visit(server, scene)
 
 
-def test_closing_the_server_ends_sockets_within_a_second(serving: Serving, station: FakeStation) -> None:
-    server = serving(station)
+def test_closing_the_server_ends_sockets_within_a_second(
+    serving: Serving, camera_manager: FakeManager
+) -> None:
+    server = serving(camera_manager)
 
     async def scene(session: ClientSession) -> None:
         async with session.ws_connect("/api/results") as socket, session.ws_connect("/video/cam"):

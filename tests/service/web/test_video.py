@@ -17,7 +17,7 @@ from edgevision.drawing.observation import annotate
 from edgevision.service.web import video
 from edgevision.service.web.options import PageOptions
 from edgevision.service.web.video import WIDTHS, VideoHub, Viewer, picture_of
-from tests.service.web.fake_station import result
+from tests.service.web.fake_manager import result
 
 
 def decoded(jpeg: bytes) -> Frame:

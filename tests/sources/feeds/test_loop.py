@@ -16,7 +16,7 @@ from edgevision.sources.addresses import SourceAddress
 from edgevision.sources.feeds.loop import LoopAddress, LoopFeed
 from edgevision.sources.opening import open_source
 from edgevision.sources.options import CameraOptions
-from edgevision.sources.picture_watch import FreezeOptions
+from edgevision.sources.freeze import FreezeOptions
 
 COUNT = 10
 

@@ -16,7 +16,7 @@ from edgevision.errors import SourceError
 from edgevision.sources.backoff import Backoff
 from edgevision.sources.feeds.capture import open_address
 from edgevision.sources.feeds.feed import Feed
-from edgevision.sources.feeds.network import NetworkFeed, _Pace
+from edgevision.sources.feeds.network import NetworkFeed, SegmentPacer
 from edgevision.sources.live import LiveSource
 from edgevision.sources.opening import open_source
 from edgevision.sources.options import CameraOptions
@@ -140,7 +140,7 @@ def test_opencv_reads_addresses_where_pyav_is_not_installed(server: MjpegServer)
 
 
 def test_segments_are_spread_as_they_were_taken() -> None:
-    pace = _Pace()
+    pace = SegmentPacer()
     # Two pictures a second come four at once; the second segment comes 0.5 s late.
     assert [pace.wait_s(stamp_s, 100.0) for stamp_s in (7.0, 7.5, 8.0, 8.5)] == [0.0, 0.5, 1.0, 1.5]
     assert [pace.wait_s(stamp_s, 102.5) for stamp_s in (9.0, 9.5)] == [0.0, 0.5]

@@ -10,8 +10,8 @@ from collections.abc import Callable
 EVERY_S = 30.0
 
 
-class GarbageSearch:
-    """Has a full search made every half minute, by whoever calls `now_and_then` often.
+class PeriodicGc:
+    """Has a full search made every half minute, by whoever calls `collect_if_due` often.
 
     Left to itself Python makes one when a quarter as many objects have come as there are, which with an engine's
     libraries loaded is every few hours: it then stops all threads for 50 ms and more, and until then what libraries
@@ -32,7 +32,7 @@ class GarbageSearch:
         gc.collect()
         gc.freeze()
 
-    def now_and_then(self) -> None:
+    def collect_if_due(self) -> None:
         """Search if it is time to."""
         now_s = self._clock()
         if now_s >= self._next_s:

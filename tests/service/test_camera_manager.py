@@ -16,7 +16,7 @@ from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames, Session
 from edgevision.errors import EngineError, UsageError
 from edgevision.service.config.settings import BudgetSettings
-from edgevision.service.station import CameraPlan, Report, Station
+from edgevision.service.camera_manager import CameraPlan, Report, CameraManager
 from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.opening import write_clip
 from tests.doubles import BrightnessSession, ListSink
@@ -47,12 +47,12 @@ def brightness(_: Report) -> Session:
 
 
 class Running:
-    """A station that is closed in the end, and how many results each camera had."""
+    """A camera manager that is closed in the end, and how many results each camera had."""
 
-    def __init__(self, station: Station) -> None:
-        self.station = station
+    def __init__(self, camera_manager: CameraManager) -> None:
+        self.camera_manager = camera_manager
         self.counts: dict[str, int] = {}
-        self.end = station.subscribe(self._count)
+        self.end = camera_manager.subscribe(self._count)
 
     def _count(self, name: str, _: FrameResult) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1
@@ -64,47 +64,47 @@ class Running:
         return True
 
     def state(self, name: str) -> str:
-        return next(str(camera.state) for camera in self.station.cameras if camera.name == name)
+        return next(str(camera.state) for camera in self.camera_manager.cameras if camera.name == name)
 
     def __enter__(self) -> Running:
-        self.station.start()
+        self.camera_manager.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.station.close()
+        self.camera_manager.close()
 
 
 def test_cameras_run_until_the_station_is_closed() -> None:
     sink = ListSink()
     plans = [replace(demo("a"), sinks=("list",)), demo("b")]
-    with Running(Station(brightness, plans, {"list": sink}, OPTIONS)) as running:
+    with Running(CameraManager(brightness, plans, {"list": sink}, OPTIONS)) as running:
         assert running.more("a")
         assert running.more("b")
-        assert running.station.readiness.ready
-        assert [(camera.name, camera.state) for camera in running.station.cameras] == [
+        assert running.camera_manager.readiness.ready
+        assert [(camera.name, camera.state) for camera in running.camera_manager.cameras] == [
             ("a", "running"),
             ("b", "running"),
         ]
-        assert running.station.cameras[0].stats.frames > 0
-        assert running.station.expected_inference_s >= 0
+        assert running.camera_manager.cameras[0].stats.frames > 0
+        assert running.camera_manager.expected_inference_s >= 0
     assert {processed.frame.source for processed in sink.seen} == {"a"}
     assert sink.close_count == 1
-    assert running.station.readiness.phase == "closed"
-    running.station.close()
+    assert running.camera_manager.readiness.phase == "closed"
+    running.camera_manager.close()
     assert sink.close_count == 1
 
 
 def test_a_camera_is_stopped_and_started() -> None:
-    with Running(Station(brightness, [demo("a"), demo("b")], options=OPTIONS)) as running:
+    with Running(CameraManager(brightness, [demo("a"), demo("b")], options=OPTIONS)) as running:
         assert running.more("a")
-        running.station.stop_camera("a")
+        running.camera_manager.stop_camera("a")
         assert running.state("a") == "stopped"
         seen = running.counts["a"]
         assert running.more("b")
         assert running.more("b")
         assert running.counts["a"] <= seen + 1
-        running.station.start_camera("a")
-        running.station.start_camera("b")  # it runs: nothing happens
+        running.camera_manager.start_camera("a")
+        running.camera_manager.start_camera("b")  # it runs: nothing happens
         assert running.more("a")
         assert running.state("a") == "running"
 
@@ -115,54 +115,54 @@ def test_a_threshold_changes_what_is_found() -> None:
     def look(name: str, processed: FrameResult) -> None:
         found[name] = len(processed.result)  # type: ignore[arg-type]  # detections
 
-    with Running(Station(brightness, [demo("a"), demo("b")], options=OPTIONS)) as running:
-        running.station.subscribe(look)
+    with Running(CameraManager(brightness, [demo("a"), demo("b")], options=OPTIONS)) as running:
+        running.camera_manager.subscribe(look)
         wait_for(lambda: found.get("a") == 1 and found.get("b") == 1)
-        running.station.set_threshold(1.0, "a")
+        running.camera_manager.set_threshold(1.0, "a")
         wait_for(lambda: found["a"] == 0)
         assert running.more("b")
         assert found["b"] == 1
-        running.station.set_threshold(1.0)
+        running.camera_manager.set_threshold(1.0)
         wait_for(lambda: found["b"] == 0)
-        assert [camera.threshold for camera in running.station.cameras] == [1.0, 1.0]
-        running.station.stop_camera("a")
-        running.station.start_camera("a")
+        assert [camera.threshold for camera in running.camera_manager.cameras] == [1.0, 1.0]
+        running.camera_manager.stop_camera("a")
+        running.camera_manager.start_camera("a")
         assert running.more("a")
         assert found["a"] == 0  # it outlives a stop
         with pytest.raises(UsageError, match="0 to 1"):
-            running.station.set_threshold(1.5)
+            running.camera_manager.set_threshold(1.5)
         with pytest.raises(UsageError, match="no camera 'c'; cameras: a, b"):
-            running.station.set_threshold(0.5, "c")
+            running.camera_manager.set_threshold(0.5, "c")
 
 
 def test_a_camera_that_cannot_be_opened_leaves_the_others(tmp_path: Path) -> None:
     plans = [demo("a"), demo("bad", str(tmp_path / "nothing.mp4"))]
-    with Running(Station(brightness, plans, options=OPTIONS)) as running:
+    with Running(CameraManager(brightness, plans, options=OPTIONS)) as running:
         assert running.more("a")
-        bad = running.station.cameras[1]
+        bad = running.camera_manager.cameras[1]
         assert bad.state == "failed"
         assert "no such file" in bad.detail
         write_clip(tmp_path / "nothing.mp4", [np.full((64, 64, 3), 200, np.uint8)] * 3, (64, 64), fps=10)
-        running.station.start_camera("bad")
+        running.camera_manager.start_camera("bad")
         wait_for(lambda: running.state("bad") == "ended")
         wait_for(lambda: running.counts.get("bad") == 3)
 
 
 def test_a_camera_whose_plan_cannot_be_kept_has_failed() -> None:
     plans = [demo("a"), replace(demo("b"), analytics=AnalyticsOptions(only="unicorn"))]
-    with Running(Station(brightness, plans, options=OPTIONS)) as running:
+    with Running(CameraManager(brightness, plans, options=OPTIONS)) as running:
         assert running.more("a")
-        assert running.station.cameras[1].state == "failed"
-        assert "no class 'unicorn'" in running.station.cameras[1].detail
+        assert running.camera_manager.cameras[1].state == "failed"
+        assert "no class 'unicorn'" in running.camera_manager.cameras[1].detail
 
 
 def test_a_line_outside_the_frame_ends_its_camera_alone() -> None:
     pytest.importorskip("trackers")
     plans = [demo("a"), replace(demo("b"), analytics=AnalyticsOptions(lines=("0,0,500,500",)))]
-    with Running(Station(brightness, plans, options=OPTIONS)) as running:
+    with Running(CameraManager(brightness, plans, options=OPTIONS)) as running:
         assert running.more("a")
         wait_for(lambda: running.state("b") == "failed")
-        assert "outside the frame" in running.station.cameras[1].detail
+        assert "outside the frame" in running.camera_manager.cameras[1].detail
         assert running.more("a")
 
 
@@ -171,8 +171,8 @@ def test_counts_are_told() -> None:
     plan = replace(
         demo("a"), analytics=AnalyticsOptions(zones=("all=0,0,1,0,1,1,0,1",), lines=("0,0.5,1,0.5",))
     )
-    with Running(Station(brightness, [plan], options=OPTIONS)) as running:
-        wait_for(lambda: len(running.station.cameras[0].counts) == 2)
+    with Running(CameraManager(brightness, [plan], options=OPTIONS)) as running:
+        wait_for(lambda: len(running.camera_manager.cameras[0].counts) == 2)
 
 
 def test_the_engine_tells_how_far_it_is() -> None:
@@ -184,9 +184,9 @@ def test_the_engine_tells_how_far_it_is() -> None:
         assert go.wait(10)
         return BrightnessSession()
 
-    with Running(Station(build, [demo("a")], options=OPTIONS)) as running:
+    with Running(CameraManager(build, [demo("a")], options=OPTIONS)) as running:
         assert told.wait(10)
-        readiness = running.station.readiness
+        readiness = running.camera_manager.readiness
         assert (readiness.phase, readiness.share, readiness.detail) == (
             "building",
             0.43,
@@ -202,16 +202,18 @@ def test_an_engine_that_cannot_be_opened_is_a_failure() -> None:
     def refuse(report: Report) -> Session:
         raise EngineError("no engine fits")
 
-    with Running(Station(refuse, [demo("a")], options=OPTIONS)) as running:
-        wait_for(lambda: running.station.readiness.phase == "failed")
-        assert str(running.station.failure) == "no engine fits"
-    assert running.station.readiness.phase == "failed"
+    with Running(CameraManager(refuse, [demo("a")], options=OPTIONS)) as running:
+        wait_for(lambda: running.camera_manager.readiness.phase == "failed")
+        assert str(running.camera_manager.failure) == "no engine fits"
+    assert running.camera_manager.readiness.phase == "failed"
 
 
 def test_an_engine_that_breaks_is_a_failure() -> None:
-    with Running(Station(lambda _: BrightnessSession(fails_at=5), [demo("a")], options=OPTIONS)) as running:
-        wait_for(lambda: running.station.readiness.phase == "failed")
-        assert isinstance(running.station.failure, EngineError)
+    with Running(
+        CameraManager(lambda _: BrightnessSession(fails_at=5), [demo("a")], options=OPTIONS)
+    ) as running:
+        wait_for(lambda: running.camera_manager.readiness.phase == "failed")
+        assert isinstance(running.camera_manager.failure, EngineError)
 
 
 class Hanging(BrightnessSession):
@@ -233,8 +235,8 @@ class Hanging(BrightnessSession):
 
 def test_a_station_whose_engine_hangs_is_closed_in_time() -> None:
     session = Hanging()
-    with Running(Station(lambda _: session, [demo("a")], options=OPTIONS)) as running:
-        wait_for(lambda: running.station.stuck_s > 0.3)
+    with Running(CameraManager(lambda _: session, [demo("a")], options=OPTIONS)) as running:
+        wait_for(lambda: running.camera_manager.stuck_s > 0.3)
         began_s = time.perf_counter()
     assert time.perf_counter() - began_s < 3.2
     assert not session.closed
@@ -244,13 +246,13 @@ def test_a_station_whose_engine_hangs_is_closed_in_time() -> None:
 def test_plans_are_changed_while_it_runs() -> None:
     sinks = {"old": ListSink(), "kept": ListSink()}
     plans = [replace(demo("a"), sinks=("kept",)), replace(demo("b"), sinks=("old",)), demo("c")]
-    with Running(Station(brightness, plans, sinks, OPTIONS)) as running:
+    with Running(CameraManager(brightness, plans, sinks, OPTIONS)) as running:
         assert running.more("a")
         assert running.more("b")
         new = ListSink()
-        frames, crossed = (camera.stats.frames for camera in running.station.cameras[:2])
+        frames, crossed = (camera.stats.frames for camera in running.camera_manager.cameras[:2])
         changed = [replace(plans[1], sinks=("new",), threshold=0.5), plans[0], demo("d")]
-        said = running.station.apply(changed, {"kept": sinks["kept"], "new": new})
+        said = running.camera_manager.apply(changed, {"kept": sinks["kept"], "new": new})
         assert said == (
             "sink old: removed",
             "sink new: added",
@@ -259,53 +261,53 @@ def test_plans_are_changed_while_it_runs() -> None:
             "camera d: added",
         )
         assert sinks["old"].close_count == 1
-        assert [camera.name for camera in running.station.cameras] == ["b", "a", "d"]
-        assert running.station.cameras[0].threshold == 0.5
-        assert running.station.cameras[1].stats.frames >= frames  # a goes on
+        assert [camera.name for camera in running.camera_manager.cameras] == ["b", "a", "d"]
+        assert running.camera_manager.cameras[0].threshold == 0.5
+        assert running.camera_manager.cameras[1].stats.frames >= frames  # a goes on
         assert (
-            running.station.cameras[0].stats.frames >= crossed
+            running.camera_manager.cameras[0].stats.frames >= crossed
         )  # and so does b, whose source and places stay
         assert running.more("d")
         wait_for(lambda: len(new.seen) > 2)
         assert {processed.frame.source for processed in new.seen} == {"b"}
-        assert running.station.apply(changed) == ()
+        assert running.camera_manager.apply(changed) == ()
     assert sinks["kept"].close_count == new.close_count == 1
 
 
 def test_a_change_that_cannot_be_leaves_everything() -> None:
-    with Running(Station(brightness, [demo("a")], options=OPTIONS)) as running:
+    with Running(CameraManager(brightness, [demo("a")], options=OPTIONS)) as running:
         assert running.more("a")
         with pytest.raises(UsageError, match="names that differ"):
-            running.station.apply([demo("b"), demo("b")])
+            running.camera_manager.apply([demo("b"), demo("b")])
         with pytest.raises(UsageError, match="names the sink 'nowhere'; sinks: none"):
-            running.station.apply([replace(demo("a"), sinks=("nowhere",))])
+            running.camera_manager.apply([replace(demo("a"), sinks=("nowhere",))])
         assert running.more("a")
 
 
 def test_another_engine_takes_over() -> None:
     first, second = BrightnessSession(), BrightnessSession()
-    with Running(Station(lambda _: first, [demo("a")], options=OPTIONS)) as running:
+    with Running(CameraManager(lambda _: first, [demo("a")], options=OPTIONS)) as running:
         assert running.more("a")
-        said = running.station.apply([demo("a")], open_engine=lambda _: second)
+        said = running.camera_manager.apply([demo("a")], open_engine=lambda _: second)
         assert said == ("engine: a new one is being opened",)
-        wait_for(lambda: running.station.session is second)
+        wait_for(lambda: running.camera_manager.session is second)
         assert running.more("a")
         assert second.batches
 
         def refuse(report: Report) -> Session:
             raise EngineError("no engine fits")
 
-        running.station.apply([demo("a")], open_engine=refuse)
+        running.camera_manager.apply([demo("a")], open_engine=refuse)
         assert running.more("a")
-        assert running.station.readiness.ready
+        assert running.camera_manager.readiness.ready
 
 
 def test_other_budgets_hold_from_then_on() -> None:
-    with Running(Station(brightness, [demo("a")], options=OPTIONS)) as running:
+    with Running(CameraManager(brightness, [demo("a")], options=OPTIONS)) as running:
         assert running.more("a")
-        said = running.station.apply([demo("a")], options=BudgetSettings(batch=1, max_age_ms=0.001))
+        said = running.camera_manager.apply([demo("a")], options=BudgetSettings(batch=1, max_age_ms=0.001))
         assert said == ("budgets: changed",)
-        wait_for(lambda: running.station.cameras[0].stats.lost.late > 3)
+        wait_for(lambda: running.camera_manager.cameras[0].stats.lost.late > 3)
 
 
 def test_a_listener_that_fails_is_called_no_more(caplog: pytest.LogCaptureFixture) -> None:
@@ -315,8 +317,8 @@ def test_a_listener_that_fails_is_called_no_more(caplog: pytest.LogCaptureFixtur
         calls.append(name)
         raise ValueError("a bug")
 
-    with Running(Station(brightness, [demo("a")], options=OPTIONS)) as running:
-        running.station.subscribe(broken)
+    with Running(CameraManager(brightness, [demo("a")], options=OPTIONS)) as running:
+        running.camera_manager.subscribe(broken)
         wait_for(lambda: bool(calls))
         assert running.more("a")
         assert len(calls) == 1
@@ -328,6 +330,6 @@ def test_a_listener_that_fails_is_called_no_more(caplog: pytest.LogCaptureFixtur
 
 def test_names_differ_and_sinks_exist() -> None:
     with pytest.raises(UsageError, match="names that differ; received 'a', 'a'"):
-        Station(brightness, [demo("a"), demo("a")])
+        CameraManager(brightness, [demo("a"), demo("a")])
     with pytest.raises(UsageError, match="names the sink 'x'"):
-        Station(brightness, [replace(demo("a"), sinks=("x",))])
+        CameraManager(brightness, [replace(demo("a"), sinks=("x",))])

@@ -12,7 +12,7 @@ REMEMBERED = 15
 """Calls whose median says how long the next one of as many frames takes."""
 
 
-class Pace:
+class EngineSchedule:
     """Follows batches from the moment they are ready until the engine has answered.
 
     One thread prepares (`prepared`, `queued`, `taken_back`, the waits), another one runs the engine (`began`, `ended`),

@@ -17,9 +17,9 @@ from edgevision.engines.tensorrt.contexts import Contexts
 from edgevision.engines.tensorrt.cuda import (
     CapturedGraph,
     DeviceBuffer,
-    Event,
+    CudaEvent,
     HostBuffer,
-    Stream,
+    CudaStream,
     memory_mib,
 )
 from edgevision.engines.tensorrt.replays import Replays
@@ -45,18 +45,18 @@ class _Port:
     """Size of one frame."""
 
 
-class Lane:
+class ExecutionContext:
     """Runs one batch after another; not thread-safe.
 
     `zero_copy`: the device works on pinned host memory in place, where both share one memory. Copies and inference are
-    captured as one CUDA graph for each batch size, after its first call, and replayed. `why_not_captured` holds the
+    captured as one CUDA graph for each batch size, after its first call, and replayed. `capture_error` holds the
     reason if there is no graph.
     """
 
     def __init__(self, contexts: Contexts, spec: ModelSpec, *, zero_copy: bool, spin: bool = True) -> None:
         self.device_ms = 0.0
         """Duration of the last call between device events: copy in, inference, copy out."""
-        self.why_not_captured: str | None = None
+        self.capture_error: str | None = None
         self.graphs_mib = 0
         """Growth of used device memory during captures, as CUDA reports it."""
         self._contexts = contexts
@@ -65,9 +65,9 @@ class Lane:
         self._zero_copy = zero_copy
         self.replays = Replays()
         with contextlib.ExitStack() as stack:
-            self._stream = stack.enter_context(contextlib.closing(Stream()))
-            self._begin = stack.enter_context(contextlib.closing(Event(spin=spin)))
-            self._end = stack.enter_context(contextlib.closing(Event(spin=spin)))
+            self._stream = stack.enter_context(contextlib.closing(CudaStream()))
+            self._begin = stack.enter_context(contextlib.closing(CudaEvent(spin=spin)))
+            self._end = stack.enter_context(contextlib.closing(CudaEvent(spin=spin)))
             self._activations: int | None = None
             if contexts.memory_bytes is not None:
                 memory = stack.enter_context(contextlib.closing(DeviceBuffer(contexts.memory_bytes)))
@@ -99,7 +99,7 @@ class Lane:
         self._end.wait()
         self.device_ms = self._end.ms_since(self._begin)
         answers = tuple(port.host[:count].copy() for port in self._outputs)
-        if graph is None and self.why_not_captured is None:
+        if graph is None and self.capture_error is None:
             self._capture(count)
         return answers
 
@@ -107,8 +107,8 @@ class Lane:
         """One line on the use of CUDA graphs, for records."""
         if self._contexts.captured_by_library:
             return self._contexts.library_note
-        if self.why_not_captured is not None:
-            return f"no CUDA graph: {self.why_not_captured}"
+        if self.capture_error is not None:
+            return f"no CUDA graph: {self.capture_error}"
         if self._batch.static:
             return "replayed as one CUDA graph"
         sizes = ", ".join(map(str, self.replays.sizes)) or "none yet"
@@ -142,11 +142,11 @@ class Lane:
         self._set_batch(self._batch.opt)
         self._queue(self._context, self._batch.opt)
         self._stream.synchronize()
-        self.why_not_captured = self._contexts.objection(self._context, self._stream)
-        if self.why_not_captured is None:
+        self.capture_error = self._contexts.objection(self._context, self._stream)
+        if self.capture_error is None:
             self._capture(self._batch.opt)
             if not self.replays.sizes:
-                self.why_not_captured = self.replays.failures[self._batch.opt]
+                self.capture_error = self.replays.failures[self._batch.opt]
 
     def _set_batch(self, count: int) -> None:
         if count != self._count:

@@ -50,7 +50,7 @@ class Cache:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class SystemFacts:
     """A machine's facts for the doctor's checks."""
 
     device: DeviceFacts
@@ -90,11 +90,11 @@ class Machine:
         return next((fact.value for fact in self.system_packages if fact.name == name), None)
 
 
-def this_machine(cache: Path, root: Path = ROOT) -> Machine:
+def this_machine(cache: Path, root: Path = ROOT) -> SystemFacts:
     """Collect the facts without changing anything. `root` is the root of the file tree."""
     cameras = sorted((root / "dev").glob("video[0-9]*")) if sys.platform == "linux" else []
     gpu = gpu_facts(root)
-    return Machine(
+    return SystemFacts(
         device=device_facts(root),
         gpu=gpu,
         opencv=OpenCvBuild.here(),
@@ -138,15 +138,15 @@ def power_modes(root: Path = ROOT) -> tuple[PowerMode, ...]:
     )
 
 
-def machine_to_json(machine: Machine) -> str:
+def machine_to_json(machine: SystemFacts) -> str:
     """Indented JSON, without host name and addresses; a user name can only occur in the cache path."""
     return json_text(machine)
 
 
-def read_machine(path: Path) -> Machine:
+def read_machine(path: Path) -> SystemFacts:
     """Read the output of `machine_to_json`; raises `UsageError`."""
     try:
-        return dataclass_from_json(Machine, json.loads(path.read_bytes()))
+        return dataclass_from_json(SystemFacts, json.loads(path.read_bytes()))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except (UnicodeDecodeError, json.JSONDecodeError, DecodeError) as error:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from edgevision.errors import UsageError
-from edgevision.sources.picture_watch import FreezeOptions, PictureWatch
+from edgevision.sources.freeze import FreezeOptions, FreezeDetector
 
 Thumbnail = npt.NDArray[np.uint8]
 RANDOM = np.random.default_rng(5)
@@ -20,7 +20,7 @@ def noisy(scene: Thumbnail, sigma: float) -> Thumbnail:
 
 
 def verdicts(pictures: list[Thumbnail], options: FreezeOptions = OPTIONS, fps: float = 2.0) -> list[str]:
-    watch = PictureWatch(options)
+    watch = FreezeDetector(options)
     return [watch.look(picture, number / fps) for number, picture in enumerate(pictures)]
 
 

@@ -13,11 +13,11 @@ from edgevision.errors import EdgevisionError, EngineError, UsageError
 from edgevision.pipeline.batching import choose_batch
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import Pipeline
-from edgevision.pipeline.streams import Stream
-from edgevision.pipeline.tap import Listener, Tap
+from edgevision.pipeline.streams import SourceStream
+from edgevision.pipeline.broadcast import Listener, ResultBroadcast
 from edgevision.service.camera_plan import Camera, CameraPlan, CameraStatus, Phase, Readiness
 from edgevision.service.config.settings import BudgetSettings
-from edgevision.service.garbage import GarbageSearch
+from edgevision.service.periodic_gc import PeriodicGc
 from edgevision.sinks.sink import Sink, SinkHealth
 from edgevision.sources.opening import open_source
 
@@ -25,23 +25,23 @@ log = logging.getLogger(__name__)
 
 Report = Callable[[str, float | None], None]
 """Told what is being done, and which share of it is done, 0 to 1, or None where nobody knows."""
-OpenEngine = Callable[[Report], Session]
+EngineFactory = Callable[[Report], Session]
 
 CLOSE_S = 1.5
 """How long the pipeline is waited for at the end."""
 
 
-class Station:
+class CameraManager:
     """Runs cameras on one engine in threads of its own until it is closed.
 
     A camera that cannot be opened, or that fails, is said to have failed, and the others go on. A camera that is away
-    is waited for. `open_engine` is called in the station's thread, for it may take minutes; cameras connect meanwhile.
+    is waited for. `open_engine` is called in the camera manager's thread, for it may take minutes; cameras connect meanwhile.
     All methods may be called by any thread.
     """
 
     def __init__(
         self,
-        open_engine: OpenEngine,
+        open_engine: EngineFactory,
         cameras: Sequence[CameraPlan],
         sinks: Mapping[str, Sink] | None = None,
         options: BudgetSettings | None = None,
@@ -52,7 +52,7 @@ class Station:
         _check(cameras, self._sinks)
         self._cameras = {plan.name: Camera(plan, plan.threshold) for plan in cameras}
         self._lock = threading.RLock()
-        self._tap = Tap()
+        self._broadcast = ResultBroadcast()
         self._readiness = Readiness("opening", None, "opening the engine")
         self._pipeline: Pipeline | None = None
         self._session: Session | None = None
@@ -60,7 +60,7 @@ class Station:
         self._again = False
         self._failure: BaseException | None = None
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._work, args=(open_engine,), name="station", daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(open_engine,), name="cameras", daemon=True)
 
     def start(self) -> None:
         """Begin; returns at once."""
@@ -158,13 +158,13 @@ class Station:
 
         It is called in the pipeline's thread: it must be quick, and copy what it keeps of the image.
         """
-        return self._tap.add(listener)
+        return self._broadcast.add(listener)
 
     def apply(
         self,
         cameras: Sequence[CameraPlan],
         sinks: Mapping[str, Sink] | None = None,
-        open_engine: OpenEngine | None = None,
+        open_engine: EngineFactory | None = None,
         options: BudgetSettings | None = None,
     ) -> tuple[str, ...]:
         """Change to other plans, sinks, engine and options (None: as they are); says what changed, one line each.
@@ -266,11 +266,13 @@ class Station:
             camera.failure = str(error)
             log.warning("camera %s: %s", plan.name, error)
             return
-        camera.stream = Stream(camera.source, self._sinks_of(plan), analytics=analytics, keep_going=True)
+        camera.stream = SourceStream(
+            camera.source, self._sinks_of(plan), analytics=analytics, keep_going=True
+        )
         pipeline.add(camera.stream)
 
     def _sinks_of(self, plan: CameraPlan) -> list[Sink]:
-        return [self._tap.of(plan.name), *(self._sinks[name] for name in plan.sinks)]
+        return [self._broadcast.of(plan.name), *(self._sinks[name] for name in plan.sinks)]
 
     def _shut(self, camera: Camera) -> None:
         """Take it out of the pipeline and close its source, without waiting for that."""
@@ -282,8 +284,8 @@ class Station:
             ).start()
         camera.source = camera.stream = None
 
-    def _work(self, open_engine: OpenEngine) -> None:
-        """The station's thread: open the engine, run pipelines until closed."""
+    def _work(self, open_engine: EngineFactory) -> None:
+        """The camera manager's thread: open the engine, run pipelines until closed."""
         try:
             session: Session | None = open_engine(self._report)
             while session is not None and not self._closing.is_set():
@@ -293,15 +295,15 @@ class Station:
         except BaseException as error:  # told by `failure`, whatever it is
             self._failure = error
             self._readiness = Readiness("failed", None, str(error) or type(error).__name__)
-            log.error("the station has failed: %s", error)
+            log.error("the camera manager has failed: %s", error)
 
     def _run(self, session: Session) -> Session | None:
-        """One pipeline, until the station is closed or has another engine, which is returned."""
+        """One pipeline, until the camera manager is closed or has another engine, which is returned."""
         if self._options.batch == "auto":
             self._report("measuring batch sizes", None)
         batch = choose_batch(session, self._options.batch, len(self._cameras))
         log.info("%s", batch)
-        garbage = GarbageSearch()
+        garbage = PeriodicGc()
         options = PipelineOptions(
             batch=batch.rows, fill_ms=self._options.fill_ms, max_age_ms=self._options.max_age_ms
         )
@@ -314,7 +316,7 @@ class Station:
             self._readiness = Readiness("running")
 
         def is_over() -> bool:
-            garbage.now_and_then()
+            garbage.collect_if_due()
             return self._closing.is_set() or self._next is not None or self._again
 
         try:
@@ -334,7 +336,7 @@ class Station:
                 session.close()
         return follower
 
-    def _replace_engine(self, open_engine: OpenEngine) -> None:
+    def _replace_engine(self, open_engine: EngineFactory) -> None:
         try:
             session = open_engine(lambda detail, share: self._tell("running", detail, share))
         except EdgevisionError as error:
@@ -381,4 +383,4 @@ def _close(closing: Callable[[], None]) -> None:
         log.warning("%s", error)
 
 
-__all__ = ["CameraPlan", "CameraStatus", "OpenEngine", "Readiness", "Report", "Station"]
+__all__ = ["CameraPlan", "CameraStatus", "EngineFactory", "Readiness", "Report", "CameraManager"]

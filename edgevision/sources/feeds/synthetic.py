@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from edgevision.contract.image import Frame
 from edgevision.sources.feeds.timed import TimedFeed
-from edgevision.sources.virtual_camera import VirtualCamera
+from edgevision.sources.synthetic_camera import SyntheticCamera
 
 
-class VirtualFeed(TimedFeed):
+class SyntheticFeed(TimedFeed):
     """A synthetic camera at a real one's rate."""
 
     def __init__(self, size_wh: tuple[int, int], fps: float) -> None:
         super().__init__(fps)
-        self._camera = VirtualCamera(size_wh)
+        self._camera = SyntheticCamera(size_wh)
 
     def frame(self, index: int, left_out: int) -> Frame:  # noqa: ARG002  # any frame can be drawn by itself
         """Drawn anew."""

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from edgevision.contract.image import Frame
-from edgevision.sources.virtual_camera import HANGINGS, PEOPLE, PHOTOGRAPHS, WALL_WH, VirtualCamera
+from edgevision.sources.synthetic_camera import HANGINGS, PEOPLE, PHOTOGRAPHS, WALL_WH, SyntheticCamera
 
 
 @pytest.fixture(scope="module")
-def camera() -> VirtualCamera:
-    return VirtualCamera()
+def camera() -> SyntheticCamera:
+    return SyntheticCamera()
 
 
 @pytest.mark.parametrize("size_wh", [(640, 480), (320, 240), (416, 416), (240, 426)])
 def test_frames_have_the_size_and_never_leave_the_wall(size_wh: tuple[int, int]) -> None:
-    camera = VirtualCamera(size_wh, cycle=12)
+    camera = SyntheticCamera(size_wh, cycle=12)
     for index, frame in enumerate(camera.frames(camera.cycle)):
         assert frame.shape == (size_wh[1], size_wh[0], 3)
         assert frame.dtype == np.uint8
@@ -29,13 +29,13 @@ def test_frames_have_the_size_and_never_leave_the_wall(size_wh: tuple[int, int])
         assert (offset + np.array(WALL_WH) * scale >= np.array(size_wh) - 1e-9).all()
 
 
-def test_a_moment_is_always_the_same_picture(camera: VirtualCamera) -> None:
+def test_a_moment_is_always_the_same_picture(camera: SyntheticCamera) -> None:
     assert np.array_equal(camera.frame(7), camera.frame(7 + camera.cycle))
     assert not np.array_equal(camera.frame(7), camera.frame(8))
 
 
 def test_the_wall_is_drawn_once_and_held_no_longer_than_cameras_look_at_it() -> None:
-    one, other, finer = VirtualCamera((64, 48)), VirtualCamera((64, 48)), VirtualCamera((128, 96))
+    one, other, finer = SyntheticCamera((64, 48)), SyntheticCamera((64, 48)), SyntheticCamera((128, 96))
     assert one._wall is other._wall
     assert one._wall.shape != finer._wall.shape
     wall = weakref.ref(one._wall)
@@ -46,7 +46,7 @@ def test_the_wall_is_drawn_once_and_held_no_longer_than_cameras_look_at_it() -> 
     assert wall() is None
 
 
-def test_every_photograph_with_a_person_shows_the_person_where_it_is_said(camera: VirtualCamera) -> None:
+def test_every_photograph_with_a_person_shows_the_person_where_it_is_said(camera: SyntheticCamera) -> None:
     """What the frame shows in a person's box is what the photograph shows in hers."""
     persons: list[Frame] = []
     for name, (x1, y1, x2, y2) in PEOPLE.items():
@@ -63,7 +63,7 @@ def test_every_photograph_with_a_person_shows_the_person_where_it_is_said(camera
     assert compared > 20
 
 
-def test_people_are_cut_at_the_frame_and_their_shares_told(camera: VirtualCamera) -> None:
+def test_people_are_cut_at_the_frame_and_their_shares_told(camera: SyntheticCamera) -> None:
     shares = []
     for index in range(0, camera.cycle, 5):
         seen = camera.people(index)
@@ -75,7 +75,7 @@ def test_people_are_cut_at_the_frame_and_their_shares_told(camera: VirtualCamera
     assert max(shares) == pytest.approx(1)
 
 
-def test_the_camera_sees_every_hanging_within_a_cycle(camera: VirtualCamera) -> None:
+def test_the_camera_sees_every_hanging_within_a_cycle(camera: SyntheticCamera) -> None:
     centres = np.array([(h.left + 0.4 * h.height, h.top + 0.5 * h.height) for h in HANGINGS])
     seen = np.zeros(len(HANGINGS), np.bool_)
     for index in range(camera.cycle):

@@ -83,7 +83,7 @@ class VisiblePeople:
     shares: npt.NDArray[np.float32]
 
 
-class VirtualCamera:
+class SyntheticCamera:
     """Looks along the wall and back within `cycle` frames, zooming in and out.
 
     Frames are uint8 ``[H,W,3]`` BGR of `size_wh`; frame `n` is always the same picture.

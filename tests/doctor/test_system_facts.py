@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgevision.device.facts import Fact, l4t_version
-from edgevision.doctor.machine import (
+from edgevision.doctor.system_facts import (
     PowerMode,
     cache_facts,
     machine_to_json,

@@ -33,7 +33,7 @@ class FreezeOptions:
             )
 
 
-class PictureWatch:
+class FreezeDetector:
     """Looks at the thumbnails of one camera in their order.
 
     A picture is still if it equals, within an encoder's inaccuracy, the one with which the stand-still began. Held

@@ -16,7 +16,7 @@ Listener = Callable[[str, FrameResult], None]
 the image, for sinks may draw into it afterwards."""
 
 
-class Tap:
+class ResultBroadcast:
     """Hands results to listeners; one that raises is taken for broken and called no more."""
 
     def __init__(self) -> None:
@@ -33,13 +33,13 @@ class Tap:
         """The sink by which a source's results come here, under that name."""
         return _TapSink(self, name)
 
-    def tell(self, name: str, processed: FrameResult) -> None:
+    def publish(self, name: str, processed: FrameResult) -> None:
         """Call all listeners."""
         for listener in self._listeners:
             try:
                 listener(name, processed)
             except Exception:
-                log.exception("a listener of the station failed and is called no more")
+                log.exception("a listener of the camera manager failed and is called no more")
                 self._remove(listener)
 
     def _remove(self, listener: Listener) -> None:
@@ -50,13 +50,13 @@ class Tap:
 class _TapSink(Sink):
     """One source's way to the tap."""
 
-    def __init__(self, tap: Tap, name: str) -> None:
-        self._tap = tap
+    def __init__(self, tap: ResultBroadcast, name: str) -> None:
+        self._broadcast = tap
         self._name = name
 
     def write(self, processed: FrameResult) -> None:
         """Call all listeners."""
-        self._tap.tell(self._name, processed)
+        self._broadcast.publish(self._name, processed)
 
     def close(self) -> None:
         """Listeners need no end."""

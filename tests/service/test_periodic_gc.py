@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from edgevision.service.garbage import EVERY_S, GarbageSearch
+from edgevision.service.periodic_gc import EVERY_S, PeriodicGc
 
 
 class Knot:
@@ -26,13 +26,13 @@ def _thawed() -> Iterator[None]:
 
 def test_what_is_there_at_the_start_is_left_out() -> None:
     before = len(gc.get_objects())
-    GarbageSearch()
+    PeriodicGc()
     assert gc.get_freeze_count() > 0.9 * before
     assert len(gc.get_objects()) < 0.1 * before
 
 
 def test_in_the_end_everything_is_searched_again() -> None:
-    search = GarbageSearch()
+    search = PeriodicGc()
     assert gc.get_freeze_count() > 0
     search.close()
     assert gc.get_freeze_count() == 0
@@ -40,30 +40,30 @@ def test_in_the_end_everything_is_searched_again() -> None:
 
 def test_what_the_first_frames_load_is_left_out_with_the_first_search() -> None:
     now_s = [100.0]
-    search = GarbageSearch(lambda: now_s[0])
+    search = PeriodicGc(lambda: now_s[0])
     loaded = [[number] for number in range(20_000)]
     now_s[0] += EVERY_S
-    search.now_and_then()
+    search.collect_if_due()
     assert len(gc.get_objects()) < 10_000
     loaded += [[number] for number in range(20_000)]
     now_s[0] += EVERY_S
-    search.now_and_then()
+    search.collect_if_due()
     assert len(gc.get_objects()) >= 20_000
 
 
 def test_what_comes_later_is_found_when_it_is_time() -> None:
     now_s = [100.0]
-    search = GarbageSearch(lambda: now_s[0])
+    search = PeriodicGc(lambda: now_s[0])
     gc.disable()
     try:
         later = weakref.ref(Knot())
-        search.now_and_then()
+        search.collect_if_due()
         assert later() is not None
         now_s[0] += EVERY_S
-        search.now_and_then()
+        search.collect_if_due()
         assert later() is None
         again = weakref.ref(Knot())
-        search.now_and_then()
+        search.collect_if_due()
         assert again() is not None
     finally:
         gc.enable()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from edgevision.pipeline.pace import Pace
+from edgevision.pipeline.schedule import EngineSchedule
 
 MS = 1_000_000
 
@@ -18,7 +18,7 @@ class Clock:
         return self.now_ns
 
 
-def call(pace: Pace, clock: Clock, rows: int, took_ms: float) -> None:
+def call(pace: EngineSchedule, clock: Clock, rows: int, took_ms: float) -> None:
     pace.queued()
     pace.began(rows)
     clock.now_ns += int(took_ms * MS)
@@ -26,14 +26,14 @@ def call(pace: Pace, clock: Clock, rows: int, took_ms: float) -> None:
 
 
 def test_nothing_is_known_at_first() -> None:
-    pace = Pace()
+    pace = EngineSchedule()
     assert (pace.expected_ns(1), pace.until_free_ns(), pace.busy_s) == (0, 0, 0.0)
     pace.wait_until_due()
 
 
 def test_a_call_is_expected_to_take_the_median_of_those_of_its_size() -> None:
     clock = Clock()
-    pace = Pace(clock)
+    pace = EngineSchedule(clock)
     for took_ms in (30, 10, 20):
         call(pace, clock, 1, took_ms)
     call(pace, clock, 4, 70)
@@ -44,7 +44,7 @@ def test_a_call_is_expected_to_take_the_median_of_those_of_its_size() -> None:
 
 def test_old_calls_are_forgotten() -> None:
     clock = Clock()
-    pace = Pace(clock)
+    pace = EngineSchedule(clock)
     for took_ms in [100] * 20 + [10] * 15:
         call(pace, clock, 1, took_ms)
     assert pace.expected_ns(1) == 10 * MS
@@ -52,7 +52,7 @@ def test_old_calls_are_forgotten() -> None:
 
 def test_what_is_left_of_a_call_falls_to_nothing_and_not_below() -> None:
     clock = Clock()
-    pace = Pace(clock)
+    pace = EngineSchedule(clock)
     call(pace, clock, 1, 100)
     pace.queued()
     pace.began(1)
@@ -66,7 +66,7 @@ def test_what_is_left_of_a_call_falls_to_nothing_and_not_below() -> None:
 
 
 def test_the_next_batch_is_due_when_the_call_is_about_to_end() -> None:
-    pace = Pace()
+    pace = EngineSchedule()
     for _ in range(3):
         pace.queued()
         pace.began(1)
@@ -82,7 +82,7 @@ def test_the_next_batch_is_due_when_the_call_is_about_to_end() -> None:
 
 
 def test_a_batch_that_waits_is_waited_for() -> None:
-    pace = Pace()
+    pace = EngineSchedule()
     pace.queued()
     assert not pace.wait_until_taken(0.01)
     due = threading.Event()
@@ -101,14 +101,14 @@ def test_a_batch_that_waits_is_waited_for() -> None:
 
 
 def test_a_batch_that_was_taken_back_does_not_count_as_waiting() -> None:
-    pace = Pace()
+    pace = EngineSchedule()
     pace.queued()
     pace.taken_back()
     pace.wait_until_due()
 
 
 def test_closing_wakes_who_waits() -> None:
-    pace = Pace()
+    pace = EngineSchedule()
     pace.queued()
     waiting = threading.Thread(target=pace.wait_until_due)
     waiting.start()

@@ -1,4 +1,4 @@
-"""A station without threads, whose state is set by a test and whose results a test makes."""
+"""A camera manager without threads, whose state is set by a test and whose results a test makes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from edgevision.contract.results import Detections, Result
 from edgevision.contract.session import Session
 from edgevision.errors import UsageError
 from edgevision.pipeline.streams import StreamStats
-from edgevision.pipeline.tap import Listener
+from edgevision.pipeline.broadcast import Listener
 from edgevision.service.camera_plan import CameraState, CameraStatus, Readiness
-from edgevision.service.station import Station
+from edgevision.service.camera_manager import CameraManager
 from edgevision.sinks.frame_result import FrameResult, StageTimes
 from edgevision.sinks.sink import SinkHealth
 from edgevision.sources.frames import SourceFrame
@@ -63,7 +63,7 @@ class FakeState:
     sinks: tuple[SinkHealth, ...] = (SinkHealth("mqtt", "failing", 7, 2, 3, "refused"),)
 
 
-class FakeStation(Station):
+class FakeManager(CameraManager):
     def __init__(self, names: Sequence[str] = ("cam",), state: FakeState | None = None) -> None:
         self.fake = state or FakeState(tuple(status(name) for name in names))
         self.listeners: list[Listener] = []
