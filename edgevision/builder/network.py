@@ -87,7 +87,7 @@ def check_contract(network: trt.INetworkDefinition, spec: ModelSpec, graph: Path
     found = [(tensor.name, tensor.dtype) for tensor in tensors(network)]
     if sorted(found) != sorted(wanted):
         raise GraphError(
-            f"{graph} has inputs and outputs {_pairs(found)}; its spec says {_pairs(wanted)}: export it again"
+            f"{graph} has inputs and outputs {_pairs(found)}; its spec expects {_pairs(wanted)}: export it again"
         )
 
 

@@ -1,4 +1,4 @@
-"""What stands in for the objects of a pickle: names and attributes, nothing that can be called."""
+"""Stand-ins for the objects of a pickle: names and attributes, nothing that can be called."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 @dataclass(slots=True, eq=False, repr=False)
 class PickledObject:
-    """An object whose class was not imported: the class's dotted name, and the state that the file gives it.
+    """An object whose class was not imported: the class's dotted name, and its state in the file.
 
-    `arguments` is what its constructor would have been called with. `state` holds its attributes; a state
-    that is no dict (as numpy arrays have it) lies under the key "".
+    `arguments` are the arguments of its constructor. `state` holds its attributes; a state that is not a dict (such as
+    that of numpy arrays) is stored under the key "".
     """
 
     class_name: str
@@ -49,7 +49,7 @@ class PickledStorage:
 
 @dataclass(slots=True, eq=False)
 class PickledDtype:
-    """A numpy dtype of plain numbers, as "f8", and its byte order."""
+    """A numpy dtype of plain numbers, such as "f8", and its byte order."""
 
     code: str
     order: str = "="
@@ -57,7 +57,7 @@ class PickledDtype:
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
-# Classes of layers: stand-ins keep their attributes, and the architectures in edgevision.models read them.
+# Layer classes: stand-ins keep their attributes, which the architectures in edgevision.models read.
 _LAYER_MODULES = re.compile(
     rf"(?:yolov5\.)?models(?:\.{_NAME})+"
     rf"|torch\.nn\.modules(?:\.{_NAME})+"
@@ -119,14 +119,14 @@ _STORAGE_DTYPES: dict[str, torch.dtype] = {
 
 
 def storage_dtype(named: PickledGlobal) -> torch.dtype | None:
-    """The dtype of a storage class, uint8 for the untyped one; None for what is no storage class."""
+    """The dtype of a storage class, uint8 for the untyped one; None for other classes."""
     if named.module not in ("torch", "torch.cuda", "torch.storage"):
         return None
     return _STORAGE_DTYPES.get(named.name)
 
 
 def is_inert(named: PickledGlobal) -> bool:
-    """True if the file may name this: it becomes a stand-in, whatever the file does with it."""
+    """True if the file may name this: it becomes a stand-in regardless of its use."""
     if (named.module, named.name) in _INERT:
         return True
     if re.fullmatch(_NAME, named.name) is None:

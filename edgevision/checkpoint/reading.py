@@ -1,4 +1,4 @@
-"""Checkpoints as tensors by name: safetensors and torch files, none of which is trusted."""
+"""Reads untrusted checkpoints, safetensors and torch files, as named tensors."""
 
 from __future__ import annotations
 
@@ -32,26 +32,25 @@ _MODEL_ENTRIES = (
         "params",
     ),
 )
-"""Entries under which trainers put the model; averaged weights first, as they are what is evaluated."""
+"""Entries under which trainers store the model; averaged weights first, because evaluation uses them."""
 
 _CLASS_ENTRIES = ("names", "classes", "class_names")
 _WRAPPERS = ("module.", "_orig_mod.")
-"""Prefixes that DataParallel and torch.compile put before every name."""
+"""Prefixes that DataParallel and torch.compile add to every name."""
 
 _MODULE_LIMIT = 20_000
 _DEPTH_LIMIT = 100
 _SHARING_LIMIT = 4
-"""A state dict may show each stored byte as this many elements; more is no model but a memory bomb."""
+"""Maximum ratio of a state dict's elements to its stored bytes; more is a memory bomb, not a model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """What a checkpoint file holds, as far as a model needs it.
+    """The parts of a checkpoint file that a model needs.
 
-    `tensors` are the model's parameters and buffers by dotted name, floating-point ones in float32.
-    `module` is the stand-in of the pickled model where the file holds a whole one. `entry` is where in the
-    file the model was found ("ema", "state_dict", ... or "" for the file itself). `class_names` are those
-    written beside or in the model, or empty.
+    `tensors` are the model's parameters and buffers by dotted name, floating-point ones in float32. `module` is the
+    stand-in of the pickled model if the file holds a whole one. `entry` is the model's place in the file ("ema",
+    "state_dict", ... or "" for the file itself). `class_names` are those stored beside or in the model, or empty.
     """
 
     path: Path
@@ -63,22 +62,21 @@ class Checkpoint:
 
     @property
     def kind(self) -> Kind:
-        """Whether the file describes its architecture ("module") or only holds weights."""
+        """The file describes its architecture ("module") or only contains weights ("state dict")."""
         return "state dict" if self.module is None else "module"
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:
-    """Read a ``.safetensors``, ``.pt`` or ``.pth`` file; its content decides, not its suffix.
+    """Read a ``.safetensors``, ``.pt`` or ``.pth`` file, detected by its content.
 
-    Nothing in the file is executed or imported. Raises `UnsafeCheckpointError` for a pickle that names a
-    global outside the allow-list, `CheckpointError` for whatever cannot be read, each beginning with the
-    path.
+    Nothing in the file is executed or imported. Raises `UnsafeCheckpointError` for a pickle that names a global outside
+    the allow-list, and `CheckpointError` for any other failure. Messages begin with the path.
     """
     path = Path(path)
     try:
         return _read(path)
     except CheckpointError as error:
-        # The same class, so that an unsafe file stays told from a damaged one.
+        # The same class, so that an unsafe file stays distinct from a damaged one.
         raise type(error)(f"{path}: {error}") from error
     except (OSError, RuntimeError, RecursionError, MemoryError) as error:
         raise CheckpointError(f"{path}: cannot be read: {str(error)[:200]}") from error
@@ -101,8 +99,8 @@ def _read(path: Path) -> Checkpoint:
         root = read_torch_legacy(path)
     else:
         raise CheckpointError(
-            f"neither a torch file nor a safetensors file: it begins with {head[:8]!r};"
-            " if it was downloaded, compare its size"
+            f"neither a torch file nor a safetensors file: it begins with {head[:8]!r}; if it was downloaded,"
+            " compare its size"
         )
     return _from_pickle(path, root)
 
@@ -142,7 +140,7 @@ def _from_pickle(path: Path, root: object) -> Checkpoint:
 
 
 def _find_model(root: object) -> tuple[str, PickledObject | dict[str, torch.Tensor]]:
-    """The model in what a file holds, and the name of the entry that holds it."""
+    """The model in a file's content, and the name of its entry."""
     if isinstance(root, PickledObject) and "_modules" in root.state:
         return "", root
     if not isinstance(root, dict):
@@ -163,10 +161,9 @@ def _find_model(root: object) -> tuple[str, PickledObject | dict[str, torch.Tens
 
 
 def _tensors_of(values: Mapping[object, object]) -> dict[str, torch.Tensor]:
-    """The tensors of a state dict without the wrappers' prefixes; empty if none is a weight of two
-    dimensions or more.
+    """The tensors of a state dict without wrapper prefixes; empty if none has two or more dimensions.
 
-    What is no tensor (an epoch, say) is left out.
+    Other values, such as an epoch, are skipped.
     """
     found = {
         key: value
@@ -182,7 +179,7 @@ def _tensors_of(values: Mapping[object, object]) -> dict[str, torch.Tensor]:
 def state_dict_from_module(module: PickledObject) -> dict[str, torch.Tensor]:
     """Parameters and persistent buffers of a pickled module by dotted name, floating-point ones in float32.
 
-    Raises `CheckpointError` for a tree that is no tree of modules, is of absurd depth or size, or holds NaN.
+    Raises `CheckpointError` for anything but a tree of modules of plausible depth and size, and for NaN.
     """
     tensors: dict[str, torch.Tensor] = {}
     for prefix, part in _walk(module):
@@ -199,12 +196,12 @@ def named_entries(module: PickledObject, group: str) -> list[tuple[str, object]]
     """A module's ``_modules``, ``_parameters`` or ``_buffers`` in order; raises `CheckpointError`."""
     values = module.state.get(group, {})
     if not isinstance(values, dict) or not all(isinstance(name, str) and len(name) <= 200 for name in values):
-        raise CheckpointError(f"{module.class_name}: {group} is no dict of names")
+        raise CheckpointError(f"{module.class_name}: {group} is not a dict of names")
     return list(values.items())
 
 
 def _walk(root: PickledObject) -> Iterator[tuple[str, PickledObject]]:
-    """Modules depth first with their dotted prefix; bounded, as a file may nest or share them without end."""
+    """Modules depth first with their dotted prefix; bounded, as a file may nest or share them endlessly."""
     pending: list[tuple[str, int, PickledObject]] = [("", 0, root)]
     seen = 0
     while pending:

@@ -1,4 +1,4 @@
-"""The few constructors that a pickle may call, each written here: nothing of the file chooses what runs."""
+"""The few constructors that a pickle may call, all implemented here: the file cannot choose the code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgevision.checkpoint.pickled import PickledDtype, PickledGlobal, PickledOb
 from edgevision.errors import CheckpointError, UnsafeCheckpointError
 
 EXPANDED_LIMIT = 1 << 24
-"""Elements that a view with repeated memory (stride 0) may claim."""
+"""Maximum number of elements of a view with repeated memory (stride 0)."""
 
 _MAX_DIMENSIONS = 16
 
@@ -25,7 +25,7 @@ def _integers(value: object) -> tuple[int, ...]:
 
 
 def _view(storage: object, offset: object, size: object, stride: object) -> torch.Tensor:
-    """A tensor over a storage, after its every element was shown to lie within it."""
+    """A tensor over a storage, after a check that all its elements lie within it."""
     if not isinstance(storage, PickledStorage) or type(offset) is not int:
         raise CheckpointError("a tensor without a storage or an offset")
     sizes, strides, flat = _integers(size), _integers(stride), storage.flat
@@ -74,7 +74,7 @@ def _parameter(*arguments: object) -> torch.Tensor:
 
 
 def _from_type(*arguments: object) -> object:
-    """A tensor with attributes or of a subclass; the attributes are dropped, and subclasses are refused."""
+    """A tensor with attributes or of a subclass; attributes are dropped, and subclasses are rejected."""
     function, kind, values, _ = arguments if len(arguments) == 4 else (None, None, None, None)
     if kind not in (PickledGlobal("torch", "Tensor"), PickledGlobal("torch.nn.parameter", "Parameter")):
         raise CheckpointError("a tensor of a subclass; expected torch.Tensor or torch.nn.Parameter")
@@ -89,18 +89,18 @@ def _from_type(*arguments: object) -> object:
 
 
 def _bound_method(*arguments: object) -> PickledObject:
-    """A fused layer keeps ``self.forward_fuse`` as an attribute, which pickles as a getattr: noted, not looked up."""
+    """A note of a getattr: fused layers pickle ``self.forward_fuse`` that way; it is not looked up."""
     target, name = arguments if len(arguments) == 2 else (None, None)
     fits = isinstance(name, str) and re.fullmatch(r"forward[a-z_]{0,40}", name) is not None
     if not fits or not isinstance(target, PickledObject):
         raise UnsafeCheckpointError(
-            "its pickle calls builtins.getattr, which is refused; nothing was executed"
+            "its pickle calls builtins.getattr, which is not allowed; nothing was executed"
         )
     return PickledObject("builtins.getattr", arguments)
 
 
 def is_key(value: object) -> bool:
-    """True for what may be a key of a dict or a member of a set: scalars and flat tuples of them.
+    """True for a valid dict key or set member: scalars and flat tuples of them.
 
     A hash of deeply nested tuples would exhaust the C stack.
     """
@@ -114,14 +114,14 @@ def _only_list(*arguments: object) -> list[object]:
     if not arguments:
         return []
     if len(arguments) != 1 or not isinstance(arguments[0], (list, tuple, set, frozenset)):
-        raise CheckpointError("a collection of something else than a list")
+        raise CheckpointError("a collection of something other than a list")
     return list(arguments[0])
 
 
 def _members(*arguments: object) -> list[object]:
     members = _only_list(*arguments)
     if not all(is_key(member) for member in members):
-        raise CheckpointError("a set with members that are no plain values")
+        raise CheckpointError("a set with members that are not plain values")
     return members
 
 
@@ -144,7 +144,7 @@ def _dict(*arguments: object) -> dict[object, object]:
     found: dict[object, object] = {}
     for pair in pairs:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not is_key(pair[0]):
-            raise CheckpointError("a dict of something else than pairs")
+            raise CheckpointError("a dict of something other than pairs")
         found[pair[0]] = pair[1]
     return found
 
@@ -160,9 +160,9 @@ def _bytes(*arguments: object) -> bytes:
 
 
 def _encode(*arguments: object) -> bytes:
-    """How protocol 2 writes bytes: as text whose characters are the bytes."""
+    """Decode the bytes of protocol 2, which are text whose characters are the bytes."""
     if len(arguments) != 2 or not isinstance(arguments[0], str) or arguments[1] != "latin1":
-        raise CheckpointError("text in another encoding than latin1")
+        raise CheckpointError("text in an encoding other than latin1")
     try:
         return arguments[0].encode("latin1")
     except UnicodeEncodeError as error:
@@ -221,4 +221,4 @@ CONSTRUCTORS: dict[tuple[str, str], Callable[..., object]] = {
         }.items()
     },
 }
-"""What REDUCE may call, by the module and name that the file gives."""
+"""Callables that REDUCE may use, by the module and name in the file."""

@@ -1,4 +1,4 @@
-"""The containers in which torch.save puts a pickle and the memory of its tensors."""
+"""Reads the containers of torch.save: a pickle and the memory of its tensors."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ ByteOrder = Literal["little", "big"]
 
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""The pickled number with which files of torch before 1.6 begin."""
+"""The pickled number at the start of files of torch before 1.6."""
 
 _LEGACY_PROTOCOL = 1001
 
 
 def read_torch_zip(path: Path) -> object:
-    """What torch.save 1.6 or later wrote: plain values, tensors, stand-ins; raises `CheckpointError`."""
+    """Read a file of torch.save 1.6 or later: plain values, tensors, stand-ins; raises `CheckpointError`."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = _checked_entries(archive, path.stat().st_size)
@@ -37,7 +37,7 @@ def read_torch_zip(path: Path) -> object:
 
 
 def read_torch_legacy(path: Path) -> object:
-    """What torch.save wrote before 1.6: five pickles and then the storages, one after another."""
+    """Read a file of torch.save before 1.6: five pickles, followed by the storages."""
     stream = io.BytesIO(path.read_bytes())
     magic, protocol = (unpickle(stream, _no_storage) for _ in range(2))
     if protocol != _LEGACY_PROTOCOL or not isinstance(magic, int):
@@ -45,7 +45,7 @@ def read_torch_legacy(path: Path) -> object:
     system = unpickle(stream, _no_storage)
     little = system.get("little_endian", True) if isinstance(system, dict) else True
     start = stream.tell()
-    # The storages lie behind the pickle that refers to them: read it twice, first for its end and references.
+    # The storages follow the pickle that refers to them: read it twice, first for its end and references.
     sizes = _LegacySizes()
     unpickle(stream, sizes.load)
     keys = unpickle(stream, _no_storage)
@@ -60,7 +60,7 @@ def _checked_entries(archive: zipfile.ZipFile, file_size: int) -> dict[str, zipf
     for info in archive.infolist():
         name = ascii(info.filename[:80])
         if info.filename in entries:
-            raise CheckpointError(f"zip entry {name} is there twice")
+            raise CheckpointError(f"zip entry {name} is duplicated")
         if (
             info.compress_type != zipfile.ZIP_STORED
             or info.flag_bits & 1
@@ -101,7 +101,7 @@ class _ZipStorages:
         key, dtype, count = _storage_reference(reference, 5)
         entry = self._entries.get(f"{self._prefix}data/{key}")
         if entry is None:
-            raise CheckpointError(f"storage {key[:80]!a} is missing; the file is truncated or altered")
+            raise CheckpointError(f"storage {key[:80]!a} is missing; the file is truncated or modified")
         if entry.file_size != count * dtype.itemsize:
             raise CheckpointError(
                 f"storage {key[:80]!a} has {entry.file_size:,} bytes, expected {count * dtype.itemsize:,}"
@@ -113,7 +113,7 @@ class _ZipStorages:
 
 
 class _LegacySizes:
-    """Notes dtype and size of each storage that a pickle refers to; hands out tensors without memory."""
+    """Records dtype and size of each storage that a pickle refers to; returns tensors without memory."""
 
     def __init__(self) -> None:
         self.dtypes: dict[str, tuple[torch.dtype, int]] = {}
@@ -125,14 +125,14 @@ class _LegacySizes:
 
 
 class _LegacyStorages:
-    """Storages one after another: a count of elements in 8 bytes, then the elements."""
+    """Consecutive storages: a count of elements in 8 bytes, then the elements."""
 
     def __init__(
         self, stream: io.BytesIO, keys: object, dtypes: dict[str, tuple[torch.dtype, int]], order: ByteOrder
     ) -> None:
         if not isinstance(keys, list) or set(map(str, keys)) != set(dtypes):
             raise CheckpointError(
-                "its list of storages does not fit its tensors; the file is truncated or altered"
+                "its list of storages does not match its tensors; the file is truncated or modified"
             )
         self._loaded: dict[str, PickledStorage] = {}
         for key in map(str, keys):
@@ -151,9 +151,9 @@ class _LegacyStorages:
 
 
 def _storage_reference(reference: object, length: int) -> tuple[str, torch.dtype, int]:
-    """Key, dtype and number of elements from a persistent id, every part of it checked."""
+    """Key, dtype and number of elements from a persistent id, all of them checked."""
     if not isinstance(reference, tuple) or len(reference) != length or reference[0] != "storage":
-        raise CheckpointError("damaged pickle: a reference to something else than a storage")
+        raise CheckpointError("damaged pickle: a reference to something other than a storage")
     _, kind, key, _location, count = reference[:5]
     dtype = storage_dtype(kind) if isinstance(kind, PickledGlobal) else None
     if dtype is None or not isinstance(key, str) or type(count) is not int or not 0 <= count < 1 << 48:
@@ -166,7 +166,7 @@ def _storage_reference(reference: object, length: int) -> tuple[str, torch.dtype
 
 
 def _no_storage(_reference: object) -> PickledStorage:
-    raise CheckpointError("damaged pickle: a storage where none belongs")
+    raise CheckpointError("damaged pickle: an unexpected storage")
 
 
 def _byte_order(text: bytes) -> ByteOrder:

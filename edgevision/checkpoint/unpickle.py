@@ -1,19 +1,17 @@
 """A pickle reader that executes nothing.
 
-A pickle is a program for a stack machine, and Python's own machine looks up and calls whatever the program
-names. This one is written for data alone. What it is built against:
+A pickle is a program for a stack machine, and Python's own machine looks up and calls whatever the program names. This
+machine handles only data. It defends against:
 
-- *Calls* (GLOBAL, STACK_GLOBAL, INST, OBJ, REDUCE, NEWOBJ): a name becomes a stand-in, or is refused if it
-  is on no list; nothing is imported. REDUCE reaches the functions of `edgevision.checkpoint.rebuild` and no
-  others; a value that came out of the file is never called, and no attribute of one is looked up, so
-  ``__setstate__``, ``append``, ``__reduce__`` or dotted names ("os.system" as an attribute path) have
-  nothing to reach.
+- *Calls* (GLOBAL, STACK_GLOBAL, INST, OBJ, REDUCE, NEWOBJ): a name becomes a stand-in, or is rejected if it is on no
+  list; nothing is imported. REDUCE reaches only the functions of `edgevision.checkpoint.rebuild`. A value from the file
+  is never called, and no attribute of one is looked up. ``__setstate__``, ``append``, ``__reduce__`` or dotted names
+  ("os.system" as an attribute path) therefore have no effect.
 - *State* (BUILD): attributes are stored in a stand-in's dict. A class or function takes none.
-- *Extensions* (EXT1, EXT2, EXT4) name objects by number in a registry of the process; refused.
-- *Memory*: the memo is a dict, so that an index of 2**31 costs one entry; lengths are checked against the
-  file; tensors are views whose bounds are checked; keys are scalars, because hashing deeply nested tuples
-  exhausts the C stack.
-- *Depth*: the machine does not recurse; what walks its result (`state_dict_from_module`) counts.
+- *Extensions* (EXT1, EXT2, EXT4) name objects by number in a registry of the process; they are rejected.
+- *Memory*: the memo is a dict, so that an index of 2**31 costs one entry; lengths are checked against the file; tensors
+  are views whose bounds are checked; keys are scalars, because hashing deeply nested tuples exhausts the C stack.
+- *Depth*: the machine does not recurse; the function that walks its result (`state_dict_from_module`) limits depth.
 """
 
 from __future__ import annotations
@@ -65,10 +63,10 @@ _CONSTANTS: dict[str, object] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": Fals
 
 
 def unpickle(stream: io.BytesIO, persistent_load: PersistentLoad) -> object:
-    """Read one pickle from where `stream` stands, and leave it standing behind the pickle's end.
+    """Read one pickle from the current position of `stream`, and leave it at the pickle's end.
 
-    Returns plain Python values, tensors and `PickledObject` stand-ins. Raises `UnsafeCheckpointError` for a
-    name outside the allow-list, `CheckpointError` for a damaged or unknown form.
+    Returns plain Python values, tensors and `PickledObject` stand-ins. Raises `UnsafeCheckpointError` for a name
+    outside the allow-list, `CheckpointError` for a damaged or unknown form.
     """
     machine = _PickleReader(persistent_load)
     try:
@@ -127,7 +125,7 @@ class _PickleReader:
         }
 
     def step(self, name: str, argument: object, position: int) -> None:
-        """Carry out one instruction; raises `CheckpointError` with its place for one that is not known."""
+        """Execute one instruction; raises `CheckpointError` with the position of an unknown one."""
         if name in _PUSH_ARGUMENT:
             self._stack.append(argument)
         elif name in _CONSTANTS:
@@ -135,10 +133,10 @@ class _PickleReader:
         elif name in self._operations:
             self._operations[name](argument)
         elif name not in _IGNORED:
-            raise UnsafeCheckpointError(f"pickle instruction {name} at byte {position} is refused")
+            raise UnsafeCheckpointError(f"pickle instruction {name} at byte {position} is not allowed")
 
     def result(self) -> object:
-        """What is left on the stack at the end."""
+        """The value left on the stack at the end."""
         if len(self._stack) != 1 or self._marks:
             raise CheckpointError(f"damaged pickle: {len(self._stack)} values left at its end, expected 1")
         return self._stack[0]
@@ -203,7 +201,7 @@ class _PickleReader:
 
     def _global(self, module: object, name: object) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise CheckpointError("damaged pickle: a global whose name is no text")
+            raise CheckpointError("damaged pickle: a global whose name is not text")
         named = PickledGlobal(module, name)
         if module == "torch" and name in DTYPES:
             self._stack.append(DTYPES[name])
@@ -232,7 +230,7 @@ class _PickleReader:
         self._construct(target, arguments)
 
     def _construct(self, target: object, arguments: object) -> None:
-        """Make a stand-in, or a value by one of our own constructors; `target` itself is never called."""
+        """Create a stand-in, or a value with one of our own constructors; `target` itself is never called."""
         if not isinstance(target, PickledGlobal) or not isinstance(arguments, tuple):
             raise CheckpointError(f"damaged pickle: a call of {_described(target)}")
         constructor = CONSTRUCTORS.get((target.module, target.name))
@@ -280,7 +278,7 @@ def _split(text: object) -> tuple[str, str]:
 
 
 def _described(value: object) -> str:
-    """A value in a few characters, none of which a terminal could take for a command."""
+    """A value in a few characters, without terminal control sequences."""
     if isinstance(value, PickledGlobal):
         return ascii(f"{str(value)[:120]}")[1:-1]
     return repr(value)[:120] if isinstance(value, PickledObject) else f"a {type(value).__name__}"
@@ -289,10 +287,8 @@ def _described(value: object) -> str:
 def _refusal(named: PickledGlobal) -> str:
     text = f"its pickle names {_described(named)}, which is not on the allow-list; nothing was executed"
     if named.module.startswith("ultralytics"):
-        return (
-            f"{text}; models of the ultralytics package enter as ONNX: export there, then `edgevision adopt`"
-        )
-    return f"{text}; if you trust the file, save the model's state_dict() where it was trained, and give that"
+        return f"{text}; for models of the ultralytics package: export to ONNX there, then run `edgevision adopt`"
+    return f"{text}; if you trust the file, save the model's state_dict() where it was trained, and use that file"
 
 
 __all__ = ["PersistentLoad", "unpickle"]

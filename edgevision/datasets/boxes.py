@@ -1,4 +1,4 @@
-"""Labelled boxes as values: what every reader of this package gives, and what training and measuring take."""
+"""Labelled boxes: the common result of all data set readers, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Outline = tuple[npt.NDArray[np.float32], ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoxRow:
-    """One labelled box: `xyxy` as fractions of the image's sides; `outline` is empty where it was not asked for."""
+    """One labelled box: `xyxy` as fractions of the image's sides; `outline` is empty unless requested."""
 
     label: int
     xyxy: tuple[float, float, float, float]
@@ -25,9 +25,9 @@ class BoxRow:
 
 
 def held_tenth(count: int, seed: int) -> tuple[list[int], list[int]]:
-    """Indices to learn from, and a tenth to measure on, chosen by the seed; raises `UsageError` for fewer than two."""
+    """Indices for training, and a tenth for validation, by the seed; raises `UsageError` for fewer than two."""
     if count < 2:
-        raise UsageError("one image cannot be split into what is learnt and what is measured; give --val")
+        raise UsageError("one image cannot be split into training and validation data; pass --val")
     order = [int(i) for i in np.random.default_rng(seed).permutation(count)]
     held = max(1, count // 10)
     return sorted(order[held:]), sorted(order[:held])
@@ -37,7 +37,7 @@ def held_tenth(count: int, seed: int) -> tuple[list[int], list[int]]:
 class BoxLabels:
     """The boxes of one image: `xyxy` float32 ``[N,4]`` as fractions of its width and height, `labels` int64 ``[N]``.
 
-    `outlines` has one for each box where outlines were asked for, and is empty otherwise.
+    `outlines` has one entry for each box if outlines were requested, and is empty otherwise.
     """
 
     xyxy: npt.NDArray[np.float32]
@@ -49,7 +49,7 @@ class BoxLabels:
 
     @classmethod
     def from_rows(cls, rows: Sequence[BoxRow], *, outlines: bool) -> BoxLabels:
-        """Rows clipped to the image; those without an area are left out."""
+        """Rows clipped to the image; those without an area are skipped."""
         xyxy = np.array([row.xyxy for row in rows], np.float32).reshape(-1, 4).clip(0, 1)
         labels = np.array([row.label for row in rows], np.int64)
         solid = np.flatnonzero((xyxy[:, 2:] > xyxy[:, :2]).all(axis=1))
@@ -59,36 +59,36 @@ class BoxLabels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoxDataset:
-    """Image files with their boxes; images without a box are kept, they teach what is background."""
+    """Image files with their boxes; images without a box are kept as background examples."""
 
     classes: tuple[str, ...]
     files: tuple[Path, ...]
     boxes: tuple[BoxLabels, ...]
     warnings: tuple[str, ...] = ()
-    """What was left out, cut or renumbered, a line each."""
+    """Skipped, clipped or renumbered items, one line each."""
 
     def __len__(self) -> int:
         return len(self.files)
 
     def counts(self) -> dict[str, int]:
-        """Boxes of each class."""
+        """Number of boxes of each class."""
         every = np.concatenate([b.labels for b in self.boxes]) if self.boxes else np.zeros(0, np.int64)
         return {name: int((every == label).sum()) for label, name in enumerate(self.classes)}
 
     def subset(self, indices: Sequence[int]) -> BoxDataset:
-        """Some of the images; all classes stay."""
+        """A subset of the images, with all classes."""
         files = tuple(self.files[i] for i in indices)
         return BoxDataset(self.classes, files, tuple(self.boxes[i] for i in indices), self.warnings)
 
     def split(self, seed: int) -> tuple[BoxDataset, BoxDataset]:
-        """Hold a tenth of the images back, chosen by the seed; raises `UsageError` for fewer than two images."""
+        """Split off a tenth of the images, selected by the seed; raises `UsageError` for fewer than two images."""
         train, held = held_tenth(len(self), seed)
         return self.subset(train), self.subset(held)
 
 
 @dataclass(frozen=True, slots=True)
 class ClassNames:
-    """Which of the data's names become which of the model's classes, in the model's order."""
+    """The mapping from names in the data to the model's classes, in the model's order."""
 
     names: tuple[str, ...]
     aliases: tuple[tuple[str, str], ...] = ()
@@ -96,7 +96,7 @@ class ClassNames:
 
     @classmethod
     def parse(cls, text: str) -> ClassNames:
-        """Read ``person,car,motorcycle=motorbike``: model's name, then optionally the names in the data."""
+        """Parse ``person,car,motorcycle=motorbike``: the model's name, then optionally the name in the data."""
         names, aliases = [], []
         for part in text.split(","):
             name, *others = [piece.strip() for piece in part.split("=")]
@@ -109,7 +109,7 @@ class ClassNames:
         return cls(tuple(names), tuple(aliases))
 
     def label_of(self) -> dict[str, int]:
-        """Label for each name that the data may use."""
+        """The label of each name that the data may contain."""
         labels = {name: label for label, name in enumerate(self.names)}
         return labels | {other: labels[name] for other, name in self.aliases}
 

@@ -1,8 +1,8 @@
-"""COCO annotation files, of any tool: one reader for training, measuring, quantizing and explaining.
+"""Reads COCO annotation files of any tool, for training, evaluation, quantization and explanation.
 
-The format: https://cocodataset.org/#format-data. Tools leave fields out, number ids as they like, or write strings.
-What can be meant is read. What cannot is an error that names file, line, entry and value. What is left out or changed
-is counted in a warning.
+The format: https://cocodataset.org/#format-data. Tools leave fields out, number ids arbitrarily, or write strings.
+Unambiguous deviations are accepted. Everything else is an error that names file, line, entry and value. Skipped or
+changed items are counted in a warning.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from edgevision.errors import SourceError, UsageError
 from edgevision.sources.image_files import read_image
 
 _CUT_PX = 1.0
-"""A box that leaves its image by more than this is cut and counted; by less it is rounding."""
+"""A box that exceeds its image by more than this is clipped and counted; less is rounding."""
 
 Segmentation = list[list[float]] | dict[str, object]
 """Polygons ``[[x, y, ...], ...]`` in pixels, or a run-length code ``{"size": [H, W], "counts": ...}``."""
@@ -40,7 +40,7 @@ Segmentation = list[list[float]] | dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
-    """An image and its size in pixels; `id` is the file's own where all ids are numbers, else its place."""
+    """An image and its size in pixels; `id` is the file's own if all ids are numbers, else its position."""
 
     id: int
     file: Path
@@ -49,7 +49,7 @@ class CocoImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CocoBox:
-    """One annotation, checked: the box lies in its image and has an area, unless it is a crowd."""
+    """One checked annotation: the box lies in its image and has an area, unless it is a crowd."""
 
     image_id: int
     category_id: int
@@ -59,12 +59,12 @@ class CocoBox:
     crowd: bool
     segmentation: Segmentation | None
     keypoints: tuple[float, ...] | None
-    """x, y, visibility of each; None where there are none."""
+    """x, y and visibility of each; None without keypoints."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CocoFile:
-    """A whole file, checked."""
+    """A checked file."""
 
     path: Path
     images: tuple[CocoImage, ...]
@@ -75,10 +75,9 @@ class CocoFile:
 
 
 def read_coco_file(annotations: Path, folder: Path, *, segmentation: bool = False) -> CocoFile:
-    """Read and check a file whose images lie in `folder`; with `segmentation` every object must have an outline.
+    """Read and check a file whose images are in `folder`; with `segmentation` every object must have an outline.
 
-    Raises `UsageError` for what is not COCO's format or a label that cannot be meant, `SourceError` for an image that
-    is not there.
+    Raises `UsageError` for a file in another format or an invalid label, `SourceError` for a missing image.
     """
     text = read_text(annotations)
     try:
@@ -100,8 +99,8 @@ def read_coco(
 ) -> BoxDataset:
     """Read a COCO annotation file; without `wanted` every category is a class, in order of its id.
 
-    Boxes of other categories and crowd regions are left out; with `outlines` polygons are read too. Raises as
-    `read_coco_file` does.
+    Boxes of other categories and crowd regions are skipped; with `outlines` polygons are read too. Raises the errors of
+    `read_coco_file`.
     """
     found = read_coco_file(annotations, folder, segmentation=outlines)
     if wanted is None:
@@ -140,7 +139,7 @@ def _outline(segmentation: Segmentation | None, size_wh: tuple[float, float]) ->
 
 @dataclass(eq=False)
 class _Reader:
-    """Walks a decoded file; an error names the line on which the faulty item begins."""
+    """Reads a decoded file; errors name the line on which the faulty item begins."""
 
     path: Path
     folder: Path
@@ -219,7 +218,7 @@ class _Reader:
         return found
 
     def _keys(self, key: str) -> dict[Hashable, int]:
-        """The number for each id of a list: its own where all are numbers, else its place from 1 on."""
+        """The number for each id of a list: its own if all are numbers, else its position, from 1."""
         ids = [self._id(key, index, item, "id") for index, item in enumerate(self.lists[key])]
         repeated = (
             next((i for i, value in enumerate(ids) if value in ids[:i]), None)
@@ -227,7 +226,7 @@ class _Reader:
             else None
         )
         if repeated is not None:
-            raise self.error(key, repeated, f"id {ids[repeated]!r} is another item's, too")
+            raise self.error(key, repeated, f"id {ids[repeated]!r} is used by another item, too")
         if all(isinstance(value, int) for value in ids):
             return {value: int(value) for value in ids}  # type: ignore[call-overload]  # all are int
         return {value: place for place, value in enumerate(ids, 1)}
@@ -256,7 +255,7 @@ class _Reader:
             )
             raise self.error("images", index, problem)
         file = self.folder / parts
-        # Some tools write the folder's own name before the file's.
+        # Some tools put the folder's own name in front of the file name.
         return self.folder / parts.name if not file.is_file() and len(parts.parts) > 1 else file
 
     def _size(self, index: int, item: Mapping[str, object], file: Path) -> tuple[float, float]:
@@ -273,7 +272,7 @@ class _Reader:
         ids = [str(item.get("id")) for item in self.lists["annotations"] if item.get("id") is not None]
         repeated = len(ids) - len(set(ids))
         if repeated:
-            self.counts["annotations have the id of another: all are counted, ids are renumbered"] = repeated
+            self.counts["annotations have a duplicate id: all are used, ids are renumbered"] = repeated
 
     def _box(
         self, index: int, item: Mapping[str, object], image: CocoImage, *, crowd: bool
@@ -286,19 +285,19 @@ class _Reader:
             return x, y, w, h
         width, height = image.size_wh
         if w <= 0 or h <= 0:
-            self.counts["boxes of no area or of a negative side are left out"] += 1
+            self.counts["boxes without area or with a negative side are skipped"] += 1
             return None
         if x >= width or y >= height or x + w <= 0 or y + h <= 0:
-            self.counts["boxes outside their image are left out"] += 1
+            self.counts["boxes outside their image are skipped"] += 1
             return None
         if min(x, y) >= -_CUT_PX and x + w <= width + _CUT_PX and y + h <= height + _CUT_PX:
             return x, y, w, h
-        self.counts["boxes that leave their image are cut at its edge"] += 1
+        self.counts["boxes that exceed their image are clipped at its edge"] += 1
         left, top = max(x, 0.0), max(y, 0.0)
         return left, top, min(x + w, width) - left, min(y + h, height) - top
 
     def _segmentation(self, index: int, item: Mapping[str, object], *, required: bool) -> Segmentation | None:
-        """The outline; one that cannot be meant is an error where it is `required`, else None."""
+        """The outline; an invalid one is an error if `required`, else None."""
         found = item.get("segmentation")
         problem = None
         if isinstance(found, dict):
@@ -337,11 +336,10 @@ def _finite(value: object) -> bool:
 
 
 def image_folder(annotations: Path, images: Path | None) -> Path:
-    """The folder of an annotation file's images: `images`, or where tools put them.
+    """The folder of an annotation file's images: `images`, or the usual places of tools.
 
-    That is the folder named as the file beside it, the file's own folder with or without ``images/`` or ``data/``, or
-    the same beside a folder ``annotations/``.
-    Raises `SourceError` where none holds the first image.
+    These are the folder named as the file next to it, the file's own folder with or without ``images/`` or ``data/``,
+    or the same next to a folder ``annotations/``. Raises `SourceError` if none contains the first image.
     """
     if images is not None:
         return images
@@ -354,7 +352,7 @@ def image_folder(annotations: Path, images: Path | None) -> Path:
         parent,
         parent / "images",
         parent / "data",
-        # annotations/instances_train2017.json beside train2017/, images/train2017/ or images/
+        # annotations/instances_train2017.json next to train2017/, images/train2017/ or images/
         above / part,
         above / "images" / part,
         above / "images",
@@ -363,7 +361,7 @@ def image_folder(annotations: Path, images: Path | None) -> Path:
     for folder in candidates:
         if first and ((folder / first).is_file() or (folder / PurePosixPath(first).name).is_file()):
             return folder
-    raise SourceError(f"the images of {annotations} are not in {named}; say where with --images")
+    raise SourceError(f"the images of {annotations} are not in {named}; set the folder with --images")
 
 
 def _first_name(annotations: Path) -> str | None:

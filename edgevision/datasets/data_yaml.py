@@ -1,7 +1,7 @@
-"""``data.yaml`` of Ultralytics and Roboflow: where the images of each part lie, and what the class numbers mean.
+"""Reads ``data.yaml`` of Ultralytics and Roboflow: image locations and class names.
 
 The format: https://docs.ultralytics.com/datasets/detect/. `train`, `val` and `test` are a folder, a list of folders, or
-text files that list images; relative ones begin at `path`, which is relative to the file itself.
+text files that list images. Relative ones start at `path`, which is relative to the file itself.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class DataYaml:
-    """A file's content; a part that it does not name is absent."""
+    """Content of a file; missing parts are absent."""
 
     path: Path
     names: tuple[str, ...]
-    """By class number; an empty name is a number that is not in use."""
+    """By class number; an empty name is an unused number."""
     parts: dict[str, tuple[Path, ...]]
     """Image files by part."""
 
@@ -33,7 +33,7 @@ def read_data_yaml(path: Path) -> DataYaml:
     """Read a file and list its images; raises `UsageError` and `SourceError` that name the key."""
     content = _parsed(path)
     if not isinstance(content, dict):
-        raise UsageError(f"{path} is no data set: expected keys `train`, `val`, `names`")
+        raise UsageError(f"{path} is not a data set: expected keys `train`, `val`, `names`")
     names = _names(path, content)
     root = _root(path, content.get("path"))
     parts = {
@@ -44,7 +44,7 @@ def read_data_yaml(path: Path) -> DataYaml:
     if "valid" in content and "val" not in parts:
         parts["val"] = _images(path, "valid", content["valid"], root)
     if "train" not in parts:
-        raise UsageError(f"{path} names no images to learn from: key `train` is missing")
+        raise UsageError(f"{path} has no training images: key `train` is missing")
     return DataYaml(path, names, parts)
 
 
@@ -88,7 +88,7 @@ def _root(path: Path, named: object) -> Path:
         raise UsageError(f"{path}: `path` is {named!r}; expected a folder")
     root = Path(named).expanduser()
     beside = path.parent / root
-    # Where `path` is from somebody else's machine the file's own folder is meant.
+    # If `path` refers to another machine, the file's own folder is used.
     return next((folder for folder in (beside, root) if folder.is_dir()), path.parent)
 
 
@@ -108,7 +108,7 @@ def _images(path: Path, part: str, value: object, root: Path) -> tuple[Path, ...
 
 
 def _place(path: Path, entry: str, root: Path) -> Path | None:
-    """Roboflow writes ``../train/images`` for a folder beside the file."""
+    """Resolve an entry; Roboflow writes ``../train/images`` for a folder next to the file."""
     named = Path(entry).expanduser()
     candidates = [root / named, path.parent / named]
     if named.parts[:1] == ("..",):
@@ -117,7 +117,7 @@ def _place(path: Path, entry: str, root: Path) -> Path | None:
 
 
 def _listed(file: Path, root: Path) -> list[Path]:
-    """Images of a text file, one a line: relative to the file if they begin with ``./``, else to the root."""
+    """Images of a text file, one on each line: relative to the file if they begin with ``./``, else to the root."""
     found = []
     for number, line in enumerate(read_text(file).splitlines(), 1):
         name = line.strip()

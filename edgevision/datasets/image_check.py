@@ -1,4 +1,4 @@
-"""Images that cannot be decoded: found at the start, in all files at once, instead of hours later."""
+"""Checks at the start that all images can be decoded, instead of failing hours later."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgevision.errors import SourceError
 from edgevision.sources.image_files import read_image
 
 MOST_BROKEN = 0.01
-"""The largest share of images that may be broken; above it something else is wrong with the data."""
+"""Maximum share of broken images; a larger share indicates another problem with the data."""
 _LISTED = 10
 
 T = TypeVar("T")
@@ -23,12 +23,12 @@ class Broken:
     """An image that cannot be decoded."""
 
     place: int
-    """Its index among those that were asked for."""
+    """Its index among the requested images."""
     reason: str
 
 
 def decode_all(read: Callable[[int], T], count: int) -> tuple[list[T | None], list[Broken]]:
-    """Call `read` for each index in threads; an item whose `read` raises `SourceError` is None, and is listed."""
+    """Call `read` for each index in threads; if `read` raises `SourceError`, the item is None and listed."""
     broken: list[Broken] = []
 
     def attempt(place: int) -> T | None:
@@ -44,7 +44,7 @@ def decode_all(read: Callable[[int], T], count: int) -> tuple[list[T | None], li
 
 
 def usable_files(files: Sequence[Path], *, strict: bool = False) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """The files that decode, and a warning for the others; raises `SourceError` as `accept` does."""
+    """The files that decode, and a warning for the others; raises the errors of `accept`."""
     _, broken = decode_all(lambda place: read_image(files[place]).shape, len(files))
     warnings = accept(broken, len(files), strict=strict)
     left_out = {item.place for item in broken}
@@ -52,15 +52,15 @@ def usable_files(files: Sequence[Path], *, strict: bool = False) -> tuple[tuple[
 
 
 def accept(broken: Sequence[Broken], count: int, *, strict: bool) -> tuple[str, ...]:
-    """The warning on broken images; raises `SourceError` if they are more than `MOST_BROKEN`, or any where `strict`."""
+    """The warning on broken images; raises `SourceError` for a share over `MOST_BROKEN`, or for any with `strict`."""
     if not broken:
         return ()
     listed = "".join(f"\n  {item.reason}" for item in broken[:_LISTED])
     more = f"\n  ... and {len(broken) - _LISTED} more" if len(broken) > _LISTED else ""
     share = len(broken) / count
     if strict or share > MOST_BROKEN:
-        why = "--strict allows none" if strict else f"at most {100 * MOST_BROKEN:g} % may be left out"
+        why = "--strict allows none" if strict else f"at most {100 * MOST_BROKEN:g} % may be skipped"
         raise SourceError(
             f"{len(broken)} of {count} images cannot be decoded, {why}; repair or remove them:{listed}{more}"
         )
-    return (f"{len(broken)} of {count} images cannot be decoded and are left out:{listed}{more}",)
+    return (f"{len(broken)} of {count} images cannot be decoded and are skipped:{listed}{more}",)

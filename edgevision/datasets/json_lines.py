@@ -1,4 +1,4 @@
-"""Where an item of a JSON file stands, for error messages."""
+"""Finds the line of an item in a JSON file, for error messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SPACE = re.compile(r"[\s,:]*")
 
 
 def line_of_item(text: str, key: str, index: int) -> int:
-    """The line on which item `index` of the top-level list `key` begins; 1 where it cannot be found."""
+    """The line on which item `index` of the top-level list `key` begins; 1 if it is not found."""
     decoder = json.JSONDecoder()
     position = text.find("{") + 1
     try:

@@ -1,4 +1,4 @@
-"""Run-length codes of masks as outlines."""
+"""Converts run-length codes of masks to outlines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def outline_from_rle(code: Mapping[str, object]) -> Outline:
 
 
 def problem_of_rle(code: Mapping[str, object]) -> str | None:
-    """What is wrong with a run-length code; None if it can be decoded."""
+    """The problem of a run-length code; None if it can be decoded."""
     size, counts = code.get("size"), code.get("counts")
     if not isinstance(size, list) or len(size) != 2 or not all(isinstance(v, int) and v > 0 for v in size):
         return f"run-length code with size {size!r}; expected [height, width]"

@@ -1,4 +1,4 @@
-"""A data set from one path: which format it is, and which of its images are learnt from and which are measured."""
+"""Opens a data set from a path: detects its format and its training and validation parts."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from edgevision.errors import UsageError
 from edgevision.sources.image_files import read_image
 
 HELD_NAMES = ("val", "valid", "validation")
-"""What people call the part that is measured on; ``test`` is left alone."""
+"""Usual names of the validation part; ``test`` is never read."""
 _YAML = (".yaml", ".yml")
 _YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml")
 
 
 @dataclass(frozen=True, slots=True)
 class LabelReading:
-    """How labels are to be read, whatever their format."""
+    """Options for reading labels of any format."""
 
     images: Path | None = None
-    """The images of a COCO file or of VOC's XML; None: where their tools put them."""
+    """The images of a COCO file or of VOC's XML; None: the usual places of their tools."""
     wanted: ClassNames | None = None
     """None: every class of the data."""
     numbers: Path | None = None
@@ -34,7 +34,7 @@ class LabelReading:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What is learnt from and what is measured, and in words which split that is."""
+    """Training data and validation data, with a description of the split."""
 
     train: BoxDataset
     held: BoxDataset
@@ -44,9 +44,9 @@ class Split:
 def read_split(
     data: Path, reading: LabelReading, *, held: Path | None, held_images: Path | None, seed: int
 ) -> Split:
-    """Read a data set in its own parts: `held` if given, else the data's own, else a tenth chosen by `seed`.
+    """Read a data set: validation data is `held` if given, else the data's own part, else a tenth selected by `seed`.
 
-    Raises `UsageError` for what is no data set, `SourceError` for images that are not there.
+    Raises `UsageError` for a path that is not a data set, `SourceError` for missing images.
     """
     parts = _own_parts(data, reading)
     train = parts[0] if parts else read_boxes(data, reading)
@@ -54,21 +54,23 @@ def read_split(
         other = LabelReading(
             held_images, reading.wanted or ClassNames(train.classes), reading.numbers, reading.outlines
         )
-        return Split(train, read_held(held, other), f"measured on {held}, as --val says")
+        return Split(train, read_held(held, other), f"validation on {held} (--val)")
     if parts is None:
         return Split(
-            *train.split(seed), "the data has no part of its own to measure on: a tenth of it, by the seed"
+            *train.split(seed), "the data has no validation part: using a tenth of it, selected by the seed"
         )
     return Split(parts[0], parts[1], parts[2] + _shared(parts[0], parts[1]))
 
 
 def _shared(train: BoxDataset, held: BoxDataset) -> str:
     both = len({file.resolve() for file in train.files} & {file.resolve() for file in held.files})
-    return f"; WARNING: {both} images are in both parts: what is measured on them says little" if both else ""
+    return (
+        f"; WARNING: {both} images are in both parts, which makes validation results too good" if both else ""
+    )
 
 
 def read_held(data: Path, reading: LabelReading) -> BoxDataset:
-    """A data set to measure on: of one with parts its own part for that, else all of it."""
+    """Validation data: that part of a data set with parts, else all of it."""
     parts = _own_parts(data, reading)
     return read_boxes(data, reading) if parts is None else parts[1]
 
@@ -93,7 +95,7 @@ def read_boxes(data: Path, reading: LabelReading) -> BoxDataset:
 
 
 def _own_parts(data: Path, reading: LabelReading) -> tuple[BoxDataset, BoxDataset, str] | None:
-    """The data's own two parts and where they are from; None if it has one part."""
+    """The data's own two parts and their origin; None if it has only one part."""
     yaml = _yaml_of(data)
     if yaml is not None:
         content = read_data_yaml(yaml)
@@ -139,7 +141,7 @@ def _folder_parts(data: Path, reading: LabelReading) -> tuple[BoxDataset, BoxDat
 
 
 def _coco_parts(data: Path, reading: LabelReading) -> tuple[BoxDataset, BoxDataset, str] | None:
-    """A file whose name, or folder, says ``train``, and one beside it that says ``val`` instead."""
+    """A file whose name, or folder, contains ``train``, and its counterpart with ``val``."""
     for name in HELD_NAMES:
         for other in (
             data.with_name(data.name.replace("train", name)),
@@ -177,7 +179,7 @@ def _yaml_of(data: Path) -> Path | None:
 def _refuse_outlines(data: Path, reading: LabelReading) -> None:
     if reading.outlines:
         raise UsageError(
-            f"{data}: Pascal VOC's XML has boxes alone; instances need polygons (COCO or YOLO text)"
+            f"{data}: Pascal VOC's XML has only boxes; instances need polygons (COCO or YOLO text)"
         )
 
 
@@ -187,7 +189,7 @@ def is_boxes(folder: Path) -> bool:
 
 
 def coco_from_boxes(source: Path, data: BoxDataset) -> CocoFile:
-    """A data set of another format as a COCO file holds it, in pixels of its images."""
+    """Convert a data set of another format to a COCO file, in pixels of its images."""
     images, boxes = [], []
     for number, (file, labels) in enumerate(zip(data.files, data.boxes, strict=True), 1):
         height, width = read_image(file).shape[:2]

@@ -1,4 +1,4 @@
-"""Pascal VOC: an XML file for each image, as LabelImg and many tools write it.
+"""Reads Pascal VOC data sets: an XML file for each image, as LabelImg and many tools write it.
 
 The format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html. Corners are pixels counted from 1
 that belong to the object: ``xmin`` 1 is the image's left edge.
@@ -29,8 +29,8 @@ def read_voc(
 ) -> BoxDataset:
     """Read a folder of XML files; `part` is a list of ``ImageSets/Main`` such as "train".
 
-    The images lie in `images`, in ``JPEGImages/`` or ``images/``, or beside the XML files. Without `wanted` the classes
-    are the names that occur, sorted. Raises `UsageError` and `SourceError` that name file and value.
+    The images are in `images`, in ``JPEGImages/`` or ``images/``, or next to the XML files. Without `wanted` the
+    classes are the names that occur, sorted. Raises `UsageError` and `SourceError` that name file and value.
     """
     place = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
     files = sorted(place.glob("*.xml"))
@@ -101,7 +101,7 @@ def _read(file: Path, folders: Sequence[Path], dropped: Counter[str]) -> tuple[P
 
 
 def _image(file: Path, named: str | None, folders: Sequence[Path]) -> Path:
-    """The image of a file: by its `filename`, whose suffix may be missing or another, else by the XML's own name."""
+    """The image of a file: by its `filename`, whose suffix may be missing or wrong, else by the XML's own name."""
     for stem in dict.fromkeys((Path((named or "").replace("\\", "/")).name, file.stem)):
         for folder in folders:
             exact = folder / stem

@@ -1,4 +1,4 @@
-"""YOLO text: for each image a file of ``class x y w h`` lines, values as fractions of the image's sides."""
+"""Reads YOLO text: for each image a file of ``class x y w h`` lines, values as fractions of the image's sides."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def read_yolo(
 ) -> BoxDataset:
     """Read ``images/`` and ``labels/`` below `folder`; sub-folders of the two correspond.
 
-    A line with more than five values is a polygon, whose bounds are taken. `classes` names the class numbers; an empty
+    For a line with more than five values, a polygon, its bounds are used. `classes` names the class numbers; an empty
     name is a number that must not occur. An image without a text file has no boxes. With `outlines` every line must be
     a polygon.
     """
@@ -53,7 +53,7 @@ def images_below(folder: Path) -> tuple[Path, ...]:
 
 
 def label_file(image: Path) -> Path:
-    """The text of an image: the last folder named ``images`` of its path becomes ``labels``; else it lies beside it."""
+    """The text file of an image: the last ``images`` in its path becomes ``labels``; else it is next to the image."""
     parts = list(image.parts)
     for place in range(len(parts) - 2, -1, -1):
         if parts[place] == "images":
@@ -63,16 +63,16 @@ def label_file(image: Path) -> Path:
 
 
 def names_from_text(file: Path) -> tuple[str, ...]:
-    """Names by number, one a line; an empty line is a number that is not in use."""
+    """Names by number, one on each line; an empty line is an unused number."""
     try:
         names = tuple(line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{file} cannot be read: {error}; it names the class numbers, one name a line (or say --names FILE)"
+            f"{file} cannot be read: {error}; it must list the class names, one on each line (or pass --names FILE)"
         ) from error
     names = names[: len(names) - next((i for i, name in enumerate(reversed(names)) if name), 0)]
     if not any(names):
-        raise UsageError(f"{file} names no class")
+        raise UsageError(f"{file} contains no class name")
     return names
 
 

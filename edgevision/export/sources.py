@@ -54,7 +54,7 @@ def yolov5_source(model: YoloV5) -> SourceModel:
     anchors_px = model.anchors_px
 
     def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
-        assert nms is not None, "a detector is asked with its suppression settings"
+        assert nms is not None, "a detector needs NMS settings"
         return detections(*decode(model(tensor), anchors_px, model.strides), nms)
 
     return SourceModel(model, model.variant, model.names, answer, _raw_head(model))
@@ -71,7 +71,7 @@ def yolov5_seg_source(model: YoloV5) -> SourceModel:
         return mixture_from_outputs(model(tensor), anchors_px, model.strides, nms)
 
     def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
-        assert nms is not None, "a detector is asked with its suppression settings"
+        assert nms is not None, "a detector needs NMS settings"
         return answers_from_mixture(mixture(tensor, nms), (tensor.shape[3], tensor.shape[2]))
 
     return SourceModel(model, model.variant, model.names, answer, _raw_head(model), mixture)

@@ -69,4 +69,4 @@ def _depth_check(graph: onnx.ModelProto, spec: ModelSpec, nms: NmsSpec, golden: 
         for boxes, scores, labels in zip(*found, strict=True):
             floored = np.where(scores >= nms.score_floor, scores, 0)
             needed = max(needed, steps_needed(boxes, floored, labels, nms.iou_threshold, block=nms.block))
-    return CheckRecord("suppression steps that the frames need", float(needed), "<=", float(nms.depth))
+    return CheckRecord("NMS steps that the frames need", float(needed), "<=", float(nms.depth))

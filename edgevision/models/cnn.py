@@ -1,4 +1,4 @@
-"""A small convolutional classifier for small pictures: a plain stack of 3 x 3 convolutions."""
+"""A small convolutional classifier for small images: a plain stack of 3 x 3 convolutions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgevision.errors import CheckpointError, UsageError
 from edgevision.models.weights import assign_weights, without_prefix
 
 WIDTHS = (32, 64, 64, 128, 128, 256)
-"""Channels of each convolution; the map is halved where they grow."""
+"""Channels of each convolution; the map is halved at each increase."""
 
 _DROPOUT = 0.2
 
@@ -34,8 +34,8 @@ class ConvBnRelu(nn.Module):
 class Cnn(nn.Module):
     """A classifier: float ``[B,3,H,W]`` of any size from 8 px to logits ``[B,classes]``.
 
-    The first convolution keeps the size; each later one halves it if it has more channels than the one
-    before. Averaging over the last map makes the size of the input free.
+    The first convolution keeps the size; each later one halves it if it has more channels than the previous one.
+    Averaging over the last map makes the input size free.
     """
 
     def __init__(self, class_count: int = 10, widths: Sequence[int] = WIDTHS) -> None:
@@ -64,9 +64,9 @@ class Cnn(nn.Module):
 
 
 def cnn_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Cnn:
-    """The `Cnn` whose weights these are, in eval mode; widths and classes are read from the shapes.
+    """The `Cnn` with these weights, in eval mode; widths and classes are read from the shapes.
 
-    Raises `CheckpointError` if they are of another network.
+    Raises `CheckpointError` if the weights belong to another network.
     """
     tensors = without_prefix(tensors, "features.0.conv.weight")
     widths: list[int] = []
@@ -75,7 +75,7 @@ def cnn_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Cnn:
     head = tensors.get("classifier.weight")
     if not widths or head is None:
         raise CheckpointError(
-            "no weights of a Cnn: features.0.conv.weight and classifier.weight are not both there"
+            "not the weights of a Cnn: expected features.0.conv.weight and classifier.weight"
         )
     with torch.device("meta"):
         model = Cnn(head.shape[0], widths)

@@ -1,4 +1,4 @@
-"""How a recipe's model is trained: every number in frozen records, read and written without torch."""
+"""Training plans of recipes: frozen records of all settings, independent of torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Optimization:
-    """What all tasks share: batch, learning rates, schedule and average."""
+    """Settings that all tasks share: batch, learning rates, schedule and average."""
 
     batch: int = 32
     """Images for each step, over all devices."""
@@ -23,15 +23,15 @@ class Optimization:
     final_lr: float = 0.01
     """Factor of the peak at which the half cosine ends."""
     ema_decay: float = 0.998
-    """Weight of the past in the average of weights, which is what is kept and measured."""
+    """Decay of the moving average of weights, which is validated and saved."""
     ema_ramp_steps: int = 200
     validate_every: int = 5
-    """Epochs between measurements."""
+    """Epochs between validations."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingPhase:
-    """A part of a detector's training with its own way of drawing samples; sizes are shares of the detector's own."""
+    """A part of a detector's training with its own sampling; sizes are shares of the detector's own."""
 
     until: float
     """The share of the training at which the phase ends."""
@@ -49,8 +49,8 @@ class TrainingPhase:
 class DetectorPlan:
     """Defaults train a small detector from random weights on some thousand images in a few core-hours.
 
-    Small samples first, and the detector's own size without mosaic at the end: early steps are cheap, and the last ones
-    see what the detector will see ("closing" the mosaic is YOLOX's finding, arXiv 2107.08430, section 2.2).
+    Training starts with small samples, which are cheap, and ends at the detector's own size without mosaic, on images
+    like those at run time ("closing" the mosaic is YOLOX's finding, arXiv 2107.08430, section 2.2).
     """
 
     model: Literal["n", "s", "m", "l", "x"] = "n"
@@ -61,7 +61,7 @@ class DetectorPlan:
         TrainingPhase(until=1.0, size=1.0, long_side=1.0, gain=(0.7, 1.3), mosaic=0.0),
     )
     augment: float = 1.0
-    """Strength of all that is random in the samples: 0 shows the images as they are."""
+    """Strength of all random changes of samples: 0 keeps the images unchanged."""
     optimization: Optimization = field(default_factory=Optimization)
 
     def phase(self, share: float) -> TrainingPhase:
@@ -71,7 +71,7 @@ class DetectorPlan:
 
 @dataclass(frozen=True, slots=True)
 class InstancePlan(DetectorPlan):
-    """A detector that answers masks too. Outlines must be seen whole: samples are of the detector's own size."""
+    """A detector with masks. Samples have the detector's own size, because outlines must be visible as a whole."""
 
     phases: tuple[TrainingPhase, ...] = (
         TrainingPhase(until=0.80, size=1.0, long_side=1.0, gain=(0.6, 1.6), mosaic=0.5),
@@ -79,19 +79,19 @@ class InstancePlan(DetectorPlan):
     )
     optimization: Optimization = field(default_factory=lambda: Optimization(batch=16, validate_every=10))
     prototypes: int = 32
-    """Masks that each mask is mixed from."""
+    """Masks that each mask is a combination of."""
     mask_weight: float = 0.05
     """Weight of the masks' loss in the total; that of the boxes is 0.05."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifierPlan:
-    """Defaults train a small classifier from random weights on some ten thousand small pictures."""
+    """Defaults train a small classifier from random weights on some ten thousand small images."""
 
     model: Literal["cnn", "resnet18", "resnet34", "resnet50"]
     size: int
     smallest_crop: float = 0.5
-    """Samples show at least this share of a picture's area."""
+    """Minimum share of an image's area in a sample."""
     flip: float = 0.5
     colour: float = 0.3
     """Brightness, contrast and saturation change by up to this factor."""
@@ -110,16 +110,16 @@ class SegmenterPlan:
 
     model: Literal["unet"] = "unet"
     size: int = 480
-    """Longest side of an image as the network sees it; the other follows from the shape of the data's images."""
+    """Longest side of the network's input; the other follows from the shape of the data's images."""
     crop: int = 256
-    """Side of the square samples, a multiple of the network's stride; no more than `size` needs."""
+    """Side of the square samples, a multiple of the network's stride; at most what `size` needs."""
     gain: tuple[float, float] = (0.6, 1.6)
     """Range of the random gain."""
     flip: float = 0.5
     colour: float = 0.35
     """Brightness, contrast and saturation change by up to this factor."""
     dice: float = 0.5
-    """Weight of the Dice loss (arXiv 1606.04797), which counts every class alike, beside the cross entropy."""
+    """Weight of the Dice loss (arXiv 1606.04797), which weights all classes equally, relative to the cross entropy."""
     optimization: Optimization = field(default_factory=lambda: Optimization(batch=16, validate_every=5))
 
     @property

@@ -1,4 +1,4 @@
-"""A recipe: how one model is built from its checkpoint, how frames enter it, and what it answers.
+"""A recipe: loading of one model's checkpoint, its pre-processing and its outputs.
 
 A recipe is a Python file with a module-level ``RECIPE``. It imports torch only inside its functions, so that every
 recipe loads without torch.
@@ -29,22 +29,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceModel:
-    """A network in PyTorch, ready to export, and its answers as plain PyTorch gives them.
+    """A PyTorch network that is ready for export, with its reference answers in plain PyTorch.
 
-    `module` maps float32 ``[B,3,H,W]``, in the recipe's `PixelFormat`, to logits ``[B,C]`` (classify) or to the
-    raw maps that `head` decodes (detect), with the prototypes of masks behind them (instances). `answer` maps the same
-    tensor to the task's outputs as the graph contract shapes them, in input pixels: the reference that every graph is
-    held against.
+    `module` maps float32 ``[B,3,H,W]`` in the `PixelFormat` of the recipe to logits ``[B,C]`` (classify) or to the
+    the raw maps that `head` decodes (detect), followed by the prototypes of masks (instances). `answer` maps the same
+    tensor to the task's outputs in the shapes of the graph contract, in input pixels: the reference for every graph.
     """
 
     module: torch.nn.Module
     variant: str
-    """What the checkpoint turned out to be, as "YOLOv5n, 80 classes"."""
+    """Description of the checkpoint's model, such as "YOLOv5n, 80 classes"."""
     classes: tuple[str, ...]
     answer: Callable[[torch.Tensor, NmsSpec | None], Outputs]
     head: YoloV5RawHead | None = None
     mixture: Callable[[torch.Tensor, NmsSpec], Mixture] | None = None
-    """Of instances: the answer before its masks are made, for frames of another size than the network."""
+    """For instances: the answer before masks are computed, for frames of another size than the network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +63,9 @@ class Recipe:
     name: str
     task: Task
     summary: str
-    """What it is and how its checkpoints were trained, in one line."""
+    """Model family and training of its checkpoints, in one line."""
     size_wh: tuple[int, int]
-    """Input size where the user names none."""
+    """Default input size."""
     stride: int
     """Both sides of the input must be multiples of this."""
     pixels: PixelFormat
@@ -78,24 +77,24 @@ class Recipe:
     crop_fraction: float = 1.0
     release: Release | None = None
     training: Plan | None = None
-    """How its models are trained; None: by others only."""
+    """Training plan; None: training is not supported."""
 
 
 def recipe_folder() -> Path:
-    """Where the recipes lie: inside the installed package, or in the checkout that it is run from."""
+    """Folder of the recipes: inside the installed package, or in the checkout."""
     packaged = Path(edgevision.__file__).parent / "recipes"
     return packaged if packaged.is_dir() else Path(edgevision.__file__).parent.parent / "export"
 
 
 def available_recipes() -> tuple[str, ...]:
-    """Bare names that `load_recipe` takes."""
+    """Bare names that `load_recipe` accepts."""
     return tuple(sorted(path.stem for path in recipe_folder().glob("*.py")))
 
 
 def load_recipe(name: str) -> Recipe:
     """Load a recipe by path (anything that ends in ``.py``) or by bare name; raises `RecipeError`.
 
-    The file is Python code of the user's own machine and is executed; `sys.path` and `sys.modules` stay as they are.
+    The file is Python code of the user and is executed; `sys.path` and `sys.modules` stay unchanged.
     """
     path = Path(name) if name.endswith(".py") else recipe_folder() / f"{name}.py"
     if not path.is_file():
@@ -120,4 +119,4 @@ def _not_found(name: str) -> str:
     names = available_recipes()
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    return f"no recipe named {name!r}{hint} Recipes: {', '.join(names)}; or give the path of a .py file"
+    return f"no recipe named {name!r}{hint} Recipes: {', '.join(names)}; or pass the path of a .py file"

@@ -70,9 +70,9 @@ class ResNetBottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A classifier: float ``[B,3,H,W]``, normalised as it was trained, to logits ``[B,classes]``.
+    """A classifier: float ``[B,3,H,W]``, normalised as in its training, to logits ``[B,classes]``.
 
-    The "cifar" stem is one 3 x 3 convolution of stride 1 without max-pool, for pictures of about 32 px.
+    The "cifar" stem is one 3 x 3 convolution of stride 1 without max-pool, for images of about 32 px.
     """
 
     def __init__(self, depth: int, class_count: int, stem: Stem = "imagenet") -> None:
@@ -117,16 +117,15 @@ def resnet(depth: int, class_count: int = 1000, *, stem: Stem = "imagenet") -> R
 
 
 def resnet_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> ResNet:
-    """The ResNet whose weights these are, in eval mode; depth, classes and stem are read from names and
-    shapes.
+    """The ResNet with these weights, in eval mode; depth, classes and stem are read from names and shapes.
 
-    A prefix before all names ("model.", "backbone.") is taken off. Raises `CheckpointError` if they are of
-    no ResNet 18, 34 or 50.
+    A prefix of all names ("model.", "backbone.") is removed. Raises `CheckpointError` if the weights are not those of a
+    ResNet 18, 34 or 50.
     """
     tensors = without_prefix(tensors, "fc.weight")
     stem, head = tensors.get("conv1.weight"), tensors.get("fc.weight")
     if stem is None or head is None or stem.ndim != 4 or head.ndim != 2:
-        raise CheckpointError("no weights of a ResNet: conv1.weight and fc.weight are not both there")
+        raise CheckpointError("not the weights of a ResNet: expected conv1.weight and fc.weight")
     counts = tuple(
         len({name.split(".")[1] for name in tensors if name.startswith(f"layer{stage}.")})
         for stage in range(1, 5)
@@ -135,7 +134,9 @@ def resnet_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> ResNet:
     depth = next((d for d, stages in _STAGES.items() if stages == counts and (d >= 50) == bottleneck), None)
     if depth is None:
         kind = "bottlenecks" if bottleneck else "basic blocks"
-        raise CheckpointError(f"a ResNet of {counts} {kind} is none of ResNet {', '.join(map(str, _STAGES))}")
+        raise CheckpointError(
+            f"a ResNet of {counts} {kind} is not one of ResNet {', '.join(map(str, _STAGES))}"
+        )
     with torch.device("meta"):
         model = ResNet(depth, head.shape[0], "cifar" if stem.shape[2] == 3 else "imagenet")
     assign_weights(model, tensors)
@@ -143,7 +144,7 @@ def resnet_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> ResNet:
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
-    """None where the input can be added as it is; registered as a module all the same, as torchvision does."""
+    """None if the input can be added unchanged; registered as a module in any case, as in torchvision."""
     if stride == 1 and inputs == outputs:
         return None
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))

@@ -40,7 +40,7 @@ class Up(nn.Module):
         self.conv = DoubleConv(inputs + skipped, outputs)
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        """The deeper map and the encoder's to one of the encoder's size."""
+        """Combine the deeper map and the encoder's into one of the encoder's size."""
         x = F.interpolate(x, scale_factor=2.0, mode="nearest")
         joined: torch.Tensor = self.conv(torch.cat([skip, x], 1))
         return joined
@@ -49,8 +49,8 @@ class Up(nn.Module):
 class UNet(nn.Module):
     """A segmenter: float ``[B,3,H,W]`` to logits ``[B,classes,H,W]``; both sides are multiples of `stride`.
 
-    The first level works at half the input's resolution, and logits are scaled up bilinearly at the end: a quarter of
-    the arithmetic for edges that are half a pixel less sharp.
+    The first level works at half the input's resolution, and logits are scaled up bilinearly at the end. This takes a
+    quarter of the arithmetic, and edges are half a pixel less sharp.
     """
 
     def __init__(self, class_count: int = 11, widths: Sequence[int] = WIDTHS) -> None:
@@ -81,9 +81,9 @@ class UNet(nn.Module):
 
 
 def unet_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> UNet:
-    """The `UNet` whose weights these are, in eval mode; widths and classes are read from the shapes.
+    """The `UNet` with these weights, in eval mode; widths and classes are read from the shapes.
 
-    Raises `CheckpointError` if they are of another network.
+    Raises `CheckpointError` if the weights belong to another network.
     """
     tensors = without_prefix(tensors, "down.0.conv1.weight")
     widths: list[int] = []
@@ -91,9 +91,7 @@ def unet_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> UNet:
         widths.append(weight.shape[0])
     head = tensors.get("classifier.weight")
     if len(widths) < 2 or head is None:
-        raise CheckpointError(
-            "no weights of a UNet: down.0.conv1.weight and classifier.weight are not both there"
-        )
+        raise CheckpointError("not the weights of a UNet: expected down.0.conv1.weight and classifier.weight")
     with torch.device("meta"):
         model = UNet(head.shape[0], widths)
     assign_weights(model, tensors)

@@ -1,4 +1,4 @@
-"""Putting a checkpoint's tensors into a model, each in its place and none left over."""
+"""Assigns a checkpoint's tensors to a model, and checks that names and shapes match completely."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from edgevision.errors import CheckpointError
 
 
 def assign_weights(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Make `tensors` the parameters and buffers of a model, which may have been built under the meta device.
+    """Make `tensors` the parameters and buffers of a model, which may be on the meta device.
 
-    Raises `CheckpointError` that names what is missing, left over or of another shape; the model is
-    unchanged then.
+    Raises `CheckpointError` that names missing, unexpected or wrongly shaped tensors; the model is then unchanged.
     """
     expected = model.state_dict()
     missing = expected.keys() - tensors.keys()
@@ -39,10 +38,9 @@ def assign_weights(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> Non
 
 
 def take_fitting(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> int:
-    """Copy the tensors of the model's own names and shapes into it, buffers left out that are no statistics.
+    """Copy the tensors whose names and shapes match the model's into it, except buffers that are not statistics.
 
-    Returns how many of the model's parameters were given values; what a network answers with stays as it is where
-    the numbers of classes differ.
+    Returns the number of parameters that were set. Output layers stay unchanged if the numbers of classes differ.
     """
     own = {**dict(model.named_parameters()), **_statistics(model)}
     fitting = {name: own[name] for name in own if name in tensors and tensors[name].shape == own[name].shape}
@@ -57,9 +55,9 @@ def _statistics(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def without_prefix(tensors: Mapping[str, torch.Tensor], known: str) -> dict[str, torch.Tensor]:
-    """Names without what a training wrapper put before all of them ("model.", "net.", "backbone.").
+    """Remove a prefix that a training wrapper added to all names ("model.", "net.", "backbone.").
 
-    `known` is a name that the architecture cannot be without; unchanged if no single prefix leads to it.
+    `known` is a name that every such model has; names are unchanged if no single prefix leads to it.
     """
     prefixes = [name.removesuffix(known) for name in tensors if name == known or name.endswith(f".{known}")]
     if len(prefixes) != 1 or not all(name.startswith(prefixes[0]) for name in tensors):

@@ -1,8 +1,7 @@
-"""YOLOv5 v6.0 to v7.0, with masks or without: from a description, from a pickled model, or from bare weights.
+"""YOLOv5 v6.0 to v7.0, with or without masks, built from a description, a pickled model or bare weights.
 
-The architecture is described by its authors at https://github.com/ultralytics/yolov5 (doi
-10.5281/zenodo.3908559). Parameter names are those of its checkpoints: ``model.0.conv.weight``,
-``model.24.m.0.bias``.
+The architecture is described by its authors at https://github.com/ultralytics/yolov5 (doi 10.5281/zenodo.3908559).
+Parameter names are those of its checkpoints: ``model.0.conv.weight``, ``model.24.m.0.bias``.
 """
 
 from __future__ import annotations
@@ -50,11 +49,11 @@ _HUB_WRAPPERS = frozenset({"AutoShape", "DetectMultiBackend"})
 
 
 class YoloV5(nn.Module):
-    """A detector: float ``[B,3,H,W]`` RGB in 0..1 to one map of logits ``[B,anchors*(5+classes),h,w]`` for
-    each scale.
+    """A detector: float ``[B,3,H,W]`` RGB in 0..1 to a map of logits ``[B,anchors*(5+classes),h,w]`` for each scale.
 
-    `sources` says for each layer whose outputs it takes, -1 being the image. The last layer is `Detect`, or `Segment`:
-    then maps hold `mask_count` values more for each anchor, and the prototypes ``[B,mask_count,H/4,W/4]`` come last.
+    `sources` lists the inputs of each layer, -1 being the image. The last layer is `Detect` or `Segment`. With
+    `Segment`, maps hold `mask_count` additional values for each anchor, and the prototypes ``[B,mask_count,H/4,W/4]``
+    come last.
     """
 
     def __init__(
@@ -99,9 +98,9 @@ class YoloV5(nn.Module):
         return _in_pixels(self.detect.anchors, self.strides)
 
     def fuse(self) -> YoloV5:
-        """Fold each normalisation into its convolution, in place; answers change by rounding alone.
+        """Fold each normalisation into its convolution, in place; outputs change only by rounding.
 
-        Puts the model into eval mode; it cannot be trained on afterwards.
+        Sets eval mode; the model can no longer be trained.
         """
         self.eval()
         for module in self.modules():
@@ -146,10 +145,10 @@ def yolov5_from_config(config: YoloV5Config) -> YoloV5:
 
 
 def yolov5_from_checkpoint(checkpoint: Checkpoint) -> YoloV5:
-    """Rebuild the model that a checkpoint holds, in eval mode; every weight must find its place.
+    """Rebuild the model of a checkpoint, in eval mode; every weight must be used.
 
-    A pickled model brings its architecture along; for bare weights it is inferred from their names and
-    shapes. Raises `CheckpointError` with the layer that is not known or the weights that do not fit.
+    A pickled model contains its architecture; for bare weights it is inferred from names and shapes. Raises
+    `CheckpointError` that names an unknown layer or the weights that do not fit.
     """
     try:
         if checkpoint.module is None:
@@ -167,9 +166,7 @@ def _from_module(root: PickledObject, class_names: tuple[str, ...]) -> YoloV5:
     pickled = named_entries(trunk, "_modules")
     layers: list[nn.Module] = []
     sources: list[tuple[int, ...]] = []
-    with torch.device(
-        "meta"
-    ):  # no memory and no time until the weights, whose sizes are known, take their places
+    with torch.device("meta"):  # on the meta device: no memory and no time until the weights are assigned
         for index, (_, layer) in enumerate(pickled):
             if not isinstance(layer, PickledObject):
                 raise CheckpointError(f"layer {index} is missing")
@@ -213,7 +210,7 @@ def _loaded(
 
 
 def _unwrapped(root: PickledObject) -> PickledObject:
-    """The detector inside the wrappers that YOLOv5's hub puts around it."""
+    """The detector inside the wrappers of YOLOv5's hub."""
     for _ in _HUB_WRAPPERS:
         inner = dict(named_entries(root, "_modules")).get("model")
         if kind_of(root) in _HUB_WRAPPERS and isinstance(inner, PickledObject):
@@ -222,7 +219,7 @@ def _unwrapped(root: PickledObject) -> PickledObject:
 
 
 def _sources(layer: PickledObject, index: int) -> tuple[int, ...]:
-    """The layers that a layer takes its input from: its attribute ``f``, counted from the layer if negative."""
+    """The input layers of a layer: its attribute ``f``, counted from the layer if negative."""
     given = layer.state.get("f")
     listed = given if isinstance(given, (list, tuple)) else [given]
     sources = tuple(item + index if item < 0 else item for item in listed if type(item) is int)
@@ -236,7 +233,7 @@ def _sources(layer: PickledObject, index: int) -> tuple[int, ...]:
 
 
 def _measured_strides(layers: Sequence[nn.Module], sources: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """How many pixels a cell of each scale covers, by running shapes alone through the layers."""
+    """Input pixels for each cell of each scale, found by running the layers on shapes only."""
     if (
         not layers
         or not isinstance(layers[-1], Detect)
@@ -262,7 +259,7 @@ def _measured_strides(layers: Sequence[nn.Module], sources: Sequence[tuple[int, 
 def _run(
     layers: Iterable[nn.Module], sources: Sequence[tuple[int, ...]], x: torch.Tensor
 ) -> list[torch.Tensor]:
-    """Layers in their order, each given the outputs that it names; only what is needed later is kept."""
+    """Run the layers in order, each on its listed inputs; only outputs that are needed later are kept."""
     needed = {source for index, taken in enumerate(sources) for source in taken if source != index - 1}
     kept: dict[int, torch.Tensor] = {-1: x}
     for index, (layer, taken) in enumerate(zip(layers, sources, strict=True)):
@@ -278,10 +275,10 @@ def _run(
 def _canonical(
     tensors: Mapping[str, torch.Tensor], last: int, strides: tuple[int, ...]
 ) -> dict[str, torch.Tensor]:
-    """Tensors without what earlier versions cached beside them, and anchors in units of the strides.
+    """Tensors without values that earlier versions cached beside them, and anchors in units of the strides.
 
-    Every version stores anchors divided by their stride. Such anchors of over `_GRID_ANCHOR_LIMIT_PX` pixels
-    would be larger than any input: then they were stored in pixels.
+    Every version stores anchors divided by their stride. Such anchors of over `_GRID_ANCHOR_LIMIT_PX` pixels would be
+    larger than any input: then they were stored in pixels.
     """
     caches = (f"model.{last}.anchor_grid", "total_ops", "total_params")
     kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(caches)}
@@ -311,7 +308,7 @@ def _class_count(tensors: Mapping[str, torch.Tensor], last: int) -> int:
 
 
 def _variant(tensors: Mapping[str, torch.Tensor], last: int, class_count: int) -> str:
-    """The published size whose convolutions have these shapes, or that it is none."""
+    """The published size whose convolutions have these shapes, or a note that there is none."""
 
     def shapes(named: Mapping[str, torch.Tensor]) -> set[tuple[str, torch.Size]]:
         return {(name, tensor.shape) for name, tensor in named.items() if tensor.ndim == 4}
@@ -337,7 +334,7 @@ def _variant(tensors: Mapping[str, torch.Tensor], last: int, class_count: int) -
 
 
 def _initialise_head(model: YoloV5) -> None:
-    """Biases that expect few objects: 8 in a frame of 640 px, each class equally likely (arXiv 1708.02002, 3.3)."""
+    """Set biases that expect few objects: 8 in a frame of 640 px, each class equally likely (arXiv 1708.02002, 3.3)."""
     with torch.no_grad():
         for conv, stride in zip(model.detect.m, model.strides, strict=True):
             assert isinstance(conv, nn.Conv2d)

@@ -1,4 +1,4 @@
-"""What YOLOv5's raw maps mean, in plain PyTorch: the reference that the graph's own decoding is held against."""
+"""Decodes YOLOv5's raw maps in plain PyTorch: the reference for the graph's decoding."""
 
 from __future__ import annotations
 
@@ -52,12 +52,10 @@ def without_coefficients(
 
 
 def detections(boxes: torch.Tensor, scores: torch.Tensor, nms: NmsSpec) -> Outputs:
-    """The graph contract's answer: ``boxes [B,K,4]``, ``scores [B,K]`` sorted, ``labels [B,K]``, K =
-    `max_detections`.
+    """The graph contract's answer: ``boxes [B,K,4]``, sorted ``scores [B,K]``, ``labels [B,K]``, K = `max_detections`.
 
-    Every class of a box is a candidate of its own. The `candidates` best of score `score_floor` or more
-    enter greedy suppression, which is per class. Places that no detection fills are 0. Of equal scores the
-    earlier box counts as better.
+    Every class of a box is a separate candidate. The best `candidates` with a score of at least `score_floor` enter
+    greedy NMS for each class. Unused rows are 0. Of equal scores, the earlier box ranks higher.
     """
     return detections_and_rows(boxes, scores, nms)[0]
 
@@ -65,7 +63,7 @@ def detections(boxes: torch.Tensor, scores: torch.Tensor, nms: NmsSpec) -> Outpu
 def detections_and_rows(
     boxes: torch.Tensor, scores: torch.Tensor, nms: NmsSpec
 ) -> tuple[Outputs, list[npt.NDArray[np.int64]]]:
-    """What `detections` answers, and for each image which of its boxes they are, the empty places left out."""
+    """The answer of `detections`, and for each image the indices of its boxes, without the unused rows."""
     count = nms.max_detections
     out_boxes = np.zeros((len(boxes), count, 4), np.float32)
     out_scores = np.zeros((len(boxes), count), np.float32)

@@ -1,8 +1,7 @@
-"""The layers of YOLOv5 v6.0 to v7.0, each built from its parts, with the parameter names of that project's
-checkpoints.
+"""The layers of YOLOv5 v6.0 to v7.0, composed of parts, with the parameter names of that project's checkpoints.
 
-Layers take their finished parts instead of hyper-parameters, so that one class serves an architecture that
-is described and one that is read from a file layer by layer. Maps are float ``[B,C,h,w]`` unless said.
+Layers take their finished parts instead of hyper-parameters. One class therefore serves both a described architecture
+and one that is read from a file layer by layer. Maps are float ``[B,C,h,w]`` unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -41,9 +40,9 @@ class ConvBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Two convolutions, beside a shortcut if `add`.
+    """Two convolutions, with a shortcut if `add`.
 
-    Serves ``CrossConv`` as well, whose kernels are 1 x k and k x 1.
+    Also implements ``CrossConv``, whose kernels are 1 x k and k x 1.
     """
 
     def __init__(self, cv1: nn.Module, cv2: nn.Module, *, add: bool) -> None:
@@ -59,7 +58,7 @@ class Bottleneck(nn.Module):
 
 
 class BottleneckCsp(nn.Module):
-    """Cross-stage partial bottleneck (arXiv 1911.11929) whose halves are normalised after they are joined."""
+    """Cross-stage partial bottleneck (arXiv 1911.11929) whose halves are normalised after concatenation."""
 
     def __init__(
         self,
@@ -104,7 +103,7 @@ class C3(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Self-attention and two linear layers, each beside a shortcut; ``[N,B,C]`` in and out."""
+    """Self-attention and two linear layers, each with a shortcut; ``[N,B,C]`` in and out."""
 
     def __init__(
         self,
@@ -168,7 +167,7 @@ class Spp(nn.Module):
 
 
 class Sppf(nn.Module):
-    """The same by one max-pool three times over: pools of k, 2k-1 and 3k-2."""
+    """Equivalent of `Spp` with three runs of one max-pool: pools of k, 2k-1 and 3k-2."""
 
     def __init__(self, cv1: nn.Module, cv2: nn.Module, m: nn.Module) -> None:
         super().__init__()
@@ -200,7 +199,7 @@ class Focus(nn.Module):
 
 
 class GhostConv(nn.Module):
-    """Half of the channels by a convolution, the other half cheaply from the first (arXiv 1911.11907)."""
+    """Half of the channels from a convolution, the other half cheaply from the first (arXiv 1911.11907)."""
 
     def __init__(self, cv1: nn.Module, cv2: nn.Module) -> None:
         super().__init__()
@@ -258,7 +257,7 @@ class Contract(nn.Module):
 
 
 class Expand(nn.Module):
-    """What `Contract` did, undone."""
+    """The inverse of `Contract`."""
 
     def __init__(self, gain: int) -> None:
         super().__init__()
@@ -285,7 +284,7 @@ class Concat(nn.Module):
 
 
 class Sum(nn.Module):
-    """Several maps added up, each after the first times a learned weight in 0..2 if there are such."""
+    """Sum of several maps; each after the first is multiplied by a learned weight in 0..2 if there are weights."""
 
     def __init__(self, weight_count: int = 0) -> None:
         super().__init__()
@@ -301,10 +300,9 @@ class Sum(nn.Module):
 
 
 class Detect(nn.Module):
-    """The head: one 1 x 1 convolution for each scale; decoding is not done here.
+    """The head: one 1 x 1 convolution for each scale, without decoding.
 
-    `anchors` ``[scales, anchors, 2]`` are widths and heights in units of each scale's stride, as
-    checkpoints keep them.
+    `anchors` ``[scales, anchors, 2]`` are widths and heights in units of each scale's stride, as in checkpoints.
     """
 
     anchors: torch.Tensor
@@ -321,7 +319,7 @@ class Detect(nn.Module):
 
 
 class Proto(nn.Module):
-    """Prototypes that masks are mixed from, of twice the map's size (YOLACT, arXiv 1904.02689, section 3.1)."""
+    """Prototypes for masks, of twice the map's size (YOLACT, arXiv 1904.02689, section 3.1)."""
 
     def __init__(self, cv1: nn.Module, upsample: nn.Module, cv2: nn.Module, cv3: nn.Module) -> None:
         super().__init__()
@@ -337,7 +335,7 @@ class Proto(nn.Module):
 
 
 class Segment(Detect):
-    """The head of the segmentation models: each anchor answers `mask_count` coefficients more.
+    """The head of the segmentation models: each anchor has `mask_count` additional coefficients.
 
     A mask's logits are the sum of the prototypes, each times its coefficient.
     """

@@ -1,4 +1,4 @@
-"""Masks from coefficients and prototypes, in plain PyTorch and numpy: the reference for the graph's own.
+"""Computes masks from coefficients and prototypes in PyTorch and numpy: the reference for the graph.
 
 YOLACT (arXiv 1904.02689, section 3.1): a mask's logits are the sum of the prototypes, each times the detection's
 coefficient for it.
@@ -21,10 +21,10 @@ from edgevision.models.yolov5_decode import decode, detections_and_rows, without
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mixture:
-    """Detections whose masks are not made yet.
+    """Detections whose masks are not computed yet.
 
-    `boxes`, `scores` and `labels` are a detector's answer; `coefficients` float32 ``[B,K,M]`` belong to them, 0 where
-    no detection is; `prototypes` float32 ``[B,M,h,w]`` lie over the network's whole input.
+    `boxes`, `scores` and `labels` are a detector's answer; `coefficients` float32 ``[B,K,M]`` belong to them, 0 in
+    unused rows; `prototypes` float32 ``[B,M,h,w]`` cover the network's whole input.
     """
 
     boxes: npt.NDArray[np.float32]
@@ -37,7 +37,7 @@ class Mixture:
 def mixture_from_outputs(
     outputs: Sequence[torch.Tensor], anchors_px: torch.Tensor, strides: Sequence[int], nms: NmsSpec
 ) -> Mixture:
-    """Decode and suppress what a segmentation model answers: its maps, and its prototypes last."""
+    """Decode the outputs of a segmentation model (its maps, then its prototypes) and apply NMS."""
     *maps, prototypes = outputs
     plain, coefficients = without_coefficients(maps, anchors_px.shape[1], prototypes.shape[1])
     (boxes, scores, labels), rows = detections_and_rows(*decode(plain, anchors_px, strides), nms)
@@ -48,10 +48,10 @@ def mixture_from_outputs(
 
 
 def answers_from_mixture(mixture: Mixture, input_wh: tuple[int, int]) -> Outputs:
-    """The graph contract's answer, ``masks`` with a cell for each of the prototypes' places.
+    """The graph contract's answer, with one mask cell for each cell of the prototypes.
 
-    A mask is round(255 * probability) in the cells that its box touches and 0 in the others; `input_wh` are the pixels
-    that boxes count in.
+    A mask is round(255 * probability) in the cells that its box touches and 0 in the others; `input_wh` is the size in
+    pixels that boxes refer to.
     """
     height, width = mixture.prototypes.shape[2:]
     masks = np.zeros((*mixture.scores.shape, height, width), np.uint8)
@@ -61,14 +61,14 @@ def answers_from_mixture(mixture: Mixture, input_wh: tuple[int, int]) -> Outputs
         column, row = np.arange(width), np.arange(height)
         touched = np.outer((row + 1 > y1) & (row < y2), (column + 1 > x1) & (column < x2))
         logits = np.tensordot(mixture.coefficients[place, detection], mixture.prototypes[place], axes=1)
-        # The logistic function by way of the hyperbolic tangent, which no large logit lets overflow.
+        # The logistic function in terms of tanh, which does not overflow for large logits.
         values = np.rint(255 * (1 + np.tanh(logits.astype(np.float64) / 2)) / 2)
         masks[place, detection] = np.where(touched, values, 0)
     return mixture.boxes, mixture.scores, mixture.labels, masks
 
 
 def over_frame(mixture: Mixture, placement: FrameTransform, mask_wh: tuple[int, int], stride: int) -> Mixture:
-    """The same for a frame that was scaled to the network's input: boxes in its pixels, prototypes over it alone.
+    """The same for a frame that was scaled to the network's input: boxes in its pixels, prototypes only over it.
 
     The prototypes, `stride` input pixels for each cell, are interpolated at `mask_wh` places of the frame.
     """
@@ -85,7 +85,7 @@ def over_frame(mixture: Mixture, placement: FrameTransform, mask_wh: tuple[int, 
 def _interpolated(
     values: npt.NDArray[np.float32], places: npt.NDArray[np.float64], axis: int
 ) -> npt.NDArray[np.float32]:
-    """Values between the two nearest along an axis; beyond the ends those at the ends."""
+    """Linear interpolation along an axis; beyond the ends, the end values."""
     places = places.clip(0, values.shape[axis] - 1)
     low = np.floor(places).astype(int)
     high = np.minimum(low + 1, values.shape[axis] - 1)

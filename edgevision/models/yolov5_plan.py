@@ -41,9 +41,9 @@ _LAYER_COUNT = {3: 25, 4: 34}
 
 @dataclass(frozen=True, slots=True)
 class YoloV5Config:
-    """What tells one published layout from another; `names` are numbers where none are given.
+    """Parameters of a published layout; `names` default to numbers.
 
-    With a `mask_count` it is one of the segmentation models, which mix masks from that many prototypes.
+    With a `mask_count` it is a segmentation model that combines masks from that many prototypes.
     """
 
     depth_multiple: float
@@ -57,7 +57,7 @@ class YoloV5Config:
         if self.depth_multiple <= 0 or self.width_multiple <= 0 or self.class_count < 1:
             raise UsageError(f"depth, width and class count must be positive, received {self}")
         if len(self.anchors_px) not in _STAGES or len({len(scale) for scale in self.anchors_px}) != 1:
-            raise UsageError("anchors must be given for 3 scales or 4, as many for each")
+            raise UsageError("anchors must be given for 3 or 4 scales, equally many for each")
         if self.names and len(self.names) != self.class_count:
             raise UsageError(f"{len(self.names)} class names for {self.class_count} classes")
 
@@ -69,7 +69,7 @@ class YoloV5Config:
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
-    """One layer: its kind, the layers that it takes (-1 is the image), and what it needs to be built."""
+    """One layer: its kind, the indices of its inputs (-1 is the image), and its parameters."""
 
     kind: Literal["conv", "c3", "sppf", "upsample", "concat", "detect", "segment"]
     sources: tuple[int, ...]
@@ -82,7 +82,7 @@ class LayerPlan:
 
 
 def plan_from_config(config: YoloV5Config) -> tuple[LayerPlan, ...]:
-    """The published layout at a config's depth and width: channels are rounded up to multiples of 8."""
+    """The published layout at a config's depth and width; channels are rounded up to multiples of 8."""
 
     def scaled(step: LayerPlan) -> LayerPlan:
         repeats = max(round(step.repeats * config.depth_multiple), 1) if step.repeats > 1 else step.repeats
@@ -99,7 +99,7 @@ def _full_plan(scales: int, *, masks: bool) -> list[LayerPlan]:
     plan = [LayerPlan("conv", (-1,), stages[0], kernel=6, stride=2, padding=2)]
 
     def add(step: LayerPlan) -> int:
-        """Append a step that takes the one before it, and then its own sources."""
+        """Append a step whose inputs are the previous step and then its own sources."""
         plan.append(replace(step, sources=(len(plan) - 1, *step.sources)))
         return len(plan) - 1
 
@@ -127,9 +127,9 @@ def _full_plan(scales: int, *, masks: bool) -> list[LayerPlan]:
 
 
 def plan_from_tensors(tensors: Mapping[str, torch.Tensor]) -> tuple[LayerPlan, ...]:
-    """The published layout with the channels, kernels and repeats that a state dict's shapes tell.
+    """The published layout with channels, kernels and repeats inferred from a state dict's shapes.
 
-    Raises `CheckpointError` where the names are not those of a published layout.
+    Raises `CheckpointError` if the names do not match a published layout.
     """
     last = max(
         (int(parts[1]) for name in tensors if (parts := name.split("."))[1:2] and parts[1].isdecimal()),
@@ -138,8 +138,8 @@ def plan_from_tensors(tensors: Mapping[str, torch.Tensor]) -> tuple[LayerPlan, .
     scales = next((scales for scales, count in _LAYER_COUNT.items() if count == last + 1), None)
     if scales is None or f"model.{last}.anchors" not in tensors:
         raise CheckpointError(
-            "bare weights that are not of a published YOLOv5 layout: expected model.24.anchors (three scales) or"
-            f" model.33.anchors (four), found {last + 1} layers; give the .pt that YOLOv5's training wrote, which"
+            "bare weights without a published YOLOv5 layout: expected model.24.anchors (three scales) or"
+            f" model.33.anchors (four), found {last + 1} layers; use the .pt that YOLOv5's training wrote, which"
             " describes its layers"
         )
 
@@ -147,7 +147,7 @@ def plan_from_tensors(tensors: Mapping[str, torch.Tensor]) -> tuple[LayerPlan, .
         name = f"model.{index}.{part}conv.weight"
         if name not in tensors or tensors[name].ndim != 4:
             raise CheckpointError(
-                f"bare weights without {name}, which the published layout of YOLOv5 v6.0 to v7.0 has; give the .pt"
+                f"bare weights without {name}, which the published layout of YOLOv5 v6.0 to v7.0 has; use the .pt"
                 " that YOLOv5's training wrote, which describes its layers"
             )
         return tuple(tensors[name].shape)
@@ -170,7 +170,7 @@ def plan_from_tensors(tensors: Mapping[str, torch.Tensor]) -> tuple[LayerPlan, .
 
 
 def mask_count_of(tensors: Mapping[str, torch.Tensor], last: int) -> int:
-    """How many prototypes the head, which is layer `last`, has; 0 for a detector's."""
+    """The number of prototypes of the head, layer `last`; 0 for a detector's."""
     weight = tensors.get(f"model.{last}.proto.cv3.conv.weight")
     return 0 if weight is None or weight.ndim != 4 else weight.shape[0]
 
@@ -196,7 +196,7 @@ def layers_from_plan(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _HeadPlan:
-    """What the head is built from besides its inputs."""
+    """Parameters of the head besides its inputs."""
 
     anchors: torch.Tensor
     class_count: int

@@ -1,4 +1,4 @@
-"""YOLOv5's layers from the stand-ins of a pickled model: sizes and switches are read from the file's attributes."""
+"""Rebuilds YOLOv5's layers from a pickled model's stand-ins, with sizes and switches from the file's attributes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _DEPTH_LIMIT = 50
 
 
 class Part:
-    """One stand-in while it is rebuilt: its attributes, checked as they are read, and its rebuilt children."""
+    """One stand-in during its rebuild: its attributes, checked on access, and its rebuilt children."""
 
     def __init__(self, pickled: PickledObject, children: OrderedDict[str, nn.Module]) -> None:
         self.kind = kind_of(pickled)
@@ -49,13 +49,13 @@ class Part:
         self._buffers = dict(named_entries(pickled, "_buffers"))
 
     def take(self, name: str) -> nn.Module:
-        """A child that the layer cannot be without."""
+        """A child that the layer requires."""
         if name not in self.children:
             raise CheckpointError(f"{self.kind} without its part {name!r}")
         return self.children.pop(name)
 
     def take_as(self, name: str, cls: type[_Child]) -> _Child:
-        """A child of a certain class."""
+        """A child of a given class."""
         child = self.take(name)
         if not isinstance(child, cls):
             raise CheckpointError(
@@ -64,22 +64,22 @@ class Part:
         return child
 
     def value(self, name: str, default: object = None) -> object:
-        """An attribute as it is."""
+        """An attribute, unchecked."""
         return self._state.get(name, default)
 
     def integer(self, name: str) -> int:
-        """An attribute that is a whole number."""
+        """An integer attribute."""
         value = self.value(name)
         if type(value) is not int:
             raise CheckpointError(f"{self.kind}.{name} is {_shown(value)}, expected a whole number")
         return value
 
     def number(self, name: str, default: float) -> float:
-        """An attribute that is a number."""
+        """A numeric attribute."""
         value = self.value(name, default)
         if type(value) not in (int, float):
             raise CheckpointError(f"{self.kind}.{name} is {_shown(value)}, expected a number")
-        return float(value)  # type: ignore[arg-type]  # its type was compared
+        return float(value)  # type: ignore[arg-type]  # its type was checked
 
     def pair(self, name: str) -> tuple[int, int]:
         """An attribute for height and width; one number serves both."""
@@ -91,7 +91,7 @@ class Part:
         raise CheckpointError(f"{self.kind}.{name} is {_shown(value)}, expected one or two whole numbers")
 
     def flag(self, name: str, *, default: bool = False) -> bool:
-        """An attribute that is true or false."""
+        """A boolean attribute."""
         return bool(self.value(name, default))
 
     def has_tensor(self, name: str) -> bool:
@@ -104,13 +104,13 @@ class Part:
         return tensor if isinstance(tensor, torch.Tensor) else None
 
     def parameter_length(self, name: str) -> int:
-        """The number of a parameter's values, 0 if it is not there."""
+        """The number of a parameter's values, 0 if it is missing."""
         tensor = self._parameters.get(name)
         return tensor.numel() if isinstance(tensor, torch.Tensor) else 0
 
 
 def _shown(value: object) -> str:
-    """A number as it is, and of anything else its type: a file can make it long or deep."""
+    """A number unchanged, and only the type of anything else: a file can make it long or deep."""
     return repr(value) if isinstance(value, (int, float)) else f"a {type(value).__name__}"
 
 
@@ -120,10 +120,9 @@ def kind_of(pickled: PickledObject) -> str:
 
 
 def rebuild(pickled: PickledObject, depth: int = 0) -> nn.Module:
-    """The layer that a stand-in describes, without values if called under the meta device.
+    """The layer that a stand-in describes, without values on the meta device.
 
-    Raises `CheckpointError` for a kind of layer that is not known, one with parts or attributes that do not
-    fit it.
+    Raises `CheckpointError` for an unknown kind of layer, or one with unsuitable parts or attributes.
     """
     kind = kind_of(pickled)
     if depth > _DEPTH_LIMIT:
@@ -131,7 +130,7 @@ def rebuild(pickled: PickledObject, depth: int = 0) -> nn.Module:
     builder = _BUILDERS.get(kind)
     if builder is None:
         raise CheckpointError(
-            f"layer {pickled.class_name!a:.120} is not known; known: {', '.join(sorted(_BUILDERS))}"
+            f"unknown layer {pickled.class_name!a:.120}; supported: {', '.join(sorted(_BUILDERS))}"
         )
     children: OrderedDict[str, nn.Module] = OrderedDict()
     for name, child in named_entries(pickled, "_modules"):
@@ -149,7 +148,7 @@ def rebuild(pickled: PickledObject, depth: int = 0) -> nn.Module:
 
 def _conv2d(part: Part) -> nn.Module:
     if part.value("padding_mode", "zeros") != "zeros":
-        raise CheckpointError("nn.Conv2d that pads with something else than zeros")
+        raise CheckpointError("nn.Conv2d with padding other than zeros")
     return nn.Conv2d(
         part.integer("in_channels"),
         part.integer("out_channels"),
@@ -219,7 +218,7 @@ def _attention(part: Part) -> nn.Module:
         or part.flag("add_zero_attn")
         or part.flag("batch_first")
     ):
-        raise CheckpointError("nn.MultiheadAttention of another form than TransformerLayer's")
+        raise CheckpointError("nn.MultiheadAttention that differs from TransformerLayer's")
     width = part.integer("embed_dim")
     return nn.MultiheadAttention(width, part.integer("num_heads"), bias=part.has_tensor("in_proj_bias"))
 

@@ -308,7 +308,7 @@ def _timed(
     pictures: Sequence[Frame],
     material: _Material,
 ) -> tuple[MeasuredCandidate, ...]:
-    """Every candidate with its speed, without labels; an FP16 remainder on a CPU does not show a GPU's speed."""
+    """Time every candidate; without frames none, because an FP16 remainder on a CPU does not show a GPU's speed."""
     measured = []
     for candidate in result.candidates:
         speeds: tuple[PairedSpeed, ...] = ()

@@ -1,4 +1,4 @@
-"""A training run from its settings to its run folder, whatever the task."""
+"""Runs a training job of any task, from its settings to its run folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edgevision.train.loop.schedule import TrainingProgress
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All settings of a run. With the data they decide its outcome, unless `minutes` puts the clock in charge."""
+    """All settings of a run. With the data they determine its result, unless `minutes` limits it by time."""
 
     recipe: str
     data: str
@@ -33,25 +33,25 @@ class Job:
     held_images: str | None
     classes: str | None
     monitor: str | None
-    """The class whose figure chooses the best weights; None: the mean over all."""
+    """The class whose metric selects the best weights; None: the mean over all."""
     balance: bool
     epochs: int | None
     minutes: float | None
     patience: int | None
-    """Measurements without a better one after which training ends early."""
+    """Validations without improvement after which training stops early."""
     seed: int
     plan: Plan
     names: str | None = None
-    """A file that names the class numbers of a YOLO folder, a name on each line."""
+    """A file with the class names of a YOLO folder, one on each line."""
     weights: str | None = None
-    """A checkpoint that the network starts from, as far as its tensors fit; None: random weights."""
+    """A checkpoint to start from, as far as its tensors fit; None: random weights."""
     strict: bool = False
-    """End at the first image that cannot be decoded instead of leaving a few out."""
+    """Stop at the first image that cannot be decoded instead of skipping a few."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """What a run computes on, as Lightning names it; not part of the job, so that a run can move."""
+    """Devices of a run, as Lightning names them; not part of the job, so that a run can move."""
 
     accelerator: str = "auto"
     devices: int = 1
@@ -62,27 +62,27 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingTask:
-    """What a task brings to a run."""
+    """The parts of a run that depend on the task."""
 
     module: ModuleInTraining[Any]
     count: int
-    """Images to learn from."""
+    """Number of training images."""
     draw: Callable[[list[int], list[np.random.Generator], int], Any]
     order: Callable[[np.random.Generator], npt.NDArray[np.int64]] | None
     measure: Callable[[], dict[str, float]]
-    """Figures of the averaged weights on the held part, in percent."""
+    """Metrics of the averaged weights on the validation data, in percent."""
     monitor: str
     panels: Sequence[tuple[str, Sequence[str]]]
     metadata: Mapping[str, str]
     facts: Sequence[str]
-    """What a person should know of the data, a line each."""
+    """Facts about the data for the user, one line each."""
 
 
 _PATHS = ("data", "images", "held", "held_images", "names", "weights")
 
 
 def settings_json(job: Job) -> str:
-    """The job for the weights' metadata: of paths, which say much of a machine and nothing of a model, the names."""
+    """The job for the weights' metadata; only the names of paths, which describe the machine rather than the model."""
     names = {name: _name(getattr(job, name)) for name in _PATHS}
     return json.dumps(json_from_dataclass(replace(job, **names)))
 
@@ -97,11 +97,11 @@ def steps_per_epoch(count: int, batch: int) -> int:
 
 
 def progress_of(job: Job, count: int) -> TrainingProgress:
-    """By the clock if the job has minutes, else by its epochs; raises `UsageError` where it has neither."""
+    """By the clock if the job has minutes, else by its epochs; raises `UsageError` if it has neither."""
     if job.minutes is not None:
         return TrainingProgress(budget_s=60 * job.minutes)
     if job.epochs is None:
-        raise UsageError("say how long to train: --epochs N, or --minutes N")
+        raise UsageError("set the length of the training: --epochs N, or --minutes N")
     return TrainingProgress(total_steps=job.epochs * steps_per_epoch(count, job.plan.optimization.batch))
 
 
@@ -114,7 +114,7 @@ def run_job(
     resume: bool,
     report: Callable[[str], None],
 ) -> None:
-    """Train, write the run folder after each epoch, and end with a measurement of the averaged weights."""
+    """Train, write the run folder after each epoch, and end with a validation of the averaged weights."""
     recorder = Recorder(
         run,
         task.measure,
@@ -156,6 +156,6 @@ def run_job(
         world=trainer.world_size,
         order=task.order,
     )
-    # A run that was killed within its first epoch has no checkpoint: it starts over.
+    # A run that was killed within its first epoch has no checkpoint: it restarts.
     last = run.last if resume and run.last.is_file() else None
     trainer.fit(task.module, stream, ckpt_path=last, weights_only=True)

@@ -1,4 +1,4 @@
-"""From a recipe and a job to what runs, and what it runs on."""
+"""Builds a training task from a recipe and a job, and selects its devices."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from edgevision.train.tasks.segmenter_task import segmenter_task
 
 
 def task_for(job: Job, recipe: Recipe) -> TrainingTask:
-    """Build the task that the recipe's plan belongs to; raises `RecipeError` where plan and recipe do not fit."""
+    """Build the task of the recipe's plan; raises `RecipeError` if plan and recipe do not match."""
     pixels = recipe.pixels
     if pixels.order != "rgb":
-        raise RecipeError(f"recipe {recipe.name} sees {pixels.order}; training feeds rgb")
+        raise RecipeError(f"recipe {recipe.name} takes {pixels.order}; training supports only rgb")
 
     def tensor_of(frames: torch.Tensor) -> torch.Tensor:
         return tensor_from_frames(frames, pixels.scale, pixels.mean, pixels.std)
@@ -41,10 +41,10 @@ def task_for(job: Job, recipe: Recipe) -> TrainingTask:
 
 
 def hardware_for(device: str, devices: int, nodes: int = 1) -> Hardware:
-    """Resolve "auto"; raises `UsageError` for devices that are not here.
+    """Resolve "auto"; raises `UsageError` for missing devices.
 
-    On GPUs bfloat16 where it is right, float32 elsewhere. On CPUs float32: torch's bfloat16 convolutions were measured
-    five times slower there (80 against 17 ms for an image of YOLOv5n at 320 px).
+    GPUs that support bfloat16 use it, others float32. CPUs use float32: torch's bfloat16 convolutions were five times
+    slower there (80 against 17 ms for an image of YOLOv5n at 320 px).
     """
     here = torch.cuda.device_count()
     if device == "auto":
@@ -59,14 +59,14 @@ def hardware_for(device: str, devices: int, nodes: int = 1) -> Hardware:
 
 
 def prepare_process(job: Job, hardware: Hardware) -> None:
-    """Set seed and thread counts, and quiet Lightning: processes that share a CPU share its cores."""
+    """Set seed and thread counts, and silence Lightning: processes that share a CPU share its cores."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    # Lightning 2.6 calls a name that torch 2.13 deprecates; nothing that we or a user could change.
+    # Lightning 2.6 uses a name that torch 2.13 deprecates; neither we nor a user can change that.
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=DeprecationWarning)
     lightning.seed_everything(job.seed, verbose=False)
-    # Samples are drawn by a thread of their own; OpenCV's pool would only take cores from the network.
+    # A separate thread draws the samples; OpenCV's pool would only take cores from the network.
     cv2.setNumThreads(1)
     if hardware.accelerator == "cpu" and hardware.devices > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // hardware.devices))

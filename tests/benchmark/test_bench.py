@@ -1,4 +1,4 @@
-"""A benchmark of a session whose times are known."""
+"""A benchmark of a session with known times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counting, warming up, percentiles and drift, on a clock of our own."""
+"""Counting, warm-up, percentiles and drift, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgevision.benchmark.timing import MeasureSettings, Samples, drift, measure
 
 
 class Clock:
-    """Stands still unless it is told to go on."""
+    """Stands still until it is advanced."""
 
     def __init__(self) -> None:
         self.now_ns = 0

@@ -1,4 +1,4 @@
-"""Records: whole, readable, and honest about drift."""
+"""Benchmark records: complete, readable, and explicit about drift."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A TensorRT of recorded signatures that builds slowly, layer by layer, and remembers the layers that it has timed.
+"""A simulated TensorRT of recorded signatures that builds slowly, layer by layer, and records the timed layers.
 
 Run as a program it is one build of a bundle, to be killed::
 
@@ -30,7 +30,7 @@ ORIN = AGX_ORIN
 
 
 class ActedBuilder:
-    """What a build does and leaves: a plan that tells which layers it timed, and a timing cache that holds them."""
+    """The work and results of a build: a plan that lists the layers it timed, and a timing cache that holds them."""
 
     def __init__(self, seconds_per_layer: float = 0.0) -> None:
         self.script: Script = working(VERSION)

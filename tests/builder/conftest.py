@@ -1,4 +1,4 @@
-"""A model for builders."""
+"""A model for tests of builders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bundles of recipes with a graph of every precision, as `edgevision quantize` would leave them for TensorRT."""
+"""Bundles of recipes with a graph of every precision, like those of `edgevision quantize` for TensorRT."""
 
 from __future__ import annotations
 

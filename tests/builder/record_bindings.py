@@ -1,4 +1,4 @@
-"""Writes down the signatures of TensorRT's real Python bindings, so that tests need neither the wheels nor the library.
+"""Records the signatures of TensorRT's real Python bindings, so that tests need neither wheels nor library.
 
 Run it to refresh ``tests/builder/bindings/*.json`` or to add a version to `WHEELS` (needs pip, a C compiler, and a
 Python that the wheels are made for)::

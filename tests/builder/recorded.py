@@ -1,4 +1,4 @@
-"""A TensorRT made of recorded signatures: it has what that version's bindings have, takes what they take, and no more.
+"""A TensorRT of recorded signatures: exactly the members and arguments of that version's bindings.
 
 What it answers is scripted here; what may be asked of it is not. A member that the real class lacks, an argument too
 many, or one of another type raises as pybind11 would.

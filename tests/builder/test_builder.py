@@ -1,4 +1,4 @@
-"""Graphs that cannot be built say why; products written as sums are the same function."""
+"""Errors of graphs that cannot be built; products written as sums are the same function."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_a_graph_that_is_not_what_its_spec_says(rtx: Library, tmp_path: Path) ->
             node.output[index] = "marks" if name == "labels" else name
     model.graph.output[2].name = "marks"
     onnx.save(model, file)
-    with pytest.raises(GraphError, match=r"marks int32; its spec says frames uint8, boxes float32"):
+    with pytest.raises(GraphError, match=r"marks int32; its spec expects frames uint8, boxes float32"):
         build(rtx, file)
 
 

@@ -1,4 +1,4 @@
-"""200 ways to damage plans, manifests and bundles: each is one clear error, and nothing is deleted."""
+"""200 ways to damage plans, manifests and bundles: each gives one clear error, and nothing is deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a bundle to engines on its shelf, by TensorRT-RTX where it must be real, and acted where time must pass."""
+"""From a bundle to stored engines, with the real TensorRT-RTX where needed and a simulated TensorRT for timing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each version of TensorRT is given the file that it reads."""
+"""Each version of TensorRT gets a file that it supports."""
 
 from __future__ import annotations
 

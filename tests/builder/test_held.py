@@ -1,4 +1,4 @@
-"""Which layers a builder may not choose a type for, and which it leaves to the GPU."""
+"""Layers whose type a builder may not choose, and layers that stay on the GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inspectors' JSON, of each version's form."""
+"""Inspector JSON in each version's format."""
 
 from __future__ import annotations
 
@@ -101,6 +101,4 @@ def test_what_was_asked_for_must_be_delivered() -> None:
     assert not delivered((single,), "fp16")
     assert not delivered((half, single), "int8")
     assert delivered((single,), "float")
-    assert delivered((LayerCount("layer", "unknown", 2),), "int8"), (
-        "an engine that does not tell is not accused"
-    )
+    assert delivered((LayerCount("layer", "unknown", 2),), "int8"), "an engine with unknown types passes"

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of a build: no half-written engine, and the next build succeeds with what was learned."""
+"""SIGKILL at random moments of a build: no half-written engine, and the next build succeeds with the stored timings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def started(*words: object) -> subprocess.Popen[str]:
 
 
 def finished(*words: object) -> tuple[float, str]:
-    """Seconds from the beginning of a build that nobody disturbs to its end, and what it said."""
+    """Seconds from the beginning of an undisturbed build to its end, and what it said."""
     process = started(*words)
     began = time.perf_counter()
     output, _ = process.communicate()
@@ -54,7 +54,7 @@ def check_shelf(bundle: Path) -> None:
 
 
 def kill_often(bundle: Path, *words: object) -> None:
-    """Kill so many builds, each at a random moment of the time that one takes."""
+    """Kill this many builds, each at a random moment of the time that one takes."""
     longest, _ = finished(*words)
     moments, kills = random.Random(0), 0
     while kills < KILLS:

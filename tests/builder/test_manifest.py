@@ -1,4 +1,4 @@
-"""Manifests, and the table of the documentation: may this machine run that engine?"""
+"""Manifests, and the documented table: can this machine run that engine?"""
 
 from __future__ import annotations
 

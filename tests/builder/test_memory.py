@@ -1,4 +1,4 @@
-"""Fits or does not fit: said before the build."""
+"""Memory estimates before the build."""
 
 from __future__ import annotations
 

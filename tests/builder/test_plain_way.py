@@ -1,4 +1,4 @@
-"""`export`, `build`, `run`, as a user types them: which precision is built, and which engine is taken."""
+"""`export`, `build`, `run` as a user types them: the built precision, and the selected engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Headers before plans."""
+"""Headers in front of plans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Power modes and clocks, from a board's files to the engine that is run."""
+"""Power modes and clocks, from a board's files to the running engine."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_each_mode_has_timings_and_an_engine_of_its_own(brightness: Path, board:
     (first,) = build(brightness, low)
     grow(board, FULL_POWER)
     (second,) = build(brightness, full)
-    assert len(full.timed) == LAYERS, "kernels that were timed at 15 W tell nothing of those at full power"
+    assert len(full.timed) == LAYERS, "kernels that were timed at 15 W are not valid at full power"
     assert second.engine.folder != first.engine.folder
     names = sorted(path.name for path in (brightness / "engines").glob("timing-*"))
     assert names == [

@@ -1,4 +1,4 @@
-"""An engine that was just built is run where it can run; the session here is acted, what is made of it is not."""
+"""A new engine is run if it can; the session is simulated, the handling of its results is not."""
 
 from __future__ import annotations
 

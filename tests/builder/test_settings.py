@@ -1,4 +1,4 @@
-"""Settings of a builder, the whole way from a bundle to an engine's manifest, on boards and cards that are acted."""
+"""Settings of a builder, end to end from a bundle to an engine's manifest, on simulated boards and cards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every graph of every recipe, in every precision, must be one that TensorRT-RTX parses and builds, and computes in."""
+"""TensorRT-RTX parses and builds every graph of every recipe in every precision, and computes in that precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of versions against the signatures of real bindings, and the calls that the builder makes of each."""
+"""The version table against the signatures of real bindings, and the builder's calls of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole way of an engine on a recorded board: built, proved, put on the shelf, chosen, opened, run."""
+"""An engine on a recorded board, end to end: built, verified, stored, selected, opened, run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of an engine computes in what it is called for."""
+"""The share of an engine's work in its nominal precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder that travels: whole, unaltered, and clear about what is wrong."""
+"""Bundles: complete, unmodified, and with clear errors."""
 
 from __future__ import annotations
 

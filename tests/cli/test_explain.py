@@ -118,7 +118,7 @@ def test_the_patch_is_the_reason(patch_bundle: Path, image: Path, tmp_path: Path
     [
         (["--threshold", "1"], "0 detections of score 1 or more"),
         (["--class", "car"], "0 detections of class car"),
-        (["--class", "dog"], "knows no class 'dog'; its classes: lamp, car"),
+        (["--class", "dog"], "has no class 'dog'; its classes: lamp, car"),
         (["--index", "1"], "no index 1"),
     ],
 )

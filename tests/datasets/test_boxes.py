@@ -1,4 +1,4 @@
-"""COCO json and YOLO text: what is read, and that a wrong label is named with file, line and value."""
+"""COCO json and YOLO text: accepted content, and errors with file, line and value of a wrong label."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def broken(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         (lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 4]), 17, "nan"),
         (lambda c: c["annotations"][0].update(keypoints=[1, 2]), 17, r"keypoints \[1, 2\]"),
         (lambda c: c["categories"][0].update(name=None), 54, "name None is not a text"),
-        (lambda c: c["images"][1].update(id=7), 9, "id 7 is another item's, too"),
+        (lambda c: c["images"][1].update(id=7), 9, "id 7 is used by another item, too"),
         (lambda c: c["images"][1].update(file_name="../b.png"), 9, "leaves the folder of the images"),
         (lambda c: c["images"][1].update(file_name="/etc/passwd"), 9, "leaves the folder of the images"),
         (lambda c: c["images"][1].update(file_name="c:\\b.png"), 9, "leaves the folder of the images"),

@@ -74,7 +74,7 @@ def test_repeated_annotation_ids_are_all_counted_with_a_warning(tmp_path: Path) 
     path = written(tmp_path, content)
     labelled = read_annotations(path, tmp_path, CLASSES)
     assert accuracy_from_detections(labelled, perfect(labelled)).boxes == 3
-    expected = f"{path}: 2 annotations have the id of another: all are counted, ids are renumbered"
+    expected = f"{path}: 2 annotations have a duplicate id: all are used, ids are renumbered"
     assert labelled.warnings == read_coco(path, tmp_path).warnings == (expected,)
 
 
@@ -128,9 +128,9 @@ def test_boxes_without_area_or_outside_are_left_out_and_others_cut(tmp_path: Pat
     found = read_coco_file(path, tmp_path)
     assert [box.xywh for box in found.boxes[3:]] == [(60, 40, 4, 8), (-0.4, 0, 20, 48.3)]
     assert found.warnings == (
-        f"{path}: 2 boxes of no area or of a negative side are left out",
-        f"{path}: 2 boxes outside their image are left out",
-        f"{path}: 1 boxes that leave their image are cut at its edge",
+        f"{path}: 2 boxes without area or with a negative side are skipped",
+        f"{path}: 2 boxes outside their image are skipped",
+        f"{path}: 1 boxes that exceed their image are clipped at its edge",
     )
     assert len(read_coco(path, tmp_path).boxes[0]) == 4, "training and measuring have the same boxes"
 
@@ -193,7 +193,7 @@ def test_a_few_broken_images_are_left_out_and_listed(tmp_path: Path) -> None:
     usable, warnings = usable_files(files)
     assert usable == files[1:]
     (warning,) = warnings
-    assert warning.startswith("1 of 100 images cannot be decoded and are left out:")
+    assert warning.startswith("1 of 100 images cannot be decoded and are skipped:")
     assert str(files[0]) in warning
 
 

@@ -1,4 +1,4 @@
-"""Which images are learnt from and which are measured: the data's own split, for every format, by file names."""
+"""The split into training and validation images, for every format, by file names."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_data_yaml_has_the_split_of_its_author(
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
-        ("", UsageError, "is no data set"),
+        ("", UsageError, "is not a data set"),
         ("train: a: b\n", UsageError, r"data\.yaml:1: not YAML"),
         ("names: [cat]\n", UsageError, "key `train` is missing"),
         ("names: 4\ntrain: x\n", UsageError, "`names` must be a list"),
@@ -213,7 +213,7 @@ def test_held_wins_over_the_data_s_own_part(tmp_path: Path) -> None:
     (other / "classes.txt").write_text("cat\ndog\n")
     found = split(tmp_path / "set", held=other)
     assert names(found) == (TRAIN, {"o.png"})
-    assert "as --val says" in found.source
+    assert "(--val)" in found.source
 
 
 def test_without_a_part_of_its_own_a_tenth_is_held(tmp_path: Path) -> None:

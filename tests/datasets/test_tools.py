@@ -1,4 +1,4 @@
-"""Data sets as ten tools write them: training and measuring read the same boxes, the right ones."""
+"""Data sets of ten tools: training and evaluation read the same, correct boxes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_training_and_measuring_read_a_tool_s_data_alike(tool: str, tmp_path: Pa
     data = read_boxes(path, LabelReading(wanted=ClassNames(CLASSES)))
     assert learnt(data) == EXPECTED
     assert measured(path) == EXPECTED
-    assert (tool == "datumaro") == any("id of another" in warning for warning in data.warnings)
+    assert (tool == "datumaro") == any("duplicate id" in warning for warning in data.warnings)
     assert read_annotations_warnings(path) == data.warnings
 
 

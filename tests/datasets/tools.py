@@ -1,9 +1,9 @@
-"""Ten data sets of one content in the shapes that ten tools write, made after their documentation.
+"""One data set in the formats of ten tools, made after their documentation.
 
-Two images, 64x48 and 32x32, three boxes of two classes. Sources of the shapes:
-Label Studio: https://labelstud.io/guide/export (COCO). CVAT: https://docs.cvat.ai/docs/manual/advanced/formats/format-coco/
-Roboflow: https://roboflow.com/formats/coco-json. Labelme: https://github.com/wkentaro/labelme (labelme2coco).
-VIA: https://www.robots.ox.ac.uk/~vgg/software/via/. FiftyOne: https://docs.voxel51.com/user_guide/export_datasets.html
+Two images, 64x48 and 32x32, three boxes of two classes. Sources of the shapes: Label Studio:
+https://labelstud.io/guide/export (COCO). CVAT: https://docs.cvat.ai/docs/manual/advanced/formats/format-coco/ Roboflow:
+https://roboflow.com/formats/coco-json. Labelme: https://github.com/wkentaro/labelme (labelme2coco). VIA:
+https://www.robots.ox.ac.uk/~vgg/software/via/. FiftyOne: https://docs.voxel51.com/user_guide/export_datasets.html
 Datumaro: https://open-edge-platform.github.io/datumaro/. Ultralytics: https://docs.ultralytics.com/datasets/detect/
 LabelImg: https://github.com/HumanSignal/labelImg. V7: https://docs.v7labs.com/docs/coco
 """
@@ -126,7 +126,7 @@ def fiftyone(folder: Path) -> Path:
 
 
 def datumaro(folder: Path) -> Path:
-    """Annotation ids begin anew in each image."""
+    """Annotation ids restart in each image."""
     images(folder / "images")
     content = coco(iscrowd=0, segmentation=[])
     for item, number in zip(content["annotations"], (1, 2, 1), strict=True):

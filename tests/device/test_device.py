@@ -1,4 +1,4 @@
-"""FactReading machines from recorded file trees, and this one."""
+"""FactReading facts from recorded file trees, and from this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every fact that decides about an engine is read from the machine: the whole way, on each board that is recorded."""
+"""Every fact that affects an engine is read from the machine: end to end, on each recorded board."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def tensorrt_10_3(cores: int) -> Library:
-    """TensorRT 10.3 of recorded signatures that finds so many cores of a DLA."""
+    """TensorRT 10.3 of recorded signatures that finds this many DLA cores."""
     script = working("tensorrt-10.3.0")
     script.answers["Runtime", "num_DLA_cores"] = cores
     module = RecordedModule("tensorrt-10.3.0", script)

@@ -1,4 +1,4 @@
-"""Reading what a build of OpenCV can do."""
+"""Features of an OpenCV build."""
 
 from __future__ import annotations
 

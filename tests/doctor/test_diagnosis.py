@@ -1,4 +1,4 @@
-"""What is wrong with a machine, and the command that mends it."""
+"""A machine's problems and the commands that fix them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor says of NVIDIA machines: seven recorded Jetson boards, and faults one by one."""
+"""The doctor's findings on NVIDIA machines: seven recorded Jetson boards, and individual faults."""
 
 from __future__ import annotations
 

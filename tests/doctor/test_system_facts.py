@@ -1,4 +1,4 @@
-"""The facts that the doctor looks at, read from recorded file trees."""
+"""Machine facts read from recorded file trees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines, zones and identities in pictures."""
+"""Drawing of lines, zones and identities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CUDA acted out in host memory, in place of the real bindings."""
+"""Simulates CUDA in host memory, in place of the real bindings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""CUDA's runtime acted out in host memory, so that what our code does with it can be tested without a GPU.
+"""Simulates CUDA's runtime in host memory, to test our use of it without a GPU.
 
 It is stricter than the device: work that is queued is done only when something waits for it, host and device memory are
-told apart, every address is checked, and what is not given back is counted. Its functions have the parameters of the
+kept apart, every address is checked, and what is not given back is counted. Its functions have the parameters of the
 real bindings; ``test_cuda.py`` holds them against those.
 """
 

@@ -1,4 +1,4 @@
-"""A TensorRT that holds one network, the brightness of frames, and runs it in the memory of `HostCudart`."""
+"""A simulated TensorRT with one network, the brightness of frames, which runs in the memory of `HostCudart`."""
 
 from __future__ import annotations
 

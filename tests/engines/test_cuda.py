@@ -1,4 +1,4 @@
-"""Calls of CUDA: held against the real bindings, and followed through memory where there is no GPU."""
+"""CUDA calls: checked against the real bindings, and simulated in host memory without a GPU."""
 
 from __future__ import annotations
 

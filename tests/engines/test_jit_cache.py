@@ -1,4 +1,4 @@
-"""Kernels that TensorRT-RTX compiled are kept: the second start finds them."""
+"""Kernels that TensorRT-RTX compiled are cached: the second start loads them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.engines.host_tensorrt import HostRuntimeCache, HostTensorRt, store_en
 
 
 class Started:
-    """Opens one engine of TensorRT-RTX as often as it is called; tells how often kernels were compiled for it."""
+    """Opens one engine of TensorRT-RTX as often as it is called; counts how often kernels were compiled for it."""
 
     def __init__(self, cuda: HostCudart, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cache = folder / "cache"

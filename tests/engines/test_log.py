@@ -1,4 +1,4 @@
-"""What TensorRT said, as it is told to the user."""
+"""TensorRT's messages as the user sees them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Providers of ONNX Runtime: nothing falls back in silence.
+"""Providers of ONNX Runtime: there is no silent fallback.
 
 The CPU build's second provider, Azure's, starts everywhere and takes no node of an ordinary graph: a real case of a
 provider that leaves all to the CPU.

@@ -1,4 +1,4 @@
-"""OpenVINO in a process that gets signals."""
+"""OpenVINO in a process that receives signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""8-bit kernels whose pairs of products overflow 16 bits: fused and unfused must answer alike on every CPU."""
+"""8-bit kernels whose pairs of products overflow 16 bits: fused and unfused return equal results on every CPU."""
 
 from __future__ import annotations
 

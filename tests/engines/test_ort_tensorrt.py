@@ -1,4 +1,4 @@
-"""Options of the TensorRT provider follow the graph's precision, held against what its wheels know and do."""
+"""Options of the TensorRT provider follow the graph's precision, checked against the wheels' behaviour."""
 
 from __future__ import annotations
 

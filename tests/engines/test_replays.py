@@ -1,4 +1,4 @@
-"""CUDA graphs: one for each batch size that is used, replayed for that size alone; and those of TensorRT-RTX."""
+"""CUDA graphs: one for each batch size in use, and those of TensorRT-RTX."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Board:
         return open_engine(self.stored, self.spec, SessionOptions())
 
     def call(self, session: TensorRtSession, count: int, level: int = 0) -> list[str]:
-        """One batch, its answer held against the network's own; returns the calls of CUDA that it made."""
+        """One batch, its answer compared with the network's own; returns the calls of CUDA that it made."""
         before = len(self.host.calls)
         frames = frames_of(*((level + 19 * row) % 256 for row in range(count)))
         answers = session.infer(frames)

@@ -1,4 +1,4 @@
-"""The TensorRT runtime on acted-out hardware; its calls held against the signatures of real bindings."""
+"""The TensorRT runtime on simulated hardware, with calls checked against the signatures of real bindings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a bundle with engines on its shelf to a session: which is taken, and whether its answers are believed."""
+"""From a bundle with stored engines to a session: selection and verification."""
 
 from __future__ import annotations
 

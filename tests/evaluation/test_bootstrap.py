@@ -1,4 +1,4 @@
-"""The bootstrap and the metrics that it draws."""
+"""The bootstrap and its metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heat maps of models that are known to look at one place."""
+"""Heat maps of models that depend on one known place."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_padding_and_what_is_shown_wholly_stay_as_they_were() -> None:
         assert (picture[:16] == 114).all()
         assert (picture[48:] == 114).all()
     assert np.array_equal(seen[0][16:48], frame)
-    assert np.array_equal(seen[21], seen[0]), "the check's first picture is the whole one"
+    assert np.array_equal(seen[21], seen[0]), "the check's first frame is the whole one"
     assert not np.array_equal(seen[1], seen[0])
     mean = np.rint(frame.mean(axis=(0, 1)))
     hidden = (seen[22][16:48] == mean).all(axis=2)

@@ -1,4 +1,4 @@
-"""Explanations as pictures."""
+"""Drawing of explanations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choosing the answer to explain, and how much of it is left."""
+"""Selection of the answer to explain, and its similarity to other answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Containers and where in them the model is found."""
+"""Containers, and the place of the model in them."""
 
 from __future__ import annotations
 

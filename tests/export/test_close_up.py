@@ -1,4 +1,4 @@
-"""Golden frames show suppression that was computed in FP16: the one fault that small boxes do not show."""
+"""Golden frames reveal NMS that was computed in FP16, a fault that small boxes do not show."""
 
 from __future__ import annotations
 

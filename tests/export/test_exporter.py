@@ -1,4 +1,4 @@
-"""From a checkpoint to a bundle that answers as PyTorch does, and nothing on disk where it does not."""
+"""From a checkpoint to a bundle that matches PyTorch; nothing is written if it does not."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SMALL = {"yolov5": (128, 96), "resnet": (64, 64), "cnn": (32, 32), "unet": (96, 
 
 
 def quiet(_: str) -> None:
-    """Progress that nobody reads."""
+    """Progress that is discarded."""
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -86,7 +86,7 @@ def test_too_few_suppression_steps_are_found_out(tmp_path: Path, data_dir: Path)
         nms=NmsSpec(candidates=300, depth=2),
         images=data_dir / "coco" / "calib",
     )
-    with pytest.raises(VerificationError, match=r"suppression steps that the frames need \d+, must be <= 2"):
+    with pytest.raises(VerificationError, match=r"NMS steps that the frames need \d+, must be <= 2"):
         export_bundle(load_recipe("yolov5"), options, tmp_path / "b", quiet)
     assert list(tmp_path.iterdir()) == []
 

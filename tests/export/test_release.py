@@ -1,4 +1,4 @@
-"""A published checkpoint is checked wherever it comes from."""
+"""A published checkpoint is checked, whatever its origin."""
 
 from __future__ import annotations
 

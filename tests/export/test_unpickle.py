@@ -1,4 +1,4 @@
-"""Hostile pickles: each must be refused or stay inert, and none may execute, import, or exhaust the machine."""
+"""Hostile pickles: each is rejected or stays inert, and none may execute, import, or exhaust the machine."""
 
 from __future__ import annotations
 
@@ -326,10 +326,10 @@ def test_the_tensor_that_the_next_tests_break_is_sound(tmp_path: Path) -> None:
         (_tensor(_reference(count=1 << 60), 0, (4, 4), (4, 1)), "without type, key or size"),
         (_tensor(_reference(count=-16), 0, (4, 4), (4, 1)), "without type, key or size"),
         (_tensor(_reference(kind=b"cmodels.common\nConv\n"), 0, (4, 4), (4, 1)), "without type, key or size"),
-        (_tensor(b"S'storage'\n", 0, (4, 4), (4, 1)), "something else than a storage"),
-        (_tensor(b"(S'module'\nNNNNt", 0, (4, 4), (4, 1)), "something else than a storage"),
-        (_tensor(b"(t", 0, (4, 4), (4, 1)), "something else than a storage"),
-        (_tensor(b"N", 0, (4, 4), (4, 1)), "something else than a storage"),
+        (_tensor(b"S'storage'\n", 0, (4, 4), (4, 1)), "something other than a storage"),
+        (_tensor(b"(S'module'\nNNNNt", 0, (4, 4), (4, 1)), "something other than a storage"),
+        (_tensor(b"(t", 0, (4, 4), (4, 1)), "something other than a storage"),
+        (_tensor(b"N", 0, (4, 4), (4, 1)), "something other than a storage"),
     ],
 )
 def test_tensors_stay_within_their_storage(pickled: bytes, reason: str, tmp_path: Path) -> None:

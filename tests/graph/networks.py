@@ -1,4 +1,4 @@
-"""Small networks with the outputs of every head, as somebody else might export them."""
+"""Small networks with the outputs of every head, like third-party exports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody else's ONNX answers as before, from camera frames and in the contract's shapes."""
+"""Adopted third-party ONNX gives the same results as before, from camera frames and in the contract's shapes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def saved(model: onnx.ModelProto, folder: Path, name: str = "theirs") -> Path:
 
 
 def some_frames(size_wh: tuple[int, int], count: int, seed: int = 0) -> Array:
-    """Smooth pictures, as cameras take them."""
+    """Smooth images, like those of cameras."""
     rng = np.random.default_rng(seed)
     frames = []
     for _ in range(count):

@@ -1,4 +1,4 @@
-"""Adopted detectors are as accurate on COCO as a plain decoding of the same files, and as their authors say."""
+"""Adopted detectors reach on COCO the accuracy of a plain decoding of the same files, and their published one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real files of other people, adopted: they answer as before, and TensorRT-RTX builds them."""
+"""Adopted real third-party files: the same results as before, and TensorRT-RTX builds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A grafted file carries its spec and is what the spec says."""
+"""A grafted file contains its spec and matches it."""
 
 from __future__ import annotations
 

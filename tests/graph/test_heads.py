@@ -1,4 +1,4 @@
-"""Raw outputs become the right boxes, in numpy and in the graph."""
+"""Raw outputs become correct boxes, in numpy and in the graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks in the graph: what they must be in every engine, with a letterbox in the graph and without."""
+"""Masks in the graph are correct in every engine, with and without a letterbox in the graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suppression in the graph is greedy suppression, in every engine that runs here."""
+"""NMS in the graph equals greedy NMS, in every installed engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the network sees is what it was trained on, whoever scales the frame."""
+"""The network's input equals that of its training, whether host or graph scales the frame."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A forge of YOLOv5 checkpoints: whole models, pickled as their training pickles them, from classes written here.
+"""Builds YOLOv5 checkpoints: whole models, pickled as in their training, from classes written here.
 
-The classes of `forged_layers` stand in ``models.common``, ``models.experimental`` and ``models.yolo`` while one
-is written, and are gone before it is read.
+The classes of `forged_layers` stand in ``models.common``, ``models.experimental`` and ``models.yolo`` while one is
+written, and are gone before it is read.
 """
 
 from __future__ import annotations

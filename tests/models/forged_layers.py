@@ -1,4 +1,4 @@
-"""Layers of YOLOv5's own modules, written here from their description, each with a forward of its own.
+"""Layers of YOLOv5's modules, written from their description, each with its own forward.
 
 They are pickled as ``models.common``, ``models.experimental`` and ``models.yolo``, as its training pickles its own.
 """

@@ -37,7 +37,7 @@ def test_from_a_state_dict(widths: tuple[int, ...]) -> None:
 
 
 def test_it_learns() -> None:
-    # Stripes that lie from stripes that stand: two classes that no average colour tells apart.
+    # Stripes that lie from stripes that stand: two classes that no average colour can separate.
     torch.manual_seed(0)
     labels = torch.arange(32) % 2
     stripes = ((torch.arange(8) % 2).float() * 2 - 1).expand(32, 3, 8, 8).clone()
@@ -58,7 +58,7 @@ def test_it_learns() -> None:
 
 
 def test_what_is_no_cnn() -> None:
-    with pytest.raises(CheckpointError, match="no weights of a Cnn"):
+    with pytest.raises(CheckpointError, match="not the weights of a Cnn"):
         cnn_from_state_dict({"conv1.weight": torch.ones(1)})
     state = Cnn(3).state_dict()
     del state["features.2.bn.weight"]

@@ -68,11 +68,11 @@ def test_what_is_no_known_resnet() -> None:
     with pytest.raises(UsageError, match="depth 19 is not one of 18, 34, 50"):
         resnet(19)
     state = resnet(18, 3).state_dict()
-    with pytest.raises(CheckpointError, match=r"no weights of a ResNet"):
+    with pytest.raises(CheckpointError, match=r"not the weights of a ResNet"):
         resnet_from_state_dict({"a": torch.ones(1)})
     deeper = {**state, "layer3.2.conv1.weight": torch.ones(1)}
     with pytest.raises(
-        CheckpointError, match=r"a ResNet of \(2, 2, 3, 2\) basic blocks is none of ResNet 18, 34, 50"
+        CheckpointError, match=r"a ResNet of \(2, 2, 3, 2\) basic blocks is not one of ResNet 18, 34, 50"
     ):
         resnet_from_state_dict(deeper)
     wide = {**state, "layer1.0.conv1.weight": torch.ones(128, 64, 3, 3)}

@@ -23,7 +23,7 @@ def test_logits_of_the_input_s_size_and_back_from_a_state_dict(widths: tuple[int
 
 
 def test_skipped_maps_reach_the_answer() -> None:
-    """With the deep path cut off, what is left still tells one place from another."""
+    """With the deep path cut off, the rest still distinguishes places."""
     torch.manual_seed(0)
     model = UNet(2, (8, 8, 8)).eval()
     image = torch.rand(1, 3, 32, 32)

@@ -1,4 +1,4 @@
-"""The decoding's formulas by hand, and the reference suppression."""
+"""The decoding's formulas by hand, and the reference NMS."""
 
 from __future__ import annotations
 

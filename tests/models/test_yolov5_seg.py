@@ -1,4 +1,4 @@
-"""YOLOv5's segmentation models: their published shape, their checkpoints, and what their masks are."""
+"""YOLOv5's segmentation models: published shape, checkpoints and masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tiny networks that follow the contract far enough to be converted: frames in, scores out."""
+"""Tiny networks with enough of the contract for conversion: frames in, scores out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranges from frames: what they are, and that they are learnt from what the device sees."""
+"""Ranges from frames: correct values, from frames as the device sees them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_frames_are_fitted_and_batches_filled(folder: Path) -> None:
     assert [batch.shape for batch in batches] == [(2, SIDE, SIDE, 3)] * 3
     np.testing.assert_array_equal(batches[2][0], batches[2][1])
     assert (batches[0][0][0] == 114).all()  # the letterbox's border
-    np.testing.assert_array_equal(next(iter(frames)), batches[0])  # read anew in a second pass
+    np.testing.assert_array_equal(next(iter(frames)), batches[0])  # read again in a second pass
 
 
 def test_a_part_of_the_folder_is_spread_over_it(folder: Path) -> None:

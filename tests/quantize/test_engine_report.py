@@ -1,4 +1,4 @@
-"""What is said of a new graph: which engines run it, and which run float instead."""
+"""The report on a new graph: engines that run it, and engines that run float instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The form of an INT8 graph for TensorRT 8.6 is read by it, and computes what the graph computes."""
+"""The form of an INT8 graph for TensorRT 8.6 is valid there, and computes the same as the graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Q/DQ as written: where, how large the steps are, and what stays as it was."""
+"""Inserted Q/DQ: places, step sizes, and unchanged parts."""
 
 from __future__ import annotations
 

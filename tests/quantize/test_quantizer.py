@@ -1,4 +1,4 @@
-"""The whole way, on the classifier that comes along: calibrate, search, verify, time, write."""
+"""End-to-end quantization of the bundled classifier: calibrate, search, verify, time, write."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _short_timing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def silent(_: str) -> None:
-    """Progress that nobody reads."""
+    """Progress that is discarded."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The search on made-up models whose damage is known."""
+"""The search on simulated models with known damage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cheap signal on a network whose worst layer is known."""
+"""The noise measurement on a network whose worst layer is known."""
 
 from __future__ import annotations
 

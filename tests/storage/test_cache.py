@@ -1,4 +1,4 @@
-"""Where downloads are kept."""
+"""The cache folder."""
 
 from __future__ import annotations
 

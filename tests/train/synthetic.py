@@ -1,4 +1,4 @@
-"""Small made-up data sets that a tiny network learns in seconds."""
+"""Small synthetic data sets that a tiny network learns in seconds."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_a_held_part_of_its_own_with_fewer_classes(class_data: Path, tmp_path: P
     (tmp_path / "square" / "a.png").write_bytes(png(7))
     assert read_classes(class_data, tmp_path, longest_side=64).held.labels.tolist() == [1]
     (tmp_path / "square").rename(tmp_path / "ring")
-    with pytest.raises(UsageError, match="class 'ring' of the held part"):
+    with pytest.raises(UsageError, match="class 'ring' of the validation data"):
         read_classes(class_data, tmp_path, longest_side=64)
 
 
@@ -88,10 +88,10 @@ def test_idx_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"\0\0\x08\x03\0\0\0\x02", "no idx file of 1 dimensions"),
+        (b"\0\0\x08\x03\0\0\0\x02", "not an idx file of 1 dimensions"),
         (b"\0\0\x0d\x01\0\0\0\x02ab", "it begins with 00000d01"),
         (b"\0\0\x08\x01\0\0\0\x05abc", "says 5: expected 13 bytes, received 11"),
-        (b"\0\0\x08\x01\0\0\0\x03abc", "holds 2 pictures"),
+        (b"\0\0\x08\x01\0\0\0\x03abc", "holds 2 images"),
     ],
 )
 def test_damaged_idx_files(tmp_path: Path, content: bytes, words: str) -> None:
@@ -102,10 +102,10 @@ def test_damaged_idx_files(tmp_path: Path, content: bytes, words: str) -> None:
 
 
 def test_what_is_no_data(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="holds no picture"):
+    with pytest.raises(SourceError, match="holds no image"):
         read_classes(tmp_path, None, longest_side=64)
     (tmp_path / "a.png").write_bytes(png(1))
-    with pytest.raises(UsageError, match=r"a\.png lies in no class folder"):
+    with pytest.raises(UsageError, match=r"a\.png is not in a class folder"):
         read_classes(tmp_path, None, longest_side=64)
     with pytest.raises(UsageError, match="neither a folder nor a zip"):
         read_classes(tmp_path / "a.png", None, longest_side=64)

@@ -1,4 +1,4 @@
-"""When the curves of a run are drawn."""
+"""Timing of the plots of a run."""
 
 from __future__ import annotations
 

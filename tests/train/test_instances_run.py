@@ -1,4 +1,4 @@
-"""A whole run of a tiny network of masks, from polygons to a bundle, and what a run may start from."""
+"""A whole run of a tiny mask network, from polygons to a bundle, and its initial weights."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_run_starts_from_weights_as_far_as_they_fit(run: Path, instance_data: 
     assert f"{whole:,} of {whole:,} parameters start from best.safetensors" in result.stderr
     safetensors.torch.save_file({"other.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     words = failed(train(*options, "--weights", tmp_path / "other.safetensors", "-o", tmp_path / "x"))
-    assert "holds no tensor that fits YOLOv5n-seg" in words
+    assert "contains no tensor that fits YOLOv5n-seg" in words
 
 
 def test_a_detectors_weights_fit_but_for_the_head() -> None:
@@ -113,7 +113,7 @@ def test_mistakes(instance_data: Path, box_data: Path, class_data: Path, tmp_pat
     names = tmp_path / "names.txt"
     names.write_text("\n\n")
     wrong = train("yolov5-seg", "--data", instance_data, "--names", names, *one)
-    assert f"{names} names no class" in failed(wrong)
+    assert f"{names} contains no class name" in failed(wrong)
     names.write_text("a\ntriangle\n")
     wrong = train("yolov5-seg", "--data", instance_data, "--names", names, *one)
     assert "class 3 is not one of 0..1" in failed(wrong)

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments: no corrupt checkpoint, and the same end as a run that nobody disturbed."""
+"""SIGKILL at random moments: no corrupt checkpoint, and the same result as an undisturbed run."""
 
 from __future__ import annotations
 

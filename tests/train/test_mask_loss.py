@@ -1,4 +1,4 @@
-"""The loss of masks, against the same written out cell by cell."""
+"""The loss of masks, compared with the same computed cell by cell."""
 
 from __future__ import annotations
 

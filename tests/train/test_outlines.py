@@ -1,4 +1,4 @@
-"""Outlines as masks, and that they follow their pixels through every augmentation."""
+"""Outlines as masks, which follow their pixels through every augmentation."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ def test_a_run_folder_is_not_overwritten_and_not_resumed_by_another_recipe(
     options = ("cnn", "--data", class_data, "--size", 16, "--epochs", 1, "-o", run)
     succeeded(train(*options))
     before = (run / "last.ckpt").read_bytes()
-    assert "holds a run already" in failed(train(*options))
+    assert "already holds a run" in failed(train(*options))
     assert "started with recipe cnn" in failed(train("resnet", "--resume", "-o", run))
     assert (run / "last.ckpt").read_bytes() == before
 
@@ -220,7 +220,7 @@ def test_a_held_part_without_a_box_is_said_at_the_start(box_data: Path, tmp_path
     options = ("--data", box_data, "--val", held, "--size", 64, "--batch", 6, "--epochs", 1)
     done = train("yolov5", *options, "-o", run)
     succeeded(done)
-    assert "WARNING: the held part has no labelled box" in done.stderr
+    assert "WARNING: the validation data has no labelled box" in done.stderr
     assert "-100" not in done.stderr
     assert (run / "best.safetensors").is_file()
 
@@ -232,6 +232,6 @@ def test_a_broken_picture_is_named_at_the_start(class_data: Path, tmp_path: Path
     broken_picture(folder, next(folder.iterdir()))
     run = tmp_path / "run"
     words = failed(train("cnn", "--data", data, "--size", 16, "--batch", 8, "--epochs", 1, "-o", run))
-    assert "images cannot be decoded, at most 1 % may be left out" in words
+    assert "images cannot be decoded, at most 1 % may be skipped" in words
     assert "broken.png" in words
     assert not run.exists()

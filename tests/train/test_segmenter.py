@@ -1,4 +1,4 @@
-"""Masks in training: what is read, drawn, lost and learnt."""
+"""Training of masks: reading, augmentation, loss and a run."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_wrong_masks_name_the_file_and_the_value(mask_data: Path, tmp_path: Path
 
 
 def test_picture_and_mask_move_together() -> None:
-    """A picture that shows its own mask still does after drawing, and beyond its edges all is void."""
+    """An image that shows its own mask still does after drawing, and beyond its edges all is void."""
     mask = np.zeros((60, 90), np.uint8)
     cv2.circle(mask, (40, 30), 20, 1, -1)
     picture = np.repeat((mask * 200)[..., None], 3, 2)
@@ -147,8 +147,8 @@ def test_a_segmenter_learns_and_says_its_size(mask_data: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ((), "masks hold numbers: name the class of each value with --classes"),
-        (("--classes", "a=b,c"), "no name has another"),
+        ((), "masks contain numbers: list the class of each value with --classes"),
+        (("--classes", "a=b,c"), "NAME=OTHER is not supported here"),
         (("--classes", "ground,disc", "--monitor", "sea"), "'sea' is not one of ground, disc"),
     ],
 )

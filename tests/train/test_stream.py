@@ -1,4 +1,4 @@
-"""The order of batches is the seed's alone, wherever a run starts."""
+"""The order of batches depends only on the seed, wherever a run starts."""
 
 from __future__ import annotations
 

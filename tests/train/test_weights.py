@@ -1,4 +1,4 @@
-"""The weights inside the package: small, readable by their recipe, with a card, a record, and no foreign paths."""
+"""The weights inside the package: small, readable by their recipe, with a card, a record, and no local paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a graph of lower precision may be from the source model, and no farther."""
+"""Limits on the difference between a graph of lower precision and the source model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record from another class of machine: golden frames run once at opening, are stored, and decide."""
+"""A record from another class of machine: the golden frames run once at opening, and the stored result decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A wrong engine is found out."""
+"""Verification detects a wrong engine."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ def _open_fitting(flavour: Flavour, bundle: Bundle, options: SessionOptions) -> 
 
 
 def _verify_golden(session: TensorRtSession, bundle: Bundle, stored: StoredEngine, *, force: bool) -> None:
-    """Verify with the golden frames an engine built on another machine, which could not run it."""
+    """Verify an engine on the golden frames if the building machine could not run it."""
     record = verify_session(session, bundle.golden(), precision=stored.manifest.precision)
     note = "the golden frames passed at this start"
     if not record.passed:

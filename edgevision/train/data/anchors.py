@@ -1,7 +1,7 @@
-"""Anchors fitted to a data set: k-means of box sizes, then a random search of the matching metric.
+"""Fits anchors to a data set: k-means of box sizes, then a random search of the matching metric.
 
-The method is that of YOLOv2 (arXiv 1612.08242, section 2, k-means) as YOLOv5 carries it on: what is maximised is not an
-IoU but how well the best anchor's width and height ratios fit each box, for that decides which boxes are matched.
+The method is that of YOLOv2 (arXiv 1612.08242, section 2, k-means) with YOLOv5's extension. It maximises not an IoU but
+the fit of the best anchor's width and height ratios to each box, which decides the matching.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Augmentation for detectors: mosaic, scale and shift, HSV, flips, in numpy and OpenCV.
 
-Every function takes the random generator that it draws from, so that a sample is a function of its seed alone.
+Every function takes its random generator, so that a sample depends only on its seed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MIN_VISIBLE = 0.15
 
 @dataclass(frozen=True, slots=True)
 class BoxAugmentation:
-    """How samples of one phase of training are drawn."""
+    """Sampling settings of one training phase."""
 
     size: int
     """Side of the square sample, in pixels."""
@@ -46,7 +46,7 @@ class BoxAugmentation:
     """Draw the masks of the objects too, from their outlines."""
 
     def weakened(self, strength: float) -> BoxAugmentation:
-        """All that is random, times `strength` in 0..1; at 0 only the place of a smaller image remains."""
+        """Scale all random changes by `strength` in 0..1; at 0 only the place of a smaller image is random."""
         hue, saturation, value = (strength * gain for gain in self.hsv)
         return replace(
             self,
@@ -74,7 +74,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """What is seen of one picture: boxes and polygons in the canvas's pixels."""
+    """The visible part of one image: boxes and polygons in the canvas's pixels."""
 
     xyxy: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
@@ -87,7 +87,7 @@ Source = Callable[[int], tuple[Picture, BoxLabels]]
 def draw_sample(
     index: int, source: Source, count: int, plan: BoxAugmentation, rng: np.random.Generator
 ) -> Sample:
-    """Image `index`, alone or in a mosaic with three random others, at random scale, place, colour and side."""
+    """Image `index`, alone or in a mosaic with three random others, with random scale, place, colour and flip."""
     canvas = np.full((plan.size, plan.size, 3), PAD, np.uint8)
     if rng.random() < plan.mosaic:
         parts = _mosaic(index, source, count, plan, rng, canvas)
@@ -123,7 +123,7 @@ def _mosaic(
 ) -> list[_Part]:
     """Four images that meet in one point; each lies in its quarter, its inner corner on the point.
 
-    As the point is near an edge or the gain above one, quarters show parts of their images.
+    If the point is near an edge or the gain above one, quarters show parts of their images.
     """
     chosen = np.concatenate([[index], rng.integers(0, count, 3)])
     rng.shuffle(chosen)
@@ -139,7 +139,7 @@ def _mosaic(
             plan.size if right else round(corner_x),
             plan.size if down else round(corner_y),
         )
-        # An image larger than its quarter is shown from a random place, not always by its corner.
+        # An image larger than its quarter is shown from a random place, not always from its corner.
         left = _slide(rng, quarter[0], quarter[2], width, from_low=bool(right))
         top = _slide(rng, quarter[1], quarter[3], height, from_low=bool(down))
         parts.append(_place(picture, boxes, plan, canvas, scale_xy, (left, top), quarter))
@@ -179,7 +179,7 @@ def _place(
     offset_xy: tuple[float, float],
     window: tuple[int, int, int, int],
 ) -> _Part:
-    """Draw a scaled picture into `window` of the canvas; returns the boxes that remain visible there."""
+    """Draw a scaled image into `window` of the canvas; returns the boxes that remain visible there."""
     height, width = picture.shape[:2]
     left, top = offset_xy
     x0, y0 = max(window[0], round(left)), max(window[1], round(top))
@@ -209,7 +209,7 @@ def _place(
 
 
 def _shrunk(picture: Picture, scale_xy: tuple[float, float]) -> tuple[Picture, tuple[float, float]]:
-    """Averaged down first where bilinear sampling would skip pixels."""
+    """Average the image down first if bilinear sampling would skip pixels."""
     if max(scale_xy) >= 0.6:
         return picture, (1.0, 1.0)
     height, width = picture.shape[:2]
@@ -219,13 +219,13 @@ def _shrunk(picture: Picture, scale_xy: tuple[float, float]) -> tuple[Picture, t
 
 
 def _recolour(image: Picture, plan: BoxAugmentation, rng: np.random.Generator) -> Picture:
-    """Random gains of hue, saturation and value by look-up tables."""
+    """Random gains of hue, saturation and value with look-up tables."""
     gains = 1 + rng.uniform(-1, 1, 3) * plan.hsv
     if rng.random() < plan.grey:
         gains[1] = 0.0
     hue, saturation, value = cv2.split(cv2.cvtColor(image, cv2.COLOR_BGR2HSV))
     levels = np.arange(256, dtype=np.float64)
-    # The gain of the hue turns the circle of 180 half-degrees by a share of it.
+    # The hue's gain rotates the circle of 180 half-degrees by a share of it.
     turned = (levels + (gains[0] - 1) * 180) % 180
     tables = (turned, (levels * gains[1]).clip(0, 255), (levels * gains[2]).clip(0, 255))
     channels = [cv2.LUT(c, t.astype(np.uint8)) for c, t in zip((hue, saturation, value), tables, strict=True)]

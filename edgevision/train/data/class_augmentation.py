@@ -12,7 +12,7 @@ _GREY = 114
 
 
 def draw_picture(picture: Picture, plan: ClassifierPlan, rng: np.random.Generator) -> Picture:
-    """A random part of the picture, uint8 ``[S,S,3]``, flipped, recoloured and partly erased by chance."""
+    """A random crop of the image, uint8 ``[S,S,3]``, randomly flipped, recoloured and partly erased."""
     image = _crop(picture, plan, rng)
     if rng.random() < plan.flip:
         image = image[:, ::-1]
@@ -27,9 +27,10 @@ def draw_picture(picture: Picture, plan: ClassifierPlan, rng: np.random.Generato
 
 
 def _crop(picture: Picture, plan: ClassifierPlan, rng: np.random.Generator) -> Picture:
-    """A rectangle of a random area, place and slightly random shape, scaled to the square (arXiv 1409.4842, section 6).
+    """A rectangle of random area, place and slightly random shape, scaled to the square (arXiv 1409.4842, section 6).
 
-    A small part of it may lie outside, where the border is mirrored: a picture that is exact to its edges is moved too.
+    A small part of it may lie outside, where the border is mirrored, so that images cropped exactly to their object
+    move too.
     """
     height, width = picture.shape[:2]
     side = float(np.sqrt(rng.uniform(plan.smallest_crop, 1.0)))
@@ -51,7 +52,7 @@ def _crop(picture: Picture, plan: ClassifierPlan, rng: np.random.Generator) -> P
 
 
 def recolour(image: Picture, strength: float, rng: np.random.Generator) -> Picture:
-    """Random gains of brightness, of contrast about the mean, and of saturation about the grey picture."""
+    """Random gains of brightness, of contrast about the mean, and of saturation about the grey image."""
     brightness, contrast, saturation = np.exp(rng.uniform(-1, 1, 3) * np.log1p(strength))
     values = image.astype(np.float32)
     grey = values.mean(2, keepdims=True)

@@ -1,4 +1,4 @@
-"""Pictures with a class each: folders of classes, a zip of them, or idx files; all in memory."""
+"""Reads images with one class each: folders of classes, a zip of them, or idx files; all into memory."""
 
 from __future__ import annotations
 
@@ -22,53 +22,53 @@ from edgevision.train.data.pictures import Picture, shrunk
 _TRAIN_NAMES = ("train", "training")
 _HELD_NAMES = ("val", "valid", "validation")
 _TEST_NAMES = ("test", "testing")
-"""Left alone: weights are chosen by the held part, so what is to be reported must not be it."""
+"""Never read: validation data selects the best weights, so a reported result needs other data."""
 _IDX = {"images": re.compile(r"images.*idx3"), "labels": re.compile(r"labels.*idx1")}
 _IDX_TYPE_UINT8 = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassDataset:
-    """Pictures uint8 ``[H,W,3]`` BGR and int64 labels ``[N]``, indices into `classes`."""
+    """Images uint8 ``[H,W,3]`` BGR and int64 labels ``[N]``, indices into `classes`."""
 
     classes: tuple[str, ...]
     pictures: tuple[Picture, ...]
     labels: npt.NDArray[np.int64]
     warnings: tuple[str, ...] = ()
-    """What was left out, a line each."""
+    """Skipped items, one line each."""
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def counts(self) -> dict[str, int]:
-        """Pictures of each class."""
+        """Number of images of each class."""
         return {name: int((self.labels == label).sum()) for label, name in enumerate(self.classes)}
 
     def subset(self, indices: npt.NDArray[np.int64]) -> ClassDataset:
-        """Some of the pictures; all classes stay."""
+        """A subset of the images, with all classes."""
         pictures = tuple(self.pictures[i] for i in indices)
         return ClassDataset(self.classes, pictures, self.labels[indices], self.warnings)
 
 
 @dataclass(frozen=True, slots=True)
 class ClassSplit:
-    """What to learn from, and what to measure on."""
+    """Training and validation data."""
 
     train: ClassDataset
     held: ClassDataset
     source: str
-    """Which split that is, in words."""
+    """Description of the split."""
 
 
 def read_classes(
     data: Path, held: Path | None, *, longest_side: int, seed: int = 0, strict: bool = False
 ) -> ClassSplit:
-    """Read ``[train/]CLASS/picture`` of a folder or zip, or a folder of idx files.
+    """Read ``[train/]CLASS/image`` of a folder or zip, or a folder of idx files.
 
-    The held part is `held` if given, else the data's own ``val/`` or ``valid/``, else a tenth of each class. A part
-    ``test/`` is not touched: the held part chooses the best weights, which makes its figure a choice's, not a test's.
-    Pictures that cannot be decoded are left out and named, as `image_check.accept` says. Raises `UsageError` for what
-    is none of these and `SourceError` where too many pictures cannot be decoded.
+    Validation data is `held` if given, else the data's own ``val/`` or ``valid/``, else a tenth of each class. A part
+    ``test/`` is not read: validation data selects the best weights, so its result is not a test result. Images that
+    cannot be decoded are skipped and listed, as in `image_check.accept`. Raises `UsageError` for any other input and
+    `SourceError` if too many images cannot be decoded.
     """
     parts = _read(data, longest_side, strict=strict)
     train = next((parts[name] for name in (*_TRAIN_NAMES, "") if name in parts), None)
@@ -78,7 +78,7 @@ def read_classes(
         others = _read(held, longest_side, strict=strict)
         names = (*_HELD_NAMES, *_TEST_NAMES, "", *_TRAIN_NAMES)
         measured = next((others[name] for name in names if name in others), None)
-        source = f"measured on {held}, as --val says"
+        source = f"validation on {held} (--val)"
     else:
         name = next((name for name in _HELD_NAMES if name in parts), None)
         measured = None if name is None else parts[name]
@@ -89,7 +89,7 @@ def read_classes(
 
 
 def _read(path: Path, longest_side: int, *, strict: bool) -> dict[str, ClassDataset]:
-    """Data sets by the name of their part; "" where the classes lie at the top."""
+    """Data sets by the name of their part; "" if the classes are at the top."""
     if path.is_file() and zipfile.is_zipfile(path):
         return _from_entries(path, _zip_entries(path), longest_side, strict=strict)
     if path.is_dir():
@@ -107,7 +107,7 @@ def _zip_entries(path: Path) -> dict[PurePosixPath, Callable[[], bytes]]:
     names = sorted(
         name for name in archive.namelist() if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
     )
-    # Read here and decoded by many threads: a ZipFile is read by one at a time.
+    # Read here and decoded by many threads: a ZipFile supports only one reader at a time.
     content = {name: archive.read(name) for name in names}
     archive.close()
     return {PurePosixPath(name): (lambda name=name: content[name]) for name in names}  # type: ignore[misc]  # the default binds
@@ -122,10 +122,10 @@ def _from_entries(
     for name in entries:
         part = name.parts[0] if len(name.parts) > 2 and name.parts[0] in known else ""
         if len(name.parts) < 2:
-            raise UsageError(f"{path}: {name} lies in no class folder; expected [train/]CLASS/picture")
+            raise UsageError(f"{path}: {name} is not in a class folder; expected [train/]CLASS/image")
         grouped.setdefault(part, []).append((name.parts[1 if part else 0], name))
     if not grouped:
-        raise SourceError(f"{path} holds no picture ({' '.join(IMAGE_SUFFIXES)})")
+        raise SourceError(f"{path} holds no image ({' '.join(IMAGE_SUFFIXES)})")
     found = {}
     for part, members in grouped.items():
         classes = tuple(sorted({label for label, _ in members}))
@@ -142,7 +142,7 @@ def _decoded(
     *,
     strict: bool,
 ) -> ClassDataset:
-    """The pictures of a part that decode; `members` are (class, name)."""
+    """The images of a part that can be decoded; `members` are (class, name)."""
 
     def read(place: int) -> Picture:
         name = members[place][1]
@@ -160,7 +160,7 @@ def _decoded(
 def _below_single_folder(
     entries: Mapping[PurePosixPath, Callable[[], bytes]],
 ) -> Mapping[PurePosixPath, Callable[[], bytes]]:
-    """Archives often hold one folder with everything in it; it is no class."""
+    """Remove a single top folder, which many archives have and which is not a class."""
     while (
         entries and len({name.parts[0] for name in entries}) == 1 and all(len(n.parts) > 2 for n in entries)
     ):
@@ -192,7 +192,7 @@ def _idx_pair(folder: Path) -> tuple[Path, Path] | None:
 def _read_idx(images: Path, labels: Path) -> ClassDataset:
     pixels, numbers = _idx_array(images, 3), _idx_array(labels, 1)
     if len(pixels) != len(numbers):
-        raise UsageError(f"{images} holds {len(pixels)} pictures, {labels} {len(numbers)} labels")
+        raise UsageError(f"{images} holds {len(pixels)} images, {labels} {len(numbers)} labels")
     classes = tuple(str(number) for number in range(int(numbers.max()) + 1))
     pictures = tuple(np.repeat(picture[..., None], 3, 2) for picture in pixels)
     return ClassDataset(classes, pictures, numbers.astype(np.int64))
@@ -207,7 +207,7 @@ def _idx_array(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     header = 4 + 4 * dimensions
     if len(data) < header or data[:2] != b"\0\0" or data[2] != _IDX_TYPE_UINT8 or data[3] != dimensions:
         raise UsageError(
-            f"{path} is no idx file of {dimensions} dimensions of bytes: it begins with {data[:4].hex()}"
+            f"{path} is not an idx file of {dimensions} dimensions of bytes: it begins with {data[:4].hex()}"
         )
     shape = struct.unpack(f">{dimensions}I", data[4:header])
     expected = header + int(np.prod(shape))
@@ -219,7 +219,7 @@ def _idx_array(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
 
 
 def _split(data: ClassDataset, seed: int) -> ClassSplit:
-    """A tenth of every class is held."""
+    """Hold back a tenth of every class."""
     rng = np.random.default_rng(seed)
     held = np.zeros(len(data), np.bool_)
     for label in range(len(data.classes)):
@@ -227,15 +227,17 @@ def _split(data: ClassDataset, seed: int) -> ClassSplit:
         held[members[: max(1, len(members) // 10)]] = True
     if held.all():
         raise UsageError(
-            f"{len(data)} pictures of {len(data.classes)} classes are too few to hold a part back"
+            f"{len(data)} images of {len(data.classes)} classes are too few for a validation part"
         )
-    source = "the data has no part of its own to measure on: a tenth of each class, by the seed"
+    source = "the data has no validation part: using a tenth of each class, selected by the seed"
     return ClassSplit(data.subset(np.flatnonzero(~held)), data.subset(np.flatnonzero(held)), source)
 
 
 def _relabelled(data: ClassDataset, classes: Sequence[str], path: Path) -> ClassDataset:
     unknown = [name for name in data.classes if name not in classes]
     if unknown:
-        raise UsageError(f"{path}: class {unknown[0]!r} of the held part is not among those to be learnt")
+        raise UsageError(
+            f"{path}: class {unknown[0]!r} of the validation data does not occur in the training data"
+        )
     table = np.array([list(classes).index(name) for name in data.classes], np.int64)
     return ClassDataset(tuple(classes), data.pictures, table[data.labels], data.warnings)

@@ -1,4 +1,4 @@
-"""Images with a mask of labels each: wrong masks are errors that name the file and the value."""
+"""Reads images with label masks; errors name the file and value of an invalid mask."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from edgevision.train.data.pictures import Picture, load_picture
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskDataset:
-    """Pictures uint8 ``[H,W,3]`` BGR and masks uint8 ``[H,W]`` of the same size: labels, or `VOID`."""
+    """Images uint8 ``[H,W,3]`` BGR and masks uint8 ``[H,W]`` of the same size: labels, or `VOID`."""
 
     classes: tuple[str, ...]
     pictures: tuple[Picture, ...]
     masks: tuple[LabelMask, ...]
     warnings: tuple[str, ...] = ()
-    """What was left out, a line each."""
+    """Skipped items, one line each."""
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -36,19 +36,19 @@ class MaskDataset:
         return {name: float(counts[label] / whole) for label, name in enumerate(self.classes)}
 
     def subset(self, indices: Sequence[int]) -> MaskDataset:
-        """Some of the images; all classes stay."""
+        """A subset of the images, with all classes."""
         pictures, masks = (tuple(part[i] for i in indices) for part in (self.pictures, self.masks))
         return MaskDataset(self.classes, pictures, masks, self.warnings)
 
     def split(self, seed: int) -> tuple[MaskDataset, MaskDataset]:
-        """Hold a tenth back, chosen by the seed; raises `UsageError` for fewer than two images."""
+        """Split off a tenth, selected by the seed; raises `UsageError` for fewer than two images."""
         train, held = held_tenth(len(self), seed)
         return self.subset(train), self.subset(held)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskSplit:
-    """What is learnt from, what is measured on, and in words which split that is."""
+    """Training data and validation data, with a description of the split."""
 
     train: MaskDataset
     held: MaskDataset
@@ -58,28 +58,26 @@ class MaskSplit:
 def read_mask_split(
     data: Path, held: Path | None, classes: Sequence[str], *, seed: int, strict: bool
 ) -> MaskSplit:
-    """Read `data`, and `held` if given, else the data's own ``train/`` and ``val/``, else a tenth by the seed."""
+    """Read `data`; validation data is `held` if given, else its own ``val/``, else a tenth selected by the seed."""
     own = next((data / name for name in HELD_NAMES if (data / name / "masks").is_dir()), None)
     has_parts = own is not None and (data / "train" / "masks").is_dir()
     train = read_masks(data / "train" if has_parts else data, classes, strict=strict)
     if held is not None:
-        return MaskSplit(
-            train, read_masks(held, classes, strict=strict), f"measured on {held}, as --val says"
-        )
+        return MaskSplit(train, read_masks(held, classes, strict=strict), f"validation on {held} (--val)")
     if has_parts and own is not None:
         measured = read_masks(own, classes, strict=strict)
         return MaskSplit(train, measured, f"the split of the folders {data / 'train'} and {own}")
     return MaskSplit(
-        *train.split(seed), "the data has no part of its own to measure on: a tenth of it, by the seed"
+        *train.split(seed), "the data has no validation part: using a tenth of it, selected by the seed"
     )
 
 
 def read_masks(folder: Path, classes: Sequence[str], *, strict: bool = False) -> MaskDataset:
-    """Read ``images/`` and ``masks/`` below `folder`; a mask is a picture of one channel, named as its image.
+    """Read ``images/`` and ``masks/`` below `folder`; a mask is an image of one channel with the name of its image.
 
-    Its values are labels, indices into `classes`; greater values are void. Pairs that cannot be decoded are left out
-    and named, as `image_check.accept` says. Raises `UsageError` for what is not such data, `SourceError` where too many
-    cannot be decoded.
+    Its values are labels, indices into `classes`; greater values are void. Pairs that cannot be decoded are skipped and
+    listed, as in `image_check.accept`. Raises `UsageError` for other data, `SourceError` if too many pairs cannot be
+    decoded.
     """
     for needed in ("images", "masks"):
         if not (folder / needed).is_dir():
@@ -104,7 +102,7 @@ def read_masks(folder: Path, classes: Sequence[str], *, strict: bool = False) ->
     if unlabelled:
         raise UsageError(
             f"{folder}: no pixel is labelled {unlabelled[0]!r} (value {classes.index(unlabelled[0])});"
-            " --classes names the values of the masks in their order"
+            " --classes must list the classes in the order of the mask values"
         )
     return found
 

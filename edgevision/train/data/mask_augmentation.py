@@ -1,4 +1,4 @@
-"""Augmentation for segmenters: one random part of a picture and of its mask, scaled, flipped, recoloured."""
+"""Augmentation for segmenters: a random crop of an image and its mask, scaled, flipped, recoloured."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _GREY = 114
 def draw_masked(
     picture: Picture, mask: LabelMask, plan: SegmenterPlan, rng: np.random.Generator
 ) -> tuple[Picture, LabelMask]:
-    """A square part, uint8 ``[S,S,3]``, and its labels ``[S,S]``; what lies outside the picture is void."""
+    """A square crop, uint8 ``[S,S,3]``, and its labels ``[S,S]``; outside the image labels are void."""
     height, width = mask.shape
     scale = plan.size / max(height, width) * float(np.exp(rng.uniform(*np.log(plan.gain))))
     side = plan.sample
-    # Where the picture is larger than the part any place in it, where it is smaller any place for it.
+    # Any place within a larger image; any place of a smaller image within the crop.
     left = rng.uniform(0, 1) * (side - width * scale)
     top = rng.uniform(0, 1) * (side - height * scale)
     flip = rng.random() < plan.flip
     sx = -scale if flip else scale
     x0 = left + width * scale if flip else left
-    # Half-pixel centres: part x of picture pixel i is x0 + (i + 0.5) * sx - 0.5.
+    # Half-pixel centres: crop x of image pixel i is x0 + (i + 0.5) * sx - 0.5.
     matrix = np.array([[sx, 0, x0 + sx / 2 - 0.5], [0, scale, top + scale / 2 - 0.5]], np.float64)
     source = cv2.GaussianBlur(picture, (0, 0), 0.5 / scale) if scale < _SKIPS else picture
     image = cv2.warpAffine(source, matrix, (side, side), flags=cv2.INTER_LINEAR, borderValue=(_GREY,) * 3)
@@ -38,4 +38,4 @@ def draw_masked(
 
 
 _SKIPS = 0.6
-"""Under this scale bilinear sampling would skip pixels: the picture is smoothed first."""
+"""Below this scale bilinear sampling would skip pixels: the image is smoothed first."""

@@ -1,4 +1,4 @@
-"""Outlines as masks of a quarter of the image's size: what a network of instance masks is to answer."""
+"""Converts outlines to masks of a quarter of the image's size: targets for networks of instance masks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy.typing as npt
 from edgevision.graph.masks import MASK_STRIDE
 
 _FINE = 8
-"""Places for each cell at which it is asked whether they lie inside, both ways."""
+"""Sampling points for each cell, in both directions."""
 _SHIFT = 4
-"""Binary digits of a place's fraction that OpenCV is given."""
+"""Fractional bits of the coordinates passed to OpenCV."""
 
 Polygons = Sequence[npt.NDArray[np.float32]]
 
@@ -24,8 +24,8 @@ def mask_from_polygons(
 ) -> npt.NDArray[np.uint8]:
     """The share of each cell that lies inside, of 255: uint8 ``[H/4,W/4]``; `polygons` in pixels of the image.
 
-    Nothing is inside beyond `xyxy`, the part of the object that is seen. Shares instead of a yes or no put an edge
-    where it is when the mask is interpolated and cut at a half.
+    Nothing is inside beyond `xyxy`, the visible part of the object. Shares instead of a binary value keep an edge in
+    place when the mask is interpolated and thresholded at one half.
     """
     mask = np.zeros((size_wh[1] // MASK_STRIDE, size_wh[0] // MASK_STRIDE), np.uint8)
     left, top = (math.floor(float(value) / MASK_STRIDE) for value in xyxy[:2])
@@ -35,7 +35,7 @@ def mask_from_polygons(
         return mask
     fine = np.zeros(((bottom - top) * _FINE, (right - left) * _FINE), np.uint8)
     corner = np.array([left, top], np.float32) * MASK_STRIDE
-    # Half-pixel centres; OpenCV colours the outline itself too, half a place too far on every side.
+    # Half-pixel centres; OpenCV also colours the outline itself, half a sampling point too far on every side.
     scaled = [(points - corner) * (_FINE / MASK_STRIDE) - 0.5 for points in polygons]
     for points in scaled:  # one by one: together they would cut holes where they overlap
         cv2.fillPoly(fine, [np.round(points * 2**_SHIFT).astype(np.int32)], 255, shift=_SHIFT)

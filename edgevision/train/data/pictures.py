@@ -1,4 +1,4 @@
-"""Decoded training images, held in memory."""
+"""Decoded training images in memory."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Picture = npt.NDArray[np.uint8]
 
 
 def load_picture(file: Path, longest_side: int) -> Picture:
-    """Decode an image, its longest side brought down to at most `longest_side`; raises `SourceError`."""
+    """Decode an image and reduce its longest side to at most `longest_side`; raises `SourceError`."""
     return shrunk(read_image(file), longest_side)
 
 
 def shrunk(image: Picture, longest_side: int) -> Picture:
-    """The picture, averaged down if its longest side is longer."""
+    """The image, averaged down if its longest side is longer."""
     height, width = image.shape[:2]
     ratio = longest_side / max(height, width)
     if ratio >= 1:

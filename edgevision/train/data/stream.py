@@ -1,4 +1,4 @@
-"""Batches of a training set in an order that the seed alone decides, drawn ahead by a thread."""
+"""Batches of a training set in an order that depends only on the seed, prefetched by a thread."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Batch = TypeVar("Batch")
 class BatchStream(Generic[Batch]):
     """One epoch of batches at each iteration; the sample at place i of epoch e has the generator (seed, e, i).
 
-    `draw` gets the indices of a batch, the generators of its samples and the number of the step. Of `world` processes
-    the one of `rank` draws its share of each batch. A stream
-    that `seek` placed within an epoch goes on with the rest of it. The last, incomplete batch of an epoch is left
-    out: its images come elsewhere in the next one. `order` gives an epoch's indices; default: a permutation.
+    `draw` receives the indices of a batch, the generators of its samples and the step number. Of `world` processes, the
+    one of `rank` draws its share of each batch. A stream that `seek` placed within an epoch continues with the rest of
+    it. The last, incomplete batch of an epoch is skipped: its images come elsewhere in the next one. `order` returns an
+    epoch's indices; default: a permutation.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class BatchStream(Generic[Batch]):
         return self.count // self.batch_size
 
     def seek(self, step: int) -> None:
-        """Go on with batch `step`, counted from the first epoch's first."""
+        """Continue with batch `step`, counted from the first epoch's first."""
         self.epoch, self.position = divmod(step, len(self))
 
     def __iter__(self) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""The curves of a run as a picture."""
+"""Plots the curves of a run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from edgevision.storage import atomic
 from edgevision.train.loop.run_folder import Row
 
 LARGEST_SHARE = 0.05
-"""The largest share of a run's time that drawing may take: epochs of small data sets are shorter than a drawing."""
+"""Maximum share of a run's time for plotting: epochs of small data sets are shorter than a plot takes."""
 
 
 class CurvesImage:
-    """The image of a run's curves; drawing it takes at most `LARGEST_SHARE` of the time."""
+    """The plot of a run's curves; plotting takes at most `LARGEST_SHARE` of the time."""
 
     def __init__(self, path: Path, panels: Sequence[tuple[str, Sequence[str]]]) -> None:
         self.path, self.panels = path, panels
@@ -25,12 +25,12 @@ class CurvesImage:
         self._next_ns = 0
 
     def update(self, rows: Sequence[Row]) -> None:
-        """Draw the rows if the last drawing is long enough ago."""
+        """Plot the rows if the last plot is old enough."""
         if time.perf_counter_ns() >= self._next_ns:
             self.finish(rows)
 
     def finish(self, rows: Sequence[Row]) -> None:
-        """Draw the rows unless the image shows them already."""
+        """Plot the rows unless the image already shows them."""
         if len(rows) == self._drawn_rows:
             return
         began_ns = time.perf_counter_ns()
@@ -40,7 +40,7 @@ class CurvesImage:
 
 
 def draw_curves(path: Path, rows: Sequence[Row], panels: Sequence[tuple[str, Sequence[str]]]) -> None:
-    """One panel for each (title, columns) over the epochs; rows that lack a column leave a gap in time, not a zero."""
+    """One panel for each (title, columns) over the epochs; rows without a column leave a gap in time, not a zero."""
     figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
     for axes, (title, columns) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for column in columns:

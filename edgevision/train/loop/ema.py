@@ -11,7 +11,7 @@ from torch import nn
 
 
 class WeightAverage:
-    """Follows a network with ``decay * (1 - exp(-step / ramp))``: early steps, soon outdated, count little.
+    """Averages with decay ``decay * (1 - exp(-step / ramp))``: early steps, soon outdated, count little.
 
     Averages of weights: Polyak and Juditsky, 1992; the ramp is YOLOv5's.
     """
@@ -22,7 +22,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take one step towards `model`; whole numbers, such as counters, are copied."""
+        """Take one step towards `model`; integers, such as counters, are copied."""
         self.steps += 1
         share = 1 - self.decay * (1 - math.exp(-self.steps / self.ramp_steps))
         theirs = model.state_dict()
@@ -40,6 +40,6 @@ class WeightAverage:
         return {"steps": self.steps, "weights": self.model.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Continue from `state`."""
         self.steps = int(state["steps"])
         self.model.load_state_dict(state["weights"])

@@ -1,4 +1,4 @@
-"""What all tasks share in training, as Lightning's loop takes it."""
+"""The Lightning module that training of all tasks shares."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Batch = TypeVar("Batch")
 
 
 class ModuleInTraining(lightning.LightningModule, abc.ABC, Generic[Batch]):
-    """Optimizer, learning rate by the share of the training, average of the weights, sums of the losses.
+    """Optimizer, learning rate schedule, moving average of weights and sums of the losses.
 
-    A task says what its losses are, which layers come last, and how its batches reach a device.
+    A task defines its losses, its last layers and the transfer of its batches to a device.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class ModuleInTraining(lightning.LightningModule, abc.ABC, Generic[Batch]):
 
     @abc.abstractmethod
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The loss to be differentiated under "loss", and whatever else is worth a curve."""
+        """The loss to be differentiated under "loss", and further values to plot."""
 
     @abc.abstractmethod
     def last_layers(self) -> Iterable[nn.Module]:
-        """The layers whose outputs are the answer."""
+        """The layers that compute the outputs."""
 
     @abc.abstractmethod
     def moved(self, batch: Batch, device: torch.device) -> Batch:
@@ -58,11 +58,11 @@ class ModuleInTraining(lightning.LightningModule, abc.ABC, Generic[Batch]):
         return parts["loss"]
 
     def on_fit_start(self) -> None:
-        """The average lives where the network lives."""
+        """Move the average to the network's device."""
         self.average.model.to(self.device)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
-        """Set the learning rates; what the network draws at random is a function of seed and step."""
+        """Set the learning rates; random draws of the network depend on seed and step."""
         factor = self.schedule.factor(self.progress.share)
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
@@ -71,20 +71,20 @@ class ModuleInTraining(lightning.LightningModule, abc.ABC, Generic[Batch]):
         torch.manual_seed(self.seed * 1_000_003 + self.progress.step * 64 + self.global_rank)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
-        """Count the step, follow with the average, and end on time."""
+        """Count the step, update the average, and stop on time."""
         self.average.update(self.model)
         self.progress.advance(self.trainer.strategy)
         if self.progress.share >= 1:
             self.trainer.should_stop = True
 
     def mean_losses(self) -> dict[str, float]:
-        """Means since the last call; raises where the loss is no longer a number."""
+        """Means since the last call; raises if the loss is no longer finite."""
         means = {name: float(value) / max(self._count, 1) for name, value in self._sums.items()}
         self._sums, self._count = {}, 0
         if not math.isfinite(means.get("loss", 0.0)):
             raise EdgevisionError(
                 f"the loss is not finite at step {self.progress.step}: lower the learning rate or look for broken"
-                " labels; the last checkpoint is from before, and --resume would come here again"
+                " labels; the last checkpoint is older, and --resume would fail at the same step"
             )
         return means
 
@@ -99,16 +99,16 @@ class ModuleInTraining(lightning.LightningModule, abc.ABC, Generic[Batch]):
         )
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002
-        """Move a batch; Lightning does not know our records."""
+        """Move a batch; Lightning does not support our records."""
         return self.moved(batch, device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what Lightning does not know of."""
+        """Add the state that Lightning does not save."""
         checkpoint["average"] = self.average.state_dict()
         checkpoint["progress"] = self.progress.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore the state that Lightning does not save."""
         self.average.load_state_dict(checkpoint["average"])
         self.progress.load_state_dict(checkpoint["progress"])
 

@@ -1,8 +1,8 @@
 """Muon for the filters of hidden layers, AdamW for everything else, as one optimizer.
 
 Muon (Keller Jordan et al., 2024, "Muon: An optimizer for hidden layers in neural networks") replaces a weight matrix's
-momentum by the nearest semi-orthogonal matrix, so that all directions learn at one speed; a filter ``[out,in,kh,kw]``
-counts as the matrix ``[out, in*kh*kw]``. AdamW: arXiv 1711.05101.
+momentum by the nearest semi-orthogonal matrix, so that all directions learn at one speed. A filter ``[out,in,kh,kw]``
+is treated as the matrix ``[out, in*kh*kw]``. AdamW: arXiv 1711.05101.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 class MuonAdamW(torch.optim.Optimizer):
-    """Each group says with `matrix` which of the two rules it follows; `lr` is the group's, scaled by the schedule."""
+    """`matrix` of each group selects one of the two rules; `lr` is the group's, scaled by the schedule."""
 
     def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
         defaults = {"lr": 0.001, "matrix": False, "momentum": 0.95, "betas": (0.9, 0.99), "eps": 1e-8}
@@ -74,10 +74,9 @@ class MuonAdamW(torch.optim.Optimizer):
 
 
 def orthogonalized(matrices: torch.Tensor, rounds: int = 5) -> torch.Tensor:
-    """The semi-orthogonal matrices near ``[K,M,N]`` by Newton-Schulz iteration, nearly: singular values 0.7..1.2.
+    """The nearest semi-orthogonal matrix of ``[K,M,N]``, approximately, by Newton-Schulz: singular values 0.7..1.2.
 
-    GPUs iterate in bfloat16. CPUs iterate in float32: one without bfloat16 instructions takes ten times as long for the
-    same products in bfloat16.
+    GPUs iterate in bfloat16, CPUs in float32: a CPU without bfloat16 instructions takes ten times as long in bfloat16.
     """
     a, b, c = _NEWTON_SCHULZ
     tall = matrices.shape[1] > matrices.shape[2]
@@ -99,7 +98,7 @@ def build_optimizer(
     weight_decay: float,
     output: Iterable[nn.Module] = (),
 ) -> MuonAdamW:
-    """Filters to Muon; biases, norms and the layers in `output` to AdamW, decayed only where they are matrices."""
+    """Filters to Muon; biases, norms and the layers in `output` to AdamW, with decay only for matrices."""
     last = {id(p) for module in output for p in module.parameters()}
     matrices, decayed, plain = [], [], []
     for parameter in model.parameters():

@@ -1,4 +1,4 @@
-"""What is written at the end of each epoch: metrics, curves, checkpoint, and the best weights."""
+"""Writes metrics, curves, checkpoint and the best weights at the end of each epoch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgevision.train.loop.run_folder import RunFolder
 
 
 class Recorder(lightning.Callback):
-    """Lightning's callback; only the first process measures and writes, all take part in the checkpoint."""
+    """Lightning's callback; only the first process validates and writes, all take part in the checkpoint."""
 
     def __init__(
         self,
@@ -38,16 +38,16 @@ class Recorder(lightning.Callback):
         self._first_step, self._began_ns = 0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Rows so far, so that a resumed run's table has no row twice."""
+        """Rows so far, so that a resumed run's table has no duplicate row."""
         return {"rows": self.rows, "best": self.best, "since_best": self.since_best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from `state_dict`."""
+        """Continue from `state_dict`."""
         self.rows = [dict(row) for row in state_dict["rows"]]
         self.best, self.since_best = float(state_dict["best"]), int(state_dict["since_best"])
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """A resumed run's data go on at its step."""
+        """Place the data of a resumed run at its step."""
         stream = trainer.train_dataloader
         assert stream is not None
         stream.seek(pl_module.progress.step)
@@ -57,7 +57,7 @@ class Recorder(lightning.Callback):
         self._first_step, self._began_ns = pl_module.progress.step, time.perf_counter_ns()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        """Measure if it is time, and write everything."""
+        """Validate if due, and write everything."""
         module: ModuleInTraining[Any] = pl_module
         seconds = (time.perf_counter_ns() - self._began_ns) / 1e9
         steps = max(1, module.progress.step - self._first_step)
@@ -73,13 +73,13 @@ class Recorder(lightning.Callback):
             self.curves.update(self.rows)
             self.report(_line(row))
         exhausted = self.patience is not None and self.since_best >= self.patience
-        # All processes stop together: the first one measures for all.
+        # All processes stop together: the first one validates for all.
         if trainer.strategy.broadcast(exhausted):
             trainer.should_stop = True
         self._save(trainer)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:  # noqa: ARG002  # Lightning's signature
-        """Draw the curves of the last epochs."""
+        """Plot the curves of the last epochs."""
         if trainer.is_global_zero:
             self.curves.finish(self.rows)
 
@@ -87,13 +87,15 @@ class Recorder(lightning.Callback):
         found = self.measure()
         value = found.get(self.monitor, math.nan)
         self.since_best += 1
-        if value > self.best or math.isnan(value):  # what cannot be measured cannot choose: the last weights
+        if value > self.best or math.isnan(
+            value
+        ):  # without a metric nothing can be compared: keep the last weights
             self.best, self.since_best = self.best if math.isnan(value) else value, 0
             self.run.write_best(module.average.model, {**self.metadata, self.monitor: f"{value:.2f}"})
         return found
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        """Lightning writes beside it, all processes waiting; then it is synced and takes its place in one step."""
+        """Lightning writes a temporary file while all processes wait; it is then synced and renamed."""
         partial = self.run.path / ".last.partial.ckpt"
         trainer.save_checkpoint(partial, weights_only=False)
         if trainer.is_global_zero:

@@ -1,12 +1,12 @@
-"""A run folder: what was asked, what was measured, and the weights; every file appears whole or not at all.
+"""A run folder: settings, metrics and weights of a run, all written atomically.
 
 ::
 
     RUN/config.json        the run's settings, which `--resume` reads
-        last.ckpt          everything that is needed to go on: weights, average, optimizer, position, clock
+        last.ckpt          everything needed to continue: weights, average, optimizer, position, clock
         best.safetensors   averaged weights of the best measurement, with names and recipe in the metadata
         metrics.csv        a row for each epoch
-        curves.png         the same as a picture
+        curves.png         the same as a plot
 """
 
 from __future__ import annotations
@@ -41,26 +41,28 @@ class RunFolder:
         self.curves = path / "curves.png"
 
     def begin(self, config: Any) -> None:
-        """Make the folder and write the settings; raises `UsageError` where a run lies already."""
+        """Create the folder and write the settings; raises `UsageError` if it already holds a run."""
         if self.config.exists():
-            raise UsageError(f"{self.path} holds a run already; go on with --resume or choose another folder")
+            raise UsageError(
+                f"{self.path} already holds a run; continue it with --resume or choose another folder"
+            )
         self.path.mkdir(parents=True, exist_ok=True)
         atomic.write_file(self.config, json_text(config).encode())
 
     def sweep(self) -> None:
-        """Remove what a killed process had half written."""
+        """Remove unfinished files of a killed process."""
         for path in self.path.glob(".*.partial*"):
             path.unlink(missing_ok=True)
 
     def read_config(self) -> Any:
-        """The settings of an earlier `begin`; raises `UsageError` where none are."""
+        """The settings of an earlier `begin`; raises `UsageError` if there are none."""
         try:
             return json.loads(self.config.read_text())
         except (OSError, json.JSONDecodeError) as error:
             raise UsageError(f"{self.path} is not a run that can be resumed: {error}") from error
 
     def write_best(self, model: nn.Module, metadata: Mapping[str, str]) -> None:
-        """Write weights in float16, the whole numbers as they are."""
+        """Write floating-point weights in float16, integers unchanged."""
         tensors = {
             name: (value.half() if value.dtype == torch.float32 else value).contiguous().cpu()
             for name, value in model.state_dict().items()

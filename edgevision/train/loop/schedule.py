@@ -1,4 +1,4 @@
-"""Where training stands between 0 and 1, and what the learning rate is there."""
+"""Training progress between 0 and 1, and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Strategy(Protocol):
     """The part of Lightning's strategies that is needed here."""
 
     def broadcast(self, obj: float, src: int = 0) -> float:
-        """The value that process `src` gave."""
+        """The value of process `src`."""
         ...
 
 
@@ -33,11 +33,11 @@ class Schedule:
 
 
 class TrainingProgress:
-    """The share of the training that is done: by steps, or by the clock where a time budget is given.
+    """The completed share of the training: by steps, or by the clock if there is a time budget.
 
-    By steps a run is a function of its seed. By the clock it ends on time on any machine, and how many steps that takes
-    is written into the run's record. The clock counts what a process spent, pauses within it included; time between a
-    kill and a resume does not count.
+    By steps a run depends only on its seed. By the clock it ends on time on any machine, and the run's record contains
+    the number of steps. The clock counts the time in a process, pauses included; time between a kill and a resume does
+    not count.
     """
 
     def __init__(self, total_steps: int | None = None, budget_s: float | None = None) -> None:
@@ -49,7 +49,7 @@ class TrainingProgress:
         self._began_ns = time.perf_counter_ns()
 
     def advance(self, strategy: Strategy | None = None) -> None:
-        """Count a step. Several processes take the first one's clock, so that all stop at the same step."""
+        """Count a step. Several processes use the first one's clock, so that all stop at the same step."""
         self.step += 1
         if self.budget_s is not None:
             spent = self.elapsed_s
@@ -57,7 +57,7 @@ class TrainingProgress:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds of training so far, those before a resume included."""
+        """Seconds of training so far, including those before a resume."""
         return self._earlier_s + (time.perf_counter_ns() - self._began_ns) / 1e9
 
     @property
@@ -66,7 +66,7 @@ class TrainingProgress:
         return self.share_at(self.step)
 
     def share_at(self, step: int) -> float:
-        """In 0..1, at a step that may lie ahead."""
+        """In 0..1, at a step that may be in the future."""
         if self.total_steps is not None:
             return min(1.0, step / self.total_steps)
         assert self.budget_s is not None
@@ -77,7 +77,7 @@ class TrainingProgress:
         return {"step": self.step, "elapsed_s": self.elapsed_s}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on from `state`; the clock starts now."""
+        """Continue from `state`; the clock starts now."""
         self.step, self._earlier_s = int(state["step"]), float(state["elapsed_s"])
         self._clock_s = self._earlier_s
         self._began_ns = time.perf_counter_ns()

@@ -1,4 +1,4 @@
-"""COCO's box metrics of a network in training, on labelled images held in memory."""
+"""COCO's box metrics of a network in training, on labelled images in memory."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ CANDIDATES = 300
 
 
 class BoxValidation:
-    """Letterboxes pictures to `size`, asks the network, suppresses, and compares as `edgevision eval` does.
+    """Letterboxes images to `size`, runs the network and NMS, and compares as `edgevision eval` does.
 
-    `decode` maps the network's answers to candidates ``[B,N,5+C]``: xywh in input pixels, objectness, class scores.
+    `decode` maps the network's outputs to candidates ``[B,N,5+C]``: xywh in input pixels, objectness, class scores.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ def _suppressed(
     placement: FrameTransform,
     classes: tuple[str, ...],
 ) -> Detections:
-    """The best (box, class) pairs after suppression, in the frame's pixels."""
+    """The best (box, class) pairs after NMS, in the frame's pixels."""
     scores = rows[:, 4:5] * rows[:, 5:]
     pairs = np.argsort(-scores, axis=None, kind="stable")[:CANDIDATES]
     box, label = np.unravel_index(pairs, scores.shape)
@@ -104,9 +104,9 @@ def _suppressed(
 
 
 def labelled_images(dataset: BoxDataset, pictures: tuple[Picture, ...]) -> LabelledImages:
-    """The data set as pycocotools wants it; image ids are places, category ids labels + 1, all in pixels held.
+    """The data set in the format of pycocotools; image ids are positions, category ids labels + 1, in stored pixels.
 
-    Where outlines were read they are the segmentation, and areas are theirs.
+    If outlines were read they are the segmentation, and areas are theirs.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -139,7 +139,7 @@ def _annotation(boxes: BoxLabels, index: int, size_wh: tuple[int, int]) -> dict[
         "iscrowd": 0,
     }
     if boxes.outlines:
-        # The stubs know of whole numbers alone.
+        # The stubs support only integers.
         polygons: Any = [
             [float(v) for v in (points * [width, height]).ravel()] for points in boxes.outlines[index]
         ]

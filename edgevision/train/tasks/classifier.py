@@ -1,4 +1,4 @@
-"""A classifier in training: its batches, its loss and its measurement."""
+"""Training of a classifier: its batches, its loss and its validation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ClassBatch:
 
 
 class ClassDrawer:
-    """Draws batches from pictures in memory."""
+    """Draws batches from images in memory."""
 
     def __init__(self, dataset: ClassDataset, plan: ClassifierPlan) -> None:
         self.dataset, self.plan = dataset, plan
@@ -59,7 +59,7 @@ class ClassifierInTraining(ModuleInTraining[ClassBatch]):
         self.plan, self.tensor_of = plan, tensor_of
 
     def losses(self, batch: ClassBatch) -> dict[str, torch.Tensor]:
-        """The loss, and the share of the batch that was wrong."""
+        """The loss, and the share of the batch with a wrong class."""
         logits = self.model(self.tensor_of(batch.frames))
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.plan.smoothing)
         return {"loss": loss, "wrong": (logits.detach().argmax(1) != batch.labels).float().mean()}
@@ -78,9 +78,10 @@ class ClassifierInTraining(ModuleInTraining[ClassBatch]):
 def balanced_order(
     labels: npt.NDArray[np.int64], classes: int, rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:
-    """An epoch's indices, every class as often as any other and each picture of a class as often as its fellows.
+    """An epoch's indices: every class equally often, and each image of a class equally often.
 
-    As many as there are pictures: of a frequent class some are left out in this epoch, those of a rare class repeat.
+    As many as there are images: some images of a frequent class are skipped in this epoch, those of a rare class
+    repeat.
     """
     members = [np.flatnonzero(labels == label) for label in range(classes)]
     members = [found for found in members if len(found)]

@@ -1,4 +1,4 @@
-"""A classifier's training: data, network and measurement put together."""
+"""The task of training a classifier: data, network and validation."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from edgevision.train.tasks.classifier import (
 from edgevision.train.tasks.detector import TensorOf
 
 _SMALL_PX = 48
-"""Pictures up to this size get ResNet's stem for small pictures, which halves nothing."""
+"""Images up to this size use ResNet's stem for small images, which does not reduce the resolution."""
 
 
 def classifier_task(
     job: Job, plan: ClassifierPlan, tensor_of: TensorOf, fit: Fit, crop_fraction: float
 ) -> TrainingTask:
-    """Read everything that the job names; raises `UsageError` and `SourceError`."""
+    """Read all data of the job; raises `UsageError` and `SourceError`."""
     held = Path(job.held) if job.held else None
     split = read_classes(Path(job.data), held, longest_side=2 * plan.size, seed=job.seed, strict=job.strict)
     classes = split.train.classes
@@ -53,7 +53,7 @@ def classifier_task(
         monitor=f"recall {job.monitor}" if job.monitor else "mean recall" if job.balance else "top1",
         panels=(
             ("loss, share wrong in training", ("loss", "wrong")),
-            ("on the held part, %", ("top1", "mean recall")),
+            ("on the validation data, %", ("top1", "mean recall")),
             ("learning rate, share of the peak", ("lr",)),
         ),
         metadata={
@@ -78,7 +78,7 @@ def _facts(split: ClassSplit) -> tuple[str, ...]:
     counts = split.train.counts()
     rarest = min(counts, key=lambda name: counts[name])
     return (
-        f"{len(split.train)} pictures of {len(counts)} classes, {len(split.held)} held; {split.source}",
+        f"{len(split.train)} images of {len(counts)} classes, {len(split.held)} held; {split.source}",
         *dict.fromkeys((*split.train.warnings, *split.held.warnings)),
-        f"the rarest class, {rarest}, has {counts[rarest]} pictures, the most frequent {max(counts.values())}",
+        f"the rarest class, {rarest}, has {counts[rarest]} images, the most frequent {max(counts.values())}",
     )

@@ -1,4 +1,4 @@
-"""A YOLOv5 detector in training, with masks or without: its batches and its loss."""
+"""Training of a YOLOv5 detector, with or without masks: its batches and its loss."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ TensorOf = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoxBatch:
-    """`frames` uint8 ``[B,S,S,3]`` BGR and all their boxes, with masks where the plan has them."""
+    """`frames` uint8 ``[B,S,S,3]`` BGR and all their boxes, with masks if the plan has them."""
 
     frames: torch.Tensor
     targets: Targets
 
 
 class BoxDrawer:
-    """Draws batches from pictures in memory, as the plan says for the present share of the training."""
+    """Draws batches from images in memory, by the plan's phase at the current share of the training."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class BoxDrawer:
         self.dataset, self.pictures, self.plan, self.progress = dataset, pictures, plan, progress
 
     def __call__(self, indices: list[int], generators: list[np.random.Generator], step: int) -> BoxBatch:
-        """One sample for each index, from its own generator; `step` is the one that will see the batch."""
+        """One sample for each index, from its own generator; `step` is the one that will use the batch."""
         phase = self.plan.phase(self.progress.share_at(step))
         augmentation = BoxAugmentation(
             size=max(32, round(self.plan.size * phase.size / 32) * 32),

@@ -1,4 +1,4 @@
-"""A detector's training, with masks or without: data, anchors, network and measurement put together."""
+"""The task of training a detector, with or without masks: data, anchors, network and validation."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from edgevision.train.tasks.instance_validation import InstanceValidation
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 
 _MOST_ENLARGED = 1.6
-"""Pictures are kept at this many times the detector's size, the most that augmentation enlarges them to."""
+"""Images are stored at this many times the detector's size, the maximum that augmentation enlarges them to."""
 
 
 def detector_task(job: Job, plan: DetectorPlan, tensor_of: TensorOf) -> TrainingTask:
-    """Read everything that the job names; raises `UsageError` and `SourceError`."""
+    """Read all data of the job; raises `UsageError` and `SourceError`."""
     split = _split(job, outlines=isinstance(plan, InstancePlan))
     longest_side = round(plan.size * _MOST_ENLARGED)
     train, pictures = _decoded(split.train, longest_side, strict=job.strict)
@@ -58,7 +58,7 @@ def detector_task(job: Job, plan: DetectorPlan, tensor_of: TensorOf) -> Training
         monitor=f"{figure} {job.monitor}" if job.monitor else figure,
         panels=(
             ("losses", ("loss", "box", "objectness", "classes", *(("masks",) if masks else ()))),
-            ("AP50 on the held part, %", _curves(held, masks=masks)),
+            ("AP50 on the validation data, %", _curves(held, masks=masks)),
             ("learning rate, share of the peak", ("lr",)),
         ),
         metadata=_metadata(job, plan, train, module.anchors_px),
@@ -76,7 +76,7 @@ def detector_task(job: Job, plan: DetectorPlan, tensor_of: TensorOf) -> Training
 def _network(
     job: Job, plan: DetectorPlan, train: BoxDataset, anchors: Anchors
 ) -> tuple[YoloV5, tuple[str, ...]]:
-    """The network, and a line on what it starts from if that is not random."""
+    """The network, and a line on its initial weights if they are not random."""
     masks = plan.prototypes if isinstance(plan, InstancePlan) else 0
     count, names = len(train.classes), train.classes
     model = yolov5(plan.model, class_count=count, anchors_px=anchors, names=names, mask_count=masks)
@@ -84,7 +84,7 @@ def _network(
         return model, ()
     taken = take_fitting(model, read_checkpoint(Path(job.weights)).tensors)
     if not taken:
-        raise UsageError(f"--weights {job.weights} holds no tensor that fits {model.variant}")
+        raise UsageError(f"--weights {job.weights} contains no tensor that fits {model.variant}")
     whole = sum(parameter.numel() for parameter in model.parameters())
     return model, (f"{taken:,} of {whole:,} parameters start from {Path(job.weights).name}",)
 
@@ -131,7 +131,7 @@ def _split(job: Job, *, outlines: bool) -> Split:
 
 
 def _decoded(data: BoxDataset, longest_side: int, *, strict: bool) -> tuple[BoxDataset, tuple[Picture, ...]]:
-    """The images that decode, brought to size, and their boxes; those that do not are named in the warnings."""
+    """The images that decode, at their final size, and their boxes; warnings list the others."""
     found, broken = decode_all(lambda place: load_picture(data.files[place], longest_side), len(data))
     warnings = (*data.warnings, *accept(broken, len(data), strict=strict))
     kept = [place for place, picture in enumerate(found) if picture is not None]
@@ -143,8 +143,8 @@ def _nothing_held(held: BoxDataset) -> tuple[str, ...]:
     if any(map(len, held.boxes)):
         return ()
     return (
-        "WARNING: the held part has no labelled box, so that nothing can be measured and the last weights are kept as"
-        " the best; name labelled images with --val",
+        "WARNING: the validation data has no labelled box, so that nothing can be measured and the last weights are"
+        " saved as the best; pass labelled images with --val",
     )
 
 

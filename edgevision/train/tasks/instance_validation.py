@@ -1,4 +1,4 @@
-"""COCO's box and mask metrics of a network in training, on labelled images held in memory."""
+"""COCO's box and mask metrics of a network in training, on labelled images in memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST = 100
 
 
 class InstanceValidation:
-    """Letterboxes pictures to `size`, asks the network, and compares boxes and masks as `edgevision eval` does."""
+    """Letterboxes images to `size`, runs the network, and compares boxes and masks as `edgevision eval` does."""
 
     def __init__(
         self,

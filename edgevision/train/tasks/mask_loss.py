@@ -1,7 +1,8 @@
 """The loss of instance masks: binary cross entropy inside each box, averaged over the box's own cells.
 
-YOLACT (arXiv 1904.02689, sections 3.1 and 3.2): a mask is the logistic function of the prototypes, each times its
-coefficient, summed; it is learnt inside the true box, and divided by the box's area so that small objects count alike.
+YOLACT (arXiv 1904.02689, sections 3.1 and 3.2): a mask is the logistic function of the sum of the prototypes, each
+times its coefficient. The loss is computed inside the true box and divided by the box's area, so that small objects
+count equally.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskAnswers:
-    """What the cells of one map answer: `coefficients` float32 ``[N,M]``, and `target` int64 ``[N]``, whose mask."""
+    """Outputs of matched cells of one map: `coefficients` float32 ``[N,M]``, and `target` int64 ``[N]``, their mask."""
 
     coefficients: torch.Tensor
     target: torch.Tensor
@@ -28,11 +29,11 @@ def mask_loss(
     xywh: torch.Tensor,
     image: torch.Tensor,
 ) -> torch.Tensor:
-    """The mean over each map's answers, summed over the maps.
+    """The mean over each map's matched cells, summed over the maps.
 
-    `prototypes` float32 ``[B,M,h,w]``; of the T targets `masks` uint8 ``[T,h,w]`` says how much of each cell is
-    covered, of 255, `xywh` is the box in input pixels, four for a cell, and `image` the place in the batch. Only the
-    cells that a box touches are computed, target by target: all cells for all answers would be thirty times as many.
+    `prototypes` float32 ``[B,M,h,w]``. Of the T targets, `masks` uint8 ``[T,h,w]`` is the covered share of each cell,
+    of 255, `xywh` is the box in input pixels, four for a cell, and `image` its index in the batch. Only the cells that
+    a box touches are computed, target by target: all cells would be thirty times as many.
     """
     zero = prototypes.new_zeros(())
     if not answers:

@@ -1,4 +1,4 @@
-"""A segmenter in training: its batches, its losses and its measurement."""
+"""Training of a segmenter: its batches, its losses and its validation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class MaskBatch:
 
 
 class MaskDrawer:
-    """Draws batches from pictures and masks in memory."""
+    """Draws batches from images and masks in memory."""
 
     def __init__(self, dataset: MaskDataset, plan: SegmenterPlan) -> None:
         self.dataset, self.plan = dataset, plan
@@ -51,7 +51,7 @@ class MaskDrawer:
 
 
 class SegmenterInTraining(ModuleInTraining[MaskBatch]):
-    """A segmenter with cross entropy, weighted by class if asked to, and Dice loss."""
+    """A segmenter with cross entropy, optionally weighted by class, and Dice loss."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class SegmenterInTraining(ModuleInTraining[MaskBatch]):
         self.register_buffer("weights", weights, persistent=False)
 
     def losses(self, batch: MaskBatch) -> dict[str, torch.Tensor]:
-        """Both losses and their sum; a batch of nothing but void teaches nothing."""
+        """Both losses and their sum; a batch that is entirely void has no effect."""
         logits = self.model(self.tensor_of(batch.frames)).float()
         labels = batch.labels.long()
         known = labels != VOID
@@ -89,10 +89,10 @@ class SegmenterInTraining(ModuleInTraining[MaskBatch]):
 
 
 def dice_loss(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """One minus the mean Dice coefficient over the classes that the batch shows (arXiv 1606.04797, section 3).
+    """One minus the mean Dice coefficient over the classes in the batch (arXiv 1606.04797, section 3).
 
-    `logits` ``[B,C,H,W]``, `labels` int64 ``[B,H,W]``, of which those under `known` count. With probabilities p and
-    labels g in {0, 1} a class's coefficient is 2 sum(p g) / (sum(p^2) + sum(g)).
+    `logits` ``[B,C,H,W]``, `labels` int64 ``[B,H,W]``; only those under `known` count. With probabilities p and labels
+    g in {0, 1} a class's coefficient is 2 sum(p g) / (sum(p^2) + sum(g)).
     """
     found = logits.softmax(1) * known[:, None]
     truth = torch.zeros_like(found).scatter_(1, labels.where(known, 0)[:, None], 1.0) * known[:, None]
@@ -111,7 +111,7 @@ def class_weights(shares: Iterable[float]) -> torch.Tensor:
 def measure_segmenter(
     model: nn.Module, held: MaskDataset, frames: FrameInput, tensor_of: TensorOf, device: torch.device
 ) -> dict[str, float]:
-    """Mean IoU, the share of right pixels and each class's IoU, in percent, over whole pictures of their own size."""
+    """Mean IoU, the share of correct pixels and each class's IoU, in percent, over whole images of their own size."""
     found = accuracy(model, held, frames, tensor_of, device)
     ious = {f"IoU {row.name}": row.iou for row in found.classes if row.share}
     return {"mIoU": found.miou, "pixels": found.pixels} | ious
@@ -120,7 +120,7 @@ def measure_segmenter(
 def accuracy(
     model: nn.Module, held: MaskDataset, frames: FrameInput, tensor_of: TensorOf, device: torch.device
 ) -> SegmentationAccuracy:
-    """What the network answers to pictures, held against their labels."""
+    """Compare the network's results for images with their labels."""
     count = len(held.classes)
     confusion = np.zeros((count, count), np.int64)
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""A segmenter's training: data, network and measurement put together."""
+"""The task of training a segmenter: data, network and validation."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ from edgevision.train.tasks.segmenter import MaskDrawer, SegmenterInTraining, cl
 
 
 def segmenter_task(job: Job, plan: SegmenterPlan, tensor_of: TensorOf) -> TrainingTask:
-    """Read everything that the job names; raises `UsageError` and `SourceError`."""
+    """Read all data of the job; raises `UsageError` and `SourceError`."""
     if job.classes is None:
         raise UsageError(
-            "masks hold numbers: name the class of each value with --classes sky,building,... ; greater values are void"
+            "masks contain numbers: list the class of each value with --classes sky,building,... ; greater values"
+            " are void"
         )
     wanted = ClassNames.parse(job.classes)
     if wanted.aliases:
-        raise UsageError(f"--classes {job.classes!r}: masks hold numbers, so that no name has another")
+        raise UsageError(
+            f"--classes {job.classes!r}: masks contain numbers; NAME=OTHER is not supported here"
+        )
     held_path = Path(job.held) if job.held else None
     split = read_mask_split(Path(job.data), held_path, wanted.names, seed=job.seed, strict=job.strict)
     train, held = split.train, split.held
@@ -49,7 +52,7 @@ def segmenter_task(job: Job, plan: SegmenterPlan, tensor_of: TensorOf) -> Traini
         monitor=f"IoU {job.monitor}" if job.monitor else "mIoU",
         panels=(
             ("losses", ("loss", "entropy", "dice")),
-            ("on the held part, %", ("mIoU", "pixels")),
+            ("on the validation data, %", ("mIoU", "pixels")),
             ("learning rate, share of the peak", ("lr",)),
         ),
         metadata={
@@ -69,7 +72,7 @@ def segmenter_task(job: Job, plan: SegmenterPlan, tensor_of: TensorOf) -> Traini
 
 
 def _size_wh(data: MaskDataset, longest: int, stride: int) -> tuple[int, int]:
-    """An input of the data's usual shape, its longest side `longest`, both sides rounded up to the stride."""
+    """The input size with the data's most common shape: longest side `longest`, both sides rounded up to the stride."""
     ratio = statistics.median(mask.shape[1] / mask.shape[0] for mask in data.masks)
     sides = (longest, longest / ratio) if ratio >= 1 else (longest * ratio, longest)
     width, height = (max(stride, -(-round(side) // stride) * stride) for side in sides)

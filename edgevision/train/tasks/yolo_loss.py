@@ -1,4 +1,4 @@
-"""The loss of YOLOv5's anchor head: which cells answer for a box, and what their answers cost.
+"""The loss of YOLOv5's anchor head: matching of boxes to cells, and the losses of their outputs.
 
 Written from the published description: YOLOv5's documentation ("Architecture summary": losses, balance, build targets),
 YOLOv4 (arXiv 2004.10934) and the papers named at each formula; masks as in YOLACT (arXiv 1904.02689, section 3).
@@ -17,25 +17,25 @@ from edgevision.train.tasks.mask_loss import MaskAnswers, mask_loss
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """Weights of the three parts, and what makes a match."""
+    """Weights of the three parts, and the matching limit."""
 
     box: float = 0.05
     objectness: float = 1.0
-    """At 640 px; scaled by the number of cells, since the mean over cells dilutes as many positives."""
+    """At 640 px; scaled by the number of cells, since the mean over cells dilutes a constant number of positives."""
     classes: float = 0.5
     """At 80 classes; scaled by their number."""
     balance: tuple[float, ...] = (4.0, 1.0, 0.4)
     """Objectness of strides 8, 16, 32: small objects are many and hard, large ones few."""
     masks: float = 0.05
     ratio_limit: float = 4.0
-    """An anchor answers for a box if neither side differs by more than this factor."""
+    """An anchor matches a box if neither side differs by more than this factor."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
     """All boxes of a batch: `image` int64 ``[T]``, `label` int64 ``[T]``, `xywh` float32 ``[T,4]`` in input pixels.
 
-    `masks` uint8 ``[T,S/4,S/4]`` where masks are learnt: the share of each cell that the object covers, of 255.
+    `masks` uint8 ``[T,S/4,S/4]`` if masks are trained: the share of each cell that the object covers, of 255.
     """
 
     image: torch.Tensor
@@ -44,7 +44,7 @@ class Targets:
     masks: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Targets:
-        """The same on another device."""
+        """Copy to another device."""
         return Targets(
             self.image.to(device, non_blocking=True),
             self.label.to(device, non_blocking=True),
@@ -55,7 +55,7 @@ class Targets:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """The cells of one map that answer for a box: int64 ``[M]``; `xywh` ``[M,4]`` in cells, from the cell's corner."""
+    """The matched cells of one map: int64 ``[M]``; `xywh` ``[M,4]`` in cells, from the cell's corner."""
 
     image: torch.Tensor
     anchor: torch.Tensor
@@ -64,7 +64,7 @@ class Matches:
     label: torch.Tensor
     xywh: torch.Tensor
     target: torch.Tensor
-    """Which of the targets."""
+    """Index of the target."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,9 +83,8 @@ def match(
 ) -> Matches:
     """Match boxes to a map's anchors ``[A,2]`` (in cells) by side ratios, and to up to three cells each.
 
-    Besides the cell that holds its centre, a box is answered for by the nearer horizontal and the nearer vertical
-    neighbour: a cell's prediction reaches from -0.5 to 1.5 cells, so both can hit the centre (YOLOv5, "build targets").
-    `targets.xywh` is in cells here.
+    A box matches the cell of its centre and the nearer horizontal and vertical neighbours. A cell's prediction ranges
+    from -0.5 to 1.5 cells, so both can reach the centre (YOLOv5, "build targets"). `targets.xywh` is in cells here.
     """
     height, width = map_hw
     anchor_count = len(anchors_cells)
@@ -97,7 +96,7 @@ def match(
     cell = xy.floor()
     inside = xy - cell
     limits = torch.tensor([width, height], device=xy.device)
-    # One of -1, +1 per axis: the side on which the centre lies within its cell.
+    # One of -1, +1 per axis: the side of the cell on which the centre lies.
     step = torch.where(inside < 0.5, -1.0, 1.0)
     neighbour = cell + step
     exists = (neighbour >= 0) & (neighbour < limits)
@@ -133,7 +132,7 @@ def complete_iou(left_xywh: torch.Tensor, right_xywh: torch.Tensor, eps: float =
 class YoloLoss:
     """CIoU of matched cells, objectness with that IoU as its target, binary cross entropy of the classes.
 
-    With a `mask_count` the matched cells' coefficients make masks, whose loss is added.
+    With a `mask_count` the matched cells' coefficients form masks, whose loss is added.
     """
 
     def __init__(
@@ -161,7 +160,7 @@ class YoloLoss:
             box, classes = box + part[0], classes + part[2]
             objectness = objectness + part[1] * self.weights.balance[index]
         if prototypes is not None:
-            assert targets.masks is not None, "masks are learnt from masks"
+            assert targets.masks is not None, "the mask loss needs masks in the targets"
             masks = mask_loss(mixed, prototypes.float(), targets.masks, targets.xywh, targets.image)
         pixels = maps[0].shape[2] * maps[0].shape[3] * self.strides[0] ** 2
         total = (
@@ -175,7 +174,7 @@ class YoloLoss:
     def _level(
         self, values: torch.Tensor, targets: Targets, index: int, mixed: list[MaskAnswers]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Losses of boxes, objectness and classes; what the masks are mixed from is added to `mixed`."""
+        """Losses of boxes, objectness and classes; inputs of the masks are appended to `mixed`."""
         batch, _, height, width = values.shape
         anchors = values.new_tensor(self.anchors_px[index]) / self.strides[index]
         values = values.view(batch, len(anchors), 5 + self.class_count + self.mask_count, height, width)
@@ -192,7 +191,7 @@ class YoloLoss:
             wh = (2 * answers[:, 2:4].sigmoid()) ** 2 * anchors[found.anchor]
             iou = complete_iou(torch.cat([xy, wh], 1), found.xywh)
             box = (1 - iou).mean()
-            # Where two boxes claim a cell the better IoU counts.
+            # If two boxes match a cell, the better IoU counts.
             places = (found.image, found.anchor, found.row, found.column)
             score = iou.detach().clamp(min=0)
             order = score.argsort()

@@ -1,4 +1,4 @@
-"""Cards by NVML: its calls held against the real package, its answers acted."""
+"""NVIDIA cards by NVML: calls checked against the real package, with simulated results."""
 
 from __future__ import annotations
 

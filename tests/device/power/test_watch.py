@@ -23,7 +23,7 @@ class Running:
         self.watch.look()
 
     def look(self, after_s: float, **files: str) -> list[str]:
-        """What is warned of after so many seconds."""
+        """Warnings after this many seconds."""
         names = {
             "oc3": "sys/class/hwmon/hwmon3/oc3_event_cnt",
             "alert": "sys/class/thermal/cooling_device2/cur_state",

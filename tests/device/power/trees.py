@@ -1,4 +1,4 @@
-"""File trees of Jetson boards as far as power goes, by release of Jetson Linux.
+"""The power files of Jetson boards, by release of Jetson Linux.
 
 Names of files are those that the kernels have (see `device.power.tegra`); the numbers are made for the tests.
 """
@@ -82,7 +82,7 @@ THOR_38: dict[str, str] = {
     "sys/class/thermal/cooling_device12/type": "devfreq-gpu-gpc-0\n",
     "sys/class/thermal/cooling_device12/cur_state": "18\n",
 }
-"""Of what Thor has, enough to tell its names from those of Orin."""
+"""The parts of Thor that distinguish its names from Orin's."""
 
 
 def grow(root: Path, files: dict[str, str]) -> Path:

@@ -1,4 +1,4 @@
-"""One graph in every precision, and whether every version of TensorRT reads it."""
+"""One graph in every precision, checked against every version of TensorRT."""
 
 from __future__ import annotations
 

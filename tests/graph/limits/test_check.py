@@ -1,4 +1,4 @@
-"""Faults of each kind are named; limits are those of the documents, and of TensorRT-RTX's own parser."""
+"""Each kind of fault is named; limits are those of the documents, and of TensorRT-RTX's own parser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands refuse graphs that a requested TensorRT does not read, and say which versions read the others."""
+"""Commands reject graphs that a requested TensorRT does not support, and report the versions that do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every recipe and every head, in every precision, is read by every version of TensorRT, as far as documents say."""
+"""Every recipe and head, in every precision, is within the documented limits of every version of TensorRT."""
 
 from __future__ import annotations
 
