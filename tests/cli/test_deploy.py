@@ -212,7 +212,7 @@ def test_a_hanging_engine_ends_the_process_with_all_stacks(
     assert deployment.process.wait(PATIENCE_S) == STUCK_EXIT_CODE, deployment.text()
     text = deployment.text()
     assert "<3>a call of the engine has taken 1." in text
-    assert f"the process ends, exit code {STUCK_EXIT_CODE}" in text
+    assert f"ending the process with exit code {STUCK_EXIT_CODE}" in text
     assert "in hang" in text, "the stack of the thread that hangs"
     assert text.count("Thread 0x") + text.count("Current thread 0x") >= 3
     heard = []

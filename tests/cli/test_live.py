@@ -32,7 +32,9 @@ def refused(error: type[EdgevisionError], *arguments: object) -> str:
 def test_sources_that_cannot_be_meant(tmp_path: Path) -> None:
     assert "no source was given" in refused(UsageError, tmp_path, "--port", "0")
     assert "NAME=SOURCE" in refused(UsageError, tmp_path, "--name", "door", "--port", "0")
-    assert "names must differ" in refused(UsageError, tmp_path, "a=demo:", "--name", "a=demo:", "--port", "0")
+    assert "expected different names" in refused(
+        UsageError, tmp_path, "a=demo:", "--name", "a=demo:", "--port", "0"
+    )
 
 
 def test_a_port_in_use_is_told_before_the_engine_is_opened(tmp_path: Path) -> None:

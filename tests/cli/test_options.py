@@ -22,7 +22,7 @@ def test_a_size_is_width_and_height(text: str, expected: tuple[int, int]) -> Non
     "text", ["", "x", "640x", "x480", "640x480x3", "0x480", "640x00", "0", "-1x5", "6.4x4"]
 )
 def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="give WIDTHxHEIGHT in pixels, such as 640x480"):
+    with pytest.raises(click.BadParameter, match="expected WIDTHxHEIGHT in pixels, such as 640x480"):
         SIZE.convert(text, None, None)
 
 

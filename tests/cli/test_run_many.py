@@ -96,7 +96,7 @@ def test_what_cannot_be_meant_is_said(brightness_bundle: Path, tmp_path: Path) -
     assert "source itself" in refused(f"a={one}", "-o", one)
     assert one.read_bytes() == before
     assert "2 sources cannot share" in refused(one, two, "-o", tmp_path / "out.mp4")
-    assert "called 'a'; names must differ" in refused(f"a={one}", f"a={two}")
+    assert "called 'a'; expected different names" in refused(f"a={one}", f"a={two}")
     assert "takes batches of" in refused(one, two, "--batch", 64)
     assert run(brightness_bundle, one, "--batch", "many").exit_code == 2
     assert isinstance(run(brightness_bundle, one, tmp_path / "none.mp4").exception, SourceError)

@@ -47,7 +47,9 @@ def test_options_become_one_argument() -> None:
 
 
 def test_a_table_is_called_like_one() -> None:
-    with pytest.raises(UsageError, match=r"--csv out\.txt: the name of a table ends in \.csv"):
+    with pytest.raises(
+        UsageError, match=r"--csv out\.txt has another suffix; expected a name that ends in \.csv"
+    ):
         parsed("--csv", "out.txt")
 
 
@@ -99,12 +101,12 @@ def test_what_was_lost_is_said_with_its_reason() -> None:
         (
             SinkArguments(webhook=("http://h",)),
             AnalyticsOptions(track=True),
-            "--webhook posts events, and nothing makes any",
+            "--webhook posts events, and nothing creates events",
         ),
         (
             SinkArguments(events=Path("p")),
             AnalyticsOptions(),
-            "--events keeps pictures of events, and nothing makes any",
+            "--events keeps images of events, and nothing creates events",
         ),
         (
             SinkArguments(events=Path("p"), options=SinkOptions(classes=("dgo",))),
