@@ -122,7 +122,7 @@ def test_the_patch_is_the_reason(patch_bundle: Path, image: Path, tmp_path: Path
         (["--index", "1"], "no index 1"),
     ],
 )
-def test_what_cannot_be_explained_is_told(
+def test_unexplainable_results_are_refused(
     patch_bundle: Path, image: Path, tmp_path: Path, options: list[str], says: str
 ) -> None:
     frame = np.asarray(cv2.imread(str(image)))
