@@ -59,9 +59,9 @@ class _Walker:
 class LineCounter:
     """Counts crossings of one line.
 
-    A crossing has three conditions. The identity was clear of the line on one side (farther than `hysteresis_px`),
-    passed between the line's ends, and is clear of it on the other side. Moving to and fro on the line, touching it,
-    and going around its end do not count. The path between two positions is assumed to be straight.
+    A crossing has three conditions. The identity was clear of the line on one side, farther than `hysteresis_px`. It
+    passed between the line's ends. It is clear of the line on the other side. Moving to and fro on the line, touching
+    it, and going around its end do not count. The path between two positions is assumed to be straight.
     """
 
     def __init__(self, line: Line, *, hysteresis_px: float = 0.0, forget_s: float = 3.0) -> None:

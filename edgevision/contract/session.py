@@ -128,7 +128,7 @@ class Session(abc.ABC):
         batch[len(frames_bgr) :] = batch[len(frames_bgr) - 1]
         return results_from_outputs(self.spec, self.infer(batch), placements, threshold=threshold)
 
-    def close(self) -> None:  # noqa: B027  # most engines hold nothing that needs it
+    def close(self) -> None:  # noqa: B027  # most engines have nothing to release
         """Release the engine's resources; the session cannot be used afterwards."""
 
     def __enter__(self) -> Session:

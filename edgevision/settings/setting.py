@@ -101,7 +101,7 @@ def build(table: type[T], values: Mapping[tuple[str, ...], Any], **others: objec
             inner.setdefault(name, {})[tuple(rest)] = value
         else:
             own[name] = value
-    for item in dataclasses.fields(table):  # type: ignore[arg-type]  # a dataclass, which `type` cannot say
+    for item in dataclasses.fields(table):  # type: ignore[arg-type]  # a dataclass, which `type` cannot express
         if item.name in inner:
             own[item.name] = build(item.metadata["group"], inner[item.name])
     return table(**own)

@@ -83,7 +83,7 @@ class SourceAddress:
                 http = address.lower().startswith("http")
                 return cls(address, "http" if http else "live", scheme, Path(parts[2]) if parts else None)
         # An existing file whose name has the characters of a pattern is not a pattern.
-        if glob.has_magic(address) and not os.path.exists(address):  # noqa: PTH110  # a text may be no path at all
+        if glob.has_magic(address) and not os.path.exists(address):  # noqa: PTH110  # the text may not be a valid path
             return cls(address, "pattern")
         return cls(address, "path", path=Path(address).expanduser())
 

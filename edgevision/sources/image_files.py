@@ -37,7 +37,7 @@ def images_in(folder: Path) -> tuple[list[Path], int]:
 def read_image(path: Path) -> Frame:
     """Decode an image file to uint8 BGR, as a viewer shows it; raises `SourceError`.
 
-    Grey images get three equal channels, alpha is dropped (colours are not blended), 16 bits per channel are scaled to
+    Grey images get three equal channels. Alpha is dropped, without blending colours. 16 bits per channel are scaled to
     8, and an orientation in the EXIF data is applied.
     """
     try:

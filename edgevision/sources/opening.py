@@ -67,7 +67,7 @@ def open_source(
 
 def _open_path(path: Path, name: str | None) -> Source:
     """Open a file or folder by its kind."""
-    if not os.path.exists(path):  # noqa: PTH110  # a name that is too long is no file, and no error
+    if not os.path.exists(path):  # noqa: PTH110  # an overlong name is not a file and must not raise
         raise SourceError(f"no such file or folder: {path}; {EXPECTED}")
     name = name or str(path)
     if path.is_dir():

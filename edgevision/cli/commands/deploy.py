@@ -141,7 +141,7 @@ class Reloads:
 
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
-            signal.signal(signal.SIGHUP, self._before)  # type: ignore[arg-type]  # what signal.signal returned
+            signal.signal(signal.SIGHUP, self._before)  # type: ignore[arg-type]  # returned by signal.signal
 
     def _handle(self, _: int, __: FrameType | None) -> None:
         self._wanted = True

@@ -15,7 +15,7 @@ from edgevision.cli.options.numbers import FiniteRange
 from edgevision.settings.kinds import Choice, Flag, Kind, Number, Text, Texts
 from edgevision.settings.setting import Setting, Table, build, definition, settings_of
 
-if TYPE_CHECKING:  # only the type checker needs it generic; older versions of click are not
+if TYPE_CHECKING:  # older versions of click have no generic types
     _WordOrNumber = click.ParamType[int | str]
     _Texts = click.ParamType[tuple[str, ...]]
     _Place = click.ParamType[PlaceText]

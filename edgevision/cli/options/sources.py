@@ -35,7 +35,7 @@ def named_sources(texts: Sequence[str]) -> tuple[tuple[str | None, SourceAddress
 
 def _named(text: str) -> tuple[str | None, str]:
     match = re.match(r"([^=:/\\?]+)=(.+)", text, re.DOTALL)
-    if match is None or os.path.exists(text):  # noqa: PTH110  # a text that can be no path is none
+    if match is None or os.path.exists(text):  # noqa: PTH110  # the text may not be a valid path
         return None, text
     name = match[1].strip()
     check_name(name, "source")

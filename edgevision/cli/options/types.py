@@ -10,7 +10,7 @@ import click
 
 from edgevision.contract.spec import BatchRange
 
-if TYPE_CHECKING:  # only the type checker needs it generic; older versions of click are not
+if TYPE_CHECKING:  # older versions of click have no generic types
     _Size = click.ParamType[tuple[int, int]]
     _Batch = click.ParamType[BatchRange]
     _Sms = click.ParamType[tuple[int, ...]]

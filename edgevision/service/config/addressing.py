@@ -58,7 +58,7 @@ def check_network_address(text: str) -> None:
     try:
         parts = urlsplit(text)
         host = parts.hostname
-        parts.port  # noqa: B018  # raises for what is no port
+        parts.port  # noqa: B018  # raises for an invalid port
     except ValueError as error:
         raise UsageError(
             f"{error}; expected {text.split(':')[0]}://host or {text.split(':')[0]}://host:port"

@@ -50,7 +50,7 @@ class Feed(abc.ABC):
     def close(self) -> None:
         """Release the device or connection."""
 
-    def interrupt(self) -> None:  # noqa: B027  # what cannot be interrupted ends by its read time-out
+    def interrupt(self) -> None:  # noqa: B027  # other feeds end by their read time-out
         """End a waiting `read`, if the library supports that."""
 
 

@@ -64,7 +64,7 @@ class LoopFeed(TimedFeed):
             raise SourceError(f"{address.path} has no frame rate; expected loop:{address.path}@FPS")
         super().__init__(fps)
 
-    def frame(self, index: int, left_out: int) -> Frame:  # noqa: ARG002  # a player counts for itself
+    def frame(self, index: int, left_out: int) -> Frame:  # noqa: ARG002  # a player has its own position
         """The next frame; after a short stop, skip the frames that were due; after a long one, skip none."""
         if left_out <= max(1.0, LONGEST_LAG_S * self.fps):
             self._player.skip(left_out)

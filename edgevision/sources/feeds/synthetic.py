@@ -14,6 +14,6 @@ class SyntheticFeed(TimedFeed):
         super().__init__(fps)
         self._camera = SyntheticCamera(size_wh)
 
-    def frame(self, index: int, left_out: int) -> Frame:  # noqa: ARG002  # any frame can be drawn by itself
+    def frame(self, index: int, left_out: int) -> Frame:  # noqa: ARG002  # frames are independent
         """Draw frame `index`."""
         return self._camera.frame(index)
