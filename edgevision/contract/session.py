@@ -144,8 +144,8 @@ class Session(abc.ABC):
         fits = frames.ndim == 4 and frames.shape[1:] == (height, width, 3) and frames.dtype == np.uint8
         if not fits or not batch.min <= len(frames) <= batch.max:
             raise UsageError(
-                f"{self.spec.name} received frames of {frames.dtype} {list(frames.shape)}; expected uint8"
-                f" [{batch},{height},{width},3]"
+                f"frames do not fit {self.spec.name}; expected uint8 [{batch},{height},{width},3],"
+                f" received {frames.dtype} {list(frames.shape)}"
             )
 
 

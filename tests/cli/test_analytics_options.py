@@ -74,7 +74,7 @@ def test_filters_need_no_tracker(brightness_bundle: Path, clip: Path, tmp_path: 
         (["--only", "person"], "no class 'person'; expected one of: lamp"),
         (["--min-area", "0.5", "--max-area", "0.1"], "shares of the frame"),
         (["--line", "1,2,3"], "expected pairs of numbers"),
-        (["--line", "0,0,500,10"], "outside the frame of 128x64"),
+        (["--line", "0,0,500,10"], "outside the frame; expected at most 128x64"),
         (["--zone", "0,0,10,10"], "three or more"),
         (["--line", "a=0,0,9,9", "--line", "a=0,9,9,0"], "2 lines are called 'a'"),
     ],

@@ -93,7 +93,7 @@ def test_invalid_input_is_reported(brightness_bundle: Path, tmp_path: Path) -> N
         return str(error)
 
     before = one.read_bytes()
-    assert "source itself" in refused(f"a={one}", "-o", one)
+    assert "source file" in refused(f"a={one}", "-o", one)
     assert one.read_bytes() == before
     assert "2 sources cannot share" in refused(one, two, "-o", tmp_path / "out.mp4")
     assert "called 'a'; expected different names" in refused(f"a={one}", f"a={two}")

@@ -114,5 +114,5 @@ def _take_header_off(model: Path, output: Path) -> None:
     click.echo(
         f"wrote {output}: model.plan ({len(found.plan):,} bytes, plain), header.json\n"
         "The plan needs the TensorRT version that built it and the same GPU model; the header names neither. To"
-        " verify it, to run it with edgevision, or to move it, adopt the ONNX file it was built from."
+        " verify it, to run it with edgevision, or to move it, adopt the ONNX file it came from."
     )
