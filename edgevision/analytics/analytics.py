@@ -1,4 +1,4 @@
-"""From detections to identities, crossings and visits: the stage between results and sinks."""
+"""Analytics between results and sinks: filters, tracking, lines and zones."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from edgevision.contract.results import THRESHOLD, Detections, Result
 from edgevision.sources.frames import SourceFrame
 
 CARRY_SCORE = 0.1
-"""Detections of at least this score carry an identity on: the weak ones of ByteTrack (arXiv 2110.06864)."""
+"""Minimum confidence of a detection that continues an identity: the low-score detections of ByteTrack (arXiv
+2110.06864).
+"""
 HYSTERESIS_SHARE = 0.01
-"""How far one must be from a border to be clear of it, as a share of the frame's shorter side."""
+"""Distance from a border at which an object is clear of it, as a share of the frame's shorter side."""
 FORGET_S = 3.0
-"""Identities out of sight for longer are gone; the tracker ends them sooner, and gives none twice."""
+"""Identities out of sight for longer are forgotten; the tracker ends them sooner and never reuses one."""
 TRAIL_S = 1.5
 
 
 class IdentityGiver(Protocol):
-    """What gives detections their identities, such as `edgevision.analytics.tracker.Tracker`."""
+    """Assigns identities to detections, such as `edgevision.analytics.tracker.Tracker`."""
 
     def update(self, detections: Detections, time_s: float) -> npt.NDArray[np.int64]:
         """The identity of each detection, -1 for none."""
@@ -35,7 +37,7 @@ class IdentityGiver(Protocol):
 
 @dataclass(slots=True)
 class _Known:
-    """What is remembered of an identity."""
+    """History of an identity."""
 
     seen_s: float = 0.0
     best: float = 0.0
@@ -53,18 +55,18 @@ class _Known:
 
     @property
     def label(self) -> int:
-        """The class of most score so far: a car that looks like a truck for a moment stays one."""
+        """The class with the highest total score, so that a single misclassified frame changes nothing."""
         return max(self.votes, key=lambda label: self.votes[label])
 
 
 class Analytics:
-    """Filters the detections of one source, and with a tracker follows them over lines and through zones.
+    """Filters the detections of one source; with a tracker it also counts at lines and zones.
 
-    Without a filter and a tracker results pass as they are. Lines and zones are given in pixels of a frame of
-    `size_wh`, or as texts (`places.parse_place`), which may be shares of the frame; without `size_wh` it is the size of
-    the first frame, as a camera may be away until then. Detections of frames of another size are scaled to it. One is
-    where the middle of the lower edge of its box is. Detections below `threshold` only carry identities on: those
-    without one, and those of an identity that never reached it, are left out.
+    Without a filter and a tracker, results pass unchanged. Lines and zones are in pixels of a frame of `size_wh`, or
+    texts (`places.parse_place`), which may be shares of the frame. Without `size_wh` it is the size of the first frame,
+    because a camera may be away until then. Detections in frames of another size are scaled to it. An object's position
+    is the bottom centre of its box. Detections below `threshold` only continue identities. They are dropped without an
+    identity, or if their identity never reached the threshold.
     """
 
     def __init__(
@@ -78,14 +80,14 @@ class Analytics:
         size_wh: tuple[int, int] | None = None,
     ) -> None:
         self.threshold = threshold
-        """Least score of a detection, or of the best one of its identity; may be set between frames."""
+        """Minimum confidence of a detection, or of the best one of its identity; may be changed between frames."""
         self.seen = 0
-        """Identities so far."""
+        """Number of identities so far."""
         self.lines: list[LineCounter] = []
-        """One for each line; empty before the first frame."""
+        """One counter for each line; empty before the first frame."""
         self.zones: list[ZoneCounter] = []
         self._places: tuple[Sequence[Line | PlaceText], Sequence[Zone | PlaceText]] | None = (lines, zones)
-        """Until they are laid into the first frame."""
+        """Lines and zones until the first frame defines their pixels."""
         self._size_wh = size_wh
         self._select = select
         self._tracker = tracker
@@ -94,13 +96,13 @@ class Analytics:
 
     @property
     def min_confidence(self) -> float:
-        """From which score on detections are wanted here."""
+        """Minimum confidence of the detections that `observe` needs."""
         return self.threshold if self._tracker is None else min(self.threshold, CARRY_SCORE)
 
     def observe(self, frame: SourceFrame, result: Result) -> tuple[Result, Observation | None]:
-        """The detections that are left, and what was made of them; what holds no detections passes as it is.
+        """The remaining detections with their observation; results without detections pass unchanged.
 
-        Called for each frame in its order. Raises `UsageError` with the first frame for places outside of it.
+        Call it for each frame in order. With the first frame, raises `UsageError` for places outside of it.
         """
         if not isinstance(result, Detections):
             return result, None
@@ -126,7 +128,7 @@ class Analytics:
         return detections[keep], self._observation(ids[keep], tuple(events), time_s, size_wh)
 
     def _placed(self, frame_wh: tuple[int, int]) -> tuple[int, int]:
-        """The size that places are given for; they are laid into the first frame."""
+        """The reference size of the places; the first frame places them."""
         size_wh = self._size_wh or frame_wh
         if self._places is not None:
             lines, zones = self._places
@@ -141,7 +143,7 @@ class Analytics:
     def _remember(
         self, placed: Detections, ids: npt.NDArray[np.int64], time_s: float
     ) -> tuple[Sighting, ...]:
-        if time_s < self._last_s:  # a video began again: the tracker gives new identities
+        if time_s < self._last_s:  # a video restarted: the tracker assigns new identities
             self._known.clear()
         sightings = []
         for row in np.flatnonzero(ids >= 0):
@@ -185,5 +187,5 @@ class Analytics:
 
 
 def frame_time_s(frame: SourceFrame) -> float:
-    """When a frame was taken: by its place in a video, or by the clock that does not step for cameras."""
+    """Time of a frame: its position in a video, or a steady clock for cameras."""
     return frame.captured_ns / 1e9 if frame.position_s is None else frame.position_s

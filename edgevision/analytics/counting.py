@@ -1,8 +1,8 @@
-"""Who crosses a line, who is in a zone and for how long: plane geometry over identities.
+"""Counting at lines and zones: plane geometry over tracked positions.
 
-A counter is told where each identity is now, as a point, and answers with what happened. Identities are whole numbers
-of which none is given twice; one that is not among those told is out of sight, and after `forget_s` it is gone, as it
-is where the clock steps back (a video begins again).
+A counter receives the position of each visible identity as a point and returns events. Identities are whole numbers
+that are never reused. An identity without a position is out of sight. It is forgotten after `forget_s`, or if the clock
+steps back (a restarted video).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Kind = Literal["crossed", "entered", "appeared", "left", "vanished"]
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Where an identity is."""
+    """Position of an identity."""
 
     identity: int
     label: int
@@ -29,8 +29,9 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class AnalyticsEvent:
-    """What happened at a place: a line was `crossed`; a zone was `entered` or `left` over its border, or somebody was
-    first seen (`appeared`) or last seen (`vanished`) inside."""
+    """An event at a place. A line was `crossed`. A zone was `entered` or `left` over its border, or an object was first
+    seen (`appeared`) or last seen (`vanished`) inside.
+    """
 
     kind: Kind
     place: str
@@ -38,29 +39,29 @@ class AnalyticsEvent:
     label: int
     time_s: float
     direction: Literal["in", "out"] | None = None
-    """Of a crossing."""
+    """Direction of a crossing."""
     dwell_s: float | None = None
-    """Seconds in the zone, of one who left or vanished."""
+    """Seconds in the zone, for `left` and `vanished`."""
 
 
 @dataclass(slots=True)
 class _Walker:
-    """An identity as a line sees it."""
+    """State of an identity at a line."""
 
     xy: Point
     seen_s: float
     side: int = 0
-    """-1 left, 1 right of the line, 0 while it has not been clear of it yet."""
+    """-1 left or 1 right of the line; 0 until it was first clear of it."""
     passed: bool = False
-    """True if the line was last passed between its ends."""
+    """True if the last passage was between the line's ends."""
 
 
 class LineCounter:
     """Counts crossings of one line.
 
-    An identity has crossed when it was clear of the line (farther than `hysteresis_px`) on one side, and then is clear
-    of it on the other, having passed between the line's ends: who steps to and fro on the line, or touches it, has not
-    crossed it, and who goes around its end has not either. Between two sightings the way is taken to be straight.
+    A crossing has three conditions. The identity was clear of the line on one side, farther than `hysteresis_px`. It
+    passed between the line's ends. It is clear of the line on the other side. Moving to and fro on the line, touching
+    it, and going around its end do not count. The path between two positions is assumed to be straight.
     """
 
     def __init__(self, line: Line, *, hysteresis_px: float = 0.0, forget_s: float = 3.0) -> None:
@@ -72,11 +73,11 @@ class LineCounter:
         self._walkers: dict[int, _Walker] = {}
 
     def count(self, direction: Literal["in", "out"]) -> int:
-        """Crossings in that direction, of all labels."""
+        """Crossings in that direction, over all labels."""
         return sum(number for (_, way), number in self.counts.items() if way == direction)
 
     def update(self, sightings: Iterable[Sighting], time_s: float) -> tuple[AnalyticsEvent, ...]:
-        """Take a frame's sightings; the crossings that they complete."""
+        """Process a frame's positions and return the completed crossings."""
         found = [self._step(sighting, time_s) for sighting in sightings]
         for identity in [
             who for who, walker in self._walkers.items() if not 0 <= time_s - walker.seen_s <= self._forget_s
@@ -93,7 +94,8 @@ class LineCounter:
             return None
         before = self._distance(walker.xy)
         if (before > 0) != (distance > 0):
-            # Being exactly on the line counts as its left: each passage is then seen once, at one of the two steps.
+            # A point exactly on the line counts as left, so that each passage is detected once, at one of the two
+            # steps.
             share = before / (before - distance)
             walker.passed = 0 <= self._along(walker.xy, sighting.xy, share) <= 1
         walker.xy, walker.seen_s = sighting.xy, time_s
@@ -111,7 +113,7 @@ class LineCounter:
         return turn(self.line.start_xy, self.line.end_xy, xy) / self.line.length
 
     def _along(self, before: Point, after: Point, share: float) -> float:
-        """Where on the line a step passes it: 0 at its start, 1 at its end."""
+        """Position of a passage along the line: 0 at its start, 1 at its end."""
         x, y = (a + share * (b - a) for a, b in zip(before, after, strict=True))
         (x1, y1), (x2, y2) = self.line.start_xy, self.line.end_xy
         return ((x - x1) * (x2 - x1) + (y - y1) * (y2 - y1)) / self.line.length**2
@@ -119,13 +121,13 @@ class LineCounter:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One who is in a zone."""
+    """A current visit to a zone."""
 
     identity: int
     label: int
     since_s: float
     seen_s: float
-    """When it was last seen inside."""
+    """Time of the last position inside."""
 
 
 @dataclass(slots=True)
@@ -133,12 +135,12 @@ class _Guest:
     label: int
     seen_s: float
     inside_s: float | None
-    """Since when it is inside; None while it is not."""
+    """Start of the visit; None outside."""
 
 
 @dataclass(slots=True)
 class DwellTimes:
-    """Finished visits."""
+    """Statistics of finished visits."""
 
     visits: int = 0
     total_s: float = 0.0
@@ -158,11 +160,11 @@ class DwellTimes:
 
 @dataclass(slots=True)
 class ZoneCounter:
-    """Who is in one zone, since when.
+    """Objects in one zone, and their dwell time.
 
-    One inside is outside when it is farther than `hysteresis_px` from the zone, and the other way round. While an
-    identity is out of sight it stays where it was; after `forget_s` it has vanished, and its visit ended when it was
-    last seen. At all times: entered + appeared - left - vanished = inside.
+    An object leaves when it is farther than `hysteresis_px` outside the zone, and enters when it is as far inside. An
+    identity out of sight keeps its state; after `forget_s` it has vanished, and its visit ended at its last position.
+    Always: entered + appeared - left - vanished = inside.
     """
 
     zone: Zone
@@ -175,7 +177,7 @@ class ZoneCounter:
     _guests: dict[int, _Guest] = field(default_factory=dict)
 
     def update(self, sightings: Iterable[Sighting], time_s: float) -> tuple[AnalyticsEvent, ...]:
-        """Take a frame's sightings; what happened at the zone."""
+        """Process a frame's positions and return the zone's events."""
         found = [self._step(sighting, time_s) for sighting in sightings]
         for identity, guest in list(self._guests.items()):
             if not 0 <= time_s - guest.seen_s <= self.forget_s:
@@ -185,7 +187,7 @@ class ZoneCounter:
         return tuple(event for event in found if event is not None)
 
     def inside(self) -> tuple[Visit, ...]:
-        """The visits that go on, the oldest first."""
+        """The current visits, the oldest first."""
         visits = (
             Visit(identity, guest.label, guest.inside_s, guest.seen_s)
             for identity, guest in self._guests.items()

@@ -1,4 +1,4 @@
-"""Which detections count."""
+"""Filters of detections by class and size."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from edgevision.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class DetectionFilter:
-    """Classes and sizes of detections; the default leaves all of them."""
+    """Classes and sizes of detections; the default keeps all of them."""
 
     labels: frozenset[int] | None = None
     """None: every class."""
     min_area: float = 0.0
-    """Least area of a box, as a share of the frame's."""
+    """Minimum area of a box, as a share of the frame's."""
     max_area: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_area <= self.max_area <= 1:
             raise UsageError(
-                f"areas are shares of the frame from 0 to 1, the least first; received min {self.min_area:g} and max"
-                f" {self.max_area:g}"
+                "areas are out of range; expected 0 <= min <= max <= 1 as shares of the frame, received min"
+                f" {self.min_area:g} and max {self.max_area:g}"
             )
 
     def apply(self, detections: Detections, size_wh: tuple[int, int]) -> Detections:
-        """Those that pass, in a frame of that size."""
+        """The detections that pass, in a frame of that size."""
         boxes = detections.boxes
         share = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / (size_wh[0] * size_wh[1])
         keep = (share >= self.min_area) & (share <= self.max_area)
@@ -45,6 +45,6 @@ def labels_from_names(names: Iterable[str], classes: tuple[str, ...]) -> frozens
     for name in wanted:
         if name not in known:
             raise UsageError(
-                f"the model knows no class {name!r}; it knows {', '.join(classes) or 'no names'}"
+                f"the model has no class {name!r}; expected one of: {', '.join(classes) or 'none'}"
             )
     return frozenset(known[name] for name in wanted)

@@ -1,4 +1,4 @@
-"""What was made of a frame's detections: identities, events, and how things stand at lines and zones."""
+"""Observations of a frame: identities, events, and the state of lines and zones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgevision.analytics.places import Line, Zone
 
 @dataclass(frozen=True, slots=True)
 class LineState:
-    """A line, and how many have crossed it so far."""
+    """A line and its crossings so far."""
 
     line: Line
     crossed_in: int
@@ -22,7 +22,7 @@ class LineState:
 
 @dataclass(frozen=True, slots=True)
 class ZoneState:
-    """A zone, how many are in it now, and how long they have been so far on average."""
+    """A zone with the number of objects inside and their mean dwell time so far."""
 
     zone: Zone
     inside: int
@@ -31,7 +31,7 @@ class ZoneState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trail:
-    """Where an identity has been of late: float32 ``[N,2]``, the newest point last."""
+    """Recent positions of an identity: float32 ``[N,2]``, the newest point last."""
 
     identity: int
     points: npt.NDArray[np.float32]
@@ -39,14 +39,14 @@ class Trail:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """One frame's. All geometry is in pixels of a frame of `size_wh`, which a camera may have left since."""
+    """Observations of one frame. All geometry is in pixels of a frame of `size_wh`; later frames may differ."""
 
     ids: npt.NDArray[np.int64]
-    """The identity of each detection, int64 ``[N]``; -1 where it has none, or none yet."""
+    """The identity of each detection, int64 ``[N]``; -1 without one, or before it is confirmed."""
     events: tuple[AnalyticsEvent, ...]
     lines: tuple[LineState, ...]
     zones: tuple[ZoneState, ...]
     trails: tuple[Trail, ...]
     size_wh: tuple[int, int]
     time_s: float
-    """The frame's time on the clock of the events: its place in a video, a steady clock for cameras."""
+    """Time of the frame on the clock of the events: position in a video, or a steady clock for cameras."""

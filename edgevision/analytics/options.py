@@ -1,4 +1,4 @@
-"""What is to be followed and counted at a camera, as it is written down."""
+"""Options of analytics for one camera."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHARE = Number(0, 1)
 
 @dataclass(frozen=True, slots=True)
 class AnalyticsOptions:
-    """What is filtered, tracked and counted."""
+    """Filters, tracking, lines and zones."""
 
     track: bool = field(
         default=False,
@@ -54,7 +54,7 @@ class AnalyticsOptions:
             metavar="[NAME=]X1,Y1,X2,Y2",
         ),
     )
-    """Texts are read by `places.parse_place`."""
+    """Texts are parsed by `places.parse_place`."""
     zones: tuple[PlaceText | str, ...] = field(
         default=(),
         metadata=setting(
@@ -67,21 +67,22 @@ class AnalyticsOptions:
 
     @property
     def wanted(self) -> bool:
-        """True if anything is asked for."""
+        """True if any option is set."""
         return self != AnalyticsOptions()
 
     @property
     def tracks(self) -> bool:
-        """True if identities are needed."""
+        """True if identities are required."""
         return self.track or bool(self.lines) or bool(self.zones)
 
     def check(self, spec: ModelSpec) -> None:
-        """Raise `UsageError` or `MissingExtraError` for what can be known to be wrong before a frame is there."""
+        """Raise `UsageError` or `MissingExtraError` for mistakes that are detectable without a frame."""
         select = self._select(spec)
         wanted = self.tracks or select != DetectionFilter()
         if wanted and spec.task not in ("detect", "instances"):
             raise UsageError(
-                f"{spec.name} answers {spec.task}: only detections can be filtered, followed and counted"
+                f"{spec.name} has the task {spec.task}; expected a model with detections for filtering, tracking and"
+                " counting"
             )
         _places(self.lines, "line")
         _places(self.zones, "zone")
@@ -89,13 +90,13 @@ class AnalyticsOptions:
             raise MissingExtraError(LIBRARY, "track", "tracking", beside=LIBRARY)
 
     def open(self, spec: ModelSpec, fps: float | None, threshold: float) -> Analytics:
-        """What carries it out for one source; raises what `check` raises."""
+        """The analytics of one source; raises the errors of `check`."""
         self.check(spec)
         wanted = self._select(spec)
         select = None if wanted == DetectionFilter() else wanted
         if not self.tracks:
             return Analytics(threshold, select=select)
-        # Loads SciPy, which only those who track should wait for.
+        # The tracker loads SciPy, so it is imported only if needed.
         from edgevision.analytics.tracker import Tracker, TrackerOptions
 
         begin = max(threshold, TrackerOptions().begin_score)
@@ -120,7 +121,7 @@ class AnalyticsOptions:
 
 
 def _places(given: tuple[PlaceText | str, ...], kind: str) -> list[PlaceText]:
-    """With names, which differ: that of a place without one is its kind and number."""
+    """Places with unique names; the default name is kind and number."""
     places = [parse_place(place) if isinstance(place, str) else place for place in given]
     places = [
         place if place.name else replace(place, name=f"{kind} {number}")
@@ -129,5 +130,5 @@ def _places(given: tuple[PlaceText | str, ...], kind: str) -> list[PlaceText]:
     names = [place.name for place in places]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"{names.count(name)} {kind}s are called {name!r}; names must differ")
+            raise UsageError(f"{names.count(name)} {kind}s are called {name!r}; expected different names")
     return places

@@ -16,8 +16,9 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """From `start_xy` to `end_xy`, in pixels. Who goes from the left hand to the right hand of one who stands at the
-    start and looks to the end goes in; the other way is out."""
+    """From `start_xy` to `end_xy`, in pixels. Looking from start to end, left to right counts as `in`, the other way as
+    `out`.
+    """
 
     name: str
     start_xy: Point
@@ -26,16 +27,16 @@ class Line:
     def __post_init__(self) -> None:
         if self.start_xy == self.end_xy:
             raise UsageError(
-                f"line {self.name!r} begins and ends at {self.start_xy}; its two points must differ"
+                f"line {self.name!r} starts and ends at {self.start_xy}; expected two different points"
             )
 
     @property
     def length(self) -> float:
-        """In pixels."""
+        """Length in pixels."""
         return float(np.hypot(self.end_xy[0] - self.start_xy[0], self.end_xy[1] - self.start_xy[1]))
 
     def scaled(self, factor_xy: Point) -> Line:
-        """The same in a frame of another size."""
+        """The same line in a frame of another size."""
         return Line(self.name, _times(self.start_xy, factor_xy), _times(self.end_xy, factor_xy))
 
 
@@ -48,34 +49,33 @@ class Zone:
 
     def __post_init__(self) -> None:
         if len(self.corners) < 3:
-            raise UsageError(f"zone {self.name!r} has {len(self.corners)} corners; it needs three or more")
+            raise UsageError(f"zone {self.name!r} has {len(self.corners)} corners; expected three or more")
         if cv2.contourArea(self.contour) == 0 or _crosses_itself(self.corners):
             raise UsageError(
-                f"the sides of zone {self.name!r} cross, or it has no area: give its corners in the order in which one"
-                " walks around it"
+                f"the sides of zone {self.name!r} cross, or it has no area; expected its corners in order around it"
             )
 
     @property
     def contour(self) -> npt.NDArray[np.float32]:
-        """The corners as OpenCV takes them, float32 ``[K,1,2]``."""
+        """The corners in OpenCV's form, float32 ``[K,1,2]``."""
         return np.array(self.corners, np.float32)[:, None]
 
     def scaled(self, factor_xy: Point) -> Zone:
-        """The same in a frame of another size."""
+        """The same zone in a frame of another size."""
         return Zone(self.name, tuple(_times(corner, factor_xy) for corner in self.corners))
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceText:
-    """A place as it was written: its name, and its numbers x, y, x, y ..."""
+    """A line or zone as text: its name, and its numbers x, y, x, y ..."""
 
     name: str
     numbers: tuple[float, ...]
 
     def points(self, size_wh: tuple[int, int]) -> tuple[Point, ...]:
-        """In pixels of a frame: numbers none of which exceeds 1 are shares of its width and height.
+        """The points in pixels of a frame; if no number exceeds 1, they are shares of its width and height.
 
-        Raises `UsageError` if one lies outside the frame.
+        Raises `UsageError` if a point lies outside the frame.
         """
         width, height = size_wh
         scale = (width, height) if max(self.numbers) <= 1 else (1, 1)
@@ -84,22 +84,23 @@ class PlaceText:
         for x, y in points:
             if not (0 <= x <= width and 0 <= y <= height):
                 raise UsageError(
-                    f"{self.name}: point {x:g},{y:g} lies outside the frame of {width}x{height} pixels"
+                    f"{self.name}: point {x:g},{y:g} lies outside the frame; expected at most {width}x{height}"
+                    " pixels"
                 )
         return points
 
     def line(self, size_wh: tuple[int, int]) -> Line:
-        """As a line in a frame of that size."""
+        """The line in a frame of that size."""
         start, end = self.points(size_wh)
         return Line(self.name, start, end)
 
     def zone(self, size_wh: tuple[int, int]) -> Zone:
-        """As a zone in a frame of that size."""
+        """The zone in a frame of that size."""
         return Zone(self.name, self.points(size_wh))
 
 
 def parse_place(text: str, fallback_name: str = "") -> PlaceText:
-    """Read ``x,y,x,y...`` or ``NAME=x,y,x,y...``, without a name called `fallback_name`; raises `UsageError`."""
+    """Parse ``x,y,x,y...`` or ``NAME=x,y,x,y...``; the default name is `fallback_name`; raises `UsageError`."""
     name, equals, rest = text.rpartition("=")
     name = name.strip() if equals else fallback_name
     try:
@@ -108,8 +109,8 @@ def parse_place(text: str, fallback_name: str = "") -> PlaceText:
         numbers = ()
     if (equals and not name) or len(numbers) < 4 or len(numbers) % 2 or not np.isfinite(numbers).all():
         raise UsageError(
-            f"{text!r} is no place: expected pairs of numbers such as 560,150,560,440 (pixels) or 0.5,0,0.5,1 (shares"
-            " of the frame), with a name if wanted: door=560,150,560,440"
+            f"{text!r} is not a line or zone; expected pairs of numbers such as 560,150,560,440 (pixels) or"
+            " 0.5,0,0.5,1 (shares of the frame), optionally with a name: door=560,150,560,440"
         )
     return PlaceText(name, numbers)
 

@@ -1,4 +1,4 @@
-"""Lines and zones as a file has them."""
+"""Lines and zones as settings in a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Places(Kind):
 
     @property
     def expected(self) -> str:
-        """In words."""
+        """The expected form, for messages."""
         return (
             "a table of NAME = [x, y, x, y, x, y, ...]"
             if self.zones
@@ -26,11 +26,11 @@ class Places(Kind):
 
     @property
     def stand_in(self) -> tuple[PlaceText, ...]:
-        """None."""
+        """No places."""
         return ()
 
     def read(self, value: object) -> tuple[PlaceText, ...]:
-        """In their order."""
+        """The places, in order."""
         if not isinstance(value, dict):
             raise self.wrong(value)
         return tuple(self._place(str(name), numbers) for name, numbers in value.items())
@@ -38,7 +38,7 @@ class Places(Kind):
     def _place(self, name: str, numbers: object) -> PlaceText:
         what = "3 corners or more, as x, y, x, y, x, y ..." if self.zones else "two points, as x1, y1, x2, y2"
         if not name.strip() or not name.isprintable():
-            raise WrongValueError(f"{shown(name)} is no name; expected printable characters", (name,))
+            raise WrongValueError(f"{shown(name)} is not a name; expected printable characters", (name,))
         if not isinstance(numbers, list):
             raise WrongValueError(f"expected an array of numbers: {what}; received {shown(numbers)}", (name,))
         for number, item in enumerate(numbers):
@@ -52,7 +52,7 @@ class Places(Kind):
         if count % 2 or count < 6 if self.zones else count != 4:
             raise WrongValueError(f"expected {what}; received {count} numbers", (name,))
         place = PlaceText(name, tuple(float(item) for item in numbers))
-        try:  # in a frame of any size that they fit
+        try:  # checked in a frame that fits any coordinates
             frame_wh = (100_000, 100_000)
             place.zone(frame_wh) if self.zones else place.line(frame_wh)
         except UsageError as error:

@@ -12,30 +12,30 @@ from trackers import ByteTrackTracker
 from edgevision.contract.results import Detections
 
 LIBRARY_FPS = 30.0
-"""The rate in whose frames the library counts how long a lost identity is kept."""
+"""Frame rate for which the library counts the time of lost identities."""
 CLOCK_STEP_S = 1e-6
-"""What a frame with the same time as the one before is taken to be later."""
+"""Minimum time step, for a frame with the same time as its predecessor."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackerOptions:
-    """How identities begin, go on and end."""
+    """Thresholds for the start, continuation and end of identities."""
 
     begin_score: float = 0.5
-    """An identity begins with a detection of at least this score; weaker ones only carry one on."""
+    """An identity starts with a detection of at least this score; weaker ones only continue it."""
     confirm_frames: int = 2
-    """An identity is given out when it has been seen in so many frames on end."""
+    """Number of consecutive frames after which an identity is confirmed."""
     lost_s: float = 2.0
     """Seconds without a detection after which an identity ends."""
     least_iou: float = 0.1
-    """Overlap of a detection with the box that motion predicts, from which on it may be the same thing."""
+    """Minimum IoU of a detection with the box that motion predicts."""
 
 
 class Tracker:
-    """Gives the detections of successive frames identities: 1, 2, 3 ..., none of which is given twice.
+    """Assigns identities to the detections of successive frames: 1, 2, 3 ..., never reused.
 
-    Classes are not told apart while boxes are matched, so that a car which looks like a truck for a moment stays the
-    same thing. Time is what `update` is told, so frames may come unevenly or be missing. One source, one thread.
+    Matching ignores classes, so that an object keeps its identity if it is misclassified for a moment. `update`
+    receives the time, so frames may be uneven or missing. Use one tracker per source, in one thread.
     """
 
     def __init__(self, fps: float | None = None, options: TrackerOptions | None = None) -> None:
@@ -53,9 +53,9 @@ class Tracker:
         self._last_s: float | None = None
 
     def update(self, detections: Detections, time_s: float) -> npt.NDArray[np.int64]:
-        """The identity of each detection, int64 ``[N]``; -1 where it has none, or none yet.
+        """The identity of each detection, int64 ``[N]``; -1 without one, or before it is confirmed.
 
-        Where the clock steps back, as when a video begins again, all identities end.
+        If the clock steps back, for example at the restart of a video, all identities end.
         """
         if self._last_s is not None and time_s < self._last_s:
             self._library.reset()
@@ -75,7 +75,7 @@ class Tracker:
         ids = np.full(len(detections), -1, np.int64)
         if len(given) == 0 or given.tracker_id is None:
             return ids
-        # The library's identities count from 0 after each reset, and its order is its own.
+        # The library counts identities from 0 after each reset, and returns detections in its own order.
         theirs = given.tracker_id
         ids[np.asarray(given.data["row"], np.int64)] = np.where(theirs < 0, -1, theirs + self._base + 1)
         self._highest = max(self._highest, int(ids.max()))

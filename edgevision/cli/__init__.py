@@ -21,13 +21,13 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user's is one line and an exit code, never a traceback.
+    """Run the command line; a user's mistake gives one line and an exit code, not a traceback.
 
-    Click would exit with 2 for a wrong option, which here means a verification that failed.
+    Click exits with 2 for a wrong option; here that code means a failed verification.
     """
-    # ONNX Runtime 1.31 keeps a number for this machine and an address of its maker to report to; not from here.
+    # ONNX Runtime 1.31 reports to its maker with an identifier of this machine; this disables it.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    # FFmpeg's own messages about damaged frames; what matters of them is said in ours.
+    # Silences FFmpeg's messages about damaged frames; our own log reports them.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     show = wants_traceback()
     try:
@@ -43,5 +43,5 @@ def main() -> None:
             traceback.print_exception(error)
         click.echo(f"edgevision: {error}", err=True)
         sys.exit(error.exit_code)
-    except Exception as error:  # of a library, or ours: a person gets one line and a file to send along
+    except Exception as error:  # of a library or our own: print one line and name a log file
         sys.exit(report_unexpected(error, show=show))

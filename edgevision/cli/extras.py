@@ -1,4 +1,4 @@
-"""One clear error where a command needs packages of an extra that is not installed."""
+"""Checks that the packages of an extra are installed, with one error that names the extra."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ _QUANTIZE = (
 
 
 def require_export(purpose: str) -> None:
-    """Raise `MissingExtraError` unless checkpoints can be read and graphs written and run here."""
+    """Raise `MissingExtraError` unless checkpoints can be read and graphs written and run."""
     _require(_EXPORT, "export,cpu", purpose)
 
 
 def require_adopt(purpose: str) -> None:
-    """Raise `MissingExtraError` unless graphs can be rewritten and run here; torch is not needed."""
+    """Raise `MissingExtraError` unless graphs can be rewritten and run; torch is not needed."""
     _require(_ADOPT, "export,cpu", purpose)
 
 
 def require_train(purpose: str) -> None:
-    """Raise `MissingExtraError` unless models can be trained and measured here."""
+    """Raise `MissingExtraError` unless models can be trained and measured."""
     _require(_TRAIN, "train", purpose)
 
 
 def require_quantize(purpose: str) -> None:
-    """Raise `MissingExtraError` unless graphs can be calibrated, rewritten, run and measured here."""
+    """Raise `MissingExtraError` unless graphs can be calibrated, rewritten, run and measured."""
     _require(_QUANTIZE, "quantize", purpose)
 
 
 def require_live(purpose: str) -> None:
-    """Raise `MissingExtraError` unless the page can be served here."""
+    """Raise `MissingExtraError` unless the page can be served."""
     _require(("aiohttp", "prometheus_client"), "live", purpose)
 
 
 def require_eval(purpose: str) -> None:
-    """Raise `MissingExtraError` unless COCO's metrics can be computed here."""
+    """Raise `MissingExtraError` unless COCO's metrics can be computed."""
     _require(("pycocotools",), "eval", purpose)
 
 

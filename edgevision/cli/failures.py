@@ -1,4 +1,4 @@
-"""How the command line reports what nobody expected: one line, and the traceback in a file that the line names."""
+"""Reports of unexpected errors: one line that names a file with the traceback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEPT_LOGS = 10
 
 
 def wants_traceback() -> bool:
-    """True if ``--traceback`` stands anywhere on the command line; it is taken off."""
+    """True if ``--traceback`` occurs anywhere on the command line; it is removed."""
     if OPTION not in sys.argv[1:]:
         return bool(os.environ.get("EDGEVISION_TRACEBACK"))
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != OPTION]
@@ -28,7 +28,7 @@ def wants_traceback() -> bool:
 
 
 def report_unexpected(error: Exception, *, show: bool) -> int:
-    """One line on an unexpected error; returns the exit code."""
+    """Print one line on an unexpected error and return the exit code."""
     if isinstance(error, MemoryError):
         what = "out of memory"
     else:
@@ -38,7 +38,7 @@ def report_unexpected(error: Exception, *, show: bool) -> int:
 
 
 def report_interrupt(error: BaseException, *, show: bool) -> None:
-    """One line on Ctrl-C."""
+    """Print one line on Ctrl-C."""
     _report("interrupted", error, show=show)
 
 
@@ -54,7 +54,7 @@ def _report(what: str, error: BaseException, *, show: bool) -> None:
 
 
 def _written(text: str) -> Path | None:
-    """The log file, of which the latest `KEPT_LOGS` are kept; None where it cannot be written."""
+    """Write the log file and keep the latest `KEPT_LOGS`; None if it cannot be written."""
     folder = cache_folder() / "logs"
     path = folder / time.strftime(f"%Y%m%d-%H%M%S-{os.getpid()}.log")
     try:
@@ -68,7 +68,7 @@ def _written(text: str) -> Path | None:
 
 
 def _public(arguments: list[str]) -> list[str]:
-    """Addresses without passwords and queries: logs are sent along with questions."""
+    """Redact passwords and queries in addresses: users attach logs to bug reports."""
     from edgevision.sources.addresses import public_name
 
     return [public_name(argument) if "://" in argument else argument for argument in arguments]

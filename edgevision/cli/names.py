@@ -1,4 +1,4 @@
-"""Names that must differ."""
+"""Unique names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Container
 
 
 def unique_name(plain: str, taken: Container[str], form: str = "{} ({})") -> str:
-    """`plain`, or with a number from 2 on where that is taken."""
+    """`plain`, or with a number from 2 on if it is taken."""
     name, number = plain, 2
     while name in taken:
         name, number = form.format(plain, number), number + 1

@@ -1,4 +1,4 @@
-"""How records look on a terminal."""
+"""Text output of steps, verification records and tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgevision.bundle.folder import Verification
 
 
 class Steps:
-    """Prints each finished step of long work with the seconds that it took, on standard error."""
+    """Prints each finished step with its duration in seconds, on standard error."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
@@ -24,11 +24,11 @@ class Steps:
 
 
 def verification_lines(verification: Verification) -> list[str]:
-    """One line for each check, and one above them."""
+    """A heading and one line for each check."""
     word = "passed" if verification.passed else "FAILED"
     lines = [
         f"{verification.stage} verification {word}: {verification.library}, {verification.frames} frames,"
-        f" {verification.machine_class or 'class of machine unknown'}, {verification.created}"
+        f" {verification.machine_class or 'unknown machine class'}, {verification.created}"
     ]
     lines += [
         f"  {'ok  ' if check.passed else 'FAIL'}  {check.name}: {check.measured:.6g} ({check.relation} {check.limit:g})"
@@ -38,7 +38,7 @@ def verification_lines(verification: Verification) -> list[str]:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as their widest cell; the first is flush left, the others flush right."""
+    """Columns as wide as their widest cell; the first is left-aligned, the others right-aligned."""
     cells = [list(header), *[list(row) for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     lines = []

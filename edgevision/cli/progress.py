@@ -1,4 +1,4 @@
-"""How a run shows where it is, and how it ends when it is told to."""
+"""Progress and summary of a run, and its clean end on a signal."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from edgevision.sinks.frame_result import FrameResult
 TERMINAL_PERIOD_S = 0.2
 LOG_PERIOD_S = 10.0
 KEPT_FRAMES = 10_000
-"""Frames whose times the summary is made of: the latest ones, so that a run of days needs no more memory."""
+"""Number of latest frames whose times enter the summary; it bounds the memory of long runs."""
 
 
 class Interrupts:
-    """Turns the first SIGINT or SIGTERM into a wish to stop; the second one ends the program at once."""
+    """Turns the first SIGINT or SIGTERM into a request to stop; the second one ends the program at once."""
 
     def __init__(self) -> None:
         self.exit_code = 0
-        """128 + the signal's number, as shells say it; 0 without one."""
+        """128 + the signal's number, as in shells; 0 without a signal."""
         self._before: dict[signal.Signals, object] = {}
 
     def requested(self) -> bool:
@@ -36,7 +36,7 @@ class Interrupts:
         return self.exit_code != 0
 
     def __enter__(self) -> Interrupts:
-        # Only the main thread may set handlers; elsewhere whoever runs us handles signals.
+        # Only the main thread may set handlers; in other threads the caller handles signals.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._handle)
@@ -53,15 +53,15 @@ class Interrupts:
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal.signal returned
+            signal.signal(number, handler)  # type: ignore[arg-type]  # returned by signal.signal
         self._before.clear()
 
 
 class RunProgress:
-    """Frames and frames/s on standard error: one line written over on a terminal, now and then a line elsewhere."""
+    """Frames and frames/s on standard error: one updated line on a terminal, a line per period elsewhere."""
 
     def __init__(self, total: int | None, *, live: bool = True) -> None:
-        """`total` frames are expected; `live` shows how old results are, which says nothing of files."""
+        """`total` is the expected number of frames; `live` also shows the age of results."""
         self.total, self.live = total, live
         self._terminal = sys.stderr.isatty()
         self._period_s = TERMINAL_PERIOD_S if self._terminal else LOG_PERIOD_S
@@ -73,7 +73,7 @@ class RunProgress:
         self._ages_ms: deque[float] = deque(maxlen=KEPT_FRAMES)
 
     def on_frame(self, processed: FrameResult) -> None:
-        """Count a frame; show the state if it is time to."""
+        """Count a frame and show the state, at most once per period."""
         self._frames += 1
         self._times.append(processed.times.in_ms())
         self._ages_ms.append(processed.age_ms)
@@ -86,13 +86,13 @@ class RunProgress:
             self._show(f"{self._frames}{of_total} frames, {rate:.1f} frames/s{age}")
 
     def clear(self) -> None:
-        """Take the line off the terminal, so that something else can be written."""
+        """Clear the progress line, so that other text can be written."""
         if self._width:
             click.echo("\r" + " " * self._width + "\r", nl=False, err=True)
             self._width = 0
 
     def summary_lines(self, summary: RunSummary) -> list[str]:
-        """What the run came to."""
+        """Totals of the run: frames, rate, losses and stage times."""
         extras = list(summary.lost.notes())
         extras += [f"{summary.skipped} files skipped"] if summary.skipped else []
         lines = [
@@ -130,7 +130,7 @@ def _source_line(name: str, stats: StreamStats) -> str:
 
 
 class ProgressLogHandler(logging.Handler):
-    """Warnings on standard error, each on a line of its own beside a progress line."""
+    """Writes warnings to standard error, each on its own line beside a progress line."""
 
     def __init__(self, progress: RunProgress) -> None:
         super().__init__(logging.WARNING)

@@ -1,4 +1,4 @@
-"""`--build`: the engine is built from the bundle's graph first, where none fits this device."""
+"""Implements `--build`: builds an engine from the bundle's graph if none fits this device."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from edgevision.contract.spec import Precision
 def rebuild_unfit(
     ctx: click.Context, bundle: Path, engine: str | None, precision: Precision | None = None
 ) -> None:
-    """Build what a refusal would have named; nothing where an engine fits.
+    """Build the engine that is missing; do nothing if one fits.
 
-    Raises `UsageError` for an engine that is not built, `EngineError` where building would not help, and whatever the
-    build raises.
+    Raises `UsageError` for an engine that has no build step, `EngineError` if a build would not help, and errors of the
+    build.
     """
     from edgevision.builder.missing import engine_needed
     from edgevision.cli.commands.build import build_shown

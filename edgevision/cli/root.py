@@ -1,4 +1,4 @@
-"""The command group: it names its commands and imports each only when it is called."""
+"""The command group, which imports a command only when it is called."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import click
 import edgevision as package
 
 COMMANDS = {
-    "adopt": "Give somebody else's ONNX model the contract: uint8 frames in, answers out.",
-    "bench": "Time every stage and report percentiles, frames/s and the device's facts.",
+    "adopt": "Adopt an ONNX model from elsewhere: uint8 frames in, results out.",
+    "bench": "Measure latency and throughput of every stage.",
     "build": "Build TensorRT engines for this machine's GPU, or for others.",
-    "demo": "The main job in one go: export, verify, run, benchmark.",
-    "deploy": "Run the cameras, sinks and page that a TOML file describes, as a service.",
-    "doctor": "Say what works on this machine, what does not, and what mends it.",
+    "demo": "Export, verify, run and benchmark a model in one command.",
+    "deploy": "Run the cameras, sinks and page of a TOML file as a service.",
+    "doctor": "Check this machine and print the fix for each problem.",
     "eval": "Measure accuracy on labelled images, on exactly the graph that runs.",
-    "export": "Turn a checkpoint into a verified bundle.",
-    "explain": "Show which parts of an image an answer rests on.",
-    "inspect": "Show what a bundle or an ONNX file holds.",
-    "live": "Show cameras, and what a bundle finds in them, on a web page.",
-    "models": "List the bundles that come with the package; run them by name.",
-    "quantize": "Make FP16 and INT8 graphs that keep a budget of accuracy, or say no.",
-    "run": "Run a bundle on images, folders, videos or a camera.",
+    "export": "Export a checkpoint as a verified bundle.",
+    "explain": "Show which parts of an image a result depends on.",
+    "inspect": "Show the contents of a bundle or an ONNX file.",
+    "live": "Show live cameras and their detections on a web page.",
+    "models": "List the packaged bundles, which run by name.",
+    "quantize": "Make FP16 and INT8 graphs within an accuracy limit.",
+    "run": "Run a bundle on images, folders, videos or cameras.",
     "train": "Train a recipe's model on your own data.",
-    "verify": "Check a bundle's files and its answers against the source model's.",
+    "verify": "Verify a bundle's files and its results against the source model's.",
 }
 
 
 class LazyGroup(click.Group):
-    """Finds command NAME in `edgevision.cli.NAME`, or `NAME_` where Python has taken the name."""
+    """Imports command NAME from `edgevision.cli.commands.NAME` when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         """All names, without importing any."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import the one that is wanted."""
+        """Import the requested command."""
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"edgevision.cli.commands.{cmd_name}")
@@ -44,7 +44,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Help from the table, so that `--help` imports nothing heavy."""
+        """Write the table of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(sorted(COMMANDS.items()))
 
@@ -54,8 +54,8 @@ class LazyGroup(click.Group):
 )
 @click.version_option(package.__version__, prog_name="edgevision")
 def edgevision() -> None:
-    """Trained PyTorch checkpoints to verified engines on live cameras.
+    """Turn trained PyTorch checkpoints into verified engines on live cameras.
 
-    Exit codes: 0 good, 1 a mistake in the call or a bad file, 2 a verification that failed, 70 an unexpected error, 130
-    Ctrl-C. --traceback, anywhere, shows where an error was raised.
+    Exit codes: 0 success, 1 a wrong call or a bad file, 2 a failed verification, 70 an unexpected error, 130 Ctrl-C.
+    --traceback, anywhere on the line, shows where an error was raised.
     """

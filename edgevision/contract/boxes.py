@@ -1,4 +1,4 @@
-"""Functions of boxes, in numpy; xyxy means left, top, right, bottom."""
+"""Box functions in numpy; xyxy means left, top, right, bottom."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Boxes = npt.NDArray[np.floating[Any]]
 
 
 def area(xyxy: Boxes) -> npt.NDArray[np.float64]:
-    """Areas ``[N]`` of boxes ``[N,4]``; a box turned inside out has none."""
+    """Areas ``[N]`` of boxes ``[N,4]``; an inverted box has area 0."""
     sides = np.clip(xyxy[:, 2:].astype(np.float64) - xyxy[:, :2], 0, None)
     return np.asarray(sides[:, 0] * sides[:, 1])
 
@@ -27,6 +27,6 @@ def overlaps(left_xyxy: Boxes, right_xyxy: Boxes) -> tuple[npt.NDArray[np.float6
 
 
 def iou_matrix(left_xyxy: Boxes, right_xyxy: Boxes) -> npt.NDArray[np.float64]:
-    """Intersection over union ``[N,M]`` of ``[N,4]`` with ``[M,4]``; 0 where both boxes are empty."""
+    """IoU ``[N,M]`` of ``[N,4]`` with ``[M,4]``; 0 if both boxes are empty."""
     intersection, union = overlaps(left_xyxy, right_xyxy)
     return np.asarray(np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0))

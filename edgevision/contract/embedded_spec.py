@@ -1,7 +1,7 @@
-"""The spec inside an ONNX file, and its opset, read without any engine's library.
+"""The spec and the opset of an ONNX file, read without an engine's library.
 
-Only the top-level fields of the file's protobuf message are walked; the graph is skipped over, however large it is. The
-field numbers are those of ``ModelProto``, ``StringStringEntryProto`` and ``OperatorSetIdProto`` in onnx.proto.
+Only the top-level fields of the file's protobuf message are parsed; the graph is skipped, whatever its size. The field
+numbers are those of ``ModelProto``, ``StringStringEntryProto`` and ``OperatorSetIdProto`` in onnx.proto.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from edgevision.errors import GraphError
 from edgevision.storage.codec import DecodeError
 
 FLOAT32_KEY = "edgevision.float32"
-"""Metadata of a graph with an FP16 remainder: a JSON list of the nodes that are no part of it. Forms without FP16 types
-have it too, for builders that choose types themselves."""
+"""Metadata of a graph with an FP16 remainder: a JSON list of the nodes outside of it. Forms without FP16 types have it
+too, for builders that choose types themselves.
+"""
 KEPT_KEY = "edgevision.kept_float"
 """Metadata of an INT8 graph: a JSON list of the nodes with weights that were returned to float for accuracy."""
 _METADATA_PROPS, _KEY, _VALUE = 14, 1, 2
@@ -27,26 +28,24 @@ _LARGEST_ENTRY = 64 << 20
 
 
 def embedded_spec(graph: Path) -> ModelSpec:
-    """The spec in an ONNX file's metadata; raises `GraphError` if there is none, or if it cannot be read."""
+    """The spec in an ONNX file's metadata; raises `GraphError` if it is missing or invalid."""
     try:
         with graph.open("rb") as file:
             text = next((value for key, value in _metadata(file) if key == METADATA_KEY), None)
     except OSError as error:
-        raise GraphError(f"{graph} cannot be read: {error.strerror or error}") from error
+        raise GraphError(f"cannot read {graph}: {error.strerror or error}") from error
     except (ValueError, UnicodeDecodeError) as error:
-        raise GraphError(f"{graph} is not an ONNX file, or it is cut short: {error}") from error
+        raise GraphError(f"{graph} is not an ONNX file, or it is truncated: {error}") from error
     if text is None:
-        raise GraphError(
-            f"{graph} carries no edgevision spec; give it one: edgevision adopt {graph} --head HEAD"
-        )
+        raise GraphError(f"{graph} has no edgevision spec; run: edgevision adopt {graph} --head HEAD")
     try:
         return ModelSpec.from_json(text)
     except DecodeError as error:
-        raise GraphError(f"{graph}: the spec in its metadata cannot be read: {error}") from error
+        raise GraphError(f"{graph}: the spec in its metadata is invalid: {error}") from error
 
 
 def embedded_nodes(graph: Path, key: str) -> frozenset[str] | None:
-    """Names of the nodes that were noted under `FLOAT32_KEY` or `KEPT_KEY` when the graph was made; None: it was not.
+    """Names of the nodes stored under `FLOAT32_KEY` or `KEPT_KEY`; None if there is no such entry.
 
     Raises `GraphError` if the file cannot be read.
     """
@@ -55,23 +54,23 @@ def embedded_nodes(graph: Path, key: str) -> frozenset[str] | None:
             text = next((value for name, value in _metadata(file) if name == key), None)
         return None if text is None else frozenset(map(str, json.loads(text)))
     except OSError as error:
-        raise GraphError(f"{graph} cannot be read: {error.strerror or error}") from error
+        raise GraphError(f"cannot read {graph}: {error.strerror or error}") from error
     except (ValueError, TypeError) as error:
         raise GraphError(f"{graph} is not an ONNX file, or its metadata was altered: {error}") from error
 
 
 def embedded_opset(graph: Path) -> int:
-    """The version of the standard operators that an ONNX file uses; raises `GraphError` if it names none."""
+    """The version of the standard operators that an ONNX file uses; raises `GraphError` if there is none."""
     try:
         with graph.open("rb") as file:
             versions = [_version(data) for data in _entries(file, _OPSET_IMPORT)]
     except OSError as error:
-        raise GraphError(f"{graph} cannot be read: {error.strerror or error}") from error
+        raise GraphError(f"cannot read {graph}: {error.strerror or error}") from error
     except ValueError as error:
-        raise GraphError(f"{graph} is not an ONNX file, or it is cut short: {error}") from error
+        raise GraphError(f"{graph} is not an ONNX file, or it is truncated: {error}") from error
     standard = [version for version in versions if version]
     if not standard:
-        raise GraphError(f"{graph} names no opset of the standard operators: it is no graph of edgevision's")
+        raise GraphError(f"{graph} has no opset of the standard operators; expected a graph of edgevision")
     return max(standard)
 
 
@@ -88,7 +87,7 @@ def _version(data: bytes) -> int:
             domain = data[place : place + length] if tag >> 3 == _DOMAIN else domain
             place += length
         else:
-            raise ValueError("an opset of it is no domain and version")
+            raise ValueError("an opset entry is not a domain and version")
     return version if domain in (b"", b"ai.onnx") else 0
 
 
@@ -98,7 +97,7 @@ def _metadata(file: BinaryIO) -> Iterator[tuple[str, str]]:
 
 
 def _entries(file: BinaryIO, wanted: int) -> Iterator[bytes]:
-    """The content of each field of this number."""
+    """The content of each field with this number."""
     size = file.seek(0, 2)
     file.seek(0)
     while file.tell() < size:
@@ -107,7 +106,7 @@ def _entries(file: BinaryIO, wanted: int) -> Iterator[bytes]:
         if kind == _LENGTH:
             length = _varint(file)
             if length > size - file.tell():
-                raise ValueError(f"a field of {length} bytes goes beyond its end")
+                raise ValueError(f"a field of {length} bytes exceeds the file's end")
             if number == wanted and length <= _LARGEST_ENTRY:
                 yield file.read(length)
             else:
@@ -117,7 +116,7 @@ def _entries(file: BinaryIO, wanted: int) -> Iterator[bytes]:
         elif kind in (_FIXED32, _FIXED64):
             file.seek(4 if kind == _FIXED32 else 8, 1)
         else:
-            raise ValueError(f"it has a field of unknown kind {kind}")
+            raise ValueError(f"a field has the unknown kind {kind}")
 
 
 def _entry(data: bytes) -> tuple[str, str]:
@@ -126,7 +125,7 @@ def _entry(data: bytes) -> tuple[str, str]:
     while place < len(data):
         tag, place = _varint_at(data, place)
         if tag & 7 != _LENGTH:
-            raise ValueError("an entry of its metadata is no pair of texts")
+            raise ValueError("a metadata entry is not a pair of texts")
         length, place = _varint_at(data, place)
         values[tag >> 3] = data[place : place + length].decode()
         place += length
@@ -138,12 +137,12 @@ def _varint(file: BinaryIO) -> int:
     while shift < 64:
         byte = file.read(1)
         if not byte:
-            raise ValueError("it ends within a number")
+            raise ValueError("the file ends within a number")
         value |= (byte[0] & 0x7F) << shift
         if byte[0] < 0x80:
             return value
         shift += 7
-    raise ValueError("it holds a number of more than 64 bits")
+    raise ValueError("a number has more than 64 bits")
 
 
 def _varint_at(data: bytes, place: int) -> tuple[int, int]:
@@ -155,4 +154,4 @@ def _varint_at(data: bytes, place: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, place
         shift += 7
-    raise ValueError("it ends within a number")
+    raise ValueError("the file ends within a number")

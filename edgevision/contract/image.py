@@ -1,4 +1,4 @@
-"""Pre-processing on the host: a camera frame brought to a model's size."""
+"""Pre-processing on the host: resizing camera frames to a model's input."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Pixels = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class LetterboxGeometry:
-    """How a frame of `frame_wh` is placed, centred and unchanged in aspect, on a canvas of `canvas_wh`."""
+    """Placement of a frame of `frame_wh`, centred and with its aspect ratio, on a canvas of `canvas_wh`."""
 
     frame_wh: tuple[int, int]
     canvas_wh: tuple[int, int]
     content_wh: tuple[int, int]
     pad_xy: tuple[int, int]
-    """Pixels left of and above the content; an odd remainder goes to the right and below."""
+    """Padding left of and above the content in pixels; an odd remainder goes to the right and below."""
 
     @classmethod
     def of(cls, frame_wh: tuple[int, int], canvas_wh: tuple[int, int]) -> LetterboxGeometry:
-        """Scale by the smaller of the two ratios, sides rounded to whole pixels, at least one."""
+        """Scale by the smaller of the two ratios, with sides rounded to whole pixels, at least one."""
         ratio = min(canvas_wh[0] / frame_wh[0], canvas_wh[1] / frame_wh[1])
         content_w = min(canvas_wh[0], max(1, round(frame_wh[0] * ratio)))
         content_h = min(canvas_wh[1], max(1, round(frame_wh[1] * ratio)))
@@ -50,8 +50,8 @@ def letterbox(
 ) -> tuple[Pixels, FrameTransform]:
     """Scale a frame (bilinear, half-pixel centres) onto a padded canvas of `size_wh`.
 
-    `out`, ``[H,W,3]`` of that size and of the frame's dtype, is written to and returned if given: the caller may hand
-    in one row of a batch.
+    `out`, ``[H,W,3]`` of that size and of the frame's dtype, is written to and returned if given; it may be one row of
+    a batch.
     """
     geometry = LetterboxGeometry.of((frame_bgr.shape[1], frame_bgr.shape[0]), size_wh)
     canvas = np.empty((size_wh[1], size_wh[0], 3), frame_bgr.dtype) if out is None else out
@@ -73,10 +73,10 @@ def letterbox(
 def fit_frame(
     frame_bgr: Frame, target: FrameInput, *, out: Frame | None = None
 ) -> tuple[Frame, FrameTransform]:
-    """Bring a frame to the size and in the way that the model's spec says.
+    """Resize a frame to the model's input according to its spec.
 
-    `out`, uint8 ``[H,W,3]`` of the model's size, is written to and returned if given. Raises `UsageError` for what is
-    not a uint8 BGR frame, and for a frame of another size where the graph takes just one.
+    `out`, uint8 ``[H,W,3]`` of the model's size, is written to and returned if given. Raises `UsageError` for other
+    arrays than uint8 BGR frames, and for a frame of another size if the graph accepts just one.
     """
     check_frame(frame_bgr)
     if target.fit == "letterbox":
@@ -101,7 +101,8 @@ def fit_pixels(frame_bgr: Pixels, target: FrameInput) -> tuple[Pixels, FrameTran
     if frame_wh != target.size_wh:
         received, expected = "x".join(map(str, frame_wh)), "x".join(map(str, target.size_wh))
         raise UsageError(
-            f"frame is {received}; this graph takes camera frames of {expected} only; export it with --frame {received}"
+            f"frame is {received}; expected {expected}, the only size of this graph; export it with --frame"
+            f" {received}"
         )
     return frame_bgr, FrameTransform(frame_wh, (1.0, 1.0), (0.0, 0.0))
 
@@ -128,6 +129,6 @@ def _center_crop(frame_bgr: Pixels, target: FrameInput) -> tuple[Pixels, FrameTr
 
 
 def _resize(frame_bgr: Pixels, size_wh: tuple[int, int]) -> Pixels:
-    """Bilinear; by areas where a side shrinks to less than half, or bilinear sampling would skip pixels."""
+    """Bilinear resizing; by areas if a side shrinks to less than half, where bilinear sampling would skip pixels."""
     shrinks = size_wh[0] * 2 < frame_bgr.shape[1] or size_wh[1] * 2 < frame_bgr.shape[0]
     return cv2.resize(frame_bgr, size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

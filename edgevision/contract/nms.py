@@ -1,4 +1,4 @@
-"""Non-maximum suppression in numpy: the answer that every graph is measured against."""
+"""NMS in numpy: the reference for every graph."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Matrix = npt.NDArray[np.bool_]
 def greedy_nms(
     boxes: Boxes, scores: ScoreArray, labels: Labels, iou_threshold: float
 ) -> npt.NDArray[np.int64]:
-    """Indices of the boxes that greedy suppression keeps, highest score first.
+    """Indices of the boxes that greedy NMS keeps, highest score first.
 
-    A box goes if its IoU with a kept box of the same label and a higher score exceeds `iou_threshold`. Of
-    equal scores the lower index counts as the higher. A box without area overlaps nothing.
+    A box is removed if its IoU with a kept box of the same label and a higher score exceeds `iou_threshold`. Of equal
+    scores, the lower index counts as the higher. A box without area overlaps nothing.
     """
     order = np.argsort(-scores, kind="stable")
     overlaps = _suppression_matrix(boxes[order], labels[order], iou_threshold)
@@ -33,17 +33,17 @@ def greedy_nms(
 
 
 def chain_depth(boxes: Boxes, scores: ScoreArray, labels: Labels, iou_threshold: float) -> int:
-    """Steps of Cluster-NMS (arXiv 2005.03572) until the answer is the greedy one; at least 1."""
+    """Steps of Cluster-NMS (arXiv 2005.03572) until the result equals greedy NMS; at least 1."""
     return steps_needed(boxes, scores, labels, iou_threshold, block=max(1, len(boxes)))
 
 
 def steps_needed(
     boxes: Boxes, scores: ScoreArray, labels: Labels, iou_threshold: float, *, block: int
 ) -> int:
-    """The `NmsSpec.depth` that a graph working in blocks of `block` candidates needs for these; at least 1.
+    """The minimum `NmsSpec.depth` of a graph with blocks of `block` candidates; at least 1.
 
-    The most that any block needs. Give all candidates that the graph had: their number decides where blocks
-    end. Those of score 0 hold a place and take no part.
+    It is the maximum over the blocks. Pass all candidates of the graph, because their number determines the blocks.
+    Candidates of score 0 occupy a position but take no part.
     """
     order = np.argsort(-scores, kind="stable")
     overlaps = _suppression_matrix(boxes[order], labels[order], iou_threshold)
@@ -66,14 +66,14 @@ def steps_needed(
 
 
 def block_edges(count: int, block: int) -> tuple[int, ...]:
-    """Where blocks begin and end: the fewest of at most `block` candidates, as equal as can be."""
+    """Limits of the blocks: the fewest of at most `block` candidates, with equal sizes as far as possible."""
     blocks = max(1, -(-count // block))
     return tuple(count * i // blocks for i in range(blocks + 1))
 
 
 def _suppression_matrix(boxes: Boxes, labels: Labels, iou_threshold: float) -> Matrix:
-    """``[i,j]`` is true where box i, if kept, suppresses the later box j."""
+    """``[i,j]`` is true if box i, when kept, suppresses the later box j."""
     intersection, union = overlaps(boxes, boxes)
-    # Without a division: the union of two boxes without area is 0.
+    # Without a division, because the union of two boxes without area is 0.
     over = intersection > iou_threshold * union
     return np.triu(over & (labels[:, None] == labels), 1)

@@ -1,4 +1,4 @@
-"""Suppression settings that a graph carries as named values, for engines to replace."""
+"""NMS settings stored in a graph as named values, which engines can replace."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ IOU_THRESHOLD = "nms.iou_threshold"
 SCORE_FLOOR = "nms.score_floor"
 """Names of the scalar float32 initializers that an engine may replace when it loads the graph.
 
-Nothing computed from them alone is in the graph: a value that depends on constants only is folded by engines
-before they look at replaced initializers, and the replacement would be without effect and without a warning.
+The graph contains nothing that is computed from them alone. Engines fold such values before they replace initializers,
+so a replacement would silently have no effect.
 """
 
 
 def carries(graph: Path, name: str) -> bool:
-    """True if the ONNX file holds a value of that name: names stand in it as they are, so its bytes are searched."""
+    """True if the ONNX file contains a value of that name; its bytes are searched, because names are stored as plain
+    text.
+    """
     with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return data.find(name.encode()) >= 0
 
 
 def refuse_absent(graph: Path, name: str) -> None:
-    """Raise `GraphError` if there is no such value to replace: an engine might go on without a word."""
+    """Raise `GraphError` if there is no such value, because an engine might silently ignore the replacement."""
     if not carries(graph, name):
         raise GraphError(
-            f"{graph.name} has no value {name!r} to override: its own network suppresses boxes, with settings that were"
-            " fixed when it was exported; leave the option out, or export that network with others"
+            f"{graph.name} has no value {name!r} to override: its own network suppresses boxes with fixed settings;"
+            " omit the option, or export that network with other settings"
         )

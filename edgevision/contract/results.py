@@ -1,4 +1,4 @@
-"""Answers: frozen arrays of stated shape, sliceable, with an empty value instead of None."""
+"""Results: frozen arrays of stated shape, sliceable, with an empty value instead of None."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Float32 = npt.NDArray[np.float32]
 Rows = slice | Sequence[int] | npt.NDArray[np.bool_] | npt.NDArray[np.integer]
 Index = int | Rows
 THRESHOLD = 0.25
-"""Minimum confidence of a detection where nobody says another."""
+"""Default minimum confidence of a detection."""
 MASK_HALF = 128
 """The smallest stored probability, of 0..255, that is inside a mask."""
 
@@ -62,13 +62,14 @@ class Detections:
         return (self[row] for row in range(len(self)))
 
     def to_supervision(self, ids: npt.NDArray[np.int64] | None = None) -> sv.Detections:
-        """The same as `supervision.Detections`, for its annotators, slicers and metrics; `ids` as its `tracker_id`.
+        """The detections as `supervision.Detections`, for its annotators, slicers and metrics; `ids` become its
+        `tracker_id`.
 
         Raises `MissingExtraError` without the library.
         """
         if importlib.util.find_spec("supervision") is None:
             raise MissingExtraError("supervision", "track", "Detections.to_supervision()")
-        # Loads SciPy and Pillow, which a device that only detects does without.
+        # It loads SciPy and Pillow, so it is imported only if needed.
         from edgevision.contract.supervision import supervision_from_detections
 
         return supervision_from_detections(self, ids)
@@ -79,13 +80,13 @@ class Detections:
         return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32), classes)
 
     def class_name(self, label: int) -> str:
-        """The name of a label, or its number where the model names none."""
+        """The name of a label, or its number if it has no name."""
         return class_name(self.classes, label)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
-    """The pixels of one thing: `pixels` bool ``[h,w]``, the part of the frame that begins at `left`, `top`."""
+    """The pixels of one object: `pixels` bool ``[h,w]``, the part of the frame that begins at `left`, `top`."""
 
     left: int
     top: int
@@ -97,14 +98,14 @@ class Mask:
         return int(np.count_nonzero(self.pixels))
 
     def polygons(self) -> tuple[npt.NDArray[np.int32], ...]:
-        """Outlines of its parts in frame pixels, each int32 ``[N,2]``; holes are not told."""
+        """Outlines of its parts in frame pixels, each int32 ``[N,2]``; holes are ignored."""
         contours, _ = cv2.findContours(
             self.pixels.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
         )
         return tuple(np.asarray(c[:, 0] + (self.left, self.top), np.int32) for c in contours)
 
     def of_frame(self, frame_wh: tuple[int, int]) -> npt.NDArray[np.bool_]:
-        """The same as bool ``[H,W]`` over a whole frame."""
+        """The mask as bool ``[H,W]`` of a whole frame."""
         whole = np.zeros((frame_wh[1], frame_wh[0]), np.bool_)
         height, width = self.pixels.shape
         whole[self.top : self.top + height, self.left : self.left + width] = self.pixels
@@ -113,7 +114,7 @@ class Mask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instances(Detections):
-    """Detections with a mask each: whatever takes detections takes these."""
+    """Detections with one mask each; usable wherever detections are."""
 
     masks: tuple[Mask, ...] = ()
 
@@ -146,7 +147,7 @@ class Classification:
         return tuple((int(label), float(self.scores[label])) for label in best)
 
     def class_name(self, label: int) -> str:
-        """The name of a label, or its number where the model names none."""
+        """The name of a label, or its number if it has no name."""
         return class_name(self.classes, label)
 
 
@@ -158,13 +159,13 @@ class Segmentation:
     classes: tuple[str, ...] = ()
 
     def shares(self) -> tuple[tuple[int, float], ...]:
-        """(label, share of the frame) of the classes that are there, the largest first."""
+        """(label, share of the frame) of the classes in the frame, the largest first."""
         counts = np.bincount(self.mask.ravel())
         order = np.argsort(-counts, kind="stable")
         return tuple((int(label), float(counts[label] / self.mask.size)) for label in order if counts[label])
 
     def class_name(self, label: int) -> str:
-        """The name of a label, or its number where the model names none."""
+        """The name of a label, or its number if it has no name."""
         return class_name(self.classes, label)
 
 
@@ -177,10 +178,10 @@ Outputs = tuple[npt.NDArray[Any], ...]
 def results_from_outputs(
     spec: ModelSpec, outputs: Outputs, placements: Sequence[FrameTransform], *, threshold: float
 ) -> list[Result]:
-    """Threshold a batch's answers and return boxes and masks to frame pixels; one result for each placement.
+    """Apply the threshold to a batch's outputs and map boxes and masks to frame pixels; one result for each placement.
 
-    The batch may be longer than `placements` (a filled-up last batch); what is beyond them is dropped. A score
-    equal to `threshold` is kept; a score of 0 (suppressed) never is. Boxes are cut at the frame's edges.
+    The batch may be longer than `placements` (a padded last batch); further rows are dropped. A score equal to
+    `threshold` is kept; a score of 0 (suppressed) never is. Boxes are clipped to the frame.
     """
     if spec.task == "classify":
         return [
@@ -209,7 +210,7 @@ def results_from_outputs(
 def _instances(
     found: Detections, masks: npt.NDArray[np.uint8], placement: FrameTransform, input_wh: tuple[int, int]
 ) -> Instances:
-    """Each mask interpolated at the frame's pixels inside its box, and cut at a half."""
+    """Interpolate each mask at the frame's pixels inside its box, and threshold it at one half."""
     cells = np.array([masks.shape[2] / input_wh[0], masks.shape[1] / input_wh[1]])
     scale = np.asarray(placement.scale_xy) * cells
     offset = np.asarray(placement.offset_xy) * cells

@@ -1,4 +1,4 @@
-"""One engine, opened: frames in, the contract's arrays out."""
+"""Base class of all engines: frames in, the contract's arrays out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Frames = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """How an engine is to be opened. None leaves the choice to the graph or to the engine."""
+    """Options for opening an engine. None leaves the choice to the graph or to the engine."""
 
     iou_threshold: float | None = field(
         default=None,
@@ -36,18 +36,18 @@ class SessionOptions:
             option="--iou",
         ),
     )
-    """Overrides the graph's; an engine that has it built in refuses."""
+    """Overrides the graph's value; an engine with a built-in value rejects it."""
     score_floor: float | None = None
-    """Overrides the score under which the graph answers 0."""
+    """Overrides the score below which the graph returns 0."""
     threads: int | None = None
-    """CPU threads for one call; None: every core that the process may use."""
+    """CPU threads per call; None: every core that the process may use."""
     spin: bool = True
-    """Let idle CPU threads spin for their next task: lower latency, and a core that other stages cannot use."""
+    """Let idle CPU threads spin for their next task: lower latency, but one core less for other stages."""
     allow_fallback: bool = field(
         default=False,
         metadata=setting(
             Flag(),
-            "Let the CPU run what ONNX Runtime's GPU provider does not support.",
+            "Let the CPU run operators that ONNX Runtime's GPU provider does not support.",
             option="--allow-fallback",
         ),
     )
@@ -55,19 +55,19 @@ class SessionOptions:
         default=None,
         metadata=setting(
             Choice(get_args(Precision)),
-            "Which of the bundle's graphs; without it the fastest that was verified and measured here.",
+            "Graph of the bundle; default: the fastest that was verified and measured on this machine.",
             option="--precision",
         ),
     )
     force: bool = field(
         default=False,
-        metadata=setting(Flag(), "Run a graph that was found to be answered wrongly.", option="--force"),
+        metadata=setting(Flag(), "Run a graph that failed verification.", option="--force"),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What runs the graph: a figure without this is not comparable."""
+    """Description of the engine: measurements without it are not comparable."""
 
     engine: str
     library: str
@@ -75,13 +75,13 @@ class EngineInfo:
     device: str
     providers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """How it runs there, one fact each: what a provider took, whether the calls are replayed as a CUDA graph."""
+    """Details of its operation, one fact each, such as the operators of a provider or the use of a CUDA graph."""
 
 
 class Session(abc.ABC):
-    """The base of every engine: it holds all checks, so that an engine's file holds only the engine.
+    """The base of every engine; it contains all checks.
 
-    Calls from several threads are safe unless an engine's docstring says otherwise. Use as a context manager, or
+    Calls from several threads are safe unless an engine's docstring says otherwise. Use it as a context manager, or
     call `close`.
     """
 
@@ -89,34 +89,34 @@ class Session(abc.ABC):
         self.spec = spec
         self.info = info
         self.device_ms: float | None = None
-        """Time of the last call by the device's own clock, copies included; None for an engine without one."""
+        """Time of the last call by the device's own clock, including copies; None for an engine without one."""
         self.precision: Precision | None = None
-        """Of the graph that runs, where a bundle's manifest says it."""
+        """Precision of the graph, if a bundle's manifest states it."""
 
     @abc.abstractmethod
     def _infer(self, frames: Frames) -> Outputs:
-        """Run a batch that has been checked; arrays in the order of `spec.outputs`, owned by the caller."""
+        """Run a checked batch; arrays in the order of `spec.outputs`, owned by the caller."""
 
     def infer(self, frames: Frames) -> Outputs:
         """Run a batch uint8 ``[B,H,W,3]``; returns one array for each of `spec.outputs`, owned by the caller.
 
         Raises `UsageError` for frames of another shape, dtype or batch size than the spec's, `EngineError` if the
-        engine fails or answers with other shapes than the contract's.
+        engine fails or returns other shapes than the contract's.
         """
         self._check_frames(frames)
         outputs = self._infer(frames)
         for tensor, array in zip(self.spec.outputs, outputs, strict=True):
             if array.shape != (len(frames), *tensor.shape[1:]) or array.dtype != tensor.dtype:
                 raise EngineError(
-                    f"{self.info.engine} answered {tensor.name} as {array.dtype} {list(array.shape)};"
-                    f" the contract says {tensor.dtype} {list(tensor.shape)} with batch {len(frames)}"
+                    f"{self.info.engine} returned {tensor.name} as {array.dtype} {list(array.shape)}; expected"
+                    f" {tensor.dtype} {list(tensor.shape)} with batch {len(frames)}"
                 )
         return outputs
 
     def __call__(self, frames_bgr: Sequence[Frame], *, threshold: float = THRESHOLD) -> list[Result]:
-        """Camera frames of any size to results in their own pixels; one call, one batch.
+        """Results of camera frames of any size, in their own pixels; one call, one batch.
 
-        A batch smaller than the smallest that the graph takes is filled up with copies of its last frame.
+        A batch below the graph's minimum is padded with copies of its last frame.
         """
         if isinstance(frames_bgr, (str, Path)) or getattr(frames_bgr, "ndim", 4) != 4:
             raise UsageError(
@@ -134,8 +134,8 @@ class Session(abc.ABC):
         batch[len(frames_bgr) :] = batch[len(frames_bgr) - 1]
         return results_from_outputs(self.spec, self.infer(batch), placements, threshold=threshold)
 
-    def close(self) -> None:  # noqa: B027  # most engines hold nothing that needs it
-        """Give back what the engine holds; the session cannot be used afterwards."""
+    def close(self) -> None:  # noqa: B027  # most engines have nothing to release
+        """Release the engine's resources; the session cannot be used afterwards."""
 
     def __enter__(self) -> Session:
         return self
@@ -150,20 +150,20 @@ class Session(abc.ABC):
         fits = frames.ndim == 4 and frames.shape[1:] == (height, width, 3) and frames.dtype == np.uint8
         if not fits or not batch.min <= len(frames) <= batch.max:
             raise UsageError(
-                f"{self.spec.name} takes frames of uint8 [{batch},{height},{width},3];"
+                f"frames do not fit {self.spec.name}; expected uint8 [{batch},{height},{width},3],"
                 f" received {frames.dtype} {list(frames.shape)}"
             )
 
 
 class ReplaySession(Session):
-    """The fake to test with: answers recorded outputs in a circle, whatever the frames show.
+    """A fake session for tests: replays recorded outputs in a cycle, whatever the frames show.
 
-    `recorded` holds one `Outputs` of batch 1 for each call; a longer batch takes as many, one after another.
+    `recorded` contains one `Outputs` of batch 1 per call; a longer batch takes several in order.
     """
 
     def __init__(self, spec: ModelSpec, recorded: Sequence[Outputs]) -> None:
         if not recorded:
-            raise UsageError("ReplaySession needs at least one recorded answer")
+            raise UsageError("ReplaySession received no recorded outputs; expected at least one")
         super().__init__(spec, EngineInfo("replay", "edgevision", "recorded"))
         self._recorded = tuple(recorded)
         self._next = 0

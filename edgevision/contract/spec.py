@@ -1,4 +1,4 @@
-"""What a model takes and answers: the one record that travels with it from checkpoint to camera."""
+"""The record of a model's inputs and outputs, which accompanies it from checkpoint to camera."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Precision = Literal["float", "fp16", "int8", "fp8"]
 
 @dataclass(frozen=True, slots=True)
 class BatchRange:
-    """The batch sizes that a graph accepts; static when all three are one number."""
+    """The batch sizes that a graph accepts; static if all three are equal."""
 
     min: int = 1
     opt: int = 1
@@ -52,28 +52,27 @@ class BatchRange:
 
 
 LARGEST_PIXELS = 1 << 26
-"""Pixels of the largest input: 8192x8192. A frame of it in float32 takes 0.8 GB."""
+"""Maximum number of input pixels: 8192x8192. Such a frame takes 0.8 GB in float32."""
 
 
 def problem_of_size(size_wh: tuple[int, int]) -> str | None:
-    """What is wrong with an input size that no camera has; None if nothing is."""
+    """The problem of an input size that no camera has; None for a valid size."""
     width, height = size_wh
     if width * height <= LARGEST_PIXELS:
         return None
     return (
-        f"frames of {width}x{height} have {width * height / 1e6:,.0f} million pixels; at most"
-        f" {LARGEST_PIXELS / 1e6:,.0f} million are taken"
+        f"frames of {width}x{height} have {width * height / 1e6:,.0f} million pixels; expected at most"
+        f" {LARGEST_PIXELS / 1e6:,.0f} million"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class FrameInput:
-    """The graph's input ``frames``: uint8 ``[B,H,W,3]``, BGR as OpenCV gives it.
+    """The graph's input ``frames``: uint8 ``[B,H,W,3]``, BGR as in OpenCV.
 
-    `fit` says how the host brings a camera frame to `size_wh`: "letterbox" keeps the aspect ratio and pads
-    with `pad_value`, "stretch" does not keep it, "center-crop" scales the shorter side to ``size /
-    crop_fraction`` and cuts the middle out, "exact" means that the frame must have this size (the graph
-    itself does the rest).
+    `fit` defines how the host fits a camera frame to `size_wh`. "letterbox" keeps the aspect ratio and pads with
+    `pad_value`; "stretch" does not keep it. "center-crop" scales the shorter side to ``size / crop_fraction`` and crops
+    the centre. "exact" requires a frame of this size (the graph does the rest).
     """
 
     size_wh: tuple[int, int]
@@ -96,7 +95,7 @@ class FrameInput:
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One output: its shape, with -1 for the batch, and dtype as numpy names it."""
+    """One output: its shape, with -1 for the batch, and its numpy dtype."""
 
     name: str
     dtype: Literal["float32", "int32", "uint8"]
@@ -105,14 +104,13 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class NmsSpec:
-    """Non-maximum suppression inside a detection graph.
+    """NMS inside a detection graph.
 
-    `candidates` box-class pairs of highest score enter, at most `max_detections` leave. A pair is suppressed
-    by a kept pair of the same class and a higher score if their IoU exceeds `iou_threshold`; pairs under
-    `score_floor` get score 0. Candidates are resolved in blocks of at most `block`, in the order of their
-    scores, each by `depth` unrolled Cluster-NMS steps: chains of suppressions of up to `depth` links inside a
-    block end as greedy NMS ends them. A longer chain may leave a duplicate; it never loses a box, which is
-    why `depth` is even.
+    The `candidates` box-class pairs with the highest scores enter; at most `max_detections` are returned. A pair is
+    suppressed by a kept pair of the same class and a higher score if their IoU exceeds `iou_threshold`; pairs below
+    `score_floor` get score 0. Candidates are resolved in blocks of at most `block`, in the order of their scores, each
+    by `depth` unrolled Cluster-NMS steps. Chains of up to `depth` suppressions inside a block are resolved as by greedy
+    NMS. A longer chain may leave a duplicate; it never loses a box, because `depth` is even.
     """
 
     candidates: int = 1000
@@ -142,28 +140,28 @@ class NmsSpec:
 
 
 def default_nms(task: Task) -> NmsSpec:
-    """Of instances 100 leave, as many as COCO's metrics count: each brings a mask along."""
+    """Default NMS settings; instances return 100 detections, as in COCO's metrics, because each has a mask."""
     return NmsSpec(max_detections=100) if task == "instances" else NmsSpec()
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a model comes from: enough to make it again, or to ask whoever did."""
+    """Origin of a model: enough to reproduce it, or to ask its maker."""
 
     source: str
     """File name of the checkpoint or ONNX file, or "random weights, seed N"."""
     source_sha256: str | None
     recipe: str
-    """Recipe and variant, or the head that an adopted graph was given."""
+    """Recipe and variant, or the head of an adopted graph."""
     created: str
     """UTC, ISO 8601."""
     versions: tuple[tuple[str, str], ...] = ()
-    """(package, version) pairs that took part."""
+    """(package, version) pairs that were used."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What a model takes and answers."""
+    """Name, task, inputs, outputs, classes and provenance of a model."""
 
     name: str
     task: Task
@@ -176,7 +174,7 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         if (self.task in ("detect", "instances")) != (self.nms is not None):
-            raise ValueError(f"nms belongs to tasks 'detect' and 'instances', not to {self.task!r}")
+            raise ValueError(f"nms is only for tasks 'detect' and 'instances'; received task {self.task!r}")
 
     def to_json(self) -> str:
         """One line of JSON, as stored in the graph's metadata under `METADATA_KEY`."""
@@ -184,7 +182,7 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
-        """Read what `to_json` wrote; raises `DecodeError` with the path of what does not fit."""
+        """Parse the output of `to_json`; raises `DecodeError` with the path of a mistake."""
         try:
             data = json.loads(text)
         except json.JSONDecodeError as error:
@@ -217,8 +215,8 @@ def segment_outputs(size_wh: tuple[int, int]) -> tuple[TensorSpec, ...]:
 def instances_outputs(max_detections: int, mask_wh: tuple[int, int]) -> tuple[TensorSpec, ...]:
     """The outputs of an instance segmentation graph: a detection graph's, and ``masks``.
 
-    ``masks`` lie over the whole input, `mask_wh` cells of it: round(255 * probability) in the cells that the
-    detection's box touches, 0 in all others. A mask is where the probability, interpolated, is at least a half.
+    ``masks`` cover the whole input with `mask_wh` cells: round(255 * probability) in the cells that the detection's box
+    touches, 0 in all others. A mask is where the interpolated probability is at least one half.
     """
     masks = TensorSpec("masks", "uint8", (-1, max_detections, mask_wh[1], mask_wh[0]))
     return (*detect_outputs(max_detections), masks)

@@ -1,4 +1,4 @@
-"""Results as other libraries take them."""
+"""Conversion of results for the library supervision."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from edgevision.contract.results import Detections, Instances
 def supervision_from_detections(
     detections: Detections, ids: npt.NDArray[np.int64] | None = None
 ) -> sv.Detections:
-    """The same as `supervision.Detections`, with `class_name` in its data and `ids` as its `tracker_id`.
+    """The detections as `supervision.Detections`, with `class_name` in its data and `ids` as its `tracker_id`.
 
-    Masks become bool ``[N,H,W]`` over the smallest frame that holds all of them, for that is all that is known here.
+    Masks become bool ``[N,H,W]`` of the smallest frame that contains all of them, because the frame's size is unknown
+    here.
     """
     names = np.array([detections.class_name(int(label)) for label in detections.labels], dtype=np.str_)
     return sv.Detections(

@@ -13,7 +13,7 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class FrameTransform:
-    """Where a frame lies within the model's input: ``input = frame * scale_xy + offset_xy``, in pixels.
+    """Placement of a frame within the model's input: ``input = frame * scale_xy + offset_xy``, in pixels.
 
     Pixel coordinates are continuous: the left edge of the first pixel is 0, the right edge of the last one the width.
     """
@@ -23,7 +23,7 @@ class FrameTransform:
     offset_xy: tuple[float, float]
 
     def frame_from_input(self, boxes: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
-        """Boxes ``[N,4]`` xyxy from input to frame pixels, cut at the frame's edges."""
+        """Boxes ``[N,4]`` xyxy from input to frame pixels, clipped to the frame."""
         scale = np.asarray(self.scale_xy * 2)
         offset = np.asarray(self.offset_xy * 2)
         limit = np.asarray(self.frame_wh * 2)
@@ -34,7 +34,7 @@ class FrameTransform:
         return np.asarray(boxes * np.asarray(self.scale_xy * 2) + np.asarray(self.offset_xy * 2), np.float32)
 
     def nearest_input(self, input_wh: tuple[int, int]) -> tuple[Indices, Indices]:
-        """Columns and rows of the input in which the centres of the frame's columns and rows lie."""
+        """Columns and rows of the input that contain the centres of the frame's columns and rows."""
         columns, rows = (
             np.floor((np.arange(side) + 0.5) * scale + offset).astype(np.int64).clip(0, limit - 1)
             for side, scale, offset, limit in zip(
@@ -44,7 +44,7 @@ class FrameTransform:
         return columns, rows
 
     def frame_from_input_mask(self, mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Labels ``[H,W]`` of the input's pixels to labels of the frame's, each from the pixel that it lies in."""
+        """Labels ``[H,W]`` of the input's pixels to labels of the frame's, each from the pixel that contains it."""
         columns, rows = self.nearest_input((mask.shape[1], mask.shape[0]))
-        # Rows first: whole rows are copied, so that the slower choice of columns reads each of them once.
+        # Rows first: copying whole rows is fast, and the slower column selection then reads each once.
         return np.asarray(mask.take(rows, axis=0).take(columns, axis=1))

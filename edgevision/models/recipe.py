@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class SourceModel:
     """A PyTorch network that is ready for export, with its reference answers in plain PyTorch.
 
-    `module` maps float32 ``[B,3,H,W]`` in the `PixelFormat` of the recipe to logits ``[B,C]`` (classify) or to the
+    `module` maps float32 ``[B,3,H,W]`` in the `PixelFormat` of the recipe to logits ``[B,C]`` (classify) or to
     the raw maps that `head` decodes (detect), followed by the prototypes of masks (instances). `answer` maps the same
     tensor to the task's outputs in the shapes of the graph contract, in input pixels: the reference for every graph.
     """

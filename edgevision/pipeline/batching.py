@@ -1,4 +1,4 @@
-"""How many frames a call of the engine should take: measured on the engine itself."""
+"""Choice of the batch size by measuring the engine."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from edgevision.errors import UsageError
 LEAST_CALLS = 3
 LEAST_S = 0.2
 TOLERANCE = 0.95
-"""A smaller batch is taken if it reaches this share of the best rate: each of its frames waits for fewer others."""
+"""The smallest batch with this share of the best rate is chosen, because each frame then waits for fewer others."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchChoice:
-    """A batch size, and what was measured to choose it."""
+    """A batch size and the rates measured to choose it."""
 
     rows: int | None
-    """None: the pipeline's own, one frame of a live source and the graph's optimum for files."""
+    """None: the pipeline's default, one frame of a live source or the graph's optimum for files."""
     frames_per_s: tuple[tuple[int, float], ...] = ()
-    """Of each size that was tried; none where there was no choice."""
+    """(size, frames/s) of each measured size; empty if there was no choice."""
 
     def __str__(self) -> str:
         rates = ", ".join(f"{rows}: {rate:.1f}" for rows, rate in self.frames_per_s)
@@ -33,9 +33,9 @@ class BatchChoice:
 
 
 def choose_batch(session: Session, wanted: int | Literal["auto"] | None, live_sources: int) -> BatchChoice:
-    """As `wanted`; with "auto" measured where several live sources share the engine.
+    """The batch size `wanted`; "auto" measures it if several live sources share the engine.
 
-    Raises `UsageError` for a batch that the graph does not take.
+    Raises `UsageError` for a batch outside the graph's range.
     """
     limits = session.spec.frames.batch
     if wanted is None:
@@ -44,7 +44,8 @@ def choose_batch(session: Session, wanted: int | Literal["auto"] | None, live_so
         return measure_batch(session, live_sources) if live_sources > 1 else BatchChoice(None)
     if not limits.min <= wanted <= limits.max:
         raise UsageError(
-            f"batch {wanted}: {session.spec.name} takes batches of {limits}; export it with --batch"
+            f"batch {wanted} is out of range; expected {limits} for {session.spec.name}, or a new export with"
+            " --batch"
         )
     return BatchChoice(wanted)
 
@@ -52,8 +53,8 @@ def choose_batch(session: Session, wanted: int | Literal["auto"] | None, live_so
 def measure_batch(session: Session, sources: int) -> BatchChoice:
     """The smallest batch whose frames/s are within 5 % of the best, for this number of live sources.
 
-    Sizes are powers of two up to the number of sources and the graph's limit. Takes about a second on a slow engine.
-    Where a large batch runs no faster, frames in it would only wait for each other.
+    Sizes are powers of two up to the number of sources and the graph's limit. The measurement takes about a second on a
+    slow engine. If a large batch is no faster, its frames only wait for each other.
     """
     limits = session.spec.frames.batch
     most = min(max(sources, limits.min), limits.max)
@@ -68,7 +69,7 @@ def measure_batch(session: Session, sources: int) -> BatchChoice:
 
 
 def _call_s(session: Session, frames: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> float:
-    """Median time of a call, after one to warm up."""
+    """Median time of a call in seconds, after one warm-up call."""
     session.infer(frames)
     times_s: list[float] = []
     while len(times_s) < LEAST_CALLS or sum(times_s) < LEAST_S:

@@ -1,4 +1,4 @@
-"""Where others look at results as they come, beside the sinks."""
+"""Distribution of results to listeners, beside the sinks."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from edgevision.sinks.sink import Sink
 log = logging.getLogger(__name__)
 
 Listener = Callable[[str, FrameResult], None]
-"""Called with the source's name and each result, in the pipeline's thread: it must be quick, and copy what it keeps of
-the image, for sinks may draw into it afterwards."""
+"""Receives the source's name and each result, in the pipeline's thread. It must be fast, and copy the image if it keeps
+it: sinks may draw into it afterwards.
+"""
 
 
 class ResultBroadcast:
-    """Hands results to listeners; one that raises is taken for broken and called no more."""
+    """Passes results to listeners; a listener that raises is removed."""
 
     def __init__(self) -> None:
         self._listeners: tuple[Listener, ...] = ()
         self._lock = threading.Lock()
 
     def add(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener` from now on; what is returned ends that."""
+        """Call `listener` from now on; the returned function removes it."""
         with self._lock:
             self._listeners = (*self._listeners, listener)
         return lambda: self._remove(listener)
 
     def of(self, name: str) -> Sink:
-        """The sink by which a source's results come here, under that name."""
+        """The sink that passes a source's results on under that name."""
         return _TapSink(self, name)
 
     def publish(self, name: str, processed: FrameResult) -> None:
@@ -39,7 +40,7 @@ class ResultBroadcast:
             try:
                 listener(name, processed)
             except Exception:
-                log.exception("a listener of the camera manager failed and is called no more")
+                log.exception("a listener failed and was removed")
                 self._remove(listener)
 
     def _remove(self, listener: Listener) -> None:
@@ -48,7 +49,7 @@ class ResultBroadcast:
 
 
 class _TapSink(Sink):
-    """One source's way to the tap."""
+    """Sink of one source that passes results to the broadcast."""
 
     def __init__(self, tap: ResultBroadcast, name: str) -> None:
         self._broadcast = tap
@@ -59,4 +60,4 @@ class _TapSink(Sink):
         self._broadcast.publish(self._name, processed)
 
     def close(self) -> None:
-        """Listeners need no end."""
+        """Do nothing: listeners are not closed."""

@@ -1,4 +1,4 @@
-"""Which frames go into the next batch: the newest of live sources, in turn; every one of files."""
+"""Selection of frames for the next batch: the newest of live sources, in turn; every frame of files."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ from edgevision.sources.frames import SourceFrame
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.1
-"""How often sources are asked although none has rung."""
+"""Period of polling sources without a frame event."""
 TRY_AGAIN_S = 1.0
-"""A source of which nothing was run for so long has its frame run, however old: else one slow call could end it."""
+"""After this long without a result, run the next frame even if it exceeds `max_age_ms`. Otherwise one slow call could
+stop a source for good.
+"""
 
 
 @dataclass(slots=True)
 class FrameBatch:
-    """What travels from stage to stage; `buffer` goes back to its ring after inference."""
+    """A batch with its frames, passed from stage to stage; `buffer` returns to its ring after inference."""
 
     buffer: Frames
     entries: list[tuple[SourceStream, SourceFrame]] = field(default_factory=list)
@@ -40,15 +42,14 @@ class FrameBatch:
     inference_ns: int = 0
     outputs: Outputs = ()
     rows: int = 0
-    """Rows of `buffer` to run: the entries, and copies of the last one up to the least batch of the graph."""
+    """Rows of `buffer` to run: the entries, padded with copies of the last one to the graph's minimum batch."""
 
 
 class Collector:
-    """Takes frames from streams and prepares them, in one thread; streams may come and go from others.
+    """Takes frames from streams and prepares them in one thread; other threads may add and remove streams.
 
-    Of the sources that have a frame, the one that was served longest ago comes first, so that each gets its share
-    however fast another one is. A live source has at most one frame in a batch: a second one would be newer, and the
-    first for nothing.
+    Sources with a frame are served in the order of their last turn, so that a fast source does not displace others. A
+    batch contains at most one frame of each live source, because a second one would make the first useless.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Collector:
         self._streams: tuple[SourceStream, ...] = ()
         self._lock = threading.Lock()
         self._asking = threading.Lock()
-        """Held while a source is asked: one that was removed is not in use any more, and may be closed."""
+        """Held while a source is polled, so that a removed source is no longer in use and may be closed."""
         self._turn = 0
         self._served: dict[int, tuple[int, float]] = {}
         self._collected = 0
@@ -79,16 +80,16 @@ class Collector:
 
     @property
     def streams(self) -> tuple[SourceStream, ...]:
-        """Those that frames are taken from, the ended ones included."""
+        """All current streams, including ended ones."""
         return self._streams
 
     @property
     def live(self) -> bool:
-        """True if a frame may be of a live source, which must not wait."""
+        """True if any source is live; its frames must not wait."""
         return self._stay or any(stream.source.live for stream in self._streams)
 
     def add(self, stream: SourceStream) -> None:
-        """Take frames of this one, too."""
+        """Add a stream."""
         with self._lock:
             stream.source.frame_event = self._frame_event
             self._served[id(stream)] = (0, time.monotonic())
@@ -96,7 +97,7 @@ class Collector:
         self._frame_event.set()
 
     def remove(self, stream: SourceStream) -> None:
-        """Take no more of it; when this returns its source may be closed."""
+        """Remove a stream; after the return its source may be closed."""
         with self._lock:
             self._streams = tuple(other for other in self._streams if other is not stream)
             self._served.pop(id(stream), None)
@@ -105,17 +106,17 @@ class Collector:
             stream.source.frame_event = None
 
     def close(self) -> None:
-        """End `collect`, whatever it waits for."""
+        """End `collect` immediately."""
         self._closed = True
         self._frame_event.set()
 
     def new_buffer(self) -> Frames:
-        """Room for a batch: uint8 ``[B,H,W,3]``."""
+        """A new batch buffer: uint8 ``[B,H,W,3]``."""
         width, height = self._frames.size_wh
         return np.empty((max(self._rows, self._frames.batch.min), height, width, 3), np.uint8)
 
     def collect(self, buffer: Frames) -> FrameBatch | None:
-        """The next batch, prepared in `buffer`; None at the end. Waits for a frame, then `batch_timeout_ms`."""
+        """The next batch, prepared in `buffer`; None at the end. Waits for a frame, then up to `batch_timeout_ms`."""
         batch = FrameBatch(buffer)
         taking_ns = 0
         deadline_ns: int | None = None
@@ -144,14 +145,14 @@ class Collector:
         return batch
 
     def refresh(self, batch: FrameBatch) -> None:
-        """Put newer frames of live sources in the place of those that still wait for the engine."""
+        """Replace live frames that still wait for the engine with newer ones."""
         for row, (stream, frame) in enumerate(batch.entries):
             if not stream.source.live or stream.ended:
                 continue
             newer = self._poll(stream)
             if newer is not None and self._place(batch, stream, newer, row):
                 stream.displace()
-                log.debug("%s: frame %d gave way to %d", stream.name, frame.index, newer.index)
+                log.debug("%s: frame %d replaced by frame %d", stream.name, frame.index, newer.index)
 
     def _rows_of_a_batch(self) -> int:
         limits = self._frames.batch
@@ -162,11 +163,11 @@ class Collector:
         return min(max(wanted, 1), limits.max)
 
     def _at_limit(self) -> bool:
-        """True once as many frames of files have been taken as are to be run; live ones may yet be dropped."""
+        """True once `limit` frames of files have been taken; live frames may still be dropped."""
         return not self.live and self._collected == self._options.limit
 
     def _awaited(self, batch: FrameBatch) -> bool:
-        """True if a source that is not in the batch yet may still give a frame."""
+        """True if a source outside the batch may still supply a frame."""
         there = {id(stream) for stream, _ in batch.entries if stream.source.live}
         open_ones = [stream for stream in self._streams if not stream.ended]
         if not batch.entries:
@@ -174,7 +175,7 @@ class Collector:
         return any(id(stream) not in there for stream in open_ones)
 
     def _take_next(self, batch: FrameBatch) -> bool:
-        """Add one frame, of the source served longest ago that has one; False if none has."""
+        """Add one frame, from the source with the oldest turn that has one; False if none has."""
         there = {id(stream) for stream, _ in batch.entries if stream.source.live}
         with self._lock:
             waiting = [stream for stream in self._streams if id(stream) not in there and not stream.ended]
@@ -220,14 +221,16 @@ class Collector:
         return True
 
     def fail(self, stream: SourceStream, error: EdgevisionError) -> None:
-        """End a stream; where no other one goes on, the run ends with its error."""
+        """End a stream; raises its error if no other stream continues."""
         stream.failure = error
         if not self._stay and all(other.ended for other in self._streams):
             raise error
-        log.warning("%s has ended: %s; the others go on", stream.name, error)
+        log.warning("%s has ended: %s; the other sources continue", stream.name, error)
 
     def _too_late(self, stream: SourceStream, frame: SourceFrame, rows: int) -> bool:
-        """True if its result would be over the budget, by what calls of late have taken; it is counted then."""
+        """True if the expected result would exceed `max_age_ms`, based on recent calls; the frame is then counted as
+        late.
+        """
         limit_ms = self._options.max_age_ms
         if limit_ms is None or not stream.source.live:
             return False

@@ -1,4 +1,4 @@
-"""How frames are run, by the pipeline and by whoever starts it."""
+"""Options of the pipeline."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from edgevision.settings.setting import setting
 
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
-    """How frames are run."""
+    """Options of the pipeline."""
 
     threshold: float = THRESHOLD
-    """Detections of a lower score are left out, by streams that `run_pipeline` makes."""
+    """Minimum confidence of a detection, for streams that `run_pipeline` makes."""
     limit: int | None = None
-    """Stop after so many frames."""
+    """Stop after this number of frames."""
     serial: bool = False
-    """One stage after another in the calling thread; the stages' times then add up to the wall time."""
+    """Run the stages one after another in the calling thread; their times then add up to the wall time."""
     batch: int | Literal["auto"] | None = field(
         default="auto",
         metadata=setting(
@@ -28,8 +28,9 @@ class PipelineOptions:
             option="--batch",
         ),
     )
-    """None, and "auto" where nothing was measured (`choose_batch`): 1 for one camera, the graph's optimum for files,
-    the number of cameras otherwise."""
+    """None, and "auto" without a measurement (`choose_batch`): 1 for one camera, the graph's optimum for files,
+    otherwise the number of cameras.
+    """
     batch_timeout_ms: float = field(
         default=5.0,
         metadata=setting(
@@ -43,7 +44,7 @@ class PipelineOptions:
         default=None,
         metadata=setting(
             Number(0, least_open=True),
-            "Drop live frames whose result would be older than this; default: none is dropped for its age.",
+            "Drop live frames whose result would be older than this; default: no limit.",
             option="--max-age-ms",
             metavar="MS",
         ),

@@ -1,4 +1,4 @@
-"""Frames of one source or of many through a session into sinks, with the stages overlapping."""
+"""The pipeline: frames of one or more sources through a session into sinks, with overlapping stages."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ from edgevision.sources.health import FrameCounts, SourceHealth
 log = logging.getLogger(__name__)
 
 WAITING_BATCHES = 2
-"""Batches that may wait between two stages of a file's run: enough to even out the stages' jitter."""
+"""Maximum number of batches between two stages of a file's run; enough to absorb the jitter of the stages."""
 POLL_S = 0.1
-"""How often `stop` is asked while no result comes."""
+"""Period of calling `stop` while no result arrives."""
 REFRESH_S = 0.02
-"""A batch of live frames that still waits for the engine after so long gets newer frames."""
+"""A batch of live frames that waits longer than this for the engine gets newer frames."""
 JOIN_S = 1.0
-"""How long a stage is waited for at the end; one that hangs in an engine's or a driver's call is left to itself."""
+"""Time limit for each stage at the end; a stage that hangs in a call of an engine or driver is abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a run came to."""
+    """Totals of a run."""
 
     frames: int
     skipped: int
     """Files that could not be decoded."""
     wall_s: float
     stopped: bool
-    """True if `stop` ended it."""
+    """True if `stop` ended the run."""
     health: SourceHealth = field(default_factory=SourceHealth)
     """The first source's outages and withheld frames."""
     lost: FrameCounts = field(default_factory=FrameCounts)
-    """Frames of all live sources that led to no result."""
+    """Frames of all live sources without a result."""
     sources: tuple[tuple[str, StreamStats], ...] = ()
-    """Each source's own part, by name."""
+    """Statistics of each source, by name."""
 
     @property
     def frames_per_s(self) -> float:
@@ -68,11 +68,12 @@ def run_pipeline(
     on_frame: Callable[[FrameResult], None] = lambda _: None,
     analytics: Analytics | None = None,
 ) -> RunSummary:
-    """Run every frame of `source` (of a live one: the newest each time) and hand the results to `sinks`, in order.
+    """Run the frames of `source` and pass the results to `sinks`, in order.
 
-    `analytics` filters, follows and counts; without it detections of `options.threshold` and more are handed on.
-    `on_frame` is called after the sinks. With a sink that asks for it (`Sink.annotated`), results are drawn into the
-    frame's image first. See `run_streams`.
+    A file is run completely; a live source supplies its newest frame each time. `analytics` filters, tracks and counts;
+    without it, detections with a confidence of at least `options.threshold` are passed on. `on_frame` is called after
+    the sinks. If a sink requests it (`Sink.annotated`), results are drawn into the frame's image first. See
+    `run_streams`.
     """
     return run_streams(
         session,
@@ -91,16 +92,17 @@ def run_streams(
     stop: Callable[[], bool] = lambda: False,
     on_frame: Callable[[SourceStream, FrameResult], None] = lambda _stream, _processed: None,
 ) -> RunSummary:
-    """Run the frames of all streams until every one has ended, in batches across them; results in each one's order.
+    """Run the frames of all streams until every stream has ended, in batches across them; results stay in order per
+    stream.
 
-    Decoding with preparation, inference, and results with output each have a thread; the last is the calling one, so
-    that windows work and an interrupt arrives there. Files are held back by the slowest stage and lose no frame. Of
-    live sources the newest frame is taken just before the engine is free; the one that was served longest ago comes
+    Decoding and preparation share a thread, inference has one, and results and output run in the calling thread.
+    Windows and interrupts therefore work. The slowest stage applies back-pressure to files, and no frame is lost. The
+    newest frame of each live source is taken just before the engine is free; the source with the oldest turn comes
     first.
 
-    Sources and sinks are closed on the way out, whatever happens. What a stage or a sink raises is raised here; so is
-    `KeyboardInterrupt`. A source that fails ends the run if it is the only one, or the last. OpenCV is held to one
-    thread meanwhile, for the engine's threads need the cores.
+    Sources and sinks are closed in any case. Errors of stages and sinks are raised here; so is `KeyboardInterrupt`. A
+    failing source ends the run only if no other source continues. OpenCV is limited to one thread meanwhile, because
+    the engine's threads need the cores.
     """
     pipeline = Pipeline(session, streams, options, on_result=on_frame)
     with contextlib.ExitStack() as closing:
@@ -113,9 +115,9 @@ def run_streams(
 
 
 class Pipeline:
-    """One session and the streams that it serves, which may come and go while it runs.
+    """One session and its streams, which may be added and removed while it runs.
 
-    It closes no stream's source or sinks; that is for those who opened them. `on_result` is called after the sinks.
+    It closes no stream's source or sinks; their owners do. `on_result` is called after the sinks.
     """
 
     def __init__(
@@ -127,12 +129,12 @@ class Pipeline:
         on_result: Callable[[SourceStream, FrameResult], None] = lambda _stream, _processed: None,
         stay: bool = False,
     ) -> None:
-        """With `stay` it waits for more streams when all have ended."""
+        """With `stay` it waits for more streams after all have ended."""
         self._session = session
         self._options = options or PipelineOptions()
         self._on_result = on_result
         self.pace = EngineSchedule()
-        """When the engine is busy, and how long it takes."""
+        """State of the engine and duration of its calls."""
         for stream in streams:
             stream.default_threshold(self._options.threshold)
         self._collector = Collector(session.spec.frames, streams, self._options, self.pace, stay=stay)
@@ -145,27 +147,27 @@ class Pipeline:
 
     @property
     def streams(self) -> tuple[SourceStream, ...]:
-        """Those that it serves now."""
+        """The current streams."""
         return self._collector.streams
 
     def add(self, stream: SourceStream) -> None:
-        """Serve one more."""
+        """Add a stream."""
         stream.default_threshold(self._options.threshold)
         self._collector.add(stream)
 
     def remove(self, stream: SourceStream) -> None:
-        """Serve it no more; what is still under way from it goes nowhere."""
+        """Remove a stream and discard its unfinished results."""
         stream.removed = True
         self._collector.remove(stream)
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> RunSummary:
-        """Until every stream has ended, or `stop` says so; the last stage runs in the calling thread."""
+        """Run until every stream has ended or `stop` returns True; the last stage runs in the calling thread."""
         with _one_opencv_thread():
             self._began_ns = time.perf_counter_ns()
             return self._serial(stop) if self._options.serial else self._overlapping(stop)
 
     def _serial(self, stop: Callable[[], bool]) -> RunSummary:
-        """All stages in turn, in one buffer."""
+        """Run all stages in turn, in one buffer."""
         buffer = self._collector.new_buffer()
         while (batch := self._collector.collect(buffer)) is not None:
             self.pace.queued()
@@ -176,12 +178,12 @@ class Pipeline:
         return self._summary()
 
     def _overlapping(self, stop: Callable[[], bool]) -> RunSummary:
-        """The first two stages in threads, the last one here."""
+        """Run the first two stages in threads and the last one here."""
         waiting = 1 if self._collector.live else WAITING_BATCHES
         free: Channel[Frames] = Channel(2 + waiting)
         ready: Channel[FrameBatch] = Channel(waiting)
         done: Channel[FrameBatch] = Channel(waiting)
-        for _ in range(2 + waiting):  # one is being filled, one is in inference
+        for _ in range(2 + waiting):  # one buffer is being filled, one is in inference
             free.put(self._collector.new_buffer())
         threads = [
             threading.Thread(target=self._prepare_all, args=(free, ready), name="prepare", daemon=True),
@@ -216,12 +218,12 @@ class Pipeline:
                 self._hand_over(batch, ready)
 
     def _hand_over(self, batch: FrameBatch, ready: Channel[FrameBatch]) -> None:
-        """To the engine; while it is at work for longer than it used to be, live frames that wait are renewed."""
+        """Pass a batch to the engine; while it still waits, replace its live frames with newer ones."""
         self.pace.queued()
         ready.put(batch)
         while self._collector.live and not self.pace.wait_until_taken(REFRESH_S):
             waiting = ready.get(0)
-            if waiting is None:  # taken at this moment
+            if waiting is None:  # the engine has just taken it
                 return
             self.pace.taken_back()
             self._collector.refresh(waiting)
@@ -240,7 +242,7 @@ class Pipeline:
 
     @contextlib.contextmanager
     def _stage(self, *endings: Callable[[], None]) -> Iterator[None]:
-        """The frame around a stage's thread: what it raises is kept for the caller; what lies behind it is finished."""
+        """Context of a stage's thread: keeps an exception for the caller, then ends the following stages."""
         try:
             yield
         except ChannelClosed:
@@ -289,7 +291,7 @@ class Pipeline:
         return self._stopped
 
     def _summary(self) -> RunSummary:
-        """Taken when the last result is out, before what is under way in other stages has been waited for."""
+        """Summary at the last result; unfinished work of other stages is not waited for."""
         wall_s = (time.perf_counter_ns() - self._began_ns) / 1e9
         streams = self.streams
         stats = [stream.stats for stream in streams]

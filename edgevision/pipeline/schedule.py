@@ -1,4 +1,4 @@
-"""When the engine will be free: so that a camera's frame is taken just before, and not earlier."""
+"""Prediction of when the engine is free, so that a camera's frame is taken just before."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections import deque
 from collections.abc import Callable
 
 REMEMBERED = 15
-"""Calls whose median says how long the next one of as many frames takes."""
+"""Number of latest calls whose median predicts the next call with the same number of rows."""
 
 
 class EngineSchedule:
-    """Follows batches from the moment they are ready until the engine has answered.
+    """Tracks batches from preparation to the end of inference.
 
-    One thread prepares (`prepared`, `queued`, `taken_back`, the waits), another one runs the engine (`began`, `ended`),
-    anybody asks.
+    One thread prepares (`prepared`, `queued`, `taken_back`, the waits), another one runs the engine (`began`, `ended`).
+    Any thread may read.
     """
 
     def __init__(self, clock_ns: Callable[[], int] = time.perf_counter_ns) -> None:
@@ -30,29 +30,29 @@ class EngineSchedule:
         self._over = False
 
     def queued(self) -> None:
-        """A batch waits for the engine."""
+        """Record that a batch waits for the engine."""
         with self._changed:
             self._waiting += 1
 
     def taken_back(self) -> None:
-        """The batch that waited does so no longer: newer frames are put into it."""
+        """Record that the waiting batch was taken back to receive newer frames."""
         with self._changed:
             self._waiting -= 1
 
     def prepared(self, took_ns: int) -> None:
-        """Taking frames for a batch and preparing them took so long."""
+        """Record the time of taking and preparing the frames of a batch."""
         with self._changed:
             self._preparations.append(took_ns)
 
     def began(self, rows: int) -> None:
-        """The engine was given the batch that waited."""
+        """Record that the engine has started the waiting batch."""
         with self._changed:
             self._waiting -= 1
             self._began_ns, self._rows = self._clock_ns(), rows
             self._changed.notify_all()
 
     def ended(self) -> None:
-        """The engine has answered."""
+        """Record that the engine has finished."""
         with self._changed:
             assert self._began_ns is not None
             calls = self._calls.setdefault(self._rows, deque(maxlen=REMEMBERED))
@@ -61,29 +61,31 @@ class EngineSchedule:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Wake all who wait."""
+        """Wake all waiting threads."""
         with self._changed:
             self._over = True
             self._changed.notify_all()
 
     @property
     def busy_s(self) -> float:
-        """How long the call under way has taken so far; 0 while there is none."""
+        """Duration of the current call so far; 0 if there is none."""
         began_ns = self._began_ns
         return 0.0 if began_ns is None else (self._clock_ns() - began_ns) / 1e9
 
     def expected_ns(self, rows: int | None = None) -> int:
-        """What a call of so many frames takes, by the latest ones; None: of as many as the last one. 0 if not known."""
+        """Expected duration of a call with `rows` rows, from recent calls; None: as many as in the last call. 0 if
+        unknown.
+        """
         with self._changed:
             return self._expected_ns(self._rows if rows is None else rows)
 
     def until_free_ns(self) -> int:
-        """How much of the call under way is expected to be left."""
+        """Expected remaining time of the current call."""
         with self._changed:
             return self._until_free_ns()
 
     def wait_until_due(self) -> None:
-        """Wait until nothing waits and the engine is idle, or is expected to be by the time that a batch is ready."""
+        """Wait until no batch waits and the engine is idle, or will be by the time a batch is ready."""
         with self._changed:
             while not self._over:
                 lead_ns = int(1.25 * statistics.median(self._preparations)) if self._preparations else 0
@@ -93,7 +95,7 @@ class EngineSchedule:
                 self._changed.wait(None if self._waiting else left_ns / 1e9)
 
     def wait_until_taken(self, timeout_s: float) -> bool:
-        """True once no batch waits; False if one still does after so long."""
+        """True once no batch waits; False after the time-out."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting or self._over, timeout_s)
 

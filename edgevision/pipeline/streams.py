@@ -1,4 +1,4 @@
-"""One source on its way through the pipeline: what is done with its frames, and how it fares."""
+"""One source in the pipeline: its processing, sinks and statistics."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ from edgevision.sources.health import FrameCounts, SourceHealth
 log = logging.getLogger(__name__)
 
 KEPT = 256
-"""Results that ages, stages and rates are told from: the latest ones."""
+"""Number of latest results for ages, stage times and rates."""
 RATE_OVER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStats:
-    """How a stream fares at one moment; counts are since its beginning."""
+    """Statistics of a stream; counts are totals since its start."""
 
     frames: int
-    """Results that were handed on."""
+    """Results passed on."""
     frames_per_s: float
     age_p50_ms: float | None
-    """Of the latest results of a live source; None before the first, and for files."""
+    """Median age of the latest results of a live source; None before the first result, and for files."""
     age_p99_ms: float | None
     stages_ms: Mapping[str, float]
-    """Medians of the latest results, in the order of the stages."""
+    """Median times of the latest results, in the order of the stages."""
     health: SourceHealth
 
     @property
     def lost(self) -> FrameCounts:
-        """Frames that led to no result."""
+        """Frames without a result."""
         return self.health.lost
 
 
 class SourceStream:
-    """A source, what is done with its results, and its sinks.
+    """A source with its analytics and sinks.
 
-    The pipeline's last stage calls `handle` for each frame; everything else may be called by any thread. With
-    `keep_going` a sink that cannot write is left out, and said once, until it can again; else its error is raised.
+    The pipeline's last stage calls `handle` for each frame; any thread may call the rest. With `keep_going`, a sink
+    that cannot write is logged once and skipped until it works again; otherwise its error is raised.
     """
 
     def __init__(
@@ -70,16 +70,16 @@ class SourceStream:
         self.name = source.name
         self.source = source
         self.sinks: tuple[Sink, ...] = ()
-        """Those first that take the image as it is."""
+        """The sinks; those without annotations come first, because others draw into the image."""
         self.rewire(sinks)
         self.failure: EdgevisionError | None = None
-        """What ended it before its time."""
+        """The error that ended the stream early."""
         self.removed = False
-        """True once it was taken out of its pipeline: results that are still under way are dropped."""
+        """True once it was removed from its pipeline; unfinished results are discarded."""
         self.observation: Observation | None = None
-        """The latest."""
+        """The latest observation."""
         self.analytics = analytics
-        """None where nothing is filtered, tracked or counted: results pass as they are."""
+        """None without filters, tracking and counting; results then pass unchanged."""
         self._threshold = threshold
         if threshold is not None and analytics is not None:
             analytics.threshold = threshold
@@ -93,7 +93,7 @@ class SourceStream:
 
     @property
     def threshold(self) -> float:
-        """Minimum confidence of a detection; may be set while frames run."""
+        """Minimum confidence of a detection; may be changed during a run."""
         if self._threshold is not None:
             return self._threshold
         return THRESHOLD if self.analytics is None else self.analytics.threshold
@@ -105,17 +105,17 @@ class SourceStream:
             self.analytics.threshold = value
 
     def default_threshold(self, value: float) -> None:
-        """Set the threshold unless it was given to the stream or its analytics."""
+        """Set the threshold unless the stream or its analytics has one."""
         if self._threshold is None and self.analytics is None:
             self._threshold = value
 
     @property
     def ended(self) -> bool:
-        """True if nothing more comes from it."""
+        """True if the stream supplies no more frames."""
         return self.source.ended or self.failure is not None or self.removed
 
     def rewire(self, sinks: Sequence[Sink]) -> None:
-        """Hand results to these from the next one on."""
+        """Replace the sinks, from the next result on."""
         self.sinks = tuple(sorted(sinks, key=lambda sink: sink.annotated))
 
     def handle(
@@ -128,10 +128,10 @@ class SourceStream:
         *,
         max_age_ms: float | None = None,
     ) -> FrameResult | None:
-        """Turn one row of a batch's outputs into a result, and write it to the sinks.
+        """Convert one row of a batch's outputs into a result, and write it to the sinks.
 
-        None if nothing was written: a live result is older than `max_age_ms`, or the analytics cannot be done on this
-        source, which is then its `failure`.
+        None if nothing was written: a live result is older than `max_age_ms`, or the analytics cannot run on this
+        source. The error is then in `failure`.
         """
         began_ns = time.perf_counter_ns()
         analytics = self.analytics
@@ -152,11 +152,13 @@ class SourceStream:
         return self._finish(FrameResult(frame, result, times, age_ms, self.observation))
 
     def displace(self) -> None:
-        """Count a frame that was prepared and then replaced by a newer one."""
+        """Count a prepared frame that a newer one replaced."""
         self.source.lost.dropped += 1
 
     def _finish(self, processed: FrameResult) -> FrameResult:
-        """Write to all sinks, draw for those that ask for it, keep count; returns it with the time that this took."""
+        """Draw if a sink requests it, write to all sinks and update the statistics; returns the result with its output
+        time.
+        """
         began_ns = time.perf_counter_ns()
         drawn = False
         for sink in self.sinks:
@@ -168,7 +170,7 @@ class SourceStream:
         processed = replace(processed, times=replace(processed.times, output_ns=output_ns))
         with self._lock:
             self._frames += 1
-            if self.source.live:  # of files it would say how fast they are read
+            if self.source.live:  # the age means nothing for files
                 self._ages_ms.append(processed.age_ms)
             self._times.append(processed.times.in_ms())
             self._done_s.append(time.monotonic())
@@ -176,7 +178,7 @@ class SourceStream:
 
     @property
     def stats(self) -> StreamStats:
-        """At this moment."""
+        """Current statistics."""
         with self._lock:
             frames, ages_ms = self._frames, list(self._ages_ms)
             times, done_s = list(self._times), list(self._done_s)
@@ -194,13 +196,13 @@ class SourceStream:
                 raise
             if id(sink) not in self._failing:
                 self._failing.add(id(sink))
-                log.warning("%s: %s; results go on to the others", self.name, error)
+                log.warning("%s: %s; the other sinks continue", self.name, error)
         else:
             self._failing.discard(id(sink))
 
 
 def _rate(done_s: Sequence[float]) -> float:
-    """Results a second over the last `RATE_OVER_S`, the time since the newest included: after the last one it falls."""
+    """Results per second over the last `RATE_OVER_S`; the time since the newest result counts too."""
     now_s = time.monotonic()
     recent = [moment_s for moment_s in done_s if now_s - moment_s < RATE_OVER_S]
     if len(recent) < 2:

@@ -1,4 +1,4 @@
-"""Cameras on one engine that come and go while it runs: what a page, a service and a file of settings stand on."""
+"""Runs many cameras on one engine; cameras, sinks and the engine can change at run time."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from edgevision.sources.opening import open_source
 log = logging.getLogger(__name__)
 
 Report = Callable[[str, float | None], None]
-"""Told what is being done, and which share of it is done, 0 to 1, or None where nobody knows."""
+"""Receives the current activity and its progress from 0 to 1, or None if unknown."""
 EngineFactory = Callable[[Report], Session]
 
 CLOSE_S = 1.5
-"""How long the pipeline is waited for at the end."""
+"""Time limit for the pipeline to end."""
 
 
 class CameraManager:
-    """Runs cameras on one engine in threads of its own until it is closed.
+    """Runs cameras on one engine in its own threads until it is closed.
 
-    A camera that cannot be opened, or that fails, is said to have failed, and the others go on. A camera that is away
-    is waited for. `open_engine` runs in the manager's thread, because it may take minutes; cameras connect meanwhile.
-    All methods may be called by any thread.
+    A camera that cannot be opened or that fails gets the state "failed"; the others continue. Cameras that are away
+    reconnect. `open_engine` runs in the manager's thread, because it may take minutes; cameras connect meanwhile. All
+    methods are thread-safe.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class CameraManager:
         sinks: Mapping[str, Sink] | None = None,
         options: PipelineOptions | None = None,
     ) -> None:
-        """Raises `UsageError` for names that are given twice and for sinks that do not exist."""
+        """Raises `UsageError` for duplicate names and unknown sinks."""
         self._options = options or PipelineOptions()
         self._sinks = dict(sinks or {})
         _check(cameras, self._sinks)
@@ -62,16 +62,16 @@ class CameraManager:
         self._thread = threading.Thread(target=self._work, args=(open_engine,), name="cameras", daemon=True)
 
     def start(self) -> None:
-        """Begin; returns at once."""
+        """Start the cameras and the engine; returns at once."""
         with self._lock:
             for camera in self._cameras.values():
                 self._open(camera)
         self._thread.start()
 
     def close(self) -> None:
-        """End everything and close sources, sinks and the engine; a second call does nothing.
+        """Close sources, sinks and the engine; a second call does nothing.
 
-        An engine that hangs in a call is left to itself, for it cannot be closed under it.
+        An engine that hangs in a call is abandoned, because it cannot be closed safely.
         """
         if self._closing.is_set():
             return
@@ -87,7 +87,7 @@ class CameraManager:
 
     @property
     def readiness(self) -> Readiness:
-        """How far the engine is."""
+        """State of the engine: opening, building, running, failed or closed."""
         return self._readiness
 
     @property
@@ -97,35 +97,35 @@ class CameraManager:
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the work on frames: an engine that could not be opened, or broke."""
+        """The error that ended processing: the engine could not be opened, or failed."""
         return self._failure
 
     @property
     def stuck_s(self) -> float:
-        """How long the engine's call under way has taken so far; 0 while there is none."""
+        """Duration of the current engine call so far; 0 if there is none."""
         pipeline = self._pipeline
         return 0.0 if pipeline is None else pipeline.pace.busy_s
 
     @property
     def expected_inference_s(self) -> float:
-        """What a call takes, by the latest ones; 0 before the first."""
+        """Expected duration of an engine call, from recent calls; 0 before the first."""
         pipeline = self._pipeline
         return 0.0 if pipeline is None else pipeline.pace.expected_ns() / 1e9
 
     @property
     def cameras(self) -> tuple[CameraStatus, ...]:
-        """All of them, in the order given."""
+        """Status of all cameras, in the given order."""
         with self._lock:
             return tuple(camera.status() for camera in self._cameras.values())
 
     @property
     def sinks(self) -> tuple[SinkHealth, ...]:
-        """How the sinks fare, in the order given."""
+        """State and counts of the sinks, in the given order."""
         with self._lock:
             return tuple(replace(sink.health, name=name) for name, sink in self._sinks.items())
 
     def start_camera(self, name: str) -> None:
-        """Open a camera that was stopped, has ended or has failed; nothing for one that runs."""
+        """Open a camera that was stopped, has ended or has failed; do nothing if it runs."""
         with self._lock:
             camera = self._camera(name)
             camera.stopped = False
@@ -143,9 +143,9 @@ class CameraManager:
             self._shut(camera)
 
     def set_threshold(self, value: float, name: str | None = None) -> None:
-        """Leave out detections of a lower score from now on, of one camera or of all."""
+        """Set the minimum confidence of a detection, for one camera or all."""
         if not 0 <= value <= 1:
-            raise UsageError(f"a threshold is a score from 0 to 1; received {value:g}")
+            raise UsageError(f"the threshold is {value:g}; expected 0 to 1")
         with self._lock:
             for camera in self._cameras.values() if name is None else [self._camera(name)]:
                 camera.threshold = value
@@ -153,9 +153,9 @@ class CameraManager:
                     camera.stream.threshold = value
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener` with a camera's name for each result, before anything is drawn; what is returned ends that.
+        """Call `listener` with the camera's name and each result, before drawing; the returned function removes it.
 
-        It is called in the pipeline's thread: it must be quick, and copy what it keeps of the image.
+        It runs in the pipeline's thread: it must be fast, and copy the image if it keeps it.
         """
         return self._broadcast.add(listener)
 
@@ -166,11 +166,11 @@ class CameraManager:
         open_engine: EngineFactory | None = None,
         options: PipelineOptions | None = None,
     ) -> tuple[str, ...]:
-        """Change to other plans, sinks, engine and options (None: as they are); says what changed, one line each.
+        """Apply new plans, sinks, engine and options (None: unchanged); returns one line per change.
 
-        Cameras whose plan and sinks stay go on undisturbed; one that was stopped stays stopped. Sinks that are no
-        longer there are closed. A new engine is opened beside the old one, which goes on until then, and for good if
-        the new one cannot be opened. Raises `UsageError` as the constructor does; then nothing has changed.
+        Cameras with an unchanged plan and unchanged sinks are not interrupted; a stopped camera stays stopped. Removed
+        sinks are closed. A new engine is opened beside the old one, which runs until then, and continues if the new one
+        fails to open. Raises `UsageError` like the constructor; nothing has changed then.
         """
         with self._lock:
             after = self._sinks if sinks is None else dict(sinks)
@@ -187,11 +187,11 @@ class CameraManager:
             changes += self._change_cameras(cameras, before)
             if options is not None and options != self._options:
                 self._options = options
-                self._again = True  # the same engine, run otherwise
+                self._again = True  # restarts the pipeline with the same engine
                 changes.append("budgets: changed")
         _close_all([sink.close for sink in gone])
         if open_engine is not None:
-            changes.append("engine: a new one is being opened")
+            changes.append("engine: opening a new one")
             threading.Thread(target=self._replace_engine, args=(open_engine,), daemon=True).start()
         return tuple(changes)
 
@@ -217,7 +217,7 @@ class CameraManager:
         return changes
 
     def _change(self, camera: Camera, plan: CameraPlan) -> None:
-        """Follow another plan; identities and counts go on where only its threshold or its sinks differ."""
+        """Apply another plan; identities and counts continue if only the threshold or the sinks differ."""
         before, camera.plan = camera.plan, plan
         if plan.threshold != before.threshold:
             camera.threshold = plan.threshold
@@ -236,11 +236,11 @@ class CameraManager:
 
     def _camera(self, name: str) -> Camera:
         if name not in self._cameras:
-            raise UsageError(f"there is no camera {name!r}; cameras: {', '.join(self._cameras)}")
+            raise UsageError(f"there is no camera {name!r}; expected one of: {', '.join(self._cameras)}")
         return self._cameras[name]
 
     def _open(self, camera: Camera) -> None:
-        """Open its source, or note why not."""
+        """Open the camera's source, or store the error."""
         plan = camera.plan
         camera.failure = ""
         try:
@@ -251,7 +251,7 @@ class CameraManager:
             log.warning("camera %s: %s", plan.name, error)
 
     def _serve(self, camera: Camera) -> None:
-        """Put it into the pipeline, in the place of what it had there, if there is one and it can be."""
+        """Add the camera to the pipeline, replacing its previous stream; do nothing without a pipeline."""
         pipeline, session, plan = self._pipeline, self._session, camera.plan
         if camera.stream is not None and pipeline is not None:
             pipeline.remove(camera.stream)
@@ -274,7 +274,7 @@ class CameraManager:
         return [self._broadcast.of(plan.name), *(self._sinks[name] for name in plan.sinks)]
 
     def _shut(self, camera: Camera) -> None:
-        """Take it out of the pipeline and close its source, without waiting for that."""
+        """Remove the camera from the pipeline and close its source in the background."""
         if camera.stream is not None and self._pipeline is not None:
             self._pipeline.remove(camera.stream)
         if camera.source is not None:
@@ -290,14 +290,14 @@ class CameraManager:
             while session is not None and not self._closing.is_set():
                 session = self._run(session)
             if not self._closing.is_set():
-                raise EngineError("the pipeline ended by itself")
-        except BaseException as error:  # told by `failure`, whatever it is
+                raise EngineError("the pipeline ended unexpectedly")
+        except BaseException as error:  # `failure` reports it, whatever its type
             self._failure = error
             self._readiness = Readiness("failed", None, str(error) or type(error).__name__)
             log.error("the camera manager has failed: %s", error)
 
     def _run(self, session: Session) -> Session | None:
-        """One pipeline, until the camera manager is closed or has another engine, which is returned."""
+        """Run one pipeline until the manager is closed or another engine is ready, which is returned."""
         if self._options.batch == "auto":
             self._report("measuring batch sizes", None)
         batch = choose_batch(session, self._options.batch, len(self._cameras))
@@ -328,26 +328,26 @@ class CameraManager:
             with self._lock:
                 self._pipeline = None
             if pipeline.hung:
-                log.error("the engine hangs in a call; it is left as it is")
+                log.error("the engine hangs in a call; it cannot be closed")
             elif follower is not session:
                 session.close()
         return follower
 
     def _replace_engine(self, open_engine: EngineFactory) -> None:
         try:
-            session = open_engine(lambda detail, share: self._tell("running", detail, share))
+            session = open_engine(lambda detail, share: self._set_readiness("running", detail, share))
         except EdgevisionError as error:
-            log.error("the new engine cannot be opened, the old one goes on: %s", error)
+            log.error("the new engine cannot be opened; the old one continues: %s", error)
         else:
             self._next = session
         finally:
             if self._readiness.phase == "running":
-                self._tell("running", "", None)
+                self._set_readiness("running", "", None)
 
     def _report(self, detail: str, share: float | None) -> None:
-        self._tell("opening" if share is None else "building", detail, share)
+        self._set_readiness("opening" if share is None else "building", detail, share)
 
-    def _tell(self, phase: Phase, detail: str, share: float | None) -> None:
+    def _set_readiness(self, phase: Phase, detail: str, share: float | None) -> None:
         if self._readiness.phase not in ("failed", "closed"):
             self._readiness = Readiness(phase, share, detail)
 
@@ -356,15 +356,20 @@ def _check(cameras: Sequence[CameraPlan], sinks: Mapping[str, Sink]) -> None:
     names = [plan.name for plan in cameras]
     for plan in cameras:
         if not plan.name or names.count(plan.name) > 1:
-            raise UsageError(f"cameras need names that differ; received {', '.join(map(repr, names))}")
+            raise UsageError(
+                "two cameras have the same name, or one has none; expected different names, received"
+                f" {', '.join(map(repr, names))}"
+            )
         for sink in plan.sinks:
             if sink not in sinks:
                 known = ", ".join(sinks) or "none"
-                raise UsageError(f"camera {plan.name} names the sink {sink!r}; sinks: {known}")
+                raise UsageError(
+                    f"camera {plan.name} refers to the unknown sink {sink!r}; expected one of: {known}"
+                )
 
 
 def _close_all(closings: Sequence[Callable[[], None]]) -> None:
-    """Side by side, for each may wait for a thread or a peer of its own; what takes too long is left to its end."""
+    """Close all in parallel, because each may wait for a thread or a peer; slow ones finish in the background."""
     threads = [threading.Thread(target=_close, args=(closing,), daemon=True) for closing in closings]
     for thread in threads:
         thread.start()

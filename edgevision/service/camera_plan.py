@@ -1,4 +1,4 @@
-"""Cameras as they are planned, and as they are at one moment."""
+"""Cameras of a camera manager: their plans and their status."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ NOTHING_YET = StreamStats(0, 0.0, None, None, {}, SourceHealth())
 
 @dataclass(frozen=True, slots=True)
 class CameraPlan:
-    """What a camera is and what is done with its results; equal plans are left alone when plans change."""
+    """A camera and the processing of its results; a camera with an equal plan is not restarted."""
 
     name: str
     address: str
-    """As `open_source` takes it."""
+    """Address, as in `open_source`."""
     connection: CameraOptions = field(default_factory=CameraOptions)
     threshold: float = THRESHOLD
     analytics: AnalyticsOptions = field(default_factory=AnalyticsOptions)
@@ -37,7 +37,7 @@ class CameraPlan:
 
 @dataclass(frozen=True, slots=True)
 class CameraStatus:
-    """A camera at one moment."""
+    """Status of a camera at one moment."""
 
     name: str
     address: str
@@ -46,29 +46,29 @@ class CameraStatus:
     threshold: float
     stats: StreamStats
     detail: str = ""
-    """Why it failed, or is away."""
+    """Reason of a failure or outage."""
     counts: tuple[LineState | ZoneState, ...] = ()
-    """How things stand at its lines and zones."""
+    """State of its lines and zones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """How far the engine is."""
+    """State of the engine."""
 
     phase: Phase
     share: float | None = None
-    """Of what `detail` says, 0 to 1."""
+    """Progress of the activity in `detail`, 0 to 1."""
     detail: str = ""
 
     @property
     def ready(self) -> bool:
-        """True while frames are run."""
+        """True while frames are processed."""
         return self.phase == "running"
 
 
 @dataclass(slots=True)
 class Camera:
-    """A plan and what became of it."""
+    """A plan with its source, stream and failure."""
 
     plan: CameraPlan
     threshold: float
@@ -78,7 +78,7 @@ class Camera:
     stopped: bool = False
 
     def status(self) -> CameraStatus:
-        """At this moment."""
+        """The current status."""
         stream, source, plan = self.stream, self.source, self.plan
         state: CameraState = "connecting"
         detail = ""

@@ -1,4 +1,4 @@
-"""Python's search for objects that only refer to one another, in programs that run for months; and free memory."""
+"""Periodic garbage collection and release of free memory, for programs that run for months."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ EVERY_S = 30.0
 
 
 class PeriodicGc:
-    """Has a full search made every half minute, by whoever calls `collect_if_due` often.
+    """Runs a full garbage collection every half minute; the caller calls `collect_if_due` often.
 
-    Left to itself Python makes one when a quarter as many objects have come as there are, which with an engine's
-    libraries loaded is every few hours: it then stops all threads for 50 ms and more, and until then what libraries
-    leave behind piles up (urllib3 leaves some 60 objects that refer to one another at each attempt to reach a server
-    that is down), and so do the lists of freed tuples that only a full search empties. What is there at the start, and
-    what was loaded until the first search, is left out of later ones, which take a few milliseconds then.
+    By default Python runs a full collection once new objects reach a quarter of the existing ones. With an engine's
+    libraries loaded, that takes hours. It then stops all threads for 50 ms or more. Until then, cyclic garbage of
+    libraries accumulates: urllib3 leaves some 60 objects at each attempt to reach a server that is down. Free lists of
+    tuples, which only a full collection empties, grow too. Objects that exist at the start or were loaded before the
+    first collection are frozen. Later collections therefore take a few milliseconds.
 
-    After each search the C library's free pages go back to the system. glibc keeps memory in a heap for each of a few
-    threads, returns only what lies at a heap's end, and threads that come and go with their cameras leave it in pieces.
+    After each collection the C library returns free pages to the system. glibc keeps memory in a heap for each of a few
+    threads and returns only the end of a heap. Threads that come and go with their cameras fragment these heaps.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Leave out of searches what the program holds now: it should be set up."""
+        """Freeze the existing objects; the program should be set up already."""
         self._clock = clock
         self._settled = False
         self._trim = _malloc_trim()
@@ -33,7 +33,7 @@ class PeriodicGc:
         gc.freeze()
 
     def collect_if_due(self) -> None:
-        """Search if it is time to."""
+        """Collect if it is due."""
         now_s = self._clock()
         if now_s >= self._next_s:
             self._next_s = now_s + EVERY_S
@@ -44,12 +44,12 @@ class PeriodicGc:
             self._trim(0)
 
     def close(self) -> None:
-        """Let Python search through everything again, as it does by itself."""
+        """Unfreeze all objects, so that Python's own collections cover them again."""
         gc.unfreeze()
 
 
 def _malloc_trim() -> Callable[[int], object]:
-    """glibc's; other C libraries have none. Other threads go on while it works."""
+    """glibc's function, or a substitute with other C libraries. Other threads continue while it runs."""
     try:
         trim: Callable[[int], object] = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):  # musl, macOS, Windows

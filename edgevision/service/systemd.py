@@ -1,4 +1,4 @@
-"""What a service tells systemd, by the datagrams of sd_notify(3); nothing where no service manager listens."""
+"""Notifications to systemd by the datagrams of sd_notify(3); without a service manager nothing is sent."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ SEND_TIMEOUT_S = 1.0
 
 
 class ServiceManager:
-    """The socket that systemd gave a service; each call sends one datagram, and a failure to send it is only logged."""
+    """Notification socket of systemd; each call sends one datagram, and a send error is only logged."""
 
     def __init__(self, address: str | None = None, watchdog_s: float | None = None) -> None:
         self.watchdog_s = watchdog_s
-        """The service counts as hung unless it says `alive` at least that often; None: nobody minds."""
+        """Maximum period of `alive` calls; None: no limit."""
         self._address = None if address is None else address.replace("@", "\0", 1)
         self._status = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> ServiceManager:
-        """By `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`; one without a socket says nothing."""
+        """From `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`; without a socket nothing is sent."""
         address = environment.get("NOTIFY_SOCKET", "")
         usec = environment.get("WATCHDOG_USEC", "")
         ours = environment.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
@@ -33,33 +33,33 @@ class ServiceManager:
 
     @property
     def listens(self) -> bool:
-        """True if there is one."""
+        """True if a service manager listens."""
         return self._address is not None
 
     def ready(self) -> None:
-        """The service has started, or is done with a reload."""
+        """Report that the service has started or completed a reload."""
         self._send("READY=1")
 
     def alive(self) -> None:
-        """It works."""
+        """Report that the service works."""
         self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """One line for people; the same one is not sent twice in a row."""
+        """Send a status line; equal lines in a row are sent once."""
         line = " ".join(text.split())
         if line != self._status and self._send(f"STATUS={line}"):
             self._status = line
 
     def reloading(self) -> None:
-        """A reload begins; `ready` ends it."""
+        """Report the start of a reload; `ready` ends it."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
-        """The end begins."""
+        """Report the start of the shutdown."""
         self._send("STOPPING=1")
 
     def extend(self, seconds: float) -> None:
-        """What is under way may take so long from now on, whatever time-out was set."""
+        """Request this much time from now on for the current step, whatever the time-out."""
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
     def _send(self, text: str) -> bool:
@@ -70,6 +70,6 @@ class ServiceManager:
                 out.settimeout(SEND_TIMEOUT_S)
                 out.sendto(text.encode(), self._address)
         except OSError as error:
-            log.warning("cannot tell the service manager %s: %s", text.split("=")[0], error)
+            log.warning("cannot send %s to the service manager: %s", text.split("=")[0], error)
             return False
         return True

@@ -1,4 +1,4 @@
-"""Notices what stands still: an engine, a pipeline, a camera."""
+"""Detects hangs of the engine, the pipeline and cameras."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from edgevision.settings.kinds import Number
 from edgevision.settings.setting import setting
 
 STUCK_EXIT_CODE = 70
-"""Of a process that ends itself because something in it hangs: EX_SOFTWARE of sysexits.h."""
+"""Exit code of a process that ends itself because of a hang: EX_SOFTWARE of sysexits.h."""
 LONGEST_WAIT_S = 3600.0
-"""Between attempts to open a camera anew, which become rarer while they come to nothing."""
+"""Maximum time between attempts to reopen a camera; the period grows while they fail."""
 FRESH_S = 1.0
-"""A camera whose last good frame is no older gives frames."""
+"""Maximum age of the last valid frame of a camera that supplies frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchdogOptions:
-    """How long may be too long."""
+    """Time limits of the watchdog."""
 
     stuck_after_s: float = field(
         default=10.0,
         metadata=setting(
             Number(1),
-            "An engine call, or a pipeline that takes frames and gives no results, is stuck after this time, ...",
+            "Limit of an engine call, and of a pipeline that takes frames without giving results, ...",
         ),
     )
     stuck_factor: float = field(
-        default=20.0, metadata=setting(Number(2), "... and after this multiple of its usual time.")
+        default=20.0, metadata=setting(Number(2), "... or this multiple of the usual time, if it is longer.")
     )
     answer_within_s: float = field(
         default=600.0,
         metadata=setting(Number(1), "Limit of the first call, in which some engines compile or build."),
     )
     open_within_s: float = field(
-        default=3600.0, metadata=setting(Number(1), "Limit of opening the engine, building it included.")
+        default=3600.0, metadata=setting(Number(1), "Limit of opening the engine, including its build.")
     )
 
     def call_limit_s(self, expected_s: float) -> float:
-        """How long a call of the engine may take that takes `expected_s` as a rule; 0: it is the first one."""
+        """Maximum duration of an engine call that usually takes `expected_s`; 0: the first call."""
         if expected_s == 0:
             return max(self.stuck_after_s, self.answer_within_s)
         return max(self.stuck_after_s, self.stuck_factor * expected_s)
@@ -50,20 +50,20 @@ class WatchdogOptions:
 
 @dataclass(frozen=True, slots=True)
 class CameraLimit:
-    """When a camera is opened anew."""
+    """Limits after which a camera is reopened."""
 
     reopen_after_s: float | None = 300.0
-    """Without a good frame for so long; None: never."""
+    """Maximum time without a valid frame; None: never reopen."""
     failed_too: bool = True
-    """False: one that has failed stays so."""
+    """False: do not reopen a failed camera."""
 
 
 class WatchedManager(Protocol):
-    """What is asked of a `CameraManager`."""
+    """The part of `CameraManager` that the watchdog reads."""
 
     @property
     def readiness(self) -> Readiness:
-        """How far the engine is."""
+        """State of the engine."""
 
     @property
     def cameras(self) -> Sequence[CameraStatus]:
@@ -71,48 +71,48 @@ class WatchedManager(Protocol):
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the work on frames."""
+        """The error that ended processing."""
 
     @property
     def stuck_s(self) -> float:
-        """How long the engine's call under way has taken so far."""
+        """Duration of the current engine call so far."""
 
     @property
     def expected_inference_s(self) -> float:
-        """What a call takes as a rule."""
+        """Usual duration of an engine call."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchdogFinding:
-    """What a look has found."""
+    """Result of a check."""
 
     fatal: str | None = None
-    """Why the process should end and be started anew; None: it works, or is on its way to."""
+    """Reason to restart the process; None if it works or is still opening."""
     hangs: bool = False
-    """True if `fatal` is something that hangs, so that nothing can be waited for."""
+    """True if `fatal` is a hang, so that a clean end is impossible."""
     opening: bool = False
     """True until the engine is ready for the first time."""
     reopen: tuple[tuple[str, float], ...] = ()
-    """Cameras to be stopped and started, and for how many seconds they have given nothing."""
+    """Cameras to reopen, with the seconds since their last valid frame."""
 
 
 @dataclass(slots=True)
 class _CameraRecord:
     good_s: float
-    """When it gave a good frame, was first seen, or was stopped and started."""
+    """Time of its last valid frame, its first check, or its last reopening."""
     opened_s: float
-    """When it was opened last."""
+    """Time of the last opening."""
     attempts: int = 0
-    """Times that it was opened anew without a good frame since."""
+    """Reopenings since its last valid frame."""
 
 
 @dataclass(slots=True)
 class Watchdog:
-    """Looks at a camera manager every now and then; one thread asks. `clock` gives seconds."""
+    """Checks a camera manager periodically, from one thread. `clock` returns seconds."""
 
     options: WatchdogOptions = field(default_factory=WatchdogOptions)
     limits: Mapping[str, CameraLimit] = field(default_factory=dict)
-    """Of cameras by their names; others have the limit's defaults."""
+    """Limits by camera name; other cameras have the defaults."""
     clock: Callable[[], float] = time.monotonic
     _began_s: float | None = None
     _was_ready: bool = False
@@ -121,7 +121,7 @@ class Watchdog:
     _records: dict[str, _CameraRecord] = field(default_factory=dict)
 
     def look(self, camera_manager: WatchedManager) -> WatchdogFinding:
-        """How things stand at this moment; cameras that it names are taken to be opened anew now."""
+        """Check the manager; the caller must reopen the returned cameras now."""
         now_s = self.clock()
         if self._began_s is None:
             self._began_s = now_s
@@ -134,24 +134,24 @@ class Watchdog:
             self._moved_s = now_s
             took_s = now_s - self._began_s
             if not self._was_ready and took_s > self.options.open_within_s:
-                doing = f", the last word: {readiness.detail}" if readiness.detail else ""
+                doing = f", last activity: {readiness.detail}" if readiness.detail else ""
                 return WatchdogFinding(f"the engine is not open after {took_s:.0f} s{doing}", hangs=True)
             return WatchdogFinding(opening=not self._was_ready)
         self._was_ready = True
         cameras = camera_manager.cameras
         expected_s = camera_manager.expected_inference_s
         limit_s = self.options.call_limit_s(expected_s)
-        rule = f"as a rule it takes {expected_s * 1e3:.0f} ms" if expected_s else "it is the first one"
+        rule = f"usually it takes {expected_s * 1e3:.0f} ms" if expected_s else "it is the first call"
         if (stuck_s := camera_manager.stuck_s) > limit_s:
-            return WatchdogFinding(f"a call of the engine has taken {stuck_s:.1f} s; {rule}", hangs=True)
+            return WatchdogFinding(f"an engine call has taken {stuck_s:.1f} s; {rule}", hangs=True)
         if (stands_s := self._standstill_s(cameras, now_s)) > limit_s:
             return WatchdogFinding(
-                f"cameras give frames and for {stands_s:.1f} s none has left the pipeline", hangs=True
+                f"cameras supply frames, but none has left the pipeline for {stands_s:.1f} s", hangs=True
             )
         return WatchdogFinding(reopen=self._silent(cameras, now_s))
 
     def _standstill_s(self, cameras: Sequence[CameraStatus], now_s: float) -> float:
-        """How long frames have come and none was finished or found too late."""
+        """Time in which frames arrived but none was finished or dropped as late."""
         handled = sum(camera.stats.frames + camera.stats.lost.late for camera in cameras)
         if handled != self._handled or not any(_gives_frames(camera) for camera in cameras):
             self._handled = handled

@@ -1,4 +1,4 @@
-"""Kinds of values that a setting may take: how they are read, and what is said of one that cannot be meant."""
+"""Kinds of setting values, with their parsing and error messages."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 KeyPath = tuple[str | int, ...]
-"""The way to a value: names of tables and keys, numbers in arrays."""
+"""Path to a value: names of tables and keys, numbers in arrays."""
 _VARIABLE = re.compile(r"\$(\$?)\{([^}]*)\}")
 
 
 class WrongValueError(Exception):
-    """A value that cannot be meant; `inner` leads from its key to the part of it that is wrong."""
+    """An invalid value; `inner` is the path from its key to the wrong part."""
 
     def __init__(self, text: str, inner: KeyPath = ()) -> None:
         super().__init__(text)
@@ -25,30 +25,30 @@ class WrongValueError(Exception):
 
 
 class Kind(abc.ABC):
-    """What values a key takes."""
+    """The permitted values of a key."""
 
     @property
     @abc.abstractmethod
     def expected(self) -> str:
-        """In words, for messages and for the documentation."""
+        """The permitted values as text, for messages and documentation."""
 
     @property
     @abc.abstractmethod
     def stand_in(self) -> Any:
-        """What stands for a required value that is wrong or not there, so that the rest can be checked."""
+        """Substitute for a missing or wrong required value, so that the rest can be checked."""
 
     @abc.abstractmethod
     def read(self, value: object) -> Any:
-        """The value as it is meant; raises `WrongValueError`."""
+        """The parsed value; raises `WrongValueError`."""
 
     def wrong(self, value: object) -> WrongValueError:
-        """Expected and received."""
+        """An error with expected and received value."""
         return WrongValueError(f"expected {self.expected}; received {shown(value)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Text(Kind):
-    """A string, in which ``${NAME}`` may stand for a variable of the environment."""
+    """A string; with `expands`, ``${NAME}`` is an environment variable."""
 
     what: str = "a text"
     pattern: str = r"[^\x00-\x1f\x7f]+"
@@ -56,42 +56,42 @@ class Text(Kind):
 
     @property
     def expected(self) -> str:
-        """In words."""
+        """The permitted values as text."""
         return self.what
 
     @property
     def stand_in(self) -> str:
-        """No text."""
+        """An empty text."""
         return ""
 
     def read(self, value: object) -> str:
-        """As it stands; variables have been filled in."""
+        """The string, in which variables are already replaced."""
         if not isinstance(value, str):
             raise self.wrong(value)
         if re.fullmatch(self.pattern, value) is None:
-            # What it holds may be a password.
+            # The value may be a password.
             raise WrongValueError(f"expected {self.what}") if self.expands else self.wrong(value)
         return value
 
 
 @dataclass(frozen=True, slots=True)
 class Choice(Kind):
-    """One of a few strings."""
+    """One of several strings."""
 
     choices: tuple[str, ...]
 
     @property
     def expected(self) -> str:
-        """In words."""
+        """The permitted values as text."""
         return " or ".join(f'"{choice}"' for choice in self.choices)
 
     @property
     def stand_in(self) -> str:
-        """The first."""
+        """The first choice."""
         return self.choices[0]
 
     def read(self, value: object) -> str:
-        """One of them."""
+        """One of the choices."""
         if not isinstance(value, str) or value not in self.choices:
             near = nearest(str(value), self.choices)
             raise WrongValueError(f"expected {self.expected}; received {shown(value)}{near}")
@@ -104,16 +104,16 @@ class Flag(Kind):
 
     @property
     def expected(self) -> str:
-        """In words."""
+        """The permitted values as text."""
         return "true or false"
 
     @property
     def stand_in(self) -> bool:
-        """Off."""
+        """False."""
         return False
 
     def read(self, value: object) -> bool:
-        """As it stands."""
+        """The boolean."""
         if not isinstance(value, bool):
             raise self.wrong(value)
         return value
@@ -121,7 +121,7 @@ class Flag(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Number(Kind):
-    """A number within bounds; `whole` takes no fractions, `word` is a text that may stand in its place.
+    """A number within bounds; `whole` excludes fractions, `word` is a permitted text.
 
     `off_at_zero`: 0 means None.
     """
@@ -136,7 +136,7 @@ class Number(Kind):
 
     @property
     def expected(self) -> str:
-        """In words."""
+        """The permitted values as text."""
         what = "a whole number" if self.whole else "a number"
         low = f"above {self.least:g}" if self.least_open else f"from {self.least:g}"
         if math.isinf(self.most):
@@ -150,11 +150,11 @@ class Number(Kind):
 
     @property
     def stand_in(self) -> float:
-        """The least."""
+        """The minimum."""
         return self.least
 
     def read(self, value: object) -> float | str | None:
-        """As it stands; a number with fractions as float."""
+        """The number, as float unless `whole`."""
         if self.word is not None and value == self.word:
             return self.word
         if isinstance(value, bool) or not isinstance(value, int if self.whole else (int, float)):
@@ -170,37 +170,37 @@ class Number(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Texts(Kind):
-    """An array of strings, none twice; `commas`: on the command line one text with commas between them."""
+    """An array of different strings; `commas`: one comma-separated text on the command line."""
 
     what: str
     commas: bool = False
 
     @property
     def expected(self) -> str:
-        """In words."""
+        """The permitted values as text."""
         return f"an array of {self.what}"
 
     @property
     def stand_in(self) -> tuple[str, ...]:
-        """None."""
+        """An empty tuple."""
         return ()
 
     def read(self, value: object) -> tuple[str, ...]:
-        """As a tuple."""
+        """The strings as a tuple."""
         if not isinstance(value, list):
             raise self.wrong(value)
         for number, item in enumerate(value):
             if not isinstance(item, str) or not item:
                 raise WrongValueError(f"expected a text; received {shown(item)}", (number,))
             if item in value[:number]:
-                raise WrongValueError(f'"{item}" stands there twice', (number,))
+                raise WrongValueError(f'"{item}" is repeated; expected different texts', (number,))
         return tuple(value)
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:
-    """``${NAME}`` replaced by a variable; ``$${NAME}`` means those characters.
+    """Replace ``${NAME}`` by an environment variable; ``$${NAME}`` stands for those characters.
 
-    Raises `WrongValueError` for one that is not set.
+    Raises `WrongValueError` for a variable that is not set.
     """
 
     def value_of(match: re.Match[str]) -> str:
@@ -216,12 +216,12 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as TOML writes it, cut where it is long."""
+    """A value in TOML's form, shortened if it is long."""
     text = "nan" if value != value else json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """Words that name the most similar one; none where nothing is similar."""
+    """A hint with the most similar name; empty if none is similar."""
     near = difflib.get_close_matches(name, known, n=1)
     return f'; did you mean "{near[0]}"?' if near else ""

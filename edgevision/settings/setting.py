@@ -1,7 +1,7 @@
 """Settings defined once, as the metadata of dataclass fields.
 
-Command-line options, keys of a deployment file, their checks and the tables of the documentation are made from this
-metadata. The field's default is the setting's default.
+Command-line options, keys of a deployment file, their checks and the tables of the documentation are generated from
+this metadata. The field's default is the setting's default.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Setting:
     name: str
     """Key in a file."""
     path: tuple[str, ...]
-    """Field of the dataclass; of a group, the group's field first."""
+    """Path of fields to the setting; a group's field comes first."""
     kind: Kind | Table
     help: str
     default: object
@@ -76,7 +76,7 @@ def group(kind: type) -> dict[str, object]:
 
 
 def settings_of(table: type) -> tuple[Setting, ...]:
-    """The settings of a dataclass and its groups, in order; fields without metadata are left out."""
+    """The settings of a dataclass and its groups, in order; fields without metadata are omitted."""
     found: list[Setting] = []
     for item in dataclasses.fields(table):
         if "group" in item.metadata:
@@ -88,7 +88,7 @@ def settings_of(table: type) -> tuple[Setting, ...]:
 
 
 def definition(table: type, name: str) -> Setting:
-    """The setting of a field; raises `KeyError` for a field that is none."""
+    """The setting of a field; raises `KeyError` if the field is not a setting."""
     return {found.field: found for found in settings_of(table)}[name]
 
 
@@ -101,7 +101,7 @@ def build(table: type[T], values: Mapping[tuple[str, ...], Any], **others: objec
             inner.setdefault(name, {})[tuple(rest)] = value
         else:
             own[name] = value
-    for item in dataclasses.fields(table):  # type: ignore[arg-type]  # a dataclass, which `type` cannot say
+    for item in dataclasses.fields(table):  # type: ignore[arg-type]  # a dataclass, which `type` cannot express
         if item.name in inner:
             own[item.name] = build(item.metadata["group"], inner[item.name])
     return table(**own)

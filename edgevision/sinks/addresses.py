@@ -1,4 +1,4 @@
-"""Which sink an address means."""
+"""Opens sinks by their addresses."""
 
 from __future__ import annotations
 
@@ -29,29 +29,31 @@ MQTT_PASSWORD = "EDGEVISION_MQTT_PASSWORD"
 WEBHOOK_SECRET = "EDGEVISION_WEBHOOK_SECRET"
 WEBHOOK_TOKEN = "EDGEVISION_WEBHOOK_TOKEN"
 FILE_PATIENCE_S = 10.0
-"""A file's run waits so long for a broker before it ends with an error."""
+"""Time that a file's run waits for a broker before it ends with an error."""
 EVENT_IMAGE_CAPACITY = 32
-"""Whole pictures wait there."""
+"""Queue capacity of event images, which are full frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class SinkOptions:
-    """How a sink is opened, and what it takes."""
+    """Options of sinks."""
 
     live: bool = True
-    """Never make the pipeline wait: what cannot be written is lost and counted, and files are continued. Otherwise
-    files are begun anew, and what cannot be written ends the run."""
+    """True: never block the pipeline. Failed writes are lost and counted, and existing files are continued. False:
+    files are truncated, and a failed write ends the run.
+    """
     capacity: int = field(
         default=CAPACITY,
         metadata=setting(
-            Number(1, 1_000_000, whole=True), "Results that may wait; more are lost, and counted."
+            Number(1, 1_000_000, whole=True),
+            "Maximum number of queued results; further ones are lost and counted.",
         ),
     )
     every_result: bool | None = field(
         default=None,
         metadata=setting(
             Flag(),
-            "All results, or only those with events; without it MQTT gets all, webhooks those with events.",
+            "Send all results, or only those with events; default: all to MQTT, those with events to webhooks.",
         ),
     )
     keep: int = field(
@@ -78,14 +80,14 @@ class SinkOptions:
         default=(),
         metadata=setting(
             Texts("names of classes", commas=True),
-            "`events:`: keep images of these detections, too.",
+            "Also keep images of these detections, for `events:`.",
             option="--event-classes",
             metavar="CLASS,...",
         ),
     )
     gap_s: float = field(
         default=10.0,
-        metadata=setting(Number(0), "`events:`: minimum seconds between two images of one class."),
+        metadata=setting(Number(0), "Minimum seconds between two images of one class, for `events:`."),
     )
 
     def __post_init__(self) -> None:
@@ -96,10 +98,10 @@ class SinkOptions:
 def open_sink(
     text: str, options: SinkOptions | None = None, environment: Mapping[str, str] | None = None
 ) -> Sink:
-    """The sink of an address; with `live` one that never waits.
+    """Open the sink of an address; with `live` it never blocks.
 
-    Users and passwords come from the address or, better, from `environment` (default: this process's own).
-    Raises `UsageError` for what is no address, `MissingExtraError`, and `SinkError`.
+    Users and passwords come from the address or, better, from `environment` (default: this process's own). Raises
+    `UsageError` for an invalid address, `MissingExtraError`, and `SinkError`.
     """
     options = options or SinkOptions()
     environment = os.environ if environment is None else environment
@@ -125,19 +127,21 @@ def _open_file(text: str, *, append: bool) -> Sink:
             return JsonlSink(path, append=append)
         case ".csv":
             return CsvSink(path, append=append)
-    raise UsageError(f"{public_name(text)} names no sink; {EXPECTED}")
+    raise UsageError(f"{public_name(text)} is not the address of a sink; {EXPECTED}")
 
 
 def _open_mqtt(text: str, options: SinkOptions, environment: Mapping[str, str]) -> Sink:
     if importlib.util.find_spec("paho") is None:
         raise MissingExtraError("paho-mqtt", "mqtt", "publishing to an MQTT broker")
-    # Here and not at the top: it is an extra.
+    # imported here because it belongs to an extra
     from edgevision.sinks.mqtt import Broker, MqttSink
 
     parts = _split(text)
     prefix = unquote(parts.path.strip("/")) or "edgevision"
     if re.search(r"[+#\0]", prefix) or prefix.startswith("$") or "#" in text or parts.query:
-        raise UsageError(f"the topic of {public_name(text)} holds +, #, ? or $, which publishers may not use")
+        raise UsageError(
+            f"the topic of {public_name(text)} contains +, #, ? or $, which MQTT forbids for publishers"
+        )
     tls = parts.scheme.lower() == "mqtts"
     user, password = _credentials(parts)
     broker = Broker(
@@ -155,7 +159,7 @@ def _open_mqtt(text: str, options: SinkOptions, environment: Mapping[str, str]) 
 def _open_webhook(text: str, options: SinkOptions, environment: Mapping[str, str]) -> Sink:
     if importlib.util.find_spec("urllib3") is None:
         raise MissingExtraError("urllib3", "webhook", "posting to a webhook")
-    # Here and not at the top: it is an extra.
+    # imported here because it belongs to an extra
     from edgevision.sinks.webhook import Hook, WebhookSink
 
     parts = _split(text)
@@ -163,7 +167,7 @@ def _open_webhook(text: str, options: SinkOptions, environment: Mapping[str, str
     address = parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")
     hook = Hook(
         address.geturl(),
-        f"{address.scheme}://{address.netloc}",  # the path of many services is the secret
+        f"{address.scheme}://{address.netloc}",  # many services have the secret in the path
         user_password=None if user is None else f"{user}:{password or ''}",
         token=environment.get(WEBHOOK_TOKEN),
         secret=environment.get(WEBHOOK_SECRET),
@@ -174,14 +178,14 @@ def _open_webhook(text: str, options: SinkOptions, environment: Mapping[str, str
 def _open_events(text: str, options: SinkOptions) -> Sink:
     folder, _, query = text.partition("?")
     if not folder:
-        raise UsageError("events: is followed by no folder; expected one such as events:pictures?keep=1000")
+        raise UsageError("events: has no folder; expected for example events:FOLDER?keep=1000")
     options = _with_query(options, query)
     retention = Retention(options.keep, int(options.max_mib * 2**20), options.max_days * 86400)
     return EventImageSink(Path(folder), EventImageOptions(retention, options.classes, options.gap_s))
 
 
 def _with_query(options: SinkOptions, query: str) -> SinkOptions:
-    """What the address itself says about the pictures goes before the options."""
+    """Replace options by those in the address."""
     kinds: dict[str, Callable[[str], Any]] = {
         "keep": int,
         "max_mib": float,
@@ -189,15 +193,15 @@ def _with_query(options: SinkOptions, query: str) -> SinkOptions:
         "classes": lambda names: tuple(name.strip() for name in names.split(",") if name.strip()),
         "gap_s": float,
     }
-    said: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in kinds:
-            raise UsageError(f"events: takes no {key!r}; expected {', '.join(kinds)}")
+            raise UsageError(f"events: has no option {key!r}; expected {', '.join(kinds)}")
         try:
-            said[key] = kinds[key](value)
+            given[key] = kinds[key](value)
         except ValueError:
-            raise UsageError(f"{key}={value} of events: is no number") from None
-    return dataclasses.replace(options, **said)
+            raise UsageError(f"{key}={value} of events: is not a number") from None
+    return dataclasses.replace(options, **given)
 
 
 def _split(text: str) -> SplitResult:
@@ -207,7 +211,7 @@ def _split(text: str) -> SplitResult:
     except ValueError:
         known = False
     if not known:
-        raise UsageError(f"{public_name(text)} names no host and port; {EXPECTED}")
+        raise UsageError(f"{public_name(text)} has no valid host and port; {EXPECTED}")
     return parts
 
 

@@ -1,4 +1,4 @@
-"""A sink that never makes the pipeline wait, whatever happens to what lies behind it."""
+"""A sink that never blocks the pipeline, whatever happens to its inner sink."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ CAPACITY = 1000
 MAX_BYTES = 64 * 2**20
 BACKOFF = Backoff(first_s=0.5, longest_s=10.0)
 CLOSE_S = 1.0
-"""How long closing waits for what has not been written yet."""
+"""Time that closing waits for unwritten results."""
 LONGEST_RETRY_AFTER_S = 300.0
 TIDY_EVERY_S = 60.0
 
 
 class BackgroundSink(Sink):
-    """Hands results to `inner` in a thread of its own.
+    """Passes results to `inner` in its own thread.
 
-    `write` puts them into a queue of `capacity` results and `max_bytes` at most. A full one drops its oldest results,
-    those with events last, and counts them as lost. What `inner` cannot write is tried again, with growing waits, until
-    it works; its errors are said once in the log. `inner` is used and closed by that thread alone, so that one which
-    hangs is never closed under its own feet.
+    `write` puts them into a queue of at most `capacity` results and `max_bytes`. A full queue drops and counts its
+    oldest results, those with events last. Failed writes are retried with growing delays; an error is logged once. Only
+    that thread uses and closes `inner`, so that a hanging sink is never closed during a call.
     """
 
     def __init__(
@@ -54,23 +53,23 @@ class BackgroundSink(Sink):
         self._failing = False
         self._last_error: str | None = None
         self._change = threading.Condition()
-        """Of the queue, for a thread that has nothing to do; one that waits for its next attempt is left to sleep."""
+        """Signals changes of the queue to an idle thread; it does not interrupt the delay before a retry."""
         self._ending = threading.Event()
         self._deadline_s: float | None = None
         """Set by `end`."""
         self._given_up = False
-        """True once `close` has counted what is left."""
+        """True once `close` has counted the rest as lost."""
         self._thread = threading.Thread(target=self._work, name=f"sink {inner.public_name}", daemon=True)
         self._thread.start()
 
     @property
     def public_name(self) -> str:
-        """The inner sink's."""
+        """The inner sink's public name."""
         return self._inner.public_name
 
     @property
     def health(self) -> SinkHealth:
-        """Of both; `lost` counts what was dropped from the queue too."""
+        """Health of both; `lost` includes results dropped from the queue."""
         inner = self._inner.health
         with self._change:
             return SinkHealth(
@@ -83,7 +82,7 @@ class BackgroundSink(Sink):
             )
 
     def write(self, processed: FrameResult) -> None:
-        """Put it into the queue; never waits for the inner sink."""
+        """Queue a result; never waits for the inner sink."""
         kept = self._inner.keep(processed)
         if kept is None:
             return
@@ -96,7 +95,7 @@ class BackgroundSink(Sink):
                 self._change.notify_all()
 
     def end(self) -> None:
-        """Take no more results; the time that is left for those that wait begins now."""
+        """Accept no more results; the time limit for queued results starts now."""
         with self._change:
             if self._deadline_s is None:
                 self._deadline_s = time.monotonic() + self._close_s
@@ -104,7 +103,7 @@ class BackgroundSink(Sink):
                 self._change.notify_all()
 
     def close(self) -> None:
-        """Wait a moment for what has not been written yet; what is left then is lost."""
+        """Wait briefly for unwritten results; the rest is lost."""
         self.end()
         with self._change:
             if self._given_up or self._deadline_s is None:
@@ -132,7 +131,7 @@ class BackgroundSink(Sink):
                 self._inner.close()
 
     def _next(self) -> list[FrameResult] | None:
-        """What is to be written; nothing after some time without anything; None at the end."""
+        """The next results; an empty list after an idle period; None at the end."""
         with self._change:
             if not self._waiting and self._deadline_s is None:
                 self._change.wait(TIDY_EVERY_S)
@@ -143,9 +142,9 @@ class BackgroundSink(Sink):
             return batch
 
     def _deliver(self, batch: list[FrameResult]) -> None:
-        """Until it is written, refused, or the end has come.
+        """Deliver a batch until it is written, refused, or the time limit is reached.
 
-        The batch stays as it is meanwhile, so that the other side can tell its repetition.
+        Retries contain the same batch, so that the receiver can recognize a repetition.
         """
         failures = 0
         while True:
@@ -159,7 +158,7 @@ class BackgroundSink(Sink):
                     return self._done(lost=len(batch))
                 failures += 1
             except Exception as error:
-                # A fault of ours must not be repeated for ever with the same result.
+                # A bug of our own must not be retried forever.
                 log.exception("%s could not write a result", self.public_name)
                 self._failed(SinkError(f"{type(error).__name__}: {first_line(error)}"))
                 return self._done(lost=len(batch))
@@ -168,7 +167,7 @@ class BackgroundSink(Sink):
                 return self._done(lost=0)
 
     def _wait(self, error: SinkError, failures: int) -> bool:
-        """Until it may be tried again; False when closing: there is no time for another attempt."""
+        """Wait before a retry; False when closing, because there is no time for one."""
         delay_s = self._backoff.delay_s(failures, self._chance)
         if isinstance(error, BusyError):
             delay_s = max(delay_s, min(error.retry_after_s, LONGEST_RETRY_AFTER_S))
@@ -187,14 +186,14 @@ class BackgroundSink(Sink):
             known, self._failing = self._failing, True
             self._last_error = str(error)
         if not known:
-            log.warning("%s: %s; results wait for it, and inference goes on", self.public_name, error)
+            log.warning("%s: %s; queueing results while inference continues", self.public_name, error)
 
     def _succeeded(self) -> None:
         with self._change:
             known, self._failing = self._failing, False
             lost = self._dropped
         if known:
-            log.warning("%s works again; %d results were lost so far", self.public_name, lost)
+            log.warning("%s works again; %d results lost so far", self.public_name, lost)
 
     def _tidy(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""A frame that has been through the pipeline."""
+"""Result of one frame from the pipeline."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from edgevision.sources.frames import SourceFrame
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """Where one frame's time went; of what was done for a batch, the frame's share."""
+    """Time of each stage for one frame; of batched stages, the frame's share."""
 
     decode_ns: int
     prepare_ns: int
     """Scaling into the batch."""
     inference_ns: int
-    """The whole graph: normalisation, network, decoding, suppression."""
+    """The whole graph: normalisation, network, decoding, NMS."""
     results_ns: int = 0
-    """Thresholding, boxes back to frame pixels; tracking and counting where they are asked for."""
+    """Thresholding and boxes to frame pixels; also tracking and counting, if enabled."""
     output_ns: int | None = None
-    """Drawing and all sinks; None while it is going on."""
+    """Drawing and all sinks; None until they have finished."""
 
     def in_ms(self) -> dict[str, float]:
-        """The times known so far, in the order of the stages."""
+        """The known times in the order of the stages."""
         times = {
             "decode": self.decode_ns,
             "prepare": self.prepare_ns,
@@ -37,12 +37,12 @@ class StageTimes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
-    """One frame, its result, and what it took."""
+    """One frame with its result and times."""
 
     frame: SourceFrame
     result: Result
     times: StageTimes
     age_ms: float
-    """From the capture of the frame to its result."""
+    """Time from the capture of the frame to its result."""
     observation: Observation | None = None
-    """Identities and events; None where nothing is tracked."""
+    """Identities and events; None without tracking."""

@@ -1,4 +1,4 @@
-"""MQTT: results and events to a broker."""
+"""MQTT sink for results and events."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from edgevision.sinks.sink import Sink, without_image
 from edgevision.sinks.waiting import has_events
 
 KEEPALIVE_S = 15
-"""A broker that says nothing for so long is given up, also one that takes the connection and never answers."""
+"""Keep-alive: a silent broker is disconnected after this time, even if it never answered the connection."""
 CONNECT_S = 3.0
 ACKNOWLEDGE_S = 5.0
 FAREWELL_S = 0.3
 STALE_S = 10.0
-"""Detections that are older tell nobody anything; events stay worth telling."""
+"""Older detections are dropped as useless; events are always sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A broker, and where in it our topics begin."""
+    """A broker with the prefix of our topics."""
 
     host: str
     port: int
@@ -50,18 +50,18 @@ class Broker:
 
 
 class MqttSink(Sink):
-    """Publishes JSON to ``PREFIX/CAMERA/detections`` and, an event each, to ``PREFIX/CAMERA/events``.
+    """Publishes JSON to ``PREFIX/CAMERA/detections`` and, one message per event, to ``PREFIX/CAMERA/events``.
 
-    Detections go with QoS 0: the next ones follow at once, and those of a moment ago are of no use. Events go with QoS
-    1, at least once; `event_id` tells a repetition. Neither is retained, for a retained one would greet each new
-    listener as if it had just happened. ``PREFIX/status`` is retained, ``online`` or ``offline``; the broker itself
-    says the latter when the connection breaks (last will).
+    Detections have QoS 0, because newer ones follow at once. Events have QoS 1, at least once; `event_id` identifies
+    repetitions. Neither is retained, because a new subscriber would receive an old message as current.
+    ``PREFIX/status`` is retained, ``online`` or ``offline``; the broker publishes the latter when the connection breaks
+    (last will).
 
-    One result is under way at a time, so the library's own queue never grows.
+    Only one result is in progress at a time, so the library's own queue never grows.
     """
 
     def __init__(self, broker: Broker, *, every_result: bool = True, patience_s: float = 0.5) -> None:
-        """`patience_s` is how long `write` waits for a connection."""
+        """`patience_s`: time that `write` waits for a connection."""
         self._broker = broker
         self._every_result = every_result
         self._patience_s = patience_s
@@ -83,16 +83,16 @@ class MqttSink(Sink):
         return self._broker.public_name
 
     def write(self, processed: FrameResult) -> None:
-        """Publish, and wait until the broker has taken it."""
+        """Publish, and wait for the broker's acknowledgement."""
         if has_events(processed) or self._every_result:
             self._publish(processed)
 
     def keep(self, processed: FrameResult) -> FrameResult | None:
-        """All but the image."""
+        """Keep everything except the image."""
         return without_image(processed) if self._every_result or has_events(processed) else None
 
     def deliver(self, batch: Sequence[FrameResult]) -> None:
-        """As `write`, but detections that have waited too long are left out."""
+        """Publish like `write`, but drop detections that waited too long."""
         for processed in batch:
             if _is_stale(processed) and not has_events(processed):
                 self.lost += 1
@@ -100,7 +100,7 @@ class MqttSink(Sink):
                 self._publish(processed)
 
     def close(self) -> None:
-        """Say goodbye, where there is a connection."""
+        """Publish ``offline`` if connected, and disconnect."""
         if self._closed:
             return
         self._closed = True
@@ -110,7 +110,7 @@ class MqttSink(Sink):
                     FAREWELL_S
                 )
         self._client.disconnect()
-        # It joins the library's thread, which may hang in a connection that is being made.
+        # loop_stop joins the library's thread, which may hang while it connects.
         ending = threading.Thread(target=self._client.loop_stop, name="mqtt end", daemon=True)
         ending.start()
         ending.join(FAREWELL_S)
@@ -149,7 +149,9 @@ class MqttSink(Sink):
 
     def _publish(self, processed: FrameResult) -> None:
         if not self._connected.wait(self._patience_s):
-            reason = f"it refuses: {self._refusal}" if self._refusal else "no connection"
+            reason = (
+                f"the broker rejects the connection: {self._refusal}" if self._refusal else "no connection"
+            )
             raise SinkError(f"{self.public_name}: {reason}")
         if self._under_way is None or self._under_way[0] is not processed:
             self._under_way = (processed, self._hand_over(processed))
@@ -157,7 +159,7 @@ class MqttSink(Sink):
             for message in self._under_way[1]:
                 message.wait_for_publish(ACKNOWLEDGE_S)
                 if not message.is_published():
-                    # The library goes on with it; the next attempt waits for this same message.
+                    # The library keeps the message; the next attempt waits for the same one.
                     raise SinkError(f"{self.public_name}: not acknowledged within {ACKNOWLEDGE_S:g} s")
         except (RuntimeError, ValueError) as error:
             self._under_way = None
@@ -181,9 +183,9 @@ def _is_stale(processed: FrameResult) -> bool:
 
 
 def topic_level(name: str) -> str:
-    """A camera's name as one level of a topic: what has a meaning there is percent-encoded, so no two names meet."""
+    """A camera's name as one topic level; special characters are percent-encoded, so names stay unique."""
     plain = "".join(
         quote(letter, safe="") if letter in "/+#%" or not letter.isprintable() else letter for letter in name
     )
-    # Topics that begin with $ are the broker's own; a level must not be empty.
+    # Topics that begin with $ belong to the broker; a level must not be empty.
     return plain or "%"

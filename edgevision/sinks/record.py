@@ -1,4 +1,4 @@
-"""What is said about a frame, as JSON."""
+"""Records of frames and events as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOP_CLASSES = 5
 
 
 def record_of(processed: FrameResult) -> dict[str, Any]:
-    """What a JSON line says about a frame."""
+    """The JSON record of a frame."""
     frame = processed.frame
     position_s = None if frame.position_s is None else round(frame.position_s, 4)
     answer = answer_of(processed.result)
@@ -38,9 +38,9 @@ def record_of(processed: FrameResult) -> dict[str, Any]:
 
 
 def event_records(processed: FrameResult, run: uuid.UUID) -> list[dict[str, Any]]:
-    """What is said about each event of a frame by itself; `event_id` is the same whenever it is said again.
+    """A record for each event of a frame; `event_id` is the same in every repetition.
 
-    `run` tells apart sinks, whose cameras may have the same names.
+    `run` distinguishes sinks whose cameras may have the same names.
     """
     frame, observation = processed.frame, processed.observation
     if observation is None:
@@ -99,14 +99,14 @@ def answer_of(result: Result) -> dict[str, Any]:
 
 
 def _event(event: AnalyticsEvent, processed: FrameResult, observation: Observation) -> dict[str, Any]:
-    """Its time `at` is the place in a video, or seconds since 1970 for a camera."""
+    """An event as JSON; its time `at` is the position in a video, or seconds since 1970 for a camera."""
     frame = processed.frame
     now = frame.captured_at if frame.position_s is None else frame.position_s
-    said: dict[str, Any] = {"event": event.kind, "place": event.place, "id": event.identity}
-    said["class"] = class_name(processed.result.classes, event.label)
-    said["at"] = round(now - (observation.time_s - event.time_s), 3)
+    entry: dict[str, Any] = {"event": event.kind, "place": event.place, "id": event.identity}
+    entry["class"] = class_name(processed.result.classes, event.label)
+    entry["at"] = round(now - (observation.time_s - event.time_s), 3)
     if event.direction is not None:
-        said["direction"] = event.direction
+        entry["direction"] = event.direction
     if event.dwell_s is not None:
-        said["dwell_s"] = round(event.dwell_s, 3)
-    return said
+        entry["dwell_s"] = round(event.dwell_s, 3)
+    return entry

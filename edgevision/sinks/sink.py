@@ -1,4 +1,4 @@
-"""What every sink is, and how one fares."""
+"""Base class of all sinks, and their health."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ S = TypeVar("S", bound="Sink")
 
 @dataclass(frozen=True, slots=True)
 class SinkHealth:
-    """A sink at one moment; counts are since it was opened."""
+    """Health of a sink at one moment; counts are totals since it was opened."""
 
     name: str
-    """How others may read it: without passwords."""
+    """Public name, without passwords."""
     state: Literal["working", "failing"]
     written: int
-    """Results that are where they belong."""
+    """Results written."""
     waiting: int
-    """Results that still wait for it."""
+    """Results in its queue."""
     lost: int
-    """Results that it gave up."""
+    """Results lost."""
     last_error: str | None
-    """None while nothing has gone wrong."""
+    """None without an error."""
 
 
 class RefusedError(SinkError):
-    """What was written is not wanted, now or later: trying again is of no use."""
+    """The receiver rejects the content; a retry is useless."""
 
 
 class BusyError(SinkError):
-    """The other side asks to be left alone for `retry_after_s`."""
+    """The receiver requests a pause of `retry_after_s`."""
 
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
@@ -49,58 +49,58 @@ class BusyError(SinkError):
 
 
 class Sink(abc.ABC):
-    """The base of all sinks. One that cannot write raises `SinkError`: on opening where that can be known by then.
+    """The base of all sinks. A failed write raises `SinkError`, on opening if it can be detected then.
 
-    After an error on writing nothing of that result is left half done, and the same one may be written again.
+    After a failed write, nothing of that result is left, and it may be written again.
     """
 
     annotated = False
-    """True if `write` wants the result drawn into the frame's image before."""
+    """True if `write` expects the result drawn into the frame's image."""
     written = 0
-    """Results that were written; each sink keeps count."""
+    """Number of results written; each sink updates it."""
     lost = 0
-    """Results that were given up, where that is no error."""
+    """Number of results dropped without an error."""
     batch_size = 1
-    """How many results `deliver` takes at a time."""
+    """Maximum number of results per call of `deliver`."""
 
     @abc.abstractmethod
     def write(self, processed: FrameResult) -> None:
-        """Take one frame and its result."""
+        """Write one frame's result."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Finish what was written; a second call does nothing."""
+        """Complete the output; a second call does nothing."""
 
     def end(self) -> None:  # noqa: B027  # most close at once
-        """Begin to close, without waiting: of many sinks that have to wait, none waits for another."""
+        """Start to close without waiting, so that several sinks close in parallel."""
 
     @property
     def public_name(self) -> str:
-        """What it may be called where others can read it."""
+        """Name without secrets."""
         return type(self).__name__
 
     @property
     def health(self) -> SinkHealth:
-        """How it fares."""
+        """Current health."""
         return SinkHealth(self.public_name, "working", self.written, 0, self.lost, None)
 
     def keep(self, processed: FrameResult) -> FrameResult | None:
-        """What of a result `deliver` needs when the pipeline has gone on, as little as possible; None: nothing of it.
+        """The part of a result that `deliver` needs later, as small as possible; None: nothing.
 
-        By default everything; of an image that others may draw into, a copy.
+        By default everything, with a copy of the image, because others may draw into it.
         """
-        if self.annotated:  # it is drawn already
+        if self.annotated:  # already drawn
             return processed
         frame = replace(processed.frame, image_bgr=processed.frame.image_bgr.copy())
         return replace(processed, frame=frame)
 
     def deliver(self, batch: Sequence[FrameResult]) -> None:
-        """Write what `keep` gave, `batch_size` at most."""
+        """Write results from `keep`, at most `batch_size`."""
         for processed in batch:
             self.write(processed)
 
     def tidy(self) -> None:  # noqa: B027  # most have nothing to do
-        """Called now and then while nothing waits, for what must be done in time."""
+        """Called occasionally while the queue is empty, for periodic work."""
 
     def __enter__(self: S) -> S:
         return self
@@ -112,7 +112,7 @@ class Sink(abc.ABC):
 
 
 def close_sinks(sinks: Iterable[Sink]) -> None:
-    """Close all of them, whatever one of them raises; that is raised afterwards."""
+    """Close all sinks, even if one raises; the error is raised afterwards."""
     with contextlib.ExitStack() as closing:
         for sink in list(sinks):
             closing.callback(sink.close)
@@ -120,7 +120,7 @@ def close_sinks(sinks: Iterable[Sink]) -> None:
 
 
 def without_image(processed: FrameResult) -> FrameResult:
-    """The same with a black image of the same size that takes no memory."""
+    """The result with a black image of the same size that takes no memory."""
     image = _black(processed.frame.image_bgr.shape)
     return replace(processed, frame=replace(processed.frame, image_bgr=image))
 

@@ -1,4 +1,4 @@
-"""Results that wait to be written."""
+"""Queue of results for a sink."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from edgevision.sinks.frame_result import FrameResult
 
 
 class WaitingResults:
-    """A queue of so many results and bytes at most, for one thread at a time.
+    """A queue with limits on results and bytes, for one thread at a time.
 
-    When it is full the oldest results are dropped: those who come back want to know how things stand. Results with an
-    event go last, for an event is not told again by the next frame.
+    A full queue drops its oldest results, because a receiver that reconnects needs the current state. Results with
+    events are dropped last, because the next frame does not repeat an event.
     """
 
     def __init__(self, capacity: int, max_bytes: int) -> None:
         self._capacity = capacity
         self._max_bytes = max_bytes
         self._plain: deque[tuple[int, int, FrameResult]] = deque()
-        """Number, bytes, result; the same for those with events."""
+        """Number, bytes and result; `_events` is the same for results with events."""
         self._events: deque[tuple[int, int, FrameResult]] = deque()
         self._bytes = 0
         self._count = 0
@@ -28,7 +28,7 @@ class WaitingResults:
         return len(self._plain) + len(self._events)
 
     def put(self, processed: FrameResult) -> int:
-        """Add one; how many were dropped for it. A single one is taken however large it is."""
+        """Add a result and return the number of dropped ones. A single result of any size is accepted."""
         size = held_bytes(processed)
         row = self._events if has_events(processed) else self._plain
         row.append((self._count, size, processed))
@@ -36,14 +36,14 @@ class WaitingResults:
         self._bytes += size
         dropped = 0
         while len(self) > 1 and (len(self) > self._capacity or self._bytes > self._max_bytes):
-            # The newest plain one makes way too, where all others hold events.
+            # The newest plain result is dropped too if all others have events.
             _, size, _ = (self._plain or self._events).popleft()
             self._bytes -= size
             dropped += 1
         return dropped
 
     def take(self, count: int) -> list[FrameResult]:
-        """The oldest ones, in their order."""
+        """The oldest results, in order."""
         taken: list[FrameResult] = []
         while len(taken) < count and len(self):
             rows = [row for row in (self._plain, self._events) if row]
@@ -53,7 +53,7 @@ class WaitingResults:
         return taken
 
     def clear(self) -> int:
-        """Drop all; how many there were."""
+        """Drop all results and return their number."""
         count = len(self)
         self._plain.clear()
         self._events.clear()
@@ -62,12 +62,12 @@ class WaitingResults:
 
 
 def has_events(processed: FrameResult) -> bool:
-    """True if something happened in the frame."""
+    """True if the frame has events."""
     return processed.observation is not None and bool(processed.observation.events)
 
 
 def held_bytes(processed: FrameResult) -> int:
-    """Memory that its image and arrays take."""
+    """Memory of the image and arrays in bytes."""
     result = processed.result
     if isinstance(result, Classification):
         total = result.scores.nbytes

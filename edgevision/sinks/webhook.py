@@ -1,4 +1,4 @@
-"""Webhooks: results and events by HTTP POST."""
+"""Webhook sink: results and events by HTTP POST."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ CONNECT_S = 3.0
 READ_S = 5.0
 BATCH = 50
 MORE_LATER = (408, 425, 429)
-"""Answers of the 400s that mean: not now."""
+"""Status codes of the 400s that mean: retry later."""
 SMALL_BODY_BYTES = 4096
-"""An answer of so many bytes is read to its end, so that the connection can be used again."""
+"""Maximum size of a response body that is read completely, so that the connection can be reused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """Where to post, and what proves that it is us."""
+    """Address and credentials of a webhook."""
 
     url: str
     """Without user and password."""
@@ -41,16 +41,16 @@ class Hook:
     token: str | None = field(default=None, repr=False)
     """For ``Authorization: Bearer``."""
     secret: str | None = field(default=None, repr=False)
-    """The key of the signature."""
+    """Key of the signature."""
 
 
 class WebhookSink(Sink):
-    """Posts ``{"created_at": ..., "events": [...]}``; with `every_result` ``"results"``, one for each frame, instead.
+    """Posts ``{"created_at": ..., "events": [...]}``; with `every_result` ``"results"``, one per frame, instead.
 
-    What waits is posted together, up to `BATCH` frames. Answers of the 200s are success. A connection that fails, 408,
-    425, 429 and the 500s are tried again later, no sooner than ``Retry-After`` says; everything else, redirections
-    too, is a refusal and the batch is lost. A repeated request has the same body and the same ``Idempotency-Key``, and
-    each event its own `event_id`. With a secret, ``Edgevision-Signature: sha256=...`` is the body's HMAC.
+    Queued results are posted together, up to `BATCH` frames. Status codes of the 200s are success. Connection errors,
+    408, 425, 429 and the 500s are retried, not before ``Retry-After``. Everything else, including redirects, loses the
+    batch. A retry has the same body and the same ``Idempotency-Key``, and each event its own `event_id`. With a secret,
+    ``Edgevision-Signature: sha256=...`` is the body's HMAC.
     """
 
     batch_size = BATCH
@@ -62,13 +62,13 @@ class WebhookSink(Sink):
         self._every_result = every_result
         self._run = uuid.uuid4()
         self._request: tuple[list[FrameResult], bytes, str] | None = None
-        """The batch that is being posted, its body and its key."""
+        """The current batch, its body and its key."""
         headers = urllib3.make_headers(
             user_agent=f"edgevision/{edgevision.__version__}", basic_auth=hook.user_password
         )
         if hook.token is not None:
             headers["Authorization"] = f"Bearer {hook.token}"
-        # Waiting between attempts is not left to the library: it could not be ended.
+        # The library does not retry, because its delays could not be interrupted.
         self._pool = urllib3.connection_from_url(
             hook.url,
             maxsize=1,
@@ -80,20 +80,20 @@ class WebhookSink(Sink):
 
     @property
     def public_name(self) -> str:
-        """The address without what may be secret in it."""
+        """The address without secrets."""
         return self._hook.public_name
 
     def write(self, processed: FrameResult) -> None:
-        """Post one frame's."""
+        """Post one frame's result."""
         if has_events(processed) or self._every_result:
             self.deliver([processed])
 
     def keep(self, processed: FrameResult) -> FrameResult | None:
-        """All but the image."""
+        """Keep everything except the image."""
         return without_image(processed) if self._every_result or has_events(processed) else None
 
     def deliver(self, batch: Sequence[FrameResult]) -> None:
-        """Post a batch; the same one again is the same request."""
+        """Post a batch; a repeated batch gives the same request."""
         known = self._request
         if (
             known is None
@@ -139,18 +139,16 @@ class WebhookSink(Sink):
         status = response.status
         if 200 <= status < 300:
             return
-        said = f"{self.public_name}: it answers {status}"
+        message = f"{self.public_name}: status {status}"
         if status >= 500 or status in MORE_LATER:
-            raise BusyError(said, _retry_after_s(response))
+            raise BusyError(message, _retry_after_s(response))
         if 300 <= status < 400:
-            raise RefusedError(
-                f"{said}, a redirection, which is not followed; give the address that it leads to"
-            )
-        raise RefusedError(f"{said}; what it refuses is not sent again")
+            raise RefusedError(f"{message}, a redirect, which is not followed; use the address of its target")
+        raise RefusedError(f"{message}; the batch is not sent again")
 
 
 def _retry_after_s(response: urllib3.BaseHTTPResponse) -> float:
-    """Seconds from a ``Retry-After`` of either form; 0 without one that can be read."""
+    """Seconds from a ``Retry-After`` header of either form; 0 if it is missing or invalid."""
     header = response.headers.get("Retry-After")
     if header is None:
         return 0.0
@@ -161,7 +159,7 @@ def _retry_after_s(response: urllib3.BaseHTTPResponse) -> float:
 
 
 def _finish(response: urllib3.BaseHTTPResponse) -> None:
-    """Read a small answer to its end and close the connection on any other: it might never end."""
+    """Read a small response completely, and close the connection on any other, which might never end."""
     length = response.headers.get("Content-Length", "")
     try:
         if length.isdecimal() and int(length) <= SMALL_BODY_BYTES:
@@ -174,10 +172,10 @@ def _finish(response: urllib3.BaseHTTPResponse) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Without the pool's own name, which holds the whole address."""
+    """Reason of an error without the pool's name, which contains the whole address."""
     if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return "its name is not known"
-    if isinstance(error, urllib3.exceptions.NewConnectionError):  # among the time-outs, by the library
+        return "the host name cannot be resolved"
+    if isinstance(error, urllib3.exceptions.NewConnectionError):  # a sub-class of the library's time-outs
         return f"no connection: {first_line(error).rpartition(': ')[2]}"
     if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
         return "no connection in time"

@@ -1,4 +1,4 @@
-"""Windows."""
+"""Window for annotated frames."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ ESCAPE = 27
 
 
 class WindowSink(Sink):
-    """A window that shows annotated frames; `q`, Escape or closing it sets `closed`.
+    """A window for annotated frames; `q`, Escape or closing it sets `closed`.
 
-    With `hold` every frame stays until a key is pressed, or until `stop` says so: for single images.
+    With `hold` every frame stays until a key is pressed or `stop` returns True; it is for single images.
     """
 
     annotated = True
@@ -26,11 +26,11 @@ class WindowSink(Sink):
     def __init__(self, title: str, *, hold: bool = False, stop: Callable[[], bool] = lambda: False) -> None:
         reason = why_no_window(OpenCvBuild.here())
         if reason is not None:
-            raise SinkError(f"no window can be shown: {reason}")
+            raise SinkError(f"cannot open a window: {reason}")
         try:
             cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
         except cv2.error as error:
-            raise SinkError(f"no window can be shown: {error.err}") from error
+            raise SinkError(f"cannot open a window: {error.err}") from error
         self._title = title
         self._hold = hold
         self._stop = stop

@@ -1,4 +1,4 @@
-"""Every form of a source's address, read in this module only.
+"""Parser of all forms of source addresses.
 
 A new kind of camera is one entry of `SCHEMES` and one file in `feeds/`.
 """
@@ -27,7 +27,7 @@ from edgevision.sources.feeds.v4l2 import DeviceOptions, parse_device
 from edgevision.sources.options import CameraOptions
 
 LONGEST_NAME = 100
-"""Characters of a camera's name: it becomes part of file names and topics."""
+"""Maximum length of a camera's name in characters; it becomes part of file names and topics."""
 
 _DEVICE = re.compile(r"(?:/dev/video)?\d")
 
@@ -41,38 +41,39 @@ class Scheme:
 
     names: tuple[str, ...]
     example: str
-    """As error messages list it."""
+    """Example for error messages."""
     feed_factory: Callable[[str, CameraOptions], FeedFactory]
-    """Raises `SourceError` for an address that is wrong, `MissingExtraError` where no installed library reads it."""
+    """Raises `SourceError` for a wrong address, `MissingExtraError` if no installed library can read it."""
     needs_slashes: bool = False
-    """The scheme holds only if ``//`` follows it."""
+    """The scheme requires ``//`` after the colon."""
     path: re.Pattern[str] | None = None
-    """Splits an address around the path that it contains: before, path, after. None: it contains none."""
+    """Splits an address into the text before its path, the path, and the text after it. None: it has no path."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceAddress:
-    """An address of a source, as `parse` reads it."""
+    """A parsed address of a source."""
 
     text: str
     kind: Literal["device", "live", "http", "pattern", "path"]
-    """A local camera; a live source with a scheme; an http address, of which only the server knows whether it is a
-    stream or a file; a shell pattern of files; a file or folder."""
+    """A local camera; a live source with a scheme; an http address, which may be a stream or a file; a shell pattern of
+    files; a file or folder.
+    """
     scheme: Scheme | None = None
     path: Path | None = None
-    """The file or folder that it names; with ``loop:`` the one that is played."""
+    """The file or folder in the address; with ``loop:``, the one that is played."""
     device: tuple[int, DeviceOptions] | None = None
     """Index and mode of a local camera."""
 
     @classmethod
     def parse(cls, text: str | Path) -> SourceAddress:
-        """Read an address; a `Path` is always a file or folder. Nothing is opened.
+        """Parse an address; a `Path` is always a file or folder. Nothing is opened.
 
-        Raises `SourceError` if it is empty, its scheme is not known, or an option of a local camera is wrong.
+        Raises `SourceError` for an empty address, an unknown scheme, or a wrong option of a local camera.
         """
         address = str(text)
         if not address.strip():
-            raise SourceError(f"the name of a source is empty; {EXPECTED}")
+            raise SourceError(f"the address of a source is empty; {EXPECTED}")
         if isinstance(text, str):
             if _DEVICE.match(address) and (device := parse_device(address)) is not None:
                 return cls(address, "device", device=device)
@@ -81,29 +82,29 @@ class SourceAddress:
                 parts = scheme.path and scheme.path.fullmatch(address)
                 http = address.lower().startswith("http")
                 return cls(address, "http" if http else "live", scheme, Path(parts[2]) if parts else None)
-        # A file whose own name has a pattern's characters is meant as it is.
-        if glob.has_magic(address) and not os.path.exists(address):  # noqa: PTH110  # a text may be no path at all
+        # An existing file whose name has the characters of a pattern is not a pattern.
+        if glob.has_magic(address) and not os.path.exists(address):  # noqa: PTH110  # the text may not be a valid path
             return cls(address, "pattern")
         return cls(address, "path", path=Path(address).expanduser())
 
     def within(self, folder: Path) -> SourceAddress:
-        """The same source with a relative path, if it contains one, resolved against `folder`."""
+        """The same source with its relative path, if any, resolved against `folder`."""
         if self.kind in ("pattern", "path"):
             return self.parse(str(folder / Path(self.text).expanduser()))
         parts = self.scheme and self.scheme.path and self.scheme.path.fullmatch(self.text)
         return self.parse(f"{parts[1]}{folder / parts[2]}{parts[3] or ''}") if parts else self
 
     def feed_factory(self, options: CameraOptions) -> FeedFactory:
-        """What opens the feed of a live source.
+        """A function that opens the feed of a live source.
 
-        Raises `SourceError` for an address that is wrong, `MissingExtraError` where no installed library reads it.
+        Raises `SourceError` for a wrong address, `MissingExtraError` if no installed library can read it.
         """
         assert self.scheme is not None, "only live sources have a feed"
         return self.scheme.feed_factory(self.text, options)
 
 
 def check_name(name: str, what: str) -> None:
-    """Raise `UsageError` unless a name can stand in results, file names and logs: printable and not too long."""
+    """Raise `UsageError` unless a name fits into results, file names and logs: printable and at most 100 characters."""
     if not name.strip() or not name.isprintable():
         raise UsageError(f"{what} {name[:40]!r}: expected printable characters, without line breaks")
     if len(name) > LONGEST_NAME:
@@ -125,7 +126,7 @@ def public_name(text: str) -> str:
 def _network(url: str, options: CameraOptions) -> FeedFactory:
     timeouts = {"connect_timeout_s": options.connect_timeout_s, "read_timeout_s": options.read_timeout_s}
     if importlib.util.find_spec("av") is not None:
-        # Here and not at the top: it is an extra.
+        # imported here because it belongs to an extra
         from edgevision.sources.feeds.network import NetworkFeed
 
         return functools.partial(NetworkFeed, url, transport=options.transport, **timeouts)
@@ -142,9 +143,7 @@ def _csi(text: str, options: CameraOptions) -> FeedFactory:
 def _gst(text: str, options: CameraOptions) -> FeedFactory:
     pipeline = text.partition(":")[2].strip()
     if not pipeline:
-        raise SourceError(
-            "gst: is followed by no pipeline; expected one such as gst:videotestsrc is-live=true"
-        )
+        raise SourceError("gst: has no pipeline; expected for example gst:videotestsrc is-live=true")
     return _pipeline(f"{pipeline} ! videoconvert ! video/x-raw,format=BGR", pipeline, options)
 
 
@@ -168,13 +167,15 @@ def _demo(text: str, _: CameraOptions) -> FeedFactory:
         r"demo:(?://)?(?:([1-9]\d{1,3})x([1-9]\d{1,3}))?(?:@([1-9]\d{0,2}))?", text, re.IGNORECASE
     )
     if match is None:
-        raise SourceError(f"{text} names no virtual camera; expected demo:, demo:1280x720 or demo:640x480@30")
+        raise SourceError(
+            f"{text} is not a synthetic camera; expected demo:, demo:1280x720 or demo:640x480@30"
+        )
     size_wh = (int(match[1]), int(match[2])) if match[1] else (640, 480)
     return functools.partial(SyntheticFeed, size_wh, float(match[3] or 30))
 
 
 def _scheme_of(address: str) -> Scheme | None:
-    """None for a file. Raises `SourceError` for an address with ``//`` of no known scheme."""
+    """The scheme of an address; None for a file. Raises `SourceError` for an unknown scheme with ``//``."""
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):(//)?", address)
     if match is None:
         return None
@@ -182,7 +183,7 @@ def _scheme_of(address: str) -> Scheme | None:
         if match[1].lower() in scheme.names and (match[2] or not scheme.needs_slashes):
             return scheme
     if match[2]:
-        raise SourceError(f"{match[1]}://... cannot be read; {EXPECTED}")
+        raise SourceError(f"{match[1]}:// is not a known scheme; {EXPECTED}")
     return None
 
 
@@ -204,6 +205,6 @@ SCHEMES = (
     Scheme(("demo",), "demo:", _demo),
 )
 EXPECTED = (
-    "expected an image, a folder, a video file, a pattern such as 'photos/*.jpg', a .txt list, a camera's index, "
+    "expected an image, a folder, a video file, a pattern such as 'photos/*.jpg', a .txt list, a camera index, "
     + " or ".join(", ".join(scheme.example for scheme in SCHEMES).rsplit(", ", 1))
 )

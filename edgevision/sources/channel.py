@@ -1,4 +1,4 @@
-"""The hand-over between two stages that run in threads of their own."""
+"""A bounded queue between two threads."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 class ChannelClosed(Exception):  # noqa: N818  # not an error: the ordinary end of a stream
-    """Nothing comes any more, or nobody takes any more."""
+    """The channel has ended or was aborted."""
 
 
 class Channel(Generic[T]):
     """A bounded queue with an end.
 
-    `put` waits while `capacity` items wait, so that a fast producer is held back. With `newest` it never waits: the
-    item that waited longest is displaced and handed back.
+    `put` waits while the queue is full, which applies back-pressure to the producer. With `newest` it never waits: the
+    oldest item is displaced and returned.
     """
 
     def __init__(self, capacity: int, *, newest: bool = False) -> None:
@@ -29,7 +29,7 @@ class Channel(Generic[T]):
         self._changed = threading.Condition()
 
     def put(self, item: T) -> T | None:
-        """Add an item; returns the one that it displaced. Raises `ChannelClosed` after `abort`."""
+        """Add an item; returns the displaced one. Raises `ChannelClosed` after `abort`."""
         with self._changed:
             displaced = None
             if self._newest and len(self._items) >= self._capacity:
@@ -42,9 +42,9 @@ class Channel(Generic[T]):
             return displaced
 
     def get(self, timeout_s: float | None = None) -> T | None:
-        """Take the oldest item, or None if none came in time.
+        """Take the oldest item, or None after the time-out.
 
-        Raises `ChannelClosed` after `abort`, and after `end` once everything has been taken.
+        Raises `ChannelClosed` after `abort`, and after `end` once the queue is empty.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._ended or self._aborted, timeout_s)
@@ -57,19 +57,19 @@ class Channel(Generic[T]):
             return item
 
     def take(self) -> T:
-        """`get` that waits as long as it takes."""
+        """`get` without a time-out."""
         item = self.get()
         assert item is not None, "without a timeout there is an item or an exception"
         return item
 
     def end(self) -> None:
-        """Say that no more comes; what waits can still be taken."""
+        """End the queue; items in it can still be taken."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     def abort(self) -> None:
-        """Wake both sides; what waits is dropped."""
+        """Wake both sides and drop all items."""
         with self._changed:
             self._aborted = True
             self._items.clear()

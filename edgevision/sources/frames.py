@@ -1,4 +1,4 @@
-"""Frames as they come from a source, and what every source is."""
+"""Frames of a source, and the base class of all sources."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from edgevision.sources.health import FrameCounts, SourceHealth
 S = TypeVar("S", bound="Source")
 
 CaptureClock = Literal["arrival", "stream", "camera"]
-"""Where a capture time comes from: the moment at which the frame reached this program; the stream's time stamps,
-which tell how much later than the least delayed frame one came; or the camera's own clock, as RTCP reports carry it."""
+"""Origin of a capture time: arrival in this program; the stream's time stamps, which give the delay relative to the
+least delayed frame; or the camera's own clock, from RTCP reports.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceFrame:
-    """One frame and where it comes from. Whoever reads it owns `image_bgr`."""
+    """One frame with its origin. The reader owns `image_bgr`."""
 
     image_bgr: Frame
     index: int
-    """Counts what the source delivered, from 0; a live source that was faster than its reader leaves gaps."""
+    """Number of the frame, from 0; dropped frames of a live source leave gaps."""
     source: str
-    """The source's name; for a folder the image's path."""
+    """The source's name; for a folder, the image's path."""
     captured_ns: int
     """`time.perf_counter_ns` when a camera delivered the frame, or when reading it from a file began."""
     captured_at: float
@@ -39,7 +40,7 @@ class SourceFrame:
     """Time within a video."""
     decode_ns: int
     clock: CaptureClock = "arrival"
-    """What `captured_ns` and `captured_at` were taken from."""
+    """Origin of `captured_ns` and `captured_at`."""
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -48,43 +49,43 @@ class SourceFrame:
 
 
 class Source(abc.ABC):
-    """The base of all sources: iterate over it, or call `read` until it gives None.
+    """The base of all sources: iterate over it, or call `read` until it returns None.
 
-    A loop over several sources calls `poll`, which waits for no camera. One thread reads or polls. `close` of a live
-    source may be called by another one and ends a `read` that waits.
+    A loop over several sources calls `poll`, which does not wait for a camera. One thread reads or polls. Another
+    thread may `close` a live source, which ends a waiting `read`.
     """
 
     def __init__(self, name: str, *, live: bool, fps: float | None, frame_count: int | None) -> None:
         self.name = name
         self.live = live
-        """True if frames come by themselves: what is not read in time is dropped."""
+        """True for a camera, which drops frames that are not read in time."""
         self.fps = fps
         self.frame_count = frame_count
-        """As the file or folder promises it; None where that is not known."""
+        """According to the file or folder; None if unknown."""
         self.size_wh = (0, 0)
-        """Of the first frame, which a source reads when it is opened; later ones may differ. (0, 0) before it."""
+        """Size of the first frame, which a source reads on opening; later ones may differ. (0, 0) before it."""
         self.lost = FrameCounts()
-        """Frames that led to no result; the pipeline counts the late ones, and those that it replaces itself."""
+        """Frames without a result; the pipeline counts late frames, and frames that it replaces itself."""
         self.skipped = 0
         """Files of a folder that could not be decoded."""
         self.ended = False
-        """True once nothing will come any more."""
+        """True once no more frames can come."""
         self.path: Path | None = None
-        """Of a file or folder: where it is, whatever it is called."""
+        """Path of a file or folder, whatever the source's name."""
         self.frame_event: threading.Event | None = None
-        """Set by those who poll: a live source rings it when a frame has come and when it has ended."""
+        """Set by the poller; a live source sets the event on a new frame and at its end."""
 
     @abc.abstractmethod
     def read(self) -> SourceFrame | None:
-        """The next frame (of a live source: the newest, waiting for one not yet read), or None at the end.
+        """The next frame (of a live source: the newest unread one, waiting if necessary), or None at the end.
 
-        A camera that stops delivering is waited for. Raises `SourceError` if it was told to give up after some time.
+        Waits during outages of a camera. Raises `SourceError` if an outage exceeds its limit.
         """
 
     def poll(self) -> SourceFrame | None:
-        """Of a live source the newest frame not yet read, or None at once; of files the same as `read`.
+        """The newest unread frame of a live source, or None at once; for files the same as `read`.
 
-        None with `ended` is the end. Raises as `read` does.
+        None with `ended` is the end. Raises like `read`.
         """
         frame = self.read()
         self.ended = frame is None
@@ -92,17 +93,17 @@ class Source(abc.ABC):
 
     @property
     def health(self) -> SourceHealth:
-        """Outages and withheld frames up to now; of files and folders there are none."""
+        """Current outages and withheld frames; files and folders have none."""
         return SourceHealth(lost=replace(self.lost))
 
     def _notify(self) -> None:
-        """Tell those who poll that there is something to see."""
+        """Set the poller's event."""
         if (frame_event := self.frame_event) is not None:
             frame_event.set()
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Give back files and devices; a second call does nothing."""
+        """Release files and devices; a second call does nothing."""
 
     def __iter__(self) -> Iterator[SourceFrame]:
         while (frame := self.read()) is not None:
@@ -124,7 +125,7 @@ class Capture(Protocol):
         """Fetch the next frame without decoding it fully."""
 
     def retrieve(self) -> tuple[bool, Any]:
-        """Decode the frame fetched last."""
+        """Decode the last fetched frame."""
 
     def get(self, propId: int) -> float:  # noqa: N803  # OpenCV's name
         """A property's value."""
@@ -134,11 +135,11 @@ class Capture(Protocol):
 
 
 def read_now(frame: SourceFrame) -> SourceFrame:
-    """A file's frame as if reading it had begun just before: a first frame that was read on opening has not aged."""
+    """A file's frame with a current capture time, because a first frame read on opening has not aged."""
     captured_ns, captured_at = time.perf_counter_ns() - frame.decode_ns, time.time() - frame.decode_ns / 1e9
     return replace(frame, captured_ns=captured_ns, captured_at=captured_at)
 
 
 def known(value: float) -> float | None:
-    """OpenCV says "not known" by zero, by a negative number or by NaN."""
+    """The value, or None for zero, negative numbers and NaN, which OpenCV returns for unknown values."""
     return float(value) if math.isfinite(value) and value > 0 else None

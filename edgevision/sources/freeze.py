@@ -1,4 +1,4 @@
-"""Tells pictures that show nothing new, or nothing at all, from real ones."""
+"""Detection of frozen and black frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Verdict = Literal["good", "frozen", "black"]
 
 @dataclass(frozen=True, slots=True)
 class FreezeOptions:
-    """When a picture counts as frozen or black. Levels are of 255."""
+    """Thresholds for frozen and black frames. Levels are of 255."""
 
     freeze_after_s: float | None = field(
         default=5.0,
@@ -28,13 +28,13 @@ class FreezeOptions:
             metavar="SECONDS",
         ),
     )
-    """None never calls an image frozen; 0, in Python alone, drops every repeated image."""
+    """None: no image counts as frozen. 0, only possible in Python, drops every repeated image."""
     still_mean: float = 0.4
-    """Levels by which a still picture may differ on average: less than a sensor's noise, more than an encoder's."""
+    """Maximum mean difference of a still image in levels: less than a sensor's noise, more than an encoder's."""
     still_peak: int = 12
-    """Levels by which a single point of a still picture may differ."""
+    """Maximum difference of a single point of a still image in levels."""
     black_level: int | None = 20
-    """A picture is black if 99.5 % of its points are no brighter; None never calls it black."""
+    """An image is black if 99.5 % of its points are no brighter; None: no image counts as black."""
 
     def __post_init__(self) -> None:
         if self.freeze_after_s is not None and self.freeze_after_s < 0:
@@ -44,12 +44,12 @@ class FreezeOptions:
 
 
 class FreezeDetector:
-    """Looks at the thumbnails of one camera in their order.
+    """Checks the thumbnails of one camera in order.
 
-    A picture is still if it equals, within an encoder's inaccuracy, the one with which the stand-still began. Held
-    against that one and not against its predecessor, slow changes such as dusk count as changes. From pictures alone a
-    frozen camera cannot be told from a noiseless scene in which nothing moves: both are called frozen after
-    `freeze_after_s`, and neither any more with the first picture that differs.
+    An image is still if it equals the first image of the still period, within an encoder's inaccuracy. The comparison
+    is not with its predecessor, so that slow changes such as dusk count as changes. Images alone cannot distinguish a
+    frozen camera from a static scene without noise. Both count as frozen after `freeze_after_s`, until the first image
+    that differs.
     """
 
     def __init__(self, options: FreezeOptions) -> None:
@@ -58,7 +58,7 @@ class FreezeDetector:
         self._still_since_s = 0.0
 
     def look(self, thumbnail: npt.NDArray[np.uint8], at_s: float) -> Verdict:
-        """Judge a picture that came `at_s`, in seconds of any steady clock."""
+        """Classify an image that arrived at `at_s`, in seconds of any steady clock."""
         if self._is_black(thumbnail):
             self._reference = None
             return "black"

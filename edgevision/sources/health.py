@@ -1,4 +1,4 @@
-"""How a source is: outages, frozen and black pictures, counted."""
+"""Health of a source: outages, and counts of frozen, black, damaged and lost frames."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 SourceState = Literal["connecting", "connected", "reconnecting", "frozen", "black"]
-"""Connecting: no picture has come yet since the source was opened."""
+"""Connecting: no frame has arrived since the source was opened."""
 Fault = Literal["frozen", "black", "damaged"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A time without a connection; a camera that did not answer at first has had one from its opening on."""
+    """A time without a connection. If a camera does not answer at first, it starts with the opening."""
 
     began_at: float
     """Seconds since 1970."""
     seconds: float
-    """From the last picture before it to the first one after it, or until now."""
+    """From the last frame before it to the first one after it, or until now."""
     reason: str
 
 
 @dataclass(slots=True)
 class FrameCounts:
-    """Frames of live sources that led to no result, counted since the source was opened."""
+    """Frames of live sources without a result, counted since the source was opened."""
 
     dropped: int = 0
-    """Replaced by newer ones before they were run."""
+    """Replaced by newer ones before inference."""
     late: int = 0
-    """Older than the age budget, or their result would have been."""
+    """Older than the maximum age, or with a result that would have been."""
     missed: int = 0
-    """Sent by the camera, by the gaps between its time stamps, and never received."""
+    """Sent by the camera, according to gaps between its time stamps, and never received."""
 
     def __add__(self, other: FrameCounts) -> FrameCounts:
         return FrameCounts(self.dropped + other.dropped, self.late + other.late, self.missed + other.missed)
 
     def notes(self) -> tuple[str, ...]:
-        """The counts that are not 0, for people: ``3 dropped``."""
+        """The counts above 0 as text: ``3 dropped``."""
         counts = ((self.dropped, "dropped"), (self.late, "late"), (self.missed, "missed"))
         return tuple(f"{count} {what}" for count, what in counts if count)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceHealth:
-    """A source at one moment; counts are since it was opened. Of a file nothing is counted."""
+    """Health of a source at one moment; counts are totals since it was opened. Files have no counts."""
 
     state: SourceState = "connected"
     outages: int = 0
     outage_s: float = 0.0
-    """All of them, the one under way included."""
+    """Total length of all outages, including the current one."""
     reconnects: int = 0
     failed_attempts: int = 0
-    """Attempts to connect again that came to nothing."""
+    """Failed attempts to reconnect."""
     lost: FrameCounts = field(default_factory=FrameCounts)
     frozen_frames: int = 0
     frozen_episodes: int = 0
@@ -63,20 +63,20 @@ class SourceHealth:
     damaged_frames: int = 0
     size_changes: int = 0
     last_frame_age_s: float | None = None
-    """Since the last good frame came; None before the first."""
+    """Time since the last valid frame arrived; None before the first."""
     last_outage: Outage | None = None
 
     @property
     def withheld(self) -> int:
-        """Frames that came and were not handed on: frozen, black or damaged."""
+        """Frames that arrived but were not passed on: frozen, black or damaged."""
         return self.frozen_frames + self.black_frames + self.damaged_frames
 
     def notes(self) -> tuple[str, ...]:
-        """What is worth a word, in few of them; nothing if all was well."""
+        """Short notes on outages, withheld and missed frames; empty without any."""
         found = []
         if self.outages and self.last_outage is not None:
             outages = "1 outage" if self.outages == 1 else f"{self.outages} outages"
-            found.append(f"{outages} of {self.outage_s:.1f} s in all, the last: {self.last_outage.reason}")
+            found.append(f"{outages} of {self.outage_s:.1f} s in all, last reason: {self.last_outage.reason}")
         for count, what, episodes in (
             (self.frozen_frames, "frozen", self.frozen_episodes),
             (self.black_frames, "black", self.black_episodes),
@@ -86,12 +86,12 @@ class SourceHealth:
         if self.damaged_frames:
             found.append(f"{self.damaged_frames} damaged frames withheld")
         if self.lost.missed:
-            found.append(f"{self.lost.missed} frames missed: the camera took them, and they never came")
+            found.append(f"{self.lost.missed} frames missed: sent by the camera, but never received")
         return tuple(found)
 
 
 class HealthRecord:
-    """Keeps a source's health while one thread reports to it and others ask; `clock` gives seconds."""
+    """Thread-safe record of a source's health: one thread writes, others read; `clock` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -103,10 +103,10 @@ class HealthRecord:
         self._fault: Fault | None = None
         self._lost_s: float | None = None
         self._over_s = 0.0
-        """Length of the outages that are over."""
+        """Total length of finished outages."""
 
     def good(self) -> None:
-        """A picture came that is handed on."""
+        """Record a valid frame."""
         with self._lock:
             now_s = self._arrived()
             self._last_good_s = now_s
@@ -114,11 +114,11 @@ class HealthRecord:
             self._health = replace(self._health, state="connected")
 
     def faulty(self, fault: Fault) -> bool:
-        """A picture came that is withheld; True if a frozen or black episode begins with it."""
+        """Record a withheld frame; True if a frozen or black episode begins with it."""
         with self._lock:
             self._arrived()
             health = self._health
-            if fault == "damaged":  # a single one between frozen pictures does not end their episode
+            if fault == "damaged":  # a damaged frame does not end a frozen or black episode
                 self._health = replace(health, damaged_frames=health.damaged_frames + 1)
                 return False
             began = fault != self._fault
@@ -134,10 +134,9 @@ class HealthRecord:
             return began
 
     def lost(self, reason: str) -> bool:
-        """The connection ended, or an attempt to connect again came to nothing; True if an outage begins with it.
+        """Record the end of a connection or a failed attempt; True if an outage begins.
 
-        It begins with the last picture that came, or with the opening, and a connection without a picture does not
-        end it.
+        An outage begins with the last frame, or with the opening. A connection without a frame does not end it.
         """
         with self._lock:
             if self._lost_s is not None:
@@ -155,12 +154,12 @@ class HealthRecord:
             return True
 
     def resized(self) -> None:
-        """Pictures changed their size."""
+        """Record a change of the frame size."""
         with self._lock:
             self._health = replace(self._health, size_changes=self._health.size_changes + 1)
 
     def now(self, lost: FrameCounts | None = None) -> SourceHealth:
-        """The health at this moment, with a copy of `lost`."""
+        """The current health, with a copy of `lost`."""
         with self._lock:
             now_s = self._clock()
             age_s = None if self._last_good_s is None else now_s - self._last_good_s
@@ -177,7 +176,7 @@ class HealthRecord:
             )
 
     def _arrived(self) -> float:
-        """A picture of any kind came, which ends an outage."""
+        """Record the arrival of any frame, which ends an outage."""
         now_s = self._clock()
         self._last_any_s = now_s
         if self._lost_s is not None:

@@ -1,4 +1,4 @@
-"""Image files: which they are, and how they become frames."""
+"""Image files: supported suffixes, decoding and encoding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = frozenset(
 
 
 def images_in(folder: Path) -> tuple[list[Path], int]:
-    """The images of a folder and its sub-folders, sorted by path, and how many other files there are.
+    """The images of a folder and its sub-folders, sorted by path, and the number of other files.
 
     Raises `SourceError` if there is no image.
     """
@@ -29,7 +29,7 @@ def images_in(folder: Path) -> tuple[list[Path], int]:
     if not images:
         suffixes = " ".join(sorted(IMAGE_SUFFIXES))
         raise SourceError(
-            f"folder {folder} holds no images among its {others} files; images end in {suffixes}"
+            f"folder {folder} holds no images among its {others} files; expected files that end in {suffixes}"
         )
     return images, others
 
@@ -37,8 +37,8 @@ def images_in(folder: Path) -> tuple[list[Path], int]:
 def read_image(path: Path) -> Frame:
     """Decode an image file to uint8 BGR, as a viewer shows it; raises `SourceError`.
 
-    Grey images get three equal channels, alpha is dropped (colours are not blended), 16 bits a channel are scaled to 8,
-    and an orientation in the EXIF data is applied.
+    Grey images get three equal channels. Alpha is dropped, without blending colours. 16 bits per channel are scaled to
+    8, and an orientation in the EXIF data is applied.
     """
     try:
         data = path.read_bytes()
@@ -57,7 +57,7 @@ def read_image(path: Path) -> Frame:
 
 
 def write_image(path: Path, image_bgr: Frame) -> None:
-    """Encode a picture as its name's ending says; folders are made, the file appears whole or not at all.
+    """Encode an image in the format of the file's suffix; folders are made, and the file is written atomically.
 
     Raises `SinkError`.
     """

@@ -1,4 +1,4 @@
-"""Several files as one source: shell patterns, and text files with a source on each line."""
+"""Several files as one source: shell patterns, and text files with one source per line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Opener = Callable[[str], Source]
 
 
 class SequenceSource(Source):
-    """Files one after another; the first is opened at once. One that cannot be read is skipped with a warning."""
+    """Files one after another; the first is opened at once. Unreadable files are skipped with a warning."""
 
     def __init__(self, name: str, texts: Sequence[str], open_one: Opener) -> None:
         super().__init__(name, live=False, fps=None, frame_count=None)
@@ -28,12 +28,12 @@ class SequenceSource(Source):
         if self._current is None:
             reason = self._failures[0]
             raise SourceError(
-                f"none of the {len(texts)} sources of {name} can be read; of the first: {reason}"
+                f"none of the {len(texts)} sources of {name} can be read; the first error: {reason}"
             )
         self.fps, self.size_wh = self._current.fps, self._current.size_wh
 
     def read(self) -> SourceFrame | None:
-        """The next frame of the current file, or the first of the next one."""
+        """The next frame of the current file, or the first one of the next file."""
         while self._current is not None:
             frame = self._current.read()
             if frame is not None:
@@ -45,7 +45,7 @@ class SequenceSource(Source):
         return None
 
     def close(self) -> None:
-        """Close the file that is open."""
+        """Close the current file."""
         self._texts = iter(())
         if self._current is not None:
             self._current.close()
@@ -62,8 +62,8 @@ class SequenceSource(Source):
             if source.live:
                 source.close()
                 raise SourceError(
-                    f"{self.name} names a live source, {source.name}, which has no end; give live sources on the"
-                    " command line, one beside another"
+                    f"{self.name} contains a live source, {source.name}, which has no end; expected live sources on"
+                    " the command line, each as its own argument"
                 )
             while self._failures:
                 LOG.warning("%s; skipped", self._failures.pop(0))
@@ -75,11 +75,11 @@ class SequenceSource(Source):
 
 
 def matches(pattern: str) -> list[str]:
-    """The files that a shell pattern means, sorted, ``**`` with all sub-folders.
+    """The files of a shell pattern, sorted; ``**`` includes all sub-folders.
 
     Raises `SourceError` if nothing matches.
     """
-    # `Path.glob` takes no absolute patterns.
+    # `Path.glob` does not support absolute patterns.
     names = glob.glob(str(Path(pattern).expanduser()), recursive=True)  # noqa: PTH207
     found = sorted(name for name in names if Path(name).is_file())
     if not found:
@@ -88,17 +88,17 @@ def matches(pattern: str) -> list[str]:
 
 
 def listed(file: Path) -> list[str]:
-    """The sources of a text file, one a line; empty lines and those that begin with ``#`` are left out.
+    """The sources of a text file, one per line; empty lines and lines that start with ``#`` are ignored.
 
-    A relative path begins at the current folder or, if it does not exist there, at the file's own.
+    A relative path starts at the current folder or, if it does not exist there, at the file's folder.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{file} cannot be read as a list of sources: {error}") from error
+        raise SourceError(f"cannot read {file} as a list of sources: {error}") from error
     found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not found:
-        raise SourceError(f"{file} lists no source; expected one on each line")
+        raise SourceError(f"{file} lists no source; expected one per line")
     return [_beside(text, file.parent) for text in found]
 
 

@@ -1,4 +1,4 @@
-"""Cameras: the newest real frame, whatever the speed of its reader and whatever becomes of the connection."""
+"""Live camera: reconnects and returns the newest valid frame."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 0.7
 CHECK_S = 0.5
-"""How often a reader that waits looks whether to give up."""
+"""Period in which a waiting reader checks the limit of an outage."""
 
 
 class LiveSource(Source):
-    """A live feed that is opened again whenever it ends.
+    """A live feed that is reopened whenever it ends.
 
-    A thread connects, decodes and keeps the newest picture, so that a slow reader never sees an old one. Pictures that
-    are frozen, black or damaged are counted and withheld. What is lost is said once in the log, and so is its return.
+    A thread connects, decodes and keeps only the newest frame, so that a slow reader never gets an old one. Frozen,
+    black and damaged frames are counted and withheld. The start and the end of an outage are each logged once.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class LiveSource(Source):
 
     @property
     def health(self) -> SourceHealth:
-        """At this moment."""
+        """The current health."""
         return self._record.now(self.lost)
 
     def read(self) -> SourceFrame | None:
-        """The newest frame that was not read yet; waits for it through any outage.
+        """The newest unread frame; waits through outages.
 
-        Raises `SourceError` when an outage lasts for `CameraOptions.outage_timeout_s`.
+        Raises `SourceError` if an outage exceeds `CameraOptions.outage_timeout_s`.
         """
         wait_s = None if self._options.outage_timeout_s is None else CHECK_S
         while (frame := self._take(wait_s)) is None and not self.ended:
@@ -75,11 +75,11 @@ class LiveSource(Source):
         return frame
 
     def poll(self) -> SourceFrame | None:
-        """The newest frame that was not read yet, or None at once. Raises as `read` does."""
+        """The newest unread frame, or None at once. Raises like `read`."""
         return self._take(0)
 
     def close(self) -> None:
-        """Stop the thread, which closes the feed; one that hangs in a driver or waits for data is left to its end."""
+        """Stop the thread, which closes the feed. A thread that hangs in a driver or waits for data ends later."""
         self._closing.set()
         self._frames.abort()
         self._notify()
@@ -99,20 +99,20 @@ class LiveSource(Source):
             self.close()
             only = health.state if health.state in ("frozen", "black") else "damaged"
             reason = self._failure or (
-                f"it delivered only {only} pictures"
+                f"it delivered only {only} frames"
                 if health.withheld
-                else f"nothing came within {within_s:g} s; is it used by another program, or is its cable at fault?"
+                else f"no frame within {within_s:g} s: another program may use the camera, or its cable may be faulty"
             )
-            raise SourceError(f"{self.name} gives no picture: {reason}")
+            raise SourceError(f"{self.name} delivers no frames: {reason}")
         return first
 
     def _take(self, wait_s: float | None) -> SourceFrame | None:
-        """The newest picture as a frame; None if none came in time, or ever will: then `ended` is true."""
+        """The newest frame; None after the time-out, or at the end if `ended` is true."""
         item, self._first = self._first, None
         try:
             item = self._frames.get(0 if item else wait_s) or item
         except ChannelClosed:
-            if not self._closing.is_set():  # the thread ended by an error that is not the camera's
+            if not self._closing.is_set():  # an error of our own ended the thread
                 raise SourceError(f"{self.name}: {self._failure or 'its thread ended'}") from None
         if self._closing.is_set():
             self.ended = True
@@ -131,17 +131,17 @@ class LiveSource(Source):
         )
 
     def _give_up_in_time(self) -> None:
-        """Raise `SourceError` when an outage has lasted for as long as it may."""
+        """Raise `SourceError` if an outage exceeds its limit."""
         limit_s = self._options.outage_timeout_s
         if limit_s is None:
             return
         health = self.health
         outage = health.last_outage
         if health.state in ("connecting", "reconnecting") and outage and outage.seconds > limit_s:
-            raise SourceError(f"{self.name} has been gone for {outage.seconds:.1f} s: {outage.reason}")
+            raise SourceError(f"{self.name} has been away for {outage.seconds:.1f} s: {outage.reason}")
 
     def _keep_open(self) -> None:
-        """Connect, deliver, and again, until closed; a first connection that fails ends it if it is waited for."""
+        """Connect and deliver until closed; with `wait_first`, a failed first connection ends the thread."""
         try:
             while not self._closing.is_set():
                 if not self._connect_and_deliver():
@@ -154,13 +154,13 @@ class LiveSource(Source):
             self._notify()
 
     def _connect_and_deliver(self) -> bool:
-        """One connection from its beginning to its end; False if there is no use in going on."""
+        """Run one connection from start to end; False if no further attempt is useful."""
         connected_s = None
         try:
             self._feed = feed = self._open_feed()
             connected_s = time.monotonic()
             try:
-                if self._closing.is_set():  # while it was connecting
+                if self._closing.is_set():  # closed while it was connecting
                     raise ChannelClosed
                 self.fps = feed.fps or self.fps
                 self._deliver(feed)
@@ -171,7 +171,7 @@ class LiveSource(Source):
             reason = first_line(error)
         except ChannelClosed:
             raise
-        except Exception as error:  # of a library, or ours: it must not end a camera that has worked
+        except Exception as error:  # of a library or our own; a working camera must survive it
             reason = f"{type(error).__name__}: {first_line(error)}"
             log.exception("%s", self.name)
         if self._closing.is_set() or (self._options.wait_first and self._delivered == 0):
@@ -179,12 +179,12 @@ class LiveSource(Source):
             return False
         if self._record.lost(reason):
             if self._record.now().state == "connecting":
-                log.warning("%s does not answer: %s; it is tried again until it does", self.name, reason)
+                log.warning("%s does not answer: %s; retrying until it does", self.name, reason)
             else:
                 log.warning("%s: connection lost: %s; reconnecting", self.name, reason)
         else:
-            log.debug("%s: not back yet: %s", self.name, reason)
-        # A camera that hangs up right after answering is left alone for longer and longer, too.
+            log.debug("%s: still away: %s", self.name, reason)
+        # A camera that disconnects right after answering also gets growing delays.
         if connected_s is not None and time.monotonic() - connected_s > self._delay_s:
             self._failures = 0
         self._delay_s = self._options.backoff.delay_s(self._failures, self._chance)
@@ -192,7 +192,7 @@ class LiveSource(Source):
         return True
 
     def _deliver(self, feed: Feed) -> NoReturn:
-        """Hand on what is real until the feed ends with an error."""
+        """Pass valid frames on until the feed ends with an error."""
         first, new, gaps = True, self._delivered == 0, GapCounter()
         while True:
             try:
@@ -218,11 +218,11 @@ class LiveSource(Source):
     def _hand_on(self, frame: FeedFrame) -> None:
         self._record.good()
         if self._withheld_now:
-            log.warning("%s: new pictures again; %d were withheld", self.name, self._withheld_now)
+            log.warning("%s: valid frames again; %d were withheld", self.name, self._withheld_now)
             self._withheld_now = 0
         if self._last_size_wh not in (None, frame.size_wh):
             self._record.resized()
-            log.warning("%s: pictures are now %dx%d", self.name, *frame.size_wh)
+            log.warning("%s: frames are now %dx%d", self.name, *frame.size_wh)
         elif self._last_size_wh is None:
             self.size_wh = frame.size_wh
         self._last_size_wh = frame.size_wh
@@ -232,8 +232,8 @@ class LiveSource(Source):
 
     def _withhold(self, fault: Literal["frozen", "black"]) -> None:
         if self._record.faulty(fault):
-            what = "repeats one picture" if fault == "frozen" else "shows nothing but black"
-            log.warning("%s %s; its pictures are withheld until that ends", self.name, what)
+            what = "repeats one image" if fault == "frozen" else "is entirely black"
+            log.warning("%s %s; its frames are withheld until that ends", self.name, what)
         self._withheld_now += 1
 
 
@@ -245,7 +245,7 @@ def open_camera(
     name: str | None = None,
     devices: Path = Path("/dev"),
 ) -> Source:
-    """Open a camera by its index in the mode that `device` asks for; `devices` is where Linux lists them."""
+    """Open a camera by its index in the mode of `device`; `devices` is Linux's device folder."""
     options = options or CameraOptions()
     absent = _why_absent(index, devices)
     if absent and options.wait_first:
@@ -260,7 +260,7 @@ def open_camera(
 
 
 def _why_absent(index: int, devices: Path) -> str | None:
-    """What is there in a camera's place; None if it is there, or if this system does not list its cameras."""
+    """The reason why a camera is absent; None if it exists, or if the system does not list cameras."""
     if sys.platform != "linux" or (devices / f"video{index}").exists():
         return None
     present = ", ".join(str(path) for path in sorted(devices.glob("video*"))) or "none"

@@ -1,4 +1,4 @@
-"""Where frames come from: images, folders, videos, cameras."""
+"""Opens images, folders, videos and cameras as sources."""
 
 from __future__ import annotations
 
@@ -30,20 +30,19 @@ def open_source(
 ) -> Source:
     """Open an image, a folder of images (with its sub-folders, sorted by path), a video, or a live source.
 
-    Live are a camera by its index, ``rtsp://`` and ``http://`` addresses (MJPEG, HLS), ``csi://0`` on a Jetson, a
-    GStreamer pipeline as ``gst:PIPELINE``, a video played as a camera, over and over, as ``loop:PATH`` or
-    ``loop:PATH@FPS``, and ``demo:``, a camera where none is. `options` are for those.
+    Live sources are a camera by its index, ``rtsp://`` and ``http://`` addresses (MJPEG, HLS), ``csi://0`` on a Jetson,
+    and a GStreamer pipeline as ``gst:PIPELINE``. ``loop:PATH`` or ``loop:PATH@FPS`` plays a video in a loop as a
+    camera, and ``demo:`` is a synthetic camera. `options` apply to them.
 
-    What an ``http://`` address is, the server's answer says: an image, a video file or a playlist with an end are read
-    from their first frame to their last, anything else is live. A shell pattern such as ``photos/**/*.jpg`` means its
-    files in order, a ``.txt`` file the sources that it lists. A local camera takes options, as
+    The response determines the kind of an ``http://`` address. An image, a video file or a playlist with an end is read
+    completely; anything else is live. A shell pattern such as ``photos/**/*.jpg`` gives its files in order, a ``.txt``
+    file the sources that it lists. A local camera accepts options, such as
     ``0?width=1280&height=720&fps=30&format=mjpg``.
 
-    The first frame is read at once, so that what cannot be used is a `SourceError` here and not later. A file whose
-    name is a number is meant by ``./0``. With `CameraOptions.wait_first` false this does not wait for a live source.
-
-    `name` is what the source is called in logs and results; without it, it is the text as others may read it. The
-    frames of images keep the paths of their files.
+    The first frame is read at once, so that an unusable source raises `SourceError` here. A file named with a number is
+    opened as ``./0``. If `CameraOptions.wait_first` is false, a live source is not awaited. `name` is the source's name
+    in logs and results; by default it is the address without credentials. The frames of images keep the paths of their
+    files.
     """
     if not isinstance(address, SourceAddress):
         address = SourceAddress.parse(address)
@@ -67,8 +66,8 @@ def open_source(
 
 
 def _open_path(path: Path, name: str | None) -> Source:
-    """A file or folder, by its kind."""
-    if not os.path.exists(path):  # noqa: PTH110  # a name that is too long is no file, and no error
+    """Open a file or folder by its kind."""
+    if not os.path.exists(path):  # noqa: PTH110  # an overlong name is not a file and must not raise
         raise SourceError(f"no such file or folder: {path}; {EXPECTED}")
     name = name or str(path)
     if path.is_dir():
@@ -83,12 +82,12 @@ def _open_path(path: Path, name: str | None) -> Source:
 class ImageSource(Source):
     """Image files, one after another.
 
-    A frame is the picture as a viewer shows it (`image_files.read_image`). With several files, one that cannot be
-    decoded is skipped with a warning; alone, it is an error.
+    Images are decoded as a viewer shows them (`image_files.read_image`). Of several files, undecodable ones are skipped
+    with a warning; a single one raises an error.
     """
 
     def __init__(self, name: str, paths: Sequence[Path], *, shown_as: str | None = None) -> None:
-        """`shown_as` is what frames call their source; None: the paths of their files."""
+        """`shown_as` is the source name in frames; None: the paths of the files."""
         super().__init__(name, live=False, fps=None, frame_count=len(paths))
         self._shown_as = shown_as
         self._paths = iter(paths)
@@ -105,7 +104,7 @@ class ImageSource(Source):
         return self._decode_next() if frame is None else read_now(frame)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is open."""
         self._paths = iter(())
         self._next = None
 
@@ -128,11 +127,11 @@ class ImageSource(Source):
 
 
 class VideoSource(Source):
-    """A video file, every frame of it, in order.
+    """A video file with all of its frames, in order.
 
-    A file that ends before its header says so is read as far as it can be decoded, then a warning tells how far that
-    was. If the size changes within a video, frames come as the build of OpenCV gives them: FFmpeg's backend scales
-    them to the size of the first one.
+    A file that ends before its header's frame count is read as far as possible; a warning gives the number of frames.
+    If the size changes within a video, the build of OpenCV decides: FFmpeg's backend scales to the size of the first
+    frame.
     """
 
     def __init__(self, name: str, capture: Capture) -> None:
@@ -147,7 +146,7 @@ class VideoSource(Source):
         self._read = 0
         self._next = self._decode_next()
         if self._next is None:
-            raise SourceError(f"{name} is a video without a single frame that can be decoded")
+            raise SourceError(f"{name} is a video without a frame that can be decoded")
         self.size_wh = self._next.size_wh
 
     def read(self) -> SourceFrame | None:
@@ -197,7 +196,7 @@ class VideoSource(Source):
     def _report_end(self) -> None:
         if self._read and self.frame_count and self._read < self.frame_count:
             log.warning(
-                "%s: read %d of the %d frames that its header promises; the file is truncated or damaged there",
+                "%s: read %d of %d frames according to its header; the file is truncated or damaged",
                 self.name,
                 self._read,
                 self.frame_count,
@@ -206,16 +205,16 @@ class VideoSource(Source):
 
 
 def _open_many(name: str, texts: list[str]) -> Source:
-    """Files one after another: images as a folder of them, anything else by its own kind."""
+    """Files one after another: images like a folder, anything else by its kind."""
     if all(Path(text).suffix.lower() in IMAGE_SUFFIXES and "://" not in text for text in texts):
         return ImageSource(name, [Path(text) for text in texts])
     return SequenceSource(name, texts, open_source)
 
 
 def _open_http(url: str, name: str, options: CameraOptions) -> Source | None:
-    """An image or a file behind an address; None for a live stream, and for a server that does not answer.
+    """An image or a file behind an address; None for a live stream or an unreachable server.
 
-    A live source that is not waited for is asked for its kind only if its name is a file's.
+    Without waiting for the first frame, the server is only asked if the address has the suffix of a file.
     """
     if not options.wait_first and not http_content.may_be_file(url):
         return None
@@ -231,7 +230,9 @@ def _open_http(url: str, name: str, options: CameraOptions) -> Source | None:
         if source is not None:
             return source
         size = "" if content.length is None else f" ({content.length / 2**20:.1f} MiB)"
-        log.warning("%s%s is downloaded before it is read: the server serves no parts of it", name, size)
+        log.warning(
+            "%s%s is downloaded first, because the server does not support range requests", name, size
+        )
         path = http_content.download(url, options.read_timeout_s)
         return _deleted(path, lambda: _open_video(path, name))
     except SourceError as error:
@@ -246,7 +247,7 @@ def _open_http(url: str, name: str, options: CameraOptions) -> Source | None:
 def _open_streamed(
     url: str, name: str, content: http_content.HttpContent, options: CameraOptions
 ) -> Source | None:
-    """A file read from the server part by part; None where the server or this OpenCV cannot do that."""
+    """A file streamed from the server; None if the server or this OpenCV does not support it."""
     playlist = http_content.is_playlist(url)
     if not (content.ranges or playlist) or not OpenCvBuild.here().ffmpeg:
         return None
@@ -259,7 +260,7 @@ def _open_streamed(
 
 
 def _deleted(path: Path, open_it: Callable[[], Source]) -> Source:
-    """Open a temporary file and delete its name: it lives as long as it is open, whatever ends the program."""
+    """Open a temporary file and unlink it: its space is freed when it is closed, even after a crash."""
     try:
         return open_it()
     finally:
@@ -270,7 +271,7 @@ def _open_folder(path: Path, name: str) -> Source:
     images, others = images_in(path)
     if others:
         log.warning(
-            "%s: left out %d of %d files, which by their names are not images",
+            "%s: ignored %d of %d files, which do not have the suffix of an image",
             path,
             others,
             len(images) + others,

@@ -1,4 +1,4 @@
-"""How a live source is connected, and what of it is withheld."""
+"""Options of live sources."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class CameraOptions:
 
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 5.0
-    """A connection that delivers no frame for this long is closed and opened again."""
+    """A connection without a frame for this long is closed and opened again."""
     first_frame_s: float = 15.0
     """Opening fails if no frame arrives within this time."""
     wait_first: bool = True
-    """False: opening returns at once, and a camera that does not answer is retried as after an outage."""
+    """False: opening returns at once, and an unreachable camera is retried as after an outage."""
     outage_timeout_s: float | None = field(
         default=None,
         metadata=setting(

@@ -1,4 +1,4 @@
-"""A camera where none is: it pans and zooms over a wall on which real photographs hang."""
+"""Synthetic camera that pans and zooms over a wall with real photographs."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from edgevision.contract.image import Frame
 PHOTOGRAPHS = Path(edgevision.__file__).parent / "photographs"
 
 PEOPLE = {"astronaut": (20, 14, 365, 512), "hopper": (4, 28, 512, 600)}
-"""Whom a photograph shows: xyxy in its pixels, drawn by hand."""
+"""Person in a photograph: xyxy in its pixels, drawn by hand."""
 
 WALL_WH = (1600, 640)
-"""In units of which a view of 640x480 shows one a pixel, unzoomed."""
+"""Size of the wall in units; an unzoomed view of 640x480 shows one unit per pixel."""
 _ZOOM = (0.8, 1.3)
 _FINEST = 2.6
-"""Pixels of the wall a unit: the photographs hold no more."""
+"""Maximum pixels of the wall per unit; the photographs have no finer detail."""
 _PLASTER, _FRAME, _MAT = (192, 202, 206), (40, 52, 66), (244, 246, 247)
 _FRAME_UNITS, _MAT_UNITS = 5, 9
 
 
 @dataclass(frozen=True, slots=True)
 class Hanging:
-    """A photograph on the wall: its left upper corner and height in units, and whether it is mirrored."""
+    """A photograph on the wall: its upper left corner and height in units, and whether it is mirrored."""
 
     name: str
     left: int
@@ -42,12 +42,12 @@ class Hanging:
     mirrored: bool = False
 
     def photograph(self) -> Frame:
-        """Its pixels, mirrored if it hangs so."""
+        """Its pixels, mirrored if requested."""
         pixels = np.asarray(cv2.imread(str(PHOTOGRAPHS / f"{self.name}.jpg")), np.uint8)
         return np.ascontiguousarray(pixels[:, ::-1]) if self.mirrored else pixels
 
     def people(self) -> tuple[tuple[float, ...], ...]:
-        """Whom it shows, xyxy in units of the wall."""
+        """People in it, xyxy in units of the wall."""
         if self.name not in PEOPLE:
             return ()
         height, width = self.photograph().shape[:2]
@@ -77,31 +77,33 @@ HANGINGS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VisiblePeople:
-    """Who is in view: `boxes` float32 ``[N,4]`` xyxy in frame pixels, cut at its edges; `shares` of them in view."""
+    """People in view: `boxes` float32 ``[N,4]`` xyxy in frame pixels, clipped to the frame; `shares` are their visible
+    parts.
+    """
 
     boxes: npt.NDArray[np.float32]
     shares: npt.NDArray[np.float32]
 
 
 class SyntheticCamera:
-    """Looks along the wall and back within `cycle` frames, zooming in and out.
+    """Pans along the wall and back within `cycle` frames, zooming in and out.
 
-    Frames are uint8 ``[H,W,3]`` BGR of `size_wh`; frame `n` is always the same picture.
+    Frames are uint8 ``[H,W,3]`` BGR of `size_wh`; frame `n` is deterministic.
     """
 
     def __init__(self, size_wh: tuple[int, int] = (640, 480), *, cycle: int = 240) -> None:
         self.size_wh = size_wh
         self.cycle = cycle
         self._unzoomed = max(size_wh[0] / 640, size_wh[1] / 480)
-        # As fine as the largest zoom shows it; what is shown smaller is at most 1.6 times finer than it need be.
+        # Resolution for the largest zoom; smaller zooms need up to 1.6 times less.
         self._fineness = min(_ZOOM[1] * self._unzoomed, _FINEST)
         self._wall = _wall(self._fineness)
 
     def frame(self, index: int) -> Frame:
-        """The picture at a moment, counted in frames."""
+        """Frame `index`."""
         scale, offset = self._view(index)
         step = scale / self._fineness
-        # Half a pixel of the view lies elsewhere than half a pixel of the wall.
+        # Pixel centres of the view and of the wall have different offsets.
         left, top = offset + 0.5 * step - 0.5
         matrix = np.array([[step, 0, left], [0, step, top]])
         return np.asarray(
@@ -109,11 +111,11 @@ class SyntheticCamera:
         )
 
     def frames(self, count: int) -> Iterator[Frame]:
-        """The first `count` pictures."""
+        """The first `count` frames."""
         return (self.frame(index) for index in range(count))
 
     def people(self, index: int) -> VisiblePeople:
-        """Who is in view at a moment, and where: the truth that a detector's boxes can be held against."""
+        """People in view in frame `index`: the ground truth for a detector's boxes."""
         scale, offset = self._view(index)
         whole = _people() * scale + np.tile(offset, 2)
         cut = np.clip(whole, 0, np.array(self.size_wh * 2))
@@ -122,7 +124,7 @@ class SyntheticCamera:
         return VisiblePeople(cut[seen].astype(np.float32), shares[seen].astype(np.float32))
 
     def _view(self, index: int) -> tuple[float, npt.NDArray[np.float64]]:
-        """Pixels a unit, and where the wall's corner lies in the frame: ``pixel = unit * scale + offset``."""
+        """Pixels per unit, and the position of the wall's corner in the frame: ``pixel = unit * scale + offset``."""
         phase = 2 * math.pi * (index % self.cycle) / self.cycle
         # The view never leaves the wall: unzoomed it shows 640x480 units or less, and at most 800x600.
         low, high = _ZOOM
@@ -136,7 +138,7 @@ _drawing = threading.Lock()
 
 
 def _wall(fineness: float) -> Frame:
-    """The wall, drawn once for all cameras that look at it now: it has up to 20 MB."""
+    """The wall, drawn once for all current cameras, because it has up to 20 MB."""
     with _drawing:
         wall = _walls.get(fineness)
         if wall is None:
@@ -153,7 +155,7 @@ def _people() -> npt.NDArray[np.float64]:
 
 
 def _hang(fineness: float) -> Frame:
-    """The wall with its photographs, so many pixels a unit."""
+    """The wall with its photographs, at `fineness` pixels per unit."""
     wall = np.empty((round(WALL_WH[1] * fineness), round(WALL_WH[0] * fineness), 3), np.uint8)
     wall[:] = _PLASTER
     for hanging in HANGINGS:

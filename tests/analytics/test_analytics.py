@@ -102,7 +102,7 @@ def test_without_a_tracker_it_filters() -> None:
     assert (len(left), observation, analytics.min_confidence) == (0, None, 0.25)
 
 
-def test_what_holds_no_detections_passes() -> None:
+def test_results_without_detections_pass() -> None:
     result = Classification(np.array([1], np.float32))
     assert Analytics(size_wh=SIZE).observe(frame(0.0), result) == (result, None)
 
@@ -115,7 +115,7 @@ def test_the_class_of_an_identity_is_that_of_most_score() -> None:
     assert event.label == 2
 
 
-def test_a_camera_that_changes_its_size_goes_on_in_the_first_one() -> None:
+def test_a_camera_that_changes_its_size_is_scaled_to_the_first_size() -> None:
     told = Told([[1]] * 2)
     analytics = Analytics(size_wh=SIZE, tracker=told, lines=[LINE])
     analytics.observe(frame(0.0), at(150))
@@ -128,7 +128,7 @@ def test_a_camera_that_changes_its_size_goes_on_in_the_first_one() -> None:
     assert [event.direction for event in observation.events] == ["in"]
 
 
-def test_trails_are_of_the_last_moments_of_who_is_seen() -> None:
+def test_trails_contain_recent_positions_of_visible_identities() -> None:
     analytics = Analytics(size_wh=SIZE, tracker=Told([[1]] * 30 + [[]]))
     for n in range(30):
         observation = observed(analytics, at(10 + n), n / 10)
@@ -141,7 +141,7 @@ def test_time_is_the_place_in_a_video_or_a_clock_that_does_not_step() -> None:
     assert frame_time_s(frame(None, captured_ns=3_000_000_000)) == 3.0
 
 
-def test_a_pipeline_hands_on_what_was_observed() -> None:
+def test_a_pipeline_passes_observations_on() -> None:
     analytics = Analytics(0.0, tracker=Told([[1]] * 5), lines=[Line("l", (1, 0), (1, 9))])
     sink = ListSink(annotated=True)
     source = MemorySource(5)
@@ -152,7 +152,7 @@ def test_a_pipeline_hands_on_what_was_observed() -> None:
     assert [None if o is None else o.ids.tolist() for o in seen] == [[1]] * 5
 
 
-def test_an_event_of_a_camera_is_told_by_the_calendar() -> None:
+def test_an_event_of_a_camera_has_a_calendar_time() -> None:
     """The steady clock says 7 s; one vanished who was last seen 4 s before, at 1000 - 4 of the calendar."""
     event = AnalyticsEvent("vanished", "room", 3, 0, 3.0, dwell_s=1.5)
     observation = Observation(np.empty(0, np.int64), (event,), (), (), (), SIZE, 7.0)

@@ -64,7 +64,7 @@ def test_in_is_from_the_left_hand_to_the_right_hand() -> None:
     assert kinds(walk(leftwards, [(50, 20), (50, 80)])) == ["out"]
 
 
-def test_who_goes_around_the_end_has_not_crossed() -> None:
+def test_going_around_the_end_is_no_crossing() -> None:
     counter = LineCounter(DOWN, hysteresis_px=5)
     assert walk(counter, [(70, 90), (60, 120), (40, 120), (30, 90)]) == []
     assert kinds(walk(counter, [(30, 50), (70, 50)])) == ["out"]
@@ -138,7 +138,7 @@ def test_the_inside_of_a_hollow_zone() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_who_came_less_who_went_is_who_is_there(seed: int) -> None:
+def test_entered_minus_left_is_inside(seed: int) -> None:
     rng = np.random.default_rng(seed)
     counter = ZoneCounter(SQUARE, 2, 3)
     places = rng.uniform(0, 100, (8, 2))
@@ -157,7 +157,7 @@ def test_who_came_less_who_went_is_who_is_there(seed: int) -> None:
     assert min(ended) >= 0
 
 
-def test_where_the_clock_steps_back_all_who_are_out_of_sight_are_gone() -> None:
+def test_a_clock_that_steps_back_forgets_identities_out_of_sight() -> None:
     zone, line = ZoneCounter(SQUARE), LineCounter(DOWN)
     for counter in (zone, line):
         counter.update([Sighting(1, 0, (70, 50))], 60.0)

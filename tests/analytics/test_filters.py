@@ -30,7 +30,7 @@ FOUND = Detections(
         (DetectionFilter(frozenset({0}), 0.02, 1.0), [0.7]),
     ],
 )
-def test_what_is_kept(select: DetectionFilter, kept: list[float]) -> None:
+def test_a_filter_keeps_matching_detections(select: DetectionFilter, kept: list[float]) -> None:
     assert select.apply(FOUND, SIZE).scores.tolist() == pytest.approx(kept)
     assert len(select.apply(Detections.empty(), SIZE)) == 0
 
@@ -44,7 +44,7 @@ def test_masks_stay_with_their_boxes() -> None:
 
 
 @pytest.mark.parametrize("areas", [(0.5, 0.4), (-0.1, 1), (0, 1.5)])
-def test_areas_that_cannot_be_meant(areas: tuple[float, float]) -> None:
+def test_invalid_areas_are_refused(areas: tuple[float, float]) -> None:
     with pytest.raises(UsageError, match="shares of the frame"):
         DetectionFilter(None, *areas)
 
@@ -52,5 +52,5 @@ def test_areas_that_cannot_be_meant(areas: tuple[float, float]) -> None:
 def test_names_and_numbers_of_classes() -> None:
     assert labels_from_names(("car", "person"), FOUND.classes) == {0, 1}
     assert labels_from_names(("1",), FOUND.classes) == {1}
-    with pytest.raises(UsageError, match="no class 'lorry'; it knows person, car"):
+    with pytest.raises(UsageError, match="no class 'lorry'; expected one of: person, car"):
         labels_from_names(("person", "lorry"), FOUND.classes)

@@ -27,19 +27,19 @@ def test_a_zone_keeps_the_order_of_its_corners() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1,2,3", "1,2", "a,b,c,d", "1,2,3,nan", "=1,2,3,4", "1;2;3;4"])
-def test_what_is_no_place_is_refused(text: str) -> None:
+def test_an_invalid_place_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="expected pairs of numbers"):
         parse_place(text, "line 1")
 
 
 @pytest.mark.parametrize("numbers", [(0, 0, 769, 10), (-1, 0, 5, 5), (0, 0, 10, 577)])
 def test_a_point_outside_the_frame_is_refused(numbers: tuple[float, ...]) -> None:
-    with pytest.raises(UsageError, match="outside the frame of 768x576"):
+    with pytest.raises(UsageError, match="outside the frame; expected at most 768x576"):
         PlaceText("l", numbers).line(SIZE)
 
 
 def test_a_line_without_length_is_refused() -> None:
-    with pytest.raises(UsageError, match="must differ"):
+    with pytest.raises(UsageError, match="expected two different points"):
         Line("l", (5, 5), (5, 5))
 
 
@@ -48,8 +48,8 @@ def test_a_line_without_length_is_refused() -> None:
     [((0, 0), (10, 10), (10, 0), (0, 10)), ((0, 0), (5, 5), (10, 10))],
     ids=["sides cross", "no area"],
 )
-def test_a_zone_that_is_no_polygon_is_refused(corners: tuple[tuple[float, float], ...]) -> None:
-    with pytest.raises(UsageError, match="in the order in which one walks"):
+def test_an_invalid_polygon_is_refused(corners: tuple[tuple[float, float], ...]) -> None:
+    with pytest.raises(UsageError, match="expected its corners in order"):
         Zone("z", corners)
 
 

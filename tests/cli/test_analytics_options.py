@@ -71,15 +71,15 @@ def test_filters_need_no_tracker(brightness_bundle: Path, clip: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--only", "person"], "no class 'person'; it knows lamp"),
+        (["--only", "person"], "no class 'person'; expected one of: lamp"),
         (["--min-area", "0.5", "--max-area", "0.1"], "shares of the frame"),
         (["--line", "1,2,3"], "expected pairs of numbers"),
-        (["--line", "0,0,500,10"], "outside the frame of 128x64"),
+        (["--line", "0,0,500,10"], "outside the frame; expected at most 128x64"),
         (["--zone", "0,0,10,10"], "three or more"),
         (["--line", "a=0,0,9,9", "--line", "a=0,9,9,0"], "2 lines are called 'a'"),
     ],
 )
-def test_what_cannot_be_meant_is_said(
+def test_invalid_input_is_reported(
     brightness_bundle: Path, clip: Path, arguments: list[str], said: str
 ) -> None:
     pytest.importorskip("trackers")

@@ -41,7 +41,7 @@ def test_a_bare_graph_and_an_image_are_enough(brightness_bundle: Path) -> None:
     assert "cat.jpg" in result.output
 
 
-def test_a_source_that_is_missing_is_told(brightness_bundle: Path) -> None:
+def test_a_missing_source_is_reported(brightness_bundle: Path) -> None:
     result = CliRunner().invoke(command, [str(brightness_bundle), "--source", "nowhere.mp4"])
     with pytest.raises(SourceError, match="no such file or folder"):
         raise result.exception or AssertionError("it should have failed")

@@ -41,13 +41,16 @@ def test_a_row_for_each_target(bundle: Path) -> None:
     assert "SM 12.0, float," in shown
     assert "not verified: the building machine has no GPU of SM 12.0" in shown
     again = run(bundle, "--engine", "tensorrt-rtx", "--sm", "89,120")
-    assert again.output.count("there already") == 2
+    assert again.output.count("up to date") == 2
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--sm", "abc"), "'abc' names no compute capabilities; give such as 86 or 75,86,89,120"),
+        (
+            ("--sm", "abc"),
+            "'abc' is not a list of compute capabilities; expected for example 86 or 75,86,89,120",
+        ),
         (("--level", "6"), "6 is not in the range 0<=x<=5"),
         (("--precision", "int4"), "'int4' is not one of"),
     ],
@@ -80,7 +83,7 @@ def test_an_interrupt_ends_a_build_cleanly(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "edgevision: stopped; the engine under way was not written" in errors
+    assert "edgevision: stopped; the unfinished engine was not written" in errors
     assert "Traceback" not in errors
     left = [path.name for path in (bundle / "engines").iterdir()]
     assert left == [".lock"]

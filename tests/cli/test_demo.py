@@ -26,7 +26,7 @@ def lines_of(path: Path, found: list[list[tuple[str, list[float]]]]) -> Path:
     return path
 
 
-def test_boxes_are_held_against_those_who_are_in_view(tmp_path: Path) -> None:
+def test_boxes_are_compared_with_the_people_in_view(tmp_path: Path) -> None:
     camera = SyntheticCamera()
     truth = [camera.people(index) for index in range(3)]
     well = sum(int((seen.shares >= 0.75).sum()) for seen in truth)

@@ -129,7 +129,7 @@ def deploy(folder: Path) -> Iterator[Callable[..., Deployment]]:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_it_ends_within_two_seconds_whatever_hangs(
+def test_it_ends_within_two_seconds_despite_hangs(
     deploy: Callable[..., Deployment], number: signal.Signals, code: int
 ) -> None:
     deployment = deploy("--every", "1")
@@ -160,7 +160,7 @@ def test_hangup_follows_the_file_and_disturbs_nothing_else(
     text = FILE.format(port=hanging_port)
     write(folder, text.replace('name = "yard"', 'name = "gate"') + "[pgae]\n")
     deployment.process.send_signal(signal.SIGHUP)
-    deployment.wait_for_log("reload: nothing was changed")
+    deployment.wait_for_log("reload: the configuration is unchanged")
     assert 'reload: cameras.toml:21: pgae: unknown key; did you mean "page"?' in deployment.text()
     seen = len(deployment.results())
     deployment.wait_for_results(seen + 10, lambda line: line["source"] in ("door", "yard"))
@@ -211,8 +211,8 @@ def test_a_hanging_engine_ends_the_process_with_all_stacks(
     )
     assert deployment.process.wait(PATIENCE_S) == STUCK_EXIT_CODE, deployment.text()
     text = deployment.text()
-    assert "<3>a call of the engine has taken 1." in text
-    assert f"the process ends, exit code {STUCK_EXIT_CODE}" in text
+    assert "<3>an engine call has taken 1." in text
+    assert f"ending the process with exit code {STUCK_EXIT_CODE}" in text
     assert "in hang" in text, "the stack of the thread that hangs"
     assert text.count("Thread 0x") + text.count("Current thread 0x") >= 3
     heard = []
@@ -340,7 +340,7 @@ def test_lines_of_the_log_carry_their_level(capsys: pytest.CaptureFixture[str]) 
     assert second.endswith(" warning and two")
 
 
-def test_a_log_that_nobody_reads_is_no_reason_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_log_does_not_end_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     class Closed:
         def write(self, _: str) -> None:
             raise BrokenPipeError

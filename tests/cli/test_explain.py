@@ -98,7 +98,7 @@ def test_the_patch_is_the_reason(patch_bundle: Path, image: Path, tmp_path: Path
     assert ran.startswith(f"lamps, float graph, {engine} ")
     assert first == "lamp at 360,120,520,280: score 1.000"
     assert int(inside.split("box: ")[1].split(" %")[0]) > 50
-    assert "(the box is 6 % of the picture)" in inside
+    assert "(the box is 6 % of the image)" in inside
     whole, hidden, random, alone = (float(part.rpartition(" ")[2]) for part in tried.split(";"))
     assert whole == pytest.approx(1, abs=0.01)
     assert hidden < 0.3
@@ -122,7 +122,7 @@ def test_the_patch_is_the_reason(patch_bundle: Path, image: Path, tmp_path: Path
         (["--index", "1"], "no index 1"),
     ],
 )
-def test_what_cannot_be_explained_is_told(
+def test_unexplainable_results_are_refused(
     patch_bundle: Path, image: Path, tmp_path: Path, options: list[str], says: str
 ) -> None:
     frame = np.asarray(cv2.imread(str(image)))
@@ -137,7 +137,7 @@ def test_what_cannot_be_explained_is_told(
 def test_outputs_and_images_are_checked_before_the_work(
     patch_bundle: Path, image: Path, tmp_path: Path
 ) -> None:
-    for output, says in ((tmp_path / "heat.mp4", "must end in .png"), (image, "is the image itself")):
+    for output, says in ((tmp_path / "heat.mp4", "must end in .png"), (image, "is the input image")):
         result = run(patch_bundle, image, "-o", output)
         assert isinstance(result.exception, UsageError)
         assert says in str(result.exception)

@@ -63,8 +63,8 @@ def run_on_a_small_disk(bundle: Path, clip: Path, tmp_path: Path, options: str) 
 def test_a_video_holds_what_was_recorded(brightness_bundle: Path, noisy_clip: Path, tmp_path: Path) -> None:
     line, (left,) = run_on_a_small_disk(brightness_bundle, noisy_clip, tmp_path, "-o {small}/out.mp4")
     said = re.fullmatch(
-        rf"edgevision: cannot write {tmp_path}/small/out\.mp4: no space left on device after (\d+) frames,"
-        " which are in it",
+        rf"edgevision: cannot write {tmp_path}/small/out\.mp4: no space left on device after (\d+) frames;"
+        " the file contains them",
         line,
     )
     assert said is not None, line
@@ -75,7 +75,7 @@ def test_a_video_holds_what_was_recorded(brightness_bundle: Path, noisy_clip: Pa
 
 def test_no_part_of_a_line_is_left(brightness_bundle: Path, noisy_clip: Path, tmp_path: Path) -> None:
     line, (left,) = run_on_a_small_disk(brightness_bundle, noisy_clip, tmp_path, "--jsonl {small}/out.jsonl")
-    assert line.endswith("out.jsonl: No space left on device; its last line is a whole one")
+    assert line.endswith("out.jsonl: No space left on device; its last line is complete")
     lines = left.read_bytes().splitlines(keepends=True)
     assert len(lines) > 100
     assert [json.loads(line)["frame"] for line in lines] == list(range(len(lines)))

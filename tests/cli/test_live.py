@@ -29,16 +29,18 @@ def refused(error: type[EdgevisionError], *arguments: object) -> str:
     return str(result.exception)
 
 
-def test_sources_that_cannot_be_meant(tmp_path: Path) -> None:
+def test_invalid_sources_are_refused(tmp_path: Path) -> None:
     assert "no source was given" in refused(UsageError, tmp_path, "--port", "0")
     assert "NAME=SOURCE" in refused(UsageError, tmp_path, "--name", "door", "--port", "0")
-    assert "names must differ" in refused(UsageError, tmp_path, "a=demo:", "--name", "a=demo:", "--port", "0")
+    assert "expected different names" in refused(
+        UsageError, tmp_path, "a=demo:", "--name", "a=demo:", "--port", "0"
+    )
 
 
-def test_a_port_in_use_is_told_before_the_engine_is_opened(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_before_the_engine_is_opened(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         said = refused(UsageError, tmp_path / "no bundle", "demo:", "--port", taken.getsockname()[1])
-    assert "another program listens there" in said
+    assert "another program uses this port" in said
 
 
 def test_a_bundle_that_is_none_ends_it(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         (["eval", "nowhere", "--images", "none"], "is not a folder"),
     ],
 )
-def test_a_mistake_is_told_without_a_traceback(run: Run, arguments: list[str], message: str) -> None:
+def test_a_mistake_is_reported_without_a_traceback(run: Run, arguments: list[str], message: str) -> None:
     done = run(*arguments)
     assert done.returncode == 1
     assert message in done.stderr
@@ -87,7 +87,7 @@ def bundle(tmp_path: Path) -> Path:
     return write_bundle(tmp_path / "b", spec, b"not a graph", golden).path
 
 
-def test_inspect_tells_what_a_bundle_holds(run: Run, bundle: Path) -> None:
+def test_inspect_shows_the_contents_of_a_bundle(run: Run, bundle: Path) -> None:
     done = run("inspect", bundle)
     assert done.returncode == 0
     assert "m: classify, 2 classes (a, b)" in done.stdout

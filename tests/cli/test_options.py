@@ -21,8 +21,8 @@ def test_a_size_is_width_and_height(text: str, expected: tuple[int, int]) -> Non
 @pytest.mark.parametrize(
     "text", ["", "x", "640x", "x480", "640x480x3", "0x480", "640x00", "0", "-1x5", "6.4x4"]
 )
-def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="give WIDTHxHEIGHT in pixels, such as 640x480"):
+def test_an_invalid_size_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="expected WIDTHxHEIGHT in pixels, such as 640x480"):
         SIZE.convert(text, None, None)
 
 
@@ -35,6 +35,6 @@ def test_a_batch_is_a_number_or_a_range(text: str, expected: BatchRange) -> None
 
 
 @pytest.mark.parametrize("text", ["", "0", "1:2", "8:4:1", "a"])
-def test_what_is_no_batch_is_refused(text: str) -> None:
+def test_an_invalid_batch_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="a range such as 1:4:8"):
         BATCH.convert(text, None, None)

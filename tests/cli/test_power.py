@@ -24,7 +24,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_a_run_tells_what_slowed_it_down(
+def test_a_run_reports_throttling(
     brightness_bundle: Path, board: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def starved(*arguments: object, **options: object) -> object:

@@ -44,7 +44,7 @@ def test_outages_and_withheld_frames_have_lines() -> None:
     outage = Outage(1_700_000_000.0, 3.25, "no data within 5 s")
     health = SourceHealth(outages=2, outage_s=8.0, last_outage=outage, black_frames=7, black_episodes=1)
     assert RunProgress(None).summary_lines(RunSummary(0, 0, 0.5, True, health))[1:] == [
-        "2 outages of 8.0 s in all, the last: no data within 5 s",
+        "2 outages of 8.0 s in all, last reason: no data within 5 s",
         "7 black frames withheld, 1 time",
     ]
 
@@ -97,7 +97,7 @@ assert signal.getsignal(signal.SIGINT) is before
 """
 
 
-def test_the_first_signal_is_a_wish_and_the_second_is_not() -> None:
+def test_the_first_signal_requests_a_stop_and_the_second_ends() -> None:
     """In a process of its own: a signal that comes late would hit whatever runs the tests."""
     ended = subprocess.run(
         [sys.executable, "-c", WISHES], capture_output=True, text=True, timeout=60, check=False

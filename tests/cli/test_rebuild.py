@@ -39,9 +39,7 @@ def called(
     return built, result.exception
 
 
-def test_what_the_decision_asks_for_is_built(
-    brightness_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_requested_engine_is_built(brightness_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     request = EngineRequest("fp16", dla_core=1, rebuild=True)
     decision = Rebuild("the engine is for SM 8.6", str(brightness_bundle), "tensorrt", request)
     built, _ = called(monkeypatch, decision, brightness_bundle)
@@ -50,7 +48,7 @@ def test_what_the_decision_asks_for_is_built(
     assert asked == request
 
 
-def test_what_building_cannot_mend_is_refused(
+def test_an_error_that_a_build_cannot_fix_is_refused(
     brightness_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built, error = called(monkeypatch, Refuse("no GPU", "see doctor"), brightness_bundle)

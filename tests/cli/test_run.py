@@ -75,7 +75,7 @@ def test_a_video_becomes_a_video_and_lines(brightness_bundle: Path, tmp_path: Pa
     assert f"wrote {video}" in result.output
 
 
-def test_a_command_that_runs_this_one_goes_on_after_it(brightness_bundle: Path, tmp_path: Path) -> None:
+def test_a_calling_command_continues_afterwards(brightness_bundle: Path, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "in.mp4", 2)
     with command.make_context("run", [str(brightness_bundle), str(clip)]) as context:
         command.invoke(context)
@@ -116,16 +116,12 @@ def test_a_damaged_video_warns_and_its_output_is_whole(brightness_bundle: Path, 
     (tmp_path / "cut.avi").write_bytes(data[: len(data) * 6 // 10])
     result = run(brightness_bundle, tmp_path / "cut.avi", "-o", tmp_path / "out.mp4")
     assert result.exit_code == 0
-    assert (
-        "of the 40 frames that its header promises; the file is truncated or damaged there" in result.output
-    )
+    assert "of 40 frames according to its header; the file is truncated or damaged" in result.output
     with open_source(tmp_path / "out.mp4") as source:
         assert f"{source.frame_count} frames in" in result.output
 
 
-def test_what_cannot_work_is_one_clear_error_and_leaves_nothing(
-    brightness_bundle: Path, tmp_path: Path
-) -> None:
+def test_an_impossible_sink_is_one_error_and_leaves_no_file(brightness_bundle: Path, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "in.mp4", 3)
     before = clip.read_bytes()
     (tmp_path / "file").write_text("in the way")
@@ -137,8 +133,8 @@ def test_what_cannot_work_is_one_clear_error_and_leaves_nothing(
     assert "no bundle at" in refused(BundleError, tmp_path / "nothing", clip, "--jsonl", kept)
     assert "cannot write" in refused(SinkError, b, clip, "-o", tmp_path / "file" / "out.mp4", "--jsonl", kept)
     assert "cannot write" in refused(SinkError, b, clip, "-o", tmp_path / "file" / "out", "--jsonl", kept)
-    assert "source itself" in refused(UsageError, b, clip, "-o", clip, "--jsonl", kept)
-    assert "source itself" in refused(UsageError, b, clip, "--jsonl", clip)
+    assert "source file" in refused(UsageError, b, clip, "-o", clip, "--jsonl", kept)
+    assert "source file" in refused(UsageError, b, clip, "--jsonl", clip)
     assert "both name" in refused(UsageError, b, clip, "-o", kept, "--jsonl", kept)
     assert "ends in .avi" in refused(UsageError, b, clip, "-o", tmp_path / "out.avi", "--jsonl", kept)
     assert "opencv-python" in refused(SinkError, b, clip, "--show")

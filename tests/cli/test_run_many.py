@@ -76,7 +76,7 @@ def test_of_several_cameras_one_may_be_away(brightness_bundle: Path, tmp_path: P
     assert isinstance(run(brightness_bundle, "/dev/video63").exception, SourceError)
 
 
-def test_counts_are_told_by_source(brightness_bundle: Path, tmp_path: Path) -> None:
+def test_counts_are_reported_by_source(brightness_bundle: Path, tmp_path: Path) -> None:
     pytest.importorskip("trackers")
     first, second = clip(tmp_path / "1.mp4", 10, 250), clip(tmp_path / "2.mp4", 10, 250)
     result = run(brightness_bundle, f"a={first}", f"b={second}", "--zone", "all=0,0,1,0,1,1,0,1")
@@ -84,7 +84,7 @@ def test_counts_are_told_by_source(brightness_bundle: Path, tmp_path: Path) -> N
     assert "b: all              inside 1; entered 0, appeared 1" in result.output
 
 
-def test_what_cannot_be_meant_is_said(brightness_bundle: Path, tmp_path: Path) -> None:
+def test_invalid_input_is_reported(brightness_bundle: Path, tmp_path: Path) -> None:
     one, two = clip(tmp_path / "1.mp4", 2, 100), clip(tmp_path / "2.mp4", 2, 100)
 
     def refused(*arguments: object) -> str:
@@ -93,11 +93,11 @@ def test_what_cannot_be_meant_is_said(brightness_bundle: Path, tmp_path: Path) -
         return str(error)
 
     before = one.read_bytes()
-    assert "source itself" in refused(f"a={one}", "-o", one)
+    assert "source file" in refused(f"a={one}", "-o", one)
     assert one.read_bytes() == before
     assert "2 sources cannot share" in refused(one, two, "-o", tmp_path / "out.mp4")
-    assert "called 'a'; names must differ" in refused(f"a={one}", f"a={two}")
-    assert "takes batches of" in refused(one, two, "--batch", 64)
+    assert "called 'a'; expected different names" in refused(f"a={one}", f"a={two}")
+    assert "is out of range; expected" in refused(one, two, "--batch", 64)
     assert run(brightness_bundle, one, "--batch", "many").exit_code == 2
     assert isinstance(run(brightness_bundle, one, tmp_path / "none.mp4").exception, SourceError)
 

@@ -25,9 +25,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
-def test_a_live_run_goes_on_while_everything_behind_it_is_broken(
-    brightness_bundle: Path, tmp_path: Path
-) -> None:
+def test_a_live_run_continues_while_all_sinks_fail(brightness_bundle: Path, tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     with socket.create_server(("127.0.0.1", 0)) as mute:
@@ -52,9 +50,7 @@ def test_a_live_run_goes_on_while_everything_behind_it_is_broken(
     assert len({row["frame"] for row in rows}) == 30
 
 
-def test_a_file_s_run_ends_when_what_was_asked_for_cannot_be_kept(
-    brightness_bundle: Path, tmp_path: Path
-) -> None:
+def test_a_file_s_run_ends_if_an_image_cannot_be_kept(brightness_bundle: Path, tmp_path: Path) -> None:
     clip = tmp_path / "in.mp4"
     with MosquittoBroker(tmp_path, "allow_anonymous true") as broker:
         address = f"mqtt://127.0.0.1:{broker.port}"

@@ -47,7 +47,9 @@ def test_options_become_one_argument() -> None:
 
 
 def test_a_table_is_called_like_one() -> None:
-    with pytest.raises(UsageError, match=r"--csv out\.txt: the name of a table ends in \.csv"):
+    with pytest.raises(
+        UsageError, match=r"--csv out\.txt has another suffix; expected a name that ends in \.csv"
+    ):
         parsed("--csv", "out.txt")
 
 
@@ -67,13 +69,13 @@ def test_the_source_is_never_replaced(tmp_path: Path) -> None:
     for name in ("a.csv", "a.jsonl"):
         source.path = tmp_path / name
         (tmp_path / name).write_text("precious")
-        with contextlib.ExitStack() as stack, pytest.raises(UsageError, match="is the source itself"):
+        with contextlib.ExitStack() as stack, pytest.raises(UsageError, match="is the source file"):
             SinkArguments(tmp_path / "a.csv").open(stack, [source], jsonl=tmp_path / "a.jsonl")
         assert (tmp_path / name).read_text() == "precious"
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_a_run_writes_and_says_what_became_of_it(tmp_path: Path, live: bool) -> None:
+def test_a_run_writes_and_reports_its_sinks(tmp_path: Path, live: bool) -> None:
     source = MemorySource(20, live=live)
     with contextlib.ExitStack() as stack:
         sinks = SinkArguments(tmp_path / "a.csv").open(stack, [source], jsonl=tmp_path / "a.jsonl")
@@ -82,14 +84,14 @@ def test_a_run_writes_and_says_what_became_of_it(tmp_path: Path, live: bool) -> 
     assert sink_lines(sinks) == [f"{tmp_path}/a.{end}: {frames} results written" for end in ("jsonl", "csv")]
 
 
-def test_what_was_lost_is_said_with_its_reason() -> None:
+def test_lost_results_are_reported_with_their_reason() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     source = MemorySource(20, live=True)
     with contextlib.ExitStack() as stack:
         sinks = SinkArguments().open(stack, [source], jsonl=Path("/dev/full"))
         frames = run_pipeline(BrightnessSession(), source, sinks).frames
-    reason = "cannot write /dev/full: No space left on device; its last line is a whole one"
+    reason = "cannot write /dev/full: No space left on device; its last line is complete"
     assert sink_lines(sinks) == [f"/dev/full: 0 results written, {frames} lost ({reason})"]
 
 
@@ -99,12 +101,12 @@ def test_what_was_lost_is_said_with_its_reason() -> None:
         (
             SinkArguments(webhook=("http://h",)),
             AnalyticsOptions(track=True),
-            "--webhook posts events, and nothing makes any",
+            "--webhook posts events, and nothing creates events",
         ),
         (
             SinkArguments(events=Path("p")),
             AnalyticsOptions(),
-            "--events keeps pictures of events, and nothing makes any",
+            "--events keeps images of events, and nothing creates events",
         ),
         (
             SinkArguments(events=Path("p"), options=SinkOptions(classes=("dgo",))),

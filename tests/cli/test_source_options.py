@@ -66,4 +66,4 @@ def test_a_run_on_the_camera_that_is_none(brightness_bundle: Path, tmp_path: Pat
 def test_an_address_without_a_camera_is_one_clear_error_without_its_password(brightness_bundle: Path) -> None:
     result = CliRunner().invoke(run_command, [str(brightness_bundle), "rtsp://u:secret@127.0.0.1:9/x"])
     assert isinstance(result.exception, SourceError)
-    assert str(result.exception) == "rtsp://127.0.0.1:9/x gives no picture: Connection refused"
+    assert str(result.exception) == "rtsp://127.0.0.1:9/x delivers no frames: Connection refused"

@@ -64,9 +64,9 @@ def test_a_planted_fault_is_caught_and_named(bundle: Bundle, channel: int | None
     assert isinstance(result.exception, VerificationError)
     assert result.exception.exit_code == 2
     message = str(result.exception)
-    assert "onnxruntime answers the int8 graph wrongly" in message
+    assert "onnxruntime failed verification of the int8 graph" in message
     assert "the first layer that differs is last, in channel" in message
-    assert "float graph wrongly" not in message
+    assert "of the float graph" not in message
 
 
 def test_a_disproved_graph_is_refused_until_forced(bundle: Bundle) -> None:
@@ -94,7 +94,7 @@ def test_a_mended_graph_is_taken_again(bundle: Bundle) -> None:
 def test_answers_of_another_model_are_caught(bundle: Bundle) -> None:
     other = np.full((4, 3, 3, 3), 0.01, np.float32)
     bundle.add_graph("fp16", network(("Relu", {}), weights=other).SerializeToString())
-    assert "fp16 graph wrongly" in str(verify(bundle).exception)
+    assert "of the fp16 graph" in str(verify(bundle).exception)
 
 
 def test_a_graph_that_no_engine_opens_is_a_failure_of_its_own(bundle: Bundle) -> None:
@@ -103,4 +103,4 @@ def test_a_graph_that_no_engine_opens_is_a_failure_of_its_own(bundle: Bundle) ->
     broken.graph.node[4].op_type = "NoSuchOperator"
     bundle.add_graph("int8", broken.SerializeToString())
     message = str(verify(bundle).exception)
-    assert "the int8 graph wrongly: it runs (ONNX Runtime cannot open" in message
+    assert "of the int8 graph: it runs (ONNX Runtime cannot open" in message

@@ -120,6 +120,6 @@ def test_an_exact_graph_names_the_remedy_for_other_sizes() -> None:
         np.zeros((10, 10, 3), np.float32),
     ],
 )
-def test_what_is_not_a_frame_is_refused(frame: npt.NDArray[np.uint8]) -> None:
+def test_an_invalid_frame_is_refused(frame: npt.NDArray[np.uint8]) -> None:
     with pytest.raises(UsageError, match=r"uint8 \[H,W,3\] BGR"):
         fit_frame(frame, FrameInput((32, 32)))

@@ -33,6 +33,6 @@ def test_an_override_of_what_a_graph_does_not_carry_is_refused(engine: str, tmp_
 
     write_brightness_bundle(tmp_path / "b")
     for options in (SessionOptions(iou_threshold=0.5), SessionOptions(score_floor=0.1)):
-        with pytest.raises(GraphError, match="leave the option out"):
+        with pytest.raises(GraphError, match="omit the option"):
             open_session(tmp_path / "b", engine=engine, options=options)
     open_session(tmp_path / "b", engine=engine).close()

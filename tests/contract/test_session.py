@@ -53,13 +53,13 @@ def test_a_short_batch_is_filled_up_and_cut_again() -> None:
     ],
 )
 def test_a_wrong_batch_is_refused(frames: np.ndarray) -> None:
-    with pytest.raises(UsageError, match=r"takes frames of uint8 \[2:2:4,64,64,3\]; received"):
+    with pytest.raises(UsageError, match=r"expected uint8 \[2:2:4,64,64,3\], received"):
         ReplaySession(SPEC, [ANSWER]).infer(frames)
 
 
 def test_an_engine_that_breaks_the_contract_is_caught() -> None:
     broken = (ANSWER[0], ANSWER[1], ANSWER[2].astype(np.int64))
-    with pytest.raises(EngineError, match=r"answered labels as int64 \[2, 1\]; the contract says int32"):
+    with pytest.raises(EngineError, match=r"returned labels as int64 \[2, 1\]; expected int32"):
         ReplaySession(SPEC, [broken]).infer(np.zeros((2, 64, 64, 3), np.uint8))
 
 

@@ -27,7 +27,7 @@ def test_where_a_call_costs_the_same_for_any_size_the_largest_is_best() -> None:
     assert measure_batch(Costly(BatchRange(1, 4, 8), 0.01, 0.0), 8).rows == 8
 
 
-def test_where_frames_cost_what_they_cost_none_waits_for_another() -> None:
+def test_a_batch_without_gain_has_one_frame() -> None:
     choice = measure_batch(Costly(BatchRange(1, 4, 8), 0.0, 0.01), 8)
     assert choice.rows == 1
     assert [rows for rows, _ in choice.frames_per_s] == [1, 2, 4, 8]

@@ -278,7 +278,7 @@ def test_batches_do_not_exceed_what_the_graph_takes() -> None:
     assert max(session.batches) <= 3
 
 
-def test_stats_tell_how_a_stream_fares() -> None:
+def test_stats_of_a_stream() -> None:
     camera, sink = Camera("camera", 0.01), ListSink()
     stream = plain(camera, sink)
     assert stream.stats.age_p50_ms is None

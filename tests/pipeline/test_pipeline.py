@@ -136,7 +136,7 @@ def test_the_limit_ends_the_run(serial: bool) -> None:
     assert not summary.stopped
 
 
-def test_a_file_is_held_back_by_the_slowest_stage_and_loses_nothing() -> None:
+def test_back_pressure_on_a_file_loses_no_frame() -> None:
     source, sink = MemorySource(20), ListSink(takes_s=0.01)
     ahead: list[int] = []
 
@@ -163,7 +163,7 @@ def test_a_live_source_gives_its_newest_frame_and_counts_the_others() -> None:
     assert inference_ms <= age_ms < 1.6 * inference_ms
 
 
-def test_ages_and_stages_are_told() -> None:
+def test_stats_contain_ages_and_stages() -> None:
     sink = ListSink(takes_s=0.01)
     done: list[FrameResult] = []
     run_pipeline(
@@ -238,7 +238,7 @@ FAILING = {
     "sink": Failing(SinkError, "the sink broke", 3, sink=lambda: ListSink(fails_at=3)),
     "size": Failing(
         UsageError,
-        "frame is 32x24; this graph takes camera frames of 64x64 only",
+        "frame is 32x24; expected 64x64, the only size of this graph",
         2,
         session=lambda: BrightnessSession(detector(fit="exact")),
         source=lambda: MemorySource(20, sizes=[(SIDE, SIDE), (SIDE, SIDE), (32, 24)]),
@@ -248,7 +248,7 @@ FAILING = {
 
 @pytest.mark.parametrize("serial", [False, True])
 @pytest.mark.parametrize("failing", FAILING.values(), ids=FAILING)
-def test_what_a_stage_raises_is_raised_here(failing: Failing, serial: bool) -> None:
+def test_an_error_of_a_stage_is_raised_in_the_caller(failing: Failing, serial: bool) -> None:
     sink, source = failing.sink(), failing.source()
     with pytest.raises(failing.error, match=failing.message):
         run_pipeline(failing.session(), source, [sink], options=PipelineOptions(threshold=0.0, serial=serial))
@@ -257,7 +257,7 @@ def test_what_a_stage_raises_is_raised_here(failing: Failing, serial: bool) -> N
     assert len(sink.seen) == failing.written
 
 
-def test_what_the_caller_raises_ends_the_run() -> None:
+def test_an_error_of_the_caller_ends_the_run() -> None:
     sink = ListSink()
 
     def interrupt(processed: FrameResult) -> None:

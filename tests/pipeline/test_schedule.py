@@ -107,7 +107,7 @@ def test_a_batch_that_was_taken_back_does_not_count_as_waiting() -> None:
     pace.wait_until_due()
 
 
-def test_closing_wakes_who_waits() -> None:
+def test_closing_wakes_waiting_threads() -> None:
     pace = EngineSchedule()
     pace.queued()
     waiting = threading.Thread(target=pace.wait_until_due)

@@ -109,7 +109,7 @@ def test_a_camera_is_stopped_and_started() -> None:
         assert running.state("a") == "running"
 
 
-def test_a_threshold_changes_what_is_found() -> None:
+def test_a_threshold_changes_the_detections() -> None:
     found: dict[str, int] = {}
 
     def look(name: str, processed: FrameResult) -> None:
@@ -131,7 +131,7 @@ def test_a_threshold_changes_what_is_found() -> None:
         assert found["a"] == 0  # it outlives a stop
         with pytest.raises(UsageError, match="0 to 1"):
             running.camera_manager.set_threshold(1.5)
-        with pytest.raises(UsageError, match="no camera 'c'; cameras: a, b"):
+        with pytest.raises(UsageError, match="no camera 'c'; expected one of: a, b"):
             running.camera_manager.set_threshold(0.5, "c")
 
 
@@ -166,7 +166,7 @@ def test_a_line_outside_the_frame_ends_its_camera_alone() -> None:
         assert running.more("a")
 
 
-def test_counts_are_told() -> None:
+def test_the_status_contains_lines_and_zones() -> None:
     pytest.importorskip("trackers")
     plan = replace(
         demo("a"), analytics=AnalyticsOptions(zones=("all=0,0,1,0,1,1,0,1",), lines=("0,0.5,1,0.5",))
@@ -175,7 +175,7 @@ def test_counts_are_told() -> None:
         wait_for(lambda: len(running.camera_manager.cameras[0].counts) == 2)
 
 
-def test_the_engine_tells_how_far_it_is() -> None:
+def test_the_engine_reports_its_progress() -> None:
     go, told = threading.Event(), threading.Event()
 
     def build(report: Report) -> Session:
@@ -277,9 +277,9 @@ def test_plans_are_changed_while_it_runs() -> None:
 def test_a_change_that_cannot_be_leaves_everything() -> None:
     with Running(CameraManager(brightness, [demo("a")], options=OPTIONS)) as running:
         assert running.more("a")
-        with pytest.raises(UsageError, match="names that differ"):
+        with pytest.raises(UsageError, match="expected different names"):
             running.camera_manager.apply([demo("b"), demo("b")])
-        with pytest.raises(UsageError, match="names the sink 'nowhere'; sinks: none"):
+        with pytest.raises(UsageError, match="refers to the unknown sink 'nowhere'; expected one of: none"):
             running.camera_manager.apply([replace(demo("a"), sinks=("nowhere",))])
         assert running.more("a")
 
@@ -289,7 +289,7 @@ def test_another_engine_takes_over() -> None:
     with Running(CameraManager(lambda _: first, [demo("a")], options=OPTIONS)) as running:
         assert running.more("a")
         said = running.camera_manager.apply([demo("a")], open_engine=lambda _: second)
-        assert said == ("engine: a new one is being opened",)
+        assert said == ("engine: opening a new one",)
         wait_for(lambda: running.camera_manager.session is second)
         assert running.more("a")
         assert second.batches
@@ -329,7 +329,7 @@ def test_a_listener_that_fails_is_called_no_more(caplog: pytest.LogCaptureFixtur
 
 
 def test_names_differ_and_sinks_exist() -> None:
-    with pytest.raises(UsageError, match="names that differ; received 'a', 'a'"):
+    with pytest.raises(UsageError, match="expected different names, received 'a', 'a'"):
         CameraManager(brightness, [demo("a"), demo("a")])
-    with pytest.raises(UsageError, match="names the sink 'x'"):
+    with pytest.raises(UsageError, match="refers to the unknown sink 'x'"):
         CameraManager(brightness, [replace(demo("a"), sinks=("x",))])

@@ -24,7 +24,7 @@ def _thawed() -> Iterator[None]:
     gc.unfreeze()
 
 
-def test_what_is_there_at_the_start_is_left_out() -> None:
+def test_existing_objects_are_frozen() -> None:
     before = len(gc.get_objects())
     PeriodicGc()
     assert gc.get_freeze_count() > 0.9 * before
@@ -38,7 +38,7 @@ def test_in_the_end_everything_is_searched_again() -> None:
     assert gc.get_freeze_count() == 0
 
 
-def test_what_the_first_frames_load_is_left_out_with_the_first_search() -> None:
+def test_objects_of_the_first_frames_are_frozen_with_the_first_collection() -> None:
     now_s = [100.0]
     search = PeriodicGc(lambda: now_s[0])
     loaded = [[number] for number in range(20_000)]
@@ -51,7 +51,7 @@ def test_what_the_first_frames_load_is_left_out_with_the_first_search() -> None:
     assert len(gc.get_objects()) >= 20_000
 
 
-def test_what_comes_later_is_found_when_it_is_time() -> None:
+def test_later_garbage_is_collected_when_due() -> None:
     now_s = [100.0]
     search = PeriodicGc(lambda: now_s[0])
     gc.disable()

@@ -66,7 +66,7 @@ def test_a_status_is_one_line_and_is_not_repeated(listener: Listener) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/net/unix").exists(), reason="abstract names are Linux's")
-def test_an_abstract_name_is_meant_by_an_at_sign() -> None:
+def test_an_at_sign_is_an_abstract_address() -> None:
     name = f"edgevision-test-{os.getpid()}"
     listener = Listener(f"\0{name}")
     manager_at(f"@{name}").ready()
@@ -74,7 +74,7 @@ def test_an_abstract_name_is_meant_by_an_at_sign() -> None:
     listener.socket.close()
 
 
-def test_without_a_manager_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_manager_nothing_is_sent(caplog: pytest.LogCaptureFixture) -> None:
     for manager in (ServiceManager.from_environment({}), manager_at("vsock:2:1")):
         assert not manager.listens
         manager.ready()
@@ -88,7 +88,7 @@ def test_a_manager_that_is_gone_is_a_line_in_the_log(
     with caplog.at_level(logging.WARNING):
         manager_at(str(tmp_path / "gone")).ready()
     assert [record.getMessage() for record in caplog.records] == [
-        "cannot tell the service manager READY: [Errno 2] No such file or directory"
+        "cannot send READY to the service manager: [Errno 2] No such file or directory"
     ]
 
 

@@ -68,7 +68,7 @@ def test_a_call_hangs_after_ten_seconds_and_twenty_times_its_time(
     assert (finding.fatal is not None) is hangs
     if hangs:
         assert finding.fatal == (
-            f"a call of the engine has taken {stuck_s:.1f} s; as a rule it takes {expected_s * 1e3:.0f} ms"
+            f"an engine call has taken {stuck_s:.1f} s; usually it takes {expected_s * 1e3:.0f} ms"
         )
 
 
@@ -79,9 +79,7 @@ def test_the_first_call_may_take_ten_minutes() -> None:
     clock.now_s += 599
     assert watchdog.look(camera_manager) == WatchdogFinding()
     camera_manager.stuck_s = 601
-    assert (
-        watchdog.look(camera_manager).fatal == "a call of the engine has taken 601.0 s; it is the first one"
-    )
+    assert watchdog.look(camera_manager).fatal == "an engine call has taken 601.0 s; it is the first call"
 
 
 def test_a_pipeline_that_hands_nothing_on_hangs() -> None:
@@ -93,7 +91,7 @@ def test_a_pipeline_that_hands_nothing_on_hangs() -> None:
     clock.now_s += 0.5
     finding = watchdog.look(camera_manager)
     assert finding.hangs
-    assert finding.fatal == "cameras give frames and for 10.5 s none has left the pipeline"
+    assert finding.fatal == "cameras supply frames, but none has left the pipeline for 10.5 s"
 
 
 def test_frames_that_are_too_late_and_cameras_that_are_silent_are_no_standstill() -> None:
@@ -133,10 +131,10 @@ def test_opening_may_take_an_hour() -> None:
     clock.now_s += 2
     finding = watchdog.look(building)
     assert finding.hangs
-    assert finding.fatal == "the engine is not open after 3601 s, the last word: tactics"
+    assert finding.fatal == "the engine is not open after 3601 s, last activity: tactics"
 
 
-def test_a_new_engine_beside_the_old_one_may_take_what_it_takes() -> None:
+def test_a_new_engine_has_no_time_limit_while_the_old_one_runs() -> None:
     watchdog, clock = watched()
     camera_manager = ActedManager(cameras=(camera(frames=7),))
     assert watchdog.look(camera_manager) == WatchdogFinding()
@@ -148,7 +146,7 @@ def test_a_new_engine_beside_the_old_one_may_take_what_it_takes() -> None:
     assert watchdog.look(camera_manager) == WatchdogFinding()
 
 
-def test_a_silent_camera_is_opened_anew_less_and_less_often() -> None:
+def test_a_silent_camera_is_reopened_with_growing_periods() -> None:
     watchdog, clock = watched(door=CameraLimit(100.0))
     camera_manager = ActedManager(cameras=(camera(state="reconnecting", age_s=None),))
     opened = []
@@ -161,7 +159,7 @@ def test_a_silent_camera_is_opened_anew_less_and_less_often() -> None:
     assert gaps == [101, 201, 401, 801, 1601, 3201, 3601, 3601, 3601]
 
 
-def test_a_good_frame_begins_anew() -> None:
+def test_a_valid_frame_resets_the_watchdog() -> None:
     watchdog, clock = watched(door=CameraLimit(100.0))
     silent = ActedManager(cameras=(camera(state="frozen", age_s=None),))
     watchdog.look(silent)
@@ -186,7 +184,7 @@ def test_a_good_frame_begins_anew() -> None:
         (CameraLimit(100.0), "connecting", True),
     ],
 )
-def test_which_cameras_are_opened_anew(limit: CameraLimit, state: CameraState, opens: bool) -> None:
+def test_which_cameras_are_reopened(limit: CameraLimit, state: CameraState, opens: bool) -> None:
     watchdog, clock = watched(door=limit)
     camera_manager = ActedManager(cameras=(camera(state=state, age_s=None),))
     watchdog.look(camera_manager)

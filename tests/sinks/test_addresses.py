@@ -42,16 +42,19 @@ def test_an_address_is_a_sink(tmp_path: Path, text: str, kind: type[Sink], name:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("results.txt", r"results\.txt names no sink; expected FILE\.jsonl, FILE\.csv, mqtt://"),
-        ("ftp://me:pw@h/x", r"ftp://h/x names no sink"),
-        ("mqtt:///x", "names no host and port"),
-        ("http://h:99999/", "names no host and port"),
-        ("mqtt://me:pw@h/a/#", r"the topic of mqtt://h/a/ holds \+, #"),
-        ("mqtt://h/%24SYS", r"the topic of mqtt://h/%24SYS holds"),
-        ("events:", "followed by no folder"),
+        (
+            "results.txt",
+            r"results\.txt is not the address of a sink; expected FILE\.jsonl, FILE\.csv, mqtt://",
+        ),
+        ("ftp://me:pw@h/x", r"ftp://h/x is not the address of a sink"),
+        ("mqtt:///x", "has no valid host and port"),
+        ("http://h:99999/", "has no valid host and port"),
+        ("mqtt://me:pw@h/a/#", r"the topic of mqtt://h/a/ contains \+, #"),
+        ("mqtt://h/%24SYS", r"the topic of mqtt://h/%24SYS contains"),
+        ("events:", "events: has no folder"),
     ],
 )
-def test_what_is_no_address_is_told_without_passwords(text: str, said: str) -> None:
+def test_an_invalid_address_is_reported_without_passwords(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as error:
         open_sink(text, FILE, {})
     assert "pw" not in str(error.value)
@@ -69,7 +72,7 @@ def test_a_missing_extra_is_named(
         open_sink(text, FILE, {})
 
 
-def test_a_live_sink_continues_its_file_and_a_file_s_run_begins_anew(tmp_path: Path) -> None:
+def test_a_live_sink_continues_its_file_and_a_file_s_run_truncates_it(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     for _ in range(2):
         sink = open_sink(str(path))
@@ -82,6 +85,6 @@ def test_a_live_sink_continues_its_file_and_a_file_s_run_begins_anew(tmp_path: P
     assert len(path.read_bytes().splitlines()) == 1
 
 
-def test_a_capacity_below_one_cannot_be_meant() -> None:
+def test_a_capacity_below_one_is_refused() -> None:
     with pytest.raises(UsageError, match="capacity is 0"):
         SinkOptions(capacity=0)

@@ -111,7 +111,7 @@ def test_a_sink_that_hangs_costs_the_oldest_results_and_no_time(caplog: pytest.L
     assert sink.health.lost == 500
 
 
-def test_what_fails_is_tried_again_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_write_is_retried_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     inner = Moody(*[SinkError("no route to host")] * 5)
     sink = BackgroundSink(inner, backoff=QUICK)
@@ -121,8 +121,8 @@ def test_what_fails_is_tried_again_and_said_once(caplog: pytest.LogCaptureFixtur
     assert wait_until(lambda: sink.health.state == "working")
     assert inner.attempts == 7
     assert [record.message for record in caplog.records] == [
-        "Moody: no route to host; results wait for it, and inference goes on",
-        "Moody works again; 0 results were lost so far",
+        "Moody: no route to host; queueing results while inference continues",
+        "Moody works again; 0 results lost so far",
     ]
     health = sink.health
     assert (health.state, health.lost, health.last_error) == ("working", 0, "no route to host")
@@ -167,7 +167,7 @@ def test_a_batch_stays_as_it_is_until_it_is_through() -> None:
 
 
 @pytest.mark.parametrize("error", [RefusedError("400"), ZeroDivisionError("a bug")])
-def test_what_is_refused_is_lost_at_once(error: Exception) -> None:
+def test_a_refused_result_is_lost_at_once(error: Exception) -> None:
     inner = Moody(error)
     sink = BackgroundSink(inner, backoff=Backoff(first_s=60, longest_s=60))
     sink.write(processed(1))
@@ -178,7 +178,7 @@ def test_what_is_refused_is_lost_at_once(error: Exception) -> None:
     sink.close()
 
 
-def test_who_asks_to_be_left_alone_is() -> None:
+def test_a_busy_receiver_gets_its_pause() -> None:
     inner = Moody(BusyError("429", 0.3))
     sink = BackgroundSink(inner, backoff=QUICK)
     began_s = time.monotonic()
@@ -203,7 +203,7 @@ def test_closing_ends_a_wait_with_one_last_attempt() -> None:
     assert (inner.indices, sink.health.lost) == ([], 1)
 
 
-def test_what_comes_after_the_end_is_lost() -> None:
+def test_results_after_the_end_are_lost() -> None:
     sink = BackgroundSink(Moody())
     sink.close()
     sink.write(processed())

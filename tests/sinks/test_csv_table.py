@@ -21,7 +21,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_row_says_what_was_found_where_and_when(tmp_path: Path) -> None:
+def test_a_row_has_class_box_and_time(tmp_path: Path) -> None:
     path = tmp_path / "new" / "out.csv"
     with CsvSink(path) as sink:
         sink.write(processed(7, source='a "street", wet.mp4', position_s=0.28))
@@ -98,9 +98,7 @@ def test_a_table_is_continued_with_one_header(tmp_path: Path) -> None:
 
 def test_a_table_of_others_is_not_continued(tmp_path: Path) -> None:
     (tmp_path / "out.csv").write_text("name,age\nA,3\n")
-    with pytest.raises(
-        SinkError, match=r"begins with 'name,age', expected 'source,frame,.*give another name"
-    ):
+    with pytest.raises(SinkError, match=r"starts with 'name,age', expected 'source,frame,.*use another name"):
         CsvSink(tmp_path / "out.csv", append=True)
     assert (tmp_path / "out.csv").read_text() == "name,age\nA,3\n"
 
@@ -117,7 +115,7 @@ def test_rows_are_not_written_twice_when_their_events_have_to_wait(tmp_path: Pat
     assert len(rows(tmp_path / "out.csv")) == len(rows(tmp_path / "out.events.csv")) == 1
 
 
-def test_what_waits_holds_no_image(tmp_path: Path) -> None:
+def test_queued_results_have_no_image(tmp_path: Path) -> None:
     with CsvSink(tmp_path / "a.csv") as table, JsonlSink(tmp_path / "a.jsonl") as lines:
         for sink in (table, lines):
             kept = sink.keep(processed())

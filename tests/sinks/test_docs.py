@@ -25,14 +25,14 @@ def test_columns_are_those_of_the_table(columns: tuple[str, ...]) -> None:
     assert f"\n{','.join(columns)}\n" in PAGE
 
 
-def test_every_field_of_a_record_is_told() -> None:
+def test_every_field_of_a_record_is_documented() -> None:
     done = eventful()
     (event,) = event_records(done, uuid.uuid4())
     told = set(re.findall(r"`(\w+)`", PAGE))
     assert {*record_of(done), *event} <= told
 
 
-def test_every_variable_is_told() -> None:
+def test_every_variable_is_documented() -> None:
     names = [addresses.MQTT_USER, addresses.MQTT_PASSWORD, addresses.WEBHOOK_SECRET, addresses.WEBHOOK_TOKEN]
     assert all(f"`{name}`" in PAGE for name in names)
     assert sorted(set(re.findall(r"EDGEVISION_(?:MQTT|WEBHOOK)_\w+", PAGE))) == sorted(names)

@@ -33,7 +33,7 @@ def frames_of(folder: Path) -> list[int]:
     return [json.loads(path.read_text())["frame"] for path in sorted(folder.glob("*.json"))]
 
 
-def test_a_picture_and_what_is_said_about_it(tmp_path: Path) -> None:
+def test_an_image_and_its_record(tmp_path: Path) -> None:
     done = eventful(12, CROSSED, VANISHED, source="back yard/2")
     with EventImageSink(tmp_path / "new") as sink:
         sink.write(done)
@@ -170,7 +170,7 @@ def test_on_a_full_disk_the_oldest_make_room(tmp_path: Path, monkeypatch: pytest
     assert all(path.with_suffix(".jpg").stat().st_size == 1000 for path in tmp_path.glob("*.json"))
 
 
-def test_a_disk_that_others_fill_costs_a_few_old_pictures_at_a_time(
+def test_a_full_disk_deletes_a_few_old_images_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = SmallDisk(monkeypatch, tmp_path, 10**6)
@@ -178,13 +178,13 @@ def test_a_disk_that_others_fill_costs_a_few_old_pictures_at_a_time(
     for number in range(20):
         folder.add(NOW + number, f"cam_{number}", bytes(1000), {"frame": number})
     disk.room = 0
-    with pytest.raises(SinkError, match="no space left on device, though 8 older pictures were deleted"):
+    with pytest.raises(SinkError, match="no space left on device, even after deleting 8 older images"):
         folder.add(NOW + 99, "cam_99", bytes(1000), {"frame": 99})
     assert frames_of(tmp_path) == list(range(8, 20))
     assert len(names(tmp_path)) == 24
 
 
-def test_a_live_sink_draws_beside_the_pipeline_and_goes_on_after_a_full_disk(
+def test_a_live_sink_draws_in_its_thread_and_recovers_from_a_full_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = SmallDisk(monkeypatch, tmp_path, 0)
@@ -199,22 +199,22 @@ def test_a_live_sink_draws_beside_the_pipeline_and_goes_on_after_a_full_disk(
     assert frames_of(tmp_path) == [1]
 
 
-def test_the_address_says_what_is_kept(tmp_path: Path) -> None:
+def test_the_address_sets_the_limits(tmp_path: Path) -> None:
     address = f"events:{tmp_path}?keep=2&max_mib=1.5&max_days=0.5&classes=bus,cat&gap_s=3"
     with open_sink(address, SinkOptions(live=False)) as sink:
         assert isinstance(sink, EventImageSink)
         assert sink._options == EventImageOptions(Retention(2, 3 * 2**19, 43200.0), ("bus", "cat"), 3.0)
     for wrong, said in (
-        ("keep=many", "keep=many of events: is no number"),
-        ("kept=1", "takes no 'kept'; expected keep, max_mib"),
-        ("keep=0", "pictures of the pictures to keep is 0; expected more than 0"),
+        ("keep=many", "keep=many of events: is not a number"),
+        ("kept=1", "has no option 'kept'; expected keep, max_mib"),
+        ("keep=0", "limit pictures of event images is 0; expected more than 0"),
         ("gap_s=-1", "gap_s is -1.0"),
     ):
         with pytest.raises(UsageError, match=said):
             open_sink(f"events:{tmp_path}?{wrong}")
 
 
-def test_today_s_pictures_are_named_by_the_clock_of_the_world(tmp_path: Path) -> None:
+def test_images_are_named_in_utc(tmp_path: Path) -> None:
     path = EventFolder(tmp_path, Retention()).add(time.time(), "cam_1", b"jpeg", {})
     assert path.name.startswith(datetime.now(timezone.utc).strftime("%Y"))
     assert path.exists()

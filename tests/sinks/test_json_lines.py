@@ -18,7 +18,7 @@ from edgevision.sinks.files.json_lines import JsonlSink
 from tests.sinks.results import processed
 
 
-def test_a_line_says_what_the_frame_holds(tmp_path: Path) -> None:
+def test_a_line_has_the_detections_of_the_frame(tmp_path: Path) -> None:
     with JsonlSink(tmp_path / "new" / "out.jsonl") as sink:
         sink.write(processed(7, source="straße.mp4", position_s=0.28))
         sink.write(processed(8, result=Detections.empty()))
@@ -82,14 +82,12 @@ class FullDisk:
 
 
 @pytest.mark.parametrize("append", [False, True])
-def test_a_full_disk_leaves_no_part_of_a_line_and_writing_goes_on_after_it(
-    tmp_path: Path, append: bool
-) -> None:
+def test_a_full_disk_leaves_no_partial_line_and_writing_resumes(tmp_path: Path, append: bool) -> None:
     path = tmp_path / "out.jsonl"
     sink = JsonlSink(path, append=append)
     disk = FullDisk(sink._file._file, 600)
     sink._file._file = disk  # type: ignore[assignment]
-    with pytest.raises(SinkError, match="No space left on device; its last line is a whole one"):
+    with pytest.raises(SinkError, match="No space left on device; its last line is complete"):
         for number in range(10):
             sink.write(processed(number))
     assert [json.loads(line)["frame"] for line in path.read_bytes().splitlines()] == [0, 1]
@@ -101,7 +99,7 @@ def test_a_full_disk_leaves_no_part_of_a_line_and_writing_goes_on_after_it(
     assert sink.health.written == 3
 
 
-def test_a_file_is_begun_anew_or_continued(tmp_path: Path) -> None:
+def test_a_file_is_truncated_or_continued(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     for append, frames in ((False, [1]), (True, [1, 1]), (False, [1])):
         with JsonlSink(path, append=append) as sink:
@@ -117,7 +115,7 @@ def test_a_line_that_a_power_failure_cut_is_taken_off(
     with JsonlSink(path, append=True) as sink:
         sink.write(processed(2))
     assert [json.loads(line)["frame"] for line in path.read_bytes().splitlines()] == [1, 2]
-    assert "the last 5 bytes were no whole line" in caplog.text
+    assert "removed an incomplete last line of 5 bytes" in caplog.text
 
 
 @pytest.mark.parametrize("remove", [False, True])

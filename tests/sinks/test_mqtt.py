@@ -74,7 +74,7 @@ def test_detections_and_events_have_their_topics(broker: MosquittoBroker) -> Non
     assert (gone["event"], gone["dwell_s"]) == ("left", 2.25)
 
 
-def test_who_comes_later_hears_only_how_it_stands(broker: MosquittoBroker) -> None:
+def test_a_late_subscriber_receives_only_the_status(broker: MosquittoBroker) -> None:
     with open_sink(f"mqtt://127.0.0.1:{broker.port}", SinkOptions(live=False)) as sink:
         sink.write(eventful())
         with Listener(broker.port) as listener:
@@ -154,7 +154,7 @@ def test_detections_that_waited_too_long_are_left_out_and_events_are_not(broker:
     assert (sink.health.written, sink.health.lost) == (2, 1)
 
 
-def test_user_and_password_come_from_the_environment_and_are_never_said(
+def test_user_and_password_come_from_the_environment_and_are_redacted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     passwords = tmp_path / "passwords"
@@ -176,7 +176,7 @@ def test_user_and_password_come_from_the_environment_and_are_never_said(
             sink.write(fresh())
         wrong = Broker("127.0.0.1", broker.port, user="cam", password="wr0ng")
         with MqttSink(wrong, patience_s=0.02) as refused:
-            assert wait_until(lambda: "it refuses: Not authorized" in said_by(refused))
+            assert wait_until(lambda: "the broker rejects the connection: Not authorized" in said_by(refused))
             said = f"{said_by(refused)} {caplog.text} {refused.public_name} {refused.health} {wrong}"
     assert "wr0ng" not in said
     assert "s3cret" not in said

@@ -46,9 +46,9 @@ def test_the_output_chooses_the_sink(tmp_path: Path) -> None:
     assert isinstance(single, ImageFolderSink)
     assert single.name(str(tmp_path / "photos" / "a.png"), 0) == Path("a.png")
     for source in (folder, image):
-        with pytest.raises(UsageError, match="they would be replaced"):
+        with pytest.raises(UsageError, match="which would be replaced"):
             open_picture_sink(tmp_path / "photos", source)
-    with pytest.raises(UsageError, match=r"ends in \.jpg; give a name that ends in \.mp4, or a folder"):
+    with pytest.raises(UsageError, match=r"ends in \.jpg; expected a name that ends in \.mp4, or a folder"):
         open_picture_sink(tmp_path / "out.jpg", image)
 
 
@@ -56,11 +56,11 @@ def test_the_source_is_never_replaced(tmp_path: Path) -> None:
     with VideoSink(tmp_path / "v.mp4", (64, 48), 25.0) as sink:
         sink.write(processed())
     source = open_source(tmp_path / "v.mp4")
-    with pytest.raises(UsageError, match="is the source itself"):
+    with pytest.raises(UsageError, match="is the source file"):
         open_picture_sink(tmp_path / "v.mp4", source)
     with (
         open_source(f"loop:{tmp_path / 'v.mp4'}@25", CameraOptions(wait_first=False)) as played,
-        pytest.raises(UsageError, match="is the source itself"),
+        pytest.raises(UsageError, match="is the source file"),
     ):
         open_picture_sink(tmp_path / "v.mp4", played)
     numbered = open_picture_sink(tmp_path / "frames", source)

@@ -35,7 +35,7 @@ def test_a_live_video_runs_as_fast_as_the_world(
 
 
 @pytest.mark.parametrize("fps", [None, 0.0, 90000.0])
-def test_a_frame_rate_that_cannot_be_meant_is_replaced(tmp_path: Path, fps: float | None) -> None:
+def test_an_invalid_frame_rate_is_replaced(tmp_path: Path, fps: float | None) -> None:
     with VideoSink(tmp_path / "v.mp4", (64, 48), fps) as sink:
         sink.write(processed())
     assert open_source(tmp_path / "v.mp4").fps == 25.0

@@ -134,7 +134,7 @@ def test_every_result_where_it_is_wanted() -> None:
     assert said["results"] == [record_of(done)]
 
 
-def test_what_waits_goes_together_on_one_connection() -> None:
+def test_queued_results_are_posted_together_on_one_connection() -> None:
     with serving() as receiver, WebhookSink(hook(receiver.url)) as sink:
         sink.deliver([eventful(number) for number in range(3)])
         sink.deliver([eventful(9)])
@@ -143,7 +143,7 @@ def test_what_waits_goes_together_on_one_connection() -> None:
     assert len(receiver.connections) == 1
 
 
-def test_a_repetition_can_be_told() -> None:
+def test_a_retry_has_the_same_key() -> None:
     answers = [Answer(500), Answer(closes=True), Answer(503, {"Retry-After": "0"}), Answer()]
     with serving(*answers) as receiver:
         sink = BackgroundSink(WebhookSink(hook(receiver.url)), backoff=QUICK)
@@ -161,7 +161,7 @@ def test_a_repetition_can_be_told() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 410, 301, 308])
-def test_what_is_refused_is_not_sent_again(status: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_batch_is_not_sent_again(status: int, caplog: pytest.LogCaptureFixture) -> None:
     with serving(Answer(status, {"Location": "/elsewhere"}), Answer()) as receiver:
         sink = BackgroundSink(WebhookSink(hook(receiver.url)), backoff=QUICK)
         sink.write(eventful(1))
@@ -171,7 +171,7 @@ def test_what_is_refused_is_not_sent_again(status: int, caplog: pytest.LogCaptur
         assert wait_until(lambda: sink.health.written == 1)
         sink.close()
     assert [body["events"][0]["frame"] for body in receiver.bodies()] == [1, 2]  # type: ignore[index]  # a list
-    assert f"the hook: it answers {status}" in caplog.text
+    assert f"the hook: status {status}" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_retry_after_is_read_in_both_forms(
     with (
         serving(Answer(status, headers)) as receiver,
         WebhookSink(hook(receiver.url)) as sink,
-        pytest.raises(BusyError, match=f"it answers {status}") as error,
+        pytest.raises(BusyError, match=f"status {status}") as error,
     ):
         sink.write(eventful())
     assert least_s <= error.value.retry_after_s <= most_s
@@ -245,12 +245,12 @@ def test_a_slow_server_is_waited_for_and_a_long_answer_is_not_read() -> None:
     assert len(receiver.connections) == 2
 
 
-def test_nobody_there() -> None:
+def test_connection_errors_are_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     for url, said in (
         (f"http://127.0.0.1:{port}/", r"^the hook: no connection: .*Connection refused$"),
-        ("http://no-such-host.invalid/", r"^the hook: its name is not known$"),
+        ("http://no-such-host.invalid/", r"^the hook: the host name cannot be resolved$"),
     ):
         with WebhookSink(hook(url)) as sink, pytest.raises(SinkError, match=said):
             sink.write(eventful())

@@ -111,11 +111,11 @@ def test_a_fast_reader_gets_every_frame_and_waits_for_it() -> None:
         assert source.lost.dropped == 0
 
 
-def test_a_camera_that_stays_away_is_an_error_only_if_told_to_give_up() -> None:
+def test_an_outage_is_an_error_only_with_an_outage_timeout() -> None:
     with live("camera 3", FakeCapture(1)) as source:
         assert source.read() is not None
         with pytest.raises(
-            SourceError, match=r"camera 3 has been gone for 0\.[3-9] s: it stopped delivering"
+            SourceError, match=r"camera 3 has been away for 0\.[3-9] s: the capture stopped delivering"
         ):
             source.read()
         assert source.health.failed_attempts > 2
@@ -133,20 +133,24 @@ def test_a_camera_that_comes_back_is_read_on(caplog: pytest.LogCaptureFixture) -
     assert (health.outages, health.reconnects, health.size_changes, health.state) == (1, 1, 1, "connected")
     assert health.last_outage is not None
     assert health.outage_s == health.last_outage.seconds < 2
-    assert caplog.messages[0] == "camera 3: connection lost: it stopped delivering frames; reconnecting"
+    assert (
+        caplog.messages[0] == "camera 3: connection lost: the capture stopped delivering frames; reconnecting"
+    )
     assert any(message.startswith("camera 3: back after 0.") for message in caplog.messages)
 
 
 def test_a_camera_that_never_delivers_is_an_error() -> None:
-    with pytest.raises(SourceError, match=r"camera 0 gives no picture: nothing came within 0\.1 s"):
+    with pytest.raises(SourceError, match=r"camera 0 delivers no frames: no frame within 0\.1 s"):
         live("camera 0", FakeCapture(0, hangs=True), options=CameraOptions(first_frame_s=0.1))
-    with pytest.raises(SourceError, match="camera 0 gives no picture: it stopped delivering frames"):
+    with pytest.raises(
+        SourceError, match="camera 0 delivers no frames: the capture stopped delivering frames"
+    ):
         live("camera 0", FakeCapture(0))
-    with pytest.raises(SourceError, match="camera 0 gives no picture: nobody answers"):
+    with pytest.raises(SourceError, match="camera 0 delivers no frames: nobody answers"):
         live("camera 0")
 
 
-def test_black_pictures_are_withheld_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_black_frames_are_withheld_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     capture = FakeCapture(9, period_s=0.005, hangs=True)
     capture.level = lambda number: 3 if 3 <= number <= 6 else 100 + number  # type: ignore[method-assign]  # the double's
     with live("camera 0", capture) as source:
@@ -157,20 +161,20 @@ def test_black_pictures_are_withheld_and_said_once(caplog: pytest.LogCaptureFixt
     assert (health.black_frames, health.black_episodes, health.state) == (4, 1, "connected")
     assert health.withheld == 4
     assert caplog.messages == [
-        "camera 0 shows nothing but black; its pictures are withheld until that ends",
-        "camera 0: new pictures again; 4 were withheld",
+        "camera 0 is entirely black; its frames are withheld until that ends",
+        "camera 0: valid frames again; 4 were withheld",
     ]
 
 
-def test_a_camera_of_black_pictures_alone_is_refused() -> None:
+def test_a_camera_with_only_black_frames_is_refused() -> None:
     capture = FakeCapture(3, hangs=True)
     capture.level = lambda number: 0  # type: ignore[method-assign]  # the double's
-    with pytest.raises(SourceError, match="it delivered only black pictures"):
+    with pytest.raises(SourceError, match="it delivered only black frames"):
         live("camera 0", capture, options=CameraOptions(first_frame_s=0.2))
     capture.let_go.set()
 
 
-def test_frozen_pictures_are_withheld_after_their_time(caplog: pytest.LogCaptureFixture) -> None:
+def test_frozen_frames_are_withheld_after_the_limit(caplog: pytest.LogCaptureFixture) -> None:
     capture = FakeCapture(40, period_s=0.01, hangs=True)
     capture.level = lambda number: 101 if number == 40 else 100  # type: ignore[method-assign]  # the double's
     watch = FreezeOptions(freeze_after_s=0.15)
@@ -185,11 +189,11 @@ def test_frozen_pictures_are_withheld_after_their_time(caplog: pytest.LogCapture
     assert health.frozen_episodes == 1
     assert health.frozen_frames + len(seen) + source.lost.dropped == 40
     assert health.frozen_frames > 5
-    assert "camera 0 repeats one picture; its pictures are withheld until that ends" in caplog.messages
+    assert "camera 0 repeats one image; its frames are withheld until that ends" in caplog.messages
     assert health.notes() == (f"{health.frozen_frames} frozen frames withheld, 1 time",)
 
 
-def test_an_error_that_is_not_the_cameras_is_told_at_first_and_survived_later() -> None:
+def test_an_unexpected_error_fails_the_opening_and_is_survived_later() -> None:
     attempts: list[int] = []
 
     def connect() -> Feed:
@@ -202,7 +206,7 @@ def test_an_error_that_is_not_the_cameras_is_told_at_first_and_survived_later() 
         assert [source.read() is not None for _ in range(3)] == [True, True, True]
         assert source.health.failed_attempts == 1
     attempts[:] = [1]
-    with pytest.raises(SourceError, match="camera 0 gives no picture: RuntimeError: a bug"):
+    with pytest.raises(SourceError, match="camera 0 delivers no frames: RuntimeError: a bug"):
         LiveSource("camera 0", connect, QUICK)
 
 
@@ -244,7 +248,7 @@ def test_polling_gives_the_newest_frame_and_does_not_wait() -> None:
     assert source.ended
 
 
-def test_only_what_is_handed_out_becomes_bgr() -> None:
+def test_only_delivered_frames_are_converted_to_bgr() -> None:
     made: list[int] = []
 
     class Counting(CaptureFeed):
@@ -307,16 +311,16 @@ def test_a_camera_need_not_be_there_yet(caplog: pytest.LogCaptureFixture) -> Non
         assert frame is not None
         assert (source.size_wh, source.health.state, source.health.reconnects) == ((16, 12), "connected", 1)
         capture.let_go.set()
-    assert caplog.messages[0] == "front does not answer: nobody answers; it is tried again until it does"
+    assert caplog.messages[0] == "front does not answer: nobody answers; retrying until it does"
     assert caplog.messages[1].startswith("front: there after 0.")
 
 
-def test_a_camera_that_never_comes_is_given_up_if_told_so() -> None:
+def test_a_camera_that_never_answers_fails_after_the_outage_timeout() -> None:
     with LiveSource("front", no_feed, replace(QUICK, wait_first=False)) as source:
-        with pytest.raises(SourceError, match=r"front has been gone for 0\.[3-9] s: nobody answers"):
+        with pytest.raises(SourceError, match=r"front has been away for 0\.[3-9] s: nobody answers"):
             source.read()
         until(lambda: source.health.failed_attempts > 2)
-        with pytest.raises(SourceError, match="front has been gone for"):
+        with pytest.raises(SourceError, match="front has been away for"):
             source.poll()
 
 
@@ -344,7 +348,7 @@ def test_closing_ends_while_a_camera_that_says_nothing_is_connected_to(
             assert not thread.is_alive()
 
 
-def test_missing_frames_are_told_by_the_cameras_time_stamps() -> None:
+def test_missing_frames_are_counted_by_the_cameras_time_stamps() -> None:
     class Stamped(CaptureFeed):
         def read(self) -> FeedFrame:
             frame = super().read()
@@ -366,7 +370,7 @@ def test_a_name_of_ones_own_is_in_frames_and_messages(tmp_path: Path) -> None:
     with open_source(tmp_path, name="files") as source:
         (frame,) = source
         assert (source.name, frame.source) == ("files", str(tmp_path / "a.png"))
-    with pytest.raises(SourceError, match="^front gives no picture: Connection refused"):
+    with pytest.raises(SourceError, match="^front delivers no frames: Connection refused"):
         open_source("rtsp://127.0.0.1:9/1", name="front")
 
 

@@ -24,12 +24,12 @@ def verdicts(pictures: list[Thumbnail], options: FreezeOptions = OPTIONS, fps: f
     return [watch.look(picture, number / fps) for number, picture in enumerate(pictures)]
 
 
-def test_the_same_picture_is_frozen_after_the_time_and_no_longer_with_the_next() -> None:
+def test_a_repeated_image_is_frozen_after_the_limit_until_the_next_one() -> None:
     found = verdicts([SCENE] * 7 + [SCENE[::-1]] * 2)
     assert found == ["good"] * 4 + ["frozen"] * 3 + ["good"] * 2
 
 
-def test_an_encoders_ripple_is_no_change() -> None:
+def test_an_encoders_ripple_does_not_count_as_change() -> None:
     ripple = [
         SCENE + (number % 2) * (RANDOM.random(SCENE.shape) < 0.3).astype(np.uint8) for number in range(8)
     ]
@@ -55,7 +55,7 @@ def test_dusk_is_a_change() -> None:
     assert set(verdicts(pictures)) == {"good"}
 
 
-def test_a_static_scene_without_noise_cannot_be_told_from_a_frozen_camera_unless_never_is_said() -> None:
+def test_a_static_scene_without_noise_counts_as_frozen_unless_disabled() -> None:
     assert verdicts([SCENE] * 9)[-1] == "frozen"
     assert set(verdicts([SCENE] * 9, FreezeOptions(freeze_after_s=None))) == {"good"}
 
@@ -80,13 +80,13 @@ def test_black_is_dark_without_a_lamp(level: int, lit: int, expected: str) -> No
     assert verdicts([picture], FreezeOptions(black_level=None)) == ["good"]
 
 
-def test_after_black_the_count_begins_anew() -> None:
+def test_a_black_frame_restarts_the_still_period() -> None:
     black = np.zeros_like(SCENE)
     found = verdicts([SCENE] * 5 + [black] + [SCENE] * 5)
     assert found == ["good"] * 4 + ["frozen", "black"] + ["good"] * 4 + ["frozen"]
 
 
-def test_another_size_is_another_picture() -> None:
+def test_another_size_counts_as_change() -> None:
     assert verdicts([SCENE, SCENE[:45]], FreezeOptions(freeze_after_s=0)) == ["good", "good"]
 
 

@@ -50,11 +50,11 @@ def test_a_camera_that_does_not_answer_at_first_is_away_from_its_opening_on() ->
 
 def test_missed_frames_are_worth_a_word() -> None:
     assert SourceHealth(lost=FrameCounts(missed=4)).notes() == (
-        "4 frames missed: the camera took them, and they never came",
+        "4 frames missed: sent by the camera, but never received",
     )
 
 
-def test_an_outage_lasts_from_the_last_picture_to_the_next() -> None:
+def test_an_outage_lasts_from_the_last_frame_to_the_next() -> None:
     clock = Clock()
     record = HealthRecord(clock)
     record.good()
@@ -71,10 +71,10 @@ def test_an_outage_lasts_from_the_last_picture_to_the_next() -> None:
     assert (health.state, health.outages, health.outage_s, health.reconnects) == ("connected", 1, 6.0, 1)
     assert health.last_outage is not None
     assert (health.last_outage.seconds, health.last_outage.reason) == (6.0, "no data within 2 s")
-    assert health.notes() == ("1 outage of 6.0 s in all, the last: no data within 2 s",)
+    assert health.notes() == ("1 outage of 6.0 s in all, last reason: no data within 2 s",)
 
 
-def test_attempts_and_connections_without_a_picture_belong_to_the_outage() -> None:
+def test_attempts_and_connections_without_a_frame_belong_to_the_outage() -> None:
     clock = Clock()
     record = HealthRecord(clock)
     record.good()
@@ -88,7 +88,7 @@ def test_attempts_and_connections_without_a_picture_belong_to_the_outage() -> No
     assert health.last_outage is not None
     assert health.last_outage.reason == "reset"
     assert record.lost("again")
-    assert record.now().notes()[0].startswith("2 outages of 3.0 s in all, the last: again")
+    assert record.now().notes()[0].startswith("2 outages of 3.0 s in all, last reason: again")
 
 
 def test_episodes_are_counted_apart_from_frames() -> None:

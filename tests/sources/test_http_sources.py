@@ -195,7 +195,7 @@ def test_streams_without_an_end_are_live(kind: str, say_length: bool) -> None:
         assert http_content.probe(f"http://{host}/video", 5).kind == "live"
 
 
-def test_a_file_that_is_not_there_is_said_at_once() -> None:
+def test_a_missing_file_is_reported_at_once() -> None:
     words = r"http://127\.0\.0\.1:\d+/clip\.mp4: the server answers 404 Not Found"
     with serving() as (_, host), pytest.raises(SourceError, match=words):
         open_source(f"http://{host}/clip.mp4", QUICK)
@@ -220,7 +220,7 @@ def test_a_download_that_ends_early_is_an_error_and_leaves_nothing(
     with serving() as (server, host):
         server.ranges = False
         server.content["/clip.mp4"] = ("video/mp4", clip.read_bytes())
-        with pytest.raises(SourceError, match="at most 100 are taken"):
+        with pytest.raises(SourceError, match="expected at most 100 in"):
             http_content.download(f"http://{host}/clip.mp4", 5, limit=100)
         server.say_length = False
         with pytest.raises(SourceError, match="more than 100 bytes"):

@@ -27,7 +27,9 @@ def test_images_are_found_in_sub_folders_and_sorted(tmp_path: Path) -> None:
 
 def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(SourceError, match="holds no images among its 1 files; images end in .avif"):
+    with pytest.raises(
+        SourceError, match="holds no images among its 1 files; expected files that end in .avif"
+    ):
         images_in(tmp_path)
 
 
@@ -36,7 +38,7 @@ def test_an_image_is_read_as_bgr(tmp_path: Path) -> None:
     assert read_image(tmp_path / "image.png").tolist() == [[[1, 2, 3]]]
 
 
-def test_a_picture_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_an_image_is_written_atomically(tmp_path: Path) -> None:
     image = np.full((4, 6, 3), 7, np.uint8)
     write_image(tmp_path / "new" / "a.PNG", image)
     assert read_image(tmp_path / "new" / "a.PNG").tolist() == image.tolist()

@@ -43,12 +43,13 @@ def test_a_camera_that_is_not_plugged_in_yet_is_waited_for(tmp_path: Path) -> No
     assert outage.reason == f"there is no {tmp_path / 'video7'}; cameras here: none"
 
 
-def test_a_device_that_is_no_camera_is_refused_in_one_line(
+def test_a_device_other_than_a_camera_is_refused_in_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "video63").touch()
     with pytest.raises(
-        SourceError, match="camera 63 gives no picture: it cannot be opened; is it used by another program"
+        SourceError,
+        match="camera 63 delivers no frames: the device cannot be opened: another program may use it",
     ):
         open_camera(63, devices=tmp_path)
     assert capfd.readouterr() == ("", "")

@@ -85,13 +85,13 @@ def test_a_list_of_sources(folder: Path, caplog: pytest.LogCaptureFixture) -> No
         ("# only this\n", "lists no source"),
         (
             "x\ny\n",
-            r"none of the 2 sources of list\.txt can be read; of the first: no such file or folder: x",
+            r"none of the 2 sources of list\.txt can be read; the first error: no such file or folder: x",
         ),
-        ("demo:\n", "names a live source, demo:, which has no end"),
-        ("loop:photos@5\n", "names a live source"),
+        ("demo:\n", "contains a live source, demo:, which has no end"),
+        ("loop:photos@5\n", "contains a live source"),
     ],
 )
-def test_lists_that_cannot_be_meant(folder: Path, text: str, words: str) -> None:
+def test_invalid_lists_are_refused(folder: Path, text: str, words: str) -> None:
     (folder / "list.txt").write_text(text)
     with pytest.raises(SourceError, match=words):
         open_source("list.txt")

@@ -29,12 +29,12 @@ def test_frames_have_the_size_and_never_leave_the_wall(size_wh: tuple[int, int])
         assert (offset + np.array(WALL_WH) * scale >= np.array(size_wh) - 1e-9).all()
 
 
-def test_a_moment_is_always_the_same_picture(camera: SyntheticCamera) -> None:
+def test_a_frame_is_deterministic(camera: SyntheticCamera) -> None:
     assert np.array_equal(camera.frame(7), camera.frame(7 + camera.cycle))
     assert not np.array_equal(camera.frame(7), camera.frame(8))
 
 
-def test_the_wall_is_drawn_once_and_held_no_longer_than_cameras_look_at_it() -> None:
+def test_the_wall_is_drawn_once_and_freed_with_its_last_camera() -> None:
     one, other, finer = SyntheticCamera((64, 48)), SyntheticCamera((64, 48)), SyntheticCamera((128, 96))
     assert one._wall is other._wall
     assert one._wall.shape != finer._wall.shape
@@ -46,7 +46,7 @@ def test_the_wall_is_drawn_once_and_held_no_longer_than_cameras_look_at_it() -> 
     assert wall() is None
 
 
-def test_every_photograph_with_a_person_shows_the_person_where_it_is_said(camera: SyntheticCamera) -> None:
+def test_every_person_is_where_the_photograph_s_box_says(camera: SyntheticCamera) -> None:
     """What the frame shows in a person's box is what the photograph shows in hers."""
     persons: list[Frame] = []
     for name, (x1, y1, x2, y2) in PEOPLE.items():
@@ -63,7 +63,7 @@ def test_every_photograph_with_a_person_shows_the_person_where_it_is_said(camera
     assert compared > 20
 
 
-def test_people_are_cut_at_the_frame_and_their_shares_told(camera: SyntheticCamera) -> None:
+def test_people_are_clipped_to_the_frame_with_their_shares(camera: SyntheticCamera) -> None:
     shares = []
     for index in range(0, camera.cycle, 5):
         seen = camera.people(index)

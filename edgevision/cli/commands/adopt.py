@@ -21,11 +21,17 @@ PLANS = (".engine", ".plan", ".trt")
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--head", help="What its outputs are; an unknown HEAD lists the known ones. Not for engines.")
-@click.option("--class-names", "classes", type=click.Path(path_type=Path), help="Class names, one a line.")
-@click.option("--size", type=SIZE, help="Network input size, WxH, where the file leaves it open.")
-@click.option("--frame", type=SIZE, help="Camera size, WxH: the graph itself scales such frames.")
-@click.option("--batch", type=BATCH, help="N, or MIN:OPT:MAX for a dynamic one. Default: the file's own.")
+@click.option(
+    "--head", help="Form of the model's outputs; an unknown HEAD lists the known ones. Not for engines."
+)
+@click.option(
+    "--class-names", "classes", type=click.Path(path_type=Path), help="File of class names, one per line."
+)
+@click.option("--size", type=SIZE, help="Network input size, WxH, if the file leaves it open.")
+@click.option("--frame", type=SIZE, help="Camera frame size, WxH; the graph scales such frames itself.")
+@click.option(
+    "--batch", type=BATCH, help="Batch size N, or MIN:OPT:MAX for a dynamic batch. Default: as in the file."
+)
 @nms_options
 @click.option(
     "--timeout",
@@ -33,14 +39,14 @@ PLANS = (".engine", ".plan", ".trt")
     default=120.0,
     show_default=True,
     metavar="SECONDS",
-    help="Longest time that a file with loops may take for its first answer.",
+    help="Maximum time for the first result of a file with loops.",
 )
-@click.option("--images", type=click.Path(path_type=Path), help="Folder of real images to verify on.")
+@click.option("--images", type=click.Path(path_type=Path), help="Folder of real images for verification.")
 @click.option(
-    "--no-fp16", is_flag=True, help="Write no FP16 graph; TensorRT engines are then float, half as fast."
+    "--no-fp16", is_flag=True, help="Skip the FP16 graph; TensorRT engines are then float and half as fast."
 )
 @tensorrt_option
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle to write.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Bundle to write.")
 def command(
     model: Path,
     head: str | None,
@@ -55,21 +61,21 @@ def command(
     output: Path,
     **nms: Any,
 ) -> None:
-    """Give somebody else's ONNX model the contract: uint8 frames in, answers out.
+    """Adopt an ONNX model from elsewhere: uint8 frames in, results out.
 
     Heads: yolov5, yolov8 (also v9, v11 and later of that form), yolox, fastestdet, end2end (already decoded boxes),
-    classifier. The finished graph is held against what the file itself answers, decoded in plain numpy; if they differ
-    nothing is written and the exit code is 2.
+    classifier. The finished graph is compared with the results of the original file, decoded in plain numpy. If they
+    differ, nothing is written and the exit code is 2.
 
-    A TensorRT engine of Ultralytics (MODEL.engine) holds no graph: its header is taken off, so that trtexec and Triton
-    can load the plan, and shown. It cannot become a bundle; adopt the ONNX file that it was built from.
+    A TensorRT engine of Ultralytics (MODEL.engine) contains no graph. Its header is removed and printed, so that
+    trtexec and Triton can load the plan. It cannot become a bundle; adopt the ONNX file that it was built from.
     """
     if model.suffix in PLANS:
         _take_header_off(model, output)
         return
     if head is None:
         raise UsageError(
-            "say what the outputs are: --head HEAD, one of those above (edgevision adopt --help)"
+            "no head was given; expected --head HEAD, one of the heads in: edgevision adopt --help"
         )
     from edgevision.cli.extras import require_adopt
 
@@ -107,6 +113,6 @@ def _take_header_off(model: Path, output: Path) -> None:
         click.echo(f"{entry.name:<12} {text}")
     click.echo(
         f"wrote {output}: model.plan ({len(found.plan):,} bytes, plain), header.json\n"
-        "It runs where TensorRT has the version that built it, on a GPU of the model that it was built on; the header"
-        " names neither. To verify it, to run it with edgevision, or to move it, adopt the ONNX file it came from."
+        "The plan needs the TensorRT version that built it and the same GPU model; the header names neither. To"
+        " verify it, to run it with edgevision, or to move it, adopt the ONNX file it came from."
     )

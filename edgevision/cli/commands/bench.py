@@ -31,28 +31,34 @@ CLIP_FRAMES = 120
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--source", help="Video file, image or folder. Default: a clip made of photographs.")
-@click.option("--engine", type=click.Choice(ENGINES), help="Default: the first that is installed.")
+@click.option("--source", help="Video file, image or folder. Default: a generated clip of photographs.")
+@click.option(
+    "--engine", type=click.Choice(ENGINES), help="Engine to measure. Default: the first installed one."
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the engine. Default: all cores.")
 @click.option(
     "--seconds",
     type=FiniteRange(min=0, min_open=True),
     default=9.0,
     show_default=True,
-    help="Least time for each of: inference alone, end to end, stage by stage.",
+    help="Minimum time for each of: inference alone, end to end, stage by stage.",
 )
 @click.option(
     "--rounds",
     type=click.IntRange(min=1),
     default=3,
     show_default=True,
-    help="Paired rounds that this time is divided into.",
+    help="Number of paired rounds that share this time.",
 )
 @graph_options
 @click.option(
-    "--allow-fallback", is_flag=True, help="Let the CPU run what ONNX Runtime's GPU provider does not take."
+    "--allow-fallback",
+    is_flag=True,
+    help="Let the CPU run operators that ONNX Runtime's GPU provider does not support.",
 )
-@click.option("--record", "json_file", type=click.Path(path_type=Path), help="Write the record here.")
+@click.option(
+    "--record", "json_file", type=click.Path(path_type=Path), help="File for the benchmark record, as JSON."
+)
 def command(
     bundle: Path,
     source: str | None,
@@ -65,12 +71,12 @@ def command(
     allow_fallback: bool,
     json_file: Path | None,
 ) -> None:
-    """Time every stage and report percentiles, frames/s and the device's facts.
+    """Measure latency and throughput of every stage.
 
     Stages, in a serial loop: decode, prepare (scaling into the batch), inference (the whole graph), results
-    (thresholding, boxes to frame pixels), output (drawing, encoding a video that is thrown away). Then frames/s with
-    overlapping stages against inference alone, in paired rounds. UNSTABLE means that latency, clocks or temperatures
-    moved by more than 10 % meanwhile.
+    (thresholding, boxes to frame pixels), output (drawing, encoding a video that is discarded). Then frames/s with
+    overlapping stages is compared with inference alone, in paired rounds. UNSTABLE means that latency, clocks or
+    temperatures drifted by more than 10 %.
     """
     options = SessionOptions(threads=threads, allow_fallback=allow_fallback, precision=precision, force=force)
     settings = MeasureSettings(seconds, min_count=30 * rounds, warmup_s=min(1.0, seconds), warmup_count=5)

@@ -28,37 +28,43 @@ if TYPE_CHECKING:
 @click.option(
     "--engine",
     type=click.Choice(["tensorrt", "tensorrt-rtx"]),
-    help="Which library builds. Default: the one that is installed.",
+    help="Library that builds. Default: the installed one.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["auto", "all", "int8", "fp16", "fp8", "float"]),
     default="auto",
     show_default=True,
-    help="Which of the bundle's graphs; auto: int8, else fp16, else float, the first that can be built and answers"
-    " rightly; all: each of them, so that `run` takes the fastest.",
+    help="Graph to build. auto: the first of int8, fp16 and float that can be built and passes verification; all:"
+    " every graph, so that `run` can choose the fastest.",
 )
 @click.option(
     "--sm", type=SMS, help="Compute capabilities, such as 75,86,89,120. Default: this machine's GPU."
 )
-@click.option("--workspace-mib", type=click.IntRange(min=1), help="Bound of the builder's scratch memory.")
+@click.option("--workspace-mib", type=click.IntRange(min=1), help="Limit of the builder's workspace.")
 @click.option(
     "--memory-mib",
     type=click.IntRange(min=1),
-    help="Memory that the build may use, in place of what is measured as free.",
+    help="Memory that the build may use, instead of the free memory measured.",
 )
 @click.option(
-    "--dla", type=click.IntRange(min=0), help="DLA core of a Jetson; what it cannot take runs on the GPU."
+    "--dla",
+    type=click.IntRange(min=0),
+    help="DLA core of a Jetson; layers that it does not support run on the GPU.",
 )
-@click.option("--timing-cache", type=click.Path(path_type=Path), help="Default: one inside the bundle.")
+@click.option(
+    "--timing-cache",
+    type=click.Path(path_type=Path),
+    help="File of the timing cache. Default: one inside the bundle.",
+)
 @click.option(
     "--level",
     type=click.IntRange(0, 5),
     default=3,
     show_default=True,
-    help="How hard the builder searches: 0 builds fastest, 5 runs fastest.",
+    help="Optimization level of the builder: 0 builds fastest, 5 runs fastest.",
 )
-@click.option("--rebuild", is_flag=True, help="Build even what is there already.")
+@click.option("--rebuild", is_flag=True, help="Build again even if a current engine exists.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -73,11 +79,12 @@ def command(
     level: int,
     rebuild: bool,
 ) -> None:
-    """Build TensorRT engines from a bundle, for this machine's GPU or (TensorRT-RTX) for others.
+    """Build TensorRT engines from a bundle.
 
-    Engines are plain plans in BUNDLE/engines/, each beside a manifest that says what it fits; `edgevision run` checks
-    it before it touches the plan. After a build the golden frames run through the engine where its GPU is here. Ctrl-C
-    ends a build cleanly (exit code 130): no engine is written, what was learned of kernels is kept.
+    TensorRT builds for this machine's GPU, TensorRT-RTX also for others. BUNDLE/engines/ receives plain plans, each
+    with a manifest that `edgevision run` checks before it opens the plan. If the target GPU is present, the golden
+    frames run through the new engine. Ctrl-C ends a build cleanly (exit code 130): no engine is written, the timing
+    cache is kept.
     """
     from edgevision.bundle.folder import Bundle
     from edgevision.engines.tensorrt.library import load_library, preferred_flavour
@@ -99,33 +106,33 @@ def command(
 
 
 def build_shown(ctx: click.Context, bundle: Bundle, library: Library, request: EngineRequest) -> None:
-    """Build with progress on standard error, and print what was built; an interrupt ends the command."""
+    """Build with progress on standard error and print the result; an interrupt ends the command."""
     from edgevision.builder.builder import BuildCallbacks, BuildStopped
     from edgevision.builder.engines import build_engines
     from edgevision.builder.proof import verify_here
 
-    shown = _Shown(library.name, tells=library.dialect.progress_monitor)
+    line = _ProgressLine(library.name, reports=library.dialect.progress_monitor)
     with Interrupts() as interrupts:
-        watch = BuildCallbacks(shown.say, shown.progress, interrupts.requested)
+        watch = BuildCallbacks(line.say, line.progress, interrupts.requested)
         try:
             outcomes = build_engines(bundle, library, request, watch, verify_here)
         except BuildStopped:
-            shown.clear()
-            click.echo("edgevision: stopped; the engine under way was not written", err=True)
+            line.clear()
+            click.echo("edgevision: stopped; the unfinished engine was not written", err=True)
             ctx.exit(interrupts.exit_code)
         finally:
-            shown.clear()
+            line.clear()
     click.echo("\n".join(outcome_lines(outcomes)))
 
 
 def outcome_lines(outcomes: tuple[Outcome, ...]) -> list[str]:
-    """A row for each engine: what it is for, seconds, bytes, and whether it was run."""
+    """One row per engine: target, seconds, bytes, and whether the golden frames were run."""
     from edgevision.device.gpu import sm_text
 
     rows, notes = [], []
     for outcome in outcomes:
         made = outcome.engine.manifest
-        took = f"{made.build_s:.1f}" if outcome.built else "there already"
+        took = f"{made.build_s:.1f}" if outcome.built else "up to date"
         ran = "verified" if made.verification else "not run"
         rows.append([sm_text(made.sm), made.precision, took, f"{made.plan.size_bytes:,}", ran])
         notes.append(f"{outcome.engine.folder}: {made.not_run or 'golden frames passed'}{_speed(made.speed)}")
@@ -134,7 +141,7 @@ def outcome_lines(outcomes: tuple[Outcome, ...]) -> list[str]:
 
 
 def precision_lines(made: EngineManifest) -> list[str]:
-    """How many layers compute in which type and how much of the work that is; what the library warned of."""
+    """Number of layers per type, their share of the work, and warnings of the builder."""
     from edgevision.builder.work import promised_share, shares_text
     from edgevision.engines.tensorrt.log import warned
 
@@ -159,7 +166,7 @@ def _speed(speed: EngineSpeed | None) -> str:
 
 
 def _by_precision(layers: tuple[LayerCount, ...]) -> list[tuple[str, int]]:
-    """Layers that compute, by type; those that only handle shapes and indices are "others"."""
+    """Compute layers by type; layers that only handle shapes and indices count as "others"."""
     counts: dict[str, int] = {}
     for entry in layers:
         kind = entry.precision if entry.precision in _COMPUTE else "others"
@@ -170,17 +177,17 @@ def _by_precision(layers: tuple[LayerCount, ...]) -> list[tuple[str, int]]:
 _COMPUTE = ("float32", "float16", "bfloat16", "float8", "int8")
 
 
-class _Shown:
-    """Words and a share of the work, on standard error; on a terminal one line is written over."""
+class _ProgressLine:
+    """Progress of a build on standard error; a terminal shows it on one line."""
 
-    def __init__(self, name: str, *, tells: bool) -> None:
+    def __init__(self, name: str, *, reports: bool) -> None:
         self._name = name
         self._terminal = sys.stderr.isatty()
         self._period_s = TERMINAL_PERIOD_S if self._terminal else LOG_PERIOD_S
         self._began = self._shown = time.perf_counter()
         self._width = 0
-        if not tells:
-            click.echo(f"{name} does not tell how far a build is; it may take many minutes", err=True)
+        if not reports:
+            click.echo(f"{name} does not report build progress; a build may take many minutes", err=True)
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -188,7 +195,7 @@ class _Shown:
         click.echo(text, err=True)
 
     def progress(self, progress: BuildProgress) -> None:
-        """Show how far the build is, if it is time to."""
+        """Show the progress, at most once per period."""
         now = time.perf_counter()
         if now - self._shown < self._period_s:
             return
@@ -201,7 +208,7 @@ class _Shown:
         self._width = len(text)
 
     def clear(self) -> None:
-        """Take the line off the terminal."""
+        """Clear the progress line."""
         if self._width:
             click.echo("\r" + " " * self._width + "\r", nl=False, err=True)
             self._width = 0

@@ -23,41 +23,46 @@ from edgevision.sources.synthetic_camera import SyntheticCamera
 
 STREET = Path(edgevision.__file__).parent / "weights" / "street.safetensors"
 THRESHOLD = 0.6
-"""What the trained model needs to call few other things persons; it still finds nearly all people of the clip."""
+"""Threshold at which the trained model calls few other objects persons and still finds nearly all people of the clip.
+"""
 CAMERA_FRAMES = 250
 WELL_IN_VIEW = 0.75
-"""Share of a person that must be in view to be asked for."""
+"""Minimum visible share of a person who is counted."""
 SAME_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Boxed:
-    """How the boxes of a clip fit those who are known to be in it, all frames added up."""
+    """Detections of a clip compared with the known people in it, summed over all frames."""
 
     people: int
-    """Who was well in view."""
+    """People who are well in view."""
     boxed: int
     nobody: int
-    """Boxes of persons that touch nobody in view by more than a tenth."""
+    """Person boxes that overlap every visible person by less than a tenth."""
 
 
 @click.command()
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="A YOLOv5 checkpoint of your own.")
-@click.option("--official", is_flag=True, help="The official YOLOv5n (AGPL-3.0), downloaded where it is not.")
-@click.option("--source", help="Video file or camera index, such as 0. Default: a clip made of photographs.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="YOLOv5 checkpoint to use instead.")
+@click.option(
+    "--official", is_flag=True, help="Use the official YOLOv5n (AGPL-3.0); download it if it is missing."
+)
+@click.option(
+    "--source", help="Video file or camera index, such as 0. Default: a generated clip of photographs."
+)
 @click.option(
     "--threshold",
     type=FiniteRange(0, 1),
     default=THRESHOLD,
     show_default=True,
-    help="Least score of a detection.",
+    help="Minimum confidence of a detection.",
 )
 @click.option(
     "--seconds",
     type=FiniteRange(min=0, min_open=True),
     default=2.0,
     show_default=True,
-    help="Least time for each phase of each engine's benchmark.",
+    help="Minimum time for each phase of each engine's benchmark.",
 )
 @click.option(
     "-o",
@@ -65,7 +70,7 @@ class Boxed:
     type=click.Path(path_type=Path),
     default=Path("out/demo"),
     show_default=True,
-    help="Folder.",
+    help="Folder for all output files.",
 )
 @click.pass_context
 def command(
@@ -77,14 +82,14 @@ def command(
     seconds: float,
     output: Path,
 ) -> None:
-    """The main job in one go: export a checkpoint, verify it, run it on a clip, benchmark it.
+    """Export a checkpoint, verify it, run it on a clip and benchmark it.
 
-    Without options the detector that comes along is exported, `street`, and looks at a clip in which a virtual camera
-    moves over photographs of people, cats and cups: nothing is downloaded. From a camera 250 frames are taken. Each
-    step prints the command that does the same. Ends with a table of the engines and the paths of what was written.
+    Without options it exports the included detector, `street`. The clip is a synthetic camera that pans over
+    photographs of people, cats and cups; nothing is downloaded. A real camera supplies 250 frames. Each step prints the
+    equivalent command. The output ends with a table of the engines and the paths of all files written.
     """
     if checkpoint is not None and official:
-        raise UsageError("--checkpoint and --official name two models; give one")
+        raise UsageError("--checkpoint and --official both name a model; expected only one of them")
     steps = Steps()
     checkpoint = checkpoint or (_official(steps) if official else STREET)
     clip = source or str(_clip(steps, output / "clip.mp4"))
@@ -115,7 +120,7 @@ def command(
 
 
 def boxed_people(lines: Path, camera: SyntheticCamera) -> Boxed:
-    """Hold the JSON lines of a run on a virtual camera's clip against those whom the camera saw."""
+    """Compare the JSON lines of a run on the synthetic camera's clip with the people in its view."""
     people = boxed = nobody = 0
     for index, line in enumerate(lines.read_text().splitlines()):
         found = [entry["box"] for entry in json.loads(line)["detections"] if entry["class"] == "person"]
@@ -129,7 +134,7 @@ def boxed_people(lines: Path, camera: SyntheticCamera) -> Boxed:
 
 
 def _call(ctx: click.Context, name: str, *arguments: object) -> None:
-    """Print a command and do it."""
+    """Print a command and run it."""
     from edgevision.cli.root import edgevision as group
 
     words = [str(argument) for argument in arguments]
@@ -141,7 +146,7 @@ def _call(ctx: click.Context, name: str, *arguments: object) -> None:
 
 
 def _verified(bundle: Path) -> list[Verification]:
-    """The records of the engines that were verified just now, in the order in which they were."""
+    """The records of the engines that `verify` has just checked, in that order."""
     records = Bundle.open(bundle).graph("float").verifications
     return [record for record in records if record.stage == "verify"]
 
@@ -153,7 +158,7 @@ def _engine_table(verified: list[Verification], records: dict[str, Path]) -> lis
         inference = record.inference_alone
         rows.append(
             [
-                record.engine.library.split("-")[0],  # a build's number and branch are of no use here
+                record.engine.library.split("-")[0],  # without build number and branch
                 f"{len(verification.checks)} checks, {verification.frames} frames",
                 f"{inference.p50_ms:.2f} ms",
                 f"{inference.p99_ms:.2f} ms",
@@ -167,8 +172,8 @@ def _people_line(lines: Path, threshold: float) -> str:
     boxed = boxed_people(lines, SyntheticCamera())
     share = 100 * boxed.boxed / boxed.people
     return (
-        f"people boxed at score {threshold:g}: {boxed.boxed} of {boxed.people} ({share:.1f} %) of those in view by"
-        f" three quarters, all frames added up; boxes on nobody: {boxed.nobody}"
+        f"people detected at confidence {threshold:g}: {boxed.boxed} of {boxed.people} ({share:.1f} %) of those at"
+        f" least three quarters in view, summed over all frames; boxes without a person: {boxed.nobody}"
     )
 
 

@@ -33,15 +33,15 @@ log = logging.getLogger("edgevision.deploy")
 
 POLL_S = 0.05
 END_S = 1.8
-"""After so long from the wish to end, the process ends whatever hangs."""
+"""Time from the request to end until the process is ended forcibly."""
 HANG_S = 60.0
-"""If Python does not come to run for so long, the process ends."""
+"""Time without running Python code after which the process ends."""
 SYSLOG_LEVELS = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "<6>"))
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--check", is_flag=True, help="Say what would run, or every mistake in the file; run nothing.")
+@click.option("--check", is_flag=True, help="Validate the file and print what would run; run nothing.")
 @click.option(
     "--every",
     "every_s",
@@ -49,16 +49,16 @@ SYSLOG_LEVELS = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="Between two lines in the log that say how things stand.",
+    help="Period of the status line in the log.",
 )
 @click.pass_context
 def command(ctx: click.Context, file: Path, check: bool, every_s: float) -> None:
-    """Run the cameras, sinks and page that a TOML file describes, as a service.
+    """Run the cameras, sinks and page of a TOML file as a service.
 
-    SIGHUP reads the file again: cameras that stay as they are go on undisturbed, and a file with mistakes changes
-    nothing. SIGTERM and Ctrl-C end it within 2 s (exit codes 143 and 130). An engine that hangs ends it, too (exit code
-    70, the stacks of all threads in the log), so that whoever started it starts it anew. The documentation
-    (docs/deploy.md) has the keys of the file, a unit for systemd, and containers.
+    SIGHUP reads the file again: unchanged cameras keep running, and a file with mistakes changes nothing. SIGTERM and
+    Ctrl-C end the service within 2 s (exit codes 143 and 130). A hanging engine also ends it, with exit code 70 and the
+    stacks of all threads in the log, so that its supervisor can restart it. docs/deploy.md documents the keys of the
+    file, a unit for systemd, and containers.
     """
     if check:
         reading = read_deployment(file)
@@ -78,7 +78,7 @@ def command(ctx: click.Context, file: Path, check: bool, every_s: float) -> None
             finding = _run(service, interrupts, reloads)
             end_anyway(_exit_code(finding, interrupts))
             if finding.hangs:
-                log.error("%s; the process ends, exit code %d", finding.fatal, STUCK_EXIT_CODE)
+                log.error("%s; ending the process with exit code %d", finding.fatal, STUCK_EXIT_CODE)
                 faulthandler.dump_traceback(all_threads=True)
         finally:
             service.close()
@@ -94,7 +94,7 @@ def command(ctx: click.Context, file: Path, check: bool, every_s: float) -> None
 
 
 def plan_lines(settings: Settings) -> list[str]:
-    """What a file makes run, without passwords."""
+    """What a file would run, without passwords."""
     model = settings.model
     parts = [str(settings.path(model.bundle)), f"engine {model.engine or 'the first that is installed'}"]
     parts += [f"precision {model.opening.precision}"] if model.opening.precision else []
@@ -123,7 +123,7 @@ def plan_lines(settings: Settings) -> list[str]:
 
 
 class Reloads:
-    """Turns SIGHUP into a wish to read the file again."""
+    """Turns SIGHUP into a request to read the file again."""
 
     def __init__(self) -> None:
         self._wanted = False
@@ -141,21 +141,21 @@ class Reloads:
 
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
-            signal.signal(signal.SIGHUP, self._before)  # type: ignore[arg-type]  # what signal.signal returned
+            signal.signal(signal.SIGHUP, self._before)  # type: ignore[arg-type]  # returned by signal.signal
 
     def _handle(self, _: int, __: FrameType | None) -> None:
         self._wanted = True
 
 
 class LogHandler(logging.Handler):
-    """Lines on standard error: with the time, or, where the journal reads them, with their level as it wants it."""
+    """Log lines on standard error: with a time stamp, or with a level prefix if the journal reads them."""
 
     def __init__(self, *, journal: bool) -> None:
         super().__init__(logging.INFO)
         self._journal = journal
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the message; a log that nobody reads any more is no reason to end."""
+        """Write the message; a closed log must not end the process."""
         with suppress(OSError, ValueError):
             sys.stderr.write("".join(f"{line}\n" for line in self._lines(record)))
             sys.stderr.flush()
@@ -173,11 +173,11 @@ class LogHandler(logging.Handler):
 
 
 def end_anyway(code: int) -> None:
-    """End the process after `END_S`, whatever threads and libraries hang."""
+    """End the process after `END_S`, even if threads or libraries hang."""
 
     def wait() -> None:
         time.sleep(END_S)
-        log.error("the process did not end by itself within %.1f s", END_S)
+        log.error("the process did not end within %.1f s; ending it forcibly", END_S)
         _leave(code)
 
     threading.Thread(target=wait, name="end", daemon=True).start()
@@ -190,9 +190,9 @@ def _exit_code(finding: WatchdogFinding, interrupts: Interrupts) -> int:
 
 
 def _run(service: Service, interrupts: Interrupts, reloads: Reloads) -> WatchdogFinding:
-    """Until a signal comes, or something fatal is found, which is returned.
+    """Run until a signal or a fatal finding, which is returned.
 
-    Where a library keeps Python itself from running no thread of ours notices anything; faulthandler's own does.
+    If a library blocks the interpreter, none of our threads can run; faulthandler's own thread still ends the process.
     """
     armed_s = -HANG_S
     try:
@@ -212,7 +212,7 @@ def _run(service: Service, interrupts: Interrupts, reloads: Reloads) -> Watchdog
 
 
 def _leave(code: int) -> None:
-    """End at once, with what has been written so far."""
+    """End at once, after flushing the output."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()

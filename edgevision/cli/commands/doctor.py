@@ -24,19 +24,22 @@ MARKS = {"ok": ("ok     ", "green"), "missing": ("missing", "yellow"), "broken":
 
 @click.command()
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print the facts themselves, to send along with a question."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print this machine's facts as JSON, for example for a bug report.",
 )
 @click.option(
     "--facts",
     type=click.Path(path_type=Path),
-    help="Look at the facts of another machine, as --json wrote them.",
+    help="Check the facts of another machine, as written by --json.",
 )
 @click.pass_context
 def command(ctx: click.Context, as_json: bool, facts: Path | None) -> None:
-    """Say what works on this machine, what does not, and what mends it.
+    """Check this machine and print the fix for each problem.
 
-    Exit code 1 if something that is installed cannot work, or if there is no engine at all; a feature that is merely
-    missing is told and no failure.
+    Exit code 1 if an installed component cannot work, or if there is no engine at all. A missing optional feature is
+    reported but is not a failure.
     """
     machine = this_machine(cache_folder()) if facts is None else read_machine(facts)
     if as_json:
@@ -53,7 +56,7 @@ def command(ctx: click.Context, as_json: bool, facts: Path | None) -> None:
 
 
 def diagnose(machine: SystemFacts) -> list[Finding]:
-    """Everything that is looked at, from engines to room."""
+    """All findings, from engines to disk space."""
     device = machine.device
     environ = {"DISPLAY": ":0"} if machine.display else {}
     return [
@@ -62,7 +65,7 @@ def diagnose(machine: SystemFacts) -> list[Finding]:
         *diagnose_opencv(machine.opencv, machine.opencv_packages, jetson=machine.jetson, environ=environ),
         *diagnose_cameras(machine.cameras, machine.closed_cameras),
         diagnose_network(machine.opencv, machine.modules.__contains__),
-        # Bundles come to a Jetson; they are not made there.
+        # Bundles are copied to a Jetson, not exported on it.
         *([] if machine.jetson else diagnose_export(machine.modules.__contains__)),
         *diagnose_room(
             device.memory_mib, machine.cache.path, machine.cache.free_mib, writable=machine.cache.writable
@@ -71,7 +74,7 @@ def diagnose(machine: SystemFacts) -> list[Finding]:
 
 
 def machine_lines(machine: SystemFacts) -> list[str]:
-    """What machine it is, in two lines; and whose facts they are, where they are not this one's."""
+    """The machine in two lines, preceded by its name if the facts were recorded elsewhere."""
     device = machine.device
     power = f", power mode {device.power_mode}" if device.power_mode else ""
     board = f"{device.board}, " if device.board else ""

@@ -38,17 +38,21 @@ Answer = TypeVar("Answer")
 @click.option(
     "--annotations",
     type=click.Path(path_type=Path),
-    help="COCO json, data.yaml, Pascal VOC or YOLO folder, or a folder of masks; without it --images holds folders"
-    " of classes.",
+    help="COCO JSON, data.yaml, Pascal VOC or YOLO folder, or a folder of masks. Without it, --images contains one"
+    " folder per class.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Measure on this many images only.")
-@click.option("--engine", type=click.Choice(ENGINES), help="Default: the first that is installed.")
+@click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images to measure.")
 @click.option(
-    "--iou", type=FiniteRange(0, 1, min_open=True, max_open=True), help="Suppression threshold.  [0.65]"
+    "--engine", type=click.Choice(ENGINES), help="Engine to measure. Default: the first installed one."
+)
+@click.option(
+    "--iou", type=FiniteRange(0, 1, min_open=True, max_open=True), help="IoU threshold of NMS.  [0.65]"
 )
 @graph_options
-@click.option("--strict", is_flag=True, help="End at the first image that cannot be decoded.")
-@click.option("--record", "json_file", type=click.Path(path_type=Path), help="Write the record here.")
+@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be decoded.")
+@click.option(
+    "--record", "json_file", type=click.Path(path_type=Path), help="File for the accuracy record, as JSON."
+)
 def command(
     bundle: Path,
     images: Path,
@@ -63,10 +67,9 @@ def command(
 ) -> None:
     """Measure accuracy on labelled images, on exactly the graph that runs.
 
-    Detection: COCO's box metrics, with suppression at IoU 0.65 and score floor 0.001 unless told otherwise; both are
-    named values inside the graph, which stays as it is otherwise. Instances: the same of boxes and of masks.
-    Segmentation: IoU of each class and their mean, against masks of one channel whose values are labels. Classes:
-    top-1 and top-5.
+    Detection: COCO's box metrics, with NMS at IoU 0.65 and score threshold 0.001 by default. Both are named values
+    inside the graph, which is otherwise unchanged. Instances: the same metrics for boxes and for masks. Segmentation:
+    IoU of each class and their mean, against single-channel masks whose values are labels. Classes: top-1 and top-5.
     """
     if not images.is_dir():
         raise UsageError(f"--images {images} is not a folder")
@@ -101,7 +104,7 @@ def _detection(
     from edgevision.evaluation import detection as measure
 
     graph = bundle if bundle.suffix == ".onnx" else Bundle.open(bundle).graph_path()
-    # A network that suppresses boxes itself has no threshold to set: its answers are measured as they are.
+    # Networks with their own NMS have no threshold to set; they are measured unchanged.
     protocol = measure.PROTOCOL_IOU if carries(graph, IOU_THRESHOLD) else None
     options = replace(
         options, iou_threshold=options.iou_threshold or protocol, score_floor=measure.PROTOCOL_FLOOR
@@ -115,10 +118,10 @@ def _detection(
         found = list(_shown(measure.detect_all(session, labelled), len(labelled.image_ids)))
         if labelled.left_out:
             names = ", ".join(labelled.left_out)
-            click.echo(f"not measured, for the model knows no such class: {names}", err=True)
+            click.echo(f"not measured, because the model has no such class: {names}", err=True)
         used = options.iou_threshold
-        suppression = "the network's own suppression" if used is None else f"NMS IoU {used:g}"
-        settings = f"{suppression}, score floor {options.score_floor:g}"
+        suppression = "the network's own NMS" if used is None else f"NMS IoU {used:g}"
+        settings = f"{suppression}, score threshold {options.score_floor:g}"
         boxes = measure.accuracy_from_detections(labelled, found)
         heading = _heading(session, f"{boxes.images} images, {boxes.boxes} boxes, {settings}")
     if session.spec.task == "detect":
@@ -179,10 +182,10 @@ def _classification(
 
 
 _LABELS: dict[Task, str] = {
-    "classify": "leave --annotations out, and let --images hold folders named for classes",
-    "detect": "give --annotations FILE.json in COCO's format",
-    "instances": "give --annotations FILE.json in COCO's format, with polygons",
-    "segment": "give --annotations FOLDER of masks, one PNG for each image",
+    "classify": "omit --annotations; --images contains one folder per class",
+    "detect": "expected --annotations FILE.json in COCO's format",
+    "instances": "expected --annotations FILE.json in COCO's format, with polygons",
+    "segment": "expected --annotations FOLDER of masks, one PNG per image",
 }
 
 
@@ -195,7 +198,7 @@ def _check_task(session: Session, wanted: tuple[Task, ...]) -> None:
 
 
 def _shown(answers: Iterator[Answer], count: int) -> Iterator[Answer]:
-    """The same, with a progress bar on standard error."""
+    """The same results, with a progress bar on standard error."""
     with click.progressbar(answers, length=count, label="images", file=sys.stderr) as running:
         yield from running
 

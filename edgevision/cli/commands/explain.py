@@ -23,19 +23,21 @@ from edgevision.sources.image_files import read_image
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("image", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The picture to write.")
-@click.option("--class", "class_name", metavar="NAME", help="Explain the best answer of this class.")
-@click.option("--index", type=click.IntRange(min=0), help="Explain the N-th answer, from 0, best first.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Image file to write.")
+@click.option("--class", "class_name", metavar="NAME", help="Explain the best result of this class.")
+@click.option("--index", type=click.IntRange(min=0), help="Explain result N, counted from 0, best first.")
 @option_of(CameraSettings, "threshold")
 @click.option(
     "--masks",
     type=click.IntRange(min=2),
     default=800,
     show_default=True,
-    help="Random masks, each a run of the graph: more are slower and less noisy.",
+    help="Number of random masks, each one run of the graph; more masks are slower and less noisy.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random masks.")
-@click.option("--engine", type=click.Choice(ENGINES), help="Default: the first that is installed.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random masks."
+)
+@click.option("--engine", type=click.Choice(ENGINES), help="Engine to run. Default: the first installed one.")
 @graph_options
 def command(
     bundle: Path,
@@ -50,16 +52,18 @@ def command(
     precision: Precision | None,
     force: bool,
 ) -> None:
-    """Show which parts of an image an answer rests on.
+    """Show which parts of an image a result depends on.
 
-    Parts of the image are hidden at random and the graph is asked again: where it is hot, the answer scores higher if
-    that place can be seen. Without --class or --index the best answer is explained. The map is then tried on the
-    graph: a line says what the answer scores without the hottest 20 % of the image, without the same shape in random
-    places, and with the hottest alone.
+    Parts of the image are hidden at random, and the graph runs on each version. Hot regions raise the score when they
+    are visible. Without --class or --index the best result is explained. The map is then tested on the graph. A line
+    gives the score without the hottest 20 % of the image, without the same shape at random places, and with the hottest
+    part alone.
     """
     check_picture_name(output)
     if image.resolve() == output.resolve():
-        raise UsageError(f"output {output} is the image itself: it would be replaced")
+        raise UsageError(
+            f"output {output} is the input image, which it would replace; expected another file name"
+        )
     frame_bgr = read_image(image)
     options = ExplainOptions(masks=masks, seed=seed)
     session_options = SessionOptions(precision=precision, force=force)
@@ -76,27 +80,27 @@ def command(
 
 
 def explanation_lines(explanation: Explanation) -> list[str]:
-    """What was explained, where its heat lies, and how the map did when it was tried."""
+    """The explained result, where its heat lies, and the test of the map."""
     target, check = explanation.target, explanation.check
     place = ""
     if explanation.box is not None:
         place = " at " + ",".join(f"{value:.0f}" for value in explanation.box)
-    unit = "of the picture" if target.region is not None else "score"
+    unit = "of the image" if target.region is not None else "score"
     lines = [f"{target.name}{place}: {unit} {target.score:.3f}"]
     if explanation.inside is not None and explanation.inside_area is not None:
         what = "box" if explanation.box is not None else "region"
         lines.append(
-            f"heat inside the {what}: {100 * explanation.inside:.0f} %"
-            f" (the {what} is {100 * explanation.inside_area:.0f} % of the picture)"
+            f"heat inside the {what}: {100 * explanation.inside:.0f} % (the {what} is"
+            f" {100 * explanation.inside_area:.0f} % of the image)"
         )
     share = f"{100 * PROBED_SHARE:.0f} %"
     lines.append(
-        f"whole picture {check.whole:.3f}; hottest {share} hidden {check.hottest_hidden:.3f}; random {share} hidden"
+        f"whole image {check.whole:.3f}; hottest {share} hidden {check.hottest_hidden:.3f}; random {share} hidden"
         f" {check.random_hidden:.3f}; hottest {share} alone {check.hottest_shown:.3f}"
     )
     if not check.holds:
         lines.append(
-            "the map does not hold: hiding what it calls hot costs little more than hiding random places;"
-            f" try more masks than {explanation.options.masks}"
+            "the map failed its test: hiding the hottest part lowers the score little more than hiding random"
+            f" places; try more masks than {explanation.options.masks}"
         )
     return lines

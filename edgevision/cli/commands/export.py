@@ -24,24 +24,28 @@ from edgevision.contract.spec import BatchRange
     "--class-names",
     "classes",
     type=click.Path(path_type=Path),
-    help="Class names, one a line, for a checkpoint without.",
+    help="File of class names, one per line, for a checkpoint without names.",
 )
 @click.option("--size", type=SIZE, help="Network input size, WxH. Default: the recipe's.")
-@click.option("--frame", type=SIZE, help="Camera size, WxH: the graph itself letterboxes such frames.")
+@click.option("--frame", type=SIZE, help="Camera frame size, WxH; the graph letterboxes such frames itself.")
 @click.option(
-    "--batch", type=BATCH, default="1", show_default=True, help="N, or MIN:OPT:MAX for a dynamic one."
+    "--batch",
+    type=BATCH,
+    default="1",
+    show_default=True,
+    help="Batch size N, or MIN:OPT:MAX for a dynamic batch.",
 )
 @nms_options
 @click.option(
     "--images",
     type=click.Path(path_type=Path),
-    help="Folder of real images to verify on. Default: four photographs of our own.",
+    help="Folder of real images for verification. Default: four included photographs.",
 )
 @click.option(
-    "--no-fp16", is_flag=True, help="Write no FP16 graph; TensorRT engines are then float, half as fast."
+    "--no-fp16", is_flag=True, help="Skip the FP16 graph; TensorRT engines are then float and half as fast."
 )
 @tensorrt_option
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The bundle to write.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Bundle to write.")
 def command(
     recipe: str,
     checkpoint: Path | None,
@@ -56,12 +60,12 @@ def command(
     output: Path,
     **nms: Any,
 ) -> None:
-    """Turn a checkpoint into a verified bundle.
+    """Export a checkpoint as a verified bundle.
 
     RECIPE is a bare name (yolov5, resnet, cnn) or the path of a recipe file. The checkpoint is read without executing
-    anything in it; architecture, classes and anchors come from the file. The finished graph answers real images as the
-    PyTorch model does, or nothing is written and the exit code is 2. An FP16 graph for TensorRT is written beside it if
-    it holds as well; a failure of that one is told and fails nothing.
+    code from it; architecture, classes and anchors come from the file. If the finished graph and the PyTorch model
+    differ on real images, nothing is written and the exit code is 2. An FP16 graph for TensorRT is added if it passes
+    the same verification; its failure is reported, but the export succeeds.
     """
     from edgevision.cli.extras import require_export
 

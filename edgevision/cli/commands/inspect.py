@@ -18,7 +18,7 @@ from edgevision.storage.codec import json_text
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model: Path, as_json: bool) -> None:
-    """Show what a bundle or an ONNX file holds: input, outputs, classes, where it comes from, what was verified."""
+    """Show a bundle or an ONNX file: inputs, outputs, classes, origin and verification records."""
     if model.suffix == ".onnx":
         _inspect_graph(model, as_json)
         return
@@ -40,7 +40,7 @@ def command(model: Path, as_json: bool) -> None:
 
 
 def _readable(bundle: Bundle, graph: GraphEntry) -> list[str]:
-    """Which versions of TensorRT read the graph; nothing where the package onnx is not installed, as on devices."""
+    """Versions of TensorRT that can read the graph; empty without the package onnx, as on devices."""
     if importlib.util.find_spec("onnx") is None:
         return []
     from edgevision.graph.contract import load_model
@@ -50,12 +50,12 @@ def _readable(bundle: Bundle, graph: GraphEntry) -> list[str]:
         form = bundle.form_path(graph.precision, "opset17")
         model = load_model(bundle.graph_path(graph.precision))
         return readable_lines(model, load_model(form) if form else None)
-    except (BundleError, GraphError) as error:  # what is wrong with a file is for `verify`
+    except (BundleError, GraphError) as error:  # `verify` reports what is wrong with a file
         return [f"cannot be read: {error}"]
 
 
 def _engine_lines(bundle: Bundle) -> list[str]:
-    """TensorRT's engines in the bundle: what each fits, and whether it was run."""
+    """TensorRT engines in the bundle, with their targets and verification records."""
     from edgevision.cli.commands.build import precision_lines
     from edgevision.device.gpu import sm_text
     from edgevision.engines.tensorrt.store import shelf
@@ -91,7 +91,7 @@ def _inspect_graph(path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json_text({"spec": spec, "graph": description}), nl=False)
         return
-    lines = _spec_lines(spec) if spec else ["no edgevision spec inside: a graph from elsewhere"]
+    lines = _spec_lines(spec) if spec else ["no edgevision spec inside: not exported by edgevision"]
     read = [
         f"{'tensorrt' if index == 0 else '':<11}{line}" for index, line in enumerate(readable_lines(model))
     ]

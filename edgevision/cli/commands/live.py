@@ -46,7 +46,11 @@ POLL_S = 0.1
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, metavar="[NAME=]SOURCE...")
 @click.option(
-    "--name", "named", multiple=True, metavar="NAME=SOURCE", help="One more source; the same as NAME=SOURCE."
+    "--name",
+    "named",
+    multiple=True,
+    metavar="NAME=SOURCE",
+    help="Source with a name; the same as the argument NAME=SOURCE.",
 )
 @page_options
 @option_of(PageSettings, "token_file")
@@ -54,7 +58,9 @@ POLL_S = 0.1
 @option_of(CameraSettings, "threshold")
 @session_options
 @camera_options
-@click.option("--jsonl", type=click.Path(path_type=Path), help="Results, one JSON object a line and frame.")
+@click.option(
+    "--jsonl", type=click.Path(path_type=Path), help="File for results, one JSON object per line and frame."
+)
 @sink_options
 @analytics_options
 @pipeline_options
@@ -76,15 +82,14 @@ def command(
     analytics: AnalyticsOptions,
     pipeline: PipelineOptions,
 ) -> None:
-    """Show cameras and what a bundle finds in them on a web page.
+    """Show live cameras and their detections on a web page.
 
-    SOURCE is what `edgevision run` takes: a camera's index, an address (rtsp://, http://), csi://0, gst:PIPELINE,
-    loop:VIDEO, or demo: for a camera where none is. The page has annotated video, figures, a threshold for each camera
-    and buttons to stop and start them; /metrics is for Prometheus, /health and /ready are for whoever watches over it.
-    Ctrl-C ends it.
+    SOURCE is one that `edgevision run` accepts: a camera index, an address (rtsp://, http://), csi://0, gst:PIPELINE,
+    loop:VIDEO, or demo: for a synthetic camera. The page has annotated video, figures, a threshold for each camera and
+    buttons to stop and start them. /metrics is for Prometheus; /health and /ready are for supervisors. Ctrl-C ends it.
 
-    Only this machine reaches the page unless --host says otherwise; then visitors need the token, which is printed once
-    as a part of the address.
+    The page is reachable only from this machine unless --host is given. Visitors then need the token, which is printed
+    once as part of the address.
     """
     require_live("edgevision live")
     cameras = _named(sources, named)
@@ -102,13 +107,13 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class _Outputs:
-    """Where results go besides the page."""
+    """Outputs of results besides the page."""
 
     jsonl: Path | None
     others: SinkArguments
 
     def open(self, stack: contextlib.ExitStack) -> dict[str, Sink]:
-        """The sinks by their names, which are numbered where two have the same."""
+        """The sinks by name; equal names are numbered."""
         found: dict[str, Sink] = {}
         for sink in self.others.open(stack, jsonl=self.jsonl):
             found[unique_name(sink.public_name, found)] = sink
@@ -117,7 +122,7 @@ class _Outputs:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What is to be shown."""
+    """Bundle, cameras and outputs of one call."""
 
     bundle: Path
     model: ModelSettings
@@ -127,8 +132,8 @@ class _Request:
 
 
 def _show(request: _Request, page: PageOptions, interrupts: Interrupts) -> None:
-    """Until interrupted, or until the engine fails, which is raised."""
-    # Here and not at the top: it is an extra.
+    """Run until interrupted; raises the engine's failure."""
+    # imported here because it belongs to an extra
     from edgevision.service.web.server import PageServer
 
     opener = engine_opener(request.bundle, request.model, interrupts.requested)
@@ -139,7 +144,7 @@ def _show(request: _Request, page: PageOptions, interrupts: Interrupts) -> None:
         camera_manager = CameraManager(opener, plans, sinks, request.running)
         stack.callback(camera_manager.close)
         server = stack.enter_context(PageServer(camera_manager, page))
-        server.start()  # first: a port in use is told before the engine is opened
+        server.start()  # first: reports a port in use before the engine is opened
         camera_manager.start()
         click.echo(f"{', '.join(plan.name for plan in plans)}: {server.entry_url}")
         while not interrupts.requested() and camera_manager.failure is None:
@@ -156,5 +161,5 @@ def _named(sources: Sequence[str], named: Sequence[str]) -> tuple[tuple[str, str
             )
     cameras = named_sources([*sources, *named])
     if not cameras:
-        raise UsageError("no source was given; expected such as: edgevision live BUNDLE demo:")
+        raise UsageError("no source was given; expected for example: edgevision live BUNDLE demo:")
     return tuple((name or public_name(address.text), address.text) for name, address in cameras)

@@ -23,65 +23,84 @@ if TYPE_CHECKING:
     type=click.Choice(["fp16", "int8", "auto", "fp8"]),
     default="auto",
     show_default=True,
-    help="auto: INT8, and FP16 too where the target is tensorrt.",
+    help="Precision to make. auto: INT8, and also FP16 if the target is tensorrt.",
 )
-@click.option("--calib", type=click.Path(path_type=Path), required=True, help="Folder of real images.")
-@click.option("--calib-images", type=click.IntRange(min=1), default=128, show_default=True)
+@click.option(
+    "--calib", type=click.Path(path_type=Path), required=True, help="Folder of real images for calibration."
+)
+@click.option(
+    "--calib-images",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    help="Number of images for calibration.",
+)
 @click.option(
     "--calib-method",
     type=click.Choice(["mse", "percentile", "entropy", "max"]),
     default="percentile",
     show_default=True,
+    help="Calibration method.",
 )
 @click.option(
     "--max-drop",
     type=FiniteRange(min=0),
     default=0.5,
     show_default=True,
-    help="Points of AP, top-1 or mIoU that may be lost.",
+    help="Maximum loss of accuracy, in points of AP, top-1 or mIoU.",
 )
 @click.option(
     "--confidence",
     type=FiniteRange(0.5, 0.999),
     default=0.9,
     show_default=True,
-    help="Share of a bootstrap's draws in which the budget must be kept.",
+    help="Share of bootstrap draws in which the accuracy loss stays within --max-drop.",
 )
 @click.option(
     "--eval-images",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Labelled images that the search measures on; again for more folders.",
+    help="Folder of labelled images for the search; repeatable.",
 )
 @click.option(
     "--annotations",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="For each --eval-images a COCO file or a folder of masks; none for folders of classes.",
+    help="COCO file or folder of masks for each --eval-images; omit it for class folders.",
 )
 @click.option(
     "--eval-limit",
     type=click.IntRange(min=1),
     multiple=True,
-    help="For each --eval-images, how many images to take.",
+    help="Maximum number of images for each --eval-images.",
 )
-@click.option("--target", type=click.Choice(["cpu", "tensorrt"]), default="cpu", show_default=True)
+@click.option(
+    "--target",
+    type=click.Choice(["cpu", "tensorrt"]),
+    default="cpu",
+    show_default=True,
+    help="Engine that the graph is made for.",
+)
 @click.option(
     "--weight-bits",
     type=click.Choice(["auto", "7", "8"]),
     default="auto",
     show_default=True,
-    help="Bits of INT8 weights: 7 for CPUs without VNNI, where sums of products saturate; auto: as this CPU needs.",
+    help="Bits of INT8 weights: 7 for CPUs without VNNI, where sums of products saturate; auto: according to this"
+    " CPU.",
 )
 @click.option(
     "--write-calibration-cache",
     is_flag=True,
     help="Write TensorRT's calibration cache beside the graph, for DLA and TensorRT 8 to 10.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads for one call. Default: all.")
-@click.option("--strict", is_flag=True, help="End at the first image that cannot be decoded.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads per call. Default: all cores.")
+@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be decoded.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Write a new bundle instead of adding to BUNDLE."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Bundle to write. Default: add the graph to BUNDLE.",
 )
 @tensorrt_option
 def command(
@@ -94,12 +113,13 @@ def command(
     eval_limit: tuple[int, ...],
     **given: Any,
 ) -> None:
-    """Make a graph of lower precision that keeps its accuracy, or say no.
+    """Make a graph of lower precision within an accuracy limit.
 
-    INT8 is searched: the layers that cost most go back to float until the drop is within --max-drop in the share
-    --confidence of a paired bootstrap over the --eval-images. Report figures on other images than these.
-    The graph, quantize.json with every layer kept in float, and pareto.png go into the bundle. Exit code 2 if the
-    budget cannot be kept; then nothing is written.
+    INT8 is searched: the most sensitive layers return to float until the loss is within --max-drop. This must hold in
+    the share --confidence of a paired bootstrap over the --eval-images. Report accuracy on other images than these.
+
+    The bundle receives the graph, quantize.json with every layer kept in float, and pareto.png. If the limit cannot be
+    met, nothing is written and the exit code is 2.
     """
     from edgevision.cli.extras import require_quantize
 

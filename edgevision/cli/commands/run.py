@@ -55,11 +55,13 @@ from edgevision.sources.options import CameraOptions
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="Annotated pictures: OUT.mp4, or a folder for images.",
+    help="Annotated output: a video OUT.mp4, or a folder of images.",
 )
-@click.option("--jsonl", type=click.Path(path_type=Path), help="Results, one JSON object a line and frame.")
-@click.option("--show", is_flag=True, help="Annotated pictures in a window; q or Escape ends the run.")
-@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many frames.")
+@click.option(
+    "--jsonl", type=click.Path(path_type=Path), help="File for results, one JSON object per line and frame."
+)
+@click.option("--show", is_flag=True, help="Show annotated frames in a window; q or Escape ends the run.")
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after this number of frames.")
 @session_options
 @camera_options
 @sink_options
@@ -83,14 +85,17 @@ def command(
     sinks: SinkArguments,
     pipeline: PipelineOptions,
 ) -> None:
-    """Run a bundle on images, folders, videos or cameras, one or many.
+    """Run a bundle on images, folders, videos or cameras.
 
-    SOURCE is an image, a folder of images, a video file, a camera's index such as 0, an address (rtsp://, http://),
-    csi://0 on a Jetson, gst:PIPELINE, loop:VIDEO for a video played as a camera, or demo: for a camera where none is;
-    with a name of its own as NAME=SOURCE. From a camera the newest frame is taken each time, and an outage is waited
-    for; from files every frame. Many sources share one engine: each gets its turn, in batches where those run faster.
-    Ctrl-C ends the run cleanly: what was written so far is complete, the summary is printed, and the exit code is 130
-    (143 after SIGTERM).
+    SOURCE is an image, a folder of images, a video file, a camera index such as 0, an address (rtsp://, http://),
+    csi://0 on a Jetson, gst:PIPELINE, loop:VIDEO for a video played as a camera, or demo: for a synthetic camera.
+    NAME=SOURCE gives it a name.
+
+    A live run takes the newest frame of each camera and waits during outages. Files are read completely. Several
+    sources share one engine in turns, and in batches if those are faster.
+
+    Ctrl-C ends the run cleanly: all files are complete, the summary is printed, and the exit code is 130 (143 after
+    SIGTERM).
     """
     if build:
         rebuild_unfit(ctx, bundle, engine, opening.precision)
@@ -105,7 +110,7 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class _Outputs:
-    """Where results go."""
+    """Outputs of results."""
 
     pictures: Path | None
     jsonl: Path | None
@@ -115,7 +120,7 @@ class _Outputs:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What is to be run."""
+    """Sources, options and outputs of one run."""
 
     sources: tuple[str, ...]
     connection: CameraOptions
@@ -181,7 +186,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
 def _open_sources(
     stack: contextlib.ExitStack, texts: tuple[str, ...], connection: CameraOptions
 ) -> list[Source]:
-    """One after another; of several, cameras that do not answer yet are waited for while the others run."""
+    """Open one after another; with several, cameras without a first frame do not delay the others."""
     if len(texts) > 1:
         connection = replace(connection, wait_first=False)
     return [
@@ -193,28 +198,30 @@ def _open_sources(
 def _open_sinks(
     stack: contextlib.ExitStack, sources: list[Source], outputs: _Outputs
 ) -> tuple[list[list[Sink]], list[Sink]]:
-    """Pictures, for each source its own, and what they share."""
+    """The image sinks of each source, and the sinks that all sources share."""
     output, jsonl = outputs.pictures, outputs.jsonl
     if output is not None and jsonl is not None and output.resolve() == jsonl.resolve():
-        raise UsageError(f"-o and --jsonl both name {output}")
+        raise UsageError(f"-o and --jsonl both name {output}; expected different files")
     if output is None:
         pictures: list[list[Sink]] = [[] for _ in sources]
     elif len(sources) == 1:
         pictures = [[stack.enter_context(open_picture_sink(output, sources[0]))]]
     elif output.suffix.lower() == ".mp4":
         raise UsageError(
-            f"{len(sources)} sources cannot share {output}; name a folder: each gets a video in it"
+            f"{len(sources)} sources cannot share the video {output}; expected a folder, with one video per source"
         )
     else:
         paths = _own_outputs(output, sources)
         pairs = zip(paths, sources, strict=True)
         pictures = [[stack.enter_context(open_picture_sink(path, source))] for path, source in pairs]
-    # These last: a file's run begins its lines anew.
+    # Opened last, because these truncate their files.
     return pictures, outputs.others.open(stack, sources, jsonl=jsonl)
 
 
 def _own_outputs(folder: Path, sources: list[Source]) -> list[Path]:
-    """A video in the folder for each camera and video, a folder for images; named by the sources, without surprises."""
+    """One video per camera and video file, one folder per source of images; named after the sources, with safe
+    characters.
+    """
     found: list[Path] = []
     for source in sources:
         stem = re.sub(r"[^\w.-]+", "_", source.name).strip("._") or "source"
@@ -238,7 +245,7 @@ def _open_windows(
 
 
 def _total(sources: list[Source], limit: int | None) -> int | None:
-    """Frames to come, where that is known of all sources."""
+    """Expected number of frames, if all sources know theirs."""
     counts = [source.frame_count for source in sources]
     total = None if None in counts else sum(count for count in counts if count is not None)
     known = [count for count in (total, limit) if count is not None]

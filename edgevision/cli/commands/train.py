@@ -24,82 +24,92 @@ if TYPE_CHECKING:
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="COCO .json, data.yaml, YOLO or Pascal VOC folder, class folders, zip or idx.",
+    help="Data set: COCO .json, data.yaml, YOLO or Pascal VOC folder, class folders, zip or idx.",
 )
 @click.option(
     "--images",
     type=click.Path(path_type=Path),
-    help="Images of a COCO file. Default: the folder so named.",
+    help="Image folder of a COCO file. Default: the folder of that name.",
 )
 @click.option(
     "--val",
     "held",
     type=click.Path(path_type=Path),
-    help="What to measure on. Default: the data's own or a tenth.",
+    help="Validation data. Default: the data set's own, or a tenth of it.",
 )
 @click.option(
     "--val-images",
     "held_images",
     type=click.Path(path_type=Path),
-    help="Images of a COCO file given as --val.",
+    help="Image folder of a COCO file given as --val.",
 )
 @click.option(
-    "--classes", help="person,car,motorcycle=motorbike: which boxes to learn, MINE=NAME_IN_THE_DATA."
+    "--classes", help="Classes to learn, such as person,car,motorcycle=motorbike (NAME=NAME_IN_DATA)."
 )
 @click.option(
     "--names",
     type=click.Path(path_type=Path),
-    help="Names of a YOLO folder's class numbers. Default: its classes.txt.",
+    help="File of a YOLO folder's class names. Default: its classes.txt.",
 )
 @click.option(
-    "--weights", type=click.Path(path_type=Path), help="Start from this checkpoint, as far as it fits."
+    "--weights", type=click.Path(path_type=Path), help="Checkpoint to start from, as far as its weights fit."
 )
 @click.option(
     "--augment",
     type=FiniteRange(0, 1),
-    help="Strength of all that is random in a detector's samples. Default: 1; 0 shows images as they are.",
+    help="Strength of a detector's random augmentation. Default: 1; 0 turns it off.",
+)
+@click.option("--monitor", metavar="CLASS", help="Class whose metric selects the best weights. Default: all.")
+@click.option("--balance", is_flag=True, help="Sample rare classes as often as frequent ones.")
+@click.option(
+    "--epochs", type=click.IntRange(min=1), help="Number of epochs; the result depends only on the seed."
+)
+@click.option("--minutes", type=FiniteRange(min=0, min_open=True), help="Training time by the clock.")
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    help="Stop after this number of measurements without improvement.",
 )
 @click.option(
-    "--monitor", metavar="CLASS", help="The class whose figure chooses the best weights. Default: all."
+    "--size", type=SIZE, help="Side of the model's square input. Default: the recipe's training size."
 )
-@click.option("--balance", is_flag=True, help="Show rare classes as often as frequent ones.")
+@click.option("--model", help="Model of the family, such as n, s (yolov5) or resnet18, resnet34 (resnet).")
+@click.option("--batch", type=click.IntRange(min=1), help="Images per step. Default: the recipe's.")
 @click.option(
-    "--epochs", type=click.IntRange(min=1), help="Train this long; the run is a function of its seed."
-)
-@click.option("--minutes", type=FiniteRange(min=0, min_open=True), help="Train this long by the clock.")
-@click.option(
-    "--patience", type=click.IntRange(min=1), help="End after this many measurements without a better one."
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random choices."
 )
 @click.option(
-    "--size", type=SIZE, help="Side of the model's square input. Default: the recipe's for training."
+    "--device",
+    type=click.Choice(("auto", "cpu", "cuda")),
+    default="auto",
+    show_default=True,
+    help="Device to train on.",
 )
-@click.option("--model", help="Member of the family, as n, s (yolov5) or resnet18, resnet34 (resnet).")
-@click.option("--batch", type=click.IntRange(min=1), help="Images for each step. Default: the recipe's.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--device", type=click.Choice(("auto", "cpu", "cuda")), default="auto", show_default=True)
 @click.option(
     "--devices",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="GPUs or CPU processes.",
+    help="Number of GPUs or CPU processes.",
 )
 @click.option(
-    "--nodes", type=click.IntRange(min=1), default=1, show_default=True, help="Machines, under torchrun."
+    "--nodes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of machines, under torchrun.",
 )
-@click.option("--strict", is_flag=True, help="End at the first image that cannot be decoded.")
-@click.option(
-    "--resume", is_flag=True, help="Go on with the run in -o, with the settings that it was started with."
-)
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The run folder.")
+@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be decoded.")
+@click.option("--resume", is_flag=True, help="Continue the run in -o with its original settings.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Run folder.")
 def command(
     recipe: str, output: Path, resume: bool, device: str, devices: int, nodes: int, **options: object
 ) -> None:
     """Train a recipe's model and write a run folder.
 
-    The folder holds the settings, metrics.csv, curves.png, last.ckpt (everything that --resume needs) and
-    best.safetensors, which `edgevision export RECIPE --checkpoint RUN` takes. A killed run goes on from the end of its
-    last epoch and ends as if nothing had happened.
+    The folder contains the settings, metrics.csv, curves.png, last.ckpt (complete state for --resume) and
+    best.safetensors, which `edgevision export RECIPE --checkpoint RUN` reads. A killed run continues after its last
+    complete epoch and gives the same result as an uninterrupted one.
     """
     from edgevision.cli.extras import require_train
 
@@ -127,9 +137,11 @@ def _stored_job(content: object, recipe: Recipe) -> Job:
     try:
         job = dataclass_from_json(Job, content)
     except DecodeError as error:
-        raise UsageError(f"the run's config.json is not one of this edgevision: {error}") from error
+        raise UsageError(
+            f"the run's config.json does not match this version of edgevision: {error}"
+        ) from error
     if job.recipe != recipe.name:
-        raise UsageError(f"the run was started with recipe {job.recipe}, not {recipe.name}")
+        raise UsageError(f"the run was started with recipe {job.recipe}; received {recipe.name}")
     return job
 
 
@@ -138,11 +150,11 @@ def _new_job(recipe: Recipe, name: str, options: dict[str, object]) -> Job:
     from edgevision.train.job import Job
 
     if recipe.training is None:
-        raise RecipeError(f"recipe {name} says nothing of training; it serves trained checkpoints only")
+        raise RecipeError(f"recipe {name} has no training; it only exports trained checkpoints")
     if options["data"] is None:
-        raise UsageError("say what to learn from: --data PATH")
+        raise UsageError("no data was given; expected --data PATH")
     if (options["epochs"] is None) == (options["minutes"] is None):
-        raise UsageError("say how long to train, in one of two ways: --epochs N or --minutes N")
+        raise UsageError("no training length was given, or two; expected either --epochs N or --minutes N")
     size, batch, model = options.pop("size"), options.pop("batch"), options.pop("model")
     plan = _plan(recipe.training, size, batch, model, recipe.stride)
     augment = options.pop("augment")
@@ -159,7 +171,8 @@ def _plan(plan: Plan, size: object, batch: object, model: object, stride: int) -
     if isinstance(size, tuple):
         if size[0] != size[1] or size[0] % stride:
             raise UsageError(
-                f"--size {size[0]}x{size[1]}: training takes squares of a multiple of {stride} px"
+                f"--size {size[0]}x{size[1]} is not a training size; expected a square whose side is a multiple of"
+                f" {stride} px"
             )
         changes["size"] = size[0]
     if batch is not None:

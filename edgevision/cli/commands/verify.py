@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from edgevision.bundle.folder import Golden, GraphEntry
 
 REFERENCE = "onnxruntime"
-"""The engine beside whose record that of the layers stands: it computes them."""
+"""The engine whose record includes the check of the layers, because it computes them."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was found of one graph in one engine, and the layer at fault where one could be named."""
+    """Record of one graph in one engine, with the faulty layer if one was identified."""
 
     precision: Precision
     record: Verification
@@ -35,12 +35,12 @@ class Found:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 def command(bundle: Path, as_json: bool) -> None:
-    """Check a bundle's files and its answers against the source model's.
+    """Verify a bundle's files and its results against the source model's.
 
-    Every file is held against its hash, then the golden frames run through every CPU engine that is installed here,
-    with every graph of the bundle. Of graphs of lower precision each layer is held against its float weights as well,
-    where onnx is installed. The records are kept in the bundle: a graph that an engine answers wrongly is not run with
-    it any more. Exit code 2 if there is one. (Engines of TensorRT are verified when they are built or first opened.)
+    Every file is compared with its hash. Then the golden frames run through every installed CPU engine, with every
+    graph of the bundle. If onnx is installed, each layer of a lower-precision graph is also compared with its float
+    weights. The records are stored in the bundle; `run` rejects a graph that failed in an engine. Exit code 2 if any
+    graph fails. TensorRT engines are verified when they are built or first opened.
     """
     opened = Bundle.open(bundle)
     opened.check_files()
@@ -61,7 +61,7 @@ def command(bundle: Path, as_json: bool) -> None:
 def _complaint(found: Found) -> str:
     layer = f"; the first layer that differs is {found.layer}" if found.layer else ""
     record = found.record
-    return f"{record.engine} answers the {found.precision} graph wrongly: {record.failures}{layer}"
+    return f"{record.engine} failed verification of the {found.precision} graph: {record.failures}{layer}"
 
 
 def _verify_all(bundle: Bundle) -> list[Found]:
@@ -81,7 +81,7 @@ def _verify_all(bundle: Bundle) -> list[Found]:
 
 
 def _verify(bundle: Bundle, entry: GraphEntry, engine: str, golden: Golden) -> Found | None:
-    """The record of one graph in one engine; None if that is not installed."""
+    """The record of one graph in one engine; None if the engine is not installed."""
     from edgevision.contract.session import SessionOptions
     from edgevision.engines.opening import open_session
     from edgevision.verification.golden import unanswered, verify_session

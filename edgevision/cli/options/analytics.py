@@ -1,4 +1,4 @@
-"""The options of `edgevision run` that say what to follow and count, and the table at its end."""
+"""Analytics of `edgevision run`: opening them, and the table of counts at the end."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from edgevision.sources.opening import ImageSource
 
 
 def open_analytics(plan: AnalyticsOptions, spec: ModelSpec, source: Source, threshold: float) -> Analytics:
-    """What the options ask for, for one source; raises `UsageError` where it cannot be."""
+    """The analytics of one source; raises `UsageError` if the source cannot have them."""
     analytics = plan.open(spec, source.fps, threshold)
     if plan.tracks and isinstance(source, ImageSource):
         raise UsageError(
-            f"{source.name} holds images, which have no time: give a video or a camera to track in"
+            f"{source.name} contains images, which have no time stamps; expected a video or a camera for tracking"
         )
     if 0 not in source.size_wh:
         plan.check_places(source.size_wh)
@@ -26,7 +26,7 @@ def open_analytics(plan: AnalyticsOptions, spec: ModelSpec, source: Source, thre
 
 
 def count_lines(analytics: Analytics, classes: Sequence[str]) -> list[str]:
-    """The table at the end of a run; empty where nothing was counted, or no frame came."""
+    """The table at the end of a run; empty if nothing was counted or no frame arrived."""
     rows = []
     for line in analytics.lines:
         labels = sorted({label for label, _ in line.counts})

@@ -1,4 +1,4 @@
-"""Command-line options made from the definitions of settings: names, types, ranges, defaults and help."""
+"""Command-line options generated from the definitions of settings: names, types, ranges, defaults and help."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgevision.cli.options.numbers import FiniteRange
 from edgevision.settings.kinds import Choice, Flag, Kind, Number, Text, Texts
 from edgevision.settings.setting import Setting, Table, build, definition, settings_of
 
-if TYPE_CHECKING:  # generic for the type checker alone in older versions of click
+if TYPE_CHECKING:  # older versions of click have no generic types
     _WordOrNumber = click.ParamType[int | str]
     _Texts = click.ParamType[tuple[str, ...]]
     _Place = click.ParamType[PlaceText]
@@ -26,7 +26,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class WordOrNumber(_WordOrNumber):
-    """A word such as ``auto``, or a whole number in its place."""
+    """A word such as ``auto``, or a whole number."""
 
     def __init__(self, kind: Number) -> None:
         self.kind = kind
@@ -43,7 +43,7 @@ class WordOrNumber(_WordOrNumber):
 
 
 class CommaTexts(_Texts):
-    """Texts with commas between them."""
+    """Texts separated by commas."""
 
     name = "text,..."
 
@@ -94,7 +94,7 @@ def options_of(table: type, *fields: str) -> Decorator:
 
 
 def group_options(table: type, argument: str, *, without: tuple[str, ...] = ()) -> Decorator:
-    """The options of all settings of a dataclass that have one; the command receives an instance as `argument`.
+    """The options of all settings of a dataclass; the command receives an instance as `argument`.
 
     `without` names fields that keep their defaults.
     """

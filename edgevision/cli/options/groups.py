@@ -1,4 +1,4 @@
-"""Groups of options that several commands share, each passed on as one object."""
+"""Option groups that several commands share; each is passed on as one object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers of options."""
+"""Number types of options."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 
 class FiniteRange(click.FloatRange):
-    """A number within bounds; NaN and infinity, which `click.FloatRange` lets pass, are none."""
+    """A finite number within bounds; `click.FloatRange` would accept NaN and infinity."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Raises `click.BadParameter`."""

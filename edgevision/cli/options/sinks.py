@@ -1,4 +1,4 @@
-"""Options of the commands that hand results on: tables, brokers, webhooks, pictures of events."""
+"""Options of commands with sinks: tables, brokers, webhooks, event images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from edgevision.sources.frames import Source
 
 @dataclass(frozen=True, slots=True)
 class SinkArguments:
-    """Where results are to go, beside what a command has of its own."""
+    """Sinks from the options that several commands share."""
 
     csv: Path | None = None
     mqtt: tuple[str, ...] = ()
@@ -35,27 +35,29 @@ class SinkArguments:
     webhook_results: bool = False
 
     def check(self, analytics: AnalyticsOptions, classes: tuple[str, ...] | None = None) -> None:
-        """Raise `UsageError` for a sink to which nothing would ever come; `classes` are the model's, where known."""
+        """Raise `UsageError` for a sink that would never receive anything; `classes` are the model's, if known."""
         if classes is not None and self.options.classes:
             labels_from_names(self.options.classes, classes)
         if analytics.lines or analytics.zones:
             return
         if self.webhook and not self.webhook_results:
             raise UsageError(
-                "--webhook posts events, and nothing makes any: give --line or --zone, or --webhook-results"
+                "--webhook posts events, and nothing creates events; expected --line or --zone, or"
+                " --webhook-results"
             )
         if self.events is not None and not self.options.classes:
             raise UsageError(
-                "--events keeps pictures of events, and nothing makes any: give --line or --zone, or --event-classes"
+                "--events keeps images of events, and nothing creates events; expected --line or --zone, or"
+                " --event-classes"
             )
 
     def open(
         self, stack: contextlib.ExitStack, sources: Sequence[Source] = (), *, jsonl: Path | None = None
     ) -> list[Sink]:
-        """The sinks, which `stack` closes; `jsonl` with them, so that it is treated alike.
+        """The sinks, which `stack` closes; `jsonl` is opened in the same way.
 
-        Where all sources are files the run waits for its sinks, and an error of theirs ends it; a live run never waits
-        for any of them. Raises `UsageError` where a file would replace what is being read.
+        If all sources are files, the run waits for its sinks, and a sink's error ends it. A live run never waits for a
+        sink. Raises `UsageError` if a file would replace a source.
         """
         options = replace(self.options, live=not sources or any(source.live for source in sources))
         files = [path for path in (jsonl, self.csv) if path is not None]
@@ -73,7 +75,7 @@ class SinkArguments:
 
 
 def sink_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--csv`` to ``--keep-days``, passed on as the one argument `sinks`."""
+    """Add ``--csv`` to ``--keep-days``, passed on as the one argument `sinks`."""
 
     @functools.wraps(command)
     def with_sinks(
@@ -87,7 +89,7 @@ def sink_options(command: Callable[..., Any]) -> Callable[..., Any]:
         **others: object,
     ) -> object:
         if csv is not None and csv.suffix.lower() != ".csv":
-            raise UsageError(f"--csv {csv}: the name of a table ends in .csv")
+            raise UsageError(f"--csv {csv} has another suffix; expected a name that ends in .csv")
         sinks = SinkArguments(csv, mqtt, webhook, events, options, webhook_results)
         return command(*args, sinks=sinks, **others)
 
@@ -98,17 +100,19 @@ def sink_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def sink_lines(sinks: Sequence[Sink]) -> list[str]:
-    """What became of the results, a line for each sink that took any or lost some; to be asked after closing."""
+    """A line for each sink that wrote or lost results; call it after closing."""
     lines = []
     for health in (sink.health for sink in sinks):
-        lost = f", {health.lost} lost ({health.last_error or 'they came too fast'})" if health.lost else ""
+        lost = (
+            f", {health.lost} lost ({health.last_error or 'results arrived too fast'})" if health.lost else ""
+        )
         if health.written or health.lost:
             lines.append(f"{health.name}: {health.written} results written{lost}")
     return lines
 
 
 def _open_lines(path: Path, *, live: bool) -> Sink:
-    """JSON lines in a file of whatever ending, such as /dev/stdout."""
+    """JSON lines in a file with any suffix, such as /dev/stdout."""
     sink = JsonlSink(path, append=live)
     return BackgroundSink(sink) if live else sink
 
@@ -116,7 +120,9 @@ def _open_lines(path: Path, *, live: bool) -> Sink:
 def _options() -> list[Callable[..., Any]]:
     path = click.Path(path_type=Path)
     return [
-        click.option("--csv", type=path, help="A table, one row a detection; events beside it."),
+        click.option(
+            "--csv", type=path, help="Table with one row per detection, and a second one for events."
+        ),
         click.option(
             "--mqtt",
             multiple=True,

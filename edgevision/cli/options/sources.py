@@ -1,4 +1,4 @@
-"""Options of the commands that read live sources."""
+"""Named sources on the command line."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from edgevision.sources.addresses import SourceAddress, check_name, public_name
 
 
 def named_sources(texts: Sequence[str]) -> tuple[tuple[str | None, SourceAddress], ...]:
-    """(name, address) of each ``ADDRESS`` or ``NAME=ADDRESS``; names differ.
+    """(name, address) of each ``ADDRESS`` or ``NAME=ADDRESS``; names are unique.
 
-    Of several, one without a name is called by its public address, numbered where that is taken; a single one has None.
-    A file whose own name contains ``=`` is meant as it is. Raises `UsageError` for a name that is given twice, and
-    `SourceError` for an address that cannot be read.
+    Of several sources, one without a name gets its public address, numbered if that is taken. A single source gets
+    None. An existing file whose name contains ``=`` is an address. Raises `UsageError` for a duplicate name and
+    `SourceError` for an invalid address.
     """
     given = [_named(text) for text in texts]
     if len(given) == 1:
@@ -28,14 +28,14 @@ def named_sources(texts: Sequence[str]) -> tuple[tuple[str | None, SourceAddress
             name = unique_name(public_name(text), taken)
             taken.add(name)
         elif name in {other for other, _ in found}:
-            raise UsageError(f"two sources are called {name!r}; names must differ")
+            raise UsageError(f"two sources are called {name!r}; expected different names")
         found.append((name, SourceAddress.parse(text)))
     return tuple(found)
 
 
 def _named(text: str) -> tuple[str | None, str]:
     match = re.match(r"([^=:/\\?]+)=(.+)", text, re.DOTALL)
-    if match is None or os.path.exists(text):  # noqa: PTH110  # a text that can be no path is none
+    if match is None or os.path.exists(text):  # noqa: PTH110  # the text may not be a valid path
         return None, text
     name = match[1].strip()
     check_name(name, "source")

@@ -1,4 +1,4 @@
-"""The options that set non-maximum suppression inside a graph."""
+"""Options for NMS inside a graph."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _MASKS = default_nms("instances").max_detections
 def nms_options(function: F) -> F:
     """Add ``--pre-nms-topk --max-detections --iou --score-threshold --nms-steps``."""
     options = (
-        ("--pre-nms-topk", _DEFAULT.candidates, "Box-class pairs that enter suppression."),
+        ("--pre-nms-topk", _DEFAULT.candidates, "Number of box-class pairs that enter NMS."),
         (
             "--max-detections",
             None,
-            f"Boxes that leave it at most.  [{_DEFAULT.max_detections}; with masks {_MASKS}]",
+            f"Maximum detections per image.  [{_DEFAULT.max_detections}; with masks {_MASKS}]",
         ),
-        ("--iou", _DEFAULT.iou_threshold, "IoU above which a box is suppressed."),
-        ("--score-threshold", _DEFAULT.score_floor, "Scores under this are answered as 0."),
+        ("--iou", _DEFAULT.iou_threshold, "IoU threshold above which NMS removes a box."),
+        ("--score-threshold", _DEFAULT.score_floor, "Score below which the graph returns 0."),
         (
             "--nms-steps",
             _DEFAULT.depth,
-            "Unrolled steps: the longest chain of suppressions resolved exactly.",
+            "Number of unrolled NMS steps: the longest chain of suppressions that is exact.",
         ),
     )
     for name, default, text in reversed(options):
@@ -48,7 +48,7 @@ def nms_spec(
     *,
     task: Task = "detect",
 ) -> NmsSpec:
-    """The settings; fewer candidates than `max_detections` mean that at most all of them leave."""
+    """The NMS settings; `pre_nms_topk` also limits `max_detections`."""
     most = default_nms(task).max_detections if max_detections is None else max_detections
     try:
         return NmsSpec(pre_nms_topk, min(most, pre_nms_topk), iou, score_threshold, nms_steps)

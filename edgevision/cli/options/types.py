@@ -10,7 +10,7 @@ import click
 
 from edgevision.contract.spec import BatchRange
 
-if TYPE_CHECKING:  # generic for the type checker alone in older versions of click
+if TYPE_CHECKING:  # older versions of click have no generic types
     _Size = click.ParamType[tuple[int, int]]
     _Batch = click.ParamType[BatchRange]
     _Sms = click.ParamType[tuple[int, ...]]
@@ -19,7 +19,7 @@ else:
 
 
 class SizeType(_Size):
-    """``WxH`` in pixels, as a tuple (width, height); a single number means a square."""
+    """``WxH`` in pixels, as a tuple (width, height); a single number is a square."""
 
     name = "WxH"
 
@@ -31,7 +31,9 @@ class SizeType(_Size):
             return value
         match = re.fullmatch(r"(\d+)(?:[xX](\d+))?", str(value).strip())
         if match is None or "0" in (match[1].lstrip("0") or "0", (match[2] or "1").lstrip("0") or "0"):
-            self.fail(f"{value!r} is not a size; give WIDTHxHEIGHT in pixels, such as 640x480", param, ctx)
+            self.fail(
+                f"{value!r} is not a size; expected WIDTHxHEIGHT in pixels, such as 640x480", param, ctx
+            )
         return int(match[1]), int(match[2] or match[1])
 
 
@@ -47,11 +49,11 @@ class BatchType(_Batch):
         try:
             return BatchRange.parse(str(value))
         except ValueError as error:
-            self.fail(f"{error}; give a batch size such as 4, or a range such as 1:4:8", param, ctx)
+            self.fail(f"{error}; expected a batch size such as 4, or a range such as 1:4:8", param, ctx)
 
 
 class SmsType(_Sms):
-    """Compute capabilities with commas between them, ``89`` or ``8.9`` each, as whole numbers."""
+    """Compute capabilities separated by commas, each ``89`` or ``8.9``, as whole numbers."""
 
     name = "SM[,SM...]"
 
@@ -63,7 +65,11 @@ class SmsType(_Sms):
             return value
         parts = [part.strip() for part in str(value).split(",")]
         if not all(re.fullmatch(r"\d{2,3}|\d{1,2}\.\d", part) for part in parts):
-            self.fail(f"{value!r} names no compute capabilities; give such as 86 or 75,86,89,120", param, ctx)
+            self.fail(
+                f"{value!r} is not a list of compute capabilities; expected for example 86 or 75,86,89,120",
+                param,
+                ctx,
+            )
         return tuple(int(part.replace(".", "")) for part in parts)
 
 
@@ -72,16 +78,16 @@ SMS = SmsType()
 BATCH = BatchType()
 
 TENSORRT_NAMES = ("8.6", "10.3", "10.13", "11.4", "rtx-1.7")
-"""Rows of `graph.limits.versions`, where the test holds them against these."""
+"""Rows of `graph.limits.versions`; a test compares both."""
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def tensorrt_option(command: Command) -> Command:
-    """``--tensorrt`` of the commands that write graphs, as the argument `tensorrt`."""
+    """Add ``--tensorrt`` of the commands that write graphs, as the argument `tensorrt`."""
     return click.option(
         "--tensorrt",
         multiple=True,
         type=click.Choice(TENSORRT_NAMES),
-        help="Refuse a graph that this version is documented not to read; again for more versions.",
+        help="Reject a graph that this version cannot read, according to its documentation; repeatable.",
     )(command)

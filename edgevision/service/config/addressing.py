@@ -1,4 +1,4 @@
-"""Addresses in a deployment file: what a sink's means, and where a password stands in plain sight."""
+"""Addresses in a deployment file: kinds of sinks, relative paths and plain-text passwords."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _PASSWORD = re.compile(r"://[^/@:\s]*:([^/\s]+)@")
 
 
 def sink_address(text: str, folder: Path) -> str:
-    """The address of a sink with its path, if it has one, from `folder`."""
+    """The address of a sink; a relative path in it starts at `folder`."""
     if events := _FOLDER.fullmatch(text):
         return f"{events[1]}{folder / events[2]}"
     return text if _SCHEME.match(text) else str(folder / Path(text).expanduser())
 
 
 def sink_kind(text: str) -> Literal["file", "mqtt", "webhook", "events"] | None:
-    """What an address of a sink means; None: nothing."""
+    """The kind of sink of an address; None if it is not a sink."""
     lower = text.lower()
     if lower.startswith(("mqtt://", "mqtts://")):
         return "mqtt"
@@ -35,33 +35,33 @@ def sink_kind(text: str) -> Literal["file", "mqtt", "webhook", "events"] | None:
 
 
 def public_sink(text: str) -> str:
-    """A sink's address for others to read; of a webhook only the host, for its path is often the secret."""
+    """A sink's address without secrets; of a webhook only the host, because its path is often secret."""
     name = public_name(text)
     return "/".join(name.split("/")[:3]) if name.lower().startswith(("http://", "https://")) else name
 
 
 def holds_password(text: str) -> bool:
-    """True if an address, as the file has it, spells a password out instead of naming variables."""
+    """True if an address in the file contains a plain-text password instead of a variable."""
     found = _PASSWORD.search(text)
     return found is not None and holds_secret(found[1])
 
 
 def holds_secret(text: str) -> bool:
-    """True if a text is more than names of variables."""
+    """True if a text contains more than variables."""
     return re.sub(r"(?<!\$)\$\{[^}]*\}", "", text) != ""
 
 
 def check_network_address(text: str) -> None:
-    """Raise `UsageError` for an address with ``//`` that names no host, or a port that is none."""
+    """Raise `UsageError` for an address with ``//`` that has no host, or an invalid port."""
     if "//" not in text or not _SCHEME.match(text) or not text[text.index(":") :].startswith("://"):
         return
     try:
         parts = urlsplit(text)
         host = parts.hostname
-        parts.port  # noqa: B018  # raises for what is no port
+        parts.port  # noqa: B018  # raises for an invalid port
     except ValueError as error:
         raise UsageError(
             f"{error}; expected {text.split(':')[0]}://host or {text.split(':')[0]}://host:port"
         ) from error
     if not host:
-        raise UsageError(f"it names no host; expected {parts.scheme}://host/...")
+        raise UsageError(f"the address has no host; expected {parts.scheme}://host/...")

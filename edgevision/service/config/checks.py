@@ -1,4 +1,4 @@
-"""Holds the parts of a deployment against each other, the bundle and this machine."""
+"""Checks of a deployment against its bundle and this machine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WEBHOOKS_ONLY = ("token", "secret")
 
 
 class Checker:
-    """Adds to a reader's problems what a single value does not show; `warnings` are no reason not to run."""
+    """Adds problems between several values to a reader's problems; `warnings` do not prevent a run."""
 
     def __init__(self, settings: Settings, reader: Reader) -> None:
         self.warnings: list[Problem] = []
@@ -43,7 +43,7 @@ class Checker:
         self._wrong = reader.wrong
 
     def check(self) -> None:
-        """Look at everything."""
+        """Run all checks."""
         settings = self._settings
         spec = self._model(settings.model)
         self._unique("camera", [camera.name for camera in settings.cameras])
@@ -61,14 +61,17 @@ class Checker:
         for number, name in enumerate(names):
             if name and name in first:
                 line = self._reader.document.line((table, first[name], "name"))
-                self._wrong((table, number, "name"), f'"{name}" is taken, by line {line}; names must differ')
+                self._wrong(
+                    (table, number, "name"),
+                    f'"{name}" is already used in line {line}; expected different names',
+                )
             first.setdefault(name, number)
 
     def _model(self, model: ModelSettings) -> ModelSpec | None:
-        """What the bundle says of the model; None where it cannot be opened."""
+        """The model's spec in the bundle; None if the bundle cannot be opened."""
         if model.build and model.engine not in BUILT:
             expected = " or ".join(f'"{engine}"' for engine in BUILT)
-            self._wrong(("model", "build"), f"needs engine = {expected}: only those are built for a device")
+            self._wrong(("model", "build"), f"is not possible for this engine; expected engine = {expected}")
         if not model.bundle:
             return None
         try:
@@ -89,11 +92,11 @@ class Checker:
         names = [sink.name for sink in self._settings.sinks]
         for number, name in enumerate(camera.sinks):
             if name not in names:
-                near = nearest(name, names) or f"; sinks: {', '.join(names) or 'none'}"
+                near = nearest(name, names) or f"; expected one of: {', '.join(names) or 'none'}"
                 self._wrong((*path, "sinks"), f'there is no sink "{name}"{near}', (number,))
         areas = (camera.analytics.min_area, camera.analytics.max_area)
         if areas[0] > areas[1]:
-            self._wrong((*path, "min_area"), f"is {areas[0]:g}, above max_area, {areas[1]:g}")
+            self._wrong((*path, "min_area"), f"is {areas[0]:g}; expected at most max_area, {areas[1]:g}")
         if spec is None:
             return
         self._classes((*path, "only"), camera.analytics.only, spec)
@@ -118,7 +121,7 @@ class Checker:
         if address.path is not None and not address.path.exists():
             self._wrong(here, f"there is no file or folder {address.path}")
         if address.device is not None and not Path(f"/dev/video{address.device[0]}").exists():
-            self._warn(here, f"/dev/video{address.device[0]} does not exist at the moment")
+            self._warn(here, f"/dev/video{address.device[0]} does not exist now")
 
     def _sinks(self, sinks: Sequence[SinkSettings], spec: ModelSpec | None) -> None:
         first: dict[str, int] = {}
@@ -128,18 +131,22 @@ class Checker:
             address = sink_address(sink.address, self._settings.folder)
             if sink.address and address in first:
                 other = sinks[first[address]].name
-                self._wrong(here, f'is that of sink "{other}", too: one sink can serve several cameras')
+                self._wrong(
+                    here,
+                    f'is also the address of sink "{other}"; expected one sink, which can serve several'
+                    " cameras",
+                )
             first.setdefault(address, number)
             self._sink(number, sink, spec)
             if sink.name and sink.name not in used:
-                self._warn(("sink", number), f'no camera names the sink "{sink.name}"')
+                self._warn(("sink", number), f'no camera uses the sink "{sink.name}"')
 
     def _sink(self, number: int, sink: SinkSettings, spec: ModelSpec | None) -> None:
         if not sink.address:
             return
         kind = sink_kind(sink.address)
         if kind is None:
-            self._wrong(("sink", number, "address"), f"names no sink; {EXPECTED}")
+            self._wrong(("sink", number, "address"), f"is not the address of a sink; {EXPECTED}")
             return
         try:
             check_network_address(sink.address)
@@ -150,34 +157,37 @@ class Checker:
         ):
             if ("sink", number, key) in self._reader.document.lines:
                 whose = "events:FOLDER" if key in EVENTS_ONLY else "webhooks"
-                self._wrong(("sink", number, key), f"is for {whose} alone")
+                self._wrong(("sink", number, key), f"is only valid for {whose}")
         if spec is not None:
             self._classes(("sink", number, "classes"), sink.options.classes, spec)
         self._events(number, sink, kind)
 
     def _events(self, number: int, sink: SinkSettings, kind: str) -> None:
-        """A sink that takes events alone needs a camera that makes some."""
+        """A sink that receives only events needs a camera with events."""
         users = [camera for camera in self._settings.cameras if sink.name in camera.sinks]
         if not users or any(camera.analytics.lines or camera.analytics.zones for camera in users):
             return
         events_alone = {"webhook": not sink.options.every_result, "mqtt": sink.options.every_result is False}
         if events_alone.get(kind, False) or (kind == "events" and not sink.options.classes):
-            mends = "classes" if kind == "events" else "every_result = true"
+            remedy = "classes" if kind == "events" else "every_result = true"
             self._wrong(
                 ("sink", number),
-                f"takes events, and no camera of it makes any: give one lines or zones, or the sink {mends}",
+                f"receives only events, and none of its cameras creates events; expected lines or zones, or {remedy}"
+                " for the sink",
             )
 
     def _classes(self, path: KeyPath, names: Sequence[str], spec: ModelSpec) -> None:
         known = (*spec.classes, *map(str, range(len(spec.classes))))
         for number, name in enumerate(names):
             if name not in known:
-                near = nearest(name, spec.classes) or f"; it knows {', '.join(spec.classes) or 'no names'}"
-                self._wrong(path, f'the model knows no class "{name}"{near}', (number,))
+                near = (
+                    nearest(name, spec.classes) or f"; expected one of: {', '.join(spec.classes) or 'none'}"
+                )
+                self._wrong(path, f'the model has no class "{name}"{near}', (number,))
 
     def _page(self, page: PageSettings) -> None:
         if page.token_env is not None and page.token_file is not None:
-            self._wrong(("page", "token_file"), "is given beside token_env; give one of the two")
+            self._wrong(("page", "token_file"), "conflicts with token_env; expected only one of them")
             return
         try:
             options = page_options(page, self._settings.folder, self._reader.environment)
@@ -188,7 +198,7 @@ class Checker:
         if options.needs_token and options.token is None:
             self._wrong(
                 ("page", "host"),
-                "others than programs of this machine can reach the page; give token_file or token_env",
+                "makes the page reachable from other machines; expected token_file or token_env",
             )
 
     def _warn(self, path: KeyPath, text: str) -> None:

@@ -1,4 +1,4 @@
-"""A TOML file and the line of everything in it, so that a mistake can be shown where it was made."""
+"""A TOML file with the line of each key, for error messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong in a file, and where."""
+    """A mistake in a file, with its line."""
 
     file: str
     line: int
@@ -29,7 +29,7 @@ class Problem:
 
 
 class NotTomlError(Exception):
-    """A file that is not TOML; holds the one `Problem` that its reader stopped at."""
+    """The file is not TOML; contains the one `Problem` at which its parser stopped."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
@@ -38,16 +38,16 @@ class NotTomlError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file says, and on which line it says it."""
+    """Contents of a file and the line of each key."""
 
     name: str
-    """The file's name, as messages give it."""
+    """File name for messages."""
     data: dict[str, object]
     lines: Mapping[KeyPath, int]
-    """From 1; of every key, table, and element of an array."""
+    """Lines of every key, table, and element of an array; from 1."""
 
     def line(self, path: KeyPath) -> int:
-        """The line of a key, or of the nearest table around one that is not there."""
+        """The line of a key, or of the nearest table around a missing one."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
@@ -58,12 +58,12 @@ class Document:
 
 
 def parse(data: bytes, name: str) -> Document:
-    """Read a file's bytes; raises `NotTomlError` with the line at which they stop being TOML."""
+    """Parse a file's bytes; raises `NotTomlError` with the line of a syntax error."""
     try:
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise NotTomlError(Problem(name, line, f"not UTF-8: {error.reason}; save it as UTF-8")) from error
+        raise NotTomlError(Problem(name, line, f"is not UTF-8: {error.reason}; save it as UTF-8")) from error
     try:
         return Document(name, tomllib.loads(text), Scanner(text, _plain_key).lines())
     except RecursionError as error:
@@ -80,6 +80,6 @@ def _syntax_problem(name: str, text: str, message: str) -> Problem:
 
 
 def _plain_key(quoted: str) -> str:
-    """A key in quotation marks as it is meant; whoever reads the file also reads its escapes."""
+    """The plain form of a quoted key; the TOML parser resolves its escapes."""
     (key,) = tomllib.loads(f"{quoted} = 0")
     return key

@@ -1,4 +1,4 @@
-"""Opens a deployment's engine, and builds it first where none fits and it may."""
+"""Opens a deployment's engine and builds it first if permitted and necessary."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOG_PERIOD_S = 30.0
 def engine_opener(
     bundle: Path, model: ModelSettings, stopping: Callable[[], bool] = lambda: False
 ) -> EngineFactory:
-    """What opens the engine of a bundle as the settings say; `stopping` ends a build that is under way."""
+    """A function that opens the engine of a bundle; `stopping` ends a build."""
 
     def open_engine(report: Report) -> Session:
         if model.build:
@@ -37,10 +37,10 @@ def engine_opener(
 
 
 def build_unfit(bundle: Path, model: ModelSettings, report: Report, stopping: Callable[[], bool]) -> None:
-    """Build the engine where none fits this device; nothing where one does.
+    """Build the engine if none fits this device.
 
-    Raises `UsageError` for an engine that is not built, `EngineError` where building would not help, and whatever the
-    build raises.
+    Raises `UsageError` for an engine that has no build step, `EngineError` if a build would not help, and errors of the
+    build.
     """
     need = engine_needed(bundle, model.engine, model.opening.precision, "build")
     if need is None:

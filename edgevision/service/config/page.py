@@ -1,4 +1,4 @@
-"""The live page of a service, which comes, goes and moves with the file."""
+"""The live page of a service, which follows the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = ("aiohttp", "prometheus_client")
 
 
 class Page:
-    """At most one server at a time; options are None where there is to be none."""
+    """Serves at most one page; options None: no page."""
 
     def __init__(self, camera_manager: CameraManager) -> None:
         self._camera_manager = camera_manager
@@ -28,11 +28,11 @@ class Page:
 
     @property
     def url(self) -> str | None:
-        """Where it is, without the token; None if there is none."""
+        """Address without the token; None if there is no page."""
         return None if self._server is None else self._server.url
 
     def follow(self, options: PageOptions | None) -> None:
-        """Close what is there and serve as the options say; raises `UsageError` or `MissingExtraError`."""
+        """Close the current page and open one with these options; raises `UsageError` or `MissingExtraError`."""
         self.close()
         if options is not None:
             self._server = _open(self._camera_manager, options)
@@ -40,18 +40,18 @@ class Page:
         self._options = options
 
     def follow_if_it_can(self, options: PageOptions | None) -> None:
-        """The same where options differ; one that cannot be served leaves the page as it was, and the log says why."""
+        """Follow changed options; if the page cannot be served, log the error and keep the previous one."""
         before = self._options
         if options == before:
             return
         try:
             self.follow(options)
         except EdgevisionError as error:
-            log.error("page: it stays as it was: %s", error)
+            log.error("page: unchanged: %s", error)
             self.follow(before)
 
     def close(self) -> None:
-        """Let everybody go."""
+        """Close the page and its connections."""
         server, self._server = self._server, None
         if server is not None:
             server.close()
@@ -61,7 +61,7 @@ def _open(camera_manager: CameraManager, options: PageOptions) -> PageServer:
     for package in PACKAGES:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, "live", "[page]")
-    # Here and not at the top: it is an extra.
+    # imported here because it belongs to an extra
     from edgevision.service.web.server import PageServer
 
     server = PageServer(camera_manager, options)

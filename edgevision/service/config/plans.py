@@ -1,4 +1,4 @@
-"""A deployment's settings as the plans and options of the parts that carry them out."""
+"""Conversion of a deployment's settings into plans and options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edgevision.sources.addresses import SourceAddress
 
 
 def camera_plans(settings: Settings) -> tuple[CameraPlan, ...]:
-    """All cameras."""
+    """The plans of all cameras."""
     return tuple(
         CameraPlan(
             camera.name,
@@ -33,11 +33,13 @@ def camera_plans(settings: Settings) -> tuple[CameraPlan, ...]:
 
 
 def page_options(page: PageSettings, folder: Path, environment: Mapping[str, str]) -> PageOptions:
-    """Where the page listens, and its token. Raises `UsageError` for a token that is not there or too short."""
+    """Options of the page with its token. Raises `UsageError` for a missing or short token."""
     token = None
     if page.token_env is not None:
         if page.token_env not in environment:
-            raise UsageError(f"the environment has no variable {page.token_env}, which is to hold the token")
+            raise UsageError(
+                f"the environment has no variable {page.token_env}; expected it to contain the token"
+            )
         token = environment[page.token_env].strip()
     elif page.token_file is not None:
         token = read_token(folder / Path(page.token_file).expanduser(), {})
@@ -45,7 +47,7 @@ def page_options(page: PageSettings, folder: Path, environment: Mapping[str, str
 
 
 def camera_limits(settings: Settings) -> dict[str, CameraLimit]:
-    """When each camera is opened anew."""
+    """Limits after which each camera is reopened."""
     return {
         camera.name: CameraLimit(camera.reopen_after_s, camera.connection.outage_timeout_s is None)
         for camera in settings.cameras

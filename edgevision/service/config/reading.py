@@ -1,4 +1,4 @@
-"""Reads a deployment's file: all of its mistakes at once, each with its line."""
+"""Reads a deployment's file and reports all mistakes with their lines."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from edgevision.service.config.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class DeploymentReading:
-    """What came of reading a file."""
+    """Result of reading a file."""
 
     file: Path
     settings: Settings | None
     """None if there are problems."""
     problems: tuple[Problem, ...]
-    """In the order of their lines."""
+    """Sorted by line."""
     warnings: tuple[Problem, ...]
 
     def require(self) -> Settings:
-        """The settings; raises `UsageError` that holds every problem, one a line."""
+        """The settings; raises `UsageError` with every problem, one per line."""
         if self.settings is None:
             count = len(self.problems)
-            heading = f"{self.file} holds {'a mistake' if count == 1 else f'{count} mistakes'}:"
+            heading = f"{self.file} has {'a mistake' if count == 1 else f'{count} mistakes'}:"
             raise UsageError("\n".join([heading, *map(str, self.problems)]))
         return self.settings
 
 
 def read_deployment(file: Path, environment: Mapping[str, str] = os.environ) -> DeploymentReading:
-    """Read a file and hold it against itself, its bundle and this machine; raises `UsageError` if it cannot be read."""
+    """Read a file and check it against its bundle and this machine; raises `UsageError` if it cannot be read."""
     try:
         with file.open("rb") as opened:
             mode = os.fstat(opened.fileno()).st_mode
@@ -59,7 +59,7 @@ def read_deployment(file: Path, environment: Mapping[str, str] = os.environ) -> 
 
 
 def _readable_passwords(document: Document, mode: int) -> list[Problem]:
-    """A warning for each password that every user of the machine may read."""
+    """A warning for each password in a file that every user can read."""
     if not mode & stat.S_IROTH:
         return []
     found = []
@@ -72,8 +72,8 @@ def _readable_passwords(document: Document, mode: int) -> list[Problem]:
                 spelled_out = holds_password if key == "address" else holds_secret
                 if isinstance(value, str) and spelled_out(value):
                     text = (
-                        f"{table}[{number}].{key}: holds a password that every user may read:"
-                        f" chmod o-r {document.name}, or write ${{NAME}} and set the variable"
+                        f"{table}[{number}].{key}: every user can read this password; run: chmod o-r"
+                        f" {document.name}, or write ${{NAME}} and set the variable"
                     )
                     found.append(document.problem((table, number, key), text))
     return found

@@ -1,4 +1,4 @@
-"""What differs between two states of a deployment's file, one line for each key."""
+"""Differences between two versions of a deployment's file, one line for each key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECRET = ("token", "secret")
 
 
 def differences(before: Settings, after: Settings) -> tuple[str, ...]:
-    """What was added, removed and changed; addresses without their passwords."""
+    """Additions, removals and changes; addresses without passwords."""
     found: list[str] = []
     for key in settings_of(Settings):
         old, new = key.value(before), key.value(after)
@@ -48,11 +48,11 @@ def _table(what: str, before: Any, after: Any) -> list[str]:
         if key.field in SECRET or (key.field == "address" and public_sink(old) == public_sink(new)):
             found.append(f"{what}: {key.name}: changed")
         else:
-            found.append(f"{what}: {key.name}: {_said(key.field, old)} -> {_said(key.field, new)}")
+            found.append(f"{what}: {key.name}: {_text(key.field, old)} -> {_text(key.field, new)}")
     return found
 
 
-def _said(field: str, value: object) -> str:
+def _text(field: str, value: object) -> str:
     if value is None or value == ():
         return "none"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Where keys and values begin in a text that is known to be TOML."""
+"""Scanner for the lines of keys and values in valid TOML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLANK = re.compile(r"[ \t]*")
 _BLANK_LINES = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
 _SCALAR = re.compile(r"[^,\]}#\n]*")
 _STRINGS = (
-    # Up to two quotation marks may stand before the three that end a string of several lines.
+    # Up to two quotation marks may precede the three that end a multi-line string.
     re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*"{3,5}', re.DOTALL),
     re.compile(r"'''(?:[^']|'(?!''))*'{3,5}", re.DOTALL),
     re.compile(r'"(?:[^"\\\n]|\\.)*"'),
@@ -21,10 +21,10 @@ _STRINGS = (
 
 
 class Scanner:
-    """Walks through a text that a reader of TOML has accepted, and notes lines; values are passed over.
+    """Scans valid TOML and records lines; values are skipped.
 
-    `plain_key` reads a key in quotation marks. Of what is named several times, as a table by its header and by those
-    inside it, the first line counts. Lines end in a single line feed.
+    `plain_key` parses a quoted key. If a name occurs several times, for example in headers, its first line counts.
+    Lines end in a single line feed.
     """
 
     def __init__(self, text: str, plain_key: Callable[[str], str]) -> None:
@@ -35,7 +35,7 @@ class Scanner:
         self._line = 1
         self._lines: dict[KeyPath, int] = {}
         self._elements: dict[KeyPath, int] = {}
-        """Arrays of tables, and how many tables each has so far."""
+        """Number of tables in each array of tables so far."""
 
     def lines(self) -> dict[KeyPath, int]:
         """The line of every key, table and element, from 1."""
@@ -47,7 +47,7 @@ class Scanner:
         return self._lines
 
     def _header(self) -> KeyPath:
-        """``[a.b]`` or ``[[a.b]]``; where a is an array of tables its last one is meant."""
+        """``[a.b]`` or ``[[a.b]]``; if a is an array of tables, its last table is used."""
         several = self._text.startswith("[[", self._at)
         line = self._here()
         self._at += 2 if several else 1
@@ -66,7 +66,7 @@ class Scanner:
         return self._note((*path, number), line)
 
     def _assignment(self, table: KeyPath) -> KeyPath:
-        """``a.b = value``; returns the table, which goes on."""
+        """``a.b = value``; returns the unchanged current table."""
         line = self._here()
         path = table
         for name in self._key():
@@ -77,7 +77,7 @@ class Scanner:
         return table
 
     def _key(self) -> list[str]:
-        """Names with dots between them, up to what follows them."""
+        """Dotted names, up to the next token."""
         names = []
         while True:
             self._skip(_BLANK)
@@ -114,7 +114,7 @@ class Scanner:
             self._assignment(path)
 
     def _ends(self, mark: str) -> bool:
-        """Step over blanks and a comma; True, and past it, if the closing mark follows."""
+        """Skip blanks and a comma; if the closing mark follows, skip it and return True."""
         self._skip(_BLANK_LINES)
         if self._text[self._at] == ",":
             self._at += 1

@@ -1,4 +1,4 @@
-"""Tables of a file read into dataclasses whose fields say what may stand in them and what it means."""
+"""Reader of tables into dataclasses whose fields define the allowed values."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Reader:
-    """Reads tables of a document and collects what is wrong in them."""
+    """Reads tables of a document and collects their mistakes."""
 
     document: Document
     environment: Mapping[str, str]
     problems: list[Problem] = field(default_factory=list)
 
     def wrong(self, path: KeyPath, text: str, inner: KeyPath = ()) -> None:
-        """Note a mistake; it is shown at its key, and the key's full name with it."""
+        """Add a mistake, with the line and full name of its key."""
         line = self.document.line((*path, *inner))
         place = spelled((*path, *inner))
         self.problems.append(Problem(self.document.name, line, f"{place}: {text}" if place else text))
 
     def table(self, kind: type[T], value: object, path: KeyPath = (), **others: object) -> T:
-        """A table as its dataclass; where something is wrong defaults and stand-ins take its place.
+        """A table as its dataclass; defaults and stand-ins replace wrong values.
 
         `others` are fields that are not in the file.
         """
@@ -44,23 +44,23 @@ class Reader:
         misspelled: set[str] = set()
         for name in given:
             if name not in names:
-                known = nearest(name, names) or f"; known here: {', '.join(names)}"
+                known = nearest(name, names) or f"; expected one of: {', '.join(names)}"
                 self.wrong((*path, name), f"unknown key{known}")
                 misspelled.update(near for near in names if known.endswith(f'"{near}"?'))
         values: dict[tuple[str, ...], Any] = {}
         for key in keys:
             spare = key.name in misspelled and key.name not in given
-            values[key.path] = self._key(key, given, path, said=spare)
+            values[key.path] = self._key(key, given, path, reported=spare)
         return build(kind, values, **others)
 
-    def _key(self, key: Setting, given: Mapping[str, object], path: KeyPath, *, said: bool) -> Any:
-        """Its value; `said`: that it is missing has been said already, in other words."""
+    def _key(self, key: Setting, given: Mapping[str, object], path: KeyPath, *, reported: bool) -> Any:
+        """The value of a key; `reported`: a mistake about its absence is already reported."""
         here = (*path, key.name)
         if isinstance(key.kind, Table):
-            return self._tables(key, key.kind, given.get(key.name), here, said=said)
+            return self._tables(key, key.kind, given.get(key.name), here, reported=reported)
         if key.name not in given:
-            if key.required and not said:
-                self.wrong(path, f'"{key.name}" is not given; expected {key.kind.expected}')
+            if key.required and not reported:
+                self.wrong(path, f'"{key.name}" is missing; expected {key.kind.expected}')
             return key.kind.stand_in if key.required else key.default
         try:
             value = given[key.name]
@@ -71,12 +71,12 @@ class Reader:
             self.wrong(here, str(wrong), wrong.inner)
             return key.kind.stand_in if key.required else key.default
 
-    def _tables(self, key: Setting, table: Table, value: object, here: KeyPath, *, said: bool) -> Any:
+    def _tables(self, key: Setting, table: Table, value: object, here: KeyPath, *, reported: bool) -> Any:
         heading = f"[[{key.name}]]" if table.several else f"[{key.name}]"
         if value is None:
             if not key.required:
                 return key.default
-            if not said:
+            if not reported:
                 self.wrong(here[:-1], f"there is no {heading}; expected {key.help}")
             return () if table.several else _empty(table.kind)
         if table.several:
@@ -91,12 +91,12 @@ class Reader:
 
 
 def _empty(kind: type) -> Any:
-    """A table of defaults and stand-ins, in the place of one that is not there."""
+    """A table of defaults and stand-ins, in place of a missing one."""
     return Reader(Document("", {}, {}), {}).table(kind, {})
 
 
 def spelled(path: KeyPath) -> str:
-    """A path as one writes it: ``camera[1].lines.door``."""
+    """A path as in messages: ``camera[1].lines.door``."""
     text = ""
     for part in path:
         if isinstance(part, int):

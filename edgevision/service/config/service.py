@@ -1,4 +1,4 @@
-"""A deployment that runs: the camera manager, its sinks, the page, the watchdog, and the file that they follow."""
+"""A running deployment: camera manager, sinks, page and watchdog, which follow one file."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from edgevision.sinks.sink import SinkHealth
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
-"""Between two looks of the watchdog, at most."""
+"""Maximum period of the watchdog."""
 STATUS_S = 5.0
-"""Between two lines of status to the service manager."""
+"""Period of the status line for the service manager."""
 OPENING_S = 60.0
-"""What a service manager is asked to wait for once more, again and again while the engine is opened."""
+"""Extension requested repeatedly from the service manager while the engine opens."""
 
 EngineOpener = Callable[[Path, ModelSettings, Callable[[], bool]], EngineFactory]
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """What a service stands on; the defaults are the real things."""
+    """Dependencies of a service; tests replace them."""
 
     every_s: float = 60.0
-    """Between two lines in the log that say how things stand."""
+    """Period of the status line in the log."""
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     manager: ServiceManager = field(default_factory=ServiceManager.from_environment)
     open_engine: EngineOpener = engine_opener
@@ -55,9 +55,10 @@ class ServiceOptions:
 
 
 class Service:
-    """Runs what a file says until it is closed; one thread calls its methods, and `tick` often.
+    """Runs a deployment file until it is closed; one thread calls its methods, and `tick` often.
 
-    Opening raises `UsageError` for a file with mistakes, and `EdgevisionError` for a sink or a page that cannot be.
+    The constructor raises `UsageError` for a file with mistakes, and `EdgevisionError` if a sink or the page cannot be
+    opened.
     """
 
     def __init__(self, file: Path, options: ServiceOptions | None = None) -> None:
@@ -88,11 +89,11 @@ class Service:
             raise
 
     def start(self) -> None:
-        """Begin; returns at once."""
+        """Start the cameras; returns at once."""
         self.camera_manager.start()
 
     def close(self) -> None:
-        """End everything, within 2 s; a second call does nothing."""
+        """Close everything within 2 s; a second call does nothing."""
         if self._closing.is_set():
             return
         self._closing.set()
@@ -103,7 +104,7 @@ class Service:
         page.join(1.0)
 
     def tick(self) -> WatchdogFinding:
-        """Look after everything if it is time to; what is `fatal` is for the caller to end."""
+        """Run the periodic checks that are due; the caller must end the process on a `fatal` finding."""
         now_s = time.monotonic()
         if now_s < self._look_due_s:
             return WatchdogFinding(opening=not self._ready)
@@ -122,14 +123,14 @@ class Service:
                 log.info("ready: %s", self._engine())
             self._manager.alive()
         for name, silent_s in finding.reopen:
-            log.warning("%s: no good picture for %.0f s; it is closed and opened again", name, silent_s)
+            log.warning("%s: no valid frame for %.0f s; reopening the camera", name, silent_s)
             self.camera_manager.stop_camera(name)
             self.camera_manager.start_camera(name)
-        self._tell(now_s)
+        self._report_status(now_s)
         return finding
 
     def reload(self) -> bool:
-        """Follow the file as it is now; one with mistakes changes nothing, and the log says why. True if it holds."""
+        """Apply the current file; True on success. A file with mistakes changes nothing and is logged."""
         announce = self._ready
         if announce:
             self._manager.reloading()
@@ -138,18 +139,18 @@ class Service:
         except EdgevisionError as error:
             for line in str(error).splitlines():
                 log.error("reload: %s", line)
-            log.error("reload: nothing was changed")
+            log.error("reload: the configuration is unchanged")
             return False
         finally:
             if announce:
                 self._manager.ready()
         for change in changes:
             log.info("reload: %s", change)
-        log.info("reload: %s", "done" if changes else "nothing differs")
+        log.info("reload: %s", "done" if changes else "no differences")
         return True
 
     def status_line(self) -> str:
-        """How things stand, in one line."""
+        """The current state in one line."""
         readiness = self.camera_manager.readiness
         if not readiness.ready:
             return opening_line(readiness)
@@ -167,7 +168,7 @@ class Service:
         page = self._page_options(settings)
         new_engine = settings.model != before.model or model != self._model
         if model != self._model and settings.model == before.model:
-            changes.append(f"model: {settings.model.bundle} holds another model")
+            changes.append(f"model: {settings.model.bundle} contains another model")
         change = self._wiring.prepare(settings)
         try:
             opener = self._opener(settings) if new_engine else None
@@ -199,7 +200,7 @@ class Service:
         info = session.info
         return f"{session.spec.name} in {info.library} on {info.device}"
 
-    def _tell(self, now_s: float) -> None:
+    def _report_status(self, now_s: float) -> None:
         phase = self.camera_manager.readiness.phase
         if now_s >= self._status_due_s or phase != self._phase:
             self._phase = phase
@@ -211,13 +212,13 @@ class Service:
 
 
 def opening_line(readiness: Readiness) -> str:
-    """What is being done until the engine is ready."""
+    """Current activity until the engine is ready."""
     share = "" if readiness.share is None else f", {readiness.share:.0%}"
     return f"{readiness.detail or readiness.phase}{share}"
 
 
 def manager_line(cameras: tuple[CameraStatus, ...], sinks: tuple[SinkHealth, ...]) -> str:
-    """How many cameras run and how fast, and what is wrong with the others."""
+    """Number and rate of running cameras, and problems of the others."""
     running = sum(camera.state == "running" for camera in cameras)
     rate = sum(camera.stats.frames_per_s for camera in cameras)
     parts = [f"{running} of {len(cameras)} cameras run, {rate:.1f} results/s"]
@@ -229,6 +230,6 @@ def manager_line(cameras: tuple[CameraStatus, ...], sinks: tuple[SinkHealth, ...
 
 
 def _model_of(settings: Settings) -> tuple[object, ...]:
-    """What tells one model from another that was put in its place."""
+    """Identity of the model, which changes if its bundle is replaced."""
     manifest = Bundle.open(settings.path(settings.model.bundle)).manifest
     return (manifest.spec, *((entry.precision, entry.file.sha256) for entry in manifest.graphs))

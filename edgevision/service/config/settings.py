@@ -1,4 +1,4 @@
-"""A deployment as its file says it."""
+"""Settings of a deployment file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgevision.sinks.addresses import SinkOptions
 from edgevision.sources.options import CameraOptions
 
 NAME = Text(
-    "a name of up to 64 letters, digits, blanks and . _ -, the first no blank", r"[\w.-][\w. -]{0,63}"
+    "a name of up to 64 letters, digits, spaces and . _ -, not starting with a space", r"[\w.-][\w. -]{0,63}"
 )
 VARIABLE = Text("the name of a variable", r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -28,13 +28,13 @@ class ModelSettings:
 
     bundle: str = field(
         metadata=setting(
-            Text("a path", expands=True), "The bundle; relative paths begin at this file's folder."
+            Text("a path", expands=True), "Path of the bundle; relative paths start at this file's folder."
         )
     )
     engine: str | None = field(
         default=None,
         metadata=setting(
-            Choice(ENGINES), "Inference engine; default: the first that is installed.", option="--engine"
+            Choice(ENGINES), "Inference engine; default: the first installed one.", option="--engine"
         ),
     )
     opening: SessionOptions = field(default_factory=SessionOptions, metadata=group(SessionOptions))
@@ -42,7 +42,7 @@ class ModelSettings:
         default=False,
         metadata=setting(
             Flag(),
-            "Build the TensorRT engine first if none fits this device; needs an engine of TensorRT.",
+            "Build the TensorRT engine first if none fits this device; requires a TensorRT engine.",
             option="--build",
         ),
     )
@@ -50,14 +50,14 @@ class ModelSettings:
 
 @dataclass(frozen=True, slots=True)
 class CameraSettings:
-    """A camera, and what is done with its results."""
+    """A camera and the processing of its results."""
 
     name: str = field(metadata=setting(NAME, "Name in results, on the page and in the log."))
     address: str = field(
         repr=False,
         metadata=setting(
             Text("an address", expands=True),
-            "As for `edgevision run`: `0`, `rtsp://`, `http://`, `csi://0`, `gst:`, `demo:`, `loop:FILE`.",
+            "Source, as for `edgevision run`: `0`, `rtsp://`, `http://`, `csi://0`, `gst:`, `demo:`, `loop:FILE`.",
         ),
     )
     threshold: float = field(
@@ -66,21 +66,21 @@ class CameraSettings:
     )
     analytics: AnalyticsOptions = field(default_factory=AnalyticsOptions, metadata=group(AnalyticsOptions))
     sinks: tuple[str, ...] = field(
-        default=(), metadata=setting(Texts("names of sinks"), "Where its results go.")
+        default=(), metadata=setting(Texts("names of sinks"), "Sinks for its results.")
     )
     connection: CameraOptions = field(default_factory=CameraOptions, metadata=group(CameraOptions))
     reopen_after_s: float | None = field(
         default=300.0,
         metadata=setting(
             Number(0, off_at_zero=True),
-            "Close and open a camera again after this long without a valid frame; 0: never.",
+            "Reopen a camera after this long without a valid frame; 0: never.",
         ),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class SinkSettings:
-    """Where results go."""
+    """A sink for results."""
 
     name: str = field(metadata=setting(NAME, "Name that cameras refer to."))
     address: str = field(
@@ -109,13 +109,13 @@ class PageSettings:
 
     options: PageOptions = field(default_factory=PageOptions, metadata=group(PageOptions))
     token_env: str | None = field(
-        default=None, metadata=setting(VARIABLE, "Variable that contains the token that visitors need.")
+        default=None, metadata=setting(VARIABLE, "Environment variable with the token for visitors.")
     )
     token_file: str | None = field(
         default=None,
         metadata=setting(
             Text("a path", expands=True),
-            "File whose first line is the token that visitors need.",
+            "File whose first line is the token for visitors.",
             option="--token-file",
         ),
     )
@@ -126,7 +126,7 @@ class Settings:
     """The whole file."""
 
     folder: Path
-    """Where it lies, and relative paths begin."""
+    """Folder of the file, where relative paths start."""
     model: ModelSettings = field(metadata=setting(Table(ModelSettings), "the model"))
     cameras: tuple[CameraSettings, ...] = field(
         metadata=setting(Table(CameraSettings, several=True), "one for each camera", name="camera")
@@ -135,13 +135,13 @@ class Settings:
         default_factory=PipelineOptions, metadata=setting(Table(PipelineOptions), "batches and latency")
     )
     sinks: tuple[SinkSettings, ...] = field(
-        default=(), metadata=setting(Table(SinkSettings, several=True), "where results go", name="sink")
+        default=(), metadata=setting(Table(SinkSettings, several=True), "sinks for results", name="sink")
     )
     page: PageSettings | None = field(default=None, metadata=setting(Table(PageSettings), "the live page"))
     watchdog: WatchdogOptions = field(
-        default_factory=WatchdogOptions, metadata=setting(Table(WatchdogOptions), "when it counts as stuck")
+        default_factory=WatchdogOptions, metadata=setting(Table(WatchdogOptions), "limits for a stuck engine")
     )
 
     def path(self, text: str) -> Path:
-        """A path of the file as one from anywhere."""
+        """A path in the file, relative to the file's folder."""
         return self.folder / Path(text).expanduser()

@@ -1,4 +1,4 @@
-"""The sinks of a service, kept over a reload where their addresses stay."""
+"""Sinks of a service, which stay open over a reload if they are unchanged."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from edgevision.sinks.addresses import WEBHOOK_SECRET, WEBHOOK_TOKEN, open_sink
 from edgevision.sinks.sink import Sink
 
 SinkOpener = Callable[[SinkSettings, Path, Mapping[str, str]], Sink]
-"""Opens a sink, with the folder where relative paths begin and an environment; raises an `EdgevisionError`."""
+"""Opens a sink; takes the folder for relative paths and the environment; raises an `EdgevisionError`."""
 
 
 def open_live(sink: SinkSettings, folder: Path, environment: Mapping[str, str]) -> Sink:
-    """The sink that settings mean, which never makes the pipeline wait."""
+    """Open the sink of these settings; it never blocks the pipeline."""
     own = {WEBHOOK_TOKEN: sink.token, WEBHOOK_SECRET: sink.secret}
     given = {name: value for name, value in own.items() if value is not None}
     return open_sink(sink_address(sink.address, folder), sink.options, {**environment, **given})
@@ -26,23 +26,23 @@ def open_live(sink: SinkSettings, folder: Path, environment: Mapping[str, str]) 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Sinks that are about to take the place of others."""
+    """New sinks before they are applied."""
 
     sinks: Mapping[str, Sink]
-    """By name: those that stay, and those that are new."""
+    """Kept and new sinks by name."""
     keep: Callable[[], None]
-    """They have been taken over."""
+    """Apply the change."""
     discard: Callable[[], None]
-    """They have not: the new ones are closed."""
+    """Drop the change and close the new sinks."""
 
 
 class Wiring:
-    """Sinks by name and by what they are; whoever they are handed to closes those that it no longer has."""
+    """Sinks by name and by settings; their user closes the ones that it no longer has."""
 
     def __init__(
         self, settings: Settings, environment: Mapping[str, str], open_one: SinkOpener = open_live
     ) -> None:
-        """Raises the errors of `open_one`; then nothing is left open."""
+        """Raises the errors of `open_one`; nothing is left open then."""
         self._environment = environment
         self._open_one = open_one
         self._known: dict[SinkSettings, Sink] = {}
@@ -51,9 +51,9 @@ class Wiring:
         self.sinks = change.sinks
 
     def prepare(self, settings: Settings) -> Change:
-        """Open what is not open yet."""
+        """Open the sinks that are not open yet."""
         opened: dict[SinkSettings, Sink] = {}
-        # Under another name it is still the same sink.
+        # A renamed sink is still the same sink.
         wanted = {sink.name: replace(sink, name="") for sink in settings.sinks}
         try:
             for sink in wanted.values():
@@ -72,11 +72,11 @@ class Wiring:
         return Change(sinks, keep, lambda: _close(opened))
 
     def close(self) -> None:
-        """Close all; only where nobody has taken them over."""
+        """Close all; only if no camera manager owns them."""
         _close(self._known)
 
 
 def _close(sinks: Mapping[SinkSettings, Sink]) -> None:
     for sink in sinks.values():
-        with contextlib.suppress(SinkError):  # what it could not write it has said
+        with contextlib.suppress(SinkError):  # its write errors are already logged
             sink.close()

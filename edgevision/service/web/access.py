@@ -1,4 +1,4 @@
-"""Who may come in: the token, the cookie it is exchanged for, and where a request comes from."""
+"""Access control of the page: token, cookie, Host and Origin."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 from edgevision.service.web.options import is_loopback
 
 WRONG_TOKENS = 10
-"""Different wrong tokens from one address within `WINDOW_S`, after which it is turned away for the rest of it."""
+"""Number of different wrong tokens from one address within `WINDOW_S`, after which it is locked out until the end."""
 WINDOW_S = 60.0
 MOST_ADDRESSES = 1000
-"""Addresses that wrong tokens are remembered of; the longest known go first."""
+"""Maximum number of addresses with recorded wrong tokens; the oldest are removed first."""
 
 Proof = Literal["none", "cookie", "bearer"]
-"""How a visitor has shown that it knows the token; none where none is needed."""
+"""Proof of the token in a request; "none" if no token is required."""
 
 
 @dataclass(slots=True)
@@ -30,10 +30,10 @@ class _Guesses:
 
 
 class Guard:
-    """Holds what visitors bring against the token. One thread asks; `clock` gives seconds.
+    """Compares tokens and cookies of visitors with the token. One thread calls it; `clock` returns seconds.
 
-    The cookie is not the token but is made from it, so that it holds over restarts with the same token and does not
-    give the token away. Wrong values are counted once each: a page left open with an old cookie is no guesser.
+    The cookie is derived from the token. It stays valid over restarts with the same token and does not reveal the
+    token. Each wrong value counts once, so that a page left open with an old cookie is not locked out.
     """
 
     def __init__(self, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,11 +44,11 @@ class Guard:
         self.cookie = hmac.new(key, b"edgevision live page", hashlib.sha256).hexdigest()
 
     def knows(self, token: str, address: str) -> bool:
-        """True if that is the token; a wrong one is held against the address."""
+        """True if the token is correct; a wrong one is counted for the address."""
         return self._token is None or self._same(token, self._token, address)
 
     def proof(self, bearer: str | None, cookie: str | None, address: str) -> Proof | None:
-        """What a request shows; None if it shows nothing that is right."""
+        """The proof in a request; None if there is no valid one."""
         if self._token is None:
             return "none"
         if bearer is not None:
@@ -58,7 +58,7 @@ class Guard:
         return None
 
     def locked_s(self, address: str) -> float:
-        """How long the address is still turned away; 0.0 if it is not."""
+        """Remaining time of the address's lockout; 0.0 if there is none."""
         guesses = self._guesses.get(address)
         if guesses is None or len(guesses.seen) < WRONG_TOKENS:
             return 0.0
@@ -80,10 +80,10 @@ class Guard:
 
 
 def host_is_ours(host_header: str, *, loopback: bool, allowed: tuple[str, ...]) -> bool:
-    """True if a request calls the page by a name that it has.
+    """True if the Host header of a request names this page.
 
-    A page of a stranger can have its own name point at this machine (DNS rebinding), and the browser then takes both
-    for one: where no token stands in the way, the name in the request is what tells them apart.
+    With DNS rebinding, another site's name resolves to this machine, and the browser treats both as one origin. Without
+    a token, only the Host header distinguishes them.
     """
     host = _host_of(host_header)
     if host is None:
@@ -94,7 +94,7 @@ def host_is_ours(host_header: str, *, loopback: bool, allowed: tuple[str, ...]) 
 
 
 def origin_is_ours(origin: str, host_header: str) -> bool:
-    """True if the page that sends a request is the one at which it arrives; a proxy may have ended its TLS."""
+    """True if a request's Origin is this page; a proxy may have terminated its TLS."""
     parts = urlsplit(origin)
     if parts.scheme not in ("http", "https"):
         return False

@@ -1,4 +1,4 @@
-"""What each address of the page answers."""
+"""HTTP handlers of the page."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from edgevision.service.web.state import StateReader, public_readiness
 from edgevision.service.web.video import VideoHub, Viewer
 
 SEND_TIMEOUT_S = 10.0
-"""A client that takes nothing for so long is let go: its place is for others."""
+"""Time limit for a client to accept data; it is then disconnected to free its place."""
 HEARTBEAT_S = 15.0
 BOUNDARY = "edgevision-picture"
 QUEUED_BYTES = 128 * 1024
-"""What the system may hold of a video stream that a client does not read: more of it would be old pictures."""
+"""Limit of the send buffer of a video stream; more would only contain old frames."""
 MOST_WISHES = 4
-"""Pictures that a client may ask for ahead."""
+"""Number of frames that a client may request ahead."""
 FILES = {
     "/": ("index.html", "text/html"),
     "/page.js": ("page.js", "text/javascript"),
@@ -39,7 +39,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Handlers:
-    """HTTP handlers over one camera manager, run in the server's event loop; blocking calls run in threads."""
+    """HTTP handlers of one camera manager, run in the server's event loop; blocking calls run in threads."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Handlers:
         self._state_text = ""
 
     def routes(self) -> list[web.RouteDef]:
-        """The table of addresses. A camera whose name cannot be a part of a path is named by the query."""
+        """The routes. The query names a camera whose name cannot be part of a path."""
         return [
             *(web.get(path, self.file) for path in FILES),
             web.get("/health", self.health),
@@ -75,35 +75,35 @@ class Handlers:
         ]
 
     async def tick(self) -> None:
-        """Read the state and have it sent to all clients; called once a second while there are any."""
+        """Read the state and send it to all clients; called once a second while there are any."""
         self._state_text = await asyncio.to_thread(self._state.text)
         self._results.tick()
 
     async def file(self, request: web.Request) -> web.Response:
-        """A part of the page."""
+        """Return a file of the page."""
         body, kind = self._files[request.path]
         return web.Response(body=body, content_type=kind, charset="utf-8")
 
     async def health(self, _: web.Request) -> web.Response:
-        """200 while the camera manager lives."""
+        """Return 200 while the camera manager works."""
         reason = self._state.trouble()
         if reason is None:
             return web.json_response({"status": "ok"})
         return web.json_response({"status": "failed", "reason": reason}, status=503)
 
     async def ready(self, _: web.Request) -> web.Response:
-        """200 once frames are run."""
+        """Return 200 while frames are processed."""
         readiness = self._camera_manager.readiness
         return web.json_response(public_readiness(readiness), status=200 if readiness.ready else 503)
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """The scrape."""
+        """Return the metrics for Prometheus."""
         accept = request.headers.get("Accept", "")
         body, content_type = await asyncio.to_thread(self._metrics.text, accept)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def state(self, _: web.Request) -> web.Response:
-        """How things stand."""
+        """Return the current state."""
         text = await asyncio.to_thread(self._state.text)
         return web.Response(text=text, content_type="application/json")
 
@@ -127,12 +127,12 @@ class Handlers:
         return web.json_response({"camera": name, "action": action})
 
     async def video(self, request: web.Request) -> web.StreamResponse:
-        """Annotated pictures: over a WebSocket if one is asked for, else Motion JPEG."""
+        """Send annotated frames: over a WebSocket if requested, else as Motion JPEG."""
         name = self._camera(request)
         width = _number_of(request, "width", 16, 10_000)
         viewer = self._video.enter(name, None if width is None else round(width))
         if viewer is None:
-            raise refusal(503, "as many look at this camera as may; --max-clients sets how many")
+            raise refusal(503, "too many viewers of this camera; --max-clients sets the maximum")
         try:
             if request.headers.get("Upgrade", "").lower() == "websocket":
                 return await self._pictures_on_request(request, viewer)
@@ -141,16 +141,16 @@ class Handlers:
             self._video.leave(viewer)
 
     async def results(self, request: web.Request) -> web.StreamResponse:
-        """Results and the state, as JSON over a WebSocket."""
+        """Send results and the state as JSON over a WebSocket."""
         if request.headers.get("Upgrade", "").lower() != "websocket":
-            raise refusal(426, "this address speaks WebSocket", {"Upgrade": "websocket"})
+            raise refusal(426, "this address requires a WebSocket", {"Upgrade": "websocket"})
         cameras = frozenset(request.query.getall("camera", []))
         for camera in cameras:
             self._known(camera)
         per_s = _number_of(request, "per_s", 0.01, 1000)
         subscriber = self._results.enter(cameras or None, per_s)
         if subscriber is None:
-            raise refusal(503, "as many clients listen as may; --max-clients sets how many")
+            raise refusal(503, "too many clients; --max-clients sets the maximum")
         try:
             if not self._state_text:
                 self._state_text = await asyncio.to_thread(self._state.text)
@@ -169,13 +169,13 @@ class Handlers:
 
         async def listen() -> None:
             async for _ in client:
-                pass  # nothing is expected; reading sees the end
+                pass  # messages are ignored; the loop detects the end
 
         await _either(listen(), send())
         return client
 
     async def _pictures_on_request(self, request: web.Request, viewer: Viewer) -> web.StreamResponse:
-        """One picture for each message of the client's: none waits on the way longer than the client does."""
+        """Send one frame per message of the client, so that frames never queue up."""
         client = _socket()
         await client.prepare(request)
         wishes: asyncio.Queue[None] = asyncio.Queue(MOST_WISHES)
@@ -209,7 +209,7 @@ class Handlers:
                 part = head.encode() + picture + b"\r\n"
                 await asyncio.wait_for(response.write(part), SEND_TIMEOUT_S)
         if request.transport is not None:
-            request.transport.abort()  # what the client has not read would be waited for
+            request.transport.abort()  # closing would wait for data that the client has not read
         return response
 
     def _camera(self, request: web.Request) -> str:
@@ -225,7 +225,7 @@ class Handlers:
 
 
 def refusal(status: int, reason: str, headers: dict[str, str] | None = None) -> web.HTTPException:
-    """An answer that says no, and why, in JSON."""
+    """An error response with its reason in JSON."""
     kinds = {
         400: web.HTTPBadRequest,
         401: web.HTTPUnauthorized,
@@ -241,12 +241,12 @@ def refusal(status: int, reason: str, headers: dict[str, str] | None = None) -> 
 
 
 def _socket() -> web.WebSocketResponse:
-    """One that sends as it is told, and takes no more than a word."""
+    """A WebSocket without compression that accepts only short messages."""
     return web.WebSocketResponse(heartbeat=HEARTBEAT_S, timeout=0.5, compress=False, max_msg_size=1024)
 
 
 async def _either(*works: Coroutine[Any, Any, None]) -> None:
-    """Until the first of them ends; the others are cancelled. A connection that is lost is an end like any other."""
+    """Run until the first ends, and cancel the others. A lost connection is a normal end."""
     tasks = [asyncio.create_task(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -272,7 +272,7 @@ async def _json_object(request: web.Request) -> dict[str, Any]:
 
 
 def _finite(value: object) -> float | None:
-    """A JSON number; None for anything else."""
+    """A JSON number as a float; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

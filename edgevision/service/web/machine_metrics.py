@@ -1,4 +1,4 @@
-"""What Prometheus reads of the machine: temperatures, clocks, power, throttling and memory, in base units."""
+"""Prometheus metrics of the machine: temperatures, clocks, power, throttling and memory, in base units."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from edgevision.device.power.state import PowerState
 
 MIB = 2.0**20
 Steady = Callable[[tuple[str, ...], float], float]
-"""Makes a count that begins anew one that never falls."""
+"""Turns a count that may restart at 0 into one that never falls."""
 
 
 def machine_metrics(steady: Steady) -> Iterator[Metric]:
-    """All of them; docs/live.md lists them."""
+    """All metrics of the machine; docs/live.md lists them."""
     state = power_state()
     sensors = [(reading.name, reading.value) for reading in state.temperatures_c]
     yield _gauge("temperature_celsius", "Thermal zones and cards of the machine.", "sensor", sensors)
     clocks = [(clock.name, clock.mhz * 1e6) for clock in state.clocks]
     yield _gauge("clock_hertz", "Current clocks.", "domain", clocks)
     limits = [(c.name, (c.limit_mhz or c.hardware_mhz or 0.0) * 1e6) for c in state.clocks]
-    yield _gauge("clock_limit_hertz", "What a clock may reach now.", "domain", [r for r in limits if r[1]])
+    yield _gauge("clock_limit_hertz", "Current maximum of a clock.", "domain", [r for r in limits if r[1]])
     watts = [(reading.name, reading.value) for reading in state.watts]
     yield _gauge("power_watts", "Power of a rail or a card.", "rail", watts)
     yield from _throttling(state, steady)
-    yield _gauge_of_one("resident_memory_bytes", "Memory of this process in RAM.", resident_mib() * MIB)
-    text = "Memory that a program could take without swapping."
+    yield _gauge_of_one("resident_memory_bytes", "Resident memory of this process.", resident_mib() * MIB)
+    text = "Memory available without swapping."
     yield _gauge_of_one("available_memory_bytes", text, available_memory_mib() * MIB)
 
 
 def _throttling(state: PowerState, steady: Steady) -> Iterator[Metric]:
     active = [(throttle.reason, float(throttle.active)) for throttle in state.throttles]
-    yield _gauge("throttled", "1 while this slows the machine down.", "reason", active)
+    yield _gauge("throttled", "1 while this reason throttles the machine.", "reason", active)
     events = CounterMetricFamily(
-        "edgevision_throttle_events", "Times that this slowed the machine down.", labels=("reason",)
+        "edgevision_throttle_events", "Number of throttling events of this reason.", labels=("reason",)
     )
     for throttle in state.throttles:
         if throttle.events is not None:
@@ -44,7 +44,7 @@ def _throttling(state: PowerState, steady: Steady) -> Iterator[Metric]:
                 (throttle.reason,), steady(("throttle_events", throttle.reason), throttle.events)
             )
     yield events
-    mode = InfoMetricFamily("edgevision_power_mode", "The mode that nvpmodel has set.", labels=("mode",))
+    mode = InfoMetricFamily("edgevision_power_mode", "Power mode set by nvpmodel.", labels=("mode",))
     if state.mode is not None:
         mode.add_metric((state.mode,), {})
     yield mode
@@ -62,7 +62,7 @@ def _gauge_of_one(name: str, text: str, number: float) -> Metric:
 
 
 def _distinct(rows: Iterable[tuple[str, float]]) -> Iterator[tuple[str, float]]:
-    """Names and values; of sensors that share a name, which happens, the later ones are numbered."""
+    """Names and values; if sensors share a name, the later ones are numbered."""
     seen: dict[str, int] = {}
     for name, number in rows:
         seen[name] = times = seen.get(name, 0) + 1

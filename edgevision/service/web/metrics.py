@@ -1,4 +1,4 @@
-"""What Prometheus reads: the camera manager at the moment of the scrape, in base units."""
+"""Prometheus metrics of the camera manager at the time of the scrape, in base units."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CAMERA = ("camera",)
 
 
 class Ages:
-    """How old results were, counted in buckets. `offer` is called in the pipeline's thread."""
+    """Ages of results as a histogram. `offer` is called in the pipeline's thread."""
 
     def __init__(self) -> None:
         self._counts: dict[str, list[int]] = {}
@@ -51,14 +51,14 @@ class Ages:
         counts[bisect.bisect_left(AGE_BUCKETS_S, age_s)] += 1
 
     def buckets(self, camera: str) -> tuple[list[tuple[str, float]], float]:
-        """Bounds and cumulative counts, as a histogram is written; and the sum in seconds."""
+        """Bounds with cumulative counts, and the sum in seconds."""
         counts = list(self._counts.get(camera, [0] * (len(AGE_BUCKETS_S) + 1)))
         bounds = [*map(str, AGE_BUCKETS_S), "+Inf"]
         return list(zip(bounds, map(float, accumulate(counts)), strict=True)), self._sums_s.get(camera, 0.0)
 
 
 class PageCounts:
-    """What the page itself has done; kept by the server."""
+    """Counters of the page itself; the server updates them."""
 
     def __init__(self) -> None:
         self.viewers = 0
@@ -69,14 +69,14 @@ class PageCounts:
 
 
 class MonotonicCounters:
-    """Counters that never fall, though a camera that is stopped or changed begins to count anew."""
+    """Counters that never fall, even if a stopped or changed camera restarts its counts at 0."""
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, ...], float] = {}
         self._before: dict[tuple[str, ...], float] = {}
 
     def __call__(self, key: tuple[str, ...], value: float) -> float:
-        """The sum of all that was counted under `key`."""
+        """The total of `key` over all restarts."""
         last = self._last.get(key, 0.0)
         if value < last:
             self._before[key] = self._before.get(key, 0.0) + last
@@ -85,7 +85,7 @@ class MonotonicCounters:
 
 
 class CameraCollector(Collector):
-    """Reads a camera manager when it is asked. One thread at a time may ask."""
+    """Reads a camera manager at each scrape. Only one thread at a time may call it."""
 
     def __init__(
         self, camera_manager: CameraManager, ages: Ages, page: PageCounts, watchdog: WatchdogOptions
@@ -97,7 +97,7 @@ class CameraCollector(Collector):
         self._steady = MonotonicCounters()
 
     def describe(self) -> list[Metric]:
-        """Nothing beforehand: a registry that is told of this collector need not read the camera manager for it."""
+        """Return nothing, so that registration does not read the camera manager."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -122,24 +122,22 @@ class CameraCollector(Collector):
 
     def _frames(self, cameras: tuple[CameraStatus, ...]) -> Iterator[Metric]:
         stats = [((camera.name,), camera.stats) for camera in cameras]
-        yield self._counter(
-            "frames", "Frames whose results were handed on.", CAMERA, [(n, s.frames) for n, s in stats]
-        )
+        yield self._counter("frames", "Frames with a result.", CAMERA, [(n, s.frames) for n, s in stats])
         yield self._counter(
             "frames_dropped",
-            "Frames that newer ones replaced before they were run.",
+            "Frames replaced by newer ones before inference.",
             CAMERA,
             [(n, s.lost.dropped) for n, s in stats],
         )
         yield self._counter(
             "frames_late",
-            "Frames left out because they were, or would have been, too old.",
+            "Frames dropped because their result was, or would have been, too old.",
             CAMERA,
             [(n, s.lost.late) for n, s in stats],
         )
         yield self._counter(
             "frames_missed",
-            "Frames that the camera sent by its own time stamps, and that never came.",
+            "Frames that the camera sent, by its time stamps, and that never arrived.",
             CAMERA,
             [(n, s.lost.missed) for n, s in stats],
         )
@@ -153,26 +151,27 @@ class CameraCollector(Collector):
             )
         ]
         yield self._counter(
-            "frames_withheld", "Frames that came and show nothing real.", (*CAMERA, "reason"), withheld
+            "frames_withheld",
+            "Frozen, black or damaged frames, which were not scored.",
+            (*CAMERA, "reason"),
+            withheld,
         )
 
     def _outages(self, cameras: tuple[CameraStatus, ...]) -> Iterator[Metric]:
         health = [((camera.name,), camera.stats.health) for camera in cameras]
-        yield self._counter(
-            "outages", "Times without a connection.", CAMERA, [(n, h.outages) for n, h in health]
-        )
+        yield self._counter("outages", "Number of outages.", CAMERA, [(n, h.outages) for n, h in health])
         yield self._counter(
             "outage_seconds",
-            "Time without a connection, the outage under way included.",
+            "Total length of outages, including the current one.",
             CAMERA,
             [(n, h.outage_s) for n, h in health],
         )
         state = GaugeMetricFamily(
-            "edgevision_camera_state", "1 for the state that the camera is in.", labels=(*CAMERA, "state")
+            "edgevision_camera_state", "1 for the current state of the camera.", labels=(*CAMERA, "state")
         )
-        running = GaugeMetricFamily("edgevision_camera_up", "1 while pictures come.", labels=CAMERA)
+        running = GaugeMetricFamily("edgevision_camera_up", "1 while frames arrive.", labels=CAMERA)
         threshold = GaugeMetricFamily(
-            "edgevision_threshold_ratio", "Detections of a lower score are left out.", labels=CAMERA
+            "edgevision_threshold_ratio", "Minimum confidence of a detection.", labels=CAMERA
         )
         for camera in cameras:
             for one in get_args(CameraState):
@@ -183,10 +182,10 @@ class CameraCollector(Collector):
 
     def _times(self, cameras: tuple[CameraStatus, ...]) -> Iterator[Metric]:
         age = HistogramMetricFamily(
-            "edgevision_result_age_seconds", "From the capture of a frame to its result.", labels=CAMERA
+            "edgevision_result_age_seconds", "Time from the capture of a frame to its result.", labels=CAMERA
         )
         stage = GaugeMetricFamily(
-            "edgevision_stage_seconds", "Median time of a stage, of late.", labels=(*CAMERA, "stage")
+            "edgevision_stage_seconds", "Recent median time of a stage.", labels=(*CAMERA, "stage")
         )
         for camera in cameras:
             buckets, sum_s = self._ages.buckets(camera.name)
@@ -198,7 +197,7 @@ class CameraCollector(Collector):
     def _places(self, cameras: tuple[CameraStatus, ...]) -> Iterator[Metric]:
         crossings: list[tuple[tuple[str, ...], float]] = []
         zones = GaugeMetricFamily(
-            "edgevision_zone_inside", "How many are in a zone now.", labels=(*CAMERA, "zone")
+            "edgevision_zone_inside", "Objects inside a zone.", labels=(*CAMERA, "zone")
         )
         for camera in cameras:
             for state in camera.counts:
@@ -208,7 +207,7 @@ class CameraCollector(Collector):
                 else:
                     zones.add_metric((camera.name, state.zone.name), state.inside)
         yield self._counter(
-            "line_crossings", "Who crossed a line.", (*CAMERA, "line", "direction"), crossings
+            "line_crossings", "Objects that crossed a line.", (*CAMERA, "line", "direction"), crossings
         )
         yield zones
 
@@ -216,17 +215,17 @@ class CameraCollector(Collector):
         sinks = self._camera_manager.sinks
         yield self._counter(
             "sink_written",
-            "Results that a sink has taken.",
+            "Results written by a sink.",
             ("sink",),
             [((s.name,), s.written) for s in sinks],
         )
         yield self._counter(
-            "sink_lost", "Results that a sink gave up.", ("sink",), [((s.name,), s.lost) for s in sinks]
+            "sink_lost", "Results lost by a sink.", ("sink",), [((s.name,), s.lost) for s in sinks]
         )
         waiting = GaugeMetricFamily(
-            "edgevision_sink_waiting", "Results that wait for a sink.", labels=("sink",)
+            "edgevision_sink_waiting", "Results in the queue of a sink.", labels=("sink",)
         )
-        working = GaugeMetricFamily("edgevision_sink_up", "1 unless a sink fails.", labels=("sink",))
+        working = GaugeMetricFamily("edgevision_sink_up", "0 while a sink fails.", labels=("sink",))
         for sink in sinks:
             waiting.add_metric((sink.name,), sink.waiting)
             working.add_metric((sink.name,), float(sink.state == "working"))
@@ -237,12 +236,12 @@ class CameraCollector(Collector):
         readiness, session = camera_manager.readiness, camera_manager.session
         yield InfoMetricFamily(
             "edgevision_build",
-            "What program this is.",
+            "Version of the program.",
             {"version": edgevision.__version__, "python": platform.python_version()},
         )
         engine = InfoMetricFamily(
             "edgevision_engine",
-            "What runs the model.",
+            "Model and engine.",
             labels=("model", "task", "engine", "library", "device", "precision"),
         )
         if session is not None:
@@ -250,40 +249,40 @@ class CameraCollector(Collector):
             names = (spec.name, spec.task, info.engine, info.library, info.device, session.precision or "")
             engine.add_metric(names, {})
         yield engine
-        yield GaugeMetricFamily("edgevision_ready", "1 while frames are run.", float(readiness.ready))
+        yield GaugeMetricFamily("edgevision_ready", "1 while frames are processed.", float(readiness.ready))
         share = 1.0 if readiness.ready else readiness.share
         yield GaugeMetricFamily(
             "edgevision_ready_ratio",
-            "How much of the preparation is done; NaN where nobody knows.",
+            "Progress of opening or building the engine; NaN if unknown.",
             math.nan if share is None else share,
         )
         yield GaugeMetricFamily(
             "edgevision_healthy",
-            "0 if the work on frames has ended or the engine hangs.",
+            "0 if processing has ended or the engine hangs.",
             float(trouble(camera_manager, self._watchdog) is None),
         )
         yield GaugeMetricFamily(
             "edgevision_inference_running_seconds",
-            "How long the engine's call under way has taken.",
+            "Duration of the current engine call.",
             camera_manager.stuck_s,
         )
 
     def _served(self) -> Iterator[Metric]:
         page = self._page
-        clients = GaugeMetricFamily("edgevision_page_clients", "Who is connected.", labels=("kind",))
+        clients = GaugeMetricFamily("edgevision_page_clients", "Connected clients.", labels=("kind",))
         clients.add_metric(("video",), page.viewers)
         clients.add_metric(("results",), page.clients)
         yield clients
         for name, text, count in (
-            ("page_pictures", "Frames that were drawn and encoded for viewers.", page.pictures),
-            ("page_results_missed", "Results that slow clients did not get.", page.missed),
-            ("page_refused", "Requests that were turned away.", page.refused),
+            ("page_pictures", "Frames drawn and encoded for viewers.", page.pictures),
+            ("page_results_missed", "Results not sent to slow clients.", page.missed),
+            ("page_refused", "Rejected requests.", page.refused),
         ):
             yield CounterMetricFamily(f"edgevision_{name}", text, count)
 
 
 class Metrics:
-    """A registry of its own, and what it gives. Any thread may ask."""
+    """A registry with one collector. Thread-safe."""
 
     def __init__(
         self,
@@ -297,7 +296,7 @@ class Metrics:
         self.registry.register(CameraCollector(camera_manager, ages, page, watchdog or WatchdogOptions()))
 
     def text(self, accept: str) -> tuple[bytes, str]:
-        """All metrics in the format that a scraper accepts, and its content type."""
+        """All metrics in a format that the scraper accepts, with its content type."""
         encoder, content_type = choose_encoder(accept)
         with self._lock:
             return encoder(self.registry), content_type

@@ -1,4 +1,4 @@
-"""Where the live page listens, whom it lets in, and how much it gives."""
+"""Options of the live page: address, access and limits."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from edgevision.settings.setting import setting
 
 TOKEN_VARIABLE = "EDGEVISION_TOKEN"
 SHORTEST_TOKEN = 16
-"""Characters: what is guessed at the rate that is let through is not found within years."""
+"""Minimum length in characters; at the permitted rate, guessing such a token takes years."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageOptions:
-    """How the page is served."""
+    """Options of the live page."""
 
     host: str = field(
         default="127.0.0.1",
@@ -37,7 +37,8 @@ class PageOptions:
         ),
     )
     token: str | None = None
-    """What visitors must know. None: nothing on this machine alone; elsewhere one is made (`PageServer.token`)."""
+    """Token for visitors. None: no token if only this machine can connect, otherwise a random one (`PageServer.token`).
+    """
     allowed_hosts: tuple[str, ...] = field(
         default=(),
         metadata=setting(
@@ -60,18 +61,18 @@ class PageOptions:
         metadata=setting(Number(0, 60, least_open=True), "Maximum video frames per second and camera."),
     )
     video_width: int = 960
-    """Of pictures, in pixels, where a viewer asks for none."""
+    """Width of video frames in pixels, unless the viewer requests another."""
     jpeg_quality: int = 80
     watchdog: WatchdogOptions = field(default_factory=WatchdogOptions)
-    """When the engine counts as hanging: what ``/health`` says and whoever ends the process should agree."""
+    """Limits after which the engine counts as hanging; ``/health`` and the watchdog should agree."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
-            raise UsageError(f"port is {self.port}; expected 0 (any that is free) to 65535")
+            raise UsageError(f"port is {self.port}; expected 0 (any free port) to 65535")
         if self.max_clients < 1:
             raise UsageError(f"max_clients is {self.max_clients}; expected 1 or more")
         if not 0 < self.video_per_s <= 60:
-            raise UsageError(f"video_per_s is {self.video_per_s}; expected more than 0, and up to 60")
+            raise UsageError(f"video_per_s is {self.video_per_s}; expected more than 0 and at most 60")
         if not 1 <= self.jpeg_quality <= 100:
             raise UsageError(f"jpeg_quality is {self.jpeg_quality}; expected 1 to 100")
         if self.token is not None:
@@ -79,12 +80,12 @@ class PageOptions:
 
     @property
     def needs_token(self) -> bool:
-        """True if others than programs of this machine can reach the page, or if a token was given."""
+        """True if other machines can reach the page, or if a token was given."""
         return self.token is not None or not is_loopback(self.host) or bool(self.allowed_hosts)
 
 
 def is_loopback(host: str) -> bool:
-    """True for addresses, and for the one name, that only this machine reaches."""
+    """True for addresses, and the name localhost, that only this machine can reach."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -92,9 +93,9 @@ def is_loopback(host: str) -> bool:
 
 
 def read_token(file: Path | None, environment: Mapping[str, str] = os.environ) -> str | None:
-    """The token in the first line of `file`, else of the variable `EDGEVISION_TOKEN`; None if neither is given.
+    """The token in the first line of `file`, else in the variable `EDGEVISION_TOKEN`; None if neither is given.
 
-    Raises `UsageError` for a file that cannot be read or that others may read, and for a token that is too short.
+    Raises `UsageError` for a file that cannot be read or that others can read, and for a short token.
     """
     if file is None:
         token = environment.get(TOKEN_VARIABLE)
@@ -106,17 +107,17 @@ def read_token(file: Path | None, environment: Mapping[str, str] = os.environ) -
     except OSError as error:
         raise UsageError(f"cannot read the token from {file}: {error.strerror}") from error
     if mode & 0o004:
-        raise UsageError(f"{file} holds the token and may be read by every user: chmod 600 {file}")
+        raise UsageError(f"every user can read {file}, which contains the token; run: chmod 600 {file}")
     try:
         return _check_token(line.decode("ascii").strip())
     except UnicodeDecodeError as error:
-        raise UsageError(f"the token in {file} holds other characters than ASCII's") from error
+        raise UsageError(f"the token in {file} has non-ASCII characters; expected printable ASCII") from error
 
 
 def _check_token(token: str) -> str:
     if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
         raise UsageError(
-            f"the token has {len(token)} characters; expected {SHORTEST_TOKEN} or more, printable ASCII without spaces,"
-            ' such as: python3 -c "import secrets; print(secrets.token_urlsafe())"'
+            f"the token has {len(token)} characters; expected {SHORTEST_TOKEN} or more, printable ASCII without"
+            ' spaces, for example from: python3 -c "import secrets; print(secrets.token_urlsafe())"'
         )
     return token

@@ -1,4 +1,4 @@
-"""Results for sockets: each client gets the newest of each camera, and is told how many it did not get."""
+"""Results for WebSocket clients: the newest of each camera, with the number of skipped ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgevision.sinks.record import record_of
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """A camera's result, and its number since the hub began."""
+    """A camera's result, numbered from the start of the hub."""
 
     camera: str
     number: int
@@ -26,28 +26,28 @@ class Posted:
 
 @dataclass(eq=False, slots=True)
 class Subscriber:
-    """A client; belongs to the server's loop."""
+    """A client; used only in the server's loop."""
 
     cameras: frozenset[str] | None
-    """None: all."""
+    """None: all cameras."""
     period_s: float
-    """Least time between two results of one camera."""
+    """Minimum time between two results of one camera."""
     since: dict[str, int]
-    """The number of the last result that it has had, or that was there when it came."""
+    """Number of the last result sent, or of the newest when the client connected."""
     due_s: dict[str, float] = field(default_factory=dict)
     fresh: asyncio.Event = field(default_factory=asyncio.Event)
     state_due: bool = True
 
     def wants(self, camera: str) -> bool:
-        """True if the camera is among those it asked for."""
+        """True if the client requested this camera."""
         return self.cameras is None or camera in self.cameras
 
 
 class ResultHub:
     """The newest result of each camera, for all clients.
 
-    `offer` is called in the pipeline's thread and keeps a reference while somebody listens, no more. Turning a result
-    into JSON is done once for all clients, in the server's loop. All other methods are called there.
+    `offer` runs in the pipeline's thread and only keeps a reference while there are clients. A result is converted to
+    JSON once for all clients, in the server's loop. All other methods run there.
     """
 
     def __init__(self, most: int) -> None:
@@ -56,38 +56,38 @@ class ResultHub:
         self._subscribers: set[Subscriber] = set()
         self._newest: dict[str, Posted] = {}
         self._numbers: dict[str, int] = {}
-        self._told = threading.Event()
-        """Set while the loop has been told of news that it has not looked at: it is woken once for many results."""
+        self._wake_pending = threading.Event()
+        """Set while a wake-up of the loop is pending; many results cause one wake-up."""
         self._texts: OrderedDict[str, tuple[int, str]] = OrderedDict()
         self.missed = 0
-        """Results that a client did not get, of all clients."""
+        """Results that clients missed, summed over all clients."""
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to work for a loop."""
+        """Set the loop of the server."""
         self._loop = loop
 
     @property
     def clients(self) -> int:
-        """How many listen."""
+        """Number of clients."""
         return len(self._subscribers)
 
     def offer(self, camera: str, processed: FrameResult) -> None:
-        """Take notice of a result."""
+        """Receive a result."""
         number = self._numbers[camera] = self._numbers.get(camera, 0) + 1
         if not self._subscribers or self._loop is None:
             return
         self._newest[camera] = Posted(camera, number, processed)
-        if not self._told.is_set():
-            self._told.set()
+        if not self._wake_pending.is_set():
+            self._wake_pending.set()
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 self._loop.call_soon_threadsafe(self._wake)
 
     def enter(self, cameras: frozenset[str] | None, per_s: float | None) -> Subscriber | None:
-        """Somebody listens; None if as many do already as are allowed to."""
+        """Add a client; None if the maximum is reached."""
         if len(self._subscribers) >= self._most:
             return None
         if not self._subscribers:
-            self._newest.clear()  # of the time when somebody listened last
+            self._newest.clear()  # left over from earlier clients
         period_s = 0.0 if per_s is None else 1 / per_s
         subscriber = Subscriber(cameras, period_s, dict(self._numbers))
         self._subscribers.add(subscriber)
@@ -95,14 +95,14 @@ class ResultHub:
         return subscriber
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Somebody listens no more."""
+        """Remove a client."""
         self._subscribers.discard(subscriber)
         if not self._subscribers:
-            self._newest.clear()  # pictures hang on them
+            self._newest.clear()  # releases their images
             self._texts.clear()
 
     def tick(self) -> None:
-        """It is time for everybody to be told the state."""
+        """Mark the state as due for all clients."""
         for subscriber in self._subscribers:
             subscriber.state_due = True
             subscriber.fresh.set()
@@ -139,7 +139,7 @@ class ResultHub:
         return messages
 
     def _until_due_s(self, subscriber: Subscriber) -> float | None:
-        """Until the first result that waits for its time; None if none does."""
+        """Time until the first delayed result is due; None if none is delayed."""
         if not subscriber.period_s:
             return None
         waiting = [
@@ -159,6 +159,6 @@ class ResultHub:
         return text
 
     def _wake(self) -> None:
-        self._told.clear()
+        self._wake_pending.clear()
         for subscriber in self._subscribers:
             subscriber.fresh.set()

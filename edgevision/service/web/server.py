@@ -1,4 +1,4 @@
-"""The page's server: a loop in a thread of its own, between visitors and a camera manager."""
+"""The page's server, which runs in its own thread between visitors and a camera manager."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CLOSE_S = 1.0
 LARGEST_BODY = 4096
 COOKIE_DAYS = 30
 OPEN_TO_ALL = {"/health", "/ready", *FILES} - {"/"}
-"""What tells nothing private."""
+"""Paths without private contents."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -62,13 +62,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class PageServer:
     """Serves the page of a camera manager. `start` returns when it listens. Closing it leaves the manager open.
 
-    Nothing that a visitor does waits in the pipeline's thread: it leaves references to its newest results here.
+    The pipeline's thread never waits for a visitor; it only passes references to its newest results.
     """
 
     def __init__(self, camera_manager: CameraManager, options: PageOptions | None = None) -> None:
         self.options = options or PageOptions()
         self.token = self.options.token
-        """None where none is needed."""
+        """None if no token is required."""
         if self.token is None and self.options.needs_token:
             self.token = secrets.token_urlsafe(32)
         self.port = 0
@@ -89,7 +89,7 @@ class PageServer:
         self._unsubscribe: Callable[[], None] = lambda: None
 
     def start(self) -> None:
-        """Listen. Raises `UsageError` where that cannot be: a port in use, an address that is not this machine's."""
+        """Start to listen. Raises `UsageError` for a port in use or an address of another machine."""
         self._thread.start()
         self._listens.wait()
         if self._failure is not None:
@@ -98,26 +98,26 @@ class PageServer:
         self._unsubscribe = self._camera_manager.subscribe(self._on_result)
 
     def close(self) -> None:
-        """Let everybody go, within a second; a second call does nothing."""
+        """Disconnect all clients within a second; a second call does nothing."""
         self._unsubscribe()
         if self._loop is not None and self._stop is not None and self._thread.is_alive():
-            with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
                 self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(CLOSE_S)
 
     @property
     def viewers(self) -> int:
-        """Streams of video that are looked at now."""
+        """Number of open video streams."""
         return self._video.viewers
 
     @property
     def pictures(self) -> int:
-        """Frames that were drawn and encoded for viewers so far."""
+        """Number of frames drawn and encoded for viewers."""
         return self._video.encoded
 
     @property
     def url(self) -> str:
-        """Where it is, without the token."""
+        """Address without the token."""
         host = self.options.host
         if host in ("0.0.0.0", "::"):
             host = _own_address()
@@ -125,7 +125,7 @@ class PageServer:
 
     @property
     def entry_url(self) -> str:
-        """Where it is, with the token if there is one: to be opened once, and to be kept to oneself."""
+        """Address with the token, if there is one; keep it secret."""
         return self.url if self.token is None else f"{self.url}?token={quote(self.token, safe='')}"
 
     def __enter__(self) -> PageServer:
@@ -137,7 +137,7 @@ class PageServer:
         self.close()
 
     def _on_result(self, camera: str, processed: FrameResult) -> None:
-        """Called in the pipeline's thread for each result."""
+        """Receive a result; called in the pipeline's thread."""
         self._ages.offer(camera, processed)
         self._video.offer(camera, processed)
         self._results.offer(camera, processed)
@@ -177,7 +177,7 @@ class PageServer:
         if self._results.clients:
             try:
                 await self._handlers.tick()
-            except Exception:  # of one second: the page must outlive it
+            except Exception:  # affects one second only; the page must continue
                 log.exception("the state cannot be read")
 
     async def _listen(self, runner: web.AppRunner) -> None:
@@ -186,17 +186,17 @@ class PageServer:
             await web.TCPSite(runner, host, port, reuse_address=True).start()
         except socket.gaierror as error:
             raise UsageError(
-                f"cannot listen at {host!r}: {error.strerror}; give an address of this machine"
+                f"cannot listen on {host!r}: {error.strerror}; expected an address of this machine"
             ) from error
         except OSError as error:
             raise UsageError(
-                f"cannot listen at {host} port {port}: {_listening_remedy(error, port)}"
+                f"cannot listen on {host} port {port}: {_listening_remedy(error, port)}"
             ) from error
         self.port = runner.addresses[0][1]
 
     @web.middleware
     async def _check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let in who may come in; what is refused is counted and, but for the page itself, answered in JSON."""
+        """Authorize a request; rejections are counted and, except for the page itself, sent as JSON."""
         self._counts.viewers, self._counts.clients = self._video.viewers, self._results.clients
         self._counts.pictures, self._counts.missed = self._video.encoded, self._results.missed
         try:
@@ -213,14 +213,14 @@ class PageServer:
             if error.content_type == "application/json" or error.status < 400:
                 raise
             return web.json_response({"error": error.reason}, status=error.status, headers=_kept(error))
-        except EdgevisionError as error:  # the camera manager's own refusals
+        except EdgevisionError as error:  # raised by the camera manager
             return web.json_response({"error": str(error)}, status=400)
 
     def _entered(self, request: web.Request) -> web.Response | None:
-        """Raises a refusal, or gives the answer that sets the cookie; None for who is in."""
+        """Reject an unauthorized request, or return the response that sets the cookie; None if authorized."""
         options, host = self.options, request.headers.get("Host", "")
         if not host_is_ours(host, loopback=is_loopback(options.host), allowed=options.allowed_hosts):
-            raise refusal(421, f"this page is not called {host!r}; --allow-host adds a name")
+            raise refusal(421, f"{host!r} is not a name of this page; --allow-host adds a name")
         origin = request.headers.get("Origin")
         if origin is not None and not origin_is_ours(origin, host):
             raise refusal(403, "the request comes from another page")
@@ -230,30 +230,30 @@ class PageServer:
         locked_s = self._guard.locked_s(address)
         if locked_s > 0:
             wait = str(int(locked_s) + 1)
-            raise refusal(429, f"too many wrong tokens; wait for {wait} s", {"Retry-After": wait})
+            raise refusal(429, f"too many wrong tokens; wait {wait} s", {"Retry-After": wait})
         token = request.query.get("token")
         if token is not None and self.token is not None and request.path == "/":
             if not self._guard.knows(token, address):
-                raise refusal(401, "This is not the token.")
+                raise refusal(401, "The token is wrong.")
             return self._welcome(request)
         proof = self._guard.proof(_bearer(request), request.cookies.get(self._cookie_name), address)
         if proof is None:
             raise refusal(
                 401,
-                "The token is needed; it was printed where the page was started.",
+                "A token is required; it was printed where the page was started.",
                 {"WWW-Authenticate": 'Bearer realm="edgevision"'},
             )
         if request.method == "POST" and origin is None and proof != "bearer":
-            raise refusal(403, "a POST needs an Origin header or Authorization: Bearer")
+            raise refusal(403, "a POST requires an Origin header or Authorization: Bearer")
         return None
 
     @property
     def _cookie_name(self) -> str:
-        """Cookies do not tell ports apart: two pages of one machine need two names."""
+        """Name of the cookie; it contains the port, because browsers share cookies between ports."""
         return f"edgevision_{self.port}"
 
     def _welcome(self, request: web.Request) -> web.Response:
-        """Exchange the token for a cookie, so that it stays in no address and no history."""
+        """Exchange the token for a cookie, so that the token is in no address and no history."""
         answer = web.Response(status=303, headers={"Location": "/"})
         secure = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
         answer.set_cookie(
@@ -269,7 +269,7 @@ class PageServer:
 
 
 def serve(camera_manager: CameraManager, options: PageOptions | None = None) -> PageServer:
-    """Begin to serve; the caller closes the server."""
+    """Start a server; the caller closes it."""
     server = PageServer(camera_manager, options)
     server.start()
     return server
@@ -282,7 +282,7 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 
 def _kept(error: web.HTTPException) -> dict[str, str]:
-    """What of a refusal's headers goes on with another body."""
+    """The headers of an error that a new body keeps."""
     return {
         name: error.headers[name]
         for name in ("Allow", "Retry-After", "WWW-Authenticate")
@@ -297,16 +297,16 @@ def _bearer(request: web.Request) -> str | None:
 
 def _listening_remedy(error: OSError, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "another program listens there; give another --port, or --port 0 for any that is free"
+        return "another program uses this port; choose another --port, or --port 0 for any free port"
     if error.errno == errno.EADDRNOTAVAIL:
-        return "it is no address of this machine; 0.0.0.0 stands for all of them"
+        return "this machine does not have that address; --host 0.0.0.0 listens on all interfaces"
     if error.errno == errno.EACCES:
-        return f"the system keeps ports such as {port} for itself; give one from 1024 on"
+        return f"the system reserves ports such as {port}; choose one from 1024 on"
     return error.strerror or str(error)
 
 
 def _own_address() -> str:
-    """The address by which others on the network reach this machine; nothing is sent to find it."""
+    """The address of this machine on the network; nothing is sent to find it."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
         return str(probe.getsockname()[0])

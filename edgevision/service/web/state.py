@@ -1,4 +1,4 @@
-"""How the camera manager and its machine stand, as the page and other programs read it: JSON."""
+"""State of the camera manager and its machine as JSON, for the page and other programs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from edgevision.service.camera_plan import CameraStatus, Readiness
 from edgevision.service.watchdog import WatchdogOptions
 
 FRESH_S = 0.5
-"""A state is given again within so long, for there may be many clients."""
+"""Maximum age of a cached state, which many clients share."""
 
 
 class StateReader:
-    """Reads a camera manager. All methods may be called by any thread."""
+    """Reads a camera manager. Thread-safe."""
 
     def __init__(self, camera_manager: CameraManager, watchdog: WatchdogOptions) -> None:
         self._camera_manager = camera_manager
@@ -39,7 +39,7 @@ class StateReader:
         self._hardware: str | None = None
 
     def text(self) -> str:
-        """The state as JSON, not older than `FRESH_S`. Asks the machine's sensors, which may take milliseconds."""
+        """The state as JSON, at most `FRESH_S` old. Reading the machine's sensors may take milliseconds."""
         with self._lock:
             now_s = time.monotonic()
             if now_s - self._read_s >= FRESH_S:
@@ -48,13 +48,13 @@ class StateReader:
             return self._text
 
     def trouble(self) -> str | None:
-        """Why the camera manager does not live, in words that anybody may read; None if it does."""
+        """The problem of a failed camera manager, without private details; None if it works."""
         return trouble(self._camera_manager, self._watchdog)
 
     def _read(self) -> dict[str, Any]:
         camera_manager = self._camera_manager
         readiness, failure = camera_manager.readiness, camera_manager.failure
-        if self._hardware is None:  # not before somebody asks: a tool of the GPU's is called for it
+        if self._hardware is None:  # only on request, because it runs a tool of the GPU
             self._hardware = ", ".join((cpu_model(), *nvidia_gpus()))
         return {
             "type": "state",
@@ -106,13 +106,13 @@ class StateReader:
 
 
 def readiness_line(readiness: Readiness) -> str:
-    """What is going on, in words, and how far it is."""
+    """Current activity and its progress."""
     detail = readiness.detail or readiness.phase
     return detail if readiness.share is None else f"{detail}: {100 * readiness.share:.0f} %"
 
 
 def public_readiness(readiness: Readiness) -> dict[str, Any]:
-    """What anybody may know: without the words of the engine, which may hold names of files."""
+    """Readiness without private details: engine messages may contain file names."""
     words = {
         "opening": "opening the engine",
         "building": "building an engine",
@@ -125,10 +125,10 @@ def public_readiness(readiness: Readiness) -> dict[str, Any]:
 
 
 def trouble(camera_manager: CameraManager, watchdog: WatchdogOptions) -> str | None:
-    """Why the camera manager does not live, in words that anybody may read; None if it does."""
+    """The problem of a failed camera manager, without private details; None if it works."""
     failure = camera_manager.failure
     if failure is not None:
-        return f"the work on frames has ended: {type(failure).__name__}"
+        return f"processing has ended: {type(failure).__name__}"
     if camera_manager.readiness.phase in ("failed", "closed"):
         return f"the camera manager is {camera_manager.readiness.phase}"
     if is_stuck(camera_manager, watchdog):
@@ -137,7 +137,7 @@ def trouble(camera_manager: CameraManager, watchdog: WatchdogOptions) -> str | N
 
 
 def is_stuck(camera_manager: CameraManager, watchdog: WatchdogOptions) -> bool:
-    """True if the engine's call under way has taken far too long."""
+    """True if the current engine call exceeds its limit."""
     return camera_manager.stuck_s > watchdog.call_limit_s(camera_manager.expected_inference_s)
 
 

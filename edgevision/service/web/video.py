@@ -1,4 +1,4 @@
-"""Annotated pictures as JPEG: made once for all viewers of a camera, and only while there are any."""
+"""Annotated video frames as JPEG, encoded once for all viewers of a camera and only while there are any."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from edgevision.sinks.frame_result import FrameResult
 log = logging.getLogger(__name__)
 
 WIDTHS = (320, 480, 640, 960, 1280)
-"""Pictures are made in these widths, so that viewers with windows of any size share a few."""
+"""Available widths, so that viewers with windows of any size share a few encodings."""
 BUSY_SHARE = 0.5
-"""The encoder works for so much of its time at most: it leaves out pictures rather than take more."""
+"""Maximum share of its time in which the encoder works; it drops frames to stay below."""
 LONGEST_REST_S = 0.5
 NICENESS = 5
-"""By how much the encoder steps behind the pipeline where the system lets one thread do so."""
+"""Niceness of the encoder's thread, so that the pipeline has priority, on systems that support it."""
 
 
 @dataclass(eq=False, slots=True)
 class Viewer:
-    """One who looks at a camera; belongs to the server's loop."""
+    """A viewer of a camera; used only in the server's loop."""
 
     camera: str
     width: int
@@ -39,7 +39,7 @@ class Viewer:
     picture: bytes = b""
 
     async def next(self) -> bytes:
-        """The newest picture that this viewer has not had; waits for it."""
+        """The newest frame not yet sent to this viewer; waits for it."""
         await self.fresh.wait()
         self.fresh.clear()
         return self.picture
@@ -47,20 +47,19 @@ class Viewer:
 
 @dataclass(slots=True)
 class _Wanted:
-    """A camera that is looked at, as the encoder's thread sees it."""
+    """A camera with viewers, in the encoder's thread."""
 
     newest: FrameResult | None = None
-    """With an image that is the hub's own."""
+    """A result whose image belongs to the hub."""
     due_s: float = 0.0
 
 
 class VideoHub:
-    """Pictures of all cameras for all viewers.
+    """Video frames of all cameras for all viewers.
 
-    `offer` is called in the pipeline's thread; it copies a frame when a picture is due and somebody looks, no more. A
-    thread of the hub's own draws, scales and encodes, and hands the picture to the viewers, each of which keeps only
-    the newest: neither a slow viewer nor the encoder holds anybody up. All other methods are called in the server's
-    loop.
+    `offer` runs in the pipeline's thread. It copies a frame if one is due and the camera has viewers. The hub's own
+    thread draws, scales and encodes, and passes the JPEG to the viewers. Each viewer keeps only the newest, so that a
+    slow viewer or the encoder never blocks others. All other methods run in the server's loop.
     """
 
     def __init__(self, options: PageOptions) -> None:
@@ -73,10 +72,10 @@ class VideoHub:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._encode_all, name="page video", daemon=True)
         self.encoded = 0
-        """Frames that were drawn and encoded."""
+        """Number of frames drawn and encoded."""
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to work for a loop."""
+        """Set the loop of the server and start the encoder."""
         self._loop = loop
         self._thread.start()
 
@@ -87,23 +86,23 @@ class VideoHub:
 
     @property
     def viewers(self) -> int:
-        """How many look."""
+        """Number of viewers."""
         return sum(len(viewers) for viewers in self._viewers.values())
 
     def offer(self, camera: str, processed: FrameResult) -> None:
-        """Take notice of a result. The image is copied, for sinks draw into it afterwards."""
+        """Receive a result. The image is copied, because sinks draw into it afterwards."""
         wanted = self._wanted.get(camera)
         now_s = time.monotonic()
         if wanted is None or wanted.newest is not None or now_s < wanted.due_s:
             return
-        # One period late is caught up with, so that the rate is kept on average; no more, for the sake of bursts.
+        # A delay of up to one period is made up, to keep the average rate; more would cause bursts.
         wanted.due_s = max(wanted.due_s, now_s - self._period_s) + self._period_s
         frame = replace(processed.frame, image_bgr=processed.frame.image_bgr.copy())
         wanted.newest = replace(processed, frame=frame)
         self._frame_event.set()
 
     def enter(self, camera: str, width: int | None) -> Viewer | None:
-        """Somebody looks; None if as many look at the camera already as are allowed to."""
+        """Add a viewer; None if the camera has the maximum number."""
         viewers = self._viewers.setdefault(camera, set())
         if len(viewers) >= self._options.max_clients:
             return None
@@ -113,7 +112,7 @@ class VideoHub:
         return viewer
 
     def leave(self, viewer: Viewer) -> None:
-        """Somebody looks no more."""
+        """Remove a viewer."""
         viewers = self._viewers.get(viewer.camera, set())
         viewers.discard(viewer)
         if not viewers:
@@ -127,7 +126,7 @@ class VideoHub:
             if self._closing.is_set():
                 return
             self._frame_event.clear()
-            for camera, wanted in tuple(self._wanted.items()):  # a copy, for the loop's thread changes it
+            for camera, wanted in tuple(self._wanted.items()):  # a copy, because the loop's thread changes it
                 if self._closing.is_set():
                     return
                 processed = wanted.newest
@@ -137,7 +136,7 @@ class VideoHub:
                 self._encode(camera, processed)
                 rest_s = (time.monotonic() - began_s) * (1 / BUSY_SHARE - 1)
                 time.sleep(min(rest_s, LONGEST_REST_S))
-                wanted.newest = None  # only now: until then a newer frame would be copied for nothing
+                wanted.newest = None  # only now; earlier, a newer frame would be copied in vain
 
     def _encode(self, camera: str, processed: FrameResult) -> None:
         widths = {viewer.width for viewer in tuple(self._viewers.get(camera, ()))}
@@ -145,8 +144,8 @@ class VideoHub:
             return
         try:
             pictures = {width: picture_of(processed, width, self._options.jpeg_quality) for width in widths}
-        except Exception:  # of one frame: the next may be better, and the page must not go dark for it
-            log.exception("cannot draw a picture of %s", camera)
+        except Exception:  # affects one frame only; the page must continue
+            log.exception("cannot draw a frame of %s", camera)
             return
         self.encoded += 1
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
@@ -160,7 +159,7 @@ class VideoHub:
 
 
 def picture_of(processed: FrameResult, width: int, quality: int) -> bytes:
-    """A JPEG of at most that width with the result drawn in; what it is made of stays as it is."""
+    """A JPEG of at most that width with the result drawn in; the inputs stay unchanged."""
     small = scaled_to_width(processed, width)
     annotate(small.frame.image_bgr, small.result, small.observation)
     _, data = cv2.imencode(".jpg", small.frame.image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -168,12 +167,12 @@ def picture_of(processed: FrameResult, width: int, quality: int) -> bytes:
 
 
 def _nearest_width(width: int) -> int:
-    """The smallest of `WIDTHS` that is no smaller, else the largest."""
+    """The smallest of `WIDTHS` that is at least this wide, else the largest."""
     return next((known for known in WIDTHS if known >= width), WIDTHS[-1])
 
 
 def _step_behind() -> None:
-    """On Linux each thread has a niceness of its own."""
+    """Raise the niceness of the current thread; Linux has one per thread."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

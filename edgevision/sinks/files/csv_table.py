@@ -1,4 +1,4 @@
-"""Tables for spreadsheets."""
+"""CSV tables for spreadsheets."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ EVENT_COLUMNS = (*FRAME_COLUMNS, "event", "place", "id", "class", "at", "directi
 
 
 class CsvSink(Sink):
-    """One row a detection; of a classification one for each of the best classes, of a segmentation one a class.
+    """One row per detection. A classification has one per top class, a segmentation one per class.
 
-    Events are another kind of row and have a table of their own beside it, ``FILE.events.csv``, from the first one on.
-    A frame in which nothing was found has no row. The rows of a frame are written together, whole or not at all.
+    Events have their own table, ``FILE.events.csv``, created with the first event. A frame without detections has no
+    row. The rows of a frame are written completely or not at all.
     """
 
     def __init__(self, path: Path, *, append: bool = False) -> None:
-        """With `append` files that are there are continued."""
+        """With `append` existing files are continued."""
         self._append = append
         self._rows = LineFile(path, append=append, header=_lines([COLUMNS]))
         self._events: LineFile | None = None
         self._events_path = path.with_suffix(f".events{path.suffix}")
         self._begun: FrameResult | None = None
-        """One of which the events are still to be written."""
+        """Result whose events are not yet written."""
 
     @property
     def public_name(self) -> str:
@@ -60,7 +60,7 @@ class CsvSink(Sink):
         self.written += 1
 
     def keep(self, processed: FrameResult) -> FrameResult | None:
-        """All but the image."""
+        """Keep everything except the image."""
         return without_image(processed)
 
     def close(self) -> None:
@@ -84,13 +84,13 @@ def _found(record: dict[str, Any]) -> Iterable[dict[str, Any]]:
 
 def _frame_cells(record: dict[str, Any]) -> dict[str, Any]:
     moment = datetime.fromtimestamp(record["captured_at"], timezone.utc)
-    # As spreadsheets read times: no T, no zone.
+    # Spreadsheets read times without T and zone.
     time_utc = moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
     return {**record, "time_utc": time_utc}
 
 
 def _cells(columns: Iterable[str], values: dict[str, Any]) -> list[Any]:
-    """None becomes an empty cell; a text that a spreadsheet would execute begins with an apostrophe.
+    """None becomes an empty cell; a text that a spreadsheet would execute gets a leading apostrophe.
 
     The characters are those of OWASP's page "CSV Injection", https://owasp.org/www-community/attacks/CSV_Injection.
     Numbers keep their sign.

@@ -1,4 +1,4 @@
-"""A folder of pictures that never outgrows its limits."""
+"""A folder of event images with limits on number, size and age."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from edgevision.storage import atomic
 log = logging.getLogger(__name__)
 
 WRITER = "edgevision events 1"
-"""Stands in each JSON file: only pictures beside such a one are ever deleted."""
+"""Marker in each JSON file; only images with such a file are ever deleted."""
 STEM = re.compile(r"\d{8}T\d{6}\.\d{6}Z_[\w.-]+", re.ASCII)
 PARTIAL = re.compile(rf"\.{STEM.pattern}\.\w+\.partial\.(?:jpg|json)", re.ASCII)
 DELETED_FOR_ONE = 8
-"""Old pictures that a full disk costs for one new one at most."""
+"""Maximum number of old images deleted for one new image on a full disk."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What a folder may hold; the oldest pictures are deleted first."""
+    """Limits of a folder; the oldest images are deleted first."""
 
     pictures: int = 1000
     max_bytes: int = 500 * 2**20
@@ -42,7 +42,7 @@ class Retention:
         for name in ("pictures", "max_bytes", "max_age_s"):
             if not getattr(self, name) > 0:
                 raise UsageError(
-                    f"{name} of the pictures to keep is {getattr(self, name)}; expected more than 0"
+                    f"limit {name} of event images is {getattr(self, name)}; expected more than 0"
                 )
 
 
@@ -51,13 +51,13 @@ class _Stored:
     stem: str
     size_bytes: int
     written_at: float
-    """By this machine's clock: a camera's may be years off."""
+    """By this machine's clock, because a camera's clock may be years off."""
 
 
 class EventFolder:
-    """JPEGs with a JSON file each, in one folder, oldest first by name.
+    """JPEGs with one JSON file each, in one folder, sorted by name from old to new.
 
-    Deletes only what it wrote, now or in an earlier run: a JSON file that says so, and the picture of the same name.
+    Deletes only its own files from this or an earlier run: JSON files with its marker, and images of the same name.
     """
 
     def __init__(self, folder: Path, retention: Retention, clock: Callable[[], float] = time.time) -> None:
@@ -66,7 +66,7 @@ class EventFolder:
         self._clock = clock
         probe_folder(folder)
         for path in folder.iterdir():
-            if PARTIAL.fullmatch(path.name):  # a run that was killed
+            if PARTIAL.fullmatch(path.name):  # left by a killed run
                 path.unlink(missing_ok=True)
         found = (_stored(path) for path in sorted(folder.glob("*.json")))
         self._stored = deque(each for each in found if each is not None)
@@ -77,9 +77,9 @@ class EventFolder:
         return len(self._stored)
 
     def add(self, taken_at: float, name: str, jpeg: bytes, record: dict[str, Any]) -> Path:
-        """Write a picture and its record, each whole or not at all; its path. Raises `SinkError`.
+        """Write an image and its record atomically, and return the image's path. Raises `SinkError`.
 
-        On a full disk the oldest pictures make room, a few for each new one.
+        On a full disk the oldest images are deleted, a few for each new one.
         """
         stem = f"{datetime.fromtimestamp(taken_at, timezone.utc):%Y%m%dT%H%M%S.%f}Z_{name}"
         picture = self.folder / f"{stem}.jpg"
@@ -94,7 +94,8 @@ class EventFolder:
                 self._delete_oldest()
         else:
             raise SinkError(
-                f"cannot write {picture}: no space left on device, though {DELETED_FOR_ONE} older pictures were deleted"
+                f"cannot write {picture}: no space left on device, even after deleting {DELETED_FOR_ONE} older"
+                " images"
             )
         self._stored.append(_Stored(stem, len(jpeg) + len(text), self._clock()))
         self._bytes += len(jpeg) + len(text)
@@ -102,7 +103,7 @@ class EventFolder:
         return picture
 
     def enforce(self) -> None:
-        """Delete what is over the limits; the newest picture stays, unless it is too old."""
+        """Delete images over the limits; the newest image stays, unless it is too old."""
         limits = self._retention
         while self._stored:
             too_old = self._clock() - self._stored[0].written_at > limits.max_age_s
@@ -114,7 +115,7 @@ class EventFolder:
             self._delete_oldest()
 
     def _write(self, picture: Path, jpeg: bytes, text: bytes) -> None:
-        # The record first: a picture without one would never be deleted.
+        # The record is written first, because an image without one would never be deleted.
         record = picture.with_suffix(".json")
         atomic.write_file(record, text)
         try:
@@ -127,7 +128,7 @@ class EventFolder:
         oldest = self._stored.popleft()
         self._bytes -= oldest.size_bytes
         try:
-            # The picture first, for the same reason.
+            # The image first, for the same reason.
             (self.folder / f"{oldest.stem}.jpg").unlink(missing_ok=True)
             (self.folder / f"{oldest.stem}.json").unlink(missing_ok=True)
         except OSError as error:
@@ -135,13 +136,13 @@ class EventFolder:
 
 
 def _stored(record: Path) -> _Stored | None:
-    """A picture of an earlier run; None for a file of somebody else."""
+    """An image of an earlier run; None for any other file."""
     if not STEM.fullmatch(record.stem):
         return None
     try:
-        said = json.loads(record.read_bytes())
+        content = json.loads(record.read_bytes())
         picture = record.with_suffix(".jpg")
-        if said["writer"] != WRITER or said["picture"] != picture.name:
+        if content["writer"] != WRITER or content["picture"] != picture.name:
             return None
         state = record.stat()
         size = state.st_size + (picture.stat().st_size if picture.exists() else 0)

@@ -1,4 +1,4 @@
-"""Pictures of events."""
+"""Event images: annotated frames in which something happened."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ JPEG_QUALITY = 85
 
 @dataclass(frozen=True, slots=True)
 class EventImageOptions:
-    """Which frames are kept, and how many."""
+    """Selection and limits of event images."""
 
     retention: Retention = field(default_factory=Retention)
     classes: tuple[str, ...] = ()
-    """Frames in which one of these was detected are kept too."""
+    """Frames with detections of these classes are kept too."""
     gap_s: float = 10.0
-    """No two pictures of the same class from the same camera within so long."""
+    """Minimum time between two images of the same class and camera."""
 
     def __post_init__(self) -> None:
         if self.gap_s < 0:
@@ -37,33 +37,33 @@ class EventImageOptions:
 
 
 class EventImageSink(Sink):
-    """An annotated JPEG of each frame in which something happened, and what is said about it as JSON beside it.
+    """An annotated JPEG of each frame with an event, with its record as JSON beside it.
 
-    Names sort by time and hold camera, event, place and identity. One who has vanished is in no picture, so there is
-    none of that. See `EventFolder` for what is deleted, and when.
+    Names sort by time and contain camera, event, place and identity. A `vanished` event has no image, because the
+    object is not visible. `EventFolder` defines what is deleted.
     """
 
     def __init__(self, folder: Path, options: EventImageOptions | None = None) -> None:
         self._options = options or EventImageOptions()
         self._folder = EventFolder(folder, self._options.retention)
         self._last_ns: dict[tuple[str, str], int] = {}
-        """When a picture of a camera and class was kept last."""
+        """Capture time of the last image by camera and class."""
         self._run = uuid.uuid4()
         self._encoded: tuple[FrameResult, bytes] | None = None
 
     @property
     def public_name(self) -> str:
-        """The folder."""
+        """Address of the folder."""
         return f"events:{self._folder.folder}"
 
     def write(self, processed: FrameResult) -> None:
-        """Keep a picture of the frame if something happened in it."""
+        """Keep an image of the frame if it has an event."""
         kept = self.keep(processed)
         if kept is not None:
             self.deliver([kept])
 
     def keep(self, processed: FrameResult) -> FrameResult | None:
-        """Frames with a reason to be kept, their images copied: others may draw into them."""
+        """Keep frames with a reason, and copy their images, because others may draw into them."""
         if self._seen_events(processed):
             return super().keep(processed)
         fresh = self._fresh_classes(processed)
@@ -74,7 +74,7 @@ class EventImageSink(Sink):
         return super().keep(processed)
 
     def deliver(self, batch: Sequence[FrameResult]) -> None:
-        """Draw, encode and write."""
+        """Draw, encode and write the images."""
         for processed in batch:
             jpeg = self._jpeg(processed)
             record = record_of(processed)
@@ -85,18 +85,18 @@ class EventImageSink(Sink):
             self.written += 1
 
     def tidy(self) -> None:
-        """Delete what has become too old."""
+        """Delete images that are too old."""
         self._folder.enforce()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is open."""
 
     def _seen_events(self, processed: FrameResult) -> bool:
         observation = processed.observation
         return observation is not None and any(event.kind != "vanished" for event in observation.events)
 
     def _fresh_classes(self, processed: FrameResult) -> list[str]:
-        """The wanted classes that are there and of which no picture was kept for a while."""
+        """The detected classes without a recent image."""
         result, frame = processed.result, processed.frame
         if not self._options.classes or not isinstance(result, Detections):
             return []
@@ -110,7 +110,7 @@ class EventImageSink(Sink):
         ]
 
     def _jpeg(self, processed: FrameResult) -> bytes:
-        """Encoded once, for drawing twice tints twice."""
+        """The encoded image, cached because drawing twice would tint it twice."""
         if self._encoded is None or self._encoded[0] is not processed:
             annotate(processed.frame.image_bgr, processed.result, processed.observation)
             image = processed.frame.image_bgr
@@ -134,5 +134,5 @@ class EventImageSink(Sink):
 
 
 def _plain(name: str) -> str:
-    """Letters, digits, dots and hyphens: parts of a file's name are told apart by underlines."""
+    """The name in letters, digits, dots and hyphens; underscores separate the parts of a file name."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")

@@ -1,7 +1,7 @@
-"""H.264 in fragmented MP4 by PyAV: browsers play it, and a file that was cut off plays up to its last fragment.
+"""H.264 encoder for fragmented MP4 through PyAV: browsers play it, and a truncated file plays up to its last fragment.
 
-A fragment begins with a key frame and holds about a second; its index is written with it (ISO/IEC 14496-12, 8.8). After
-each one the file is synced, so that a power cut takes no more than a process that is killed does.
+A fragment begins with a key frame, contains about a second and has its own index (ISO/IEC 14496-12, 8.8). The file is
+synced after each fragment, so that a power failure loses no more than a killed process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BT709 = 1
 """AVCOL_SPC_BT709, AVCOL_PRI_BT709 and AVCOL_TRC_BT709."""
 _NVIDIA = Path("/dev/nvidia0")
 _OPTIONS = {
-    # No frame is held back, so that a fragment ends when its second does.
+    # No frame is delayed, so that a fragment ends on time.
     "libx264": {"preset": "veryfast", "tune": "zerolatency", "crf": "23"},
     "h264_nvenc": {"preset": "p4", "tune": "ll", "rc": "vbr", "cq": "23", "zerolatency": "1", "bf": "0"},
 }
@@ -37,7 +37,7 @@ _OPTIONS = {
 class H264Encoder:
     """Writes BGR frames of one size, with even sides, at a constant rate; the file is open until `close`.
 
-    Raises `SinkError` where no encoder takes the size, `OSError` where the file cannot be written.
+    Raises `SinkError` if no encoder supports the size, `OSError` if the file cannot be written.
     """
 
     def __init__(self, path: Path, size_wh: tuple[int, int], fps: float) -> None:
@@ -62,17 +62,17 @@ class H264Encoder:
             self._file.close()
             width, height = size_wh
             raise SinkError(
-                f"{encoder_name()} takes no {width}x{height} at {fps:g} frames/s: {error}"
+                f"{encoder_name()} does not support {width}x{height} at {fps:g} frames/s: {error}"
             ) from error
         self._reformatter = VideoReformatter()
 
     @property
     def playable(self) -> bool:
-        """True once a whole fragment is in the file."""
+        """True once the file has a complete fragment."""
         return self._count > self._per_fragment
 
     def write(self, frame_bgr: Frame) -> None:
-        """Encode a frame; at a fragment's end the file is synced."""
+        """Encode a frame; the file is synced at the end of a fragment."""
         picture = self._reformatter.reformat(
             VideoFrame.from_ndarray(frame_bgr, "bgr24"),
             format="yuv420p",
@@ -84,9 +84,7 @@ class H264Encoder:
         for packet in self._stream.encode(picture):
             self._container.mux(packet)
         self._count += 1
-        if (
-            self._count % self._per_fragment == 1
-        ):  # the key frame that began a fragment has written the last one
+        if self._count % self._per_fragment == 1:  # the key frame of a fragment flushes the previous one
             os.fdatasync(self._file.fileno())
 
     def close(self) -> None:
@@ -101,7 +99,7 @@ class H264Encoder:
 
 @functools.cache
 def encoder_name() -> str:
-    """``h264_nvenc`` where a GPU of NVIDIA encodes, else ``libx264``; tried once."""
+    """``h264_nvenc`` if an NVIDIA GPU can encode, else ``libx264``; tested once."""
     if not _NVIDIA.exists() or "h264_nvenc" not in av.codecs_available:
         return "libx264"
     try:
@@ -110,6 +108,6 @@ def encoder_name() -> str:
         context.time_base = Fraction(1, 25)
         context.open()
     except av.FFmpegError as error:
-        LOG.info("h264_nvenc does not open (%s): libx264 encodes on the CPU", error)
+        LOG.info("h264_nvenc does not open (%s); encoding with libx264 on the CPU", error)
         return "libx264"
     return "h264_nvenc"

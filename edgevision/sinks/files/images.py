@@ -15,9 +15,9 @@ from edgevision.sources.image_files import write_image
 
 
 class ImageFolderSink(Sink):
-    """Annotated images in a folder, each whole or not at all.
+    """Annotated images in a folder, written atomically.
 
-    Images keep their names, and below `root` their sub-folders; frames of videos and cameras are numbered.
+    Images keep their names, and their sub-folders below `root`; frames of videos and cameras are numbered.
     """
 
     annotated = True
@@ -49,11 +49,11 @@ class ImageFolderSink(Sink):
         return inner if cv2.haveImageWriter(inner.name) else inner.with_name(inner.name + ".png")
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is open."""
 
 
 def probe_folder(folder: Path) -> None:
-    """Make the folder and a file in it, so that what cannot be written is known before the work begins."""
+    """Create the folder and a temporary file in it, so that write errors appear before the work begins."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -1,4 +1,4 @@
-"""JSON lines."""
+"""JSON lines files."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from edgevision.sinks.sink import Sink, without_image
 
 
 class JsonlSink(Sink):
-    """One JSON object a line and frame, in UTF-8.
+    """One JSON object per line and frame, in UTF-8.
 
-    Every line is handed to the system whole, at once: a reader can follow a live run, and a disk that runs full leaves
-    no part of a line. Keys: `source` (for a folder, the image's path), `frame`, `captured_at` (seconds since 1970),
-    `clock` (what that was taken from), `position_s` (null but for videos), `detections` or `classification`, `age_ms`,
-    `stages_ms`; where things are tracked an `id` with each detection (null: none yet), and `events`.
+    Every line is written completely in one call. A reader can follow a live run, and a full disk leaves no partial
+    line. Keys: `source` (for a folder, the image's path), `frame`, `captured_at` (seconds since 1970), `clock` (its
+    origin), `position_s` (null except for videos), `detections` or `classification`, `age_ms`, `stages_ms`. With
+    tracking, each detection has an `id` (null: none yet), and there are `events`.
     """
 
     def __init__(self, path: Path, *, append: bool = False) -> None:
-        """With `append` a file that is there is continued."""
+        """With `append` an existing file is continued."""
         self._file = LineFile(path, append=append)
 
     @property
@@ -34,7 +34,7 @@ class JsonlSink(Sink):
         self.written += 1
 
     def keep(self, processed: FrameResult) -> FrameResult | None:
-        """All but the image."""
+        """Keep everything except the image."""
         return without_image(processed)
 
     def close(self) -> None:

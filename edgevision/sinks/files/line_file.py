@@ -1,4 +1,4 @@
-"""A file that grows by whole lines."""
+"""A file that grows by complete lines."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ TAIL_BYTES = 64 * 1024
 
 
 class LineFile:
-    """Takes whole lines, and hands each to the system at once: a reader can follow.
+    """Writes complete lines at once, so that a reader can follow.
 
-    A disk that runs full leaves no part of a line, and writing goes on when there is space again. A file that is
-    continued (`append`) loses a last line that a power failure cut; and where it was renamed or deleted meanwhile, as
-    programs that rotate logs do, a new one is begun.
+    A full disk leaves no partial line, and writing resumes once there is space. A continued file (`append`) loses a
+    partial last line, for example after a power failure. If log rotation renames or deletes the file, a new one is
+    created.
     """
 
     def __init__(self, path: Path, *, append: bool = False, header: bytes = b"") -> None:
-        """`header` comes first in a file that is empty; one that begins otherwise is not continued."""
+        """`header` starts an empty file; a file with another start is not continued."""
         self.path = path
         self._append = append
         self._header = header
@@ -36,7 +36,7 @@ class LineFile:
             raise SinkError(f"cannot write {path}: {error.strerror}") from error
 
     def write(self, lines: bytes) -> None:
-        """Append whole lines, all of them or none; raises `SinkError`."""
+        """Append complete lines, all of them or none; raises `SinkError`."""
         if self._broken or self._file.closed:
             raise SinkError(f"cannot write {self.path}: it is closed")
         written = 0
@@ -49,7 +49,7 @@ class LineFile:
         except OSError as error:
             self._cut(written)
             raise SinkError(
-                f"cannot write {self.path}: {error.strerror}; its last line is a whole one"
+                f"cannot write {self.path}: {error.strerror}; its last line is complete"
             ) from error
         self._end += len(data)
 
@@ -71,7 +71,7 @@ class LineFile:
                 raise
 
     def _follow(self) -> None:
-        """Begin a new file where this one is no longer at its path."""
+        """Open a new file if this one is no longer at its path."""
         try:
             state = self.path.stat()
         except FileNotFoundError:
@@ -90,8 +90,8 @@ class LineFile:
             found = file.read(len(self._header))
         if found != self._header[: len(found)]:
             raise SinkError(
-                f"cannot continue {self.path}: it begins with {found.splitlines()[0].decode(errors='replace')!r},"
-                f" expected {self._header.decode().strip()!r}; give another name, or move it away"
+                f"cannot continue {self.path}: it starts with {found.splitlines()[0].decode(errors='replace')!r},"
+                f" expected {self._header.decode().strip()!r}; use another name, or move the file"
             )
 
     def _mend_tail(self) -> None:
@@ -104,10 +104,10 @@ class LineFile:
         torn = len(tail) - whole
         self._end -= torn
         os.ftruncate(self._file.fileno(), self._end)
-        log.warning("%s: the last %d bytes were no whole line and are gone", self.path, torn)
+        log.warning("%s: removed an incomplete last line of %d bytes", self.path, torn)
 
     def _cut(self, written: int) -> None:
-        """Take back the part of a line; what cannot be cut, such as a pipe, takes no more."""
+        """Remove a partial line; a file that cannot be truncated, such as a pipe, is closed."""
         if written == 0:
             return
         try:

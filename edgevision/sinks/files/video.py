@@ -1,4 +1,4 @@
-"""Annotated videos."""
+"""Annotated video files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_GAP_S = 5.0
 
 
 class LateVideoSink(Sink):
-    """A `VideoSink` of a camera that has not answered yet: its first frame tells the size."""
+    """A `VideoSink` for a camera without a first frame, which defines the size."""
 
     annotated = True
 
@@ -33,7 +33,7 @@ class LateVideoSink(Sink):
         self.written += 1
 
     def close(self) -> None:
-        """As `VideoSink.close`."""
+        """Close the video, like `VideoSink.close`."""
         if self._video is not None:
             self._video.close()
 
@@ -44,10 +44,10 @@ class LateVideoSink(Sink):
 
 
 class VideoSink(Sink):
-    """An annotated .mp4 as `VideoFile` records it: there from its first second on, and playable whatever ends the run.
+    """An annotated .mp4 recorded by `VideoFile`: it exists from its first second on, and stays playable.
 
-    Frames of another size than `size_wh` are letterboxed in black. A live source's frames come unevenly: each is
-    repeated or left out so that the video runs as fast as the world did; gaps over `LONGEST_GAP_S` are cut to that.
+    Frames of another size than `size_wh` are letterboxed in black. A live source's frames arrive unevenly. They are
+    repeated or dropped so that the video runs in real time; gaps over `LONGEST_GAP_S` are shortened to that.
     """
 
     annotated = True
@@ -74,11 +74,11 @@ class VideoSink(Sink):
         self.written += 1
 
     def close(self) -> None:
-        """Put the video in its place; without a frame there is none."""
+        """Complete the video; without a frame no file is left."""
         self._file.close()
 
     def _copies(self, captured_ns: int) -> int:
-        """How often this frame is written so that the video's clock catches up with the camera's."""
+        """Number of copies of this frame, so that the video's clock follows the camera's."""
         gap_s = 0.0 if self._last_ns is None else (captured_ns - self._last_ns) / 1e9
         first = self._last_ns is None
         self._last_ns = captured_ns

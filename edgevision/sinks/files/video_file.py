@@ -1,4 +1,4 @@
-"""A video file in the making."""
+"""Video files that are complete or absent."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from edgevision.storage import atomic
 log = logging.getLogger(__name__)
 
 CODEC = "mp4v"
-"""MPEG-4 part 2: the one that every build of OpenCV with FFmpeg can encode."""
+"""MPEG-4 part 2, which every build of OpenCV with FFmpeg can encode."""
 FRAGMENTED_SUFFIXES = frozenset((".mp4", ".m4v"))
 """Containers that are written in fragments."""
 RESERVE_BYTES = 256 * 1024
 INDEX_BYTES_PER_FRAME = 32
-"""What the end of the file, written last, says about each frame, rounded up."""
+"""Bytes of the index per frame, rounded up; it is written at the end of the file."""
 
 
 class Encoder(Protocol):
@@ -33,7 +33,7 @@ class Encoder(Protocol):
 
     @property
     def playable(self) -> bool:
-        """True if what is in the file now can be played, whatever becomes of the program."""
+        """True if the current file is playable, even if the program is killed."""
 
     def write(self, frame_bgr: Frame) -> None:
         """Encode a frame."""
@@ -43,7 +43,7 @@ class Encoder(Protocol):
 
 
 class OpenCvEncoder:
-    """MPEG-4 part 2 by OpenCV: browsers do not play it, and the file cannot be played before it is closed."""
+    """MPEG-4 part 2 by OpenCV: browsers do not play it, and the file is not playable before it is closed."""
 
     playable = False
 
@@ -53,12 +53,12 @@ class OpenCvEncoder:
             self._writer = cv2.VideoWriter(str(path), fourcc, fps, size_wh)
         if not self._writer.isOpened():
             raise SinkError(
-                f"OpenCV cannot encode with codec {CODEC} at {size_wh[0]}x{size_wh[1]} and {fps:g} frames/s;"
-                " `edgevision doctor` tells what this build of OpenCV can do"
+                f"OpenCV cannot encode with codec {CODEC} at {size_wh[0]}x{size_wh[1]} and {fps:g} frames/s; run:"
+                " edgevision doctor"
             )
 
     def write(self, frame_bgr: Frame) -> None:
-        """Encode a frame; OpenCV does not tell whether it could."""
+        """Encode a frame; OpenCV does not report errors."""
         self._writer.write(frame_bgr)
 
     def close(self) -> None:
@@ -67,28 +67,28 @@ class OpenCvEncoder:
 
 
 class VideoFile:
-    """A video under a temporary name beside `path`, which it gets when it is closed.
+    """A video with a temporary name beside `path`, which it receives when it is closed.
 
-    With PyAV it is H.264, and a `recording` gets its name as soon as its first second can be played, so that it is
-    there whatever ends the program; an older file of that name is replaced then. Without PyAV it is MPEG-4 part 2.
+    With PyAV it is H.264. A `recording` gets its final name, replacing an older file, as soon as its first second is
+    playable; it survives a killed program. Without PyAV it is MPEG-4 part 2.
 
-    OpenCV's writer tells nobody that a disk is full. So free space is asked after each frame, and before the file is
-    put in its place its frames are counted and its last one is read back; if that fails nothing is left behind and
-    `SinkError` is raised. On a full disk a `recording` is finished while there is still room: what was recorded can be
-    played. Sides are rounded up to even numbers by repeating the last row or column: the codecs take no others.
+    OpenCV's writer does not report a full disk. Free space is therefore checked after each frame. Before the file gets
+    its name, its frames are counted and the last one is decoded. If that fails, no file is left and `SinkError` is
+    raised. On a full disk a `recording` is completed while there is still space, so that it is playable. Sides are
+    rounded up to even numbers by repeating the last row or column, because the codecs require them.
     """
 
     def __init__(self, path: Path, size_wh: tuple[int, int], fps: float, *, recording: bool = False) -> None:
         self._path = path
         self._recording = recording
         self._size_wh = (size_wh[0] + size_wh[0] % 2, size_wh[1] + size_wh[1] % 2)
-        # A frame takes no more than one byte a pixel, and the writer holds back as much.
+        # A frame takes at most one byte per pixel, and the writer buffers as much.
         self._reserve_bytes = RESERVE_BYTES + 2 * self._size_wh[0] * self._size_wh[1]
         self._written = 0
         self._open = True
         self._encoder: Encoder | None = None
         self._file: Path | None = None
-        """Where it is now: under its temporary name, or under its own."""
+        """Current path: temporary or final."""
         self._staging = contextlib.ExitStack()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ class VideoFile:
             self._stop_full("no space left on device", None)
 
     def close(self) -> None:
-        """Put the file in its place; a second call does nothing, and without a frame there is no file."""
+        """Give the file its name; a second call does nothing, and without a frame there is no file."""
         if not self._open or self._encoder is None:
             return
         if self._written == 0:
@@ -128,15 +128,15 @@ class VideoFile:
         try:
             self._encoder.close()
         except OSError as error:
-            log.warning("%s: its last frames are lost: %s", self._path, error.strerror or error)
+            log.warning("%s: the last frames are lost: %s", self._path, error.strerror or error)
         if not self._is_whole():
             self.discard()
             raise SinkError(
-                f"cannot write {self._path}: its {self._written} frames cannot be read back; is the disk full?"
+                f"cannot write {self._path}: its {self._written} frames cannot be read back; the disk may be full"
             )
         self._open = False
         if self._file == self._path:
-            # `staged_file` has nothing to put in its place any more.
+            # `staged_file` has nothing left to move.
             with contextlib.suppress(OSError):
                 self._staging.close()
             return
@@ -146,7 +146,7 @@ class VideoFile:
             raise SinkError(f"cannot write {self._path}: {error.strerror}") from error
 
     def discard(self) -> None:
-        """Remove what was written."""
+        """Remove the file."""
         if not self._open:
             return
         self._open = False
@@ -159,15 +159,15 @@ class VideoFile:
         self._staging.__exit__(SinkError, abandoned, None)
 
     def _stop_full(self, reason: str, error: OSError | None) -> NoReturn:
-        said = f"cannot write {self._path}: {reason} after {self._written} frames"
+        message = f"cannot write {self._path}: {reason} after {self._written} frames"
         if not self._recording:
             self.discard()
-            raise SinkError(said) from error
+            raise SinkError(message) from error
         self.close()
-        raise SinkError(f"{said}, which are in it") from error
+        raise SinkError(f"{message}; the file contains them") from error
 
     def _fitted(self, frame_bgr: Frame) -> Frame:
-        """OpenCV's writer drops frames of any other size without a word."""
+        """Fit a frame to the video's size; OpenCV's writer silently drops frames of any other size."""
         height, width = frame_bgr.shape[:2]
         right, below = self._size_wh[0] - width, self._size_wh[1] - height
         if right == 0 and below == 0:
@@ -178,7 +178,7 @@ class VideoFile:
         return letterbox(frame_bgr, self._size_wh, pad_value=0)[0]
 
     def _is_whole(self) -> bool:
-        """True if as many frames as were written can be counted, and the last one decoded."""
+        """True if the file has the expected number of frames and the last one can be decoded."""
         with quiet_opencv():
             capture = cv2.VideoCapture(str(self._file))
         try:
@@ -191,16 +191,16 @@ class VideoFile:
 
 
 def open_encoder(path: Path, size_wh: tuple[int, int], fps: float) -> Encoder:
-    """H.264 for .mp4 and .m4v where PyAV is installed, else OpenCV's; raises `SinkError` and `OSError`."""
+    """H.264 for .mp4 and .m4v if PyAV is installed, else OpenCV's encoder; raises `SinkError` and `OSError`."""
     if path.suffix.lower() not in FRAGMENTED_SUFFIXES:
         return OpenCvEncoder(path, size_wh, fps)
     if importlib.util.find_spec("av") is None:
         _say_once(
-            "PyAV is not installed: videos are MPEG-4 part 2, which browsers do not play and which are lost when the"
-            " program is killed; pip install 'edgevision[rtsp]'"
+            "PyAV is not installed: videos are MPEG-4 part 2, which browsers do not play, and are lost if the"
+            " program is killed; run: pip install 'edgevision[rtsp]'"
         )
         return OpenCvEncoder(path, size_wh, fps)
-    # Here and not at the top: it is an extra.
+    # imported here because it belongs to an extra
     from edgevision.sinks.files.h264 import H264Encoder
 
     return H264Encoder(path, size_wh, fps)

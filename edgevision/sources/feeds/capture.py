@@ -1,4 +1,4 @@
-"""A feed by OpenCV's own capture: local cameras, GStreamer pipelines, and addresses where PyAV is not installed."""
+"""Feeds by OpenCV's capture: local cameras, GStreamer pipelines, and addresses if PyAV is not installed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from edgevision.sources.frames import Capture, known
 
 LOG = logging.getLogger(__name__)
 _REPORTED: set[tuple[int, str]] = set()
-"""What was said of a camera; a camera that comes back after an outage is not reported again."""
+"""Reported modes per camera, so that a camera is not reported again after an outage."""
 
 
 class CaptureFeed(Feed):
-    """Reads an open capture; its frames are stamped when they arrive."""
+    """Reads an open capture; frames are stamped on arrival."""
 
     def __init__(self, capture: Capture) -> None:
         self._capture = capture
         self.fps = known(capture.get(cv2.CAP_PROP_FPS))
 
     def read(self) -> FeedFrame:
-        """Grab, stamp, decode."""
+        """Grab, stamp and decode a frame."""
         try:
             grabbed = self._capture.grab()
             captured_ns, captured_at = time.perf_counter_ns(), time.time()
@@ -37,7 +37,7 @@ class CaptureFeed(Feed):
         except cv2.error as error:
             raise SourceError(error.err) from error
         if not decoded or image is None:
-            raise SourceError("it stopped delivering frames")
+            raise SourceError("the capture stopped delivering frames")
         frame = np.asarray(image, np.uint8)
         decode_ns = time.perf_counter_ns() - captured_ns
 
@@ -53,17 +53,17 @@ class CaptureFeed(Feed):
 
 
 def open_device(index: int, options: DeviceOptions, devices: Path = Path("/dev")) -> Feed:
-    """A camera of this machine, in the mode that `options` ask for, else in its best one.
+    """Open a local camera in the mode of `options`, with its best mode for the rest.
 
-    What the driver granted is logged: once for each camera where that is not what was asked for.
+    The granted mode is logged, with one warning per camera if it differs from `options`.
     """
     wanted = wanted_mode(options, modes(devices / f"video{index}"))
     with quiet_opencv():
         capture = cv2.VideoCapture(index)
     if not capture.isOpened():
         raise SourceError(
-            "it cannot be opened; is it used by another program, or may this user not read it?"
-            " sudo usermod -aG video $USER"
+            "the device cannot be opened: another program may use it, or this user may lack permission: sudo"
+            " usermod -aG video $USER"
         )
     if wanted.given:
         _set_mode(capture, wanted)
@@ -72,7 +72,7 @@ def open_device(index: int, options: DeviceOptions, devices: Path = Path("/dev")
 
 
 def _set_mode(capture: cv2.VideoCapture, wanted: DeviceOptions) -> None:
-    """The format first: sizes and rates that a driver offers depend on it."""
+    """Set the format first, because sizes and rates of a driver depend on it."""
     settings = (
         (cv2.CAP_PROP_FOURCC, None if wanted.format is None else cv2.VideoWriter.fourcc(*wanted.format)),
         (cv2.CAP_PROP_FRAME_WIDTH, wanted.width),
@@ -101,18 +101,18 @@ def _report_mode(index: int, asked: DeviceOptions, capture: Capture) -> None:
     message = f"camera {index} gives {granted}"
     if differs and (index, message) not in _REPORTED:
         _REPORTED.add((index, message))
-        LOG.warning("%s; that is not what was asked for: its driver has no such mode", message)
+        LOG.warning("%s; the driver does not support the requested mode", message)
     else:
         LOG.info("%s", message)
 
 
 def open_address(url: str, *, connect_timeout_s: float, read_timeout_s: float) -> Feed:
-    """A network stream by the FFmpeg inside OpenCV."""
+    """A network stream through the FFmpeg inside OpenCV."""
     return CaptureFeed(open_capture(url, connect_timeout_s, read_timeout_s))
 
 
 def open_capture(url: str, connect_timeout_s: float, read_timeout_s: float) -> cv2.VideoCapture:
-    """An address opened by the FFmpeg inside OpenCV; raises `SourceError`."""
+    """Open an address with the FFmpeg inside OpenCV; raises `SourceError`."""
     parameters = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
         round(connect_timeout_s * 1000),
@@ -122,16 +122,16 @@ def open_capture(url: str, connect_timeout_s: float, read_timeout_s: float) -> c
     with quiet_opencv():
         capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, parameters)
     if not capture.isOpened():
-        raise SourceError(f"no connection within {connect_timeout_s:g} s, or no video there")
+        raise SourceError(f"no connection within {connect_timeout_s:g} s, or the address has no video")
     return capture
 
 
 def open_pipeline(pipeline: str) -> Feed:
-    """A GStreamer pipeline that ends in BGR, by an OpenCV built with GStreamer; only its newest frame waits."""
+    """A GStreamer pipeline with BGR output, through an OpenCV built with GStreamer; it queues only the newest frame."""
     with quiet_opencv():
         capture = cv2.VideoCapture(
             f"{pipeline} ! appsink drop=true max-buffers=1 sync=false", cv2.CAP_GSTREAMER
         )
     if not capture.isOpened():
-        raise SourceError("GStreamer does not start the pipeline; try it with gst-launch-1.0")
+        raise SourceError("GStreamer cannot start the pipeline; test it with gst-launch-1.0")
     return CaptureFeed(capture)

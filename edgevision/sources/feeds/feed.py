@@ -1,4 +1,4 @@
-"""What a live feed is: one connection to a camera, which ends with the first fault."""
+"""Interface of a live feed: one connection to a camera, which ends at the first fault."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from edgevision.contract.image import Frame
 from edgevision.sources.frames import CaptureClock
 
 Thumbnail = npt.NDArray[np.uint8]
-"""Grey levels ``[h,w]``, 0 to 255: the picture thinned out, not averaged, so that its noise stays as it is."""
+"""Grey levels ``[h,w]``, 0 to 255: a subsampled frame. It is not averaged, so that the noise stays unchanged."""
 THUMBNAIL_WIDTH = 160
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeedFrame:
-    """A decoded picture that is not BGR yet: most of a fast camera's pictures are dropped before they need be."""
+    """A decoded frame before conversion to BGR; most frames of a fast camera are dropped before it."""
 
     to_bgr: Callable[[], Frame]
-    """Makes an array that the caller owns; may be called in another thread, and after the feed was closed."""
+    """Returns an array that the caller owns; may be called in another thread, and after the feed was closed."""
     thumbnail: Thumbnail
     size_wh: tuple[int, int]
     captured_ns: int
@@ -30,9 +30,9 @@ class FeedFrame:
     clock: CaptureClock
     decode_ns: int
     damaged: bool = False
-    """The decoder says that parts of it were lost."""
+    """True if the decoder reports missing parts."""
     stamp_ns: int | None = None
-    """By the camera's own count of time, from which missing frames show; None where there is none."""
+    """Time stamp of the camera, which reveals missing frames; None if there is none."""
 
 
 class Feed(abc.ABC):
@@ -42,22 +42,24 @@ class Feed(abc.ABC):
 
     @abc.abstractmethod
     def read(self) -> FeedFrame:
-        """The next picture. Raises `SourceError` when none comes in time or no more can come; the feed is then over."""
+        """The next frame. Raises `SourceError` if none arrives in time or the stream has ended; the feed is then
+        unusable.
+        """
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Give the device or connection back."""
+        """Release the device or connection."""
 
-    def interrupt(self) -> None:  # noqa: B027  # what cannot be interrupted ends by its read time-out
-        """End a `read` that waits, where the library can do that."""
+    def interrupt(self) -> None:  # noqa: B027  # other feeds end by their read time-out
+        """End a waiting `read`, if the library supports that."""
 
 
 def thumbnail_of(frame_bgr: Frame) -> Thumbnail:
-    """Of a BGR picture: its green channel, which is most of its brightness."""
+    """Thumbnail of a BGR frame: its green channel, which approximates the brightness."""
     return thin_out(frame_bgr[:, :, 1])
 
 
 def thin_out(plane: npt.NDArray[np.uint8]) -> Thumbnail:
-    """Every n-th pixel of every n-th line, about `THUMBNAIL_WIDTH` a line; a copy."""
+    """Every n-th pixel of every n-th line, about `THUMBNAIL_WIDTH` per line; a copy."""
     step = max(1, plane.shape[1] // THUMBNAIL_WIDTH)
     return np.ascontiguousarray(plane[step // 2 :: step, step // 2 :: step])

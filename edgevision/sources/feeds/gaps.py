@@ -1,4 +1,4 @@
-"""Frames that a camera took and that never came."""
+"""Counter of frames that a camera sent and that never arrived."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import statistics
 from collections import deque
 
 SPAN = 33
-"""Steps between time stamps whose median is the camera's period; a step is held against those before and after it."""
+"""Number of time stamp steps whose median is the camera's period; a step is compared with those before and after it."""
 LEAST = 8
-"""With fewer steps the period is not known, and nothing is counted."""
+"""Minimum number of steps; with fewer, the period is unknown and nothing is counted."""
 JUMP_NS = 10_000_000_000
-"""A longer step, and one backwards, is a clock that was set."""
+"""Longer steps, and steps backwards, mean that the clock was set."""
 
 
 class GapCounter:
-    """Counts what is missing between the time stamps of one connection.
+    """Counts missing frames by the time stamps of one connection.
 
-    A step of about n periods means n - 1 missing frames. The period is the median of the steps around, so that a camera
-    which takes fewer frames in the dark is believed: its steps all become longer. Counts come half of `SPAN` late.
+    A step of about n periods means n - 1 missing frames. The period is the median of the surrounding steps. If a camera
+    lowers its rate in the dark, all steps become longer, and nothing counts as missing. Counts lag by half of `SPAN`.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class GapCounter:
         self._unjudged = 0
 
     def add(self, stamp_ns: int) -> int:
-        """Take in a frame's time stamp; gives how many missing frames were found."""
+        """Add a frame's time stamp; returns the number of missing frames found."""
         last_ns, self._last_ns = self._last_ns, stamp_ns
         if last_ns is None:
             return 0
@@ -40,14 +40,14 @@ class GapCounter:
         return self._judge(self._unjudged - SPAN // 2) if len(self._steps_ns) == SPAN else 0
 
     def end(self) -> int:
-        """The connection is over: gives how many more were found."""
+        """End the connection; returns the number of further missing frames."""
         found = self._judge(self._unjudged) if len(self._steps_ns) >= LEAST else 0
         self._steps_ns.clear()
         self._unjudged, self._last_ns = 0, None
         return found
 
     def _judge(self, count: int) -> int:
-        """The oldest `count` steps that were not judged yet."""
+        """Count missing frames in the oldest `count` unchecked steps."""
         period_ns = statistics.median(self._steps_ns)
         first = len(self._steps_ns) - self._unjudged
         self._unjudged -= count

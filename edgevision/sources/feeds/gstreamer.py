@@ -1,4 +1,4 @@
-"""Feeds by GStreamer's own program, for an OpenCV that was built without GStreamer."""
+"""Feeds through gst-launch-1.0, for an OpenCV built without GStreamer."""
 
 from __future__ import annotations
 
@@ -31,44 +31,44 @@ _CLOCK: CaptureClock = "arrival"
 
 @dataclass(frozen=True, slots=True)
 class CsiCamera:
-    """A camera on a Jetson's CSI connector, as ``csi://0?width=1280&height=720&fps=30&flip=2`` names it."""
+    """A camera on a Jetson's CSI connector, such as ``csi://0?width=1280&height=720&fps=30&flip=2``."""
 
     sensor: int
     width: int = 1920
     height: int = 1080
     fps: int = 30
     flip: int = 0
-    """`flip-method` of nvvidconv: 0 none, 2 half a turn, 4 left and right, 6 up and down."""
+    """`flip-method` of nvvidconv: 0 none, 2 rotation by 180 degrees, 4 horizontal flip, 6 vertical flip."""
 
     @classmethod
     def from_address(cls, address: str) -> CsiCamera:
-        """Read the address; raises `SourceError`."""
+        """Parse the address; raises `SourceError`."""
         match = re.fullmatch(r"csi://(\d+)/?(?:\?(.*))?", address)
         settings = dict(parse_qsl(match[2] or "", keep_blank_values=True)) if match else {}
         known = {"width", "height", "fps", "flip"}
         if match is None or settings.keys() - known or not all(v.isdecimal() for v in settings.values()):
             raise SourceError(
-                f"{address} names no CSI camera; expected csi://0, or csi://0?width=1280&height=720&fps=30&flip=2"
+                f"{address} is not a CSI camera; expected csi://0, or csi://0?width=1280&height=720&fps=30&flip=2"
             )
         return cls(int(match[1]), **{name: int(value) for name, value in settings.items()})
 
     def pipeline(self, pixels: str) -> str:
-        """Through the image processor of the Jetson, to I420 or BGR in main memory."""
+        """The pipeline through the Jetson's image processor, to I420 or BGR in main memory."""
         taken = (
             f"nvarguscamerasrc sensor-id={self.sensor} ! video/x-raw(memory:NVMM),width={self.width},"
             f"height={self.height},framerate={self.fps}/1,format=NV12 ! nvvidconv flip-method={self.flip}"
         )
         if pixels == "I420":
             return f"{taken} ! video/x-raw,format=I420"
-        # nvvidconv does not give BGR; three bytes of four are the fastest it can be made from.
+        # nvvidconv cannot output BGR; BGRx is the fastest format to convert it from.
         return f"{taken} ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR"
 
 
 class LaunchFeed(Feed):
-    """Reads YUV4MPEG2 from a pipe that gst-launch-1.0 writes to; its newest picture alone waits.
+    """Reads YUV4MPEG2 from a pipe of gst-launch-1.0; only the newest frame is queued.
 
-    That format names its size in a header, is half as large as BGR, and each picture is a line and
-    ``width * height * 3 / 2`` bytes. Standard output is not used: the driver of CSI cameras writes messages there.
+    The format has its size in a header and needs half the memory of BGR. Each frame is a line and ``width * height * 3
+    / 2`` bytes. Standard output is not used, because the driver of CSI cameras writes messages there.
     """
 
     def __init__(self, pipeline: str, *, connect_timeout_s: float, read_timeout_s: float) -> None:
@@ -96,7 +96,7 @@ class LaunchFeed(Feed):
         assert self._process.stderr is not None
         self._errors = self._process.stderr
         os.set_blocking(self._errors.fileno(), False)
-        self._said = b""
+        self._messages = b""
         self._timeout_s = read_timeout_s
         self._held = bytearray()
         try:
@@ -106,14 +106,14 @@ class LaunchFeed(Feed):
             raise
 
     def read(self) -> FeedFrame:
-        """The next picture."""
+        """The next frame."""
         line = self._line(self._timeout_s)
         captured_ns, captured_at = time.perf_counter_ns(), time.time()
         if line.startswith(b"YUV4MPEG2"):
             self._size_wh = self._header(line)
             line = self._line(self._timeout_s)
         if not line.startswith(b"FRAME"):
-            raise SourceError("the program wrote something else than pictures")
+            raise SourceError("the program wrote data other than frames")
         width, height = self._size_wh
         data = self._take(width * height * 3 // 2, self._timeout_s)
         planes = np.frombuffer(data, np.uint8).reshape(height * 3 // 2, width)
@@ -123,7 +123,7 @@ class LaunchFeed(Feed):
 
         decode_ns = time.perf_counter_ns() - captured_ns
         thumbnail = thin_out(planes[:height])
-        # Limited range as encoders use it: 16 is black.
+        # Encoders use the limited range: 16 is black.
         thumbnail = np.maximum(thumbnail, 16) - np.uint8(16)
         return FeedFrame(to_bgr, thumbnail, self._size_wh, captured_ns, captured_at, _CLOCK, decode_ns)
 
@@ -140,19 +140,19 @@ class LaunchFeed(Feed):
             os.close(self._pictures)
 
     def interrupt(self) -> None:
-        """Ending the program ends a read that waits for it."""
+        """End the program, and with it a waiting read."""
         if self._process.poll() is None:
             self._process.terminate()
 
     def _header(self, line: bytes) -> tuple[int, int]:
         fields = {word[:1]: word[1:] for word in line.split()[1:]}
         if not line.startswith(b"YUV4MPEG2") or not (fields.get(b"W") and fields.get(b"H")):
-            raise SourceError("the program wrote something else than pictures")
+            raise SourceError("the program wrote data other than frames")
         width, height = int(fields[b"W"]), int(fields[b"H"])
         if width % 2 or height % 2:
             raise SourceError(
-                f"pictures are {width}x{height}; expected even numbers: end the pipeline with"
-                f" videoscale ! video/x-raw,width={width // 2 * 2},height={height // 2 * 2}"
+                f"frames are {width}x{height}; expected even numbers: end the pipeline with videoscale !"
+                f" video/x-raw,width={width // 2 * 2},height={height // 2 * 2}"
             )
         rate = re.fullmatch(rb"(\d+):(\d+)", fields.get(b"F", b""))
         if rate and int(rate[1]) and int(rate[2]):
@@ -163,7 +163,7 @@ class LaunchFeed(Feed):
         deadline_s = time.monotonic() + timeout_s
         while (end := self._held.find(b"\n")) < 0:
             if len(self._held) > LONGEST_LINE:
-                raise SourceError("the program wrote something else than pictures")
+                raise SourceError("the program wrote data other than frames")
             self._more(deadline_s, timeout_s)
         line = bytes(self._held[:end])
         del self._held[: end + 1]
@@ -177,42 +177,42 @@ class LaunchFeed(Feed):
         return data
 
     def _more(self, deadline_s: float, timeout_s: float) -> None:
-        """Wait for pictures, and take the program's words meanwhile: it would wait until somebody reads them."""
+        """Wait for data, and drain the program's messages meanwhile; a full pipe would block it."""
         words = self._errors.fileno()
         awaited = [self._pictures, words]
         while True:
             ready, _, _ = select.select(awaited, [], [], max(0.0, deadline_s - time.monotonic()))
-            if words in ready and not self._listen():
-                awaited = [self._pictures]  # it has closed them: they would be ready for ever
+            if words in ready and not self._drain():
+                awaited = [self._pictures]  # closed by the program, so it would always be ready
             if self._pictures in ready:
                 break
             if time.monotonic() >= deadline_s:
                 raise SourceError(f"no data within {timeout_s:g} s")
         data = os.read(self._pictures, 1 << 20)
         if not data:
-            raise SourceError(self._last_words())
+            raise SourceError(self._last_error())
         self._held += data
 
-    def _listen(self) -> bool:
-        """Keep the end of what the program has said; False once it will say no more."""
-        said = self._errors.read()
-        self._said = (self._said + (said or b""))[-KEPT_WORDS:]
-        return said != b""
+    def _drain(self) -> bool:
+        """Keep the end of the program's messages; False once their pipe is closed."""
+        data = self._errors.read()
+        self._messages = (self._messages + (data or b""))[-KEPT_WORDS:]
+        return data != b""
 
-    def _last_words(self) -> str:
-        """What the program wrote to standard error about its end, in one line."""
-        with contextlib.suppress(subprocess.TimeoutExpired):  # its words may come after its last picture
+    def _last_error(self) -> str:
+        """The program's last error message, in one line."""
+        with contextlib.suppress(subprocess.TimeoutExpired):  # messages may follow the last frame
             self._process.wait(1)
-        self._listen()
+        self._drain()
         errors = re.findall(
-            r"(?:ERROR|WARNING): (?:from element \S+ )?(.+)", self._said.decode(errors="replace")
+            r"(?:ERROR|WARNING): (?:from element \S+ )?(.+)", self._messages.decode(errors="replace")
         )
         return f"the pipeline ended: {errors[0].strip()}" if errors else "the pipeline ended"
 
 
 def _words(pipeline: str) -> list[str]:
-    """As a shell would split it; nothing is handed to a shell."""
+    """Split like a shell, without running one."""
     try:
         return shlex.split(pipeline)
     except ValueError as error:
-        raise SourceError(f"the pipeline {pipeline!r} cannot be split into words: {error}") from error
+        raise SourceError(f"cannot split the pipeline {pipeline!r} into words: {error}") from error

@@ -1,4 +1,4 @@
-"""What an HTTP address serves: an image, a file with an end, or a live stream; by its answer, not by its name."""
+"""Detection of an HTTP address's content: an image, a finite file, or a live stream, by the response."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOG = logging.getLogger(__name__)
 Kind = Literal["image", "file", "live"]
 
 FILE_SUFFIXES = frozenset((".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".mpeg", ".webm", ".wmv"))
-"""Containers that are files even where a server does not tell their length."""
+"""Containers that are files even if the server reports no length."""
 PLAYLIST_SUFFIXES = frozenset((".m3u8", ".m3u"))
 LARGEST_IMAGE_BYTES = 256 << 20
 SPARE_BYTES = 256 << 20
@@ -35,16 +35,16 @@ _PIECE_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class HttpContent:
-    """What a server answered."""
+    """Content of an HTTP response."""
 
     kind: Kind
     ranges: bool = False
-    """It serves parts of the file, so that an index at its end can be read."""
+    """The server supports range requests, so that an index at the end of the file can be read."""
     length: int | None = None
 
 
 def probe(url: str, timeout_s: float) -> HttpContent:
-    """Ask the server; a playlist is read to see whether it has an end. Raises `SourceError` if it does not answer."""
+    """Request the address; a playlist is read to check for its end. Raises `SourceError` without an answer."""
     with _get(url, timeout_s, {"Range": "bytes=0-"}) as answer:
         kind = (answer.headers.get_content_type() or "").lower()
         length = _length(answer)
@@ -62,19 +62,19 @@ def probe(url: str, timeout_s: float) -> HttpContent:
 
 
 def may_be_file(url: str) -> bool:
-    """True if an address has the name of an image, a video file or a playlist."""
+    """True if an address has the suffix of an image, a video file or a playlist."""
     return _suffix(url) in FILE_SUFFIXES | PLAYLIST_SUFFIXES | IMAGE_SUFFIXES
 
 
 def is_playlist(url: str) -> bool:
-    """True for an address with the name of an HLS playlist."""
+    """True if an address has the suffix of an HLS playlist."""
     return _suffix(url) in PLAYLIST_SUFFIXES
 
 
 def download(url: str, timeout_s: float, *, limit: int | None = None) -> Path:
-    """Copy the content into a temporary file, which the caller removes; raises `SourceError` and leaves nothing.
+    """Download into a temporary file, which the caller removes; raises `SourceError` and leaves no file.
 
-    `limit` is the most bytes that are taken; None: what fits on the disk, with `SPARE_BYTES` left.
+    `limit` is the maximum size in bytes; None: free disk space minus `SPARE_BYTES`.
     """
     with tempfile.NamedTemporaryFile(prefix="edgevision-", suffix=_suffix(url), delete=False) as file:
         path = Path(file.name)
@@ -84,18 +84,22 @@ def download(url: str, timeout_s: float, *, limit: int | None = None) -> Path:
                 room = shutil.disk_usage(path.parent).free - SPARE_BYTES
                 most = room if limit is None else min(limit, room)
                 if length is not None and length > most:
-                    raise SourceError(f"it has {length:,} bytes; at most {most:,} are taken to {path.parent}")
+                    raise SourceError(
+                        f"the file has {length:,} bytes; expected at most {most:,} in {path.parent}"
+                    )
                 taken = 0
                 for piece in _pieces(answer):
                     taken += len(piece)
                     if taken > most:
-                        raise SourceError(f"it has more than {most:,} bytes, the most that are taken")
+                        raise SourceError(
+                            f"the file has more than {most:,} bytes; expected at most that size"
+                        )
                     file.write(piece)
                 if length is not None and taken < length:
                     raise SourceError(f"the server ended after {taken:,} of {length:,} bytes")
         except OSError as error:
             path.unlink(missing_ok=True)
-            raise SourceError(f"cannot be downloaded to {path.parent}: {error.strerror or error}") from error
+            raise SourceError(f"cannot download to {path.parent}: {error.strerror or error}") from error
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -108,7 +112,7 @@ def _pieces(answer: HTTPResponse) -> Iterator[bytes]:
 
 
 def _kind_of_playlist(url: str, text: bytes, timeout_s: float) -> Kind:
-    """RFC 8216: a media playlist with EXT-X-ENDLIST is whole; a master playlist names media playlists."""
+    """By RFC 8216, a media playlist with EXT-X-ENDLIST is complete; a master playlist lists media playlists."""
     lines = [line.strip() for line in text.decode(errors="replace").splitlines()]
     if any(line.startswith("#EXT-X-STREAM-INF") for line in lines):
         variant = next((line for line in lines if line and not line.startswith("#")), None)
@@ -122,14 +126,14 @@ def _kind_of_playlist(url: str, text: bytes, timeout_s: float) -> Kind:
 
 @contextmanager
 def _get(url: str, timeout_s: float, headers: dict[str, str]) -> Iterator[HTTPResponse]:
-    """An open answer; user and password of the address are sent as basic authentication. Raises `SourceError`."""
+    """An open response; user and password of the address are sent as basic authentication. Raises `SourceError`."""
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
     request = urllib.request.Request(urlunsplit(parts._replace(netloc=host)), headers=headers)
     request.add_header("User-Agent", "edgevision")
     if at:
         token = base64.b64encode(unquote(user).encode()).decode()
-        # Not sent on to another host that the server may refer to.
+        # Not sent to another host after a redirect.
         request.add_unredirected_header("Authorization", f"Basic {token}")
     try:
         answer = urllib.request.urlopen(request, timeout=timeout_s)
@@ -149,7 +153,7 @@ def _get(url: str, timeout_s: float, headers: dict[str, str]) -> Iterator[HTTPRe
 
 
 def _length(answer: HTTPResponse) -> int | None:
-    """Of the whole content; None where the server does not tell."""
+    """Length of the whole content; None if the server does not report it."""
     text = answer.headers.get("Content-Range", "").rpartition("/")[2] or answer.headers.get(
         "Content-Length", ""
     )

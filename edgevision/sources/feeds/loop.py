@@ -1,4 +1,4 @@
-"""A feed where no camera is: a video or a folder of images, played by the clock, over and over."""
+"""Feed that plays a video or a folder of images in a loop, in real time."""
 
 from __future__ import annotations
 
@@ -20,49 +20,52 @@ from edgevision.sources.image_files import IMAGE_SUFFIXES, images_in, read_image
 
 FASTEST = 1000.0
 LONGEST_LAG_S = 1.0
-"""After a longer stop the pictures go on where they were; after a shorter one those that were due are passed over."""
+"""After a longer stop, playback continues with the next frame; after a shorter one, frames that were due are skipped.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopAddress:
-    """What is played, and how many frames a second; None: as the file says."""
+    """Path and frame rate of a loop; None: the rate of the file."""
 
     path: Path
     fps: float | None
 
     @classmethod
     def from_text(cls, text: str) -> LoopAddress:
-        """Read ``loop:PATH`` or ``loop:PATH@FPS``; raises `SourceError`.
+        """Parse ``loop:PATH`` or ``loop:PATH@FPS``; raises `SourceError`.
 
-        Only a number after the last ``@`` is a rate; a file whose name ends like that is named with its rate.
+        Only a number after the last ``@`` is a rate; a file name that ends like that requires an explicit rate.
         """
         match = re.fullmatch(r"loop:(.*?)(?:@(\d+(?:\.\d+)?))?", text, re.IGNORECASE | re.DOTALL)
         if match is None or not match[1]:
-            raise SourceError(f"{text} names nothing to play; expected loop:VIDEO, or loop:VIDEO@FPS")
+            raise SourceError(f"{text} has no path; expected loop:VIDEO, or loop:VIDEO@FPS")
         fps = None if match[2] is None else float(match[2])
         if fps is not None and not 0 < fps <= FASTEST:
-            raise SourceError(f"{text}: {fps:g} frames a second; expected above 0 and at most {FASTEST:g}")
+            raise SourceError(
+                f"{text}: the rate is {fps:g} frames/s; expected above 0 and at most {FASTEST:g}"
+            )
         path = Path(match[1])
         if not path.exists():
             raise SourceError(f"{text}: no such file or folder: {path}")
         if fps is None and _images(path):
-            raise SourceError(f"{text}: images have no rate of their own; expected loop:{path}@FPS")
+            raise SourceError(f"{text}: images have no frame rate; expected loop:{path}@FPS")
         return cls(path, fps)
 
 
 class LoopFeed(TimedFeed):
-    """A video or folder played at a fixed rate, over and over."""
+    """A video or folder played at a fixed rate, in a loop."""
 
     def __init__(self, address: LoopAddress) -> None:
         self._player: Player = _play(address.path)
         fps = address.fps or self._player.fps
         if fps is None or fps > FASTEST:
             self._player.close()
-            raise SourceError(f"{address.path} does not tell its rate; expected loop:{address.path}@FPS")
+            raise SourceError(f"{address.path} has no frame rate; expected loop:{address.path}@FPS")
         super().__init__(fps)
 
-    def frame(self, index: int, left_out: int) -> Frame:  # noqa: ARG002  # a player counts for itself
-        """The next one; after a short stop frames that were due are skipped, after a long one none is."""
+    def frame(self, index: int, left_out: int) -> Frame:  # noqa: ARG002  # a player has its own position
+        """The next frame; after a short stop, skip the frames that were due; after a long one, skip none."""
         if left_out <= max(1.0, LONGEST_LAG_S * self.fps):
             self._player.skip(left_out)
         return self._player.picture()
@@ -73,22 +76,22 @@ class LoopFeed(TimedFeed):
 
 
 class Player(Protocol):
-    """Pictures without an end."""
+    """An endless sequence of images."""
 
     fps: float | None
 
     def skip(self, count: int) -> None:
-        """Pass over so many."""
+        """Skip `count` images."""
 
     def picture(self) -> Frame:
-        """The next one, which the caller owns; raises `SourceError`."""
+        """The next image, which the caller owns; raises `SourceError`."""
 
     def close(self) -> None:
         """Close files."""
 
 
 class VideoPlayer:
-    """A video that begins anew at its end."""
+    """A video that restarts at its end."""
 
     def __init__(self, open_capture: Callable[[], Capture]) -> None:
         self._open = open_capture
@@ -96,12 +99,12 @@ class VideoPlayer:
         self.fps = known(self._capture.get(cv2.CAP_PROP_FPS))
 
     def skip(self, count: int) -> None:
-        """Fetch them without their colours."""
+        """Grab the frames without colour conversion."""
         for _ in range(count):
             self._grab()
 
     def picture(self) -> Frame:
-        """The next one."""
+        """The next frame."""
         self._grab()
         try:
             decoded, image = self._capture.retrieve()
@@ -118,15 +121,15 @@ class VideoPlayer:
     def _grab(self) -> None:
         if self._capture.grab():
             return
-        # Opened anew and not wound back: not every container can be, and a file may have been replaced.
+        # Reopened rather than rewound: not every container supports seeking, and the file may have been replaced.
         self._capture.release()
         self._capture = self._open()
         if not self._capture.grab():
-            raise SourceError("it holds no frame that can be decoded")
+            raise SourceError("the file has no frame that can be decoded")
 
 
 class ImagePlayer:
-    """Images that begin anew after the last one. The folder is looked through once."""
+    """Images that restart after the last one. The folder is listed once."""
 
     fps: float | None = None
 
@@ -135,16 +138,16 @@ class ImagePlayer:
         self._next = 0
 
     def skip(self, count: int) -> None:
-        """Nothing is read."""
+        """Skip images without reading them."""
         self._next += count
 
     def picture(self) -> Frame:
-        """The next one."""
+        """The next image."""
         self._next += 1
         return read_image(self._paths[(self._next - 1) % len(self._paths)])
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is open."""
 
 
 def _images(path: Path) -> bool:

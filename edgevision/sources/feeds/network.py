@@ -1,4 +1,4 @@
-"""Feeds from the network by PyAV: time-outs, time stamps, damage, and pictures that change their size."""
+"""Network feeds through PyAV, with time-outs, time stamps, detection of damage, and changes of the frame size."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from edgevision.sources.feeds.stream_clock import StreamClock
 from edgevision.sources.frames import CaptureClock
 
 DECODER_THREADS = 2
-"""Slices of a picture side by side; threads over pictures would hold back as many of them."""
+"""Threads per frame, over its slices; threads over frames would delay as many frames."""
 FULL_RANGE = 2
-"""AVCOL_RANGE_JPEG: black is 0 and not 16."""
+"""AVCOL_RANGE_JPEG: black is 0, not 16."""
 EIGHT_BIT_LUMA = frozenset(
     ("gray", "nv12", "nv21", "yuv420p", "yuv422p", "yuv444p", "yuvj420p", "yuvj422p", "yuvj444p")
 )
@@ -34,11 +34,11 @@ _FULL_FROM_LIMITED = np.clip((np.arange(256) - 16) * (255 / 219), 0, 255).round(
 
 
 class NetworkFeed(Feed):
-    """One connection to an address; `read` raises at its end or after `read_timeout_s` without a picture."""
+    """One connection to an address; `read` raises at its end or after `read_timeout_s` without a frame."""
 
     def __init__(self, url: str, *, connect_timeout_s: float, read_timeout_s: float, transport: str) -> None:
         self._timeout_s = read_timeout_s
-        # How long the stream is studied before its first picture comes; RTSP says beforehand what it sends.
+        # Limits the analysis before the first frame; RTSP describes its streams in advance.
         options = {"fflags": "nobuffer", "analyzeduration": "1000000", "fpsprobesize": "0"}
         if url.startswith("rtsp"):
             options |= {"rtsp_transport": transport, "analyzeduration": "200000", "max_delay": "200000"}
@@ -49,21 +49,21 @@ class NetworkFeed(Feed):
         stream = next(iter(self._container.streams.video), None)
         if stream is None:
             self._container.close()
-            raise SourceError("there is no video in the stream")
+            raise SourceError("the stream has no video")
         stream.codec_context.thread_type = "SLICE"
         stream.codec_context.thread_count = DECODER_THREADS
         self.fps = None if stream.average_rate is None else float(stream.average_rate)
         self._reformatter = VideoReformatter()
         self._interrupted = threading.Event()
         kind = self._container.format.name
-        # Stamps of RTP are the camera's. Those of MJPEG over HTTP are made up, those of HLS come a segment at a time.
+        # Time stamps of RTP come from the camera. MJPEG over HTTP has artificial ones, and HLS delivers whole segments.
         self._clock = StreamClock() if "rtsp" in kind else None
         self._pace = SegmentPacer() if "hls" in kind else None
         self._reported = False
         self._frames = self._decode(stream)
 
     def read(self) -> FeedFrame:
-        """The next picture."""
+        """The next frame."""
         try:
             return next(self._frames)
         except StopIteration:
@@ -72,12 +72,12 @@ class NetworkFeed(Feed):
             raise SourceError(_reason(error, self._timeout_s, "no data")) from error
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._frames.close()
         self._container.close()
 
     def interrupt(self) -> None:
-        """End a wait for the right moment; one for data ends by its time-out."""
+        """End a wait for the due time of a frame; a wait for data ends by its time-out."""
         self._interrupted.set()
 
     def _decode(self, stream: VideoStream) -> Generator[FeedFrame, None, None]:
@@ -85,12 +85,12 @@ class NetworkFeed(Feed):
         for packet in self._container.demux(stream):
             arrived_ns, arrived_at = time.perf_counter_ns(), time.time()
             if time.monotonic() - asked_s > 0.9 * self._timeout_s:
-                # At a time-out FFmpeg first hands out the packet that its parser held back, and then waits anew.
+                # At a time-out FFmpeg first returns the packet that its parser held back, and then waits again.
                 raise SourceError(_in_vain("no data", self._timeout_s))
             self._observe(packet, arrived_ns, arrived_at)
             try:
                 pictures = packet.decode()
-            except av.InvalidDataError:  # a damaged packet; the next key frame mends it
+            except av.InvalidDataError:  # a damaged packet; decoding recovers at the next key frame
                 pictures = []
             decode_ns = time.perf_counter_ns() - arrived_ns
             for picture in pictures:
@@ -101,7 +101,7 @@ class NetworkFeed(Feed):
                 yield self._frame(picture, arrived_ns, arrived_at, decode_ns)
             asked_s = time.monotonic()
             if asked_s - last_s > self._timeout_s:
-                raise SourceError(_in_vain("data, but no picture that can be decoded", self._timeout_s))
+                raise SourceError(_in_vain("data, but no frame that can be decoded", self._timeout_s))
 
     def _observe(self, packet: Packet[VideoStream], arrived_ns: int, arrived_at: float) -> None:
         if self._clock is None or packet.pts is None or packet.time_base is None:
@@ -110,7 +110,8 @@ class NetworkFeed(Feed):
         if packet.has_sidedata("prft"):
             # AVProducerReferenceTime: microseconds since 1970, then flags.
             (wall_us,) = struct.unpack_from("=q", bytes(packet.get_sidedata("prft")))
-            # The first one is the next packet's: FFmpeg's parser hands it out with the one that it held back.
+            # FFmpeg's parser releases a packet only when the next one arrives, so the first time stamp belongs to the
+            # next packet.
             camera_at = wall_us / 1e6 if self._reported else None
             self._reported = True
         self._clock.packet(_stamp_ns(packet.pts, packet.time_base), arrived_ns, arrived_at, camera_at)
@@ -122,7 +123,7 @@ class NetworkFeed(Feed):
             captured_ns, clock = self._clock.captured(stamp_ns, arrived_ns)
 
         def to_bgr() -> Frame:
-            # Only the source's reader calls this, one picture at a time, so that it may share the reformatter.
+            # Only the source's reader calls this, one frame at a time, so the reformatter can be shared.
             return np.require(
                 self._reformatter.reformat(picture, format="bgr24").to_ndarray(),
                 np.uint8,
@@ -143,13 +144,13 @@ class NetworkFeed(Feed):
 
 
 class SegmentPacer:
-    """Spreads pictures that come a segment at a time as they were taken."""
+    """Spreads frames that arrive a segment at a time according to their time stamps."""
 
     def __init__(self) -> None:
         self._ahead_s: float | None = None
 
     def wait_s(self, stamp_s: float, now_s: float) -> float:
-        """How long to hold a picture back; one that is late, or stamped anew, begins a new count."""
+        """Delay for a frame; a late frame, or one with a new time base, restarts the count."""
         if self._ahead_s is None or not 0 <= (wait_s := stamp_s - self._ahead_s - now_s) <= LONGEST_SEGMENT_S:
             self._ahead_s = stamp_s - now_s
             return 0.0
@@ -161,7 +162,7 @@ def _stamp_ns(pts: int, time_base: Fraction) -> int:
 
 
 def _thumbnail(picture: VideoFrame) -> Thumbnail:
-    """From the luma plane where there is one of 8 bits, stretched to the full range."""
+    """From the luma plane if it has 8 bits, stretched to the full range."""
     if picture.format.name not in EIGHT_BIT_LUMA:
         return thumbnail_of(np.asarray(picture.to_ndarray(format="bgr24"), np.uint8))
     plane = picture.planes[0]
@@ -176,7 +177,7 @@ def _in_vain(what: str, timeout_s: float) -> str:
 
 
 def _reason(error: av.FFmpegError, timeout_s: float, what: str) -> str:
-    """Without the address, which may hold a password."""
+    """Reason of an error without the address, which may contain a password."""
     if isinstance(error, (av.ExitError, av.TimeoutError)):
         return _in_vain(what, timeout_s)
     return (error.strerror or type(error).__name__).strip().rstrip(".")

@@ -1,21 +1,22 @@
-"""When a frame of a network stream was taken."""
+"""Conversion of a network stream's time stamps into capture times."""
 
 from __future__ import annotations
 
 from edgevision.sources.frames import CaptureClock
 
 WINDOW_NS = 30_000_000_000
-"""For so long, and at most twice as long, the least delayed packet sets the clock: crystals of cameras drift by
-about 50 us a second at worst, which is 3 ms in that time."""
+"""The least delayed packet within this time, up to twice as long, sets the clock. Crystals of cameras drift by about 50
+us per second at worst, which is 3 ms in that time.
+"""
 JUMP_NS = 10_000_000_000
-"""A stamp that is off by more begins a new count."""
+"""A larger deviation of a time stamp restarts the estimate."""
 LEAST_DELAY_NS = -50_000_000
 MOST_DELAY_NS = 1_000_000_000
-"""Where the shortest delay by a camera's clock must lie for that clock to be believed."""
+"""Permitted range of the shortest delay by a camera's clock; otherwise the clock is ignored."""
 
 
 class SlidingMinimum:
-    """The least of the values of the last `WINDOW_NS` to twice that, in constant memory."""
+    """Minimum over the last `WINDOW_NS` to twice that, in constant memory."""
 
     def __init__(self) -> None:
         self._current: int | None = None
@@ -23,7 +24,7 @@ class SlidingMinimum:
         self._turn_ns = 0
 
     def add(self, value: int, at_ns: int) -> int:
-        """Take in a value and give the least."""
+        """Add a value and return the minimum."""
         if self._current is not None and abs(value - self.least) > JUMP_NS:
             self._current = self._previous = None
         if self._current is None or at_ns - self._turn_ns >= WINDOW_NS:
@@ -33,19 +34,19 @@ class SlidingMinimum:
 
     @property
     def least(self) -> int:
-        """The least value; there must have been one."""
+        """The minimum; there must have been a value."""
         assert self._current is not None
         return self._current if self._previous is None else min(self._current, self._previous)
 
 
 class StreamClock:
-    """Turns the time stamps of a stream into times of this machine.
+    """Converts the time stamps of a stream into times of this machine.
 
-    The packet that came soonest after its stamp within the last half minute is taken as undelayed: a frame's capture
-    time is its stamp counted from there, so waiting in queues of the network and the server shows in its age, while a
-    constant part of the delay does not. With sender reports of RTCP (RFC 3550, 6.4.1), whose wall clock is the
-    camera's, the constant part shows too; they are believed if the shortest delay by them is between -0.05 and 1 s,
-    since many cameras' clocks are not set.
+    The packet with the shortest delay in the last half minute counts as undelayed. A frame's capture time is its time
+    stamp, relative to that packet. Delays in queues of the network and the server are therefore part of its age; a
+    constant part of the delay is not. With sender reports of RTCP (RFC 3550, 6.4.1), which carry the camera's wall
+    clock, the constant part is included too. They are used if the shortest delay by them is between -0.05 and 1 s,
+    because many cameras' clocks are not set.
     """
 
     def __init__(self) -> None:
@@ -55,16 +56,16 @@ class StreamClock:
         self._least_delay_ns: int | None = None
 
     def packet(self, stamp_ns: int, arrived_ns: int, arrived_at: float, camera_at: float | None) -> None:
-        """Take in a packet's stamp, when it came by both clocks here, and when it was sent by the camera's."""
+        """Add a packet's time stamp, its arrival by both local clocks, and its sending time by the camera's clock."""
         self._offset.add(arrived_ns - stamp_ns, arrived_ns)
         if camera_at is not None:
             delay_ns = round((arrived_at - camera_at) * 1e9)
             self._least_delay_ns = self._delay.add(delay_ns, arrived_ns)
-            # By the steady clock: the wall clock may be set while the program runs.
+            # The steady clock, because the wall clock may be set while the program runs.
             self._camera_minus_stamp_ns = arrived_ns - delay_ns - stamp_ns
 
     def captured(self, stamp_ns: int, arrived_ns: int) -> tuple[int, CaptureClock]:
-        """When the frame of a stamp was taken, by the steady clock and never later than it came."""
+        """Capture time of the frame with a time stamp, by the steady clock; never later than its arrival."""
         from_camera, delay_ns = self._camera_minus_stamp_ns, self._least_delay_ns
         if from_camera is None or delay_ns is None or not LEAST_DELAY_NS <= delay_ns <= MOST_DELAY_NS:
             return min(stamp_ns + self._offset.least, arrived_ns), "stream"

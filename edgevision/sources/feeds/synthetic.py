@@ -8,12 +8,12 @@ from edgevision.sources.synthetic_camera import SyntheticCamera
 
 
 class SyntheticFeed(TimedFeed):
-    """A synthetic camera at a real one's rate."""
+    """A synthetic camera with the frame rate of a real one."""
 
     def __init__(self, size_wh: tuple[int, int], fps: float) -> None:
         super().__init__(fps)
         self._camera = SyntheticCamera(size_wh)
 
-    def frame(self, index: int, left_out: int) -> Frame:  # noqa: ARG002  # any frame can be drawn by itself
-        """Drawn anew."""
+    def frame(self, index: int, left_out: int) -> Frame:  # noqa: ARG002  # frames are independent
+        """Draw frame `index`."""
         return self._camera.frame(index)

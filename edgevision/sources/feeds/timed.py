@@ -1,4 +1,4 @@
-"""Base of the synthetic feeds: frames that are due at a fixed rate."""
+"""Base of the synthetic feeds, whose frames are due at a fixed rate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgevision.sources.feeds.feed import Feed, FeedFrame, thumbnail_of
 class TimedFeed(Feed):
     """Frame n is due n periods after the first one, so the rate does not drift.
 
-    Frames that a slow machine cannot produce in time are left out, as a camera's would be.
+    Frames that a slow machine cannot produce in time are skipped, as with a real camera.
     """
 
     def __init__(self, fps: float) -> None:
@@ -25,14 +25,14 @@ class TimedFeed(Feed):
 
     @abc.abstractmethod
     def frame(self, index: int, left_out: int) -> Frame:
-        """Frame `index`, which the caller owns; `left_out` frames lie between it and the last one."""
+        """Frame `index`, which the caller owns; `left_out` frames were skipped before it."""
 
     def read(self) -> FeedFrame:
         """Wait until the next frame is due, and produce it."""
         elapsed_s = (time.perf_counter_ns() - self._began_ns) / 1e9
         index = max(self._next, int(elapsed_s * self.fps))
         if self._interrupted.wait(max(0.0, index / self.fps - elapsed_s)):
-            raise SourceError("it was closed")
+            raise SourceError("the feed was closed")
         left_out, self._next = index - self._next, index + 1
         now_ns = time.perf_counter_ns()
         stamp_ns = round(index * 1e9 / self.fps)
@@ -53,7 +53,7 @@ class TimedFeed(Feed):
         )
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file or device is open."""
 
     def interrupt(self) -> None:
         """End a wait."""

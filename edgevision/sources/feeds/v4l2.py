@@ -1,6 +1,6 @@
-"""Modes of a local camera, asked of its driver (Video4Linux2), and what of them people ask for.
+"""Modes of a local camera, read from its Video4Linux2 driver, and the choice among them.
 
-OpenCV's default is 640x480, and many cameras give 5 frames/s at 1080p unless Motion JPEG is asked for. Numbers and
+OpenCV's default is 640x480, and many cameras deliver 5 frames/s at 1080p unless Motion JPEG is requested. Numbers and
 structures are those of ``include/uapi/linux/videodev2.h``.
 """
 
@@ -21,7 +21,7 @@ from edgevision.errors import SourceError
 
 OPTIONS = ("width", "height", "fps", "format")
 LARGEST_WH = (1920, 1080)
-"""The largest mode that is chosen by itself: larger ones cost more than most models see."""
+"""Maximum size of an automatically chosen mode; larger ones exceed the input of most models."""
 ENOUGH_FPS = 30.0
 _CAPTURE = 1  # V4L2_BUF_TYPE_VIDEO_CAPTURE
 _DISCRETE = 1  # V4L2_FRMSIZE_TYPE_DISCRETE, V4L2_FRMIVAL_TYPE_DISCRETE
@@ -77,17 +77,17 @@ Ioctl = Callable[[int, int, Any], int]
 
 @dataclass(frozen=True, slots=True)
 class DeviceOptions:
-    """What is asked of a camera; None: the best Motion JPEG mode up to 1080p at 30 frames/s."""
+    """Requested mode of a camera; None: the best Motion JPEG mode up to 1080p at 30 frames/s."""
 
     width: int | None = None
     height: int | None = None
     fps: float | None = None
     format: str | None = None
-    """Four letters, as ``MJPG`` or ``YUYV``."""
+    """Four letters, such as ``MJPG`` or ``YUYV``."""
 
     @property
     def given(self) -> bool:
-        """True if anything was asked for."""
+        """True if any option was given."""
         return self != DeviceOptions()
 
 
@@ -107,7 +107,7 @@ class Mode:
 def parse_device(text: str) -> tuple[int, DeviceOptions] | None:
     """``0``, ``/dev/video0`` and either with ``?width=1280&height=720&fps=30&format=mjpg``; None for anything else.
 
-    Raises `SourceError` for an option that is not known or a value that cannot be meant.
+    Raises `SourceError` for an unknown option or an invalid value.
     """
     match = re.fullmatch(r"(?:/dev/video)?(\d{1,3})(?:\?(.*))?", text, re.DOTALL)
     if match is None:
@@ -115,17 +115,17 @@ def parse_device(text: str) -> tuple[int, DeviceOptions] | None:
     values: dict[str, Any] = {}
     for key, value in parse_qsl(match[2] or "", keep_blank_values=True):
         if key not in OPTIONS:
-            raise SourceError(f"camera {text}: unknown option {key!r}; options: {', '.join(OPTIONS)}")
+            raise SourceError(f"camera {text}: unknown option {key!r}; expected one of: {', '.join(OPTIONS)}")
         values[key] = _value(text, key, value)
     if match[2] is not None and not values:
-        raise SourceError(f"camera {text}: no option after ?; options: {', '.join(OPTIONS)}")
+        raise SourceError(f"camera {text}: no option after ?; expected one of: {', '.join(OPTIONS)}")
     if ("width" in values) != ("height" in values):
-        raise SourceError(f"camera {text}: give width and height together")
+        raise SourceError(f"camera {text}: only one of width and height was given; expected both")
     return int(match[1]), DeviceOptions(**values)
 
 
 def modes(device: Path, ioctl: Ioctl = fcntl.ioctl) -> tuple[Mode, ...]:
-    """All modes that the driver lists; of sizes in steps the largest. Empty where it lists none or cannot be asked."""
+    """All modes that the driver lists, with the maximum of stepwise sizes. Empty if there are none or on an error."""
     try:
         with _opened(device) as handle:
             return tuple(_modes(handle, ioctl))
@@ -134,7 +134,7 @@ def modes(device: Path, ioctl: Ioctl = fcntl.ioctl) -> tuple[Mode, ...]:
 
 
 def best_mode(found: tuple[Mode, ...], largest_wh: tuple[int, int] = LARGEST_WH) -> Mode | None:
-    """Motion JPEG if there is any, then the fastest up to 30 frames/s, then the largest up to `largest_wh`."""
+    """Motion JPEG if available, then the fastest up to 30 frames/s, then the largest up to `largest_wh`."""
     fitting = [mode for mode in found if mode.width <= largest_wh[0] and mode.height <= largest_wh[1]]
     return max(
         fitting or list(found),
@@ -149,7 +149,7 @@ def best_mode(found: tuple[Mode, ...], largest_wh: tuple[int, int] = LARGEST_WH)
 
 
 def wanted_mode(options: DeviceOptions, found: tuple[Mode, ...]) -> DeviceOptions:
-    """What to ask of the driver: the options, with the gaps filled by the best mode that has what was asked for."""
+    """The mode to request: the options, completed by the best mode that matches them."""
     fitting = tuple(
         mode
         for mode in found
@@ -171,7 +171,9 @@ def wanted_mode(options: DeviceOptions, found: tuple[Mode, ...]) -> DeviceOption
 def _value(text: str, key: str, value: str) -> Any:
     if key == "format":
         if not re.fullmatch(r"[A-Za-z0-9 ]{4}", value):
-            raise SourceError(f"camera {text}: format {value!r}; expected four letters, as mjpg or yuyv")
+            raise SourceError(
+                f"camera {text}: format is {value!r}; expected four letters, such as mjpg or yuyv"
+            )
         return value.upper()
     try:
         number = float(value)
@@ -214,7 +216,7 @@ def _modes(handle: int, ioctl: Ioctl) -> Iterator[Mode]:
 def _all(
     handle: int, ioctl: Ioctl, request: int, kind: type[ctypes.Structure], fields: dict[str, int]
 ) -> Iterator[Any]:
-    """Call with index 0, 1, ... until the driver refuses."""
+    """Call with index 0, 1, ... until the driver returns an error."""
     for index in range(256):
         value = kind(index=index, **fields)
         try:

@@ -107,7 +107,7 @@ def test_windows_line_ends_and_byte_order_marks_are_taken() -> None:
     assert document.lines == {("a",): 1, ("b",): 3, ("b", "c"): 4, ("b", "d"): 7}
 
 
-def test_what_is_not_there_has_the_line_of_what_is_around_it() -> None:
+def test_a_missing_key_has_the_line_of_its_table() -> None:
     document = read("a = 1\n\n[[b]]\nc = 1\n[[b]]\n")
     assert document.line(("b", 1, "c")) == 5
     assert document.line(("x", "y")) == 1
@@ -125,7 +125,7 @@ def test_what_is_not_there_has_the_line_of_what_is_around_it() -> None:
         (b"\na = " + b"9" * 5000, 2, "digits"),
     ],
 )
-def test_what_is_not_toml_names_its_line(data: bytes, line: int, words: str) -> None:
+def test_a_syntax_error_names_its_line(data: bytes, line: int, words: str) -> None:
     with pytest.raises(NotTomlError, match=words) as caught:
         parse(data, "f.toml")
     assert caught.value.problem.line == line

@@ -66,7 +66,7 @@ def test_an_engine_is_opened_with_its_options(brightness_bundle: Path) -> None:
         engine_opener(brightness_bundle / "gone", settings)(lambda *_: None)
 
 
-def test_what_fits_nowhere_is_built_and_told(
+def test_a_missing_engine_is_built_with_progress(
     monkeypatch: pytest.MonkeyPatch, brightness_bundle: Path
 ) -> None:
     request = EngineRequest(precision="fp16", dla_core=1, rebuild=True)
@@ -83,7 +83,7 @@ def test_what_fits_nowhere_is_built_and_told(
     assert stops == [True]
 
 
-def test_what_fits_is_kept(monkeypatch: pytest.MonkeyPatch, brightness_bundle: Path) -> None:
+def test_a_fitting_engine_is_kept(monkeypatch: pytest.MonkeyPatch, brightness_bundle: Path) -> None:
     fits: Any = StoredEngine(Path("engine"), None)  # type: ignore[arg-type]  # not looked at
     _, requests, _ = opened(monkeypatch, brightness_bundle, fits, model(engine="tensorrt", build=True))
     assert requests == []
@@ -97,7 +97,7 @@ def test_without_rebuild_nothing_is_looked_at(
     assert requests == []
 
 
-def test_what_building_cannot_mend_is_an_error(
+def test_an_error_that_a_build_cannot_fix_is_raised(
     monkeypatch: pytest.MonkeyPatch, brightness_bundle: Path
 ) -> None:
     with pytest.raises(EngineError, match="no GPU; see doctor"):

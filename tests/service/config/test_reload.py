@@ -96,7 +96,7 @@ def with_sinks(settings: Settings, *pairs: tuple[str, str]) -> Settings:
     return replace(settings, sinks=tuple(SinkSettings(name, address) for name, address in pairs))
 
 
-def test_sinks_that_stay_are_kept_whatever_their_name(write_file: Callable[[str], Path]) -> None:
+def test_renamed_sinks_are_kept(write_file: Callable[[str], Path]) -> None:
     settings = settings_of(write_file(BEFORE))
     opener = Opener()
     wiring = Wiring(with_sinks(settings, ("a", "a.csv"), ("b", "b.csv")), {}, opener)

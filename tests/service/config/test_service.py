@@ -162,7 +162,7 @@ def run_all(service: Service) -> None:
     )
 
 
-def test_it_tells_systemd_what_it_does(
+def test_it_notifies_systemd(
     start: Callable[[Path], Service], write_file: WriteFile, manager: Manager, engines: Engines
 ) -> None:
     engines.gate.clear()
@@ -264,7 +264,7 @@ def test_a_file_with_mistakes_changes_nothing(
     assert not service.reload()
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert any(words in error for error in errors)
-    assert errors[-1] == "reload: nothing was changed"
+    assert errors[-1] == "reload: the configuration is unchanged"
     assert [(camera.name, camera.threshold) for camera in service.camera_manager.cameras] == before
     run_all(service)
     assert manager.reloads() == 1
@@ -286,12 +286,12 @@ def test_another_model_in_the_same_place_is_opened(
     for name in ("model.onnx", "golden.npz", "bundle.json"):
         (tmp_path / "model" / name).write_bytes((bundle / name).read_bytes())
     assert service.reload()
-    assert "reload: nothing differs" in caplog.messages
+    assert "reload: no differences" in caplog.messages
     manifest = json.loads((bundle / "bundle.json").read_text())
     manifest["graphs"][0]["file"]["sha256"] = "0" * 64
     (tmp_path / "model" / "bundle.json").write_text(json.dumps(manifest))
     assert service.reload()
-    assert "reload: model: model holds another model" in caplog.messages
+    assert "reload: model: model contains another model" in caplog.messages
     tick_until(service, lambda _: engines.opened == 2)
     run_all(service)
 
@@ -305,7 +305,7 @@ def test_an_engine_that_hangs_is_fatal_and_no_sign_of_life_is_sent(
     finding = tick_until(service, lambda finding: finding.fatal is not None)
     assert finding.hangs
     assert finding.fatal is not None
-    assert finding.fatal.startswith("a call of the engine has taken 1.")
+    assert finding.fatal.startswith("an engine call has taken 1.")
     signs = manager.listen().count("WATCHDOG=1")
     assert manager.heard[-1] == f"STATUS={finding.fatal}"
     began_s = time.monotonic()
@@ -334,7 +334,7 @@ def test_a_camera_that_gives_nothing_is_opened_again(
     service = start(write_file(text))
     finding = tick_until(service, lambda finding: bool(finding.reopen))
     assert [name for name, _ in finding.reopen] == ["yard"]
-    assert any("yard: no good picture for " in message for message in caplog.messages)
+    assert any("yard: no valid frame for " in message for message in caplog.messages)
     run_door = frames_of(service)["door"]
     tick_until(service, lambda _: frames_of(service)["door"] > run_door)
     assert "yard: connecting" in service.status_line()
@@ -358,7 +358,7 @@ def test_the_page_comes_moves_and_goes_with_the_file(
         write_file(FILE + f"[page]\nport = {taken.getsockname()[1]}\n")
         service.reload()
         assert url_of(service) == f"http://127.0.0.1:{ports[1]}/"
-        assert any("page: it stays as it was: " in message for message in caplog.messages)
+        assert any("page: unchanged: " in message for message in caplog.messages)
     write_file(FILE)
     service.reload()
     assert url_of(service) is None
@@ -378,7 +378,7 @@ def test_health_follows_the_watchdog_of_the_file(
     assert urllib.request.urlopen(health, timeout=5).status == 200
     engines.stuck.set()
     finding = tick_until(service, lambda finding: finding.hangs)
-    assert "a call of the engine has taken 1." in str(finding.fatal)
+    assert "an engine call has taken 1." in str(finding.fatal)
     with pytest.raises(urllib.error.HTTPError) as answer:
         urllib.request.urlopen(health, timeout=5)
     assert "the engine has not answered for 1 s" in answer.value.read().decode()
@@ -386,5 +386,5 @@ def test_health_follows_the_watchdog_of_the_file(
 
 
 def test_a_file_with_mistakes_is_not_started(write_file: WriteFile) -> None:
-    with pytest.raises(UsageError, match="holds 2 mistakes"):
+    with pytest.raises(UsageError, match="has 2 mistakes"):
         Service(write_file("x = 1\n[model]\nbundle = 'model'\n"), ServiceOptions(environment={}))

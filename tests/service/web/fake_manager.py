@@ -111,7 +111,7 @@ class FakeManager(CameraManager):
 
     def set_threshold(self, value: float, name: str | None = None) -> None:
         if not 0 <= value <= 1:
-            raise UsageError(f"a threshold is a score from 0 to 1; received {value:g}")
+            raise UsageError(f"the threshold is {value:g}; expected 0 to 1")
         self.calls.append(("threshold", value, name))
         self.fake.cameras = tuple(
             replace(camera, threshold=value) if name in (None, camera.name) else camera

@@ -28,7 +28,7 @@ def test_without_a_token_everybody_may_come_in() -> None:
     assert guard.knows("anything", "a")
 
 
-def test_token_and_cookie_are_told_apart() -> None:
+def test_token_and_cookie_are_not_interchangeable() -> None:
     guard = Guard(TOKEN)
     assert guard.proof(TOKEN, None, "a") == "bearer"
     assert guard.proof(None, guard.cookie, "a") == "cookie"
@@ -59,14 +59,14 @@ def test_guessers_are_turned_away_for_a_while() -> None:
     assert guard.knows(TOKEN, "a")
 
 
-def test_one_old_cookie_is_no_guesser() -> None:
+def test_one_old_cookie_is_not_locked_out() -> None:
     guard = Guard(TOKEN)
     for _ in range(10 * WRONG_TOKENS):
         assert guard.proof(None, "of another server", "a") is None
     assert guard.locked_s("a") == 0.0
 
 
-def test_slow_guesses_begin_a_window_anew() -> None:
+def test_slow_guesses_restart_the_window() -> None:
     clock = Clock()
     guard = Guard(TOKEN, clock)
     for number in range(WRONG_TOKENS - 1):

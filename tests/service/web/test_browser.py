@@ -254,9 +254,9 @@ def test_a_classifier_has_answers_and_no_threshold(context: BrowserContext, serv
     expect(page.locator(".camera .threshold")).to_be_hidden()
 
 
-def test_a_full_house_is_told(context: BrowserContext, serving: Serving) -> None:
+def test_the_client_limit_is_shown(context: BrowserContext, serving: Serving) -> None:
     server: PageServer = serving(FakeManager(["cam"]), max_clients=1)
     visit(context, server.url)
     wait_until(lambda: server._results.clients == 1, "the first page is in")
     second = visit(context, server.url).page
-    expect(second.locator("#connection")).to_contain_text("trying again", timeout=PATIENCE_MS)
+    expect(second.locator("#connection")).to_contain_text("retrying", timeout=PATIENCE_MS)

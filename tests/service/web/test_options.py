@@ -52,7 +52,7 @@ def test_whoever_is_reached_by_others_needs_a_token() -> None:
         ("token", TOKEN + "\n"),
     ],
 )
-def test_values_that_cannot_be_meant(field: str, value: object) -> None:
+def test_invalid_values_are_refused(field: str, value: object) -> None:
     with pytest.raises(UsageError, match=field):
         PageOptions(**{field: value})  # type: ignore[arg-type]  # one of the fields
 

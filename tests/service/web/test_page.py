@@ -55,7 +55,7 @@ def test_contrast_is_counted_right() -> None:
         *[(stage, "card", SEEN) for stage in ("prepare", "inference", "output", "good", "wait", "bad")],
     ],
 )
-def test_colours_can_be_told_apart(scheme: str, front: str, back: str, least: float) -> None:
+def test_colours_have_enough_contrast(scheme: str, front: str, back: str, least: float) -> None:
     known = colours(scheme)
     assert contrast(known[front], known[back]) >= least
 

@@ -31,7 +31,7 @@ async def hub_of(most: int = 3) -> ResultHub:
     return hub
 
 
-def test_who_is_slow_gets_the_newest_and_the_number_of_those_missed() -> None:
+def test_a_slow_client_gets_the_newest_result_and_the_missed_count() -> None:
     async def scene() -> None:
         hub = await hub_of()
         subscriber = entered(hub)
@@ -51,7 +51,7 @@ def test_who_is_slow_gets_the_newest_and_the_number_of_those_missed() -> None:
     asyncio.run(scene())
 
 
-def test_what_came_before_a_client_is_not_told_and_not_missed() -> None:
+def test_results_before_a_client_are_neither_sent_nor_missed() -> None:
     async def scene() -> None:
         hub = await hub_of()
         for index in range(5):
@@ -132,7 +132,7 @@ def test_there_is_room_for_so_many() -> None:
     asyncio.run(scene())
 
 
-def test_nothing_is_held_while_nobody_listens() -> None:
+def test_no_result_is_kept_without_clients() -> None:
     async def scene() -> None:
         hub = await hub_of()
         hub.offer("cam", result())

@@ -43,7 +43,7 @@ def server(serving: Serving, camera_manager: FakeManager) -> PageServer:
     return serving(camera_manager)
 
 
-def test_it_listens_on_this_machine_alone_unless_told_otherwise(server: PageServer) -> None:
+def test_it_listens_on_loopback_by_default(server: PageServer) -> None:
     assert server.url == f"http://127.0.0.1:{server.port}/"
     assert server.entry_url == server.url
     assert server.token is None
@@ -243,7 +243,7 @@ def test_widths_that_cannot_be(server: PageServer, width: str) -> None:
     assert ask(server, f"/video/cam?width={width}").status == 400
 
 
-def test_more_viewers_of_a_camera_than_may_are_told_so(serving: Serving, camera_manager: FakeManager) -> None:
+def test_the_viewer_limit_of_a_camera_refuses(serving: Serving, camera_manager: FakeManager) -> None:
     server = serving(camera_manager, max_clients=2)
     with video(server, "/video/cam"), video(server, "/video/cam"):
         wait_until(lambda: server._video.viewers == 2, "two look")
@@ -254,7 +254,7 @@ def test_more_viewers_of_a_camera_than_may_are_told_so(serving: Serving, camera_
             assert other.status == 200
 
 
-def test_a_viewer_that_reads_nothing_holds_nobody_up(server: PageServer, camera_manager: FakeManager) -> None:
+def test_a_viewer_that_reads_nothing_blocks_no_other(server: PageServer, camera_manager: FakeManager) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as silent:
         silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         silent.sendall(b"GET /video/cam HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -348,18 +348,18 @@ def test_guessing_is_stopped(serving: Serving, camera_manager: FakeManager) -> N
     assert ask(server, "/health").status == 200
 
 
-def test_a_port_in_use_is_told(server: PageServer, camera_manager: FakeManager) -> None:
+def test_a_port_in_use_is_reported(server: PageServer, camera_manager: FakeManager) -> None:
     with pytest.raises(
-        UsageError, match=f"port {server.port}: another program listens there; give another --port"
+        UsageError, match=f"port {server.port}: another program uses this port; choose another --port"
     ):
         serve(camera_manager, PageOptions(port=server.port))
     assert len(camera_manager.listeners) == 1
 
 
-def test_an_address_that_is_not_ours_is_told(camera_manager: FakeManager) -> None:
-    with pytest.raises(UsageError, match="no address of this machine"):
+def test_an_address_of_another_machine_is_reported(camera_manager: FakeManager) -> None:
+    with pytest.raises(UsageError, match="this machine does not have that address"):
         serve(camera_manager, PageOptions(host="192.0.2.1", port=0))
-    with pytest.raises(UsageError, match="cannot listen at 'no such host'"):
+    with pytest.raises(UsageError, match="cannot listen on 'no such host'"):
         serve(camera_manager, PageOptions(host="no such host", port=0))
 
 

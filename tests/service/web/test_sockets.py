@@ -95,7 +95,7 @@ def test_a_filter(serving: Serving, camera_manager: FakeManager) -> None:
     visit(server, scene)
 
 
-def test_a_client_that_does_not_read_misses_results_and_is_told(
+def test_a_slow_client_misses_results_and_receives_their_number(
     serving: Serving, camera_manager: FakeManager
 ) -> None:
     server = serving(camera_manager)
@@ -126,7 +126,7 @@ def big_result(index: int) -> FrameResult:
     return result(index=index, found=found)
 
 
-def test_more_clients_than_may_are_told_so_and_one_that_leaves_makes_room(
+def test_the_client_limit_refuses_and_a_leaving_client_frees_a_place(
     serving: Serving, camera_manager: FakeManager
 ) -> None:
     server = serving(camera_manager, max_clients=1)
@@ -174,13 +174,13 @@ def test_a_socket_needs_the_token(serving: Serving, camera_manager: FakeManager)
     visit(server, friend, Authorization=f"Bearer {'t' * 20}")
 
 
-def test_plain_requests_are_told_what_is_spoken_here(serving: Serving, camera_manager: FakeManager) -> None:
+def test_plain_requests_receive_status_426(serving: Serving, camera_manager: FakeManager) -> None:
     answer = ask(serving(camera_manager), "/api/results")
     assert answer.status == 426
     assert answer.headers["Upgrade"] == "websocket"
 
 
-def test_a_picture_for_each_wish(serving: Serving, camera_manager: FakeManager) -> None:
+def test_one_frame_for_each_request(serving: Serving, camera_manager: FakeManager) -> None:
     server = serving(camera_manager, video_per_s=60.0)
 
     async def scene(session: ClientSession) -> None:
@@ -210,9 +210,7 @@ def test_a_picture_for_each_wish(serving: Serving, camera_manager: FakeManager) 
     visit(server, wishes)
 
 
-def test_the_picture_that_waited_for_a_wish_is_the_newest(
-    serving: Serving, camera_manager: FakeManager
-) -> None:
+def test_a_request_returns_the_newest_frame(serving: Serving, camera_manager: FakeManager) -> None:
     server = serving(camera_manager, video_per_s=60.0)
 
     async def scene(session: ClientSession) -> None:
@@ -232,9 +230,7 @@ def test_the_picture_that_waited_for_a_wish_is_the_newest(
     visit(server, scene)
 
 
-def test_what_a_client_says_too_much_of_ends_its_socket(
-    serving: Serving, camera_manager: FakeManager
-) -> None:
+def test_a_long_message_of_a_client_closes_its_socket(serving: Serving, camera_manager: FakeManager) -> None:
     server = serving(camera_manager)
 
     async def scene(session: ClientSession) -> None:

@@ -66,7 +66,7 @@ def test_a_viewer_sees_the_frame_with_the_result_drawn_in() -> None:
     assert (plain.frame.image_bgr == 90).all(), "the frame itself is others'"
 
 
-def test_what_a_sink_draws_into_the_frame_afterwards_is_not_seen() -> None:
+def test_later_drawing_by_a_sink_is_not_in_the_video() -> None:
     async def scene(hub: VideoHub) -> None:
         viewer = entered(hub)
         processed = result(side=128, brightness=0)
@@ -96,7 +96,7 @@ def test_a_frame_is_encoded_once_for_all_viewers_of_a_camera() -> None:
     assert watch(scene).encoded == 1
 
 
-def test_a_picture_leaves_what_it_is_made_of() -> None:
+def test_encoding_leaves_its_inputs_unchanged() -> None:
     processed = result(side=64, brightness=77)
     assert decoded(picture_of(processed, 320, 80)).shape == (64, 64, 3)
     assert (processed.frame.image_bgr == 77).all()
@@ -124,7 +124,7 @@ def test_the_rate_is_limited() -> None:
     assert 1 <= watch(scene, video_per_s=10.0).encoded <= 8
 
 
-def test_a_viewer_that_is_slow_gets_the_newest_and_holds_nobody_up() -> None:
+def test_a_slow_viewer_gets_the_newest_frame_and_blocks_no_other() -> None:
     async def scene(hub: VideoHub) -> None:
         slow, fast = entered(hub), entered(hub)
         for brightness in (10, 120, 240):
@@ -162,7 +162,7 @@ def test_a_frame_that_cannot_be_drawn_costs_only_itself(
             assert time.monotonic() < until_s
 
     watch(scene)
-    assert "cannot draw a picture of cam" in caplog.text
+    assert "cannot draw a frame of cam" in caplog.text
 
 
 def test_there_is_room_for_so_many_viewers_of_each_camera() -> None:

@@ -82,7 +82,9 @@ def test_an_interrupted_clip_leaves_nothing_and_keeps_what_was_there(tmp_path: P
 
 
 def test_a_codec_that_cannot_open_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SinkError, match=r"cannot write .*v\.mp4: libx264 takes no 40000x48 at 25 frames/s"):
+    with pytest.raises(
+        SinkError, match=r"cannot write .*v\.mp4: libx264 does not support 40000x48 at 25 frames/s"
+    ):
         VideoFile(tmp_path / "v.mp4", (40000, 48), 25.0)
     assert list(tmp_path.iterdir()) == []
 
@@ -110,7 +112,7 @@ def test_a_disk_that_runs_full_is_noticed_while_writing(
     file.close()
 
 
-def test_what_was_recorded_is_finished_before_a_disk_is_full(
+def test_a_recording_is_completed_before_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "v.mp4"
@@ -121,7 +123,7 @@ def test_what_was_recorded_is_finished_before_a_disk_is_full(
         file.write(picture(number))
     # Just what the index of 100 frames and the reserve need; the next frame's share is missing.
     free = 256 * 1024 + 2 * 64 * 48 + 32 * 100
-    with pytest.raises(SinkError, match="no space left on device after 101 frames, which are in it"):
+    with pytest.raises(SinkError, match="no space left on device after 101 frames; the file contains them"):
         file.write(picture(100))
     file.close()
     assert [entry.name for entry in tmp_path.iterdir()] == ["v.mp4"]

@@ -37,7 +37,7 @@ def feed(pipeline: str = "source", timeout_s: float = 10.0) -> LaunchFeed:
     return LaunchFeed(pipeline, connect_timeout_s=timeout_s, read_timeout_s=timeout_s)
 
 
-def test_pictures_and_a_change_of_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_and_a_change_of_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = (
         "head(4, 2); picture(4, 2, 126); picture(4, 2, 16)\nhead(2, 4); picture(2, 4, 235); time.sleep(30)\n"
     )
@@ -57,7 +57,7 @@ def test_pictures_and_a_change_of_size(tmp_path: Path, monkeypatch: pytest.Monke
     assert words[-5:-2] == ["y4menc", "!", "fdsink"]
 
 
-def test_a_program_that_talks_a_lot_is_not_held_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_with_many_messages_is_not_blocked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     body = (
         "sys.stderr.write('x' * 200_000)\nhead(4, 2)\n"  # more than a pipe holds, and before anything else
         "for n in range(40):\n"
@@ -80,7 +80,9 @@ def test_words_are_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     opened.close()
 
 
-def test_a_program_that_says_nothing_more_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_closes_its_messages_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = (
         "head(4, 2); picture(4, 2, 100); sys.stderr.close(); os.close(2)\n"
         "time.sleep(0.3); picture(4, 2, 101); time.sleep(30)\n"
@@ -120,13 +122,13 @@ def test_silence_ends_by_its_time_out_and_the_program_with_it(
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("out(b'hello\\n')\n", "wrote something else than pictures"),
-        ("out(b'h' * 5000); time.sleep(9)\n", "wrote something else than pictures"),
-        ("head(5, 3)\n", r"pictures are 5x3; expected even numbers: .*width=4,height=2"),
+        ("out(b'hello\\n')\n", "wrote data other than frames"),
+        ("out(b'h' * 5000); time.sleep(9)\n", "wrote data other than frames"),
+        ("head(5, 3)\n", r"frames are 5x3; expected even numbers: .*width=4,height=2"),
     ],
     ids=["a word", "bytes", "odd"],
 )
-def test_what_is_no_picture_is_refused(
+def test_data_other_than_frames_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, message: str
 ) -> None:
     launcher(tmp_path, monkeypatch, body)
@@ -142,7 +144,7 @@ def test_a_missing_program_names_its_packages(tmp_path: Path, monkeypatch: pytes
         feed()
 
 
-def test_quotes_that_do_not_end_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unterminated_quotes_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     launcher(tmp_path, monkeypatch, "")
-    with pytest.raises(SourceError, match="cannot be split into words: No closing quotation"):
+    with pytest.raises(SourceError, match="cannot split the pipeline .*: No closing quotation"):
         feed("videotestsrc 'x")

@@ -54,9 +54,7 @@ def feed_of(text: str, hours: Hours) -> LoopFeed:
     return feed
 
 
-def test_a_video_begins_anew_without_end_and_without_drift(
-    video: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_video_loops_without_drift(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hours = Hours(monkeypatch)
     began_ns = hours.now_ns
     feed = feed_of(f"loop:{video}", hours)
@@ -69,7 +67,7 @@ def test_a_video_begins_anew_without_end_and_without_drift(
     feed.close()
 
 
-def test_what_is_not_read_in_time_is_left_out(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_not_read_in_time_are_dropped(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hours = Hours(monkeypatch)
     feed = feed_of(f"loop:{video}@10", hours)
     assert feed.fps == 10
@@ -120,25 +118,23 @@ def test_the_name_and_only_a_number_at_its_end_is_a_rate(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("loop:", "names nothing to play; expected loop:VIDEO, or loop:VIDEO@FPS"),
-        ("loop:@5", "names nothing to play"),
+        ("loop:", "has no path; expected loop:VIDEO, or loop:VIDEO@FPS"),
+        ("loop:@5", "has no path"),
         ("loop:absent.mp4", "loop:absent.mp4: no such file or folder: absent.mp4"),
-        ("loop:.@0", "0 frames a second; expected above 0 and at most 1000"),
-        ("loop:.@2000", "2000 frames a second; expected above 0"),
-        ("loop:.", "images have no rate of their own; expected loop:.@FPS"),
+        ("loop:.@0", "the rate is 0 frames/s; expected above 0 and at most 1000"),
+        ("loop:.@2000", "the rate is 2000 frames/s; expected above 0"),
+        ("loop:.", "images have no frame rate; expected loop:.@FPS"),
     ],
 )
-def test_what_is_written_wrongly_is_refused_even_if_cameras_are_not_waited_for(
-    text: str, message: str
-) -> None:
+def test_an_invalid_address_is_refused_even_without_waiting_for_cameras(text: str, message: str) -> None:
     with pytest.raises(SourceError, match=message):
         SourceAddress.parse(text).feed_factory(CameraOptions(wait_first=False))
 
 
-def test_what_cannot_be_played_is_refused(tmp_path: Path) -> None:
+def test_an_unplayable_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a video")
     with pytest.raises(
-        SourceError, match=r"gives no picture: .*notes.txt is not a video that OpenCV can open"
+        SourceError, match=r"delivers no frames: .*notes.txt is not a video that OpenCV can open"
     ):
         open_source(f"loop:{tmp_path / 'notes.txt'}")
     (tmp_path / "bad.png").write_bytes(b"x")
@@ -165,7 +161,7 @@ def test_a_file_that_goes_away_is_an_outage_and_comes_back(video: Path) -> None:
     assert "is not a video that OpenCV can open" in outage.reason
 
 
-def test_a_wait_for_the_next_picture_ends_when_it_is_closed(video: Path) -> None:
+def test_closing_ends_a_wait_for_the_next_frame(video: Path) -> None:
     source = open_source(f"loop:{video}@0.01")
     began_s = time.monotonic()
     source.close()

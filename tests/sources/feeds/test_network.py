@@ -119,11 +119,11 @@ def test_a_server_that_says_nothing_more_ends_by_the_time_out(server: MjpegServe
     assert 0.7 < time.monotonic() - began_s < 5
 
 
-def test_what_is_no_video_is_refused_without_the_password(server: MjpegServer) -> None:
+def test_an_invalid_video_is_refused_without_the_password(server: MjpegServer) -> None:
     server.count = 0
     with pytest.raises(SourceError) as caught:
         open_source(server.url.replace("127", "user:secret@127"), OPTIONS)
-    assert str(caught.value).startswith(f"{server.url} gives no picture: ")
+    assert str(caught.value).startswith(f"{server.url} delivers no frames: ")
     assert "secret" not in str(caught.value)
 
 
@@ -135,7 +135,7 @@ def test_opencv_reads_addresses_where_pyav_is_not_installed(server: MjpegServer)
         frame = source.read()
     assert frame is not None
     assert (frame.size_wh, frame.clock) == ((64, 48), "arrival")
-    with pytest.raises(SourceError, match="no connection within 1 s, or no video there"):
+    with pytest.raises(SourceError, match="no connection within 1 s, or the address has no video"):
         open_address("http://127.0.0.1:9/x", connect_timeout_s=1.0, read_timeout_s=1.0)
 
 

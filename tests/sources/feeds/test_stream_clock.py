@@ -17,7 +17,7 @@ def test_the_least_of_the_last_windows() -> None:
     assert least.add(7, 2 * WINDOW_NS) == 7
 
 
-def test_a_jump_begins_anew() -> None:
+def test_a_jump_restarts_the_minimum() -> None:
     least = SlidingMinimum()
     least.add(5 * SECOND, 0)
     assert least.add(60 * SECOND, 1) == 60 * SECOND

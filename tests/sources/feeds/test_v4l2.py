@@ -91,16 +91,16 @@ def test_texts(text: str, expected: object) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("0?size=4", "unknown option 'size'; options: width, height, fps, format"),
+        ("0?size=4", "unknown option 'size'; expected one of: width, height, fps, format"),
         ("0?", "no option after"),
         ("0?width=x&height=3", "width is 'x'; expected a whole number"),
-        ("0?width=640", "give width and height together"),
+        ("0?width=640", "only one of width and height was given"),
         ("0?fps=-1", "fps is '-1'"),
         ("0?fps=nan", "fps is 'nan'"),
-        ("0?format=jpeg2000", "format 'jpeg2000'; expected four letters"),
+        ("0?format=jpeg2000", "format is 'jpeg2000'; expected four letters"),
     ],
 )
-def test_options_that_cannot_be_meant(text: str, words: str) -> None:
+def test_invalid_options_are_refused(text: str, words: str) -> None:
     with pytest.raises(SourceError, match=words):
         parse_device(text)
 
@@ -169,11 +169,14 @@ def test_the_format_is_asked_for_first(monkeypatch: pytest.MonkeyPatch, tmp_path
     ]
 
 
-def test_what_was_granted_is_said_once_where_it_differs(
+def test_a_different_mode_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     opened(monkeypatch, tmp_path, DeviceOptions(640, 480, 30))
-    assert "camera 0 gives 1280x720 at 30 frames/s, MJPG; that is not what was asked for" in caplog.text
+    assert (
+        "camera 0 gives 1280x720 at 30 frames/s, MJPG; the driver does not support the requested mode"
+        in caplog.text
+    )
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         capture.open_device(0, DeviceOptions(640, 480, 30), tmp_path)

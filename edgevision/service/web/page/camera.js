@@ -1,14 +1,14 @@
 // One camera's card: its video, its figures, its controls.
 
 const STATES = {
-  running: "Live", connecting: "Connecting", reconnecting: "Reconnecting", frozen: "Picture frozen",
-  black: "Picture black", stopped: "Stopped", ended: "Ended", failed: "Failed",
+  running: "Live", connecting: "Connecting", reconnecting: "Reconnecting", frozen: "Image frozen",
+  black: "Image black", stopped: "Stopped", ended: "Ended", failed: "Failed",
 };
 const STAGES = ["decode", "prepare", "inference", "results", "output"];
 const KEPT_AGES = 120;
 const LONGEST_WAIT_MS = 10000;
 
-// Parts of a path may not be "." or "..": a browser would take them for a step.
+// Browsers resolve "." and ".." in a path, so such a name goes into the query.
 function cameraPath(before, name, after = "") {
   return /^\.\.?$/.test(name)
     ? `${before}${after}?camera=${encodeURIComponent(name)}`
@@ -19,13 +19,13 @@ export function socketUrl(path) {
   return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`;
 }
 
-// Pictures into a canvas, each asked for when the one before it was drawn: a slow line shows fewer, never older ones.
+// Draws frames into a canvas and requests the next one after each: a slow connection gets fewer frames, never older ones.
 class Video {
-  constructor(canvas, name, onPicture) {
+  constructor(canvas, name, onFrame) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
     this.name = name;
-    this.onPicture = onPicture;
+    this.onFrame = onFrame;
     this.wanted = false;
     this.socket = null;
     this.waitMs = 500;
@@ -69,24 +69,24 @@ class Video {
 
   async draw(socket, blob) {
     try {
-      const picture = await createImageBitmap(blob);
+      const image = await createImageBitmap(blob);
       if (this.socket === socket) {
-        if (this.canvas.width !== picture.width || this.canvas.height !== picture.height) {
-          this.canvas.width = picture.width;
-          this.canvas.height = picture.height;
+        if (this.canvas.width !== image.width || this.canvas.height !== image.height) {
+          this.canvas.width = image.width;
+          this.canvas.height = image.height;
         }
-        this.context.drawImage(picture, 0, 0);
+        this.context.drawImage(image, 0, 0);
         this.waitMs = 500;
-        this.onPicture();
+        this.onFrame();
       }
-      picture.close();
+      image.close();
     } finally {
       if (socket.readyState === WebSocket.OPEN) socket.send("next");
     }
   }
 }
 
-// A slider that follows the server's value, except while somebody moves it.
+// A slider that follows the server's value, except while the user moves it.
 export class Threshold {
   constructor(place, label, onChange) {
     const id = `threshold-${Threshold.count = (Threshold.count ?? 0) + 1}`;
@@ -129,10 +129,10 @@ export class Camera {
     this.part = (kind) => this.element.querySelector(`.${kind}`);
     this.part("name").textContent = name;
     this.ages = [];
-    this.sawPicture = false;
+    this.hasFrame = false;
     this.visible = false;
     this.state = "";
-    this.video = new Video(this.part("picture"), name, () => { this.sawPicture = true; this.veil(); });
+    this.video = new Video(this.part("picture"), name, () => { this.hasFrame = true; this.veil(); });
     this.threshold = new Threshold(this.part("threshold"), "Threshold", (value) =>
       post("/api/threshold", { value, camera: name }));
     this.threshold.input.setAttribute("aria-label", `Threshold of ${name}`);
@@ -168,20 +168,20 @@ export class Camera {
     this.figures(camera);
     this.stages(camera.stages_ms);
     this.counts(camera.counts);
-    if (off) { this.sawPicture = false; this.part("seen").textContent = ""; this.ages = []; }
+    if (off) { this.hasFrame = false; this.part("seen").textContent = ""; this.ages = []; }
     this.part("history").hidden = this.ages.length === 0;
     this.veil();
     this.look();
   }
 
-  // Video is fetched only for cards that are in view.
+  // Video is requested only for visible cards.
   look() {
     const off = ["stopped", "ended", "failed"].includes(this.state);
     this.video.want(this.visible && !document.hidden && !off);
   }
 
   veil() {
-    const why = this.state === "running" ? (this.sawPicture ? "" : "waiting for the first picture")
+    const why = this.state === "running" ? (this.hasFrame ? "" : "waiting for the first frame")
       : this.state === "" ? "" : (STATES[this.state] ?? this.state).toLowerCase();
     this.part("veil").textContent = why;
   }
@@ -240,7 +240,7 @@ export class Camera {
   result(record) {
     const seen = inWords(record);
     this.part("seen").textContent = seen;
-    this.part("picture").setAttribute("aria-label", `Live video of ${this.name}: ${seen || "nothing seen"}`);
+    this.part("picture").setAttribute("aria-label", `Live video of ${this.name}: ${seen || "no detections"}`);
     this.ages.push(record.age_ms);
     if (this.ages.length > KEPT_AGES) this.ages.shift();
     const top = Math.max(...this.ages) * 1.1 || 1;

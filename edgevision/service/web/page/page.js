@@ -1,4 +1,4 @@
-// The page: it keeps one socket for results and state, and a card for each camera.
+// The page: one socket for results and state, and a card for each camera.
 
 import { Camera, Threshold, socketUrl } from "./camera.js";
 
@@ -7,7 +7,7 @@ const SILENCE_MS = 5000;
 const at = (id) => document.getElementById(id);
 const cameras = new Map();
 let waitMs = 500;
-let lastWord = 0;
+let lastMessageMs = 0;
 
 async function post(path, body) {
   let refusal = "";
@@ -17,7 +17,7 @@ async function post(path, body) {
     });
     if (!answer.ok) refusal = (await answer.json()).error;
   } catch {
-    refusal = "the server does not answer";
+    refusal = "no answer from the server";
   }
   say("refusal", refusal);
 }
@@ -40,7 +40,7 @@ const inView = new IntersectionObserver((entries) => {
 function showState(state) {
   showReadiness(state);
   showFacts(state);
-  // What answers no boxes has no scores that could be too low.
+  // Only models with boxes have a threshold.
   const boxes = !state.engine || ["detect", "instances"].includes(state.engine.task);
   showCameras(state.cameras, boxes);
   showSinks(state.sinks);
@@ -58,7 +58,7 @@ function showReadiness(state) {
   at("building").hidden = !preparing;
   at("building-text").textContent = detail;
   if (share === null) at("building-share").removeAttribute("value"); else at("building-share").value = share;
-  say("failure", state.failure !== null ? `The work on frames has ended: ${state.failure}`
+  say("failure", state.failure !== null ? `Processing has ended: ${state.failure}`
     : state.stuck_s > 0 ? `The engine has not answered for ${state.stuck_s.toFixed(0)} s` : "");
 }
 
@@ -119,39 +119,39 @@ function showSinks(sinks) {
   }));
 }
 
-// Asks by HTTP first, for a socket that is refused does not say why.
+// Requests the state by HTTP first, because a rejected WebSocket has no reason.
 async function connect() {
   try {
     const answer = await fetch("/api/state", { signal: AbortSignal.timeout(SILENCE_MS) });
-    if (answer.status === 401) return lost("The token is needed: reload the page to give it.", 10000);
-    if (!answer.ok) return lost(`${(await answer.json()).error}; trying again`, 5000);
+    if (answer.status === 401) return lost("A token is required; reload the page to enter it.", 10000);
+    if (!answer.ok) return lost(`${(await answer.json()).error}; retrying`, 5000);
     showState(await answer.json());
   } catch {
-    return lost("Connection lost; trying again");
+    return lost("Connection lost; retrying");
   }
   const socket = new WebSocket(socketUrl(`/api/results?per_s=${RESULTS_PER_S}`));
-  lastWord = performance.now();
+  lastMessageMs = performance.now();
   socket.onopen = () => {
     waitMs = 500;
-    lastWord = performance.now();
+    lastMessageMs = performance.now();
     say("connection", "");
     document.body.classList.remove("lost");
   };
   socket.onmessage = (message) => {
-    lastWord = performance.now();
-    const told = JSON.parse(message.data);
-    if (told.type === "state") showState(told);
-    else cameras.get(told.camera)?.result(told);
+    lastMessageMs = performance.now();
+    const record = JSON.parse(message.data);
+    if (record.type === "state") showState(record);
+    else cameras.get(record.camera)?.result(record);
   };
-  // A line that is cut without a word never closes the socket by itself.
+  // A connection that breaks silently never closes the socket.
   const end = () => {
     clearInterval(watch);
     socket.onclose = null;
     socket.close();
-    lost("Connection lost; trying again");
+    lost("Connection lost; retrying");
   };
   const watch = setInterval(() => {
-    if (performance.now() - lastWord > SILENCE_MS) end();
+    if (performance.now() - lastMessageMs > SILENCE_MS) end();
   }, 1000);
   socket.onclose = end;
 }
