@@ -19,10 +19,10 @@ def area(xyxy: Boxes) -> npt.NDArray[np.float64]:
 def overlaps(left_xyxy: Boxes, right_xyxy: Boxes) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Areas of intersection and union ``[N,M]`` of ``[N,4]`` with ``[M,4]``."""
     left, right = left_xyxy.astype(np.float64), right_xyxy.astype(np.float64)
-    low = np.maximum(left[:, None, :2], right[None, :, :2])
-    high = np.minimum(left[:, None, 2:], right[None, :, 2:])
-    sides = np.clip(high - low, 0, None)
-    intersection = sides[..., 0] * sides[..., 1]
+    # Column by column: arrays [N,M,2] take three times as long.
+    width = np.minimum(left[:, 2, None], right[:, 2]) - np.maximum(left[:, 0, None], right[:, 0])
+    height = np.minimum(left[:, 3, None], right[:, 3]) - np.maximum(left[:, 1, None], right[:, 1])
+    intersection = np.maximum(width, 0) * np.maximum(height, 0)
     return intersection, area(left)[:, None] + area(right)[None, :] - intersection
 
 

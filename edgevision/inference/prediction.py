@@ -34,7 +34,7 @@ TOP = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class FoundItem:
     """One detection, or one class of a classification or segmentation."""
 
     label: int
@@ -57,7 +57,7 @@ class Found:
 class Prediction:
     """A result with its image: a sequence of what was found, best first.
 
-    ``prediction[0]`` is one `Found`; a slice, a mask or a list of indices gives a `Prediction` of a part.
+    ``prediction[0]`` is one `FoundItem`; a slice, a mask or a list of indices gives a `Prediction` of a part.
     """
 
     result: Result
@@ -76,15 +76,15 @@ class Prediction:
     def __len__(self) -> int:
         return len(self._parts())
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[FoundItem]:
         return iter(self._parts())
 
     @overload
-    def __getitem__(self, index: int) -> Found: ...
+    def __getitem__(self, index: int) -> FoundItem: ...
     @overload
     def __getitem__(self, index: Rows) -> Prediction: ...
 
-    def __getitem__(self, index: int | Rows) -> Found | Prediction:
+    def __getitem__(self, index: int | Rows) -> FoundItem | Prediction:
         if isinstance(index, (int, np.integer)):
             return self._parts()[int(index)]
         if not isinstance(self.result, Detections):
@@ -142,15 +142,15 @@ class Prediction:
         """Shown by notebooks."""
         return bytes(cv2.imencode(".png", self.plot())[1].tobytes())
 
-    def _parts(self) -> list[Found]:
+    def _parts(self) -> list[FoundItem]:
         result = self.result
         if isinstance(result, Classification):
-            return [Found(k, class_name(result.classes, k), score) for k, score in result.top(TOP)]
+            return [FoundItem(k, class_name(result.classes, k), score) for k, score in result.top(TOP)]
         if isinstance(result, Segmentation):
-            return [Found(k, class_name(result.classes, k), share) for k, share in result.shares()]
+            return [FoundItem(k, class_name(result.classes, k), share) for k, share in result.shares()]
         ids: npt.NDArray[np.int64] | None = None if self.observation is None else self.observation.ids
         return [
-            Found(
+            FoundItem(
                 int(label),
                 class_name(result.classes, int(label)),
                 float(score),

@@ -52,7 +52,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         (["export", "yolov5", "-o", "b", "--batch", "4:1"], "is neither N nor MIN:OPT:MAX"),
         (["export", "yolo", "-o", "b"], "no recipe named 'yolo'"),
         (["export", "yolov5", "-o", "b"], "needs --checkpoint FILE"),
-        (["export", "yolov5", "-o", "b", "--random-weights", "--size", "100x64"], "takes multiples of 32"),
+        (["export", "yolov5", "-o", "b", "--random-weights", "--size", "100x64"], "needs multiples of 32"),
         (["export", "yolov5", "-o", "b", "--pre-nms-topk", "9999", "--random-weights"], "exceeds 3840"),
         (["verify", "nowhere"], "no bundle at nowhere"),
         (["inspect", "nowhere"], "no bundle at nowhere"),

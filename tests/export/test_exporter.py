@@ -100,7 +100,7 @@ def test_what_the_user_cannot_mean(tmp_path: Path) -> None:
         export_bundle(recipe, ExportOptions(Path("x.pt"), random_weights=True), target, quiet)
     with pytest.raises(UsageError, match="100x64: yolov5 needs multiples of 32"):
         export_bundle(recipe, ExportOptions(random_weights=True, size_wh=(100, 64)), target, quiet)
-    with pytest.raises(UsageError, match="--classes names 2; the checkpoint has 80 classes"):
+    with pytest.raises(UsageError, match="--class-names names 2; the checkpoint has 80 classes"):
         export_bundle(recipe, ExportOptions(random_weights=True, classes=("a", "b")), target, quiet)
     with pytest.raises(UsageError, match="holds no readable image"):
         export_bundle(load_recipe("cnn"), ExportOptions(random_weights=True, images=tmp_path), target, quiet)
