@@ -7,6 +7,7 @@ field numbers are those of ``ModelProto``, ``StringStringEntryProto`` and ``Oper
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -26,8 +27,25 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _LARGEST_ENTRY = 64 << 20
 
 
+class MissingSpecError(GraphError):
+    """An ONNX file without a spec: another program exported it."""
+
+    def __init__(self, message: str, graph: Path) -> None:
+        super().__init__(message)
+        self.graph = graph
+
+
+def adopt_command(graph: Path, *options: str) -> str:
+    """The command that adds a spec to an ONNX file."""
+    target = graph.with_suffix("") if graph.suffix else graph.with_name(f"{graph.name}-bundle")
+    return " ".join(("edgevision adopt", shlex.quote(str(graph)), *options, "-o", shlex.quote(str(target))))
+
+
 def embedded_spec(graph: Path) -> ModelSpec:
-    """The spec in an ONNX file's metadata; raises `GraphError` if there is none, or if it cannot be read."""
+    """The spec in an ONNX file's metadata.
+
+    Raises `MissingSpecError` if there is none, and `GraphError` if it cannot be read.
+    """
     try:
         with graph.open("rb") as file:
             text = next((value for key, value in _metadata(file) if key == METADATA_KEY), None)
@@ -36,8 +54,8 @@ def embedded_spec(graph: Path) -> ModelSpec:
     except (ValueError, UnicodeDecodeError) as error:
         raise GraphError(f"{graph} is not an ONNX file, or it is cut short: {error}") from error
     if text is None:
-        raise GraphError(
-            f"{graph} carries no edgevision spec; give it one: edgevision adopt {graph} --head HEAD"
+        raise MissingSpecError(
+            f"{graph} carries no edgevision spec; give it one: {adopt_command(graph)}", graph
         )
     try:
         return ModelSpec.from_json(text)

@@ -14,16 +14,19 @@ from edgevision.cli.present import Steps, verification_lines
 from edgevision.contract.classes import read_class_names
 from edgevision.contract.spec import BatchRange
 from edgevision.engines.tensorrt.plan_file import read_plan_file, write_plan_folder
-from edgevision.errors import UsageError
 
 PLANS = (".engine", ".plan", ".trt")
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--head", help="What its outputs are; an unknown HEAD lists the known ones. Not for engines.")
+@click.option("--head", help="Head of the network, if it is not recognised. Not for engines.")
 @click.option("--class-names", "classes", type=click.Path(path_type=Path), help="Class names, one a line.")
-@click.option("--size", type=SIZE, help="Network input size, WxH, where the file leaves it open.")
+@click.option(
+    "--size",
+    type=SIZE,
+    help="Network input size, WxH, of a dynamic input. Default: the metadata's imgsz.",
+)
 @click.option("--frame", type=SIZE, help="Camera size, WxH: the graph itself scales such frames.")
 @click.option("--batch", type=BATCH, help="N, or MIN:OPT:MAX for a dynamic one. Default: the file's own.")
 @nms_options
@@ -57,9 +60,10 @@ def command(
 ) -> None:
     """Give somebody else's ONNX model the contract: uint8 frames in, answers out.
 
+    The head is recognised from the outputs, the operators and the metadata; --head is needed only if several fit.
     Heads: yolov5, yolov8 (also v9, v11 and later of that form), yolox, fastestdet, end2end (already decoded boxes),
-    classifier. The finished graph is held against what the file itself answers, decoded in plain numpy; if they differ
-    nothing is written and the exit code is 2.
+    classifier. The finished graph is compared with the results of the file itself, decoded in plain numpy. If they
+    differ, nothing is written and the exit code is 2.
 
     A TensorRT engine of Ultralytics (MODEL.engine) holds no graph: its header is taken off, so that trtexec and Triton
     can load the plan, and shown. It cannot become a bundle; adopt the ONNX file that it was built from.
@@ -67,10 +71,6 @@ def command(
     if model.suffix in PLANS:
         _take_header_off(model, output)
         return
-    if head is None:
-        raise UsageError(
-            "say what the outputs are: --head HEAD, one of those above (edgevision adopt --help)"
-        )
     from edgevision.cli.extras import require_adopt
 
     require_adopt("edgevision adopt")
