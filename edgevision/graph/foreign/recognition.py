@@ -95,7 +95,9 @@ def _reason(facts: NetworkFacts, class_count: int) -> str:
         ]
         more = ", ..." if len(named) > _SHOWN_OUTPUTS else ""
         seen = f"{len(named)} outputs {', '.join(named[:_SHOWN_OUTPUTS])}{more}"
-    return f"{seen}, {class_count or 'unknown'} class{'' if class_count == 1 else 'es'}"
+    if not class_count:
+        return f"{seen}, unknown number of classes"
+    return f"{seen}, {class_count} class{'' if class_count == 1 else 'es'}"
 
 
 def _ambiguous(source: ForeignNetwork, fitting: list[Recognition]) -> AmbiguousHeadError:

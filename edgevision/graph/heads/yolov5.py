@@ -71,7 +71,7 @@ def doubt(facts: NetworkFacts) -> str | None:
     if facts.tail & SELECTING:
         return "the network selects its boxes itself"
     if per_cell is None:
-        return f"{rows} rows are not a number of cells of {facts.size_wh[0]}x{facts.size_wh[1]}"
+        return f"{rows} rows do not match the cells of an input of {facts.size_wh[0]}x{facts.size_wh[1]}"
     if not facts.tail & ARITHMETIC:
         return "boxes are not decoded"
     if not facts.tail & SCORING:

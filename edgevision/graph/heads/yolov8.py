@@ -70,7 +70,9 @@ def doubt(facts: NetworkFacts) -> str | None:
     if facts.tail & SELECTING:
         return "the network selects its boxes itself"
     if boxes_per_cell(facts.size_wh, columns) != 1:
-        return f"{columns} columns are not the number of cells of {facts.size_wh[0]}x{facts.size_wh[1]}"
+        return (
+            f"{columns} columns do not match the cells of an input of {facts.size_wh[0]}x{facts.size_wh[1]}"
+        )
     if not facts.tail & ARITHMETIC:
         return "boxes are not decoded"
     if not facts.tail & SCORING:
