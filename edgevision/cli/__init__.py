@@ -13,6 +13,7 @@ import traceback
 import click
 
 from edgevision.cli.failures import report_interrupt, report_unexpected, wants_traceback
+from edgevision.cli.foreign import with_remedy
 from edgevision.cli.root import edgevision
 from edgevision.errors import EdgevisionError
 
@@ -41,7 +42,7 @@ def main() -> None:
     except EdgevisionError as error:
         if show:
             traceback.print_exception(error)
-        click.echo(f"edgevision: {error}", err=True)
+        click.echo(f"edgevision: {with_remedy(error)}", err=True)
         sys.exit(error.exit_code)
     except Exception as error:  # of a library or our own: print one line and name a log file
         sys.exit(report_unexpected(error, show=show))

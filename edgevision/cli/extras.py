@@ -28,7 +28,7 @@ def require_export(purpose: str) -> None:
 
 def require_adopt(purpose: str) -> None:
     """Raise `MissingExtraError` unless graphs can be rewritten and run; torch is not needed."""
-    _require(_ADOPT, "export,cpu", purpose)
+    _require(_ADOPT, "adopt", purpose)
 
 
 def require_train(purpose: str) -> None:

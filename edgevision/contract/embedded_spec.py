@@ -7,6 +7,7 @@ numbers are those of ``ModelProto``, ``StringStringEntryProto`` and ``OperatorSe
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -27,8 +28,25 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _LARGEST_ENTRY = 64 << 20
 
 
+class MissingSpecError(GraphError):
+    """An ONNX file without a spec: another program exported it."""
+
+    def __init__(self, message: str, graph: Path) -> None:
+        super().__init__(message)
+        self.graph = graph
+
+
+def adopt_command(graph: Path, *options: str) -> str:
+    """The command that adds a spec to an ONNX file."""
+    target = graph.with_suffix("") if graph.suffix else graph.with_name(f"{graph.name}-bundle")
+    return " ".join(("edgevision adopt", shlex.quote(str(graph)), *options, "-o", shlex.quote(str(target))))
+
+
 def embedded_spec(graph: Path) -> ModelSpec:
-    """The spec in an ONNX file's metadata; raises `GraphError` if it is missing or invalid."""
+    """The spec in an ONNX file's metadata.
+
+    Raises `MissingSpecError` if there is none, and `GraphError` if it cannot be read.
+    """
     try:
         with graph.open("rb") as file:
             text = next((value for key, value in _metadata(file) if key == METADATA_KEY), None)
@@ -37,7 +55,9 @@ def embedded_spec(graph: Path) -> ModelSpec:
     except (ValueError, UnicodeDecodeError) as error:
         raise GraphError(f"{graph} is not an ONNX file, or it is truncated: {error}") from error
     if text is None:
-        raise GraphError(f"{graph} has no edgevision spec; run: edgevision adopt {graph} --head HEAD")
+        raise MissingSpecError(
+            f"{graph} has no edgevision spec; run: {adopt_command(graph)}", graph
+        )
     try:
         return ModelSpec.from_json(text)
     except DecodeError as error:

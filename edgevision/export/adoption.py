@@ -14,16 +14,17 @@ from edgevision.graph.reference import source_answers
 
 
 def adopt_bundle(
-    model: Path, head: str, options: AdoptOptions, images: Path | None, path: Path, progress: Progress
+    model: Path, head: str | None, options: AdoptOptions, images: Path | None, path: Path, progress: Progress
 ) -> Bundle:
     """Add the contract to `model`, compare the result with the original file's answers, and write the bundle.
 
+    `head` is one of `conventions.HEADS`, None to recognise it.
     The original file runs in ONNX Runtime, with pre-processing, decoding and NMS in numpy. Nothing is written unless
     every check passes. Raises `GraphError`, `UsageError`, `BundleError`, `VerificationError`.
     """
     adoption = adopt(model, head, options)
     width, height = adoption.network_size_wh
-    progress(f"recognised {head}, {len(adoption.spec.classes)} classes, {width}x{height}")
+    progress(f"{adoption.recognition}; input {width}x{height}")
     require_named(adoption.model, options.tensorrt, f"the graph of {model}")
     frames = with_close_up(adoption.model, adoption.spec, golden_frames(images, adoption.spec.frames))
     golden = Golden(frames, source_answers(model, adoption, frames))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgevision.contract.spec import Fit
-from edgevision.graph.heads import end2end, fastestdet, yolov5, yolov8, yolox
+from edgevision.graph.heads import classifier, end2end, fastestdet, yolov5, yolov8, yolox
 from edgevision.graph.heads.head import DetectionHead, NetworkFacts
 from edgevision.graph.preprocess import PixelFormat
 
@@ -18,29 +18,40 @@ class Convention:
     expected: str
     """Description of the outputs."""
     recognise: Callable[[NetworkFacts], DetectionHead | None]
+    """The head if the shapes of the outputs match."""
+    doubt: Callable[[NetworkFacts], str | None]
+    """Why a network with such shapes probably has another head; called only if they match."""
     pixels: PixelFormat
     fit: Fit = "letterbox"
 
 
 DETECTORS: dict[str, Convention] = {
-    "yolov5": Convention(yolov5.EXPECTED, yolov5.recognise, PixelFormat("rgb")),
-    "yolov8": Convention(yolov8.EXPECTED, yolov8.recognise, PixelFormat("rgb")),
+    "yolov5": Convention(yolov5.EXPECTED, yolov5.recognise, yolov5.doubt, PixelFormat("rgb")),
+    "yolov8": Convention(yolov8.EXPECTED, yolov8.recognise, yolov8.doubt, PixelFormat("rgb")),
     # Its authors pad at the right and bottom. Centred padding is equivalent for a convolutional network: 28.5 and 28.6
     # AP for YOLOX-Nano on 220 images of COCO.
-    "yolox": Convention(yolox.EXPECTED, yolox.recognise, PixelFormat("bgr", 1.0)),
-    "fastestdet": Convention(fastestdet.EXPECTED, fastestdet.recognise, PixelFormat("bgr"), "stretch"),
-    "end2end": Convention(end2end.EXPECTED, end2end.recognise, PixelFormat("rgb")),
+    "yolox": Convention(yolox.EXPECTED, yolox.recognise, yolox.doubt, PixelFormat("bgr", 1.0)),
+    "fastestdet": Convention(
+        fastestdet.EXPECTED, fastestdet.recognise, fastestdet.doubt, PixelFormat("bgr"), "stretch"
+    ),
+    "end2end": Convention(end2end.EXPECTED, end2end.recognise, end2end.doubt, PixelFormat("rgb")),
 }
 
 CLASSIFIER = "classifier"
-CLASSIFIER_EXPECTED = "one output [B, C]: logits or probabilities"
 IMAGENET_PIXELS = PixelFormat("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 IMAGENET_CROP = 0.875
 
 HEADS = (*DETECTORS, CLASSIFIER)
 
+TASKS = {"detect": tuple(DETECTORS), "classify": (CLASSIFIER,)}
+"""Heads for each task that Ultralytics' exports name in their metadata."""
+
+
+def expected_outputs(head: str) -> str:
+    """Description of the outputs that a head takes."""
+    return classifier.EXPECTED if head == CLASSIFIER else DETECTORS[head].expected
+
 
 def known_heads() -> str:
     """All heads with their expected outputs, one on each line."""
-    lines = [f"  {name}: {convention.expected}" for name, convention in DETECTORS.items()]
-    return "\n".join([*lines, f"  {CLASSIFIER}: {CLASSIFIER_EXPECTED}"])
+    return "\n".join(f"  {name}: {expected_outputs(name)}" for name in HEADS)

@@ -23,6 +23,7 @@ from edgevision.contract.transform import FrameTransform
 from edgevision.errors import GraphError
 from edgevision.graph.builder import FLOAT, UINT8, GraphBuilder
 from edgevision.graph.contract import check_graph, opset_of, prepare_network
+from edgevision.graph.heads.classifier import output_classes
 from edgevision.graph.heads.head import DetectionHead, NetworkOutput, take_rows
 from edgevision.graph.heads.yolov5_raw import YoloV5RawHead
 from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
@@ -171,10 +172,10 @@ def segmenter_classes(outputs: tuple[NetworkOutput, ...], network_size_wh: tuple
 
 def classifier_classes(output: NetworkOutput) -> int:
     """Number of classes of an output ``[B,C]`` or ``[B,C,1,1]``; raises `GraphError` for another shape."""
-    shape = output.shape
-    if len(shape) >= 2 and shape[1] is not None and all(length == 1 for length in shape[2:]):
-        return shape[1]
-    raise GraphError(f"a classifier's output is float32 [B, C]; received {output}")
+    count = output_classes(output)
+    if count is None:
+        raise GraphError(f"a classifier's output is float32 [B, C]; received {output}")
+    return count
 
 
 def _prepared(

@@ -9,11 +9,14 @@ import onnx
 from onnx import helper
 
 from edgevision.contract.spec import BatchRange
-from edgevision.errors import GraphError
+from edgevision.errors import GraphError, first_line
 from edgevision.graph.heads.head import NetworkOutput
 
 BATCH = "batch"
 """Name of a dynamic batch dimension."""
+
+RENAMED = "network/"
+"""Prefix of values of a network whose names are reserved."""
 
 _RESERVED = ("frames", "boxes", "scores", "labels")
 _RESERVED_PREFIXES = ("pre/", "post/", "nms.")
@@ -31,9 +34,19 @@ def network_input(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
 
 
 def describe_value(value: onnx.ValueInfoProto) -> NetworkOutput:
-    """Name, dtype and shape of a graph's input or output."""
+    """Name, dtype and shape of a graph's input or output; negative lengths, as Paddle writes them, are dynamic.
+
+    The dtype of a value that is not a tensor is its kind, such as "sequence".
+    """
+    kind = value.type.WhichOneof("value") or "unknown"
+    if kind != "tensor_type":
+        return NetworkOutput(value.name, kind.removesuffix("_type"), ())
     tensor = value.type.tensor_type
-    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
+    shape = tuple(
+        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in tensor.shape.dim
+    )
+    if tensor.elem_type == onnx.TensorProto.STRING:
+        return NetworkOutput(value.name, "string", shape)
     try:
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
     except (KeyError, TypeError):
@@ -61,7 +74,7 @@ def avoid_reserved_names(graph: onnx.GraphProto) -> None:
 
     def rename(name: str) -> str:
         reserved = name in _RESERVED or name.startswith(_RESERVED_PREFIXES)
-        return f"network/{name}" if reserved else name
+        return f"{RENAMED}{name}" if reserved else name
 
     _rewrite_inputs(graph, rename)
     for part in walk(graph):
@@ -85,7 +98,7 @@ def _rewrite_inputs(graph: onnx.GraphProto, rename: Callable[[str], str]) -> Non
 
 
 def drop_stale(model: onnx.ModelProto) -> None:
-    """Remove recorded shapes and inputs that only repeat initializers, in place."""
+    """Remove recorded shapes, lengths that state nothing, and inputs that only repeat initializers, in place."""
     graph = model.graph
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in stored]
@@ -93,6 +106,21 @@ def drop_stale(model: onnx.ModelProto) -> None:
     graph.input.extend(inputs)
     for part in walk(graph):
         del part.value_info[:]
+        for value in (*part.input, *part.output):
+            _forget_unknown_lengths(value)
+
+
+def _forget_unknown_lengths(value: onnx.ValueInfoProto) -> None:
+    """Clear negative lengths and names such as ``?``: shape inference would take two of one name for equal."""
+    if not value.type.HasField("tensor_type"):
+        return
+    for dim in value.type.tensor_type.shape.dim if value.type.tensor_type.HasField("shape") else ():
+        if dim.HasField("dim_value"):
+            unknown = dim.dim_value < 0
+        else:
+            unknown = not any(character.isalnum() for character in dim.dim_param)
+        if unknown:
+            dim.Clear()
 
 
 def set_batch(graph: onnx.GraphProto, batch: BatchRange) -> None:
@@ -121,13 +149,24 @@ def set_input(graph: onnx.GraphProto, size_wh: tuple[int, int], batch: BatchRang
 
 
 def inferred_outputs(model: onnx.ModelProto) -> tuple[NetworkOutput, ...]:
-    """The network's outputs with every length that follows from the input's shape."""
+    """The network's outputs with every length that follows from the input's shape.
+
+    Raises `GraphError` if shape inference fails.
+    """
     blank = onnx.ModelProto()
     blank.CopyFrom(model)
     for value in blank.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    inferred = onnx.shape_inference.infer_shapes(blank, data_prop=True)
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+    try:
+        inferred = onnx.shape_inference.infer_shapes(blank, data_prop=True)
+    except Exception as error:  # it raises its own errors, and protobuf's for a model above 2 GiB
+        raise GraphError(f"the shapes of the network cannot be inferred: {first_line(error)}") from error
     return tuple(
-        describe_value(found if found.type.tensor_type.HasField("shape") else declared)
+        describe_value(
+            found
+            if not found.type.HasField("tensor_type") or found.type.tensor_type.HasField("shape")
+            else declared
+        )
         for found, declared in zip(inferred.graph.output, model.graph.output, strict=True)
     )

@@ -14,20 +14,21 @@ from edgevision.cli.present import Steps, verification_lines
 from edgevision.contract.classes import read_class_names
 from edgevision.contract.spec import BatchRange
 from edgevision.engines.tensorrt.plan_file import read_plan_file, write_plan_folder
-from edgevision.errors import UsageError
 
 PLANS = (".engine", ".plan", ".trt")
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--head", help="Form of the model's outputs; an unknown HEAD lists the known ones. Not for engines."
-)
+@click.option("--head", help="Head of the network, if it is not recognised. Not for engines.")
 @click.option(
     "--class-names", "classes", type=click.Path(path_type=Path), help="File of class names, one per line."
 )
-@click.option("--size", type=SIZE, help="Network input size, WxH, if the file leaves it open.")
+@click.option(
+    "--size",
+    type=SIZE,
+    help="Network input size, WxH, of a dynamic input. Default: the metadata's imgsz.",
+)
 @click.option("--frame", type=SIZE, help="Camera frame size, WxH; the graph scales such frames itself.")
 @click.option(
     "--batch", type=BATCH, help="Batch size N, or MIN:OPT:MAX for a dynamic batch. Default: as in the file."
@@ -63,6 +64,7 @@ def command(
 ) -> None:
     """Adopt an ONNX model from elsewhere: uint8 frames in, results out.
 
+    The head is recognised from the outputs, the operators and the metadata; --head is needed only if several fit.
     Heads: yolov5, yolov8 (also v9, v11 and later of that form), yolox, fastestdet, end2end (already decoded boxes),
     classifier. The finished graph is compared with the results of the original file, decoded in plain numpy. If they
     differ, nothing is written and the exit code is 2.
@@ -73,10 +75,6 @@ def command(
     if model.suffix in PLANS:
         _take_header_off(model, output)
         return
-    if head is None:
-        raise UsageError(
-            "no head was given; expected --head HEAD, one of the heads in: edgevision adopt --help"
-        )
     from edgevision.cli.extras import require_adopt
 
     require_adopt("edgevision adopt")

@@ -9,7 +9,14 @@ import numpy as np
 
 from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import FLOAT, INT32, GraphBuilder, ints
-from edgevision.graph.heads.head import Array, NetworkFacts, NetworkOutput, take_rows
+from edgevision.graph.heads.head import (
+    SELECTING,
+    Array,
+    NetworkFacts,
+    NetworkOutput,
+    boxes_per_cell,
+    take_rows,
+)
 from edgevision.graph.nms import Candidates
 
 EXPECTED = (
@@ -88,3 +95,15 @@ def recognise(facts: NetworkFacts) -> End2EndHead | None:
 
 def _named(output: NetworkOutput, parts: tuple[str, ...]) -> bool:
     return any(part in output.name.lower() for part in parts)
+
+
+def doubt(facts: NetworkFacts) -> str | None:
+    """Why a network with the shapes of this head probably has another one; None if nothing speaks against it."""
+    rows = facts.outputs[0].shape[1]
+    if len(facts.outputs) > 1 or rows is None or facts.tail & SELECTING:
+        return None
+    if rows == 0:
+        return "the output has no rows"
+    if boxes_per_cell(facts.size_wh, rows) in (1, 3):
+        return f"{rows} rows are all boxes of a network of {facts.size_wh[0]}x{facts.size_wh[1]}"
+    return None

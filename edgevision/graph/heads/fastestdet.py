@@ -70,7 +70,14 @@ def recognise(facts: NetworkFacts) -> FastestDetHead | None:
     if not lengths:
         return None
     values, height, width = lengths
-    same = width * facts.size_wh[1] == height * facts.size_wh[0] and width < facts.size_wh[0]
+    same = width * facts.size_wh[1] == height * facts.size_wh[0] and 0 < width < facts.size_wh[0]
     if facts.allows(values - 5) and same:
         return FastestDetHead(facts.size_wh, (width, height), values - 5)
     return None
+
+
+def doubt(facts: NetworkFacts) -> str | None:
+    """Why a network with the shapes of this head probably has another one; None if nothing speaks against it."""
+    if {"Sigmoid", "Softmax"} <= facts.tail and facts.joined:
+        return None
+    return "the output is not objectness (Sigmoid), boxes and classes (Softmax) in one map"

@@ -15,6 +15,14 @@ from edgevision.graph.nms import Candidates, Carried
 
 Array = npt.NDArray[Any]
 
+MOST_CLASSES = 1 << 16
+"""More classes than any public data set has; a larger length is not a number of classes."""
+MOST_ANCHORS = 9
+ARITHMETIC = frozenset(("Add", "Sub", "Mul", "Div", "Pow"))
+SCORING = frozenset(("Sigmoid", "Softmax", "HardSigmoid"))
+SELECTING = frozenset(("TopK", "NonMaxSuppression", "Loop", "Scan"))
+"""Operators that select final boxes."""
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkOutput:
@@ -38,6 +46,12 @@ class NetworkFacts:
     class_count: int | None
     """None: must be found from the outputs."""
     operators: frozenset[str]
+    tail: frozenset[str] = frozenset()
+    """Operators between the last layers with weights and the outputs: they decode."""
+    joined: int = 0
+    """Number of values that the last node of the first output joins; 0 if that node is not a Concat."""
+    batch: int | None = None
+    """None: dynamic."""
 
     def single(self, rank: int) -> tuple[int, ...] | None:
         """Lengths after the batch, if there is only one output and it has this rank and fixed lengths."""
@@ -48,7 +62,7 @@ class NetworkFacts:
 
     def allows(self, class_count: int) -> bool:
         """True if this can be the number of classes."""
-        return class_count > 0 and self.class_count in (None, class_count)
+        return 0 < class_count <= MOST_CLASSES and self.class_count in (None, class_count)
 
 
 class DetectionHead(Protocol):
@@ -118,6 +132,24 @@ def cells(size_wh: tuple[int, int], strides: tuple[int, ...]) -> npt.NDArray[np.
         row, column = np.indices((size_wh[1] // stride, size_wh[0] // stride), np.float32)
         tables.append(np.stack([column.ravel(), row.ravel(), np.full(row.size, stride, np.float32)], 1))
     return np.concatenate(tables)
+
+
+def boxes_per_cell(size_wh: tuple[int, int], rows: int) -> int | None:
+    """Number of boxes for each cell, if `rows` boxes cover the maps of two or more neighbouring strides of 4 to 64.
+
+    Maps of sides that a stride does not divide are rounded down or up.
+    """
+    strides = (4, 8, 16, 32, 64)
+    width, height = size_wh
+    for first in range(len(strides) - 1):
+        for last in range(first + 2, len(strides) + 1):
+            part = strides[first:last]
+            down = sum((width // s) * (height // s) for s in part)
+            up = sum(-(-width // s) * -(-height // s) for s in part)
+            for count in (down, up):
+                if count > 0 and rows % count == 0 and 1 <= rows // count <= MOST_ANCHORS:
+                    return rows // count
+    return None
 
 
 def plain_corners(xy: Array, wh: Array) -> Array:

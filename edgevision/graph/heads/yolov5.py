@@ -10,11 +10,15 @@ import numpy as np
 from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.heads.head import (
+    ARITHMETIC,
+    SCORING,
+    SELECTING,
     Array,
     NetworkFacts,
     NetworkOutput,
     best_pairs,
     best_rows,
+    boxes_per_cell,
     corners_from_xywh,
     plain_corners,
 )
@@ -57,4 +61,21 @@ def recognise(facts: NetworkFacts) -> YoloV5Head | None:
         and lengths[0] > lengths[1]
     ):
         return YoloV5Head(lengths[0], lengths[1] - 5)
+    return None
+
+
+def doubt(facts: NetworkFacts) -> str | None:
+    """Why a network with the shapes of this head probably has another one; None if nothing speaks against it."""
+    rows = facts.outputs[0].shape[1] or 0
+    per_cell = boxes_per_cell(facts.size_wh, rows)
+    if facts.tail & SELECTING:
+        return "the network selects its boxes itself"
+    if per_cell is None:
+        return f"{rows} rows do not match the cells of an input of {facts.size_wh[0]}x{facts.size_wh[1]}"
+    if not facts.tail & ARITHMETIC:
+        return "boxes are not decoded"
+    if not facts.tail & SCORING:
+        return "scores do not pass a Sigmoid"
+    if per_cell == 1 and "Exp" in facts.tail:
+        return "boxes are decoded by exponentials"
     return None

@@ -10,10 +10,14 @@ import numpy as np
 from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import GraphBuilder, ints
 from edgevision.graph.heads.head import (
+    ARITHMETIC,
+    SCORING,
+    SELECTING,
     Array,
     NetworkFacts,
     NetworkOutput,
     best_pairs,
+    boxes_per_cell,
     corners_from_xywh,
     plain_corners,
 )
@@ -54,4 +58,29 @@ def recognise(facts: NetworkFacts) -> YoloV8Head | None:
     lengths = facts.single(3)
     if lengths and facts.allows(lengths[0] - 4) and lengths[1] > lengths[0]:
         return YoloV8Head(lengths[1], lengths[0] - 4)
+    return None
+
+
+def doubt(facts: NetworkFacts) -> str | None:
+    """Why a network with the shapes of this head probably has another one; None if nothing speaks against it.
+
+    Models for poses, oriented boxes and masks join three values: boxes, class scores, and their own.
+    """
+    columns = facts.outputs[0].shape[2] or 0
+    if facts.tail & SELECTING:
+        return "the network selects its boxes itself"
+    if boxes_per_cell(facts.size_wh, columns) != 1:
+        return (
+            f"{columns} columns do not match the cells of an input of {facts.size_wh[0]}x{facts.size_wh[1]}"
+        )
+    if not facts.tail & ARITHMETIC:
+        return "boxes are not decoded"
+    if not facts.tail & SCORING:
+        return "scores do not pass a Sigmoid"
+    if {"Sin", "Cos"} & facts.tail:
+        return "boxes are oriented: the network computes sines and cosines"
+    if facts.joined > 2:
+        return (
+            f"the output joins {facts.joined} values, expected boxes and scores: a model for poses or masks?"
+        )
     return None

@@ -10,6 +10,8 @@ import numpy as np
 from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.heads.head import (
+    SCORING,
+    SELECTING,
     Array,
     NetworkFacts,
     NetworkOutput,
@@ -68,6 +70,13 @@ def recognise(facts: NetworkFacts) -> YoloXHead | None:
     Decoding needs exponentials, and the network itself has none: an ``Exp`` in the graph means that it decodes.
     """
     lengths = facts.single(3)
-    if lengths and facts.allows(lengths[1] - 5) and lengths[0] == len(cells(facts.size_wh, STRIDES)):
+    if lengths and facts.allows(lengths[1] - 5) and 0 < lengths[0] == len(cells(facts.size_wh, STRIDES)):
         return YoloXHead(facts.size_wh, lengths[1] - 5, "Exp" in facts.operators)
     return None
+
+
+def doubt(facts: NetworkFacts) -> str | None:
+    """Why a network with the shapes of this head probably has another one; None if nothing speaks against it."""
+    if facts.tail & SELECTING:
+        return "the network selects its boxes itself"
+    return None if facts.tail & SCORING else "scores do not pass a Sigmoid"

@@ -1,0 +1,1 @@
+"""Facts of third-party ONNX files, and the recognition of their heads."""

@@ -1,0 +1,149 @@
+"""Recognises the head of a third-party network from its outputs, operators and metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from edgevision.errors import GraphError
+from edgevision.graph.conventions import CLASSIFIER, DETECTORS, HEADS, TASKS, expected_outputs, known_heads
+from edgevision.graph.foreign.network import ForeignNetwork
+from edgevision.graph.heads import classifier
+from edgevision.graph.heads.head import DetectionHead, NetworkFacts, NetworkOutput
+from edgevision.graph.surgery import RENAMED
+
+_SHOWN_OUTPUTS = 4
+_FLOATS = ("float32", "float16")
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """The head of a network, and the reason."""
+
+    name: str
+    """One of `conventions.HEADS`."""
+    head: DetectionHead | None
+    """None for a classifier."""
+    class_count: int
+    """0: the outputs do not show it, and there are no class names."""
+    reason: str
+    """One line, such as "one output [1, 84, 8400], 80 classes"."""
+
+    def __str__(self) -> str:
+        return f"head {self.name}: {self.reason}"
+
+
+class AmbiguousHeadError(GraphError):
+    """A network that several heads fit."""
+
+
+def recognise(source: ForeignNetwork, wanted: str | None = None) -> Recognition:
+    """The head of a network; `wanted` is the user's choice, which only has to match the shapes.
+
+    Without a choice, a head must also be free of doubt, and be the only one. Raises `GraphError` for an
+    unsuitable choice, `AmbiguousHeadError` if several heads fit, and `GraphError` if none does.
+    """
+    if wanted is not None:
+        found = _matching(source).get(wanted)
+        if found is None:
+            raise _not_the_head(source, wanted)
+        return found
+    matching = _matching(source)
+    doubts = {name: reason for name in matching if (reason := _doubt(source.facts, name)) is not None}
+    fitting = [found for name, found in matching.items() if name not in doubts]
+    if len(fitting) > 1:
+        raise _ambiguous(source, fitting)
+    if not fitting:
+        raise _no_head(source, doubts)
+    (found,) = fitting
+    excluded = "".join(f"; not {name}: {reason}" for name, reason in doubts.items())
+    return Recognition(found.name, found.head, found.class_count, found.reason + excluded)
+
+
+def _matching(source: ForeignNetwork) -> dict[str, Recognition]:
+    """Every head whose shapes and task match."""
+    task, facts = source.metadata.task, source.facts
+    if not facts.outputs:
+        return {}
+    found: dict[str, Recognition] = {}
+    for name in HEADS if task is None else TASKS.get(task, ()):
+        head = None if name == CLASSIFIER else DETECTORS[name].recognise(facts)
+        if head is not None:
+            found[name] = Recognition(name, head, head.class_count, _reason(facts, head.class_count))
+        elif name == CLASSIFIER and (count := classifier.recognise(facts)) is not None:
+            found[name] = Recognition(name, None, count, _reason(facts, count))
+    return found
+
+
+def _doubt(facts: NetworkFacts, name: str) -> str | None:
+    """Why a head whose shapes match probably is another one."""
+    first = facts.outputs[0]
+    length = first.shape[0]
+    if facts.batch is not None and length not in (None, facts.batch):
+        return f"the first length of {first} is not the batch, {facts.batch}"
+    if len(facts.outputs) == 1 and first.dtype not in _FLOATS:
+        return f"the output is {first.dtype}, expected float32 or float16"
+    return classifier.doubt(facts) if name == CLASSIFIER else DETECTORS[name].doubt(facts)
+
+
+def _reason(facts: NetworkFacts, class_count: int) -> str:
+    shapes = [str(output).removeprefix(f"{output.name} {output.dtype} ") for output in facts.outputs]
+    if len(shapes) == 1:
+        seen = f"one output {shapes[0]}"
+    else:
+        named = [
+            f"{_own_name(output).name} {shape}" for output, shape in zip(facts.outputs, shapes, strict=True)
+        ]
+        more = ", ..." if len(named) > _SHOWN_OUTPUTS else ""
+        seen = f"{len(named)} outputs {', '.join(named[:_SHOWN_OUTPUTS])}{more}"
+    if not class_count:
+        return f"{seen}, unknown number of classes"
+    return f"{seen}, {class_count} class{'' if class_count == 1 else 'es'}"
+
+
+def _ambiguous(source: ForeignNetwork, fitting: list[Recognition]) -> AmbiguousHeadError:
+    rows = [f"  {found.name}: {found.reason} ({expected_outputs(found.name)})" for found in fitting]
+    return AmbiguousHeadError(
+        f"{len(fitting)} heads fit {source.path.name}; choose one with --head HEAD:\n" + "\n".join(rows)
+    )
+
+
+def _no_head(source: ForeignNetwork, doubts: dict[str, str]) -> GraphError:
+    """The error that lists the outputs, heads with matching shapes, and the known heads."""
+    task, name = source.metadata.task, source.path.name
+    what = f"no head fits {name}.{_task_line(source)}"
+    if task is not None and task not in TASKS:
+        supported = " and ".join(map(repr, TASKS))
+        what = f"{name} is a model for the task {task!r}, as its metadata states; adopt supports {supported}."
+    lines = [f"  {head}: {reason}" for head, reason in doubts.items()]
+    doubted = "\nMatching shapes, but (--head HEAD to use it anyway):\n" + "\n".join(lines) if lines else ""
+    return GraphError(f"{what}\n{_seen(source)}{doubted}\n{_known()}")
+
+
+def _not_the_head(source: ForeignNetwork, wanted: str) -> GraphError:
+    """The error that lists the actual outputs and the known heads."""
+    fitting = [name for name in _matching(source) if name != wanted]
+    hint = f"\nHeads that match these shapes: {', '.join(fitting)}" if fitting else ""
+    return GraphError(
+        f"the outputs of {source.path.name} do not match head {wanted!r}.{_task_line(source)}\n"
+        f"{_seen(source)}\n{_known()}{hint}"
+    )
+
+
+def _task_line(source: ForeignNetwork) -> str:
+    return f" The task in the file is {source.metadata.task!r}." if source.metadata.task else ""
+
+
+def _seen(source: ForeignNetwork) -> str:
+    width, height = source.facts.size_wh
+    named = f" and names {len(source.classes)} classes" if source.classes else ""
+    outputs = "\n".join(f"  {_own_name(output)}" for output in source.facts.outputs) or "  none"
+    return f"It takes {width}x{height}{named}; its outputs:\n{outputs}"
+
+
+def _own_name(output: NetworkOutput) -> NetworkOutput:
+    """An output with its name in the file, which may be one that the contract reserves."""
+    return replace(output, name=output.name.removeprefix(RENAMED))
+
+
+def _known() -> str:
+    return f"Heads with their expected outputs:\n{known_heads()}"
