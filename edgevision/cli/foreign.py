@@ -44,4 +44,4 @@ def _with_head(graph: Path) -> str | None:
         return None
     else:
         known, options = str(found), [] if found.class_count else ["--class-names FILE"]
-    return f"{graph} carries no edgevision spec ({known}); give it one: {adopt_command(graph, *options)}"
+    return f"{graph} has no edgevision spec ({known}); run: {adopt_command(graph, *options)}"

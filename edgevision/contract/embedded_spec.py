@@ -55,9 +55,7 @@ def embedded_spec(graph: Path) -> ModelSpec:
     except (ValueError, UnicodeDecodeError) as error:
         raise GraphError(f"{graph} is not an ONNX file, or it is truncated: {error}") from error
     if text is None:
-        raise MissingSpecError(
-            f"{graph} has no edgevision spec; run: {adopt_command(graph)}", graph
-        )
+        raise MissingSpecError(f"{graph} has no edgevision spec; run: {adopt_command(graph)}", graph)
     try:
         return ModelSpec.from_json(text)
     except DecodeError as error:

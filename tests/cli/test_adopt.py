@@ -86,23 +86,23 @@ def test_an_unknown_head_lists_the_known_ones(run: Run, tmp_path: Path) -> None:
     [
         (
             networks.yolov8,
-            "(head yolov8: one output [1, 7, 126], 3 classes); give it one: edgevision adopt a.b.onnx -o a.b\n",
+            "(head yolov8: one output [1, 7, 126], 3 classes); run: edgevision adopt a.b.onnx -o a.b\n",
         ),
         (
             networks.yolox,
-            "(several heads fit it); give it one: edgevision adopt a.b.onnx --head HEAD -o a.b\n",
+            "(several heads fit it); run: edgevision adopt a.b.onnx --head HEAD -o a.b\n",
         ),
         (
             lambda: odd_networks.pooled(("n", 3, "h", "w"), ("n", 3)),
-            "(its input has no fixed size); give it one: edgevision adopt a.b.onnx --size WxH -o a.b\n",
+            "(its input has no fixed size); run: edgevision adopt a.b.onnx --size WxH -o a.b\n",
         ),
         (
             networks.end2end,
-            "of an input of 96x64); give it one: edgevision adopt a.b.onnx --class-names FILE -o a.b\n",
+            "of an input of 96x64); run: edgevision adopt a.b.onnx --class-names FILE -o a.b\n",
         ),
         (
             lambda: odd_networks.pooled((1, 64, 96, 3), (1, 64)),
-            "spec; give it one: edgevision adopt a.b.onnx -o a.b\n",
+            "spec; run: edgevision adopt a.b.onnx -o a.b\n",
         ),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_foreign_file_names_the_command_that_adopts_it(
     code, _, err = run(*command)
     assert code == 1
     assert err.endswith(said)
-    assert err.startswith("edgevision: a.b.onnx carries no edgevision spec")
+    assert err.startswith("edgevision: a.b.onnx has no edgevision spec")
 
 
 def test_without_onnx_the_plain_command_is_named(
@@ -125,7 +125,7 @@ def test_without_onnx_the_plain_command_is_named(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else find(name))
     code, _, err = run("run", "theirs.onnx", "demo:", "--limit", 1)
     assert code == 1
-    assert err.endswith("carries no edgevision spec; give it one: edgevision adopt theirs.onnx -o theirs\n")
+    assert err.endswith("has no edgevision spec; run: edgevision adopt theirs.onnx -o theirs\n")
 
 
 def test_a_failure_of_the_recognition_hides_no_error(
@@ -139,7 +139,7 @@ def test_a_failure_of_the_recognition_hides_no_error(
     monkeypatch.setattr("edgevision.graph.foreign.network.read_foreign", fail)
     code, _, err = run("run", "theirs.onnx", "demo:", "--limit", 1)
     assert code == 1
-    assert err.endswith("; give it one: edgevision adopt theirs.onnx -o theirs\n")
+    assert err.endswith("; run: edgevision adopt theirs.onnx -o theirs\n")
 
 
 def test_the_command_is_quoted_for_the_shell() -> None:
