@@ -112,7 +112,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="edgevision-benchmark-") as folder:
         scratch = Path(folder)
         record_file = arguments.json or scratch / "bench.json"
-        settings = ["--seconds", arguments.seconds, "--rounds", arguments.rounds, "--json", record_file]
+        settings = ["--seconds", arguments.seconds, "--rounds", arguments.rounds, "--record", record_file]
         edgevision("bench", export_yolov5n(scratch), "--source", video, "--engine", "onnxruntime", *settings)
         record = read_record(record_file)
         few = export_yolov5n(scratch, "--pre-nms-topk", CANDIDATES)
