@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from edgevision.cli.root import edgevision as cli
 from edgevision.engines.tensorrt.plan_file import read_plan_file, write_plan_folder
-from edgevision.errors import EngineError, UsageError
+from edgevision.errors import EngineError
 
 HEADER = {
     "description": "Ultralytics YOLO11n model",
@@ -65,7 +65,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
         read_plan_file(tmp_path / "absent.engine")
 
 
-def test_a_graph_still_needs_a_head(tmp_path: Path) -> None:
-    done = CliRunner().invoke(cli, ["adopt", "model.onnx", "-o", str(tmp_path / "out")])
-    assert isinstance(done.exception, UsageError)
-    assert "--head HEAD" in str(done.exception)
+def test_error_on_a_graph_that_does_not_exist(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["adopt", "nosuch.onnx", "-o", str(tmp_path / "out")])
+    assert isinstance(done.exception, GraphError)
+    assert "nosuch.onnx cannot be read: No such file" in str(done.exception)
