@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from edgevision.cli.root import edgevision as cli
 from edgevision.engines.tensorrt.plan_file import read_plan_file, write_plan_folder
-from edgevision.errors import EngineError
+from edgevision.errors import EngineError, GraphError
 
 HEADER = {
     "description": "Ultralytics YOLO11n model",
