@@ -108,6 +108,10 @@ class AnalyticsOptions:
             zones=_places(self.zones, "zone"),
         )
 
+    def open_if_wanted(self, spec: ModelSpec, fps: float | None, threshold: float) -> Analytics | None:
+        """As `open`; None if nothing is requested: results then pass without an analytics stage."""
+        return self.open(spec, fps, threshold) if self.wanted else None
+
     def check_places(self, size_wh: tuple[int, int]) -> None:
         """Raise `UsageError` for a line or zone outside of frames of that size."""
         for place in _places(self.lines, "line"):

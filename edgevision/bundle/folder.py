@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import edgevision
-from edgevision.bundle.packaged import bundle_path, packaged_names
+from edgevision.bundle.packaged import MANIFEST, bundle_path, packaged_names
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.errors import BundleError
@@ -26,7 +26,6 @@ from edgevision.storage.codec import (
 from edgevision.storage.sha256 import sha256_of_file
 
 SCHEMA = 1
-MANIFEST = "bundle.json"
 GOLDEN = "golden.npz"
 
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import edgevision
-from edgevision.contract.spec import Task
 from edgevision.storage import atomic
 from edgevision.storage.cache import cache_folder
 
 LOG = logging.getLogger(__name__)
 FOLDER = Path(edgevision.__file__).parent / "bundles"
 MANIFEST = "bundle.json"
+"""A bundle's description; a folder with this file is a bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,6 @@ class PackagedModel:
 
     name: str
     recipe: str
-    task: Task
     accuracy: str
     use: str
 
@@ -35,11 +34,9 @@ class PackagedModel:
 
 
 PACKAGED = (
-    PackagedModel(
-        "street", "yolov5", "detect", "AP 9.8, AP50 20.8 (person AP50 47.1), COCO", "people and vehicles"
-    ),
-    PackagedModel("unet", "unet", "segment", "mIoU 65.1, CamVid", "street scenes, 11 classes"),
-    PackagedModel("cnn", "cnn", "classify", "top-1 76.4 %, CIFAR-10", "small images, 10 classes"),
+    PackagedModel("street", "yolov5", "AP 9.8, AP50 20.8 (person AP50 47.1), COCO", "people and vehicles"),
+    PackagedModel("unet", "unet", "mIoU 65.1, CamVid", "street scenes, 11 classes"),
+    PackagedModel("cnn", "cnn", "top-1 76.4 %, CIFAR-10", "small images, 10 classes"),
 )
 """Figures are those of `edgevision/weights/NAME.md`."""
 

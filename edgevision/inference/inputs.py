@@ -12,7 +12,8 @@ import numpy as np
 
 from edgevision.contract.image import Frame
 from edgevision.errors import UsageError
-from edgevision.sources.opening import open_source
+from edgevision.sources.addresses import SourceAddress
+from edgevision.sources.opening import is_list, open_source
 
 Colour = Literal["bgr", "rgb"]
 ACCEPTED = "a path, an address, a PIL image, a uint8 array [H,W,3], [H,W,4] or [H,W], or a list or generator of these"
@@ -31,10 +32,9 @@ class InputImage:
 def is_single(value: object) -> bool:
     """True for one image: a call with it returns one prediction. A folder or pattern is several."""
     if isinstance(value, (str, Path)):
-        path = Path(value)
-        return (
-            not any(letter in str(value) for letter in "*?[") and not path.is_dir() and path.suffix != ".txt"
-        )
+        address = SourceAddress.parse(value)
+        several = address.path is not None and (address.path.is_dir() or is_list(address.path))
+        return address.kind != "pattern" and not several
     return (isinstance(value, np.ndarray) and value.ndim in (2, 3)) or is_pil(value)
 
 

@@ -99,9 +99,8 @@ class Model:
         drops the others. `analytics` tracks and counts: see `Prediction.observation`. Raises `SourceError`.
         """
         opened = source if isinstance(source, Source) else open_source(source, camera)
-        options = analytics or AnalyticsOptions()
         used = self.threshold if threshold is None else threshold
-        observer = options.open(self.spec, opened.fps, used) if options.wanted else None
+        observer = analytics.open_if_wanted(self.spec, opened.fps, used) if analytics else None
         results: Channel[FrameResult] = Channel(1 if opened.live else WAITING, newest=opened.live)
         stream = SourceStream(opened, [_ChannelSink(results)], threshold=used, analytics=observer)
         stopping = threading.Event()
@@ -131,9 +130,8 @@ class Model:
         finally:
             stopping.set()
             results.abort()
-            if (
-                opened.live
-            ):  # ends a read that waits; a file is closed by `run_streams`, in no other thread's read
+            # Ends a read that waits. Files are closed by `run_streams`, whose thread may still read them.
+            if opened.live:
                 opened.close()
             worker.join(JOIN_S)
 

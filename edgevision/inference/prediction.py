@@ -10,7 +10,6 @@ from typing import Any, overload
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from edgevision.analytics.observation import Observation
 from edgevision.contract.classes import class_name
@@ -74,7 +73,7 @@ class Prediction:
     """Identities, counts and events where `Model.stream` tracks."""
 
     def __len__(self) -> int:
-        return len(self._parts())
+        return len(self.result) if isinstance(self.result, Detections) else len(self._parts())
 
     def __iter__(self) -> Iterator[FoundItem]:
         return iter(self._parts())
@@ -86,7 +85,9 @@ class Prediction:
 
     def __getitem__(self, index: int | Rows) -> FoundItem | Prediction:
         if isinstance(index, (int, np.integer)):
-            return self._parts()[int(index)]
+            if isinstance(self.result, Detections):
+                return self._detection(self.result, range(len(self.result))[index])
+            return self._parts()[index]
         if not isinstance(self.result, Detections):
             raise UsageError("only detections can be sliced; iterate over the prediction instead")
         kept = np.arange(len(self.result))[index]
@@ -148,17 +149,16 @@ class Prediction:
             return [FoundItem(k, class_name(result.classes, k), score) for k, score in result.top(TOP)]
         if isinstance(result, Segmentation):
             return [FoundItem(k, class_name(result.classes, k), share) for k, share in result.shares()]
-        ids: npt.NDArray[np.int64] | None = None if self.observation is None else self.observation.ids
-        return [
-            FoundItem(
-                int(label),
-                class_name(result.classes, int(label)),
-                float(score),
-                (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-                result.masks[row] if isinstance(result, Instances) else None,
-                None if ids is None or ids[row] < 0 else int(ids[row]),
-            )
-            for row, (box, score, label) in enumerate(
-                zip(result.boxes, result.scores, result.labels, strict=True)
-            )
-        ]
+        return [self._detection(result, row) for row in range(len(result))]
+
+    def _detection(self, result: Detections, row: int) -> FoundItem:
+        label, (x1, y1, x2, y2) = int(result.labels[row]), result.boxes[row].tolist()
+        identity = -1 if self.observation is None else int(self.observation.ids[row])
+        return FoundItem(
+            label,
+            class_name(result.classes, label),
+            float(result.scores[row]),
+            (x1, y1, x2, y2),
+            result.masks[row] if isinstance(result, Instances) else None,
+            None if identity < 0 else identity,
+        )

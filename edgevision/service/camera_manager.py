@@ -259,14 +259,18 @@ class CameraManager:
         if pipeline is None or session is None or camera.source is None:
             return
         try:
-            analytics = plan.analytics.open(session.spec, camera.source.fps, camera.threshold)
+            analytics = plan.analytics.open_if_wanted(session.spec, camera.source.fps, camera.threshold)
         except EdgevisionError as error:
             self._shut(camera)
             camera.failure = str(error)
             log.warning("camera %s: %s", plan.name, error)
             return
         camera.stream = SourceStream(
-            camera.source, self._sinks_of(plan), analytics=analytics, keep_going=True
+            camera.source,
+            self._sinks_of(plan),
+            threshold=camera.threshold,
+            analytics=analytics,
+            keep_going=True,
         )
         pipeline.add(camera.stream)
 

@@ -9,8 +9,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 KeyPath = tuple[str | int, ...]
 """Path to a value: names of tables and keys, numbers in arrays."""
 _VARIABLE = re.compile(r"\$(\$?)\{([^}]*)\}")
@@ -163,9 +164,11 @@ class Number(Kind):
         high = value < self.most if self.most_open else value <= self.most
         if not low or not high or math.isinf(value):
             raise self.wrong(value)
-        if self.off_at_zero and value == 0:
-            return None
-        return value if self.whole else float(value)
+        return self.meant(value if self.whole else float(value))
+
+    def meant(self, value: T) -> T | None:
+        """None for a 0 that means off, else the value."""
+        return None if self.off_at_zero and value == 0 else value
 
 
 @dataclass(frozen=True, slots=True)

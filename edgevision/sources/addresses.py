@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from edgevision.device.opencv_build import OpenCvBuild
 from edgevision.errors import MissingExtraError, SourceError, UsageError
+from edgevision.sources.feeds import loop
 from edgevision.sources.feeds.capture import open_address, open_pipeline
 from edgevision.sources.feeds.feed import Feed
 from edgevision.sources.feeds.gstreamer import CsiCamera, LaunchFeed
@@ -49,6 +50,11 @@ class Scheme:
     path: re.Pattern[str] | None = None
     """Splits an address into the text before its path, the path, and the text after it. None: it has no path."""
 
+    def parts(self, address: str) -> tuple[str, str, str] | None:
+        """The text before the path, the path, and the text after it; None if the address contains no path."""
+        found = self.path and self.path.fullmatch(address)
+        return (found[1], found[2], found[3] or "") if found and found[2] else None
+
 
 @dataclass(frozen=True, slots=True)
 class SourceAddress:
@@ -79,9 +85,9 @@ class SourceAddress:
                 return cls(address, "device", device=device)
             scheme = _scheme_of(address)
             if scheme is not None:
-                parts = scheme.path and scheme.path.fullmatch(address)
+                parts = scheme.parts(address)
                 http = address.lower().startswith("http")
-                return cls(address, "http" if http else "live", scheme, Path(parts[2]) if parts else None)
+                return cls(address, "http" if http else "live", scheme, Path(parts[1]) if parts else None)
         # An existing file whose name has the characters of a pattern is not a pattern.
         if glob.has_magic(address) and not os.path.exists(address):  # noqa: PTH110  # the text may not be a valid path
             return cls(address, "pattern")
@@ -91,8 +97,8 @@ class SourceAddress:
         """The same source with its relative path, if any, resolved against `folder`."""
         if self.kind in ("pattern", "path"):
             return self.parse(str(folder / Path(self.text).expanduser()))
-        parts = self.scheme and self.scheme.path and self.scheme.path.fullmatch(self.text)
-        return self.parse(f"{parts[1]}{folder / parts[2]}{parts[3] or ''}") if parts else self
+        parts = self.scheme.parts(self.text) if self.scheme else None
+        return self.parse(f"{parts[0]}{folder / parts[1]}{parts[2]}") if parts else self
 
     def feed_factory(self, options: CameraOptions) -> FeedFactory:
         """A function that opens the feed of a live source.
@@ -196,12 +202,7 @@ SCHEMES = (
     ),
     Scheme(("csi",), "csi://0", _csi),
     Scheme(("gst",), "gst:PIPELINE", _gst),
-    Scheme(
-        ("loop",),
-        "loop:VIDEO",
-        _loop,
-        path=re.compile(r"(loop:)(.+?)(@\d+(?:\.\d+)?)?", re.IGNORECASE | re.DOTALL),
-    ),
+    Scheme(("loop",), "loop:VIDEO", _loop, path=loop.FORM),
     Scheme(("demo",), "demo:", _demo),
 )
 EXPECTED = (

@@ -72,11 +72,16 @@ def _open_path(path: Path, name: str | None) -> Source:
     name = name or str(path)
     if path.is_dir():
         return _open_folder(path, name)
-    if path.suffix.lower() == ".txt":
+    if is_list(path):
         return _open_many(name, listed(path))
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageSource(name, [path])
     return _open_video(path, name)
+
+
+def is_list(file: Path) -> bool:
+    """True for a text file that lists sources, by its name."""
+    return file.suffix.lower() == ".txt"
 
 
 class ImageSource(Source):

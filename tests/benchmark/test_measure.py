@@ -10,7 +10,7 @@ from edgevision.benchmark.timing import MeasureSettings, Samples, drift, measure
 
 
 class Clock:
-    """Stands still until it is advanced."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.now_ns = 0

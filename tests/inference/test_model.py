@@ -79,6 +79,14 @@ def test_several_images_give_a_list(model: edgevision.Model, file: Path) -> None
     assert model([]) == []
 
 
+def test_a_file_with_the_characters_of_a_pattern_is_one_image(
+    model: edgevision.Model, tmp_path: Path
+) -> None:
+    path = tmp_path / "a[1].png"
+    write_image(path, grey(128))
+    assert isinstance(model(path), edgevision.Prediction)
+
+
 def test_colours_are_those_that_were_named() -> None:
     red = np.zeros((4, 4, 3), np.uint8)
     red[..., 2] = 200

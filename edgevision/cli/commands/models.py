@@ -25,7 +25,7 @@ def command() -> None:
         rows.append(
             [
                 model.name,
-                model.task,
+                bundle.spec.task,
                 f"{width}x{height}",
                 f"{size / 2**20:.1f} MiB",
                 model.accuracy,

@@ -125,8 +125,7 @@ def _parameter(found: Setting) -> str:
 
 
 def _meant(found: Setting, value: object) -> object:
-    off = isinstance(found.kind, Number) and found.kind.off_at_zero and value == 0
-    return None if off else value
+    return found.kind.meant(value) if isinstance(found.kind, Number) else value
 
 
 def _arguments(found: Setting) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _LAYERS = frozenset(
         "MatMulInteger",
     )
 )
-_DTYPES = ("float32", "float16")
+FLOATS = ("float32", "float16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _size(
             f"the network's input is {value}: NHWC, as TensorFlow and Keras have it; expected NCHW, float32 [B, 3, H,"
             f" W]. Convert the original model again with: tf2onnx --inputs-as-nchw {value.name}"
         )
-    if len(shape) != 4 or shape[1] not in (3, None) or value.dtype not in _DTYPES:
+    if len(shape) != 4 or shape[1] not in (3, None) or value.dtype not in FLOATS:
         raise GraphError(f"the network's input is {value}; expected float32 or float16 [B, 3, H, W]")
     height, width = shape[2:]
     if wanted is None and recorded_hw is not None:

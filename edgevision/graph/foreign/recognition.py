@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 
 from edgevision.errors import GraphError
 from edgevision.graph.conventions import CLASSIFIER, DETECTORS, HEADS, TASKS, expected_outputs, known_heads
-from edgevision.graph.foreign.network import ForeignNetwork
+from edgevision.graph.foreign.network import FLOATS, ForeignNetwork
 from edgevision.graph.heads import classifier
 from edgevision.graph.heads.head import DetectionHead, NetworkFacts, NetworkOutput
 from edgevision.graph.surgery import RENAMED
 
 _SHOWN_OUTPUTS = 4
-_FLOATS = ("float32", "float16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def _doubt(facts: NetworkFacts, name: str) -> str | None:
     length = first.shape[0]
     if facts.batch is not None and length not in (None, facts.batch):
         return f"the first length of {first} is not the batch, {facts.batch}"
-    if len(facts.outputs) == 1 and first.dtype not in _FLOATS:
+    if len(facts.outputs) == 1 and first.dtype not in FLOATS:
         return f"the output is {first.dtype}, expected float32 or float16"
     return classifier.doubt(facts) if name == CLASSIFIER else DETECTORS[name].doubt(facts)
 

@@ -11,7 +11,8 @@ from types import TracebackType
 
 import onnx
 
-from edgevision.bundle.folder import MANIFEST, Bundle, Speed, Verification
+from edgevision.bundle.folder import Bundle, Speed, Verification
+from edgevision.bundle.packaged import MANIFEST
 from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import Precision, utc_now
 from edgevision.device.facts import machine_name

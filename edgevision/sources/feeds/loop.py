@@ -18,6 +18,8 @@ from edgevision.sources.feeds.timed import TimedFeed
 from edgevision.sources.frames import Capture, known
 from edgevision.sources.image_files import IMAGE_SUFFIXES, images_in, read_image
 
+FORM = re.compile(r"(loop:)(.*?)(@\d+(?:\.\d+)?)?", re.IGNORECASE | re.DOTALL)
+"""Scheme, path, and ``@`` with the rate."""
 FASTEST = 1000.0
 LONGEST_LAG_S = 1.0
 """After a longer stop, playback continues with the next frame; after a shorter one, frames that were due are skipped.
@@ -37,15 +39,15 @@ class LoopAddress:
 
         Only a number after the last ``@`` is a rate; a file name that ends like that requires an explicit rate.
         """
-        match = re.fullmatch(r"loop:(.*?)(?:@(\d+(?:\.\d+)?))?", text, re.IGNORECASE | re.DOTALL)
-        if match is None or not match[1]:
+        match = FORM.fullmatch(text)
+        if match is None or not match[2]:
             raise SourceError(f"{text} has no path; expected loop:VIDEO, or loop:VIDEO@FPS")
-        fps = None if match[2] is None else float(match[2])
+        fps = None if match[3] is None else float(match[3][1:])
         if fps is not None and not 0 < fps <= FASTEST:
             raise SourceError(
                 f"{text}: the rate is {fps:g} frames/s; expected above 0 and at most {FASTEST:g}"
             )
-        path = Path(match[1])
+        path = Path(match[2])
         if not path.exists():
             raise SourceError(f"{text}: no such file or folder: {path}")
         if fps is None and _images(path):
