@@ -26,9 +26,9 @@ OPTIONS = PipelineOptions(batch=1)
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind() -> Iterator[None]:
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     yield
-    wait_for(lambda: threading.active_count() == threads)
+    wait_for(lambda: set(threading.enumerate()) <= threads)
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:

@@ -13,6 +13,6 @@ from tests.sinks.results import wait_until
 @pytest.fixture(autouse=True)
 def no_thread_is_left_behind() -> Iterator[None]:
     """Threads that hang on purpose end when what they wait for has ended."""
-    before = threading.active_count()
+    before = set(threading.enumerate())
     yield
-    assert wait_until(lambda: threading.active_count() <= before, 8), threading.enumerate()
+    assert wait_until(lambda: set(threading.enumerate()) <= before, 8), threading.enumerate()
