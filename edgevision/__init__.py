@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgevision.analytics.analytics import Analytics
     from edgevision.analytics.options import AnalyticsOptions
     from edgevision.analytics.places import Line, Zone
+    from edgevision.analytics.tracker import Tracker
     from edgevision.bundle.folder import Bundle
     from edgevision.contract.results import Classification, Detections, Instances, Segmentation
     from edgevision.contract.session import ReplaySession, Session, SessionOptions
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from edgevision.drawing.observation import annotate
     from edgevision.engines.opening import open_session
     from edgevision.errors import EdgevisionError, VerificationError
+    from edgevision.explain.heatmap import draw_explanation
+    from edgevision.explain.maps import Explanation
     from edgevision.inference.model import Model, load
     from edgevision.inference.prediction import Prediction
     from edgevision.pipeline.options import PipelineOptions
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from edgevision.pipeline.streams import SourceStream
     from edgevision.service.camera_manager import CameraManager
     from edgevision.service.camera_plan import CameraPlan
+    from edgevision.service.web.options import PageOptions
+    from edgevision.service.web.server import serve
     from edgevision.sinks.addresses import SinkOptions, open_sink
     from edgevision.sinks.frame_result import FrameResult
     from edgevision.sinks.sink import Sink
@@ -53,11 +58,13 @@ _MODULES = {
     "Classification": "contract.results",
     "Detections": "contract.results",
     "EdgevisionError": "errors",
+    "Explanation": "explain.maps",
     "FrameResult": "sinks.frame_result",
     "Instances": "contract.results",
     "Line": "analytics.places",
     "Model": "inference.model",
     "ModelSpec": "contract.spec",
+    "PageOptions": "service.web.options",
     "PipelineOptions": "pipeline.options",
     "Prediction": "inference.prediction",
     "ReplaySession": "contract.session",
@@ -68,15 +75,18 @@ _MODULES = {
     "SinkOptions": "sinks.addresses",
     "SourceHealth": "sources.health",
     "SourceStream": "pipeline.streams",
+    "Tracker": "analytics.tracker",
     "VerificationError": "errors",
     "Zone": "analytics.places",
     "annotate": "drawing.observation",
+    "draw_explanation": "explain.heatmap",
     "load": "inference.model",
     "open_session": "engines.opening",
     "open_sink": "sinks.addresses",
     "open_source": "sources.opening",
     "run_pipeline": "pipeline.pipeline",
     "run_streams": "pipeline.pipeline",
+    "serve": "service.web.server",
     "verify_session": "verification.golden",
 }
 
@@ -90,11 +100,13 @@ __all__ = [
     "Classification",
     "Detections",
     "EdgevisionError",
+    "Explanation",
     "FrameResult",
     "Instances",
     "Line",
     "Model",
     "ModelSpec",
+    "PageOptions",
     "PipelineOptions",
     "Prediction",
     "ReplaySession",
@@ -105,15 +117,18 @@ __all__ = [
     "SinkOptions",
     "SourceHealth",
     "SourceStream",
+    "Tracker",
     "VerificationError",
     "Zone",
     "annotate",
+    "draw_explanation",
     "load",
     "open_session",
     "open_sink",
     "open_source",
     "run_pipeline",
     "run_streams",
+    "serve",
     "verify_session",
 ]
 

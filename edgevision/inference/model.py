@@ -17,6 +17,8 @@ from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
+from edgevision.explain.maps import ExplainOptions, Explanation, explain
+from edgevision.explain.target import TargetChoice
 from edgevision.inference.inputs import Colour, InputImage, images_of, is_single
 from edgevision.inference.prediction import Prediction
 from edgevision.pipeline.options import PipelineOptions
@@ -134,6 +136,26 @@ class Model:
             if opened.live:
                 opened.close()
             worker.join(JOIN_S)
+
+    def explain(
+        self,
+        image: str | Path | Frame,
+        *,
+        class_name: str | None = None,
+        index: int | None = None,
+        masks: int = 800,
+        colour: Colour = "bgr",
+    ) -> Explanation:
+        """Heat map of the image regions that the best result depends on, or the best of `class_name`.
+
+        `index` selects another result in the order of scores, from 0. The model runs about `masks` times; more masks
+        reduce noise. Raises `UsageError` for several images, or if no result matches.
+        """
+        if not is_single(image):
+            raise UsageError("explain takes one image")
+        (input_image,) = images_of(image, colour)
+        choice = TargetChoice(index, class_name, self.threshold)
+        return explain(self.session, input_image.frame_bgr, choice, ExplainOptions(masks))
 
     def close(self) -> None:
         """Free the engine; the model cannot be used afterwards."""

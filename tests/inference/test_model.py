@@ -79,6 +79,18 @@ def test_several_images_give_a_list(model: edgevision.Model, file: Path) -> None
     assert model([]) == []
 
 
+def test_explain_shows_the_region_that_the_score_depends_on(model: edgevision.Model, file: Path) -> None:
+    explanation = model.explain(file, class_name="lamp", masks=60)
+    assert explanation.heat.shape == (SIDE, SIDE)
+    assert explanation.target.name == "lamp"
+    assert explanation.target.score == pytest.approx(128 / 255, abs=0.01)
+    assert edgevision.draw_explanation(grey(128), explanation).dtype == np.uint8
+    with pytest.raises(UsageError, match="no class 'cat'"):
+        model.explain(file, class_name="cat")
+    with pytest.raises(UsageError, match="one image"):
+        model.explain(file.parent)
+
+
 def test_a_file_with_the_characters_of_a_pattern_is_one_image(
     model: edgevision.Model, tmp_path: Path
 ) -> None:
