@@ -193,9 +193,9 @@ def _require_provider(target: ProviderTarget) -> None:
         )
     if target.device == "cuda" and hasattr(ort, "preload_dlls"):
         # It prints each missing library, even where the system's own CUDA provides it.
-        with contextlib.redirect_stdout(io.StringIO()) as said:
+        with contextlib.redirect_stdout(io.StringIO()) as output:
             ort.preload_dlls()
-        LOG.debug("onnxruntime.preload_dlls: %s", said.getvalue().strip())
+        LOG.debug("onnxruntime.preload_dlls: %s", output.getvalue().strip())
 
 
 def _check_providers(
@@ -212,12 +212,12 @@ def _check_providers(
     shares = node_shares(inference)
     if target.provider == CPU or not shares:
         return ()
-    said = ", ".join(f"{name} {share:.1%} of the nodes" for name, share in shares.items())
+    placement = ", ".join(f"{name} {share:.1%} of the nodes" for name, share in shares.items())
     if shares.get(target.provider, 0.0) < LEAST_SHARE:
         share = shares.get(target.provider, 0.0)
         problem = f"{target.provider} takes {share:.1%} of the nodes of {graph}, expected at least {LEAST_SHARE:.0%}"
-        return _fallen_back(f"{problem} ({said})", running, options)
-    return (said,)
+        return _fallen_back(f"{problem} ({placement})", running, options)
+    return (placement,)
 
 
 def _fallen_back(problem: str, running: list[str], options: SessionOptions) -> tuple[str, ...]:

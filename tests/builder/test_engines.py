@@ -21,7 +21,7 @@ from edgevision.contract.spec import BatchRange
 from edgevision.engines.tensorrt.library import Library, load_library
 from edgevision.engines.tensorrt.manifest import Platform, Running
 from edgevision.engines.tensorrt.request import EngineRequest
-from edgevision.engines.tensorrt.store import StoredEngine, choose_engine, open_engine, shelf
+from edgevision.engines.tensorrt.store import StoredEngine, choose_engine, open_engine, stored_engines
 from edgevision.errors import BundleError, EngineError, GraphError, UsageError
 from tests.builder.acted import LAYERS, ActedBuilder, build
 
@@ -110,7 +110,7 @@ def test_targets_that_cannot_be(brightness: Path, rtx: Library) -> None:
         build(brightness, ActedBuilder(), dla_core=0)
     with pytest.raises(BundleError, match="holds no int8 graph"):
         build_rtx(brightness, rtx, EngineRequest("int8", sms=(89,)))
-    assert not (brightness / "engines").exists() or not shelf(brightness).engines
+    assert not (brightness / "engines").exists() or not stored_engines(brightness).engines
 
 
 def test_a_dla_needs_its_ranges_and_a_core(brightness: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_stopped_build_writes_no_engine_and_keeps_its_timings(brightness: Path
     acted = ActedBuilder()
     with pytest.raises(BuildStopped):
         build(brightness, acted, stop=True)
-    assert not shelf(brightness).engines
+    assert not stored_engines(brightness).engines
     (cache,) = (brightness / "engines").glob("timing-*.cache")
     assert json.loads(cache.read_bytes()) == [0]
     resumed = ActedBuilder()
@@ -239,7 +239,7 @@ def test_two_processes_do_not_collide(brightness: Path) -> None:
     assert [process.returncode for process in both] == [0, 0], outputs
     timed = sorted(int(output.split("timed ")[1].split()[0]) for output, _ in outputs)
     assert timed == [0, LAYERS], "the second one waited, and found what the first had learned"
-    (engine,) = shelf(brightness).engines
+    (engine,) = stored_engines(brightness).engines
     assert engine.plan()
 
 

@@ -17,7 +17,7 @@ from edgevision.engines.opening import open_session
 from edgevision.engines.tensorrt.here import running_on
 from edgevision.engines.tensorrt.manifest import EngineManifest, EngineSpeed, Rebuild
 from edgevision.engines.tensorrt.request import EngineRequest
-from edgevision.engines.tensorrt.store import StoredEngine, choose_engine, open_engine, shelf
+from edgevision.engines.tensorrt.store import StoredEngine, choose_engine, open_engine, stored_engines
 from edgevision.errors import GraphError, VerificationError
 from tests.builder.acted import ORIN, ActedBuilder, build
 from tests.builder.test_settings import Workshop
@@ -101,11 +101,11 @@ def test_build_takes_fp16_by_itself(both: Path) -> None:
     """By the real TensorRT-RTX, on a machine without a GPU."""
     pytest.importorskip("tensorrt_rtx")
     printed = typed("build", both, "--engine", "tensorrt-rtx", "--sm", "89")
-    (engine,) = shelf(both).engines
+    (engine,) = stored_engines(both).engines
     assert engine.manifest.precision == "fp16"
     assert re.search(r"^SM 8\.9 +fp16 ", printed, flags=re.MULTILINE)
     typed("build", both, "--engine", "tensorrt-rtx", "--sm", "89", "--precision", "all")
-    assert sorted(e.manifest.precision for e in shelf(both).engines) == ["float", "fp16"]
+    assert sorted(e.manifest.precision for e in stored_engines(both).engines) == ["float", "fp16"]
 
 
 def test_a_graph_that_was_found_wrong_is_not_built_unasked(both: Path) -> None:

@@ -104,7 +104,7 @@ def test_a_disproved_graph_is_refused_with_the_reason(bundle: Bundle) -> None:
     ):
         assert text in str(caught.value)
     choice = choose_graph(bundle, "openvino", HERE, precision="int8", force=True)
-    assert choice.reason.startswith("asked for; FORCED: it failed verification: score difference 0.5")
+    assert choice.reason.startswith("requested; FORCED: it failed verification: score difference 0.5")
 
 
 def test_a_disproved_float_graph_is_refused_as_well(bundle: Bundle) -> None:

@@ -58,10 +58,10 @@ def _engine_lines(bundle: Bundle) -> list[str]:
     """TensorRT engines in the bundle, with their targets and verification records."""
     from edgevision.cli.commands.build import precision_lines
     from edgevision.device.gpu import sm_text
-    from edgevision.engines.tensorrt.store import shelf
+    from edgevision.engines.tensorrt.store import stored_engines
     from edgevision.engines.tensorrt.versions import FLAVOURS
 
-    found = shelf(bundle.path)
+    found = stored_engines(bundle.path)
     lines = []
     for engine in found.engines:
         made = engine.manifest

@@ -114,8 +114,10 @@ class TensorRtSession(Session):
             try:
                 outputs = lane.run(frames)
             except EngineError as error:
-                said = f": {loaded.messages.reason()}" if loaded.messages.errors else ""
-                raise EngineError(f"{self.info.engine} failed on {self.spec.name}: {error}{said}") from error
+                reason = f": {loaded.messages.reason()}" if loaded.messages.errors else ""
+                raise EngineError(
+                    f"{self.info.engine} failed on {self.spec.name}: {error}{reason}"
+                ) from error
             self.device_ms = lane.device_ms
             self._calls += 1
             if self._calls == WARM_CALLS and loaded.kernels is not None:

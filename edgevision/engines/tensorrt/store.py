@@ -72,7 +72,7 @@ class StoredEngines:
     problems: tuple[BundleError, ...]
 
 
-def shelf(bundle: Path) -> StoredEngines:
+def stored_engines(bundle: Path) -> StoredEngines:
     """Read every manifest under ``engines/``; unfinished folders (their names begin with a dot) are ignored."""
     engines, problems = [], []
     root = bundle / ENGINES
@@ -98,7 +98,7 @@ def choose_engine(
     Engines built in the current power mode come first, then the fastest by manifest, then the newest of those without a
     measurement. Engines of another flavour are ignored. Raises `BundleError` if the only candidates cannot be read.
     """
-    found = shelf(bundle.path)
+    found = stored_engines(bundle.path)
     wanted = [
         engine
         for engine in found.engines

@@ -35,7 +35,7 @@ def opened(
 
     def build(_: Any, __: Any, request: EngineRequest, watch: BuildCallbacks, ___: Any) -> None:
         requests.append(request)
-        watch.say("nothing fits")
+        watch.report("nothing fits")
         watch.progress(BuildProgress(0.5, "tactics"))
         stops.append(watch.stop())
 
