@@ -1,4 +1,4 @@
-"""A model that is made in a moment and tells the brightness of a frame."""
+"""A small model, quick to build, that returns the brightness of a frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage between results and sinks, with identities that are told."""
+"""The analytics stage between results and sinks, with fixed identities."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ LINE = Line("door", (100, 0), (100, 100))
 ZONE = Zone("room", ((0, 0), (90, 0), (90, 100), (0, 100)))
 
 
-class Told:
-    """Gives the identities that it was told."""
+class FixedIdentities:
+    """A tracker that returns fixed identities."""
 
     def __init__(self, ids: Iterable[list[int]]) -> None:
         self.ids = iter(ids)
@@ -56,8 +56,8 @@ def observed(analytics: Analytics, found: Detections, time_s: float) -> Observat
     return observation
 
 
-def test_the_way_of_one_person() -> None:
-    analytics = Analytics(size_wh=SIZE, tracker=Told([[1]] * 4), lines=[LINE], zones=[ZONE])
+def test_the_track_of_one_person() -> None:
+    analytics = Analytics(size_wh=SIZE, tracker=FixedIdentities([[1]] * 4), lines=[LINE], zones=[ZONE])
     seen = [observed(analytics, at(x), n / 2) for n, x in enumerate((150, 120, 80, 60))]
     assert [[e.kind for e in o.events] for o in seen] == [[], [], ["crossed", "entered"], []]
     assert [(o.lines[0].crossed_in, o.zones[0].inside, o.zones[0].mean_dwell_s) for o in seen] == [
@@ -71,7 +71,7 @@ def test_the_way_of_one_person() -> None:
 
 
 def test_a_threshold_that_rises_hides_identities_that_never_reached_it() -> None:
-    analytics = Analytics(size_wh=SIZE, tracker=Told([[1, 2]] * 3), threshold=0.25)
+    analytics = Analytics(size_wh=SIZE, tracker=FixedIdentities([[1, 2]] * 3), threshold=0.25)
     found = at(10, 50, scores=(0.6, 0.9))
     counts = []
     for number, threshold in enumerate((0.25, 0.8, 0.3)):
@@ -84,7 +84,7 @@ def test_a_threshold_that_rises_hides_identities_that_never_reached_it() -> None
 
 
 def test_weak_detections_without_an_identity_are_left_out() -> None:
-    analytics = Analytics(size_wh=SIZE, tracker=Told([[1], [1, -1, -1]]), threshold=0.25)
+    analytics = Analytics(size_wh=SIZE, tracker=FixedIdentities([[1], [1, -1, -1]]), threshold=0.25)
     analytics.observe(frame(0.0), at(10, scores=(0.6,)))
     found = at(10, 50, 90, scores=(0.12, 0.2, 0.3))
     left, observation = analytics.observe(frame(0.1), found)
@@ -108,7 +108,7 @@ def test_results_without_detections_pass() -> None:
 
 
 def test_the_class_of_an_identity_is_that_of_most_score() -> None:
-    analytics = Analytics(size_wh=SIZE, tracker=Told([[1]] * 3), lines=[LINE])
+    analytics = Analytics(size_wh=SIZE, tracker=FixedIdentities([[1]] * 3), lines=[LINE])
     observed(analytics, at(150, label=2), 0.0)
     observed(analytics, at(120, label=2), 0.1)
     (event,) = observed(analytics, at(80, label=7), 0.2).events
@@ -116,12 +116,12 @@ def test_the_class_of_an_identity_is_that_of_most_score() -> None:
 
 
 def test_a_camera_that_changes_its_size_is_scaled_to_the_first_size() -> None:
-    told = Told([[1]] * 2)
-    analytics = Analytics(size_wh=SIZE, tracker=told, lines=[LINE])
+    reported = FixedIdentities([[1]] * 2)
+    analytics = Analytics(size_wh=SIZE, tracker=reported, lines=[LINE])
     analytics.observe(frame(0.0), at(150))
     small = Detections(np.float32(0.5) * at(80).boxes, np.array([0.9], np.float32), np.array([0], np.int32))
     left, observation = analytics.observe(frame(0.1, (100, 50)), small)
-    assert np.array_equal(told.boxes[1], at(80).boxes)
+    assert np.array_equal(reported.boxes[1], at(80).boxes)
     assert isinstance(left, Detections)
     assert np.array_equal(left.boxes, small.boxes)
     assert observation is not None
@@ -129,7 +129,7 @@ def test_a_camera_that_changes_its_size_is_scaled_to_the_first_size() -> None:
 
 
 def test_trails_contain_recent_positions_of_visible_identities() -> None:
-    analytics = Analytics(size_wh=SIZE, tracker=Told([[1]] * 30 + [[]]))
+    analytics = Analytics(size_wh=SIZE, tracker=FixedIdentities([[1]] * 30 + [[]]))
     for n in range(30):
         observation = observed(analytics, at(10 + n), n / 10)
     assert len(observation.trails[0].points) == 16
@@ -142,7 +142,7 @@ def test_time_is_the_place_in_a_video_or_a_clock_that_does_not_step() -> None:
 
 
 def test_a_pipeline_passes_observations_on() -> None:
-    analytics = Analytics(0.0, tracker=Told([[1]] * 5), lines=[Line("l", (1, 0), (1, 9))])
+    analytics = Analytics(0.0, tracker=FixedIdentities([[1]] * 5), lines=[Line("l", (1, 0), (1, 9))])
     sink = ListSink(annotated=True)
     source = MemorySource(5)
     source.given = 100  # bright enough for a score

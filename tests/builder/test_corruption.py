@@ -165,7 +165,7 @@ def test_strange_manifests(bundle: Path, name: str, content: bytes) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_damaged_manifests(bundle: Path, seed: int) -> None:
-    """A changed letter may leave a manifest that is whole and says something else; it must then not open the plan."""
+    """A changed letter can leave a valid manifest with another meaning; it must not open the plan."""
     (file,) = bundle.rglob("engine.json")
     chance, text = random.Random(seed), file.read_bytes()
     file.write_bytes(text[: chance.randrange(len(text))])

@@ -34,8 +34,8 @@ def rtx() -> Library:
     return load_library("tensorrt-rtx", "this test")
 
 
-def watch(said: list[str] | None = None) -> BuildCallbacks:
-    return BuildCallbacks((said if said is not None else []).append, lambda _: None, lambda: False)
+def watch(messages: list[str] | None = None) -> BuildCallbacks:
+    return BuildCallbacks((messages if messages is not None else []).append, lambda _: None, lambda: False)
 
 
 def build_rtx(bundle: Path, rtx: Library, request: EngineRequest) -> tuple[Outcome, ...]:
@@ -65,9 +65,9 @@ def test_what_is_there_is_not_built_again(brightness: Path, rtx: Library) -> Non
     assert (first.built, again.built) == (True, False)
     (deeper,) = build_rtx(brightness, rtx, EngineRequest(sms=(89,), level=1))
     assert deeper.engine.folder != first.engine.folder
-    (anew,) = build_rtx(brightness, rtx, EngineRequest(sms=(89,), rebuild=True))
-    assert anew.built
-    assert anew.engine.folder == first.engine.folder
+    (rebuilt,) = build_rtx(brightness, rtx, EngineRequest(sms=(89,), rebuild=True))
+    assert rebuilt.built
+    assert rebuilt.engine.folder == first.engine.folder
 
 
 def test_a_damaged_engine_is_built_again(brightness: Path, rtx: Library) -> None:
@@ -219,7 +219,7 @@ def test_what_killed_builds_left_is_swept_and_nothing_else(brightness: Path) -> 
     assert kept == {".lock", ".notes", "mine"}
 
 
-def test_an_engine_that_answers_wrongly_is_not_kept(brightness: Path, rtx: Library) -> None:
+def test_an_engine_that_fails_verification_is_not_kept(brightness: Path, rtx: Library) -> None:
     def refuse(_: Bundle, engine: StoredEngine) -> None:
         assert engine.plan()
         raise EngineError("wrong answers")

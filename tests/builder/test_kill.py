@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def started(*words: object) -> subprocess.Popen[str]:
-    """A process that has begun to build: it has said so."""
+    """A process that has reported the start of its build."""
     process = subprocess.Popen(
         [sys.executable, "-m", *map(str, words)],
         stdout=subprocess.PIPE,

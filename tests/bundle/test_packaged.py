@@ -25,7 +25,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", ["street", "unet", "cnn"])
-def test_a_packaged_bundle_opens_by_name_and_answers_as_its_source(name: str, cache: Path) -> None:
+def test_a_packaged_bundle_opens_by_name_and_matches_its_source(name: str, cache: Path) -> None:
     before = (FOLDER / name / "bundle.json").read_bytes()
     bundle = Bundle.open(name)
     assert bundle.path.parent == cache / "bundles"

@@ -194,11 +194,11 @@ def test_hangup_follows_the_file_and_disturbs_nothing_else(
     after = len(deployment.results())
     deployment.wait_for_results(10, lambda line: line["source"] == "gate")
     deployment.wait_for_results(after + 30)
-    for said in ("camera yard: removed", "camera gate: added", "camera door: threshold: 0.25 -> 0.99"):
-        assert f"reload: {said}" in deployment.text()
+    for message in ("camera yard: removed", "camera gate: added", "camera door: threshold: 0.25 -> 0.99"):
+        assert f"reload: {message}" in deployment.text()
     lines = deployment.results()
     door = [line for line in lines if line["source"] == "door"]
-    assert [line["frame"] for line in door] == sorted({line["frame"] for line in door}), "opened anew"
+    assert [line["frame"] for line in door] == sorted({line["frame"] for line in door}), "opened again"
     assert door[0]["detections"]
     assert door[-1]["detections"] == []
     assert lines[-1]["source"] != "yard"
@@ -330,7 +330,7 @@ def test_a_check_shows_what_would_run(
     assert not (folder / "found.jsonl").exists()
 
 
-def test_a_check_of_a_file_with_mistakes_says_them(folder: Path) -> None:
+def test_check_reports_the_mistakes_of_a_file(folder: Path) -> None:
     write(folder, "[model]\nbundle = 'gone'\nx = 1\n")
     result = CliRunner().invoke(command, [str(folder / "cameras.toml"), "--check"])
     assert isinstance(result.exception, UsageError)

@@ -1,4 +1,4 @@
-"""`edgevision run --build`: what the refusal names is what is done."""
+"""`edgevision run --build` performs the build that the error message names."""
 
 from __future__ import annotations
 

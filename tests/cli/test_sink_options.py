@@ -1,4 +1,4 @@
-"""The options that say where results go."""
+"""Options that select the sinks."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_lost_results_are_reported_with_their_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sinks", "analytics", "said"),
+    ("sinks", "analytics", "message"),
     [
         (
             SinkArguments(webhook=("http://h",)),
@@ -115,10 +115,10 @@ def test_lost_results_are_reported_with_their_reason() -> None:
         ),
     ],
 )
-def test_a_sink_to_which_nothing_would_come_is_refused(
-    sinks: SinkArguments, analytics: AnalyticsOptions, said: str
+def test_a_sink_without_input_is_refused(
+    sinks: SinkArguments, analytics: AnalyticsOptions, message: str
 ) -> None:
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         sinks.check(analytics, ("person", "dog"))
 
 
@@ -132,6 +132,6 @@ def test_a_sink_to_which_nothing_would_come_is_refused(
         (SinkArguments(events=Path("p"), options=SinkOptions(classes=("dog",))), AnalyticsOptions()),
     ],
 )
-def test_a_sink_to_which_something_may_come_is_not(sinks: SinkArguments, analytics: AnalyticsOptions) -> None:
+def test_a_sink_with_possible_input_is_accepted(sinks: SinkArguments, analytics: AnalyticsOptions) -> None:
     sinks.check(analytics, ("person", "dog"))
     sinks.check(analytics)

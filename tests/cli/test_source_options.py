@@ -1,4 +1,4 @@
-"""What is said about live sources on the command line arrives where they are opened."""
+"""Command-line options of live sources reach the opened source."""
 
 from __future__ import annotations
 

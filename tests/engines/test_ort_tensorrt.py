@@ -54,7 +54,7 @@ def test_a_precision_is_enabled_where_typing_is_weak_alone(
     assert enabled == (set() if wheel["strongly_typed"] else needed[precision])
 
 
-def test_only_options_that_the_wheel_knows_are_set(bundle: Bundle, wheel: dict[str, Any]) -> None:
+def test_only_options_supported_by_the_wheel_are_set(bundle: Bundle, wheel: dict[str, Any]) -> None:
     for precision in PRECISIONS:
         assert set(tensorrt_options(bundle.graph_path(precision), precision)) <= set(wheel["options"])
 
@@ -71,7 +71,7 @@ def test_fp8_is_refused_where_typing_is_weak(bundle: Bundle, wheel: dict[str, An
             tensorrt_options(bundle.graph_path(), "fp8")
 
 
-def test_engines_of_other_precision_typing_and_tensorrt_lie_apart(
+def test_engines_of_other_precision_typing_and_tensorrt_have_separate_folders(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = set()
@@ -95,7 +95,7 @@ def test_engines_of_other_precision_typing_and_tensorrt_lie_apart(
         ("1.27.0", 10, False),
     ],
 )
-def test_a_build_for_another_tensorrt_is_told_apart(version: str, tensorrt: int, strong: bool) -> None:
+def test_a_build_for_another_tensorrt_is_detected(version: str, tensorrt: int, strong: bool) -> None:
     assert strongly_typed(version, tensorrt) is strong
 
 

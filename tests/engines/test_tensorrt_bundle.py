@@ -61,43 +61,43 @@ class StoredEngines:
 
 
 @pytest.fixture
-def shelf(host: HostCudart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoredEngines:
+def store(host: HostCudart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoredEngines:
     return StoredEngines(host, tmp_path, monkeypatch)
 
 
-def test_an_engine_that_never_ran_is_held_against_the_golden_frames(
-    shelf: StoredEngines, host: HostCudart
+def test_an_engine_that_never_ran_is_verified_with_the_golden_frames(
+    store: StoredEngines, host: HostCudart
 ) -> None:
-    with shelf.open() as session:
+    with store.open() as session:
         assert session.info.notes[-1] == "the golden frames passed at this start"
         assert session.precision == "float"
-        np.testing.assert_array_equal(session.infer(FRAMES[:2])[0], shelf.answers[0][:2])
+        np.testing.assert_array_equal(session.infer(FRAMES[:2])[0], store.answers[0][:2])
     assert host.held() == 0
 
 
-def test_one_that_answers_wrongly_is_not_run(shelf: StoredEngines, host: HostCudart) -> None:
+def test_an_engine_that_fails_verification_is_not_run(store: StoredEngines, host: HostCudart) -> None:
     with pytest.raises(VerificationError, match=r"does not match the source model: .*; build it here: edge"):
-        shelf.open(wrong=True)
+        store.open(wrong=True)
     assert host.held() == 0
 
 
-def test_unless_it_is_forced(shelf: StoredEngines, caplog: pytest.LogCaptureFixture) -> None:
+def test_unless_it_is_forced(store: StoredEngines, caplog: pytest.LogCaptureFixture) -> None:
     with (
         caplog.at_level(logging.WARNING),
-        shelf.open(wrong=True, options=SessionOptions(force=True)) as session,
+        store.open(wrong=True, options=SessionOptions(force=True)) as session,
     ):
         assert session.info.notes[-1].startswith("forced: ")
     assert "because of --force" in caplog.text
 
 
-def test_one_that_was_verified_is_believed(shelf: StoredEngines) -> None:
-    with shelf.open(verified=True, wrong=True) as session:
+def test_one_that_was_verified_is_believed(store: StoredEngines) -> None:
+    with store.open(verified=True, wrong=True) as session:
         assert not any("golden" in note for note in session.info.notes)
 
 
-def test_another_precision_is_asked_for_in_vain(shelf: StoredEngines) -> None:
+def test_another_precision_is_asked_for_in_vain(store: StoredEngines) -> None:
     with pytest.raises(
         EngineError,
         match=r"no tensorrt engine of precision int8; rebuild: edgevision build .* --precision int8",
     ):
-        shelf.open(options=SessionOptions(precision="int8"))
+        store.open(options=SessionOptions(precision="int8"))

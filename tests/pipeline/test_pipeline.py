@@ -44,7 +44,7 @@ def brightness(processed: FrameResult) -> int:
 
 @pytest.mark.parametrize("serial", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 40])
-def test_every_frame_comes_once_in_order_with_its_own_result(count: int, serial: bool) -> None:
+def test_every_frame_is_delivered_once_in_order_with_its_result(count: int, serial: bool) -> None:
     sink, source = ListSink(), MemorySource(count)
     done: list[FrameResult] = []
     summary = run_pipeline(
@@ -64,7 +64,7 @@ def test_every_frame_comes_once_in_order_with_its_own_result(count: int, serial:
     assert (sink.close_count, source.close_count) == (1, 1)
 
 
-def test_the_answer_is_in_frame_pixels() -> None:
+def test_results_are_in_frame_pixels() -> None:
     sink = ListSink()
     run_pipeline(BrightnessSession(), MemorySource(2, sizes=[(128, 128)]), [sink])
     boxes = [
@@ -80,7 +80,7 @@ def test_the_answer_is_in_frame_pixels() -> None:
     assert result.boxes.tolist() == [[32, 32, 96, 96]]
 
 
-def test_classifications_come_through() -> None:
+def test_classifications_are_delivered() -> None:
     spec = ModelSpec("c", "classify", FrameInput((SIDE, SIDE)), classify_outputs(2), ("x", "y"), PROVENANCE)
     sink = ListSink()
     run_pipeline(BrightnessSession(spec), MemorySource(3), [sink])
@@ -297,7 +297,7 @@ def test_stop_ends_the_run(serial: bool) -> None:
     assert sink.close_count == 1
 
 
-def test_stop_is_heard_while_a_camera_is_silent() -> None:
+def test_stop_works_while_a_camera_is_silent() -> None:
     began = time.perf_counter()
     summary = run_pipeline(
         BrightnessSession(), SilentCamera(), stop=lambda: time.perf_counter() - began > 0.2

@@ -1,4 +1,4 @@
-"""Outages and episodes are counted once each, and for as long as they last."""
+"""Each outage and episode is counted once, with its duration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edgevision.sources.health import FrameCounts, HealthRecord, SourceHealth
 
 
 class Clock:
-    """Seconds that pass when they are told to."""
+    """A simulated clock."""
 
     def __init__(self) -> None:
         self.now_s = 100.0

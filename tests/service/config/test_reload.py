@@ -1,4 +1,4 @@
-"""What differs between two files, and what becomes of sinks."""
+"""Differences between two configuration files, and reuse of sinks."""
 
 from __future__ import annotations
 

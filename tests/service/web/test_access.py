@@ -22,7 +22,7 @@ class Clock:
         return self.now_s
 
 
-def test_without_a_token_everybody_may_come_in() -> None:
+def test_without_a_token_access_is_open() -> None:
     guard = Guard(None)
     assert guard.proof(None, None, "a") == "none"
     assert guard.accepts("anything", "a")
