@@ -72,8 +72,9 @@ def command(
     """Measure accuracy on labelled images, on exactly the graph that runs.
 
     Detection: COCO's box metrics. eval sets the graph's NMS IoU to 0.65 and its score threshold to 0.001 (the usual
-    values for COCO); nothing else is changed. Instance segmentation: the same metrics for boxes and for masks. Segmentation: IoU
-    of each class and their mean, against single-channel masks whose values are labels. Classification: top-1 and top-5.
+    values for COCO); nothing else is changed. Instance segmentation: the same metrics for boxes and for masks.
+    Segmentation: IoU of each class and their mean, against single-channel masks whose values are labels.
+    Classification: top-1 and top-5.
     """
     if not images.is_dir():
         raise UsageError(f"--images {images} is not a folder")
