@@ -97,7 +97,7 @@ def test_cameras_run_until_a_signal_and_then_no_longer(
     lines = tmp_path / "found.jsonl"
     call = (brightness_bundle, "demo:320x240@10", away, "--engine", "onnxruntime", "--jsonl", lines)
     with Running(*call) as running:
-        assert running.said.startswith("demo:320x240@10, away: http")
+        assert running.said.startswith("demo:320x240@10, away at http")
         until_s = time.monotonic() + 60
         while True:
             _, state = running.ask("/api/state")
