@@ -39,17 +39,22 @@ class AnalyticsOptions:
     )
     min_area: float = field(
         default=0.0,
-        metadata=setting(SHARE, "Drop boxes that cover a smaller share of the frame.", option="--min-area"),
+        metadata=setting(
+            SHARE, "Drop boxes with an area below this fraction of the frame.", option="--min-area"
+        ),
     )
     max_area: float = field(
         default=1.0,
-        metadata=setting(SHARE, "Drop boxes that cover a larger share of the frame.", option="--max-area"),
+        metadata=setting(
+            SHARE, "Drop boxes with an area above this fraction of the frame.", option="--max-area"
+        ),
     )
     lines: tuple[PlaceText | str, ...] = field(
         default=(),
         metadata=setting(
             Places(zones=False),
-            "Count objects that cross the line; in pixels, or in shares of the frame if no number exceeds 1.",
+            "Count objects that cross the line; implies --track; coordinates in pixels, or as fractions of the frame if"
+            " all are at most 1.",
             option="--line",
             metavar="[NAME=]X1,Y1,X2,Y2",
         ),
@@ -59,7 +64,7 @@ class AnalyticsOptions:
         default=(),
         metadata=setting(
             Places(zones=True),
-            "Count objects inside the zone, and how long they stay.",
+            "Count objects inside the zone, and how long they stay; implies --track; coordinates as for lines.",
             option="--zone",
             metavar="[NAME=]X,Y,X,Y,X,Y...",
         ),

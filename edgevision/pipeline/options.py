@@ -24,7 +24,8 @@ class PipelineOptions:
         default="auto",
         metadata=setting(
             Number(1, 1024, whole=True, word="auto"),
-            "Batch size; auto: measured if several live sources share the engine.",
+            "Batch size; auto: the fastest size, measured at start, if several live sources share the engine; otherwise"
+            " 1, or the graph's optimum for files.",
             option="--batch",
         ),
     )

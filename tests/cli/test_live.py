@@ -67,9 +67,9 @@ class Running:
         assert self.process.stdout is not None
         watchdog = threading.Timer(120, self.process.kill)
         watchdog.start()
-        self.messages = self.process.stdout.readline()
+        self.first_line = self.process.stdout.readline()
         watchdog.cancel()
-        match = re.search(r"http://127\.0\.0\.1:(\d+)/", self.messages)
+        match = re.search(r"http://127\.0\.0\.1:(\d+)/", self.first_line)
         assert match is not None, self.process.communicate()
         self.port = int(match[1])
 
@@ -97,7 +97,7 @@ def test_cameras_run_until_a_signal(
     lines = tmp_path / "found.jsonl"
     call = (brightness_bundle, "demo:320x240@10", away, "--engine", "onnxruntime", "--jsonl", lines)
     with Running(*call) as running:
-        assert running.messages.startswith("demo:320x240@10, away: http")
+        assert running.first_line.startswith("demo:320x240@10, away at http")
         until_s = time.monotonic() + 60
         while True:
             _, state = running.ask("/api/state")

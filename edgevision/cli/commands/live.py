@@ -59,7 +59,9 @@ POLL_S = 0.1
 @session_options
 @camera_options
 @click.option(
-    "--jsonl", type=click.Path(path_type=Path), help="File for results, one JSON object per line and frame."
+    "--jsonl",
+    type=click.Path(path_type=Path),
+    help="File for results; one line with a JSON object for each frame.",
 )
 @sink_options
 @analytics_options
@@ -85,8 +87,9 @@ def command(
     """Show live cameras and their detections on a web page.
 
     SOURCE is one that `edgevision run` accepts: a camera index, an address (rtsp://, http://), csi://0, gst:PIPELINE,
-    loop:VIDEO, or demo: for a synthetic camera. The page has annotated video, figures, a threshold for each camera and
-    buttons to stop and start them. /metrics is for Prometheus; /health and /ready are for supervisors. Ctrl-C ends it.
+    loop:VIDEO, or demo: for a synthetic camera. The page shows annotated video, measurements, and for each camera a
+    threshold and a start/stop button. /metrics is for Prometheus; /health and /ready are for service managers and
+    orchestrators. Ctrl-C ends it.
 
     The page is reachable only from this machine unless --host is given. Visitors then need the token, which is printed
     once as part of the address.
@@ -146,7 +149,7 @@ def _show(request: _Request, page: PageOptions, interrupts: Interrupts) -> None:
         server = stack.enter_context(PageServer(camera_manager, page))
         server.start()  # first: reports a port in use before the engine is opened
         camera_manager.start()
-        click.echo(f"{', '.join(plan.name for plan in plans)}: {server.entry_url}")
+        click.echo(f"{', '.join(plan.name for plan in plans)} at {server.entry_url}")
         while not interrupts.requested() and camera_manager.failure is None:
             time.sleep(POLL_S)
     if camera_manager.failure is not None and not interrupts.requested():

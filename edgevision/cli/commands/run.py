@@ -58,7 +58,9 @@ from edgevision.sources.options import CameraOptions
     help="Annotated output: a video OUT.mp4, or a folder of images.",
 )
 @click.option(
-    "--jsonl", type=click.Path(path_type=Path), help="File for results, one JSON object per line and frame."
+    "--jsonl",
+    type=click.Path(path_type=Path),
+    help="File for results; one line with a JSON object for each frame.",
 )
 @click.option("--show", is_flag=True, help="Show annotated frames in a window; q or Escape ends the run.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after this number of frames.")
@@ -89,10 +91,10 @@ def command(
 
     SOURCE is an image, a folder of images, a video file, a camera index such as 0, an address (rtsp://, http://),
     csi://0 on a Jetson, gst:PIPELINE, loop:VIDEO for a video played as a camera, or demo: for a synthetic camera.
-    NAME=SOURCE gives it a name.
+    NAME=SOURCE gives it a name. See docs/cameras.md for all forms.
 
-    A live run takes the newest frame of each camera and waits during outages. Files are read completely. Several
-    sources share one engine in turns, and in batches if those are faster.
+    A live run takes the newest frame of each camera and reconnects after outages. Files are read completely. Several
+    sources share one engine, in batches if that is faster.
 
     Ctrl-C ends the run cleanly: all files are complete, the summary is printed, and the exit code is 130 (143 after
     SIGTERM).

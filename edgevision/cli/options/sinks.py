@@ -121,13 +121,13 @@ def _options() -> list[Callable[..., Any]]:
     path = click.Path(path_type=Path)
     return [
         click.option(
-            "--csv", type=path, help="Table with one row per detection, and a second one for events."
+            "--csv", type=path, help="CSV file with one row per detection; events go to NAME.events.csv."
         ),
         click.option(
             "--mqtt",
             multiple=True,
             metavar="URL",
-            help="Publish results and events: mqtt://HOST/PREFIX or mqtts://.",
+            help="Publish results and events to this broker: mqtt://HOST/PREFIX or mqtts://.",
         ),
         click.option("--webhook", multiple=True, metavar="URL", help="Post events as JSON."),
         click.option("--webhook-results", is_flag=True, help="Post every result, not only events."),

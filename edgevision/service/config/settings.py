@@ -42,7 +42,7 @@ class ModelSettings:
         default=False,
         metadata=setting(
             Flag(),
-            "Build the TensorRT engine first if none fits this device; requires a TensorRT engine.",
+            "Build the TensorRT engine first if none fits this device; requires the engine tensorrt or tensorrt-rtx.",
             option="--build",
         ),
     )

@@ -137,7 +137,7 @@ class CameraCollector(Collector):
         )
         yield self._counter(
             "frames_missed",
-            "Frames that the camera sent, by its time stamps, and that never arrived.",
+            "Frames that the camera captured and that never reached the pipeline.",
             CAMERA,
             [(n, s.lost.missed) for n, s in stats],
         )
@@ -152,7 +152,7 @@ class CameraCollector(Collector):
         ]
         yield self._counter(
             "frames_withheld",
-            "Frozen, black or damaged frames, which were not scored.",
+            "Frozen, black or damaged frames, which were not passed to the model.",
             (*CAMERA, "reason"),
             withheld,
         )
