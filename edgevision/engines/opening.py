@@ -13,6 +13,7 @@ from typing import Literal
 
 from edgevision.bundle.folder import Bundle
 from edgevision.bundle.selection import MachineIdentity, choose_graph
+from edgevision.contract.embedded_spec import embedded_spec
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import ModelSpec
 from edgevision.device.facts import machine_name
@@ -74,6 +75,15 @@ def open_session(
             with contextlib.suppress(MissingExtraError):
                 return _open(name, home, bundle, path, options or SessionOptions())
     raise EngineError(f"no engine is installed ({', '.join(ENGINES)}): pip install 'edgevision[cpu]'")
+
+
+def model_spec(model: Path | str) -> ModelSpec:
+    """The spec of a model as `open_session` takes it, without opening an engine.
+
+    Raises `BundleError` or `GraphError` for a model that does not exist or cannot be read.
+    """
+    path = Path(model)
+    return embedded_spec(path) if path.suffix == ".onnx" else Bundle.open(path).spec
 
 
 def _open(

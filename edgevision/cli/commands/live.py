@@ -28,6 +28,7 @@ from edgevision.cli.options.sources import named_sources
 from edgevision.cli.progress import Interrupts
 from edgevision.contract.session import SessionOptions
 from edgevision.device.power.watch import PowerWatch
+from edgevision.engines.opening import model_spec
 from edgevision.errors import UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.service.camera_manager import CameraManager
@@ -145,6 +146,7 @@ def _show(request: _Request, page: PageOptions, interrupts: Interrupts) -> None:
         stack.callback(camera_manager.close)
         server = stack.enter_context(PageServer(camera_manager, page))
         server.start()  # first: reports a port in use before the engine is opened
+        model_spec(request.bundle)  # a missing bundle is reported before a missing camera
         camera_manager.start()
         click.echo(f"{', '.join(plan.name for plan in plans)}: {server.entry_url}")
         while not interrupts.requested() and camera_manager.failure is None:

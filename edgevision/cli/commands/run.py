@@ -30,7 +30,7 @@ from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.device.power.watch import PowerWatch
-from edgevision.engines.opening import open_session
+from edgevision.engines.opening import model_spec, open_session
 from edgevision.errors import UsageError
 from edgevision.pipeline.batching import choose_batch
 from edgevision.pipeline.options import PipelineOptions
@@ -97,6 +97,7 @@ def command(
     Ctrl-C ends the run cleanly: all files are complete, the summary is printed, and the exit code is 130 (143 after
     SIGTERM).
     """
+    model_spec(bundle)  # a missing bundle is reported before a missing camera
     if build:
         rebuild_unfit(ctx, bundle, engine, opening.precision)
     outputs = _Outputs(output, jsonl, show, sinks)
