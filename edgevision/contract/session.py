@@ -15,8 +15,9 @@ import numpy.typing as npt
 from edgevision.contract.image import Frame, fit_frame
 from edgevision.contract.results import THRESHOLD, Outputs, Result, results_from_outputs
 from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.device.names import EXPECTED, PATTERN, DeviceName
 from edgevision.errors import EngineError, UsageError
-from edgevision.settings.kinds import Choice, Flag, Number
+from edgevision.settings.kinds import Choice, Flag, Number, Text
 from edgevision.settings.setting import setting
 
 Frames = npt.NDArray[np.uint8]
@@ -59,10 +60,25 @@ class SessionOptions:
             option="--precision",
         ),
     )
+    device: str | None = field(
+        default=None,
+        metadata=setting(
+            Text(EXPECTED, PATTERN),
+            "Device: cpu, cuda, cuda:N or dla:N; default: any, of several GPUs the first one.",
+            option="--device",
+            metavar="DEVICE",
+        ),
+    )
+    """Name of a device; see `device.names`."""
     force: bool = field(
         default=False,
         metadata=setting(Flag(), "Run a graph that failed verification.", option="--force"),
     )
+
+    @property
+    def device_name(self) -> DeviceName | None:
+        """The device, parsed; raises `UsageError` for a name that is none."""
+        return None if self.device is None else DeviceName.parse(self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,8 @@ class EngineInfo:
     providers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """Details of its operation, one fact each, such as the operators of a provider or the use of a CUDA graph."""
+    gpu_index: int = 0
+    """Place of the GPU in CUDA's list, for an engine on a GPU."""
 
 
 class Session(abc.ABC):
@@ -92,6 +110,8 @@ class Session(abc.ABC):
         """Time of the last call by the device's own clock, including copies; None for an engine without one."""
         self.precision: Precision | None = None
         """Precision of the graph, if a bundle's manifest states it."""
+        self.selection = ""
+        """Engine, graph, and why they were selected, on one line; empty unless `open_session` opened it."""
 
     @abc.abstractmethod
     def _infer(self, frames: Frames) -> Outputs:

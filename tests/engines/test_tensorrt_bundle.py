@@ -40,7 +40,7 @@ class StoredEngines:
         self.answers = tuple(np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
         module = HostTensorRt(cuda, self.spec)
         monkeypatch.setattr(tensorrt, "load_library", lambda flavour, purpose: module.library(flavour))
-        monkeypatch.setattr(here, "gpu_facts", lambda: cuda.gpu)
+        monkeypatch.setattr(here, "gpu_facts", lambda **_: cuda.gpu)
 
     def open(
         self,

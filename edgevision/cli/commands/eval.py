@@ -61,6 +61,7 @@ def command(
     engine: str | None,
     iou: float | None,
     precision: Precision | None,
+    device: str | None,
     force: bool,
     strict: bool,
     json_file: Path | None,
@@ -73,7 +74,7 @@ def command(
     """
     if not images.is_dir():
         raise UsageError(f"--images {images} is not a folder")
-    options = SessionOptions(iou_threshold=iou, precision=precision, force=force)
+    options = SessionOptions(iou_threshold=iou, precision=precision, device=device, force=force)
     if annotations is None:
         record, lines = _classification(bundle, images, limit, engine, options)
     elif annotations.is_dir() and not is_boxes(annotations):

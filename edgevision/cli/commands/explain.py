@@ -50,6 +50,7 @@ def command(
     seed: int,
     engine: str | None,
     precision: Precision | None,
+    device: str | None,
     force: bool,
 ) -> None:
     """Show which parts of an image a result depends on.
@@ -66,7 +67,7 @@ def command(
         )
     frame_bgr = read_image(image)
     options = ExplainOptions(masks=masks, seed=seed)
-    session_options = SessionOptions(precision=precision, force=force)
+    session_options = SessionOptions(precision=precision, device=device, force=force)
     with (
         open_session(bundle, engine=engine, options=session_options) as session,
         click.progressbar(length=masks, label="masks", file=sys.stderr) as bar,

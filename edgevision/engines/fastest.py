@@ -1,0 +1,73 @@
+"""Selects engine and graph from this machine's comparison: the fastest that passed verification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgevision.bundle.fastest import Timing, fastest, gain
+from edgevision.bundle.folder import Bundle
+from edgevision.bundle.selection import latest_verification
+from edgevision.contract.session import SessionOptions
+from edgevision.contract.spec import Precision
+from edgevision.device.machine_class import machine_class
+from edgevision.engines.choices import EngineComparison, stored_comparison
+
+BUILT = ("tensorrt", "tensorrt-rtx")
+"""Engines whose NMS settings are constants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The timing of the selected engine and graph, and the reason on one line."""
+
+    timing: Timing
+    reason: str
+
+
+def select_fastest(bundle: Bundle, engine: str | None, options: SessionOptions) -> Selected | None:
+    """The fastest of this machine's stored comparison that `engine` and `options` permit; None if there is none."""
+    device = options.device_name
+    comparison = stored_comparison(bundle, options.threads, str(device) if device else None)
+    if comparison is None:
+        return None
+    overrides = options.iou_threshold is not None or options.score_floor is not None
+    permitted = [
+        timing
+        for timing in comparison.timings
+        if engine in (None, timing.engine)
+        and (device is None or timing.device == str(device))
+        and options.precision in (None, timing.precision)
+        and not (overrides and timing.engine in BUILT)
+        and not failed(bundle, timing.engine, timing.precision)
+    ]
+    if not permitted:
+        return None
+    best = fastest(permitted)
+    return Selected(best, _reason(comparison, permitted, best))
+
+
+def is_verified(bundle: Bundle, engine: str) -> bool:
+    """True if the float graph passed its latest verification in the engine."""
+    record = latest_verification(bundle.graph("float"), engine, machine_class(engine))
+    return record is not None and record.passed
+
+
+def failed(bundle: Bundle, engine: str, precision: Precision) -> bool:
+    """True if the graph failed its latest verification in the engine on this class of machine."""
+    here = machine_class(engine)
+    record = latest_verification(bundle.graph(precision), engine, here)
+    return record is not None and not record.passed and record.machine_class == here
+
+
+def _reason(comparison: EngineComparison, permitted: list[Timing], best: Timing) -> str:
+    others = [_compared(timing, best) for timing in permitted if timing is not best]
+    others += [f"{one.name} {one.reason}" for one in comparison.excluded]
+    of = "the fastest that passed verification" if len(permitted) > 1 else "passed verification"
+    measured = f"measured by `{comparison.command}` on {comparison.created[:10]}"
+    details = "; ".join([measured, *others])
+    return f"{best.name}, {best.median_ms:.1f} ms a call: {of} ({details})"
+
+
+def _compared(timing: Timing, best: Timing) -> str:
+    close = ", not faster beyond noise" if gain(timing, best) > 1 else ""
+    return f"{timing.name} {timing.median_ms:.1f} ms{close}"
