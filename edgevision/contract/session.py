@@ -56,7 +56,7 @@ class SessionOptions:
         default=None,
         metadata=setting(
             Choice(get_args(Precision)),
-            "Graph of the bundle; default: the fastest that was verified and measured on this machine.",
+            "Graph of the bundle; default: the fastest verified one, as for the engine.",
             option="--precision",
         ),
     )
@@ -64,9 +64,9 @@ class SessionOptions:
         default=None,
         metadata=setting(
             Text(EXPECTED, PATTERN),
-            "Device: cpu, cuda, cuda:N or dla:N; default: any, of several GPUs the first one.",
+            "Device of the engine; default: the CPU or the first GPU, as the engine needs.",
             option="--device",
-            metavar="DEVICE",
+            metavar="cpu|cuda:N|dla:N",
         ),
     )
     """Name of a device; see `device.names`."""

@@ -13,7 +13,7 @@ from edgevision.device.machine_class import machine_class
 from edgevision.engines.choices import EngineComparison, stored_comparison
 
 BUILT = ("tensorrt", "tensorrt-rtx")
-"""Engines whose NMS settings are constants."""
+"""Engines that are built for a device; their NMS settings are constants."""
 
 
 @dataclass(frozen=True, slots=True)

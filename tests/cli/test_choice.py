@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import cv2
@@ -256,3 +257,18 @@ def test_what_cannot_be_stored_is_said(
     with click.Context(click.Command("x")):
         comparing.compare_shown(Bundle.open(bundle), ComparisonOptions("x", 0.1))
     assert capsys.readouterr().out.endswith("s; not stored\n")
+
+
+@pytest.mark.parametrize("ran", [True, False])
+def test_build_compares_what_it_has_verified(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, ran: bool
+) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    manifest = SimpleNamespace(verification="record" if ran else None)
+    outcome = SimpleNamespace(engine=SimpleNamespace(manifest=manifest))
+    monkeypatch.setattr(build, "build_shown", lambda *_: (outcome,))
+    result = called("build", bundle, "--engine", "tensorrt-rtx")
+    assert result.exception is None
+    assert ("chosen: " in result.output) is ran
+    if ran:
+        assert stored(bundle).command == "edgevision build"

@@ -43,7 +43,7 @@ Answer = TypeVar("Answer")
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images to measure.")
 @click.option(
-    "--engine", type=click.Choice(ENGINES), help="Engine to measure. Default: the first installed one."
+    "--engine", type=click.Choice(ENGINES), help="Engine to measure. Default: the fastest verified one."
 )
 @click.option(
     "--iou", type=FiniteRange(0, 1, min_open=True, max_open=True), help="IoU threshold of NMS.  [0.65]"

@@ -37,7 +37,9 @@ from edgevision.sources.image_files import read_image
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random masks."
 )
-@click.option("--engine", type=click.Choice(ENGINES), help="Engine to run. Default: the first installed one.")
+@click.option(
+    "--engine", type=click.Choice(ENGINES), help="Engine to run. Default: the fastest verified one."
+)
 @graph_options
 def command(
     bundle: Path,
