@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgevision.bundle.folder import Bundle
 from edgevision.contract.session import SessionOptions
+from edgevision.device.names import device_named, gpu_index_of
 from edgevision.engines.tensorrt.here import running_here
 from edgevision.engines.tensorrt.library import Library, load_library
 from edgevision.engines.tensorrt.manifest import Rebuild, Refuse
@@ -36,8 +37,8 @@ def engine_needed(path: Path, engine: str | None, options: SessionOptions, asked
         raise UsageError(f"{asked_by} needs the engine tensorrt or tensorrt-rtx; received {engine or 'none'}")
     library = load_library(flavour, asked_by)
     bundle = Bundle.open(path)
-    device = options.device_name
-    running = running_here(library, device.gpu_index if device else 0)
+    device = device_named(options.device)
+    running = running_here(library, gpu_index_of(options.device))
     decision = choose_engine(bundle, running, options.precision, device)
     if isinstance(decision, Refuse):
         raise EngineError(str(decision))

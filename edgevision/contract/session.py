@@ -15,7 +15,7 @@ import numpy.typing as npt
 from edgevision.contract.image import Frame, fit_frame
 from edgevision.contract.results import THRESHOLD, Outputs, Result, results_from_outputs
 from edgevision.contract.spec import ModelSpec, Precision
-from edgevision.device.names import EXPECTED, PATTERN, DeviceName
+from edgevision.device.names import EXPECTED, PATTERN
 from edgevision.errors import EngineError, UsageError
 from edgevision.settings.kinds import Choice, Flag, Number, Text
 from edgevision.settings.setting import setting
@@ -74,11 +74,6 @@ class SessionOptions:
         default=False,
         metadata=setting(Flag(), "Run a graph that failed verification.", option="--force"),
     )
-
-    @property
-    def device_name(self) -> DeviceName | None:
-        """The device, parsed; raises `UsageError` for a name that is none."""
-        return None if self.device is None else DeviceName.parse(self.device)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,16 @@ class DeviceName:
         return self.index if self.kind == "dla" else None
 
 
+def device_named(text: str | None) -> DeviceName | None:
+    """The device of an option; None if the option is not given."""
+    return None if text is None else DeviceName.parse(text)
+
+
+def gpu_index_of(text: str | None) -> int:
+    """The GPU of an option, the first one if it is not given or names no GPU."""
+    return 0 if text is None else DeviceName.parse(text).gpu_index
+
+
 @dataclass(frozen=True, slots=True)
 class Devices:
     """All devices of a machine."""

@@ -10,6 +10,7 @@ from edgevision.bundle.selection import latest_verification
 from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import Precision
 from edgevision.device.machine_class import machine_class
+from edgevision.device.names import device_named
 from edgevision.engines.choices import EngineComparison, stored_comparison
 
 BUILT = ("tensorrt", "tensorrt-rtx")
@@ -26,7 +27,7 @@ class Selected:
 
 def select_fastest(bundle: Bundle, engine: str | None, options: SessionOptions) -> Selected | None:
     """The fastest of this machine's stored comparison that `engine` and `options` permit; None if there is none."""
-    device = options.device_name
+    device = device_named(options.device)
     comparison = stored_comparison(bundle, options.threads, str(device) if device else None)
     if comparison is None:
         return None

@@ -18,6 +18,7 @@ from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_abs
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
 from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.device.names import gpu_index_of
 from edgevision.engines.ort_settings import CPU, open_inference, session_settings
 from edgevision.engines.ort_tensorrt import readable_graph, tensorrt_options
 from edgevision.errors import EngineError, first_line
@@ -154,7 +155,7 @@ def open_on(
     strict = target.provider != CPU and not counted and not options.allow_fallback
     settings.add_session_config_entry(_NO_CPU if strict else _RECORD, "1")
     names = (target.provider,) if strict else target.providers
-    gpu_index = options.device_name.gpu_index if options.device_name else 0
+    gpu_index = gpu_index_of(options.device)
     providers = [(name, _provider_options(name, graph, options.precision, gpu_index)) for name in names]
     try:
         inference = open_inference(str(graph), settings, providers)

@@ -18,7 +18,7 @@ from edgevision.contract.spec import ModelSpec
 from edgevision.device.facts import machine_name
 from edgevision.device.gpu import gpu_names
 from edgevision.device.machine_class import machine_class
-from edgevision.device.names import DeviceKind, DeviceName
+from edgevision.device.names import DeviceKind, DeviceName, device_named, gpu_index_of
 from edgevision.engines.devices import find_device
 from edgevision.engines.fastest import is_verified, select_fastest
 from edgevision.errors import (
@@ -105,7 +105,7 @@ def open_session(
 
 def _open_first(bundle: Bundle | None, path: Path, options: SessionOptions) -> Session:
     """The first engine that is installed; engines whose float graph was verified here come first."""
-    device = options.device_name
+    device = device_named(options.device)
     names = (
         [name for name, home in _ENGINES.items() if home.by_itself] if device is None else _engines_on(device)
     )
@@ -216,7 +216,7 @@ def _open_chosen(
     """Open the graph that the bundle's records select, and log the choice."""
     # `machine_name` calls system tools, which is slow; it is needed only if speeds were recorded.
     name = machine_name() if any(entry.speeds for entry in bundle.manifest.graphs) else ""
-    gpu_index = options.device_name.gpu_index if options.device_name else 0
+    gpu_index = gpu_index_of(options.device)
     machine = MachineIdentity(name, machine_class(engine, gpu_index))
     ask = functools.partial(
         choose_graph, engine=engine, machine=machine, precision=options.precision, force=options.force

@@ -12,6 +12,7 @@ from edgevision.bundle.folder import Bundle
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
 from edgevision.contract.spec import ModelSpec
+from edgevision.device.names import device_named, gpu_index_of
 from edgevision.engines.tensorrt.contexts import Contexts
 from edgevision.engines.tensorrt.cuda import CudaDevice, cuda_device, use_device
 from edgevision.engines.tensorrt.dla import dla_note
@@ -161,8 +162,8 @@ def open_engine(stored: StoredEngine, spec: ModelSpec, options: SessionOptions) 
 
 def _open_fitting(flavour: Flavour, bundle: Bundle, options: SessionOptions) -> TensorRtSession:
     library = load_library(flavour, f"engine {flavour}")
-    device = options.device_name
-    running = running_here(library, device.gpu_index if device else 0)
+    device = device_named(options.device)
+    running = running_here(library, gpu_index_of(options.device))
     stored = choose_engine(bundle, running, options.precision, device)
     if isinstance(stored, (Rebuild, Refuse)):
         raise EngineError(str(stored))
@@ -200,7 +201,7 @@ def _open(
 ) -> TensorRtSession:
     _refuse_overrides(options)
     manifest = stored.manifest
-    gpu_index = options.device_name.gpu_index if options.device_name else 0
+    gpu_index = gpu_index_of(options.device)
     device = cuda_device(gpu_index)
     loaded = _LOADED.get(library, stored, gpu_index)
     spec = replace(spec, frames=replace(spec.frames, batch=manifest.batch))
