@@ -32,8 +32,10 @@ from edgevision.verification.golden import verify_session
 
 SECONDS = 5.0
 """Default time of a comparison, for all candidates together."""
-LEAST_CALLS = 2
+LEAST_CALLS = 1
 """Timed calls of a candidate in a round."""
+PATIENCE = 2
+"""A comparison with `ROUNDS` rounds may take this many times as long as requested; else it has `LEAST_ROUNDS`."""
 
 Opener = Callable[[Bundle, str, SessionOptions], Session]
 
@@ -145,7 +147,7 @@ def _timed(
     calls = [_call(candidate) for candidate in candidates]
     first = [measure(call, MeasureSettings(0.0, LEAST_CALLS, 0.0, 1), clock_ns=clock_ns) for call in calls]
     slowest_round_s = sum(samples.total_s / LEAST_CALLS * (LEAST_CALLS + 1) for samples in first)
-    rounds = ROUNDS if slowest_round_s * ROUNDS <= seconds else LEAST_ROUNDS
+    rounds = ROUNDS if slowest_round_s * ROUNDS <= PATIENCE * seconds else LEAST_ROUNDS
     part = MeasureSettings(seconds / rounds / len(calls), LEAST_CALLS, 0.0, 1)
     samples = [[measure(call, part, clock_ns=clock_ns) for call in calls] for _ in range(rounds)]
     return [

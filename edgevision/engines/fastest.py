@@ -49,8 +49,9 @@ def select_fastest(bundle: Bundle, engine: str | None, options: SessionOptions) 
 
 def is_verified(bundle: Bundle, engine: str) -> bool:
     """True if the float graph passed its latest verification in the engine."""
-    record = latest_verification(bundle.graph("float"), engine, machine_class(engine))
-    return record is not None and record.passed
+    here = machine_class(engine)
+    records = [latest_verification(e, engine, here) for e in bundle.manifest.graphs if e.precision == "float"]
+    return any(record is not None and record.passed for record in records)
 
 
 def failed(bundle: Bundle, engine: str, precision: Precision) -> bool:
@@ -61,14 +62,14 @@ def failed(bundle: Bundle, engine: str, precision: Precision) -> bool:
 
 
 def _reason(comparison: EngineComparison, permitted: list[Timing], best: Timing) -> str:
-    others = [_compared(timing, best) for timing in permitted if timing is not best]
+    others = [f"{timing.name} {timing.median_ms:.1f} ms" for timing in permitted if timing is not best]
     others += [f"{one.name} {one.reason}" for one in comparison.excluded]
-    of = "the fastest that passed verification" if len(permitted) > 1 else "passed verification"
+    if len(permitted) == 1:
+        of = "passed verification"
+    elif any(gain(timing, best) > 1 for timing in permitted if timing is not best):
+        of = "no other that passed verification is faster beyond noise"
+    else:
+        of = "the fastest that passed verification"
     measured = f"measured by `{comparison.command}` on {comparison.created[:10]}"
     details = "; ".join([measured, *others])
     return f"{best.name}, {best.median_ms:.1f} ms a call: {of} ({details})"
-
-
-def _compared(timing: Timing, best: Timing) -> str:
-    close = ", not faster beyond noise" if gain(timing, best) > 1 else ""
-    return f"{timing.name} {timing.median_ms:.1f} ms{close}"

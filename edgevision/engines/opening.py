@@ -93,7 +93,7 @@ def open_session(
         selected = select_fastest(bundle, engine, options)
         if selected is not None:
             wanted = replace(options, precision=selected.timing.precision)
-            session = _open(selected.timing.engine, bundle, path, wanted)
+            session = _open(selected.timing.engine, bundle, path, wanted, "selected by a comparison here")
             session.selection = selected.reason
             return session
     if engine is not None:
@@ -182,7 +182,9 @@ def check_model(model: Path | str, options: SessionOptions) -> None:
     find_device(options.device)
 
 
-def _open(name: str, bundle: Bundle | None, path: Path, options: SessionOptions) -> Session:
+def _open(
+    name: str, bundle: Bundle | None, path: Path, options: SessionOptions, asked: str = "asked for"
+) -> Session:
     home = _ENGINES[name]
     try:
         module = importlib.import_module(f"edgevision.engines.{home.module}")
@@ -195,7 +197,9 @@ def _open(name: str, bundle: Bundle | None, path: Path, options: SessionOptions)
     session: Session
     if home.takes == "graph":
         session = (
-            opener(path, None, options) if bundle is None else _open_chosen(opener, bundle, name, options)
+            opener(path, None, options)
+            if bundle is None
+            else _open_chosen(opener, bundle, name, options, asked)
         )
     elif bundle is None:
         raise UsageError(
@@ -212,6 +216,7 @@ def _open_chosen(
     bundle: Bundle,
     engine: str,
     options: SessionOptions,
+    asked: str,
 ) -> Session:
     """Open the graph that the bundle's records select, and log the choice."""
     # `machine_name` calls system tools, which is slow; it is needed only if speeds were recorded.
@@ -219,7 +224,12 @@ def _open_chosen(
     gpu_index = gpu_index_of(options.device)
     machine = MachineIdentity(name, machine_class(engine, gpu_index))
     ask = functools.partial(
-        choose_graph, engine=engine, machine=machine, precision=options.precision, force=options.force
+        choose_graph,
+        engine=engine,
+        machine=machine,
+        precision=options.precision,
+        asked=asked,
+        force=options.force,
     )
     while not (choice := ask(bundle)).verified:
         # Use the graph's own thresholds, which produced the golden answers.
