@@ -11,7 +11,7 @@ from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import Precision
 from edgevision.device.machine_class import machine_class
 from edgevision.device.names import device_named
-from edgevision.engines.choices import EngineComparison, stored_comparison
+from edgevision.engines.choices import EngineComparison
 
 BUILT = ("tensorrt", "tensorrt-rtx")
 """Engines that are built for a device; their NMS settings are constants."""
@@ -25,12 +25,11 @@ class Selected:
     reason: str
 
 
-def select_fastest(bundle: Bundle, engine: str | None, options: SessionOptions) -> Selected | None:
-    """The fastest of this machine's stored comparison that `engine` and `options` permit; None if there is none."""
+def select_fastest(
+    comparison: EngineComparison, bundle: Bundle, engine: str | None, options: SessionOptions
+) -> Selected | None:
+    """The fastest of this machine's comparison that `engine` and `options` permit; None if there is none."""
     device = device_named(options.device)
-    comparison = stored_comparison(bundle, options.threads, str(device) if device else None)
-    if comparison is None:
-        return None
     overrides = options.iou_threshold is not None or options.score_floor is not None
     permitted = [
         timing

@@ -19,6 +19,7 @@ from edgevision.device.facts import machine_name
 from edgevision.device.gpu import gpu_names
 from edgevision.device.machine_class import machine_class
 from edgevision.device.names import DeviceKind, DeviceName, device_named, gpu_index_of
+from edgevision.engines.choices import stored_comparison
 from edgevision.engines.devices import find_device
 from edgevision.engines.fastest import is_verified, select_fastest
 from edgevision.errors import (
@@ -90,7 +91,8 @@ def open_session(
     if device is not None and engine is not None:
         _refuse_other_device(device, engine)
     if bundle is not None and (engine is None or options.precision is None):
-        selected = select_fastest(bundle, engine, options)
+        comparison = stored_comparison(bundle, options.threads, str(device) if device else None)
+        selected = select_fastest(comparison, bundle, engine, options) if comparison else None
         if selected is not None:
             wanted = replace(options, precision=selected.timing.precision)
             session = _open(selected.timing.engine, bundle, path, wanted, "selected by a comparison here")

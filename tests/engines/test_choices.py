@@ -22,7 +22,7 @@ from edgevision.engines.choices import (
     store_comparison,
     stored_comparison,
 )
-from edgevision.engines.fastest import select_fastest
+from edgevision.engines.fastest import Selected, select_fastest
 from edgevision.storage import atomic
 
 
@@ -58,6 +58,12 @@ def compared(
     return EngineComparison(
         created, "edgevision verify", facts or facts_here(bundle, None, None), timings, excluded
     )
+
+
+def selected_here(bundle: Bundle, engine: str | None, options: SessionOptions) -> Selected | None:
+    """As `open_session` selects."""
+    comparison = stored_comparison(bundle, options.threads, options.device)
+    return None if comparison is None else select_fastest(comparison, bundle, engine, options)
 
 
 def test_it_is_kept_outside_of_the_bundle(bundle: Bundle) -> None:
@@ -164,14 +170,14 @@ def test_the_fastest_that_the_options_permit(
     bundle: Bundle, engine: str | None, options: SessionOptions, expected: str | None
 ) -> None:
     store_comparison(bundle, compared(bundle, (*ON_CPU, *ON_GPU)))
-    selected = select_fastest(bundle, engine, options)
+    selected = selected_here(bundle, engine, options)
     assert (None if selected is None else selected.timing.name) == expected
 
 
 def test_the_reason_names_the_command_the_day_and_the_others(bundle: Bundle) -> None:
     excluded = (Excluded("openvino", "int8", "failed verification", "mean score difference 0.4"),)
     store_comparison(bundle, compared(bundle, ON_CPU[:3], excluded=excluded))
-    selected = select_fastest(bundle, None, SessionOptions())
+    selected = selected_here(bundle, None, SessionOptions())
     assert selected is not None
     assert selected.reason == (
         "openvino float, 15.0 ms a call: the fastest that passed verification (measured by `edgevision verify` on"
@@ -183,18 +189,18 @@ def test_a_graph_that_failed_verification_since_is_not_used(bundle: Bundle) -> N
     store_comparison(bundle, compared(bundle))
     wrong = CheckRecord("score difference", 0.5, "<=", 0.1)
     record = Verification("verify", "openvino", "openvino 1", 1, (wrong,), "2026-12-01", cpu_class())
-    selected = select_fastest(bundle.with_record("int8", record), None, SessionOptions())
+    selected = selected_here(bundle.with_record("int8", record), None, SessionOptions())
     assert selected is not None
     assert selected.timing.name == "openvino float"
     elsewhere = replace(record, machine_class="aarch64 NEON")
-    selected = select_fastest(bundle.with_record("int8", elsewhere), None, SessionOptions())
+    selected = selected_here(bundle.with_record("int8", elsewhere), None, SessionOptions())
     assert selected is not None
     assert selected.timing.name == "openvino int8"
 
 
 def test_faster_but_within_noise_is_said(bundle: Bundle) -> None:
     store_comparison(bundle, compared(bundle, (ON_CPU[0], timed("openvino", 19.5))))
-    selected = select_fastest(bundle, None, SessionOptions())
+    selected = selected_here(bundle, None, SessionOptions())
     assert selected is not None
     assert selected.reason == (
         "onnxruntime float, 20.0 ms a call: no other that passed verification is faster beyond noise (measured by"
