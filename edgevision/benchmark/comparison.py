@@ -106,7 +106,9 @@ def compare_engines(
             reasons = "; ".join(f"{one.name}: {one.detail}" for one in excluded)
             raise VerificationError(f"no engine can run {bundle.path}: {reasons}")
         if not candidates:
-            raise MissingExtraError("onnxruntime", "cpu", options.command)
+            on_cpu = options.device is None or options.device.kind == "cpu"
+            package, extra = ("onnxruntime", "cpu") if on_cpu else ("onnxruntime-gpu", "gpu")
+            raise MissingExtraError(package, extra, options.command)
         timings = _timed(candidates, options, clock_ns)
     return EngineComparison(
         created=utc_now(),

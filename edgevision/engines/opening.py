@@ -113,6 +113,8 @@ def _open_first(bundle: Bundle | None, path: Path, options: SessionOptions) -> S
     )
     if bundle is not None:
         names.sort(key=lambda name: not is_verified(bundle, name))
+    elif device is not None:
+        names = [name for name in names if _ENGINES[name].takes == "graph"]
     failure: EdgevisionError | None = None
     for name in names:
         try:
@@ -136,7 +138,11 @@ def _open_first(bundle: Bundle | None, path: Path, options: SessionOptions) -> S
         return session
     if failure is not None:
         raise failure
-    raise EngineError(f"no engine is installed ({', '.join(ENGINES)}): pip install 'edgevision[cpu]'")
+    extra = "cpu" if device is None or device.kind == "cpu" else "gpu"
+    where = "" if device is None else f" for {device}"
+    raise EngineError(
+        f"no engine{where} is installed ({', '.join(names)}): pip install 'edgevision[{extra}]'"
+    )
 
 
 def compared_engines(device: DeviceName | None) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from edgevision.cli.comparing import comparison_lines
 from edgevision.cli.root import edgevision as group
 from edgevision.contract.session import SessionOptions
 from edgevision.device.cpu_class import cpu_class
+from edgevision.engines import devices
 from edgevision.engines.choices import (
     EngineComparison,
     facts_here,
@@ -272,3 +273,14 @@ def test_build_compares_what_it_has_verified(
     assert ("chosen: " in result.output) is ran
     if ran:
         assert stored(bundle).command == "edgevision build"
+
+
+def test_the_first_engine_that_can_run_on_a_device(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_session(bundle, options=SessionOptions(device="cpu")) as session:
+        assert session.selection.startswith("onnxruntime float: first installed engine")
+    monkeypatch.setattr(devices, "gpu_names", lambda: ("T4",))
+    for model in (bundle, bundle / "model.onnx"):
+        with pytest.raises(EdgevisionError) as caught:
+            open_session(model, options=SessionOptions(device="cuda"))
+        assert not isinstance(caught.value, UsageError), "an engine of the GPU was tried, none of the CPU"
+        assert "tensorrt" in str(caught.value) or "CUDAExecutionProvider" in str(caught.value)

@@ -141,7 +141,8 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         progress.total = _total(opened, options.limit)
         progress.live = any(source.live for source in opened)
         session = stack.enter_context(open_engine())
-        click.echo(session.selection, err=True)
+        if session.selection:
+            click.echo(session.selection, err=True)
         outputs.others.check(request.analytics, session.spec.classes)
         analytics = [
             open_analytics(request.analytics, session.spec, source, request.threshold)
