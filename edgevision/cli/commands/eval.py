@@ -43,7 +43,7 @@ Answer = TypeVar("Answer")
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images to measure.")
 @click.option(
-    "--engine", type=click.Choice(ENGINES), help="Engine to measure. Default: the first installed one."
+    "--engine", type=click.Choice(ENGINES), help="Engine to measure. Default: the fastest verified one."
 )
 @click.option(
     "--iou",
@@ -65,6 +65,7 @@ def command(
     engine: str | None,
     iou: float | None,
     precision: Precision | None,
+    device: str | None,
     force: bool,
     strict: bool,
     json_file: Path | None,
@@ -78,7 +79,7 @@ def command(
     """
     if not images.is_dir():
         raise UsageError(f"--images {images} is not a folder")
-    options = SessionOptions(iou_threshold=iou, precision=precision, force=force)
+    options = SessionOptions(iou_threshold=iou, precision=precision, device=device, force=force)
     if annotations is None:
         record, lines = _classification(bundle, images, limit, engine, options)
     elif annotations.is_dir() and not is_boxes(annotations):
