@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from edgevision.contract.classes import class_name
 from edgevision.contract.spec import ModelSpec
+from edgevision.contract.thresholds import Threshold, reached
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import MissingExtraError
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 Float32 = npt.NDArray[np.float32]
 Rows = slice | Sequence[int] | npt.NDArray[np.bool_] | npt.NDArray[np.integer]
 Index = int | Rows
-THRESHOLD = 0.25
-"""Default minimum confidence of a detection."""
 MASK_HALF = 128
 """The smallest stored probability, of 0..255, that is inside a mask."""
 
@@ -176,7 +175,7 @@ Outputs = tuple[npt.NDArray[Any], ...]
 
 
 def results_from_outputs(
-    spec: ModelSpec, outputs: Outputs, placements: Sequence[FrameTransform], *, threshold: float
+    spec: ModelSpec, outputs: Outputs, placements: Sequence[FrameTransform], *, threshold: Threshold
 ) -> list[Result]:
     """Apply the threshold to a batch's outputs and map boxes and masks to frame pixels; one result for each placement.
 
@@ -194,7 +193,7 @@ def results_from_outputs(
     results: list[Result] = []
     for row, placement in enumerate(placements):
         boxes, scores, labels = (array[row] for array in outputs[:3])
-        keep = (scores >= threshold) & (scores > 0)
+        keep = reached(threshold, scores, labels) & (scores > 0)
         found = Detections(
             placement.frame_from_input(boxes[keep]),
             scores[keep].astype(np.float32),

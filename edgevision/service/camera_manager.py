@@ -116,7 +116,8 @@ class CameraManager:
     def cameras(self) -> tuple[CameraStatus, ...]:
         """Status of all cameras, in the given order."""
         with self._lock:
-            return tuple(camera.status() for camera in self._cameras.values())
+            default = None if self._session is None else self._session.threshold
+            return tuple(camera.status(default) for camera in self._cameras.values())
 
     @property
     def sinks(self) -> tuple[SinkHealth, ...]:
@@ -223,9 +224,10 @@ class CameraManager:
             camera.threshold = plan.threshold
         if (
             camera.stream is not None
+            and self._session is not None
             and replace(plan, threshold=before.threshold, sinks=before.sinks) == before
         ):
-            camera.stream.threshold = camera.threshold
+            camera.stream.threshold = camera.threshold_in(self._session)
             camera.stream.rewire(self._sinks_of(plan))
             return
         if (plan.address, plan.connection) != (before.address, before.connection) or camera.failure:
@@ -259,7 +261,8 @@ class CameraManager:
         if pipeline is None or session is None or camera.source is None:
             return
         try:
-            analytics = plan.analytics.open_if_wanted(session.spec, camera.source.fps, camera.threshold)
+            threshold = camera.threshold_in(session)
+            analytics = plan.analytics.open_if_wanted(session.spec, camera.source.fps, threshold)
         except EdgevisionError as error:
             self._shut(camera)
             camera.failure = str(error)
@@ -268,7 +271,7 @@ class CameraManager:
         camera.stream = SourceStream(
             camera.source,
             self._sinks_of(plan),
-            threshold=camera.threshold,
+            threshold=threshold,
             analytics=analytics,
             keep_going=True,
         )

@@ -102,7 +102,7 @@ def plan_lines(settings: Settings) -> list[str]:
         [
             camera.name,
             public_name(camera.address),
-            f"{camera.threshold:g}",
+            "default" if camera.threshold is None else f"{camera.threshold:g}",
             _counts(camera.analytics),
             ", ".join(camera.analytics.only) or "all",
             ", ".join(camera.sinks) or "none",
