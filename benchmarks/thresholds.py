@@ -21,9 +21,9 @@ import edgevision
 from edgevision.bundle.folder import Bundle
 from edgevision.cli.present import table
 from edgevision.contract.boxes import iou_matrix
-from edgevision.contract.results import Detections
+from edgevision.contract.results import Detections, reached
 from edgevision.contract.session import Session
-from edgevision.contract.thresholds import THRESHOLD, Threshold, reached
+from edgevision.contract.thresholds import THRESHOLD, Threshold
 from edgevision.engines.opening import open_session
 from edgevision.evaluation.detection import detect_all, read_annotations
 from edgevision.evaluation.operating_point import (

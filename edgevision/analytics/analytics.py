@@ -14,8 +14,8 @@ from edgevision.analytics.counting import AnalyticsEvent, LineCounter, Sighting,
 from edgevision.analytics.filters import DetectionFilter
 from edgevision.analytics.observation import LineState, Observation, Trail, ZoneState
 from edgevision.analytics.places import Line, PlaceText, Point, Zone
-from edgevision.contract.results import Detections, Result
-from edgevision.contract.thresholds import THRESHOLD, Threshold, least_of, reached, threshold_of
+from edgevision.contract.results import Detections, Result, reached
+from edgevision.contract.thresholds import THRESHOLD, Threshold, least_of, threshold_of
 from edgevision.sources.frames import SourceFrame
 
 CARRY_SCORE = 0.1

@@ -51,7 +51,7 @@ def chosen_threshold(session: Session, threshold: float | None) -> Threshold:
     It warns of a threshold below the graph's own.
     """
     floor = 0.0 if session.spec.nms is None else session.spec.nms.score_floor
-    least = least_of(session.threshold if threshold is None else threshold)
+    least = least_of(session.threshold) if threshold is None else threshold
     if least <= floor - VISIBLE:
         click.echo(
             f"warning: the threshold {least:g} has no effect below {floor:g}, because the graph returns no lower score;"

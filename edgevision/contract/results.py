@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edgevision.contract.classes import class_name
 from edgevision.contract.spec import ModelSpec
-from edgevision.contract.thresholds import Threshold, reached
+from edgevision.contract.thresholds import ClassThresholds, Threshold
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import MissingExtraError
 
@@ -204,6 +204,18 @@ def results_from_outputs(
             found = _instances(found, outputs[3][row][keep], placement, spec.frames.size_wh)
         results.append(found)
     return results
+
+
+def reached(
+    threshold: Threshold, scores: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
+) -> npt.NDArray[np.bool_]:
+    """True for each detection with at least the minimum confidence of its class, bool ``[N]``.
+
+    Labels outside of the classes have the nearest one's: graphs return any label beside a suppressed score.
+    """
+    if isinstance(threshold, ClassThresholds):
+        return np.asarray(scores >= threshold.array.take(labels, mode="clip"))
+    return np.asarray(scores >= threshold)
 
 
 def _instances(

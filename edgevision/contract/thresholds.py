@@ -16,24 +16,18 @@ class ClassThresholds:
     """A minimum confidence for each label, in the order of the spec's classes; each from 0 to 1."""
 
     values: tuple[float, ...]
-    _array: npt.NDArray[np.float32] = field(init=False, repr=False, compare=False)
+    array: npt.NDArray[np.float32] = field(init=False, repr=False, compare=False)
+    """The same, float32 ``[C]``."""
 
     def __post_init__(self) -> None:
         if not self.values or not all(0 <= value <= 1 for value in self.values):
             raise ValueError(f"expected a confidence from 0 to 1 for each class; received {self.values}")
-        object.__setattr__(self, "_array", np.array(self.values, np.float32))
+        object.__setattr__(self, "array", np.array(self.values, np.float32))
 
     @property
     def least(self) -> float:
         """The lowest of all classes."""
         return min(self.values)
-
-    def of(self, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
-        """The minimum confidence of each label, float32 ``[N]``.
-
-        Labels outside of the classes get the nearest one's: graphs return any label beside a suppressed score.
-        """
-        return self._array.take(labels, mode="clip")
 
     def __format__(self, spec: str) -> str:
         """The range of the values, each in the format `spec`."""
@@ -42,14 +36,6 @@ class ClassThresholds:
 
 
 Threshold = float | ClassThresholds
-
-
-def reached(
-    threshold: Threshold, scores: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
-) -> npt.NDArray[np.bool_]:
-    """True for each detection with at least the minimum confidence of its class, bool ``[N]``."""
-    least = threshold.of(labels) if isinstance(threshold, ClassThresholds) else threshold
-    return np.asarray(scores >= least)
 
 
 def threshold_of(threshold: Threshold, label: int) -> float:

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.boxes import iou_matrix
-from edgevision.contract.results import Outputs
+from edgevision.contract.results import Outputs, reached
 from edgevision.contract.spec import ModelSpec
-from edgevision.contract.thresholds import THRESHOLD, Threshold, reached
+from edgevision.contract.thresholds import THRESHOLD, Threshold
 from edgevision.errors import UsageError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevision.contract.results import Detections, results_from_outputs
+from edgevision.contract.results import Detections, reached, results_from_outputs
 from edgevision.contract.session import ReplaySession
 from edgevision.contract.spec import FrameInput, ModelSpec, NmsSpec, Provenance, detect_outputs
 from edgevision.contract.thresholds import (
@@ -13,7 +13,6 @@ from edgevision.contract.thresholds import (
     Threshold,
     by_class,
     least_of,
-    reached,
     threshold_of,
 )
 from edgevision.contract.transform import FrameTransform
