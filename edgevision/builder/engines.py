@@ -99,7 +99,7 @@ def choose_graphs(
         else:
             say(f"skipping the {entry.precision} graph: it failed verification ({failures})")
     if not good:
-        dla = " for a DLA, which computes only in FP16 and INT8: build without --dla, or"
+        dla = " for a DLA, which computes only in FP16 and INT8: build without --device, or"
         place = dla if request.dla_core is not None else ":"
         raise UsageError(f"{bundle.path} holds no usable graph{place} quantize the bundle again")
     return tuple(good)
@@ -340,7 +340,7 @@ def _require_dla(
     modules = library.dialect.dla_modules
     if not modules:
         raise EngineError(
-            f"{library.name} does not support a DLA ({library.dialect.source}); build without --dla"
+            f"{library.name} does not support a DLA ({library.dialect.source}); build without --device"
         )
     if precision not in DLA_PRECISIONS:
         raise UsageError(
@@ -349,12 +349,12 @@ def _require_dla(
     if not batch.static:
         raise UsageError(
             f"a DLA needs a static batch; the graph has {batch}: export the model again with --batch"
-            f" {batch.opt}, or build without --dla"
+            f" {batch.opt}, or build without --device"
         )
     cores = dla_cores(library, gpu)
     if request.dla_core >= cores:
         name = gpu.name if gpu else "this machine"
         raise EngineError(
-            f"{name} has {cores} DLA cores; received --dla {request.dla_core}. {FLAVOURS[library.flavour]} supports"
-            f" a DLA on {', '.join(modules)}: build without --dla"
+            f"{name} has {cores} DLA cores; received --device dla:{request.dla_core}."
+            f" {FLAVOURS[library.flavour]} supports a DLA on {', '.join(modules)}: build without --device"
         )

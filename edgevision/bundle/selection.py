@@ -38,9 +38,10 @@ def choose_graph(
     machine: MachineIdentity,
     *,
     precision: Precision | None = None,
+    asked: str = "asked for",
     force: bool = False,
 ) -> GraphChoice:
-    """The graph of `precision`, else the fastest that `engine` may run on `machine`.
+    """The graph of `precision`, for the reason `asked`, else the fastest that `engine` may run on `machine`.
 
     A graph of lower precision is selected by default only if it passed the engine's verification and was measured there
     to be at least `LEAST_GAIN` times as fast as the float graph. Raises `VerificationError` for a graph that failed the
@@ -51,7 +52,7 @@ def choose_graph(
         record = _record_here(entry, engine, machine)
         _refuse_disproved(bundle, entry, record, force=force)
         verified = precision == "float" or record is not None or force
-        return GraphChoice(precision, "asked for" + _warning(record), verified)
+        return GraphChoice(precision, asked + _warning(record), verified)
     candidates = [
         (speed, entry, record)
         for entry in bundle.manifest.graphs

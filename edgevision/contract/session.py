@@ -16,8 +16,9 @@ from edgevision.contract.image import Frame, fit_frame
 from edgevision.contract.results import Outputs, Result, results_from_outputs
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.contract.thresholds import THRESHOLD, Threshold
+from edgevision.device.names import EXPECTED, PATTERN
 from edgevision.errors import EngineError, UsageError
-from edgevision.settings.kinds import Choice, Flag, Number
+from edgevision.settings.kinds import Choice, Flag, Number, Text
 from edgevision.settings.setting import setting
 
 Frames = npt.NDArray[np.uint8]
@@ -56,10 +57,20 @@ class SessionOptions:
         default=None,
         metadata=setting(
             Choice(get_args(Precision)),
-            "Graph of the bundle; default: the fastest that was verified and measured on this machine.",
+            "Graph of the bundle; default: the fastest verified one, as for the engine.",
             option="--precision",
         ),
     )
+    device: str | None = field(
+        default=None,
+        metadata=setting(
+            Text(EXPECTED, PATTERN),
+            "Device of the engine; default: the CPU or the first GPU, as the engine needs.",
+            option="--device",
+            metavar="cpu|cuda:N|dla:N",
+        ),
+    )
+    """Name of a device; see `device.names`."""
     force: bool = field(
         default=False,
         metadata=setting(Flag(), "Run a graph that failed verification.", option="--force"),
@@ -77,6 +88,8 @@ class EngineInfo:
     providers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """Details of its operation, one fact each, such as the operators of a provider or the use of a CUDA graph."""
+    gpu_index: int = 0
+    """Place of the GPU in CUDA's list, for an engine on a GPU."""
 
 
 class Session(abc.ABC):
@@ -95,6 +108,8 @@ class Session(abc.ABC):
         """Precision of the graph, if a bundle's manifest states it."""
         self.threshold: Threshold = THRESHOLD
         """Default minimum confidence of a detection: the bundle's operating point, if it has one."""
+        self.selection = ""
+        """Engine, graph, and why they were selected, on one line; empty unless `open_session` opened it."""
 
     @abc.abstractmethod
     def _infer(self, frames: Frames) -> Outputs:

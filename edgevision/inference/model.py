@@ -206,19 +206,24 @@ def load(
     *,
     engine: str | None = None,
     precision: Precision | None = None,
+    device: str | None = None,
     threshold: Threshold | None = None,
     options: SessionOptions | None = None,
 ) -> Model:
     """Open a packaged bundle by name, a bundle's folder, or a bundle's ``.onnx`` file.
 
+    `device` is ``cpu``, ``cuda``, ``cuda:N`` or ``dla:N``. Without `engine` and `precision`, the fastest that
+    `edgevision verify` or `bench` stored on this machine is used, else the first verified engine.
+    ``model.session.selection`` gives the reason.
     `threshold` is the minimum confidence of a detection; None: the bundle's operating point, or 0.25 without one.
-    Raises `BundleError` for a model that does not exist or is damaged, `MissingExtraError` if the engine is not
-    installed, `EngineError` if it cannot run the graph.
+
+    Raises `BundleError` for a model that does not exist or is damaged, `UsageError` for a device that this machine
+    lacks, `MissingExtraError` if the engine is not installed, `EngineError` if it cannot run the graph.
     """
     if options is None:
-        options = SessionOptions(precision=precision)
-    elif precision is not None:
-        raise UsageError("give precision, or options with a precision, not both")
+        options = SessionOptions(precision=precision, device=device)
+    elif precision is not None or device is not None:
+        raise UsageError("expected precision and device as arguments or in options; received both")
     return Model(open_session(model, engine=engine, options=options), threshold=threshold)
 
 

@@ -116,7 +116,7 @@ def test_targets_that_cannot_be(brightness: Path, rtx: Library) -> None:
 def test_a_dla_needs_its_ranges_and_a_core(brightness: Path) -> None:
     bundle = Bundle.open(brightness)
     bundle.add_graph("int8", bundle.graph_path("float").read_bytes())
-    with pytest.raises(EngineError, match="Orin has 2 DLA cores; received --dla 2"):
+    with pytest.raises(EngineError, match="Orin has 2 DLA cores; received --device dla:2"):
         build(brightness, ActedBuilder(), "int8", dla_core=2)
     with pytest.raises(
         BundleError, match=r"from .*/calibration.cache: .*quantize .* --write-calibration-cache"
@@ -152,7 +152,7 @@ def test_no_graph_is_left_for_a_dla(brightness: Path) -> None:
     )
     bundle.add_graph("fp16", bundle.graph_path("float").read_bytes(), (wrong,))
     with pytest.raises(
-        UsageError, match="holds no usable graph for a DLA, .*: build without --dla, or quantize"
+        UsageError, match="holds no usable graph for a DLA, .*: build without --device, or quantize"
     ):
         build(brightness, ActedBuilder(), "auto", dla_core=0)
 

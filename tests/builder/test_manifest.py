@@ -131,7 +131,7 @@ def test_the_answer_is_as_documented(row: Row) -> None:
     assert type(decision) is ANSWERS[row[5]]
     if isinstance(decision, Rebuild):
         core = manifest.dla_core
-        dla = "" if core is None or core >= running.platform.dla_cores else f" --dla {core}"
+        dla = "" if core is None or core >= running.platform.dla_cores else f" --device dla:{core}"
         assert (
             decision.command == f"edgevision build mymodel --engine {flavour} --precision int8{dla} --rebuild"
         )

@@ -95,7 +95,7 @@ def test_an_engine_for_a_dla_is_refused_where_there_is_none(board: Board) -> Non
         EngineError, match=r"Orin, 16 multiprocessors, 61.4 GiB; this is Orin, 8 multiprocessors"
     ):
         board.open("fp16")
-    with pytest.raises(EngineError, match="Orin has 0 DLA cores; received --dla 0"):
+    with pytest.raises(EngineError, match="Orin has 0 DLA cores; received --device dla:0"):
         board.build("fp16", dla_core=0)
 
 

@@ -318,7 +318,7 @@ def test_a_check_shows_what_would_run(
     result = CliRunner().invoke(command, ["cameras.toml", "--check"], catch_exceptions=False)
     assert result.exit_code == 0
     lines = result.output.splitlines()
-    assert lines[0] == f"model: {folder}/model, engine the first that is installed"
+    assert lines[0] == f"model: {folder}/model, engine the fastest verified"
     assert lines[1] == "budgets: batch auto, results of any age"
     cells = [line.split() for line in lines]
     assert ["door", "demo:160x120@30", "default", "1", "line,", "1", "zone", "all", "all,", "alarm"] in cells

@@ -47,6 +47,13 @@ def test_a_bundle_that_is_none_ends_it(tmp_path: Path) -> None:
     refused(BundleError, tmp_path, "demo:320x240@10", "--port", "0")
 
 
+def test_a_missing_bundle_is_reported_and_not_the_camera(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert "no bundle at" in refused(BundleError, tmp_path / "nosuch", "/dev/video99", "--port", "0")
+    assert "video99" not in caplog.text
+
+
 def test_the_token_file_is_looked_at_first(tmp_path: Path) -> None:
     assert "cannot read the token" in refused(
         UsageError, tmp_path, "demo:", "--token-file", tmp_path / "none"

@@ -203,3 +203,9 @@ def test_a_mistake_is_one_line_and_exit_code_1(brightness_bundle: Path, tmp_path
     assert output == ""
     assert errors.startswith("edgevision: no such file or folder")
     assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(("name", "expected"), [("nosuch", "no bundle at"), ("nosuch.onnx", "cannot read")])
+def test_a_missing_bundle_is_reported_and_not_the_camera(tmp_path: Path, name: str, expected: str) -> None:
+    said = refused(EdgevisionError, tmp_path / name, "/dev/video99")
+    assert said.startswith(f"{expected} {tmp_path / name}")

@@ -59,7 +59,7 @@ EXPECTED: dict[str, dict[str, tuple[str, str | None]]] = {
     "agx-orin-jetpack-7.2": {
         "TensorRT": ("ok", None),
         "cuda-bindings": ("ok", None),
-        "DLA": ("missing", "build without --dla"),
+        "DLA": ("missing", "build without --device"),
         "power mode": ("missing", "sudo nvpmodel -m 0 "),
         "GStreamer": ("ok", None),
     },

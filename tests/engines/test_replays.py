@@ -93,6 +93,7 @@ def test_each_batch_size_has_a_graph_from_its_second_call_on(board: Board) -> No
             assert not is_replay(board.call(session, count, 11))
             made = board.call(session, count, 90)
             assert made == [
+                "cudaSetDevice",
                 "cudaEventRecord",
                 "cudaGraphLaunch",
                 "cudaEventRecord",

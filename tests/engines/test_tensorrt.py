@@ -153,7 +153,13 @@ def test_calls_replay_the_graph_and_make_nothing_new(board: Board) -> None:
         before = len(board.cuda.calls)
         for level in range(3):
             session.infer(frames_of(level, level))
-        each = ["cudaEventRecord", "cudaGraphLaunch", "cudaEventRecord", "cudaEventSynchronize"]
+        each = [
+            "cudaSetDevice",
+            "cudaEventRecord",
+            "cudaGraphLaunch",
+            "cudaEventRecord",
+            "cudaEventSynchronize",
+        ]
         assert board.cuda.calls[before:] == [*each, "cudaEventElapsedTime"] * 3
 
 

@@ -96,8 +96,9 @@ def command(ctx: click.Context, file: Path, check: bool, every_s: float) -> None
 def plan_lines(settings: Settings) -> list[str]:
     """What a file would run, without passwords."""
     model = settings.model
-    parts = [str(settings.path(model.bundle)), f"engine {model.engine or 'the first that is installed'}"]
+    parts = [str(settings.path(model.bundle)), f"engine {model.engine or 'the fastest verified'}"]
     parts += [f"precision {model.opening.precision}"] if model.opening.precision else []
+    parts += [f"device {model.opening.device}"] if model.opening.device else []
     rows = [
         [
             camera.name,

@@ -45,7 +45,7 @@ Answer = TypeVar("Answer")
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images to measure.")
 @click.option(
-    "--engine", type=click.Choice(ENGINES), help="Engine to measure. Default: the first installed one."
+    "--engine", type=click.Choice(ENGINES), help="Engine to measure. Default: the fastest verified one."
 )
 @click.option(
     "--iou",
@@ -78,6 +78,7 @@ def command(
     engine: str | None,
     iou: float | None,
     precision: Precision | None,
+    device: str | None,
     force: bool,
     threshold: float | None,
     write_thresholds: bool,
@@ -96,7 +97,7 @@ def command(
     """
     if not images.is_dir():
         raise UsageError(f"--images {images} is not a folder")
-    options = SessionOptions(iou_threshold=iou, precision=precision, force=force)
+    options = SessionOptions(iou_threshold=iou, precision=precision, device=device, force=force)
     request = _ThresholdRequest(threshold, write_thresholds)
     if annotations is None or (annotations.is_dir() and not is_boxes(annotations)):
         request.check_unused()

@@ -28,6 +28,7 @@ from edgevision.cli.options.sources import named_sources
 from edgevision.cli.progress import Interrupts
 from edgevision.contract.session import SessionOptions
 from edgevision.device.power.watch import PowerWatch
+from edgevision.engines.opening import check_model
 from edgevision.errors import UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.service.camera_manager import CameraManager
@@ -139,7 +140,9 @@ def _show(request: _Request, page: PageOptions, interrupts: Interrupts) -> None:
     # imported here because it belongs to an extra
     from edgevision.service.web.server import PageServer
 
-    opener = engine_opener(request.bundle, request.model, interrupts.requested)
+    opener = engine_opener(
+        request.bundle, request.model, interrupts.requested, lambda line: click.echo(line, err=True)
+    )
     with contextlib.ExitStack() as stack:
         stack.enter_context(PowerWatch())
         sinks = request.outputs.open(stack)
@@ -148,6 +151,9 @@ def _show(request: _Request, page: PageOptions, interrupts: Interrupts) -> None:
         stack.callback(camera_manager.close)
         server = stack.enter_context(PageServer(camera_manager, page))
         server.start()  # first: reports a port in use before the engine is opened
+        check_model(
+            request.bundle, request.model.opening
+        )  # a missing bundle is reported before a missing camera
         camera_manager.start()
         click.echo(f"{', '.join(plan.name for plan in plans)} at {server.entry_url}")
         while not interrupts.requested() and camera_manager.failure is None:

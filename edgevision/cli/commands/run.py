@@ -31,7 +31,7 @@ from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.device.power.watch import PowerWatch
-from edgevision.engines.opening import open_session
+from edgevision.engines.opening import check_model, open_session
 from edgevision.errors import UsageError
 from edgevision.pipeline.batching import choose_batch
 from edgevision.pipeline.options import PipelineOptions
@@ -100,8 +100,9 @@ def command(
     Ctrl-C ends the run cleanly: all files are complete, the summary is printed, and the exit code is 130 (143 after
     SIGTERM).
     """
+    check_model(bundle, opening)  # a missing bundle is reported before a missing camera
     if build:
-        rebuild_unfit(ctx, bundle, engine, opening.precision)
+        rebuild_unfit(ctx, bundle, engine, opening)
     outputs = _Outputs(output, jsonl, show, sinks)
     running = replace(pipeline, limit=limit)
     request = _Request(sources, connection, threshold, analytics, running, outputs)
@@ -143,6 +144,8 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         progress.total = _total(opened, options.limit)
         progress.live = any(source.live for source in opened)
         session = stack.enter_context(open_engine())
+        if session.selection:
+            click.echo(session.selection, err=True)
         outputs.others.check(request.analytics, session.spec.classes)
         threshold = chosen_threshold(session, request.threshold)
         analytics = [

@@ -34,7 +34,9 @@ class ModelSettings:
     engine: str | None = field(
         default=None,
         metadata=setting(
-            Choice(ENGINES), "Inference engine; default: the first installed one.", option="--engine"
+            Choice(ENGINES),
+            "Inference engine; default: the fastest that `edgevision bench` stored, else the first verified one.",
+            option="--engine",
         ),
     )
     opening: SessionOptions = field(default_factory=SessionOptions, metadata=group(SessionOptions))

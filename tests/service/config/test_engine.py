@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,12 +41,16 @@ def opened(
         stops.append(watch.stop())
 
     monkeypatch.setattr(missing, "load_library", lambda *_: ActedLibrary())
-    monkeypatch.setattr(missing, "running_here", lambda _: None)
+    monkeypatch.setattr(missing, "running_here", lambda *_: None)
     monkeypatch.setattr(missing, "choose_engine", lambda *_: decision)
     monkeypatch.setattr(module, "build_engines", build)
-    monkeypatch.setattr(module, "open_session", lambda path, **options: (path, options))
+    monkeypatch.setattr(
+        module,
+        "open_session",
+        lambda path, **options: SimpleNamespace(path=path, options=options, selection="the engine"),
+    )
     session: Any = engine_opener(bundle, model, lambda: stop)(lambda text, share: told.append((text, share)))
-    path, options = session
+    path, options = session.path, session.options
     assert (path, options["engine"]) == (bundle, model.engine)
     return told, requests, stops
 

@@ -155,6 +155,14 @@ def test_a_file_that_is_not_toml_or_not_there_is_one_error(write_file: WriteFile
             '3: model.build: is not possible for this engine; expected engine = "tensorrt" or "tensorrt-rtx"',
         ),
         (MODEL + "precision = 'int8'\n" + CAMERA, "3: model.precision: "),
+        (
+            MODEL + "device = 'gpu'\n" + CAMERA,
+            "3: model.device: expected cpu, cuda, cuda:N or dla:N; received",
+        ),
+        (
+            MODEL + "device = 'dla:77'\n" + CAMERA,
+            "3: model.device: this machine has no device dla:77; it has: cpu",
+        ),
         (CAMERA + "[model]\nbundle = 'gone'\n", "5: model.bundle: no bundle at "),
         (
             WHOLE + "[page]\nhost = '0.0.0.0'\n",
