@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edgevision.contract.results import Classification, Detections, Instances, Segmentation
     from edgevision.contract.session import ReplaySession, Session, SessionOptions
     from edgevision.contract.spec import ModelSpec
+    from edgevision.contract.thresholds import ClassThresholds
     from edgevision.drawing.observation import annotate
     from edgevision.engines.opening import open_session
     from edgevision.errors import EdgevisionError, VerificationError
@@ -55,6 +56,7 @@ _MODULES = {
     "CameraManager": "service.camera_manager",
     "CameraOptions": "sources.options",
     "CameraPlan": "service.camera_plan",
+    "ClassThresholds": "contract.thresholds",
     "Classification": "contract.results",
     "Detections": "contract.results",
     "EdgevisionError": "errors",
@@ -97,6 +99,7 @@ __all__ = [
     "CameraManager",
     "CameraOptions",
     "CameraPlan",
+    "ClassThresholds",
     "Classification",
     "Detections",
     "EdgevisionError",

@@ -10,6 +10,7 @@ from edgevision.analytics.filters import DetectionFilter, labels_from_names
 from edgevision.analytics.places import PlaceText, parse_place
 from edgevision.analytics.places_kind import Places
 from edgevision.contract.spec import ModelSpec
+from edgevision.contract.thresholds import Threshold, least_of
 from edgevision.errors import MissingExtraError, UsageError
 from edgevision.settings.kinds import Flag, Number, Texts
 from edgevision.settings.setting import setting
@@ -94,7 +95,7 @@ class AnalyticsOptions:
         if self.tracks and importlib.util.find_spec(LIBRARY) is None:
             raise MissingExtraError(LIBRARY, "track", "tracking", beside=LIBRARY)
 
-    def open(self, spec: ModelSpec, fps: float | None, threshold: float) -> Analytics:
+    def open(self, spec: ModelSpec, fps: float | None, threshold: Threshold) -> Analytics:
         """The analytics of one source; raises the errors of `check`."""
         self.check(spec)
         wanted = self._select(spec)
@@ -104,7 +105,7 @@ class AnalyticsOptions:
         # The tracker loads SciPy, so it is imported only if needed.
         from edgevision.analytics.tracker import Tracker, TrackerOptions
 
-        begin = max(threshold, TrackerOptions().begin_score)
+        begin = max(least_of(threshold), TrackerOptions().begin_score)
         return Analytics(
             threshold,
             select=select,
@@ -113,7 +114,7 @@ class AnalyticsOptions:
             zones=_places(self.zones, "zone"),
         )
 
-    def open_if_wanted(self, spec: ModelSpec, fps: float | None, threshold: float) -> Analytics | None:
+    def open_if_wanted(self, spec: ModelSpec, fps: float | None, threshold: Threshold) -> Analytics | None:
         """As `open`; None if nothing is requested: results then pass without an analytics stage."""
         return self.open(spec, fps, threshold) if self.wanted else None
 

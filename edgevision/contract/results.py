@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from edgevision.contract.classes import class_name
 from edgevision.contract.spec import ModelSpec
+from edgevision.contract.thresholds import ClassThresholds, Threshold
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import MissingExtraError
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 Float32 = npt.NDArray[np.float32]
 Rows = slice | Sequence[int] | npt.NDArray[np.bool_] | npt.NDArray[np.integer]
 Index = int | Rows
-THRESHOLD = 0.25
-"""Default minimum confidence of a detection."""
 MASK_HALF = 128
 """The smallest stored probability, of 0..255, that is inside a mask."""
 
@@ -176,7 +175,7 @@ Outputs = tuple[npt.NDArray[Any], ...]
 
 
 def results_from_outputs(
-    spec: ModelSpec, outputs: Outputs, placements: Sequence[FrameTransform], *, threshold: float
+    spec: ModelSpec, outputs: Outputs, placements: Sequence[FrameTransform], *, threshold: Threshold
 ) -> list[Result]:
     """Apply the threshold to a batch's outputs and map boxes and masks to frame pixels; one result for each placement.
 
@@ -194,7 +193,7 @@ def results_from_outputs(
     results: list[Result] = []
     for row, placement in enumerate(placements):
         boxes, scores, labels = (array[row] for array in outputs[:3])
-        keep = (scores >= threshold) & (scores > 0)
+        keep = reached(threshold, scores, labels) & (scores > 0)
         found = Detections(
             placement.frame_from_input(boxes[keep]),
             scores[keep].astype(np.float32),
@@ -205,6 +204,18 @@ def results_from_outputs(
             found = _instances(found, outputs[3][row][keep], placement, spec.frames.size_wh)
         results.append(found)
     return results
+
+
+def reached(
+    threshold: Threshold, scores: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
+) -> npt.NDArray[np.bool_]:
+    """True for each detection with at least the minimum confidence of its class, bool ``[N]``.
+
+    Labels outside of the classes have the nearest one's: graphs return any label beside a suppressed score.
+    """
+    if isinstance(threshold, ClassThresholds):
+        return np.asarray(scores >= threshold.array.take(labels, mode="clip"))
+    return np.asarray(scores >= threshold)
 
 
 def _instances(

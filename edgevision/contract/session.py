@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.image import Frame, fit_frame
-from edgevision.contract.results import THRESHOLD, Outputs, Result, results_from_outputs
+from edgevision.contract.results import Outputs, Result, results_from_outputs
 from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.contract.thresholds import THRESHOLD, Threshold
 from edgevision.device.names import EXPECTED, PATTERN
 from edgevision.errors import EngineError, UsageError
 from edgevision.settings.kinds import Choice, Flag, Number, Text
@@ -105,6 +106,8 @@ class Session(abc.ABC):
         """Time of the last call by the device's own clock, including copies; None for an engine without one."""
         self.precision: Precision | None = None
         """Precision of the graph, if a bundle's manifest states it."""
+        self.threshold: Threshold = THRESHOLD
+        """Default minimum confidence of a detection: the bundle's operating point, if it has one."""
         self.selection = ""
         """Engine, graph, and why they were selected, on one line; empty unless `open_session` opened it."""
 
@@ -128,10 +131,11 @@ class Session(abc.ABC):
                 )
         return outputs
 
-    def __call__(self, frames_bgr: Sequence[Frame], *, threshold: float = THRESHOLD) -> list[Result]:
+    def __call__(self, frames_bgr: Sequence[Frame], *, threshold: Threshold | None = None) -> list[Result]:
         """Results of camera frames of any size, in their own pixels; one call, one batch.
 
-        A batch below the graph's minimum is padded with copies of its last frame.
+        A batch below the graph's minimum is padded with copies of its last frame. `threshold` is the minimum confidence
+        of a detection; None: `self.threshold`.
         """
         if isinstance(frames_bgr, (str, Path)) or getattr(frames_bgr, "ndim", 4) != 4:
             raise UsageError(
@@ -147,7 +151,8 @@ class Session(abc.ABC):
             fit_frame(frame, self.spec.frames, out=batch[row])[1] for row, frame in enumerate(frames_bgr)
         ]
         batch[len(frames_bgr) :] = batch[len(frames_bgr) - 1]
-        return results_from_outputs(self.spec, self.infer(batch), placements, threshold=threshold)
+        used = self.threshold if threshold is None else threshold
+        return results_from_outputs(self.spec, self.infer(batch), placements, threshold=used)
 
     def close(self) -> None:  # noqa: B027  # most engines have nothing to release
         """Release the engine's resources; the session cannot be used afterwards."""

@@ -216,6 +216,9 @@ def _open(
         )
     else:
         session = opener(bundle, options)
+    if bundle is not None and bundle.operating_point is not None:
+        session.threshold = bundle.operating_point.thresholds(bundle.spec.classes)
+        LOG.info("%s: confidence thresholds of the bundle: %s", bundle.spec.name, f"{session.threshold:.2f}")
     return session
 
 

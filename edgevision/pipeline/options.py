@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from edgevision.contract.results import THRESHOLD
+from edgevision.contract.thresholds import Threshold
 from edgevision.settings.kinds import Number
 from edgevision.settings.setting import setting
 
@@ -14,8 +14,8 @@ from edgevision.settings.setting import setting
 class PipelineOptions:
     """Options of the pipeline."""
 
-    threshold: float = THRESHOLD
-    """Minimum confidence of a detection, for streams that `run_pipeline` makes."""
+    threshold: Threshold | None = None
+    """Minimum confidence of a detection, for streams without their own; None: the session's."""
     limit: int | None = None
     """Stop after this number of frames."""
     serial: bool = False

@@ -14,6 +14,7 @@ from edgevision.analytics.filters import DetectionFilter
 from edgevision.analytics.observation import Observation
 from edgevision.analytics.places import Line, Zone
 from edgevision.contract.results import Classification, Detections
+from edgevision.contract.thresholds import ClassThresholds
 from edgevision.pipeline.pipeline import run_pipeline
 from edgevision.sinks.frame_result import FrameResult, StageTimes
 from edgevision.sinks.record import record_of
@@ -163,3 +164,30 @@ def test_an_event_of_a_camera_has_a_calendar_time() -> None:
     assert record["events"] == [
         {"event": "vanished", "place": "room", "id": 3, "class": "lamp", "at": 996.0, "dwell_s": 1.5}
     ]
+
+
+def test_an_identity_counts_once_a_detection_reached_the_threshold_of_its_class() -> None:
+    analytics = Analytics(ClassThresholds((0.6, 0.3)), size_wh=SIZE, tracker=Told([[1, 2]] * 2), lines=[LINE])
+    assert analytics.min_confidence == 0.1
+    found = Detections(at(150, 150).boxes, np.array([0.5, 0.5], np.float32), np.array([0, 1], np.int32))
+    kept, _ = analytics.observe(frame(0.0), found)
+    assert isinstance(kept, Detections)
+    assert kept.labels.tolist() == [1]
+    crossing = Detections(at(50, 50).boxes, found.scores, found.labels)
+    assert [event.label for event in observed(analytics, crossing, 1.0).events] == [1]
+
+
+def test_without_a_tracker_each_class_has_its_threshold_before_the_analytics() -> None:
+    thresholds = ClassThresholds((0.6, 0.3))
+    assert Analytics(thresholds).min_confidence == thresholds
+
+
+def test_the_pipeline_s_threshold_is_the_default_of_analytics() -> None:
+    session = BrightnessSession()
+    session.threshold = ClassThresholds((30 / 255,))
+    for analytics, expected in ((Analytics(), 10), (Analytics(35 / 255), 5)):
+        sink = ListSink()
+        run_pipeline(session, MemorySource(40), [sink], analytics=analytics)
+        counts = [len(seen.result) for seen in sink.seen]  # type: ignore[arg-type]  # detections
+        assert sum(counts) == expected
+    assert Analytics().threshold == 0.25

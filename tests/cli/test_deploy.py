@@ -194,7 +194,7 @@ def test_hangup_follows_the_file_and_disturbs_nothing_else(
     after = len(deployment.results())
     deployment.wait_for_results(10, lambda line: line["source"] == "gate")
     deployment.wait_for_results(after + 30)
-    for message in ("camera yard: removed", "camera gate: added", "camera door: threshold: 0.25 -> 0.99"):
+    for message in ("camera yard: removed", "camera gate: added", "camera door: threshold: none -> 0.99"):
         assert f"reload: {message}" in deployment.text()
     lines = deployment.results()
     door = [line for line in lines if line["source"] == "door"]
@@ -321,9 +321,9 @@ def test_a_check_shows_what_would_run(
     assert lines[0] == f"model: {folder}/model, engine the fastest verified"
     assert lines[1] == "budgets: batch auto, results of any age"
     cells = [line.split() for line in lines]
-    assert ["door", "demo:160x120@30", "0.25", "1", "line,", "1", "zone", "all", "all,", "alarm"] in cells
-    assert ["yard", "demo:160x120@30", "0.25", "tracks", "lamp", "all"] in cells
-    assert ["dead", "rtsp://127.0.0.1:9/stream", "0.25", "none", "all", "none"] in cells
+    assert ["door", "demo:160x120@30", "default", "1", "line,", "1", "zone", "all", "all,", "alarm"] in cells
+    assert ["yard", "demo:160x120@30", "default", "tracks", "lamp", "all"] in cells
+    assert ["dead", "rtsp://127.0.0.1:9/stream", "default", "none", "all", "none"] in cells
     assert ["alarm", f"http://127.0.0.1:{hanging_port}"] in cells
     assert lines[-2:] == ["page: http://127.0.0.1:9001/", "cameras.toml is in order"]
     assert "secret" not in result.output

@@ -13,6 +13,7 @@ import pytest
 
 from edgevision.contract.results import Classification, Detections
 from edgevision.contract.spec import BatchRange, FrameInput, ModelSpec, classify_outputs
+from edgevision.contract.thresholds import ClassThresholds
 from edgevision.errors import EngineError, SinkError, SourceError, UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import RunSummary, run_pipeline
@@ -325,3 +326,13 @@ def test_opencv_has_one_thread_meanwhile() -> None:
 def test_frames_per_second_of_nothing_is_zero() -> None:
     assert RunSummary(0, 0, 0.0, False).frames_per_s == 0
     assert RunSummary(10, 0, 2.0, False).frames_per_s == 5
+
+
+def test_without_a_threshold_the_session_s_holds() -> None:
+    session = BrightnessSession()
+    session.threshold = ClassThresholds((30 / 255,))
+    for options, expected in ((None, 10), (PipelineOptions(threshold=20 / 255), 20)):
+        sink = ListSink()
+        run_pipeline(session, MemorySource(40), [sink], options=options)
+        counts = [len(seen.result) for seen in sink.seen]  # type: ignore[arg-type]  # detections
+        assert sum(counts) == expected

@@ -14,6 +14,7 @@ import pytest
 from edgevision.analytics.options import AnalyticsOptions
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames, Session
+from edgevision.contract.thresholds import ClassThresholds
 from edgevision.errors import EngineError, UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.service.camera_manager import CameraManager, CameraPlan, Report
@@ -335,3 +336,30 @@ def test_names_differ_and_sinks_exist() -> None:
         CameraManager(brightness, [demo("a"), demo("a")])
     with pytest.raises(UsageError, match="refers to the unknown sink 'x'"):
         CameraManager(brightness, [replace(demo("a"), sinks=("x",))])
+
+
+def test_without_a_threshold_a_camera_has_the_bundle_s() -> None:
+    found: dict[str, int] = {}
+    point = ClassThresholds((1.0,))
+
+    def engine(_: Report) -> Session:
+        session = BrightnessSession()
+        session.threshold = point
+        return session
+
+    def look(name: str, processed: FrameResult) -> None:
+        found[name] = len(processed.result)  # type: ignore[arg-type]  # detections
+
+    plans = [demo("a"), replace(demo("b"), threshold=None)]
+    manager = CameraManager(engine, plans, options=OPTIONS)
+    assert [camera.threshold for camera in manager.cameras] == [0.0, None]
+    with Running(manager) as running:
+        manager.subscribe(look)
+        wait_for(lambda: found.get("a") == 1 and found.get("b") == 0)
+        assert [camera.threshold for camera in manager.cameras] == [0.0, point]
+        manager.apply([plans[1], replace(plans[0], name="b2")])
+        manager.apply([replace(plans[1], threshold=0.0)])
+        wait_for(lambda: found["b"] == 1)
+        manager.apply(plans[1:])
+        wait_for(lambda: found["b"] == 0)
+        assert running.more("b")

@@ -47,7 +47,7 @@ def command(
     output: Path,
     class_name: str | None,
     index: int | None,
-    threshold: float,
+    threshold: float | None,
     masks: int,
     seed: int,
     engine: str | None,
@@ -74,7 +74,7 @@ def command(
         open_session(bundle, engine=engine, options=session_options) as session,
         click.progressbar(length=masks, label="masks", file=sys.stderr) as bar,
     ):
-        choice = TargetChoice(index, class_name, threshold)
+        choice = TargetChoice(index, class_name, session.threshold if threshold is None else threshold)
         explanation = explain(session, frame_bgr, choice, options, bar.update)
         ran = f"{session.spec.name}, {session.precision or 'bare'} graph, {session.info.library}"
     write_picture(output, draw_explanation(frame_bgr, explanation))

@@ -76,7 +76,7 @@ def command(
     page: PageOptions,
     token_file: Path | None,
     engine: str | None,
-    threshold: float,
+    threshold: float | None,
     build: bool,
     opening: SessionOptions,
     connection: CameraOptions,

@@ -26,6 +26,7 @@ from edgevision.cli.options.groups import (
 )
 from edgevision.cli.options.sinks import SinkArguments, sink_lines, sink_options
 from edgevision.cli.options.sources import named_sources
+from edgevision.cli.present import chosen_threshold
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
 from edgevision.contract.session import Session, SessionOptions
@@ -75,7 +76,7 @@ def command(
     bundle: Path,
     sources: tuple[str, ...],
     engine: str | None,
-    threshold: float,
+    threshold: float | None,
     output: Path | None,
     jsonl: Path | None,
     show: bool,
@@ -127,7 +128,7 @@ class _Request:
 
     sources: tuple[str, ...]
     connection: CameraOptions
-    threshold: float
+    threshold: float | None
     analytics: AnalyticsOptions
     options: PipelineOptions
     outputs: _Outputs
@@ -146,8 +147,9 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         if session.selection:
             click.echo(session.selection, err=True)
         outputs.others.check(request.analytics, session.spec.classes)
+        threshold = chosen_threshold(session, request.threshold)
         analytics = [
-            open_analytics(request.analytics, session.spec, source, request.threshold)
+            open_analytics(request.analytics, session.spec, source, threshold)
             if request.analytics.wanted
             else None
             for source in opened
@@ -158,7 +160,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
             SourceStream(
                 source,
                 [*pictures[row], *shared, *windows[row : row + 1]],
-                threshold=request.threshold,
+                threshold=threshold,
                 analytics=analytics[row],
                 keep_going=source.live,
             )

@@ -62,9 +62,13 @@ class CameraSettings:
             "Source, as for `edgevision run`: `0`, `rtsp://`, `http://`, `csi://0`, `gst:`, `demo:`, `loop:FILE`.",
         ),
     )
-    threshold: float = field(
-        default=PipelineOptions().threshold,
-        metadata=setting(Number(0, 1), "Minimum confidence of a detection.", option="--threshold"),
+    threshold: float | None = field(
+        default=None,
+        metadata=setting(
+            Number(0, 1),
+            "Minimum confidence of a detection; default: the bundle's, for each class, or 0.25 without one.",
+            option="--threshold",
+        ),
     )
     analytics: AnalyticsOptions = field(default_factory=AnalyticsOptions, metadata=group(AnalyticsOptions))
     sinks: tuple[str, ...] = field(

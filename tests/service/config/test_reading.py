@@ -71,7 +71,7 @@ def test_a_small_file_is_enough(write_file: WriteFile, tmp_path: Path) -> None:
     assert (reading.problems, reading.warnings) == ((), ())
     settings = reading.require()
     (camera,) = settings.cameras
-    assert (camera.name, camera.address, camera.threshold, camera.sinks) == ("door", "demo:", 0.25, ())
+    assert (camera.name, camera.address, camera.threshold, camera.sinks) == ("door", "demo:", None, ())
     assert settings.path(settings.model.bundle) == tmp_path / "model"
     assert (settings.page, settings.sinks, settings.budgets.batch) == (None, (), "auto")
 

@@ -202,7 +202,7 @@ def test_a_reload_changes_what_differs_and_nothing_else(
     assert service.reload()
     assert [record.getMessage() for record in caplog.records if record.getMessage().startswith("reload")] == [
         "reload: camera yard: removed",
-        "reload: camera door: threshold: 0.25 -> 0.7",
+        "reload: camera door: threshold: none -> 0.7",
         "reload: camera gate: added",
         "reload: budgets: max_age_ms: none -> 500",
         "reload: done",
