@@ -49,7 +49,8 @@ class SessionOptions:
         default=False,
         metadata=setting(
             Flag(),
-            "Let the CPU run operators that ONNX Runtime's GPU provider does not support.",
+            "With onnxruntime-cuda and onnxruntime-tensorrt: run on the CPU what the GPU cannot run. Default: an error"
+            " if that is more than 5 % of the nodes.",
             option="--allow-fallback",
         ),
     )

@@ -17,15 +17,15 @@ class PipelineOptions:
     threshold: Threshold | None = None
     """Minimum confidence of a detection, for streams without their own; None: the session's."""
     limit: int | None = None
-    """Stop after this number of frames."""
+    """Stop after this number of results, of all sources together; dropped and late frames do not count."""
     serial: bool = False
     """Run the stages one after another in the calling thread; their times then add up to the wall time."""
     batch: int | Literal["auto"] | None = field(
         default="auto",
         metadata=setting(
             Number(1, 1024, whole=True, word="auto"),
-            "Batch size; auto: the fastest size, measured at start, if several live sources share the engine; otherwise"
-            " 1, or the graph's optimum for files.",
+            "Batch size. auto with several live sources: the fastest size, measured at start; with one: 1; with files"
+            " only: OPT of `export --batch`.",
             option="--batch",
         ),
     )

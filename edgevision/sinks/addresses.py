@@ -80,7 +80,8 @@ class SinkOptions:
         default=(),
         metadata=setting(
             Texts("names of classes", commas=True),
-            "Also keep images of frames that contain these classes; requires --events (in a file: `events:`).",
+            "Also keep images of frames that contain these classes; requires --events (in a deployment file: the"
+            " address `events:`).",
             option="--event-classes",
             metavar="CLASS,...",
         ),

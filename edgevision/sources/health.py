@@ -33,7 +33,9 @@ class FrameCounts:
     late: int = 0
     """Older than the maximum age, or with a result that would have been."""
     missed: int = 0
-    """Captured by the camera, according to gaps between its timestamps, and never received."""
+    """Never received, according to gaps between the camera's timestamps; includes frames that ``demo:`` and ``loop:``
+    skipped.
+    """
 
     def __add__(self, other: FrameCounts) -> FrameCounts:
         return FrameCounts(self.dropped + other.dropped, self.late + other.late, self.missed + other.missed)
@@ -86,7 +88,7 @@ class SourceHealth:
         if self.damaged_frames:
             found.append(f"{self.damaged_frames} damaged frames withheld")
         if self.lost.missed:
-            found.append(f"{self.lost.missed} frames missed: sent by the camera, but never received")
+            found.append(f"{self.lost.missed} frames missed: gaps between the camera's timestamps")
         return tuple(found)
 
 

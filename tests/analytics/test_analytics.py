@@ -167,7 +167,9 @@ def test_an_event_of_a_camera_has_a_calendar_time() -> None:
 
 
 def test_an_identity_counts_once_a_detection_reached_the_threshold_of_its_class() -> None:
-    analytics = Analytics(ClassThresholds((0.6, 0.3)), size_wh=SIZE, tracker=Told([[1, 2]] * 2), lines=[LINE])
+    analytics = Analytics(
+        ClassThresholds((0.6, 0.3)), size_wh=SIZE, tracker=FixedIdentities([[1, 2]] * 2), lines=[LINE]
+    )
     assert analytics.min_confidence == 0.1
     found = Detections(at(150, 150).boxes, np.array([0.5, 0.5], np.float32), np.array([0, 1], np.int32))
     kept, _ = analytics.observe(frame(0.0), found)

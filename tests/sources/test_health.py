@@ -50,7 +50,7 @@ def test_a_camera_that_does_not_answer_at_first_is_away_from_its_opening_on() ->
 
 def test_missed_frames_are_worth_a_word() -> None:
     assert SourceHealth(lost=FrameCounts(missed=4)).notes() == (
-        "4 frames missed: sent by the camera, but never received",
+        "4 frames missed: gaps between the camera's timestamps",
     )
 
 

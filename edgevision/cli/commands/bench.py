@@ -58,7 +58,8 @@ CLIP_FRAMES = 120
 @click.option(
     "--allow-fallback",
     is_flag=True,
-    help="Let the CPU run operators that ONNX Runtime's GPU provider does not support.",
+    help="With onnxruntime-cuda and onnxruntime-tensorrt: run on the CPU what the GPU cannot run. Default: an error if"
+    " that is more than 5 % of the nodes.",
 )
 @click.option(
     "--record", "json_file", type=click.Path(path_type=Path), help="File for the benchmark record, as JSON."

@@ -64,7 +64,11 @@ from edgevision.sources.options import CameraOptions
     help="File for results; one line with a JSON object for each frame.",
 )
 @click.option("--show", is_flag=True, help="Show annotated frames in a window; q or Escape ends the run.")
-@click.option("--limit", type=click.IntRange(min=1), help="Stop after this number of frames.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Stop after this number of results; dropped and late frames do not count.",
+)
 @session_options
 @camera_options
 @sink_options
