@@ -17,7 +17,7 @@ def load(checkpoint: Path) -> SourceModel:
     """Rebuild the network from an official pickle, or from a state dict with its parameter names."""
     from edgevision.checkpoint.reading import read_checkpoint
     from edgevision.export.sources import yolov5_seg_source
-    from edgevision.models.yolov5 import yolov5_from_checkpoint
+    from edgevision.models.yolov5.model import yolov5_from_checkpoint
 
     return yolov5_seg_source(yolov5_from_checkpoint(read_checkpoint(checkpoint)))
 
@@ -27,7 +27,7 @@ def untrained() -> SourceModel:
     import torch
 
     from edgevision.export.sources import randomize_statistics, yolov5_seg_source
-    from edgevision.models.yolov5 import PUBLISHED_MASKS, yolov5
+    from edgevision.models.yolov5.model import PUBLISHED_MASKS, yolov5
 
     torch.manual_seed(0)
     return yolov5_seg_source(randomize_statistics(yolov5("n", class_count=80, mask_count=PUBLISHED_MASKS)))

@@ -14,8 +14,8 @@ from edgevision.contract.spec import FrameInput, NmsSpec
 from edgevision.contract.transform import FrameTransform
 from edgevision.graph.masks import MASK_STRIDE, mask_size_wh
 from edgevision.graph.preprocess import PixelFormat
+from edgevision.models.masks import answers_from_mixture, over_frame
 from edgevision.models.recipe import SourceModel
-from edgevision.models.yolov5_masks import answers_from_mixture, over_frame
 
 
 def network_input(

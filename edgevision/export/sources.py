@@ -11,10 +11,12 @@ from edgevision.export.frames import golden_frames
 from edgevision.export.golden import network_input
 from edgevision.graph.heads import YoloV5RawHead
 from edgevision.graph.preprocess import PixelFormat
+from edgevision.models.detections import detections
+from edgevision.models.masks import Mixture, answers_from_mixture
 from edgevision.models.recipe import SourceModel
-from edgevision.models.yolov5 import YoloV5
-from edgevision.models.yolov5_decode import decode, detections
-from edgevision.models.yolov5_masks import Mixture, answers_from_mixture, mixture_from_outputs
+from edgevision.models.yolov5.decode import decode
+from edgevision.models.yolov5.masks import mixture_from_outputs
+from edgevision.models.yolov5.model import YoloV5
 
 
 def classifier_source(

@@ -24,7 +24,7 @@ from edgevision.models.plan import Plan
 if TYPE_CHECKING:
     import torch
 
-    from edgevision.models.yolov5_masks import Mixture
+    from edgevision.models.masks import Mixture
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,7 +15,7 @@ from torch import nn
 from edgevision.checkpoint.reading import read_checkpoint
 from edgevision.errors import CheckpointError, UnsafeCheckpointError
 from edgevision.export.network import onnx_from_module, run_network
-from edgevision.models.yolov5 import YoloV5, yolov5_from_checkpoint
+from edgevision.models.yolov5.model import YoloV5, yolov5_from_checkpoint
 
 ANCHORS = ((10, 13, 16, 30), (30, 61, 62, 45))
 Image = Callable[..., torch.Tensor]

@@ -18,7 +18,7 @@ from edgevision.errors import EdgevisionError
 from edgevision.models.plan import DetectorPlan, InstancePlan
 from edgevision.models.recipe import load_recipe
 from edgevision.models.weights import take_fitting
-from edgevision.models.yolov5 import yolov5
+from edgevision.models.yolov5.model import yolov5
 from edgevision.storage.codec import dataclass_from_json
 from edgevision.train.job import Job
 
