@@ -37,6 +37,11 @@ def _proto(part: Part) -> nn.Module:
     return Proto(part.take("cv1"), part.take("upsample"), part.take("cv2"), part.take("cv3"))
 
 
+def _sppf(part: Part) -> nn.Module:
+    count = 3 if part.value("n") is None else part.integer("n")
+    return Sppf(part.take("cv1"), part.take("cv2"), part.take("m"), count, add=part.flag("add"))
+
+
 SHARED_KINDS: dict[str, Builder] = {
     **TORCH_KINDS,
     **dict.fromkeys(("Conv", "DWConv"), _conv_block),
@@ -49,6 +54,6 @@ SHARED_KINDS: dict[str, Builder] = {
     "GhostConv": lambda part: GhostConv(part.take("cv1"), part.take("cv2")),
     "Proto": _proto,
     "SPP": lambda part: Spp(part.take("cv1"), part.take("cv2"), part.take_as("m", nn.ModuleList)),
-    "SPPF": lambda part: Sppf(part.take("cv1"), part.take("cv2"), part.take("m")),
+    "SPPF": _sppf,
 }
 """Builders by layer, PyTorch's included."""

@@ -94,21 +94,28 @@ class Spp(nn.Module):
 
 
 class Sppf(nn.Module):
-    """Equivalent of `Spp` with three runs of one max-pool: pools of k, 2k-1 and 3k-2."""
+    """Equivalent of `Spp` with `count` runs of one max-pool: three are pools of k, 2k-1 and 3k-2.
 
-    def __init__(self, cv1: nn.Module, cv2: nn.Module, m: nn.Module) -> None:
+    With `add`, the input is added to the output.
+    """
+
+    def __init__(
+        self, cv1: nn.Module, cv2: nn.Module, m: nn.Module, count: int = 3, *, add: bool = False
+    ) -> None:
         super().__init__()
         self.cv1 = cv1
         self.cv2 = cv2
         self.m = m
+        self.count = count
+        self.add = add
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map to map."""
-        x = self.cv1(x)
-        once = self.m(x)
-        twice = self.m(once)
-        out: torch.Tensor = self.cv2(torch.cat((x, once, twice, self.m(twice)), 1))
-        return out
+        pools = [self.cv1(x)]
+        for _ in range(self.count):
+            pools.append(self.m(pools[-1]))
+        out: torch.Tensor = self.cv2(torch.cat(pools, 1))
+        return out + x if self.add else out
 
 
 class Focus(nn.Module):

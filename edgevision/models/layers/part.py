@@ -69,6 +69,13 @@ class Part:
             return value[0], value[1]
         raise CheckpointError(f"{self.kind}.{name} is {shown(value)}, expected one or two whole numbers")
 
+    def integers(self, name: str) -> tuple[int, ...]:
+        """An attribute of several integers."""
+        value = self.value(name)
+        if not isinstance(value, (tuple, list)) or not all(type(item) is int for item in value):
+            raise CheckpointError(f"{self.kind}.{name} is {shown(value)}, expected whole numbers")
+        return tuple(value)
+
     def flag(self, name: str, *, default: bool = False) -> bool:
         """A boolean attribute."""
         return bool(self.value(name, default))

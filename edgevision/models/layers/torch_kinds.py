@@ -60,6 +60,12 @@ def _max_pool(part: Part) -> nn.Module:
     )
 
 
+def _global_pool(part: Part) -> nn.Module:
+    if part.pair("output_size") != (1, 1):
+        raise CheckpointError("nn.AdaptiveAvgPool2d to another size than one cell")
+    return nn.AdaptiveAvgPool2d(1)
+
+
 def _upsample(part: Part) -> nn.Module:
     scale, size = part.value("scale_factor"), part.value("size")
     return nn.Upsample(
@@ -108,6 +114,7 @@ def _four(part: Part) -> tuple[int, int, int, int]:
 
 
 TORCH_KINDS: dict[str, Builder] = {
+    "nn.AdaptiveAvgPool2d": _global_pool,
     "nn.BatchNorm2d": _batch_norm,
     "nn.Conv2d": _conv2d,
     "nn.ConvTranspose2d": conv_transpose2d,
