@@ -7,10 +7,14 @@ Architecture and training are Ultralytics' work (AGPL-3.0); the network here is 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import InstancePlan
 from edgevision.models.recipe import Recipe, SourceModel
+
+if TYPE_CHECKING:
+    from edgevision.checkpoint.reading import Checkpoint
 
 
 def load(checkpoint: Path) -> SourceModel:
@@ -33,6 +37,13 @@ def untrained() -> SourceModel:
     return yolov5_seg_source(randomize_statistics(yolov5("n", class_count=80, mask_count=PUBLISHED_MASKS)))
 
 
+def recognises(checkpoint: Checkpoint) -> bool:
+    """True for YOLOv5's pickles and state dicts with masks."""
+    from edgevision.models.yolov5.model import yolov5_task
+
+    return yolov5_task(checkpoint) == "instances"
+
+
 RECIPE = Recipe(
     name="yolov5-seg",
     task="instances",
@@ -43,5 +54,6 @@ RECIPE = Recipe(
     fit="letterbox",
     load=load,
     untrained=untrained,
+    recognises=recognises,
     training=InstancePlan(),
 )

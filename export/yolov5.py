@@ -7,10 +7,14 @@ work (AGPL-3.0); the network here is written from its description.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import DetectorPlan
 from edgevision.models.recipe import Recipe, Release, SourceModel
+
+if TYPE_CHECKING:
+    from edgevision.checkpoint.reading import Checkpoint
 
 
 def load(checkpoint: Path) -> SourceModel:
@@ -33,6 +37,13 @@ def untrained() -> SourceModel:
     return yolov5_source(randomize_statistics(yolov5("n", class_count=80)))
 
 
+def recognises(checkpoint: Checkpoint) -> bool:
+    """True for YOLOv5's pickles and state dicts without masks."""
+    from edgevision.models.yolov5.model import yolov5_task
+
+    return yolov5_task(checkpoint) == "detect"
+
+
 RECIPE = Recipe(
     name="yolov5",
     task="detect",
@@ -43,6 +54,7 @@ RECIPE = Recipe(
     fit="letterbox",
     load=load,
     untrained=untrained,
+    recognises=recognises,
     training=DetectorPlan(),
     release=Release(
         file="yolov5n.pt",

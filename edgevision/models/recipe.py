@@ -101,6 +101,13 @@ class Recipe:
         )
 
 
+ALIASES = dict.fromkeys(
+    ("yolov3u", "yolov5u", "yolov6", "yolov8", "yolov9", "yolov10", "yolo11", "yolo12", "yolo26"),
+    "ultralytics",
+)
+"""Further names of recipes."""
+
+
 def recipe_folder() -> Path:
     """Folder of the recipes: inside the installed package, or in the checkout."""
     packaged = Path(edgevision.__file__).parent / "recipes"
@@ -112,12 +119,17 @@ def available_recipes() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in recipe_folder().glob("*.py")))
 
 
+def is_recipe(name: str) -> bool:
+    """True if `load_recipe` takes this as a path or as a known name."""
+    return name.endswith(".py") or name in ALIASES or name in available_recipes()
+
+
 def load_recipe(name: str) -> Recipe:
-    """Load a recipe by path (anything that ends in ``.py``) or by bare name; raises `RecipeError`.
+    """Load a recipe by path (anything that ends in ``.py``), bare name or alias; raises `RecipeError`.
 
     The file is Python code of the user and is executed; `sys.path` and `sys.modules` stay unchanged.
     """
-    path = Path(name) if name.endswith(".py") else recipe_folder() / f"{name}.py"
+    path = Path(name) if name.endswith(".py") else recipe_folder() / f"{ALIASES.get(name, name)}.py"
     if not path.is_file():
         raise RecipeError(_not_found(name))
     module_spec = importlib.util.spec_from_file_location(f"edgevision_recipe_{path.stem}", path)
@@ -138,6 +150,6 @@ def _not_found(name: str) -> str:
     if name.endswith(".py"):
         return f"no recipe file at {name}"
     names = available_recipes()
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name, (*names, *ALIASES), n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     return f"no recipe named {name!r}{hint} Recipes: {', '.join(names)}; or pass the path of a .py file"

@@ -7,6 +7,7 @@ Parameter names are those of its checkpoints: ``model.0.conv.weight``, ``model.2
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -142,6 +143,17 @@ def yolov5_from_config(config: YoloV5Config) -> YoloV5:
     model = YoloV5(layers, [step.sources for step in plan], config.strides, names, variant)
     _initialise_head(model)
     return model
+
+
+def yolov5_task(checkpoint: Checkpoint) -> Literal["detect", "instances"] | None:
+    """The task of a checkpoint in YOLOv5's form, by the names of its module and its tensors; None for another form."""
+    module = checkpoint.module
+    pickled = module is not None and module.class_name.removeprefix("yolov5.").startswith("models.")
+    anchors = any(re.search(r"(?:^|\.)model\.\d+\.anchors$", name) for name in checkpoint.tensors)
+    if not pickled and (module is not None or not anchors):
+        return None
+    masks = any(name.endswith(".proto.cv3.conv.weight") for name in checkpoint.tensors)
+    return "instances" if masks else "detect"
 
 
 def yolov5_from_checkpoint(checkpoint: Checkpoint) -> YoloV5:
