@@ -72,7 +72,12 @@ def test_the_recipe_takes_the_run(run: Path) -> None:
     with torch.no_grad():
         mixture = source.answer(torch.zeros(1, 3, 64, 64), NmsSpec(max_detections=5))
     assert isinstance(mixture, Mixture)
-    assert [output.shape for output in answers_from_mixture(mixture, (64, 64))] == [(1, 5, 4), (1, 5), (1, 5), (1, 5, 16, 16)]
+    assert [output.shape for output in answers_from_mixture(mixture, (64, 64))] == [
+        (1, 5, 4),
+        (1, 5),
+        (1, 5),
+        (1, 5, 16, 16),
+    ]
 
 
 def test_a_plan_is_read_back_as_what_it_was(run: Path) -> None:
