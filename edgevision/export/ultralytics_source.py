@@ -11,6 +11,7 @@ import torch
 from edgevision.checkpoint.reading import Checkpoint
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import NmsSpec
+from edgevision.errors import CheckpointError
 from edgevision.export.sources import classifier_source, spread_logits, take_statistics
 from edgevision.graph.heads import AnchorFreeHead
 from edgevision.models.detections import detections
@@ -37,6 +38,11 @@ def source_of(model: UltralyticsModel) -> SourceModel:
     """A model with folded normalisation; the plain reference does decoding and NMS."""
     model.fuse()
     facts = model.facts
+    if facts.task == "pose" or facts.task == "obb":  # mypy narrows only comparisons
+        raise CheckpointError(
+            f"holds {facts.variant} for task {facts.task}, which export does not support; supported: detect, segment,"
+            " classify"
+        )
     if facts.task == "classify":
         source = classifier_source(model, facts.variant, facts.class_count, facts.names)
         side, stride = facts.size or _CLASSIFIER_SIZE, _CLASSIFIER_STRIDE

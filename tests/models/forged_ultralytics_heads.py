@@ -106,6 +106,49 @@ class Segment26(Segment):
         return [*Detect.forward(self, x), self.proto(x)]
 
 
+class OBB(Detect):
+    towers = ("cv2", "cv3", "cv4")
+
+    def widths(self, ch: Sequence[int]) -> None:
+        super().widths(ch)
+        self.ne = 1
+        self.cv4 = self.tower(ch, 1)
+
+
+class OBB26(OBB):
+    pass
+
+
+class Pose(Detect):
+    towers = ("cv2", "cv3", "cv4")
+    kpt_shape: Any = (5, 3)
+
+    def widths(self, ch: Sequence[int]) -> None:
+        super().widths(ch)
+        self.kpt_shape = self.kpt_shape
+        self.cv4 = self.tower(ch, 15)
+
+
+class RealNVP(nn.Module):
+    """Serves the loss of training only."""
+
+
+class Pose26(Pose):
+    def widths(self, ch: Sequence[int]) -> None:
+        super().widths(ch)
+        self.cv4 = self.tower(ch, 8)
+        self.cv4_kpts = nn.ModuleList([nn.Conv2d(8, 15, 1) for _ in ch])
+        self.cv4_sigma = nn.ModuleList([nn.Conv2d(8, 10, 1) for _ in ch])
+        self.flow_model = RealNVP()
+
+    def forward(self, x: Any) -> Any:
+        maps = super().forward(x)
+        return [
+            *maps[: -self.nl],
+            *(layer(y) for layer, y in zip(self.cv4_kpts, maps[-self.nl :], strict=True)),
+        ]
+
+
 class Classify(nn.Module):
     def __init__(self, c1: int, c2: int) -> None:
         super().__init__()
@@ -134,7 +177,10 @@ class ClassificationModel(Model):
     pass
 
 
-HEADS = (Classify, DFL, Detect, Proto, Proto26, Segment, Segment26, WorldDetect, v10Detect)
+HEADS = (
+    *(Classify, Detect, OBB, OBB26, Pose, Pose26, Segment, Segment26, WorldDetect, v10Detect),
+    *(DFL, Proto, Proto26, RealNVP),
+)
 MODELS = (ClassificationModel, DetectionModel, SegmentationModel)
 PLACES = {
     "ultralytics.nn.modules.block": BLOCKS,

@@ -119,6 +119,10 @@ def _two_scales(head: type[Any], *arguments: Any) -> list[Row]:
 HEAD_CASES: dict[str, tuple[list[Row], str]] = {
     "Detect": (_two_scales(heads.Detect), "detect"),
     "Detect of one bin": (_two_scales(heads.Detect, 1), "detect"),
+    "OBB": (_two_scales(heads.OBB), "obb"),
+    "OBB26": (_two_scales(heads.OBB26), "obb"),
+    "Pose": (_two_scales(heads.Pose), "pose"),
+    "Pose26": (_two_scales(heads.Pose26), "pose"),
     "Segment": (_two_scales(heads.Segment), "instances"),
     "Segment26": (_two_scales(heads.Segment26), "instances"),
     "v10Detect": (_two_scales(heads.v10Detect, 4, True), "detect"),
@@ -220,6 +224,7 @@ def _count_from_one(model: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (_set(5, nc=0, f=[4, 2, 1]), "its layers do not fit together"),
         (_set(5, reg_max=5), "its head has .* channels, expected 20 for boxes"),
         (_set(5, reg_max=1 << 40), "reg_max is 1099511627776, expected 1 to 64"),
         (_set(5, reg_max="4"), "layer 5: Detect.reg_max is a str, expected a whole number"),

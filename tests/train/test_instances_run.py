@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from edgevision.cli.root import edgevision
 from edgevision.contract.spec import NmsSpec
 from edgevision.errors import EdgevisionError
+from edgevision.models.masks import Mixture, answers_from_mixture
 from edgevision.models.plan import DetectorPlan, InstancePlan
 from edgevision.models.recipe import load_recipe
-from edgevision.models.masks import Mixture, answers_from_mixture
 from edgevision.models.weights import take_fitting
 from edgevision.models.yolov5.model import yolov5
 from edgevision.storage.codec import dataclass_from_json

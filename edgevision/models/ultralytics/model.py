@@ -17,13 +17,13 @@ from torch import nn
 
 from edgevision.checkpoint.pickled import PickledObject
 from edgevision.checkpoint.reading import Checkpoint, named_entries, state_dict_from_module
-from edgevision.contract.spec import Task
 from edgevision.errors import CheckpointError
 from edgevision.models.layers.blocks import Joint, fold_norms
 from edgevision.models.layers.part import Builder, kind_of
 from edgevision.models.layers.trunk import PROBE_PX, Sources, probe, run_trunk, strides_of, trunk_from_module
 from edgevision.models.ultralytics.blocks import merge_branches
-from edgevision.models.ultralytics.heads import HEADS, HeadKind, Segment, TowerHead
+from edgevision.models.ultralytics.heads import HEADS, HeadKind, SegmentHead, TowerHead
+from edgevision.models.ultralytics.heads.head import HeadTask
 from edgevision.models.ultralytics.heads.segment import fused_proto
 from edgevision.models.ultralytics.kinds import ULTRALYTICS_KINDS
 from edgevision.models.weights import assign_weights
@@ -62,7 +62,7 @@ class UltralyticsModel(nn.Module):
     def mask_count(self) -> int:
         """Number of prototypes; 0 for a model without masks."""
         head = self.model[-1]
-        return head.mask_count if isinstance(head, Segment) else 0
+        return head.mask_count if isinstance(head, SegmentHead) else 0
 
     def fuse(self) -> UltralyticsModel:
         """Fold normalisations and merge parallel convolutions, in place; outputs change only by rounding."""
@@ -75,7 +75,7 @@ class UltralyticsModel(nn.Module):
 class ModelFacts:
     """Facts of a checkpoint's model."""
 
-    task: Task
+    task: HeadTask
     variant: str
     """Such as "yolo11n, 80 classes"."""
     names: tuple[str, ...]

@@ -12,7 +12,7 @@ from edgevision.models.layers.part import Part
 from edgevision.models.ultralytics.heads.head import HeadKind
 
 
-class Classify(Joint):
+class ClassifyHead(Joint):
     """A convolution, the mean over all pixels, and a linear layer: logits ``[B,C]``."""
 
     def __init__(self, conv: nn.Module, pool: nn.Module, linear: nn.Linear) -> None:
@@ -28,8 +28,8 @@ class Classify(Joint):
         return out
 
 
-def _classify(part: Part) -> Classify:
-    return Classify(part.take("conv"), part.take("pool"), part.take_as("linear", nn.Linear))
+def _classify(part: Part) -> ClassifyHead:
+    return ClassifyHead(part.take("conv"), part.take("pool"), part.take_as("linear", nn.Linear))
 
 
 CLASSIFY = HeadKind("classify", _classify, unused=("drop",))

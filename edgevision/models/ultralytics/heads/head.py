@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
@@ -39,11 +40,15 @@ class TowerHead(Joint):
         return found
 
 
+HeadTask = Task | Literal["pose", "obb"]
+"""Tasks of the package's heads."""
+
+
 @dataclass(frozen=True, slots=True)
 class HeadKind:
     """A head of the package: how it is rebuilt, and what of it serves training only."""
 
-    task: Task
+    task: HeadTask
     build: Builder
     unused: tuple[str, ...] = ()
     """Parts that only training uses, as dotted paths below the head."""

@@ -14,7 +14,7 @@ from edgevision.models.layers.part import Part
 from edgevision.models.ultralytics.heads.head import HeadKind, TowerHead, bins_of, towers_of
 
 
-class Segment(TowerHead):
+class SegmentHead(TowerHead):
     """A head whose third tower ``cv4`` gives ``mask_count`` coefficients of each box.
 
     The prototypes ``[B,mask_count,H/4,W/4]`` come last (YOLACT, arXiv 1904.02689, section 3.1).
@@ -58,11 +58,11 @@ def fused_proto(part: Part) -> FusedProto:
     return FusedProto(refine, fuse, Proto(*parts))
 
 
-def _segment(part: Part) -> Segment:
+def _segment(part: Part) -> SegmentHead:
     proto = part.take("proto")
     if not isinstance(proto, (Proto, FusedProto)):
         raise CheckpointError(f"{part.kind}: part 'proto' is {type(proto).__name__}, expected prototypes")
-    return Segment(towers_of(part, "cv2", "cv3", "cv4"), bins_of(part), proto, part.integer("nm"))
+    return SegmentHead(towers_of(part, "cv2", "cv3", "cv4"), bins_of(part), proto, part.integer("nm"))
 
 
 SEGMENT = HeadKind("instances", _segment, unused=("proto.semseg",))
