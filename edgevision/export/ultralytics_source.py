@@ -31,7 +31,10 @@ def source_from_checkpoint(checkpoint: Checkpoint, head: HeadName | None = None)
     heads: dict[str, Callable[[], SourceModel]] = {
         name: functools.partial(source_from_checkpoint, checkpoint, name) for name in names
     }
-    return replace(source_of(model), heads=heads)
+    try:
+        return replace(source_of(model), heads=heads)
+    except CheckpointError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from error
 
 
 def source_of(model: UltralyticsModel) -> SourceModel:

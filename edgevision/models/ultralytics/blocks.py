@@ -234,12 +234,17 @@ class Fuse(Joint):
 
     def forward(self, maps: Sequence[tuple[torch.Tensor, ...] | torch.Tensor]) -> torch.Tensor:
         """A list of maps, or of tuples of them, to one map."""
-        *others, out = maps
-        assert isinstance(out, torch.Tensor)
-        size = (int(out.shape[2]), int(out.shape[3]))
-        for index, other in zip(self.indices, others, strict=True):
-            out = out + functional.interpolate(other[index], size=size, mode="nearest")
-        return out
+        *others, last = maps
+        assert isinstance(last, torch.Tensor)
+        size = (int(last.shape[2]), int(last.shape[3]))
+        resized = [
+            functional.interpolate(other[index], size=size, mode="nearest")
+            for index, other in zip(self.indices, others, strict=True)
+        ]
+        first, *more = (*resized, last)
+        for map_ in more:
+            first = first + map_
+        return first
 
 
 class Branch(nn.Module):
