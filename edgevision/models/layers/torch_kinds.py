@@ -9,6 +9,9 @@ from torch import nn
 from edgevision.errors import CheckpointError
 from edgevision.models.layers.part import Builder, Part, shown
 
+_NEARLY_ZERO = 1e-30
+"""ONNX Runtime merges padding by 0 into a max-pool that follows, whose own padding is -inf; other values stay."""
+
 
 def _conv2d(part: Part) -> nn.Module:
     if part.value("padding_mode", "zeros") != "zeros":
@@ -137,6 +140,6 @@ TORCH_KINDS: dict[str, Builder] = {
     "nn.Sigmoid": lambda _: nn.Sigmoid(),
     "nn.Tanh": lambda _: nn.Tanh(),
     "nn.Upsample": _upsample,
-    "nn.ZeroPad2d": lambda part: nn.ZeroPad2d(_four(part)),
+    "nn.ZeroPad2d": lambda part: nn.ConstantPad2d(_four(part), _NEARLY_ZERO),
 }
 """Builders by layer."""
