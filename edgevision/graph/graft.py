@@ -24,8 +24,7 @@ from edgevision.errors import GraphError
 from edgevision.graph.builder import FLOAT, UINT8, GraphBuilder
 from edgevision.graph.contract import check_graph, opset_of, prepare_network
 from edgevision.graph.heads.classifier import output_classes
-from edgevision.graph.heads.head import DetectionHead, NetworkOutput, take_rows
-from edgevision.graph.heads.yolov5_raw import YoloV5RawHead
+from edgevision.graph.heads.head import DetectionHead, MaskHead, NetworkOutput, take_rows
 from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
 from edgevision.graph.nms import Candidates, cluster_nms, without_suppression
 from edgevision.graph.preprocess import PixelFormat, graft_preprocess
@@ -64,7 +63,7 @@ def graft_detector(
 def graft_instances(
     network: onnx.ModelProto,
     *,
-    head: YoloV5RawHead,
+    head: MaskHead,
     pixels: PixelFormat,
     frames: FrameInput,
     network_size_wh: tuple[int, int],

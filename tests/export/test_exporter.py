@@ -33,7 +33,14 @@ FORMS = {
     "frame": ExportOptions(random_weights=True, frame_wh=(320, 180)),
     "frame-dynamic": ExportOptions(random_weights=True, frame_wh=(320, 180), batch=DYNAMIC),
 }
-SMALL = {"yolov5": (128, 96), "resnet": (64, 64), "cnn": (32, 32), "unet": (96, 64), "yolov5-seg": (128, 96)}
+SMALL = {
+    "yolov5": (128, 96),
+    "yolov5-seg": (128, 96),
+    "ultralytics": (128, 96),
+    "resnet": (64, 64),
+    "cnn": (32, 32),
+    "unet": (96, 64),
+}
 
 
 def quiet(_: str) -> None:

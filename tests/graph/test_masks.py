@@ -18,8 +18,8 @@ from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.heads.head import NetworkOutput, take_rows
 from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
 from edgevision.graph.nms import Candidates, Carried, cluster_nms
+from edgevision.models.masks import Mixture, answers_from_mixture, over_frame
 from edgevision.models.recipe import load_recipe
-from edgevision.models.yolov5_masks import Mixture, answers_from_mixture, over_frame
 from tests.graph.conftest import Run
 from tests.rtx import build_rtx_engine
 

@@ -17,9 +17,10 @@ from edgevision.contract.boxes import iou_matrix
 from edgevision.contract.image import letterbox
 from edgevision.contract.spec import NmsSpec
 from edgevision.errors import CheckpointError, UsageError
-from edgevision.models.yolov5 import YoloV5, yolov5, yolov5_from_checkpoint, yolov5_from_config
-from edgevision.models.yolov5_decode import decode, detections
-from edgevision.models.yolov5_plan import COCO_ANCHORS_P6, YoloV5Config
+from edgevision.models.detections import detections
+from edgevision.models.yolov5.decode import decode
+from edgevision.models.yolov5.model import YoloV5, yolov5, yolov5_from_checkpoint, yolov5_from_config
+from edgevision.models.yolov5.plan import COCO_ANCHORS_P6, YoloV5Config
 
 PUBLISHED_PARAMETERS = {"n": 1_872_157, "s": 7_235_389, "m": 21_190_557}
 """As YOLOv5's releases print them for 80 classes."""

@@ -86,6 +86,14 @@ class DetectionHead(Protocol):
         """
 
 
+class MaskHead(DetectionHead, Protocol):
+    """A detection head whose candidates carry the coefficients of masks; the prototypes are the last output."""
+
+    @property
+    def mask_count(self) -> int:
+        """Number of coefficients of each box."""
+
+
 def best_pairs(
     b: GraphBuilder, boxes: str, scores: str, rows: int, classes: int, limit: int, *, carried: str = ""
 ) -> Candidates:
