@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from edgevision.analytics.options import AnalyticsOptions
     from edgevision.analytics.places import Line, Zone
     from edgevision.bundle.folder import Bundle
-    from edgevision.contract.results import Classification, Detections, Instances, Segmentation
+    from edgevision.contract.results import (
+        Classification,
+        Detections,
+        Instances,
+        OrientedBoxes,
+        Poses,
+        Segmentation,
+    )
     from edgevision.contract.session import ReplaySession, Session, SessionOptions
     from edgevision.contract.spec import ModelSpec
     from edgevision.drawing.observation import annotate
@@ -58,7 +65,9 @@ _MODULES = {
     "Line": "analytics.places",
     "Model": "inference.model",
     "ModelSpec": "contract.spec",
+    "OrientedBoxes": "contract.results",
     "PipelineOptions": "pipeline.options",
+    "Poses": "contract.results",
     "Prediction": "inference.prediction",
     "ReplaySession": "contract.session",
     "Segmentation": "contract.results",
@@ -95,7 +104,9 @@ __all__ = [
     "Line",
     "Model",
     "ModelSpec",
+    "OrientedBoxes",
     "PipelineOptions",
+    "Poses",
     "Prediction",
     "ReplaySession",
     "Segmentation",

@@ -9,7 +9,7 @@ from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.filters import DetectionFilter, labels_from_names
 from edgevision.analytics.places import PlaceText, parse_place
 from edgevision.analytics.places_kind import Places
-from edgevision.contract.spec import ModelSpec
+from edgevision.contract.spec import BOX_TASKS, ModelSpec
 from edgevision.errors import MissingExtraError, UsageError
 from edgevision.settings.kinds import Flag, Number, Texts
 from edgevision.settings.setting import setting
@@ -79,7 +79,7 @@ class AnalyticsOptions:
         """Raise `UsageError` or `MissingExtraError` for mistakes that are detectable without a frame."""
         select = self._select(spec)
         wanted = self.tracks or select != DetectionFilter()
-        if wanted and spec.task not in ("detect", "instances"):
+        if wanted and spec.task not in BOX_TASKS:
             raise UsageError(
                 f"{spec.name} has the task {spec.task}; expected a model with detections for filtering, tracking and"
                 " counting"

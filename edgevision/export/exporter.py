@@ -13,6 +13,7 @@ import torch
 import edgevision
 from edgevision.bundle.folder import Bundle, CheckRecord, Golden, write_bundle
 from edgevision.contract.spec import (
+    BOX_TASKS,
     BatchRange,
     FrameInput,
     ModelSpec,
@@ -154,7 +155,7 @@ def _spec(
             f"--class-names names {len(classes)}; the checkpoint has {len(source.classes)} classes"
         )
     nms = options.nms or default_nms(recipe.task)
-    detects = recipe.task in ("detect", "instances")
+    detects = recipe.task in BOX_TASKS
     checkpoint = options.checkpoint
     provenance = Provenance(
         source=checkpoint.name if checkpoint else "random weights, seed 0",

@@ -17,7 +17,7 @@ from edgevision.cli.present import table
 from edgevision.contract.overrides import IOU_THRESHOLD, carries
 from edgevision.contract.results import Instances
 from edgevision.contract.session import Session, SessionOptions
-from edgevision.contract.spec import Precision, Task
+from edgevision.contract.spec import BOX_TASKS, Precision, Task
 from edgevision.datasets.opening import is_boxes
 from edgevision.engines.opening import ENGINES, open_session
 from edgevision.errors import SinkError, UsageError
@@ -110,7 +110,7 @@ def _detection(
         options, iou_threshold=options.iou_threshold or protocol, score_floor=measure.PROTOCOL_FLOOR
     )
     with open_session(bundle, engine=engine, options=options) as session:
-        _check_task(session, ("detect", "instances"))
+        _check_task(session, BOX_TASKS)
         labelled = measure.read_annotations(annotations, images, session.spec.classes, limit=limit)
         labelled = measure.without_broken(labelled, strict=strict)
         for warning in labelled.warnings:
