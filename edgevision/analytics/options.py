@@ -11,7 +11,7 @@ from edgevision.analytics.places import PlaceText, parse_place
 from edgevision.analytics.places_kind import Places
 from edgevision.contract.spec import BOX_TASKS, ModelSpec
 from edgevision.errors import MissingExtraError, UsageError
-from edgevision.settings.kinds import Flag, Number, Texts
+from edgevision.settings.kinds import Flag, Number, Text, Texts
 from edgevision.settings.setting import setting
 
 LIBRARY = "trackers"
@@ -65,6 +65,16 @@ class AnalyticsOptions:
         ),
     )
 
+    anchor: str | None = field(
+        default=None,
+        metadata=setting(
+            Text("the name or number of a keypoint"),
+            "Keypoint that is the position of a pose at lines and zones; default: the bottom centre of its box.",
+            option="--anchor",
+            metavar="KEYPOINT",
+        ),
+    )
+
     @property
     def wanted(self) -> bool:
         """True if any option is set."""
@@ -84,6 +94,7 @@ class AnalyticsOptions:
                 f"{spec.name} has the task {spec.task}; expected a model with detections for filtering, tracking and"
                 " counting"
             )
+        self._anchor(spec)
         _places(self.lines, "line")
         _places(self.zones, "zone")
         if self.tracks and importlib.util.find_spec(LIBRARY) is None:
@@ -106,6 +117,7 @@ class AnalyticsOptions:
             tracker=Tracker(fps, TrackerOptions(begin_score=begin)),
             lines=_places(self.lines, "line"),
             zones=_places(self.zones, "zone"),
+            anchor=self._anchor(spec),
         )
 
     def open_if_wanted(self, spec: ModelSpec, fps: float | None, threshold: float) -> Analytics | None:
@@ -118,6 +130,19 @@ class AnalyticsOptions:
             place.line(size_wh)
         for place in _places(self.zones, "zone"):
             place.zone(size_wh)
+
+    def _anchor(self, spec: ModelSpec) -> int | None:
+        """Index of the keypoint; None for the bottom centre of the box."""
+        if self.anchor is None:
+            return None
+        names = () if spec.keypoints is None else spec.keypoints.names
+        known = {name: k for k, name in enumerate(names)} | {str(k): k for k in range(len(names))}
+        if self.anchor not in known:
+            raise UsageError(
+                f"{spec.name} has no keypoint {self.anchor!r} to use as the position of objects; expected one of:"
+                f" {', '.join(names) or 'none, because its task is ' + spec.task}"
+            )
+        return known[self.anchor]
 
     def _select(self, spec: ModelSpec) -> DetectionFilter:
         labels = labels_from_names(self.only, spec.classes) if self.only else None

@@ -81,6 +81,10 @@ def draw_detections(frame_bgr: Frame, detections: Detections, *, ids: Ids | None
     """
     style = Style.of((frame_bgr.shape[1], frame_bgr.shape[0]))
     corners = [tuple(round(float(value)) for value in box) for box in detections.boxes]
+    anchors = [corner[:2] for corner in corners]
+    if isinstance(detections, OrientedBoxes):
+        highest = (points[points[:, 1].argmin()] for points in np.nan_to_num(detections.corners))
+        anchors = [tuple(round(float(value)) for value in point) for point in highest]
     order = range(len(detections) - 1, -1, -1)
     for row in order:
         x1, y1, x2, y2 = corners[row]
@@ -95,7 +99,7 @@ def draw_detections(frame_bgr: Frame, detections: Detections, *, ids: Ids | None
         name = detections.class_name(label)
         tracked = ids is not None and ids[row] >= 0
         text = f"{ids[row]} {name}" if tracked and ids is not None else f"{name} {detections.scores[row]:.2f}"
-        draw_label(frame_bgr, text, corners[row][:2], class_colour(label), style)
+        draw_label(frame_bgr, text, anchors[row], class_colour(label), style)
 
 
 def draw_classification(frame_bgr: Frame, classification: Classification, *, top: int = 3) -> None:
