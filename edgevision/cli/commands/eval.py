@@ -15,9 +15,10 @@ from edgevision.cli.options.groups import graph_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import table
 from edgevision.contract.overrides import IOU_THRESHOLD, carries
-from edgevision.contract.results import Instances
+from edgevision.contract.results import Detections, Instances, OrientedBoxes, Poses
 from edgevision.contract.session import Session, SessionOptions
-from edgevision.contract.spec import BOX_TASKS, Precision, Task
+from edgevision.contract.spec import BOX_TASKS, ModelSpec, Precision, Task
+from edgevision.datasets.dota import is_dota
 from edgevision.datasets.opening import is_boxes
 from edgevision.engines.opening import ENGINES, open_session
 from edgevision.errors import SinkError, UsageError
@@ -27,7 +28,9 @@ from edgevision.storage import atomic
 from edgevision.storage.codec import json_from_dataclass, json_text
 
 if TYPE_CHECKING:
-    from edgevision.evaluation.detection import DetectionAccuracy
+    from edgevision.evaluation.detection import DetectionAccuracy, LabelledImages
+    from edgevision.evaluation.keypoints import KeypointAccuracy
+    from edgevision.evaluation.oriented import OrientedAccuracy
 
 Answer = TypeVar("Answer")
 
@@ -38,8 +41,8 @@ Answer = TypeVar("Answer")
 @click.option(
     "--annotations",
     type=click.Path(path_type=Path),
-    help="COCO JSON, data.yaml, Pascal VOC or YOLO folder, or a folder of masks. Without it, --images contains one"
-    " folder per class.",
+    help="COCO JSON, data.yaml, Pascal VOC, YOLO or DOTA folder, or a folder of masks. Without it, --images contains"
+    " one folder per class.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images to measure.")
 @click.option(
@@ -68,15 +71,16 @@ def command(
     """Measure accuracy on labelled images, on exactly the graph that runs.
 
     Detection: COCO's box metrics, with NMS at IoU 0.65 and score threshold 0.001 by default. Both are named values
-    inside the graph, which is otherwise unchanged. Instances: the same metrics for boxes and for masks. Segmentation:
-    IoU of each class and their mean, against single-channel masks whose values are labels. Classes: top-1 and top-5.
+    inside the graph, which is otherwise unchanged. Instances: the same metrics for boxes and for masks. Poses: for
+    boxes, and by OKS for keypoints. Oriented boxes: by exact IoU of the rotated boxes. Segmentation: IoU of each class
+    and their mean, against single-channel masks whose values are labels. Classes: top-1 and top-5.
     """
     if not images.is_dir():
         raise UsageError(f"--images {images} is not a folder")
     options = SessionOptions(iou_threshold=iou, precision=precision, force=force)
     if annotations is None:
         record, lines = _classification(bundle, images, limit, engine, options)
-    elif annotations.is_dir() and not is_boxes(annotations):
+    elif annotations.is_dir() and not (is_boxes(annotations) or is_dota(annotations)):
         record, lines = _segmentation(bundle, images, annotations, limit, engine, options)
     else:
         record, lines = _detection(bundle, images, annotations, limit, engine, options, strict=strict)
@@ -111,7 +115,10 @@ def _detection(
     )
     with open_session(bundle, engine=engine, options=options) as session:
         _check_task(session, BOX_TASKS)
-        labelled = measure.read_annotations(annotations, images, session.spec.classes, limit=limit)
+        spec = session.spec
+        labelled = measure.read_annotations(
+            annotations, images, spec.classes, limit=limit, outlines=spec.task == "obb"
+        )
         labelled = measure.without_broken(labelled, strict=strict)
         for warning in labelled.warnings:
             click.echo(f"warning: {warning}", err=True)
@@ -122,14 +129,53 @@ def _detection(
         used = options.iou_threshold
         suppression = "the network's own NMS" if used is None else f"NMS IoU {used:g}"
         settings = f"{suppression}, score threshold {options.score_floor:g}"
-        boxes = measure.accuracy_from_detections(labelled, found)
-        heading = _heading(session, f"{boxes.images} images, {boxes.boxes} boxes, {settings}")
-    if session.spec.task == "detect":
-        return json_from_dataclass(boxes), [heading, *_detection_lines(boxes, "")]
-    instances = [(image_id, result) for image_id, result in found if isinstance(result, Instances)]
-    masks = measure.accuracy_from_instances(labelled, instances)
-    record = {"boxes": json_from_dataclass(boxes), "masks": json_from_dataclass(masks)}
-    return record, [heading, *_detection_lines(boxes, "box "), *_detection_lines(masks, "mask ")]
+        record, lines, count = _accuracy(spec, labelled, found)
+        return record, [_heading(session, f"{len(found)} images, {count} boxes, {settings}"), *lines]
+
+
+def _accuracy(
+    spec: ModelSpec, labelled: LabelledImages, found: list[tuple[int, Detections]]
+) -> tuple[object, list[str], int]:
+    """The record, its lines, and the number of labelled boxes, for the model's task."""
+    from edgevision.evaluation import detection as measure
+    from edgevision.evaluation.keypoints import accuracy_from_poses
+    from edgevision.evaluation.oriented import accuracy_from_oriented, with_oriented_truth
+
+    if spec.task == "obb":
+        turned = [(image_id, result) for image_id, result in found if isinstance(result, OrientedBoxes)]
+        oriented = accuracy_from_oriented(with_oriented_truth(labelled), turned)
+        return json_from_dataclass(oriented), _oriented_lines(oriented), oriented.boxes
+    boxes = measure.accuracy_from_detections(labelled, found)
+    record: dict[str, object] = {"boxes": json_from_dataclass(boxes)}
+    if spec.task == "instances":
+        instances = [(image_id, result) for image_id, result in found if isinstance(result, Instances)]
+        masks = measure.accuracy_from_instances(labelled, instances)
+        record["masks"] = json_from_dataclass(masks)
+        return record, [*_detection_lines(boxes, "box "), *_detection_lines(masks, "mask ")], boxes.boxes
+    if spec.keypoints is not None:
+        poses = [(image_id, result) for image_id, result in found if isinstance(result, Poses)]
+        keypoints = accuracy_from_poses(labelled, poses, len(spec.keypoints))
+        record["keypoints"] = json_from_dataclass(keypoints)
+        return record, [*_detection_lines(boxes, "box "), *_keypoint_lines(keypoints)], boxes.boxes
+    return json_from_dataclass(boxes), _detection_lines(boxes, ""), boxes.boxes
+
+
+def _keypoint_lines(accuracy: KeypointAccuracy) -> list[str]:
+    rows = [[c.name, str(c.boxes), f"{c.ap:.1f}", f"{c.ap50:.1f}"] for c in accuracy.classes if c.boxes]
+    return [
+        *table(["class", "poses", "OKS AP", "OKS AP50"], rows),
+        f"OKS AP {accuracy.ap:.1f}  AP50 {accuracy.ap50:.1f}  AP75 {accuracy.ap75:.1f}"
+        f"  medium {accuracy.ap_medium:.1f}  large {accuracy.ap_large:.1f}  recall@20 {accuracy.recall20:.1f}",
+    ]
+
+
+def _oriented_lines(accuracy: OrientedAccuracy) -> list[str]:
+    rows = [[c.name, str(c.boxes), f"{c.ap:.1f}", f"{c.ap50:.1f}"] for c in accuracy.classes if c.boxes]
+    return [
+        *table(["class", "boxes", "AP", "AP50"], rows),
+        f"AP {accuracy.ap:.1f}  AP50 {accuracy.ap50:.1f}  AP75 {accuracy.ap75:.1f}  small {accuracy.ap_small:.1f}"
+        f"  medium {accuracy.ap_medium:.1f}  large {accuracy.ap_large:.1f}  recall {accuracy.recall:.1f}",
+    ]
 
 
 def _detection_lines(accuracy: DetectionAccuracy, kind: str) -> list[str]:
@@ -186,6 +232,8 @@ _LABELS: dict[Task, str] = {
     "detect": "expected --annotations FILE.json in COCO's format",
     "instances": "expected --annotations FILE.json in COCO's format, with polygons",
     "segment": "expected --annotations FOLDER of masks, one PNG per image",
+    "pose": "expected --annotations FILE.json in COCO's format, with keypoints",
+    "obb": "expected --annotations FOLDER of DOTA's text files, or polygons in COCO's or YOLO's format",
 }
 
 
