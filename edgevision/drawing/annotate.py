@@ -153,7 +153,9 @@ def draw_poses(frame_bgr: Frame, poses: Poses) -> None:
                 cv2.polylines(
                     frame_bgr, line, False, class_colour(number), style.line_px, cv2.LINE_AA, _FIXED_BITS
                 )
-        radius = (2 * style.line_px) << _FIXED_BITS
+        # Points of small objects are smaller: they would cover each other.
+        side = float(min(poses.boxes[row, 2:] - poses.boxes[row, :2]))
+        radius = round(min(max(side / 16, style.line_px), 2 * style.line_px) * (1 << _FIXED_BITS))
         for index in np.flatnonzero(seen):
             centre = (int(fixed[index, 0]), int(fixed[index, 1]))
             colour = class_colour(int(index))
