@@ -26,7 +26,10 @@ _ROUNDING_PX = 1e-3
 
 
 def is_dota(folder: Path) -> bool:
-    """True for a folder whose first text file, or that of its ``labelTxt``, begins like DOTA's."""
+    """True for a folder whose first text file, or that of its ``labelTxt``, begins like DOTA's.
+
+    Outside of ``labelTxt`` a category that is a number is not recognised: YOLO's polygons have as many values.
+    """
     texts = sorted(_labels(folder).glob("*.txt"))
     if not texts:
         return False
@@ -34,7 +37,9 @@ def is_dota(folder: Path) -> bool:
     if lines and lines[0].lower().startswith(_HEADERS):
         return True
     fields = lines[0].split() if lines else []
-    return len(fields) in (9, 10) and all(map(_is_number, fields[:8])) and not _is_number(fields[8])
+    if len(fields) not in (9, 10) or not all(map(_is_number, fields[:8])):
+        return False
+    return (folder / _FOLDER).is_dir() or not _is_number(fields[8])
 
 
 def read_dota(folder: Path, images: Path) -> CocoFile:
