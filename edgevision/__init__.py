@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgevision.analytics.analytics import Analytics
     from edgevision.analytics.options import AnalyticsOptions
     from edgevision.analytics.places import Line, Zone
+    from edgevision.analytics.tracker import Tracker
     from edgevision.bundle.folder import Bundle
     from edgevision.contract.results import (
         Classification,
@@ -32,9 +33,12 @@ if TYPE_CHECKING:
     )
     from edgevision.contract.session import ReplaySession, Session, SessionOptions
     from edgevision.contract.spec import ModelSpec
+    from edgevision.contract.thresholds import ClassThresholds
     from edgevision.drawing.observation import annotate
     from edgevision.engines.opening import open_session
     from edgevision.errors import EdgevisionError, VerificationError
+    from edgevision.explain.heatmap import draw_explanation
+    from edgevision.explain.maps import Explanation
     from edgevision.inference.model import Model, load
     from edgevision.inference.prediction import Prediction
     from edgevision.pipeline.options import PipelineOptions
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
     from edgevision.pipeline.streams import SourceStream
     from edgevision.service.camera_manager import CameraManager
     from edgevision.service.camera_plan import CameraPlan
+    from edgevision.service.web.options import PageOptions
+    from edgevision.service.web.server import serve
     from edgevision.sinks.addresses import SinkOptions, open_sink
     from edgevision.sinks.frame_result import FrameResult
     from edgevision.sinks.sink import Sink
@@ -57,15 +63,18 @@ _MODULES = {
     "CameraManager": "service.camera_manager",
     "CameraOptions": "sources.options",
     "CameraPlan": "service.camera_plan",
+    "ClassThresholds": "contract.thresholds",
     "Classification": "contract.results",
     "Detections": "contract.results",
     "EdgevisionError": "errors",
+    "Explanation": "explain.maps",
     "FrameResult": "sinks.frame_result",
     "Instances": "contract.results",
     "Line": "analytics.places",
     "Model": "inference.model",
     "ModelSpec": "contract.spec",
     "OrientedBoxes": "contract.results",
+    "PageOptions": "service.web.options",
     "PipelineOptions": "pipeline.options",
     "Poses": "contract.results",
     "Prediction": "inference.prediction",
@@ -77,15 +86,18 @@ _MODULES = {
     "SinkOptions": "sinks.addresses",
     "SourceHealth": "sources.health",
     "SourceStream": "pipeline.streams",
+    "Tracker": "analytics.tracker",
     "VerificationError": "errors",
     "Zone": "analytics.places",
     "annotate": "drawing.observation",
+    "draw_explanation": "explain.heatmap",
     "load": "inference.model",
     "open_session": "engines.opening",
     "open_sink": "sinks.addresses",
     "open_source": "sources.opening",
     "run_pipeline": "pipeline.pipeline",
     "run_streams": "pipeline.pipeline",
+    "serve": "service.web.server",
     "verify_session": "verification.golden",
 }
 
@@ -96,15 +108,18 @@ __all__ = [
     "CameraManager",
     "CameraOptions",
     "CameraPlan",
+    "ClassThresholds",
     "Classification",
     "Detections",
     "EdgevisionError",
+    "Explanation",
     "FrameResult",
     "Instances",
     "Line",
     "Model",
     "ModelSpec",
     "OrientedBoxes",
+    "PageOptions",
     "PipelineOptions",
     "Poses",
     "Prediction",
@@ -116,15 +131,18 @@ __all__ = [
     "SinkOptions",
     "SourceHealth",
     "SourceStream",
+    "Tracker",
     "VerificationError",
     "Zone",
     "annotate",
+    "draw_explanation",
     "load",
     "open_session",
     "open_sink",
     "open_source",
     "run_pipeline",
     "run_streams",
+    "serve",
     "verify_session",
 ]
 

@@ -1,4 +1,4 @@
-"""The wheel holds what it should, and runs where nothing else of the checkout is."""
+"""The wheel contains the required files and runs without the checkout."""
 
 from __future__ import annotations
 

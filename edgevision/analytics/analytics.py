@@ -14,7 +14,8 @@ from edgevision.analytics.counting import AnalyticsEvent, LineCounter, Sighting,
 from edgevision.analytics.filters import DetectionFilter
 from edgevision.analytics.observation import LineState, Observation, Trail, ZoneState
 from edgevision.analytics.places import Line, PlaceText, Point, Zone
-from edgevision.contract.results import THRESHOLD, Detections, Poses, Result
+from edgevision.contract.results import Detections, Poses, Result, reached
+from edgevision.contract.thresholds import THRESHOLD, Threshold, least_of, threshold_of
 from edgevision.sources.frames import SourceFrame
 
 CARRY_SCORE = 0.1
@@ -42,15 +43,15 @@ class _Known:
     """History of an identity."""
 
     seen_s: float = 0.0
-    best: float = 0.0
-    """The highest score so far."""
+    best: dict[int, float] = field(default_factory=dict)
+    """The highest score so far of each label."""
     votes: dict[int, float] = field(default_factory=dict)
     trail: deque[tuple[float, Point]] = field(default_factory=deque)
 
     def see(self, label: int, score: float, xy: Point | None, time_s: float) -> None:
         """Record a detection; without `xy` its position is unknown."""
         self.seen_s = time_s
-        self.best = max(self.best, score)
+        self.best[label] = max(self.best.get(label, 0.0), score)
         self.votes[label] = self.votes.get(label, 0.0) + score
         if xy is not None:
             self.trail.append((time_s, xy))
@@ -61,6 +62,10 @@ class _Known:
     def label(self) -> int:
         """The class with the highest total score, so that a single misclassified frame changes nothing."""
         return max(self.votes, key=lambda label: self.votes[label])
+
+    def reached(self, threshold: Threshold) -> bool:
+        """True if a detection of this identity had the minimum confidence of its class."""
+        return any(score >= threshold_of(threshold, label) for label, score in self.best.items())
 
 
 class Analytics:
@@ -76,7 +81,7 @@ class Analytics:
 
     def __init__(
         self,
-        threshold: float = THRESHOLD,
+        threshold: Threshold | None = None,
         *,
         select: DetectionFilter | None = None,
         tracker: IdentityGiver | None = None,
@@ -85,8 +90,8 @@ class Analytics:
         size_wh: tuple[int, int] | None = None,
         anchor: int | None = None,
     ) -> None:
-        self.threshold = threshold
-        """Minimum confidence of a detection, or of the best one of its identity; may be changed between frames."""
+        """`threshold`: minimum confidence of a detection; None: the pipeline's, or 0.25 without one."""
+        self._threshold = threshold
         self.seen = 0
         """Number of identities so far."""
         self.lines: list[LineCounter] = []
@@ -102,9 +107,23 @@ class Analytics:
         self._last_s = 0.0
 
     @property
-    def min_confidence(self) -> float:
+    def threshold(self) -> Threshold:
+        """Minimum confidence of a detection, or of the best one of its identity; may be changed between frames."""
+        return THRESHOLD if self._threshold is None else self._threshold
+
+    @threshold.setter
+    def threshold(self, value: Threshold) -> None:
+        self._threshold = value
+
+    def default_threshold(self, value: Threshold) -> None:
+        """Set the threshold unless one was given."""
+        if self._threshold is None:
+            self._threshold = value
+
+    @property
+    def min_confidence(self) -> Threshold:
         """Minimum confidence of the detections that `observe` needs."""
-        return self.threshold if self._tracker is None else min(self.threshold, CARRY_SCORE)
+        return self.threshold if self._tracker is None else min(least_of(self.threshold), CARRY_SCORE)
 
     def observe(self, frame: SourceFrame, result: Result) -> tuple[Result, Observation | None]:
         """The remaining detections with their observation; results without detections pass unchanged.
@@ -131,7 +150,7 @@ class Analytics:
         for zone in self.zones:
             events += zone.update(sightings, time_s)
         self._last_s = time_s
-        keep = detections.scores >= self.threshold
+        keep = reached(self.threshold, detections.scores, detections.labels)
         keep |= np.array([self._reached(identity) for identity in ids.tolist()], bool)
         return detections[keep], self._observation(ids[keep], tuple(events), time_s, size_wh)
 
@@ -178,7 +197,7 @@ class Analytics:
                 self.seen += 1
             known = self._known[identity]
             known.see(int(placed.labels[row]), float(placed.scores[row]), xy, time_s)
-            if known.best >= self.threshold and xy is not None:
+            if known.reached(self.threshold) and xy is not None:
                 sightings.append(Sighting(identity, known.label, xy))
         for identity in [who for who, known in self._known.items() if time_s - known.seen_s > FORGET_S]:
             del self._known[identity]
@@ -186,7 +205,7 @@ class Analytics:
 
     def _reached(self, identity: int) -> bool:
         known = self._known.get(identity)
-        return known is not None and known.best >= self.threshold
+        return known is not None and known.reached(self.threshold)
 
     def _observation(
         self,
@@ -204,7 +223,7 @@ class Analytics:
         trails = tuple(
             Trail(identity, np.array([xy for _, xy in known.trail], np.float32))
             for identity, known in self._known.items()
-            if known.seen_s == time_s and known.best >= self.threshold and known.trail
+            if known.seen_s == time_s and known.reached(self.threshold) and known.trail
         )
         return Observation(ids, events, lines, tuple(zones), trails, size_wh, time_s)
 

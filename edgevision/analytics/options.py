@@ -10,6 +10,7 @@ from edgevision.analytics.filters import DetectionFilter, labels_from_names
 from edgevision.analytics.places import PlaceText, parse_place
 from edgevision.analytics.places_kind import Places
 from edgevision.contract.spec import BOX_TASKS, ModelSpec
+from edgevision.contract.thresholds import Threshold, least_of
 from edgevision.errors import MissingExtraError, UsageError
 from edgevision.settings.kinds import Flag, Number, Text, Texts
 from edgevision.settings.setting import setting
@@ -39,17 +40,22 @@ class AnalyticsOptions:
     )
     min_area: float = field(
         default=0.0,
-        metadata=setting(SHARE, "Drop boxes that cover a smaller share of the frame.", option="--min-area"),
+        metadata=setting(
+            SHARE, "Drop boxes with an area below this fraction of the frame.", option="--min-area"
+        ),
     )
     max_area: float = field(
         default=1.0,
-        metadata=setting(SHARE, "Drop boxes that cover a larger share of the frame.", option="--max-area"),
+        metadata=setting(
+            SHARE, "Drop boxes with an area above this fraction of the frame.", option="--max-area"
+        ),
     )
     lines: tuple[PlaceText | str, ...] = field(
         default=(),
         metadata=setting(
             Places(zones=False),
-            "Count objects that cross the line; in pixels, or in shares of the frame if no number exceeds 1.",
+            "Count objects that cross the line; implies --track; coordinates in pixels, or as fractions of the frame if"
+            " all are at most 1.",
             option="--line",
             metavar="[NAME=]X1,Y1,X2,Y2",
         ),
@@ -59,7 +65,7 @@ class AnalyticsOptions:
         default=(),
         metadata=setting(
             Places(zones=True),
-            "Count objects inside the zone, and how long they stay.",
+            "Count objects inside the zone, and how long they stay; implies --track; coordinates as for lines.",
             option="--zone",
             metavar="[NAME=]X,Y,X,Y,X,Y...",
         ),
@@ -100,7 +106,7 @@ class AnalyticsOptions:
         if self.tracks and importlib.util.find_spec(LIBRARY) is None:
             raise MissingExtraError(LIBRARY, "track", "tracking", beside=LIBRARY)
 
-    def open(self, spec: ModelSpec, fps: float | None, threshold: float) -> Analytics:
+    def open(self, spec: ModelSpec, fps: float | None, threshold: Threshold) -> Analytics:
         """The analytics of one source; raises the errors of `check`."""
         self.check(spec)
         wanted = self._select(spec)
@@ -110,7 +116,7 @@ class AnalyticsOptions:
         # The tracker loads SciPy, so it is imported only if needed.
         from edgevision.analytics.tracker import Tracker, TrackerOptions
 
-        begin = max(threshold, TrackerOptions().begin_score)
+        begin = max(least_of(threshold), TrackerOptions().begin_score)
         return Analytics(
             threshold,
             select=select,
@@ -120,7 +126,7 @@ class AnalyticsOptions:
             anchor=self._anchor(spec),
         )
 
-    def open_if_wanted(self, spec: ModelSpec, fps: float | None, threshold: float) -> Analytics | None:
+    def open_if_wanted(self, spec: ModelSpec, fps: float | None, threshold: Threshold) -> Analytics | None:
         """As `open`; None if nothing is requested: results then pass without an analytics stage."""
         return self.open(spec, fps, threshold) if self.wanted else None
 

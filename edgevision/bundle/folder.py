@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 import edgevision
+from edgevision.bundle.operating_point import SCHEMA as POINT_SCHEMA
+from edgevision.bundle.operating_point import OperatingPoint
 from edgevision.bundle.packaged import MANIFEST, bundle_path, packaged_names
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import ModelSpec, Precision
@@ -20,6 +22,7 @@ from edgevision.storage import atomic
 from edgevision.storage.codec import (
     DecodeError,
     dataclass_from_json,
+    json_from_dataclass,
     json_text,
     newer_schema,
 )
@@ -142,6 +145,12 @@ class Manifest:
     graphs: tuple[GraphEntry, ...]
     golden: FileEntry
     schema: int = SCHEMA
+    operating_point: OperatingPoint | None = None
+    """Confidence thresholds of the classes; None if they were not measured."""
+
+    def __post_init__(self) -> None:
+        if self.operating_point is not None:
+            self.operating_point.check_classes(self.spec.classes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,6 +251,27 @@ class Bundle:
         )
         return self._with_entry(old, replace(old, verifications=(*kept, verification)))
 
+    @property
+    def operating_point(self) -> OperatingPoint | None:
+        """The measured operating point; None without one, or if its graph is not in the bundle any more."""
+        point = self.manifest.operating_point
+        held = {entry.file.sha256 for entry in self.manifest.graphs}
+        return point if point is not None and point.graph_sha256 in held else None
+
+    def with_operating_point(self, point: OperatingPoint) -> Bundle:
+        """Write an operating point to the manifest on disk, in place of an earlier one.
+
+        Raises `BundleError` for classes that the model lacks, or if the bundle cannot be written.
+        """
+        try:
+            bundle = Bundle(self.path, replace(self.manifest, operating_point=point))
+            bundle._write_manifest()
+        except ValueError as error:
+            raise BundleError(f"{self.path}: {error}") from error
+        except OSError as error:
+            raise BundleError(f"cannot write {self.path / MANIFEST}: {error.strerror or error}") from error
+        return bundle
+
     def with_speed(self, precision: Precision, speed: Speed) -> Bundle:
         """Write a measured speed to the manifest on disk, in place of an earlier one of its engine and machine."""
         old = self.graph(precision)
@@ -333,7 +363,10 @@ def file_entry(path: Path) -> FileEntry:
 
 
 def _manifest_bytes(manifest: Manifest) -> bytes:
-    return json_text(manifest).encode()
+    content = json_from_dataclass(manifest)
+    if manifest.operating_point is None:
+        del content["operating_point"]  # earlier versions do not know it
+    return json_text(content).encode()
 
 
 def _is_bundle(path: Path) -> bool:
@@ -344,3 +377,7 @@ def _check_schema(file: Path, data: object) -> None:
     newer = newer_schema(data, SCHEMA)
     if newer is not None:
         raise BundleError(f"{file} has {newer}, or export the bundle again")
+    point = data.get("operating_point") if isinstance(data, dict) else None
+    newer = newer_schema(point, POINT_SCHEMA)
+    if newer is not None:
+        raise BundleError(f"{file} has an operating point of {newer}, or export the bundle again")

@@ -26,6 +26,11 @@ def require_export(purpose: str) -> None:
     _require(_EXPORT, "export,cpu", purpose)
 
 
+def can_export() -> bool:
+    """True if the packages of `require_export` are installed."""
+    return not any(importlib.util.find_spec(package) is None for package in _EXPORT)
+
+
 def require_adopt(purpose: str) -> None:
     """Raise `MissingExtraError` unless graphs can be rewritten and run; torch is not needed."""
     _require(_ADOPT, "adopt", purpose)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from edgevision.contract.classes import class_name
 from edgevision.contract.rotated import corners_from_oriented, hulls_from_oriented
 from edgevision.contract.spec import KeypointSpec, ModelSpec
+from edgevision.contract.thresholds import ClassThresholds, Threshold
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import MissingExtraError
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 Float32 = npt.NDArray[np.float32]
 Rows = slice | Sequence[int] | npt.NDArray[np.bool_] | npt.NDArray[np.integer]
 Index = int | Rows
-THRESHOLD = 0.25
-"""Default minimum confidence of a detection."""
 MASK_HALF = 128
 """The smallest stored probability, of 0..255, that is inside a mask."""
 
@@ -253,7 +252,7 @@ Outputs = tuple[npt.NDArray[Any], ...]
 
 
 def results_from_outputs(
-    spec: ModelSpec, outputs: Outputs, placements: Sequence[FrameTransform], *, threshold: float
+    spec: ModelSpec, outputs: Outputs, placements: Sequence[FrameTransform], *, threshold: Threshold
 ) -> list[Result]:
     """Apply the threshold to a batch's outputs and map boxes and masks to frame pixels; one result for each placement.
 
@@ -272,10 +271,9 @@ def results_from_outputs(
     return [_detections(spec, row, place, threshold) for row, place in zip(rows, placements, strict=True)]
 
 
-def _detections(spec: ModelSpec, row: Outputs, placement: FrameTransform, threshold: float) -> Detections:
+def _detections(spec: ModelSpec, row: Outputs, placement: FrameTransform, threshold: Threshold) -> Detections:
     """The detections of one frame, from its outputs without the batch."""
-    scores = row[1]
-    keep = (scores >= threshold) & (scores > 0)
+    keep = reached(threshold, row[1], row[2]) & (row[1] > 0)
     boxes, scores, labels, *further = (array[keep] for array in row)
     scores, labels = scores.astype(np.float32), labels.astype(np.int32)
     if spec.task == "obb":
@@ -290,6 +288,18 @@ def _detections(spec: ModelSpec, row: Outputs, placement: FrameTransform, thresh
         points[:, :, :2] = placement.frame_from_input_points(points[:, :, :2])
         return Poses(found.boxes, scores, labels, spec.classes, points, spec.keypoints)
     return found
+
+
+def reached(
+    threshold: Threshold, scores: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
+) -> npt.NDArray[np.bool_]:
+    """True for each detection with at least the minimum confidence of its class, bool ``[N]``.
+
+    Labels outside of the classes have the nearest one's: graphs return any label beside a suppressed score.
+    """
+    if isinstance(threshold, ClassThresholds):
+        return np.asarray(scores >= threshold.array.take(labels, mode="clip"))
+    return np.asarray(scores >= threshold)
 
 
 def _instances(

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.results import THRESHOLD, Outputs
+from edgevision.contract.results import Outputs, reached
 from edgevision.contract.rotated import overlap_matrix, upright
 from edgevision.contract.spec import BOX_TASKS, ModelSpec
+from edgevision.contract.thresholds import THRESHOLD, Threshold
 from edgevision.errors import UsageError
 
 
@@ -20,7 +21,7 @@ class TargetChoice:
     index: int | None = None
     """Position in the order of scores, from 0; counts within `class_name` if both are given."""
     class_name: str | None = None
-    threshold: float = THRESHOLD
+    threshold: Threshold = THRESHOLD
     """Minimum score of a detection; not used for other tasks."""
 
 
@@ -54,8 +55,9 @@ def choose_target(spec: ModelSpec, outputs: Outputs, choice: TargetChoice) -> Ex
         labels = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
         scores = counts[labels] / outputs[0][0].size
     else:
-        keep = (outputs[1][0] >= choice.threshold) & (outputs[1][0] > 0)
-        labels, scores = outputs[2][0][keep], outputs[1][0][keep]
+        labels, scores = outputs[2][0], outputs[1][0]
+        keep = reached(choice.threshold, scores, labels) & (scores > 0)
+        labels, scores = labels[keep], scores[keep]
     rows = np.arange(len(labels))
     if choice.class_name is not None:
         rows = rows[labels == spec.classes.index(choice.class_name)]

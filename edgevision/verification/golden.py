@@ -23,7 +23,7 @@ from edgevision.verification.comparison import (
 def verify_session(session: Session, golden: Golden, *, precision: Precision = "float") -> Verification:
     """Run the golden frames and compare: agreement, repeated calls, equal rows of a batch, NaN.
 
-    A wrong answer raises nothing; the record contains it (`Verification.passed`).
+    A failed check does not raise; the record contains it (`Verification.passed`).
     """
     tolerance = TOLERANCES[precision]
     actual = _run_all(session, golden.frames)
@@ -43,7 +43,7 @@ def verify_session(session: Session, golden: Golden, *, precision: Precision = "
         len(golden.frames),
         tuple(checks),
         utc_now(),
-        machine_class(info.engine),
+        machine_class(info.engine, info.gpu_index),
     )
 
 

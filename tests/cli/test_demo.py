@@ -86,3 +86,18 @@ def test_the_demo_boxes_the_people_without_a_network(tmp_path: Path) -> None:
     assert f"{boxed.boxed} of {boxed.people}" in result.stdout
     for name in ("annotated.mp4", "detections.jsonl", "bench.onnxruntime.json", "street"):
         assert str(tmp_path / name) in result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("offline")
+def test_without_torch_the_packaged_bundle_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgevision.cli.commands.demo.can_export", lambda: False)
+    monkeypatch.setenv("EDGEVISION_CACHE", str(tmp_path / "cache"))
+    result = CliRunner().invoke(command, ["--seconds", "0.1", "-o", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.exception
+    printed = re.findall(r"^\$ edgevision (\w+)", result.stdout, flags=re.MULTILINE)
+    assert printed[:3] == ["verify", "run", "bench"]
+    assert "pip install 'edgevision[export,cpu]'" in result.output
+    boxed = boxed_people(tmp_path / "out" / "detections.jsonl", SyntheticCamera())
+    assert boxed.boxed >= 0.95 * boxed.people
+    assert str(tmp_path / "cache" / "bundles") in result.stdout.splitlines()[-1]

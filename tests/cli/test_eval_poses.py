@@ -72,3 +72,12 @@ def test_upright_labels_do_not_measure_oriented_boxes(tmp_path: Path, images: Pa
     arguments = [graph, "--images", images, "--annotations", labels]
     with pytest.raises(UsageError, match="segmentation"):
         CliRunner().invoke(command, [*map(str, arguments)], catch_exceptions=False)
+
+
+def test_an_operating_point_of_oriented_boxes_is_refused(tmp_path: Path, images: Path) -> None:
+    graph = adopted("obb", tmp_path)
+    with open_session(graph, engine="onnxruntime") as session:
+        labels = labelled_by(session, tmp_path / "truth.json")
+    arguments = [graph, "--images", images, "--annotations", labels, "--threshold", "0.3"]
+    with pytest.raises(UsageError, match="omit --write-thresholds and --threshold"):
+        CliRunner().invoke(command, [*map(str, arguments)], catch_exceptions=False)

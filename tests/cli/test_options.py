@@ -1,4 +1,4 @@
-"""What the shared option types accept, and what they say otherwise."""
+"""Accepted values and error messages of the shared option types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selection of the answer to explain, and its similarity to other answers."""
+"""Selection of the result to explain, and its similarity to other results."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_classes_are_chosen_by_name_and_by_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("choice", "says"),
+    ("choice", "message"),
     [
         (TargetChoice(threshold=0.95), "0 detections of score 0.95 or more.*the best of all is patch 0.900"),
         (TargetChoice(index=2), "2 detections of score 0.25.*no index 2"),
@@ -83,8 +83,8 @@ def test_classes_are_chosen_by_name_and_by_place() -> None:
         (TargetChoice(class_name="other", index=1), "1 detections of class other"),
     ],
 )
-def test_a_choice_of_nothing_is_told(choice: TargetChoice, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+def test_a_choice_without_a_match_is_reported(choice: TargetChoice, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         choose_target(DETECTOR, detections((0.9, 0.5), (1, 0)), choice)
 
 

@@ -210,7 +210,7 @@ def test_rows_of_a_batch_do_not_depend_on_each_other(run_ort: Run, cases: list[C
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_static_batch_answers_as_a_dynamic_one(run_ort: Run, cases: list[Case], batch: int) -> None:
+def test_static_and_dynamic_batches_have_equal_results(run_ort: Run, cases: list[Case], batch: int) -> None:
     nms = NmsSpec(candidates=300)
     static = run_ort(nms_graph(300, nms, batch), feeds(cases[:batch]))
     dynamic = run_ort(nms_graph(300, nms), feeds(cases[:batch]))
@@ -218,7 +218,7 @@ def test_a_static_batch_answers_as_a_dynamic_one(run_ort: Run, cases: list[Case]
 
 
 @pytest.mark.parametrize("opset", [17, 18, 19, 20])
-def test_every_opset_of_the_contract_answers_alike(run_ort: Run, cases: list[Case], opset: int) -> None:
+def test_every_opset_of_the_contract_has_equal_results(run_ort: Run, cases: list[Case], opset: int) -> None:
     nms = NmsSpec(candidates=300, max_detections=300, block=100)
     outputs = run_ort(nms_graph(300, nms, opset=opset), feeds(cases[:5]))
     reference = run_ort(nms_graph(300, nms), feeds(cases[:5]))
@@ -250,7 +250,7 @@ def test_scores_under_the_floor_become_zero_and_the_floor_itself_stays(run_ort: 
     assert [row[4:] for row in answer] == [(0.5, 3.0), (0.25, 4.0)]
 
 
-def test_fewer_candidates_than_answers_are_filled_up_with_zeros(run_ort: Run) -> None:
+def test_missing_candidates_are_padded_with_zeros(run_ort: Run) -> None:
     case = (np.array([[0, 0, 9, 9]] * 2, np.float32), np.array([0.9, 0.8], np.float32), np.zeros(2, np.int32))
     nms = NmsSpec(candidates=10, max_detections=8)
     outputs = run_ort(nms_graph(2, nms), feeds([case, case]))
@@ -258,7 +258,7 @@ def test_fewer_candidates_than_answers_are_filled_up_with_zeros(run_ort: Run) ->
     assert kept(outputs, 1) == [(0.0, 0.0, 9.0, 9.0, float(np.float32(0.9)), 0.0)]
 
 
-def test_more_survivors_than_answers_are_cut_at_the_best(run_ort: Run, cases: list[Case]) -> None:
+def test_only_the_best_detections_are_kept(run_ort: Run, cases: list[Case]) -> None:
     nms = NmsSpec(candidates=300, max_detections=7, iou_threshold=0.5)
     outputs = run_ort(nms_graph(300, nms), feeds(cases[:50]))
     assert max(len(kept(outputs, row)) for row in range(50)) == 7

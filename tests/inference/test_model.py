@@ -1,4 +1,4 @@
-"""A model that is called with images as people have them."""
+"""A model called with images in common forms."""
 
 from __future__ import annotations
 
@@ -77,6 +77,18 @@ def test_several_images_give_a_list(model: edgevision.Model, file: Path) -> None
         found: Any = model(several)
         assert [prediction[0].score for prediction in found] == expected
     assert model([]) == []
+
+
+def test_explain_shows_the_region_that_the_score_depends_on(model: edgevision.Model, file: Path) -> None:
+    explanation = model.explain(file, class_name="lamp", masks=60)
+    assert explanation.heat.shape == (SIDE, SIDE)
+    assert explanation.target.name == "lamp"
+    assert explanation.target.score == pytest.approx(128 / 255, abs=0.01)
+    assert edgevision.draw_explanation(grey(128), explanation).dtype == np.uint8
+    with pytest.raises(UsageError, match="no class 'cat'"):
+        model.explain(file, class_name="cat")
+    with pytest.raises(UsageError, match="one image"):
+        model.explain(file.parent)
 
 
 def test_a_file_with_the_characters_of_a_pattern_is_one_image(
@@ -198,7 +210,7 @@ def test_an_error_of_a_stream_reaches_the_loop(model: edgevision.Model, tmp_path
         list(model.stream(path, analytics=outside))
 
 
-def test_two_hundred_requests_at_once_are_answered_as_one_after_another(
+def test_two_hundred_concurrent_requests_match_sequential_ones(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("fastapi")

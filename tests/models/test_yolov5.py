@@ -163,7 +163,7 @@ def _two_scales(forge: Any, class_count: int = 2) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("names", [("cat", "dog"), {0: "cat", 1: "dog"}])
 @pytest.mark.parametrize("kind", ["Model", "DetectionModel"])
-def test_names_strides_and_anchors_come_from_the_file(
+def test_names_strides_and_anchors_are_read_from_the_file(
     names: Any, kind: str, forge: Any, random_image: Image
 ) -> None:
     source = forge.model(_two_scales(forge), names, (4, 8), getattr(forge, kind))
@@ -184,14 +184,14 @@ def test_without_usable_names_classes_are_numbered(forge: Any) -> None:
     assert _load(forge.save({"model": source})).names == ("0", "1", "2")
 
 
-def test_the_average_is_taken(forge: Any) -> None:
+def test_the_averaged_weights_are_used(forge: Any) -> None:
     last, average = (forge.model(_two_scales(forge), strides=(4, 8)) for _ in range(2))
     nn.init.constant_(average.model[8].m[0].bias, 7)
     model = _load(forge.save({"model": last, "ema": average}))
     assert model.state_dict()["model.8.m.0.bias"].unique().tolist() == [7]
 
 
-def test_bn_settings_come_from_the_file(forge: Any) -> None:
+def test_bn_settings_are_read_from_the_file(forge: Any) -> None:
     source = forge.model(_two_scales(forge), strides=(4, 8))
     for module in source.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -202,7 +202,7 @@ def test_bn_settings_come_from_the_file(forge: Any) -> None:
     assert {(m.eps, m.momentum) for m in normalisations} == {(0.25, 0.5)}
 
 
-def test_the_hubs_wrappers_are_taken_off(forge: Any, random_image: Image) -> None:
+def test_hub_wrappers_are_removed(forge: Any, random_image: Image) -> None:
     source = forge.model(_two_scales(forge), strides=(4, 8))
     wrapped = forge.AutoShape(forge.DetectMultiBackend(source))
     for value in (wrapped, {"model": wrapped}, forge.AutoShape(source)):
@@ -211,7 +211,7 @@ def test_the_hubs_wrappers_are_taken_off(forge: Any, random_image: Image) -> Non
             assert _differ(source(random_image()), model(random_image())) < 1e-5
 
 
-def test_older_versions_cached_anchors_beside_the_weights(forge: Any) -> None:
+def test_cached_anchors_of_older_versions_are_ignored(forge: Any) -> None:
     source = forge.model(_two_scales(forge), strides=(4, 8))
     source.model[8].register_buffer("anchor_grid", torch.ones(2, 1, 2, 1, 1, 2))
     source.model[0].register_buffer("total_ops", torch.zeros(1))

@@ -58,7 +58,7 @@ def test_maps_and_prototypes(nano: YoloV5) -> None:
     assert nano.variant == "YOLOv5n-seg, 2 classes"
 
 
-def test_bare_weights_come_back(nano: YoloV5, tmp_path: Path) -> None:
+def test_bare_weights_survive_a_round_trip(nano: YoloV5, tmp_path: Path) -> None:
     file = tmp_path / "weights.pt"
     torch.save(nano.state_dict(), file)
     again = yolov5_from_checkpoint(read_checkpoint(file))

@@ -70,7 +70,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @pytest.mark.parametrize("fused", [False, True])
-def test_bare_weights_tell_their_architecture(
+def test_the_architecture_is_inferred_from_bare_weights(
     config: YoloV5Config, fused: bool, tmp_path: Path, random_image: Image
 ) -> None:
     torch.manual_seed(0)

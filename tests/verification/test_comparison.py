@@ -56,7 +56,7 @@ def moved(pixels: float) -> Outputs:
 
 
 @pytest.mark.parametrize("precision", TOLERANCES)
-def test_equal_answers_pass(precision: Precision) -> None:
+def test_equal_outputs_pass(precision: Precision) -> None:
     assert failed(detections(), precision) == set()
 
 

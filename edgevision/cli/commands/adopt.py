@@ -34,7 +34,9 @@ PLANS = (".engine", ".plan", ".trt")
     type=KEYPOINTS,
     help="Keypoints of a pose and values of each, such as 17x3. Default: the metadata's kpt_shape, or the shapes.",
 )
-@click.option("--frame", type=SIZE, help="Camera frame size, WxH; the graph scales such frames itself.")
+@click.option(
+    "--frame", type=SIZE, help="Camera frame size, WxH; the graph resizes frames of this size itself."
+)
 @click.option(
     "--batch", type=BATCH, help="Batch size N, or MIN:OPT:MAX for a dynamic batch. Default: as in the file."
 )
@@ -49,7 +51,9 @@ PLANS = (".engine", ".plan", ".trt")
 )
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of real images for verification.")
 @click.option(
-    "--no-fp16", is_flag=True, help="Skip the FP16 graph; TensorRT engines are then float and half as fast."
+    "--no-fp16",
+    is_flag=True,
+    help="Skip the FP16 graph. TensorRT engines then use FP32 and are about half as fast.",
 )
 @tensorrt_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Bundle to write.")

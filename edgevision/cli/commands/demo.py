@@ -14,6 +14,8 @@ import numpy as np
 import edgevision
 from edgevision.benchmark.records import read_record
 from edgevision.bundle.folder import Bundle, Verification
+from edgevision.bundle.packaged import bundle_path
+from edgevision.cli.extras import can_export
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import Steps, table
 from edgevision.contract.boxes import iou_matrix
@@ -84,18 +86,27 @@ def command(
 ) -> None:
     """Export a checkpoint, verify it, run it on a clip and benchmark it.
 
-    Without options it exports the included detector, `street`. The clip is a synthetic camera that pans over
-    photographs of people, cats and cups; nothing is downloaded. A real camera supplies 250 frames. Each step prints the
-    equivalent command. The output ends with a table of the engines and the paths of all files written.
+    Without options it exports the included detector, `street`; without torch it uses the packaged bundle. The clip is a
+    synthetic camera that pans over photographs of people, cats and cups; nothing is downloaded. A real camera supplies
+    250 frames. Each step prints the equivalent command. The output ends with a table of the engines and the paths of
+    all files written.
     """
     if checkpoint is not None and official:
         raise UsageError("--checkpoint and --official both name a model; expected only one of them")
     steps = Steps()
+    packaged = checkpoint is None and not official and not can_export()
     checkpoint = checkpoint or (_official(steps) if official else STREET)
     clip = source or str(_clip(steps, output / "clip.mp4"))
-    bundle, video, lines = output / checkpoint.stem, output / "annotated.mp4", output / "detections.jsonl"
+    video, lines = output / "annotated.mp4", output / "detections.jsonl"
     camera = re.fullmatch(r"(?:/dev/video)?\d+", clip) is not None
-    _call(ctx, "export", "yolov5", "--checkpoint", checkpoint, "--no-fp16", "-o", bundle)
+    if packaged:
+        bundle = Path(STREET.stem)
+        steps.done(
+            "packaged bundle street; with torch the demo exports it: pip install 'edgevision[export,cpu]'"
+        )
+    else:
+        bundle = output / checkpoint.stem
+        _call(ctx, "export", "yolov5", "--checkpoint", checkpoint, "--no-fp16", "-o", bundle)
     _call(ctx, "verify", bundle)
     limit = ("--limit", CAMERA_FRAMES) if camera else ()
     _call(ctx, "run", bundle, clip, "-o", video, "--jsonl", lines, "--threshold", threshold, *limit)
@@ -114,7 +125,7 @@ def command(
         ("annotated video", video),
         ("detections", lines),
         *((f"benchmark, {engine}", path) for engine, path in records.items()),
-        ("bundle", bundle),
+        ("bundle", bundle_path(bundle)),
     ):
         click.echo(f"{label:<24}{path.resolve()}")
 

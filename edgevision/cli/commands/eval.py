@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from edgevision.bundle.folder import Bundle
+from edgevision.cli.options.defined import option_of
 from edgevision.cli.options.groups import graph_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import table
@@ -24,6 +25,7 @@ from edgevision.engines.opening import ENGINES, open_session
 from edgevision.errors import SinkError, UsageError
 from edgevision.evaluation.classification import accuracy_from_scores, classify_all, read_class_folders
 from edgevision.evaluation.segmentation import accuracy_from_masks, find_masks, segment_all
+from edgevision.service.config.settings import CameraSettings
 from edgevision.storage import atomic
 from edgevision.storage.codec import json_from_dataclass, json_text
 
@@ -46,15 +48,30 @@ Answer = TypeVar("Answer")
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images to measure.")
 @click.option(
-    "--engine", type=click.Choice(ENGINES), help="Engine to measure. Default: the first installed one."
+    "--engine", type=click.Choice(ENGINES), help="Engine to measure. Default: the fastest verified one."
 )
 @click.option(
-    "--iou", type=FiniteRange(0, 1, min_open=True, max_open=True), help="IoU threshold of NMS.  [0.65]"
+    "--iou",
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
+    help="IoU threshold of NMS.  [default: 0.65]",
 )
 @graph_options
-@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be decoded.")
+@option_of(
+    CameraSettings,
+    "threshold",
+    help="Print precision and recall at this confidence; default: at the bundle's operating point, if it has one.",
+)
 @click.option(
-    "--record", "json_file", type=click.Path(path_type=Path), help="File for the accuracy record, as JSON."
+    "--write-thresholds",
+    is_flag=True,
+    help="Choose a confidence threshold for each class, and store them in the bundle as its operating point. Use images"
+    " that were not used for training.",
+)
+@click.option(
+    "--strict", is_flag=True, help="Stop at the first image that cannot be decoded; default: skip a few."
+)
+@click.option(
+    "--record", "json_file", type=click.Path(path_type=Path), help="Write the results to this JSON file."
 )
 def command(
     bundle: Path,
@@ -64,32 +81,71 @@ def command(
     engine: str | None,
     iou: float | None,
     precision: Precision | None,
+    device: str | None,
     force: bool,
+    threshold: float | None,
+    write_thresholds: bool,
     strict: bool,
     json_file: Path | None,
 ) -> None:
     """Measure accuracy on labelled images, on exactly the graph that runs.
 
-    Detection: COCO's box metrics, with NMS at IoU 0.65 and score threshold 0.001 by default. Both are named values
-    inside the graph, which is otherwise unchanged. Instances: the same metrics for boxes and for masks. Poses: for
-    boxes, and by OKS for keypoints. Oriented boxes: by exact IoU of the rotated boxes. Segmentation: IoU of each class
-    and their mean, against single-channel masks whose values are labels. Classes: top-1 and top-5.
+    Detection: COCO's box metrics. eval sets the graph's NMS IoU to 0.65 and its score threshold to 0.001 (the usual
+    values for COCO); nothing else is changed. Instance segmentation: the same metrics for boxes and for masks. Poses:
+    for boxes, and by OKS for keypoints. Oriented boxes: by exact IoU of the rotated boxes. Segmentation: IoU of each
+    class and their mean, against single-channel masks whose values are labels. Classification: top-1 and top-5.
+
+    With --write-thresholds, --threshold, or a bundle with an operating point, detection also prints precision, recall
+    and F1 of boxes at the confidence threshold, in a second pass with NMS as exported, as `edgevision run` has it.
     """
     if not images.is_dir():
         raise UsageError(f"--images {images} is not a folder")
-    options = SessionOptions(iou_threshold=iou, precision=precision, force=force)
+    options = SessionOptions(iou_threshold=iou, precision=precision, device=device, force=force)
+    request = _ThresholdRequest(threshold, write_thresholds)
+    if annotations is None or (annotations.is_dir() and not is_boxes(annotations)):
+        request.check_unused()
     if annotations is None:
         record, lines = _classification(bundle, images, limit, engine, options)
     elif annotations.is_dir() and not (is_boxes(annotations) or is_dota(annotations)):
         record, lines = _segmentation(bundle, images, annotations, limit, engine, options)
     else:
-        record, lines = _detection(bundle, images, annotations, limit, engine, options, strict=strict)
+        record, lines = _detection(
+            bundle, images, annotations, limit, engine, options, request, strict=strict
+        )
     click.echo("\n".join(lines))
     if json_file is not None:
         try:
             atomic.write_file(json_file, json_text(record).encode())
         except OSError as error:
             raise SinkError(f"cannot write {json_file}: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _ThresholdRequest:
+    """Thresholds for precision and recall."""
+
+    threshold: float | None
+    write: bool
+
+    def check_unused(self) -> None:
+        """Raise `UsageError` if thresholds are requested for a task without them."""
+        if self.write or self.threshold is not None:
+            option = "--write-thresholds" if self.write else "--threshold"
+            raise UsageError(
+                f"{option} is for models with boxes (detect, instances); expected --annotations with boxes, received"
+                " images for classify or segment, which have no confidence threshold"
+            )
+
+    def opened(self, model: Path) -> Bundle | None:
+        """The bundle; None for a bare file. Raises `UsageError` if an operating point cannot be stored."""
+        if model.suffix != ".onnx":
+            return Bundle.open(model)
+        if self.write:
+            raise UsageError(
+                f"{model} cannot store an operating point; expected a bundle, received a bare ONNX file:"
+                f" edgevision eval BUNDLE --write-thresholds, or remove --write-thresholds"
+            )
+        return None
 
 
 def _detection(
@@ -99,23 +155,32 @@ def _detection(
     limit: int | None,
     engine: str | None,
     options: SessionOptions,
+    request: _ThresholdRequest,
     *,
     strict: bool,
-) -> tuple[object, list[str]]:
+) -> tuple[dict[str, Any], list[str]]:
     from edgevision.cli.extras import require_eval
 
     require_eval("edgevision eval --annotations")
+    from edgevision.cli.operating_point import LabelledRun, lines_at, write_thresholds
     from edgevision.evaluation import detection as measure
 
-    graph = bundle if bundle.suffix == ".onnx" else Bundle.open(bundle).graph_path()
+    opened = request.opened(bundle)
+    graph = bundle if opened is None else opened.graph_path()
     # Networks with their own NMS have no threshold to set; they are measured unchanged.
     protocol = measure.PROTOCOL_IOU if carries(graph, IOU_THRESHOLD) else None
+    exported = replace(options, iou_threshold=None)
     options = replace(
         options, iou_threshold=options.iou_threshold or protocol, score_floor=measure.PROTOCOL_FLOOR
     )
     with open_session(bundle, engine=engine, options=options) as session:
         _check_task(session, BOX_TASKS)
         spec = session.spec
+        if spec.task == "obb" and (request.write or request.threshold is not None):
+            raise UsageError(
+                f"{spec.name} has oriented boxes, whose precision and recall at a threshold are not measured; omit"
+                " --write-thresholds and --threshold"
+            )
         labelled = measure.read_annotations(
             annotations, images, spec.classes, limit=limit, outlines=spec.task == "obb"
         )
@@ -129,13 +194,25 @@ def _detection(
         used = options.iou_threshold
         suppression = "the network's own NMS" if used is None else f"NMS IoU {used:g}"
         settings = f"{suppression}, score threshold {options.score_floor:g}"
-        record, lines, count = _accuracy(spec, labelled, found)
-        return record, [_heading(session, f"{len(found)} images, {count} boxes, {settings}"), *lines]
+        record, lines, count = _accuracy(session.spec, labelled, found)
+        heading = _heading(session, f"{len(found)} images, {count} boxes, {settings}")
+    if request.write or request.threshold is not None or (opened is not None and opened.operating_point):
+        with open_session(bundle, engine=engine, options=exported) as session:
+            found = list(_shown(measure.detect_all(session, labelled), len(labelled.image_ids)))
+            run = LabelledRun(session, annotations, labelled, found)
+            if opened is not None and request.write:
+                point, more = write_thresholds(opened, run)
+                record["operating_point"] = json_from_dataclass(point)
+            else:
+                at, more = lines_at(run, request.threshold)
+                record["at_threshold"] = json_from_dataclass(at)
+        lines += more
+    return record, [heading, *lines]
 
 
 def _accuracy(
-    spec: ModelSpec, labelled: LabelledImages, found: list[tuple[int, Detections]]
-) -> tuple[object, list[str], int]:
+    spec: ModelSpec, labelled: LabelledImages, found: Sequence[tuple[int, Detections]]
+) -> tuple[dict[str, Any], list[str], int]:
     """The record, its lines, and the number of labelled boxes, for the model's task."""
     from edgevision.evaluation import detection as measure
     from edgevision.evaluation.keypoints import accuracy_from_poses
@@ -146,7 +223,7 @@ def _accuracy(
         oriented = accuracy_from_oriented(with_oriented_truth(labelled), turned)
         return json_from_dataclass(oriented), _oriented_lines(oriented), oriented.boxes
     boxes = measure.accuracy_from_detections(labelled, found)
-    record: dict[str, object] = {"boxes": json_from_dataclass(boxes)}
+    record: dict[str, Any] = {"boxes": json_from_dataclass(boxes)}
     if spec.task == "instances":
         instances = [(image_id, result) for image_id, result in found if isinstance(result, Instances)]
         masks = measure.accuracy_from_instances(labelled, instances)

@@ -17,7 +17,9 @@ from edgevision.contract.spec import BatchRange
 @click.command()
 @click.argument("recipe")
 @click.option(
-    "--checkpoint", type=click.Path(path_type=Path), help="Weights: .pt, .pth, .safetensors, or a run folder."
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="Weights: .pt, .pth, .safetensors, or a run folder; required unless --random-weights.",
 )
 @click.option("--random-weights", is_flag=True, help="Export the recipe's smallest model untrained.")
 @click.option(
@@ -27,7 +29,9 @@ from edgevision.contract.spec import BatchRange
     help="File of class names, one per line, for a checkpoint without names.",
 )
 @click.option("--size", type=SIZE, help="Network input size, WxH. Default: the recipe's.")
-@click.option("--frame", type=SIZE, help="Camera frame size, WxH; the graph letterboxes such frames itself.")
+@click.option(
+    "--frame", type=SIZE, help="Camera frame size, WxH; the graph resizes frames of this size itself."
+)
 @click.option(
     "--batch",
     type=BATCH,
@@ -42,7 +46,9 @@ from edgevision.contract.spec import BatchRange
     help="Folder of real images for verification. Default: four included photographs.",
 )
 @click.option(
-    "--no-fp16", is_flag=True, help="Skip the FP16 graph; TensorRT engines are then float and half as fast."
+    "--no-fp16",
+    is_flag=True,
+    help="Skip the FP16 graph. TensorRT engines then use FP32 and are about half as fast.",
 )
 @tensorrt_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Bundle to write.")
@@ -62,10 +68,11 @@ def command(
 ) -> None:
     """Export a checkpoint as a verified bundle.
 
-    RECIPE is a bare name (yolov5, resnet, cnn) or the path of a recipe file. The checkpoint is read without executing
-    code from it; architecture, classes and anchors come from the file. If the finished graph and the PyTorch model
-    differ on real images, nothing is written and the exit code is 2. An FP16 graph for TensorRT is added if it passes
-    the same verification; its failure is reported, but the export succeeds.
+    RECIPE is a built-in name (cnn, resnet, unet, yolov5, yolov5-seg) or the path of a recipe file. The checkpoint is
+    read without executing code from it; architecture, classes and (YOLO) anchors come from the file. If the finished
+    graph and the PyTorch model differ on real images by more than the tolerance, nothing is written and the exit code
+    is 2. An FP16 graph for TensorRT is added if it passes its own verification. If it fails, this is reported and the
+    export still succeeds.
     """
     from edgevision.cli.extras import require_export
 

@@ -111,5 +111,5 @@ def tensorrt_option(command: Command) -> Command:
         "--tensorrt",
         multiple=True,
         type=click.Choice(TENSORRT_NAMES),
-        help="Reject a graph that this version cannot read, according to its documentation; repeatable.",
+        help="Fail if this TensorRT version cannot read the graph, according to NVIDIA's documentation; repeatable.",
     )(command)
