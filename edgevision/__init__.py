@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from edgevision.analytics.places import Line, Zone
     from edgevision.analytics.tracker import Tracker
     from edgevision.bundle.folder import Bundle
-    from edgevision.contract.results import Classification, Detections, Instances, Segmentation
+    from edgevision.contract.results import (
+        Classification,
+        Detections,
+        Instances,
+        OrientedBoxes,
+        Poses,
+        Segmentation,
+    )
     from edgevision.contract.session import ReplaySession, Session, SessionOptions
     from edgevision.contract.spec import ModelSpec
     from edgevision.contract.thresholds import ClassThresholds
@@ -66,8 +73,10 @@ _MODULES = {
     "Line": "analytics.places",
     "Model": "inference.model",
     "ModelSpec": "contract.spec",
+    "OrientedBoxes": "contract.results",
     "PageOptions": "service.web.options",
     "PipelineOptions": "pipeline.options",
+    "Poses": "contract.results",
     "Prediction": "inference.prediction",
     "ReplaySession": "contract.session",
     "Segmentation": "contract.results",
@@ -109,8 +118,10 @@ __all__ = [
     "Line",
     "Model",
     "ModelSpec",
+    "OrientedBoxes",
     "PageOptions",
     "PipelineOptions",
+    "Poses",
     "Prediction",
     "ReplaySession",
     "Segmentation",

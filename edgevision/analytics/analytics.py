@@ -14,7 +14,7 @@ from edgevision.analytics.counting import AnalyticsEvent, LineCounter, Sighting,
 from edgevision.analytics.filters import DetectionFilter
 from edgevision.analytics.observation import LineState, Observation, Trail, ZoneState
 from edgevision.analytics.places import Line, PlaceText, Point, Zone
-from edgevision.contract.results import Detections, Result, reached
+from edgevision.contract.results import Detections, Poses, Result, reached
 from edgevision.contract.thresholds import THRESHOLD, Threshold, least_of, threshold_of
 from edgevision.sources.frames import SourceFrame
 
@@ -27,6 +27,8 @@ HYSTERESIS_SHARE = 0.01
 FORGET_S = 3.0
 """Identities out of sight for longer are forgotten; the tracker ends them sooner and never reuses one."""
 TRAIL_S = 1.5
+LEAST_ANCHOR = 0.5
+"""Minimum confidence of a keypoint that is a position."""
 
 
 class IdentityGiver(Protocol):
@@ -46,12 +48,14 @@ class _Known:
     votes: dict[int, float] = field(default_factory=dict)
     trail: deque[tuple[float, Point]] = field(default_factory=deque)
 
-    def see(self, label: int, score: float, xy: Point, time_s: float) -> None:
+    def see(self, label: int, score: float, xy: Point | None, time_s: float) -> None:
+        """Record a detection; without `xy` its position is unknown."""
         self.seen_s = time_s
         self.best[label] = max(self.best.get(label, 0.0), score)
         self.votes[label] = self.votes.get(label, 0.0) + score
-        self.trail.append((time_s, xy))
-        while self.trail[0][0] < time_s - TRAIL_S:
+        if xy is not None:
+            self.trail.append((time_s, xy))
+        while self.trail and self.trail[0][0] < time_s - TRAIL_S:
             self.trail.popleft()
 
     @property
@@ -70,8 +74,9 @@ class Analytics:
     Without a filter and a tracker, results pass unchanged. Lines and zones are in pixels of a frame of `size_wh`, or
     texts (`places.parse_place`), which may be shares of the frame. Without `size_wh` it is the size of the first frame,
     because a camera may be away until then. Detections in frames of another size are scaled to it. An object's position
-    is the bottom centre of its box. Detections below `threshold` only continue identities. They are dropped without an
-    identity, or if their identity never reached the threshold.
+    is the bottom centre of its box, or the keypoint of index `anchor` of a pose; it is unknown in frames in which that
+    keypoint is less confident than `LEAST_ANCHOR`. Detections below `threshold` only continue identities. They are
+    dropped without an identity, or if their identity never reached the threshold.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class Analytics:
         lines: Sequence[Line | PlaceText] = (),
         zones: Sequence[Zone | PlaceText] = (),
         size_wh: tuple[int, int] | None = None,
+        anchor: int | None = None,
     ) -> None:
         """`threshold`: minimum confidence of a detection; None: the pipeline's, or 0.25 without one."""
         self._threshold = threshold
@@ -95,6 +101,7 @@ class Analytics:
         """Lines and zones until the first frame defines their pixels."""
         self._size_wh = size_wh
         self._select = select
+        self._anchor = anchor
         self._tracker = tracker
         self._known: dict[int, _Known] = {}
         self._last_s = 0.0
@@ -135,7 +142,8 @@ class Analytics:
             detections.boxes * scale, detections.scores, detections.labels, detections.classes
         )
         ids = self._tracker.update(placed, time_s)
-        sightings = self._remember(placed, ids, time_s)
+        positions = self._positions(detections, placed, scale)
+        sightings = self._remember(placed, positions, ids, time_s)
         events: list[AnalyticsEvent] = []
         for line in self.lines:
             events += line.update(sightings, time_s)
@@ -159,22 +167,37 @@ class Analytics:
             self._places, self._size_wh = None, size_wh
         return size_wh
 
+    def _positions(
+        self, detections: Detections, placed: Detections, scale: npt.NDArray[np.float32]
+    ) -> list[Point | None]:
+        """The position of each detection in the reference size; None if its keypoint is not visible."""
+        if self._anchor is None or not isinstance(detections, Poses):
+            return [((x1 + x2) / 2, y2) for x1, _, x2, y2 in placed.boxes.tolist()]
+        points = detections.keypoints[:, self._anchor]
+        xys = (points[:, :2] * scale[:2]).tolist()
+        return [
+            (x, y) if sure else None for (x, y), sure in zip(xys, points[:, 2] >= LEAST_ANCHOR, strict=True)
+        ]
+
     def _remember(
-        self, placed: Detections, ids: npt.NDArray[np.int64], time_s: float
+        self,
+        placed: Detections,
+        positions: list[Point | None],
+        ids: npt.NDArray[np.int64],
+        time_s: float,
     ) -> tuple[Sighting, ...]:
         if time_s < self._last_s:  # a video restarted: the tracker assigns new identities
             self._known.clear()
         sightings = []
         for row in np.flatnonzero(ids >= 0):
-            x1, _, x2, y2 = (float(value) for value in placed.boxes[row])
-            xy = ((x1 + x2) / 2, y2)
+            xy = positions[row]
             identity = int(ids[row])
             if identity not in self._known:
                 self._known[identity] = _Known()
                 self.seen += 1
             known = self._known[identity]
             known.see(int(placed.labels[row]), float(placed.scores[row]), xy, time_s)
-            if known.reached(self.threshold):
+            if known.reached(self.threshold) and xy is not None:
                 sightings.append(Sighting(identity, known.label, xy))
         for identity in [who for who, known in self._known.items() if time_s - known.seen_s > FORGET_S]:
             del self._known[identity]
@@ -200,7 +223,7 @@ class Analytics:
         trails = tuple(
             Trail(identity, np.array([xy for _, xy in known.trail], np.float32))
             for identity, known in self._known.items()
-            if known.seen_s == time_s and known.reached(self.threshold)
+            if known.seen_s == time_s and known.reached(self.threshold) and known.trail
         )
         return Observation(ids, events, lines, tuple(zones), trails, size_wh, time_s)
 

@@ -9,10 +9,10 @@ from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.filters import DetectionFilter, labels_from_names
 from edgevision.analytics.places import PlaceText, parse_place
 from edgevision.analytics.places_kind import Places
-from edgevision.contract.spec import ModelSpec
+from edgevision.contract.spec import BOX_TASKS, ModelSpec
 from edgevision.contract.thresholds import Threshold, least_of
 from edgevision.errors import MissingExtraError, UsageError
-from edgevision.settings.kinds import Flag, Number, Texts
+from edgevision.settings.kinds import Flag, Number, Text, Texts
 from edgevision.settings.setting import setting
 
 LIBRARY = "trackers"
@@ -71,6 +71,16 @@ class AnalyticsOptions:
         ),
     )
 
+    anchor: str | None = field(
+        default=None,
+        metadata=setting(
+            Text("the name or number of a keypoint"),
+            "Keypoint that is the position of a pose at lines and zones; default: the bottom centre of its box.",
+            option="--anchor",
+            metavar="KEYPOINT",
+        ),
+    )
+
     @property
     def wanted(self) -> bool:
         """True if any option is set."""
@@ -85,11 +95,12 @@ class AnalyticsOptions:
         """Raise `UsageError` or `MissingExtraError` for mistakes that are detectable without a frame."""
         select = self._select(spec)
         wanted = self.tracks or select != DetectionFilter()
-        if wanted and spec.task not in ("detect", "instances"):
+        if wanted and spec.task not in BOX_TASKS:
             raise UsageError(
                 f"{spec.name} has the task {spec.task}; expected a model with detections for filtering, tracking and"
                 " counting"
             )
+        self._anchor(spec)
         _places(self.lines, "line")
         _places(self.zones, "zone")
         if self.tracks and importlib.util.find_spec(LIBRARY) is None:
@@ -112,6 +123,7 @@ class AnalyticsOptions:
             tracker=Tracker(fps, TrackerOptions(begin_score=begin)),
             lines=_places(self.lines, "line"),
             zones=_places(self.zones, "zone"),
+            anchor=self._anchor(spec),
         )
 
     def open_if_wanted(self, spec: ModelSpec, fps: float | None, threshold: Threshold) -> Analytics | None:
@@ -124,6 +136,19 @@ class AnalyticsOptions:
             place.line(size_wh)
         for place in _places(self.zones, "zone"):
             place.zone(size_wh)
+
+    def _anchor(self, spec: ModelSpec) -> int | None:
+        """Index of the keypoint; None for the bottom centre of the box."""
+        if self.anchor is None:
+            return None
+        names = () if spec.keypoints is None else spec.keypoints.names
+        known = {name: k for k, name in enumerate(names)} | {str(k): k for k in range(len(names))}
+        if self.anchor not in known:
+            raise UsageError(
+                f"{spec.name} has no keypoint {self.anchor!r} to use as the position of objects; expected one of:"
+                f" {', '.join(names) or 'none, because its task is ' + spec.task}"
+            )
+        return known[self.anchor]
 
     def _select(self, spec: ModelSpec) -> DetectionFilter:
         labels = labels_from_names(self.only, spec.classes) if self.only else None

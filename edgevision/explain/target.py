@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.boxes import iou_matrix
 from edgevision.contract.results import Outputs, reached
-from edgevision.contract.spec import ModelSpec
+from edgevision.contract.rotated import overlap_matrix, upright
+from edgevision.contract.spec import BOX_TASKS, ModelSpec
 from edgevision.contract.thresholds import THRESHOLD, Threshold
 from edgevision.errors import UsageError
 
@@ -38,6 +38,8 @@ class ExplainTarget:
     score: float
     box: npt.NDArray[np.float32] | None = None
     region: npt.NDArray[np.bool_] | None = None
+    oriented: npt.NDArray[np.float32] | None = None
+    """The oriented box ``[5]`` of which `box` is the hull."""
 
 
 def choose_target(spec: ModelSpec, outputs: Outputs, choice: TargetChoice) -> ExplainTarget:
@@ -65,26 +67,29 @@ def choose_target(spec: ModelSpec, outputs: Outputs, choice: TargetChoice) -> Ex
     row = int(rows[index])
     label = int(labels[row])
     name = spec.classes[label] if label < len(spec.classes) else str(label)
-    box = outputs[0][0][keep][row] if spec.task in ("detect", "instances") else None
+    found = outputs[0][0][keep][row : row + 1] if spec.task in BOX_TASKS else None
+    box = None if found is None else upright(found)[0].astype(np.float32)
+    oriented = found[0] if found is not None and spec.task == "obb" else None
     region = outputs[0][0] == label if spec.task == "segment" else None
-    return ExplainTarget(label, name, float(scores[row]), box, region)
+    return ExplainTarget(label, name, float(scores[row]), box, region, oriented)
 
 
 def likeness(target: ExplainTarget, outputs: Outputs) -> npt.NDArray[np.float64]:
     """Similarity of the target to each answer of a batch, ``[B]`` in 0..1.
 
-    A detection: the greatest product of score and IoU among the boxes of its class. A classification: the class's
-    score. A segmentation: the share of the target's pixels that have its class.
+    A detection: the greatest product of score and IoU (ProbIoU if oriented) among the boxes of its class. A
+    classification: the class's score. A segmentation: the share of the target's pixels that have its class.
     """
     if target.region is not None:
         return np.asarray((outputs[0][:, target.region] == target.label).mean(axis=1))
     if target.box is None:
         return np.asarray(outputs[0][:, target.label], np.float64)
+    wanted = target.box if target.oriented is None else target.oriented
     best = np.zeros(len(outputs[0]))
     for row, (boxes, scores, labels) in enumerate(zip(*outputs[:3], strict=True)):
         same = (labels == target.label) & (scores > 0)
         if same.any():
-            best[row] = (iou_matrix(boxes[same], target.box[None])[:, 0] * scores[same]).max()
+            best[row] = (overlap_matrix(boxes[same], wanted[None])[:, 0] * scores[same]).max()
     return best
 
 

@@ -14,6 +14,7 @@ import torch
 import edgevision
 from edgevision.bundle.folder import Bundle, CheckRecord, Golden, write_bundle
 from edgevision.contract.spec import (
+    BOX_TASKS,
     BatchRange,
     FrameInput,
     ModelSpec,
@@ -170,7 +171,7 @@ def _spec(
         )
     nms = options.nms or default_nms
     nms = nms if isinstance(nms, NmsSpec) else nms(recipe.task)
-    detects = recipe.task in ("detect", "instances")
+    detects = recipe.task in BOX_TASKS
     checkpoint = options.checkpoint
     provenance = Provenance(
         source=checkpoint.name if checkpoint else "random weights, seed 0",

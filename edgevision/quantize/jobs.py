@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from edgevision.bundle.folder import Bundle, Verification
-from edgevision.contract.spec import Precision
+from edgevision.contract.spec import BOX_TASKS, Precision
 from edgevision.errors import GraphError, VerificationError
 from edgevision.evaluation.bootstrap import paired_drop
 from edgevision.graph.contract import load_model
@@ -122,7 +122,7 @@ def _fp16(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
     model = load_model(job.bundle.graph_path("float"))
     magnitudes = probe_magnitudes(model, iter(frames))
     progress(f"probed magnitudes on {magnitudes.frames} frames")
-    half = half_graph(model, magnitudes, decode_in_float=spec.task in ("detect", "instances"))
+    half = half_graph(model, magnitudes, decode_in_float=spec.task in BOX_TASKS)
     yield f"{half.half_nodes} nodes in FP16, {half.float_nodes} in FP32"
     for kept in half.kept:
         yield f"  {kept.node} ({kept.operator}) stays in FP32: {kept.reason}"

@@ -12,13 +12,17 @@ from edgevision.analytics.analytics import Analytics, frame_time_s
 from edgevision.analytics.counting import AnalyticsEvent
 from edgevision.analytics.filters import DetectionFilter
 from edgevision.analytics.observation import Observation
+from edgevision.analytics.options import AnalyticsOptions
 from edgevision.analytics.places import Line, Zone
-from edgevision.contract.results import Classification, Detections
+from edgevision.contract.results import Classification, Detections, OrientedBoxes, Poses
+from edgevision.contract.spec import KeypointSpec
 from edgevision.contract.thresholds import ClassThresholds
+from edgevision.errors import UsageError
 from edgevision.pipeline.pipeline import run_pipeline
 from edgevision.sinks.frame_result import FrameResult, StageTimes
 from edgevision.sinks.record import record_of
 from edgevision.sources.frames import SourceFrame
+from tests.contract.test_poses import OBB, POSE
 from tests.doubles import BrightnessSession, ListSink, MemorySource
 
 SIZE = (200, 100)
@@ -164,6 +168,56 @@ def test_an_event_of_a_camera_has_a_calendar_time() -> None:
     assert record["events"] == [
         {"event": "vanished", "place": "room", "id": 3, "class": "lamp", "at": 996.0, "dwell_s": 1.5}
     ]
+
+
+def standing(x: float, confidence: float) -> Poses:
+    """A person at x = 50 whose second keypoint, the foot, is at `x`."""
+    person = at(50)
+    points = np.array([[[50, 20, 0.9], [x, 45, confidence]]], np.float32)
+    return Poses(person.boxes, person.scores, person.labels, (), points, KeypointSpec(("head", "foot")))
+
+
+def test_a_keypoint_is_the_position() -> None:
+    analytics = Analytics(size_wh=SIZE, tracker=FixedIdentities([[1]] * 4), lines=[LINE], anchor=1)
+    assert not observed(analytics, standing(80, 0.9), 0.0).events
+    # A keypoint that is not visible has no position, wherever it is.
+    assert not observed(analytics, standing(190, 0.4), 0.1).events
+    assert not observed(analytics, standing(90, 0.9), 0.2).events
+    (event,) = observed(analytics, standing(120, 0.9), 0.3).events
+    assert event.kind == "crossed"
+
+
+def test_a_keypoint_is_scaled_to_the_reference_size() -> None:
+    analytics = Analytics(size_wh=SIZE, tracker=FixedIdentities([[1]] * 2), lines=[LINE], anchor=1)
+    analytics.observe(frame(0.0, (400, 200)), standing(160, 0.9))
+    observation = analytics.observe(frame(0.1, (400, 200)), standing(240, 0.9))[1]
+    assert observation is not None
+    assert [event.kind for event in observation.events] == ["crossed"]
+    assert observation.trails[0].points.tolist() == [[80, 22.5], [120, 22.5]]
+
+
+@pytest.mark.parametrize(("anchor", "index"), [("foot", 1), ("0", 0), ("left", None), ("2", None)])
+def test_an_anchor_is_a_keypoint_of_the_model(anchor: str, index: int | None) -> None:
+    options = AnalyticsOptions(anchor=anchor)
+    if index is None:
+        with pytest.raises(UsageError, match=rf"m has no keypoint '{anchor}' .* expected one of: head, foot"):
+            options.check(POSE)
+    else:
+        options.check(POSE)
+    with pytest.raises(UsageError, match="expected one of: none, because its task is obb"):
+        options.check(OBB)
+
+
+def test_tracking_keeps_the_kind_of_the_result() -> None:
+    analytics = Analytics(size_wh=SIZE, tracker=FixedIdentities([[1, -1]]))
+    both = at(50, 80, scores=(0.9, 0.1))
+    boxes = np.array([[50, 35, 30, 10, 1.5], [80, 35, 30, 10, 1.5]], np.float32)
+    found = OrientedBoxes(both.boxes, both.scores, both.labels, (), boxes)
+    result, observation = analytics.observe(frame(0.0), found)
+    assert isinstance(result, OrientedBoxes)
+    assert len(result.oriented) == 1
+    assert observation is not None
+    assert observation.trails[0].points.tolist() == [[50, 50]]
 
 
 def test_an_identity_counts_once_a_detection_reached_the_threshold_of_its_class() -> None:

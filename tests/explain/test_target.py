@@ -13,6 +13,7 @@ from edgevision.contract.spec import (
     Provenance,
     classify_outputs,
     detect_outputs,
+    obb_outputs,
     segment_outputs,
 )
 from edgevision.errors import UsageError
@@ -98,3 +99,18 @@ def test_a_class_of_a_segmentation_is_its_pixels() -> None:
     assert likeness(target, (fewer,)) == pytest.approx([1, 0.75, 0])
     with pytest.raises(UsageError, match="answered 0 classes in the mask of class patch"):
         choose_target(SEGMENTER, (np.zeros_like(mask),), TargetChoice(class_name="patch"))
+
+
+def test_likeness_of_oriented_boxes_depends_on_their_angle() -> None:
+    spec = ModelSpec("patch", "obb", FRAMES, obb_outputs(2), CLASSES, PROVENANCE, NMS)
+    boxes = np.array([[[40, 30, 30, 6, 0.5], [10, 10, 5, 5, 0]]], np.float32)
+    scores, labels = np.array([[0.9, 0.5]], np.float32), np.array([[1, 0]], np.int32)
+    target = choose_target(spec, (boxes, scores, labels), TargetChoice())
+    assert target.oriented is not None
+    assert target.oriented.tolist() == boxes[0, 0].tolist()
+    assert target.box is not None
+    assert target.box[0] < 27 < 53 < target.box[2]
+    assert likeness(target, (boxes, scores, labels)) == pytest.approx([0.9], abs=1e-3)
+    turned = boxes.copy()
+    turned[..., 4] = -0.5
+    assert likeness(target, (turned, scores, labels))[0] < 0.5

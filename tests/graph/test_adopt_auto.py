@@ -29,12 +29,12 @@ FILES = sorted(
 REAL = {
     "weights/yolox_nano.onnx": "head yolox: one output [1, 3549, 85], 80 classes; not yolov5: boxes are not decoded",
     "weights/FastestDet.onnx": "head fastestdet: one output [1, 85, 22, 22], 80 classes",
+    "ultralytics/yolo11n-obb.raw.onnx": "head yolov8-obb: one output [1, 20, 2100], 15 classes",
+    "ultralytics/yolo11n-pose.raw.onnx": "head yolov8-pose: one output [1, 56, 2100], 1 class",
     "ultralytics/yolo26n.e2e.onnx": "head end2end: one output [1, 300, 6], 80 classes",
 }
 """Files that are recognised, with the printed line."""
 OTHER_TASKS = {
-    "ultralytics/yolo11n-obb.raw.onnx": "obb",
-    "ultralytics/yolo11n-pose.raw.onnx": "pose",
     "ultralytics/yolov8n-seg.raw.onnx": "segment",
 }
 
@@ -181,6 +181,15 @@ def test_other_tasks_without_their_metadata_are_no_detectors(
     del model.metadata_props[:]
     with pytest.raises(GraphError, match="no head fits"):
         adopt(saved(model, tmp_path))
+
+
+@pytest.mark.parametrize("file", ["ultralytics/yolo11n-obb.raw.onnx", "ultralytics/yolo11n-pose.raw.onnx"])
+def test_poses_and_oriented_boxes_need_no_metadata(data_dir: Path, tmp_path: Path, file: str) -> None:
+    model = onnx.load(data_dir / file)
+    del model.metadata_props[:]
+    adoption = adopt(saved(model, tmp_path))
+    assert adoption.recognition.startswith(REAL[file])
+    assert adoption.spec.task == ("obb" if "obb" in file else "pose")
 
 
 def test_a_classifier_of_paddle_needs_only_its_size(data_dir: Path) -> None:

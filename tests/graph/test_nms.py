@@ -25,10 +25,12 @@ Run = Callable[..., list[Array]]
 INPUTS = ("boxes_in", "scores_in", "labels_in")
 
 
-def nms_graph(count: int, nms: NmsSpec, batch: int | str = "batch", opset: int = 17) -> onnx.ModelProto:
+def nms_graph(
+    count: int, nms: NmsSpec, batch: int | str = "batch", opset: int = 17, *, oriented: bool = False
+) -> onnx.ModelProto:
     graph = onnx.GraphProto(name="nms")
     b = GraphBuilder(graph, "post/")
-    found = cluster_nms(b, Candidates(*INPUTS, count), nms)
+    found = cluster_nms(b, Candidates(*INPUTS, count, oriented=oriented), nms)
     rows = nms.max_detections
     for value, name in zip(
         (found.boxes, found.scores, found.labels), ("boxes", "scores", "labels"), strict=True
@@ -40,7 +42,7 @@ def nms_graph(count: int, nms: NmsSpec, batch: int | str = "batch", opset: int =
         (graph.input, INPUTS, count),
         (graph.output, ("boxes", "scores", "labels"), rows),
     ):
-        for name, kind, rest in zip(names, types, ([4], [], []), strict=True):
+        for name, kind, rest in zip(names, types, ([5 if oriented else 4], [], []), strict=True):
             values.append(helper.make_tensor_value_info(name, kind, [batch, length, *rest]))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     onnx.checker.check_model(model, full_check=True)
@@ -83,7 +85,7 @@ def padded(boxes: Array, scores: Array, labels: Array, count: int) -> Case:
     order = np.argsort(-scores, kind="stable")
     missing = count - len(scores)
     return (
-        np.concatenate([boxes[order], np.zeros((missing, 4))]).astype(np.float32),
+        np.concatenate([boxes[order], np.zeros((missing, boxes.shape[1]))]).astype(np.float32),
         np.concatenate([scores[order], np.zeros(missing)]).astype(np.float32),
         np.concatenate([labels[order], np.zeros(missing)]).astype(np.int32),
     )

@@ -16,9 +16,10 @@ from edgevision.cli.options.groups import graph_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import table
 from edgevision.contract.overrides import IOU_THRESHOLD, carries
-from edgevision.contract.results import Detections, Instances
+from edgevision.contract.results import Detections, Instances, OrientedBoxes, Poses
 from edgevision.contract.session import Session, SessionOptions
-from edgevision.contract.spec import Precision, Task
+from edgevision.contract.spec import BOX_TASKS, ModelSpec, Precision, Task
+from edgevision.datasets.dota import is_dota
 from edgevision.datasets.opening import is_boxes
 from edgevision.engines.opening import ENGINES, open_session
 from edgevision.errors import SinkError, UsageError
@@ -30,6 +31,8 @@ from edgevision.storage.codec import json_from_dataclass, json_text
 
 if TYPE_CHECKING:
     from edgevision.evaluation.detection import DetectionAccuracy, LabelledImages
+    from edgevision.evaluation.keypoints import KeypointAccuracy
+    from edgevision.evaluation.oriented import OrientedAccuracy
 
 Answer = TypeVar("Answer")
 
@@ -40,8 +43,8 @@ Answer = TypeVar("Answer")
 @click.option(
     "--annotations",
     type=click.Path(path_type=Path),
-    help="COCO JSON, data.yaml, Pascal VOC or YOLO folder, or a folder of masks. Without it, --images contains one"
-    " folder per class.",
+    help="COCO JSON, data.yaml, Pascal VOC, YOLO or DOTA folder, or a folder of masks. Without it, --images contains"
+    " one folder per class.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images to measure.")
 @click.option(
@@ -88,9 +91,9 @@ def command(
     """Measure accuracy on labelled images, on exactly the graph that runs.
 
     Detection: COCO's box metrics. eval sets the graph's NMS IoU to 0.65 and its score threshold to 0.001 (the usual
-    values for COCO); nothing else is changed. Instance segmentation: the same metrics for boxes and for masks.
-    Segmentation: IoU of each class and their mean, against single-channel masks whose values are labels.
-    Classification: top-1 and top-5.
+    values for COCO); nothing else is changed. Instance segmentation: the same metrics for boxes and for masks. Poses:
+    for boxes, and by OKS for keypoints. Oriented boxes: by exact IoU of the rotated boxes. Segmentation: IoU of each
+    class and their mean, against single-channel masks whose values are labels. Classification: top-1 and top-5.
 
     With --write-thresholds, --threshold, or a bundle with an operating point, detection also prints precision, recall
     and F1 of boxes at the confidence threshold, in a second pass with NMS as exported, as `edgevision run` has it.
@@ -103,7 +106,7 @@ def command(
         request.check_unused()
     if annotations is None:
         record, lines = _classification(bundle, images, limit, engine, options)
-    elif annotations.is_dir() and not is_boxes(annotations):
+    elif annotations.is_dir() and not (is_boxes(annotations) or is_dota(annotations)):
         record, lines = _segmentation(bundle, images, annotations, limit, engine, options)
     else:
         record, lines = _detection(
@@ -171,8 +174,16 @@ def _detection(
         options, iou_threshold=options.iou_threshold or protocol, score_floor=measure.PROTOCOL_FLOOR
     )
     with open_session(bundle, engine=engine, options=options) as session:
-        _check_task(session, ("detect", "instances"))
-        labelled = measure.read_annotations(annotations, images, session.spec.classes, limit=limit)
+        _check_task(session, BOX_TASKS)
+        spec = session.spec
+        if spec.task == "obb" and (request.write or request.threshold is not None):
+            raise UsageError(
+                f"{spec.name} has oriented boxes, whose precision and recall at a threshold are not measured; omit"
+                " --write-thresholds and --threshold"
+            )
+        labelled = measure.read_annotations(
+            annotations, images, spec.classes, limit=limit, outlines=spec.task == "obb"
+        )
         labelled = measure.without_broken(labelled, strict=strict)
         for warning in labelled.warnings:
             click.echo(f"warning: {warning}", err=True)
@@ -183,9 +194,8 @@ def _detection(
         used = options.iou_threshold
         suppression = "the network's own NMS" if used is None else f"NMS IoU {used:g}"
         settings = f"{suppression}, score threshold {options.score_floor:g}"
-        boxes = measure.accuracy_from_detections(labelled, found)
-        heading = _heading(session, f"{boxes.images} images, {boxes.boxes} boxes, {settings}")
-    record, lines = _accuracy(session, labelled, found, boxes)
+        record, lines, count = _accuracy(session.spec, labelled, found)
+        heading = _heading(session, f"{len(found)} images, {count} boxes, {settings}")
     if request.write or request.threshold is not None or (opened is not None and opened.operating_point):
         with open_session(bundle, engine=engine, options=exported) as session:
             found = list(_shown(measure.detect_all(session, labelled), len(labelled.image_ids)))
@@ -201,20 +211,48 @@ def _detection(
 
 
 def _accuracy(
-    session: Session,
-    labelled: LabelledImages,
-    found: Sequence[tuple[int, Detections]],
-    boxes: DetectionAccuracy,
-) -> tuple[dict[str, Any], list[str]]:
-    """The record and the tables of the metrics of boxes, and of masks if the model has them."""
+    spec: ModelSpec, labelled: LabelledImages, found: Sequence[tuple[int, Detections]]
+) -> tuple[dict[str, Any], list[str], int]:
+    """The record, its lines, and the number of labelled boxes, for the model's task."""
     from edgevision.evaluation import detection as measure
+    from edgevision.evaluation.keypoints import accuracy_from_poses
+    from edgevision.evaluation.oriented import accuracy_from_oriented, with_oriented_truth
 
-    if session.spec.task == "detect":
-        return json_from_dataclass(boxes), _detection_lines(boxes, "")
-    instances = [(image_id, result) for image_id, result in found if isinstance(result, Instances)]
-    masks = measure.accuracy_from_instances(labelled, instances)
-    record = {"boxes": json_from_dataclass(boxes), "masks": json_from_dataclass(masks)}
-    return record, [*_detection_lines(boxes, "box "), *_detection_lines(masks, "mask ")]
+    if spec.task == "obb":
+        turned = [(image_id, result) for image_id, result in found if isinstance(result, OrientedBoxes)]
+        oriented = accuracy_from_oriented(with_oriented_truth(labelled), turned)
+        return json_from_dataclass(oriented), _oriented_lines(oriented), oriented.boxes
+    boxes = measure.accuracy_from_detections(labelled, found)
+    record: dict[str, Any] = {"boxes": json_from_dataclass(boxes)}
+    if spec.task == "instances":
+        instances = [(image_id, result) for image_id, result in found if isinstance(result, Instances)]
+        masks = measure.accuracy_from_instances(labelled, instances)
+        record["masks"] = json_from_dataclass(masks)
+        return record, [*_detection_lines(boxes, "box "), *_detection_lines(masks, "mask ")], boxes.boxes
+    if spec.keypoints is not None:
+        poses = [(image_id, result) for image_id, result in found if isinstance(result, Poses)]
+        keypoints = accuracy_from_poses(labelled, poses, len(spec.keypoints))
+        record["keypoints"] = json_from_dataclass(keypoints)
+        return record, [*_detection_lines(boxes, "box "), *_keypoint_lines(keypoints)], boxes.boxes
+    return json_from_dataclass(boxes), _detection_lines(boxes, ""), boxes.boxes
+
+
+def _keypoint_lines(accuracy: KeypointAccuracy) -> list[str]:
+    rows = [[c.name, str(c.boxes), f"{c.ap:.1f}", f"{c.ap50:.1f}"] for c in accuracy.classes if c.boxes]
+    return [
+        *table(["class", "poses", "OKS AP", "OKS AP50"], rows),
+        f"OKS AP {accuracy.ap:.1f}  AP50 {accuracy.ap50:.1f}  AP75 {accuracy.ap75:.1f}"
+        f"  medium {accuracy.ap_medium:.1f}  large {accuracy.ap_large:.1f}  recall@20 {accuracy.recall20:.1f}",
+    ]
+
+
+def _oriented_lines(accuracy: OrientedAccuracy) -> list[str]:
+    rows = [[c.name, str(c.boxes), f"{c.ap:.1f}", f"{c.ap50:.1f}"] for c in accuracy.classes if c.boxes]
+    return [
+        *table(["class", "boxes", "AP", "AP50"], rows),
+        f"AP {accuracy.ap:.1f}  AP50 {accuracy.ap50:.1f}  AP75 {accuracy.ap75:.1f}  small {accuracy.ap_small:.1f}"
+        f"  medium {accuracy.ap_medium:.1f}  large {accuracy.ap_large:.1f}  recall {accuracy.recall:.1f}",
+    ]
 
 
 def _detection_lines(accuracy: DetectionAccuracy, kind: str) -> list[str]:
@@ -271,6 +309,8 @@ _LABELS: dict[Task, str] = {
     "detect": "expected --annotations FILE.json in COCO's format",
     "instances": "expected --annotations FILE.json in COCO's format, with polygons",
     "segment": "expected --annotations FOLDER of masks, one PNG per image",
+    "pose": "expected --annotations FILE.json in COCO's format, with keypoints",
+    "obb": "expected --annotations FOLDER of DOTA's text files, or polygons in COCO's or YOLO's format",
 }
 
 
