@@ -25,6 +25,7 @@ def adopt_bundle(
     adoption = adopt(model, head, options)
     width, height = adoption.network_size_wh
     progress(f"{adoption.recognition}; input {width}x{height}")
+    progress(f"pixels: {adoption.pixel_choice}")
     require_named(adoption.model, options.tensorrt, f"the graph of {model}")
     frames = with_close_up(adoption.model, adoption.spec, golden_frames(images, adoption.spec.frames))
     golden = Golden(frames, source_answers(model, adoption, frames))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgevision.contract.spec import Fit
-from edgevision.graph.heads import classifier, end2end, fastestdet, yolov5, yolov8, yolox
+from edgevision.contract.spec import Fit, Task
+from edgevision.graph.heads import classifier, end2end, fastestdet, segmenter, yolov5, yolov8, yolox
 from edgevision.graph.heads.head import DetectionHead, NetworkFacts
 from edgevision.graph.preprocess import PixelFormat
 
@@ -23,6 +23,7 @@ class Convention:
     """Why a network with such shapes probably has another head; called only if they match."""
     pixels: PixelFormat
     fit: Fit = "letterbox"
+    task: Task = "detect"
 
 
 DETECTORS: dict[str, Convention] = {
@@ -41,14 +42,22 @@ CLASSIFIER = "classifier"
 IMAGENET_PIXELS = PixelFormat("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 IMAGENET_CROP = 0.875
 
-HEADS = (*DETECTORS, CLASSIFIER)
+SEGMENTER = "segmenter"
 
-TASKS = {"detect": tuple(DETECTORS), "classify": (CLASSIFIER,)}
+HEADS = (*DETECTORS, SEGMENTER, CLASSIFIER)
+
+_TASKS: dict[str, Task] = {"detect": "detect", "segment": "instances"}
+TASKS: dict[str, tuple[str, ...]] = {
+    name: tuple(head for head, convention in DETECTORS.items() if convention.task == task)
+    for name, task in _TASKS.items()
+} | {"classify": (CLASSIFIER,), "semantic": (SEGMENTER,)}
 """Heads for each task that Ultralytics' exports name in their metadata."""
 
 
 def expected_outputs(head: str) -> str:
     """Description of the outputs that a head takes."""
+    if head == SEGMENTER:
+        return segmenter.EXPECTED
     return classifier.EXPECTED if head == CLASSIFIER else DETECTORS[head].expected
 
 

@@ -25,13 +25,12 @@ from edgevision.graph.builder import FLOAT, UINT8, GraphBuilder
 from edgevision.graph.contract import check_graph, opset_of, prepare_network
 from edgevision.graph.heads.classifier import output_classes
 from edgevision.graph.heads.head import DetectionHead, NetworkOutput, take_rows
+from edgevision.graph.heads.segmenter import MOST_CLASSES, SegmenterHead
 from edgevision.graph.heads.yolov5_raw import YoloV5RawHead
 from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
 from edgevision.graph.nms import Candidates, cluster_nms, without_suppression
 from edgevision.graph.preprocess import PixelFormat, graft_preprocess
 from edgevision.graph.surgery import BATCH, inferred_outputs, set_batch
-
-_MASK_CLASSES = 256
 
 
 def graft_detector(
@@ -136,21 +135,23 @@ def graft_segmenter(
     frames: FrameInput,
     network_size_wh: tuple[int, int],
     network_fit: Fit = "letterbox",
+    head: SegmenterHead | None = None,
 ) -> onnx.ModelProto:
-    """Add pre-processing and a per-pixel ArgMax to a bare network of one output ``[B,C,h,w]`` of its input's size.
+    """Add pre-processing and the choice of each pixel's class to a bare network.
 
-    If `frames.fit` is "exact" and frames have another size than the network, the graph scales them, and the mask has
-    the frame's size: each pixel gets the class of the network's pixel that contains its centre. Raises `GraphError` if
-    network and sizes do not match.
+    Without a `head` the network has one output ``[B,C,h,w]`` of its input's size. If `frames.fit` is "exact" and frames
+    have another size than the network, the graph scales them, and the mask has the frame's size: each pixel gets the
+    class of the network's pixel that contains its centre. Raises `GraphError` if network and sizes do not match.
     """
     if network_fit not in ("letterbox", "stretch"):
         raise GraphError(f"expected 'letterbox' or 'stretch' for a segmenter; received {network_fit!r}")
     model, outputs, b = _prepared(network, pixels, frames, network_size_wh, network_fit)
-    classes = segmenter_classes(outputs, network_size_wh)
-    if classes > _MASK_CLASSES:
-        raise GraphError(f"a mask of uint8 holds {_MASK_CLASSES} classes; the network has {classes}")
-    # Through float32, which is exact: TensorRT does not convert integers to uint8 (NvInferRuntimeBase.h, kUINT8).
-    mask = b.op("Cast", b.op("ArgMax", outputs[0].name, axis=1, keepdims=0), to=FLOAT)
+    if head is None:
+        count = segmenter_classes(outputs, network_size_wh)
+        head = SegmenterHead("classes", count, network_size_wh)
+    if head.class_count > MOST_CLASSES:
+        raise GraphError(f"a mask of uint8 holds {MOST_CLASSES} classes; the network has {head.class_count}")
+    mask = head.mask(b, outputs, network_size_wh)
     if frames.size_wh != network_size_wh:
         placement = _placement(frames.size_wh, network_size_wh, network_fit)
         columns, rows = placement.nearest_input(network_size_wh)

@@ -17,6 +17,7 @@ from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.adopt import Adoption
 from edgevision.graph.heads.head import DetectionHead
+from edgevision.graph.heads.segmenter import SegmenterHead
 from edgevision.graph.resample import bilinear_matrix, resample_matrices
 
 Array = npt.NDArray[Any]
@@ -30,11 +31,13 @@ def source_answers(path: Path, adoption: Adoption, frames_bgr: npt.NDArray[np.ui
     cannot run the file, or if its outputs are not plausible for the head.
     """
     prepared = network_pixels(frames_bgr, adoption)
-    raw = _run(path, prepared, adoption.spec.frames.batch.opt)
+    raw = _run(path, prepared, adoption)
+    if adoption.segmenter is not None:
+        return (_masks(raw[adoption.segmenter.position], adoption, adoption.segmenter),)
     if adoption.head is None or adoption.spec.nms is None:
         return (_probabilities(raw[0].reshape(len(frames_bgr), -1)),)
     _check_plausible(adoption, adoption.head, [array[0] for array in raw])
-    placement = _placement(frames_bgr, adoption)
+    placement = _placement(adoption)
     rows = [
         detections_from_raw([array[row] for array in raw], adoption.head, adoption.spec.nms, placement)
         for row in range(len(frames_bgr))
@@ -123,8 +126,17 @@ def _check_plausible(adoption: Adoption, head: DetectionHead, raw: list[Array]) 
         )
 
 
-def _placement(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> FrameTransform | None:
-    frame_wh, network_wh = (frames_bgr.shape[2], frames_bgr.shape[1]), adoption.network_size_wh
+def _masks(maps: Array, adoption: Adoption, head: SegmenterHead) -> npt.NDArray[np.uint8]:
+    """Masks uint8 ``[N,H,W]`` at the size of the frames."""
+    (width, height), (map_w, map_h) = adoption.network_size_wh, head.map_wh
+    rows, columns = bilinear_matrix(map_h, height), bilinear_matrix(map_w, width)
+    masks = [head.plain(array, rows, columns) for array in maps]
+    placement = _placement(adoption)
+    return np.stack(masks if placement is None else [placement.frame_from_input_mask(m) for m in masks])
+
+
+def _placement(adoption: Adoption) -> FrameTransform | None:
+    frame_wh, network_wh = adoption.spec.frames.size_wh, adoption.network_size_wh
     if frame_wh == network_wh:
         return None
     if adoption.fit == "letterbox":
@@ -146,17 +158,18 @@ def _probabilities(scores: Array) -> npt.NDArray[np.float32]:
     return np.asarray(values, np.float32)
 
 
-def _run(path: Path, tensors: npt.NDArray[np.float32], batch: int) -> list[Array]:
-    """Raw outputs for all rows, in batches of the adopted graph's size."""
+def _run(path: Path, tensors: npt.NDArray[np.float32], adoption: Adoption) -> list[Array]:
+    """Raw outputs of the unmodified file for all rows, in batches of the adopted graph's size."""
+    batch, inputs = adoption.spec.frames.batch.opt, adoption.inputs
     answers: list[list[Array]] = []
     try:
         session = cpu_session(str(path))
-        value = session.get_inputs()[0]
+        value = next(value for value in session.get_inputs() if value.name == inputs.image)
         dtype = np.float16 if value.type == "tensor(float16)" else np.float32
         for start in range(0, len(tensors), batch):
             rows = np.arange(start, start + batch).clip(max=len(tensors) - 1)
             count = min(batch, len(tensors) - start)
-            outputs = session.run(None, {value.name: tensors[rows].astype(dtype)})
+            outputs = session.run(None, inputs.feeds(tensors[rows].astype(dtype), adoption.network_size_wh))
             answers.append([output[:count] for output in outputs])
     except Exception as error:  # ONNX Runtime's own errors share no base class
         reason = first_line(error)

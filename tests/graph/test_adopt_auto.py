@@ -28,14 +28,14 @@ FILES = sorted(
 )
 REAL = {
     "weights/yolox_nano.onnx": "head yolox: one output [1, 3549, 85], 80 classes; not yolov5: boxes are not decoded",
-    "weights/FastestDet.onnx": "head fastestdet: one output [1, 85, 22, 22], 80 classes",
+    "weights/FastestDet.onnx": "head fastestdet: one output [1, 85, 22, 22], 80 classes; not segmenter: the output"
+    " joins values of a Sigmoid and of a Softmax: boxes and classes?",
     "ultralytics/yolo26n.e2e.onnx": "head end2end: one output [1, 300, 6], 80 classes",
 }
 """Files that are recognised, with the printed line."""
 OTHER_TASKS = {
     "ultralytics/yolo11n-obb.raw.onnx": "obb",
     "ultralytics/yolo11n-pose.raw.onnx": "pose",
-    "ultralytics/yolov8n-seg.raw.onnx": "segment",
 }
 
 
@@ -98,7 +98,16 @@ RECOGNISED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         lambda: networks.yolox(decoded=True),
         "head yolox: one output [1, 126, 8], 3 classes; not yolov5: boxes are decoded by exponentials",
     ),
-    "fastestdet": (networks.fastestdet, "head fastestdet: one output [1, 8, 8, 12], 3 classes"),
+    "fastestdet": (
+        networks.fastestdet,
+        "head fastestdet: one output [1, 8, 8, 12], 3 classes; not segmenter: the output joins values of a Sigmoid and"
+        " of a Softmax: boxes and classes?",
+    ),
+    "segmenter": (
+        segmenter,
+        "head segmenter: one output [1, 19, 8, 12], 19 classes; not fastestdet: the output is not objectness (Sigmoid),"
+        " boxes and classes (Softmax) in one map",
+    ),
     "classifier": (networks.classifier, "head classifier: one output [1, 3], 3 classes"),
     "dynamic batch": (lambda: networks.yolov8(batch="n"), "head yolov8: one output [1, 7, 126], 3 classes"),
 }
@@ -139,7 +148,6 @@ def test_several_heads_ask_for_a_choice(tmp_path: Path, make: Callable[[], onnx.
     ("make", "head", "said"),
     [
         (three_values, "yolov8", "yolov8: the output joins 3 values"),
-        (segmenter, "fastestdet", "fastestdet: the output is not objectness"),
         (embedding, "classifier", "classifier: the output is an embedding"),
     ],
 )

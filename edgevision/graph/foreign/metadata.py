@@ -11,6 +11,7 @@ from typing import Any
 
 import onnx
 
+from edgevision.graph.foreign.pixels import UNSTATED, PixelChanges, stated_pixels
 from edgevision.graph.heads.head import MOST_CLASSES
 
 LONGEST_TEXT = 1 << 20
@@ -29,15 +30,18 @@ class FileMetadata:
     classes: tuple[str, ...] | None = None
     size_hw: tuple[int, int] | None = None
     """`imgsz`, in the order of Ultralytics: height, width."""
+    pixels: PixelChanges = UNSTATED
 
     @classmethod
     def of(cls, model: onnx.ModelProto) -> FileMetadata:
-        """Read the entries `task`, `imgsz`, and `names`, `labels` or `character`."""
+        """Read the entries `task`, `imgsz`, those of the pixel format, and `names`, `labels` or `character`."""
         entries = {entry.key: entry.value for entry in model.metadata_props}
         classes = (
             _names(entries.get("names")) or _names(entries.get("labels")) or _lines(entries.get("character"))
         )
-        return cls(_task(entries.get("task")), classes, _size_hw(entries.get("imgsz")))
+        return cls(
+            _task(entries.get("task")), classes, _size_hw(entries.get("imgsz")), pixels=stated_pixels(entries)
+        )
 
 
 def _task(text: str | None) -> str | None:
