@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import onnx
 
@@ -17,12 +18,14 @@ from edgevision.contract.spec import (
     NmsSpec,
     Provenance,
     classify_outputs,
+    default_nms,
     detect_outputs,
+    instances_outputs,
     segment_outputs,
     utc_now,
 )
 from edgevision.errors import GraphError
-from edgevision.graph.coco import COCO_CLASSES
+from edgevision.graph.coco import COCO_BY_ID, COCO_CLASSES
 from edgevision.graph.contract import attach_metadata, check_contract
 from edgevision.graph.conventions import (
     DETECTORS,
@@ -36,13 +39,16 @@ from edgevision.graph.foreign.inputs import FileInputs
 from edgevision.graph.foreign.network import ForeignNetwork, read_foreign
 from edgevision.graph.foreign.pixels import UNSTATED, PixelChanges, PixelChoice, choose_pixels
 from edgevision.graph.foreign.recognition import Recognition, recognise
-from edgevision.graph.graft import graft_classifier, graft_detector, graft_segmenter
-from edgevision.graph.heads.head import DetectionHead
+from edgevision.graph.graft import graft_classifier, graft_detector, graft_instances, graft_segmenter
+from edgevision.graph.heads.head import DetectionHead, MaskHead
 from edgevision.graph.heads.segmenter import SegmenterHead
+from edgevision.graph.masks import mask_size_wh
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.storage.sha256 import sha256_of_file
 
 ASSUMED = "assumed: ImageNet's, because the file states none; --mean, --std, --scale and --colour change it"
+
+_MASK_NMS = default_nms("instances")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class AdoptOptions:
     """Camera size, if the graph should scale frames."""
     batch: BatchRange | None = None
     nms: NmsSpec = NmsSpec()
+    mask_nms: NmsSpec = _MASK_NMS
+    """The same for models with instance masks, which return fewer detections."""
     timeout_s: float = TIMEOUT_S
     """Time limit for the first inference of a file with loops."""
     tensorrt: tuple[str, ...] = ()
@@ -84,6 +92,8 @@ class Adoption:
     recognition: str
     """The head and why, such as "head yolov8: one output [1, 84, 8400], 80 classes"."""
     segmenter: SegmenterHead | None = None
+    packed: bool = False
+    """True if the file's outputs are rows of one frame, without a batch."""
 
 
 def adopt(path: Path, head: str | None = None, options: AdoptOptions | None = None) -> Adoption:
@@ -120,23 +130,49 @@ def _detector(
             " names; use --class-names FILE"
         )
     choice = _pixels(source, options, convention.pixels, f"as models of head {recognition.name} are trained")
-    pixels, fit = choice.pixels, options.fit or convention.fit
+    fit = options.fit or convention.fit
     frames = _frames(source, options, fit, 1.0)
-    model = graft_detector(
-        source.network,
-        head=head,
-        pixels=pixels,
-        frames=frames,
-        network_size_wh=size_wh,
-        nms=options.nms,
-        network_fit=fit,
-    )
-    outputs = detect_outputs(options.nms.max_detections)
-    classes = _names(source, head.class_count)
-    provenance = _provenance(source, recognition, choice)
-    spec = ModelSpec(source.path.stem, "detect", frames, outputs, classes, provenance, options.nms)
+    network, pixels, task = source.network, choice.pixels, convention.task
+    if task == "instances":
+        nms, mask_head = options.mask_nms, cast(MaskHead, head)
+        model = graft_instances(
+            network,
+            head=mask_head,
+            pixels=pixels,
+            frames=frames,
+            network_size_wh=size_wh,
+            nms=nms,
+            network_fit=fit,
+        )
+        outputs = instances_outputs(nms.max_detections, mask_size_wh(frames.size_wh, size_wh, fit))
+    else:
+        nms = options.nms
+        model = graft_detector(
+            network,
+            head=head,
+            pixels=pixels,
+            frames=frames,
+            network_size_wh=size_wh,
+            nms=nms,
+            network_fit=fit,
+        )
+        outputs = detect_outputs(nms.max_detections)
+    classes, provenance = _names(source, head.class_count), _provenance(source, recognition, choice)
+    spec = ModelSpec(source.path.stem, task, frames, outputs, classes, provenance, nms)
+    words = str(recognition)
     return _finished(
-        Adoption(model, spec, size_wh, pixels, str(choice), source.inputs, fit, head, str(recognition))
+        Adoption(
+            model,
+            spec,
+            size_wh,
+            pixels,
+            str(choice),
+            source.inputs,
+            fit,
+            head,
+            words,
+            packed=convention.packed,
+        )
     )
 
 
@@ -198,9 +234,9 @@ def _frames(source: ForeignNetwork, options: AdoptOptions, fit: Fit, crop_fracti
 
 
 def _names(source: ForeignNetwork, count: int) -> tuple[str, ...]:
-    """Class names: the user's, the file's, COCO's for 80 classes, else numbers."""
-    numbers = COCO_CLASSES if count == len(COCO_CLASSES) else tuple(map(str, range(count)))
-    return source.classes or numbers
+    """Class names: the user's, the file's, COCO's for 80 classes or 91 ids, else numbers."""
+    known = {len(names): names for names in (COCO_CLASSES, COCO_BY_ID)}
+    return source.classes or known.get(count) or tuple(map(str, range(count)))
 
 
 def _provenance(source: ForeignNetwork, recognition: Recognition, choice: PixelChoice) -> Provenance:

@@ -24,9 +24,8 @@ from edgevision.errors import GraphError
 from edgevision.graph.builder import FLOAT, UINT8, GraphBuilder
 from edgevision.graph.contract import check_graph, opset_of, prepare_network
 from edgevision.graph.heads.classifier import output_classes
-from edgevision.graph.heads.head import DetectionHead, NetworkOutput, take_rows
+from edgevision.graph.heads.head import DetectionHead, MaskHead, NetworkOutput, take_rows
 from edgevision.graph.heads.segmenter import MOST_CLASSES, SegmenterHead
-from edgevision.graph.heads.yolov5_raw import YoloV5RawHead
 from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
 from edgevision.graph.nms import Candidates, cluster_nms, without_suppression
 from edgevision.graph.preprocess import PixelFormat, graft_preprocess
@@ -63,25 +62,28 @@ def graft_detector(
 def graft_instances(
     network: onnx.ModelProto,
     *,
-    head: YoloV5RawHead,
+    head: MaskHead,
     pixels: PixelFormat,
     frames: FrameInput,
     network_size_wh: tuple[int, int],
     nms: NmsSpec,
+    network_fit: Fit = "letterbox",
 ) -> onnx.ModelProto:
     """`graft_detector` with masks of the final detections.
 
-    The network's last output must be the prototypes. If the graph scales frames (by "letterbox"), masks cover the
+    The network's last output must be the prototypes. If the graph scales frames (by `network_fit`), masks cover the
     frame, as described in `mask_size_wh`. Raises `GraphError` if network, head and sizes do not match.
     """
-    model, outputs, b = _prepared(network, pixels, frames, network_size_wh, "letterbox")
+    if network_fit not in ("letterbox", "stretch"):
+        raise GraphError(f"expected 'letterbox' or 'stretch' for a detector; received {network_fit!r}")
+    model, outputs, b = _prepared(network, pixels, frames, network_size_wh, network_fit)
     check_prototypes(outputs[-1], head.mask_count, network_size_wh)
     moved = frames.size_wh != network_size_wh
-    placement = _placement(frames.size_wh, network_size_wh, "letterbox") if moved else None
+    placement = _placement(frames.size_wh, network_size_wh, network_fit) if moved else None
     found = _found(b, head, outputs, nms, placement)
     assert found.carried is not None, "a head with masks carries their coefficients"
     prototypes = outputs[-1].name
-    mask_wh = mask_size_wh(frames.size_wh, network_size_wh, "letterbox")
+    mask_wh = mask_size_wh(frames.size_wh, network_size_wh, network_fit)
     if placement is not None:
         prototypes = prototypes_over_frame(b, prototypes, placement, network_size_wh, mask_wh)
     coefficients = take_rows(b, found.carried.values, found.carried.row)

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.image import LetterboxGeometry
-from edgevision.contract.nms import greedy_nms
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import NmsSpec
 from edgevision.contract.transform import FrameTransform
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.adopt import Adoption
+from edgevision.graph.foreign.plain_instances import MaskPlace, PlainMaskHead, plain_masks
+from edgevision.graph.foreign.selection import best_pairs_plain
 from edgevision.graph.heads.head import DetectionHead
 from edgevision.graph.heads.segmenter import SegmenterHead
 from edgevision.graph.resample import bilinear_matrix, resample_matrices
@@ -33,17 +34,24 @@ def source_answers(path: Path, adoption: Adoption, frames_bgr: npt.NDArray[np.ui
     prepared = network_pixels(frames_bgr, adoption)
     raw = _run(path, prepared, adoption)
     if adoption.segmenter is not None:
-        return (_masks(raw[adoption.segmenter.position], adoption, adoption.segmenter),)
-    if adoption.head is None or adoption.spec.nms is None:
-        return (_probabilities(raw[0].reshape(len(frames_bgr), -1)),)
-    _check_plausible(adoption, adoption.head, [array[0] for array in raw])
+        maps = [frame[adoption.segmenter.position] for frame in raw]
+        return (_masks(maps, adoption, adoption.segmenter),)
+    head, nms = adoption.head, adoption.spec.nms
+    if head is None or nms is None:
+        return (_probabilities(np.stack([frame[0].reshape(-1) for frame in raw])),)
+    _check_plausible(adoption, head, raw[0])
     placement = _placement(adoption)
-    rows = [
-        detections_from_raw([array[row] for array in raw], adoption.head, adoption.spec.nms, placement)
-        for row in range(len(frames_bgr))
-    ]
-    boxes, scores, labels = (np.stack(arrays) for arrays in zip(*rows, strict=True))
-    return boxes, scores, labels
+    rows: list[tuple[Array, ...]] = [detections_from_raw(frame, head, nms, placement) for frame in raw]
+    if isinstance(head, PlainMaskHead):
+        place = MaskPlace(_mask_wh(adoption), adoption.spec.frames.size_wh, placement)
+        masks = [plain_masks(frame, head, nms, place) for frame in raw]
+        rows = [(*row, mask) for row, mask in zip(rows, masks, strict=True)]
+    return tuple(np.stack(arrays) for arrays in zip(*rows, strict=True))
+
+
+def _mask_wh(adoption: Adoption) -> tuple[int, int]:
+    height, width = adoption.spec.outputs[-1].shape[2:]
+    return width, height
 
 
 def network_pixels(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> npt.NDArray[np.float32]:
@@ -74,14 +82,8 @@ def detections_from_raw(
 
     With a `placement` boxes are moved to the frame's pixels and clipped at its edges.
     """
-    boxes, matrix = head.plain(raw)
-    flat = matrix.ravel()
-    best = np.argsort(-flat, kind="stable")[: nms.candidates]
-    best = best[flat[best] >= nms.score_floor]
-    candidates, scores, labels = boxes[best // matrix.shape[1]], flat[best], best % matrix.shape[1]
-    if not head.suppressed:
-        kept = greedy_nms(candidates, scores, labels, nms.iou_threshold)
-        candidates, scores, labels = candidates[kept], scores[kept], labels[kept]
+    found = best_pairs_plain(raw, head, nms)
+    candidates, scores, labels = found.boxes, found.scores, found.labels
     if placement is not None:
         candidates = placement.frame_from_input(candidates)
     count = min(len(scores), nms.max_detections)
@@ -126,7 +128,7 @@ def _check_plausible(adoption: Adoption, head: DetectionHead, raw: list[Array]) 
         )
 
 
-def _masks(maps: Array, adoption: Adoption, head: SegmenterHead) -> npt.NDArray[np.uint8]:
+def _masks(maps: list[Array], adoption: Adoption, head: SegmenterHead) -> npt.NDArray[np.uint8]:
     """Masks uint8 ``[N,H,W]`` at the size of the frames."""
     (width, height), (map_w, map_h) = adoption.network_size_wh, head.map_wh
     rows, columns = bilinear_matrix(map_h, height), bilinear_matrix(map_w, width)
@@ -158,8 +160,8 @@ def _probabilities(scores: Array) -> npt.NDArray[np.float32]:
     return np.asarray(values, np.float32)
 
 
-def _run(path: Path, tensors: npt.NDArray[np.float32], adoption: Adoption) -> list[Array]:
-    """Raw outputs of the unmodified file for all rows, in batches of the adopted graph's size."""
+def _run(path: Path, tensors: npt.NDArray[np.float32], adoption: Adoption) -> list[list[Array]]:
+    """Raw outputs of the unmodified file for each frame, without the batch, in batches of the adopted graph's size."""
     batch, inputs = adoption.spec.frames.batch.opt, adoption.inputs
     answers: list[list[Array]] = []
     try:
@@ -169,9 +171,13 @@ def _run(path: Path, tensors: npt.NDArray[np.float32], adoption: Adoption) -> li
         for start in range(0, len(tensors), batch):
             rows = np.arange(start, start + batch).clip(max=len(tensors) - 1)
             count = min(batch, len(tensors) - start)
-            outputs = session.run(None, inputs.feeds(tensors[rows].astype(dtype), adoption.network_size_wh))
-            answers.append([output[:count] for output in outputs])
+            feeds = inputs.feeds(tensors[rows].astype(dtype), adoption.network_size_wh)
+            outputs = session.run(None, feeds)
+            if adoption.packed:
+                answers.append(outputs)
+            else:
+                answers += [[output[row] for output in outputs] for row in range(count)]
     except Exception as error:  # ONNX Runtime's own errors share no base class
         reason = first_line(error)
         raise GraphError(f"ONNX Runtime cannot run {path.name} as it is: {reason}") from error
-    return [np.concatenate(arrays) for arrays in zip(*answers, strict=True)]
+    return answers

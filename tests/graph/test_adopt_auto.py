@@ -28,8 +28,13 @@ FILES = sorted(
 )
 REAL = {
     "weights/yolox_nano.onnx": "head yolox: one output [1, 3549, 85], 80 classes; not yolov5: boxes are not decoded",
-    "weights/FastestDet.onnx": "head fastestdet: one output [1, 85, 22, 22], 80 classes; not segmenter: the output"
-    " joins values of a Sigmoid and of a Softmax: boxes and classes?",
+    "ultralytics/yolov8n-seg.raw.onnx": "head yolov8-seg: 2 outputs output0 [1, 116, 2100], output1 [1, 32, 80, 80],"
+    " 80 classes",
+    "detr/rtdetr.onnx": "head detr: 2 outputs logits [1, 100, 20], boxes [1, 100, 4], 20 classes",
+    "detr/dfine.post.onnx": "head end2end: 3 outputs labels [1, 100], boxes [1, 100, 4], scores [1, 100], 20 classes",
+    "adopt/picodet_small.onnx": "head picodet: 8 outputs transpose_0.tmp_0 [1, 1280, 5], transpose_2.tmp_0 [1, 320, 5],"
+    " transpose_4.tmp_0 [1, 80, 5], transpose_6.tmp_0 [1, 20, 5], ..., 5 classes",
+    "weights/FastestDet.onnx": "head fastestdet: one output [1, 85, 22, 22], 80 classes",
     "ultralytics/yolo26n.e2e.onnx": "head end2end: one output [1, 300, 6], 80 classes",
 }
 """Files that are recognised, with the printed line."""
@@ -98,11 +103,7 @@ RECOGNISED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         lambda: networks.yolox(decoded=True),
         "head yolox: one output [1, 126, 8], 3 classes; not yolov5: boxes are decoded by exponentials",
     ),
-    "fastestdet": (
-        networks.fastestdet,
-        "head fastestdet: one output [1, 8, 8, 12], 3 classes; not segmenter: the output joins values of a Sigmoid and"
-        " of a Softmax: boxes and classes?",
-    ),
+    "fastestdet": (networks.fastestdet, "head fastestdet: one output [1, 8, 8, 12], 3 classes"),
     "segmenter": (
         segmenter,
         "head segmenter: one output [1, 19, 8, 12], 19 classes; not fastestdet: the output is not objectness (Sigmoid),"

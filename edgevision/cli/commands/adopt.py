@@ -121,6 +121,7 @@ def command(
         frame_wh=frame,
         batch=batch,
         nms=nms_spec(**nms),
+        mask_nms=nms_spec(**nms, task="instances"),
         timeout_s=timeout,
         tensorrt=tensorrt,
     )

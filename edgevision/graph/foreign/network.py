@@ -13,7 +13,7 @@ from edgevision.graph.contract import load_model, prepare_network
 from edgevision.graph.first_run import TIMEOUT_S, require_an_end
 from edgevision.graph.foreign.inputs import FileInputs, bind, reduce_to_image
 from edgevision.graph.foreign.metadata import FileMetadata
-from edgevision.graph.foreign.traits import ends_of, fixed_parts, label_count
+from edgevision.graph.foreign.traits import ends_of, fixed_parts, label_count, leading_of
 from edgevision.graph.heads.head import NetworkFacts
 from edgevision.graph.simplify import simplify
 from edgevision.graph.surgery import describe_value, inferred_outputs, network_input, set_input, walk
@@ -85,6 +85,7 @@ def read_foreign(
         batch=batch.max if batch.static else None,
         ends=ends_of(network.graph),
         fixed_parts=fixed_parts(network.graph),
+        leading=leading_of(network.graph),
         label_count=_label_count(network),
     )
     return ForeignNetwork(path, network, facts, metadata, classes, batch, inputs)

@@ -9,6 +9,7 @@ from edgevision.graph.conventions import (
     CLASSIFIER,
     DETECTORS,
     HEADS,
+    NOTABLE,
     SEGMENTER,
     TASKS,
     expected_outputs,
@@ -64,7 +65,8 @@ def recognise(source: ForeignNetwork, wanted: str | None = None) -> Recognition:
     if not fitting:
         raise _no_head(source, doubts)
     (found,) = fitting
-    excluded = "".join(f"; not {name}: {reason}" for name, reason in doubts.items())
+    notable = {name: reason for name, reason in doubts.items() if name in NOTABLE}
+    excluded = "".join(f"; not {name}: {reason}" for name, reason in notable.items())
     return replace(found, reason=found.reason + excluded)
 
 
@@ -115,7 +117,8 @@ def _doubt(facts: NetworkFacts, name: str) -> str | None:
     """Why a head whose shapes match probably is another one."""
     first = facts.outputs[0]
     length = first.shape[0]
-    if facts.batch is not None and length not in (None, facts.batch):
+    packed = name in DETECTORS and DETECTORS[name].packed
+    if not packed and facts.batch is not None and length not in (None, facts.batch):
         return f"the first length of {first} is not the batch, {facts.batch}"
     if len(facts.outputs) == 1 and first.dtype not in FLOATS and name != SEGMENTER:
         return f"the output is {first.dtype}, expected float32 or float16"

@@ -34,7 +34,14 @@ def ends_of(graph: onnx.GraphProto) -> tuple[frozenset[str], ...]:
     return tuple(_ends(makers, value.name) for value in graph.output)
 
 
-def _ends(makers: _Makers, name: str) -> frozenset[str]:
+def leading_of(graph: onnx.GraphProto) -> frozenset[str]:
+    """The operators that compute the first of the values joined in the first output."""
+    if not graph.output:
+        return frozenset()
+    return _ends(makers_of(graph), graph.output[0].name, first_only=True)
+
+
+def _ends(makers: _Makers, name: str, *, first_only: bool = False) -> frozenset[str]:
     found: set[str] = set()
     waiting, seen = [name], {name}
     while waiting:
@@ -42,7 +49,7 @@ def _ends(makers: _Makers, name: str) -> frozenset[str]:
         if node is None:
             continue
         if node.op_type == "Concat":
-            following = list(node.input)
+            following = list(node.input)[: 1 if first_only else None]
         elif node.op_type in _ONE_INPUT or (node.op_type in _CLAMPS and len(node.input) <= 3):
             following = [node.input[0]]
         else:

@@ -56,6 +56,8 @@ class NetworkFacts:
     """For each output the operators that compute its values, past those that only move them."""
     fixed_parts: int = 0
     """Number of values joined in the first output that do not depend on the pixels."""
+    leading: frozenset[str] = frozenset()
+    """Operators that compute the first of the values joined in the first output."""
     label_count: int | None = None
     """Number of classes that the network computes its labels with; None if it does not show that."""
 
@@ -94,6 +96,14 @@ class DetectionHead(Protocol):
 
         A simple implementation that decodes everything in float64: the reference for the nodes of `candidates`.
         """
+
+
+class MaskHead(DetectionHead, Protocol):
+    """A detection head whose candidates carry the coefficients of masks; the prototypes are the last output."""
+
+    @property
+    def mask_count(self) -> int:
+        """Number of coefficients of each box."""
 
 
 def best_pairs(
