@@ -71,7 +71,7 @@ def reduce_to_image(graph: onnx.GraphProto) -> FileInputs:
     images = [value for value in inputs if _own(value.name) not in KNOWN_INPUTS]
     others = [value for value in inputs if _own(value.name) in KNOWN_INPUTS]
     if len(images) != 1:
-        listed = "; ".join(str(describe_value(value)) for value in inputs) or "none"
+        listed = "; ".join(_own(str(describe_value(value))) for value in inputs) or "none"
         known = ", ".join(KNOWN_INPUTS)
         raise GraphError(
             f"the network has {len(inputs)} inputs ({listed}); expected one, the image, and beside it only {known}"
@@ -119,9 +119,11 @@ def _graph_name(graph: onnx.GraphProto, name: str) -> str:
 def _second(value: onnx.ValueInfoProto) -> SecondInput:
     described = describe_value(value)
     if len(described.shape) != 2 or described.shape[1] not in (2, None):
-        raise GraphError(f"the network's input is {described}; expected [B, 2] for an input of this name")
+        raise GraphError(
+            f"the network's input is {_own(str(described))}; expected [B, 2] for an input of this name"
+        )
     if described.dtype not in ("float32", "float16", "int64", "int32"):
-        raise GraphError(f"the network's input is {described}; expected floats or integers")
+        raise GraphError(f"the network's input is {_own(str(described))}; expected floats or integers")
     return SecondInput(_own(value.name), described.dtype, value.type.tensor_type.elem_type)
 
 

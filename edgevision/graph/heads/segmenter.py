@@ -79,7 +79,7 @@ def recognise(facts: NetworkFacts) -> SegmenterHead | None:
     labels = _labels(facts)
     if labels is not None:
         return labels
-    if len(first.shape) != 4 or None in first.shape[1:]:
+    if len(first.shape) != 4 or None in first.shape[1:] or "float" not in first.dtype:
         return None
     _, channels, height, width = (length or 0 for length in first.shape)
     same = all(len(other.shape) == 4 and other.shape[1] == channels for other in facts.outputs[1:])
