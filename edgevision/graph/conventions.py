@@ -11,7 +11,7 @@ from edgevision.graph.heads.cells import damoyolo, nanodet, picodet, ppyoloe, ss
 from edgevision.graph.heads.finished import efficientnms, paddle, yolov7
 from edgevision.graph.heads.head import DetectionHead, NetworkFacts
 from edgevision.graph.heads.prototypes import end2end_seg, yolov8_seg
-from edgevision.graph.heads.queries import detr, detr_softmax, rfdetr, rows
+from edgevision.graph.heads.queries import detr, detr_softmax, finished, imagenet, rows
 from edgevision.graph.preprocess import PixelFormat
 
 
@@ -63,8 +63,13 @@ DETECTORS: dict[str, Convention] = {
     "detr-softmax": Convention(
         detr_softmax.EXPECTED, detr_softmax.recognise, detr_softmax.doubt, IMAGENET_PIXELS, "stretch"
     ),
-    "rf-detr": Convention(rfdetr.EXPECTED, rfdetr.recognise, rfdetr.doubt, IMAGENET_PIXELS, "stretch"),
+    "detr-imagenet": Convention(
+        imagenet.EXPECTED, imagenet.recognise, imagenet.doubt, IMAGENET_PIXELS, "stretch"
+    ),
     "rt-detr-rows": Convention(rows.EXPECTED, rows.recognise, rows.doubt, PixelFormat("rgb"), "stretch"),
+    "rt-detr-finished": Convention(
+        finished.EXPECTED, finished.recognise, finished.doubt, PixelFormat("rgb"), "stretch"
+    ),
     "efficient-nms": Convention(
         efficientnms.EXPECTED, efficientnms.recognise, efficientnms.doubt, PixelFormat("rgb")
     ),
@@ -80,7 +85,7 @@ CLASSIFIER = "classifier"
 IMAGENET_CROP = 0.875
 
 SEGMENTER = "segmenter"
-NOTABLE = ("yolov5", "yolov8", "yolox", "fastestdet", "end2end", CLASSIFIER)
+NOTABLE = ("yolov5", "yolov8", "yolox", "end2end", CLASSIFIER)
 """Heads of common shapes: the reason against them is mentioned when another head is recognised."""
 
 HEADS = (*DETECTORS, SEGMENTER, CLASSIFIER)

@@ -104,11 +104,7 @@ RECOGNISED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
         "head yolox: one output [1, 126, 8], 3 classes; not yolov5: boxes are decoded by exponentials",
     ),
     "fastestdet": (networks.fastestdet, "head fastestdet: one output [1, 8, 8, 12], 3 classes"),
-    "segmenter": (
-        segmenter,
-        "head segmenter: one output [1, 19, 8, 12], 19 classes; not fastestdet: the output is not objectness (Sigmoid),"
-        " boxes and classes (Softmax) in one map",
-    ),
+    "segmenter": (segmenter, "head segmenter: one output [1, 19, 8, 12], 19 classes"),
     "classifier": (networks.classifier, "head classifier: one output [1, 3], 3 classes"),
     "dynamic batch": (lambda: networks.yolov8(batch="n"), "head yolov8: one output [1, 7, 126], 3 classes"),
 }

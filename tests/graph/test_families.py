@@ -64,6 +64,21 @@ def query_rows(classes: int = 3) -> onnx.ModelProto:
     return m.model({"output0": (m("Concat", *parts, axis=2), 1, [1, 30, 4 + classes])})
 
 
+def finished_queries(classes: int = 3) -> onnx.ModelProto:
+    """The best pairs of query and class, as newer exports of the Ultralytics package give them."""
+    m = Maker(17)
+    value = rows_of(m, 4 + classes)
+    flat = m("Reshape", m("Sigmoid", m.cut(value, 4, 4 + classes, 2)), np.array([0, -1]))
+    m.nodes.append(onnx.helper.make_node("TopK", [flat, m.weight(np.array([25]))], ["best", "at"], axis=1))
+    query = m("Div", "at", np.array(classes))
+    label = m("Sub", "at", m("Mul", query, np.array(classes)))
+    boxes = m(
+        "GatherND", m("Sigmoid", m.cut(value, 0, 4, 2)), m("Unsqueeze", query, np.array([2])), batch_dims=1
+    )
+    last = [m("Unsqueeze", v, np.array([2])) for v in ("best", m("Cast", label, to=1))]
+    return m.model({"output0": (m("Concat", boxes, *last, axis=2), 1, [1, 25, 6])})
+
+
 def yolov6(classes: int = 3, batch: int | str = 1) -> onnx.ModelProto:
     m = Maker(17)
     value = m.columns(4 + classes)
@@ -194,12 +209,13 @@ FAMILIES: dict[str, tuple[Callable[[], onnx.ModelProto], str, int, tuple[str, ..
     "rt-detr": (lambda: queries(3, select=True), "detr", 3, None),
     "rt-detr and one name less": (lambda: queries(4, select=True), "detr", 3, ("a", "b", "c")),
     "coco by id": (lambda: queries(91, select=True), "detr", 91, None),
-    "named": (lambda: queries(3, select=False), "detr", 3, ("a", "b", "c")),
+    "named": (lambda: queries(3, select=False), "detr-imagenet", 3, ("a", "b", "c")),
     "detr": (lambda: queries(92, select=False), "detr-softmax", 91, None),
     "detr named": (lambda: queries(4, select=False), "detr-softmax", 3, ("a", "b", "c")),
-    "rf-detr": (lambda: queries(4, select=True, names=("labels", "dets")), "rf-detr", 4, None),
+    "rf-detr": (lambda: queries(4, select=True, names=("labels", "dets")), "detr-imagenet", 4, None),
     "rows of rt-detr": (query_rows, "rt-detr-rows", 3, None),
     "rows of rt-detr, two classes": (lambda: query_rows(2), "rt-detr-rows", 2, None),
+    "finished rows of rt-detr": (finished_queries, "rt-detr-finished", 3, None),
     "yolov6": (yolov6, "yolov6", 3, None),
     "yolo-nas": (lambda: two_outputs("boxes first"), "yolo-nas", 3, None),
     "damo-yolo": (lambda: two_outputs("scores first", largest=255.0), "damo-yolo", 3, None),
@@ -244,9 +260,9 @@ def test_only_where_both_fit_the_user_chooses(tmp_path: Path) -> None:
     path = saved(queries(12, select=False), tmp_path)
     with pytest.raises(AmbiguousHeadError) as caught:
         adopt(path)
-    assert "\n  detr: " in str(caught.value)
+    assert "\n  detr-imagenet: " in str(caught.value)
     assert "\n  detr-softmax: " in str(caught.value)
-    assert len(adopt(path, "detr").spec.classes) == 12
+    assert len(adopt(path, "detr-imagenet").spec.classes) == 12
     assert len(adopt(path, "detr-softmax").spec.classes) == 11
 
 

@@ -14,7 +14,7 @@ from edgevision.graph.surgery import describe_value
 _ONE_INPUT = frozenset(
     (
         *("Identity", "Cast", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Pad"),
-        *("Slice", "Split", "Gather"),
+        *("Slice", "Split", "Gather", "GatherElements", "GatherND"),
     )
 )
 """Operators that move values of their first input and compute none."""
@@ -113,7 +113,7 @@ def label_count(model: onnx.ModelProto, output: str) -> int | None:
                 return count
             continue
         following = list(node.input) if node.op_type == "Concat" else []
-        if node.op_type in _ONE_INPUT or node.op_type in ("GatherElements", "GatherND"):
+        if node.op_type in _ONE_INPUT:
             following = [node.input[0]]
         waiting.extend(value for value in following if value not in seen)
         seen.update(following)

@@ -104,6 +104,8 @@ def doubt(facts: NetworkFacts) -> str | None:
     rows = facts.outputs[0].shape[1]
     if len(facts.outputs) == 1 and facts.end(0) == {"Sigmoid"}:
         return "all values come from a Sigmoid: none is a label"
+    if len(facts.outputs) == 1 and facts.leading == {"Sigmoid"}:
+        return "boxes come from a Sigmoid: they are fractions of the image"
     if len(facts.outputs) > 1 or rows is None or facts.tail & SELECTING:
         return None
     if rows == 0:

@@ -1,4 +1,4 @@
-"""Head of DETR's successors with one logistic score for each class: RT-DETR, D-FINE, DEIM, DINO, Deformable DETR.
+"""Head of DETR's successors with one logistic score for each class: RT-DETR, RT-DETRv2, D-FINE, DEIM.
 
 Boxes are centre and size in fractions of the image, scores the logistic function of the logits, and the best pairs of
 query and class are the result, without NMS (RT-DETR, arXiv 2304.08069; D-FINE, arXiv 2410.13842; Deformable DETR, arXiv
@@ -98,8 +98,8 @@ def doubt(facts: NetworkFacts) -> str | None:
     reason = doubt_of_queries(facts)
     if reason is not None or pair is None:
         return reason
-    if is_rfdetr(facts):
-        return "the outputs dets and labels are RF-DETR's"
+    if has_imagenet_pixels(facts):
+        return "RF-DETR, Deformable DETR and Conditional DETR are trained with ImageNet's normalisation"
     return doubt_of_sigmoid(facts, pair)
 
 
@@ -131,7 +131,7 @@ def is_single_count(columns: int) -> bool:
     return columns in _SINGLE_COUNTS
 
 
-def is_rfdetr(facts: NetworkFacts) -> bool:
-    """True for the output names of RF-DETR's own export (github.com/roboflow/rf-detr, rfdetr/deploy/export.py)."""
+def has_imagenet_pixels(facts: NetworkFacts) -> bool:
+    """True for RF-DETR by the names of its outputs, and for networks that select no queries: see `imagenet`."""
     names = {output.name.removeprefix("network/") for output in facts.outputs}
-    return {"dets", "labels"} <= names
+    return {"dets", "labels"} <= names or "TopK" not in facts.operators
