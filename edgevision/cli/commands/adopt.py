@@ -95,9 +95,13 @@ def command(
     """Adopt an ONNX model from elsewhere: uint8 frames in, results out.
 
     The head is recognised from the outputs, the operators and the metadata; --head is needed only if several fit.
-    Heads: yolov5, yolov8 (also v9, v11 and later of that form), yolox, fastestdet, end2end (already decoded boxes),
-    classifier. The finished graph is compared with the results of the original file, decoded in plain numpy. If they
-    differ, nothing is written and the exit code is 2.
+    Detectors: YOLOv5 to YOLO26, YOLOX, YOLO-NAS, DAMO-YOLO, PP-YOLOE, PicoDet, NanoDet, SSD, FastestDet, RT-DETR,
+    D-FINE, DEIM, RF-DETR, DETR, and exports with NMS. Instance masks of YOLOv8 and YOLO26, semantic segmentation,
+    classifiers. docs/export.md lists the heads.
+
+    The finished graph is compared with the results of the original file, decoded in plain numpy. If they differ,
+    nothing is written and the exit code is 2. The pixel format cannot be compared: check the printed one, and change
+    it with --colour, --scale, --mean and --std.
 
     A TensorRT engine of Ultralytics (MODEL.engine) contains no graph. Its header is removed and printed, so that
     trtexec and Triton can load the plan. It cannot become a bundle; adopt the ONNX file that it was built from.

@@ -12,7 +12,9 @@ from edgevision.graph.heads.pairs import pair_of
 from edgevision.graph.heads.queries import detr
 from edgevision.graph.heads.queries.detr import DetrHead
 
-EXPECTED = "as detr, of networks whose pixels have ImageNet's normalisation: RF-DETR (outputs dets and labels), Deformable DETR"
+EXPECTED = (
+    "as detr, for pixels with ImageNet's normalisation: RF-DETR (outputs dets and labels), Deformable DETR"
+)
 
 
 def recognise(facts: NetworkFacts) -> DetrHead | None:
