@@ -216,6 +216,8 @@ class Provenance:
     """UTC, ISO 8601."""
     versions: tuple[tuple[str, str], ...] = ()
     """(package, version) pairs that were used."""
+    pixels: str = ""
+    """Pixel format of an adopted network and its origin, such as "RGB, value / 255 (as chosen)"."""
 
 
 @dataclass(frozen=True, slots=True)

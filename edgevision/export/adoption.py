@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from edgevision.bundle.folder import Bundle, Golden, write_bundle
+from edgevision.contract.spec import NmsSpec
 from edgevision.export.close_up import with_close_up
 from edgevision.export.frames import golden_frames
-from edgevision.export.verify import Progress, verify_graph
-from edgevision.graph.adopt import AdoptOptions, adopt
+from edgevision.export.verify import Progress, depth_check, verify_graph
+from edgevision.graph.adopt import Adoption, AdoptOptions, adopt
 from edgevision.graph.limits.check import require_named
+from edgevision.graph.nms import CANDIDATES
 from edgevision.graph.reference import source_answers
+
+Frames = npt.NDArray[np.uint8]
+
+MOST_STEPS = 64
+"""More unrolled NMS steps are not added without being asked for: each is a product of matrices."""
 
 
 def adopt_bundle(
@@ -25,10 +36,40 @@ def adopt_bundle(
     adoption = adopt(model, head, options)
     width, height = adoption.network_size_wh
     progress(f"{adoption.recognition}; input {width}x{height}")
+    progress(f"pixels: {adoption.pixel_choice}")
     require_named(adoption.model, options.tensorrt, f"the graph of {model}")
     frames = with_close_up(adoption.model, adoption.spec, golden_frames(images, adoption.spec.frames))
+    adoption = _with_enough_steps(model, head, options, adoption, frames, progress)
     golden = Golden(frames, source_answers(model, adoption, frames))
     progress("ran the original file on the golden frames")
     verification = verify_graph(adoption.model, adoption.spec, golden)
     progress(f"verified on {len(frames)} real frames against the original file")
     return write_bundle(path, adoption.spec, adoption.model.SerializeToString(), golden, (verification,))
+
+
+def _with_enough_steps(
+    model: Path,
+    head: str | None,
+    options: AdoptOptions,
+    adoption: Adoption,
+    frames: Frames,
+    progress: Progress,
+) -> Adoption:
+    """The adoption, again with more NMS steps if the frames need them and the user has not chosen a number.
+
+    Networks that crowd boxes of nearly equal scores need more than the default.
+    """
+    nms = adoption.spec.nms
+    ours = any(CANDIDATES[1] in node.output for node in adoption.model.graph.node)
+    if nms is None or not ours or nms.depth != NmsSpec().depth:
+        return adoption
+    needed = int(depth_check(adoption.model, adoption.spec, nms, Golden(frames, ())).measured)
+    if not nms.depth < needed <= MOST_STEPS:
+        return adoption
+    depth = needed + needed // 4
+    depth += depth % 2
+    progress(f"NMS steps raised from {nms.depth} to {depth}: the golden frames need {needed}")
+    more = replace(
+        options, nms=replace(options.nms, depth=depth), mask_nms=replace(options.mask_nms, depth=depth)
+    )
+    return adopt(model, head, more)

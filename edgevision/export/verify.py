@@ -39,7 +39,7 @@ def verify_graph(
         with open_session(file, engine="onnxruntime") as session:
             record = verify_session(session, golden)
     if spec.nms is not None and any(CANDIDATES[1] in node.output for node in graph.graph.node):
-        further = (*further, _depth_check(graph, spec, spec.nms, golden))
+        further = (*further, depth_check(graph, spec, spec.nms, golden))
     record = replace(record, stage="export", checks=(*further, *record.checks))
     if not record.passed:
         raise VerificationError(
@@ -59,7 +59,8 @@ def relative_difference(
     return worst
 
 
-def _depth_check(graph: onnx.ModelProto, spec: ModelSpec, nms: NmsSpec, golden: Golden) -> CheckRecord:
+def depth_check(graph: onnx.ModelProto, spec: ModelSpec, nms: NmsSpec, golden: Golden) -> CheckRecord:
+    """The NMS steps that the golden frames need, against those that the graph has."""
     session = cpu_session(with_candidates(graph).SerializeToString())
     size = spec.frames.batch.opt
     needed = 1

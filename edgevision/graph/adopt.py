@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import onnx
 
@@ -20,13 +21,16 @@ from edgevision.contract.spec import (
     Task,
     TensorSpec,
     classify_outputs,
+    default_nms,
     detect_outputs,
+    instances_outputs,
     obb_outputs,
     pose_outputs,
+    segment_outputs,
     utc_now,
 )
 from edgevision.errors import GraphError
-from edgevision.graph.coco import COCO_CLASSES
+from edgevision.graph.coco import COCO_BY_ID, COCO_CLASSES
 from edgevision.graph.contract import attach_metadata, check_contract
 from edgevision.graph.conventions import (
     DETECTORS,
@@ -36,12 +40,20 @@ from edgevision.graph.conventions import (
     known_heads,
 )
 from edgevision.graph.first_run import TIMEOUT_S
+from edgevision.graph.foreign.inputs import FileInputs
 from edgevision.graph.foreign.network import ForeignNetwork, read_foreign
+from edgevision.graph.foreign.pixels import UNSTATED, PixelChanges, PixelChoice, choose_pixels
 from edgevision.graph.foreign.recognition import Recognition, recognise
-from edgevision.graph.graft import graft_classifier, graft_detector
-from edgevision.graph.heads.head import DetectionHead, PoseHead
+from edgevision.graph.graft import graft_classifier, graft_detector, graft_instances, graft_segmenter
+from edgevision.graph.heads.head import DetectionHead, MaskHead, PoseHead
+from edgevision.graph.heads.segmenter import SegmenterHead
+from edgevision.graph.masks import mask_size_wh
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.storage.sha256 import sha256_of_file
+
+ASSUMED = "assumed: ImageNet's, because the file states none; --mean, --std, --scale and --colour change it"
+
+_MASK_NMS = default_nms("instances")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,8 @@ class AdoptOptions:
 
     classes: tuple[str, ...] | None = None
     pixels: PixelFormat | None = None
+    pixel_changes: PixelChanges = UNSTATED
+    """Parts of the pixel format that the user states; ignored if `pixels` is given."""
     fit: Fit | None = None
     size_wh: tuple[int, int] | None = None
     """The network's input size; required if the file leaves it open."""
@@ -59,6 +73,8 @@ class AdoptOptions:
     """Number of keypoints and of values of each, 2 or 3; required if shapes and metadata leave it open."""
     batch: BatchRange | None = None
     nms: NmsSpec = NmsSpec()
+    mask_nms: NmsSpec = _MASK_NMS
+    """The same for models with instance masks, which return fewer detections."""
     timeout_s: float = TIMEOUT_S
     """Time limit for the first inference of a file with loops."""
     tensorrt: tuple[str, ...] = ()
@@ -73,12 +89,18 @@ class Adoption:
     spec: ModelSpec
     network_size_wh: tuple[int, int]
     pixels: PixelFormat
+    pixel_choice: str
+    """The pixel format in words with its origin, such as "RGB, value / 255 (as models of head yolov8 are trained)"."""
+    inputs: FileInputs
     fit: Fit
     """The fit of a frame to `network_size_wh`, by the host or in the graph."""
     head: DetectionHead | None
-    """None for a classifier."""
+    """None for a classifier and a segmenter."""
     recognition: str
     """The head and why, such as "head yolov8: one output [1, 84, 8400], 80 classes"."""
+    segmenter: SegmenterHead | None = None
+    packed: bool = False
+    """True if the file's outputs are rows of one frame, without a batch."""
 
 
 def adopt(path: Path, head: str | None = None, options: AdoptOptions | None = None) -> Adoption:
@@ -99,6 +121,8 @@ def adopt(path: Path, head: str | None = None, options: AdoptOptions | None = No
         timeout_s=options.timeout_s,
     )
     recognition = recognise(source, head)
+    if recognition.segmenter is not None:
+        return _segmenter(source, recognition, recognition.segmenter, options)
     if recognition.head is None:
         return _classifier(source, recognition, options)
     return _detector(source, recognition, recognition.head, options)
@@ -113,25 +137,52 @@ def _detector(
             f"{recognition}; finished boxes do not show the number of classes, and {source.path.name} has no class"
             " names; use --class-names FILE"
         )
-    pixels, fit = options.pixels or convention.pixels, options.fit or convention.fit
+    choice = _pixels(source, options, convention.pixels, f"as models of head {recognition.name} are trained")
+    fit = options.fit or convention.fit
     frames = _frames(source, options, fit, 1.0)
-    model = graft_detector(
-        source.network,
-        head=head,
-        pixels=pixels,
-        frames=frames,
-        network_size_wh=size_wh,
-        nms=options.nms,
-        network_fit=fit,
-    )
+    network, pixels, task = source.network, choice.pixels, convention.task
     keypoints = _keypoints(source, head)
-    outputs = _outputs(convention.task, options.nms.max_detections, keypoints)
-    classes = _names(source, head.class_count)
-    provenance = _provenance(source, recognition)
-    spec = ModelSpec(
-        source.path.stem, convention.task, frames, outputs, classes, provenance, options.nms, keypoints
+    if task == "instances":
+        nms, mask_head = options.mask_nms, cast(MaskHead, head)
+        model = graft_instances(
+            network,
+            head=mask_head,
+            pixels=pixels,
+            frames=frames,
+            network_size_wh=size_wh,
+            nms=nms,
+            network_fit=fit,
+        )
+        outputs = instances_outputs(nms.max_detections, mask_size_wh(frames.size_wh, size_wh, fit))
+    else:
+        nms = options.nms
+        model = graft_detector(
+            network,
+            head=head,
+            pixels=pixels,
+            frames=frames,
+            network_size_wh=size_wh,
+            nms=nms,
+            network_fit=fit,
+        )
+        outputs = _outputs(task, nms.max_detections, keypoints)
+    classes, provenance = _names(source, head.class_count), _provenance(source, recognition, choice)
+    spec = ModelSpec(source.path.stem, task, frames, outputs, classes, provenance, nms, keypoints)
+    words = str(recognition)
+    return _finished(
+        Adoption(
+            model,
+            spec,
+            size_wh,
+            pixels,
+            str(choice),
+            source.inputs,
+            fit,
+            head,
+            words,
+            packed=convention.packed,
+        )
     )
-    return _finished(Adoption(model, spec, size_wh, pixels, fit, head, str(recognition)))
 
 
 def _keypoints(source: ForeignNetwork, head: DetectionHead) -> KeypointSpec | None:
@@ -152,16 +203,51 @@ def _outputs(task: Task, rows: int, keypoints: KeypointSpec | None) -> tuple[Ten
 def _classifier(source: ForeignNetwork, recognition: Recognition, options: AdoptOptions) -> Adoption:
     count, task, size_wh = recognition.class_count, source.metadata.task, source.facts.size_wh
     # Classifiers whose files name their task take plain 0..1 and the whole of the shorter side.
-    pixels = options.pixels or (PixelFormat("rgb") if task else IMAGENET_PIXELS)
+    choice = _pixels(source, options, IMAGENET_PIXELS, ASSUMED)
+    if task and not source.metadata.pixels:
+        choice = _pixels(source, options, PixelFormat("rgb"), f"as models of the task {task!r} are trained")
+    pixels = choice.pixels
     fit = options.fit or "center-crop"
     frames = _frames(source, options, fit, 1.0 if task else IMAGENET_CROP)
     model = graft_classifier(
         source.network, pixels=pixels, frames=frames, network_size_wh=size_wh, network_fit=fit
     )
     outputs, classes = classify_outputs(count), _names(source, count)
-    provenance = _provenance(source, recognition)
+    provenance = _provenance(source, recognition, choice)
     spec = ModelSpec(source.path.stem, "classify", frames, outputs, classes, provenance)
-    return _finished(Adoption(model, spec, size_wh, pixels, fit, None, str(recognition)))
+    return _finished(
+        Adoption(model, spec, size_wh, pixels, str(choice), source.inputs, fit, None, str(recognition))
+    )
+
+
+def _segmenter(
+    source: ForeignNetwork, recognition: Recognition, head: SegmenterHead, options: AdoptOptions
+) -> Adoption:
+    size_wh, fit = source.facts.size_wh, options.fit or "stretch"
+    choice = _pixels(source, options, IMAGENET_PIXELS, ASSUMED)
+    frames = _frames(source, options, fit, 1.0)
+    model = graft_segmenter(
+        source.network,
+        pixels=choice.pixels,
+        frames=frames,
+        network_size_wh=size_wh,
+        network_fit=fit,
+        head=head,
+    )
+    outputs, classes = segment_outputs(frames.size_wh), _names(source, head.class_count)
+    provenance = _provenance(source, recognition, choice)
+    spec = ModelSpec(source.path.stem, "segment", frames, outputs, classes, provenance)
+    words = str(recognition)
+    return _finished(
+        Adoption(model, spec, size_wh, choice.pixels, str(choice), source.inputs, fit, None, words, head)
+    )
+
+
+def _pixels(source: ForeignNetwork, options: AdoptOptions, usual: PixelFormat, origin: str) -> PixelChoice:
+    """The user's pixel format, the file's, or the usual one, in this order."""
+    if options.pixels is not None:
+        return PixelChoice(options.pixels, "as chosen")
+    return choose_pixels(options.pixel_changes, source.metadata.pixels, usual, origin)
 
 
 def _frames(source: ForeignNetwork, options: AdoptOptions, fit: Fit, crop_fraction: float) -> FrameInput:
@@ -172,12 +258,12 @@ def _frames(source: ForeignNetwork, options: AdoptOptions, fit: Fit, crop_fracti
 
 
 def _names(source: ForeignNetwork, count: int) -> tuple[str, ...]:
-    """Class names: the user's, the file's, COCO's for 80 classes, else numbers."""
-    numbers = COCO_CLASSES if count == len(COCO_CLASSES) else tuple(map(str, range(count)))
-    return source.classes or numbers
+    """Class names: the user's, the file's, COCO's for 80 classes or 91 ids, else numbers."""
+    known = {len(names): names for names in (COCO_CLASSES, COCO_BY_ID)}
+    return source.classes or known.get(count) or tuple(map(str, range(count)))
 
 
-def _provenance(source: ForeignNetwork, recognition: Recognition) -> Provenance:
+def _provenance(source: ForeignNetwork, recognition: Recognition, choice: PixelChoice) -> Provenance:
     """Origin of the graph."""
     packages = ("onnx", "onnxslim", "numpy")
     found = tuple((package, importlib.metadata.version(package)) for package in packages)
@@ -187,6 +273,7 @@ def _provenance(source: ForeignNetwork, recognition: Recognition) -> Provenance:
         recipe=f"adopted: {recognition.name}",
         created=utc_now(),
         versions=(("edgevision", edgevision.__version__), *found),
+        pixels=str(choice),
     )
 
 

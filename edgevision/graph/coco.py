@@ -10,3 +10,10 @@ person|bicycle|car|motorcycle|airplane|bus|train|truck|boat|traffic light|fire h
 |teddy bear|hair drier|toothbrush
 """.replace("\n", "").split("|")
 )
+
+_UNUSED_IDS = (0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+_IDS = [number for number in range(91) if number not in _UNUSED_IDS]
+COCO_BY_ID = tuple(
+    COCO_CLASSES[_IDS.index(number)] if number in _IDS else f"unused {number}" for number in range(91)
+)
+"""The classes by their ids in COCO's annotation files: 1 to 90, ten of them unused. DETR's successors use these."""

@@ -12,13 +12,18 @@ from edgevision.graph.heads import (
     end2end_obb,
     end2end_pose,
     fastestdet,
+    segmenter,
     yolov5,
     yolov8,
     yolov8_obb,
     yolov8_pose,
     yolox,
 )
+from edgevision.graph.heads.cells import damoyolo, nanodet, picodet, ppyoloe, ssd, yolonas, yolov6
+from edgevision.graph.heads.finished import efficientnms, paddle, yolov7
 from edgevision.graph.heads.head import DetectionHead, NetworkFacts
+from edgevision.graph.heads.prototypes import end2end_seg, yolov8_seg
+from edgevision.graph.heads.queries import detr, detr_softmax, finished, imagenet, rows
 from edgevision.graph.preprocess import PixelFormat
 
 
@@ -35,7 +40,13 @@ class Convention:
     pixels: PixelFormat
     fit: Fit = "letterbox"
     task: Task = "detect"
+    packed: bool = False
+    """True if the outputs are rows of one frame, without a batch."""
 
+
+IMAGENET_PIXELS = PixelFormat("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_SSD_PIXELS = PixelFormat("rgb", 1.0, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
+_NANODET_PIXELS = PixelFormat("bgr", 1.0, (103.53, 116.28, 123.675), (57.375, 57.12, 58.395))
 
 DETECTORS: dict[str, Convention] = {
     "yolov5": Convention(yolov5.EXPECTED, yolov5.recognise, yolov5.doubt, PixelFormat("rgb")),
@@ -59,23 +70,62 @@ DETECTORS: dict[str, Convention] = {
     "end2end-obb": Convention(
         end2end_obb.EXPECTED, end2end_obb.recognise, end2end_obb.doubt, PixelFormat("rgb"), task="obb"
     ),
+    "yolov6": Convention(yolov6.EXPECTED, yolov6.recognise, yolov6.doubt, PixelFormat("rgb")),
+    "yolov7-e2e": Convention(
+        yolov7.EXPECTED, yolov7.recognise, yolov7.doubt, PixelFormat("rgb"), packed=True
+    ),
+    "yolo-nas": Convention(yolonas.EXPECTED, yolonas.recognise, yolonas.doubt, PixelFormat("rgb")),
+    "damo-yolo": Convention(damoyolo.EXPECTED, damoyolo.recognise, damoyolo.doubt, PixelFormat("rgb", 1.0)),
+    "pp-yoloe": Convention(ppyoloe.EXPECTED, ppyoloe.recognise, ppyoloe.doubt, PixelFormat("rgb"), "stretch"),
+    "paddle": Convention(
+        paddle.EXPECTED, paddle.recognise, paddle.doubt, PixelFormat("rgb"), "stretch", packed=True
+    ),
+    "nanodet": Convention(nanodet.EXPECTED, nanodet.recognise, nanodet.doubt, _NANODET_PIXELS, "stretch"),
+    "picodet": Convention(picodet.EXPECTED, picodet.recognise, picodet.doubt, IMAGENET_PIXELS, "stretch"),
+    "ssd": Convention(ssd.EXPECTED, ssd.recognise, ssd.doubt, _SSD_PIXELS, "stretch"),
+    "detr": Convention(detr.EXPECTED, detr.recognise, detr.doubt, PixelFormat("rgb"), "stretch"),
+    "detr-softmax": Convention(
+        detr_softmax.EXPECTED, detr_softmax.recognise, detr_softmax.doubt, IMAGENET_PIXELS, "stretch"
+    ),
+    "detr-imagenet": Convention(
+        imagenet.EXPECTED, imagenet.recognise, imagenet.doubt, IMAGENET_PIXELS, "stretch"
+    ),
+    "rt-detr-rows": Convention(rows.EXPECTED, rows.recognise, rows.doubt, PixelFormat("rgb"), "stretch"),
+    "rt-detr-finished": Convention(
+        finished.EXPECTED, finished.recognise, finished.doubt, PixelFormat("rgb"), "stretch"
+    ),
+    "efficient-nms": Convention(
+        efficientnms.EXPECTED, efficientnms.recognise, efficientnms.doubt, PixelFormat("rgb")
+    ),
+    "yolov8-seg": Convention(
+        yolov8_seg.EXPECTED, yolov8_seg.recognise, yolov8_seg.doubt, PixelFormat("rgb"), task="instances"
+    ),
+    "end2end-seg": Convention(
+        end2end_seg.EXPECTED, end2end_seg.recognise, end2end_seg.doubt, PixelFormat("rgb"), task="instances"
+    ),
 }
 
 CLASSIFIER = "classifier"
-IMAGENET_PIXELS = PixelFormat("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 IMAGENET_CROP = 0.875
 
-HEADS = (*DETECTORS, CLASSIFIER)
+SEGMENTER = "segmenter"
+NOTABLE = ("yolov5", "yolov8", "yolox", "end2end", CLASSIFIER)
+"""Heads of common shapes: the reason against them is mentioned when another head is recognised."""
 
+HEADS = (*DETECTORS, SEGMENTER, CLASSIFIER)
+
+_TASKS: dict[str, Task] = {"detect": "detect", "segment": "instances", "pose": "pose", "obb": "obb"}
 TASKS: dict[str, tuple[str, ...]] = {
-    task: tuple(name for name, convention in DETECTORS.items() if convention.task == task)
-    for task in ("detect", "pose", "obb")
-} | {"classify": (CLASSIFIER,)}
+    name: tuple(head for head, convention in DETECTORS.items() if convention.task == task)
+    for name, task in _TASKS.items()
+} | {"classify": (CLASSIFIER,), "semantic": (SEGMENTER,)}
 """Heads for each task that Ultralytics' exports name in their metadata."""
 
 
 def expected_outputs(head: str) -> str:
     """Description of the outputs that a head takes."""
+    if head == SEGMENTER:
+        return segmenter.EXPECTED
     return classifier.EXPECTED if head == CLASSIFIER else DETECTORS[head].expected
 
 

@@ -27,13 +27,12 @@ from edgevision.graph.builder import FLOAT, UINT8, GraphBuilder
 from edgevision.graph.contract import check_graph, opset_of, prepare_network
 from edgevision.graph.heads.classifier import output_classes
 from edgevision.graph.heads.head import DetectionHead, MaskHead, NetworkOutput, PoseHead, take_rows
+from edgevision.graph.heads.segmenter import MOST_CLASSES, SegmenterHead
 from edgevision.graph.keypoints import final_keypoints, oriented_to_frame
 from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
 from edgevision.graph.nms import Candidates, cluster_nms, without_suppression
 from edgevision.graph.preprocess import PixelFormat, graft_preprocess
 from edgevision.graph.surgery import BATCH, inferred_outputs, set_batch
-
-_MASK_CLASSES = 256
 
 
 def graft_detector(
@@ -77,20 +76,23 @@ def graft_instances(
     frames: FrameInput,
     network_size_wh: tuple[int, int],
     nms: NmsSpec,
+    network_fit: Fit = "letterbox",
 ) -> onnx.ModelProto:
     """`graft_detector` with masks of the final detections.
 
-    The network's last output must be the prototypes. If the graph scales frames (by "letterbox"), masks cover the
+    The network's last output must be the prototypes. If the graph scales frames (by `network_fit`), masks cover the
     frame, as described in `mask_size_wh`. Raises `GraphError` if network, head and sizes do not match.
     """
-    model, outputs, b = _prepared(network, pixels, frames, network_size_wh, "letterbox")
+    if network_fit not in ("letterbox", "stretch"):
+        raise GraphError(f"expected 'letterbox' or 'stretch' for a detector; received {network_fit!r}")
+    model, outputs, b = _prepared(network, pixels, frames, network_size_wh, network_fit)
     check_prototypes(outputs[-1], head.mask_count, network_size_wh)
     moved = frames.size_wh != network_size_wh
-    placement = _placement(frames.size_wh, network_size_wh, "letterbox") if moved else None
+    placement = _placement(frames.size_wh, network_size_wh, network_fit) if moved else None
     found = _found(b, head, outputs, nms, placement)
     assert found.carried is not None, "a head with masks carries their coefficients"
     prototypes = outputs[-1].name
-    mask_wh = mask_size_wh(frames.size_wh, network_size_wh, "letterbox")
+    mask_wh = mask_size_wh(frames.size_wh, network_size_wh, network_fit)
     if placement is not None:
         prototypes = prototypes_over_frame(b, prototypes, placement, network_size_wh, mask_wh)
     coefficients = take_rows(b, found.carried.values, found.carried.row)
@@ -148,21 +150,23 @@ def graft_segmenter(
     frames: FrameInput,
     network_size_wh: tuple[int, int],
     network_fit: Fit = "letterbox",
+    head: SegmenterHead | None = None,
 ) -> onnx.ModelProto:
-    """Add pre-processing and a per-pixel ArgMax to a bare network of one output ``[B,C,h,w]`` of its input's size.
+    """Add pre-processing and the choice of each pixel's class to a bare network.
 
-    If `frames.fit` is "exact" and frames have another size than the network, the graph scales them, and the mask has
-    the frame's size: each pixel gets the class of the network's pixel that contains its centre. Raises `GraphError` if
-    network and sizes do not match.
+    Without a `head` the network has one output ``[B,C,h,w]`` of its input's size. If `frames.fit` is "exact" and frames
+    have another size than the network, the graph scales them, and the mask has the frame's size: each pixel gets the
+    class of the network's pixel that contains its centre. Raises `GraphError` if network and sizes do not match.
     """
     if network_fit not in ("letterbox", "stretch"):
         raise GraphError(f"expected 'letterbox' or 'stretch' for a segmenter; received {network_fit!r}")
     model, outputs, b = _prepared(network, pixels, frames, network_size_wh, network_fit)
-    classes = segmenter_classes(outputs, network_size_wh)
-    if classes > _MASK_CLASSES:
-        raise GraphError(f"a mask of uint8 holds {_MASK_CLASSES} classes; the network has {classes}")
-    # Through float32, which is exact: TensorRT does not convert integers to uint8 (NvInferRuntimeBase.h, kUINT8).
-    mask = b.op("Cast", b.op("ArgMax", outputs[0].name, axis=1, keepdims=0), to=FLOAT)
+    if head is None:
+        count = segmenter_classes(outputs, network_size_wh)
+        head = SegmenterHead("classes", count, network_size_wh)
+    if head.class_count > MOST_CLASSES:
+        raise GraphError(f"a mask of uint8 holds {MOST_CLASSES} classes; the network has {head.class_count}")
+    mask = head.mask(b, outputs, network_size_wh)
     if frames.size_wh != network_size_wh:
         placement = _placement(frames.size_wh, network_size_wh, network_fit)
         columns, rows = placement.nearest_input(network_size_wh)

@@ -9,14 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.image import LetterboxGeometry
-from edgevision.contract.nms import greedy_nms
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import NmsSpec
 from edgevision.contract.transform import FrameTransform
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.adopt import Adoption
+from edgevision.graph.foreign.plain_instances import MaskPlace, PlainMaskHead, plain_masks
+from edgevision.graph.foreign.selection import best_pairs_plain
 from edgevision.graph.heads.head import DetectionHead, PoseHead
+from edgevision.graph.heads.segmenter import SegmenterHead
 from edgevision.graph.resample import bilinear_matrix, resample_matrices
 
 Array = npt.NDArray[Any]
@@ -30,16 +32,26 @@ def source_answers(path: Path, adoption: Adoption, frames_bgr: npt.NDArray[np.ui
     cannot run the file, or if its outputs are not plausible for the head.
     """
     prepared = network_pixels(frames_bgr, adoption)
-    raw = _run(path, prepared, adoption.spec.frames.batch.opt)
-    if adoption.head is None or adoption.spec.nms is None:
-        return (_probabilities(raw[0].reshape(len(frames_bgr), -1)),)
-    _check_plausible(adoption, adoption.head, [array[0] for array in raw])
-    placement = _placement(frames_bgr, adoption)
-    rows = [
-        detections_from_raw([array[row] for array in raw], adoption.head, adoption.spec.nms, placement)
-        for row in range(len(frames_bgr))
-    ]
+    raw = _run(path, prepared, adoption)
+    if adoption.segmenter is not None:
+        maps = [frame[adoption.segmenter.position] for frame in raw]
+        return (_masks(maps, adoption, adoption.segmenter),)
+    head, nms = adoption.head, adoption.spec.nms
+    if head is None or nms is None:
+        return (_probabilities(np.stack([frame[0].reshape(-1) for frame in raw])),)
+    _check_plausible(adoption, head, raw[0])
+    placement = _placement(adoption)
+    rows: list[tuple[Array, ...]] = [detections_from_raw(frame, head, nms, placement) for frame in raw]
+    if isinstance(head, PlainMaskHead):
+        place = MaskPlace(_mask_wh(adoption), adoption.spec.frames.size_wh, placement)
+        masks = [plain_masks(frame, head, nms, place) for frame in raw]
+        rows = [(*row, mask) for row, mask in zip(rows, masks, strict=True)]
     return tuple(np.stack(arrays) for arrays in zip(*rows, strict=True))
+
+
+def _mask_wh(adoption: Adoption) -> tuple[int, int]:
+    height, width = adoption.spec.outputs[-1].shape[2:]
+    return width, height
 
 
 def network_pixels(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> npt.NDArray[np.float32]:
@@ -71,23 +83,17 @@ def detections_from_raw(
     A head for poses adds keypoints ``[K,P,3]``; oriented boxes are ``[K,5]``. With a `placement` they are moved to the
     frame's pixels, and upright boxes clipped at its edges.
     """
-    boxes, matrix = head.plain(raw)
-    flat = matrix.ravel()
-    best = np.argsort(-flat, kind="stable")[: nms.candidates]
-    best = best[flat[best] >= nms.score_floor]
-    candidates, scores, labels = boxes[best // matrix.shape[1]], flat[best], best % matrix.shape[1]
-    kept = np.arange(len(best))
-    if not head.suppressed:
-        kept = greedy_nms(candidates, scores, labels, nms.iou_threshold)
-    kept = kept[: nms.max_detections]
-    candidates, scores, labels = candidates[kept], scores[kept], labels[kept]
+    selected = best_pairs_plain(raw, head, nms)
+    candidates, scores, labels = selected.boxes, selected.scores, selected.labels
+    count = nms.max_detections
+    candidates, scores, labels = candidates[:count], scores[:count], labels[:count]
     if placement is not None:
         oriented = candidates.shape[1] == 5
         to_frame = placement.frame_from_input_oriented if oriented else placement.frame_from_input
         candidates = to_frame(candidates)
     found = [candidates.astype(np.float32), scores.astype(np.float32), labels.astype(np.int32)]
     if isinstance(head, PoseHead):
-        points = head.plain_keypoints(raw)[best[kept] // matrix.shape[1]]
+        points = head.plain_keypoints(raw)[selected.rows[:count]]
         if placement is not None:
             points[:, :, :2] = placement.frame_from_input_points(points[:, :, :2])
         found.append(points.astype(np.float32))
@@ -148,8 +154,17 @@ def _check_further(where: str, head: DetectionHead, boxes: Array, raw: list[Arra
         )
 
 
-def _placement(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> FrameTransform | None:
-    frame_wh, network_wh = (frames_bgr.shape[2], frames_bgr.shape[1]), adoption.network_size_wh
+def _masks(maps: list[Array], adoption: Adoption, head: SegmenterHead) -> npt.NDArray[np.uint8]:
+    """Masks uint8 ``[N,H,W]`` at the size of the frames."""
+    (width, height), (map_w, map_h) = adoption.network_size_wh, head.map_wh
+    rows, columns = bilinear_matrix(map_h, height), bilinear_matrix(map_w, width)
+    masks = [head.plain(array, rows, columns) for array in maps]
+    placement = _placement(adoption)
+    return np.stack(masks if placement is None else [placement.frame_from_input_mask(m) for m in masks])
+
+
+def _placement(adoption: Adoption) -> FrameTransform | None:
+    frame_wh, network_wh = adoption.spec.frames.size_wh, adoption.network_size_wh
     if frame_wh == network_wh:
         return None
     if adoption.fit == "letterbox":
@@ -171,19 +186,24 @@ def _probabilities(scores: Array) -> npt.NDArray[np.float32]:
     return np.asarray(values, np.float32)
 
 
-def _run(path: Path, tensors: npt.NDArray[np.float32], batch: int) -> list[Array]:
-    """Raw outputs for all rows, in batches of the adopted graph's size."""
+def _run(path: Path, tensors: npt.NDArray[np.float32], adoption: Adoption) -> list[list[Array]]:
+    """Raw outputs of the unmodified file for each frame, without the batch, in batches of the adopted graph's size."""
+    batch, inputs = adoption.spec.frames.batch.opt, adoption.inputs
     answers: list[list[Array]] = []
     try:
         session = cpu_session(str(path))
-        value = session.get_inputs()[0]
+        value = next(value for value in session.get_inputs() if value.name == inputs.image)
         dtype = np.float16 if value.type == "tensor(float16)" else np.float32
         for start in range(0, len(tensors), batch):
             rows = np.arange(start, start + batch).clip(max=len(tensors) - 1)
             count = min(batch, len(tensors) - start)
-            outputs = session.run(None, {value.name: tensors[rows].astype(dtype)})
-            answers.append([output[:count] for output in outputs])
+            feeds = inputs.feeds(tensors[rows].astype(dtype), adoption.network_size_wh)
+            outputs = session.run(None, feeds)
+            if adoption.packed:
+                answers.append(outputs)
+            else:
+                answers += [[output[row] for output in outputs] for row in range(count)]
     except Exception as error:  # ONNX Runtime's own errors share no base class
         reason = first_line(error)
         raise GraphError(f"ONNX Runtime cannot run {path.name} as it is: {reason}") from error
-    return [np.concatenate(arrays) for arrays in zip(*answers, strict=True)]
+    return answers

@@ -74,11 +74,28 @@ def test_a_file_without_a_certain_head_is_refused(
     assert not (tmp_path / "theirs").exists()
 
 
+def test_the_pixel_format_is_printed_and_recorded(run: Run, tmp_path: Path) -> None:
+    saved(networks.classifier(), tmp_path)
+    code, out, err = run("adopt", "theirs.onnx", "--no-fp16", "-o", "a")
+    assert code == 0, err
+    assert (
+        "pixels: RGB, (value / 255 - 0.485 0.456 0.406) / 0.229 0.224 0.225 (assumed: ImageNet's" in out + err
+    )
+    options = ("--colour", "bgr", "--scale", "1/127.5", "--mean", "1", "--std", "1,1,2", "--fit", "stretch")
+    code, out, err = run("adopt", "theirs.onnx", "--no-fp16", "-o", "b", *options)
+    assert code == 0, err
+    spec = Bundle.open(tmp_path / "b").spec
+    assert spec.provenance.pixels == "BGR, (value * 0.00784314 - 1 1 1) / 1 1 2 (as chosen)"
+    assert spec.frames.fit == "stretch"
+    for wrong in (("--mean", "1,2"), ("--std", "x"), ("--scale", "0"), ("--scale", "1/0")):
+        assert run("adopt", "theirs.onnx", "-o", "c", *wrong)[0] == 1
+
+
 def test_an_unknown_head_lists_the_known_ones(run: Run, tmp_path: Path) -> None:
     saved(networks.yolov8(), tmp_path)
-    code, _, err = run("adopt", "theirs.onnx", "--head", "ssd", "-o", "theirs")
+    code, _, err = run("adopt", "theirs.onnx", "--head", "yolov99", "-o", "theirs")
     assert code == 1
-    assert "unknown head 'ssd'. Heads with their expected outputs:\n  yolov5: one output" in err
+    assert "unknown head 'yolov99'. Heads with their expected outputs:\n  yolov5: one output" in err
 
 
 @pytest.mark.parametrize(
@@ -101,7 +118,7 @@ def test_an_unknown_head_lists_the_known_ones(run: Run, tmp_path: Path) -> None:
             "of an input of 96x64); run: edgevision adopt a.b.onnx --class-names FILE -o a.b\n",
         ),
         (
-            lambda: odd_networks.pooled((1, 64, 96, 3), (1, 64)),
+            lambda: odd_networks.pooled((1, 4, 64, 96), (1, 4)),
             "spec; run: edgevision adopt a.b.onnx -o a.b\n",
         ),
     ],

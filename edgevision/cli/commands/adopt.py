@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.suppression import nms_options, nms_spec
-from edgevision.cli.options.types import BATCH, KEYPOINTS, SIZE, tensorrt_option
+from edgevision.cli.options.types import BATCH, FACTOR, KEYPOINTS, SIZE, THREE, tensorrt_option
 from edgevision.cli.present import Steps, verification_lines
 from edgevision.contract.classes import read_class_names
-from edgevision.contract.spec import BatchRange
+from edgevision.contract.spec import BatchRange, Fit
 from edgevision.engines.tensorrt.plan_file import read_plan_file, write_plan_folder
 
 PLANS = (".engine", ".plan", ".trt")
@@ -36,6 +36,31 @@ PLANS = (".engine", ".plan", ".trt")
 )
 @click.option(
     "--frame", type=SIZE, help="Camera frame size, WxH; the graph resizes frames of this size itself."
+)
+@click.option(
+    "--colour",
+    type=click.Choice(("rgb", "bgr")),
+    help="Channel order of the network's input. Default: the metadata's, else that of the head.",
+)
+@click.option(
+    "--scale",
+    type=FACTOR,
+    help="Factor for pixel values 0..255, before --mean and --std, such as 1/255. Default: 1/255 with --mean or --std.",
+)
+@click.option(
+    "--mean",
+    type=THREE,
+    help="Mean, subtracted from value * scale, in the network's channel order. Default: 0 with --std or --scale.",
+)
+@click.option(
+    "--std",
+    type=THREE,
+    help="Divisor after the mean, in the same units and order. Default: 1 with --mean or --scale.",
+)
+@click.option(
+    "--fit",
+    type=click.Choice(("letterbox", "stretch", "center-crop")),
+    help="How a frame is fitted to the network's input. Default: that of the head.",
 )
 @click.option(
     "--batch", type=BATCH, help="Batch size N, or MIN:OPT:MAX for a dynamic batch. Default: as in the file."
@@ -63,6 +88,11 @@ def command(
     classes: Path | None,
     size: tuple[int, int] | None,
     keypoints: tuple[int, int] | None,
+    colour: Literal["rgb", "bgr"] | None,
+    scale: float | None,
+    mean: tuple[float, float, float] | None,
+    std: tuple[float, float, float] | None,
+    fit: Fit | None,
     frame: tuple[int, int] | None,
     batch: BatchRange | None,
     images: Path | None,
@@ -80,6 +110,13 @@ def command(
 
     The finished graph is compared with the results of the original file, decoded in plain numpy. If they differ,
     nothing is written and the exit code is 2.
+    Detectors: YOLOv5 to YOLO26, YOLOX, YOLO-NAS, DAMO-YOLO, PP-YOLOE, PicoDet, NanoDet, SSD, FastestDet, RT-DETR,
+    D-FINE, DEIM, RF-DETR, DETR, and exports with NMS. Instance masks of YOLOv8 and YOLO26, semantic segmentation,
+    classifiers. docs/export.md lists the heads.
+
+    The finished graph is compared with the results of the original file, decoded in plain numpy. If they differ,
+    nothing is written and the exit code is 2. The pixel format cannot be compared: check the printed one, and change
+    it with --colour, --scale, --mean and --std.
 
     A TensorRT engine of Ultralytics (MODEL.engine) contains no graph. Its header is removed and printed, so that
     trtexec and Triton can load the plan. It cannot become a bundle; adopt the ONNX file that it was built from.
@@ -93,14 +130,18 @@ def command(
     from edgevision.export.adoption import adopt_bundle
     from edgevision.export.half import with_fp16
     from edgevision.graph.adopt import AdoptOptions
+    from edgevision.graph.foreign.pixels import PixelChanges
 
     options = AdoptOptions(
         classes=read_class_names(classes) if classes else None,
         size_wh=size,
         keypoint_shape=keypoints,
+        pixel_changes=PixelChanges(colour, scale, mean, std),
+        fit=fit,
         frame_wh=frame,
         batch=batch,
         nms=nms_spec(**nms),
+        mask_nms=nms_spec(**nms, task="instances"),
         timeout_s=timeout,
         tensorrt=tensorrt,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -15,8 +16,10 @@ if TYPE_CHECKING:  # older versions of click have no generic types
     _Batch = click.ParamType[BatchRange]
     _Sms = click.ParamType[tuple[int, ...]]
     _Keypoints = click.ParamType[tuple[int, int]]
+    _Three = click.ParamType[tuple[float, float, float]]
+    _Factor = click.ParamType[float]
 else:
-    _Size = _Batch = _Sms = _Keypoints = click.ParamType
+    _Size = _Batch = _Sms = _Keypoints = _Three = _Factor = click.ParamType
 
 
 class SizeType(_Size):
@@ -58,6 +61,49 @@ class KeypointsType(_Keypoints):
         return int(match[1]), int(match[2])
 
 
+class ThreeType(_Three):
+    """One number, or one for each channel separated by commas; ``A/B`` is a fraction."""
+
+    name = "N|N,N,N"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float, float]:
+        """Read the text."""
+        parts = [_fraction(part) for part in str(value).split(",")]
+        numbers = [part for part in parts if part is not None and math.isfinite(part)]
+        numbers = numbers * 3 if len(numbers) == 1 else numbers
+        if len(numbers) != 3 or len(parts) not in (1, 3):
+            self.fail(
+                f"{value!r} is not one number or three separated by commas, such as 0.485,0.456,0.406",
+                param,
+                ctx,
+            )
+        return numbers[0], numbers[1], numbers[2]
+
+
+class FactorType(_Factor):
+    """A positive number, or a fraction such as ``1/255``."""
+
+    name = "N|N/N"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the text."""
+        factor = _fraction(str(value))
+        if factor is None or not 0 < factor < math.inf:
+            self.fail(f"{value!r} is not a positive number or a fraction such as 1/255", param, ctx)
+        return factor
+
+
+def _fraction(text: str) -> float | None:
+    """The value of ``N`` or ``N/N``; None for other text."""
+    try:
+        numerator, _, denominator = text.partition("/")
+        return float(numerator) / float(denominator or 1)
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
 class BatchType(_Batch):
     """``N`` or ``MIN:OPT:MAX``, as a `BatchRange`."""
 
@@ -96,6 +142,8 @@ class SmsType(_Sms):
 
 SIZE = SizeType()
 KEYPOINTS = KeypointsType()
+THREE = ThreeType()
+FACTOR = FactorType()
 SMS = SmsType()
 BATCH = BatchType()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import onnx
 
+from edgevision.graph.foreign.pixels import UNSTATED, PixelChanges, stated_pixels
 from edgevision.graph.heads.head import MOST_CLASSES, MOST_KEYPOINTS
 
 LONGEST_TEXT = 1 << 20
@@ -33,10 +34,11 @@ class FileMetadata:
     """`kpt_shape`: number of keypoints, and 2 or 3 values of each."""
     keypoint_names: tuple[str, ...] | None = None
     """`kpt_names`: names, or those of the first class."""
+    pixels: PixelChanges = UNSTATED
 
     @classmethod
     def of(cls, model: onnx.ModelProto) -> FileMetadata:
-        """Read the entries `task`, `imgsz`, `kpt_shape`, `kpt_names`, and `names`, `labels` or `character`."""
+        """Read `task`, `imgsz`, `kpt_shape`, `kpt_names`, the pixel format, and `names`, `labels` or `character`."""
         entries = {entry.key: entry.value for entry in model.metadata_props}
         classes = (
             _names(entries.get("names")) or _names(entries.get("labels")) or _lines(entries.get("character"))
@@ -45,7 +47,14 @@ class FileMetadata:
         names = _keypoint_names(entries.get("kpt_names")) if shape else None
         if names is not None and shape is not None and len(names) != shape[0]:
             names = None
-        return cls(_task(entries.get("task")), classes, _size_hw(entries.get("imgsz")), shape, names)
+        return cls(
+            _task(entries.get("task")),
+            classes,
+            _size_hw(entries.get("imgsz")),
+            shape,
+            names,
+            pixels=stated_pixels(entries),
+        )
 
 
 def _task(text: str | None) -> str | None:

@@ -11,7 +11,9 @@ from edgevision.contract.spec import BatchRange, problem_of_size
 from edgevision.errors import GraphError
 from edgevision.graph.contract import load_model, prepare_network
 from edgevision.graph.first_run import TIMEOUT_S, require_an_end
+from edgevision.graph.foreign.inputs import FileInputs, bind, reduce_to_image
 from edgevision.graph.foreign.metadata import FileMetadata
+from edgevision.graph.foreign.traits import ends_of, fixed_parts, label_count, leading_of
 from edgevision.graph.heads.head import NetworkFacts
 from edgevision.graph.simplify import simplify
 from edgevision.graph.surgery import describe_value, inferred_outputs, network_input, set_input, walk
@@ -42,6 +44,7 @@ class ForeignNetwork:
     classes: tuple[str, ...] | None
     """The user's class names, or those in the file."""
     batch: BatchRange
+    inputs: FileInputs
 
 
 class UnknownSizeError(GraphError):
@@ -65,10 +68,12 @@ def read_foreign(
     """
     model = load_model(path)
     network = prepare_network(model)
+    inputs = reduce_to_image(network.graph)
     metadata = FileMetadata.of(model)
     size_wh = _size(network, size_wh, metadata.size_hw)
     batch = batch or BatchRange(*[describe_value(network_input(network.graph)).shape[0] or 1] * 3)
     set_input(network.graph, size_wh, batch)
+    bind(network.graph, inputs, size_wh, batch)
     require_an_end(network, path.name, timeout_s)
     network = simplify(network)
     classes = classes or metadata.classes
@@ -82,8 +87,12 @@ def read_foreign(
         batch=batch.max if batch.static else None,
         parts=_parts(network),
         keypoint_shape=keypoint_shape or metadata.keypoint_shape,
+        ends=ends_of(network.graph),
+        fixed_parts=fixed_parts(network.graph),
+        leading=leading_of(network.graph),
+        label_count=_label_count(network),
     )
-    return ForeignNetwork(path, network, facts, metadata, classes, batch)
+    return ForeignNetwork(path, network, facts, metadata, classes, batch, inputs)
 
 
 def _size(
@@ -92,13 +101,10 @@ def _size(
     """The network's input size: the file's own, or `wanted` or else `recorded_hw` if the input is dynamic."""
     value = describe_value(network_input(model.graph))
     shape = value.shape
-    if len(shape) == 4 and shape[3] == 3 and shape[1] != 3:
-        raise GraphError(
-            f"the network's input is {value}: NHWC, as TensorFlow and Keras have it; expected NCHW, float32 [B, 3, H,"
-            f" W]. Convert the original model again with: tf2onnx --inputs-as-nchw {value.name}"
-        )
     if len(shape) != 4 or shape[1] not in (3, None) or value.dtype not in FLOATS:
-        raise GraphError(f"the network's input is {value}; expected float32 or float16 [B, 3, H, W]")
+        raise GraphError(
+            f"the network's input is {value}; expected float32 or float16 [B, 3, H, W] or [B, H, W, 3]"
+        )
     height, width = shape[2:]
     if wanted is None and recorded_hw is not None:
         recorded = (width or recorded_hw[1], height or recorded_hw[0])
@@ -156,3 +162,9 @@ def _parts(network: onnx.ModelProto) -> tuple[int | None, ...]:
 
     found = parts(inferred.output[0].name) if inferred.output else []
     return tuple(found) if len(found) > 1 else ()
+
+
+def _label_count(network: onnx.ModelProto) -> int | None:
+    """The number of classes behind the first output that holds labels."""
+    found = (label_count(network, value.name) for value in network.graph.output)
+    return next((count for count in found if count is not None), None)

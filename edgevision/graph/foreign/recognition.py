@@ -5,10 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from edgevision.errors import GraphError
-from edgevision.graph.conventions import CLASSIFIER, DETECTORS, HEADS, TASKS, expected_outputs, known_heads
+from edgevision.graph.conventions import (
+    CLASSIFIER,
+    DETECTORS,
+    HEADS,
+    NOTABLE,
+    SEGMENTER,
+    TASKS,
+    expected_outputs,
+    known_heads,
+)
 from edgevision.graph.foreign.network import FLOATS, ForeignNetwork
-from edgevision.graph.heads import classifier
+from edgevision.graph.heads import classifier, segmenter
 from edgevision.graph.heads.head import DetectionHead, NetworkFacts, NetworkOutput
+from edgevision.graph.heads.segmenter import SegmenterHead
 from edgevision.graph.surgery import RENAMED
 
 _SHOWN_OUTPUTS = 4
@@ -21,11 +31,12 @@ class Recognition:
     name: str
     """One of `conventions.HEADS`."""
     head: DetectionHead | None
-    """None for a classifier."""
+    """None for a classifier and a segmenter."""
     class_count: int
     """0: the outputs do not show it, and there are no class names."""
     reason: str
     """One line, such as "one output [1, 84, 8400], 80 classes"."""
+    segmenter: SegmenterHead | None = None
 
     def __str__(self) -> str:
         return f"head {self.name}: {self.reason}"
@@ -54,8 +65,9 @@ def recognise(source: ForeignNetwork, wanted: str | None = None) -> Recognition:
     if not fitting:
         raise _no_head(source, doubts)
     (found,) = fitting
-    excluded = "".join(f"; not {name}: {reason}" for name, reason in doubts.items())
-    return Recognition(found.name, found.head, found.class_count, found.reason + excluded)
+    notable = {name: reason for name, reason in doubts.items() if name in NOTABLE}
+    excluded = "".join(f"; not {name}: {reason}" for name, reason in notable.items())
+    return replace(found, reason=found.reason + excluded)
 
 
 def _matching(source: ForeignNetwork) -> dict[str, Recognition]:
@@ -63,24 +75,55 @@ def _matching(source: ForeignNetwork) -> dict[str, Recognition]:
     task, facts = source.metadata.task, source.facts
     if not facts.outputs:
         return {}
-    found: dict[str, Recognition] = {}
-    for name in HEADS if task is None else TASKS.get(task, ()):
-        head = None if name == CLASSIFIER else DETECTORS[name].recognise(facts)
-        if head is not None:
-            found[name] = Recognition(name, head, head.class_count, _reason(facts, head.class_count))
-        elif name == CLASSIFIER and (count := classifier.recognise(facts)) is not None:
-            found[name] = Recognition(name, None, count, _reason(facts, count))
-    return found
+    heads = HEADS if task is None else TASKS.get(task, ())
+    found = {name: _match(name, facts) for name in heads}
+    return {name: match for name, match in found.items() if match is not None}
+
+
+def _match(name: str, facts: NetworkFacts) -> Recognition | None:
+    """The head of this name if the shapes match."""
+    if name == CLASSIFIER:
+        count = classifier.recognise(facts)
+        return None if count is None else Recognition(name, None, count, _reason(facts, count))
+    if name == SEGMENTER:
+        mask = segmenter.recognise(facts)
+        if mask is None:
+            return None
+        return Recognition(name, None, mask.class_count, _reason(facts, mask.class_count), mask)
+    head = DETECTORS[name].recognise(facts)
+    if head is None:
+        return None
+    return Recognition(name, head, head.class_count, _reason(facts, head.class_count))
+
+
+def _excluded_by_names(source: ForeignNetwork) -> str:
+    """Lines for the heads that only the number of class names excludes, with both numbers; empty if there is none."""
+    given = source.facts.class_count
+    if given is None:
+        return ""
+    free = _matching(replace(source, facts=replace(source.facts, class_count=None)))
+    lines = [
+        f"  {name}: the outputs have {_classes(found.class_count)}, but there are {given} class names"
+        for name, found in free.items()
+        if found.class_count and _match(name, source.facts) is None
+    ]
+    if not lines:
+        return ""
+    remedy = "Give one name a class with --class-names FILE"
+    return "\nExcluded by the number of class names:\n" + "\n".join(lines) + f"\n{remedy}."
 
 
 def _doubt(facts: NetworkFacts, name: str) -> str | None:
     """Why a head whose shapes match probably is another one."""
     first = facts.outputs[0]
     length = first.shape[0]
-    if facts.batch is not None and length not in (None, facts.batch):
+    packed = name in DETECTORS and DETECTORS[name].packed
+    if not packed and facts.batch is not None and length not in (None, facts.batch):
         return f"the first length of {first} is not the batch, {facts.batch}"
-    if len(facts.outputs) == 1 and first.dtype not in FLOATS:
+    if len(facts.outputs) == 1 and first.dtype not in FLOATS and name != SEGMENTER:
         return f"the output is {first.dtype}, expected float32 or float16"
+    if name == SEGMENTER:
+        return segmenter.doubt(facts)
     return classifier.doubt(facts) if name == CLASSIFIER else DETECTORS[name].doubt(facts)
 
 
@@ -96,7 +139,11 @@ def _reason(facts: NetworkFacts, class_count: int) -> str:
         seen = f"{len(named)} outputs {', '.join(named[:_SHOWN_OUTPUTS])}{more}"
     if not class_count:
         return f"{seen}, unknown number of classes"
-    return f"{seen}, {class_count} class{'' if class_count == 1 else 'es'}"
+    return f"{seen}, {_classes(class_count)}"
+
+
+def _classes(count: int) -> str:
+    return f"{count} class{'' if count == 1 else 'es'}"
 
 
 def _ambiguous(source: ForeignNetwork, fitting: list[Recognition]) -> AmbiguousHeadError:
@@ -117,7 +164,7 @@ def _no_head(source: ForeignNetwork, doubts: dict[str, str]) -> GraphError:
         what += " It has no kpt_shape: state it with --keypoints KxD, such as 17x3."
     lines = [f"  {head}: {reason}" for head, reason in doubts.items()]
     doubted = "\nMatching shapes, but (--head HEAD to use it anyway):\n" + "\n".join(lines) if lines else ""
-    return GraphError(f"{what}\n{_seen(source)}{doubted}\n{_known()}")
+    return GraphError(f"{what}\n{_seen(source)}{doubted}{_excluded_by_names(source)}\n{_known()}")
 
 
 def _not_the_head(source: ForeignNetwork, wanted: str) -> GraphError:
@@ -126,7 +173,7 @@ def _not_the_head(source: ForeignNetwork, wanted: str) -> GraphError:
     hint = f"\nHeads that match these shapes: {', '.join(fitting)}" if fitting else ""
     return GraphError(
         f"the outputs of {source.path.name} do not match head {wanted!r}.{_task_line(source)}\n"
-        f"{_seen(source)}\n{_known()}{hint}"
+        f"{_seen(source)}{_excluded_by_names(source)}\n{_known()}{hint}"
     )
 
 

@@ -97,7 +97,7 @@ def recognise(facts: NetworkFacts) -> End2EndHead | None:
     the head has 0 classes, and the caller must set them.
     """
     shapes = [output.shape for output in facts.outputs]
-    count = facts.class_count or 0
+    count = facts.class_count or facts.label_count or 0
     if len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][2] == 6:
         return End2EndHead(count, (0,))
     boxes = [i for i, shape in enumerate(shapes) if len(shape) == 3 and shape[2] == 4]
@@ -119,7 +119,13 @@ def _named(output: NetworkOutput, parts: tuple[str, ...]) -> bool:
 
 def doubt(facts: NetworkFacts) -> str | None:
     """Why a network with the shapes of this head probably has another one; None if nothing speaks against it."""
+    if facts.label_count and facts.class_count and facts.label_count != facts.class_count:
+        return f"labels are computed for {facts.label_count} classes, but there are {facts.class_count} class names"
     rows = facts.outputs[0].shape[1]
+    if len(facts.outputs) == 1 and facts.end(0) == {"Sigmoid"}:
+        return "all values come from a Sigmoid: none is a label"
+    if len(facts.outputs) == 1 and facts.leading == {"Sigmoid"}:
+        return "boxes come from a Sigmoid: they are fractions of the image"
     if len(facts.outputs) > 1 or rows is None or facts.tail & SELECTING:
         return None
     if rows == 0:

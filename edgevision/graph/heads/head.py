@@ -57,6 +57,14 @@ class NetworkFacts:
     """Lengths of the values that make up axis 1 of the first output; empty if no Concat joins them."""
     keypoint_shape: tuple[int, int] | None = None
     """Number of keypoints and values of each (2 or 3), as the user or the metadata states them."""
+    ends: tuple[frozenset[str], ...] = ()
+    """For each output the operators that compute its values, past those that only move them."""
+    fixed_parts: int = 0
+    """Number of values joined in the first output that do not depend on the pixels."""
+    leading: frozenset[str] = frozenset()
+    """Operators that compute the first of the values joined in the first output."""
+    label_count: int | None = None
+    """Number of classes that the network computes its labels with; None if it does not show that."""
 
     def single(self, rank: int) -> tuple[int, ...] | None:
         """Lengths after the batch, if there is only one output and it has this rank and fixed lengths."""
@@ -64,6 +72,10 @@ class NetworkFacts:
             return None
         lengths = tuple(length for length in self.outputs[0].shape[1:] if length is not None)
         return lengths if len(lengths) == rank - 1 else None
+
+    def end(self, index: int) -> frozenset[str]:
+        """Operators that compute an output's values; empty if they are unknown."""
+        return self.ends[index] if index < len(self.ends) else frozenset()
 
     def allows(self, class_count: int) -> bool:
         """True if this can be the number of classes."""

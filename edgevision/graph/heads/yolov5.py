@@ -76,6 +76,8 @@ def doubt(facts: NetworkFacts) -> str | None:
         return "boxes are not decoded"
     if not facts.tail & SCORING:
         return "scores do not pass a Sigmoid"
+    if facts.fixed_parts:
+        return "a part of the output is constant: YOLOv6"
     if per_cell == 1 and "Exp" in facts.tail:
         return "boxes are decoded by exponentials"
     return None

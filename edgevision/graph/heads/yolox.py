@@ -79,4 +79,8 @@ def doubt(facts: NetworkFacts) -> str | None:
     """Why a network with the shapes of this head probably has another one; None if nothing speaks against it."""
     if facts.tail & SELECTING:
         return "the network selects its boxes itself"
+    if facts.fixed_parts:
+        return "a part of the output is constant: YOLOv6"
+    if facts.leading == {"Sigmoid"}:
+        return "the first values pass a Sigmoid: NanoDet"
     return None if facts.tail & SCORING else "scores do not pass a Sigmoid"

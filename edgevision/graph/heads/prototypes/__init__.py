@@ -1,0 +1,1 @@
+"""Heads of instance segmentation: boxes with mask coefficients, and prototypes as the last output."""
