@@ -111,7 +111,7 @@ def _check_plausible(adoption: Adoption, head: DetectionHead, raw: list[Array]) 
     A detector's cells cover the image, and so do the centres of its boxes, found or not. If all are in a corner, they
     are offsets or fractions. Scores outside 0..1 are logits.
     """
-    with np.errstate(over="ignore"):  # overflow of exp() on pixel values is one of the signs
+    with np.errstate(over="ignore", invalid="ignore"):  # of exp() on pixels, of powers: signs of another head
         boxes, scores = head.plain(raw)
     where = (
         f"{adoption.spec.provenance.source} does not fit {adoption.spec.provenance.recipe.split(': ')[-1]}"
@@ -125,6 +125,8 @@ def _check_plausible(adoption: Adoption, head: DetectionHead, raw: list[Array]) 
         # Few boxes, anywhere in the frame: only a size larger than fractions can be required.
         sure = boxes[scores.max(axis=1, initial=0) > 0.05][:, :4]
         small = len(sure) > 0 and float(np.abs(sure).max()) <= 2
+        if boxes.shape[1] == 4:
+            _check_finished(where, sure, adoption.network_size_wh)
     else:
         centres = boxes[:, :2] if boxes.shape[1] == 5 else (boxes[:, :2] + boxes[:, 2:]) / 2
         low, high = np.percentile(centres, (2, 98), axis=0)
@@ -151,6 +153,22 @@ def _check_further(where: str, head: DetectionHead, boxes: Array, raw: list[Arra
         raise GraphError(
             f"{where}: keypoints are between {points[:, :, :2].min():.3g} and {points[:, :, :2].max():.3g}, expected"
             " pixels; try another head"
+        )
+
+
+def _check_finished(where: str, boxes: Array, size_wh: tuple[int, int]) -> None:
+    """Raise `GraphError` if most finished boxes have negative sides, or lie far outside of the image.
+
+    Pixels read as fractions, and corners read as centres and sizes, give such boxes.
+    """
+    if not len(boxes):
+        return
+    negative = float((boxes[:, 2:] < boxes[:, :2]).any(axis=1).mean())
+    if negative > 0.5 or float(np.median(np.abs(boxes))) > 8 * max(size_wh):
+        raise GraphError(
+            f"{where}: {negative:.0%} of the boxes have a negative side, and their coordinates are between"
+            f" {boxes.min():.3g} and {boxes.max():.3g} in an image of {size_wh[0]}x{size_wh[1]} pixels; try another"
+            " head"
         )
 
 

@@ -13,9 +13,10 @@ from onnx import TensorProto
 from edgevision.errors import GraphError
 from edgevision.graph.adopt import AdoptOptions, adopt
 from edgevision.graph.foreign.recognition import AmbiguousHeadError
+from edgevision.graph.reference import source_answers
 from tests.graph import networks
 from tests.graph.networks import SIZE_WH, Array, Maker, with_metadata
-from tests.graph.test_foreign_inputs import assert_alike, saved
+from tests.graph.test_foreign_inputs import assert_alike, frames_for, saved
 
 CELLS = 126
 PIXELS = np.array([*SIZE_WH, *SIZE_WH], np.float32)
@@ -283,6 +284,19 @@ def test_a_wrong_head_is_refused(tmp_path: Path, family: str, head: str) -> None
     make, _, _, names = FAMILIES[family]
     with pytest.raises(GraphError, match=f"do not match head '{head}'"):
         adopt(saved(make(), tmp_path), head, AdoptOptions(classes=names))
+
+
+@pytest.mark.parametrize(
+    ("make", "head"), [(networks.end2end, "rt-detr-finished"), (finished_queries, "end2end")]
+)
+def test_units_of_another_head_are_not_plausible(
+    tmp_path: Path, make: Callable[[], onnx.ModelProto], head: str
+) -> None:
+    """Shapes are equal; pixels as fractions lie far outside, and fractions as pixels in one corner."""
+    path = saved(make(), tmp_path)
+    adoption = adopt(path, head, AdoptOptions(classes=("a", "b", "c")))
+    with pytest.raises(GraphError, match="try another head"):
+        source_answers(path, adoption, frames_for(adoption))
 
 
 def test_labels_count_their_classes(tmp_path: Path) -> None:

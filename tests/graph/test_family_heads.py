@@ -51,15 +51,12 @@ def raw_outputs(
     scores = logistic(normal(ROWS, classes)).astype(np.float32)
     one, label = scores[..., 0], rng.integers(0, classes, (batch, ROWS))
     pair = Pair(0, 1, ROWS, classes)
+    wider = replace(pair, columns=classes + 1)
     if kind == "detr":
         return DetrHead(SIZE_WH, pair, classes), [fractions, normal(ROWS, classes)]
     if kind == "detr-unused":
-        return DetrHead(SIZE_WH, replace(pair, columns=classes + 1), classes), [
-            fractions,
-            normal(ROWS, classes + 1),
-        ]
+        return DetrHead(SIZE_WH, wider, classes), [fractions, normal(ROWS, classes + 1)]
     if kind == "detr-softmax":
-        wider = replace(pair, columns=classes + 1)
         return DetrSoftmaxHead(SIZE_WH, wider, classes), [fractions, normal(ROWS, classes + 1)]
     if kind == "rows":
         return QueryRowsHead(SIZE_WH, ROWS, classes), [joined(fractions, scores)]
@@ -68,26 +65,14 @@ def raw_outputs(
     if kind == "two-outputs":
         return TwoOutputsHead(Pair(1, 0, ROWS, classes)), [scores, xyxy]
     if kind == "classes-first":
-        return TwoOutputsHead(pair, classes_first=True), [
-            xyxy,
-            np.ascontiguousarray(scores.transpose(0, 2, 1)),
-        ]
+        first = np.ascontiguousarray(scores.transpose(0, 2, 1))
+        return TwoOutputsHead(pair, classes_first=True), [xyxy, first]
     if kind.startswith("ssd"):
-        logits = np.exp(normal(ROWS, classes + 1))
-        wider = replace(pair, columns=classes + 1)
-        return SsdHead(SIZE_WH, wider, kind == "ssd-named"), [
-            fractions,
-            logits / logits.sum(axis=2, keepdims=True),
-        ]
-    if kind == "nanodet":
-        head = DistanceHead(SIZE_WH, (8, 16, 32), classes, 8, 0.0)
-        return head, [joined(scores, normal(ROWS, 32))]
-    if kind == "picodet":
-        counts = cell_counts(SIZE_WH, (8, 16, 32))
-        head = DistanceHead(SIZE_WH, (8, 16, 32), classes, 8, 0.5, (0, 2, 4), (5, 3, 1))
-        level = [logistic(normal(n, classes)).astype(np.float32) for n in counts]
-        sides = [normal(n, 32) for n in counts[::-1]]
-        return head, [array for two in zip(level, sides, strict=True) for array in two]
+        odds = np.exp(normal(ROWS, classes + 1))
+        found = [fractions, odds / odds.sum(axis=2, keepdims=True)]
+        return SsdHead(SIZE_WH, wider, kind == "ssd-named"), found
+    if kind in ("nanodet", "picodet"):
+        return distances(kind, classes, normal)
     if kind == "efficient-nms":
         count = np.full((batch, 1), 20, np.int32)
         return EfficientNmsHead(classes, 0, 1, 2, 3, ROWS), [count, xyxy, one, label.astype(np.int32)]
@@ -97,6 +82,19 @@ def raw_outputs(
         return YoloV8SegHead(ROWS, classes, 4), [np.ascontiguousarray(columns), masks[1]]
     rows = joined(xyxy, one[..., None], label[..., None], masks[0])
     return End2EndSegHead(ROWS, classes, 4), [rows, masks[1]]
+
+
+def distances(kind: str, classes: int, normal: Callable[..., Array]) -> tuple[DetectionHead, list[Array]]:
+    """`raw_outputs` of NanoDet and PicoDet."""
+    if kind == "nanodet":
+        scores = logistic(normal(ROWS, classes))
+        head = DistanceHead(SIZE_WH, (8, 16, 32), classes, 8, 0.0)
+        return head, [np.concatenate([scores, normal(ROWS, 32)], 2).astype(np.float32)]
+    counts = cell_counts(SIZE_WH, (8, 16, 32))
+    head = DistanceHead(SIZE_WH, (8, 16, 32), classes, 8, 0.5, (0, 2, 4), (5, 3, 1))
+    level = [logistic(normal(n, classes)).astype(np.float32) for n in counts]
+    sides = [normal(n, 32) for n in counts[::-1]]
+    return head, [array for two in zip(level, sides, strict=True) for array in two]
 
 
 KINDS = (

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
+from edgevision.bundle.folder import Bundle
 from edgevision.cli.options.numbers import FiniteRange
+from edgevision.cli.options.pixels import PixelOptions, pixel_options
 from edgevision.cli.options.suppression import nms_options, nms_spec
-from edgevision.cli.options.types import BATCH, FACTOR, KEYPOINTS, SIZE, THREE, tensorrt_option
+from edgevision.cli.options.types import BATCH, KEYPOINTS, SIZE, tensorrt_option
 from edgevision.cli.present import Steps, verification_lines
 from edgevision.contract.classes import read_class_names
 from edgevision.contract.spec import BatchRange, Fit
@@ -37,26 +39,7 @@ PLANS = (".engine", ".plan", ".trt")
 @click.option(
     "--frame", type=SIZE, help="Camera frame size, WxH; the graph resizes frames of this size itself."
 )
-@click.option(
-    "--colour",
-    type=click.Choice(("rgb", "bgr")),
-    help="Channel order of the network's input. Default: the metadata's, else that of the head.",
-)
-@click.option(
-    "--scale",
-    type=FACTOR,
-    help="Factor for pixel values 0..255, before --mean and --std, such as 1/255. Default: 1/255 with --mean or --std.",
-)
-@click.option(
-    "--mean",
-    type=THREE,
-    help="Mean, subtracted from value * scale, in the network's channel order. Default: 0 with --std or --scale.",
-)
-@click.option(
-    "--std",
-    type=THREE,
-    help="Divisor after the mean, in the same units and order. Default: 1 with --mean or --scale.",
-)
+@pixel_options
 @click.option(
     "--fit",
     type=click.Choice(("letterbox", "stretch", "center-crop")),
@@ -88,10 +71,7 @@ def command(
     classes: Path | None,
     size: tuple[int, int] | None,
     keypoints: tuple[int, int] | None,
-    colour: Literal["rgb", "bgr"] | None,
-    scale: float | None,
-    mean: tuple[float, float, float] | None,
-    std: tuple[float, float, float] | None,
+    pixels: PixelOptions,
     fit: Fit | None,
     frame: tuple[int, int] | None,
     batch: BatchRange | None,
@@ -136,7 +116,7 @@ def command(
         classes=read_class_names(classes) if classes else None,
         size_wh=size,
         keypoint_shape=keypoints,
-        pixel_changes=PixelChanges(colour, scale, mean, std),
+        pixel_changes=PixelChanges(*pixels),
         fit=fit,
         frame_wh=frame,
         batch=batch,
@@ -150,6 +130,10 @@ def command(
     if not no_fp16:
         bundle = with_fp16(bundle, steps.done, tensorrt)
     steps.done(f"wrote {output}")
+    _print_verifications(bundle)
+
+
+def _print_verifications(bundle: Bundle) -> None:
     for entry in bundle.manifest.graphs:
         for verification in entry.verifications:
             click.echo(
