@@ -58,8 +58,8 @@ def test_the_head_is_recognised_and_printed(run: Run, tmp_path: Path) -> None:
             "no head fits theirs.onnx.\nIt takes 96x64; its outputs:\n",
         ),
         (
-            lambda: networks.with_metadata(networks.yolov8(), task="segment"),
-            "theirs.onnx is a model for the task 'segment', as its metadata states",
+            lambda: networks.with_metadata(networks.yolov8(), task="track"),
+            "theirs.onnx is a model for the task 'track', as its metadata states",
         ),
     ],
 )

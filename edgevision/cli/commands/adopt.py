@@ -85,14 +85,9 @@ def command(
     """Adopt an ONNX model from elsewhere: uint8 frames in, results out.
 
     The head is recognised from the outputs, the operators and the metadata; --head is needed only if several fit.
-    Heads: yolov5, yolov8 (also v9, v11 and later of that form), yolox, fastestdet, end2end (already decoded boxes),
-    yolov8-pose and end2end-pose (keypoints), yolov8-obb and end2end-obb (oriented boxes), classifier.
-
-    The finished graph is compared with the results of the original file, decoded in plain numpy. If they differ,
-    nothing is written and the exit code is 2.
     Detectors: YOLOv5 to YOLO26, YOLOX, YOLO-NAS, DAMO-YOLO, PP-YOLOE, PicoDet, NanoDet, SSD, FastestDet, RT-DETR,
-    D-FINE, DEIM, RF-DETR, DETR, and exports with NMS. Instance masks of YOLOv8 and YOLO26, semantic segmentation,
-    classifiers. docs/export.md lists the heads.
+    D-FINE, DEIM, RF-DETR, DETR, and exports with NMS. Keypoints, oriented boxes and instance masks of YOLOv8, YOLO11
+    and YOLO26; semantic segmentation; classifiers. docs/export.md lists the heads.
 
     The finished graph is compared with the results of the original file, decoded in plain numpy. If they differ,
     nothing is written and the exit code is 2. The pixel format cannot be compared: check the printed one, and change
@@ -129,11 +124,11 @@ def command(
     bundle = adopt_bundle(model, head, options, images, output, steps.done)
     if not no_fp16:
         bundle = with_fp16(bundle, steps.done, tensorrt)
-    steps.done(f"wrote {output}")
-    _print_verifications(bundle)
+    _print_verifications(bundle, steps)
 
 
-def _print_verifications(bundle: Bundle) -> None:
+def _print_verifications(bundle: Bundle, steps: Steps) -> None:
+    steps.done(f"wrote {bundle.path}")
     for entry in bundle.manifest.graphs:
         for verification in entry.verifications:
             click.echo(
