@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 import edgevision
+from edgevision.bundle.candidates import (
+    Sensitivity,
+    SourceCandidates,
+    arrays_from_candidates,
+    candidates_from_arrays,
+)
 from edgevision.bundle.packaged import MANIFEST, bundle_path, packaged_names
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import ModelSpec, Precision
@@ -27,6 +34,7 @@ from edgevision.storage.sha256 import sha256_of_file
 
 SCHEMA = 1
 GOLDEN = "golden.npz"
+_UNDECIDED, _SENSITIVITY = "source.undecided", "source.sensitivity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,8 @@ class CheckRecord:
     measured: float
     relation: Literal["<=", ">="]
     limit: float
+    tensor: str | None = None
+    """The tensor that was compared; None for a check of several, and in records of earlier versions."""
 
     @property
     def passed(self) -> bool:
@@ -64,11 +74,22 @@ class Verification:
     A record of a graph of lower precision is not valid for another class: its kernels may round or saturate
     differently.
     """
+    sensitivity: Sensitivity | None = None
+    """Of a source model that quantizes at run time: its own change, which widened the limits of the checks."""
 
     @property
     def passed(self) -> bool:
         """True if every check passed."""
         return all(check.passed for check in self.checks)
+
+    @property
+    def finding(self) -> str:
+        """The first tensor that differs, in the order of the graph, and by how much; empty if every check passed."""
+        first = next((check for check in self.checks if not check.passed), None)
+        if first is None:
+            return ""
+        where = f"the first tensor that differs is {first.tensor}: " if first.tensor else ""
+        return where + self.failures
 
     @property
     def failures(self) -> str:
@@ -150,6 +171,12 @@ class Golden:
 
     frames: npt.NDArray[np.uint8]
     answers: Outputs
+    candidates: SourceCandidates | None = None
+    """Of a detector: what its answers were chosen from."""
+    undecided: npt.NDArray[np.bool_] | None = None
+    """Of a segmenter, ``[N,H,W]``: pixels whose two best classes are so close that rounding decides."""
+    sensitivity: Sensitivity | None = None
+    """Of a model that quantizes at run time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +239,10 @@ class Bundle:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 answers = tuple(arrays[tensor.name] for tensor in self.spec.outputs)
-                return Golden(arrays["frames"], answers)
+                stored = candidates_from_arrays(arrays)
+                undecided = arrays.get(_UNDECIDED)
+                noise = Sensitivity(*map(float, arrays[_SENSITIVITY])) if _SENSITIVITY in arrays else None
+                return Golden(arrays["frames"], answers, stored, undecided, noise)
         except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path} cannot be read: {error}; export the bundle again") from error
 
@@ -316,7 +346,7 @@ def write_bundle(
             (folder / "model.onnx").write_bytes(graph)
             arrays = {tensor.name: array for tensor, array in zip(spec.outputs, golden.answers, strict=True)}
             with (folder / GOLDEN).open("wb") as file:
-                np.savez_compressed(file, frames=golden.frames, **arrays)  # type: ignore[arg-type]  # stub: bool
+                np.savez_compressed(file, frames=golden.frames, **arrays, **_further(golden))  # type: ignore[arg-type]  # stub: bool
             entry = GraphEntry("float", file_entry(folder / "model.onnx"), verifications)
             manifest = Manifest(edgevision.__version__, spec, (entry,), file_entry(folder / GOLDEN))
             (folder / MANIFEST).write_bytes(_manifest_bytes(manifest))
@@ -325,6 +355,16 @@ def write_bundle(
     except OSError as error:
         raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}") from error
     return Bundle(path, manifest)
+
+
+def _further(golden: Golden) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of ``golden.npz`` beside frames and answers."""
+    found = {} if golden.candidates is None else arrays_from_candidates(golden.candidates)
+    if golden.undecided is not None:
+        found[_UNDECIDED] = golden.undecided
+    if golden.sensitivity is not None:
+        found[_SENSITIVITY] = np.array(dataclasses.astuple(golden.sensitivity))
+    return found
 
 
 def file_entry(path: Path) -> FileEntry:

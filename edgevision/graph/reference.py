@@ -29,12 +29,22 @@ def source_answers(path: Path, adoption: Adoption, frames_bgr: npt.NDArray[np.ui
     No part of the graft is used: pre-processing, decoding and NMS run in numpy. Raises `GraphError` if ONNX Runtime
     cannot run the file, or if its outputs are not plausible for the head.
     """
-    prepared = network_pixels(frames_bgr, adoption)
-    raw = _run(path, prepared, adoption.spec.frames.batch.opt)
+    return answers_from_raw(
+        source_raw(path, adoption, network_pixels(frames_bgr, adoption)), adoption, frames_bgr
+    )
+
+
+def source_raw(path: Path, adoption: Adoption, tensors: npt.NDArray[np.float32]) -> list[Array]:
+    """Raw outputs of the unmodified file for tensors of `network_pixels`, in batches of the adopted graph's size."""
+    return _run(path, tensors, adoption.spec.frames.batch.opt)
+
+
+def answers_from_raw(raw: list[Array], adoption: Adoption, frames_bgr: npt.NDArray[np.uint8]) -> Outputs:
+    """The answers of `source_answers` from the file's raw outputs."""
     if adoption.head is None or adoption.spec.nms is None:
         return (_probabilities(raw[0].reshape(len(frames_bgr), -1)),)
     _check_plausible(adoption, adoption.head, [array[0] for array in raw])
-    placement = _placement(frames_bgr, adoption)
+    placement = frame_placement(frames_bgr, adoption)
     rows = [
         detections_from_raw([array[row] for array in raw], adoption.head, adoption.spec.nms, placement)
         for row in range(len(frames_bgr))
@@ -123,7 +133,8 @@ def _check_plausible(adoption: Adoption, head: DetectionHead, raw: list[Array]) 
         )
 
 
-def _placement(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> FrameTransform | None:
+def frame_placement(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> FrameTransform | None:
+    """Where frames lie in the network's input, if the graph scales them."""
     frame_wh, network_wh = (frames_bgr.shape[2], frames_bgr.shape[1]), adoption.network_size_wh
     if frame_wh == network_wh:
         return None
