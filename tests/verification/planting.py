@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import tempfile
 import warnings
@@ -13,19 +14,23 @@ from typing import Any
 from unittest import mock
 
 import onnx
+import torch
 
 from edgevision.bundle.folder import Bundle, Golden
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames, Session
-from edgevision.contract.spec import NmsSpec
+from edgevision.contract.spec import FrameInput, NmsSpec
 from edgevision.engines.opening import open_session
 from edgevision.errors import VerificationError
 from edgevision.export import adoption, exporter
 from edgevision.export.adoption import adopt_bundle
 from edgevision.export.exporter import ExportOptions, export_bundle
+from edgevision.export.frames import golden_frames
+from edgevision.export.golden import network_input
 from edgevision.graph import adopt as adopting
 from edgevision.graph.adopt import AdoptOptions
-from edgevision.models.recipe import load_recipe
+from edgevision.graph.preprocess import PixelFormat
+from edgevision.models.recipe import SourceModel, load_recipe
 from edgevision.verification.golden import verify_session
 from tests.graph import networks
 from tests.verification.random_models import KINDS, write_model
@@ -63,7 +68,27 @@ def _quantized(path: Path) -> Bundle:
 
 def _exported(recipe: str, size_wh: tuple[int, int], frame_wh: tuple[int, int] | None, path: Path) -> Bundle:
     options = ExportOptions(random_weights=True, size_wh=size_wh, frame_wh=frame_wh, nms=NMS)
-    return export_bundle(load_recipe(recipe), options, path, quiet)
+    chosen = load_recipe(recipe)
+    if chosen.task == "segment":
+        untrained = functools.partial(_spread, chosen.untrained)
+        chosen = dataclasses.replace(chosen, untrained=untrained)
+    return export_bundle(chosen, options, path, quiet)
+
+
+def _spread(untrained: Callable[[], SourceModel]) -> SourceModel:
+    """A random segmenter that sees all of its classes: new ones answer the same class everywhere."""
+    source = untrained()
+    frames = FrameInput((96, 64))
+    picture, _ = network_input(golden_frames(None, frames), frames, PixelFormat("rgb"))
+    last = [layer for layer in source.module.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
+    assert last.bias is not None
+    source.module.eval()
+    with torch.no_grad():
+        logits = source.module(picture)
+        scale = 1 / logits.std(dim=(0, 2, 3))
+        last.weight *= scale.view(-1, 1, 1, 1)
+        last.bias.copy_((last.bias - logits.mean(dim=(0, 2, 3))) * scale)
+    return source
 
 
 BASES: dict[str, Callable[[Path], Bundle]] = {

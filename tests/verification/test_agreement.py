@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
+pytest.importorskip("torch")
+
 from edgevision.bundle.candidates import Sensitivity
 from edgevision.bundle.folder import Bundle, CheckRecord, Golden, Verification
 from edgevision.contract.results import Outputs

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("torch")
+
 from tests.verification.planted_faults import FAULTS, UNSEEN
 from tests.verification.planting import planted_refusal, refused_by_outputs
 
