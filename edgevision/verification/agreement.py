@@ -36,8 +36,6 @@ from edgevision.verification.pairs import (
     score_differences,
 )
 
-ALWAYS = 20
-"""Candidates of each frame that are compared whatever their scores."""
 _FAR = 1e9
 _IOU_ROUNDING = 1e-5
 """The graph compares areas in float32."""
@@ -50,7 +48,7 @@ def compare_golden(
     tolerance = TOLERANCES[precision].widened(golden.sensitivity)
     if tolerance.missing and spec.nms is not None:
         return _eight_bits(spec, golden, actual, precision)
-    return _AGREEMENTS[spec.task](spec, golden, actual, tolerance, precision)
+    return _AGREEMENTS.get(spec.task, _as_sets)(spec, golden, actual, tolerance, precision)
 
 
 def candidate_checks(
@@ -119,12 +117,10 @@ def _to_frame(found: Outputs, candidates: SourceCandidates) -> Pairs:
     return replace(pairs, boxes=(pairs.boxes - offset) / scale)
 
 
-def _floor(source: _Source, tolerance: Tolerance, count: int) -> float:
-    """Score from which candidates of a frame are compared: always the best `count`."""
-    ranked = source.pairs.scores
-    if tolerance.all_scores or not len(ranked):
-        return 0.0
-    return min(tolerance.min_score, float(ranked[min(count, len(ranked)) - 1]))
+def _floor(source: _Source, tolerance: Tolerance) -> float:
+    """Score from which candidates and detections of a frame are compared; always some, if there are any."""
+    best = float(source.pairs.scores.max(initial=0))
+    return 0.0 if tolerance.all_scores else min(tolerance.min_score, best / 2)
 
 
 def _same_candidates(
@@ -135,7 +131,7 @@ def _same_candidates(
     scores, boxes = 0.0, 0.0
     for row, ours in enumerate(frames):
         source = _source(candidates, row, slack)
-        floor = _floor(source, tolerance, ALWAYS)
+        floor = _floor(source, tolerance)
         wanted = source.pairs[source.certain & (source.pairs.scores >= floor)]
         judged = ours.scores - allowance(ours.scores, slack) > source.lowest
         expected += len(wanted)
@@ -147,11 +143,15 @@ def _same_candidates(
             alone += int(np.count_nonzero(~known))
             scores = max(scores, float(found.score[known].max(initial=0)))
             boxes = max(boxes, float(found.box[known].max(initial=0)))
+    score_limit, box_limit = (
+        tolerance.score * tolerance.suppressed,
+        tolerance.box_share * tolerance.suppressed,
+    )
     return [
         CheckRecord("candidates compared", float(compared), ">=", float(min(expected, 1)), "nms.scores"),
         CheckRecord("candidates without a partner", float(alone), "<=", 0.0, "nms.labels"),
-        CheckRecord("score difference of candidates", scores, "<=", tolerance.score, "nms.scores"),
-        CheckRecord("box difference of candidates", boxes, "<=", tolerance.box_share, "nms.boxes"),
+        CheckRecord("score difference of candidates", scores, "<=", score_limit, "nms.scores"),
+        CheckRecord("box difference of candidates", boxes, "<=", box_limit, "nms.boxes"),
     ]
 
 
@@ -192,9 +192,7 @@ def _detections(
     scores, boxes = 0.0, 0.0
     for row in range(len(golden.frames)):
         source, found = _source(candidates, row, slack), _found(actual, row)
-        best = float(source.pairs.scores.max(initial=0))
-        floor = 0.0 if tolerance.all_scores else min(tolerance.min_score, best / 2)
-        floor = max(nms.score_floor, floor)
+        floor = max(nms.score_floor, _floor(source, tolerance))
         theirs = partners(found, source.pairs, slack, spec.frames.size_wh)
         least = found.scores - allowance(found.scores, slack)
         judged = (least > source.lowest) & (found.scores >= floor)
@@ -274,6 +272,14 @@ def _touched(
     return np.asarray(axes[0][:, :, None] & axes[1][:, None, :])
 
 
+def _as_sets(
+    spec: ModelSpec, golden: Golden, actual: Outputs, tolerance: Tolerance, precision: Precision
+) -> list[CheckRecord]:
+    """Answers alone: of tasks without an entry of their own."""
+    del tolerance
+    return compare_answers(spec, golden.answers, actual, precision)
+
+
 def _classes(
     spec: ModelSpec, golden: Golden, actual: Outputs, tolerance: Tolerance, precision: Precision
 ) -> list[CheckRecord]:
@@ -282,8 +288,8 @@ def _classes(
     checks = compare_scores(golden.answers, actual, tolerance)
     if not tolerance.all_scores:
         return checks
-    sides = (array.astype(np.float64) for array in (golden.answers[0], actual[0]))
-    worst = float(score_differences(*sides).max(initial=0))
+    expected, answered = (array.astype(np.float64) for array in (golden.answers[0], actual[0]))
+    worst = float(score_differences(expected, answered).max(initial=0))
     return [CheckRecord("score difference", worst, "<=", tolerance.class_score, "scores"), *checks[1:]]
 
 

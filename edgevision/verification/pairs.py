@@ -10,7 +10,7 @@ import numpy.typing as npt
 from edgevision.contract.boxes import iou_matrix
 
 FULL_SCORE = 0.25
-"""Below this score a difference counts in proportion to the score: a logit's rounding error scales it."""
+"""Below this score a difference in float32 counts in proportion to the score: a logit's rounding error scales it."""
 _SCORE_NOISE = 5e-5
 """Differences of scores that mean nothing: logistic functions are exact to about 1e-7, which a power magnifies."""
 _SMALLEST_SCORE = 1e-7
@@ -42,6 +42,8 @@ class Slack:
     """Pixels: a shorter side counts as if it had this length."""
     iou: float
     """Distance of an IoU from the threshold below which either decision is right."""
+    full_score: float = FULL_SCORE
+    """Below this score a difference counts in proportion to the score."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,22 +59,22 @@ class Partners:
         return (self.score <= slack.score) & (self.box <= slack.box)
 
 
-def score_scale(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """How much a difference of these scores counts: 1 from `FULL_SCORE` on, less below it."""
-    return np.asarray(np.clip(scores / FULL_SCORE, _SMALLEST_SCORE, 1))
+def score_scale(scores: npt.NDArray[np.float64], full_score: float = FULL_SCORE) -> npt.NDArray[np.float64]:
+    """The allowed difference of these scores, relative to that of `full_score` and above."""
+    return np.asarray(np.clip(scores / full_score, _SMALLEST_SCORE, 1))
 
 
 def allowance(scores: npt.NDArray[np.float64], slack: Slack) -> npt.NDArray[np.float64]:
     """The absolute difference that `slack` allows to each score."""
-    return np.asarray(slack.score * score_scale(scores) + _SCORE_NOISE)
+    return np.asarray(slack.score * score_scale(scores, slack.full_score) + _SCORE_NOISE)
 
 
 def score_differences(
-    left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]
+    left: npt.NDArray[np.float64], right: npt.NDArray[np.float64], full_score: float = FULL_SCORE
 ) -> npt.NDArray[np.float64]:
-    """Differences of scores, below `FULL_SCORE` relative to the larger one's share of it."""
+    """Differences of scores, below `full_score` scaled up in proportion to the larger one."""
     apart = np.maximum(np.abs(left - right) - _SCORE_NOISE, 0)
-    return np.asarray(apart / score_scale(np.maximum(left, right)))
+    return np.asarray(apart / score_scale(np.maximum(left, right), full_score))
 
 
 def box_differences(
@@ -97,7 +99,7 @@ def partners(one: Pairs, other: Pairs, slack: Slack, frame_wh: tuple[int, int] |
         if frame_wh is not None:
             left, right = (side.clip(0, np.array(frame_wh * 2, np.float64)) for side in (left, right))
             boxes = np.minimum(boxes, box_differences(left, right, slack.smallest_side))
-        scores = score_differences(one.scores[rows][:, None], other.scores[columns][None])
+        scores = score_differences(one.scores[rows][:, None], other.scores[columns][None], slack.full_score)
         nearest = np.maximum(scores / slack.score, boxes / slack.box).argmin(axis=1)
         here = np.arange(len(rows))
         index[rows], score[rows], box[rows] = columns[nearest], scores[here, nearest], boxes[here, nearest]
