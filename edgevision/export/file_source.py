@@ -55,7 +55,7 @@ def golden_from_file(
     noise = source_sensitivity(path, adoption, frames, tensors, raw) if rounds(adoption.model) else None
     candidates = None
     placement = frame_placement(frames, adoption) or FrameTransform(adoption.network_size_wh, (1, 1), (0, 0))
-    if adoption.head is not None and adoption.spec.nms is not None:
+    if adoption.head is not None and adoption.spec.nms is not None and answers[0].shape[2] == 4:
         candidates = source_candidates(by_frame(raw), adoption.head, adoption.spec.nms, placement)
     golden = Golden(frames, answers, candidates, sensitivity=noise)
     names = tuple(value.name for value in onnx.load(path, load_external_data=False).graph.output)

@@ -26,6 +26,7 @@ from edgevision.verification.comparison import TOLERANCES
 from edgevision.verification.golden import verify_session
 
 RAW = "relative difference of the network's raw output in the graph"
+_FAR = 1e9
 _SEEN = 0.25
 """Score from which a frame shows something to a detector."""
 Progress = Callable[[str], None]
@@ -95,6 +96,9 @@ def _depth_check(graph: onnx.ModelProto, spec: ModelSpec, nms: NmsSpec, golden: 
     needed = 1
     for boxes, scores, labels in zip(*_values(graph, spec, golden, CANDIDATES), strict=True):
         floored = np.where(scores >= nms.score_floor, scores, 0)
+        boxes = np.nan_to_num(
+            boxes, nan=0.0, posinf=_FAR, neginf=-_FAR
+        )  # what is not finite has its own check
         needed = max(needed, steps_needed(boxes, floored, labels, nms.iou_threshold, block=nms.block))
     return CheckRecord("NMS steps that the frames need", float(needed), "<=", float(nms.depth))
 
