@@ -1,9 +1,9 @@
-"""Does inference slow down when everything that it reports to is broken?
+"""Slow-down of inference while all sinks fail.
 
-``python -m benchmarks.broken_sinks`` runs the same frames in turn without any sink and with six broken ones at once: a
-broker that is down, a broker and a webhook that take the connection and never answer, and JSON lines, a table and
-pictures of events on a disk that runs full. Every 25th frame holds an event. Exit code 1 if that slows the run by more
-than 5 %, or if anything that was written before is lost. As root the disk is a small tmpfs; else it is /dev/full.
+``python -m benchmarks.broken_sinks`` runs the same frames in pairs: without sinks, and with six broken sinks at once.
+The six are a broker that is down, a broker and a webhook that accept the connection and never respond, and JSON
+lines, a CSV table and event images on a full disk. Every 25th frame has an event. The disk is a small tmpfs for root,
+otherwise /dev/full. Exit code 1 if the broken sinks slow the run by more than 5 %, or if data already written is lost.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ MOST_SLOWER = 0.05
 EVENT_EVERY = 25
 DISK_MIB = 2
 FREE_KIB = 96
-"""What is left of the disk when a run begins."""
+"""Free space of the disk when a run begins."""
 FULL = Path("/dev/full")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is run."""
+    """Number and length of the runs."""
 
     pairs: int
     frames: int
-    """Of each run."""
+    """Frames of each run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One arm of a pair."""
+    """Measurements of one run of a pair."""
 
     frames_per_s: float
     inference_ms: float
@@ -76,16 +76,16 @@ class Figures:
 
     pairs: int
     frames_per_s: float
-    """Without sinks."""
+    """Frames/s without sinks."""
     speed: tuple[float, float, float]
-    """Frames/s with broken sinks over without: lower quartile, median, upper quartile."""
+    """Ratio of frames/s with broken sinks to without: lower quartile, median, upper quartile."""
     inference: tuple[float, float, float]
-    """Time of inference, likewise."""
+    """The same ratio of inference time."""
 
 
 @contextlib.contextmanager
 def mute_server() -> Iterator[int]:
-    """Takes every connection and never says a word; its port."""
+    """Accept every connection and never respond; yields the port."""
     taken: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         server.settimeout(0.1)
@@ -109,7 +109,7 @@ def mute_server() -> Iterator[int]:
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[Path | None]:
-    """A file system of its own; None where this user may mount none."""
+    """Mount a small tmpfs at `folder`; yields None if this user may not mount."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(folder)]
     try:
@@ -124,13 +124,13 @@ def small_disk(folder: Path) -> Iterator[Path | None]:
 
 
 def refused_port() -> int:
-    """One at which nobody listens."""
+    """A port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 def open_broken_sinks(disk: Path | None, mute_port: int, scratch: Path) -> list[Sink]:
-    """All of them; on `disk` there is a little space left. Without one a name in `scratch` leads to /dev/full."""
+    """All six sinks. `disk` has little space left; without `disk`, a link in `scratch` points to /dev/full."""
     if disk is not None:
         fill(disk)
     everything = SinkOptions(every_result=True)
@@ -149,7 +149,7 @@ def open_broken_sinks(disk: Path | None, mute_port: int, scratch: Path) -> list[
 
 
 def fill(disk: Path) -> None:
-    """Leave `FREE_KIB` of it, also where an earlier run has written."""
+    """Leave `FREE_KIB` free, whatever an earlier run wrote."""
     ballast = disk / "ballast"
     ballast.unlink(missing_ok=True)
     state = os.statvfs(disk)
@@ -158,10 +158,10 @@ def fill(disk: Path) -> None:
 
 
 class Eventful(Analytics):
-    """As if somebody crossed a line in every 25th frame."""
+    """Reports a line crossing in every 25th frame."""
 
     def observe(self, frame: SourceFrame, result: Result) -> tuple[Result, Observation]:
-        """The result as it is, and the event."""
+        """The unchanged result and the event."""
         time_s = frame.captured_ns / 1e9
         count = len(result) if isinstance(result, Detections) else 0
         event = AnalyticsEvent("crossed", "door", frame.index, 0, time_s, "in")
@@ -170,7 +170,7 @@ class Eventful(Analytics):
 
 
 def one_run(session: Session, source: Source, sinks: Sequence[Sink], frames: int) -> Run:
-    """Run so many frames; what it took."""
+    """Run `frames` frames and return the measurements."""
     inference_ns: list[int] = []
 
     def note(processed: FrameResult) -> None:
@@ -183,12 +183,12 @@ def one_run(session: Session, source: Source, sinks: Sequence[Sink], frames: int
 
 
 def problems_of(run: Run, disk: Path | None, frames: int) -> list[str]:
-    """Sinks that were not broken after all, results that are in no count, and what was written and is lost."""
+    """Sinks that did not fail, results missing from the counts, and written data that is lost."""
     found = []
     for health in run.sinks:
-        # A disk that is full has room again when pictures are deleted; nothing mends the others.
+        # A full disk has space again when images are deleted; the other sinks never recover.
         if "://" in health.name and health.written:
-            found.append(f"{health.name} wrote {health.written} results; it was meant to fail")
+            found.append(f"{health.name} wrote {health.written} results; expected it to fail")
         if not health.name.startswith("events:") and health.written + health.lost < frames:
             found.append(f"{health.name}: {health.written} written and {health.lost} lost of {frames}")
     if disk is None:
@@ -197,29 +197,31 @@ def problems_of(run: Run, disk: Path | None, frames: int) -> list[str]:
     lines = (disk / "lines.jsonl").read_bytes()
     numbers = [json.loads(line)["frame"] for line in lines.splitlines()]
     if len(numbers) != written[".jsonl"] or numbers != sorted(set(numbers)) or numbers[:1] != [0]:
-        found.append("lines.jsonl does not hold the results that were written, from the first on")
+        found.append("lines.jsonl does not contain the written results from the first one")
     if not lines.endswith(b"\n") or written[".jsonl"] == 0:
-        found.append("lines.jsonl does not end with a whole line")
+        found.append("lines.jsonl ends with an incomplete line")
     with (disk / "table.csv").open(newline="") as file:
         if any(None in row.values() for row in csv.DictReader(file)):
-            found.append("table.csv holds a part of a row")
-    for picture in (disk / "events").glob("*.json"):
-        said = json.loads(picture.read_bytes())
-        if said["writer"] != WRITER or not picture.with_suffix(".jpg").read_bytes().endswith(b"\xff\xd9"):
-            found.append(f"{picture.name} or its picture is not whole")
+            found.append("table.csv contains an incomplete row")
+    for event_file in (disk / "events").glob("*.json"):
+        record = json.loads(event_file.read_bytes())
+        if record["writer"] != WRITER or not event_file.with_suffix(".jpg").read_bytes().endswith(
+            b"\xff\xd9"
+        ):
+            found.append(f"{event_file.name} or its image is incomplete")
     return found
 
 
 def clear(disk: Path | None) -> None:
-    """Begin the next run with an empty disk."""
+    """Empty the disk before the next run."""
     if disk is not None:
         for path in [*disk.rglob("*")]:
             if path.is_file():
                 path.unlink()
 
 
-def goes_on_when_there_is_space(disk: Path, session: Session, source: Source) -> list[str]:
-    """Free the disk in the middle of a run: lines from before and after it are there."""
+def resumes_when_space_is_freed(disk: Path, session: Session, source: Source) -> list[str]:
+    """Free the disk during a run; check that lines from before and after are present."""
     clear(disk)
     fill(disk)
     sink = open_sink(f"{disk}/lines.jsonl")
@@ -240,7 +242,7 @@ def goes_on_when_there_is_space(disk: Path, session: Session, source: Source) ->
 def measure(
     session: Session, open_frames: Callable[[], Source], plan: Plan, disk: Path | None, scratch: Path
 ) -> tuple[Figures, list[str]]:
-    """Pairs of runs, the order alternating; figures and problems."""
+    """Run the pairs in alternating order; returns figures and problems."""
     rows: list[tuple[Run, Run]] = []
     problems: list[str] = []
     with mute_server() as port:
@@ -261,12 +263,12 @@ def measure(
 
 
 def main() -> None:
-    """Measure, print, and judge."""
+    """Measure, print the figures and check the limits."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=12)
-    parser.add_argument("--frames", type=int, default=300, help="of each run")
-    parser.add_argument("--bundle", type=Path, help="Default: the detector that comes along.")
-    parser.add_argument("--source", default=str(DATA / "video" / "vtest.avi"), help="A video file.")
+    parser.add_argument("--frames", type=int, default=300, help="frames of each run")
+    parser.add_argument("--bundle", type=Path, help="default: the packaged detector")
+    parser.add_argument("--source", default=str(DATA / "video" / "vtest.avi"), help="video file")
     arguments = parser.parse_args()
     logging.getLogger("edgevision").setLevel(logging.ERROR)
     with contextlib.ExitStack() as stack:
@@ -280,23 +282,21 @@ def main() -> None:
         plan = Plan(arguments.pairs, arguments.frames)
         figures, problems = measure(session, lambda: open_source(arguments.source), plan, disk, scratch)
         if disk is not None:
-            problems += goes_on_when_there_is_space(disk, session, open_source(arguments.source))
+            problems += resumes_when_space_is_freed(disk, session, open_source(arguments.source))
         took_s = time.monotonic() - began_s
     low, middle, high = figures.speed
-    print(
-        f"disk: {'a tmpfs that runs full' if disk else FULL}; {session.info.library} on {session.info.device}"
-    )
+    print(f"disk: {'a full tmpfs' if disk else FULL}; {session.info.library} on {session.info.device}")
     print(
         f"{figures.pairs} pairs of {arguments.frames} frames in {took_s:.0f} s; {figures.frames_per_s:.1f} frames/s"
     )
-    print(f"frames/s with broken sinks over without: {middle:.3f} (quartiles {low:.3f} to {high:.3f})")
+    print(f"frames/s, ratio with broken sinks to without: {middle:.3f} (quartiles {low:.3f} to {high:.3f})")
     low, median, high = figures.inference
-    print(f"inference with broken sinks over without: {median:.3f} (quartiles {low:.3f} to {high:.3f})")
+    print(f"inference, ratio with broken sinks to without: {median:.3f} (quartiles {low:.3f} to {high:.3f})")
     for problem in problems[:10]:
         print(f"  {problem}")
     claims = (
-        (f"slowed by {1 - middle:.1%}, at most {MOST_SLOWER:.0%}", 1 - middle <= MOST_SLOWER),
-        ("nothing that was written is lost, nothing is uncounted", not problems),
+        (f"slow-down {1 - middle:.1%}, limit {MOST_SLOWER:.0%}", 1 - middle <= MOST_SLOWER),
+        ("no written data is lost, all results are counted", not problems),
     )
     for text, holds in claims:
         print(f"{'ok  ' if holds else 'FAIL'}  {text}")

@@ -1,8 +1,8 @@
-"""Crossings of a line in OpenCV's `vtest.avi`, counted by the program and by eye.
+"""Line crossings in OpenCV's `vtest.avi`: edgevision's count compared with a count by eye.
 
-``python benchmarks/counting.py BUNDLE VIDEO``. The line is 560,150 to 560,440, across the road. `counting.csv` says who
-crosses it, in which frame and direction: read off pictures of every tenth frame (every third where people meet) on
-which nothing but the line was drawn. Exit code 1 if a count differs by more than one.
+``python benchmarks/counting.py BUNDLE VIDEO``. The line runs from 560,150 to 560,440, across the
+road. `counting.csv` lists each crossing with its frame and direction. It was counted on images of every tenth frame
+(every third where people meet) that show only the line. Exit code 1 if a count differs by more than one.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from edgevision.sinks.frame_result import FrameResult
 
 LINE = Line("road", (560, 150), (560, 440))
 MOST_APART = 12
-"""Frames between the eye's and the program's moment of one crossing."""
+"""Maximum frames between the two moments of one crossing."""
 MOST_DIFFERENCE = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """One crossing."""
+    """A crossing of the line."""
 
     frame: int
     direction: str
@@ -36,13 +36,13 @@ class Crossing:
 
 
 def counted_by_eye() -> list[Crossing]:
-    """The table."""
+    """The rows of `counting.csv`."""
     with Path(__file__).with_suffix(".csv").open(newline="") as file:
         return [Crossing(int(row["frame"]), row["direction"], row["who"]) for row in csv.DictReader(file)]
 
 
 def counted_by_program(bundle: str, video: str) -> list[Crossing]:
-    """Persons only; everything else as `edgevision run --line` has it."""
+    """Count persons only, with the other settings of `edgevision run --line`."""
     found: list[Crossing] = []
 
     def collect(processed: FrameResult) -> None:
@@ -60,7 +60,7 @@ def counted_by_program(bundle: str, video: str) -> list[Crossing]:
 
 
 def main() -> None:
-    """Print both counts side by side, and judge."""
+    """Print both counts side by side and check that they agree."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle")
     parser.add_argument("video")
@@ -76,16 +76,16 @@ def main() -> None:
         match = min(near, key=lambda other: abs(other.frame - crossing.frame), default=None)
         if match is not None:
             left.remove(match)
-        said = "missed" if match is None else f"{match.who} in frame {match.frame}"
-        print(f"{crossing.frame:4} {crossing.direction:4} {said:26} {crossing.who}")
+        counted = "missed" if match is None else f"{match.who} in frame {match.frame}"
+        print(f"{crossing.frame:4} {crossing.direction:4} {counted:26} {crossing.who}")
     for extra in left:
-        print(f"{extra.frame:4} {extra.direction:4} {extra.who:26} nobody")
+        print(f"{extra.frame:4} {extra.direction:4} {extra.who:26} no one")
     agreed = True
     for name in ("in", "out", "all"):
         ours = sum(name in (c.direction, "all") for c in program)
         theirs = sum(name in (c.direction, "all") for c in eye)
         agreed &= abs(ours - theirs) <= MOST_DIFFERENCE
-        print(f"{name:4} by the program {ours:3}, by eye {theirs:3}")
+        print(f"{name:4} by edgevision {ours:3}, by eye {theirs:3}")
     sys.exit(0 if agreed else 1)
 
 

@@ -1,7 +1,7 @@
-"""Do heat maps name what a detector looks at? Each image's best detection is explained, and the map tried on the graph.
+"""Check heat maps of a detector: hide the hottest pixels of each image's best detection and measure the score.
 
 ``python benchmarks/explain.py BUNDLE IMAGES [--limit N] [--masks N]``. Exit code 1 unless, summed over all images,
-hiding the hottest fifth of the picture costs more than twice what hiding the same shape elsewhere costs.
+hiding the hottest fifth of the image costs more than twice what hiding the same shape elsewhere costs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgevision.sources.image_files import IMAGE_SUFFIXES, read_image
 
 
 def explained(arguments: argparse.Namespace) -> tuple[list[Explanation], str]:
-    """Explanations of the best detections of the first images that have one, and what ran."""
+    """Explanations of the best detections of the first images that have one, and the model and library that ran."""
     paths = sorted(p for p in arguments.images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
     found: list[Explanation] = []
     options = SessionOptions(threads=arguments.threads)
@@ -40,13 +40,13 @@ def explained(arguments: argparse.Namespace) -> tuple[list[Explanation], str]:
                         ExplainOptions(masks=arguments.masks, seed=len(found)),
                     )
                 )
-            except UsageError:  # nothing there of that score
+            except UsageError:  # no detection of that score
                 continue
         return found, f"{session.spec.name}, {session.info.library}"
 
 
 def main() -> None:
-    """Explain, print, and judge."""
+    """Explain, print the scores and check the limit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("images", type=Path)
@@ -64,17 +64,18 @@ def main() -> None:
     checks = [explanation.check for explanation in found]
     scores = np.array([(c.whole, c.hottest_hidden, c.random_hidden, c.hottest_shown) for c in checks])
     print(f"{what}: {len(found)} images, {arguments.masks} masks, {seconds:.1f} s an image")
-    names = ("whole picture", "hottest 20 % hidden", "same shape hidden elsewhere", "hottest 20 % alone")
+    names = ("whole image", "hottest 20 % hidden", "same shape hidden elsewhere", "hottest 20 % alone")
     rows = [[name, f"{value:.3f}"] for name, value in zip(names, scores.mean(axis=0), strict=True)]
-    print("\n".join(table(["picture", "mean score"], rows)))
+    print("\n".join(table(["image", "mean score"], rows)))
     inside = np.mean([explanation.inside for explanation in found])
     area = np.mean([explanation.inside_area for explanation in found])
-    print(f"heat inside the box: {100 * inside:.0f} %; the box is {100 * area:.0f} % of the picture")
-    print(f"maps that hold: {sum(check.holds for check in checks)} of {len(checks)}")
+    print(f"heat inside the box: {100 * inside:.0f} %; the box is {100 * area:.0f} % of the image")
+    print(f"maps that pass: {sum(check.holds for check in checks)} of {len(checks)}")
     whole, hidden, random, _ = scores.sum(axis=0)
     good = whole - hidden > 2 * (whole - random)
     print(
-        f"{'ok' if good else 'FAIL'}    hiding what is hot costs {whole - hidden:.2f}, elsewhere {whole - random:.2f}"
+        f"{'ok' if good else 'FAIL'}    hiding the hottest 20 % costs {whole - hidden:.2f},"
+        f" elsewhere {whole - random:.2f}"
     )
     sys.exit(0 if good else 1)
 

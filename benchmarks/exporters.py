@@ -1,9 +1,9 @@
-"""Which of PyTorch's two ONNX exporters answers nearer to PyTorch, and which makes the faster graph.
+"""Accuracy and latency of the graphs of PyTorch's two ONNX exporters.
 
     python benchmarks/exporters.py [--checkpoint yolov5n.pt]
 
-For each recipe both exporters write the bare network at opset 17; each graph is simplified, run on our photographs in
-ONNX Runtime and compared with PyTorch. Latency is the median of interleaved calls.
+For each recipe both exporters write the bare network at opset 17. Each graph is simplified, run on the packaged
+photographs in ONNX Runtime and compared with PyTorch. Latency is the median of interleaved calls.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CALLS = 30
 
 
 def exported(module: torch.nn.Module, tensor: torch.Tensor, *, dynamo: bool) -> onnx.ModelProto:
-    """The bare network by one of the exporters, not simplified yet."""
+    """The bare network from one of the exporters, before simplification."""
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", type=Path, help="a YOLOv5 checkpoint; random weights without")
+    parser.add_argument("--checkpoint", type=Path, help="YOLOv5 checkpoint; default: random weights")
     arguments = parser.parse_args()
     print(
         f"{'recipe':<8} {'exporter':<12} {'opset':>5} {'nodes':>5} {'export s':>8} {'difference':>10} {'ms':>7}"

@@ -1,6 +1,6 @@
-"""What the device side costs before and while it runs: import time and resident memory, with torch blocked.
+"""Import time and resident memory of a run, with torch blocked.
 
-``python benchmarks/footprint.py BUNDLE VIDEO``. Exit code 1 if a claim does not hold.
+``python benchmarks/footprint.py BUNDLE VIDEO``. Exit code 1 if a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ print(resident_mib(), peak_resident_mib(), summary.frames)
 
 
 def output_of(program: str, *arguments: str) -> list[float]:
-    """Numbers that a fresh process prints."""
+    """Numbers printed by a fresh process."""
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [float(word) for word in done.stdout.split()]
 
 
 def import_ms(what: str) -> float:
-    """Median over fresh processes; the first one, which may write byte code, does not count."""
+    """Median over fresh processes. The first one may write byte code and is not counted."""
     values = [output_of(IMPORT.format(what=what))[0] for _ in range(PROCESSES + 1)]
     return statistics.median(values[1:])
 
 
 def main() -> None:
-    """Measure, print, and judge."""
+    """Measure, print the figures and check the limits."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle")
     parser.add_argument("video")
@@ -57,7 +57,7 @@ def main() -> None:
     bare_ms = import_ms("import edgevision")
     whole_ms = import_ms("from edgevision import open_session, open_source, run_pipeline")
     resident, peak, frames = output_of(RUN, arguments.bundle, arguments.video, str(arguments.frames))
-    print(f"import edgevision: {bare_ms:.1f} ms; with all that a run needs: {whole_ms:.1f} ms")
+    print(f"import edgevision: {bare_ms:.1f} ms; with everything a run needs: {whole_ms:.1f} ms")
     print(f"  (medians of {PROCESSES} fresh processes)")
     print(
         f"a run of {frames:.0f} frames, torch blocked: {resident:.0f} MiB resident, {peak:.0f} MiB at the peak"

@@ -1,8 +1,8 @@
-"""How old results are where a camera is faster than the engine: under two of its periods and one call of the engine?
+"""Age of results when a camera is faster than the engine; the bound is two camera periods plus one engine call.
 
-``python -m benchmarks.frame_age`` looks at a virtual camera of 60 frames a second with an engine that takes 100 ms,
-for 10 minutes. An age is from the moment at which the camera drew the frame to its finished result. Exit code 1 if
-the 99th percentile is not under that bound.
+``python -m benchmarks.frame_age`` runs a synthetic camera of 60 frames/s on an engine that takes 100 ms, for 10
+minutes. The age is the time from drawing the frame to its finished result. Exit code 1 if the 99th percentile is not
+under the bound.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from edgevision.sinks.sink import Sink
 from edgevision.sources.opening import open_source
 
 WARM_UP = 20
-"""Results that do not count: the pipeline does not know yet how long the engine takes."""
+"""First results, not counted: the pipeline has not measured the engine's latency yet."""
 
 
 class Ages(Sink):
-    """Keeps the age of every result, in milliseconds, as a plain number."""
+    """Collects the age of every result in milliseconds, as plain numbers."""
 
     annotated = False
 
@@ -39,17 +39,17 @@ class Ages(Sink):
         self.ms = array("d")
 
     def write(self, processed: FrameResult) -> None:
-        """Note one."""
+        """Append the age of one result."""
         self.ms.append(processed.age_ms)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no resource is open."""
 
 
 def measure(
     source: str, inference_ms: float, seconds: float, max_age_ms: float | None
 ) -> tuple[npt.NDArray[np.float64], RunSummary]:
-    """The ages of all results but the first ones, and what the run came to."""
+    """The ages of all results except the first ones, and the summary of the run."""
     ages = Ages()
     ends_s = time.monotonic() + seconds
     summary = run_pipeline(
@@ -63,12 +63,12 @@ def measure(
 
 
 def draw(ages_ms: npt.NDArray[np.float64], bound_ms: float, path: Path) -> None:
-    """A histogram with the bound."""
+    """Draw a histogram with the bound."""
     figure = Figure(figsize=(8, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.hist(ages_ms, bins=200, color="#1f6fb2", log=True)
-    axes.axvline(bound_ms, color="#c03a2b", ls="--", label=f"two periods and one call: {bound_ms:.1f} ms")
+    axes.axvline(bound_ms, color="#c03a2b", ls="--", label=f"two periods plus one call: {bound_ms:.1f} ms")
     axes.axvline(np.percentile(ages_ms, 99), color="#7a7a7a", ls=":", label="p99")
     axes.set_xlabel("age of a result, ms")
     axes.set_ylabel("results")
@@ -77,14 +77,14 @@ def draw(ages_ms: npt.NDArray[np.float64], bound_ms: float, path: Path) -> None:
 
 
 def main() -> int:
-    """Measure, print and judge."""
+    """Measure, print the figures and check the bound."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--hours", type=float, help="in place of --minutes")
-    parser.add_argument("--fps", type=float, default=60.0, help="of the camera")
+    parser.add_argument("--fps", type=float, default=60.0, help="frame rate of the camera")
     parser.add_argument("--inference-ms", type=float, default=100.0)
-    parser.add_argument("--max-age-ms", type=float, help="drop what would be older, as `edgevision run` does")
-    parser.add_argument("--plot", type=Path, help="write a histogram here")
+    parser.add_argument("--max-age-ms", type=float, help="drop older frames, as `edgevision run` does")
+    parser.add_argument("--plot", type=Path, help="write a histogram to this file")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     minutes = arguments.hours * 60 if arguments.hours else arguments.minutes
@@ -98,11 +98,11 @@ def main() -> int:
         f"{summary.frames} frames run, {lost.dropped} dropped, {lost.late} late, {lost.missed} missed;"
         f" {summary.frames_per_s:.2f} frames/s"
     )
-    print(f"age p50 {p50:.1f}, p90 {p90:.1f}, p99 {p99:.1f}, most {worst:.1f} ms; {len(ages_ms)} results")
+    print(f"age p50 {p50:.1f}, p90 {p90:.1f}, p99 {p99:.1f}, maximum {worst:.1f} ms; {len(ages_ms)} results")
     over = float(np.mean(ages_ms >= bound_ms))
     holds = bool(p99 < bound_ms)
     print(
-        f"{'ok   ' if holds else 'FAILS'} p99 {p99:.1f} ms, bound {bound_ms:.1f} ms; {100 * over:.2f} % are over it"
+        f"{'ok   ' if holds else 'FAILS'} p99 {p99:.1f} ms, bound {bound_ms:.1f} ms; {100 * over:.2f} % exceed it"
     )
     if arguments.plot is not None:
         draw(ages_ms, bound_ms, arguments.plot)

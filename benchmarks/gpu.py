@@ -1,7 +1,7 @@
-"""What an NVIDIA GPU does with our runtime: memory, events, graphs, engines, latency, threads, and memory over time.
+"""Checks of the runtime on an NVIDIA GPU: copies, events, CUDA graphs, engines, latency, threads and memory growth.
 
-Run on a machine with a GPU: ``python benchmarks/gpu.py BUNDLE``; README.md says what is measured. A part whose library
-is missing says so and is no failure. Exit code 1 if a claim does not hold, 2 if no part could run.
+Run on a machine with a GPU: ``python benchmarks/gpu.py BUNDLE``. README.md lists the parts. A part whose library is
+missing is reported as not run and is no failure. Exit code 1 if a limit is exceeded, 2 if no part could run.
 """
 
 from __future__ import annotations
@@ -51,21 +51,21 @@ MOST_GROWTH_MIB = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of the program: what held, what was measured, or why it did not run."""
+    """One part of the program: checks and figures, or the reason why it did not run."""
 
     name: str
     not_run: str | None = None
     checks: tuple[CheckRecord, ...] = ()
     figures: tuple[FactReading, ...] = ()
-    """Units are in the names."""
+    """Measured values; units are in the names."""
     notes: tuple[str, ...] = ()
     samples_ns: tuple[int, ...] = ()
-    """Of the part's main figure, all of them, in order."""
+    """All samples of the part's main figure, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuRecord:
-    """The file that is written."""
+    """Contents of `gpu.json`."""
 
     created: str
     edgevision: str
@@ -76,7 +76,7 @@ class GpuRecord:
 
 
 def copies() -> Part:
-    """Bytes to the device and back through pinned memory, and through memory that is not pinned."""
+    """Copy bytes to the device and back through pinned and through pageable memory."""
     with contextlib.ExitStack() as stack:
         there, back = (stack.enter_context(contextlib.closing(HostBuffer(COPY_BYTES))) for _ in range(2))
         device = stack.enter_context(contextlib.closing(DeviceBuffer(COPY_BYTES)))
@@ -108,7 +108,7 @@ def copies() -> Part:
     return Part(
         "copies and events",
         checks=(
-            CheckRecord("bytes that came back different", different, "<=", 0.0),
+            CheckRecord("bytes that differ after the copies", different, "<=", 0.0),
             CheckRecord("device time over wall time of the same copies", share, "<=", 1.02),
             CheckRecord("device time over wall time, from below", share, ">=", 0.80),
         ),
@@ -122,7 +122,7 @@ def copies() -> Part:
 
 
 def graphs() -> Part:
-    """Eight small copies queued one by one and as one captured graph: same bytes, less of the CPU's time."""
+    """Eight small copies, queued one by one and launched as one captured graph: same bytes, less CPU time."""
     size, count = 4096, 8
     one_by_one: list[int] = []
     replayed: list[int] = []
@@ -160,16 +160,16 @@ def graphs() -> Part:
     )
 
 
-def answers(bundle: Bundle, engine: str) -> Part:
-    """The golden frames through an engine, held against the source model's answers."""
+def outputs(bundle: Bundle, engine: str) -> Part:
+    """Run the golden frames through an engine and compare with the source model's outputs."""
     with open_session(bundle.path, engine=engine) as session:
         record = verify_session(session, bundle.golden())
         notes = (session.info.library, session.info.device, *session.info.notes)
-    return Part(f"answers of {engine}", checks=record.checks, notes=notes)
+    return Part(f"outputs of {engine}", checks=record.checks, notes=notes)
 
 
 class BareEngine:
-    """The same plan with nothing around it: buffers that are filled already, copies, network, one wait."""
+    """The same plan without the session: pre-filled buffers, copies, network, one wait."""
 
     def __init__(self, stored: StoredEngine) -> None:
         manifest = stored.manifest
@@ -192,7 +192,7 @@ class BareEngine:
                 self.frames = self._tensors[-1][1].array(np.dtype(np.uint8), shape)
 
     def run(self) -> None:
-        """One call; the answers lie in the host's buffers afterwards."""
+        """Run once; the outputs are in the host buffers afterwards."""
         for is_input, host, device in self._tensors:
             if is_input:
                 self._stream.copy_to_device(device.pointer, host.pointer, host.size_bytes)
@@ -203,7 +203,7 @@ class BareEngine:
         self._stream.synchronize()
 
     def close(self) -> None:
-        """Give everything back."""
+        """Free all resources."""
         for _, host, device in self._tensors:
             host.close()
             device.close()
@@ -211,9 +211,9 @@ class BareEngine:
 
 
 def latency(session: Session, bare: BareEngine, batches: tuple[Frames, ...], rounds: int) -> Part:
-    """Our call and the bare one alternately on the same frames; the ratio is the median of the rounds' ratios."""
-    pictures = itertools.cycle(batches)
-    measured = [_pairs(session, bare, pictures) for _ in range(rounds + 1)][1:]  # the first is warm-up
+    """Alternate session calls and bare calls on the same frames; the ratio is the median of the rounds' ratios."""
+    inputs = itertools.cycle(batches)
+    measured = [_pairs(session, bare, inputs) for _ in range(rounds + 1)][1:]  # after warm-up
     ratios = [statistics.median(ours) / statistics.median(theirs) for ours, theirs, _ in measured]
     ours, theirs, device_ms = (list(itertools.chain(*values)) for values in zip(*measured, strict=True))
     return Part(
@@ -231,13 +231,13 @@ def latency(session: Session, bare: BareEngine, batches: tuple[Frames, ...], rou
 
 
 def _pairs(
-    session: Session, bare: BareEngine, pictures: Iterator[Frames]
+    session: Session, bare: BareEngine, inputs: Iterator[Frames]
 ) -> tuple[list[int], list[int], list[float]]:
-    """One round: ns of ours, ns of the bare one, ms of the device for ours."""
+    """One round: session call in ns, bare call in ns, device time of the session call in ms."""
     ours: list[int] = []
     theirs: list[int] = []
     device_ms: list[float] = []
-    for frames in itertools.islice(pictures, PAIRS_PER_ROUND):
+    for frames in itertools.islice(inputs, PAIRS_PER_ROUND):
         bare.frames[...] = frames
         began = time.perf_counter_ns()
         bare.run()
@@ -250,7 +250,7 @@ def _pairs(
 
 
 def threads(session: Session, batches: tuple[Frames, ...], calls: int) -> Part:
-    """Eight threads on one session; every answer must be the serial one, bit for bit."""
+    """Eight threads on one session; every output must equal the serial one, bit for bit."""
     serial = [session.infer(frames) for frames in batches]
     wrong: list[int] = []
 
@@ -270,17 +270,17 @@ def threads(session: Session, batches: tuple[Frames, ...], calls: int) -> Part:
     seconds = time.perf_counter() - began
     return Part(
         f"{THREADS} threads, {calls} calls each",
-        checks=(CheckRecord("answers that differ from the serial ones", float(len(wrong)), "<=", 0.0),),
+        checks=(CheckRecord("outputs that differ from the serial ones", float(len(wrong)), "<=", 0.0),),
         figures=(FactReading("calls/s", THREADS * calls / seconds),),
     )
 
 
 def flat_memory(session: Session, batches: tuple[Frames, ...], calls: int) -> Part:
-    """Memory of the process and of the device while the same call is made over and over."""
-    pictures = itertools.cycle(batches)
+    """Memory of the process and of the device over many identical calls."""
+    inputs = itertools.cycle(batches)
     host, device = [], []
     for step in range(calls):
-        session.infer(next(pictures))
+        session.infer(next(inputs))
         if step % max(calls // 100, 1) == 0:
             gc.collect()
             host.append(resident_mib())
@@ -302,7 +302,7 @@ def flat_memory(session: Session, batches: tuple[Frames, ...], calls: int) -> Pa
 
 
 def guarded(name: str, part: Callable[[], Part]) -> Part:
-    """A part, or why it did not run."""
+    """Run a part; an error becomes a part that did not run."""
     try:
         return part()
     except EdgevisionError as error:
@@ -310,7 +310,7 @@ def guarded(name: str, part: Callable[[], Part]) -> Part:
 
 
 def fitting_engine(bundle: Path, flavour: Flavour) -> StoredEngine:
-    """The bundle's engine for this device; built first if there is none."""
+    """The bundle's engine for this device; it is built if missing."""
     library = load_library(flavour, "benchmarks/gpu.py")
     for attempt in range(2):
         found = choose_engine(Bundle.open(bundle), running_here(library))
@@ -323,12 +323,12 @@ def fitting_engine(bundle: Path, flavour: Flavour) -> StoredEngine:
 
 
 def engine_parts(bundle: Bundle, flavour: Flavour, options: argparse.Namespace) -> Iterator[Part]:
-    """Whether a plan of this flavour runs; and if it does, how."""
+    """Parts that need a plan of this flavour, or one part with the reason why it does not run."""
     try:
         stored = fitting_engine(bundle.path, flavour)
-        yield answers(bundle, flavour)
+        yield outputs(bundle, flavour)
     except EdgevisionError as error:
-        yield Part(f"answers of {flavour}", not_run=str(error))
+        yield Part(f"outputs of {flavour}", not_run=str(error))
         return
     frames = bundle.golden().frames
     with open_session(bundle.path, engine=flavour) as session:
@@ -342,7 +342,7 @@ def engine_parts(bundle: Bundle, flavour: Flavour, options: argparse.Namespace) 
 
 
 def part_lines(part: Part) -> list[str]:
-    """A part as it is printed."""
+    """Printed lines of a part."""
     if part.not_run is not None:
         return [f"{part.name}: not run: {part.not_run}"]
     lines = [f"{part.name}"]
@@ -356,13 +356,13 @@ def part_lines(part: Part) -> list[str]:
 
 
 def main() -> int:
-    """Run every part that can run, print it, and write the record."""
+    """Run every part that can run, print the results and write the record."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--calls", type=int, default=10_000, help="of each of the eight threads")
-    parser.add_argument("--soak", type=int, default=100_000, help="calls for which memory is watched")
+    parser.add_argument("--calls", type=int, default=10_000, help="calls of each of the eight threads")
+    parser.add_argument("--soak", type=int, default=100_000, help="calls during which memory is sampled")
     parser.add_argument("--rounds", type=int, default=10, help=f"of {PAIRS_PER_ROUND} pairs each")
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
@@ -376,12 +376,12 @@ def main() -> int:
     done(guarded("copies and events", copies))
     done(guarded("captured graphs", graphs))
     for engine in ("onnxruntime-cuda", "onnxruntime-tensorrt"):
-        done(guarded(f"answers of {engine}", lambda engine=engine: answers(bundle, engine)))  # type: ignore[misc]
+        done(guarded(f"outputs of {engine}", lambda engine=engine: outputs(bundle, engine)))  # type: ignore[misc]
     for flavour in FLAVOURS:
         for part in engine_parts(bundle, flavour, options):
             done(part)
     if all(part.not_run for part in parts):
-        print("no part could run here; nothing is written")
+        print("no part could run on this machine; no record is written")
         return 2
     device = cuda.cuda_device()
     settings = tuple(FactReading(name, float(getattr(options, name))) for name in ("calls", "soak", "rounds"))

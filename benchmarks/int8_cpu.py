@@ -1,13 +1,13 @@
-"""INT8 on this CPU: time and largest score difference of each form of the graph in each engine, in one run.
+"""INT8 on this CPU: latency and largest score difference of each form of the graph in each engine.
 
     python benchmarks/int8_cpu.py BUNDLE --images DIR [--seconds S] [--json FILE]
 
 The forms are float, INT8 with uint8 activations around 128 (what `quantize --target cpu` writes) and INT8 with int8
 activations around 0 and a float32 remainder (what other tools write). ONNX Runtime runs each with and without
 `session.x64quantprecision`, which this package sets (`edgevision/engines/ort_settings.py`). In each round every form is
-called once on the same frame; the ratio is the median over the rounds of float's time over the form's in one engine.
-Of a detector the sorted scores are compared. "fused" is the largest difference to the same graph with ONNX Runtime's
-optimizations off: what fused kernels change.
+called once on the same frame. The ratio is float latency over the form's latency in one engine, as the median of the
+rounds. For a detector, sorted scores are compared. "fused" is the largest difference to the same graph without ONNX
+Runtime's optimizations: the effect of fused kernels.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class Row:
     form: str
     engine: str
     exact: bool | None
-    """Whether ONNX Runtime had the option; None for OpenVINO, which has none."""
+    """True if ONNX Runtime ran with the option; None for OpenVINO, which has no such option."""
     p50_ms: float
     ratio: float
-    """Float's time in the same engine over this one's, median of the rounds."""
+    """Float latency in the same engine over this latency, median of the rounds."""
     to_float: float
     """Largest difference of scores to the float graph in ONNX Runtime, over all frames."""
     fused: float | None
@@ -62,7 +62,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A form that can be called."""
+    """A form of the graph and the function that runs it."""
 
     form: str
     engine: str
@@ -71,7 +71,7 @@ class Variant:
 
 
 def in_onnxruntime(graph: bytes, *, exact: bool, optimized: bool = True) -> Call:
-    """The scores of a frame in ONNX Runtime, with the option as this package sets it or as it is by default."""
+    """A function that returns a frame's scores from ONNX Runtime, with the package's option or with the default."""
     if exact:
         session = cpu_session(graph, session_settings(spin=True))
     else:
@@ -84,7 +84,7 @@ def in_onnxruntime(graph: bytes, *, exact: bool, optimized: bool = True) -> Call
 
 
 def in_openvino(graph: bytes) -> Call:
-    """The same in OpenVINO, whose float32 kernels are asked for."""
+    """The same in OpenVINO with float32 kernels."""
     core = shared_core()
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     # From a file: OpenVINO reads its weights in place.
@@ -97,7 +97,7 @@ def in_openvino(graph: bytes) -> Call:
 
 
 def variants(bundle: Bundle) -> tuple[list[Variant], dict[str, Call]]:
-    """Everything that is timed, and the unoptimized call of each form."""
+    """All timed variants, and the unoptimized call of each form."""
     int8 = onnx.load(bundle.graph_path("int8"))
     forms = {
         "float": bundle.graph_path("float").read_bytes(),
@@ -114,7 +114,7 @@ def variants(bundle: Bundle) -> tuple[list[Variant], dict[str, Call]]:
 
 
 def measured(bundle: Bundle, frames: list[npt.NDArray[np.uint8]], seconds: float) -> list[Row]:
-    """Time all variants in turns until both 30 rounds and the seconds are reached, then compare their answers."""
+    """Time all variants in turns for at least 30 rounds and `seconds`, then compare their outputs."""
     found, unoptimized = variants(bundle)
     for variant in found:
         for frame in frames[:WARM_UP]:
@@ -130,7 +130,7 @@ def measured(bundle: Bundle, frames: list[npt.NDArray[np.uint8]], seconds: float
             times[index].append((time.perf_counter_ns() - before_ns) / 1e6)
     reference = [unoptimized["float"](frame) for frame in frames]
     plain = {form: [call(frame) for frame in frames] for form, call in unoptimized.items()}
-    # Of an engine's float times those with the option, which is what a session of this package runs.
+    # The reference is float with the option: a session of this package runs it.
     floats = {v.engine: t for v, t in zip(found, times, strict=True) if v.form == "float"}
     rows = []
     for variant, own in zip(found, times, strict=True):
@@ -152,19 +152,19 @@ def measured(bundle: Bundle, frames: list[npt.NDArray[np.uint8]], seconds: float
 
 
 def largest(left: list[Floats], right: list[Floats]) -> float:
-    """The largest difference of two lists of answers."""
+    """The largest difference between two lists of outputs."""
     return max(float(np.abs(a - b).max()) for a, b in zip(left, right, strict=True))
 
 
 def main() -> None:
-    """Measure a bundle and print the table."""
+    """Measure a bundle and print a table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("bundle", type=Path, help="a bundle with a float and an INT8 graph, batch 1")
-    parser.add_argument("--images", type=Path, required=True, help="frames to run")
-    parser.add_argument("--seconds", type=float, default=20.0, help="at least so long [20]")
-    parser.add_argument("--json", type=Path, help="write the record here")
+    parser.add_argument("bundle", type=Path, help="bundle with a float and an INT8 graph, batch 1")
+    parser.add_argument("--images", type=Path, required=True, help="folder of images to run")
+    parser.add_argument("--seconds", type=float, default=20.0, help="minimum time [20]")
+    parser.add_argument("--json", type=Path, help="write the record to this file")
     arguments = parser.parse_args()
     bundle = Bundle.open(arguments.bundle)
     frames = [

@@ -1,10 +1,10 @@
-"""Runs that are killed while they write ``-o out.mp4``: does each file play, and how much is lost?
+"""Kill runs while they write ``-o out.mp4``; check that each file plays and measure the loss.
 
     python -m benchmarks.killed_videos [--kills 20] [--seed 0]
 
-A process runs the packaged `cnn` on a clip, with `-o` and `--jsonl`, and is killed (SIGKILL) at a random moment. Frames
-of the JSON lines that the video has not are lost. ffprobe reads the file; Chromium, where one is installed, plays it,
-seeks to its end and shows a frame there. Exit code 1 if a file does not play, or if more than two seconds are lost.
+A process runs the packaged `cnn` on a clip, with `-o` and `--jsonl`, and is killed (SIGKILL) at a random moment. A
+frame is lost if the JSON lines have it and the video does not. ffprobe reads the file; Chromium, if installed, plays it
+and seeks to its end. Exit code 1 if a file does not play, or if more than two seconds are lost.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WEIGHTS = Path(__file__).resolve().parents[1] / "edgevision" / "weights" / "cnn.
 PLAY = """(url) => new Promise((resolve) => {
   const video = Object.assign(document.createElement("video"), { muted: true, src: url, preload: "auto" });
   document.body.append(video);
-  const answer = (said) => resolve({ said, seconds: video.duration, width: video.videoWidth });
+  const answer = (message) => resolve({ message, seconds: video.duration, width: video.videoWidth });
   video.onerror = () => answer("error " + (video.error ? video.error.message : ""));
   video.onloadeddata = () => {
     video.onseeked = () => video.play().then(() => answer("played"), (error) => answer(String(error)));
@@ -45,28 +45,28 @@ PLAY = """(url) => new Promise((resolve) => {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one killed run left behind."""
+    """Result of one killed run."""
 
     done: int
-    """Frames that the JSON lines have."""
+    """Frames in the JSON lines."""
     kept: int
-    """Frames that ffprobe finds in the video."""
+    """Frames in the video, counted by ffprobe."""
     played: str
-    """What Chromium said; "played" is good."""
+    """Chromium's message; "played" means success."""
 
     @property
     def lost_s(self) -> float:
-        """Of the video."""
+        """Seconds missing at the end of the video."""
         return max(0, self.done - self.kept) / FPS
 
     @property
     def good(self) -> bool:
-        """True if the file plays and little is lost."""
+        """True if the file plays and the loss is within the limit."""
         return self.played in ("played", "no browser") and self.lost_s <= MOST_LOST_S
 
 
 def write_clip(path: Path) -> None:
-    """A clip in which something moves."""
+    """Write a clip with a moving object."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), FPS, SIZE_WH)
     texture = np.random.default_rng(0).integers(0, 255, (SIZE_WH[1], SIZE_WH[0], 3), np.uint8)
     texture = np.asarray(cv2.GaussianBlur(texture, (0, 0), 4), np.uint8)
@@ -76,7 +76,7 @@ def write_clip(path: Path) -> None:
 
 
 def killed_run(bundle: Path, clip: Path, folder: Path, seconds: float) -> tuple[Path, int]:
-    """Kill a run `seconds` after its video is there; returns the video and the frames that were done."""
+    """Kill a run `seconds` after its video file appears; returns the video and the number of frames done."""
     video, lines = folder / "out.mp4", folder / "found.jsonl"
     command = [sys.executable, "-m", "edgevision", "run", str(bundle), str(clip), "-o", str(video)]
     process = subprocess.Popen([*command, "--jsonl", str(lines)], stderr=subprocess.DEVNULL)
@@ -84,7 +84,7 @@ def killed_run(bundle: Path, clip: Path, folder: Path, seconds: float) -> tuple[
         deadline = time.monotonic() + 60
         while not video.exists():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"the run ended by itself ({process.returncode}) before its video was there")
+                raise SystemExit(f"the run exited ({process.returncode}) before its video file appeared")
             time.sleep(0.01)
         time.sleep(seconds)
         if process.poll() is not None:
@@ -96,7 +96,7 @@ def killed_run(bundle: Path, clip: Path, folder: Path, seconds: float) -> tuple[
 
 
 def frames_by_ffprobe(video: Path) -> int:
-    """Frames that can be decoded; -1 if ffprobe complains."""
+    """Number of decodable frames; -1 if ffprobe reports an error."""
     command = ["ffprobe", "-v", "error", "-count_frames", "-select_streams", "v", "-of", "csv=p=0"]
     done = subprocess.run(
         [*command, "-show_entries", "stream=nb_read_frames", str(video)],
@@ -110,7 +110,7 @@ def frames_by_ffprobe(video: Path) -> int:
 
 @contextmanager
 def browser_page(folder: Path) -> Iterator[Any]:
-    """A page that may open files of `folder`; None where there is no browser or no driver of it."""
+    """A page that may open files of `folder`; None without a browser or its driver."""
     path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
     try:
         from playwright.sync_api import sync_playwright
@@ -129,7 +129,7 @@ def browser_page(folder: Path) -> Iterator[Any]:
 
 
 def outcomes(kills: int, seed: int, folder: Path) -> Iterator[Outcome]:
-    """Kill as many runs and look at what each left."""
+    """Kill `kills` runs and check the files of each."""
     bundle, clip, moments = folder / "cnn", folder / "clip.avi", random.Random(seed)
     command = [sys.executable, "-m", "edgevision", "export", "cnn", "--checkpoint", str(WEIGHTS)]
     subprocess.run([*command, "-o", str(bundle)], check=True, capture_output=True)
@@ -139,12 +139,12 @@ def outcomes(kills: int, seed: int, folder: Path) -> Iterator[Outcome]:
             place = folder / f"{number}"
             place.mkdir()
             video, done = killed_run(bundle, clip, place, moments.uniform(0, 5))
-            played = "no browser" if page is None else str(page.evaluate(PLAY, video.as_uri())["said"])
+            played = "no browser" if page is None else str(page.evaluate(PLAY, video.as_uri())["message"])
             yield Outcome(done, frames_by_ffprobe(video), played)
 
 
 def main() -> None:
-    """Kill, look, and print a line for each run."""
+    """Kill the runs, check the files and print a line for each run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -161,7 +161,7 @@ def main() -> None:
                 flush=True,
             )
     good = sum(outcome.good for outcome in found)
-    print(f"{good} of {len(found)} good; most lost: {max(outcome.lost_s for outcome in found):.2f} s")
+    print(f"{good} of {len(found)} good; maximum loss: {max(outcome.lost_s for outcome in found):.2f} s")
     sys.exit(good < len(found))
 
 

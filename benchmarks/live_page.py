@@ -1,10 +1,10 @@
-"""What a viewer of the live page costs: results a second with one and without, in turn.
+"""Cost of a viewer of the live page: results per second with and without a viewer, in turn.
 
     python -m benchmarks.live_page BUNDLE [--source demo:1280x720@120] [--pairs 10] [--seconds 4]
 
-The viewer is a process of its own that asks for each picture as the page does and throws it away; the source is to be
-faster than the model, so that whatever the page takes is missing from the results. Prints each pair's ratio, and their
-median with the middle half of them: of results a second, and of the time of inference.
+The viewer is a separate process that requests each image as the page does and discards it. The source must be faster
+than the model, so that the page's share of the CPU shows in the results. Prints the ratio of each pair, and the median
+with the middle half of the pairs, for results per second and for inference time.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ SETTLE_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Some seconds of work."""
+    """Measurements of one phase."""
 
     results_per_s: float
     inference_ms: float
-    pictures_per_s: float
+    images_per_s: float
 
 
 def look(url: str) -> None:
-    """Be a viewer until killed: the results, and pictures as fast as they come."""
+    """Act as a viewer until killed: receive the results, and images as fast as they arrive."""
 
     async def play() -> None:
         async with ClientSession() as session:
@@ -61,7 +61,7 @@ def look(url: str) -> None:
 
 
 def measure(camera_manager: CameraManager, server: PageServer, seconds: float) -> Phase:
-    """One phase, after things have settled."""
+    """Measure one phase after a settling time."""
     inference_ms: list[float] = []
     time.sleep(SETTLE_S)
     pictures, began_s = server.pictures, time.perf_counter()
@@ -79,7 +79,7 @@ def measure(camera_manager: CameraManager, server: PageServer, seconds: float) -
 def compare(
     camera_manager: CameraManager, server: PageServer, pairs: int, seconds: float
 ) -> list[tuple[Phase, Phase]]:
-    """Phases without and with a viewer in turn, each order as often."""
+    """Alternate phases without and with a viewer; both orders occur equally often."""
     found = []
     for number in range(pairs):
         phases: dict[bool, Phase] = {}
@@ -99,14 +99,14 @@ def compare(
         alone, seen = found[-1]
         print(
             f"{alone.results_per_s:6.2f} -> {seen.results_per_s:6.2f} results/s, inference {alone.inference_ms:.1f} ->"
-            f" {seen.inference_ms:.1f} ms, {seen.pictures_per_s:.1f} pictures/s, ratio"
+            f" {seen.inference_ms:.1f} ms, {seen.images_per_s:.1f} images/s, ratio"
             f" {seen.results_per_s / alone.results_per_s:.3f}"
         )
     return found
 
 
 def main() -> None:
-    """See the module's docstring."""
+    """Run the comparison and print it; see the module docstring."""
     parser = argparse.ArgumentParser()
     parser.add_argument("bundle", nargs="?", type=Path)
     parser.add_argument("--engine")
@@ -119,7 +119,7 @@ def main() -> None:
         look(arguments.look)
         return
     if arguments.bundle is None:
-        parser.error("a bundle is needed")
+        parser.error("BUNDLE is required")
     camera_manager = CameraManager(
         lambda _: open_session(arguments.bundle, engine=arguments.engine),
         [CameraPlan("camera", arguments.source)],
@@ -137,7 +137,9 @@ def main() -> None:
         ("inference", [seen.inference_ms / alone.inference_ms for alone, seen in found]),
     ):
         low, middle, high = np.percentile(ratios, [25, 50, 75])
-        print(f"{what} with a viewer over without: median {middle:.3f}, middle half {low:.3f} to {high:.3f}")
+        print(
+            f"{what}, ratio with a viewer to without: median {middle:.3f}, middle half {low:.3f} to {high:.3f}"
+        )
     print(f"{arguments.source} on {machine_name()}")
 
 

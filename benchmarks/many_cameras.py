@@ -1,9 +1,9 @@
-"""Eight cameras on one engine, beside one that never answers and one that is frozen: does each get its share?
+"""Fair share of eight cameras on one engine, next to a camera that never responds and a frozen one.
 
-``python -m benchmarks.many_cameras`` plays a video eight times as a camera of 10 frames a second, once on the engine
-as it is and once on one that is slowed down until it is the bottleneck. A camera's fair share is its part of what the
-engine did, at most its own rate. Exit code 1 if one is more than 20 % off its fair share, or its frames are out of
-order.
+``python -m benchmarks.many_cameras`` plays a video as eight cameras of 10 frames/s, first at the engine's full speed
+and then with an engine slowed down until it is the bottleneck. A camera's fair share is an equal part of the engine's
+frames, limited by its own rate. Exit code 1 if a camera is more than 20 % off its fair share, or if its frames are out
+of order.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ DATA = Path(
 
 
 class SlowedSession(Session):
-    """Another session that takes so long for each frame of a batch, or longer."""
+    """Wraps a session and adds a minimum time for each frame of a batch."""
 
     def __init__(self, inner: Session, ms_a_frame: float) -> None:
         super().__init__(inner.spec, inner.info)
@@ -65,20 +65,20 @@ class SlowedSession(Session):
         return outputs
 
     def close(self) -> None:
-        """Close the inner one."""
+        """Close the inner session."""
         self._inner.close()
 
 
 @dataclass(slots=True)
 class Results:
-    """What came of one camera."""
+    """Results of one camera."""
 
     ages_ms: array[float] = field(default_factory=lambda: array("d"))
     last_index: int = -1
     in_order: bool = True
 
     def take(self, processed: FrameResult, *, counts: bool) -> None:
-        """Note one; before everything has settled only its place."""
+        """Record one result; until the settling time is over, only its order."""
         self.in_order &= processed.frame.index > self.last_index
         self.last_index = processed.frame.index
         if counts:
@@ -86,8 +86,8 @@ class Results:
 
 
 @dataclass(slots=True)
-class Course:
-    """What came of all, and in how long a time."""
+class Measured:
+    """Results of all cameras, and the measured time."""
 
     results: dict[str, Results]
     status: tuple[CameraStatus, ...] = ()
@@ -95,16 +95,16 @@ class Course:
 
     @property
     def frames_per_s(self) -> float:
-        """What the engine did."""
+        """Total rate of the engine."""
         return sum(len(results.ages_ms) for results in self.results.values()) / self.seconds
 
 
-def run(bundle: Path, video: Path, engine_ms: float, seconds: float, batch: int | None) -> Course:
-    """Let all cameras run, and count once they have settled."""
+def run(bundle: Path, video: Path, engine_ms: float, seconds: float, batch: int | None) -> Measured:
+    """Run all cameras and count results after the settling time."""
     live = CameraOptions(freeze=FreezeOptions(freeze_after_s=FREEZE_AFTER_S))
     names = [f"camera {number}" for number in range(1, CAMERAS + 1)]
     counting = threading.Event()
-    course = Course({name: Results() for name in [*names, "frozen", "dead"]})
+    measured = Measured({name: Results() for name in [*names, "frozen", "dead"]})
     with contextlib.ExitStack() as stack:
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         frozen = stack.enter_context(mjpeg_camera(FPS, frozen=True))
@@ -119,7 +119,9 @@ def run(bundle: Path, video: Path, engine_ms: float, seconds: float, batch: int 
             options=PipelineOptions(batch="auto" if batch is None else batch),
         )
         stack.callback(camera_manager.close)
-        camera_manager.subscribe(lambda name, done: course.results[name].take(done, counts=counting.is_set()))
+        camera_manager.subscribe(
+            lambda name, done: measured.results[name].take(done, counts=counting.is_set())
+        )
         camera_manager.start()
         _await_running(camera_manager, names)
         time.sleep(WARM_UP_S)
@@ -127,11 +129,11 @@ def run(bundle: Path, video: Path, engine_ms: float, seconds: float, batch: int 
         began_s = time.monotonic()
         time.sleep(seconds)
         counting.clear()
-        course.seconds = time.monotonic() - began_s
-        course.status = camera_manager.cameras
+        measured.seconds = time.monotonic() - began_s
+        measured.status = camera_manager.cameras
         if camera_manager.failure is not None:
             raise SystemExit(f"the camera manager failed: {camera_manager.failure!r}")
-    return course
+    return measured
 
 
 def _await_running(camera_manager: CameraManager, names: list[str]) -> None:
@@ -144,15 +146,15 @@ def _await_running(camera_manager: CameraManager, names: list[str]) -> None:
         time.sleep(0.1)
 
 
-def report(course: Course, title: str) -> bool:
-    """Print a line for each camera; True if all were treated well."""
-    served = [name for name, results in course.results.items() if len(results.ages_ms)]
-    fair = min(course.frames_per_s / max(len(served), 1), FPS)
+def report(measured: Measured, title: str) -> bool:
+    """Print a line for each camera; True if all are within the limit and in order."""
+    served = [name for name, results in measured.results.items() if len(results.ages_ms)]
+    fair = min(measured.frames_per_s / max(len(served), 1), FPS)
     rows, holds = [], len(served) == CAMERAS
-    for camera in course.status:
-        results, stats = course.results[camera.name], camera.stats
+    for camera in measured.status:
+        results, stats = measured.results[camera.name], camera.stats
         count = len(results.ages_ms)
-        rate = count / course.seconds
+        rate = count / measured.seconds
         if camera.name in served:
             holds &= abs(rate / fair - 1) <= MOST_OFF and results.in_order
         p50, p99 = np.percentile(results.ages_ms, [50, 99], method="inverted_cdf") if count else (0.0, 0.0)
@@ -169,7 +171,7 @@ def report(course: Course, title: str) -> bool:
                 f"{stats.lost.dropped} {stats.lost.late} {stats.lost.missed}",
             ]
         )
-    print(f"\n{title}: {course.frames_per_s:.1f} frames/s in all, fair share {fair:.2f} frames/s")
+    print(f"\n{title}: {measured.frames_per_s:.1f} frames/s in total, fair share {fair:.2f} frames/s")
     heads = ["camera", "state", "frames", "frames/s", "of fair share", "in order", "age p50 ms", "p99 ms"]
     print("\n".join(table([*heads, "dropped late missed"], rows)))
     print(
@@ -179,16 +181,20 @@ def report(course: Course, title: str) -> bool:
 
 
 def main() -> int:
-    """Run both ways, print, judge."""
+    """Run at both speeds, print the tables and check the limits."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=30.0, help="that count, each way")
+    parser.add_argument("--seconds", type=float, default=30.0, help="counted seconds at each engine speed")
     parser.add_argument(
-        "--engine-ms", type=float, nargs="+", default=[0.0, 40.0], help="least time a frame takes"
+        "--engine-ms",
+        type=float,
+        nargs="+",
+        default=[0.0, 40.0],
+        help="minimum time per frame of the slowed engine",
     )
-    parser.add_argument("--size", default="192x192", help="input of the detector")
-    parser.add_argument("--batch", type=int, help="frames a call; default: measured")
+    parser.add_argument("--size", default="192x192", help="input side of the detector")
+    parser.add_argument("--batch", type=int, help="frames per call; default: measured")
     parser.add_argument("--video", type=Path, default=DATA / "video" / "vtest.avi")
-    parser.add_argument("--bundles", type=Path, help="keep the exported detector here")
+    parser.add_argument("--bundles", type=Path, help="keep the exported detector in this folder")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
@@ -200,9 +206,11 @@ def main() -> int:
         bundle = export_street(arguments.bundles or Path(folder), size=arguments.size)
         held = []
         for engine_ms in arguments.engine_ms:
-            course = run(bundle, video, engine_ms, arguments.seconds, arguments.batch)
-            slowed = f"engine slowed down to {engine_ms:g} ms a frame" if engine_ms else "engine as it is"
-            held.append(report(course, slowed))
+            measured = run(bundle, video, engine_ms, arguments.seconds, arguments.batch)
+            slowed = (
+                f"engine slowed down to {engine_ms:g} ms per frame" if engine_ms else "engine at full speed"
+            )
+            held.append(report(measured, slowed))
     return 0 if all(held) else 1
 
 

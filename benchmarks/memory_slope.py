@@ -1,4 +1,4 @@
-"""How a process's memory changes with time."""
+"""Memory of a process over time, and its slope."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ import numpy.typing as npt
 
 ROLLUP = Path("/proc/self/smaps_rollup")
 BUCKET_S = 20.0
-"""Samples of so long a time become one, their median: neighbours are not independent."""
+"""Samples of one bucket are reduced to their median, because neighbours are not independent."""
 Z_90 = 1.645
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A process at one moment."""
+    """Memory of a process at one moment."""
 
     at_s: float
     anonymous_kib: int
-    """What it holds in memory that is no file's: RssAnon."""
+    """Anonymous resident memory (RssAnon)."""
     pss_kib: int
-    """All that it holds, shared pages by their share."""
+    """Proportional set size (PSS): shared pages count by their share."""
     blocks: int
-    """Objects of Python."""
+    """Allocated blocks of the Python allocator."""
     threads: int
 
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """A robust line through values over time, with the 90 % interval of its steepness."""
+    """Robust slope of values over time, with its 90 % interval."""
 
     per_hour: float
     low: float
     high: float
     count: int
-    """Values that it was drawn through."""
+    """Number of values."""
 
     def __str__(self) -> str:
         return (
@@ -54,9 +54,9 @@ FIELDS = 5
 
 
 class Sampler:
-    """Takes a sample every so often, in a thread of its own, until it is stopped.
+    """Takes a sample every `every_s` seconds in its own thread, until it is stopped.
 
-    Samples are kept as plain numbers: as objects they would be the growth that is looked for.
+    Samples are stored as plain numbers, because objects would add to the measured growth.
     """
 
     def __init__(self, every_s: float, on_sample: Callable[[Sample], None] = lambda _: None) -> None:
@@ -76,7 +76,7 @@ class Sampler:
 
     @property
     def samples(self) -> list[Sample]:
-        """All of them, in their order."""
+        """All samples, in order."""
         rows = np.array(self._numbers).reshape(-1, FIELDS)
         return [Sample(row[0], *(int(value) for value in row[1:])) for row in rows]
 
@@ -92,7 +92,7 @@ class Sampler:
 
 
 def sample(at_s: float) -> Sample:
-    """Of this process, now."""
+    """Sample this process now."""
     text = ROLLUP.read_text()
 
     def kib(name: str) -> int:
@@ -104,11 +104,11 @@ def sample(at_s: float) -> Sample:
 
 
 def slope(at_s: Sequence[float], values: Sequence[float], bucket_s: float = BUCKET_S) -> Slope:
-    """The median of the slopes of all pairs (Theil 1950; its interval by Kendall's tau: Sen 1968)."""
+    """Median of the slopes of all pairs (Theil 1950), with its interval from Kendall's tau (Sen 1968)."""
     times, levels = _thinned(np.asarray(at_s, float), np.asarray(values, float), bucket_s)
     count = len(times)
     if count < 3:
-        raise ValueError(f"{count} values over time; a slope with an interval needs 3 or more")
+        raise ValueError(f"{count} values over time; a slope with an interval needs at least 3")
     first, second = np.triu_indices(count, 1)
     slopes = np.sort(3600 * (levels[second] - levels[first]) / (times[second] - times[first]))
     reach = Z_90 * np.sqrt(count * (count - 1) * (2 * count + 5) / 18)
@@ -120,7 +120,7 @@ def slope(at_s: Sequence[float], values: Sequence[float], bucket_s: float = BUCK
 def _thinned(
     at_s: npt.NDArray[np.float64], values: npt.NDArray[np.float64], bucket_s: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The median of each bucket, at the middle of its times; of many hours at most a thousand buckets."""
+    """Median of each bucket, at the middle of its times; at most a thousand buckets."""
     bucket_s = max(bucket_s, float(np.ptp(at_s)) / 1000) if len(at_s) else bucket_s
     number = ((at_s - at_s[:1]) // bucket_s).astype(int)
     buckets = np.unique(number)

@@ -1,7 +1,7 @@
-"""A Motion JPEG camera that hangs up now and then, in a process of its own.
+"""A Motion JPEG camera that disconnects repeatedly, in its own process.
 
 ``python -m benchmarks.mjpeg`` prints its address and serves until it is killed. Each connection lasts for `--up`
-seconds; then nobody is let in for `--down` seconds. With `--frozen` it repeats one picture.
+seconds; for the next `--down` seconds it accepts none. With `--frozen` it repeats one image.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PICTURES = 48
 
 
 class Server(ThreadingHTTPServer):
-    """Holds the pictures, encoded once."""
+    """HTTP server with the encoded images."""
 
     daemon_threads = True
 
@@ -33,18 +33,18 @@ class Server(ThreadingHTTPServer):
         self.period_s, self.up_s, self.down_s = 1 / fps, up_s, down_s
         camera = SyntheticCamera(size_wh, cycle=PICTURES)
         count = 1 if frozen else PICTURES
-        self.jpegs = [cv2.imencode(".jpg", picture)[1].tobytes() for picture in camera.frames(count)]
+        self.jpegs = [cv2.imencode(".jpg", image)[1].tobytes() for image in camera.frames(count)]
         self.shut_until_s = 0.0
         self.sent = 0
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection."""
+    """Handler of one connection."""
 
     server: Server
 
     def do_GET(self) -> None:
-        """Pictures at their pace, and then the end."""
+        """Send images at the frame rate, then close the connection."""
         server = self.server
         if time.monotonic() < server.shut_until_s:
             self.send_error(503)
@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
             server.shut_until_s = time.monotonic() + server.down_s
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing is said."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
@@ -75,7 +75,7 @@ def mjpeg_camera(
     down_s: float = 0.0,
     frozen: bool = False,
 ) -> Iterator[str]:
-    """The address of such a camera, which is killed at the end."""
+    """Start the camera and yield its address; the process is killed at the end."""
     size = f"{size_wh[0]}x{size_wh[1]}"
     options = ["--fps", str(fps), "--size", size, "--up", str(up_s), "--down", str(down_s)]
     options += ["--frozen"] if frozen else []
@@ -93,9 +93,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fps", type=float, default=2.0)
     parser.add_argument("--size", default="320x240")
-    parser.add_argument("--up", type=float, default=1e9, help="seconds that a connection lasts")
-    parser.add_argument("--down", type=float, default=0.0, help="seconds without one after it")
-    parser.add_argument("--frozen", action="store_true", help="the same picture each time")
+    parser.add_argument("--up", type=float, default=1e9, help="duration of a connection in seconds")
+    parser.add_argument("--down", type=float, default=0.0, help="pause after a connection in seconds")
+    parser.add_argument("--frozen", action="store_true", help="send the same image each time")
     arguments = parser.parse_args()
     width, height = (int(side) for side in arguments.size.split("x"))
     server = Server(arguments.fps, (width, height), arguments.up, arguments.down, frozen=arguments.frozen)

@@ -1,11 +1,11 @@
-"""INT8 in OpenVINO: what signed activations around a Concat become, and what a bundle's INT8 graph gains and loses.
+"""INT8 in OpenVINO: the error of signed activations around a Concat, and AP and latency of a bundle's INT8 graph.
 
     python benchmarks/openvino_int8.py --minimal concat.onnx
     python benchmarks/openvino_int8.py BUNDLE --images DIR --annotations FILE.json
 
-The first writes the minimal graph of docs/openvino-int8.md and prints what ONNX Runtime and OpenVINO answer to it,
-with signed and with unsigned activations. The second measures AP of the float and the INT8 graph in OpenVINO, and their
-time on the same frames: in every round one call of each, one right after the other; the ratio is their pairs' median.
+The first command writes the minimal graph of docs/openvino-int8.md and prints the outputs of ONNX Runtime and OpenVINO,
+with signed and with unsigned activations. The second measures AP and latency of the float and the INT8 graph in
+OpenVINO. Each round calls both graphs on the same frame, one after the other; the ratio is the median of the pairs.
 Exit code 1 if INT8 loses more than 0.7 AP or is less than 1.3 times as fast.
 """
 
@@ -49,7 +49,7 @@ MOST_LOST_AP, LEAST_GAIN = 0.7, 1.3
 
 
 def concat_graph(scale: float) -> onnx.ModelProto:
-    """Two inputs, joined, quantized and dequantized, then a convolution that answers what it is given."""
+    """Two inputs, concatenated, quantized and dequantized, then an identity convolution."""
     channels = 2 * CHANNELS
     weights = np.zeros((channels, channels, 1, 1), np.int8)
     weights[np.arange(channels), np.arange(channels)] = WEIGHT
@@ -99,7 +99,7 @@ def minimal(path: Path) -> None:
 
 
 def by_onnxruntime(model: onnx.ModelProto, inputs: dict[str, Floats]) -> Floats:
-    """The answer, rounded to what float32 can tell apart here."""
+    """The output, rounded to the resolution of float32 in this range."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, inputs)[0]).round(3)
 
@@ -113,7 +113,7 @@ def by_openvino(model: onnx.ModelProto, inputs: dict[str, Floats]) -> Floats:
 
 
 def measured(arguments: argparse.Namespace) -> bool:
-    """AP and paired times of both graphs; True if the claims hold."""
+    """Measure AP and paired latencies of both graphs; True if the limits hold."""
     spec = Bundle.open(arguments.bundle).spec
     labelled = read_annotations(arguments.annotations, arguments.images, spec.classes)
     ap, sessions = {}, {}
@@ -152,7 +152,7 @@ def measured(arguments: argparse.Namespace) -> bool:
 def paired_ms(
     sessions: dict[str, Session], frames: npt.NDArray[np.uint8], seconds: float
 ) -> Iterator[tuple[float, float]]:
-    """Times of one call of each graph on the same frame, until both 60 pairs and the seconds are reached."""
+    """Latencies of both graphs on the same frame, for at least 60 pairs and `seconds`."""
     for session in sessions.values():
         for _ in range(5):
             session.infer(frames[:1])
@@ -160,7 +160,7 @@ def paired_ms(
     while count < 60 or time.perf_counter_ns() - began_ns < seconds * 1e9:
         frame = frames[count % len(frames)][None]
         times = {}
-        # Who goes first changes: the second finds the frame in the cache.
+        # The order alternates, because the second call finds the frame in the cache.
         for precision in ("float", "int8") if count % 2 else ("int8", "float"):
             before_ns = time.perf_counter_ns()
             sessions[precision].infer(frame)
@@ -170,21 +170,23 @@ def paired_ms(
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Run the selected measurement."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("bundle", type=Path, nargs="?", help="a detector with a float and an INT8 graph")
+    parser.add_argument("bundle", type=Path, nargs="?", help="detector with a float and an INT8 graph")
     parser.add_argument("--images", type=Path)
     parser.add_argument("--annotations", type=Path)
-    parser.add_argument("--seconds", type=float, default=20.0, help="least time for the pairs")
-    parser.add_argument("--minimal", type=Path, metavar="FILE.onnx", help="write the minimal graph here")
+    parser.add_argument("--seconds", type=float, default=20.0, help="minimum time for the pairs")
+    parser.add_argument(
+        "--minimal", type=Path, metavar="FILE.onnx", help="write the minimal graph to this file"
+    )
     arguments = parser.parse_args()
     if arguments.minimal is not None:
         minimal(arguments.minimal)
     if arguments.bundle is not None:
         if arguments.images is None or arguments.annotations is None:
-            parser.error("BUNDLE needs --images and --annotations")
+            parser.error("BUNDLE requires --images and --annotations")
         if not measured(arguments):
             sys.exit(1)
 

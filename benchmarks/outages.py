@@ -1,7 +1,7 @@
-"""A camera that fails in every way it can, on a real RTSP server: is each outage survived, and counted right?
+"""Outages of a camera on a real RTSP server: the pipeline survives each one and counts it correctly.
 
-``python -m benchmarks.outages`` needs Debian's RTSP server (`benchmarks.rtsp.camera.PACKAGES`). Each picture carries
-its number with a checksum and the server keeps a ledger of what it sent, so that every result can be held against it.
+``python -m benchmarks.outages`` needs Debian's RTSP server (`benchmarks.rtsp.camera.PACKAGES`). Each frame carries its
+number with a checksum. The server writes a ledger of all sent frames, and every result is compared with it.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from edgevision.sources.options import CameraOptions
 INFERENCE_S = 0.03
 OPEN_ATTEMPTS = 5
 BACK_S = 60.0
-"""A camera that is not seen again for so long after it was mended is lost."""
+"""Maximum time without results after the camera is restored; later, the camera counts as lost."""
 SETTLE_S = 1.0
-"""An encoder goes on refining a picture that stands still, for up to a group of pictures."""
+"""Time for which the encoder still refines a frozen image: up to one group of pictures."""
 SLACK_S = 0.3
-"""By how much an outage may be measured differently here and in the source."""
+"""Maximum difference between an outage measured here and in the source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A result: the number read from its frame, and when."""
+    """A result: the number read from its frame, and its times."""
 
     number: int | None
     at: float
@@ -57,7 +57,7 @@ class Scored:
 
 
 class Scores(Sink):
-    """Keeps every result."""
+    """Collects every result."""
 
     annotated = False
 
@@ -65,37 +65,37 @@ class Scores(Sink):
         self.rows: list[Scored] = []
 
     def write(self, processed: FrameResult) -> None:
-        """Read the number off the frame that was scored."""
+        """Read the number from the frame."""
         frame = processed.frame
         number = read_number(frame.image_bgr)
         self.rows.append(Scored(number, time.time(), frame.captured_at, frame.clock, frame.size_wh))
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no resource is open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is done to the camera."""
+    """Planned failures of the camera."""
 
     outages: tuple[tuple[str, float], ...]
-    """`kill` or `hang`, and for how many seconds."""
+    """Pairs of `kill` or `hang` and the duration in seconds."""
     freeze_s: float
     black_s: float
     options: CameraOptions
 
 
 @dataclass(slots=True)
-class Course:
-    """What happened."""
+class Observed:
+    """Measured gaps and problems."""
 
     gaps_s: list[float] = field(default_factory=list)
-    """Between the last result before an outage and the first one after it."""
+    """Seconds between the last result before an outage and the first one after it."""
     problems: list[str] = field(default_factory=list)
 
 
 def plan_of(count: int, *, full: bool) -> Plan:
-    """The same plan each time; a fifth of the outages are servers that hang."""
+    """A deterministic plan; in a fifth of the outages the server hangs."""
     chance = random.Random(7)
     longest_s = 30.0 if full else 3.0
     watch = FreezeOptions(freeze_after_s=5.0 if full else 1.5)
@@ -112,19 +112,19 @@ def plan_of(count: int, *, full: bool) -> Plan:
     return Plan(tuple(outages), 3 * (watch.freeze_after_s or 0), 2.0, options)
 
 
-def act(plan: Plan, camera: RtspCamera, scores: Scores, source: Source) -> Course:
-    """Break the camera as planned, and mend it each time."""
-    course = Course()
+def act(plan: Plan, camera: RtspCamera, scores: Scores, source: Source) -> Observed:
+    """Break the camera as planned and restore it each time."""
+    observed = Observed()
     if not wait_until(lambda: len(scores.rows) >= 10, BACK_S):
-        course.problems.append("no results at the beginning")
+        observed.problems.append("no results at the beginning")
     third = max(1, len(plan.outages) // 4)
     for number, (kind, seconds) in enumerate(plan.outages):
         if number == third:
-            spoil(camera, scores, course, "freeze", plan.freeze_s)
+            spoil(camera, scores, observed, "freeze", plan.freeze_s)
         if number == 2 * third:
-            spoil(camera, scores, course, "black", plan.black_s)
+            spoil(camera, scores, observed, "black", plan.black_s)
         if number == 3 * third:
-            spoil(camera, scores, course, "size 480x352", 1.0)
+            spoil(camera, scores, observed, "size 480x352", 1.0)
         last = scores.rows[-1].at
         if kind == "kill":
             camera.kill()
@@ -135,36 +135,36 @@ def act(plan: Plan, camera: RtspCamera, scores: Scores, source: Source) -> Cours
         if kind == "kill":
             camera.start()
         else:
-            camera.go_on()
+            camera.resume()
         if not wait_until(lambda known=known: len(scores.rows) >= known + 10, BACK_S):
-            course.problems.append(
+            observed.problems.append(
                 f"outage {number + 1} ({kind}, {seconds:.1f} s): no results for {BACK_S:g} s"
             )
         rows = [row for row in scores.rows if row.at >= last]
-        course.gaps_s.append(max(after.at - before.at for before, after in pairwise(rows)))
+        observed.gaps_s.append(max(after.at - before.at for before, after in pairwise(rows)))
         print(
-            f"{number + 1:3}  {kind} {seconds:4.1f} s  gone {course.gaps_s[-1]:5.2f} s  {source.health.outages}",
+            f"{number + 1:3}  {kind} {seconds:4.1f} s  gone {observed.gaps_s[-1]:5.2f} s  {source.health.outages}",
             flush=True,
         )
-    return course
+    return observed
 
 
-def spoil(camera: RtspCamera, scores: Scores, course: Course, how: str, seconds: float) -> None:
-    """Let the camera send what it should not, for a time."""
-    camera.tell(how)
+def spoil(camera: RtspCamera, scores: Scores, observed: Observed, how: str, seconds: float) -> None:
+    """Let the camera send frozen, black or resized frames for `seconds`."""
+    camera.send(how)
     time.sleep(seconds)
     if not how.startswith("size"):
-        camera.tell("live")
+        camera.send("live")
     known = len(scores.rows)
     if not wait_until(lambda: len(scores.rows) >= known + 10, BACK_S):
-        course.problems.append(f"no results after {how}")
+        observed.problems.append(f"no results after {how}")
     print(f"     {how} {seconds:.1f} s", flush=True)
 
 
 def judge(
-    plan: Plan, camera: RtspCamera, scores: Scores, health: SourceHealth, course: Course
+    plan: Plan, camera: RtspCamera, scores: Scores, health: SourceHealth, observed: Observed
 ) -> list[tuple[bool, str]]:
-    """Each claim, and whether it holds."""
+    """Each claim with True if it holds."""
     first_push: dict[int, float] = {}
     for pushed in camera.pushed():
         if pushed.mode == "live":
@@ -177,23 +177,26 @@ def judge(
     for row in real:
         late_repeats += row.at - seen.setdefault(row.number, row.at) > limit_s + SETTLE_S
     count = len(plan.outages)
-    apart_s = abs(health.outage_s - sum(course.gaps_s))
+    apart_s = abs(health.outage_s - sum(observed.gaps_s))
     sizes = Counter(row.size_wh for row in scores.rows)
     return [
         (
-            not course.problems,
-            "; ".join(course.problems) or "the process lives, and results came back each time",
+            not observed.problems,
+            "; ".join(observed.problems) or "the process survived, and results resumed after each outage",
         ),
-        (not invented, f"{len(invented)} of {len(scores.rows)} results are from frames that no camera sent"),
+        (
+            not invented,
+            f"{len(invented)} of {len(scores.rows)} results are from frames that the camera did not send",
+        ),
         (
             late_repeats == 0,
-            f"{late_repeats} results from a frozen picture after {limit_s:g} s ({repeats} before)",
+            f"{late_repeats} results from a frozen image after {limit_s:g} s ({repeats} before)",
         ),
         (health.outages == count, f"{health.outages} outages counted, {count} made"),
         (health.reconnects == count, f"{health.reconnects} reconnects"),
         (
             apart_s <= SLACK_S * count,
-            f"{health.outage_s:.1f} s of outages counted, {sum(course.gaps_s):.1f} s without results",
+            f"{health.outage_s:.1f} s of outages counted, {sum(observed.gaps_s):.1f} s without results",
         ),
         (
             health.frozen_episodes == 1,
@@ -211,7 +214,7 @@ def judge(
 
 
 def stamps(camera: RtspCamera, scores: Scores) -> list[str]:
-    """How well capture times agree with the moments at which the camera sent the frames."""
+    """Differences between capture times and the times at which the camera sent the frames."""
     first_push = {pushed.number: pushed.at for pushed in reversed(camera.pushed()) if pushed.mode == "live"}
     lines = []
     for clock in ("camera", "stream", "arrival"):
@@ -229,7 +232,7 @@ def stamps(camera: RtspCamera, scores: Scores) -> list[str]:
 
 
 def _open(url: str, options: CameraOptions) -> Source:
-    """A server on a busy machine answers with an error while its first picture takes too long."""
+    """Open the source with retries: on a busy machine the server returns errors until its first frame is ready."""
     for _ in range(OPEN_ATTEMPTS - 1):
         with contextlib.suppress(SourceError):
             return open_source(url, options)
@@ -237,7 +240,7 @@ def _open(url: str, options: CameraOptions) -> Source:
 
 
 def run(plan: Plan, folder: Path) -> tuple[list[tuple[bool, str]], list[str], SourceHealth]:
-    """Carry the plan out and judge it."""
+    """Execute the plan and check the claims."""
     scores = Scores()
     over = threading.Event()
     with RtspCamera(folder) as camera:
@@ -247,28 +250,28 @@ def run(plan: Plan, folder: Path) -> tuple[list[tuple[bool, str]], list[str], So
         def pipeline() -> None:
             try:
                 run_pipeline(SleepingEngine(INFERENCE_S), source, [scores], stop=over.is_set)
-            except BaseException as error:  # told as a problem
+            except BaseException as error:  # reported as a problem
                 died.append(error)
 
         thread = threading.Thread(target=pipeline, name="pipeline")
         thread.start()
         try:
-            course = act(plan, camera, scores, source)
-            course.problems += [f"the run died: {error!r}" for error in died]
+            observed = act(plan, camera, scores, source)
+            observed.problems += [f"the run failed: {error!r}" for error in died]
             health = source.health
         finally:
             over.set()
             thread.join()
-        return judge(plan, camera, scores, health, course), stamps(camera, scores), health
+        return judge(plan, camera, scores, health, observed), stamps(camera, scores), health
 
 
 def main() -> int:
-    """Run and print; exit code 1 if a claim does not hold."""
+    """Run the plan and print the claims; exit code 1 if one does not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true", help="outages of 1 to 30 s, time-outs as by default")
+    parser.add_argument("--full", action="store_true", help="outages of 1 to 30 s with the default time-outs")
     parser.add_argument("--outages", type=int, default=20)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--verbose", action="store_true", help="each attempt to connect")
+    parser.add_argument("--verbose", action="store_true", help="log each connection attempt")
     arguments = parser.parse_args()
     if not is_installed():
         print(

@@ -1,13 +1,13 @@
-"""Do PyTorch, the exported graph and every engine reach the same accuracy? One row for each of them.
+"""Accuracy of PyTorch, the exported graph and every engine, one row each.
 
     python benchmarks/parity.py yolov5 --checkpoint street.safetensors --images coco/eval --annotations coco/eval.json
     python benchmarks/parity.py resnet --checkpoint RUN --images cifar10/test
     python benchmarks/parity.py unet --checkpoint RUN --images camvid/val/images --annotations camvid/val/masks
     python benchmarks/parity.py yolov5-seg --checkpoint RUN --images train/images --annotations train.json
 
-PyTorch prepares pixels with OpenCV, decodes and suppresses by plain code; nothing of the graph takes part. "ONNX
-Runtime, bare" runs the graph with nothing of our sessions around it but the letterbox. Exits with 1 if a figure lies
-further than 0.2 points from PyTorch's.
+The PyTorch row uses OpenCV for pre-processing and plain code for decoding and NMS, without the graph. "ONNX Runtime,
+bare" runs the graph with the letterbox only, without a session of this package. Exit code 1 if a figure is more than
+0.2 points from PyTorch's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LIMIT_POINTS = 0.2
 
 
 class BareOnnxRuntime(Session):
-    """The graph in ONNX Runtime as anybody would run it."""
+    """The graph in plain ONNX Runtime."""
 
     def __init__(self, graph: Path, spec: ModelSpec) -> None:
         super().__init__(spec, EngineInfo("bare", f"ONNX Runtime {onnxruntime.__version__}, bare", "cpu"))
@@ -46,7 +46,7 @@ class BareOnnxRuntime(Session):
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What is measured on."""
+    """Labelled images of the evaluation."""
 
     images: Path
     annotations: Path | None
@@ -54,14 +54,14 @@ class Labels:
 
 
 def figures(session: Session, labels: Labels) -> dict[str, float]:
-    """The task's figures in percent."""
+    """The metrics of the task in percent."""
     task, classes = session.spec.task, session.spec.classes
     if task == "classify":
         found = classification.read_class_folders(labels.images, classes, limit=labels.limit)
         answers = list(classification.classify_all(session, found))
         return {"top-1": classification.accuracy_from_scores(classes, answers).top1}
     if labels.annotations is None:
-        raise SystemExit(f"--annotations is needed for {task}")
+        raise SystemExit(f"--annotations is required for {task}")
     if task == "segment":
         pairs = segmentation.find_masks(labels.images, labels.annotations, limit=labels.limit)
         masks = segmentation.accuracy_from_masks(classes, segmentation.segment_all(session, pairs))
@@ -78,7 +78,7 @@ def figures(session: Session, labels: Labels) -> dict[str, float]:
 
 
 def sessions(name: str, options: ExportOptions, folder: Path) -> Iterator[Session]:
-    """PyTorch, the bare graph, and every engine that is installed, each with the protocol's suppression."""
+    """PyTorch, the bare graph and every installed engine, each with the NMS settings of the protocol."""
     recipe = load_recipe(name)
     source = source_session(recipe, options)
     if source.spec.nms is not None:
@@ -98,7 +98,7 @@ def sessions(name: str, options: ExportOptions, folder: Path) -> Iterator[Sessio
 
 
 def report(rows: Sequence[tuple[str, dict[str, float]]]) -> bool:
-    """Print the table; true if every figure is near PyTorch's."""
+    """Print the table; True if every figure is within the limit of PyTorch's."""
     names = list(rows[0][1])
     print(f"{'':28}" + "".join(f"{name:>12}" for name in names))
     for library, row in rows:
@@ -112,10 +112,10 @@ def report(rows: Sequence[tuple[str, dict[str, float]]]) -> bool:
 
 
 def main() -> int:
-    """Measure one model in every way."""
+    """Measure one model in PyTorch and in every engine."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("recipe")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="A file, or a run folder.")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint file or run folder")
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--annotations", type=Path)
     parser.add_argument("--limit", type=int)

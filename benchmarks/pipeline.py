@@ -1,4 +1,4 @@
-"""YOLOv5n at 640 on the street video: stages, frames/s against inference alone, and suppression in the graph.
+"""YOLOv5n at 640 on the street video: stages, frames/s compared with inference alone, and NMS in the graph.
 
 Run from a checkout with the test data: ``python benchmarks/pipeline.py``. Exit code 1 if a claim does not hold.
 """
@@ -33,21 +33,21 @@ CANDIDATES = 300
 
 
 def edgevision(*arguments: object) -> None:
-    """Run a command in a process of its own: what another one left in memory must not show in its figures."""
+    """Run a command in its own process, so that memory of other commands does not affect its figures."""
     done = subprocess.run([sys.executable, "-m", "edgevision", *map(str, arguments)], check=False)
     if done.returncode:
         sys.exit(done.returncode)
 
 
 def export_yolov5n(scratch: Path, *arguments: object) -> Path:
-    """Export the official checkpoint; the bundle's path."""
+    """Export the official checkpoint; returns the bundle's path."""
     bundle = scratch / "-".join(["yolov5n", *map(str, arguments)])
     edgevision("export", "yolov5", "--checkpoint", DATA / "weights" / "yolov5n.pt", *arguments, "-o", bundle)
     return bundle
 
 
 def bare_network(graph: Path) -> onnx.ModelProto:
-    """The graph cut off where post-processing begins: its outputs are what the nodes of ``post/`` take from others."""
+    """The graph without post-processing: its outputs are the inputs of the nodes of ``post/``."""
     model = onnx.load(graph)
     after = [node for node in model.graph.node if node.name.startswith("post/")]
     before = [node for node in model.graph.node if not node.name.startswith("post/")]
@@ -66,14 +66,14 @@ def bare_network(graph: Path) -> onnx.ModelProto:
     return model
 
 
-def suppression_ms(bundle: Path, video: Path, seconds: float) -> tuple[float, float, int]:
-    """Median cost of decoding and suppression in the graph, its inter-quartile range, and the number of pairs.
+def post_processing_ms(bundle: Path, video: Path, seconds: float) -> tuple[float, float, int]:
+    """Median cost of decoding and NMS in the graph, its inter-quartile range, and the number of pairs.
 
     The whole graph and the bare network run alternately on the same frames; each pair gives one difference.
     """
     graph = Bundle.open(bundle).graph_path("float")
     settings = ort.SessionOptions()
-    # Threads of the one session that still spin after its run would take a core from the other one.
+    # Threads of one session that spin after its run would take a core from the other session.
     settings.add_session_config_entry("session.force_spinning_stop", "1")
     whole, bare = (
         ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
@@ -87,7 +87,7 @@ def suppression_ms(bundle: Path, video: Path, seconds: float) -> tuple[float, fl
     while time.perf_counter() - began < seconds or number < 40:
         feed = {"frames": frames[number % len(frames)]}
         stamps_ns = [time.perf_counter_ns()]
-        # The order alternates, so that neither always finds the other's data in the caches.
+        # The order alternates, so that neither always benefits from the caches filled by the other.
         for run in (whole, bare) if number % 2 else (bare, whole):
             run.run(None, feed)
             stamps_ns.append(time.perf_counter_ns())
@@ -100,13 +100,13 @@ def suppression_ms(bundle: Path, video: Path, seconds: float) -> tuple[float, fl
 
 
 def main() -> None:
-    """Measure, print, and judge."""
+    """Measure, print the figures and check the limits."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=30.0, help="least time of each phase")
+    parser.add_argument("--seconds", type=float, default=30.0, help="minimum time of each phase")
     parser.add_argument(
         "--rounds", type=int, default=10, help="paired rounds of end to end and inference alone"
     )
-    parser.add_argument("--json", type=Path, help="write the record here")
+    parser.add_argument("--json", type=Path, help="write the record to this file")
     arguments = parser.parse_args()
     video = DATA / "video" / "vtest.avi"
     with tempfile.TemporaryDirectory(prefix="edgevision-benchmark-") as folder:
@@ -116,8 +116,8 @@ def main() -> None:
         edgevision("bench", export_yolov5n(scratch), "--source", video, "--engine", "onnxruntime", *settings)
         record = read_record(record_file)
         few = export_yolov5n(scratch, "--pre-nms-topk", CANDIDATES)
-        post_ms, spread_ms, pairs = suppression_ms(few, video, arguments.seconds)
-    print(f"decoding and suppression in the graph, {CANDIDATES} candidates: {post_ms:.2f} ms")
+        post_ms, spread_ms, pairs = post_processing_ms(few, video, arguments.seconds)
+    print(f"decoding and NMS in the graph, {CANDIDATES} candidates: {post_ms:.2f} ms")
     print(
         f"  (median of {pairs} pairs of whole graph and bare network; inter-quartile range {spread_ms:.2f} ms)"
     )
@@ -126,7 +126,7 @@ def main() -> None:
     claims = (
         (f"end to end over inference alone >= {LEAST_RATIO}", record.end_to_end_ratio >= LEAST_RATIO),
         (f"prepare + results {host_ms:.2f} ms < {MOST_HOST_MS}", host_ms < MOST_HOST_MS),
-        (f"suppression {post_ms:.2f} ms < {MOST_SUPPRESSION_MS}", post_ms < MOST_SUPPRESSION_MS),
+        (f"NMS {post_ms:.2f} ms < {MOST_SUPPRESSION_MS}", post_ms < MOST_SUPPRESSION_MS),
         ("stages add up to wall time within 5 %", abs(record.stages_share - 1) <= 0.05),
     )
     print()

@@ -1,4 +1,4 @@
-"""Peak resident memory of calibration by the number of images: it must not grow.
+"""Peak resident memory of calibration must not grow with the number of images.
 
 ``python benchmarks/quantize_memory.py BUNDLE IMAGES``. Exit code 1 if the peak at the larger number of images is more
 than 10 % above that at the smaller one.
@@ -32,7 +32,7 @@ print(ranges.images, len(ranges.thresholds), before, peak_resident_mib())
 
 
 def peak_mib(bundle: str, images: str, count: int, method: str) -> float:
-    """The peak of a fresh process that calibrates on `count` images; prints it."""
+    """Calibrate on `count` images in a fresh process; prints and returns its peak memory."""
     began = time.perf_counter()
     command = [sys.executable, "-c", CALIBRATE, bundle, images, str(count), method]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -45,7 +45,7 @@ def peak_mib(bundle: str, images: str, count: int, method: str) -> float:
 
 
 def main() -> None:
-    """Measure, print, and judge."""
+    """Measure, print the figures and check the limit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle")
     parser.add_argument("images")

@@ -1,8 +1,8 @@
-"""INT8 within a budget, on images that the search has not seen, in every engine installed here.
+"""INT8 within an accuracy budget, on images not used by the search, in every installed engine.
 
 ``python benchmarks/quantized.py BUNDLE --held IMAGES --held-annotations FILE -- QUANTIZE-OPTIONS``: quantizes a copy of
-the bundle with the options of ``edgevision quantize``, then measures both graphs on the held images, and their speeds
-in turns. Without ``--`` the bundle's own INT8 graph is measured. Exit code 1 if a claim does not hold.
+the bundle with the options of ``edgevision quantize``, then measures accuracy of both graphs on the held-out images and
+their latencies in turns. Without ``--`` the bundle's own INT8 graph is measured. Exit code 1 if a claim does not hold.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ MOST_SECONDS = 1200.0
 LEAST_SHARE = 0.85
 LEAST_SPEEDUP = 1.3
 OTHER_ENGINES_MARGIN = 0.2
-"""Points that an engine other than the reference may lose beyond the budget."""
+"""Points beyond the budget that an engine other than the reference may lose."""
 
 
 def scores(bundle: Bundle, trial: Trial, engine: str, precision: Precision) -> Scores:
-    """One graph in one engine on the held images."""
+    """Scores of one graph in one engine on the held-out images."""
     options = replace(trial_options(bundle.spec), precision=precision, force=True)
     with open_session(bundle.path, engine=engine, options=options) as session:
         return trial(session)
 
 
 def judge(name: str, value: float, limit: float, *, at_most: bool) -> bool:
-    """Print one claim and whether it holds."""
+    """Print one claim; True if it holds."""
     holds = value <= limit if at_most else value >= limit
     print(
         f"{'ok    ' if holds else 'FAILED'} {name}: {value:.3g}, {'at most' if at_most else 'at least'} {limit:g}"
@@ -50,13 +50,13 @@ def judge(name: str, value: float, limit: float, *, at_most: bool) -> bool:
 
 
 def measure(bundle: Bundle, arguments: argparse.Namespace) -> bool:
-    """Accuracy in each engine, speed in each engine, and the claims."""
+    """Measure accuracy and latency in each engine and check the claims."""
     record = read_record(bundle.path)
     trial = trial_for(bundle.spec, arguments.held, arguments.held_annotations, arguments.limit)
     reference = scores(bundle, trial, "onnxruntime", "float")
     kept = judge("share of the work in INT8", record.chosen.int8_share, LEAST_SHARE, at_most=False)
     print(
-        f"{reference.metric} in float, onnxruntime: {reference.whole:.2f} on {reference.images} held images"
+        f"{reference.metric} in float, onnxruntime: {reference.whole:.2f} on {reference.images} held-out images"
     )
     for engine in ENGINES:
         try:
@@ -77,7 +77,7 @@ def measure(bundle: Bundle, arguments: argparse.Namespace) -> bool:
 
 
 def main() -> None:
-    """Quantize if asked to, measure, print, and judge."""
+    """Quantize if requested, measure, print the figures and check the limits."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--held", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""An engine that answers nothing, after just as long as it is told."""
+"""An engine with a fixed latency and constant outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgevision.contract.spec import BatchRange, FrameInput, ModelSpec, Provenan
 
 
 class SleepingEngine(Session):
-    """Each call takes `takes_s`, of one frame or of many."""
+    """Each call takes `takes_s` seconds, for one frame or many."""
 
     def __init__(self, takes_s: float, *, most: int = 1) -> None:
         provenance = Provenance("none", None, "none", "2026-01-01T00:00:00+00:00")

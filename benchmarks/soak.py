@@ -1,16 +1,16 @@
-"""Does memory grow? Cameras that come, go and fail run on one engine for a while, and resident memory is watched.
+"""Memory growth of a long run with cameras that are added, removed and fail.
 
-``python -m benchmarks.soak`` takes 20 minutes and a tenth of a core. Two virtual cameras, a video that is played over
-and over, a camera that hangs up four times a minute and one that never answers are followed and counted; results go
-into JSON lines, into pictures of events, and to a webhook that refuses them. One camera is stopped and started every
-20 seconds. Exit code 1 if private memory grows by more than 1 MB an hour after the warm-up.
+``python -m benchmarks.soak`` takes 20 minutes and a tenth of a core. The sources are two synthetic cameras, a looped
+video, a camera that disconnects four times a minute, and one that never responds. Tracking and counting are on. The
+sinks are JSON lines, event images and a webhook that refuses results. One camera is stopped and started every 20 s.
+Exit code 1 if private memory grows by more than 1 MB an hour after the warm-up.
 
-Pictures are small on purpose. Ten minutes tell 1 MB an hour by 0.17 MB, and where a frame of 640x480 is on its way or
-not is 0.9 MB: by which camera happens to come first the level changes for minutes. One frame of 160x120 that is kept
-at each stop, hang-up or picture of an event is 10 MB an hour, and shows.
+Images are small on purpose. In ten minutes 1 MB an hour is 0.17 MB, and one 640x480 frame more or less in memory is
+0.9 MB: the order of the cameras would change the level for minutes. A leak of one 160x120 frame at each stop,
+disconnect or event image is 10 MB an hour, and is detected.
 
 Ten minutes on a busy machine can leave the slope undecided: its estimate is above the limit, its 90 % interval is not.
-The run then goes on until the interval is on one side, for ``--longest`` minutes at most.
+The run then continues until the interval is on one side, for ``--longest`` minutes at most.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ from edgevision.sources.synthetic_camera import SyntheticCamera
 
 MOST_MB_AN_HOUR = 1.0
 LONGEST = 1.4
-"""Length of an undecided run, as a multiple of the minutes asked for."""
+"""Length of an undecided run, as a multiple of `minutes`."""
 FPS = 2
 SIZE_WH = (160, 120)
-SINKS = ("lines", "pictures", "webhook")
+SINKS = ("lines", "images", "webhook")
 DEAD = "rtsp://127.0.0.1:9/1"
-"""Where nobody listens: each attempt is refused at once."""
+"""A port without a listener: each attempt is refused at once."""
 MB_OF_KIB = 1024 / 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """How long, and where to."""
+    """Duration and output of the soak."""
 
     minutes: float
     longest_minutes: float
@@ -72,7 +72,7 @@ class Soak:
 
 
 def plans(clip: Path, flaky: str) -> list[CameraPlan]:
-    """The cameras."""
+    """The plans of all cameras."""
     line = AnalyticsOptions(lines=("middle=80,0,80,120",))
     zone = AnalyticsOptions(zones=("floor=5,60,155,60,155,115,5,115",))
     virtual = f"demo:{SIZE_WH[0]}x{SIZE_WH[1]}@{FPS}"
@@ -86,17 +86,17 @@ def plans(clip: Path, flaky: str) -> list[CameraPlan]:
 
 
 def sinks(folder: Path) -> dict[str, Sink]:
-    """One that works, one that keeps its folder small, one that never works."""
+    """One sink that works, one with a limited folder, one that always fails."""
     options = SinkOptions(capacity=100, every_result=True, keep=50)
     return {
         "lines": open_sink(str(folder / "results.jsonl"), options),
-        "pictures": open_sink(f"events:{folder / 'pictures'}?classes=person&gap_s=20", options),
+        "images": open_sink(f"events:{folder / 'images'}?classes=person&gap_s=20", options),
         "webhook": open_sink("http://127.0.0.1:9/hook", options),
     }
 
 
 def soak(plan: Soak) -> list[Sample]:
-    """Run, and watch memory; prints a line a minute."""
+    """Run and sample memory; prints a line per minute."""
     bundle = export_street(plan.folder)
     clip = plan.folder / "clip.mp4"
     camera = SyntheticCamera(SIZE_WH, cycle=60)
@@ -123,7 +123,7 @@ def soak(plan: Soak) -> list[Sample]:
 
 
 def _attend(camera_manager: CameraManager, plan: Soak, sampler: Sampler) -> None:
-    """Stop and start a camera now and then, until the slope is decided or the time is over."""
+    """Stop and start a camera at intervals until the slope is decided or the time is over."""
     over = threading.Event()
     if plan.trace:
         tracemalloc.start(4)
@@ -151,7 +151,7 @@ def _decided(plan: Soak, at_s: float, sampler: Sampler) -> bool:
 def _line_a_minute(camera_manager: CameraManager) -> Callable[[Sample], None]:
     minutes: list[int] = []
 
-    def tell(sample: Sample) -> None:
+    def report(sample: Sample) -> None:
         if int(sample.at_s / 60) == len(minutes):
             minutes.append(1)
             states = ", ".join(f"{camera.name} {camera.state}" for camera in camera_manager.cameras)
@@ -163,24 +163,24 @@ def _line_a_minute(camera_manager: CameraManager) -> Callable[[Sample], None]:
                 flush=True,
             )
 
-    return tell
+    return report
 
 
 def _problem(camera_manager: CameraManager, seen: Counter[str]) -> str:
-    """Why what was measured is not what was meant; empty if it is."""
+    """Reason why the measurement is invalid; empty if it is valid."""
     if camera_manager.failure is not None:
         return repr(camera_manager.failure)
     for camera in camera_manager.cameras:
         if camera.name != "dead" and not seen[camera.name]:
-            return f"{camera.name} gave no frame: {camera.state} {camera.detail}"
+            return f"{camera.name} returned no frame: {camera.state} {camera.detail}"
         if camera.name == "gate" and not camera.stats.health.reconnects:
-            return "the camera that hangs up never did"
+            return "the camera that should disconnect never did"
     lost = {sink.name: sink.lost for sink in camera_manager.sinks}
     return "" if not lost["lines"] and lost["webhook"] else f"results lost: {lost}"
 
 
 def judge(samples: list[Sample], warm_up_s: float) -> tuple[Slope, Slope, Slope]:
-    """In MB an hour of private memory and of PSS, and in objects an hour, after the warm-up."""
+    """Slopes after the warm-up: private memory and PSS in MB per hour, and objects per hour."""
     warm = [sample for sample in samples if sample.at_s >= warm_up_s]
     at_s = [sample.at_s for sample in warm]
     return (
@@ -191,7 +191,7 @@ def judge(samples: list[Sample], warm_up_s: float) -> tuple[Slope, Slope, Slope]
 
 
 def draw(samples: list[Sample], warm_up_s: float, private: Slope, path: Path) -> None:
-    """Memory over time, and the line through it."""
+    """Draw memory over time with the fitted line."""
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -215,7 +215,7 @@ def draw(samples: list[Sample], warm_up_s: float, private: Slope, path: Path) ->
 
 
 def main() -> int:
-    """Run, print, draw; exit code 1 where memory grows."""
+    """Run, print and draw; exit code 1 if memory grows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--hours", type=float, help="in place of --minutes")
@@ -223,14 +223,14 @@ def main() -> int:
         "--longest", type=float, help=f"minutes of an undecided run; default: {LONGEST:g} times --minutes"
     )
     parser.add_argument(
-        "--warm-up", type=float, help="minutes that do not count; default: half of them, 10 at most"
+        "--warm-up", type=float, help="uncounted minutes at the start; default: half of all, at most 10"
     )
     parser.add_argument("--every", type=float, default=2.0, help="seconds between samples")
     parser.add_argument("--toggle", type=float, default=20.0, help="seconds between stops of a camera")
     parser.add_argument(
         "--output", type=Path, default=Path("out/soak"), help="folder of the plot and the samples"
     )
-    parser.add_argument("--trace", action="store_true", help="say what Python code holds more in the end")
+    parser.add_argument("--trace", action="store_true", help="print the Python code whose memory grew")
     arguments = parser.parse_args()
     minutes = arguments.hours * 60 if arguments.hours else arguments.minutes
     warm_up = min(minutes / 2, 10.0) if arguments.warm_up is None else arguments.warm_up
@@ -257,9 +257,9 @@ def main() -> int:
     print(
         f"{samples[-1].at_s / 60:.1f} minutes, {warm_up:g} of them to warm up; {100 * cpu_share:.0f} % of a core"
     )
-    print(f"private memory, MB: {private}\nPSS, MB: {pss}\nobjects of Python: {blocks}")
+    print(f"private memory, MB: {private}\nPSS, MB: {pss}\nPython objects: {blocks}")
     holds = private.per_hour <= MOST_MB_AN_HOUR
-    print(f"{'ok   ' if holds else 'FAILS'} {private.per_hour:+.2f} MB an hour; at most {MOST_MB_AN_HOUR:g}")
+    print(f"{'ok   ' if holds else 'FAILS'} {private.per_hour:+.2f} MB an hour; limit {MOST_MB_AN_HOUR:g}")
     return 0 if holds else 1
 
 

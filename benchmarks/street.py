@@ -1,4 +1,4 @@
-"""The detector that comes along, exported for benchmarks in a process of its own: torch stays out of theirs."""
+"""Export of the packaged detector for benchmarks, in its own process so that benchmarks do not import torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WEIGHTS = Path(edgevision.__file__).parent / "weights" / "street.safetensors"
 def export_street(
     folder: Path, *, size: str = "192x192", batch: str = "1:4:8", options: tuple[str, ...] = ()
 ) -> Path:
-    """Export it at a size and a range of batches; returns the bundle. One that is there is taken as it is."""
+    """Export it at a size and a batch range; returns the bundle. An existing bundle is reused."""
     bundle = folder / f"street-{size}-{batch.replace(':', '-')}"
     if not bundle.is_dir():
         command = [sys.executable, "-m", "edgevision", "export", "yolov5", "--checkpoint", str(WEIGHTS)]

@@ -1,9 +1,9 @@
-"""Frames/s end to end against inference alone, and against the loop that one writes oneself; YOLOv5n at 640.
+"""Frames/s end to end, compared with inference alone and with a plain loop; YOLOv5n at 640.
 
-Run from a checkout with the test data: ``python benchmarks/throughput.py``. In each round four ways run one after
-another for as long, in an order that changes, on the same session and video: inference alone; the pipeline without
-output; the pipeline with drawing; the plain loop `read; letterbox; infer; draw`. Ratios are medians over rounds. Exit
-code 1 if a claim does not hold.
+Run from a checkout with the test data: ``python benchmarks/throughput.py``. Each round runs four variants for
+the same time, in a rotating order, on the same session and video: inference alone; the pipeline without output; the
+pipeline with drawing; the plain loop `read; letterbox; infer; draw`. Ratios are medians over rounds. Exit code 1 if a
+claim does not hold.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ THRESHOLD = 0.25
 
 
 class Shown(Sink):
-    """Has results drawn and throws the pictures away."""
+    """Requests drawn frames and discards them."""
 
     annotated = True
 
     def write(self, processed: FrameResult) -> None:
-        """The picture is not kept."""
+        """Discard the frame."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no resource is open."""
 
 
 def pipeline_rate(session: Session, video: Path, seconds: float, sinks: list[Sink]) -> float:
@@ -84,13 +84,13 @@ def plain_loop_rate(session: Session, video: Path, seconds: float) -> float:
 
 
 def ways(session: Session, video: Path, seconds: float) -> dict[str, Callable[[], float]]:
-    """Name and measure of each way; the first is what the others are compared with."""
+    """Name and measurement of each variant; the others are compared with the first."""
     batches, _ = prepared_batches(Subject(session, None, SessionOptions(), lambda: open_source(video)))
-    pictures = itertools.cycle(batches)
+    batch_cycle = itertools.cycle(batches)
     settings = MeasureSettings(seconds, 1, 0.0, 0)
 
     def alone() -> float:
-        samples = measure(lambda: session.infer(next(pictures)), settings)
+        samples = measure(lambda: session.infer(next(batch_cycle)), settings)
         return len(samples) / samples.total_s
 
     return {
@@ -102,9 +102,9 @@ def ways(session: Session, video: Path, seconds: float) -> dict[str, Callable[[]
 
 
 def main() -> None:
-    """Measure, print, and judge."""
+    """Measure, print the figures and check the limits."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each way in each round")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds of each variant in each round")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--engine", choices=CPU_ENGINES, default="onnxruntime")
     arguments = parser.parse_args()
@@ -126,14 +126,14 @@ def main() -> None:
     pairs = zip(rates["pipeline, drawn"], rates["plain loop, drawn"], strict=True)
     gain = statistics.median(ours / plain for ours, plain in pairs)
     ratio = statistics.median(ours / one for ours, one in zip(rates["pipeline"], alone, strict=True))
-    print(f"drawn, the pipeline runs {gain:.3f} times the frames of the plain loop")
+    print(f"with drawing, the pipeline runs {gain:.3f} times as many frames as the plain loop")
     holds = ratio >= LEAST_RATIO
     print(f"{'ok  ' if holds else 'FAIL'}  pipeline over inference alone {ratio:.3f} >= {LEAST_RATIO}")
     sys.exit(0 if holds else 1)
 
 
 def measure_rounds(measures: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Frames/s of each way in each round, after a round to warm up; the order turns from round to round."""
+    """Frames/s of each variant in each round, after a warm-up round; the order rotates."""
     names = list(measures)
     rates: dict[str, list[float]] = {name: [] for name in names}
     for number in range(-1, rounds):

@@ -1,12 +1,11 @@
-"""The ways of a setting, a source and a frame through this package's modules, seen by Python's profiler hook.
+"""Paths of a setting, a source and a frame through this package's modules, recorded by Python's profiler hook.
 
     python benchmarks/ways.py BUNDLE SOURCE
 
-A step is a call from one module of the package to another in which the thing in question is handed over: as an argument
-or as a result, by itself or as the field of a dataclass. For a frame that is the frame itself, its pixels, and what was
-made of them, from the source's answer to the sink. Calls within a module are no step. A return is a step into a module
-that was left before. Settings are traced through ``edgevision run``, a frame through `run_pipeline` with one stage
-after another.
+A step is a call from one module of the package to another that passes the traced value: as an argument or a result,
+directly or in a field of a dataclass. A frame is traced with its pixels and the results computed from them, from the
+source to the sink. Calls within a module are not steps. A return is a step into a module that was left before. Settings
+are traced through ``edgevision run``, and a frame through `run_pipeline` with the stages in sequence.
 """
 
 from __future__ import annotations
@@ -47,14 +46,14 @@ PARTS_OF_A_FRAME = (np.ndarray, SourceFrame, FrameBatch, FrameResult, Detections
 
 @dataclasses.dataclass(slots=True)
 class Way:
-    """Functions that were handed one thing, in order: the caller's module, their own, and their name."""
+    """Functions that received the value, in order: module of the caller, own module and name."""
 
     test: Test
     steps: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
 
     @property
     def modules(self) -> list[str]:
-        """In order, one after another without repetition."""
+        """Modules in order, without consecutive repetitions."""
         return [module for module, _ in itertools.groupby(module for _, module, _ in self.steps)]
 
     @property
@@ -63,7 +62,7 @@ class Way:
         return len(self.modules) - len(set(self.modules))
 
     def drawn(self) -> list[str]:
-        """Lines of a Mermaid flowchart, one for each pair of packages, with the modules that are called."""
+        """Lines of a Mermaid flowchart: one for each pair of packages, with the called modules."""
         called: dict[tuple[str, str], list[str]] = {}
         for caller, module, _ in self.steps:
             package, _, name = module.partition(".")
@@ -78,13 +77,13 @@ class Way:
 
 
 class Trace:
-    """What `sys.setprofile` calls."""
+    """Hook for `sys.setprofile`."""
 
     def __init__(self, ways: dict[str, Way]) -> None:
         self._ways = ways
 
     def __call__(self, frame: FrameType, event: str, returned: object) -> None:
-        """Note a call from another module that hands one of the things over, and a return to one."""
+        """Record calls from another module that pass a traced value, and returns to one."""
         if event not in ("call", "return") or frame.f_code.co_name.startswith(("<", "__post")):
             return
         module = module_of(frame)
@@ -101,7 +100,7 @@ class Trace:
         for way in self._ways.values():
             if any(holds(value, way.test) for value in values):
                 step = (calling, module, frame.f_code.co_qualname)
-                # A function that was handed the thing and hands it back is one step.
+                # A function that receives the value and returns it counts as one step.
                 if step not in way.steps:
                     way.steps.append(step)
 
@@ -118,7 +117,7 @@ def _module_of_file(name: str) -> str | None:
 
 
 def caller_of(frame: FrameType) -> str:
-    """The module of the nearest caller within the package, over comprehensions and other libraries."""
+    """The module of the nearest caller within the package, across comprehensions and other libraries."""
     caller = frame.f_back
     while caller is not None:
         module = module_of(caller)
@@ -129,7 +128,7 @@ def caller_of(frame: FrameType) -> str:
 
 
 def holds(value: object, test: Test) -> bool:
-    """True for the thing itself, for a sequence of it, and for a dataclass with a field of it."""
+    """True for the value itself, a sequence with it, and a dataclass with it in a field."""
     if test(value):
         return True
     if isinstance(value, (tuple, list)):
@@ -140,7 +139,7 @@ def holds(value: object, test: Test) -> bool:
 
 
 def ways_of_settings(bundle: str, source: str) -> dict[str, Way]:
-    """Run the command and return the ways of threshold, source and precision."""
+    """Run the command and return the paths of threshold, source and precision."""
     ways = {
         "threshold": Way(lambda value: isinstance(value, float) and value == THRESHOLD),
         "source": Way(lambda value: isinstance(value, (str, Path)) and str(value) == source),
@@ -155,17 +154,17 @@ def ways_of_settings(bundle: str, source: str) -> dict[str, Way]:
 
 
 def way_of_a_frame(bundle: str, source: str) -> Way:
-    """Run two frames, one stage after another in one thread, and return the way of the second."""
+    """Run two frames with the stages in sequence in one thread, and return the path of the second."""
     way = Way(lambda value: isinstance(value, PARTS_OF_A_FRAME))
     with tempfile.TemporaryDirectory() as folder, open_session(bundle) as session:
         frames = open_source(source)
         read = frames.read
 
-        def read_anew() -> SourceFrame | None:
+        def read_again() -> SourceFrame | None:
             way.steps.clear()
             return read()
 
-        frames.read = read_anew  # type: ignore[method-assign]
+        frames.read = read_again  # type: ignore[method-assign]
         sink = JsonlSink(Path(folder) / "out.jsonl")
         with traced(Trace({"frame": way})):
             run_pipeline(session, frames, [sink], options=PipelineOptions(limit=2, serial=True))
@@ -173,7 +172,7 @@ def way_of_a_frame(bundle: str, source: str) -> Way:
 
 
 def way_of_a_checkpoint(recipe: str, checkpoint: Path) -> Way:
-    """Export it; handed over are the file, what was read from it, the model, and its graph."""
+    """Export it; the traced values are the file, its contents, the model and its graph."""
     import onnx
 
     from edgevision.checkpoint.reading import Checkpoint
@@ -190,7 +189,7 @@ def way_of_a_checkpoint(recipe: str, checkpoint: Path) -> Way:
 
 @contextlib.contextmanager
 def traced(hook: Trace) -> Iterator[None]:
-    """All threads that begin meanwhile, and this one."""
+    """Trace this thread and all threads started meanwhile."""
     threading.setprofile(hook)
     sys.setprofile(hook)
     try:
@@ -201,12 +200,14 @@ def traced(hook: Trace) -> Iterator[None]:
 
 
 def main() -> None:
-    """Trace and print."""
+    """Trace the values and print their paths."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle")
     parser.add_argument("source")
-    parser.add_argument("--functions", action="store_true", help="every function, and not only the modules")
-    parser.add_argument("--checkpoint", nargs=2, metavar=("RECIPE", "FILE"), help="trace an export, too")
+    parser.add_argument("--functions", action="store_true", help="print every function, not only the modules")
+    parser.add_argument(
+        "--checkpoint", nargs=2, metavar=("RECIPE", "FILE"), help="also trace an export of this recipe"
+    )
     arguments = parser.parse_args()
     ways = ways_of_settings(arguments.bundle, arguments.source)
     ways["frame"] = way_of_a_frame(arguments.bundle, arguments.source)

@@ -23,9 +23,17 @@ if TYPE_CHECKING:
     from edgevision.analytics.places import Line, Zone
     from edgevision.analytics.tracker import Tracker
     from edgevision.bundle.folder import Bundle
-    from edgevision.contract.results import Classification, Detections, Instances, Segmentation
+    from edgevision.contract.results import (
+        Classification,
+        Detections,
+        Instances,
+        OrientedBoxes,
+        Poses,
+        Segmentation,
+    )
     from edgevision.contract.session import ReplaySession, Session, SessionOptions
     from edgevision.contract.spec import ModelSpec
+    from edgevision.contract.thresholds import ClassThresholds
     from edgevision.drawing.observation import annotate
     from edgevision.engines.opening import open_session
     from edgevision.errors import EdgevisionError, VerificationError
@@ -55,6 +63,7 @@ _MODULES = {
     "CameraManager": "service.camera_manager",
     "CameraOptions": "sources.options",
     "CameraPlan": "service.camera_plan",
+    "ClassThresholds": "contract.thresholds",
     "Classification": "contract.results",
     "Detections": "contract.results",
     "EdgevisionError": "errors",
@@ -64,8 +73,10 @@ _MODULES = {
     "Line": "analytics.places",
     "Model": "inference.model",
     "ModelSpec": "contract.spec",
+    "OrientedBoxes": "contract.results",
     "PageOptions": "service.web.options",
     "PipelineOptions": "pipeline.options",
+    "Poses": "contract.results",
     "Prediction": "inference.prediction",
     "ReplaySession": "contract.session",
     "Segmentation": "contract.results",
@@ -97,6 +108,7 @@ __all__ = [
     "CameraManager",
     "CameraOptions",
     "CameraPlan",
+    "ClassThresholds",
     "Classification",
     "Detections",
     "EdgevisionError",
@@ -106,8 +118,10 @@ __all__ = [
     "Line",
     "Model",
     "ModelSpec",
+    "OrientedBoxes",
     "PageOptions",
     "PipelineOptions",
+    "Poses",
     "Prediction",
     "ReplaySession",
     "Segmentation",

@@ -1,10 +1,10 @@
-"""Every error that edgevision raises on purpose.
+"""All errors raised by edgevision.
 
 ::
 
-    EdgevisionError                what a caller may catch to catch all of ours
-    ├── UsageError                 an argument or option that cannot be meant
-    ├── CheckpointError            a checkpoint that cannot be read, or not safely
+    EdgevisionError                base class of all errors of edgevision
+    ├── UsageError                 an invalid argument or option
+    ├── CheckpointError            a checkpoint that cannot be read, or cannot be read safely
     │   └── UnsafeCheckpointError  a pickle that names a global outside the allow-list
     ├── RecipeError                a recipe that cannot be found, loaded or used
     ├── GraphError                 an ONNX graph that breaks the contract or cannot be adopted
@@ -13,10 +13,10 @@
     ├── SinkError                  an output that cannot be written
     ├── EngineError                an engine that cannot be opened or that failed to run
     ├── MissingExtraError          an optional dependency is not installed
-    └── VerificationError          an answer that differs from the source model's
+    └── VerificationError          an output that differs from the source model's
 
-A message says what happened, what was received, what was expected, and what mends it.
-`VerificationError` ends the command line with exit code 2, every other one with 1.
+A message states what happened, the received and the expected value, and the fix.
+`VerificationError` ends the command line with exit code 2, every other error with 1.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ __all__ = [
 
 
 class EdgevisionError(Exception):
-    """The root of the tree."""
+    """Base class of all errors of edgevision."""
 
     exit_code = 1
 
 
 class UsageError(EdgevisionError):
-    """An argument or option that cannot be meant."""
+    """An invalid argument or option."""
 
 
 class CheckpointError(EdgevisionError):
-    """A checkpoint that cannot be read, or not safely."""
+    """A checkpoint that cannot be read, or cannot be read safely."""
 
 
 class UnsafeCheckpointError(CheckpointError):
-    """A pickle that names a global outside the allow-list; nothing of it was executed."""
+    """A pickle that names a global outside the allow-list; none of its code was executed."""
 
 
 class RecipeError(EdgevisionError):
@@ -81,10 +81,10 @@ class EngineError(EdgevisionError):
 
 
 class MissingExtraError(EdgevisionError):
-    """An optional dependency is not installed; the message holds the command that installs it."""
+    """An optional dependency is not installed; the message contains the command that installs it."""
 
     def __init__(self, package: str, extra: str, purpose: str, *, beside: str | None = None) -> None:
-        """`beside` is a package that no extra can bring, for its own requirements would break others."""
+        """`beside` is a package that no extra can install, because its requirements conflict with others."""
         after = "" if beside is None else f" && pip install --no-deps {beside}"
         super().__init__(
             f"{purpose} needs {package}, which is not installed: pip install 'edgevision[{extra}]'{after}"
@@ -94,12 +94,12 @@ class MissingExtraError(EdgevisionError):
 
 
 class VerificationError(EdgevisionError):
-    """An answer that differs from the source model's by more than the stated tolerance."""
+    """An output that differs from the source model's by more than the tolerance."""
 
     exit_code = 2
 
 
 def first_line(error: Exception) -> str:
-    """A library's reason in one line, for the message of one of ours; the kind of error where it gives none."""
+    """First line of a library's error message; the name of its class if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -10,6 +10,7 @@ from edgevision.models.plan import ClassifierPlan
 from edgevision.models.recipe import Recipe, SourceModel
 
 if TYPE_CHECKING:
+    from edgevision.checkpoint.reading import Checkpoint
     from edgevision.models.cnn import Cnn
 
 
@@ -32,6 +33,15 @@ def untrained() -> SourceModel:
     return _source_model(Cnn(class_count=10))
 
 
+def recognises(checkpoint: Checkpoint) -> bool:
+    """True for a state dict with the network's names."""
+    from edgevision.models.weights import holds
+
+    return checkpoint.module is None and holds(
+        checkpoint.tensors, "features.0.conv.weight", "classifier.weight"
+    )
+
+
 def _source_model(model: Cnn, names: tuple[str, ...] = ()) -> SourceModel:
     from edgevision.export.sources import classifier_source
 
@@ -48,5 +58,6 @@ RECIPE = Recipe(
     fit="stretch",
     load=load,
     untrained=untrained,
+    recognises=recognises,
     training=ClassifierPlan(model="cnn", size=32),
 )

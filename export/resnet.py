@@ -14,6 +14,7 @@ from edgevision.models.plan import ClassifierPlan
 from edgevision.models.recipe import Recipe, Release, SourceModel
 
 if TYPE_CHECKING:
+    from edgevision.checkpoint.reading import Checkpoint
     from edgevision.models.resnet import ResNet
 
 
@@ -36,6 +37,15 @@ def untrained() -> SourceModel:
     return _source_model(resnet(18, class_count=1000))
 
 
+def recognises(checkpoint: Checkpoint) -> bool:
+    """True for a state dict with the network's names."""
+    from edgevision.models.weights import holds
+
+    return checkpoint.module is None and holds(
+        checkpoint.tensors, "fc.weight", "conv1.weight", "layer1.0.conv1.weight"
+    )
+
+
 def _source_model(model: ResNet, names: tuple[str, ...] = ()) -> SourceModel:
     from edgevision.export.sources import classifier_source
 
@@ -55,6 +65,7 @@ RECIPE = Recipe(
     crop_fraction=224 / 256,
     load=load,
     untrained=untrained,
+    recognises=recognises,
     training=ClassifierPlan(model="resnet18", size=224),
     release=Release(
         file="resnet18-f37072fd.pth",

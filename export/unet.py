@@ -10,6 +10,7 @@ from edgevision.models.plan import SegmenterPlan
 from edgevision.models.recipe import Recipe, SourceModel
 
 if TYPE_CHECKING:
+    from edgevision.checkpoint.reading import Checkpoint
     from edgevision.models.unet import UNet
 
 
@@ -32,6 +33,13 @@ def untrained() -> SourceModel:
     return _source_model(UNet(class_count=11))
 
 
+def recognises(checkpoint: Checkpoint) -> bool:
+    """True for a state dict with the network's names."""
+    from edgevision.models.weights import holds
+
+    return checkpoint.module is None and holds(checkpoint.tensors, "down.0.conv1.weight", "classifier.weight")
+
+
 def _source_model(model: UNet, names: tuple[str, ...] = ()) -> SourceModel:
     from edgevision.export.sources import segmenter_source
 
@@ -48,5 +56,6 @@ RECIPE = Recipe(
     fit="letterbox",
     load=load,
     untrained=untrained,
+    recognises=recognises,
     training=SegmenterPlan(),
 )

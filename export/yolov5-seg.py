@@ -7,17 +7,21 @@ Architecture and training are Ultralytics' work (AGPL-3.0); the network here is 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import InstancePlan
 from edgevision.models.recipe import Recipe, SourceModel
+
+if TYPE_CHECKING:
+    from edgevision.checkpoint.reading import Checkpoint
 
 
 def load(checkpoint: Path) -> SourceModel:
     """Rebuild the network from an official pickle, or from a state dict with its parameter names."""
     from edgevision.checkpoint.reading import read_checkpoint
     from edgevision.export.sources import yolov5_seg_source
-    from edgevision.models.yolov5 import yolov5_from_checkpoint
+    from edgevision.models.yolov5.model import yolov5_from_checkpoint
 
     return yolov5_seg_source(yolov5_from_checkpoint(read_checkpoint(checkpoint)))
 
@@ -27,10 +31,17 @@ def untrained() -> SourceModel:
     import torch
 
     from edgevision.export.sources import randomize_statistics, yolov5_seg_source
-    from edgevision.models.yolov5 import PUBLISHED_MASKS, yolov5
+    from edgevision.models.yolov5.model import PUBLISHED_MASKS, yolov5
 
     torch.manual_seed(0)
     return yolov5_seg_source(randomize_statistics(yolov5("n", class_count=80, mask_count=PUBLISHED_MASKS)))
+
+
+def recognises(checkpoint: Checkpoint) -> bool:
+    """True for YOLOv5's pickles and state dicts with masks."""
+    from edgevision.models.yolov5.model import yolov5_task
+
+    return yolov5_task(checkpoint) == "instances"
 
 
 RECIPE = Recipe(
@@ -43,5 +54,6 @@ RECIPE = Recipe(
     fit="letterbox",
     load=load,
     untrained=untrained,
+    recognises=recognises,
     training=InstancePlan(),
 )

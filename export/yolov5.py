@@ -7,17 +7,21 @@ work (AGPL-3.0); the network here is written from its description.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import DetectorPlan
 from edgevision.models.recipe import Recipe, Release, SourceModel
+
+if TYPE_CHECKING:
+    from edgevision.checkpoint.reading import Checkpoint
 
 
 def load(checkpoint: Path) -> SourceModel:
     """Rebuild the network from an official pickle, or from a state dict with its parameter names."""
     from edgevision.checkpoint.reading import read_checkpoint
     from edgevision.export.sources import yolov5_source
-    from edgevision.models.yolov5 import yolov5_from_checkpoint
+    from edgevision.models.yolov5.model import yolov5_from_checkpoint
 
     return yolov5_source(yolov5_from_checkpoint(read_checkpoint(checkpoint)))
 
@@ -27,10 +31,17 @@ def untrained() -> SourceModel:
     import torch
 
     from edgevision.export.sources import randomize_statistics, yolov5_source
-    from edgevision.models.yolov5 import yolov5
+    from edgevision.models.yolov5.model import yolov5
 
     torch.manual_seed(0)
     return yolov5_source(randomize_statistics(yolov5("n", class_count=80)))
+
+
+def recognises(checkpoint: Checkpoint) -> bool:
+    """True for YOLOv5's pickles and state dicts without masks."""
+    from edgevision.models.yolov5.model import yolov5_task
+
+    return yolov5_task(checkpoint) == "detect"
 
 
 RECIPE = Recipe(
@@ -43,6 +54,7 @@ RECIPE = Recipe(
     fit="letterbox",
     load=load,
     untrained=untrained,
+    recognises=recognises,
     training=DetectorPlan(),
     release=Release(
         file="yolov5n.pt",

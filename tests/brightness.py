@@ -1,4 +1,4 @@
-"""A model that is made in a moment and tells the brightness of a frame."""
+"""A small model, quick to build, that returns the brightness of a frame."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edgevision.contract.spec import METADATA_KEY, FrameInput, ModelSpec, NmsSpe
 
 SIDE = 64
 DETECTIONS = 2
+GOLDEN_LEVEL = 128
 
 
 def write_brightness_bundle(path: Path) -> None:
@@ -55,7 +56,7 @@ def write_brightness_bundle(path: Path) -> None:
     helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
     onnx.checker.check_model(model)
     golden = Golden(
-        np.zeros((1, SIDE, SIDE, 3), np.uint8),
-        (boxes, np.zeros((1, DETECTIONS), np.float32), np.zeros((1, DETECTIONS), np.int32)),
+        np.full((1, SIDE, SIDE, 3), GOLDEN_LEVEL, np.uint8),
+        (boxes, np.array([[GOLDEN_LEVEL / 255, 0]], np.float32), np.zeros((1, DETECTIONS), np.int32)),
     )
     write_bundle(path, spec, model.SerializeToString(), golden)

@@ -9,6 +9,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import signal
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,13 @@ def data_dir() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return path.resolve()
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the choice of an engine, or another record, that an earlier one stored for an equal bundle."""
+    folder = tmp_path_factory.getbasetemp() / "caches" / uuid.uuid4().hex
+    monkeypatch.setenv("EDGEVISION_CACHE", str(folder))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""Sessions, sources and sinks that stand in for real ones and tell what was done to them."""
+"""Fake sessions, sources and sinks that record their calls."""
 
 from __future__ import annotations
 

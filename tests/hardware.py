@@ -1,4 +1,4 @@
-"""Recorded machines behind the interfaces by which the code asks for them: libcuda, CUDA's runtime, the file tree."""
+"""Recorded machines behind the interfaces that the code queries: libcuda, CUDA's runtime, the file tree."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ L4 = recorded_card("l4")
 
 
 def write_tree(root: Path, machine: SystemFacts) -> Path:
-    """The files of that machine that tell what no driver does: board, release, power mode, memory."""
+    """Files of that machine with facts that no driver returns: board, release, power mode, memory."""
     device = machine.device
     files = {
         "proc/meminfo": f"MemTotal: {device.memory_mib * 1024} kB\nMemAvailable: {device.memory_mib * 512} kB\n"
@@ -111,7 +111,7 @@ class Driver:
             "integrated": int(self.gpu.integrated),
         }
         multiprocessors = self.gpu.multiprocessors
-        assert multiprocessors is not None, f"nobody recorded them of {self.gpu.name}"
+        assert multiprocessors is not None, f"no recorded value for {self.gpu.name}"
         return _write(value, {**known, "multiprocessors": multiprocessors}[_ATTRIBUTES[number]])
 
 

@@ -57,7 +57,7 @@ class _Log(trt.ILogger):  # type: ignore[misc]  # the library ships no types
         self.layers: list[str] = []
 
     def log(self, severity: trt.ILogger.Severity, message: str) -> None:
-        # An engine cannot be opened without a GPU, nor its inspector asked; the builder tells the same.
+        # Without a GPU no engine and no inspector can be opened; the builder reports the same facts.
         self.layers += [line for line in message.splitlines() if _LAYER.match(line)]
         if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
             self.errors.append(message)

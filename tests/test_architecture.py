@@ -46,7 +46,7 @@ LAYERS = (
 ROOT = {"__init__", "__main__", "errors"}
 """Modules outside of packages, which everybody may import."""
 MOST_FILES = 18
-"""In one folder: more than that nobody takes in at a glance."""
+"""Maximum number of files in a folder."""
 WORKSTATION = ("checkpoint", "export", "models", "graph", "train", "quantize")
 """Packages that a device never imports."""
 ALLOWED = {
@@ -71,7 +71,7 @@ ALLOWED = {
     "service/config": {"tomllib", "tomli"},  # the one in the other's place before Python 3.11
     "cli": {"click"},
 }
-"""What beside numpy and OpenCV may be imported, by folder or file."""
+"""Permitted imports besides numpy and OpenCV, by folder or file."""
 EVERYWHERE = {"numpy", "cv2", "edgevision"}
 
 
@@ -146,7 +146,7 @@ def test_imports_point_downward(path: Path) -> None:
     assert not upward, f"{path.relative_to(PACKAGE)} imports a higher layer: {', '.join(upward)}"
 
 
-def test_folders_can_be_taken_in_at_a_glance() -> None:
+def test_folders_have_at_most_18_files() -> None:
     folders = {path.parent for path in python_files(PACKAGE)}
     counts = {str(folder.relative_to(PACKAGE)): len(list(folder.glob("*.py"))) for folder in folders}
     assert {name: count for name, count in counts.items() if count > MOST_FILES} == {}
@@ -154,14 +154,14 @@ def test_folders_can_be_taken_in_at_a_glance() -> None:
 
 
 def declared(layer: str) -> tuple[str, list[str]]:
-    """What a package's docstring says that it holds, and which packages it may import."""
+    """A package's contents and permitted imports, from its docstring."""
     text = ast.get_docstring(ast.parse((PACKAGE / layer / "__init__.py").read_text())) or ""
     holds, _, names = text.partition("\n\nMay import: ")
     return holds, [] if names == "nothing." else " ".join(names.split()).rstrip(".").split(", ")
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_a_package_says_what_it_holds_and_imports(layer: str) -> None:
+def test_package_docstrings_match_their_contents_and_imports(layer: str) -> None:
     holds, names = declared(layer)
     used = {other for path in python_files(PACKAGE / layer) for other, _ in arrows(path)}
     assert holds.endswith("."), "one line on what it holds"
@@ -226,7 +226,7 @@ def test_every_recipe_loads_with_torch_blocked() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["cnn", "resnet", "unet", "yolov5", "yolov5-seg"]
+    assert done.stdout.split() == ["cnn", "resnet", "ultralytics", "unet", "yolov5", "yolov5-seg"]
 
 
 def test_import_loads_no_arrays() -> None:

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "edgevision"
 SEVERAL_FORMS = {
     "--batch": "of a graph a range MIN:OPT:MAX, of a run a number or auto, of a training step a number",
     "--classes": "of a training run names with commas",
+    "--device": "train takes auto, and no number",
     "--engine": "build takes the engines that are built",
     "--precision": "build and quantize take auto, too",
 }

@@ -1,4 +1,4 @@
-"""docs/python.md runs as it is written."""
+"""The examples of docs/python.md run unchanged."""
 
 from __future__ import annotations
 

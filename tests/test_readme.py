@@ -1,4 +1,4 @@
-"""What README says can be typed."""
+"""The commands in README.md run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_first_screen_holds_the_two_commands() -> None:
 
 
 @pytest.mark.slow
-def test_the_commands_run_as_they_stand(tmp_path: Path, data_dir: Path) -> None:
+def test_the_commands_run_unchanged(tmp_path: Path, data_dir: Path) -> None:
     shutil.copy(data_dir / "weights" / "yolov5n.pt", tmp_path / "best.pt")
     camera = SyntheticCamera((320, 240), cycle=20)
     writer = cv2.VideoWriter(

@@ -1,4 +1,4 @@
-"""Twenty minutes of cameras that come, go and fail: memory stays where it is."""
+"""Memory does not grow in twenty minutes of cameras that are added, removed and fail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MINUTES = float(os.environ.get("EDGEVISION_SOAK_MINUTES", "20"))
 
 
 @pytest.mark.soak
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory is read as Linux tells it")
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory is read from Linux's /proc")
 @pytest.mark.timeout(MINUTES * 60 + 600)
 def test_memory_does_not_grow(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.soak", "--minutes", str(MINUTES), "--output", str(tmp_path)]

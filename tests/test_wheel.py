@@ -1,4 +1,4 @@
-"""The wheel holds what it should, and runs where nothing else of the checkout is."""
+"""The wheel contains the required files and runs without the checkout."""
 
 from __future__ import annotations
 
@@ -68,4 +68,4 @@ def test_recipes_are_found_inside_the_wheel(wheel: Path, tmp_path: Path) -> None
     )
     folder, *names = done.stdout.split()
     assert folder == str(tmp_path / "edgevision" / "recipes")
-    assert names == ["cnn", "resnet", "unet", "yolov5", "yolov5-seg"]
+    assert names == ["cnn", "resnet", "ultralytics", "unet", "yolov5", "yolov5-seg"]

@@ -1,4 +1,4 @@
-"""The broken camera as seen from a test: a process that is killed, stopped, started again and told what to show."""
+"""Client side of the test camera: start, kill, stop and restart its process, and send it commands."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ import numpy as np
 from edgevision.contract.image import Frame
 
 PYTHON = "/usr/bin/python3"
-"""The system's: Debian's GStreamer modules are for it."""
+"""The system's Python, because Debian's GStreamer modules are built for it."""
 PACKAGES = "gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
 SERVER = Path(__file__).with_name("server.py")
 CELLS = 24
-"""As in the server."""
+"""The same value as in the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """A line of the ledger: what the camera sent, and when."""
+    """A line of the ledger: a sent frame and its time."""
 
     number: int
     at: float
@@ -33,7 +33,7 @@ class Pushed:
 
 
 class RtspCamera:
-    """Serves `url`; numbers go on across restarts, far enough apart that no two runs share one."""
+    """Serves `url`. Frame numbers continue across restarts with a gap, so that no two runs share a number."""
 
     def __init__(self, folder: Path, *, fps: int = 10, size: str = "320x240") -> None:
         self.ledger = folder / "ledger.txt"
@@ -61,10 +61,10 @@ class RtspCamera:
         )
         assert self._process.stdout is not None
         if self._process.stdout.readline().strip() != "ready":
-            raise RuntimeError("the RTSP server does not start")
+            raise RuntimeError("the RTSP server did not start")
 
-    def tell(self, command: str) -> None:
-        """`live`, `freeze`, `black` or `size WxH`."""
+    def send(self, command: str) -> None:
+        """Send a command: `live`, `freeze`, `black` or `size WxH`."""
         if command.startswith("size "):
             self.size = command[5:]
         process = self._running()
@@ -73,7 +73,7 @@ class RtspCamera:
         process.stdin.flush()
 
     def kill(self) -> None:
-        """As a power cut does it; a second call does nothing."""
+        """Kill the process, like a power cut; a second call does nothing."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGCONT)
@@ -82,15 +82,15 @@ class RtspCamera:
             self._process = None
 
     def hang(self) -> None:
-        """Stop the process: its port is still open, and nothing answers."""
+        """Stop the process: its port stays open, and nothing responds."""
         self._running().send_signal(signal.SIGSTOP)
 
-    def go_on(self) -> None:
-        """After `hang`."""
+    def resume(self) -> None:
+        """Continue the process after `hang`."""
         self._running().send_signal(signal.SIGCONT)
 
     def pushed(self) -> list[Pushed]:
-        """Everything that any run of the server has sent."""
+        """All frames sent by all runs of the server."""
         rows = (line.split() for line in self.ledger.read_text().splitlines())
         return [Pushed(int(row[0]), float(row[1]), row[2]) for row in rows if len(row) == 3]
 
@@ -107,7 +107,7 @@ class RtspCamera:
 
 
 def is_installed() -> bool:
-    """Whether Debian's RTSP server can be used here."""
+    """True if Debian's RTSP server is installed."""
     program = (
         "import gi; gi.require_version('Gst', '1.0'); gi.require_version('GstRtspServer', '1.0')\n"
         "from gi.repository import Gst, GstRtspServer\n"
@@ -119,14 +119,14 @@ def is_installed() -> bool:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
+    """A free port of the loopback interface."""
     with socket.socket() as chosen:
         chosen.bind(("127.0.0.1", 0))
         return int(chosen.getsockname()[1])
 
 
 def read_number(frame_bgr: Frame) -> int | None:
-    """The number in a picture, or None if it has none whose checksum is right."""
+    """The number in a frame, or None without a number with a valid checksum."""
     height, width = frame_bgr.shape[:2]
     cell = width // CELLS
     row = frame_bgr[height // 10, cell // 2 : cell * CELLS : cell, 1]
@@ -136,7 +136,7 @@ def read_number(frame_bgr: Frame) -> int | None:
 
 
 def wait_until(condition: Any, timeout_s: float) -> bool:
-    """Whether the condition came true in time."""
+    """True if the condition becomes true within `timeout_s`."""
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         if condition():

@@ -1,8 +1,8 @@
-"""A camera that can be broken on purpose: an RTSP server whose every picture carries its number.
+"""A test camera: an RTSP server that puts a number into every frame and can be broken on purpose.
 
-Runs on the system's Python with Debian's packages (`gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-good
-gstreamer1.0-plugins-ugly`), so it imports nothing else. Commands come by standard input, a line each: `live`, `freeze`,
-`black`, `size WxH`. Every picture that is pushed is a line of the ledger: number, seconds since 1970, mode.
+It runs on the system's Python with Debian's packages (`gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-good
+gstreamer1.0-plugins-ugly`), so it imports nothing else. It reads commands from standard input, one per line: `live`,
+`freeze`, `black`, `size WxH`. Every pushed frame is a line of the ledger: number, seconds since 1970, mode.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402  # the versions
 CELLS = 24
 """16 bits of the number, then 8 of its checksum, from left to right in the upper fifth."""
 LAUNCH = (
-    "( appsrc name=pictures is-live=true format=time do-timestamp=true"
+    "( appsrc name=frames is-live=true format=time do-timestamp=true"
     " ! x264enc tune=zerolatency speed-preset=ultrafast bitrate=1500 key-int-max={gop} threads=1"
     " ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
 )
 
 
 def checksum(number: int) -> int:
-    """Eight bits that a misread number does not have by chance."""
+    """Eight-bit checksum that detects a misread number."""
     return (number * 167 + (number >> 8) * 59 + 91) & 0xFF
 
 
-def picture(number: int, width: int, height: int) -> bytes:
-    """I420 of full size: the number in black and white cells over stripes that move, with a little noise."""
+def draw_frame(number: int, width: int, height: int) -> bytes:
+    """An I420 frame: the number in black and white cells over moving stripes, with a little noise."""
     code = number << 8 | checksum(number)
     cell = width // CELLS
     row = b"".join((b"\xd0" if code >> (CELLS - 1 - n) & 1 else b"\x20") * cell for n in range(CELLS))
@@ -47,7 +47,7 @@ def picture(number: int, width: int, height: int) -> bytes:
 
 
 class Camera:
-    """Pushes a picture every period into whichever pipeline is being played."""
+    """Pushes a frame every period into the current pipeline."""
 
     def __init__(self, fps: int, number: int, ledger: int, size_wh: tuple[int, int]) -> None:
         self.fps = fps
@@ -56,31 +56,31 @@ class Camera:
         self.size_wh = size_wh
         self.mode = "live"
         self.appsrc: Any = None
-        self.last = picture(number, *size_wh)
+        self.last = draw_frame(number, *size_wh)
 
     def configure(self, _: object, media: Any) -> None:
-        """A client came: from now on pictures go into its pipeline."""
-        self.appsrc = media.get_element().get_child_by_name("pictures")
+        """Use the pipeline of a new client for all further frames."""
+        self.appsrc = media.get_element().get_child_by_name("frames")
         self._announce()
 
-    def obey(self, command: str) -> None:
-        """Carry out a line of standard input."""
+    def execute(self, command: str) -> None:
+        """Execute one command."""
         if command.startswith("size "):
             width, height = command[5:].split("x")
             self.size_wh = (int(width), int(height))
-            self.last = picture(self.number, *self.size_wh)
+            self.last = draw_frame(self.number, *self.size_wh)
             self._announce()
         else:
             self.mode = command
 
     def push(self) -> bool:
-        """Send the next picture, or the last one again, or black."""
+        """Push the next frame, the last one again, or a black one."""
         if self.appsrc is None:
             return True
         width, height = self.size_wh
         if self.mode == "live":
             self.number = (self.number + 1) & 0xFFFF
-            self.last = picture(self.number, width, height)
+            self.last = draw_frame(self.number, width, height)
         black = b"\x10" * (width * height) + b"\x80" * (width * height // 2)
         pixels = black if self.mode == "black" else self.last
         if self.appsrc.emit("push-buffer", Gst.Buffer.new_wrapped(pixels)) == Gst.FlowReturn.OK:
@@ -109,13 +109,13 @@ def main(port: str, ledger: str, number: str, fps: str, size: str) -> None:
     factory.connect("media-configure", camera.configure)
     server.get_mount_points().add_factory("/camera", factory)
     if not server.attach(None):
-        raise SystemExit(f"port {port} cannot be had")
+        raise SystemExit(f"port {port} is not available")
     loop = GLib.MainLoop()
 
     def command(*_: object) -> bool:
         lines = os.read(0, 4096).decode().splitlines()
         for line in lines:
-            camera.obey(line)
+            camera.execute(line)
         if not lines:
             loop.quit()
         return bool(lines)

@@ -1,9 +1,9 @@
-"""How many of the objects that one detector finds in a video does another find?
+"""Share of one detector's objects in a video that another detector also finds.
 
     python benchmarks/training/agreement.py REFERENCE_BUNDLE BUNDLE VIDEO [--class person] [--every 5]
 
-Counts the reference's boxes of the class with at least `--reference-score`, and how many of them have a partner of the
-other detector: same frame, same class, at least `--score`, IoU of at least 0.5, each box partner of one only.
+Counts the reference's boxes of the class with at least `--reference-score`, and how many of them match a box of the
+other detector: same frame, same class, at least `--score`, IoU of at least 0.5, one-to-one.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def found(
 ) -> Detections:
     """Boxes of one class, best first."""
     (result,) = session([frame], threshold=score)
-    assert isinstance(result, Detections), "detectors answer with boxes"
+    assert isinstance(result, Detections), "a detector returns boxes"
     return result[result.labels == session.spec.classes.index(name)]
 
 
-def partners(reference: Detections, other: Detections) -> int:
-    """How many of the reference's boxes have one; the other's better scores choose first."""
+def matches(reference: Detections, other: Detections) -> int:
+    """Number of matched boxes of the reference; boxes of the other detector match in order of score."""
     overlaps = iou_matrix(reference.boxes, other.boxes)
     free = np.ones(len(reference), np.bool_)
     for column in range(len(other)):
@@ -75,14 +75,14 @@ def main() -> None:
         for frame in frames(options.video, options.every):
             theirs = found(reference, frame, options.name, options.reference_score)
             ours = found(other, frame, options.name, options.score)
-            matched = partners(theirs, ours)
+            matched = matches(theirs, ours)
             wanted, shared, count = wanted + len(theirs), shared + matched, count + 1
             extra += len(ours) - matched
         print(f"{options.video.name}: every {options.every}th frame, {count} frames, class {options.name}")
         print(f"{reference.spec.name} (score {options.reference_score:g} and more): {wanted} boxes")
         print(
             f"{other.spec.name} (score {options.score:g} and more): finds {shared} of them,"
-            f" {100 * shared / max(wanted, 1):.1f} %; {extra} boxes of its own"
+            f" {100 * shared / max(wanted, 1):.1f} %; {extra} boxes without a match"
         )
 
 

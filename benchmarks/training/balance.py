@@ -1,9 +1,9 @@
-"""Does --balance help a rare class? Train the same classifier with and without it on an imbalanced split.
+"""Effect of --balance on a rare class: train the same classifier with and without it on an imbalanced split.
 
     python benchmarks/training/balance.py CIFAR10_SUBSET.zip [--rare airplane] [--seeds 0 1 2]
 
-Of every class `--each` training pictures are taken, of the rare one a twentieth of that. Test pictures are left whole.
-The two runs of a seed see the same pictures for the same number of steps.
+The split has `--each` training images of every class, and a twentieth of that of the rare class. The test set is
+unchanged. Both runs of a seed use the same images and the same number of steps.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pathlib import Path, PurePosixPath
 def imbalanced(archive: Path, folder: Path, rare: str, each: int) -> None:
     """Write the split as folders of classes."""
     taken: dict[tuple[str, str], int] = defaultdict(int)
-    with zipfile.ZipFile(archive) as pictures:
-        for name in sorted(pictures.namelist()):
+    with zipfile.ZipFile(archive) as files:
+        for name in sorted(files.namelist()):
             parts = PurePosixPath(name).parts
             if len(parts) != 3:
                 continue
@@ -34,7 +34,7 @@ def imbalanced(archive: Path, folder: Path, rare: str, each: int) -> None:
             taken[(part, label)] += 1
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(pictures.read(name))
+            target.write_bytes(files.read(name))
     if ("train", rare) not in taken:
         raise SystemExit(
             f"{archive} has no class {rare!r}; it has {', '.join(sorted({c for _, c in taken}))}"
@@ -42,14 +42,14 @@ def imbalanced(archive: Path, folder: Path, rare: str, each: int) -> None:
 
 
 def last_row(run: Path) -> dict[str, float]:
-    """The figures of the averaged weights at the end of a run."""
+    """Metrics of the averaged weights at the end of a run."""
     with (run / "metrics.csv").open() as file:
         row = list(csv.DictReader(file))[-1]
     return {name: float(value) for name, value in row.items() if value}
 
 
 def trained(data: Path, run: Path, seed: int, epochs: int, *, balance: bool) -> dict[str, float]:
-    """Train a `cnn` and return its last figures."""
+    """Train a `cnn` and return its last metrics."""
     words = [sys.executable, "-m", "edgevision", "train", "cnn", "--data", str(data)]
     words += ["--val", str(data), "--device", "cpu", "-o", str(run)]
     words += ["--epochs", str(epochs), "--seed", str(seed), *(["--balance"] if balance else [])]
@@ -58,7 +58,7 @@ def trained(data: Path, run: Path, seed: int, epochs: int, *, balance: bool) -> 
 
 
 def main() -> None:
-    """Print a row for each seed and way, and the mean gain."""
+    """Print a row for each run, and the mean gain."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("archive", type=Path)
     parser.add_argument("--rare", default="airplane")

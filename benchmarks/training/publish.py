@@ -1,11 +1,11 @@
-"""Put a run's weights into the package, and its record and model card beside them.
+"""Copy a run's weights into the package, with its record and model card.
 
     python benchmarks/training/publish.py RUN NAME --data "COCO, 2,120 images" --eval record.json [--eval record2.json]
 
 Writes ``edgevision/weights/NAME.safetensors`` and ``NAME.md`` (the model card), and ``benchmarks/training/NAME/`` with
-the run's settings, metrics and curves. With ``--record-only`` the weights stay where they are, and the card is the
-record's README.md. An eval record is what ``edgevision eval --record`` writes. Paths of the machine that trained are
-reduced to names.
+the run's settings, metrics and curves. With ``--record-only`` the weights are not copied, and the card is written as
+README.md of the record. ``edgevision eval --record`` writes an eval record. Paths of the training machine are reduced
+to names.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import csv
 import json
 import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ import safetensors.torch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WEAK_AP50 = 30.0
-"""A class under this is named as one that the model is bad at."""
+"""Classes below this value are listed as limitations of the model."""
 
 
 def without_folders(value: Any) -> Any:
-    """The same JSON, every absolute path reduced to its last part."""
+    """The same JSON value, with every absolute path reduced to its last part."""
     if isinstance(value, dict):
         return {name: without_folders(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -35,7 +36,7 @@ def without_folders(value: Any) -> Any:
 
 
 def metadata_of(source: Path, size: int | None) -> dict[str, str]:
-    """The metadata of a run's weights without foreign paths, `size` being the input side to run at."""
+    """Metadata of a run's weights without paths of other machines; `size` is the input side to run at."""
     with safetensors.safe_open(str(source), "pt") as file:
         metadata = dict(file.metadata() or {})
     if "job" in metadata:
@@ -58,24 +59,33 @@ def publish_weights(source: Path, target: Path, size: int | None) -> dict[str, s
 def card(
     name: str, data: str, metadata: dict[str, str], rows: list[dict[str, str]], records: list[dict[str, Any]]
 ) -> str:
-    """The model card, of facts alone."""
+    """The text of the model card."""
     job, last = json.loads(metadata["job"]), rows[-1]
     classes, size = json.loads(metadata["names"]), json.loads(metadata["size"])
-    length = (
-        f"{job['minutes']:g} minutes by the clock, which gave" if job.get("minutes") else "a fixed length of"
-    )
-    start = f"From {job['weights']}, as far as it fits," if job.get("weights") else "From random weights"
+    steps = f"{float(last['step']):.0f} steps in {float(last['epoch']):.0f} epochs"
+    if job.get("minutes"):
+        length = f"{job['minutes']:g} minutes by the clock: {steps}"
+    else:
+        length = f"fixed: {steps}, {float(last['minutes']):.0f} minutes"
+    weights = f"{job['weights']}, matching layers" if job.get("weights") else "random weights"
+    summary = f"Recipe `{metadata['recipe']}`, input {size[0]}x{size[1]}, classes: {', '.join(classes)}."
+    folder = f"`benchmarks/training/{name}/`"
+    method = f"Settings, metrics and curves are in {folder}. `docs/training.md` describes the method."
     lines = [
         f"# {name}",
         "",
-        f"Recipe `{metadata['recipe']}`, input {size[0]}x{size[1]}, classes: {', '.join(classes)}.",
+        *wrap(summary),
         "",
         "## Training",
         "",
-        f"{start} on {data}; seed {job['seed']};"
-        f" {length} {float(last['step']):.0f} steps in {float(last['epoch']):.0f} epochs,"
-        f" {float(last['minutes']):.0f} minutes. Weights are the average that was best on the held part, in float16.",
-        f"Settings, metrics and curves: `benchmarks/training/{name}/`; how: `docs/training.md`.",
+        "| | |",
+        "|---|---|",
+        f"| start | {weights}, seed {job['seed']} |",
+        f"| training data | {data} |",
+        f"| length | {length} |",
+        "| weights | the average with the best validation result, float16 |",
+        "",
+        *wrap(method),
         "",
         f"![curves](https://raw.githubusercontent.com/edgevision/edgevision/main/benchmarks/training/{name}/curves.png)",
     ]
@@ -84,11 +94,17 @@ def card(
     return "\n".join(lines) + "\n"
 
 
+def wrap(text: str, indent: str = "") -> list[str]:
+    """Lines of at most 100 columns; `indent` precedes all but the first."""
+    return textwrap.wrap(text, 100, subsequent_indent=indent, break_on_hyphens=False)
+
+
 def _measured(record: dict[str, Any]) -> list[str]:
     if "boxes" in record and isinstance(record["boxes"], dict):
-        return [*_detected(record["boxes"], "boxes"), "", *_detected(record["masks"], "masks")]
+        boxes, masks = record["boxes"], record["masks"]
+        return [*_detected(boxes, "boxes", " of boxes"), "", *_detected(masks, "masks", " of masks")]
     if "ap50" in record:
-        return _detected(record, "boxes")
+        return _detected(record, "boxes", "")
     if "miou" in record:
         rows = [
             f"| {c['name']} | {c['share']:.2f} | {c['iou']:.1f} |" for c in record["classes"] if c["share"]
@@ -96,41 +112,39 @@ def _measured(record: dict[str, Any]) -> list[str]:
         return [
             f"## Accuracy on {record['images']} images",
             "",
-            f"mIoU {record['miou']:.1f} %, {record['pixels']:.1f} % of pixels right.",
+            f"mIoU {record['miou']:.1f} %, {record['pixels']:.1f} % of pixels correct.",
             "",
             "| class | % of pixels | IoU |",
             "|---|---|---|",
             *rows,
         ]
     table = [f"| {c['name']} | {c['images']} | {c['recall']:.1f} |" for c in record["classes"]]
-    head = [f"## Accuracy on {record['images']} pictures", "", f"Top-1 {record['top1']:.1f} %.", ""]
-    return [*head, "| class | pictures | recall |", "|---|---|---|", *table]
+    head = [f"## Accuracy on {record['images']} images", "", f"Top-1 {record['top1']:.1f} %.", ""]
+    return [*head, "| class | images | recall |", "|---|---|---|", *table]
 
 
-def _detected(record: dict[str, Any], what: str) -> list[str]:
+def _detected(record: dict[str, Any], unit: str, subject: str) -> list[str]:
     seen = [found for found in record["classes"] if found["boxes"]]
     table = [f"| {c['name']} | {c['boxes']} | {c['ap']:.1f} | {c['ap50']:.1f} |" for c in seen]
     weak = [f"{c['name']} (AP50 {c['ap50']:.0f})" for c in seen if c["ap50"] < WEAK_AP50]
     lines = [
-        f"## Accuracy of {what} on {record['images']} images, {record['boxes']} objects",
+        f"## Accuracy{subject} on {record['images']} images, {record['boxes']} {unit}",
         "",
-        f"AP {record['ap']:.1f}, AP50 {record['ap50']:.1f}, AP75 {record['ap75']:.1f} (COCO's metrics, suppression at"
-        " IoU 0.65, score floor 0.001).",
+        f"AP {record['ap']:.1f}, AP50 {record['ap50']:.1f}, AP75 {record['ap75']:.1f} (COCO's metrics, IoU threshold"
+        " 0.65, score threshold 0.001).",
         "",
-        "| class | boxes | AP | AP50 |",
+        f"| class | {unit} | AP | AP50 |",
         "|---|---|---|---|",
         *table,
         "",
-        "## What it is bad at",
+        "## Limitations",
         "",
-        f"- Small objects: AP {record['ap_small']:.1f} under 32x32 px of the original image, {record['ap_medium']:.1f}"
+        f"- Small objects: AP {record['ap_small']:.1f} below 32x32 px of the original image, {record['ap_medium']:.1f}"
         f" up to 96x96, {record['ap_large']:.1f} above.",
     ]
     if weak:
-        lines.append(f"- Classes under AP50 {WEAK_AP50:.0f}: {', '.join(weak)}.")
-    lines.append(
-        "- Night, rain, fisheye lenses and views from above were not measured, and are rare in its data."
-    )
+        lines += wrap(f"- Classes under AP50 {WEAK_AP50:.0f}: {', '.join(weak)}.", "  ")
+    lines.append("- Not measured, and rare in its data: night, rain, fisheye lenses and views from above.")
     return lines
 
 
@@ -139,10 +153,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
-    parser.add_argument("--data", required=True, help="What it was trained on, in words.")
+    parser.add_argument("--data", required=True, help="description of the training data")
     parser.add_argument("--eval", type=Path, action="append", default=[], dest="records")
-    parser.add_argument("--record-only", action="store_true", help="Leave the weights out of the package.")
-    parser.add_argument("--size", type=int, help="Input side to run at, where it is not the one trained for.")
+    parser.add_argument("--record-only", action="store_true", help="do not copy the weights into the package")
+    parser.add_argument("--size", type=int, help="input side to run at; default: the side used in training")
     options = parser.parse_args()
     record_folder = REPOSITORY / "benchmarks" / "training" / options.name
     record_folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,8 @@ from edgevision.analytics.counting import AnalyticsEvent, LineCounter, Sighting,
 from edgevision.analytics.filters import DetectionFilter
 from edgevision.analytics.observation import LineState, Observation, Trail, ZoneState
 from edgevision.analytics.places import Line, PlaceText, Point, Zone
-from edgevision.contract.results import THRESHOLD, Detections, Result
+from edgevision.contract.results import Detections, Poses, Result, reached
+from edgevision.contract.thresholds import THRESHOLD, Threshold, least_of, threshold_of
 from edgevision.sources.frames import SourceFrame
 
 CARRY_SCORE = 0.1
@@ -26,6 +27,8 @@ HYSTERESIS_SHARE = 0.01
 FORGET_S = 3.0
 """Identities out of sight for longer are forgotten; the tracker ends them sooner and never reuses one."""
 TRAIL_S = 1.5
+LEAST_ANCHOR = 0.5
+"""Minimum confidence of a keypoint that is a position."""
 
 
 class IdentityGiver(Protocol):
@@ -40,23 +43,29 @@ class _Known:
     """History of an identity."""
 
     seen_s: float = 0.0
-    best: float = 0.0
-    """The highest score so far."""
+    best: dict[int, float] = field(default_factory=dict)
+    """The highest score so far of each label."""
     votes: dict[int, float] = field(default_factory=dict)
     trail: deque[tuple[float, Point]] = field(default_factory=deque)
 
-    def see(self, label: int, score: float, xy: Point, time_s: float) -> None:
+    def see(self, label: int, score: float, xy: Point | None, time_s: float) -> None:
+        """Record a detection; without `xy` its position is unknown."""
         self.seen_s = time_s
-        self.best = max(self.best, score)
+        self.best[label] = max(self.best.get(label, 0.0), score)
         self.votes[label] = self.votes.get(label, 0.0) + score
-        self.trail.append((time_s, xy))
-        while self.trail[0][0] < time_s - TRAIL_S:
+        if xy is not None:
+            self.trail.append((time_s, xy))
+        while self.trail and self.trail[0][0] < time_s - TRAIL_S:
             self.trail.popleft()
 
     @property
     def label(self) -> int:
         """The class with the highest total score, so that a single misclassified frame changes nothing."""
         return max(self.votes, key=lambda label: self.votes[label])
+
+    def reached(self, threshold: Threshold) -> bool:
+        """True if a detection of this identity had the minimum confidence of its class."""
+        return any(score >= threshold_of(threshold, label) for label, score in self.best.items())
 
 
 class Analytics:
@@ -65,22 +74,24 @@ class Analytics:
     Without a filter and a tracker, results pass unchanged. Lines and zones are in pixels of a frame of `size_wh`, or
     texts (`places.parse_place`), which may be shares of the frame. Without `size_wh` it is the size of the first frame,
     because a camera may be away until then. Detections in frames of another size are scaled to it. An object's position
-    is the bottom centre of its box. Detections below `threshold` only continue identities. They are dropped without an
-    identity, or if their identity never reached the threshold.
+    is the bottom centre of its box, or the keypoint of index `anchor` of a pose; it is unknown in frames in which that
+    keypoint is less confident than `LEAST_ANCHOR`. Detections below `threshold` only continue identities. They are
+    dropped without an identity, or if their identity never reached the threshold.
     """
 
     def __init__(
         self,
-        threshold: float = THRESHOLD,
+        threshold: Threshold | None = None,
         *,
         select: DetectionFilter | None = None,
         tracker: IdentityGiver | None = None,
         lines: Sequence[Line | PlaceText] = (),
         zones: Sequence[Zone | PlaceText] = (),
         size_wh: tuple[int, int] | None = None,
+        anchor: int | None = None,
     ) -> None:
-        self.threshold = threshold
-        """Minimum confidence of a detection, or of the best one of its identity; may be changed between frames."""
+        """`threshold`: minimum confidence of a detection; None: the pipeline's, or 0.25 without one."""
+        self._threshold = threshold
         self.seen = 0
         """Number of identities so far."""
         self.lines: list[LineCounter] = []
@@ -90,14 +101,29 @@ class Analytics:
         """Lines and zones until the first frame defines their pixels."""
         self._size_wh = size_wh
         self._select = select
+        self._anchor = anchor
         self._tracker = tracker
         self._known: dict[int, _Known] = {}
         self._last_s = 0.0
 
     @property
-    def min_confidence(self) -> float:
+    def threshold(self) -> Threshold:
+        """Minimum confidence of a detection, or of the best one of its identity; may be changed between frames."""
+        return THRESHOLD if self._threshold is None else self._threshold
+
+    @threshold.setter
+    def threshold(self, value: Threshold) -> None:
+        self._threshold = value
+
+    def default_threshold(self, value: Threshold) -> None:
+        """Set the threshold unless one was given."""
+        if self._threshold is None:
+            self._threshold = value
+
+    @property
+    def min_confidence(self) -> Threshold:
         """Minimum confidence of the detections that `observe` needs."""
-        return self.threshold if self._tracker is None else min(self.threshold, CARRY_SCORE)
+        return self.threshold if self._tracker is None else min(least_of(self.threshold), CARRY_SCORE)
 
     def observe(self, frame: SourceFrame, result: Result) -> tuple[Result, Observation | None]:
         """The remaining detections with their observation; results without detections pass unchanged.
@@ -116,14 +142,15 @@ class Analytics:
             detections.boxes * scale, detections.scores, detections.labels, detections.classes
         )
         ids = self._tracker.update(placed, time_s)
-        sightings = self._remember(placed, ids, time_s)
+        positions = self._positions(detections, placed, scale)
+        sightings = self._remember(placed, positions, ids, time_s)
         events: list[AnalyticsEvent] = []
         for line in self.lines:
             events += line.update(sightings, time_s)
         for zone in self.zones:
             events += zone.update(sightings, time_s)
         self._last_s = time_s
-        keep = detections.scores >= self.threshold
+        keep = reached(self.threshold, detections.scores, detections.labels)
         keep |= np.array([self._reached(identity) for identity in ids.tolist()], bool)
         return detections[keep], self._observation(ids[keep], tuple(events), time_s, size_wh)
 
@@ -140,22 +167,37 @@ class Analytics:
             self._places, self._size_wh = None, size_wh
         return size_wh
 
+    def _positions(
+        self, detections: Detections, placed: Detections, scale: npt.NDArray[np.float32]
+    ) -> list[Point | None]:
+        """The position of each detection in the reference size; None if its keypoint is not visible."""
+        if self._anchor is None or not isinstance(detections, Poses):
+            return [((x1 + x2) / 2, y2) for x1, _, x2, y2 in placed.boxes.tolist()]
+        points = detections.keypoints[:, self._anchor]
+        xys = (points[:, :2] * scale[:2]).tolist()
+        return [
+            (x, y) if sure else None for (x, y), sure in zip(xys, points[:, 2] >= LEAST_ANCHOR, strict=True)
+        ]
+
     def _remember(
-        self, placed: Detections, ids: npt.NDArray[np.int64], time_s: float
+        self,
+        placed: Detections,
+        positions: list[Point | None],
+        ids: npt.NDArray[np.int64],
+        time_s: float,
     ) -> tuple[Sighting, ...]:
         if time_s < self._last_s:  # a video restarted: the tracker assigns new identities
             self._known.clear()
         sightings = []
         for row in np.flatnonzero(ids >= 0):
-            x1, _, x2, y2 = (float(value) for value in placed.boxes[row])
-            xy = ((x1 + x2) / 2, y2)
+            xy = positions[row]
             identity = int(ids[row])
             if identity not in self._known:
                 self._known[identity] = _Known()
                 self.seen += 1
             known = self._known[identity]
             known.see(int(placed.labels[row]), float(placed.scores[row]), xy, time_s)
-            if known.best >= self.threshold:
+            if known.reached(self.threshold) and xy is not None:
                 sightings.append(Sighting(identity, known.label, xy))
         for identity in [who for who, known in self._known.items() if time_s - known.seen_s > FORGET_S]:
             del self._known[identity]
@@ -163,7 +205,7 @@ class Analytics:
 
     def _reached(self, identity: int) -> bool:
         known = self._known.get(identity)
-        return known is not None and known.best >= self.threshold
+        return known is not None and known.reached(self.threshold)
 
     def _observation(
         self,
@@ -181,7 +223,7 @@ class Analytics:
         trails = tuple(
             Trail(identity, np.array([xy for _, xy in known.trail], np.float32))
             for identity, known in self._known.items()
-            if known.seen_s == time_s and known.best >= self.threshold
+            if known.seen_s == time_s and known.reached(self.threshold) and known.trail
         )
         return Observation(ids, events, lines, tuple(zones), trails, size_wh, time_s)
 

@@ -9,9 +9,10 @@ from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.filters import DetectionFilter, labels_from_names
 from edgevision.analytics.places import PlaceText, parse_place
 from edgevision.analytics.places_kind import Places
-from edgevision.contract.spec import ModelSpec
+from edgevision.contract.spec import BOX_TASKS, ModelSpec
+from edgevision.contract.thresholds import Threshold, least_of
 from edgevision.errors import MissingExtraError, UsageError
-from edgevision.settings.kinds import Flag, Number, Texts
+from edgevision.settings.kinds import Flag, Number, Text, Texts
 from edgevision.settings.setting import setting
 
 LIBRARY = "trackers"
@@ -39,17 +40,22 @@ class AnalyticsOptions:
     )
     min_area: float = field(
         default=0.0,
-        metadata=setting(SHARE, "Drop boxes that cover a smaller share of the frame.", option="--min-area"),
+        metadata=setting(
+            SHARE, "Drop boxes with an area below this fraction of the frame.", option="--min-area"
+        ),
     )
     max_area: float = field(
         default=1.0,
-        metadata=setting(SHARE, "Drop boxes that cover a larger share of the frame.", option="--max-area"),
+        metadata=setting(
+            SHARE, "Drop boxes with an area above this fraction of the frame.", option="--max-area"
+        ),
     )
     lines: tuple[PlaceText | str, ...] = field(
         default=(),
         metadata=setting(
             Places(zones=False),
-            "Count objects that cross the line; in pixels, or in shares of the frame if no number exceeds 1.",
+            "Count objects that cross the line; implies --track; coordinates in pixels, or as fractions of the frame if"
+            " all are at most 1.",
             option="--line",
             metavar="[NAME=]X1,Y1,X2,Y2",
         ),
@@ -59,9 +65,19 @@ class AnalyticsOptions:
         default=(),
         metadata=setting(
             Places(zones=True),
-            "Count objects inside the zone, and how long they stay.",
+            "Count objects inside the zone, and how long they stay; implies --track; coordinates as for lines.",
             option="--zone",
             metavar="[NAME=]X,Y,X,Y,X,Y...",
+        ),
+    )
+
+    anchor: str | None = field(
+        default=None,
+        metadata=setting(
+            Text("the name or number of a keypoint"),
+            "Keypoint that is the position of a pose at lines and zones; default: the bottom centre of its box.",
+            option="--anchor",
+            metavar="KEYPOINT",
         ),
     )
 
@@ -79,17 +95,18 @@ class AnalyticsOptions:
         """Raise `UsageError` or `MissingExtraError` for mistakes that are detectable without a frame."""
         select = self._select(spec)
         wanted = self.tracks or select != DetectionFilter()
-        if wanted and spec.task not in ("detect", "instances"):
+        if wanted and spec.task not in BOX_TASKS:
             raise UsageError(
                 f"{spec.name} has the task {spec.task}; expected a model with detections for filtering, tracking and"
                 " counting"
             )
+        self._anchor(spec)
         _places(self.lines, "line")
         _places(self.zones, "zone")
         if self.tracks and importlib.util.find_spec(LIBRARY) is None:
             raise MissingExtraError(LIBRARY, "track", "tracking", beside=LIBRARY)
 
-    def open(self, spec: ModelSpec, fps: float | None, threshold: float) -> Analytics:
+    def open(self, spec: ModelSpec, fps: float | None, threshold: Threshold) -> Analytics:
         """The analytics of one source; raises the errors of `check`."""
         self.check(spec)
         wanted = self._select(spec)
@@ -99,16 +116,17 @@ class AnalyticsOptions:
         # The tracker loads SciPy, so it is imported only if needed.
         from edgevision.analytics.tracker import Tracker, TrackerOptions
 
-        begin = max(threshold, TrackerOptions().begin_score)
+        begin = max(least_of(threshold), TrackerOptions().begin_score)
         return Analytics(
             threshold,
             select=select,
             tracker=Tracker(fps, TrackerOptions(begin_score=begin)),
             lines=_places(self.lines, "line"),
             zones=_places(self.zones, "zone"),
+            anchor=self._anchor(spec),
         )
 
-    def open_if_wanted(self, spec: ModelSpec, fps: float | None, threshold: float) -> Analytics | None:
+    def open_if_wanted(self, spec: ModelSpec, fps: float | None, threshold: Threshold) -> Analytics | None:
         """As `open`; None if nothing is requested: results then pass without an analytics stage."""
         return self.open(spec, fps, threshold) if self.wanted else None
 
@@ -118,6 +136,19 @@ class AnalyticsOptions:
             place.line(size_wh)
         for place in _places(self.zones, "zone"):
             place.zone(size_wh)
+
+    def _anchor(self, spec: ModelSpec) -> int | None:
+        """Index of the keypoint; None for the bottom centre of the box."""
+        if self.anchor is None:
+            return None
+        names = () if spec.keypoints is None else spec.keypoints.names
+        known = {name: k for k, name in enumerate(names)} | {str(k): k for k in range(len(names))}
+        if self.anchor not in known:
+            raise UsageError(
+                f"{spec.name} has no keypoint {self.anchor!r} to use as the position of objects; expected one of:"
+                f" {', '.join(names) or 'none, because its task is ' + spec.task}"
+            )
+        return known[self.anchor]
 
     def _select(self, spec: ModelSpec) -> DetectionFilter:
         labels = labels_from_names(self.only, spec.classes) if self.only else None

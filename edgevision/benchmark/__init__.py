@@ -1,4 +1,4 @@
 """Timing, paired comparison, and benchmark records.
 
-May import: storage, device, contract, sources, sinks, pipeline.
+May import: storage, device, contract, bundle, verification, engines, sources, sinks, pipeline.
 """

@@ -23,9 +23,9 @@ from edgevision.benchmark.records import (
 )
 from edgevision.benchmark.timing import MeasureSettings, Samples, measure
 from edgevision.contract.image import fit_frame
-from edgevision.contract.results import THRESHOLD
 from edgevision.contract.session import Frames, Session, SessionOptions
 from edgevision.contract.spec import utc_now
+from edgevision.contract.thresholds import ClassThresholds, Threshold
 from edgevision.device.facts import clocks_mhz, device_facts, peak_resident_mib, resident_mib, temperatures_c
 from edgevision.device.power.findings import before_timing, meanwhile
 from edgevision.device.power.reading import power_state
@@ -47,7 +47,8 @@ class BenchOptions:
     measure: MeasureSettings
     """For each phase, in total: inference alone, end to end (both divided into rounds), the serial loop."""
     rounds: int = 3
-    threshold: float = THRESHOLD
+    threshold: Threshold | None = None
+    """Minimum confidence of a detection; None: the session's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,7 @@ def prepared_batches(subject: Subject) -> tuple[tuple[Frames, ...], tuple[int, i
 
 def _settings(subject: Subject, options: BenchOptions, frame_wh: tuple[int, int]) -> BenchSettings:
     frames, settings = subject.session.spec.frames, options.measure
+    threshold = subject.session.threshold if options.threshold is None else options.threshold
     with subject.open_frames() as source:
         name = Path(source.name).name
     return BenchSettings(
@@ -234,7 +236,7 @@ def _settings(subject: Subject, options: BenchOptions, frame_wh: tuple[int, int]
         batch=frames.batch.opt,
         threads=subject.session_options.threads,
         spin=subject.session_options.spin,
-        threshold=options.threshold,
+        threshold=threshold.values if isinstance(threshold, ClassThresholds) else threshold,
         rounds=options.rounds,
         min_s=settings.min_s,
         min_count=settings.min_count,

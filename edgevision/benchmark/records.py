@@ -62,7 +62,8 @@ class BenchSettings:
     batch: int
     threads: int | None
     spin: bool
-    threshold: float
+    threshold: float | tuple[float, ...]
+    """Minimum confidence of a detection; several: one for each class."""
     rounds: int
     min_s: float
     min_count: int

@@ -95,7 +95,7 @@ class BuildStopped(Exception):  # noqa: N818  # not an error: the user stopped t
 class BuildCallbacks:
     """Callbacks that report progress of a build and can stop it."""
 
-    say: Callable[[str], None]
+    report: Callable[[str], None]
     """Receives text findings before the long part: memory fit, DLA placement."""
     progress: Callable[[BuildProgress], None]
     stop: Callable[[], bool]
@@ -115,15 +115,15 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     # The network reads its weights from the parser's memory, so the parser must outlive it.
     parser = _parse(library, job, network, log)
     if job.sm in library.dialect.no_float_products and (count := write_out_products(library, network)):
-        watch.say(f"{sm_text(job.sm)}: {count} float32 matrix products written as sums")
+        watch.report(f"{sm_text(job.sm)}: {count} float32 matrix products written as sums")
     fit = _fit(job, network, gpu)
-    watch.say(f"memory: the build {fit}")
+    watch.report(f"memory: the build {fit}")
     require_fit(fit)
     config = builder.create_builder_config()
     flags = _configure(library, job, fit, builder, config)
     held, placement = _place(library, job, network, config, flags)
-    for said in filter(None, (_held_text(held), str(placement or ""))):
-        watch.say(said)
+    for line in filter(None, (_held_text(held), str(placement or ""))):
+        watch.report(line)
     cache = _set_timing_cache(library, job, config)
     failures: list[BaseException] = []
     if library.dialect.progress_monitor:
@@ -132,7 +132,7 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
     wishes = set_wishes(library, config, shared_memory=fit.shared)
     serialized = _serialized(builder, network, config, messages)
     if serialized is None and wishes and not failures and not watch.stop():
-        watch.say(give_up(library, config, wishes))
+        watch.report(give_up(library, config, wishes))
         wishes = ()
         serialized = _serialized(builder, network, config, messages)
     seconds = time.perf_counter() - began
@@ -145,7 +145,7 @@ def build_plan(library: Library, job: BuildJob, gpu: GpuFacts | None, watch: Bui
         raise EngineError(f"{library.name} cannot build {job.graph}: {plain(messages.reason())}")
     warnings = messages.distinct_warnings()
     if warnings:
-        watch.say(f"{library.name} warned {len(messages.warnings)} times: {warned(warnings)}")
+        watch.report(f"{library.name} warned {len(messages.warnings)} times: {warned(warnings)}")
     work = network_work(library, network)
     del parser
     return BuiltPlan(

@@ -56,7 +56,7 @@ def place_on_dla(
     if not pieces:
         raise EngineError(
             f"the DLA supports none of the {network.num_layers} layers: it computes only in FP16 and INT8; build"
-            " without --dla, or with --precision fp16 or int8"
+            " without --device, or with --precision fp16 or int8"
         )
 
     def size(piece: list[int]) -> tuple[int, int]:

@@ -60,12 +60,12 @@ def build_engines(
     `VerificationError`, and `BuildStopped`, which leaves the timings so far in the timing cache.
     """
     gpu = gpu_facts()
-    graphs = choose_graphs(bundle, request, watch.say)
+    graphs = choose_graphs(bundle, request, watch.report)
     for graph in graphs:
         bundle.graph_path(graph.precision)
     sms = targets(library, request, gpu)
     _require_dla(library, request, gpu, graphs[0].precision, bundle.spec.frames.batch)
-    with building(bundle.path, watch.say) as root:
+    with building(bundle.path, watch.report) as root:
         done: list[Outcome] = []
         for sm in sms:
             tasks = [_Task(bundle, library, request, graph, sm, gpu) for graph in graphs]
@@ -77,7 +77,7 @@ def build_engines(
 
 
 def choose_graphs(
-    bundle: Bundle, request: EngineRequest, say: Callable[[str], None] = lambda _: None
+    bundle: Bundle, request: EngineRequest, report: Callable[[str], None] = lambda _: None
 ) -> tuple[GraphEntry, ...]:
     """The graphs to build, in order of preference.
 
@@ -97,9 +97,9 @@ def choose_graphs(
         if failures is None or entry.precision == "float":
             good.append(entry)
         else:
-            say(f"skipping the {entry.precision} graph: it failed verification ({failures})")
+            report(f"skipping the {entry.precision} graph: it failed verification ({failures})")
     if not good:
-        dla = " for a DLA, which computes only in FP16 and INT8: build without --dla, or"
+        dla = " for a DLA, which computes only in FP16 and INT8: build without --device, or"
         place = dla if request.dla_core is not None else ":"
         raise UsageError(f"{bundle.path} holds no usable graph{place} quantize the bundle again")
     return tuple(good)
@@ -124,7 +124,7 @@ def _first_that_can(tasks: list[_Task], root: Path, watch: BuildCallbacks, check
         try:
             return _existing(task, root) or _build(task, root, watch, check)
         except (EngineError, GraphError, VerificationError) as error:
-            watch.say(f"{error}; building the {following.graph.precision} graph instead")
+            watch.report(f"{error}; building the {following.graph.precision} graph instead")
     return _existing(last, root) or _build(last, root, watch, check)
 
 
@@ -249,7 +249,7 @@ def _build(task: _Task, root: Path, watch: BuildCallbacks, check: EngineCheck) -
     # TensorRT-RTX times nothing during a build.
     power = power_state() if task.library.dialect.timing_cache else PowerState()
     for warning in before_timing(power):
-        watch.say(f"warning: {warning}")
+        watch.report(f"warning: {warning}")
     try:
         built = build_plan(task.library, job, task.gpu, watch)
     except BuildStopped as stopped:
@@ -260,7 +260,7 @@ def _build(task: _Task, root: Path, watch: BuildCallbacks, check: EngineCheck) -
         cache.write(built.timing_cache)
     slowed = meanwhile(power, power_state()) if task.library.dialect.timing_cache else ()
     for finding in slowed:
-        watch.say(f"warning: during the build: {finding}")
+        watch.report(f"warning: during the build: {finding}")
     timed = _Timed(power, (*before_timing(power), *slowed))
     use = TimingCacheUse(cache.path.name, len(before), len(built.timing_cache)) if cache else None
     engine = write_engine(
@@ -278,7 +278,7 @@ def _noted(task: _Task, key: str, watch: BuildCallbacks) -> frozenset[str]:
     names = embedded_nodes(task.bundle.graph_path(task.graph.precision), key)
     chooses = bool(task.library.dialect.constraint_flags) and task.graph.precision == "int8"
     if names is None and chooses and (not task.library.dialect.strongly_typed or task.calibrated):
-        watch.say(
+        watch.report(
             "warning: the int8 graph does not name the nodes that need more than INT8 or FP16, and this TensorRT"
             " chooses types: quantize the bundle again"
         )
@@ -340,7 +340,7 @@ def _require_dla(
     modules = library.dialect.dla_modules
     if not modules:
         raise EngineError(
-            f"{library.name} does not support a DLA ({library.dialect.source}); build without --dla"
+            f"{library.name} does not support a DLA ({library.dialect.source}); build without --device"
         )
     if precision not in DLA_PRECISIONS:
         raise UsageError(
@@ -349,12 +349,12 @@ def _require_dla(
     if not batch.static:
         raise UsageError(
             f"a DLA needs a static batch; the graph has {batch}: export the model again with --batch"
-            f" {batch.opt}, or build without --dla"
+            f" {batch.opt}, or build without --device"
         )
     cores = dla_cores(library, gpu)
     if request.dla_core >= cores:
         name = gpu.name if gpu else "this machine"
         raise EngineError(
-            f"{name} has {cores} DLA cores; received --dla {request.dla_core}. {FLAVOURS[library.flavour]} supports"
-            f" a DLA on {', '.join(modules)}: build without --dla"
+            f"{name} has {cores} DLA cores; received --device dla:{request.dla_core}."
+            f" {FLAVOURS[library.flavour]} supports a DLA on {', '.join(modules)}: build without --device"
         )

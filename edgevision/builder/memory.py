@@ -122,14 +122,14 @@ def fit_build(
 
     Without a GPU (cross-building with TensorRT-RTX) only the host's memory counts.
     """
-    said_mib = memory_mib if memory_mib is not None else _override_mib()
+    limit_mib = memory_mib if memory_mib is not None else _override_mib()
     if gpu is None:
-        free = available_memory_mib(root) if said_mib is None else said_mib
+        free = available_memory_mib(root) if limit_mib is None else limit_mib
         weights = WEIGHT_COPIES * need.weights_mib
         parts = f"{CROSS_LIBRARY_MIB} library, {weights} weights"
         return MemoryFit("host memory", CROSS_LIBRARY_MIB + weights, free, need.asked_mib, parts=parts)
-    if said_mib is not None:
-        free, where = said_mib, "memory (as specified)"
+    if limit_mib is not None:
+        free, where = limit_mib, "memory (as specified)"
     elif gpu.integrated:
         free, where = shared_memory_mib(root), "memory shared by CPU and GPU"
     else:
@@ -180,12 +180,12 @@ def shared_memory_mib(root: Path = ROOT) -> int:
 
 def _override_mib() -> int | None:
     """The value of the environment variable; raises `UsageError` if it is not a number of MiB."""
-    said = os.environ.get(OVERRIDE, "").strip()
-    if not said:
+    value = os.environ.get(OVERRIDE, "").strip()
+    if not value:
         return None
-    if not said.isdigit() or int(said) < 1:
-        raise UsageError(f"{OVERRIDE} is {said!r}; expected a whole number of MiB, such as 4096")
-    return int(said)
+    if not value.isdigit() or int(value) < 1:
+        raise UsageError(f"{OVERRIDE} is {value!r}; expected a whole number of MiB, such as 4096")
+    return int(value)
 
 
 def _meminfo_mib(meminfo: str, key: str) -> int:

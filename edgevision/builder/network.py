@@ -102,7 +102,7 @@ def layer_counts(network: trt.INetworkDefinition) -> tuple[LayerCount, ...]:
 
 
 def check_precision(network: trt.INetworkDefinition, precision: Precision, graph: Path) -> None:
-    """Raise `GraphError` if the graph's name says fp16 or int8 and no layer has that type; the engine would be slow."""
+    """Raise `GraphError` if the graph is named fp16 or int8 and no layer has that type; the engine would be slow."""
     wanted = COMPUTED_IN.get(precision)
     if wanted is None or any(count.precision == wanted for count in layer_counts(network)):
         return

@@ -84,7 +84,7 @@ def progress_monitor(
     phases = Phases()
     base: Any = library.module.IProgressMonitor
 
-    def told() -> bool:
+    def report_and_continue() -> bool:
         try:
             report(phases.progress())
             return not failures and not stop()
@@ -98,11 +98,11 @@ def progress_monitor(
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             phases.start(phase_name, parent_phase, num_steps)
-            told()
+            report_and_continue()
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             phases.step(phase_name, step)
-            return told()
+            return report_and_continue()
 
         def phase_finish(self, phase_name: str) -> None:
             phases.finish(phase_name)

@@ -19,7 +19,11 @@ from edgevision.bundle.candidates import (
     arrays_from_candidates,
     candidates_from_arrays,
 )
+from edgevision.bundle.operating_point import SCHEMA as POINT_SCHEMA
+from edgevision.bundle.operating_point import OperatingPoint
 from edgevision.bundle.packaged import MANIFEST, bundle_path, packaged_names
+from edgevision.bundle.records import CheckRecord as CheckRecord
+from edgevision.bundle.records import Verification as Verification
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.errors import BundleError
@@ -27,6 +31,7 @@ from edgevision.storage import atomic
 from edgevision.storage.codec import (
     DecodeError,
     dataclass_from_json,
+    json_from_dataclass,
     json_text,
     newer_schema,
 )
@@ -35,67 +40,6 @@ from edgevision.storage.sha256 import sha256_of_file
 SCHEMA = 1
 GOLDEN = "golden.npz"
 _UNDECIDED, _SENSITIVITY = "source.undecided", "source.sensitivity"
-
-
-@dataclass(frozen=True, slots=True)
-class CheckRecord:
-    """One comparison: the measured value and its limit."""
-
-    name: str
-    measured: float
-    relation: Literal["<=", ">="]
-    limit: float
-    tensor: str | None = None
-    """The tensor that was compared; None for a check of several, and in records of earlier versions."""
-
-    @property
-    def passed(self) -> bool:
-        """True if the limit is kept; NaN fails."""
-        return self.measured <= self.limit if self.relation == "<=" else self.measured >= self.limit
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """Record of the comparison of one engine's answers with the source model's.
-
-    `stage` is "export" for records made once, next to the source model itself, and "verify" for later ones.
-    """
-
-    stage: Literal["export", "verify"]
-    engine: str
-    library: str
-    frames: int
-    checks: tuple[CheckRecord, ...]
-    created: str
-    """UTC, ISO 8601."""
-    machine_class: str | None = None
-    """Class of the machine that ran the engine (`machine_class.machine_class`); None in records of earlier versions.
-
-    A record of a graph of lower precision is not valid for another class: its kernels may round or saturate
-    differently.
-    """
-    sensitivity: Sensitivity | None = None
-    """Of a source model that quantizes at run time: its own change, which widened the limits of the checks."""
-
-    @property
-    def passed(self) -> bool:
-        """True if every check passed."""
-        return all(check.passed for check in self.checks)
-
-    @property
-    def finding(self) -> str:
-        """The first tensor that differs, in the order of the graph, and by how much; empty if every check passed."""
-        first = next((check for check in self.checks if not check.passed), None)
-        if first is None:
-            return ""
-        where = f"the first tensor that differs is {first.tensor}: " if first.tensor else ""
-        return where + self.failures
-
-    @property
-    def failures(self) -> str:
-        """The failed checks, on one line."""
-        failed = (check for check in self.checks if not check.passed)
-        return "; ".join(f"{c.name} {c.measured:.6g}, must be {c.relation} {c.limit:g}" for c in failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +107,12 @@ class Manifest:
     graphs: tuple[GraphEntry, ...]
     golden: FileEntry
     schema: int = SCHEMA
+    operating_point: OperatingPoint | None = None
+    """Confidence thresholds of the classes; None if they were not measured."""
+
+    def __post_init__(self) -> None:
+        if self.operating_point is not None:
+            self.operating_point.check_classes(self.spec.classes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -272,6 +222,27 @@ class Bundle:
         )
         return self._with_entry(old, replace(old, verifications=(*kept, verification)))
 
+    @property
+    def operating_point(self) -> OperatingPoint | None:
+        """The measured operating point; None without one, or if its graph is not in the bundle any more."""
+        point = self.manifest.operating_point
+        held = {entry.file.sha256 for entry in self.manifest.graphs}
+        return point if point is not None and point.graph_sha256 in held else None
+
+    def with_operating_point(self, point: OperatingPoint) -> Bundle:
+        """Write an operating point to the manifest on disk, in place of an earlier one.
+
+        Raises `BundleError` for classes that the model lacks, or if the bundle cannot be written.
+        """
+        try:
+            bundle = Bundle(self.path, replace(self.manifest, operating_point=point))
+            bundle._write_manifest()
+        except ValueError as error:
+            raise BundleError(f"{self.path}: {error}") from error
+        except OSError as error:
+            raise BundleError(f"cannot write {self.path / MANIFEST}: {error.strerror or error}") from error
+        return bundle
+
     def with_speed(self, precision: Precision, speed: Speed) -> Bundle:
         """Write a measured speed to the manifest on disk, in place of an earlier one of its engine and machine."""
         old = self.graph(precision)
@@ -373,7 +344,10 @@ def file_entry(path: Path) -> FileEntry:
 
 
 def _manifest_bytes(manifest: Manifest) -> bytes:
-    return json_text(manifest).encode()
+    content = json_from_dataclass(manifest)
+    if manifest.operating_point is None:
+        del content["operating_point"]  # earlier versions do not know it
+    return json_text(content).encode()
 
 
 def _is_bundle(path: Path) -> bool:
@@ -384,3 +358,7 @@ def _check_schema(file: Path, data: object) -> None:
     newer = newer_schema(data, SCHEMA)
     if newer is not None:
         raise BundleError(f"{file} has {newer}, or export the bundle again")
+    point = data.get("operating_point") if isinstance(data, dict) else None
+    newer = newer_schema(point, POINT_SCHEMA)
+    if newer is not None:
+        raise BundleError(f"{file} has an operating point of {newer}, or export the bundle again")

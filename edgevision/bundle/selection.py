@@ -38,9 +38,10 @@ def choose_graph(
     machine: MachineIdentity,
     *,
     precision: Precision | None = None,
+    asked: str = "requested",
     force: bool = False,
 ) -> GraphChoice:
-    """The graph of `precision`, else the fastest that `engine` may run on `machine`.
+    """The graph of `precision`, for the reason `asked`, else the fastest that `engine` may run on `machine`.
 
     A graph of lower precision is selected by default only if it passed the engine's verification and was measured there
     to be at least `LEAST_GAIN` times as fast as the float graph. Raises `VerificationError` for a graph that failed the
@@ -49,9 +50,9 @@ def choose_graph(
     if precision is not None:
         entry = bundle.graph(precision)
         record = _record_here(entry, engine, machine)
-        _refuse_disproved(bundle, entry, record, force=force)
+        _refuse_failed(bundle, entry, record, force=force)
         verified = precision == "float" or record is not None or force
-        return GraphChoice(precision, "asked for" + _warning(record), verified)
+        return GraphChoice(precision, asked + _warning(record), verified)
     candidates = [
         (speed, entry, record)
         for entry in bundle.manifest.graphs
@@ -71,7 +72,7 @@ def choose_graph(
         )
     entry = bundle.graph("float")
     record = _record_here(entry, engine, machine)
-    _refuse_disproved(bundle, entry, record, force=force)
+    _refuse_failed(bundle, entry, record, force=force)
     return GraphChoice("float", _why_float(bundle, engine, machine) + _warning(record))
 
 
@@ -97,24 +98,24 @@ def _speed(entry: GraphEntry, engine: str, machine: MachineIdentity) -> Speed | 
 def _why_float(bundle: Bundle, engine: str, machine: MachineIdentity) -> str:
     others = [entry for entry in bundle.manifest.graphs if entry.precision != "float"]
     if not others:
-        return "the only one"
-    wrong = [
+        return "the only graph"
+    reasons = [
         f"the {entry.precision} graph failed verification in {engine} on this machine ({record.failures})"
         for entry in others
         if (record := _record_here(entry, engine, machine)) is not None and not record.passed
     ]
-    slower = [entry.precision for entry in others if not _disproved(entry, engine, machine)]
+    slower = [entry.precision for entry in others if not _has_failed(entry, engine, machine)]
     if slower:
-        wrong.append(f"no other graph is verified and measured to be 5 % faster here: {', '.join(slower)}")
-    return "; ".join(wrong)
+        reasons.append(f"no other graph is verified and measured to be 5 % faster here: {', '.join(slower)}")
+    return "; ".join(reasons)
 
 
-def _disproved(entry: GraphEntry, engine: str, machine: MachineIdentity) -> bool:
+def _has_failed(entry: GraphEntry, engine: str, machine: MachineIdentity) -> bool:
     record = _record_here(entry, engine, machine)
     return record is not None and not record.passed
 
 
-def _refuse_disproved(bundle: Bundle, entry: GraphEntry, record: Verification | None, *, force: bool) -> None:
+def _refuse_failed(bundle: Bundle, entry: GraphEntry, record: Verification | None, *, force: bool) -> None:
     if record is None or record.passed or force:
         return
     other = "" if entry.precision == "float" else " (--precision float)"

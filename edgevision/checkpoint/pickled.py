@@ -62,6 +62,7 @@ _LAYER_MODULES = re.compile(
     rf"(?:yolov5\.)?models(?:\.{_NAME})+"
     rf"|torch\.nn\.modules(?:\.{_NAME})+"
     r"|torchvision\.models\.resnet"
+    rf"|ultralytics(?:\.yolo)?\.(?:nn(?:\.{_NAME})*|utils|utils\.loss|utils\.tal)"
 )
 
 # Functions that layers keep as attributes (an activation, say).

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import click
 
 from edgevision.bundle.folder import Verification
+from edgevision.contract.session import Session
+from edgevision.contract.thresholds import Threshold, by_class, least_of
 
 
 class Steps:
@@ -35,6 +37,35 @@ def verification_lines(verification: Verification) -> list[str]:
         for check in verification.checks
     ]
     return lines
+
+
+MOST_CLASSES = 8
+"""Number of classes up to which their thresholds are listed."""
+VISIBLE = 0.01
+"""Difference of a threshold from the graph's score threshold from which a warning is printed."""
+
+
+def chosen_threshold(session: Session, threshold: float | None) -> Threshold:
+    """The user's threshold, or the session's; prints a line on standard error if that is an operating point.
+
+    It warns of a threshold below the graph's own.
+    """
+    floor = 0.0 if session.spec.nms is None else session.spec.nms.score_floor
+    least = least_of(session.threshold) if threshold is None else threshold
+    if least <= floor - VISIBLE:
+        click.echo(
+            f"warning: the threshold {least:g} has no effect below {floor:g}, because the graph returns no lower score;"
+            " export with a lower --score-threshold",
+            err=True,
+        )
+    if threshold is not None:
+        return threshold
+    known = by_class(session.threshold, session.spec.classes)
+    if known is not None:
+        listed = ", ".join(f"{name} {value:.2f}" for name, value in known.items())
+        shown = listed if len(known) <= MOST_CLASSES else f"{session.threshold:.2f}"
+        click.echo(f"confidence thresholds of the bundle: {shown}; --threshold replaces them", err=True)
+    return session.threshold
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

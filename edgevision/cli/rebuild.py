@@ -6,12 +6,10 @@ from pathlib import Path
 
 import click
 
-from edgevision.contract.spec import Precision
+from edgevision.contract.session import SessionOptions
 
 
-def rebuild_unfit(
-    ctx: click.Context, bundle: Path, engine: str | None, precision: Precision | None = None
-) -> None:
+def rebuild_unfit(ctx: click.Context, bundle: Path, engine: str | None, options: SessionOptions) -> None:
     """Build the engine that is missing; do nothing if one fits.
 
     Raises `UsageError` for an engine that has no build step, `EngineError` if a build would not help, and errors of the
@@ -20,7 +18,7 @@ def rebuild_unfit(
     from edgevision.builder.missing import engine_needed
     from edgevision.cli.commands.build import build_shown
 
-    need = engine_needed(bundle, engine, precision, "--build")
+    need = engine_needed(bundle, engine, options, "--build")
     if need is not None:
         click.echo(f"{need.rebuild.reason}; building", err=True)
         build_shown(ctx, need.bundle, need.library, need.rebuild.request)

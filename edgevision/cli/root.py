@@ -17,14 +17,14 @@ COMMANDS = {
     "doctor": "Check this machine and print the fix for each problem.",
     "eval": "Measure accuracy on labelled images, on exactly the graph that runs.",
     "export": "Export a checkpoint as a verified bundle.",
-    "explain": "Show which parts of an image a result depends on.",
+    "explain": "Draw a heat map of the image regions that a result depends on.",
     "inspect": "Show the contents of a bundle or an ONNX file.",
     "live": "Show live cameras and their detections on a web page.",
-    "models": "List the packaged bundles, which run by name.",
-    "quantize": "Make FP16 and INT8 graphs within an accuracy limit.",
+    "models": "List the included bundles, which run by name.",
+    "quantize": "Make a graph of lower precision within an accuracy limit.",
     "run": "Run a bundle on images, folders, videos or cameras.",
     "train": "Train a recipe's model on your own data.",
-    "verify": "Verify a bundle's files and its results against the source model's.",
+    "verify": "Check file hashes, and compare every engine and graph with the source model.",
 }
 
 
@@ -56,6 +56,7 @@ class LazyGroup(click.Group):
 def edgevision() -> None:
     """Turn trained PyTorch checkpoints into verified engines on live cameras.
 
-    Exit codes: 0 success, 1 a wrong call or a bad file, 2 a failed verification, 70 an unexpected error, 130 Ctrl-C.
-    --traceback, anywhere on the line, shows where an error was raised.
+    Exit codes: 0 success, 1 wrong arguments or a bad file, 2 a verification failed or an accuracy limit was not met, 70
+    an unexpected error, 130 and 143 stopped by Ctrl-C and by SIGTERM. --traceback, anywhere on the line, shows where an
+    error was raised.
     """

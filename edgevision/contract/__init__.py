@@ -1,4 +1,4 @@
 """Inputs and outputs of every graph: spec, results, pre-processing, and the base class of sessions.
 
-May import: storage, settings.
+May import: storage, settings, device.
 """

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.boxes import Boxes, overlaps
+from edgevision.contract.rotated import prob_iou_matrix
 
 ScoreArray = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.integer[Any]]
@@ -21,7 +22,8 @@ def greedy_nms(
     """Indices of the boxes that greedy NMS keeps, highest score first.
 
     A box is removed if its IoU with a kept box of the same label and a higher score exceeds `iou_threshold`. Of equal
-    scores, the lower index counts as the higher. A box without area overlaps nothing.
+    scores, the lower index counts as the higher. An upright box without area overlaps nothing. Oriented boxes ``[N,5]``
+    are compared by ProbIoU.
     """
     order = np.argsort(-scores, kind="stable")
     overlaps = _suppression_matrix(boxes[order], labels[order], iou_threshold)
@@ -73,7 +75,10 @@ def block_edges(count: int, block: int) -> tuple[int, ...]:
 
 def _suppression_matrix(boxes: Boxes, labels: Labels, iou_threshold: float) -> Matrix:
     """``[i,j]`` is true if box i, when kept, suppresses the later box j."""
-    intersection, union = overlaps(boxes, boxes)
-    # Without a division, because the union of two boxes without area is 0.
-    over = intersection > iou_threshold * union
+    if boxes.shape[1] == 5:
+        over = prob_iou_matrix(boxes, boxes) > iou_threshold
+    else:
+        intersection, union = overlaps(boxes, boxes)
+        # Without a division, because the union of two boxes without area is 0.
+        over = intersection > iou_threshold * union
     return np.triu(over & (labels[:, None] == labels), 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.classes import class_name
-from edgevision.contract.spec import ModelSpec
+from edgevision.contract.rotated import corners_from_oriented, hulls_from_oriented
+from edgevision.contract.spec import KeypointSpec, ModelSpec
+from edgevision.contract.thresholds import ClassThresholds, Threshold
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import MissingExtraError
 
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 Float32 = npt.NDArray[np.float32]
 Rows = slice | Sequence[int] | npt.NDArray[np.bool_] | npt.NDArray[np.integer]
 Index = int | Rows
-THRESHOLD = 0.25
-"""Default minimum confidence of a detection."""
 MASK_HALF = 128
 """The smallest stored probability, of 0..255, that is inside a mask."""
 
@@ -67,8 +67,7 @@ class Detections:
 
         Raises `MissingExtraError` without the library.
         """
-        if importlib.util.find_spec("supervision") is None:
-            raise MissingExtraError("supervision", "track", "Detections.to_supervision()")
+        _require_supervision("Detections.to_supervision()")
         # It loads SciPy and Pillow, so it is imported only if needed.
         from edgevision.contract.supervision import supervision_from_detections
 
@@ -132,6 +131,83 @@ class Instances(Detections):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Poses(Detections):
+    """Detections with keypoints; usable wherever detections are.
+
+    `keypoints` float32 ``[N,K,3]``: x and y in frame pixels and a confidence in 0..1. Points may lie outside of the
+    frame. `layout` names them.
+    """
+
+    keypoints: Float32 = field(default_factory=lambda: np.empty((0, 1, 3), np.float32))
+    layout: KeypointSpec | None = None
+
+    def __post_init__(self) -> None:
+        Detections.__post_init__(self)
+        shape = self.keypoints.shape
+        points = shape[1] if self.layout is None and len(shape) == 3 else len(self.layout or ())
+        if shape != (len(self.boxes), points, 3):
+            raise ValueError(
+                f"expected keypoints [{len(self.boxes)},{points},3], x y confidence; received {shape}"
+            )
+
+    def __getitem__(self, index: Index) -> Poses:
+        index = _rows(index)
+        values = (self.boxes[index], self.scores[index], self.labels[index], self.classes)
+        return Poses(*values, self.keypoints[index], self.layout)
+
+    @property
+    def skeleton(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of indices of keypoints that a drawing joins; empty if unknown."""
+        return () if self.layout is None else self.layout.skeleton
+
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """The name of each keypoint, or its number."""
+        layout = self.layout or KeypointSpec.of(self.keypoints.shape[1])
+        return layout.names
+
+    def to_supervision(  # type: ignore[override]  # supervision's type for poses is no kind of its detections
+        self, ids: npt.NDArray[np.int64] | None = None
+    ) -> sv.KeyPoints:
+        """The poses as `supervision.KeyPoints`, for its annotators; `ids` become `tracker_id` in its data.
+
+        Raises `MissingExtraError` without the library.
+        """
+        _require_supervision("Poses.to_supervision()")
+        from edgevision.contract.supervision import supervision_from_poses
+
+        return supervision_from_poses(self, ids)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OrientedBoxes(Detections):
+    """Oriented boxes; usable wherever detections are: `boxes` are their upright hulls, clipped to the frame.
+
+    `oriented` float32 ``[N,5]``: x and y of the centre, width and height in frame pixels, and the angle of the width
+    in radians, clockwise in the image. They may exceed the frame.
+    """
+
+    oriented: Float32 = field(default_factory=lambda: np.empty((0, 5), np.float32))
+
+    def __post_init__(self) -> None:
+        Detections.__post_init__(self)
+        if self.oriented.shape != (len(self.boxes), 5):
+            raise ValueError(
+                f"expected oriented boxes [{len(self.boxes)},5], x y w h angle; received {self.oriented.shape}"
+            )
+
+    def __getitem__(self, index: Index) -> OrientedBoxes:
+        index = _rows(index)
+        values = (self.boxes[index], self.scores[index], self.labels[index], self.classes)
+        return OrientedBoxes(*values, self.oriented[index])
+
+    @property
+    def corners(self) -> Float32:
+        """Corners float32 ``[N,4,2]`` in frame pixels, in order around each box."""
+        return corners_from_oriented(self.oriented).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Classification:
     """Scores of one frame: float32 ``[C]``, summing to 1."""
 
@@ -170,13 +246,13 @@ class Segmentation:
 
 
 Result = Detections | Classification | Segmentation
-"""`Instances` are `Detections`."""
+"""`Instances`, `Poses` and `OrientedBoxes` are `Detections`."""
 Outputs = tuple[npt.NDArray[Any], ...]
 """What a session returns: one array for each of the spec's outputs, in their order, batch first."""
 
 
 def results_from_outputs(
-    spec: ModelSpec, outputs: Outputs, placements: Sequence[FrameTransform], *, threshold: float
+    spec: ModelSpec, outputs: Outputs, placements: Sequence[FrameTransform], *, threshold: Threshold
 ) -> list[Result]:
     """Apply the threshold to a batch's outputs and map boxes and masks to frame pixels; one result for each placement.
 
@@ -191,20 +267,39 @@ def results_from_outputs(
     if spec.task == "segment":
         pairs = zip(placements, outputs[0], strict=False)
         return [Segmentation(place.frame_from_input_mask(mask), spec.classes) for place, mask in pairs]
-    results: list[Result] = []
-    for row, placement in enumerate(placements):
-        boxes, scores, labels = (array[row] for array in outputs[:3])
-        keep = (scores >= threshold) & (scores > 0)
-        found = Detections(
-            placement.frame_from_input(boxes[keep]),
-            scores[keep].astype(np.float32),
-            labels[keep].astype(np.int32),
-            spec.classes,
-        )
-        if spec.task == "instances":
-            found = _instances(found, outputs[3][row][keep], placement, spec.frames.size_wh)
-        results.append(found)
-    return results
+    rows = (tuple(array[row] for array in outputs) for row in range(len(placements)))
+    return [_detections(spec, row, place, threshold) for row, place in zip(rows, placements, strict=True)]
+
+
+def _detections(spec: ModelSpec, row: Outputs, placement: FrameTransform, threshold: Threshold) -> Detections:
+    """The detections of one frame, from its outputs without the batch."""
+    keep = reached(threshold, row[1], row[2]) & (row[1] > 0)
+    boxes, scores, labels, *further = (array[keep] for array in row)
+    scores, labels = scores.astype(np.float32), labels.astype(np.int32)
+    if spec.task == "obb":
+        oriented = placement.frame_from_input_oriented(boxes)
+        hulls = np.clip(hulls_from_oriented(oriented), 0, placement.frame_wh * 2).astype(np.float32)
+        return OrientedBoxes(hulls, scores, labels, spec.classes, oriented)
+    found = Detections(placement.frame_from_input(boxes), scores, labels, spec.classes)
+    if spec.task == "instances":
+        return _instances(found, further[0], placement, spec.frames.size_wh)
+    if spec.task == "pose":
+        points = further[0].astype(np.float32)
+        points[:, :, :2] = placement.frame_from_input_points(points[:, :, :2])
+        return Poses(found.boxes, scores, labels, spec.classes, points, spec.keypoints)
+    return found
+
+
+def reached(
+    threshold: Threshold, scores: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]
+) -> npt.NDArray[np.bool_]:
+    """True for each detection with at least the minimum confidence of its class, bool ``[N]``.
+
+    Labels outside of the classes have the nearest one's: graphs return any label beside a suppressed score.
+    """
+    if isinstance(threshold, ClassThresholds):
+        return np.asarray(scores >= threshold.array.take(labels, mode="clip"))
+    return np.asarray(scores >= threshold)
 
 
 def _instances(
@@ -226,6 +321,11 @@ def _instances(
         fine = cv2.warpAffine(mask, matrix, size_wh, flags=flags, borderMode=cv2.BORDER_REPLICATE)
         cut.append(Mask(left, top, np.asarray(fine >= MASK_HALF)))
     return Instances(found.boxes, found.scores, found.labels, found.classes, tuple(cut))
+
+
+def _require_supervision(caller: str) -> None:
+    if importlib.util.find_spec("supervision") is None:
+        raise MissingExtraError("supervision", "track", caller)
 
 
 def _rows(index: Index) -> Rows:

@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.image import Frame, fit_frame
-from edgevision.contract.results import THRESHOLD, Outputs, Result, results_from_outputs
+from edgevision.contract.results import Outputs, Result, results_from_outputs
 from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.contract.thresholds import THRESHOLD, Threshold
+from edgevision.device.names import EXPECTED, PATTERN
 from edgevision.errors import EngineError, UsageError
-from edgevision.settings.kinds import Choice, Flag, Number
+from edgevision.settings.kinds import Choice, Flag, Number, Text
 from edgevision.settings.setting import setting
 
 Frames = npt.NDArray[np.uint8]
@@ -47,7 +49,8 @@ class SessionOptions:
         default=False,
         metadata=setting(
             Flag(),
-            "Let the CPU run operators that ONNX Runtime's GPU provider does not support.",
+            "With onnxruntime-cuda and onnxruntime-tensorrt: run on the CPU what the GPU cannot run. Default: an error"
+            " if that is more than 5 % of the nodes.",
             option="--allow-fallback",
         ),
     )
@@ -55,10 +58,20 @@ class SessionOptions:
         default=None,
         metadata=setting(
             Choice(get_args(Precision)),
-            "Graph of the bundle; default: the fastest that was verified and measured on this machine.",
+            "Graph of the bundle; default: the fastest verified one, as for the engine.",
             option="--precision",
         ),
     )
+    device: str | None = field(
+        default=None,
+        metadata=setting(
+            Text(EXPECTED, PATTERN),
+            "Device of the engine; default: the CPU or the first GPU, as the engine needs.",
+            option="--device",
+            metavar="cpu|cuda:N|dla:N",
+        ),
+    )
+    """Name of a device; see `device.names`."""
     force: bool = field(
         default=False,
         metadata=setting(Flag(), "Run a graph that failed verification.", option="--force"),
@@ -76,6 +89,8 @@ class EngineInfo:
     providers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """Details of its operation, one fact each, such as the operators of a provider or the use of a CUDA graph."""
+    gpu_index: int = 0
+    """Place of the GPU in CUDA's list, for an engine on a GPU."""
 
 
 class Session(abc.ABC):
@@ -92,6 +107,10 @@ class Session(abc.ABC):
         """Time of the last call by the device's own clock, including copies; None for an engine without one."""
         self.precision: Precision | None = None
         """Precision of the graph, if a bundle's manifest states it."""
+        self.threshold: Threshold = THRESHOLD
+        """Default minimum confidence of a detection: the bundle's operating point, if it has one."""
+        self.selection = ""
+        """Engine, graph, and why they were selected, on one line; empty unless `open_session` opened it."""
 
     @abc.abstractmethod
     def _infer(self, frames: Frames) -> Outputs:
@@ -122,10 +141,11 @@ class Session(abc.ABC):
         del frames
         return None
 
-    def __call__(self, frames_bgr: Sequence[Frame], *, threshold: float = THRESHOLD) -> list[Result]:
+    def __call__(self, frames_bgr: Sequence[Frame], *, threshold: Threshold | None = None) -> list[Result]:
         """Results of camera frames of any size, in their own pixels; one call, one batch.
 
-        A batch below the graph's minimum is padded with copies of its last frame.
+        A batch below the graph's minimum is padded with copies of its last frame. `threshold` is the minimum confidence
+        of a detection; None: `self.threshold`.
         """
         if isinstance(frames_bgr, (str, Path)) or getattr(frames_bgr, "ndim", 4) != 4:
             raise UsageError(
@@ -141,7 +161,8 @@ class Session(abc.ABC):
             fit_frame(frame, self.spec.frames, out=batch[row])[1] for row, frame in enumerate(frames_bgr)
         ]
         batch[len(frames_bgr) :] = batch[len(frames_bgr) - 1]
-        return results_from_outputs(self.spec, self.infer(batch), placements, threshold=threshold)
+        used = self.threshold if threshold is None else threshold
+        return results_from_outputs(self.spec, self.infer(batch), placements, threshold=used)
 
     def close(self) -> None:  # noqa: B027  # most engines have nothing to release
         """Release the engine's resources; the session cannot be used afterwards."""

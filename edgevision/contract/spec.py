@@ -12,9 +12,12 @@ from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from
 SCHEMA = 1
 METADATA_KEY = "edgevision.contract.spec"
 
-Task = Literal["classify", "detect", "segment", "instances"]
+Task = Literal["classify", "detect", "segment", "instances", "pose", "obb"]
 Fit = Literal["letterbox", "stretch", "center-crop", "exact"]
 Precision = Literal["float", "fp16", "int8", "fp8"]
+
+BOX_TASKS: tuple[Task, ...] = ("detect", "instances", "pose", "obb")
+"""Tasks whose results are detections: their graphs return boxes, scores and labels, and contain NMS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +111,11 @@ class NmsSpec:
 
     The `candidates` box-class pairs with the highest scores enter; at most `max_detections` are returned. A pair is
     suppressed by a kept pair of the same class and a higher score if their IoU exceeds `iou_threshold`; pairs below
-    `score_floor` get score 0. Candidates are resolved in blocks of at most `block`, in the order of their scores, each
-    by `depth` unrolled Cluster-NMS steps. Chains of up to `depth` suppressions inside a block are resolved as by greedy
-    NMS. A longer chain may leave a duplicate; it never loses a box, because `depth` is even.
+    `score_floor` get score 0. Oriented boxes are compared by ProbIoU instead (`contract.rotated`).
+
+    Candidates are resolved in blocks of at most `block`, in the order of their scores, each by `depth` unrolled
+    Cluster-NMS steps. Chains of up to `depth` suppressions inside a block are resolved as by greedy NMS. A longer chain
+    may leave a duplicate; it never loses a box, because `depth` is even.
     """
 
     candidates: int = 1000
@@ -145,6 +150,60 @@ def default_nms(task: Task) -> NmsSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class KeypointSpec:
+    """The keypoints of a pose: a name for each, and the pairs of indices that a drawing joins."""
+
+    names: tuple[str, ...]
+    skeleton: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise ValueError("a pose has at least one keypoint; received no names")
+        wrong = [pair for pair in self.skeleton if not all(0 <= end < len(self.names) for end in pair)]
+        if wrong:
+            raise ValueError(
+                f"the skeleton joins {wrong[0]}; expected indices of {len(self.names)} keypoints"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def of(cls, count: int) -> KeypointSpec:
+        """COCO's names and skeleton for its 17 keypoints of a person; numbers without a skeleton for others."""
+        if count == len(COCO_KEYPOINTS):
+            return cls(COCO_KEYPOINTS, COCO_SKELETON)
+        return cls(tuple(map(str, range(count))))
+
+
+COCO_KEYPOINTS = (
+    "nose",
+    "left_eye",
+    "right_eye",
+    "left_ear",
+    "right_ear",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+)
+"""Keypoints of the category "person" in COCO's annotations (https://cocodataset.org/#format-data), in their order."""
+COCO_SKELETON = (
+    *((15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8)),
+    *((7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)),
+)
+"""The skeleton of that category; COCO counts from 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Origin of a model: enough to reproduce it, or to ask its maker."""
 
@@ -170,11 +229,19 @@ class ModelSpec:
     classes: tuple[str, ...]
     provenance: Provenance
     nms: NmsSpec | None = None
+    keypoints: KeypointSpec | None = None
+    """Only of the task "pose"."""
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        if (self.task in ("detect", "instances")) != (self.nms is not None):
-            raise ValueError(f"nms is only for tasks 'detect' and 'instances'; received task {self.task!r}")
+        if (self.task in BOX_TASKS) != (self.nms is not None):
+            raise ValueError(f"nms is only for tasks {', '.join(BOX_TASKS)}; received task {self.task!r}")
+        if (self.task == "pose") != (self.keypoints is not None):
+            raise ValueError(f"keypoints are only for the task 'pose'; received task {self.task!r}")
+        if self.task == "obb" and self.frames.fit == "stretch":
+            raise ValueError(
+                "fit 'stretch' shears oriented boxes; expected 'letterbox', 'center-crop' or 'exact'"
+            )
 
     def to_json(self) -> str:
         """One line of JSON, as stored in the graph's metadata under `METADATA_KEY`."""
@@ -220,6 +287,25 @@ def instances_outputs(max_detections: int, mask_wh: tuple[int, int]) -> tuple[Te
     """
     masks = TensorSpec("masks", "uint8", (-1, max_detections, mask_wh[1], mask_wh[0]))
     return (*detect_outputs(max_detections), masks)
+
+
+def pose_outputs(max_detections: int, keypoint_count: int) -> tuple[TensorSpec, ...]:
+    """The outputs of a pose graph: a detection graph's, and ``keypoints``.
+
+    A keypoint is x and y in input pixels, and a confidence in 0..1 (1 if the network has none). A keypoint may lie
+    outside of its box and of the frame.
+    """
+    keypoints = TensorSpec("keypoints", "float32", (-1, max_detections, keypoint_count, 3))
+    return (*detect_outputs(max_detections), keypoints)
+
+
+def obb_outputs(max_detections: int) -> tuple[TensorSpec, ...]:
+    """The outputs of a graph for oriented boxes: a detection graph's with other ``boxes``.
+
+    A box is x and y of its centre, width and height in input pixels, and the angle of its width in radians, clockwise
+    in the image. It may exceed the frame.
+    """
+    return (TensorSpec("boxes", "float32", (-1, max_detections, 5)), *detect_outputs(max_detections)[1:])
 
 
 def utc_now() -> str:

@@ -33,6 +33,24 @@ class FrameTransform:
         """Boxes ``[N,4]`` xyxy from frame to input pixels."""
         return np.asarray(boxes * np.asarray(self.scale_xy * 2) + np.asarray(self.offset_xy * 2), np.float32)
 
+    def frame_from_input_points(self, points: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
+        """Points ``[...,2]`` of x and y from input to frame pixels; points outside of the frame stay there."""
+        return np.asarray((points - np.asarray(self.offset_xy)) / np.asarray(self.scale_xy), np.float32)
+
+    def frame_from_input_oriented(self, boxes: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32]:
+        """Oriented boxes ``[N,5]`` from input to frame pixels, not clipped.
+
+        Angles are kept: the scales of both axes are equal, except for a letterbox's rounding to whole pixels. Each
+        side is scaled by its direction.
+        """
+        moved = np.array(boxes, np.float64)
+        moved[:, :2] = (moved[:, :2] - np.asarray(self.offset_xy)) / np.asarray(self.scale_xy)
+        cos, sin = np.cos(moved[:, 4]), np.sin(moved[:, 4])
+        x, y = (1 / scale for scale in self.scale_xy)
+        moved[:, 2] *= np.hypot(cos * x, sin * y)
+        moved[:, 3] *= np.hypot(sin * x, cos * y)
+        return np.asarray(moved, np.float32)
+
     def nearest_input(self, input_wh: tuple[int, int]) -> tuple[Indices, Indices]:
         """Columns and rows of the input that contain the centres of the frame's columns and rows."""
         columns, rows = (

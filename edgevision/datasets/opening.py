@@ -194,9 +194,13 @@ def coco_from_boxes(source: Path, data: BoxDataset) -> CocoFile:
     for number, (file, labels) in enumerate(zip(data.files, data.boxes, strict=True), 1):
         height, width = read_image(file).shape[:2]
         images.append(CocoImage(number, file, (float(width), float(height))))
-        for xyxy, label in zip(labels.xyxy.astype(float), labels.labels, strict=True):
+        outlines = labels.outlines or (None,) * len(labels)
+        for xyxy, label, outline in zip(labels.xyxy.astype(float), labels.labels, outlines, strict=True):
             x, y, right, bottom = (float(v) for v in xyxy * [width, height, width, height])
             xywh = (x, y, right - x, bottom - y)
-            boxes.append(CocoBox(number, int(label) + 1, xywh, xywh[2] * xywh[3], False, None, None))
+            polygons = None
+            if outline is not None:
+                polygons = [(part.astype(float) * (width, height)).ravel().tolist() for part in outline]
+            boxes.append(CocoBox(number, int(label) + 1, xywh, xywh[2] * xywh[3], False, polygons, None))
     categories = {label + 1: name for label, name in enumerate(data.classes)}
     return CocoFile(source, tuple(images), categories, tuple(boxes), data.warnings)

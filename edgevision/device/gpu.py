@@ -17,7 +17,7 @@ _MAJOR, _MINOR, _MULTIPROCESSORS, _INTEGRATED = 75, 76, 16, 18
 
 @dataclass(frozen=True, slots=True)
 class GpuFacts:
-    """The first GPU that CUDA lists."""
+    """One GPU."""
 
     name: str
     sm: int
@@ -32,20 +32,42 @@ class GpuFacts:
     """None in records of earlier versions."""
 
 
-def gpu_facts(root: Path = ROOT) -> GpuFacts | None:
-    """Query ``libcuda``; None without a driver or a usable GPU."""
+def gpu_facts(root: Path = ROOT, *, index: int = 0) -> GpuFacts | None:
+    """Query ``libcuda`` for the GPU that CUDA lists at `index`; None without a driver or that GPU."""
+    cuda = _driver()
+    return None if cuda is None else _facts(cuda, root, index)
+
+
+def gpu_names() -> tuple[str, ...]:
+    """Names of all GPUs in CUDA's order; empty without a driver."""
+    cuda = _driver()
+    return () if cuda is None else _names(cuda)
+
+
+def _driver() -> Any:
     try:
-        cuda = ctypes.CDLL("libcuda.so.1")
+        return ctypes.CDLL("libcuda.so.1")
     except OSError:
         return None
-    return _facts(cuda, root)
 
 
-def _facts(cuda: Any, root: Path) -> GpuFacts | None:
+def _names(cuda: Any) -> tuple[str, ...]:
+    count, device, name = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(256)
+    if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
+        return ()
+    found = []
+    for index in range(count.value):
+        cuda.cuDeviceGet(ctypes.byref(device), index)
+        cuda.cuDeviceGetName(name, len(name), device)
+        found.append(name.value.decode(errors="replace"))
+    return tuple(found)
+
+
+def _facts(cuda: Any, root: Path, index: int = 0) -> GpuFacts | None:
     count, device = ctypes.c_int(), ctypes.c_int()
-    if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
+    if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)) or count.value <= index:
         return None
-    if cuda.cuDeviceGet(ctypes.byref(device), 0):
+    if cuda.cuDeviceGet(ctypes.byref(device), index):
         return None
     name, total, version = ctypes.create_string_buffer(256), ctypes.c_size_t(), ctypes.c_int()
     cuda.cuDeviceGetName(name, len(name), device)

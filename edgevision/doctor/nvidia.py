@@ -133,9 +133,9 @@ def _dla(machine: SystemFacts) -> list[Finding]:
     if row is None or not any(name in board for name in _WITH_DLA):
         return []
     if any(name in board for name in row.dla_modules):
-        return [Finding("ok", "DLA", f"{row.label} builds for it: --dla 0")]
+        return [Finding("ok", "DLA", f"{row.label} builds for it: --device dla:0")]
     detail = f"TensorRT {version} does not support the DLA of this module"
-    return [Finding("missing", "DLA", detail, "build without --dla: the GPU runs everything")]
+    return [Finding("missing", "DLA", detail, "build without --device: the GPU runs everything")]
 
 
 def _power(machine: SystemFacts) -> list[Finding]:

@@ -11,7 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.image import Frame
-from edgevision.contract.results import Classification, Detections, Instances, Result, Segmentation
+from edgevision.contract.results import (
+    Classification,
+    Detections,
+    Instances,
+    OrientedBoxes,
+    Poses,
+    Result,
+    Segmentation,
+)
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 SMALLEST_LABEL_PX = 24
@@ -20,6 +28,12 @@ SMALLEST_LABEL_PX = 24
 _TINT = 0.5
 """Opacity of a mask's class colour."""
 _SMALLEST_NAMED_SHARE = 0.005
+LEAST_KEYPOINT = 0.5
+"""Keypoints of a lower confidence are not drawn, and neither are their lines."""
+_FIXED_BITS = 3
+"""Fractional bits of coordinates of rotated lines."""
+_FARTHEST_PX = 1 << 14
+"""Lines are cut at this distance: OpenCV's coordinates are whole numbers of 32 bits."""
 
 Colour = tuple[int, int, int]
 Ids = npt.NDArray[np.int64]
@@ -56,6 +70,8 @@ def draw_result(frame_bgr: Frame, result: Result, *, top: int = 3, ids: Ids | No
         if isinstance(result, Instances):
             draw_masks(frame_bgr, result)
         draw_detections(frame_bgr, result, ids=ids)
+        if isinstance(result, Poses):
+            draw_poses(frame_bgr, result)
 
 
 def draw_detections(frame_bgr: Frame, detections: Detections, *, ids: Ids | None = None) -> None:
@@ -65,17 +81,25 @@ def draw_detections(frame_bgr: Frame, detections: Detections, *, ids: Ids | None
     """
     style = Style.of((frame_bgr.shape[1], frame_bgr.shape[0]))
     corners = [tuple(round(float(value)) for value in box) for box in detections.boxes]
+    anchors = [corner[:2] for corner in corners]
+    if isinstance(detections, OrientedBoxes):
+        highest = (points[points[:, 1].argmin()] for points in np.nan_to_num(detections.corners))
+        anchors = [tuple(round(float(value)) for value in point) for point in highest]
     order = range(len(detections) - 1, -1, -1)
     for row in order:
         x1, y1, x2, y2 = corners[row]
         colour = class_colour(int(detections.labels[row]))
-        cv2.rectangle(frame_bgr, (x1, y1), (x2 - 1, y2 - 1), colour, style.line_px, cv2.LINE_AA)
+        if isinstance(detections, OrientedBoxes):
+            outline = _fixed_point(detections[row].corners[0])
+            cv2.polylines(frame_bgr, [outline], True, colour, style.line_px, cv2.LINE_AA, _FIXED_BITS)
+        else:
+            cv2.rectangle(frame_bgr, (x1, y1), (x2 - 1, y2 - 1), colour, style.line_px, cv2.LINE_AA)
     for row in order:
         label = int(detections.labels[row])
         name = detections.class_name(label)
         tracked = ids is not None and ids[row] >= 0
         text = f"{ids[row]} {name}" if tracked and ids is not None else f"{name} {detections.scores[row]:.2f}"
-        draw_label(frame_bgr, text, corners[row][:2], class_colour(label), style)
+        draw_label(frame_bgr, text, anchors[row], class_colour(label), style)
 
 
 def draw_classification(frame_bgr: Frame, classification: Classification, *, top: int = 3) -> None:
@@ -111,6 +135,37 @@ def draw_masks(frame_bgr: Frame, instances: Instances) -> None:
         colour = np.array(class_colour(int(instances.labels[row])))
         inside = mask.pixels[: part.shape[0], : part.shape[1]]
         part[inside] = (part[inside] * (1 - _TINT) + colour * _TINT).astype(np.uint8)
+
+
+def draw_poses(frame_bgr: Frame, poses: Poses) -> None:
+    """Draw into the frame, in place: the skeleton of each pose, or its points if it has none; strong ones last.
+
+    Each line and point has its own colour. Keypoints below `LEAST_KEYPOINT` are left out.
+    """
+    style = Style.of((frame_bgr.shape[1], frame_bgr.shape[0]))
+    for row in range(len(poses) - 1, -1, -1):
+        points = poses.keypoints[row]
+        seen = points[:, 2] >= LEAST_KEYPOINT
+        fixed = _fixed_point(points[:, :2])
+        for number, (start, end) in enumerate(poses.skeleton):
+            if seen[start] and seen[end]:
+                line = [fixed[[start, end]]]
+                cv2.polylines(
+                    frame_bgr, line, False, class_colour(number), style.line_px, cv2.LINE_AA, _FIXED_BITS
+                )
+        # Points of small objects are smaller: they would cover each other.
+        side = float(min(poses.boxes[row, 2:] - poses.boxes[row, :2]))
+        radius = round(min(max(side / 16, style.line_px), 2 * style.line_px) * (1 << _FIXED_BITS))
+        for index in np.flatnonzero(seen):
+            centre = (int(fixed[index, 0]), int(fixed[index, 1]))
+            colour = class_colour(int(index))
+            cv2.circle(frame_bgr, centre, radius, colour, cv2.FILLED, cv2.LINE_AA, _FIXED_BITS)
+
+
+def _fixed_point(points: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+    """Points ``[N,2]`` as OpenCV takes them with `_FIXED_BITS`; the centre of the first pixel is 0 there."""
+    limited = np.nan_to_num(points - 0.5).clip(-_FARTHEST_PX, _FARTHEST_PX)
+    return np.asarray(np.round(limited * (1 << _FIXED_BITS)), np.int32)
 
 
 def draw_label(

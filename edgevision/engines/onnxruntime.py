@@ -19,6 +19,7 @@ from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_abs
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
 from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.device.names import gpu_index_of
 from edgevision.engines.extra_outputs import CANDIDATES, graph_with_candidates
 from edgevision.engines.ort_settings import CPU, open_inference, session_settings
 from edgevision.engines.ort_tensorrt import readable_graph, tensorrt_options
@@ -116,7 +117,9 @@ class BoundSession(OnnxRuntimeSession):
         with self._lock:
             try:
                 if len(frames) not in self._bindings:
-                    self._bindings[len(frames)] = _bind(self._inference, self.spec, len(frames), self._device)
+                    self._bindings[len(frames)] = _bind(
+                        self._inference, self.spec, len(frames), (self._device, self.info.gpu_index)
+                    )
                 return self._bindings[len(frames)].run(self._inference, frames)
             except Exception as error:  # as above
                 reason = f"{self.info.engine} failed on {self.spec.name}: {first_line(error)}"
@@ -170,7 +173,8 @@ def open_on(
     strict = target.provider != CPU and not counted and not options.allow_fallback
     settings.add_session_config_entry(_NO_CPU if strict else _RECORD, "1")
     names = (target.provider,) if strict else target.providers
-    providers = [(name, _provider_options(name, graph, options.precision)) for name in names]
+    gpu_index = gpu_index_of(options.device)
+    providers = [(name, _provider_options(name, graph, options.precision, gpu_index)) for name in names]
     try:
         inference = open_inference(str(graph), settings, providers)
     except Exception as error:  # as above
@@ -179,9 +183,8 @@ def open_on(
     notes = _check_providers(target, inference, graph, options)
     spec = spec or embedded_spec(graph)
     device = "cpu" if inference.get_providers()[0] == CPU else target.device
-    info = EngineInfo(
-        target.engine, f"onnxruntime {ort.__version__}", device, tuple(inference.get_providers()), notes
-    )
+    library, used = f"onnxruntime {ort.__version__}", tuple(inference.get_providers())
+    info = EngineInfo(target.engine, library, device, used, notes, gpu_index)
     if device == "cpu":
         session = OnnxRuntimeSession(spec, info, inference, overrides)
     else:
@@ -220,9 +223,9 @@ def _require_provider(target: ProviderTarget) -> None:
         )
     if target.device == "cuda" and hasattr(ort, "preload_dlls"):
         # It prints each missing library, even where the system's own CUDA provides it.
-        with contextlib.redirect_stdout(io.StringIO()) as said:
+        with contextlib.redirect_stdout(io.StringIO()) as output:
             ort.preload_dlls()
-        LOG.debug("onnxruntime.preload_dlls: %s", said.getvalue().strip())
+        LOG.debug("onnxruntime.preload_dlls: %s", output.getvalue().strip())
 
 
 def _check_providers(
@@ -239,12 +242,12 @@ def _check_providers(
     shares = node_shares(inference)
     if target.provider == CPU or not shares:
         return ()
-    said = ", ".join(f"{name} {share:.1%} of the nodes" for name, share in shares.items())
+    placement = ", ".join(f"{name} {share:.1%} of the nodes" for name, share in shares.items())
     if shares.get(target.provider, 0.0) < LEAST_SHARE:
         share = shares.get(target.provider, 0.0)
         problem = f"{target.provider} takes {share:.1%} of the nodes of {graph}, expected at least {LEAST_SHARE:.0%}"
-        return _fallen_back(f"{problem} ({said})", running, options)
-    return (said,)
+        return _fallen_back(f"{problem} ({placement})", running, options)
+    return (placement,)
 
 
 def _fallen_back(problem: str, running: list[str], options: SessionOptions) -> tuple[str, ...]:
@@ -265,24 +268,25 @@ def _hint(target: ProviderTarget, *, strict: bool) -> str:
     )
 
 
-def _provider_options(name: str, graph: Path, precision: Precision | None) -> dict[str, str]:
+def _provider_options(name: str, graph: Path, precision: Precision | None, gpu_index: int) -> dict[str, str]:
     """Provider settings that keep results equal to the verified ones and make later starts fast."""
+    device = {"device_id": str(gpu_index)} if gpu_index else {}
     if name == CUDA:
-        return {"use_tf32": "0"}  # the reference computes in float32, so TF32 is off
+        return {"use_tf32": "0", **device}  # the reference computes in float32, so TF32 is off
     if name == TENSORRT:
-        return tensorrt_options(graph, precision)
+        return {**tensorrt_options(graph, precision), **device}
     return {}
 
 
-def _bind(inference: ort.InferenceSession, spec: ModelSpec, count: int, device: str) -> _Binding:
+def _bind(inference: ort.InferenceSession, spec: ModelSpec, count: int, device: tuple[str, int]) -> _Binding:
     width, height = spec.frames.size_wh
     binding = inference.io_binding()
     make = ort.OrtValue.ortvalue_from_shape_and_type
-    frames = make((count, height, width, 3), np.uint8, device, 0)
+    frames = make((count, height, width, 3), np.uint8, *device)
     binding.bind_ortvalue_input("frames", frames)
     outputs = []
     for tensor in spec.outputs:
-        outputs.append(make((count, *tensor.shape[1:]), np.dtype(tensor.dtype).type, device, 0))
+        outputs.append(make((count, *tensor.shape[1:]), np.dtype(tensor.dtype).type, *device))
         binding.bind_ortvalue_output(tensor.name, outputs[-1])
     return _Binding(binding, frames, tuple(outputs))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import logging
@@ -13,11 +12,23 @@ from typing import Literal
 
 from edgevision.bundle.folder import Bundle
 from edgevision.bundle.selection import MachineIdentity, choose_graph
+from edgevision.contract.embedded_spec import embedded_spec
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import ModelSpec
 from edgevision.device.facts import machine_name
+from edgevision.device.gpu import gpu_names
 from edgevision.device.machine_class import machine_class
-from edgevision.errors import EngineError, MissingExtraError, UsageError
+from edgevision.device.names import DeviceKind, DeviceName, device_named, gpu_index_of
+from edgevision.engines.choices import stored_comparison
+from edgevision.engines.devices import find_device
+from edgevision.engines.fastest import is_verified, select_fastest
+from edgevision.errors import (
+    EdgevisionError,
+    EngineError,
+    MissingExtraError,
+    UsageError,
+    VerificationError,
+)
 from edgevision.verification.first_opening import verify_first_opening, with_cached_records
 
 LOG = logging.getLogger(__name__)
@@ -32,20 +43,25 @@ class EngineEntry:
     takes: Literal["graph", "bundle"]
     package: str
     extra: str
+    devices: tuple[DeviceKind, ...]
     by_itself: bool = True
     """True: eligible when the user names no engine. The others must be requested by name."""
 
 
 _ENGINES = {
-    "onnxruntime": EngineEntry("onnxruntime", "open_graph", "graph", "onnxruntime", "cpu"),
-    "openvino": EngineEntry("openvino", "open_graph", "graph", "openvino", "openvino"),
-    "tensorrt": EngineEntry("tensorrt.session", "open_tensorrt", "bundle", "cuda", "tensorrt"),
-    "tensorrt-rtx": EngineEntry("tensorrt.session", "open_tensorrt_rtx", "bundle", "cuda", "tensorrt-rtx"),
+    "onnxruntime": EngineEntry("onnxruntime", "open_graph", "graph", "onnxruntime", "cpu", ("cpu",)),
+    "openvino": EngineEntry("openvino", "open_graph", "graph", "openvino", "openvino", ("cpu",)),
+    "tensorrt": EngineEntry(
+        "tensorrt.session", "open_tensorrt", "bundle", "cuda", "tensorrt", ("cuda", "dla")
+    ),
+    "tensorrt-rtx": EngineEntry(
+        "tensorrt.session", "open_tensorrt_rtx", "bundle", "cuda", "tensorrt-rtx", ("cuda",)
+    ),
     "onnxruntime-cuda": EngineEntry(
-        "onnxruntime", "open_graph_on_cuda", "graph", "onnxruntime", "gpu", False
+        "onnxruntime", "open_graph_on_cuda", "graph", "onnxruntime", "gpu", ("cuda",), False
     ),
     "onnxruntime-tensorrt": EngineEntry(
-        "onnxruntime", "open_graph_on_tensorrt", "graph", "onnxruntime", "gpu", False
+        "onnxruntime", "open_graph_on_tensorrt", "graph", "onnxruntime", "gpu", ("cuda",), False
     ),
 }
 
@@ -53,6 +69,8 @@ ENGINES = tuple(_ENGINES)
 """Engines in the order of preference of `open_session`; ``onnxruntime-*`` must be requested by name."""
 CPU_ENGINES = ("onnxruntime", "openvino")
 """Engines that run any bundle's graph on any machine."""
+COMPILING = "onnxruntime-tensorrt"
+"""Its first opening builds engines for minutes, so only a user who names it gets it."""
 
 
 def open_session(
@@ -60,25 +78,122 @@ def open_session(
 ) -> Session:
     """Open a bundle, or a bare ``.onnx`` file that carries its spec, with an engine.
 
-    `engine` is one of `ENGINES`; the default is the first that is installed. Raises `BundleError` or `GraphError` for a
-    bad model, `MissingExtraError` if the engine is not installed, `EngineError` if it cannot run the graph.
+    `engine` is one of `ENGINES`. By default engine and graph are the fastest of a comparison on this machine
+    (`benchmark.comparison`), else the first engine that is installed and verified. `Session.selection` gives the
+    reason. Raises `BundleError` or `GraphError` for a bad model, `MissingExtraError` if the engine is not installed,
+    `EngineError` if it cannot run the graph.
     """
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"unknown engine {engine!r}; engines: {', '.join(ENGINES)}")
+    path, options = Path(model), options or SessionOptions()
+    bundle = None if path.suffix == ".onnx" else with_cached_records(Bundle.open(path))
+    device = find_device(options.device)
+    if device is not None and engine is not None:
+        _refuse_other_device(device, engine)
+    if bundle is not None and (engine is None or options.precision is None):
+        comparison = stored_comparison(bundle, options.threads, str(device) if device else None)
+        selected = select_fastest(comparison, bundle, engine, options) if comparison else None
+        if selected is not None:
+            wanted = replace(options, precision=selected.timing.precision)
+            session = _open(selected.timing.engine, bundle, path, wanted, "selected by a comparison here")
+            session.selection = selected.reason
+            return session
+    if engine is not None:
+        session = _open(engine, bundle, path, options)
+        session.selection = _described(session, "as requested")
+        return session
+    return _open_first(bundle, path, options)
+
+
+def _open_first(bundle: Bundle | None, path: Path, options: SessionOptions) -> Session:
+    """The first engine that is installed; engines whose float graph was verified here come first."""
+    device = device_named(options.device)
+    names = (
+        [name for name, home in _ENGINES.items() if home.by_itself] if device is None else _engines_on(device)
+    )
+    if bundle is not None:
+        names.sort(key=lambda name: not is_verified(bundle, name))
+    elif device is not None:
+        names = [name for name in names if _ENGINES[name].takes == "graph"]
+    failure: EdgevisionError | None = None
+    for name in names:
+        try:
+            session = _open(name, bundle, path, options)
+        except MissingExtraError:
+            continue
+        except VerificationError as error:
+            failure = failure or error
+            continue
+        except EngineError as error:
+            if device is None and failure is None:
+                raise
+            failure = failure or error
+            continue
+        if bundle is None:
+            reason = "first installed engine"
+        else:
+            first = "verified" if is_verified(bundle, name) else "installed"
+            reason = f"first {first} engine; `edgevision bench {path}` measures and stores the fastest"
+        session.selection = _described(session, reason)
+        return session
+    if failure is not None:
+        raise failure
+    extra = "cpu" if device is None or device.kind == "cpu" else "gpu"
+    where = "" if device is None else f" for {device}"
+    raise EngineError(
+        f"no engine{where} is installed ({', '.join(names)}): pip install 'edgevision[{extra}]'"
+    )
+
+
+def compared_engines(device: DeviceName | None) -> tuple[str, ...]:
+    """The engines to compare, in the order of preference; GPUs count only if this machine has one."""
+    if device is not None:
+        return tuple(_engines_on(device))
+    return tuple(name for name in ENGINES if name != COMPILING) if gpu_names() else CPU_ENGINES
+
+
+def device_of(engine: str, device: DeviceName | None) -> DeviceName:
+    """The device that an engine runs on if `device` is requested."""
+    return device or DeviceName(_ENGINES[engine].devices[0])
+
+
+def _engines_on(device: DeviceName) -> list[str]:
+    return [name for name, home in _ENGINES.items() if device.kind in home.devices and name != COMPILING]
+
+
+def _refuse_other_device(device: DeviceName, engine: str) -> None:
+    """Raise `UsageError` if the engine does not run on the device."""
+    if device.kind not in _ENGINES[engine].devices:
+        fitting = [name for name, home in _ENGINES.items() if device.kind in home.devices]
+        raise UsageError(
+            f"the engine {engine} runs on {' and '.join(_ENGINES[engine].devices)}; received the device {device}."
+            f" Engines for {device.kind}: {', '.join(fitting)}"
+        )
+
+
+def _described(session: Session, reason: str) -> str:
+    precision = f" {session.precision}" if session.precision else ""
+    return f"{session.info.engine}{precision}: {reason}"
+
+
+def check_model(model: Path | str, options: SessionOptions) -> None:
+    """Check that model and device exist, without opening an engine.
+
+    Raises `BundleError` or `GraphError` for a model that does not exist or cannot be read, `UsageError` for a device
+    that this machine lacks.
+    """
     path = Path(model)
-    bundle = None if path.suffix == ".onnx" else Bundle.open(path)
-    for name, home in _ENGINES.items():
-        if engine == name:
-            return _open(name, home, bundle, path, options or SessionOptions())
-        if engine is None and home.by_itself:
-            with contextlib.suppress(MissingExtraError):
-                return _open(name, home, bundle, path, options or SessionOptions())
-    raise EngineError(f"no engine is installed ({', '.join(ENGINES)}): pip install 'edgevision[cpu]'")
+    if path.suffix == ".onnx":
+        embedded_spec(path)
+    else:
+        Bundle.open(path)
+    find_device(options.device)
 
 
 def _open(
-    name: str, home: EngineEntry, bundle: Bundle | None, path: Path, options: SessionOptions
+    name: str, bundle: Bundle | None, path: Path, options: SessionOptions, asked: str = "requested"
 ) -> Session:
+    home = _ENGINES[name]
     try:
         module = importlib.import_module(f"edgevision.engines.{home.module}")
     except ModuleNotFoundError as error:
@@ -90,7 +205,9 @@ def _open(
     session: Session
     if home.takes == "graph":
         session = (
-            opener(path, None, options) if bundle is None else _open_chosen(opener, bundle, name, options)
+            opener(path, None, options)
+            if bundle is None
+            else _open_chosen(opener, bundle, name, options, asked)
         )
     elif bundle is None:
         raise UsageError(
@@ -99,6 +216,9 @@ def _open(
         )
     else:
         session = opener(bundle, options)
+    if bundle is not None and bundle.operating_point is not None:
+        session.threshold = bundle.operating_point.thresholds(bundle.spec.classes)
+        LOG.info("%s: confidence thresholds of the bundle: %s", bundle.spec.name, f"{session.threshold:.2f}")
     return session
 
 
@@ -107,14 +227,20 @@ def _open_chosen(
     bundle: Bundle,
     engine: str,
     options: SessionOptions,
+    asked: str,
 ) -> Session:
     """Open the graph that the bundle's records select, and log the choice."""
-    bundle = with_cached_records(bundle)
     # `machine_name` calls system tools, which is slow; it is needed only if speeds were recorded.
     name = machine_name() if any(entry.speeds for entry in bundle.manifest.graphs) else ""
-    machine = MachineIdentity(name, machine_class(engine))
+    gpu_index = gpu_index_of(options.device)
+    machine = MachineIdentity(name, machine_class(engine, gpu_index))
     ask = functools.partial(
-        choose_graph, engine=engine, machine=machine, precision=options.precision, force=options.force
+        choose_graph,
+        engine=engine,
+        machine=machine,
+        precision=options.precision,
+        asked=asked,
+        force=options.force,
     )
     while not (choice := ask(bundle)).verified:
         # Use the graph's own thresholds, which produced the golden answers.

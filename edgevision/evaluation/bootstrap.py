@@ -138,7 +138,7 @@ class AveragePrecision(Scores):
 
     @classmethod
     def of(cls, evaluation: Any, image_ids: Sequence[int]) -> AveragePrecision:
-        """Read an evaluated ``COCOeval``: matches of all areas, at most 100 detections an image."""
+        """Read an evaluated ``COCOeval``: matches of all areas."""
         index = {image_id: number for number, image_id in enumerate(image_ids)}
         areas = evaluation.params.areaRng[0]
         by_class: dict[int, list[Any]] = {}
@@ -192,11 +192,10 @@ def _class_table(entries: Sequence[Any], index: dict[int, int]) -> ClassTable:
     for entry in entries:
         number = index[entry["image_id"]]
         truths[number] += int(np.count_nonzero(np.asarray(entry["gtIgnore"]) == 0))
-        count = min(len(entry["dtScores"]), 100)
-        images.append(np.full(count, number))
-        scores.append(np.asarray(entry["dtScores"][:count], np.float64))
-        right.append(np.asarray(entry["dtMatches"])[:, :count] > 0)
-        ignored.append(np.asarray(entry["dtIgnore"])[:, :count].astype(bool))
+        images.append(np.full(len(entry["dtScores"]), number))
+        scores.append(np.asarray(entry["dtScores"], np.float64))
+        right.append(np.asarray(entry["dtMatches"]) > 0)
+        ignored.append(np.asarray(entry["dtIgnore"]).astype(bool))
     order = np.argsort(-np.concatenate(scores), kind="mergesort")
     return ClassTable(
         np.concatenate(images).astype(np.int64)[order],

@@ -18,6 +18,7 @@ from pycocotools.cocoeval import COCOeval
 from edgevision.contract.results import Detections, Instances
 from edgevision.contract.session import Session
 from edgevision.datasets.coco import CocoFile, read_coco_file
+from edgevision.datasets.dota import is_dota, read_dota
 from edgevision.datasets.image_check import usable_files
 from edgevision.datasets.opening import LabelReading, coco_from_boxes, read_held
 from edgevision.errors import UsageError
@@ -81,25 +82,46 @@ class LabelledImages:
     """Skipped, clipped or renumbered items, one line each."""
 
     @property
+    def known(self) -> list[int]:
+        """Ids of the categories that the model has."""
+        return sorted(category for category in self.category_of_label if category is not None)
+
+    @property
+    def truths(self) -> list[dict[str, Any]]:
+        """The annotations of all images and categories."""
+        content: Any = self.coco.dataset
+        found: list[dict[str, Any]] = content["annotations"]
+        return found
+
+    @property
     def image_ids(self) -> tuple[int, ...]:
         """In the order of measurement."""
         return tuple(self.files)
 
 
 def read_annotations(
-    annotations: Path, folder: Path, classes: Sequence[str], *, limit: int | None = None
+    annotations: Path,
+    folder: Path,
+    classes: Sequence[str],
+    *,
+    limit: int | None = None,
+    outlines: bool = False,
 ) -> LabelledImages:
     """Read labelled images and match their categories to class names.
 
     `annotations` is a COCO file whose images are in `folder`, a data.yaml (its evaluation part), a YOLO folder, or a
-    folder of Pascal VOC's XML. Names match if they are equal, or equal by `ALIASES`. Categories that the model lacks
+    folder of Pascal VOC's XML. With `outlines` every object must have one, and a folder may hold DOTA's text files.
+    Names match if they are equal, or equal by `ALIASES`. Categories that the model lacks
     are skipped and listed in the result. Raises `UsageError` for implausible labels, `SourceError` if an image is not
     in the folder.
     """
     if annotations.suffix == ".json":
-        found = read_coco_file(annotations, folder)
+        found = read_coco_file(annotations, folder, segmentation=outlines)
+    elif outlines and annotations.is_dir() and is_dota(annotations):
+        found = read_dota(annotations, folder)
     else:
-        found = coco_from_boxes(annotations, read_held(annotations, LabelReading(images=folder)))
+        reading = LabelReading(images=folder, outlines=outlines)
+        found = coco_from_boxes(annotations, read_held(annotations, reading))
     images = found.images[:limit]
     by_name = {ALIASES.get(name, name): category for category, name in found.categories.items()}
     mapping = tuple(by_name.get(ALIASES.get(name, name)) for name in classes)
@@ -138,6 +160,7 @@ def _index(found: CocoFile) -> COCO:
                 "area": box.area,
                 "iscrowd": int(box.crowd),
                 **({"segmentation": box.segmentation} if box.segmentation is not None else {}),
+                **({"keypoints": list(box.keypoints)} if box.keypoints is not None else {}),
             }
             for number, box in enumerate(found.boxes, 1)
         ],
@@ -210,14 +233,16 @@ def accuracy_from_instances(
 def _accuracy(
     labelled: LabelledImages, rows: list[dict[str, object]], kind: Literal["bbox", "segm"]
 ) -> DetectionAccuracy:
-    known = sorted(category for category in labelled.category_of_label if category is not None)
+    known = labelled.known
     if kind == "segm" and any("segmentation" not in truth for truth in labelled.coco.dataset["annotations"]):
         raise UsageError(
             "masks cannot be measured: an annotation has no outline; instances need polygons or run-length codes"
         )
     truths = labelled.coco.getAnnIds(imgIds=list(labelled.image_ids), catIds=known)
     if not rows:
-        names = tuple(ClassAccuracy(_name(labelled, c), _count(labelled, c), 0.0, 0.0) for c in known)
+        names = tuple(
+            ClassAccuracy(category_name(labelled, c), category_count(labelled, c), 0.0, 0.0) for c in known
+        )
         nothing = (0.0,) * 7
         return DetectionAccuracy(len(labelled.image_ids), len(truths), *nothing, names)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -234,7 +259,10 @@ def _accuracy(
     precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, -1]
     classes = tuple(
         ClassAccuracy(
-            _name(labelled, c), _count(labelled, c), _mean(precision[:, :, i]), _mean(precision[0, :, i])
+            category_name(labelled, c),
+            category_count(labelled, c),
+            mean_precision(precision[:, :, i]),
+            mean_precision(precision[0, :, i]),
         )
         for i, c in enumerate(known)
     )
@@ -243,16 +271,19 @@ def _accuracy(
     )
 
 
-def _mean(precision: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+def mean_precision(precision: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+    """The mean in percent, without the -1 of what is not labelled; NaN if nothing is."""
     valid = precision[precision > -1]
     return 100 * float(valid.mean()) if valid.size else float("nan")
 
 
-def _name(labelled: LabelledImages, category: int) -> str:
+def category_name(labelled: LabelledImages, category: int) -> str:
+    """Name of a category."""
     return str(labelled.coco.loadCats([category])[0]["name"])
 
 
-def _count(labelled: LabelledImages, category: int) -> int:
+def category_count(labelled: LabelledImages, category: int) -> int:
+    """Number of its labelled boxes in the images."""
     return len(labelled.coco.getAnnIds(imgIds=list(labelled.image_ids), catIds=[category]))
 
 

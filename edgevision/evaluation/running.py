@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from edgevision.contract.results import THRESHOLD, Result
+from edgevision.contract.results import Result
 from edgevision.contract.session import Session
+from edgevision.contract.thresholds import Threshold
 from edgevision.errors import UsageError
 from edgevision.sources.image_files import read_image
 
@@ -22,7 +23,7 @@ def run_all(
     kind: type[Kind],
     verb: str,
     *,
-    threshold: float = THRESHOLD,
+    threshold: Threshold | None = None,
 ) -> Iterator[tuple[Item, Kind]]:
     """Run the image of every item; yields the item with its answer, which must be of `kind`.
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.boxes import iou_matrix
-from edgevision.contract.results import THRESHOLD, Outputs
-from edgevision.contract.spec import ModelSpec
+from edgevision.contract.results import Outputs, reached
+from edgevision.contract.rotated import overlap_matrix, upright
+from edgevision.contract.spec import BOX_TASKS, ModelSpec
+from edgevision.contract.thresholds import THRESHOLD, Threshold
 from edgevision.errors import UsageError
 
 
@@ -20,7 +21,7 @@ class TargetChoice:
     index: int | None = None
     """Position in the order of scores, from 0; counts within `class_name` if both are given."""
     class_name: str | None = None
-    threshold: float = THRESHOLD
+    threshold: Threshold = THRESHOLD
     """Minimum score of a detection; not used for other tasks."""
 
 
@@ -37,6 +38,8 @@ class ExplainTarget:
     score: float
     box: npt.NDArray[np.float32] | None = None
     region: npt.NDArray[np.bool_] | None = None
+    oriented: npt.NDArray[np.float32] | None = None
+    """The oriented box ``[5]`` of which `box` is the hull."""
 
 
 def choose_target(spec: ModelSpec, outputs: Outputs, choice: TargetChoice) -> ExplainTarget:
@@ -52,8 +55,9 @@ def choose_target(spec: ModelSpec, outputs: Outputs, choice: TargetChoice) -> Ex
         labels = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
         scores = counts[labels] / outputs[0][0].size
     else:
-        keep = (outputs[1][0] >= choice.threshold) & (outputs[1][0] > 0)
-        labels, scores = outputs[2][0][keep], outputs[1][0][keep]
+        labels, scores = outputs[2][0], outputs[1][0]
+        keep = reached(choice.threshold, scores, labels) & (scores > 0)
+        labels, scores = labels[keep], scores[keep]
     rows = np.arange(len(labels))
     if choice.class_name is not None:
         rows = rows[labels == spec.classes.index(choice.class_name)]
@@ -63,26 +67,29 @@ def choose_target(spec: ModelSpec, outputs: Outputs, choice: TargetChoice) -> Ex
     row = int(rows[index])
     label = int(labels[row])
     name = spec.classes[label] if label < len(spec.classes) else str(label)
-    box = outputs[0][0][keep][row] if spec.task in ("detect", "instances") else None
+    found = outputs[0][0][keep][row : row + 1] if spec.task in BOX_TASKS else None
+    box = None if found is None else upright(found)[0].astype(np.float32)
+    oriented = found[0] if found is not None and spec.task == "obb" else None
     region = outputs[0][0] == label if spec.task == "segment" else None
-    return ExplainTarget(label, name, float(scores[row]), box, region)
+    return ExplainTarget(label, name, float(scores[row]), box, region, oriented)
 
 
 def likeness(target: ExplainTarget, outputs: Outputs) -> npt.NDArray[np.float64]:
     """Similarity of the target to each answer of a batch, ``[B]`` in 0..1.
 
-    A detection: the greatest product of score and IoU among the boxes of its class. A classification: the class's
-    score. A segmentation: the share of the target's pixels that have its class.
+    A detection: the greatest product of score and IoU (ProbIoU if oriented) among the boxes of its class. A
+    classification: the class's score. A segmentation: the share of the target's pixels that have its class.
     """
     if target.region is not None:
         return np.asarray((outputs[0][:, target.region] == target.label).mean(axis=1))
     if target.box is None:
         return np.asarray(outputs[0][:, target.label], np.float64)
+    wanted = target.box if target.oriented is None else target.oriented
     best = np.zeros(len(outputs[0]))
     for row, (boxes, scores, labels) in enumerate(zip(*outputs[:3], strict=True)):
         same = (labels == target.label) & (scores > 0)
         if same.any():
-            best[row] = (iou_matrix(boxes[same], target.box[None])[:, 0] * scores[same]).max()
+            best[row] = (overlap_matrix(boxes[same], wanted[None])[:, 0] * scores[same]).max()
     return best
 
 

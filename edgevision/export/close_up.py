@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx
 from onnxruntime import InferenceSession
 
-from edgevision.contract.boxes import area, iou_matrix
+from edgevision.contract.rotated import box_areas, overlap_matrix, upright
 from edgevision.contract.spec import ModelSpec, NmsSpec
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.graph.contract import with_candidates
@@ -60,9 +60,9 @@ def _answer(session: InferenceSession, spec: ModelSpec, frame: Frames) -> list[n
 
 def _large_duplicates(candidates: list[npt.NDArray[np.float32]], nms: NmsSpec) -> bool:
     boxes, scores, labels = candidates
-    large = (scores >= COMPARED) & (area(boxes) > LARGEST)
+    large = (scores >= COMPARED) & (box_areas(boxes) > LARGEST)
     boxes, labels = boxes[large], labels[large]
-    overlap = (iou_matrix(boxes, boxes) > nms.iou_threshold) & (labels[:, None] == labels[None])
+    overlap = (overlap_matrix(boxes, boxes) > nms.iou_threshold) & (labels[:, None] == labels[None])
     np.fill_diagonal(overlap, False)
     return bool(overlap.any())
 
@@ -71,7 +71,7 @@ def _close_ups(frames: Frames, answers: list[list[npt.NDArray[np.float32]]]) -> 
     found = [
         (float(score), frame, box)
         for frame, (boxes, scores, *_) in zip(frames, answers, strict=True)
-        for box, score in zip(boxes, scores, strict=True)
+        for box, score in zip(upright(boxes), scores, strict=True)
         if score > 0
     ]
     for _, frame, box in sorted(found, key=lambda item: -item[0])[:ATTEMPTS]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import torch
 import edgevision
 from edgevision.bundle.folder import Bundle, CheckRecord, Golden, write_bundle
 from edgevision.contract.spec import (
+    BOX_TASKS,
     BatchRange,
     FrameInput,
     ModelSpec,
     NmsSpec,
     Provenance,
+    Task,
     TensorSpec,
     classify_outputs,
     default_nms,
@@ -57,7 +60,10 @@ class ExportOptions:
     frame_wh: tuple[int, int] | None = None
     """Camera size, if the graph should scale frames to the network's size."""
     batch: BatchRange = BatchRange()
-    nms: NmsSpec | None = None
+    nms: NmsSpec | Callable[[Task], NmsSpec] | None = None
+    """Settings of NMS, or a function of the task, which may depend on the checkpoint."""
+    head: str | None = None
+    """One of several heads of the checkpoint; None: its own choice."""
     images: Path | None = None
     """Folder of images to verify on; None: the packaged photographs."""
     tensorrt: tuple[str, ...] = ()
@@ -66,7 +72,7 @@ class ExportOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
-    """One export: the source model, and the frames of network and graph."""
+    """One export: the recipe for this checkpoint, the source model, and the frames of network and graph."""
 
     recipe: Recipe
     source: SourceModel
@@ -92,8 +98,8 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     shots = golden_frames(options.images, job.spec.frames)
     if not options.random_weights:
         shots = with_close_up(graph, job.spec, shots)
-    golden = golden_from_source(job.source, shots, job.network, recipe.pixels, job.spec.nms)
-    golden, raw = with_source_values(job.source, golden, job.network, recipe.pixels, job.spec.nms)
+    golden = golden_from_source(job.source, shots, job.network, job.recipe.pixels, job.spec.nms)
+    golden, raw = with_source_values(job.source, golden, job.network, job.recipe.pixels, job.spec.nms)
     further = (_network_check(job, network, golden),)
     verification = verify_graph(graph, job.spec, golden, further, raw)
     progress(f"verified on {len(shots)} real frames against PyTorch{what_was_compared(golden)}")
@@ -103,7 +109,7 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
 def source_session(recipe: Recipe, options: ExportOptions) -> SourceSession:
     """The source model in PyTorch as a session: the reference for measurements of bundles."""
     job = _prepare(recipe, _from_run(options))
-    return SourceSession(job.source, job.network, recipe.pixels, job.spec)
+    return SourceSession(job.source, job.network, job.recipe.pixels, job.spec)
 
 
 def _from_run(options: ExportOptions) -> ExportOptions:
@@ -115,6 +121,8 @@ def _from_run(options: ExportOptions) -> ExportOptions:
 
 
 def _prepare(recipe: Recipe, options: ExportOptions) -> _Job:
+    source = _with_head(_source(recipe, options), options.head)
+    recipe = recipe.adapted_to(source)
     size_wh = options.size_wh or recipe.size_wh
     if size_wh[0] % recipe.stride or size_wh[1] % recipe.stride:
         raise UsageError(
@@ -126,7 +134,6 @@ def _prepare(recipe: Recipe, options: ExportOptions) -> _Job:
         frames = FrameInput(
             options.frame_wh, "exact", crop_fraction=recipe.crop_fraction, batch=options.batch
         )
-    source = _source(recipe, options)
     source.module.eval()
     return _Job(recipe, source, network, _spec(recipe, options, source, frames, size_wh))
 
@@ -144,6 +151,15 @@ def _source(recipe: Recipe, options: ExportOptions) -> SourceModel:
     return recipe.load(options.checkpoint)
 
 
+def _with_head(source: SourceModel, head: str | None) -> SourceModel:
+    if head is None:
+        return source
+    if head not in source.heads:
+        heads = f"its heads are {', '.join(source.heads)}" if source.heads else "it has only one head"
+        raise UsageError(f"--head {head}: the checkpoint holds {source.variant}; {heads}")
+    return source.heads[head]()
+
+
 def _spec(
     recipe: Recipe,
     options: ExportOptions,
@@ -156,8 +172,9 @@ def _spec(
         raise UsageError(
             f"--class-names names {len(classes)}; the checkpoint has {len(source.classes)} classes"
         )
-    nms = options.nms or default_nms(recipe.task)
-    detects = recipe.task in ("detect", "instances")
+    nms = options.nms or default_nms
+    nms = nms if isinstance(nms, NmsSpec) else nms(recipe.task)
+    detects = recipe.task in BOX_TASKS
     checkpoint = options.checkpoint
     provenance = Provenance(
         source=checkpoint.name if checkpoint else "random weights, seed 0",
@@ -206,7 +223,7 @@ def _graft(job: _Job, network: onnx.ModelProto) -> onnx.ModelProto:
         graft_found = graft_instances if spec.task == "instances" else graft_detector
         graph = graft_found(
             network,
-            head=job.source.head,
+            head=job.source.head,  # type: ignore[arg-type]  # that of instances is a MaskHead
             pixels=recipe.pixels,
             frames=spec.frames,
             network_size_wh=job.network.size_wh,

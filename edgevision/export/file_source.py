@@ -162,8 +162,9 @@ def _of_frame(
     best = best[(flat[best] >= nms.score_floor) | (np.arange(len(best)) < BEST)]
     rows = near[best // scores.shape[1]]
     labels = best % scores.shape[1]
+    upright = slice(0, 4)  # of an oriented box centre and size
     score = score_differences(scores[rows, labels], other_scores[rows, labels]).max(initial=0)
-    box = box_differences(other_boxes[rows], boxes[rows], _SMALLEST_SIDE).max(initial=0)
+    box = box_differences(other_boxes[rows, upright], boxes[rows, upright], _SMALLEST_SIDE).max(initial=0)
     return float(score), float(box)
 
 

@@ -16,8 +16,8 @@ from edgevision.export.candidates import source_candidates
 from edgevision.export.file_source import RawOutputs, by_frame
 from edgevision.graph.masks import MASK_STRIDE, mask_size_wh
 from edgevision.graph.preprocess import PixelFormat
+from edgevision.models.masks import Mixture, answers_from_mixture, over_frame
 from edgevision.models.recipe import SourceModel
-from edgevision.models.yolov5_masks import answers_from_mixture, over_frame
 
 TIE = 1e-4
 """Logits this close, relative to the largest one, are equal up to rounding."""
@@ -52,11 +52,12 @@ def golden_from_source(
     tensor, placement = network_input(frames_bgr, network, pixels)
     frame_wh = (frames_bgr.shape[2], frames_bgr.shape[1])
     with torch.no_grad():
-        if source.mixture is not None and nms is not None and frame_wh != network.size_wh:
-            mask_wh = mask_size_wh(frame_wh, network.size_wh, network.fit)
-            mixture = over_frame(source.mixture(tensor, nms), placement, mask_wh, MASK_STRIDE)
-            return Golden(frames_bgr, answers_from_mixture(mixture, frame_wh))
         answers = source.answer(tensor, nms)
+    if isinstance(answers, Mixture):
+        if frame_wh != network.size_wh:
+            mask_wh = mask_size_wh(frame_wh, network.size_wh, network.fit)
+            answers = over_frame(answers, placement, mask_wh, MASK_STRIDE)
+        return Golden(frames_bgr, answers_from_mixture(answers, frame_wh))
     if frame_wh == network.size_wh:
         return Golden(frames_bgr, answers)
     if nms is not None:

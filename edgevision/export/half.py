@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx
 
 from edgevision.bundle.folder import Bundle, Golden, Verification
+from edgevision.contract.spec import BOX_TASKS
 from edgevision.engines.opening import open_session
 from edgevision.errors import GraphError
 from edgevision.export.verify import Progress
@@ -47,7 +48,7 @@ def with_fp16(bundle: Bundle, progress: Progress, tensorrt: tuple[str, ...] = ()
     try:
         batches = _batches(golden.frames, bundle.spec.frames.batch.opt)
         magnitudes = probe_magnitudes(model, batches, values_to_probe(model))
-        decode_in_float = bundle.spec.task in ("detect", "instances")
+        decode_in_float = bundle.spec.task in BOX_TASKS
         half = half_graph(model, magnitudes, decode_in_float=decode_in_float)
         require_named(half.model, tensorrt, "it")
         records = tuple(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from edgevision.contract.results import Outputs
@@ -11,10 +13,12 @@ from edgevision.export.frames import golden_frames
 from edgevision.export.golden import network_input
 from edgevision.graph.heads import YoloV5RawHead
 from edgevision.graph.preprocess import PixelFormat
+from edgevision.models.detections import detections
+from edgevision.models.masks import Mixture
 from edgevision.models.recipe import SourceModel
-from edgevision.models.yolov5 import YoloV5
-from edgevision.models.yolov5_decode import decode, detections
-from edgevision.models.yolov5_masks import Mixture, answers_from_mixture, mixture_from_outputs
+from edgevision.models.yolov5.decode import decode
+from edgevision.models.yolov5.masks import mixture_from_outputs
+from edgevision.models.yolov5.model import YoloV5
 
 
 def classifier_source(
@@ -67,14 +71,11 @@ def yolov5_seg_source(model: YoloV5) -> SourceModel:
     model.fuse()
     anchors_px = model.anchors_px
 
-    def mixture(tensor: torch.Tensor, nms: NmsSpec) -> Mixture:
+    def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Mixture:
+        assert nms is not None, "a detector needs NMS settings"
         return mixture_from_outputs(model(tensor), anchors_px, model.strides, nms)
 
-    def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
-        assert nms is not None, "a detector needs NMS settings"
-        return answers_from_mixture(mixture(tensor, nms), (tensor.shape[3], tensor.shape[2]))
-
-    return SourceModel(model, model.variant, model.names, answer, _raw_head(model), mixture)
+    return SourceModel(model, model.variant, model.names, answer, _raw_head(model))
 
 
 def _raw_head(model: YoloV5) -> YoloV5RawHead:
@@ -88,6 +89,18 @@ def randomize_statistics(model: YoloV5) -> YoloV5:
     New normalisations pass almost nothing of an image, and a new head detects nothing: all graphs would look equal. The
     normalisations take the statistics of our photographs, and the head's logits are spread.
     """
+    maps = take_statistics(model)[: len(model.strides)]
+    for conv, logits in zip(model.detect.m, maps, strict=True):
+        spread = torch.ones(len(model.anchors_px[0]), 5 + model.class_count + model.mask_count)
+        spread[:, :4] = 0.5  # larger values would shrink boxes to points
+        wanted = torch.zeros_like(spread)
+        wanted[:, 4 : 5 + model.class_count] = -3.5
+        spread_logits(conv, logits, wanted.flatten(), spread.flatten())
+    return model
+
+
+def take_statistics(model: torch.nn.Module) -> Sequence[torch.Tensor]:
+    """Give the normalisations the statistics of our photographs, in place; returns the outputs for these."""
     frames = golden_frames(None, FrameInput((192, 192)))
     pictures, _ = network_input(frames, FrameInput((192, 192)), PixelFormat("rgb"))
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
@@ -98,17 +111,19 @@ def randomize_statistics(model: YoloV5) -> YoloV5:
         model.train()
         model(pictures)
         model.eval()
-        maps = model(pictures)[: len(model.strides)]
-        for conv, logits in zip(model.detect.m, maps, strict=True):
-            assert isinstance(conv, torch.nn.Conv2d)
-            assert conv.bias is not None
-            spread = torch.ones(len(model.anchors_px[0]), 5 + model.class_count + model.mask_count)
-            spread[:, :4] = 0.5  # larger values would shrink boxes to points
-            scale = spread.flatten() / logits.std(dim=(0, 2, 3))
-            conv.weight *= scale.view(-1, 1, 1, 1)
-            wanted = torch.zeros_like(spread)
-            wanted[:, 4 : 5 + model.class_count] = -3.5
-            conv.bias.copy_(wanted.flatten() + (conv.bias - logits.mean(dim=(0, 2, 3))) * scale)
+        outputs: Sequence[torch.Tensor] = model(pictures)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    return model
+    return outputs
+
+
+def spread_logits(
+    conv: torch.nn.Module, logits: torch.Tensor, mean: torch.Tensor, deviation: torch.Tensor
+) -> None:
+    """Change a head's last convolution, in place, so that its `logits` get this mean and deviation."""
+    assert isinstance(conv, torch.nn.Conv2d)
+    assert conv.bias is not None
+    with torch.no_grad():
+        scale = deviation / logits.std(dim=(0, 2, 3))
+        conv.weight *= scale.view(-1, 1, 1, 1)
+        conv.bias.copy_(mean + (conv.bias - logits.mean(dim=(0, 2, 3))) * scale)

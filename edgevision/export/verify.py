@@ -113,7 +113,7 @@ def _raw_checks(
     names = raw_names(graph, raw.names)
     if not names:
         return []
-    decodes = raw.head is not None and spec.nms is not None and len(names) == len(raw.names)
+    decodes = golden.candidates is not None and len(names) == len(raw.names)
     shown = (*names.values(), *(CANDIDATES if decodes and _has_nms(graph) else ()))
     found = _values(graph, spec, golden, shown)
     limits = TOLERANCES["float"].widened(golden.sensitivity)

@@ -13,11 +13,16 @@ from edgevision.contract.spec import (
     BatchRange,
     Fit,
     FrameInput,
+    KeypointSpec,
     ModelSpec,
     NmsSpec,
     Provenance,
+    Task,
+    TensorSpec,
     classify_outputs,
     detect_outputs,
+    obb_outputs,
+    pose_outputs,
     utc_now,
 )
 from edgevision.errors import GraphError
@@ -34,7 +39,7 @@ from edgevision.graph.first_run import TIMEOUT_S
 from edgevision.graph.foreign.network import ForeignNetwork, read_foreign
 from edgevision.graph.foreign.recognition import Recognition, recognise
 from edgevision.graph.graft import graft_classifier, graft_detector
-from edgevision.graph.heads.head import DetectionHead
+from edgevision.graph.heads.head import DetectionHead, PoseHead
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.storage.sha256 import sha256_of_file
 
@@ -50,6 +55,8 @@ class AdoptOptions:
     """The network's input size; required if the file leaves it open."""
     frame_wh: tuple[int, int] | None = None
     """Camera size, if the graph should scale frames."""
+    keypoint_shape: tuple[int, int] | None = None
+    """Number of keypoints and of values of each, 2 or 3; required if shapes and metadata leave it open."""
     batch: BatchRange | None = None
     nms: NmsSpec = NmsSpec()
     timeout_s: float = TIMEOUT_S
@@ -88,6 +95,7 @@ def adopt(path: Path, head: str | None = None, options: AdoptOptions | None = No
         size_wh=options.size_wh,
         batch=options.batch,
         classes=options.classes,
+        keypoint_shape=options.keypoint_shape,
         timeout_s=options.timeout_s,
     )
     recognition = recognise(source, head)
@@ -116,11 +124,29 @@ def _detector(
         nms=options.nms,
         network_fit=fit,
     )
-    outputs = detect_outputs(options.nms.max_detections)
+    keypoints = _keypoints(source, head)
+    outputs = _outputs(convention.task, options.nms.max_detections, keypoints)
     classes = _names(source, head.class_count)
     provenance = _provenance(source, recognition)
-    spec = ModelSpec(source.path.stem, "detect", frames, outputs, classes, provenance, options.nms)
+    spec = ModelSpec(
+        source.path.stem, convention.task, frames, outputs, classes, provenance, options.nms, keypoints
+    )
     return _finished(Adoption(model, spec, size_wh, pixels, fit, head, str(recognition)))
+
+
+def _keypoints(source: ForeignNetwork, head: DetectionHead) -> KeypointSpec | None:
+    """The keypoints of a pose: named by the file, or COCO's if there are 17."""
+    if not isinstance(head, PoseHead):
+        return None
+    layout = KeypointSpec.of(head.keypoint_shape[0])
+    names = source.metadata.keypoint_names
+    return layout if names is None or len(names) != len(layout) else KeypointSpec(names, layout.skeleton)
+
+
+def _outputs(task: Task, rows: int, keypoints: KeypointSpec | None) -> tuple[TensorSpec, ...]:
+    if keypoints is not None:
+        return pose_outputs(rows, len(keypoints))
+    return obb_outputs(rows) if task == "obb" else detect_outputs(rows)
 
 
 def _classifier(source: ForeignNetwork, recognition: Recognition, options: AdoptOptions) -> Adoption:

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgevision.contract.spec import Fit
-from edgevision.graph.heads import classifier, end2end, fastestdet, yolov5, yolov8, yolox
+from edgevision.contract.spec import Fit, Task
+from edgevision.graph.heads import (
+    classifier,
+    end2end,
+    end2end_obb,
+    end2end_pose,
+    fastestdet,
+    yolov5,
+    yolov8,
+    yolov8_obb,
+    yolov8_pose,
+    yolox,
+)
 from edgevision.graph.heads.head import DetectionHead, NetworkFacts
 from edgevision.graph.preprocess import PixelFormat
 
@@ -23,6 +34,7 @@ class Convention:
     """Why a network with such shapes probably has another head; called only if they match."""
     pixels: PixelFormat
     fit: Fit = "letterbox"
+    task: Task = "detect"
 
 
 DETECTORS: dict[str, Convention] = {
@@ -35,6 +47,18 @@ DETECTORS: dict[str, Convention] = {
         fastestdet.EXPECTED, fastestdet.recognise, fastestdet.doubt, PixelFormat("bgr"), "stretch"
     ),
     "end2end": Convention(end2end.EXPECTED, end2end.recognise, end2end.doubt, PixelFormat("rgb")),
+    "yolov8-pose": Convention(
+        yolov8_pose.EXPECTED, yolov8_pose.recognise, yolov8_pose.doubt, PixelFormat("rgb"), task="pose"
+    ),
+    "yolov8-obb": Convention(
+        yolov8_obb.EXPECTED, yolov8_obb.recognise, yolov8_obb.doubt, PixelFormat("rgb"), task="obb"
+    ),
+    "end2end-pose": Convention(
+        end2end_pose.EXPECTED, end2end_pose.recognise, end2end_pose.doubt, PixelFormat("rgb"), task="pose"
+    ),
+    "end2end-obb": Convention(
+        end2end_obb.EXPECTED, end2end_obb.recognise, end2end_obb.doubt, PixelFormat("rgb"), task="obb"
+    ),
 }
 
 CLASSIFIER = "classifier"
@@ -43,7 +67,10 @@ IMAGENET_CROP = 0.875
 
 HEADS = (*DETECTORS, CLASSIFIER)
 
-TASKS = {"detect": tuple(DETECTORS), "classify": (CLASSIFIER,)}
+TASKS: dict[str, tuple[str, ...]] = {
+    task: tuple(name for name, convention in DETECTORS.items() if convention.task == task)
+    for task in ("detect", "pose", "obb")
+} | {"classify": (CLASSIFIER,)}
 """Heads for each task that Ultralytics' exports name in their metadata."""
 
 

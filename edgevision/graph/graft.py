@@ -17,6 +17,8 @@ from edgevision.contract.spec import (
     classify_outputs,
     detect_outputs,
     instances_outputs,
+    obb_outputs,
+    pose_outputs,
     segment_outputs,
 )
 from edgevision.contract.transform import FrameTransform
@@ -24,8 +26,8 @@ from edgevision.errors import GraphError
 from edgevision.graph.builder import FLOAT, UINT8, GraphBuilder
 from edgevision.graph.contract import check_graph, opset_of, prepare_network
 from edgevision.graph.heads.classifier import output_classes
-from edgevision.graph.heads.head import DetectionHead, NetworkOutput, take_rows
-from edgevision.graph.heads.yolov5_raw import YoloV5RawHead
+from edgevision.graph.heads.head import DetectionHead, MaskHead, NetworkOutput, PoseHead, take_rows
+from edgevision.graph.keypoints import final_keypoints, oriented_to_frame
 from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
 from edgevision.graph.nms import Candidates, cluster_nms, without_suppression
 from edgevision.graph.preprocess import PixelFormat, graft_preprocess
@@ -47,8 +49,8 @@ def graft_detector(
     """Add pre-processing, decoding and NMS to a bare network; the input model is not changed.
 
     If `frames.fit` is "exact" and frames have another size than the network, the graph scales them by `network_fit`
-    ("letterbox" or "stretch"). Boxes are then in the frame's pixels, clipped at its edges. Raises `GraphError` if
-    network, head and sizes do not match.
+    ("letterbox" or "stretch"). Boxes are then in the frame's pixels, clipped at its edges; oriented boxes are not
+    clipped. A `PoseHead` adds the keypoints. Raises `GraphError` if network, head and sizes do not match.
     """
     if network_fit not in ("letterbox", "stretch"):
         raise GraphError(f"expected 'letterbox' or 'stretch' for a detector; received {network_fit!r}")
@@ -56,15 +58,21 @@ def graft_detector(
     moved = frames.size_wh != network_size_wh
     placement = _placement(frames.size_wh, network_size_wh, network_fit) if moved else None
     found = _found(b, head, outputs, nms, placement)
-    return _finished(
-        model, b, (found.boxes, found.scores, found.labels), detect_outputs(nms.max_detections), frames
-    )
+    values = (found.boxes, found.scores, found.labels)
+    if isinstance(head, PoseHead):
+        shape = head.keypoint_shape
+        points = final_keypoints(b, found, shape, placement)
+        return _finished(model, b, (*values, points), pose_outputs(nms.max_detections, shape[0]), frames)
+    if found.oriented and network_fit == "stretch":
+        raise GraphError("'stretch' shears oriented boxes; expected network_fit 'letterbox'")
+    specs = obb_outputs(nms.max_detections) if found.oriented else detect_outputs(nms.max_detections)
+    return _finished(model, b, values, specs, frames)
 
 
 def graft_instances(
     network: onnx.ModelProto,
     *,
-    head: YoloV5RawHead,
+    head: MaskHead,
     pixels: PixelFormat,
     frames: FrameInput,
     network_size_wh: tuple[int, int],
@@ -101,7 +109,11 @@ def _found(
     """The final detections; with a `placement` boxes are in the frame's pixels, else in the network's."""
     finish = without_suppression if head.suppressed else cluster_nms
     found = finish(b, head.candidates(b, outputs, nms), nms)
-    return found if placement is None else replace(found, boxes=_to_frame(b, found.boxes, placement))
+    if placement is None:
+        return found
+    if found.oriented:
+        return replace(found, boxes=oriented_to_frame(b, found, placement))
+    return replace(found, boxes=_to_frame(b, found.boxes, placement))
 
 
 def graft_classifier(

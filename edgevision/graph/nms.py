@@ -12,8 +12,7 @@ ones. That leaves half the pairs and much shorter rows to iterate on. Each bound
 other one. The result is an even step of the last bound, so it never lacks a box that greedy NMS keeps; a chain that is
 too long only leaves duplicates.
 
-IoU > t is evaluated without a division, as ``intersection > (area_i + area_j) * t / (1 + t)``. Boxes of different
-classes are separated by comparing labels: an offset for each class would cost 0.03 pixels at 80 classes in float32.
+`overlap` decides which pairs of candidates overlap: upright boxes by IoU, oriented ones by ProbIoU.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ from edgevision.contract.nms import block_edges
 from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR
 from edgevision.contract.spec import NmsSpec
 from edgevision.graph.builder import FLOAT, GraphBuilder, ints
+from edgevision.graph.overlap import OrientedOverlap, Overlap, UprightOverlap
 
 CANDIDATES = ("nms.boxes", "nms.scores", "nms.labels")
 """Names of the inputs of NMS: float32 ``[B,K,4]``, float32 ``[B,K]``, int32 ``[B,K]``."""
 
 _ZERO = np.float32(0)
-_TINY = np.float32(1e-30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +49,14 @@ class Candidates:
     """Box-class pairs, highest score first."""
 
     boxes: str
-    """float32 ``[B,count,4]`` xyxy."""
+    """float32 ``[B,count,4]`` xyxy, or ``[B,count,5]`` x y w h angle if `oriented`."""
     scores: str
     """float32 ``[B,count]``, descending."""
     labels: str
     """int32 ``[B,count]``."""
     count: int
     carried: Carried | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Sides:
-    """Terms of the IoU of two boxes: columns ``[B,K,1]`` or rows ``[B,1,K]``."""
-
-    x1: str
-    y1: str
-    x2: str
-    y2: str
-    share: str
-    """Area * t / (1 + t)."""
-    label: str
-
-    def values(self) -> tuple[str, ...]:
-        return (self.x1, self.y1, self.x2, self.y2, self.share, self.label)
+    oriented: bool = False
 
 
 def cluster_nms(b: GraphBuilder, candidates: Candidates, nms: NmsSpec) -> Candidates:
@@ -83,8 +67,9 @@ def cluster_nms(b: GraphBuilder, candidates: Candidates, nms: NmsSpec) -> Candid
     boxes, scores, labels = (b.alias(v, n) for v, n in zip(values, CANDIDATES, strict=True))
     candidates = replace(candidates, boxes=boxes, scores=scores, labels=labels)
     alive = b.op("Cast", b.op("GreaterOrEqual", candidates.scores, score_floor), to=FLOAT)
-    columns = _sides(b, candidates, iou_threshold)
-    keep = _keep(b, columns, b.op("Unsqueeze", alive, ints(1)), candidates.count, nms)
+    overlap: Overlap = OrientedOverlap() if candidates.oriented else UprightOverlap()
+    columns = overlap.terms(b, candidates.boxes, candidates.labels, iou_threshold)
+    keep = _keep(b, overlap, columns, b.op("Unsqueeze", alive, ints(1)), candidates.count, nms)
     scores = b.op("Mul", candidates.scores, b.op("Squeeze", keep, ints(1)))
     return _compact(b, replace(candidates, scores=scores), nms.max_detections)
 
@@ -97,36 +82,26 @@ def without_suppression(b: GraphBuilder, candidates: Candidates, nms: NmsSpec) -
     return _compact(b, replace(candidates, scores=scores), nms.max_detections)
 
 
-def _sides(b: GraphBuilder, candidates: Candidates, iou_threshold: str) -> _Sides:
-    x1, y1, x2, y2 = b.split(candidates.boxes, 2, (1, 1, 1, 1))
-    width = b.op("Relu", b.op("Sub", x2, x1))
-    height = b.op("Relu", b.op("Sub", y2, y1))
-    area = b.op("Mul", width, height)
-    # t / (1 + t) as (a * t) / (a + a * t): `IOU_THRESHOLD` explains why it must not be computed from the threshold
-    # alone.
-    part = b.op("Mul", area, iou_threshold)
-    ratio = b.op("Div", part, b.op("Max", b.op("Add", area, part), _TINY))
-    return _Sides(x1, y1, x2, y2, b.op("Mul", area, ratio), b.op("Unsqueeze", candidates.labels, ints(2)))
-
-
-def _keep(b: GraphBuilder, columns: _Sides, alive: str, count: int, nms: NmsSpec) -> str:
+def _keep(
+    b: GraphBuilder, overlap: Overlap, columns: tuple[str, ...], alive: str, count: int, nms: NmsSpec
+) -> str:
     """The 0/1 keep row ``[B,1,count]`` of the candidates that `alive`, of the same shape, admits."""
     edges = block_edges(count, nms.block)
     sizes = [stop - start for start, stop in itertools.pairwise(edges)]
     alive_parts = b.split(alive, 2, sizes)
-    row_parts = [b.split(b.op("Transpose", v, perm=[0, 2, 1]), 2, sizes) for v in columns.values()]
+    row_parts = [b.split(b.op("Transpose", v, perm=[0, 2, 1]), 2, sizes) for v in columns]
     uppers: list[str] = []
     lowers: list[str] = []
     for block, size in enumerate(sizes):
         start, stop = edges[block], edges[block + 1]
-        rows = _Sides(*(parts[block] for parts in row_parts))
+        rows = [parts[block] for parts in row_parts]
         available_upper = available_lower = alive_parts[block]
         if block:
-            cross = b.op("Cast", _over(b, _cut(b, columns, 0, start, count), rows), to=FLOAT)
+            cross = b.op("Cast", overlap.over(b, _cut(b, columns, 0, start, count), rows), to=FLOAT)
             available_upper = _step(b, alive_parts[block], b.concat(lowers, 2), cross)
             available_lower = _step(b, alive_parts[block], b.concat(uppers, 2), cross)
         later = np.triu(np.ones((1, size, size), np.bool_), 1)
-        over = b.op("And", _over(b, _cut(b, columns, start, stop, count), rows), later)
+        over = b.op("And", overlap.over(b, _cut(b, columns, start, stop, count), rows), later)
         over = b.op("Cast", over, to=FLOAT)
         upper = available_upper
         for _ in range(nms.depth // 2):
@@ -142,22 +117,10 @@ def _step(b: GraphBuilder, available: str, keep: str, over: str) -> str:
     return b.op("Relu", b.op("Sub", available, b.op("MatMul", keep, over)))
 
 
-def _cut(b: GraphBuilder, columns: _Sides, start: int, stop: int, count: int) -> _Sides:
+def _cut(b: GraphBuilder, columns: tuple[str, ...], start: int, stop: int, count: int) -> tuple[str, ...]:
     if (start, stop) == (0, count):
         return columns
-    return _Sides(*(b.slice(value, 1, start, stop) for value in columns.values()))
-
-
-def _over(b: GraphBuilder, columns: _Sides, rows: _Sides) -> str:
-    """bool ``[B,n,m]``: same label and IoU over the threshold.
-
-    One side of the intersection may stay negative: a product with a negative side is below any sum of shares.
-    """
-    width = b.op("Sub", b.op("Min", columns.x2, rows.x2), b.op("Max", columns.x1, rows.x1))
-    height = b.op("Sub", b.op("Min", columns.y2, rows.y2), b.op("Max", columns.y1, rows.y1))
-    intersection = b.op("Mul", b.op("Relu", width), height)
-    over = b.op("Greater", intersection, b.op("Add", columns.share, rows.share))
-    return b.op("And", over, b.op("Equal", columns.label, rows.label))
+    return tuple(b.slice(value, 1, start, stop) for value in columns)
 
 
 def _compact(b: GraphBuilder, candidates: Candidates, rows: int) -> Candidates:
@@ -178,4 +141,5 @@ def _compact(b: GraphBuilder, candidates: Candidates, rows: int) -> Candidates:
         scores = b.op("Pad", scores, ints(0, 0, 0, missing))
         labels = b.op("Pad", labels, ints(0, 0, 0, missing))
         row = b.op("Pad", row, ints(0, 0, 0, missing)) if carried else ""
-    return Candidates(boxes, scores, labels, rows, replace(carried, row=row) if carried else None)
+    carried = replace(carried, row=row) if carried else None
+    return replace(candidates, boxes=boxes, scores=scores, labels=labels, count=rows, carried=carried)

@@ -16,7 +16,7 @@ from edgevision.contract.transform import FrameTransform
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.adopt import Adoption
-from edgevision.graph.heads.head import DetectionHead
+from edgevision.graph.heads.head import DetectionHead, PoseHead
 from edgevision.graph.resample import bilinear_matrix, resample_matrices
 
 Array = npt.NDArray[Any]
@@ -49,8 +49,7 @@ def answers_from_raw(raw: list[Array], adoption: Adoption, frames_bgr: npt.NDArr
         detections_from_raw([array[row] for array in raw], adoption.head, adoption.spec.nms, placement)
         for row in range(len(frames_bgr))
     ]
-    boxes, scores, labels = (np.stack(arrays) for arrays in zip(*rows, strict=True))
-    return boxes, scores, labels
+    return tuple(np.stack(arrays) for arrays in zip(*rows, strict=True))
 
 
 def network_pixels(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> npt.NDArray[np.float32]:
@@ -76,31 +75,38 @@ def network_pixels(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> npt
 
 def detections_from_raw(
     raw: list[Array], head: DetectionHead, nms: NmsSpec, placement: FrameTransform | None
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, ...]:
     """Convert one frame's raw outputs to boxes ``[K,4]``, scores ``[K]`` and labels ``[K]`` with greedy NMS.
 
-    With a `placement` boxes are moved to the frame's pixels and clipped at its edges.
+    A head for poses adds keypoints ``[K,P,3]``; oriented boxes are ``[K,5]``. With a `placement` they are moved to the
+    frame's pixels, and upright boxes clipped at its edges.
     """
     boxes, matrix = head.plain(raw)
     flat = matrix.ravel()
     best = np.argsort(-flat, kind="stable")[: nms.candidates]
     best = best[flat[best] >= nms.score_floor]
     candidates, scores, labels = boxes[best // matrix.shape[1]], flat[best], best % matrix.shape[1]
+    kept = np.arange(len(best))
     if not head.suppressed:
         kept = greedy_nms(candidates, scores, labels, nms.iou_threshold)
-        candidates, scores, labels = candidates[kept], scores[kept], labels[kept]
+    kept = kept[: nms.max_detections]
+    candidates, scores, labels = candidates[kept], scores[kept], labels[kept]
     if placement is not None:
-        candidates = placement.frame_from_input(candidates)
-    count = min(len(scores), nms.max_detections)
-    out_boxes = np.zeros((nms.max_detections, 4), np.float32)
-    out_scores = np.zeros(nms.max_detections, np.float32)
-    out_labels = np.zeros(nms.max_detections, np.int32)
-    out_boxes[:count], out_scores[:count], out_labels[:count] = (
-        candidates[:count],
-        scores[:count],
-        labels[:count],
-    )
-    return out_boxes, out_scores, out_labels
+        oriented = candidates.shape[1] == 5
+        to_frame = placement.frame_from_input_oriented if oriented else placement.frame_from_input
+        candidates = to_frame(candidates)
+    found = [candidates.astype(np.float32), scores.astype(np.float32), labels.astype(np.int32)]
+    if isinstance(head, PoseHead):
+        points = head.plain_keypoints(raw)[best[kept] // matrix.shape[1]]
+        if placement is not None:
+            points[:, :, :2] = placement.frame_from_input_points(points[:, :, :2])
+        found.append(points.astype(np.float32))
+    return tuple(_filled(array, nms.max_detections) for array in found)
+
+
+def _filled(array: Array, rows: int) -> Array:
+    """The array with rows of zeros at its end."""
+    return np.concatenate([array, np.zeros((rows - len(array), *array.shape[1:]), array.dtype)])
 
 
 def _check_plausible(adoption: Adoption, head: DetectionHead, raw: list[Array]) -> None:
@@ -121,15 +127,34 @@ def _check_plausible(adoption: Adoption, head: DetectionHead, raw: list[Array]) 
         )
     if head.suppressed:
         # Few boxes, anywhere in the frame: only a size larger than fractions can be required.
-        sure = boxes[scores.max(axis=1, initial=0) > 0.05]
+        sure = boxes[scores.max(axis=1, initial=0) > 0.05][:, :4]
         small = len(sure) > 0 and float(np.abs(sure).max()) <= 2
     else:
-        low, high = np.percentile((boxes[:, :2] + boxes[:, 2:]) / 2, (2, 98), axis=0)
+        centres = boxes[:, :2] if boxes.shape[1] == 5 else (boxes[:, :2] + boxes[:, 2:]) / 2
+        low, high = np.percentile(centres, (2, 98), axis=0)
         small = not bool((high - low > 0.4 * np.array(adoption.network_size_wh)).all())
+    _check_further(where, head, boxes, raw)
     if small or not np.isfinite(boxes).all():
         raise GraphError(
             f"{where}: decoded boxes are between {boxes.min():.3g} and {boxes.max():.3g} and do not cover the image of"
             f" {adoption.network_size_wh[0]}x{adoption.network_size_wh[1]} pixels; try another head"
+        )
+
+
+def _check_further(where: str, head: DetectionHead, boxes: Array, raw: list[Array]) -> None:
+    """Raise `GraphError` for angles that are no radians, and for keypoints that are not in pixels."""
+    if boxes.shape[1] == 5 and len(boxes) and not np.abs(boxes[:, 4]).max() <= 2 * np.pi:
+        raise GraphError(
+            f"{where}: angles are {boxes[:, 4].min():.3g} to {boxes[:, 4].max():.3g}, expected radians; they may be"
+            " degrees or belong to another head"
+        )
+    if not isinstance(head, PoseHead):
+        return
+    points = head.plain_keypoints(raw)
+    if len(points) and not (np.isfinite(points).all() and np.abs(points[:, :, :2]).max() > 2):
+        raise GraphError(
+            f"{where}: keypoints are between {points[:, :, :2].min():.3g} and {points[:, :, :2].max():.3g}, expected"
+            " pixels; try another head"
         )
 
 

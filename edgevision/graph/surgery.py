@@ -18,7 +18,7 @@ BATCH = "batch"
 RENAMED = "network/"
 """Prefix of values of a network whose names are reserved."""
 
-_RESERVED = ("frames", "boxes", "scores", "labels")
+_RESERVED = ("frames", "boxes", "scores", "labels", "keypoints")
 _RESERVED_PREFIXES = ("pre/", "post/", "nms.")
 
 

@@ -12,9 +12,9 @@ from typing import Any, overload
 
 from edgevision.analytics.options import AnalyticsOptions
 from edgevision.contract.image import Frame
-from edgevision.contract.results import THRESHOLD
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.contract.thresholds import Threshold, least_of
 from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
 from edgevision.explain.maps import ExplainOptions, Explanation, explain
@@ -43,11 +43,11 @@ class Model:
     Calls from several threads are safe; they share one engine. Close it, or use it as a context manager.
     """
 
-    def __init__(self, session: Session, *, threshold: float | None = None) -> None:
-        """`threshold` is the default of all calls."""
+    def __init__(self, session: Session, *, threshold: Threshold | None = None) -> None:
+        """`threshold` is the default of all calls; None: the bundle's operating point, or 0.25 without one."""
         self.session = session
-        self.threshold = THRESHOLD if threshold is None else threshold
-        """Minimum confidence of a detection."""
+        self.threshold: Threshold = session.threshold if threshold is None else threshold
+        """Minimum confidence of a detection; one number, or one for each class."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -61,19 +61,19 @@ class Model:
 
     @overload
     def __call__(
-        self, images: str | Path | Frame, *, threshold: float | None = None, colour: Colour = "bgr"
+        self, images: str | Path | Frame, *, threshold: Threshold | None = None, colour: Colour = "bgr"
     ) -> Prediction: ...
     @overload
     def __call__(
         self,
         images: list[Any] | tuple[Any, ...] | Iterator[Any],
         *,
-        threshold: float | None = None,
+        threshold: Threshold | None = None,
         colour: Colour = "bgr",
     ) -> list[Prediction]: ...
 
     def __call__(
-        self, images: object, *, threshold: float | None = None, colour: Colour = "bgr"
+        self, images: object, *, threshold: Threshold | None = None, colour: Colour = "bgr"
     ) -> Prediction | list[Prediction]:
         """Predict one image, or several in batches.
 
@@ -90,7 +90,7 @@ class Model:
         self,
         source: str | Path | SourceAddress | Source,
         *,
-        threshold: float | None = None,
+        threshold: Threshold | None = None,
         analytics: AnalyticsOptions | None = None,
         camera: CameraOptions | None = None,
         limit: int | None = None,
@@ -177,9 +177,9 @@ class Model:
             f" {info.library} on {info.device}>"
         )
 
-    def _predict(self, images: Iterator[InputImage], threshold: float | None) -> Iterator[Prediction]:
+    def _predict(self, images: Iterator[InputImage], threshold: Threshold | None) -> Iterator[Prediction]:
         used = self.threshold if threshold is None else threshold
-        if not 0 <= used <= 1:
+        if not 0 <= least_of(used) <= 1:
             raise UsageError(f"threshold is {used:g}; expected a confidence from 0 to 1")
         while batch := list(itertools.islice(images, self.spec.frames.batch.opt)):
             results = self.session([image.frame_bgr for image in batch], threshold=used)
@@ -206,18 +206,24 @@ def load(
     *,
     engine: str | None = None,
     precision: Precision | None = None,
-    threshold: float | None = None,
+    device: str | None = None,
+    threshold: Threshold | None = None,
     options: SessionOptions | None = None,
 ) -> Model:
     """Open a packaged bundle by name, a bundle's folder, or a bundle's ``.onnx`` file.
 
-    Raises `BundleError` for a model that does not exist or is damaged, `MissingExtraError` if the engine is not
-    installed, `EngineError` if it cannot run the graph.
+    `device` is ``cpu``, ``cuda``, ``cuda:N`` or ``dla:N``. Without `engine` and `precision`, the fastest that
+    `edgevision verify` or `bench` stored on this machine is used, else the first verified engine.
+    ``model.session.selection`` gives the reason.
+    `threshold` is the minimum confidence of a detection; None: the bundle's operating point, or 0.25 without one.
+
+    Raises `BundleError` for a model that does not exist or is damaged, `UsageError` for a device that this machine
+    lacks, `MissingExtraError` if the engine is not installed, `EngineError` if it cannot run the graph.
     """
     if options is None:
-        options = SessionOptions(precision=precision)
-    elif precision is not None:
-        raise UsageError("give precision, or options with a precision, not both")
+        options = SessionOptions(precision=precision, device=device)
+    elif precision is not None or device is not None:
+        raise UsageError("expected precision and device as arguments or in options; received both")
     return Model(open_session(model, engine=engine, options=options), threshold=threshold)
 
 

@@ -10,6 +10,7 @@ from typing import Any, overload
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edgevision.analytics.observation import Observation
 from edgevision.contract.classes import class_name
@@ -19,6 +20,8 @@ from edgevision.contract.results import (
     Detections,
     Instances,
     Mask,
+    OrientedBoxes,
+    Poses,
     Result,
     Rows,
     Segmentation,
@@ -45,6 +48,10 @@ class FoundItem:
     mask: Mask | None = None
     identity: int | None = None
     """Of a tracked object."""
+    keypoints: npt.NDArray[np.float32] | None = None
+    """Of a pose: ``[K,3]``, x and y in pixels of the image and a confidence."""
+    oriented: tuple[float, float, float, float, float] | None = None
+    """Of an oriented box: x and y of the centre, width, height, angle of the width in radians."""
 
     def __repr__(self) -> str:
         box = "" if self.box_xyxy is None else f" at {','.join(f'{value:.0f}' for value in self.box_xyxy)}"
@@ -60,7 +67,7 @@ class Prediction:
     """
 
     result: Result
-    """Arrays: `Detections`, `Instances`, `Classification` or `Segmentation`."""
+    """Arrays: `Detections`, `Instances`, `Poses`, `OrientedBoxes`, `Classification` or `Segmentation`."""
     frame_bgr: Frame
     """The image, uint8 ``[H,W,3]``."""
     name: str = ""
@@ -121,7 +128,10 @@ class Prediction:
         return answer_of(self.result)
 
     def to_supervision(self) -> Any:
-        """The detections as `supervision.Detections`. Raises `MissingExtraError`, `UsageError` for other tasks."""
+        """The detections as `supervision.Detections`, poses as `supervision.KeyPoints`.
+
+        Raises `MissingExtraError`, `UsageError` for other tasks.
+        """
         if not isinstance(self.result, Detections):
             raise UsageError("only detections can be converted to supervision.Detections")
         ids = None if self.observation is None else self.observation.ids
@@ -161,4 +171,6 @@ class Prediction:
             (x1, y1, x2, y2),
             result.masks[row] if isinstance(result, Instances) else None,
             None if identity < 0 else identity,
+            result.keypoints[row] if isinstance(result, Poses) else None,
+            tuple(result.oriented[row].tolist()) if isinstance(result, OrientedBoxes) else None,
         )

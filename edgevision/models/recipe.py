@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +17,15 @@ import edgevision
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import Fit, NmsSpec, Task
 from edgevision.errors import RecipeError
-from edgevision.graph.heads import YoloV5RawHead
+from edgevision.graph.heads import DetectionHead
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import Plan
 
 if TYPE_CHECKING:
     import torch
 
-    from edgevision.models.yolov5_masks import Mixture
+    from edgevision.checkpoint.reading import Checkpoint
+    from edgevision.models.masks import Mixture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,16 +35,24 @@ class SourceModel:
     `module` maps float32 ``[B,3,H,W]`` in the `PixelFormat` of the recipe to logits ``[B,C]`` (classify) or to
     the raw maps that `head` decodes (detect), followed by the prototypes of masks (instances). `answer` maps the same
     tensor to the task's outputs in the shapes of the graph contract, in input pixels: the reference for every graph.
+    For instances it returns the answer before masks are computed, because their size depends on the frame's.
+
+    A recipe whose checkpoints differ in task or input sets the fields from `task` on; None keeps the recipe's.
     """
 
     module: torch.nn.Module
     variant: str
     """Description of the checkpoint's model, such as "YOLOv5n, 80 classes"."""
     classes: tuple[str, ...]
-    answer: Callable[[torch.Tensor, NmsSpec | None], Outputs]
-    head: YoloV5RawHead | None = None
-    mixture: Callable[[torch.Tensor, NmsSpec], Mixture] | None = None
-    """For instances: the answer before masks are computed, for frames of another size than the network."""
+    answer: Callable[[torch.Tensor, NmsSpec | None], Outputs | Mixture]
+    head: DetectionHead | None = None
+    """The head of a model that detects; that of instances is a `MaskHead`."""
+    task: Task | None = None
+    size_wh: tuple[int, int] | None = None
+    stride: int | None = None
+    fit: Fit | None = None
+    heads: Mapping[str, Callable[[], SourceModel]] = field(default_factory=dict)
+    """The same model with each head of the checkpoint, by the head's name; empty if there is only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,25 @@ class Recipe:
     release: Release | None = None
     training: Plan | None = None
     """Training plan; None: training is not supported."""
+    recognises: Callable[[Checkpoint], bool] | None = None
+    """True for the family's checkpoints; None: the recipe must be named."""
+
+    def adapted_to(self, source: SourceModel) -> Recipe:
+        """The recipe with the task and the input of one checkpoint's model."""
+        return replace(
+            self,
+            task=source.task or self.task,
+            size_wh=source.size_wh or self.size_wh,
+            stride=source.stride or self.stride,
+            fit=source.fit or self.fit,
+        )
+
+
+ALIASES = dict.fromkeys(
+    ("yolov3u", "yolov5u", "yolov6", "yolov8", "yolov9", "yolov10", "yolo11", "yolo12", "yolo26"),
+    "ultralytics",
+)
+"""Further names of recipes."""
 
 
 def recipe_folder() -> Path:
@@ -91,12 +119,17 @@ def available_recipes() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in recipe_folder().glob("*.py")))
 
 
+def is_recipe(name: str) -> bool:
+    """True if `load_recipe` takes this as a path or as a known name."""
+    return name.endswith(".py") or name in ALIASES or name in available_recipes()
+
+
 def load_recipe(name: str) -> Recipe:
-    """Load a recipe by path (anything that ends in ``.py``) or by bare name; raises `RecipeError`.
+    """Load a recipe by path (anything that ends in ``.py``), bare name or alias; raises `RecipeError`.
 
     The file is Python code of the user and is executed; `sys.path` and `sys.modules` stay unchanged.
     """
-    path = Path(name) if name.endswith(".py") else recipe_folder() / f"{name}.py"
+    path = Path(name) if name.endswith(".py") else recipe_folder() / f"{ALIASES.get(name, name)}.py"
     if not path.is_file():
         raise RecipeError(_not_found(name))
     module_spec = importlib.util.spec_from_file_location(f"edgevision_recipe_{path.stem}", path)
@@ -117,6 +150,6 @@ def _not_found(name: str) -> str:
     if name.endswith(".py"):
         return f"no recipe file at {name}"
     names = available_recipes()
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name, (*names, *ALIASES), n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     return f"no recipe named {name!r}{hint} Recipes: {', '.join(names)}; or pass the path of a .py file"

@@ -65,6 +65,12 @@ def without_prefix(tensors: Mapping[str, torch.Tensor], known: str) -> dict[str,
     return {name.removeprefix(prefixes[0]): tensor for name, tensor in tensors.items()}
 
 
+def holds(tensors: Mapping[str, torch.Tensor], *names: str) -> bool:
+    """True if a state dict has tensors of all these names, under one prefix or none."""
+    found = without_prefix(tensors, names[0])
+    return all(name in found for name in names)
+
+
 def _few(names: Iterable[str], count: int = 3) -> str:
     found = [ascii(name[:120])[1:-1] for name in names]
     return ", ".join(found[:count]) + (f", ... ({len(found)} in all)" if len(found) > count else "")

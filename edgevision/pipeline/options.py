@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from edgevision.contract.results import THRESHOLD
+from edgevision.contract.thresholds import Threshold
 from edgevision.settings.kinds import Number
 from edgevision.settings.setting import setting
 
@@ -14,17 +14,18 @@ from edgevision.settings.setting import setting
 class PipelineOptions:
     """Options of the pipeline."""
 
-    threshold: float = THRESHOLD
-    """Minimum confidence of a detection, for streams that `run_pipeline` makes."""
+    threshold: Threshold | None = None
+    """Minimum confidence of a detection, for streams without their own; None: the session's."""
     limit: int | None = None
-    """Stop after this number of frames."""
+    """Stop after this number of results, of all sources together; dropped and late frames do not count."""
     serial: bool = False
     """Run the stages one after another in the calling thread; their times then add up to the wall time."""
     batch: int | Literal["auto"] | None = field(
         default="auto",
         metadata=setting(
             Number(1, 1024, whole=True, word="auto"),
-            "Batch size; auto: measured if several live sources share the engine.",
+            "Batch size. auto with several live sources: the fastest size, measured at start; with one: 1; with files"
+            " only: OPT of `export --batch`.",
             option="--batch",
         ),
     )

@@ -135,8 +135,10 @@ class Pipeline:
         self._on_result = on_result
         self.pace = EngineSchedule()
         """State of the engine and duration of its calls."""
+        chosen = self._options.threshold
+        self._threshold = session.threshold if chosen is None else chosen
         for stream in streams:
-            stream.default_threshold(self._options.threshold)
+            stream.default_threshold(self._threshold)
         self._collector = Collector(session.spec.frames, streams, self._options, self.pace, stay=stay)
         self._began_ns = 0
         self._finished = 0
@@ -152,7 +154,7 @@ class Pipeline:
 
     def add(self, stream: SourceStream) -> None:
         """Add a stream."""
-        stream.default_threshold(self._options.threshold)
+        stream.default_threshold(self._threshold)
         self._collector.add(stream)
 
     def remove(self, stream: SourceStream) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 
 from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.observation import Observation
-from edgevision.contract.results import THRESHOLD, Outputs, results_from_outputs
+from edgevision.contract.results import Outputs, results_from_outputs
 from edgevision.contract.spec import ModelSpec
+from edgevision.contract.thresholds import THRESHOLD, Threshold
 from edgevision.contract.transform import FrameTransform
 from edgevision.drawing.observation import annotate
 from edgevision.errors import EdgevisionError, SinkError
@@ -62,7 +63,7 @@ class SourceStream:
         source: Source,
         sinks: Sequence[Sink] = (),
         *,
-        threshold: float | None = None,
+        threshold: Threshold | None = None,
         analytics: Analytics | None = None,
         keep_going: bool = False,
     ) -> None:
@@ -92,22 +93,26 @@ class SourceStream:
         self._done_s: deque[float] = deque(maxlen=KEPT)
 
     @property
-    def threshold(self) -> float:
+    def threshold(self) -> Threshold:
         """Minimum confidence of a detection; may be changed during a run."""
         if self._threshold is not None:
             return self._threshold
         return THRESHOLD if self.analytics is None else self.analytics.threshold
 
     @threshold.setter
-    def threshold(self, value: float) -> None:
+    def threshold(self, value: Threshold) -> None:
         self._threshold = value
         if self.analytics is not None:
             self.analytics.threshold = value
 
-    def default_threshold(self, value: float) -> None:
+    def default_threshold(self, value: Threshold) -> None:
         """Set the threshold unless the stream or its analytics has one."""
-        if self._threshold is None and self.analytics is None:
+        if self._threshold is not None:
+            return
+        if self.analytics is None:
             self._threshold = value
+        else:
+            self.analytics.default_threshold(value)
 
     @property
     def ended(self) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from edgevision.bundle.folder import Bundle, Verification
-from edgevision.contract.spec import Precision
+from edgevision.contract.spec import BOX_TASKS, Precision
 from edgevision.errors import GraphError, VerificationError
 from edgevision.evaluation.bootstrap import paired_drop
 from edgevision.graph.contract import load_model
@@ -75,7 +75,7 @@ def _already_quantized(job: QuantizeJob) -> Iterator[Report]:
     _, records = verified_everywhere(job.bundle, "float")
     yield f"{job.bundle.path} already contains Q/DQ: not changed"
     yield from records
-    _raise_if_wrong(job, records)
+    _raise_if_failed(job, records)
 
 
 def _int8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
@@ -84,7 +84,7 @@ def _int8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
     yield ResultTable(tuple(pareto_header(record)), tuple(map(tuple, pareto_rows(record))))
     if record.kept_float:
         rows = [(x.node, f"{100 * x.work_share:.1f} %", f"{x.noise:.2e}") for x in record.kept_float]
-        yield ResultTable(("kept in float", "of the work", "noise taken away"), tuple(rows))
+        yield ResultTable(("kept in float", "of the work", "noise removed"), tuple(rows))
     yield (
         f"{record.metric} {record.float_accuracy:.2f} in float, {chosen.accuracy:.2f} in INT8 on {record.search_images}"
         f" images of the search: drop {chosen.drop}, budget {record.max_drop:g}, kept in"
@@ -122,7 +122,7 @@ def _fp16(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
     model = load_model(job.bundle.graph_path("float"))
     magnitudes = probe_magnitudes(model, iter(frames))
     progress(f"probed magnitudes on {magnitudes.frames} frames")
-    half = half_graph(model, magnitudes, decode_in_float=spec.task in ("detect", "instances"))
+    half = half_graph(model, magnitudes, decode_in_float=spec.task in BOX_TASKS)
     yield f"{half.half_nodes} nodes in FP16, {half.float_nodes} in FP32"
     for kept in half.kept:
         yield f"  {kept.node} ({kept.operator}) stays in FP32: {kept.reason}"
@@ -151,14 +151,14 @@ def _fp8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
 def _measured(
     job: QuantizeJob, precision: Precision, graph: onnx.ModelProto, progress: Progress
 ) -> Iterator[Report]:
-    """Compare the graph with the golden answers, and with the accuracy budget if there are labelled images."""
+    """Compare the graph with the golden outputs, and with the accuracy budget if there are labelled images."""
     options = job.options
     trials = [trial_for(job.bundle.spec, s.images, s.annotations, s.limit) for s in options.eval_sets]
     with Workbench(job.bundle, trials, options.threads) as bench:
         bench.place(precision, graph)
         bench.check(precision)
         if not trials:
-            yield "accuracy not measured: give --eval-images"
+            yield "accuracy not measured: requires --eval-images"
             return
         reference = bench.scores("float")
         drop = paired_drop(reference, bench.scores(precision), options.budget.max_drop)
@@ -179,7 +179,7 @@ def _delivered(job: QuantizeJob, precision: Precision, graph: onnx.ModelProto) -
     yield f"wrote {bundle.path}/model.{precision}.onnx"
 
 
-def _raise_if_wrong(job: QuantizeJob, records: list[Verification]) -> None:
+def _raise_if_failed(job: QuantizeJob, records: list[Verification]) -> None:
     reference = [record for record in records if record.engine == "onnxruntime"]
     if reference and not reference[0].passed:
         raise VerificationError(

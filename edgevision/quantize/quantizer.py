@@ -15,7 +15,7 @@ import edgevision
 from edgevision.bundle.folder import Bundle, Verification
 from edgevision.contract.embedded_spec import KEPT_KEY
 from edgevision.contract.image import Frame
-from edgevision.contract.spec import utc_now
+from edgevision.contract.spec import BOX_TASKS, utc_now
 from edgevision.errors import UsageError, VerificationError
 from edgevision.evaluation.bootstrap import Scores, paired_drop
 from edgevision.graph.builder import OPSET
@@ -201,7 +201,7 @@ def for_target(
     if target == "cpu":
         return with_unsigned_activations(graph)
     magnitudes = probe_magnitudes(graph, iter(frames))
-    return half_graph(graph, magnitudes, decode_in_float=task in ("detect", "instances")).model
+    return half_graph(graph, magnitudes, decode_in_float=task in BOX_TASKS).model
 
 
 def _searched(

@@ -26,8 +26,10 @@ Report = Callable[[str, float | None], None]
 """Receives the current activity and its progress from 0 to 1, or None if unknown."""
 EngineFactory = Callable[[Report], Session]
 
-CLOSE_S = 1.5
+CLOSE_S = 1.2
 """Time limit for the pipeline to end."""
+OPENING_CLOSE_S = 0.5
+"""The same before the first frame: a library that opens an engine does not return early."""
 
 
 class CameraManager:
@@ -80,7 +82,7 @@ class CameraManager:
             sources = [camera.source for camera in self._cameras.values() if camera.source is not None]
             sinks, self._sinks = list(self._sinks.values()), {}
         if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(CLOSE_S)
+            self._thread.join(CLOSE_S if self._readiness.phase == "running" else OPENING_CLOSE_S)
         _close_all([*(source.close for source in sources), *(sink.close for sink in sinks)])
         if self._readiness.phase != "failed":
             self._readiness = Readiness("closed")
@@ -116,7 +118,8 @@ class CameraManager:
     def cameras(self) -> tuple[CameraStatus, ...]:
         """Status of all cameras, in the given order."""
         with self._lock:
-            return tuple(camera.status() for camera in self._cameras.values())
+            default = None if self._session is None else self._session.threshold
+            return tuple(camera.status(default) for camera in self._cameras.values())
 
     @property
     def sinks(self) -> tuple[SinkHealth, ...]:
@@ -223,9 +226,10 @@ class CameraManager:
             camera.threshold = plan.threshold
         if (
             camera.stream is not None
+            and self._session is not None
             and replace(plan, threshold=before.threshold, sinks=before.sinks) == before
         ):
-            camera.stream.threshold = camera.threshold
+            camera.stream.threshold = camera.threshold_in(self._session)
             camera.stream.rewire(self._sinks_of(plan))
             return
         if (plan.address, plan.connection) != (before.address, before.connection) or camera.failure:
@@ -259,7 +263,8 @@ class CameraManager:
         if pipeline is None or session is None or camera.source is None:
             return
         try:
-            analytics = plan.analytics.open_if_wanted(session.spec, camera.source.fps, camera.threshold)
+            threshold = camera.threshold_in(session)
+            analytics = plan.analytics.open_if_wanted(session.spec, camera.source.fps, threshold)
         except EdgevisionError as error:
             self._shut(camera)
             camera.failure = str(error)
@@ -268,7 +273,7 @@ class CameraManager:
         camera.stream = SourceStream(
             camera.source,
             self._sinks_of(plan),
-            threshold=camera.threshold,
+            threshold=threshold,
             analytics=analytics,
             keep_going=True,
         )

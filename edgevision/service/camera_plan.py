@@ -7,7 +7,8 @@ from typing import Literal
 
 from edgevision.analytics.observation import LineState, ZoneState
 from edgevision.analytics.options import AnalyticsOptions
-from edgevision.contract.results import THRESHOLD
+from edgevision.contract.session import Session
+from edgevision.contract.thresholds import Threshold
 from edgevision.pipeline.streams import SourceStream, StreamStats
 from edgevision.sources.addresses import public_name
 from edgevision.sources.frames import Source
@@ -29,7 +30,8 @@ class CameraPlan:
     address: str
     """Address, as in `open_source`."""
     connection: CameraOptions = field(default_factory=CameraOptions)
-    threshold: float = THRESHOLD
+    threshold: float | None = None
+    """Minimum confidence of a detection; None: the session's."""
     analytics: AnalyticsOptions = field(default_factory=AnalyticsOptions)
     sinks: tuple[str, ...] = ()
     """Names of the camera manager's sinks."""
@@ -43,7 +45,8 @@ class CameraStatus:
     address: str
     """Without user, password and query."""
     state: CameraState
-    threshold: float
+    threshold: Threshold | None
+    """Minimum confidence of a detection; None before the engine is open, unless one is set."""
     stats: StreamStats
     detail: str = ""
     """Reason of a failure or outage."""
@@ -71,14 +74,19 @@ class Camera:
     """A plan with its source, stream and failure."""
 
     plan: CameraPlan
-    threshold: float
+    threshold: float | None
+    """None: the session's."""
     source: Source | None = None
     stream: SourceStream | None = None
     failure: str = ""
     stopped: bool = False
 
-    def status(self) -> CameraStatus:
-        """The current status."""
+    def threshold_in(self, session: Session) -> Threshold:
+        """The minimum confidence of a detection: the camera's, or the session's default."""
+        return session.threshold if self.threshold is None else self.threshold
+
+    def status(self, default: Threshold | None) -> CameraStatus:
+        """The current status; `default` is the session's minimum confidence, None before it is open."""
         stream, source, plan = self.stream, self.source, self.plan
         state: CameraState = "connecting"
         detail = ""
@@ -100,6 +108,5 @@ class Camera:
         counts: tuple[LineState | ZoneState, ...] = ()
         if stream is not None and stream.observation is not None:
             counts = (*stream.observation.lines, *stream.observation.zones)
-        return CameraStatus(
-            plan.name, public_name(plan.address), state, self.threshold, stats, detail, counts
-        )
+        threshold = default if self.threshold is None else self.threshold
+        return CameraStatus(plan.name, public_name(plan.address), state, threshold, stats, detail, counts)

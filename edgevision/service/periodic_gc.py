@@ -14,10 +14,10 @@ class PeriodicGc:
     """Runs a full garbage collection every half minute; the caller calls `collect_if_due` often.
 
     By default Python runs a full collection once new objects reach a quarter of the existing ones. With an engine's
-    libraries loaded, that takes hours. It then stops all threads for 50 ms or more. Until then, cyclic garbage of
+    libraries loaded, that takes hours. It then stops all threads for 60 to 100 ms. Until then, cyclic garbage of
     libraries accumulates: urllib3 leaves some 60 objects at each attempt to reach a server that is down. Free lists of
     tuples, which only a full collection empties, grow too. Objects that exist at the start or were loaded before the
-    first collection are frozen. Later collections therefore take a few milliseconds.
+    first collection are frozen. Later collections therefore take about half a millisecond.
 
     After each collection the C library returns free pages to the system. glibc keeps memory in a heap for each of a few
     threads and returns only the end of a heap. Threads that come and go with their cameras fragment these heaps.

@@ -80,14 +80,17 @@ class SinkOptions:
         default=(),
         metadata=setting(
             Texts("names of classes", commas=True),
-            "Also keep images of these detections, for `events:`.",
+            "Also keep images of frames that contain these classes; requires --events (in a deployment file: the"
+            " address `events:`).",
             option="--event-classes",
             metavar="CLASS,...",
         ),
     )
     gap_s: float = field(
         default=10.0,
-        metadata=setting(Number(0), "Minimum seconds between two images of one class, for `events:`."),
+        metadata=setting(
+            Number(0), "Minimum seconds between two images of one class of `classes`, for `events:`."
+        ),
     )
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from edgevision.analytics.counting import AnalyticsEvent
 from edgevision.analytics.observation import Observation
 from edgevision.contract.classes import class_name
-from edgevision.contract.results import Classification, Instances, Result, Segmentation
+from edgevision.contract.results import Classification, Instances, OrientedBoxes, Poses, Result, Segmentation
 from edgevision.sinks.frame_result import FrameResult
 
 TOP_CLASSES = 5
@@ -95,6 +95,12 @@ def answer_of(result: Result) -> dict[str, Any]:
     if isinstance(result, Instances):
         for entry, mask in zip(found, result.masks, strict=True):
             entry["polygons"] = [polygon.tolist() for polygon in mask.polygons()]
+    if isinstance(result, Poses):
+        for entry, points in zip(found, result.keypoints.tolist(), strict=True):
+            entry["keypoints"] = [[round(x, 2), round(y, 2), round(sure, 5)] for x, y, sure in points]
+    if isinstance(result, OrientedBoxes):
+        for entry, box in zip(found, result.oriented.tolist(), strict=True):
+            entry["oriented"] = [*(round(value, 2) for value in box[:4]), round(box[4], 5)]
     return {"detections": found}
 
 

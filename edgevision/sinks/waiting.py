@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from edgevision.contract.results import Classification, Instances, Segmentation
+from edgevision.contract.results import Classification, Instances, OrientedBoxes, Poses, Segmentation
 from edgevision.sinks.frame_result import FrameResult
 
 
@@ -77,5 +77,9 @@ def held_bytes(processed: FrameResult) -> int:
         total = result.boxes.nbytes + result.scores.nbytes + result.labels.nbytes
         if isinstance(result, Instances):
             total += sum(mask.pixels.nbytes for mask in result.masks)
+        elif isinstance(result, Poses):
+            total += result.keypoints.nbytes
+        elif isinstance(result, OrientedBoxes):
+            total += result.oriented.nbytes
     image = processed.frame.image_bgr
     return total + (image.nbytes if any(image.strides) else 0)

@@ -23,7 +23,7 @@ class FreezeOptions:
         default=5.0,
         metadata=setting(
             Number(0, off_at_zero=True),
-            "Drop frames once the image has not changed for this long; 0 disables.",
+            "Withhold frames if the image has not changed for this long; 0 disables.",
             option="--freeze-after",
             metavar="SECONDS",
         ),

@@ -15,7 +15,7 @@ Fault = Literal["frozen", "black", "damaged"]
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A time without a connection. If a camera does not answer at first, it starts with the opening."""
+    """A period without frames from a camera. If it does not answer at first, the outage starts with the opening."""
 
     began_at: float
     """Seconds since 1970."""
@@ -33,7 +33,9 @@ class FrameCounts:
     late: int = 0
     """Older than the maximum age, or with a result that would have been."""
     missed: int = 0
-    """Sent by the camera, according to gaps between its time stamps, and never received."""
+    """Never received, according to gaps between the camera's timestamps; includes frames that ``demo:`` and ``loop:``
+    skipped.
+    """
 
     def __add__(self, other: FrameCounts) -> FrameCounts:
         return FrameCounts(self.dropped + other.dropped, self.late + other.late, self.missed + other.missed)
@@ -86,7 +88,7 @@ class SourceHealth:
         if self.damaged_frames:
             found.append(f"{self.damaged_frames} damaged frames withheld")
         if self.lost.missed:
-            found.append(f"{self.lost.missed} frames missed: sent by the camera, but never received")
+            found.append(f"{self.lost.missed} frames missed: gaps between the camera's timestamps")
         return tuple(found)
 
 

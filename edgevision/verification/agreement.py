@@ -272,6 +272,17 @@ def _touched(
     return np.asarray(axes[0][:, :, None] & axes[1][:, None, :])
 
 
+def _poses(
+    spec: ModelSpec, golden: Golden, actual: Outputs, tolerance: Tolerance, precision: Precision
+) -> list[CheckRecord]:
+    """Detections, and the keypoints of those that the source model answers too."""
+    checks = compare_answers(spec, golden.answers, actual, precision)
+    if golden.candidates is None:
+        return checks
+    points = [check for check in checks if "keypoints" in check.name]
+    return [*_detections(spec, golden, actual, tolerance, precision), *points]
+
+
 def _as_sets(
     spec: ModelSpec, golden: Golden, actual: Outputs, tolerance: Tolerance, precision: Precision
 ) -> list[CheckRecord]:
@@ -322,4 +333,5 @@ _AGREEMENTS: Mapping[Task, Agreement] = {
     "detect": _detections,
     "segment": _pixels,
     "instances": _instances,
+    "pose": _poses,
 }

@@ -12,6 +12,7 @@ from edgevision.bundle.candidates import Sensitivity
 from edgevision.bundle.folder import CheckRecord
 from edgevision.contract.boxes import iou_matrix
 from edgevision.contract.results import MASK_HALF, Outputs
+from edgevision.contract.rotated import corners_from_oriented, rotated_iou_matrix
 from edgevision.contract.spec import ModelSpec, Precision, Task
 from edgevision.verification.pairs import FULL_SCORE, Slack
 
@@ -40,6 +41,8 @@ class Tolerance:
     """Share of detections that may lack a partner. 0: the worst pair counts, else the mean of all."""
     class_score: float = 1e-3
     """Allowed difference of a class score of a whole frame."""
+    keypoint: float = 1e-3
+    """Allowed distance of partners' keypoints, as a share of the box's diagonal; up to `box_px` they are equal."""
     all_scores: bool = False
     """Compare candidates and detections of every score."""
     box_share: float = 1.0
@@ -81,7 +84,15 @@ class Tolerance:
 
 
 _EIGHT_BITS = Tolerance(
-    min_score=0.25, box_iou=0.5, box_px=1.0, score=0.12, pixels=0.1, mask=0.25, missing=0.15, class_score=0.3
+    min_score=0.25,
+    box_iou=0.5,
+    box_px=1.0,
+    score=0.12,
+    pixels=0.1,
+    mask=0.25,
+    missing=0.15,
+    class_score=0.3,
+    keypoint=0.1,
 )
 
 TOLERANCES: dict[Precision, Tolerance] = {
@@ -115,6 +126,7 @@ TOLERANCES: dict[Precision, Tolerance] = {
         full_score=0.1,
         # YOLOX-Nano on four photographs: scores of candidates to 0.034, of detections to 0.006.
         suppressed=3.0,
+        keypoint=0.02,
     ),
     # Eight bits. On the same photographs every detection over 0.25 was found again at IoU 0.5. Scores were off by 0.03
     # to 0.05 on average, and by 0.09 on average of the worst four frames. The layers' own errors show where accuracy is
@@ -191,13 +203,28 @@ def _partners(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> Itera
             # With a tolerance for missing ones, detections near the minimum need no special case.
             least = floor if tolerance.missing else floor + tolerance.score
             wanted = np.flatnonzero((scores >= least) & (scores > 0))
-            overlap = iou_matrix(boxes[wanted], other_boxes)
-            distance = np.abs(boxes[wanted][:, None] - other_boxes).max(axis=2)
-            overlap[distance <= tolerance.box_px] = 1.0
+            overlap = _overlap(boxes[wanted], other_boxes, tolerance.box_px)
             overlap *= (labels[wanted][:, None] == other_labels) & (other_scores > 0)
             best = overlap.argmax(axis=1)
             ious = overlap[np.arange(len(best)), best]
             yield _Partners(row, wanted, best, ious, np.abs(scores[wanted] - other_scores[best]))
+
+
+def _overlap(
+    boxes: npt.NDArray[np.float32], others: npt.NDArray[np.float32], equal_px: float
+) -> npt.NDArray[np.float64]:
+    """IoU ``[N,M]`` of xyxy or oriented boxes; 1 for those whose corners differ by `equal_px` at most."""
+    if boxes.shape[1] == 4:
+        overlap = iou_matrix(boxes, others)
+        distance = np.abs(boxes[:, None] - others).max(axis=2)
+    else:
+        overlap = rotated_iou_matrix(boxes, others)
+        one, other = corners_from_oriented(boxes)[:, None], corners_from_oriented(others)
+        # A box that is turned by a quarter and has its sides exchanged is the same box.
+        turned = (np.roll(other, shift, axis=1) for shift in range(4))
+        distance = np.min([np.abs(one - corners).max(axis=(2, 3)) for corners in turned], axis=0)
+    overlap[distance <= equal_px] = 1.0
+    return overlap
 
 
 def _compare_detections(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[CheckRecord]:
@@ -246,9 +273,49 @@ def _compare_instances(expected: Outputs, actual: Outputs, tolerance: Tolerance)
     ]
 
 
+def _compare_poses(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[CheckRecord]:
+    """Compare detections, and for pairs the places and confidences of their keypoints."""
+    checks = _compare_detections(expected, actual, tolerance)
+    shares, differences = [np.zeros(0)], [np.zeros(0)]
+    for found in list(_partners(expected, actual, tolerance))[::2]:
+        matched = found.ious >= tolerance.box_iou
+        ours = expected[3][found.row][found.one[matched]].astype(np.float64)
+        theirs = actual[3][found.row][found.other[matched]]
+        boxes = expected[0][found.row][found.one[matched]]
+        diagonal = np.hypot(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]).clip(min=1)
+        distance = np.hypot(*np.moveaxis(ours[:, :, :2] - theirs[:, :, :2], 2, 0))
+        distance[distance <= tolerance.box_px] = 0.0
+        shares.append((distance / diagonal[:, None]).ravel())
+        differences.append(np.abs(ours[:, :, 2] - theirs[:, :, 2]).ravel())
+    share, difference = np.concatenate(shares), np.concatenate(differences)
+    which, of = ("mean", _mean) if tolerance.missing else ("largest", _largest)
+    return [
+        *checks,
+        CheckRecord(
+            f"{which} distance of partners' keypoints, share of the diagonal",
+            of(share),
+            "<=",
+            tolerance.keypoint,
+        ),
+        CheckRecord(
+            f"{which} confidence difference of partners' keypoints", of(difference), "<=", tolerance.score
+        ),
+    ]
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else 0.0
+
+
+def _largest(values: npt.NDArray[np.float64]) -> float:
+    return float(values.max(initial=0.0))
+
+
 _COMPARISONS: Mapping[Task, Callable[[Outputs, Outputs, Tolerance], list[CheckRecord]]] = {
     "classify": compare_scores,
     "detect": _compare_detections,
     "segment": _compare_pixels,
     "instances": _compare_instances,
+    "pose": _compare_poses,
+    "obb": _compare_detections,
 }

@@ -55,13 +55,18 @@ def verify_first_opening(session: Session, bundle: Bundle, precision: Precision)
         "passed" if record.passed else f"FAILED ({record.failures})",
         time.perf_counter() - began,
     )
+    store_record(bundle, precision, record)
+    return record
+
+
+def store_record(bundle: Bundle, precision: Precision, record: Verification) -> None:
+    """Store a record in the bundle, or in the cache folder if the bundle cannot be written."""
     try:
         # Another process may have written its own record in the meantime.
         Bundle.open(bundle.path).with_verification(precision, record)
     except (BundleError, OSError) as error:
         LOG.info("cannot write the record to %s (%s); using the cache folder", bundle.path, error)
         _cache(bundle.graph(precision), record)
-    return record
 
 
 def _file(entry: GraphEntry) -> Path:

@@ -43,7 +43,7 @@ def verify_session(session: Session, golden: Golden, *, precision: Precision = "
         len(golden.frames),
         tuple(checks),
         utc_now(),
-        machine_class(info.engine),
+        machine_class(info.engine, info.gpu_index),
         golden.sensitivity,
     )
 

@@ -1,4 +1,4 @@
-"""Detections as supervision takes them."""
+"""Conversion of detections to supervision's form."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_nothing_found() -> None:
     assert len(Detections.empty().to_supervision()) == 0
 
 
-def test_masks_lie_where_they_lay() -> None:
+def test_masks_keep_their_position() -> None:
     masks = (Mask(1, 2, np.ones((3, 2), np.bool_)), Mask(4, 0, np.eye(2, dtype=np.bool_)))
     theirs = Instances(FOUND.boxes, FOUND.scores, FOUND.labels, FOUND.classes, masks).to_supervision()
     stacked = np.asarray(theirs.mask)

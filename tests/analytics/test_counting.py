@@ -1,4 +1,4 @@
-"""Crossings and visits against walks whose truth is known."""
+"""Crossings and visits of tracks with known counts."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def kinds(events: list[AnalyticsEvent]) -> list[str]:
         ([70, None, None, None, None, 30], []),  # out of sight for too long: another way may have been taken
     ],
 )
-def test_a_way_over_a_line(xs: list[float | None], expected: list[str]) -> None:
+def test_a_track_across_a_line(xs: list[float | None], expected: list[str]) -> None:
     counter = LineCounter(DOWN, hysteresis_px=5, forget_s=3)
     assert kinds(walk(counter, [None if x is None else (x, 50) for x in xs])) == expected
     assert counter.count("in") == expected.count("in")
     assert counter.count("out") == expected.count("out")
 
 
-def test_in_is_from_the_left_hand_to_the_right_hand() -> None:
+def test_left_to_right_counts_as_in() -> None:
     rightwards = LineCounter(Line("l", (0, 50), (100, 50)))
     assert kinds(walk(rightwards, [(50, 20), (50, 80)])) == ["in"]  # downwards in the picture
     leftwards = LineCounter(Line("l", (100, 50), (0, 50)))
@@ -82,7 +82,7 @@ def test_crossings_are_counted_by_class_with_their_time() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_random_walks_cross_as_often_as_their_sides_say(seed: int) -> None:
+def test_random_walks_cross_at_every_change_of_side(seed: int) -> None:
     """On an endless line in and out take turns, and differ by which side a walk began and ended on."""
     rng = np.random.default_rng(seed)
     counter = LineCounter(Line("l", (50, -1e6), (50, 1e6)), hysteresis_px=4)
@@ -115,7 +115,7 @@ def test_trembling_within_the_band_is_never_counted(seed: int) -> None:
         ([5, 50, None, None, None, None, None], ["entered", "vanished"]),
     ],
 )
-def test_a_way_through_a_zone(xs: list[float | None], expected: list[str]) -> None:
+def test_a_track_through_a_zone(xs: list[float | None], expected: list[str]) -> None:
     counter = ZoneCounter(SQUARE, 5, 3)
     assert kinds(walk(counter, [None if x is None else (x, 50) for x in xs])) == expected
 

@@ -1,4 +1,4 @@
-"""Lines and zones as they are written."""
+"""Parsing of lines and zones."""
 
 from __future__ import annotations
 

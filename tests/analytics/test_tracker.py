@@ -1,4 +1,4 @@
-"""Identities of things whose ways are known."""
+"""Identities of objects with known tracks."""
 
 from __future__ import annotations
 

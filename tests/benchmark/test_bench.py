@@ -87,7 +87,7 @@ def test_every_figure_is_there_and_fits_the_others(clip: Path, tmp_path: Path) -
     assert record_lines(record)
 
 
-def test_the_devices_own_clock_is_kept_for_each_call(clip: Path) -> None:
+def test_the_device_clock_is_recorded_for_each_call(clip: Path) -> None:
     session = SlowSession()
     session.device_ms = 2.5
     record, _ = run_bench(clip, session)
@@ -138,7 +138,7 @@ def test_frames_are_repeated_as_often_as_it_takes(clip: Path) -> None:
     assert source.frame_count is None
 
 
-def test_inference_alone_sees_different_pictures(clip: Path) -> None:
+def test_inference_alone_uses_different_frames(clip: Path) -> None:
     batches, frame_wh = prepared_batches(
         Subject(SlowSession(4), None, SessionOptions(), lambda: open_source(clip))
     )

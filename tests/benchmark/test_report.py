@@ -121,7 +121,7 @@ def test_the_text_holds_the_figures_and_the_machine() -> None:
     assert "UNSTABLE: it moved" in "\n".join(record_lines(replace(RECORD, unstable=("it moved",))))
 
 
-def test_an_unknown_machine_says_so() -> None:
+def test_an_unknown_machine_is_marked() -> None:
     bare = replace(DEVICE, clocks_mhz=(), temperatures_c=(), power_mode=None, board=None)
     text = "\n".join(record_lines(replace(RECORD, device=bare, graph_sha256=None)))
     assert "clocks and temperatures: not readable" in text
@@ -142,7 +142,7 @@ def test_each_thing_that_moves_is_named() -> None:
     )
 
 
-def test_the_devices_own_clock_and_how_it_runs_are_told() -> None:
+def test_the_device_clock_and_execution_mode_are_reported() -> None:
     engine = EngineInfo("tensorrt", "TensorRT 10.3.0", "Orin", notes=("replayed as one CUDA graph",))
     timed = replace(RECORD, engine=engine, device_time=replace(STAGE, name="on the device"))
     text = "\n".join(record_lines(timed))

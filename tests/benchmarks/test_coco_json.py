@@ -1,4 +1,4 @@
-"""A YOLO folder's labels written as COCO json are the labels that they were."""
+"""Conversion of a YOLO folder's labels to COCO JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgevision.datasets.yolo import read_yolo
 PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "training" / "coco_json.py"
 
 
-def test_polygons_come_back(tmp_path: Path) -> None:
+def test_polygons_are_preserved(tmp_path: Path) -> None:
     for part in ("images", "labels"):
         (tmp_path / part).mkdir()
     for name in ("a", "b"):

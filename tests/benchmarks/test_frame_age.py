@@ -1,4 +1,4 @@
-"""The figures of the benchmark of ages: every frame is accounted for, and the verdict follows the bound."""
+"""The benchmark of result ages counts every frame and compares the ages with the bound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program for machines with a GPU: its parts on acted-out hardware, and what it says where there is none."""
+"""The GPU benchmark: its parts on simulated hardware, and its messages without a GPU."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def stored_engine(folder: Path, batch: BatchRange) -> tuple[StoredEngine, Any]:
 
 
 @pytest.mark.parametrize("batch", [BatchRange(2, 2, 2), BatchRange(1, 2, 4)])
-def test_an_engine_is_timed_beside_itself_and_called_by_threads(
+def test_an_engine_is_timed_and_called_by_threads(
     gpu: Any, host: HostCudart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: BatchRange
 ) -> None:
     stored, spec = stored_engine(tmp_path / "engine", batch)
@@ -102,7 +102,7 @@ def test_an_engine_is_timed_beside_itself_and_called_by_threads(
     assert host.held() == 0
 
 
-def test_wrong_answers_of_a_thread_are_counted(gpu: Any) -> None:
+def test_wrong_outputs_of_a_thread_are_counted(gpu: Any) -> None:
     calls = iter(range(10_000))
 
     class Drifting:
@@ -114,7 +114,7 @@ def test_wrong_answers_of_a_thread_are_counted(gpu: Any) -> None:
 
 
 @pytest.mark.skipif(int(real.cudaDriverGetVersion()[1]) > 0, reason="this machine has an NVIDIA driver")
-def test_without_a_gpu_every_part_says_why_and_nothing_is_written(
+def test_without_a_gpu_every_part_reports_the_reason_and_no_record_is_written(
     brightness_bundle: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, str(PROGRAM), str(brightness_bundle), "-o", str(tmp_path / "results")]

@@ -1,4 +1,4 @@
-"""A video that was being written when its program was killed."""
+"""Videos of runs that are killed while they write."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from benchmarks.killed_videos import FPS, Outcome, outcomes
 
 
-def test_what_counts_as_good() -> None:
+def test_a_video_is_good_if_it_plays_and_loses_little() -> None:
     assert Outcome(100, 100 - 2 * FPS, "played").good
     assert not Outcome(100, 100 - 2 * FPS - 1, "played").good
     assert not Outcome(100, -1, "played").good

@@ -1,4 +1,4 @@
-"""The slope of a process's memory: robust, and with an interval that holds the truth."""
+"""The slope of a process's memory is robust, and its interval covers the true slope."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.memory_slope import Sampler, sample, slope
 HOUR_S = 3600.0
 
 
-def test_a_straight_line_is_found_exactly() -> None:
+def test_a_straight_line_has_its_exact_slope() -> None:
     at_s = np.arange(0, 1200, 5.0)
     found = slope(at_s.tolist(), (100 + 2.5 * at_s / HOUR_S).tolist())
     assert found.per_hour == pytest.approx(2.5)
@@ -21,7 +21,7 @@ def test_a_straight_line_is_found_exactly() -> None:
     assert found.count == 60
 
 
-def test_what_does_not_grow_has_no_slope() -> None:
+def test_constant_memory_has_slope_zero() -> None:
     found = slope([float(second) for second in range(600)], [160.0] * 600)
     assert (found.per_hour, found.low, found.high) == (0, 0, 0)
 
@@ -38,14 +38,14 @@ def test_a_leak_is_found_in_noise_with_peaks() -> None:
     assert held >= 32  # of 40 intervals of 90 %
 
 
-def test_few_values_have_no_slope() -> None:
-    with pytest.raises(ValueError, match="needs 3 or more"):
+def test_fewer_than_three_values_are_rejected() -> None:
+    with pytest.raises(ValueError, match="needs at least 3"):
         slope([0.0, 1.0], [1.0, 1.0])
 
 
-def test_a_sample_tells_what_a_process_holds() -> None:
+def test_a_sample_measures_the_memory_of_the_process() -> None:
     before = sample(0.0)
-    # Of the system, not of the heap, which may have room from earlier tests.
+    # Memory of the system: the heap may have free space from earlier tests.
     held = mmap.mmap(-1, 32 * 2**20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     for page in range(0, len(held), mmap.PAGESIZE):
         held[page] = 1
@@ -57,7 +57,7 @@ def test_a_sample_tells_what_a_process_holds() -> None:
     held.close()
 
 
-def test_samples_are_kept_in_their_order() -> None:
+def test_samples_are_in_order() -> None:
     enough = threading.Event()
     with Sampler(0.01, lambda taken: enough.set() if taken.at_s > 0.05 else None) as sampler:
         assert enough.wait(20)

@@ -15,16 +15,16 @@ from benchmarks.rtsp.camera import PACKAGES, is_installed, read_number
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def test_a_number_is_read_only_if_its_checksum_is_right() -> None:
-    def picture(code: int) -> np.ndarray:
+def test_a_number_with_a_wrong_checksum_is_ignored() -> None:
+    def frame(code: int) -> np.ndarray:
         row = np.repeat([(code >> (23 - n) & 1) * 200 + 20 for n in range(24)], 13).astype(np.uint8)
         return np.tile(np.pad(row, (0, 8))[None, :, None], (240, 1, 3))
 
     number = 4711
     check = (number * 167 + (number >> 8) * 59 + 91) & 0xFF
-    assert read_number(picture(number << 8 | check)) == number
-    assert read_number(picture(number << 8 | check ^ 1)) is None
-    assert read_number(picture((number ^ 1) << 8 | check)) is None
+    assert read_number(frame(number << 8 | check)) == number
+    assert read_number(frame(number << 8 | check ^ 1)) is None
+    assert read_number(frame((number ^ 1) << 8 | check)) is None
     assert read_number(np.zeros((240, 320, 3), np.uint8)) is None
 
 

@@ -1,4 +1,4 @@
-"""The ways of a frame, settings and a checkpoint are those that the documentation draws."""
+"""The traced paths of a frame, settings and a checkpoint match the diagrams of the documentation."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def drawn(name: str) -> list[str]:
-    """Lines of the drawing that is marked with a name."""
+    """Lines of the diagram with the given name."""
     (block,) = re.findall(rf"%% {name}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     return str(block).splitlines()
 
 
-def test_a_frame_passes_ten_modules_and_returns_to_none(brightness_bundle: Path, clip: str) -> None:
+def test_a_frame_passes_ten_modules_without_a_return(brightness_bundle: Path, clip: str) -> None:
     way = way_of_a_frame(str(brightness_bundle), clip)
     assert way.drawn() == drawn("frame")
     assert way.returns == 0
     assert len(set(way.modules)) <= 10
 
 
-def test_a_setting_passes_few_modules_and_returns_to_none(brightness_bundle: Path, clip: str) -> None:
+def test_a_setting_passes_few_modules_without_a_return(brightness_bundle: Path, clip: str) -> None:
     ways: dict[str, Way] = ways_of_settings(str(brightness_bundle), clip)
     assert {name: way.drawn() for name, way in ways.items()} == {name: drawn(name) for name in ways}
     assert {name: way.returns for name, way in ways.items()} == dict.fromkeys(ways, 0)
@@ -50,6 +50,6 @@ def test_a_setting_passes_few_modules_and_returns_to_none(brightness_bundle: Pat
 
 
 @pytest.mark.slow
-def test_a_checkpoint_goes_the_way_that_is_drawn() -> None:
+def test_the_path_of_a_checkpoint_matches_the_diagram() -> None:
     weights = Path(edgevision.__file__).parent / "weights" / "cnn.safetensors"
     assert way_of_a_checkpoint("cnn", weights).drawn() == drawn("checkpoint")

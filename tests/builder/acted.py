@@ -74,7 +74,7 @@ def build(
     stop: bool = False,
     **request: Any,
 ) -> tuple[Outcome, ...]:
-    """One build on an Orin that is not there; what would run the engine says nothing."""
+    """One build on a simulated Orin; running the engine reports nothing."""
     watch = BuildCallbacks(lambda _: None, lambda _: None, lambda: stop)
     wanted = EngineRequest(precision, **request)
     with mock.patch("edgevision.builder.engines.gpu_facts", return_value=ORIN):

@@ -80,7 +80,7 @@ def build(
     return build_plan(rtx, asked, None, watch), seen
 
 
-def test_a_graph_builds_and_progress_is_told(rtx: Library, tmp_path: Path) -> None:
+def test_a_graph_builds_and_progress_is_reported(rtx: Library, tmp_path: Path) -> None:
     built, seen = build(rtx, graph_file(tmp_path / "g.onnx", [CAST, MEAN, FIRST]))
     assert len(built.plan) > 1000
     fractions = [progress.fraction for progress in seen]
@@ -107,7 +107,7 @@ def test_a_dynamic_batch_builds(rtx: Library, tmp_path: Path) -> None:
     assert built.tensors[0].shape == (-1, SIDE, SIDE, 3)
 
 
-def test_an_operator_that_the_parser_does_not_know(rtx: Library, tmp_path: Path) -> None:
+def test_an_unsupported_operator_is_an_error(rtx: Library, tmp_path: Path) -> None:
     odd = helper.make_node("Frobnicate", ["m"], ["odd"], name="backbone/odd", domain="")
     last = helper.make_node("ReduceMean", ["odd"], ["scores"], axes=[1], keepdims=1, name="first")
     file = graph_file(tmp_path / "g.onnx", [CAST, MEAN, odd, last])
@@ -126,7 +126,7 @@ def test_uint8_must_be_cast_first(rtx: Library, tmp_path: Path) -> None:
         build(rtx, file)
 
 
-def test_a_builder_that_gives_up_says_why(rtx: Library, tmp_path: Path) -> None:
+def test_a_failed_build_reports_the_reason(rtx: Library, tmp_path: Path) -> None:
     """NonMaxSuppression parses, and then no kernel implements it."""
     boxes = numpy_helper.from_array(np.random.default_rng(0).random((1, 8, 4)).astype(np.float32), "b")
     most = numpy_helper.from_array(np.array([4], np.int64), "most")
@@ -153,7 +153,7 @@ def test_a_builder_that_gives_up_says_why(rtx: Library, tmp_path: Path) -> None:
         build(rtx, file)
 
 
-def test_a_graph_that_is_not_what_its_spec_says(rtx: Library, tmp_path: Path) -> None:
+def test_a_graph_that_contradicts_its_spec_is_an_error(rtx: Library, tmp_path: Path) -> None:
     file = graph_file(tmp_path / "g.onnx", [CAST, MEAN, FIRST])
     model = onnx.load(file)
     for node in model.graph.node:

@@ -17,7 +17,13 @@ from edgevision.bundle.folder import Bundle, FileEntry, Golden, write_bundle
 from edgevision.contract.spec import BatchRange
 from edgevision.engines.tensorrt.manifest import EngineManifest, Platform, Run, Running
 from edgevision.engines.tensorrt.plan_file import read_plan_file
-from edgevision.engines.tensorrt.store import StoredEngine, choose_engine, decide_engine, open_engine, shelf
+from edgevision.engines.tensorrt.store import (
+    StoredEngine,
+    choose_engine,
+    decide_engine,
+    open_engine,
+    stored_engines,
+)
 from edgevision.errors import BundleError, EdgevisionError
 from tests.doubles import detector
 
@@ -69,7 +75,7 @@ def opened(bundle: Path) -> bytes:
 
 def test_whole_it_opens(bundle: Path) -> None:
     assert opened(bundle) == PLAN
-    assert isinstance(decide_engine(Bundle.open(bundle), shelf(bundle).engines[0], HERE), Run)
+    assert isinstance(decide_engine(Bundle.open(bundle), stored_engines(bundle).engines[0], HERE), Run)
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:
@@ -159,7 +165,7 @@ def test_strange_manifests(bundle: Path, name: str, content: bytes) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_damaged_manifests(bundle: Path, seed: int) -> None:
-    """A changed letter may leave a manifest that is whole and says something else; it must then not open the plan."""
+    """A changed letter can leave a valid manifest with another meaning; it must not open the plan."""
     (file,) = bundle.rglob("engine.json")
     chance, text = random.Random(seed), file.read_bytes()
     file.write_bytes(text[: chance.randrange(len(text))])
@@ -191,7 +197,7 @@ def test_one_damaged_engine_does_not_hide_a_whole_one(bundle: Path) -> None:
     shutil.copytree(folder, other)
     (other / "engine.json").write_text("{")
     assert opened(bundle) == PLAN
-    (problem,) = shelf(bundle).problems
+    (problem,) = stored_engines(bundle).problems
     assert str(other) in str(problem)
 
 

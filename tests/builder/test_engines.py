@@ -21,7 +21,7 @@ from edgevision.contract.spec import BatchRange
 from edgevision.engines.tensorrt.library import Library, load_library
 from edgevision.engines.tensorrt.manifest import Platform, Running
 from edgevision.engines.tensorrt.request import EngineRequest
-from edgevision.engines.tensorrt.store import StoredEngine, choose_engine, open_engine, shelf
+from edgevision.engines.tensorrt.store import StoredEngine, choose_engine, open_engine, stored_engines
 from edgevision.errors import BundleError, EngineError, GraphError, UsageError
 from tests.builder.acted import LAYERS, ActedBuilder, build
 
@@ -34,8 +34,8 @@ def rtx() -> Library:
     return load_library("tensorrt-rtx", "this test")
 
 
-def watch(said: list[str] | None = None) -> BuildCallbacks:
-    return BuildCallbacks((said if said is not None else []).append, lambda _: None, lambda: False)
+def watch(messages: list[str] | None = None) -> BuildCallbacks:
+    return BuildCallbacks((messages if messages is not None else []).append, lambda _: None, lambda: False)
 
 
 def build_rtx(bundle: Path, rtx: Library, request: EngineRequest) -> tuple[Outcome, ...]:
@@ -65,9 +65,9 @@ def test_what_is_there_is_not_built_again(brightness: Path, rtx: Library) -> Non
     assert (first.built, again.built) == (True, False)
     (deeper,) = build_rtx(brightness, rtx, EngineRequest(sms=(89,), level=1))
     assert deeper.engine.folder != first.engine.folder
-    (anew,) = build_rtx(brightness, rtx, EngineRequest(sms=(89,), rebuild=True))
-    assert anew.built
-    assert anew.engine.folder == first.engine.folder
+    (rebuilt,) = build_rtx(brightness, rtx, EngineRequest(sms=(89,), rebuild=True))
+    assert rebuilt.built
+    assert rebuilt.engine.folder == first.engine.folder
 
 
 def test_a_damaged_engine_is_built_again(brightness: Path, rtx: Library) -> None:
@@ -110,13 +110,13 @@ def test_targets_that_cannot_be(brightness: Path, rtx: Library) -> None:
         build(brightness, ActedBuilder(), dla_core=0)
     with pytest.raises(BundleError, match="holds no int8 graph"):
         build_rtx(brightness, rtx, EngineRequest("int8", sms=(89,)))
-    assert not (brightness / "engines").exists() or not shelf(brightness).engines
+    assert not (brightness / "engines").exists() or not stored_engines(brightness).engines
 
 
 def test_a_dla_needs_its_ranges_and_a_core(brightness: Path) -> None:
     bundle = Bundle.open(brightness)
     bundle.add_graph("int8", bundle.graph_path("float").read_bytes())
-    with pytest.raises(EngineError, match="Orin has 2 DLA cores; received --dla 2"):
+    with pytest.raises(EngineError, match="Orin has 2 DLA cores; received --device dla:2"):
         build(brightness, ActedBuilder(), "int8", dla_core=2)
     with pytest.raises(
         BundleError, match=r"from .*/calibration.cache: .*quantize .* --write-calibration-cache"
@@ -152,7 +152,7 @@ def test_no_graph_is_left_for_a_dla(brightness: Path) -> None:
     )
     bundle.add_graph("fp16", bundle.graph_path("float").read_bytes(), (wrong,))
     with pytest.raises(
-        UsageError, match="holds no usable graph for a DLA, .*: build without --dla, or quantize"
+        UsageError, match="holds no usable graph for a DLA, .*: build without --device, or quantize"
     ):
         build(brightness, ActedBuilder(), "auto", dla_core=0)
 
@@ -195,7 +195,7 @@ def test_a_stopped_build_writes_no_engine_and_keeps_its_timings(brightness: Path
     acted = ActedBuilder()
     with pytest.raises(BuildStopped):
         build(brightness, acted, stop=True)
-    assert not shelf(brightness).engines
+    assert not stored_engines(brightness).engines
     (cache,) = (brightness / "engines").glob("timing-*.cache")
     assert json.loads(cache.read_bytes()) == [0]
     resumed = ActedBuilder()
@@ -219,7 +219,7 @@ def test_what_killed_builds_left_is_swept_and_nothing_else(brightness: Path) -> 
     assert kept == {".lock", ".notes", "mine"}
 
 
-def test_an_engine_that_answers_wrongly_is_not_kept(brightness: Path, rtx: Library) -> None:
+def test_an_engine_that_fails_verification_is_not_kept(brightness: Path, rtx: Library) -> None:
     def refuse(_: Bundle, engine: StoredEngine) -> None:
         assert engine.plan()
         raise EngineError("wrong answers")
@@ -239,7 +239,7 @@ def test_two_processes_do_not_collide(brightness: Path) -> None:
     assert [process.returncode for process in both] == [0, 0], outputs
     timed = sorted(int(output.split("timed ")[1].split()[0]) for output, _ in outputs)
     assert timed == [0, LAYERS], "the second one waited, and found what the first had learned"
-    (engine,) = shelf(brightness).engines
+    (engine,) = stored_engines(brightness).engines
     assert engine.plan()
 
 

@@ -123,9 +123,9 @@ def test_a_bundle_without_the_form_gives_8_6_its_next_graph(bundle: Bundle) -> N
     mine = Library(
         "tensorrt", "8.6.1", dialect("tensorrt", "8.6.1"), RecordedModule("tensorrt-8.6.1", script)
     )
-    said: list[str] = []
-    watch = BuildCallbacks(said.append, lambda _: None, lambda: False)
+    messages: list[str] = []
+    watch = BuildCallbacks(messages.append, lambda _: None, lambda: False)
     with mock.patch("edgevision.builder.engines.gpu_facts", return_value=ORIN):
         (outcome,) = build_engines(bare, mine, EngineRequest(), watch, lambda _, engine: engine.manifest)
     assert outcome.engine.manifest.precision == "float"
-    assert any("no compatible form" in text and "building the float graph" in text for text in said)
+    assert any("no compatible form" in text and "building the float graph" in text for text in messages)

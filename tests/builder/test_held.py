@@ -94,7 +94,7 @@ def test_nodes_that_do_not_fit_fp16_are_held_by_name() -> None:
     assert network.named(held_layers(network, {"/a/Exp"})) == ["/a/Exp", "/a/Exp_1"]
 
 
-def test_a_typed_graph_says_itself_what_is_float32() -> None:
+def test_a_strongly_typed_graph_defines_its_float32_layers() -> None:
     network: Any = Network(
         ("/a/Conv", "CONVOLUTION", "HALF"),
         ("/a/Exp", "UNARY", "FLOAT"),
@@ -160,7 +160,7 @@ def test_the_largest_pieces_stay_on_the_dla(library: Library) -> None:
     assert str(placement).endswith("; 3 small pieces left to the GPU")
 
 
-def test_a_dla_that_takes_nothing_says_so(library: Library) -> None:
+def test_a_dla_without_layers_is_reported(library: Library) -> None:
     network: Any = Network(("/a/Softmax", "SOFTMAX", "HALF"))
     config: Any = Config()
     with pytest.raises(EngineError, match="supports none of the 1 layers"):

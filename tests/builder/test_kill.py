@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgevision.engines.tensorrt.store import shelf
+from edgevision.engines.tensorrt.store import stored_engines
 from tests.builder.acted import LAYERS
 from tests.builder.recorded import recorded_classes
 
@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def started(*words: object) -> subprocess.Popen[str]:
-    """A process that has begun to build: it has said so."""
+    """A process that has reported the start of its build."""
     process = subprocess.Popen(
         [sys.executable, "-m", *map(str, words)],
         stdout=subprocess.PIPE,
@@ -47,7 +47,7 @@ def finished(*words: object) -> tuple[float, str]:
 
 def check_shelf(bundle: Path) -> None:
     """Whatever has a name is whole."""
-    found = shelf(bundle)
+    found = stored_engines(bundle)
     assert not found.problems
     for engine in found.engines:
         assert len(engine.plan()) == engine.manifest.plan.size_bytes
@@ -85,7 +85,7 @@ def test_thirty_kills_of_a_real_builder(tmp_path: Path) -> None:
     words = ("edgevision", "build", bundle, "--engine", "tensorrt-rtx", "--sm", "86,89", "--rebuild")
     kill_often(bundle, *words)
     finished(*words)
-    assert len(shelf(bundle).engines) == 2
+    assert len(stored_engines(bundle).engines) == 2
     check_shelf(bundle)
     assert not leftovers(bundle)
 
@@ -99,7 +99,7 @@ def test_thirty_kills_keep_the_timing_cache(brightness: Path) -> None:
     kill_often(brightness, *words)
     _, output = finished(*words)
     assert f"timed 0 of {LAYERS} layers" in output
-    (engine,) = shelf(brightness).engines
+    (engine,) = stored_engines(brightness).engines
     use = engine.manifest.timing_cache
     assert use is not None
     assert use.bytes_before == use.bytes_after > 0

@@ -122,7 +122,7 @@ def test_the_table_has_forty_rows() -> None:
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: ", ".join(row[:5]))
-def test_the_answer_is_as_documented(row: Row) -> None:
+def test_the_result_is_as_documented(row: Row) -> None:
     manifest = manifest_of(row[0], row[1])
     flavour, version = library(row[2])
     running = Running(flavour, version, machine(row[3]))
@@ -131,7 +131,7 @@ def test_the_answer_is_as_documented(row: Row) -> None:
     assert type(decision) is ANSWERS[row[5]]
     if isinstance(decision, Rebuild):
         core = manifest.dla_core
-        dla = "" if core is None or core >= running.platform.dla_cores else f" --dla {core}"
+        dla = "" if core is None or core >= running.platform.dla_cores else f" --device dla:{core}"
         assert (
             decision.command == f"edgevision build mymodel --engine {flavour} --precision int8{dla} --rebuild"
         )
@@ -179,7 +179,7 @@ def test_fp8_that_cannot_be_built_is_no_rebuild(version: str, gpu: str) -> None:
     assert "builds no fp8 engine" in decision.reason
 
 
-def test_another_driver_is_said() -> None:
+def test_another_driver_is_reported() -> None:
     manifest = manifest_of("TensorRT 10.13.3", "L4, driver 570")
     decision = decide(manifest, Running("tensorrt", "10.13.3", machine("L4")), graph_sha256="aa")
     assert decision == Run("built with driver 570, runs with 560: the kernel selection may not be optimal")

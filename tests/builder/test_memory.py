@@ -75,10 +75,10 @@ def test_swap_that_is_added_as_advised_makes_room(tmp_path: Path) -> None:
     assert crowded.free_mib == 2300
 
 
-def test_what_the_user_says_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_of_the_user_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = machine(tmp_path, 2200)
-    said = fit_build(board(2500), need(350, 800), memory_mib=3000, root=root)
-    assert (said.fits, said.free_mib, said.where) == (True, 3000, "memory (as specified)")
+    message = fit_build(board(2500), need(350, 800), memory_mib=3000, root=root)
+    assert (message.fits, message.free_mib, message.where) == (True, 3000, "memory (as specified)")
     more = fit_build(board(2500), need(), memory_mib=20000, root=root)
     assert (more.tactic_mib, more.workspace_mib) == (7620, 7620), "no bound is over what there is"
     monkeypatch.setenv("EDGEVISION_BUILD_MEMORY_MIB", "2800")

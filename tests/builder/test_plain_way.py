@@ -1,4 +1,4 @@
-"""`export`, `build`, `run` as a user types them: the built precision, and the selected engine."""
+"""the commands `export`, `build` and `run` in sequence: the built precision, and the selected engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgevision.engines.opening import open_session
 from edgevision.engines.tensorrt.here import running_on
 from edgevision.engines.tensorrt.manifest import EngineManifest, EngineSpeed, Rebuild
 from edgevision.engines.tensorrt.request import EngineRequest
-from edgevision.engines.tensorrt.store import StoredEngine, choose_engine, open_engine, shelf
+from edgevision.engines.tensorrt.store import StoredEngine, choose_engine, open_engine, stored_engines
 from edgevision.errors import GraphError, VerificationError
 from tests.builder.acted import ORIN, ActedBuilder, build
 from tests.builder.test_settings import Workshop
@@ -101,23 +101,23 @@ def test_build_takes_fp16_by_itself(both: Path) -> None:
     """By the real TensorRT-RTX, on a machine without a GPU."""
     pytest.importorskip("tensorrt_rtx")
     printed = typed("build", both, "--engine", "tensorrt-rtx", "--sm", "89")
-    (engine,) = shelf(both).engines
+    (engine,) = stored_engines(both).engines
     assert engine.manifest.precision == "fp16"
     assert re.search(r"^SM 8\.9 +fp16 ", printed, flags=re.MULTILINE)
     typed("build", both, "--engine", "tensorrt-rtx", "--sm", "89", "--precision", "all")
-    assert sorted(e.manifest.precision for e in shelf(both).engines) == ["float", "fp16"]
+    assert sorted(e.manifest.precision for e in stored_engines(both).engines) == ["float", "fp16"]
 
 
 def test_a_graph_that_was_found_wrong_is_not_built_unasked(both: Path) -> None:
     bundle = Bundle.open(both).with_verification("fp16", wrong("onnxruntime"))
-    said: list[str] = []
-    assert choose_graphs(bundle, EngineRequest(), said.append)[0].precision == "fp16", (
+    messages: list[str] = []
+    assert choose_graphs(bundle, EngineRequest(), messages.append)[0].precision == "fp16", (
         "one engine may be at fault"
     )
     bundle = bundle.with_verification("fp16", wrong("emulated fp16"))
-    (entry,) = choose_graphs(bundle, EngineRequest(), said.append)
+    (entry,) = choose_graphs(bundle, EngineRequest(), messages.append)
     assert entry.precision == "float"
-    assert said == ["skipping the fp16 graph: it failed verification (score 1, must be <= 0.1)"]
+    assert messages == ["skipping the fp16 graph: it failed verification (score 1, must be <= 0.1)"]
     (asked,) = choose_graphs(bundle, EngineRequest("fp16"))
     assert asked.precision == "fp16"
 
@@ -127,7 +127,7 @@ def test_a_dla_is_given_fp16(both: Path) -> None:
     assert entry.precision == "fp16"
 
 
-def test_an_engine_that_answers_wrongly_gives_way_to_float(brightness: Path) -> None:
+def test_an_engine_that_fails_verification_is_replaced_by_float(brightness: Path) -> None:
     bundle = Bundle.open(brightness)
     bundle.add_graph("fp16", bundle.graph_path("float").read_bytes())
     workshop = Workshop(brightness, "tensorrt-10.3.0", ORIN)
@@ -141,17 +141,17 @@ def test_an_engine_that_answers_wrongly_gives_way_to_float(brightness: Path) -> 
 
     from edgevision.builder.builder import BuildCallbacks
 
-    watch = BuildCallbacks(workshop.said.append, lambda _: None, lambda: False)
+    watch = BuildCallbacks(workshop.messages.append, lambda _: None, lambda: False)
     with mock.patch("edgevision.builder.engines.gpu_facts", return_value=ORIN):
         (outcome,) = build_engines(
             Bundle.open(brightness), workshop.library, EngineRequest(memory_mib=4000), watch, check
         )
     assert outcome.engine.manifest.precision == "float"
-    assert "the fp16 engine answers otherwise; building the float graph instead" in workshop.said
+    assert "the fp16 engine answers otherwise; building the float graph instead" in workshop.messages
 
 
 def speed(folder: Path, frames_per_s: float | None, **changes: object) -> None:
-    """Let the manifest say how fast its engine is."""
+    """Write a measured speed into the manifest."""
     made = open_engine(folder).manifest
     measured = EngineSpeed(1, 1000 / frames_per_s, 30) if frames_per_s else None
     changed = dataclasses.replace(made, speed=measured, **changes)  # type: ignore[arg-type]  # by name

@@ -29,7 +29,7 @@ def engine(tmp_path: Path) -> Path:
     return file
 
 
-def test_the_header_comes_off(engine: Path) -> None:
+def test_the_header_is_removed(engine: Path) -> None:
     found = read_plan_file(engine)
     assert found.plan == PLAN
     assert found.value("task") == "detect"
@@ -46,7 +46,7 @@ def test_adopt_writes_a_plain_plan(engine: Path, tmp_path: Path) -> None:
     assert "adopt the ONNX file it came from" in done.output
 
 
-def test_a_taken_place_is_let_be(engine: Path, tmp_path: Path) -> None:
+def test_an_existing_output_folder_is_not_replaced(engine: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("x")
     with pytest.raises(EngineError, match="out already exists"):

@@ -37,23 +37,23 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def test_slow_clocks_are_said_before_the_build_and_kept(brightness: Path, board: Path) -> None:
+def test_slow_clocks_are_reported_before_the_build_and_recorded(brightness: Path, board: Path) -> None:
     workshop = Workshop(brightness, "tensorrt-10.3.0", ORIN)
     made = workshop.build(memory_mib=4000)
-    first = workshop.said[0]
+    first = workshop.messages[0]
     assert first.startswith(
         "warning: power mode 15W (0) holds gpu 17000000.gpu at 612 of 1020 MHz: timings are valid"
     )
     assert made.built_on.power_mode == "15W (0)"
     assert [clock.limit_mhz for clock in made.clocks] == [1497.6, 612.0]
-    assert made.warnings == tuple(line.removeprefix("warning: ") for line in workshop.said[:2])
+    assert made.warnings == tuple(line.removeprefix("warning: ") for line in workshop.messages[:2])
 
 
-def test_nothing_is_said_at_full_clocks(brightness: Path, board: Path) -> None:
+def test_full_clocks_give_no_warning(brightness: Path, board: Path) -> None:
     grow(board, FULL_POWER)
     workshop = Workshop(brightness, "tensorrt-10.3.0", ORIN)
     assert workshop.build(memory_mib=4000).warnings == ()
-    assert not any(line.startswith("warning") for line in workshop.said)
+    assert not any(line.startswith("warning") for line in workshop.messages)
 
 
 def test_over_current_while_kernels_are_timed_is_kept(brightness: Path, board: Path) -> None:
@@ -67,7 +67,7 @@ def test_over_current_while_kernels_are_timed_is_kept(brightness: Path, board: P
     workshop.script.answers["Builder", "build_serialized_network"] = starved
     made = workshop.build(memory_mib=4000)
     assert made.warnings == ("average over-current (OC2): 7 times",)
-    assert workshop.said[-1] == "warning: during the build: average over-current (OC2): 7 times"
+    assert workshop.messages[-1] == "warning: during the build: average over-current (OC2): 7 times"
 
 
 def test_each_mode_has_timings_and_an_engine_of_its_own(brightness: Path, board: Path) -> None:
@@ -88,7 +88,7 @@ def test_each_mode_has_timings_and_an_engine_of_its_own(brightness: Path, board:
     assert not third.built
 
 
-def test_an_engine_of_another_mode_runs_and_says_so(brightness: Path, board: Path) -> None:
+def test_an_engine_of_another_mode_runs_with_a_warning(brightness: Path, board: Path) -> None:
     workshop = Workshop(brightness, "tensorrt-10.3.0", ORIN)
     workshop.build(memory_mib=4000)
     grow(board, FULL_POWER)
@@ -103,14 +103,14 @@ def test_an_engine_of_another_mode_runs_and_says_so(brightness: Path, board: Pat
     )
 
 
-def test_the_engine_of_this_mode_comes_first(brightness: Path, board: Path) -> None:
+def test_the_engine_of_this_mode_is_preferred(brightness: Path, board: Path) -> None:
     workshop = Workshop(brightness, "tensorrt-10.3.0", ORIN)
     workshop.build(memory_mib=4000)
     grow(board, FULL_POWER)
     workshop.build(memory_mib=4000)
     for folder in (brightness / "engines").glob("tensorrt-*"):
         made = open_engine(folder).manifest
-        # In 15 W it was measured to be faster: of another mode that says nothing.
+        # It was measured to be faster at 15 W; that measurement does not apply to another mode.
         call_ms = 5.0 if made.built_on.power_mode == "15W (0)" else 9.0
         changed = dataclasses.replace(made, speed=EngineSpeed(1, call_ms, 30))
         (folder / "engine.json").write_bytes(changed.to_json())
@@ -126,4 +126,4 @@ def test_rtx_times_nothing_and_warns_of_nothing(brightness: Path, board: Path) -
         brightness, "rtx-1.7.1.116", dataclasses.replace(ORIN, sm=89, integrated=False, free_mib=9000)
     )
     assert workshop.build().warnings == ()
-    assert not any(line.startswith("warning") for line in workshop.said)
+    assert not any(line.startswith("warning") for line in workshop.messages)

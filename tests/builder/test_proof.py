@@ -121,7 +121,7 @@ def test_its_speed_is_measured_for_the_choice_among_engines(
     assert read_manifest_of(proven, bundle.path).speed == proven.speed
 
 
-def test_wrong_answers_are_refused(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_outputs_are_refused(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     acting(monkeypatch, ActedSession(bundle, wrong=0.2))
     with pytest.raises(
         VerificationError, match=r"the float engine of .* was not kept: it does not match the source"
@@ -143,7 +143,9 @@ def test_an_inspector_that_is_not_understood(bundle: Bundle, monkeypatch: pytest
         proof.verify_engine(bundle, stored(bundle), GPU)
 
 
-def test_where_it_cannot_run_the_manifest_says_so(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_manifest_records_an_engine_that_cannot_run_here(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (
         proof.verify_engine(bundle, stored(bundle), None).not_run
         == "the building machine has no GPU of SM 8.9"

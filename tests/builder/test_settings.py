@@ -40,14 +40,14 @@ class Workshop:
         number = version.split("-", 1)[1]
         module = RecordedModule(version, self.script)
         self.library = Library(flavour, number, dialect(flavour, number), module)
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def _sources(self, _: Any) -> int:
         set_before = self.script.made("IBuilderConfig", "set_tactic_sources")
         return int(set_before[-1][0]) if set_before else ALL_SOURCES
 
     def build(self, **request: Any) -> EngineManifest:
-        watch = BuildCallbacks(self.said.append, lambda _: None, lambda: False)
+        watch = BuildCallbacks(self.messages.append, lambda _: None, lambda: False)
         wanted = EngineRequest("float", **request)
         with mock.patch("edgevision.builder.engines.gpu_facts", return_value=self.gpu):
             (outcome,) = build_engines(
@@ -83,7 +83,7 @@ def test_a_network_that_needs_them_gets_them(brightness: Path) -> None:
     made = workshop.build(memory_mib=4000)
     assert workshop.script.made("IBuilderConfig", "set_tactic_sources")[-1] == (ALL_SOURCES,)
     assert "without CUDNN" not in made.flags
-    assert workshop.said[-1] == (
+    assert workshop.messages[-1] == (
         "the build failed with these settings: without CUBLAS, without CUBLAS_LT, without CUDNN; building again"
         " without them"
     )
@@ -100,10 +100,10 @@ def test_the_builder_is_bounded_by_what_is_free(brightness: Path, monkeypatch: p
         p.name: size >> 20 for p, size in workshop.script.made("IBuilderConfig", "set_memory_pool_limit")
     }
     assert pools == {"WORKSPACE": 1840, "TACTIC_DRAM": 2300}
-    assert any(line.startswith("memory: the build fits: needs about 764 MiB") for line in workshop.said)
+    assert any(line.startswith("memory: the build fits: needs about 764 MiB") for line in workshop.messages)
 
 
-def test_memory_that_is_said_changes_no_plan(brightness: Path) -> None:
+def test_a_specified_memory_does_not_change_the_plan(brightness: Path) -> None:
     workshop = Workshop(brightness, "tensorrt-10.3.0", ORIN)
     workshop.build(memory_mib=4000)
     workshop.build(memory_mib=5000)
@@ -118,7 +118,7 @@ def test_rtx_asks_for_what_stream_capture_needs(brightness: Path) -> None:
     assert "REQUIRE_USER_ALLOCATION" not in made.flags
     cleared = [arguments[0].name for arguments in workshop.script.made("IBuilderConfig", "clear_flag")]
     assert cleared.count("REQUIRE_USER_ALLOCATION") == 1
-    assert workshop.said[-1].startswith("the build failed with these settings: REQUIRE_USER_ALLOCATION")
+    assert workshop.messages[-1].startswith("the build failed with these settings: REQUIRE_USER_ALLOCATION")
 
 
 def test_the_real_rtx_builds_with_it(brightness: Path) -> None:

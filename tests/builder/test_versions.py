@@ -82,7 +82,7 @@ def test_what_a_version_can_is_what_its_bindings_have(version: str) -> None:
     assert explicit_batch == has_flags
 
 
-def test_recordings_are_what_the_library_says() -> None:
+def test_recordings_match_the_library() -> None:
     trt = pytest.importorskip("tensorrt_rtx")
     from tests.builder.record_bindings import signatures
 
@@ -95,13 +95,13 @@ def built(
     version: str, precision: Precision, gpu: GpuFacts | None, *, row: Dialect | None = None, **job: Any
 ) -> tuple[BuiltPlan, Script, list[str]]:
     """Build with a TensorRT made of that version's signatures; what it was called with is in the script."""
-    script, said = working(version), list[str]()
+    script, messages = working(version), list[str]()
     module = RecordedModule(version, script)
     library = Library(flavour_of(version), version.split("-", 1)[1], row or row_of(version), module)
     spec = detector(BatchRange(1, 2, 4))
     asked = BuildJob(REPOSITORY / "README.md", spec, precision, gpu.sm if gpu else 89, **job)
-    watch = BuildCallbacks(said.append, lambda _: None, lambda: False)
-    return build_plan(library, asked, gpu, watch), script, said
+    watch = BuildCallbacks(messages.append, lambda _: None, lambda: False)
+    return build_plan(library, asked, gpu, watch), script, messages
 
 
 def flags_set(script: Script) -> list[str]:
@@ -153,7 +153,7 @@ def test_the_builder_makes_the_calls_that_the_version_has(version: str, precisio
     assert plan.timing_cache == (b"cache" if timing_cache else b"")
 
 
-def test_rtx_is_told_its_target() -> None:
+def test_rtx_receives_its_target() -> None:
     _, script, _ = built("rtx-1.7.1.116", "int8", None)
     assert script.made("IBuilderConfig", "num_compute_capabilities") == [(1,)]
     ((target, index),) = script.made("IBuilderConfig", "set_compute_capability")
@@ -171,13 +171,13 @@ def test_rtx_is_told_its_target() -> None:
 def test_a_dla(version: str, network: int, flags: list[str], parser: list[str]) -> None:
     # The DLA of 11 begins with 11.4.1, whose bindings are those of 11.4.0.
     row = dialect("tensorrt", "11.4.1") if version == "tensorrt-11.4.0.106" else None
-    _, script, said = built(version, "int8", ORIN, row=row, dla_core=1)
+    _, script, messages = built(version, "int8", ORIN, row=row, dla_core=1)
     assert network_flags(script) == network
     assert flags_set(script) == flags
     assert [a[0].name for a in script.made("OnnxParser", "set_flag")] == parser
     assert [a[0].name for a in script.made("IBuilderConfig", "default_device_type")] == ["DLA"]
     assert script.made("IBuilderConfig", "DLA_core") == [(1,)]
-    assert "DLA: 2 of 5 layers in 1 piece, the rest on the GPU" in said
+    assert "DLA: 2 of 5 layers in 1 piece, the rest on the GPU" in messages
     on_gpu = [layer.name for layer, device in script.made("IBuilderConfig", "set_device_type")]
     assert on_gpu == ["pre/Cast_1", "post/Mul_1", "(Unnamed Layer* 4) [Shuffle]"]
 
@@ -188,7 +188,7 @@ def test_a_dla_in_fp16_asks_for_no_int8() -> None:
 
 
 @pytest.mark.parametrize("version", ["tensorrt-8.6.1", "tensorrt-10.3.0"])
-def test_a_dla_is_told_its_ranges_by_a_calibrator(version: str) -> None:
+def test_a_dla_receives_its_ranges_from_a_calibrator(version: str) -> None:
     ranges = b"TRT-8601-EntropyCalibration2\nframes: 3c010a14\n"
     _, script, _ = built(version, "int8", ORIN, dla_core=0, calibration=ranges)
     ((calibrator,),) = script.made("IBuilderConfig", "int8_calibrator")
@@ -253,7 +253,7 @@ def test_a_member_that_a_version_lacks_is_not_there() -> None:
 
 
 @pytest.mark.slow
-def test_the_type_checker_knows_tensorrt(tmp_path: Path) -> None:
+def test_the_type_checker_finds_tensorrt(tmp_path: Path) -> None:
     """`mypy` is silent about our calls because they are right, not because it knows nothing of the library."""
     stubs = REPOSITORY / ".venv" / "stubs"
     if not stubs.is_dir():

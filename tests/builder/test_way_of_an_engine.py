@@ -38,7 +38,7 @@ class Board:
 
     def __init__(self, bundle: Path, network: Session, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bundle, self.network, self.monkeypatch = bundle, network, monkeypatch
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def become(self, gpu: GpuFacts, dla_cores: int) -> None:
         """The bundle was copied to another board."""
@@ -54,7 +54,7 @@ class Board:
         self.monkeypatch.setattr(tensorrt, "load_library", lambda flavour, _: self.runs_by.library(flavour))
 
     def build(self, precision: Precision, **request: Any) -> Path:
-        watch = BuildCallbacks(self.said.append, lambda _: None, lambda: False)
+        watch = BuildCallbacks(self.messages.append, lambda _: None, lambda: False)
         wanted = EngineRequest(precision, memory_mib=4000, **request)
         library = self.acted.library()
         (outcome,) = build_engines(Bundle.open(self.bundle), library, wanted, watch, verify_here)
@@ -95,7 +95,7 @@ def test_an_engine_for_a_dla_is_refused_where_there_is_none(board: Board) -> Non
         EngineError, match=r"Orin, 16 multiprocessors, 61.4 GiB; this is Orin, 8 multiprocessors"
     ):
         board.open("fp16")
-    with pytest.raises(EngineError, match="Orin has 0 DLA cores; received --dla 0"):
+    with pytest.raises(EngineError, match="Orin has 0 DLA cores; received --device dla:0"):
         board.build("fp16", dla_core=0)
 
 

@@ -64,7 +64,7 @@ def test_one_int8_layer_is_no_int8_engine() -> None:
     assert short_of(engine_shares(text, WORK), WORK, "float") is None
 
 
-def test_an_engine_that_does_not_tell_is_not_accused() -> None:
+def test_an_engine_without_layer_precisions_is_not_reported() -> None:
     piece = inspected({"Name": "{ForeignNode[/a/Conv.../c/Conv]}", "LayerType": "DLA"}, "gpu layer")
     shares = engine_shares(piece, WORK)
     assert shares == (WorkShare("unknown", 1.0),)
@@ -73,7 +73,7 @@ def test_an_engine_that_does_not_tell_is_not_accused() -> None:
     assert short_of((), (), "int8") is None
 
 
-def test_many_layers_in_one_do_not_tell_and_conversions_do_not_count() -> None:
+def test_merged_layers_are_unknown_and_conversions_do_not_count() -> None:
     many = layer("{ForeignNode[/a/Conv.../c/Conv]}", FP16, FP16, Metadata="[ONNX Layer: /a/Conv]")
     conversion = layer("reformat", FP32, INT8, Metadata="[ONNX Layer: /b/Conv]")
     itself = layer("/b/Conv", INT8, INT8)

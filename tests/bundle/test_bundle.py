@@ -80,7 +80,7 @@ def _rewrite(bundle: Bundle, **change: Any) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
 
 
-def test_a_newer_schema_says_who_wrote_it(bundle: Bundle) -> None:
+def test_error_on_a_newer_schema_names_the_writing_version(bundle: Bundle) -> None:
     _rewrite(bundle, schema=7, edgevision="9.1.0", new_field={})
     with pytest.raises(BundleError, match=r"schema 7, written by edgevision 9\.1\.0.*upgrade"):
         Bundle.open(bundle.path)

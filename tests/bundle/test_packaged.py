@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
-from edgevision.bundle.folder import Bundle
+from edgevision.bundle.folder import Bundle, write_bundle
 from edgevision.bundle.packaged import FOLDER, PACKAGED, PackagedModel, bundle_path, packaged_names
 from edgevision.cli.commands import models
 from edgevision.engines.opening import open_session
@@ -25,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", ["street", "unet", "cnn"])
-def test_a_packaged_bundle_opens_by_name_and_answers_as_its_source(name: str, cache: Path) -> None:
+def test_a_packaged_bundle_opens_by_name_and_matches_its_source(name: str, cache: Path) -> None:
     before = (FOLDER / name / "bundle.json").read_bytes()
     bundle = Bundle.open(name)
     assert bundle.path.parent == cache / "bundles"
@@ -87,3 +88,44 @@ def test_the_bundle_is_what_the_committed_weights_make(model: PackagedModel, tmp
     for name, array in weights[0].items():
         np.testing.assert_allclose(array, weights[1][name], rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(new.golden().frames, old.golden().frames)
+    assert (new.operating_point is not None) == (model.name == "street")
+    for name in ("classes", "fallback", "data_sha256", "created"):
+        assert getattr(new.operating_point, name, None) == getattr(old.operating_point, name, None)
+
+
+def test_the_detector_has_an_operating_point_that_sessions_use() -> None:
+    point = Bundle.open("street").operating_point
+    assert point is not None
+    assert [one.name for one in point.classes] == list(Bundle.open("street").spec.classes)
+    person = point.classes[0]
+    assert (person.boxes, person.fallback) == (581, False)
+    assert [one.fallback for one in point.classes] == [one.boxes < point.min_boxes for one in point.classes]
+    with open_session("street", engine="onnxruntime") as session:
+        assert session.threshold == point.thresholds(session.spec.classes)
+    for name in ("unet", "cnn"):
+        assert Bundle.open(name).operating_point is None
+
+
+def test_only_the_same_weights_keep_the_operating_point(tmp_path: Path) -> None:
+    from edgevision.export.packaged import keep_operating_point
+
+    street = Bundle.open("street")
+    assert street.spec.provenance is not None
+
+    def made(name: str, source_sha256: str | None) -> Bundle:
+        assert street.spec.provenance is not None
+        spec = replace(street.spec, provenance=replace(street.spec.provenance, source_sha256=source_sha256))
+        return write_bundle(tmp_path / name, spec, b"graph", street.golden())
+
+    kept = keep_operating_point(street, made("same", street.spec.provenance.source_sha256))
+    assert street.operating_point is not None
+    assert kept.operating_point == replace(
+        street.operating_point, graph_sha256=kept.graph("float").file.sha256
+    )
+    assert Bundle.open(kept.path).operating_point == kept.operating_point
+    assert keep_operating_point(street, made("other", "0" * 64)).operating_point is None
+    assert keep_operating_point(street, made("unknown", None)).operating_point is None
+    assert (
+        keep_operating_point(None, made("first", street.spec.provenance.source_sha256)).operating_point
+        is None
+    )

@@ -51,7 +51,7 @@ def chosen(bundle: Bundle, engine: str = "openvino") -> str:
     return choose_graph(Bundle.open(bundle.path), engine, HERE).precision
 
 
-def test_a_graph_of_which_nothing_is_known_is_not_taken_unasked(bundle: Bundle) -> None:
+def test_an_unmeasured_graph_is_not_selected_by_default(bundle: Bundle) -> None:
     choice = choose_graph(bundle, "openvino", HERE)
     assert choice.precision == "float"
     assert choice.reason == "no other graph is verified and measured to be 5 % faster here: int8"
@@ -73,7 +73,7 @@ def test_a_gain_elsewhere_is_none_here(bundle: Bundle) -> None:
     assert chosen(measured(fast, 2.0, engine="onnxruntime")) == "float"
 
 
-def test_the_fastest_of_several_is_taken(bundle: Bundle) -> None:
+def test_the_fastest_of_several_is_selected(bundle: Bundle) -> None:
     bundle = verified(verified(bundle.add_graph("fp16", b"fp16"), "fp16", PASSED), "int8", PASSED)
     assert chosen(measured(measured(bundle, 1.3), 1.6, precision="fp16")) == "fp16"
     assert chosen(measured(bundle, 1.9)) == "int8"
@@ -85,7 +85,7 @@ def test_a_new_measurement_replaces_the_old_one(bundle: Bundle) -> None:
     assert chosen(bundle) == "float"
 
 
-def test_the_reason_says_how_fast_and_since_when(bundle: Bundle) -> None:
+def test_the_reason_states_speed_and_date(bundle: Bundle) -> None:
     reason = choose_graph(measured(verified(bundle, "int8", PASSED), 1.75), "openvino", HERE).reason
     assert (
         reason == "1.75 times as fast as float here, measured 2026-01-03, verified 2026-01-02T00:00:00+00:00"
@@ -104,7 +104,7 @@ def test_a_disproved_graph_is_refused_with_the_reason(bundle: Bundle) -> None:
     ):
         assert text in str(caught.value)
     choice = choose_graph(bundle, "openvino", HERE, precision="int8", force=True)
-    assert choice.reason.startswith("asked for; FORCED: it failed verification: score difference 0.5")
+    assert choice.reason.startswith("requested; FORCED: it failed verification: score difference 0.5")
 
 
 def test_a_disproved_float_graph_is_refused_as_well(bundle: Bundle) -> None:

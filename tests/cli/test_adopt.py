@@ -50,7 +50,7 @@ def test_the_head_is_recognised_and_printed(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (networks.yolox, "2 heads fit theirs.onnx; choose one with --head HEAD:\n  yolov5: "),
         (
@@ -58,18 +58,18 @@ def test_the_head_is_recognised_and_printed(run: Run, tmp_path: Path) -> None:
             "no head fits theirs.onnx.\nIt takes 96x64; its outputs:\n",
         ),
         (
-            lambda: networks.with_metadata(networks.yolov8(), task="pose"),
-            "theirs.onnx is a model for the task 'pose', as its metadata states",
+            lambda: networks.with_metadata(networks.yolov8(), task="segment"),
+            "theirs.onnx is a model for the task 'segment', as its metadata states",
         ),
     ],
 )
 def test_a_file_without_a_certain_head_is_refused(
-    run: Run, tmp_path: Path, make: Callable[[], onnx.ModelProto], said: str
+    run: Run, tmp_path: Path, make: Callable[[], onnx.ModelProto], message: str
 ) -> None:
     saved(make(), tmp_path)
     code, _, err = run("adopt", "theirs.onnx", "-o", "theirs")
     assert code == 1
-    assert said in err
+    assert message in err
     assert "unexpected" not in err
     assert not (tmp_path / "theirs").exists()
 
@@ -82,7 +82,7 @@ def test_an_unknown_head_lists_the_known_ones(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (
             networks.yolov8,
@@ -108,12 +108,12 @@ def test_an_unknown_head_lists_the_known_ones(run: Run, tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("command", [("run", "a.b.onnx", "demo:", "--limit", "1"), ("bench", "a.b.onnx")])
 def test_a_foreign_file_names_the_command_that_adopts_it(
-    run: Run, tmp_path: Path, command: tuple[str, ...], make: Callable[[], onnx.ModelProto], said: str
+    run: Run, tmp_path: Path, command: tuple[str, ...], make: Callable[[], onnx.ModelProto], message: str
 ) -> None:
     saved(make(), tmp_path, "a.b.onnx")
     code, _, err = run(*command)
     assert code == 1
-    assert err.endswith(said)
+    assert err.endswith(message)
     assert err.startswith("edgevision: a.b.onnx has no edgevision spec")
 
 

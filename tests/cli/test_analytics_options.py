@@ -69,7 +69,7 @@ def test_filters_need_no_tracker(brightness_bundle: Path, clip: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--only", "person"], "no class 'person'; expected one of: lamp"),
         (["--min-area", "0.5", "--max-area", "0.1"], "shares of the frame"),
@@ -80,12 +80,12 @@ def test_filters_need_no_tracker(brightness_bundle: Path, clip: Path, tmp_path: 
     ],
 )
 def test_invalid_input_is_reported(
-    brightness_bundle: Path, clip: Path, arguments: list[str], said: str
+    brightness_bundle: Path, clip: Path, arguments: list[str], message: str
 ) -> None:
     pytest.importorskip("trackers")
     error = run(brightness_bundle, clip, *arguments).exception
     assert isinstance(error, UsageError)
-    assert said in str(error)
+    assert message in str(error)
 
 
 def test_images_have_no_time(brightness_bundle: Path, tmp_path: Path) -> None:

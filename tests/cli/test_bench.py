@@ -1,4 +1,4 @@
-"""`edgevision bench` as it is called."""
+"""The command `edgevision bench`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgevision build` as it is typed."""
+"""The command `edgevision build`."""
 
 from __future__ import annotations
 

@@ -194,11 +194,11 @@ def test_hangup_follows_the_file_and_disturbs_nothing_else(
     after = len(deployment.results())
     deployment.wait_for_results(10, lambda line: line["source"] == "gate")
     deployment.wait_for_results(after + 30)
-    for said in ("camera yard: removed", "camera gate: added", "camera door: threshold: 0.25 -> 0.99"):
-        assert f"reload: {said}" in deployment.text()
+    for message in ("camera yard: removed", "camera gate: added", "camera door: threshold: none -> 0.99"):
+        assert f"reload: {message}" in deployment.text()
     lines = deployment.results()
     door = [line for line in lines if line["source"] == "door"]
-    assert [line["frame"] for line in door] == sorted({line["frame"] for line in door}), "opened anew"
+    assert [line["frame"] for line in door] == sorted({line["frame"] for line in door}), "opened again"
     assert door[0]["detections"]
     assert door[-1]["detections"] == []
     assert lines[-1]["source"] != "yard"
@@ -318,19 +318,19 @@ def test_a_check_shows_what_would_run(
     result = CliRunner().invoke(command, ["cameras.toml", "--check"], catch_exceptions=False)
     assert result.exit_code == 0
     lines = result.output.splitlines()
-    assert lines[0] == f"model: {folder}/model, engine the first that is installed"
+    assert lines[0] == f"model: {folder}/model, engine the fastest verified"
     assert lines[1] == "budgets: batch auto, results of any age"
     cells = [line.split() for line in lines]
-    assert ["door", "demo:160x120@30", "0.25", "1", "line,", "1", "zone", "all", "all,", "alarm"] in cells
-    assert ["yard", "demo:160x120@30", "0.25", "tracks", "lamp", "all"] in cells
-    assert ["dead", "rtsp://127.0.0.1:9/stream", "0.25", "none", "all", "none"] in cells
+    assert ["door", "demo:160x120@30", "default", "1", "line,", "1", "zone", "all", "all,", "alarm"] in cells
+    assert ["yard", "demo:160x120@30", "default", "tracks", "lamp", "all"] in cells
+    assert ["dead", "rtsp://127.0.0.1:9/stream", "default", "none", "all", "none"] in cells
     assert ["alarm", f"http://127.0.0.1:{hanging_port}"] in cells
     assert lines[-2:] == ["page: http://127.0.0.1:9001/", "cameras.toml is in order"]
     assert "secret" not in result.output
     assert not (folder / "found.jsonl").exists()
 
 
-def test_a_check_of_a_file_with_mistakes_says_them(folder: Path) -> None:
+def test_check_reports_the_mistakes_of_a_file(folder: Path) -> None:
     write(folder, "[model]\nbundle = 'gone'\nx = 1\n")
     result = CliRunner().invoke(command, [str(folder / "cameras.toml"), "--check"])
     assert isinstance(result.exception, UsageError)

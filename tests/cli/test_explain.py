@@ -114,7 +114,7 @@ def test_the_patch_is_the_reason(patch_bundle: Path, image: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         (["--threshold", "1"], "0 detections of score 1 or more"),
         (["--class", "car"], "0 detections of class car"),
@@ -123,23 +123,23 @@ def test_the_patch_is_the_reason(patch_bundle: Path, image: Path, tmp_path: Path
     ],
 )
 def test_unexplainable_results_are_refused(
-    patch_bundle: Path, image: Path, tmp_path: Path, options: list[str], says: str
+    patch_bundle: Path, image: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
     frame = np.asarray(cv2.imread(str(image)))
     frame[200:210] = 0
     cv2.imwrite(str(image), frame)
     result = run(patch_bundle, image, "-o", tmp_path / "heat.png", *options)
     assert isinstance(result.exception, UsageError)
-    assert says in str(result.exception)
+    assert message in str(result.exception)
     assert not (tmp_path / "heat.png").exists()
 
 
 def test_outputs_and_images_are_checked_before_the_work(
     patch_bundle: Path, image: Path, tmp_path: Path
 ) -> None:
-    for output, says in ((tmp_path / "heat.mp4", "must end in .png"), (image, "is the input image")):
+    for output, message in ((tmp_path / "heat.mp4", "must end in .png"), (image, "is the input image")):
         result = run(patch_bundle, image, "-o", output)
         assert isinstance(result.exception, UsageError)
-        assert says in str(result.exception)
+        assert message in str(result.exception)
     result = run(patch_bundle, tmp_path / "none.png", "-o", tmp_path / "heat.png")
     assert isinstance(result.exception, SourceError)

@@ -104,9 +104,9 @@ def with_endless_loop() -> onnx.ModelProto:
 
 def test_an_input_of_a_size_that_no_camera_has(run: Run, tmp_path: Path) -> None:
     model = save(tmp_path / "huge.onnx", classifier([1, 3, 200_000, 200_000]))
-    code, said = run("adopt", model, "--head", "classifier", "-o", tmp_path / "b")
+    code, message = run("adopt", model, "--head", "classifier", "-o", tmp_path / "b")
     assert code == 1
-    assert "frames of 200000x200000 have 40,000 million pixels; expected at most 67 million" in said
+    assert "frames of 200000x200000 have 40,000 million pixels; expected at most 67 million" in message
     assert not (tmp_path / "b").exists()
 
 
@@ -117,17 +117,17 @@ def test_a_spec_of_such_a_size(run: Run, tmp_path: Path) -> None:
         entry.value = entry.value.replace(f"[{SIDE}, {SIDE}]", "[200000, 200000]").replace(
             f"[{SIDE},{SIDE}]", "[200000,200000]"
         )
-    code, said = run("run", save(tmp_path / "huge.onnx", model), "demo:", "--limit", 1)
+    code, message = run("run", save(tmp_path / "huge.onnx", model), "demo:", "--limit", 1)
     assert code == 1
-    assert "expected at most 67 million" in said
+    assert "expected at most 67 million" in message
 
 
 def test_a_loop_without_an_end(run: Run, tmp_path: Path) -> None:
     model = save(tmp_path / "loop.onnx", with_endless_loop())
-    code, said = run("adopt", model, "--head", "classifier", "--timeout", 3, "-o", tmp_path / "b")
+    code, message = run("adopt", model, "--head", "classifier", "--timeout", 3, "-o", tmp_path / "b")
     assert code == 1
-    assert "loop.onnx has a loop and did not finish one frame within 3 s" in said
-    assert "--timeout SECONDS" in said
+    assert "loop.onnx has a loop and did not finish one frame within 3 s" in message
+    assert "--timeout SECONDS" in message
     assert not (tmp_path / "b").exists()
 
 
@@ -147,11 +147,11 @@ def test_weights_outside_the_model_s_folder(run: Run, tmp_path: Path) -> None:
     entry = tensor.external_data.add()
     entry.key, entry.value = "location", "../secret/weights.bin"
     (tmp_path / "m" / "model.onnx").write_bytes(model.SerializeToString())
-    code, said = run("adopt", tmp_path / "m" / "model.onnx", "--head", "classifier", "-o", tmp_path / "b")
+    code, message = run("adopt", tmp_path / "m" / "model.onnx", "--head", "classifier", "-o", tmp_path / "b")
     assert code == 1
-    assert "has weights in another file, which cannot be read" in said
-    assert "put external data in the folder of the model" in said
-    assert "not an ONNX file" not in said
+    assert "has weights in another file, which cannot be read" in message
+    assert "put external data in the folder of the model" in message
+    assert "not an ONNX file" not in message
 
 
 def test_a_finished_graph_runs_alone_in_openvino(tmp_path: Path) -> None:
@@ -196,10 +196,10 @@ def test_damaged_graphs(run: Run, tmp_path: Path, command: str) -> None:
             "adopt": ["--head", "classifier", "-o", tmp_path / "b"],
             "run": ["demo:", "--limit", 1],
         }
-        code, said = run(command, path, *further.get(command, []))
-        assert code == 1, (path, said)
-        assert "unexpected" not in said, (path, said)
-        assert path.name in said, (path, said)
+        code, message = run(command, path, *further.get(command, []))
+        assert code == 1, (path, message)
+        assert "unexpected" not in message, (path, message)
+        assert path.name in message, (path, message)
     assert not (tmp_path / "b").exists()
 
 
@@ -243,11 +243,11 @@ def test_odd_arguments_of_run(
         Path(name).write_bytes(content)
     Path("folder.jpg").mkdir()
     before = sorted(path.name for path in tmp_path.iterdir())
-    code, said = run("run", bundle, *arguments)
-    assert code == 1, said
-    assert said.strip(), "something is said"
-    assert "unexpected" not in said, said
-    assert "Traceback" not in said
+    code, message = run("run", bundle, *arguments)
+    assert code == 1, message
+    assert message.strip(), "expected an error message"
+    assert "unexpected" not in message, message
+    assert "Traceback" not in message
     assert sorted(path.name for path in tmp_path.iterdir()) == before, "nothing is left behind"
 
 
@@ -258,11 +258,11 @@ def test_an_unexpected_error_is_one_line_with_the_log_s_name(
         raise RuntimeError("the library gave up\nfor a long reason")
 
     monkeypatch.setattr("edgevision.cli.root.edgevision.main", fail)
-    code, said = run("run", "b", "rtsp://me:secret@host/1?token=x")
+    code, message = run("run", "b", "rtsp://me:secret@host/1?token=x")
     assert code == failures.UNEXPECTED
     (log,) = (tmp_path / "cache" / "logs").iterdir()
     expected = f"edgevision: unexpected RuntimeError: the library gave up; the traceback is in {log}\n"
-    assert said == expected
+    assert message == expected
     text = log.read_text()
     assert "for a long reason" in text
     assert "in fail" in text
@@ -275,9 +275,9 @@ def test_traceback_shows_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("the library gave up")
 
     monkeypatch.setattr("edgevision.cli.root.edgevision.main", fail)
-    code, said = run("run", "b", "--traceback", "0")
+    code, message = run("run", "b", "--traceback", "0")
     assert code == failures.UNEXPECTED
-    assert "Traceback (most recent call last)" in said
+    assert "Traceback (most recent call last)" in message
 
 
 def test_ctrl_c_is_one_line_and_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,10 +285,10 @@ def test_ctrl_c_is_one_line_and_130(run: Run, monkeypatch: pytest.MonkeyPatch) -
         raise KeyboardInterrupt
 
     monkeypatch.setattr("edgevision.cli.root.edgevision.main", interrupted)
-    code, said = run("verify", "b")
+    code, message = run("verify", "b")
     assert code == 130
-    assert said.startswith("edgevision: interrupted; the traceback is in ")
-    assert said.count("\n") == 1
+    assert message.startswith("edgevision: interrupted; the traceback is in ")
+    assert message.count("\n") == 1
 
 
 def test_only_the_latest_logs_are_kept(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,17 +301,17 @@ def test_only_the_latest_logs_are_kept(run: Run, tmp_path: Path, monkeypatch: py
         raise MemoryError
 
     monkeypatch.setattr("edgevision.cli.root.edgevision.main", fail)
-    code, said = run("verify", "b")
+    code, message = run("verify", "b")
     assert code == failures.UNEXPECTED
-    assert said.startswith("edgevision: out of memory; ")
+    assert message.startswith("edgevision: out of memory; ")
     assert len(list(folder.iterdir())) == failures.KEPT_LOGS
 
 
 def test_every_command_survives_a_name_without_bundle(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for command in sorted(set(COMMANDS) - {"demo", "doctor", "models", "train", "adopt", "export", "deploy"}):
-        code, said = run(
+        code, message = run(
             command, tmp_path / "file", *([tmp_path / "file"] if command in ("run", "explain") else [])
         )
-        assert code in (1, 2), (command, said)
-        assert "unexpected" not in said, (command, said)
+        assert code in (1, 2), (command, message)
+        assert "unexpected" not in message, (command, message)

@@ -39,12 +39,19 @@ def test_invalid_sources_are_refused(tmp_path: Path) -> None:
 
 def test_a_port_in_use_is_reported_before_the_engine_is_opened(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        said = refused(UsageError, tmp_path / "no bundle", "demo:", "--port", taken.getsockname()[1])
-    assert "another program uses this port" in said
+        messages = refused(UsageError, tmp_path / "no bundle", "demo:", "--port", taken.getsockname()[1])
+    assert "another program uses this port" in messages
 
 
 def test_a_bundle_that_is_none_ends_it(tmp_path: Path) -> None:
     refused(BundleError, tmp_path, "demo:320x240@10", "--port", "0")
+
+
+def test_a_missing_bundle_is_reported_and_not_the_camera(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert "no bundle at" in refused(BundleError, tmp_path / "nosuch", "/dev/video99", "--port", "0")
+    assert "video99" not in caplog.text
 
 
 def test_the_token_file_is_looked_at_first(tmp_path: Path) -> None:
@@ -67,9 +74,9 @@ class Running:
         assert self.process.stdout is not None
         watchdog = threading.Timer(120, self.process.kill)
         watchdog.start()
-        self.said = self.process.stdout.readline()
+        self.first_line = self.process.stdout.readline()
         watchdog.cancel()
-        match = re.search(r"http://127\.0\.0\.1:(\d+)/", self.said)
+        match = re.search(r"http://127\.0\.0\.1:(\d+)/", self.first_line)
         assert match is not None, self.process.communicate()
         self.port = int(match[1])
 
@@ -90,14 +97,14 @@ class Running:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_cameras_run_until_a_signal_and_then_no_longer(
+def test_cameras_run_until_a_signal(
     brightness_bundle: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     away = "away=rtsp://127.0.0.1:1/stream"
     lines = tmp_path / "found.jsonl"
     call = (brightness_bundle, "demo:320x240@10", away, "--engine", "onnxruntime", "--jsonl", lines)
     with Running(*call) as running:
-        assert running.said.startswith("demo:320x240@10, away: http")
+        assert running.first_line.startswith("demo:320x240@10, away at http")
         until_s = time.monotonic() + 60
         while True:
             _, state = running.ask("/api/state")

@@ -1,11 +1,11 @@
-"""What the shared option types accept, and what they say otherwise."""
+"""Accepted values and error messages of the shared option types."""
 
 from __future__ import annotations
 
 import click
 import pytest
 
-from edgevision.cli.options.types import BATCH, SIZE
+from edgevision.cli.options.types import BATCH, KEYPOINTS, SIZE
 from edgevision.contract.spec import BatchRange
 
 
@@ -38,3 +38,14 @@ def test_a_batch_is_a_number_or_a_range(text: str, expected: BatchRange) -> None
 def test_an_invalid_batch_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="a range such as 1:4:8"):
         BATCH.convert(text, None, None)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("17x3", (17, 3)), (" 4X2 ", (4, 2)), ("017x3", (17, 3))])
+def test_the_shape_of_keypoints(text: str, expected: tuple[int, int]) -> None:
+    assert KEYPOINTS.convert(text, None, None) == expected
+
+
+@pytest.mark.parametrize("text", ["", "17", "17x4", "0x3", "x3", "17x3x1", "-1x3"])
+def test_an_invalid_shape_of_keypoints_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="expected their number, and 2"):
+        KEYPOINTS.convert(text, None, None)

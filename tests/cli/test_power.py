@@ -38,7 +38,7 @@ def test_a_run_reports_throttling(
     assert "meanwhile instantaneous over-current (OC3): 5 times" in done.output
 
 
-def test_a_run_on_a_device_at_ease_says_nothing(brightness_bundle: Path, board: Path) -> None:
+def test_a_run_at_full_clocks_prints_no_warning(brightness_bundle: Path, board: Path) -> None:
     done = CliRunner().invoke(edgevision, ["run", str(brightness_bundle), "demo:", "--limit", "3"])
     assert done.exit_code == 0, done.output
     assert "meanwhile" not in done.output

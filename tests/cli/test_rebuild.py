@@ -1,4 +1,4 @@
-"""`edgevision run --build`: what the refusal names is what is done."""
+"""`edgevision run --build` performs the build that the error message names."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edgevision.builder import missing
 from edgevision.bundle.folder import Bundle
 from edgevision.cli import rebuild
 from edgevision.cli.commands import build, run
+from edgevision.contract.session import SessionOptions
 from edgevision.engines.tensorrt.manifest import Rebuild, Refuse
 from edgevision.engines.tensorrt.request import EngineRequest
 from edgevision.engines.tensorrt.store import StoredEngine
@@ -32,7 +33,7 @@ def called(
 
     monkeypatch.setattr(missing, "choose_engine", lambda *_: decision)
     monkeypatch.setattr(missing, "load_library", lambda *_: library)
-    monkeypatch.setattr(missing, "running_here", lambda _: None)
+    monkeypatch.setattr(missing, "running_here", lambda *_: None)
     monkeypatch.setattr("edgevision.builder.engines.build_engines", build)
     monkeypatch.setattr("edgevision.cli.commands.build.outcome_lines", lambda _: [])
     result = CliRunner().invoke(run.command, [str(bundle), "nowhere.mp4", "--build", "--engine", "tensorrt"])
@@ -66,4 +67,6 @@ def test_an_engine_that_fits_is_kept(brightness_bundle: Path, monkeypatch: pytes
 @pytest.mark.parametrize("engine", [None, "onnxruntime"])
 def test_other_engines_are_not_built(brightness_bundle: Path, engine: str | None) -> None:
     with pytest.raises(UsageError, match=f"--build needs the engine tensorrt.*received {engine or 'none'}"):
-        rebuild.rebuild_unfit(build.command.make_context("x", ["b"]), brightness_bundle, engine)
+        rebuild.rebuild_unfit(
+            build.command.make_context("x", ["b"]), brightness_bundle, engine, SessionOptions()
+        )

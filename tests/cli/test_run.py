@@ -52,7 +52,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in data.splitlines()]
 
 
-def test_a_video_becomes_a_video_and_lines(brightness_bundle: Path, tmp_path: Path) -> None:
+def test_a_video_produces_a_video_and_json_lines(brightness_bundle: Path, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "in.mp4", 30)
     video, jsonl = tmp_path / "out.mp4", tmp_path / "out.jsonl"
     result = run(brightness_bundle, clip, "-o", video, "--jsonl", jsonl, "--threshold", "0.1")
@@ -88,7 +88,7 @@ def test_the_limit_and_the_threshold_hold(brightness_bundle: Path, tmp_path: Pat
     assert [line["detections"] for line in read_lines(jsonl)] == [[]] * 4
 
 
-def test_a_folder_becomes_a_folder(brightness_bundle: Path, tmp_path: Path) -> None:
+def test_a_folder_produces_a_folder(brightness_bundle: Path, tmp_path: Path) -> None:
     for name in ("photos/a.png", "photos/deep/a.png", "photos/broken.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / name), np.full((48, 48, 3), 90, np.uint8))
@@ -203,3 +203,9 @@ def test_a_mistake_is_one_line_and_exit_code_1(brightness_bundle: Path, tmp_path
     assert output == ""
     assert errors.startswith("edgevision: no such file or folder")
     assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(("name", "expected"), [("nosuch", "no bundle at"), ("nosuch.onnx", "cannot read")])
+def test_a_missing_bundle_is_reported_and_not_the_camera(tmp_path: Path, name: str, expected: str) -> None:
+    said = refused(EdgevisionError, tmp_path / name, "/dev/video99")
+    assert said.startswith(f"{expected} {tmp_path / name}")

@@ -67,7 +67,7 @@ def test_cameras_share_the_engine(brightness_bundle: Path, tmp_path: Path) -> No
     assert {line["source"] for line in lines} == {"c0", "c1", "c2"}
 
 
-def test_of_several_cameras_one_may_be_away(brightness_bundle: Path, tmp_path: Path) -> None:
+def test_one_of_several_cameras_may_be_absent(brightness_bundle: Path, tmp_path: Path) -> None:
     jsonl = tmp_path / "out.jsonl"
     result = run(brightness_bundle, "demo:64x64@50", "/dev/video63", "--limit", 10, "--jsonl", jsonl)
     assert result.exit_code == 0, result.output

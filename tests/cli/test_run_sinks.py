@@ -1,4 +1,4 @@
-"""`edgevision run` with sinks whose other side is there, hangs, or is gone."""
+"""`edgevision run` with sinks whose server responds, hangs, or is absent."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_a_live_run_continues_while_all_sinks_fail(brightness_bundle: Path, tmp_
             brightness_bundle, "yard=demo:64x48@60", "--threshold", 0, "--limit", 30, *outputs, "--csv", good
         )
     assert done.exit_code == 0, done.output
-    for name, said in (
+    for name, message in (
         ("/dev/full", r"0 results written, 30 lost (cannot write /dev/full: No space left on device"),
         (broker, "0 results written, 30 lost ("),
         (hook, "0 results written, 30 lost"),
         (good, "30 results written"),
     ):
-        assert f"{name}: {said}" in done.output
+        assert f"{name}: {message}" in done.output
     with good.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["source"] for row in rows} == {"yard"}

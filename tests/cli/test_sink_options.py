@@ -1,4 +1,4 @@
-"""The options that say where results go."""
+"""Options that select the sinks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from edgevision.analytics.options import AnalyticsOptions
+from edgevision.cli.commands.live import command as live_command
+from edgevision.cli.commands.run import command as run_command
 from edgevision.cli.options.sinks import SinkArguments, sink_lines, sink_options
 from edgevision.errors import UsageError
 from edgevision.pipeline.pipeline import run_pipeline
@@ -35,6 +37,12 @@ def parsed(*arguments: str) -> str:
     return done.output.strip()
 
 
+def invoked(name: str, *arguments: str) -> None:
+    """`edgevision run` or `live`, which fails before it opens the bundle."""
+    chosen = {"run": run_command, "live": live_command}[name]
+    CliRunner().invoke(chosen, ["no-bundle", "demo:", *arguments], catch_exceptions=False)
+
+
 def test_options_become_one_argument() -> None:
     assert parsed() == repr(SinkArguments())
     options = SinkOptions(keep=5, max_mib=1.5, max_days=2.0, classes=("person", "cat"))
@@ -51,6 +59,27 @@ def test_a_table_is_called_like_one() -> None:
         UsageError, match=r"--csv out\.txt has another suffix; expected a name that ends in \.csv"
     ):
         parsed("--csv", "out.txt")
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [("--event-classes", "person"), ("--keep", "5"), ("--keep-mib", "1.5"), ("--keep-days", "2")],
+)
+@pytest.mark.parametrize("name", ["run", "live"])
+def test_an_option_of_event_images_requires_them(name: str, given: str, value: str) -> None:
+    with pytest.raises(
+        UsageError, match=f"^{given} has no effect without --events; expected --events FOLDER"
+    ):
+        invoked(name, given, value, "--webhook", "http://h", "--webhook-results")
+    assert parsed(given, value, "--events", "pics") != parsed("--events", "pics")
+
+
+@pytest.mark.parametrize("name", ["run", "live"])
+def test_all_results_of_a_webhook_require_one(name: str) -> None:
+    said = "^--webhook-results has no effect without --webhook; expected --webhook URL"
+    with pytest.raises(UsageError, match=said):
+        invoked(name, "--webhook-results", "--events", "pics", "--event-classes", "person")
+    assert "webhook_results=True" in parsed("--webhook-results", "--webhook", "http://h")
 
 
 def test_a_live_run_waits_for_no_sink_and_a_file_s_run_for_all(tmp_path: Path) -> None:
@@ -96,7 +125,7 @@ def test_lost_results_are_reported_with_their_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sinks", "analytics", "said"),
+    ("sinks", "analytics", "message"),
     [
         (
             SinkArguments(webhook=("http://h",)),
@@ -115,10 +144,10 @@ def test_lost_results_are_reported_with_their_reason() -> None:
         ),
     ],
 )
-def test_a_sink_to_which_nothing_would_come_is_refused(
-    sinks: SinkArguments, analytics: AnalyticsOptions, said: str
+def test_a_sink_without_input_is_refused(
+    sinks: SinkArguments, analytics: AnalyticsOptions, message: str
 ) -> None:
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         sinks.check(analytics, ("person", "dog"))
 
 
@@ -132,6 +161,6 @@ def test_a_sink_to_which_nothing_would_come_is_refused(
         (SinkArguments(events=Path("p"), options=SinkOptions(classes=("dog",))), AnalyticsOptions()),
     ],
 )
-def test_a_sink_to_which_something_may_come_is_not(sinks: SinkArguments, analytics: AnalyticsOptions) -> None:
+def test_a_sink_with_possible_input_is_accepted(sinks: SinkArguments, analytics: AnalyticsOptions) -> None:
     sinks.check(analytics, ("person", "dog"))
     sinks.check(analytics)

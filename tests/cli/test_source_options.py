@@ -1,4 +1,4 @@
-"""What is said about live sources on the command line arrives where they are opened."""
+"""Command-line options of live sources reach the opened source."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_run_on_the_camera_that_is_none(brightness_bundle: Path, tmp_path: Pat
     ]
     result = CliRunner().invoke(run_command, arguments)
     assert result.exit_code == 0, result.output
-    assert result.output.startswith("5 frames in ")
+    assert result.stdout.startswith("5 frames in ")
     lines = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
     assert [line["source"] for line in lines] == ["demo:64x48@60"] * 5
     assert [line["frame"] for line in lines] == sorted({line["frame"] for line in lines})

@@ -1,4 +1,4 @@
-"""Every graph of a bundle in every engine: what is wrong is found, named, remembered and refused."""
+"""`edgevision verify`: a failed graph is detected, reported, recorded and refused."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_disproved_graph_is_refused_until_forced(bundle: Bundle) -> None:
         assert session.precision == "float"
 
 
-def test_a_mended_graph_is_taken_again(bundle: Bundle) -> None:
+def test_a_fixed_graph_is_selected_again(bundle: Bundle) -> None:
     bundle.add_graph("int8", with_fault(INT8, "first", None).SerializeToString())
     verify(bundle)
     Bundle.open(bundle.path).add_graph("int8", INT8.SerializeToString())
@@ -91,7 +91,7 @@ def test_a_mended_graph_is_taken_again(bundle: Bundle) -> None:
     open_session(bundle.path, engine="onnxruntime", options=SessionOptions(precision="int8")).close()
 
 
-def test_answers_of_another_model_are_caught(bundle: Bundle) -> None:
+def test_outputs_of_another_model_fail_verification(bundle: Bundle) -> None:
     other = np.full((4, 3, 3, 3), 0.01, np.float32)
     bundle.add_graph("fp16", network(("Relu", {}), weights=other).SerializeToString())
     assert "of the fp16 graph" in str(verify(bundle).exception)

@@ -1,4 +1,4 @@
-"""Bringing frames to size, and the geometry that undoes it."""
+"""Resizing of frames, and the inverse geometry."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_boxes_return_to_frame_pixels_for_200_sizes() -> None:
         assert np.abs(returned - boxes).max() < 0.01
 
 
-def test_a_mark_in_the_frame_is_found_where_the_placement_says() -> None:
+def test_a_mark_in_the_frame_is_at_the_computed_placement() -> None:
     """The geometry describes what the pixels do: a white block's edges land where its box does, to a pixel."""
     frame = np.zeros((300, 500, 3), np.uint8)
     frame[100:200, 50:250] = 255

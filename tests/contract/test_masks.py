@@ -50,7 +50,7 @@ def test_a_pixel_has_the_class_of_the_input_pixel_that_it_lies_in(frame_wh: tupl
         assert found[y, x] == mask[row, column]
 
 
-def test_a_mask_of_the_frame_itself_comes_back() -> None:
+def test_a_mask_of_the_frame_is_returned_unchanged() -> None:
     """What a perfect model would answer to a letterboxed frame."""
     truth = np.zeros((96, 128, 3), np.uint8)
     truth[20:60, 30:100] = 1

@@ -1,4 +1,4 @@
-"""The numpy suppression that everything else is measured against."""
+"""The reference NMS in numpy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_greedy_keeps_every_other_box_of_a_chain() -> None:
     assert greedy_nms(boxes, scores, labels, 0.5).tolist() == [0, 2, 4, 6]
 
 
-def test_greedy_answers_in_the_order_of_scores() -> None:
+def test_greedy_nms_returns_boxes_in_order_of_score() -> None:
     boxes, scores, labels = chain(6)
     assert greedy_nms(boxes[::-1], scores[::-1], labels, 0.5).tolist() == [6, 4, 2, 0]
 

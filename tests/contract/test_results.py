@@ -1,4 +1,4 @@
-"""Answers."""
+"""Result types."""
 
 from __future__ import annotations
 

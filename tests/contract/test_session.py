@@ -27,7 +27,7 @@ ANSWER = (
 )
 
 
-def test_frames_of_any_size_come_back_in_their_own_pixels() -> None:
+def test_results_are_in_pixels_of_frames_of_any_size() -> None:
     session = ReplaySession(SPEC, [ANSWER])
     small, large = np.zeros((64, 64, 3), np.uint8), np.zeros((128, 128, 3), np.uint8)
     first, second = session([small, large])
@@ -63,7 +63,7 @@ def test_an_engine_that_breaks_the_contract_is_caught() -> None:
         ReplaySession(SPEC, [broken]).infer(np.zeros((2, 64, 64, 3), np.uint8))
 
 
-def test_unknown_engines_are_named_with_the_known() -> None:
+def test_error_on_an_unknown_engine_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match="unknown engine 'tensorflow'; engines: onnxruntime, openvino"):
         open_session("b", engine="tensorflow")
 

@@ -1,4 +1,4 @@
-"""Eight threads on one session: 80000 answers, each equal bit for bit to the one that a lone caller had."""
+"""Eight threads on one session: 80000 outputs, each bit-identical to that of a single thread."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def equal(one: Outputs, other: Outputs) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_answers_to_many_threads_are_those_to_one(bundle: Path, engine: str) -> None:
+def test_outputs_of_many_threads_equal_those_of_one(bundle: Path, engine: str) -> None:
     frames = questions()
     with open_session(bundle, engine=engine, options=SessionOptions(threads=1)) as session:
         alone = [session.infer(batch) for batch in frames]
-        assert len({outputs[1].tobytes() for outputs in alone}) == QUESTIONS, "the answers must tell apart"
+        assert len({outputs[1].tobytes() for outputs in alone}) == QUESTIONS, "the outputs must differ"
         begin = threading.Barrier(THREADS)
 
         def ask(thread: int) -> int:

@@ -1,4 +1,4 @@
-"""The record that travels with a model."""
+"""The model spec."""
 
 from __future__ import annotations
 

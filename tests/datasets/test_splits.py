@@ -226,7 +226,7 @@ def test_without_a_part_of_its_own_a_tenth_is_held(tmp_path: Path) -> None:
     assert "a tenth of it" in found.source
 
 
-def test_images_in_both_parts_are_said(tmp_path: Path) -> None:
+def test_images_in_both_parts_are_reported(tmp_path: Path) -> None:
     ultralytics(tmp_path)
     (tmp_path / "data.yaml").write_text("train: images/train\nval: images/train\n" + SOLO)
     assert "WARNING: 6 images are in both parts" in split(tmp_path).source

@@ -89,7 +89,7 @@ def test_a_server_in_a_container_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_tools")
-def test_a_machine_that_tells_nothing_is_no_error(tmp_path: Path) -> None:
+def test_a_machine_without_facts_is_not_an_error(tmp_path: Path) -> None:
     facts = device_facts(tmp_path)
     assert facts.cpu
     assert facts.memory_mib == 0
@@ -124,7 +124,9 @@ def command(folder: Path, name: str, output: str, code: int = 0) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="shell scripts stand in for the tools")
-def test_power_mode_and_gpus_come_from_their_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_power_mode_and_gpus_are_read_from_their_tools(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     command(tmp_path, "nvpmodel", "NV Power Mode: MAXN_SUPER\n2")
     command(tmp_path, "nvidia-smi", "NVIDIA RTX A2000, 550.54.15, 6138 MiB\nNVIDIA T4, 550.54.15, 15360 MiB")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -136,7 +138,7 @@ def test_power_mode_and_gpus_come_from_their_tools(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="shell scripts stand in for the tools")
-def test_a_tool_that_fails_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_tool_gives_no_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command(
         tmp_path, "nvidia-smi", "NVIDIA-SMI has failed because it couldn't communicate with the driver", 9
     )

@@ -119,7 +119,7 @@ def test_a_cuda_device_is_the_boards(monkeypatch: pytest.MonkeyPatch, name: str)
     assert dataclasses.asdict(cuda_device()) == expected
 
 
-def test_boards_that_cuda_calls_by_one_name_are_told_apart() -> None:
+def test_boards_with_the_same_cuda_name_are_distinguished() -> None:
     names = ("orin-nano-super-jetpack-6.2.1", "orin-nx-jetpack-6.2", "agx-orin-jetpack-7.2")
     assert {gpu_of(name).name for name in names} == {"Orin"}
     library = tensorrt_10_3(0)

@@ -52,13 +52,13 @@ def test_this_build_reads_videos() -> None:
     assert opencv_packages()
 
 
-def test_a_headless_build_names_its_mend() -> None:
+def test_a_headless_build_names_its_fix() -> None:
     reason = why_no_window(OpenCvBuild.from_text("5.0.0", ""), {"DISPLAY": ":0"})
     assert reason is not None
     assert "pip uninstall opencv-python-headless && pip install opencv-python" in reason
 
 
-def test_a_missing_display_is_told_before_qt_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_display_is_reported_before_qt_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "linux")
     build = OpenCvBuild.from_text("5.0.0", DESKTOP)
     assert "DISPLAY" in (why_no_window(build, {}) or "")

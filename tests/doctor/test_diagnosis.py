@@ -68,7 +68,7 @@ def test_a_full_opencv_has_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {finding.status for finding in findings} == {"ok"}
 
 
-def test_a_bare_opencv_names_every_mend() -> None:
+def test_a_minimal_opencv_lists_every_fix() -> None:
     findings = by_name(diagnose_opencv(BARE_BUILD, ("opencv-python-headless 4.10.0",), jetson=True))
     assert findings["windows (--show)"].remedy == (
         "pip uninstall opencv-python-headless && pip install opencv-python"
@@ -86,7 +86,7 @@ def test_two_opencvs_overwrite_each_other() -> None:
     )
 
 
-def test_cameras_are_listed_or_missed() -> None:
+def test_cameras_are_listed_or_reported_as_missing() -> None:
     (missing,) = diagnose_cameras([], [])
     assert missing.status == "missing"
     (found,) = diagnose_cameras(["/dev/video0", "/dev/video1"], [])

@@ -59,7 +59,7 @@ EXPECTED: dict[str, dict[str, tuple[str, str | None]]] = {
     "agx-orin-jetpack-7.2": {
         "TensorRT": ("ok", None),
         "cuda-bindings": ("ok", None),
-        "DLA": ("missing", "build without --dla"),
+        "DLA": ("missing", "build without --device"),
         "power mode": ("missing", "sudo nvpmodel -m 0 "),
         "GStreamer": ("ok", None),
     },
@@ -77,7 +77,7 @@ def test_every_recorded_board_has_its_expectations() -> None:
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_recorded_board_is_told_what_works_and_what_mends_it(name: str) -> None:
+def test_findings_of_a_recorded_board_include_the_fixes(name: str) -> None:
     findings = {finding.what: finding for finding in doctor.diagnose(read_machine(FOLDER / f"{name}.json"))}
     for what, (status, remedy) in EXPECTED[name].items():
         assert findings[what].status == status, findings[what]

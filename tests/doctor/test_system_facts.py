@@ -85,7 +85,7 @@ def test_a_machine_without_those_files_is_read_too(tmp_path: Path) -> None:
         ("# R39 (release), REVISION: 2.0, GCID: 45755727, BOARD: generic, EABI: aarch64", "39.2.0"),
     ],
 )
-def test_jetson_linux_tells_its_version(tmp_path: Path, line: str, version: str) -> None:
+def test_the_jetson_linux_version_is_read(tmp_path: Path, line: str, version: str) -> None:
     write(
         tmp_path / "etc/nv_tegra_release",
         f"{line}, DATE: Fri Aug 22 00:55:42 UTC 2025\n# KERNEL_VARIANT: oot\n",

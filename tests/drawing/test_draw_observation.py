@@ -43,21 +43,21 @@ def test_without_places_and_identities_it_is_the_result_alone() -> None:
     assert np.array_equal(drawn(observation()), drawn(None))
 
 
-def test_an_identity_stands_where_the_score_stood() -> None:
+def test_an_identity_replaces_the_score() -> None:
     changed = np.argwhere((drawn(observation(identity=7)) != drawn(None)).any(axis=2))
     assert len(changed)
     assert changed[:, 0].max() < 100  # above the box, in its label
 
 
 @pytest.mark.parametrize("factor", [1, 2])
-def test_a_line_lies_in_frames_of_any_size(factor: int) -> None:
+def test_a_line_scales_with_the_frame(factor: int) -> None:
     line = LineState(Line("l", (100, 50), (100, 250)), 1, 2)
     picture = drawn(observation((line,)), (SIZE[0] * factor, SIZE[1] * factor))
     assert picture[200 * factor, 100 * factor].tolist() == list(LINE_COLOUR)
     assert picture[270 * factor, 100 * factor].tolist() == [90, 90, 90]
 
 
-def test_the_arrow_points_the_way_in() -> None:
+def test_the_arrow_points_in_the_in_direction() -> None:
     downwards = drawn(observation((LineState(Line("l", (100, 50), (100, 250)), 0, 0),)))
     assert (downwards[140:160, 60:95] != 90).any()
     assert (downwards[140:160, 105:140] == 90).all()

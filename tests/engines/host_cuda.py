@@ -42,6 +42,9 @@ class HostCudart:
         self.executables: dict[int, list[Work]] = {}
         self.events: dict[int, list[float]] = {}
         self.clock_ms = 0.0
+        self.gpu_count = 1
+        self.selected: list[int] = []
+        """GPUs in the order of their selection."""
         self.threads: set[int] = set()
         """Those that have a current context, as far as libraries see it."""
         self._next = 1000
@@ -82,8 +85,9 @@ class HostCudart:
         raise AssertionError(f"{size} bytes at {pointer} are not in that memory")
 
     def cudaSetDevice(self, device: int) -> tuple[Any, ...]:  # noqa: N802  # as CUDA calls it, like all below
-        assert device == 0
+        assert device < self.gpu_count
         self.threads.add(threading.get_ident())
+        self.selected.append(device)
         return OK
 
     def cudaGetDeviceProperties(self, device: int) -> tuple[Any, ...]:  # noqa: N802

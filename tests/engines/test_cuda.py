@@ -81,18 +81,18 @@ def test_every_member_is_one_of_the_real_bindings(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(name for name in vars(HostCudart) if name.startswith("cuda")))
-def test_the_stand_in_takes_what_the_real_one_takes(name: str) -> None:
+def test_the_simulation_accepts_the_arguments_of_the_real_bindings(name: str) -> None:
     taken = list(inspect.signature(vars(HostCudart)[name]).parameters)[1:]
     assert taken == list(inspect.signature(getattr(real, name)).parameters)
 
 
-def test_the_stand_in_acts_all_that_is_called() -> None:
+def test_the_simulation_implements_all_called_functions() -> None:
     constant = {"cudaGetErrorName", "cudaGetErrorString"}
     assert set(calls_in_source()) - set(vars(HostCudart)) == constant
 
 
 @pytest.mark.skipif(HAS_DRIVER, reason="this machine has an NVIDIA driver")
-def test_without_a_driver_every_call_says_so() -> None:
+def test_without_a_driver_every_call_raises() -> None:
     for call in (cuda_device, CudaStream, CudaEvent, lambda: HostBuffer(16), lambda: DeviceBuffer(16)):
         with pytest.raises(EngineError) as caught:
             call()
@@ -109,7 +109,7 @@ def test_without_a_driver_every_call_says_so() -> None:
         (12020, 12090, "the driver supports CUDA 12.2, cuda-bindings are 12.9: update the driver"),
     ],
 )
-def test_what_mends_an_old_driver(driver: int, runtime: int, expected: str) -> None:
+def test_error_on_an_old_driver_names_the_fix(driver: int, runtime: int, expected: str) -> None:
     assert expected in driver_remedy(driver, runtime)
 
 
@@ -136,7 +136,7 @@ def test_remedies_name_errors_that_there_are() -> None:
         assert hasattr(real.cudaError_t, name)
 
 
-def test_the_device_tells_of_itself(host: HostCudart) -> None:
+def test_device_properties_are_read(host: HostCudart) -> None:
     device = cuda_device()
     assert (device.name, device.sm, device.driver, device.runtime) == ("NVIDIA L4", 89, "12.8", "12.9")
     assert (device.integrated, device.maps_host_memory, device.memory_mib) == (False, True, 23034)
@@ -207,7 +207,7 @@ for name, arguments in calls.items():
 
 
 @pytest.mark.skipif(HAS_DRIVER, reason="with a driver these handles would be used")
-def test_the_real_bindings_take_what_we_hand_them() -> None:
+def test_the_real_bindings_accept_our_arguments() -> None:
     done = subprocess.run(
         [sys.executable, "-c", CALLED_FOR_REAL], capture_output=True, text=True, check=False
     )

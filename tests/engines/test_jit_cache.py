@@ -72,14 +72,14 @@ def test_kernels_of_another_version_are_made_again(start: Started, monkeypatch: 
     assert [start(), start()] == [1, 0]
 
 
-def test_a_place_that_cannot_be_written_is_told(start: Started, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unwritable_cache_folder_is_reported(start: Started, caplog: pytest.LogCaptureFixture) -> None:
     start.cache.write_bytes(b"a file where the folder should be")
     with caplog.at_level(logging.WARNING):
         assert start() == 1
     assert "export EDGEVISION_CACHE=DIR" in caplog.text
 
 
-def test_kernels_that_cannot_be_written_out_are_told(
+def test_kernels_that_cannot_be_written_are_reported(
     start: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(HostRuntimeCache, "serialize", lambda self: None)

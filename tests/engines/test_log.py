@@ -20,7 +20,7 @@ def test_the_first_error_is_the_cause_and_each_attempt_has_its_own() -> None:
     assert messages.reason() == "another"
 
 
-def test_warnings_are_told_with_missing_ranges_first() -> None:
+def test_warnings_list_missing_ranges_first() -> None:
     missing = [
         f"Missing scale and zero-point for tensor t{n}, expect fall back to non-int8" for n in range(30)
     ]

@@ -83,9 +83,7 @@ def test_a_provider_that_takes_no_node_is_an_error(graph: Path) -> None:
 
 @needs_azure
 @counts_nodes
-def test_a_fallback_that_is_allowed_is_told_and_answers(
-    graph: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_allowed_fallback_is_reported_and_runs(graph: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING), open_on(AZURE, graph, None, LENIENT) as session:
         assert session.infer(frames_of(51))[1][0, 0] == pytest.approx(0.2)
         assert session.info.notes[0].startswith("fallback allowed: AzureExecutionProvider takes 0.0%")
@@ -165,7 +163,7 @@ def bound_on_cpu(graph: Path) -> BoundSession:
     return BoundSession(plain.spec, plain.info, plain._inference, [], "cpu")
 
 
-def test_bound_tensors_give_the_same_answers_of_the_callers_own(graph: Path) -> None:
+def test_bound_tensors_give_equal_outputs_owned_by_the_caller(graph: Path) -> None:
     with open_on(ON_CPU, graph, None, STRICT) as plain:
         bound = bound_on_cpu(graph)
         first = bound.infer(frames_of(51))

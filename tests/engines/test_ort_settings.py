@@ -73,12 +73,12 @@ def unfused(model: onnx.ModelProto) -> npt.NDArray[np.float32]:
     )
 
 
-def test_fused_kernels_answer_as_the_unfused_graph() -> None:
+def test_fused_kernels_match_the_unfused_graph() -> None:
     model = convolution()
     np.testing.assert_allclose(answer(cpu_session(model.SerializeToString())), unfused(model), atol=2)
 
 
-def test_without_the_option_the_answer_depends_on_the_cpu() -> None:
+def test_without_the_option_the_result_depends_on_the_cpu() -> None:
     """Shows that the test above can fail: where VNNI is missing the plain session saturates."""
     model = convolution()
     plain = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -98,7 +98,7 @@ def test_the_graph_is_fused_with_the_option(tmp_path: Path) -> None:
     assert "QLinearConv" in kinds
 
 
-def test_a_weight_with_two_readers_opens_and_answers_exactly() -> None:
+def test_a_weight_with_two_consumers_is_exact() -> None:
     """ONNX Runtime cannot apply the option to it and refuses the graph by itself."""
     model = convolution(readers=2)
     settings = ort.SessionOptions()

@@ -12,13 +12,13 @@ import pytest
 from edgevision.bundle.folder import Bundle, Verification
 from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import Precision
+from edgevision.engines import devices, ort_settings, ort_tensorrt
 from edgevision.engines import onnxruntime as engine
-from edgevision.engines import ort_settings, ort_tensorrt
 from edgevision.engines.onnxruntime import TENSORRT
 from edgevision.engines.opening import open_session
 from edgevision.engines.ort_settings import CPU
 from edgevision.engines.ort_tensorrt import linked_tensorrt, readable_graph, strongly_typed, tensorrt_options
-from edgevision.errors import EngineError
+from edgevision.errors import EngineError, UsageError
 from tests.brightness import write_brightness_bundle
 
 WHEELS: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("ort_providers.json").read_text())[
@@ -54,7 +54,7 @@ def test_a_precision_is_enabled_where_typing_is_weak_alone(
     assert enabled == (set() if wheel["strongly_typed"] else needed[precision])
 
 
-def test_only_options_that_the_wheel_knows_are_set(bundle: Bundle, wheel: dict[str, Any]) -> None:
+def test_only_options_supported_by_the_wheel_are_set(bundle: Bundle, wheel: dict[str, Any]) -> None:
     for precision in PRECISIONS:
         assert set(tensorrt_options(bundle.graph_path(precision), precision)) <= set(wheel["options"])
 
@@ -71,7 +71,7 @@ def test_fp8_is_refused_where_typing_is_weak(bundle: Bundle, wheel: dict[str, An
             tensorrt_options(bundle.graph_path(), "fp8")
 
 
-def test_engines_of_other_precision_typing_and_tensorrt_lie_apart(
+def test_engines_of_other_precision_typing_and_tensorrt_have_separate_folders(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = set()
@@ -95,7 +95,7 @@ def test_engines_of_other_precision_typing_and_tensorrt_lie_apart(
         ("1.27.0", 10, False),
     ],
 )
-def test_a_build_for_another_tensorrt_is_told_apart(version: str, tensorrt: int, strong: bool) -> None:
+def test_a_build_for_another_tensorrt_is_detected(version: str, tensorrt: int, strong: bool) -> None:
     assert strongly_typed(version, tensorrt) is strong
 
 
@@ -154,3 +154,30 @@ def test_a_bundle_s_graph_is_opened_with_the_options_of_its_precision(
         assert each["trt_fp16_enable"] == "1"
         assert ("trt_int8_enable" in each) == (precision == "int8")
         assert f"-{precision}-weak-trt10" in each["trt_engine_cache_path"]
+
+
+def test_a_gpu_is_selected_by_its_number(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ort_tensorrt, "linked_tensorrt", lambda: 10)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [TENSORRT, engine.CUDA, CPU])
+    monkeypatch.setattr(ort, "preload_dlls", lambda: None, raising=False)
+    monkeypatch.setattr(devices, "gpu_names", lambda: ("RTX 4090", "T4"))
+    seen: list[tuple[str, str | None]] = []
+    real = ort_settings.open_inference
+
+    def opened(model: str, settings: Any, providers: Any) -> Any:
+        seen.extend((name, options.get("device_id")) for name, options in providers if name != CPU)
+        return real(model, settings, (CPU,))
+
+    monkeypatch.setattr(engine, "open_inference", opened)
+    monkeypatch.setattr(engine, "_check_providers", lambda *_: ())
+    for name in ("onnxruntime-tensorrt", "onnxruntime-cuda"):
+        for device in (None, "cuda", "cuda:1"):
+            options = SessionOptions(precision="float", device=device)
+            with open_session(bundle.path, engine=name, options=options) as session:
+                assert session.info.gpu_index == (device == "cuda:1")
+    both, one = [TENSORRT, engine.CUDA], [engine.CUDA]
+    assert seen == [(name, number) for names in (both, one) for number in (None, None, "1") for name in names]
+    with pytest.raises(
+        UsageError, match=r"no device cuda:2; it has: cpu \(.*\), cuda:0 \(RTX 4090\), cuda:1 \(T4\)"
+    ):
+        open_session(bundle.path, options=SessionOptions(device="cuda:2"))

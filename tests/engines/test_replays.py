@@ -93,6 +93,7 @@ def test_each_batch_size_has_a_graph_from_its_second_call_on(board: Board) -> No
             assert not is_replay(board.call(session, count, 11))
             made = board.call(session, count, 90)
             assert made == [
+                "cudaSetDevice",
                 "cudaEventRecord",
                 "cudaGraphLaunch",
                 "cudaEventRecord",
@@ -132,7 +133,7 @@ def test_graphs_are_bounded_and_those_in_use_stay(board: Board, monkeypatch: pyt
     assert board.host.held() == 0
 
 
-def test_the_memory_of_graphs_is_said(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_memory_of_graphs_is_reported(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     def free(self: Any) -> tuple[Any, ...]:
         taken = 6 * len(board.host.executables)
         return real.cudaError_t.cudaSuccess, (1000 - taken) << 20, 8 << 30
@@ -143,7 +144,7 @@ def test_the_memory_of_graphs_is_said(board: Board, monkeypatch: pytest.MonkeyPa
         assert board.graph_note(session).endswith("about 12 MiB for the graphs")
 
 
-def test_a_size_that_cannot_be_captured_runs_without_and_says_why(board: Board) -> None:
+def test_a_size_that_cannot_be_captured_runs_without_a_graph_and_reports_the_reason(board: Board) -> None:
     with board.open() as session:
         board.host.fails["cudaGraphInstantiate"] = real.cudaError_t.cudaErrorMemoryAllocation
         board.call(session, 3)
@@ -187,7 +188,7 @@ def test_a_jetson_captures_them_without_copies(
     assert jetson.held() == 0
 
 
-def test_threads_of_two_sessions_get_their_own_answers(board: Board) -> None:
+def test_threads_of_two_sessions_get_their_own_outputs(board: Board) -> None:
     wrong: list[int] = []
     with board.open() as first, board.open() as second:
         sessions = (first, second)

@@ -136,7 +136,7 @@ def test_every_version_has_what_the_runtime_uses(file: Path) -> None:
     )
 
 
-def test_a_session_answers_as_the_network_does(board: Board) -> None:
+def test_a_session_matches_the_network(board: Board) -> None:
     with board.open() as session:
         for levels in ((0, 255), (7, 9), (7, 9)):
             same(session, board.spec, *levels)
@@ -153,11 +153,17 @@ def test_calls_replay_the_graph_and_make_nothing_new(board: Board) -> None:
         before = len(board.cuda.calls)
         for level in range(3):
             session.infer(frames_of(level, level))
-        each = ["cudaEventRecord", "cudaGraphLaunch", "cudaEventRecord", "cudaEventSynchronize"]
+        each = [
+            "cudaSetDevice",
+            "cudaEventRecord",
+            "cudaGraphLaunch",
+            "cudaEventRecord",
+            "cudaEventSynchronize",
+        ]
         assert board.cuda.calls[before:] == [*each, "cudaEventElapsedTime"] * 3
 
 
-def test_answers_are_the_callers_own(board: Board) -> None:
+def test_outputs_are_owned_by_the_caller(board: Board) -> None:
     with board.open() as session:
         first = session.infer(frames_of(10, 20))
         kept = [array.copy() for array in first]
@@ -241,7 +247,7 @@ def test_where_contexts_cannot_share_a_profile_each_has_its_engine(
         same(second, board.spec, 3, 4)
 
 
-def test_a_session_that_is_forgotten_gives_back_what_it_held(board: Board) -> None:
+def test_a_collected_session_frees_its_memory(board: Board) -> None:
     session = board.open()
     assert board.cuda.held() > 0
     del session
@@ -249,7 +255,7 @@ def test_a_session_that_is_forgotten_gives_back_what_it_held(board: Board) -> No
     assert board.cuda.held() == 0
 
 
-def test_a_closed_session_says_so(board: Board) -> None:
+def test_a_closed_session_raises(board: Board) -> None:
     session = board.open()
     session.close()
     session.close()
@@ -301,7 +307,7 @@ def test_thresholds_are_the_plans(board: Board) -> None:
         board.open(SessionOptions(iou_threshold=0.5))
 
 
-def test_a_dla_engine_needs_its_core_and_tells_its_placement(board: Board, tmp_path: Path) -> None:
+def test_a_dla_engine_needs_its_core_and_reports_its_placement(board: Board, tmp_path: Path) -> None:
     board.stored, _ = store_engine(tmp_path / "dla", STATIC, dla_core=0)
     with pytest.raises(EngineError, match=r"built for DLA core 0; this device has 0"):
         board.open()

@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 from edgevision.evaluation.bootstrap import AveragePrecision, MeanIou, TopOne, paired_drop
 
 
-def test_equal_answers_lose_nothing() -> None:
+def test_equal_outputs_have_no_drop() -> None:
     scores = [TopOne([True, False, True, True])]
     drop = paired_drop(scores, scores)
     assert (drop.points, drop.low, drop.high) == (0.0, 0.0, 0.0)

@@ -56,7 +56,7 @@ PERFECT = [
 ]
 
 
-def test_perfect_answers_score_100(truth: Path) -> None:
+def test_perfect_outputs_score_100(truth: Path) -> None:
     labelled = read_annotations(truth, truth.parent, CLASSES)
     accuracy = accuracy_from_detections(labelled, PERFECT)
     assert (accuracy.images, accuracy.boxes) == (2, 3)
@@ -81,7 +81,7 @@ def test_a_wrong_label_is_no_hit_and_an_unknown_class_is_left_out(truth: Path) -
     assert accuracy.ap50 == 0
 
 
-def test_what_the_model_does_not_know_is_named(truth: Path) -> None:
+def test_classes_missing_from_the_model_are_reported(truth: Path) -> None:
     assert read_annotations(truth, truth.parent, CLASSES).left_out == ("dog",)
 
 
@@ -97,7 +97,7 @@ def test_no_detections_at_all(truth: Path) -> None:
     assert accuracy_from_detections(labelled, []).ap == 0
 
 
-def test_boxes_come_back_through_the_letterbox(truth: Path) -> None:
+def test_boxes_are_mapped_back_through_the_letterbox(truth: Path) -> None:
     """The model's input is 100x100: frames of 200x100 are halved and padded above and below by 25."""
     spec = ModelSpec(
         "m",

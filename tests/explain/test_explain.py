@@ -47,7 +47,7 @@ def spec_of(task: str, fit: Fit = "letterbox", batch: BatchRange | None = None) 
 
 
 class PatchSession(Session):
-    """Answers by how white `PATCH` is; `box` is what its detection says, wherever that is."""
+    """The score is the whiteness of `PATCH`; `box` is the returned box, at any position."""
 
     def __init__(self, spec: ModelSpec, box: tuple[float, ...] = PATCH) -> None:
         super().__init__(spec, EngineInfo("patch", "test", "cpu"))
@@ -94,7 +94,7 @@ def hottest_xy(heat: npt.NDArray[np.float32]) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("task", ["detect", "classify", "segment"])
-def test_heat_lies_on_the_only_place_that_is_looked_at(task: str) -> None:
+def test_heat_is_at_the_only_place_the_model_depends_on(task: str) -> None:
     session = PatchSession(spec_of(task))
     explanation = explain(session, planted(), TargetChoice(class_name="patch"), ExplainOptions(masks=400))
     assert explanation.heat.shape == (HEIGHT, WIDTH)
@@ -144,7 +144,7 @@ def test_heat_is_the_difference_in_score() -> None:
         ("center-crop", (224, 128), (136, 40, 168, 72)),
     ],
 )
-def test_the_map_lies_over_the_frame_as_it_was(
+def test_the_map_has_the_size_of_the_original_frame(
     fit: Fit, size_wh: tuple[int, int], patch: tuple[int, int, int, int]
 ) -> None:
     session = PatchSession(spec_of("detect", fit))
@@ -159,7 +159,7 @@ def test_the_map_lies_over_the_frame_as_it_was(
         assert not explanation.heat[:, -15:].any()
 
 
-def test_padding_and_what_is_shown_wholly_stay_as_they_were() -> None:
+def test_padding_and_fully_shown_parts_are_not_changed() -> None:
     seen: list[Frame] = []
 
     class Watching(PatchSession):
@@ -206,16 +206,16 @@ def test_a_seed_is_a_map_and_another_is_another() -> None:
 def test_batches_are_filled_and_change_nothing() -> None:
     one = PatchSession(spec_of("detect"))
     many = PatchSession(spec_of("detect", batch=BatchRange(2, 4, 4)))
-    told: list[int] = []
+    reported: list[int] = []
     options = ExplainOptions(masks=30)
     expected = explain(one, planted(), options=options)
-    received = explain(many, planted(), options=options, progress=told.append)
+    received = explain(many, planted(), options=options, progress=reported.append)
     assert set(one.batches) == {1}
     assert set(many.batches) == {2, 4}
     assert np.array_equal(received.heat, expected.heat)
     assert received.check == expected.check
-    assert sum(told) == 30
-    assert math.ceil(30 / 4) == len(told)
+    assert sum(reported) == 30
+    assert math.ceil(30 / 4) == len(reported)
 
 
 def test_one_mask_makes_no_difference() -> None:

@@ -33,7 +33,7 @@ def saturation(picture: Frame) -> npt.NDArray[np.int64]:
     return np.asarray(np.ptp(picture.astype(np.int64), axis=2))
 
 
-def test_only_heat_is_coloured_and_the_frame_is_left_alone() -> None:
+def test_only_heat_is_coloured_and_the_frame_is_not_changed() -> None:
     frame = np.full((480, 640, 3), (200, 100, 30), np.uint8)
     before = frame.copy()
     picture = draw_explanation(frame, explanation((640, 480), (200, 200, 300, 300)))
@@ -50,7 +50,7 @@ def test_only_heat_is_coloured_and_the_frame_is_left_alone() -> None:
     assert (strip.max(axis=2) > 200).any()
 
 
-def test_without_heat_or_box_the_picture_is_grey() -> None:
+def test_without_heat_or_box_the_image_is_grey() -> None:
     frame = np.full((480, 640, 3), (200, 100, 30), np.uint8)
     picture = draw_explanation(frame, explanation((640, 480), None))
     assert not saturation(picture[:480]).any()
@@ -74,7 +74,7 @@ def test_frames_of_any_shape_can_be_drawn(size_wh: tuple[int, int]) -> None:
     assert picture.shape[1] % size_wh[0] == 0
 
 
-def test_pictures_are_written_whole(tmp_path: Path) -> None:
+def test_images_are_written_atomically(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)
     path = tmp_path / "new" / "heat.png"
     write_picture(path, picture)
@@ -82,7 +82,7 @@ def test_pictures_are_written_whole(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["heat.png"]
 
 
-def test_names_and_places_that_cannot_be_are_told(tmp_path: Path) -> None:
+def test_invalid_names_and_paths_are_rejected(tmp_path: Path) -> None:
     picture = np.zeros((2, 2, 3), np.uint8)
     with pytest.raises(UsageError, match="must end in .png"):
         write_picture(tmp_path / "heat.mp4", picture)

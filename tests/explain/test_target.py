@@ -1,4 +1,4 @@
-"""Selection of the answer to explain, and its similarity to other answers."""
+"""Selection of the result to explain, and its similarity to other results."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edgevision.contract.spec import (
     Provenance,
     classify_outputs,
     detect_outputs,
+    obb_outputs,
     segment_outputs,
 )
 from edgevision.errors import UsageError
@@ -74,7 +75,7 @@ def test_classes_are_chosen_by_name_and_by_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("choice", "says"),
+    ("choice", "message"),
     [
         (TargetChoice(threshold=0.95), "0 detections of score 0.95 or more.*the best of all is patch 0.900"),
         (TargetChoice(index=2), "2 detections of score 0.25.*no index 2"),
@@ -82,8 +83,8 @@ def test_classes_are_chosen_by_name_and_by_place() -> None:
         (TargetChoice(class_name="other", index=1), "1 detections of class other"),
     ],
 )
-def test_a_choice_of_nothing_is_told(choice: TargetChoice, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+def test_a_choice_without_a_match_is_reported(choice: TargetChoice, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         choose_target(DETECTOR, detections((0.9, 0.5), (1, 0)), choice)
 
 
@@ -98,3 +99,18 @@ def test_a_class_of_a_segmentation_is_its_pixels() -> None:
     assert likeness(target, (fewer,)) == pytest.approx([1, 0.75, 0])
     with pytest.raises(UsageError, match="answered 0 classes in the mask of class patch"):
         choose_target(SEGMENTER, (np.zeros_like(mask),), TargetChoice(class_name="patch"))
+
+
+def test_likeness_of_oriented_boxes_depends_on_their_angle() -> None:
+    spec = ModelSpec("patch", "obb", FRAMES, obb_outputs(2), CLASSES, PROVENANCE, NMS)
+    boxes = np.array([[[40, 30, 30, 6, 0.5], [10, 10, 5, 5, 0]]], np.float32)
+    scores, labels = np.array([[0.9, 0.5]], np.float32), np.array([[1, 0]], np.int32)
+    target = choose_target(spec, (boxes, scores, labels), TargetChoice())
+    assert target.oriented is not None
+    assert target.oriented.tolist() == boxes[0, 0].tolist()
+    assert target.box is not None
+    assert target.box[0] < 27 < 53 < target.box[2]
+    assert likeness(target, (boxes, scores, labels)) == pytest.approx([0.9], abs=1e-3)
+    turned = boxes.copy()
+    turned[..., 4] = -0.5
+    assert likeness(target, (turned, scores, labels))[0] < 0.5

@@ -165,7 +165,7 @@ def test_the_average_is_preferred_to_the_last_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [["cat", "dog"], {0: "cat", 1: "dog"}, ("cat", "dog")])
-def test_class_names_beside_the_weights(names: object, tmp_path: Path) -> None:
+def test_class_names_next_to_the_weights(names: object, tmp_path: Path) -> None:
     state = _small().state_dict()
     assert read_checkpoint(_saved(tmp_path / "a.pt", {"state_dict": state, "names": names})).class_names == (
         "cat",
@@ -293,7 +293,7 @@ def test_entries_that_overlap_cannot_declare_more_than_the_file(tmp_path: Path) 
         read_checkpoint(path)
 
 
-def test_one_storage_shown_again_and_again_is_a_bomb(tmp_path: Path) -> None:
+def test_repeated_views_of_one_storage_are_rejected(tmp_path: Path) -> None:
     wide = torch.zeros(1).expand(4000, 4000)
     with pytest.raises(CheckpointError, match="claim"):
         read_checkpoint(_saved(tmp_path / "a.pt", {str(number): wide for number in range(100)}))

@@ -86,7 +86,7 @@ def test_suppression_in_fp16_shows(yolov5n: Bundle, tmp_path: Path) -> None:
     assert lost_partners(faulty, before, tmp_path / "faulty.onnx") == 0, "the close-up is needed"
 
 
-def test_our_own_photographs_show_it_as_they_are(yolov5n: Bundle, tmp_path: Path) -> None:
+def test_the_packaged_photographs_reveal_it_unscaled(yolov5n: Bundle, tmp_path: Path) -> None:
     model, golden = onnx.load(yolov5n.graph_path()), yolov5n.golden()
     assert len(golden.frames) == FRAME_COUNT
     assert with_close_up(model, yolov5n.spec, golden.frames) is golden.frames

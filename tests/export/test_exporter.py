@@ -33,7 +33,14 @@ FORMS = {
     "frame": ExportOptions(random_weights=True, frame_wh=(320, 180)),
     "frame-dynamic": ExportOptions(random_weights=True, frame_wh=(320, 180), batch=DYNAMIC),
 }
-SMALL = {"yolov5": (128, 96), "resnet": (64, 64), "cnn": (32, 32), "unet": (96, 64), "yolov5-seg": (128, 96)}
+SMALL = {
+    "yolov5": (128, 96),
+    "yolov5-seg": (128, 96),
+    "ultralytics": (128, 96),
+    "resnet": (64, 64),
+    "cnn": (32, 32),
+    "unet": (96, 64),
+}
 
 
 def quiet(_: str) -> None:
@@ -61,7 +68,9 @@ def test_every_recipe_and_form_is_verified(name: str, form: str, tmp_path: Path)
                 assert all(check.passed for check in checks), (engine, rows, checks)
 
 
-def test_a_graph_that_answers_wrongly_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_fails_verification_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One weight of the network is changed between PyTorch and the graph."""
     honest = network.onnx_from_module
 
@@ -113,7 +122,7 @@ def yolov5n(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return export_bundle(load_recipe("yolov5"), options, tmp_path_factory.mktemp("yolov5n") / "b", quiet)
 
 
-def test_the_bundle_says_where_it_comes_from(yolov5n: Bundle) -> None:
+def test_the_bundle_records_its_provenance(yolov5n: Bundle) -> None:
     spec = Bundle.open(yolov5n.path).spec
     assert spec.name == "yolov5n"
     assert spec.classes[0] == "person"

@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+import edgevision
 from edgevision.errors import RecipeError
+from edgevision.export.recognition import recipe_of
 from edgevision.models.recipe import Recipe, available_recipes, load_recipe
 
 
@@ -30,9 +33,9 @@ def test_loading_leaves_the_interpreter_as_it_was() -> None:
 def test_a_misspelt_name_gets_a_suggestion() -> None:
     with pytest.raises(RecipeError, match="did you mean yolov5"):
         load_recipe("yolo5")
-    with pytest.raises(RecipeError, match="Recipes: cnn, resnet, unet, yolov5, yolov5-seg"):
+    with pytest.raises(RecipeError, match="Recipes: cnn, resnet, ultralytics, unet, yolov5, yolov5-seg"):
         load_recipe("zzz")
-    assert available_recipes() == ("cnn", "resnet", "unet", "yolov5", "yolov5-seg")
+    assert available_recipes() == ("cnn", "resnet", "ultralytics", "unet", "yolov5", "yolov5-seg")
 
 
 @pytest.mark.parametrize(
@@ -52,3 +55,30 @@ def test_a_broken_recipe_is_one_clear_error(tmp_path: Path, text: str, message: 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no recipe file at"):
         load_recipe(str(tmp_path / "mine.py"))
+
+
+WEIGHTS = Path(edgevision.__file__).parent / "weights"
+
+
+@pytest.mark.parametrize(("file", "name"), [("street", "yolov5"), ("cnn", "cnn"), ("unet", "unet")])
+def test_a_checkpoint_names_its_recipe(file: str, name: str) -> None:
+    assert recipe_of(WEIGHTS / f"{file}.safetensors").name == name
+
+
+def test_untrained_models_are_recognised(tmp_path: Path) -> None:
+    for name in ("cnn", "resnet", "unet", "yolov5", "yolov5-seg"):
+        state = load_recipe(name).untrained().module.state_dict()
+        torch.save(state, tmp_path / f"{name}.pt")
+        assert recipe_of(tmp_path / f"{name}.pt").name == name
+
+
+def test_an_unrecognised_file_names_the_recipes(tmp_path: Path) -> None:
+    torch.save({"encoder.weight": torch.zeros(2, 3)}, tmp_path / "a.pt")
+    with pytest.raises(RecipeError) as caught:
+        recipe_of(tmp_path / "a.pt")
+    message = str(caught.value)
+    assert "no recipe recognises it; it holds a state dict of 1 tensors: 'encoder.weight', ..." in message
+    assert (
+        "Recipes: cnn, resnet, ultralytics, unet, yolov5, yolov5-seg. Name one: `edgevision export RECIPE"
+        in message
+    )

@@ -66,14 +66,14 @@ def test_a_wrong_file_in_the_cache_is_refused(cache: Path) -> None:
         obtain(release("http://127.0.0.1:9/none"), lambda _: None)
 
 
-def test_the_data_folder_comes_first(tmp_path: Path) -> None:
+def test_the_data_folder_takes_precedence(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "m.pt").write_bytes(CONTENT)
     found = obtain(release("http://127.0.0.1:9/none"), lambda _: None, data=tmp_path)
     assert found == tmp_path / "weights" / "m.pt"
 
 
-def test_no_network_and_no_data_says_what_to_do(cache: Path) -> None:
+def test_error_without_network_and_data_names_the_fix(cache: Path) -> None:
     with pytest.raises(
         CheckpointError, match=r"cannot be reached .* put m\.pt into .* or set EDGEVISION_DATA"
     ):

@@ -17,7 +17,7 @@ def run_folder(path: Path, metadata: dict[str, str]) -> Path:
     return path
 
 
-def test_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_file_is_used_unchanged(tmp_path: Path) -> None:
     assert trained_from(tmp_path / "x.pt") == Trained(tmp_path / "x.pt")
     assert model_name(tmp_path / "x.pt") == "x"
 

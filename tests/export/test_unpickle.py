@@ -17,8 +17,7 @@ from edgevision.checkpoint.pickled import PickledObject, PickledStorage
 from edgevision.checkpoint.reading import read_checkpoint, state_dict_from_module
 from edgevision.checkpoint.unpickle import unpickle
 from edgevision.errors import CheckpointError, UnsafeCheckpointError
-
-PLANT = "edgevision_planted_module"
+from tests.export.attacks import PLANT, attacks, global_name, text
 
 
 def _no_storage(_reference: object) -> PickledStorage:
@@ -29,16 +28,6 @@ def _load(data: bytes) -> object:
     return unpickle(io.BytesIO(data), _no_storage)
 
 
-def _text(value: str) -> bytes:
-    """SHORT_BINUNICODE."""
-    return b"\x8c" + bytes([len(value)]) + value.encode()
-
-
-def _name(module: str, name: str) -> bytes:
-    """STACK_GLOBAL."""
-    return _text(module) + _text(name) + b"\x93"
-
-
 def _write(path: Path, pickled: bytes, entries: dict[str, bytes] | None = None) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickled)
@@ -47,111 +36,12 @@ def _write(path: Path, pickled: bytes, entries: dict[str, bytes] | None = None) 
     return path
 
 
-class _Reduced:
-    """Pickles as a call of `function` with `arguments`."""
-
-    def __init__(self, function: object, *arguments: object) -> None:
-        self.call = (function, arguments)
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return self.call
-
-
-@pytest.fixture
-def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that is written if a hostile pickle runs a command, evaluates code, or imports a certain module."""
-    marker = tmp_path / "executed"
-    (tmp_path / f"{PLANT}.py").write_text(f"open({str(marker)!r}, 'w').close()\ndef f(*a): pass\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return marker
-
-
-def _attacks(marker: Path) -> dict[str, tuple[bytes, str]]:
-    """Pickles that would write `marker`, or load what could, each with the name that the refusal must contain."""
-    return {**_calls(marker), **_detours(marker)}
-
-
-def _calls(marker: Path) -> dict[str, tuple[bytes, str]]:
-    """A function named outright, by every instruction that can."""
-    import os
-
-    command = f"touch {marker}"
-    code = f"open({str(marker)!r}, 'w')"
-    shell = command.encode()
-    return {
-        "REDUCE of os.system": (pickle.dumps(_Reduced(os.system, command), 2), "posix.system"),
-        "REDUCE of eval": (pickle.dumps(_Reduced(eval, code), 2), "__builtin__.eval"),
-        "REDUCE of exec, protocol 4": (pickle.dumps(_Reduced(exec, code), 4), "builtins.exec"),
-        "GLOBAL, text protocol": (b"cos\nsystem\n(S'" + shell + b"'\ntR.", "os.system"),
-        "INST": (b"(S'" + shell + b"'\nios\nsystem\n.", "os.system"),
-        "OBJ": (b"(cos\nsystem\nS'" + shell + b"'\no.", "os.system"),
-        "STACK_GLOBAL": (b"\x80\x04" + _name("os", "system") + _text(command) + b"\x85R.", "os.system"),
-        "names that the stack computes": (
-            b"\x80\x04" + _text("os") + b"\x94\x8c\x06system\x94h\x00h\x01\x93" + _text(command) + b"\x85R.",
-            "os.system",
-        ),
-        "dotted name under a trusted module": (
-            b"\x80\x04"
-            + _name("torch.nn.modules.module", "torch.hub.os.system")
-            + _text(command)
-            + b"\x85R.",
-            "torch.nn.modules.module.torch.hub.os.system",
-        ),
-        "dunder path under models": (
-            b"\x80\x04" + _name("models.common", "__builtins__.eval") + _text(code) + b"\x85R.",
-            "models.common.__builtins__.eval",
-        ),
-    }
-
-
-def _detours(marker: Path) -> dict[str, tuple[bytes, str]]:
-    """A function reached through another one, through a file, or under a name that looks trusted."""
-    command = f"touch {marker}"
-    shell = command.encode()
-    return {
-        "module path of a planted file": (b"c" + PLANT.encode() + b"\nf\n)R.", PLANT),
-        "planted file below a trusted prefix": (b"cmodels/../" + PLANT.encode() + b"\nf\n)R.", PLANT),
-        "getattr of a global": (
-            b"cbuiltins\ngetattr\n(cos\nsystem\nS'system'\ntR.",
-            "os.system",
-        ),
-        "getattr of a stand-in": (
-            b"cbuiltins\ngetattr\n(cmodels.common\nConv\n)\x81S'__class__'\ntR.",
-            "builtins.getattr",
-        ),
-        "operator.attrgetter": (b"coperator\nattrgetter\n(S'system'\ntR.", "operator.attrgetter"),
-        "functools.partial": (b"cfunctools\npartial\n(cos\nsystem\nS'x'\ntR.", "functools.partial"),
-        "nested torch.load": (b"ctorch.serialization\nload\n(S'x'\ntR.", "torch.serialization.load"),
-        "nested storage bytes": (
-            b"ctorch.storage\n_load_from_bytes\n(S'x'\ntR.",
-            "torch.storage._load_from_bytes",
-        ),
-        "nested pickle": (b"c_pickle\nloads\n(S'x'\ntR.", "_pickle.loads"),
-        "numpy's object loader": (b"cnumpy\nload\n(S'x'\ntR.", "numpy.load"),
-        "torch.hub": (b"ctorch.hub\nload\n(S'x'\ntR.", "torch.hub.load"),
-        "importlib": (
-            b"cimportlib\nimport_module\n(S'" + PLANT.encode() + b"'\ntR.",
-            "importlib.import_module",
-        ),
-        "NEWOBJ of a process": (
-            b"\x80\x02csubprocess\nPopen\n(S'" + shell + b"'\nt\x81.",
-            "subprocess.Popen",
-        ),
-        "NEWOBJ_EX": (
-            b"\x80\x04" + _name("subprocess", "Popen") + b")}" + _text("args") + _text(command) + b"s\x92.",
-            "subprocess.Popen",
-        ),
-        "PERSID": (b"Pos.system\n.", "PERSID"),
-        "bytes behind the allowed name": (b"ctorch\nFloatStorage; import os\n.", "FloatStorage; import os"),
-    }
-
-
-ATTACKS = tuple(_attacks(Path("/nowhere")))
+ATTACKS = tuple(attacks(Path("/nowhere")))
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_executes_nothing_and_is_named(attack: str, planted: Path, tmp_path: Path) -> None:
-    pickled, named = _attacks(planted)[attack]
+    pickled, named = attacks(planted)[attack]
     path = _write(tmp_path / "hostile.pt", pickled)
     with pytest.raises(UnsafeCheckpointError) as caught:
         read_checkpoint(path)
@@ -164,7 +54,7 @@ def test_an_attack_executes_nothing_and_is_named(attack: str, planted: Path, tmp
 def test_the_attacks_are_real(planted: Path) -> None:
     # Without this, a marker that no pickle could ever write would make every test above pass.
     for attack in ("REDUCE of os.system", "GLOBAL, text protocol", "INST", "STACK_GLOBAL"):
-        pickle.loads(_attacks(planted)[attack][0])
+        pickle.loads(attacks(planted)[attack][0])
         assert planted.exists(), attack
         planted.unlink()
 
@@ -174,7 +64,7 @@ def test_extension_codes_are_refused_even_when_registered(opcode: bytes, planted
     copyreg.add_extension("os", "system", 1)
     try:
         with pytest.raises(UnsafeCheckpointError, match="EXT"):
-            _load(b"\x80\x02" + opcode + _text(f"touch {planted}") + b"\x85R.")
+            _load(b"\x80\x02" + opcode + text(f"touch {planted}") + b"\x85R.")
     finally:
         copyreg.remove_extension("os", "system", 1)
     assert not planted.exists()
@@ -340,7 +230,7 @@ def test_tensors_stay_within_their_storage(pickled: bytes, reason: str, tmp_path
 
 def test_control_characters_of_a_name_do_not_reach_the_terminal() -> None:
     with pytest.raises(UnsafeCheckpointError) as caught:
-        _load(b"\x80\x04" + _name("os\x1b[2J", "system\x07" * 30) + b".")
+        _load(b"\x80\x04" + global_name("os\x1b[2J", "system\x07" * 30) + b".")
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
 

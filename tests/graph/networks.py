@@ -89,6 +89,36 @@ def yolov8(classes: int = 3, batch: int | str = 1, opset: int = 17) -> onnx.Mode
     return m.model({"output0": (columns, 1, [batch, 4 + classes, None])}, batch)
 
 
+def yolov8_pose(
+    classes: int = 2, batch: int | str = 1, opset: int = 17, *, keypoints: tuple[int, int] = (5, 3)
+) -> onnx.ModelProto:
+    m = Maker(opset)
+    count = keypoints[0] * keypoints[1]
+    value = m.columns(4 + classes + count)
+    scores = m("Sigmoid", m.cut(value, 4, 4 + classes))
+    size = np.array([*SIZE_WH, 1.0] * keypoints[0], np.float32).reshape(-1, 3)[:, : keypoints[1]]
+    points = m("Sigmoid", m.cut(value, 4 + classes, 4 + classes + count))
+    # Some keypoints lie outside of the image.
+    spread = np.where(size == 1, 1, size * 1.5).reshape(1, count, 1).astype(np.float32)
+    columns = m("Concat", m.boxes(value), scores, m("Mul", points, spread), axis=1)
+    return m.model({"output0": (columns, 1, [batch, 4 + classes + count, None])}, batch)
+
+
+def _turned(m: Maker, value: str, first: int, axis: int = 1) -> str:
+    """An angle from one of the values, through the sines and cosines that such networks have."""
+    angle = m("Mul", m("Sigmoid", m.cut(value, first, first + 1, axis)), np.full((1,), 3.0, np.float32))
+    zero = m("Mul", m("Mul", m("Sin", angle), m("Cos", angle)), np.zeros((1,), np.float32))
+    return m("Add", angle, zero)
+
+
+def yolov8_obb(classes: int = 3, batch: int | str = 1, opset: int = 17) -> onnx.ModelProto:
+    m = Maker(opset)
+    value = m.columns(5 + classes)
+    scores = m("Sigmoid", m.cut(value, 4, 4 + classes))
+    columns = m("Concat", m.boxes(value), scores, _turned(m, value, 4 + classes), axis=1)
+    return m.model({"output0": (columns, 1, [batch, 5 + classes, None])}, batch)
+
+
 def fractions() -> onnx.ModelProto:
     """The shapes of `yolov8` with places as fractions of the image."""
     m = Maker(17, 255.0)
@@ -157,6 +187,35 @@ def end2end_apart(count: int = 20, batch: int | str = 1, opset: int = 17) -> onn
         "scores": (scores, 1, [batch, count]),
     }
     return m.model(outputs, batch)
+
+
+def _selected(m: Maker, rows: str, width: int, batch: int | str, count: int) -> onnx.ModelProto:
+    """The rows ``[B,N,width]`` of the highest scores, which are their fifth values, in order."""
+    scores = m("Squeeze", m.cut(rows, 4, 5, 2), np.array([2]))
+    m.nodes.append(
+        helper.make_node("TopK", [scores, m.weight(np.array([count]))], ["top", "place"], name="top")
+    )
+    place = m("Unsqueeze", "place", np.array([2]))
+    best = m("GatherND", rows, place, batch_dims=1)
+    return m.model({"output0": (best, 1, [batch, count, width])}, batch)
+
+
+def end2end_pose(count: int = 20, batch: int | str = 1, opset: int = 17) -> onnx.ModelProto:
+    """Five keypoints of x y confidence."""
+    m = Maker(opset)
+    boxes, scores, labels = _finished(m, count)
+    last = [m("Unsqueeze", value, np.array([2])) for value in (scores, labels)]
+    points = m("Transpose", m.cut(m.columns(15), 0, count, 2), perm=[0, 2, 1])
+    points = m("Mul", m("Sigmoid", points), np.array([*SIZE_WH, 1.0] * 5, np.float32))
+    return _selected(m, m("Concat", boxes, *last, points, axis=2), 21, batch, count)
+
+
+def end2end_obb(count: int = 20, batch: int | str = 1, opset: int = 17) -> onnx.ModelProto:
+    m = Maker(opset)
+    boxes, scores, labels = _finished(m, count)
+    angle = _turned(m, boxes, 0, 2)
+    last = [m("Unsqueeze", value, np.array([2])) for value in (scores, labels)]
+    return _selected(m, m("Concat", boxes, *last, angle, axis=2), 7, batch, count)
 
 
 def classifier(

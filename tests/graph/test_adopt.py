@@ -67,7 +67,7 @@ def assert_answers_as_before(run: Run, path: Path, adoption: Adoption, frames: A
 
 @pytest.mark.parametrize("head", networks.DETECTORS)
 @pytest.mark.parametrize("frame_wh", [None, (128, 72)])
-def test_a_detector_answers_as_before(
+def test_an_adopted_detector_has_unchanged_results(
     run_ort: Run, tmp_path: Path, head: str, frame_wh: tuple[int, int] | None
 ) -> None:
     path = saved(networks.DETECTORS[head](), tmp_path)
@@ -92,7 +92,7 @@ def test_finished_boxes_are_passed_on(
 
 @pytest.mark.parametrize("softmax", [False, True])
 @pytest.mark.parametrize("frame_wh", [None, (128, 72)])
-def test_a_classifier_answers_probabilities(
+def test_an_adopted_classifier_returns_probabilities(
     run_ort: Run, tmp_path: Path, softmax: bool, frame_wh: tuple[int, int] | None
 ) -> None:
     path = saved(networks.classifier(softmax=softmax), tmp_path)
@@ -150,7 +150,7 @@ def test_a_static_network_is_not_given_another_batch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("opset", [13, 16, 18, 20])
 @pytest.mark.parametrize("head", networks.DETECTORS)
-def test_other_opsets_answer_alike(run_ort: Run, tmp_path: Path, head: str, opset: int) -> None:
+def test_other_opsets_have_equal_results(run_ort: Run, tmp_path: Path, head: str, opset: int) -> None:
     path = saved(networks.DETECTORS[head](opset=opset), tmp_path)
     adoption = adopt(path, head, AdoptOptions(nms=NMS))
     assert_answers_as_before(run_ort, path, adoption, some_frames(SIZE_WH, 1))
@@ -198,12 +198,14 @@ def test_a_network_of_one_size_is_not_given_another(tmp_path: Path) -> None:
         ("", ("0", "1", "2")),
     ],
 )
-def test_class_names_come_from_the_metadata(tmp_path: Path, names: str, expected: tuple[str, ...]) -> None:
+def test_class_names_are_read_from_the_metadata(
+    tmp_path: Path, names: str, expected: tuple[str, ...]
+) -> None:
     path = saved(networks.with_metadata(networks.yolov8(), names=names), tmp_path)
     assert adopt(path, "yolov8").spec.classes == expected
 
 
-def test_class_names_of_the_user_come_first_and_80_classes_are_coco_s(tmp_path: Path) -> None:
+def test_user_class_names_take_precedence_and_80_classes_default_to_coco(tmp_path: Path) -> None:
     model = networks.with_metadata(networks.yolov8(), names="['cat', 'dog', 'eel']")
     mine = ("a", "b", "c")
     assert adopt(saved(model, tmp_path), "yolov8", AdoptOptions(classes=mine)).spec.classes == mine
@@ -222,7 +224,7 @@ def test_finished_boxes_need_class_names(tmp_path: Path) -> None:
         adopt(saved(networks.end2end(), tmp_path), "end2end")
 
 
-def test_an_unknown_head_and_unfit_outputs_are_answered_with_what_is_known(tmp_path: Path) -> None:
+def test_errors_on_unknown_heads_and_outputs_list_the_supported_ones(tmp_path: Path) -> None:
     path = saved(networks.fastestdet(), tmp_path)
     for head in ("yolov5", "ssd"):
         with pytest.raises(GraphError) as caught:
@@ -250,7 +252,7 @@ def test_ultralytics_classifiers_see_plain_pixels_and_the_whole_shorter_side(tmp
     assert adoption.spec.frames.crop_fraction == 1.0
 
 
-def test_pixels_and_fit_of_the_user_come_first(run_ort: Run, tmp_path: Path) -> None:
+def test_user_pixel_format_and_fit_take_precedence(run_ort: Run, tmp_path: Path) -> None:
     path = saved(networks.yolov8(), tmp_path)
     pixels = PixelFormat("bgr", 1 / 128, (1.0, 1.0, 1.0), (1.0, 0.5, 1.0))
     options = AdoptOptions(nms=NMS, pixels=pixels, fit="stretch", frame_wh=(128, 128))
@@ -332,7 +334,7 @@ def test_a_file_that_does_not_exist_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "head", "said"),
+    ("make", "head", "message"),
     [
         # Shapes fit, values do not.
         (lambda: networks.yolox(), "yolov5", "cover the image"),
@@ -342,12 +344,12 @@ def test_a_file_that_does_not_exist_is_refused_by_name(tmp_path: Path) -> None:
     ],
 )
 def test_values_that_cannot_be_the_head_s_are_refused(
-    tmp_path: Path, make: Callable[[], onnx.ModelProto], head: str, said: str
+    tmp_path: Path, make: Callable[[], onnx.ModelProto], head: str, message: str
 ) -> None:
     path = saved(make(), tmp_path)
     options = AdoptOptions(nms=NMS, pixels=PixelFormat("bgr", 1.0), classes=NAMES)
     if head == "end2end":
         options = AdoptOptions(nms=NMS, classes=("yes", "no"))
     adoption = adopt(path, head, options)
-    with pytest.raises(GraphError, match=said):
+    with pytest.raises(GraphError, match=message):
         source_answers(path, adoption, some_frames(SIZE_WH, 1))

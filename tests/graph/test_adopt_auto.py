@@ -29,12 +29,12 @@ FILES = sorted(
 REAL = {
     "weights/yolox_nano.onnx": "head yolox: one output [1, 3549, 85], 80 classes; not yolov5: boxes are not decoded",
     "weights/FastestDet.onnx": "head fastestdet: one output [1, 85, 22, 22], 80 classes",
+    "ultralytics/yolo11n-obb.raw.onnx": "head yolov8-obb: one output [1, 20, 2100], 15 classes",
+    "ultralytics/yolo11n-pose.raw.onnx": "head yolov8-pose: one output [1, 56, 2100], 1 class",
     "ultralytics/yolo26n.e2e.onnx": "head end2end: one output [1, 300, 6], 80 classes",
 }
 """Files that are recognised, with the printed line."""
 OTHER_TASKS = {
-    "ultralytics/yolo11n-obb.raw.onnx": "obb",
-    "ultralytics/yolo11n-pose.raw.onnx": "pose",
     "ultralytics/yolov8n-seg.raw.onnx": "segment",
 }
 
@@ -128,15 +128,15 @@ def test_several_heads_ask_for_a_choice(tmp_path: Path, make: Callable[[], onnx.
     path = saved(make(), tmp_path)
     with pytest.raises(AmbiguousHeadError) as caught:
         adopt(path)
-    said = str(caught.value)
-    assert said.startswith("2 heads fit theirs.onnx; choose one with --head HEAD:\n")
+    message = str(caught.value)
+    assert message.startswith("2 heads fit theirs.onnx; choose one with --head HEAD:\n")
     for head in ("yolov5", "yolox"):
-        assert f"\n  {head}: one output [1, 126, 8], 3 classes (one output [B, N, 5+C]" in said
+        assert f"\n  {head}: one output [1, 126, 8], 3 classes (one output [B, N, 5+C]" in message
         assert adopt(path, head).recognition.startswith(f"head {head}: ")
 
 
 @pytest.mark.parametrize(
-    ("make", "head", "said"),
+    ("make", "head", "message"),
     [
         (three_values, "yolov8", "yolov8: the output joins 3 values"),
         (segmenter, "fastestdet", "fastestdet: the output is not objectness"),
@@ -144,12 +144,12 @@ def test_several_heads_ask_for_a_choice(tmp_path: Path, make: Callable[[], onnx.
     ],
 )
 def test_a_doubtful_head_needs_the_user_s_word(
-    tmp_path: Path, make: Callable[[], onnx.ModelProto], head: str, said: str
+    tmp_path: Path, make: Callable[[], onnx.ModelProto], head: str, message: str
 ) -> None:
     path = saved(make(), tmp_path)
     with pytest.raises(GraphError, match="no head fits") as caught:
         adopt(path)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert adopt(path, head).recognition.startswith(f"head {head}: ")
 
 
@@ -183,6 +183,15 @@ def test_other_tasks_without_their_metadata_are_no_detectors(
         adopt(saved(model, tmp_path))
 
 
+@pytest.mark.parametrize("file", ["ultralytics/yolo11n-obb.raw.onnx", "ultralytics/yolo11n-pose.raw.onnx"])
+def test_poses_and_oriented_boxes_need_no_metadata(data_dir: Path, tmp_path: Path, file: str) -> None:
+    model = onnx.load(data_dir / file)
+    del model.metadata_props[:]
+    adoption = adopt(saved(model, tmp_path))
+    assert adoption.recognition.startswith(REAL[file])
+    assert adoption.spec.task == ("obb" if "obb" in file else "pose")
+
+
 def test_a_classifier_of_paddle_needs_only_its_size(data_dir: Path) -> None:
     path = data_dir / "adopt" / "paddle_cls.onnx"
     with pytest.raises(GraphError, match="choose a size with --size"):
@@ -201,11 +210,11 @@ def test_odd_dimensions_are_dynamic(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", odd_networks.REFUSED)
 def test_odd_networks_are_refused(tmp_path: Path, kind: str) -> None:
-    make, said = odd_networks.REFUSED[kind]
+    make, message = odd_networks.REFUSED[kind]
     model = make()
     onnx.checker.check_model(model)
     path = saved(model, tmp_path)
-    with pytest.raises(GraphError, match=said):
+    with pytest.raises(GraphError, match=message):
         adopt(path)
     for head in HEADS:
         assert any(line_or_refusal(path, head))
@@ -218,7 +227,9 @@ def with_open_size(**entries: str) -> onnx.ModelProto:
 @pytest.mark.parametrize(
     ("text", "expected"), [("[48, 80]", (80, 48)), ("(48, 80)", (80, 48)), ("64", (64, 64))]
 )
-def test_a_dynamic_size_comes_from_the_metadata(tmp_path: Path, text: str, expected: tuple[int, int]) -> None:
+def test_a_dynamic_size_is_read_from_the_metadata(
+    tmp_path: Path, text: str, expected: tuple[int, int]
+) -> None:
     path = saved(with_open_size(imgsz=text), tmp_path)
     assert adopt(path).network_size_wh == expected
     assert adopt(path, None, AdoptOptions(size_wh=(32, 40))).network_size_wh == (32, 40)
@@ -278,7 +289,9 @@ def test_a_size_that_cannot_be_meant_is_ignored(tmp_path: Path, text: str) -> No
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_class_names_come_from_the_metadata(key: str, text: str, expected: tuple[str, ...] | None) -> None:
+def test_class_names_are_read_from_the_metadata(
+    key: str, text: str, expected: tuple[str, ...] | None
+) -> None:
     model = networks.with_metadata(networks.yolov8(), **{key: text})
     assert FileMetadata.of(model).classes == expected
 

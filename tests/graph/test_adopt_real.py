@@ -32,7 +32,7 @@ REAL = [("yolox_nano", "yolox", (640, 480)), ("FastestDet", "fastestdet", (640, 
 
 
 @pytest.mark.parametrize(("file", "head", "frame_wh"), REAL)
-def test_real_files_answer_as_before(
+def test_adopted_real_files_have_unchanged_results(
     data_dir: Path, run_ort: Run, file: str, head: str, frame_wh: tuple[int, int]
 ) -> None:
     path = data_dir / "weights" / f"{file}.onnx"

@@ -102,13 +102,13 @@ def test_the_last_spec_attached_is_the_one_that_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [(None, "no edgevision spec"), ("{}", "cannot be read"), ('{"schema":99}', "99")]
+    ("text", "message"), [(None, "no edgevision spec"), ("{}", "cannot be read"), ('{"schema":99}', "99")]
 )
-def test_a_spec_that_is_missing_or_broken_is_said(text: str | None, said: str) -> None:
+def test_a_missing_or_broken_spec_is_reported(text: str | None, message: str) -> None:
     model = networks.yolov8()
     if text is not None:
         model.metadata_props.add(key=METADATA_KEY, value=text)
-    with pytest.raises(GraphError, match=said):
+    with pytest.raises(GraphError, match=message):
         read_spec(model)
 
 
@@ -128,7 +128,7 @@ def drop_floor(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             lambda m: m.graph.output.pop(),
@@ -150,10 +150,10 @@ def drop_floor(model: onnx.ModelProto) -> None:
     ],
 )
 def test_a_graph_that_breaks_its_spec_is_refused(
-    change: Callable[[onnx.ModelProto], object], said: str
+    change: Callable[[onnx.ModelProto], object], message: str
 ) -> None:
     model, spec = broken(change)
-    with pytest.raises(GraphError, match=said):
+    with pytest.raises(GraphError, match=message):
         check_contract(model, spec)
 
 
@@ -164,7 +164,7 @@ def test_a_graph_that_is_not_valid_is_refused() -> None:
         check_graph(model)
 
 
-def test_boxes_come_back_in_the_camera_s_pixels(run_ort: Run) -> None:
+def test_boxes_are_in_pixels_of_the_camera_frame(run_ort: Run) -> None:
     """The same content seen twice: placed by hand, and by the graph."""
     frame_wh = (192, 96)
     geometry = LetterboxGeometry.of(frame_wh, SIZE_WH)
@@ -213,7 +213,7 @@ def test_a_graph_without_suppression_has_no_candidates() -> None:
         with_candidates(networks.end2end())
 
 
-def test_simplification_keeps_inputs_and_outputs_and_answers(run_ort: Run) -> None:
+def test_simplification_keeps_inputs_outputs_and_results(run_ort: Run) -> None:
     network = networks.yolov8()
     network.graph.node.append(helper.make_node("Identity", ["v0"], ["unused"]))
     slim = simplify(network)

@@ -14,6 +14,7 @@ from edgevision.contract.spec import NmsSpec
 from edgevision.errors import GraphError
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.heads import (
+    AnchorFreeHead,
     DetectionHead,
     NetworkOutput,
     YoloV5RawHead,
@@ -39,6 +40,10 @@ def raw_head(classes: int) -> DetectionHead:
     return YoloV5RawHead(ANCHORS, (8, 16), classes)
 
 
+def anchor_free_head(classes: int, bins: int = 16, *, suppressed: bool = False) -> DetectionHead:
+    return AnchorFreeHead((8, 16), classes, bins, suppressed)
+
+
 def logistic(values: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-values)))
 
@@ -58,6 +63,10 @@ def raw_outputs(
     size_wh = (64, 32)
     if kind == "yolov5-raw":
         return raw_head(classes), [normal(3 * (5 + classes), 4, 8), normal(3 * (5 + classes), 2, 4)]
+    if kind.startswith("anchor-free"):
+        bins = 1 if kind == "anchor-free-one-bin" else 16
+        head = anchor_free_head(classes, bins, suppressed=kind == "anchor-free-one-to-one")
+        return head, [normal(count, *hw) for count in (4 * bins, classes) for hw in ((4, 8), (2, 4))]
     if kind == "yolov5":
         rows = np.concatenate([places(42), logistic(normal(42, 1 + classes))], 2)
         return yolov5.YoloV5Head(42, classes), [rows.astype(np.float32)]
@@ -85,7 +94,10 @@ ALL_PAIRS = NmsSpec(
 )
 """Enough candidates for every pair: choosing boxes first and then pairs cannot leave one out."""
 
-KINDS = ("yolov5-raw", "yolov5", "yolov8", "yolox", "yolox-decoded", "fastestdet", "end2end", "end2end-apart")
+KINDS = (
+    *("yolov5-raw", "yolov5", "yolov8", "yolox", "yolox-decoded", "fastestdet", "end2end", "end2end-apart"),
+    *("anchor-free", "anchor-free-one-bin", "anchor-free-one-to-one"),
+)
 
 
 def head_graph(
@@ -154,7 +166,9 @@ def test_openvino_decodes_alike(run_openvino: Run, kind: str) -> None:
     assert_equal(run_openvino(graph, feeds(arrays)), head, arrays, ALL_PAIRS)
 
 
-@pytest.mark.parametrize("kind", ["yolov8", "end2end", "end2end-apart"])
+@pytest.mark.parametrize(
+    "kind", ["yolov8", "end2end", "end2end-apart", "anchor-free", "anchor-free-one-to-one"]
+)
 def test_few_candidates_are_the_best_pairs(run_ort: Run, kind: str) -> None:
     """YOLOv8's boxes are first chosen by their best class: none of the best pairs is lost by that."""
     head, arrays = raw_outputs(kind, 4, 2, np.random.default_rng(2))

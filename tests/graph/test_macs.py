@@ -51,6 +51,6 @@ def test_the_graft_does_not_count() -> None:
     assert macs_of_weighted_nodes(model) == {}
 
 
-def test_a_length_that_is_not_known_is_an_error() -> None:
+def test_an_unknown_length_is_an_error() -> None:
     with pytest.raises(GraphError, match="the shape of y"):
         macs_of_weighted_nodes(single("Conv", (8, 3, 3, 3), [1, 3, "height", 12], 4))

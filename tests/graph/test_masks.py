@@ -18,8 +18,8 @@ from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.heads.head import NetworkOutput, take_rows
 from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
 from edgevision.graph.nms import Candidates, Carried, cluster_nms
+from edgevision.models.masks import Mixture, answers_from_mixture, over_frame
 from edgevision.models.recipe import load_recipe
-from edgevision.models.yolov5_masks import Mixture, answers_from_mixture, over_frame
 from tests.graph.conftest import Run
 from tests.rtx import build_rtx_engine
 
@@ -36,7 +36,7 @@ NETWORK_WH = (64, 48)
         ((640, 480), (640, 640), (160, 120)),
     ],
 )
-def test_masks_lie_over_the_frame_and_over_nothing_else(
+def test_masks_cover_the_frame_without_its_padding(
     frame_wh: tuple[int, int], network_wh: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     assert mask_size_wh(frame_wh, network_wh, "letterbox") == expected
@@ -123,7 +123,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return export_bundle(load_recipe("yolov5-seg"), FORMS[request.param], folder, lambda _: None)
 
 
-def test_an_exported_graph_answers_as_its_model(bundle: Any) -> None:
+def test_an_exported_graph_matches_its_model(bundle: Any) -> None:
     names = [output.name for output in bundle.spec.outputs]
     assert names == ["boxes", "scores", "labels", "masks"]
     (record,) = bundle.graph("float").verifications

@@ -25,10 +25,12 @@ Run = Callable[..., list[Array]]
 INPUTS = ("boxes_in", "scores_in", "labels_in")
 
 
-def nms_graph(count: int, nms: NmsSpec, batch: int | str = "batch", opset: int = 17) -> onnx.ModelProto:
+def nms_graph(
+    count: int, nms: NmsSpec, batch: int | str = "batch", opset: int = 17, *, oriented: bool = False
+) -> onnx.ModelProto:
     graph = onnx.GraphProto(name="nms")
     b = GraphBuilder(graph, "post/")
-    found = cluster_nms(b, Candidates(*INPUTS, count), nms)
+    found = cluster_nms(b, Candidates(*INPUTS, count, oriented=oriented), nms)
     rows = nms.max_detections
     for value, name in zip(
         (found.boxes, found.scores, found.labels), ("boxes", "scores", "labels"), strict=True
@@ -40,7 +42,7 @@ def nms_graph(count: int, nms: NmsSpec, batch: int | str = "batch", opset: int =
         (graph.input, INPUTS, count),
         (graph.output, ("boxes", "scores", "labels"), rows),
     ):
-        for name, kind, rest in zip(names, types, ([4], [], []), strict=True):
+        for name, kind, rest in zip(names, types, ([5 if oriented else 4], [], []), strict=True):
             values.append(helper.make_tensor_value_info(name, kind, [batch, length, *rest]))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     onnx.checker.check_model(model, full_check=True)
@@ -83,7 +85,7 @@ def padded(boxes: Array, scores: Array, labels: Array, count: int) -> Case:
     order = np.argsort(-scores, kind="stable")
     missing = count - len(scores)
     return (
-        np.concatenate([boxes[order], np.zeros((missing, 4))]).astype(np.float32),
+        np.concatenate([boxes[order], np.zeros((missing, boxes.shape[1]))]).astype(np.float32),
         np.concatenate([scores[order], np.zeros(missing)]).astype(np.float32),
         np.concatenate([labels[order], np.zeros(missing)]).astype(np.int32),
     )
@@ -208,7 +210,7 @@ def test_rows_of_a_batch_do_not_depend_on_each_other(run_ort: Run, cases: list[C
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_static_batch_answers_as_a_dynamic_one(run_ort: Run, cases: list[Case], batch: int) -> None:
+def test_static_and_dynamic_batches_have_equal_results(run_ort: Run, cases: list[Case], batch: int) -> None:
     nms = NmsSpec(candidates=300)
     static = run_ort(nms_graph(300, nms, batch), feeds(cases[:batch]))
     dynamic = run_ort(nms_graph(300, nms), feeds(cases[:batch]))
@@ -216,7 +218,7 @@ def test_a_static_batch_answers_as_a_dynamic_one(run_ort: Run, cases: list[Case]
 
 
 @pytest.mark.parametrize("opset", [17, 18, 19, 20])
-def test_every_opset_of_the_contract_answers_alike(run_ort: Run, cases: list[Case], opset: int) -> None:
+def test_every_opset_of_the_contract_has_equal_results(run_ort: Run, cases: list[Case], opset: int) -> None:
     nms = NmsSpec(candidates=300, max_detections=300, block=100)
     outputs = run_ort(nms_graph(300, nms, opset=opset), feeds(cases[:5]))
     reference = run_ort(nms_graph(300, nms), feeds(cases[:5]))
@@ -248,7 +250,7 @@ def test_scores_under_the_floor_become_zero_and_the_floor_itself_stays(run_ort: 
     assert [row[4:] for row in answer] == [(0.5, 3.0), (0.25, 4.0)]
 
 
-def test_fewer_candidates_than_answers_are_filled_up_with_zeros(run_ort: Run) -> None:
+def test_missing_candidates_are_padded_with_zeros(run_ort: Run) -> None:
     case = (np.array([[0, 0, 9, 9]] * 2, np.float32), np.array([0.9, 0.8], np.float32), np.zeros(2, np.int32))
     nms = NmsSpec(candidates=10, max_detections=8)
     outputs = run_ort(nms_graph(2, nms), feeds([case, case]))
@@ -256,7 +258,7 @@ def test_fewer_candidates_than_answers_are_filled_up_with_zeros(run_ort: Run) ->
     assert kept(outputs, 1) == [(0.0, 0.0, 9.0, 9.0, float(np.float32(0.9)), 0.0)]
 
 
-def test_more_survivors_than_answers_are_cut_at_the_best(run_ort: Run, cases: list[Case]) -> None:
+def test_only_the_best_detections_are_kept(run_ort: Run, cases: list[Case]) -> None:
     nms = NmsSpec(candidates=300, max_detections=7, iou_threshold=0.5)
     outputs = run_ort(nms_graph(300, nms), feeds(cases[:50]))
     assert max(len(kept(outputs, row)) for row in range(50)) == 7

@@ -222,7 +222,7 @@ def test_scaling_in_the_graph_is_the_host_s(run_ort: Run, fit: Fit, frame_wh: tu
         assert np.abs(seen[row].transpose(1, 2, 0) - host).max() <= 1.0
 
 
-def test_frames_of_another_size_are_scaled_only_if_the_spec_says_so() -> None:
+def test_frames_of_another_size_are_scaled_only_if_the_spec_allows_it() -> None:
     with pytest.raises(GraphError, match="exact"):
         grafted(window((32, 32)), pixels=RAW, frames=FrameInput((64, 64)), size_wh=(32, 32))
 
@@ -239,18 +239,20 @@ def test_a_frame_that_shrinks_one_way_and_grows_the_other_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "message"),
     [
         (window((64, 32)), r"images is FLOAT.*expected float32 or float16 \[B, 3, 32, 32\]"),
         (window((32, 32), 9), "images is BOOL"),
         (network((32, 32), [helper.make_node("Identity", ["w"], ["seen"])], w=np.zeros(3, np.float32)), None),
     ],
 )
-def test_an_input_that_is_no_image_of_that_size_is_refused(model: onnx.ModelProto, said: str | None) -> None:
-    if said is None:
+def test_an_input_that_is_no_image_of_that_size_is_refused(
+    model: onnx.ModelProto, message: str | None
+) -> None:
+    if message is None:
         model.graph.input.append(helper.make_tensor_value_info("second", 1, [1]))
-        said = "2 inputs .*images.*second"
-    with pytest.raises(GraphError, match=said):
+        message = "2 inputs .*images.*second"
+    with pytest.raises(GraphError, match=message):
         graft_preprocess(model, pixels=RAW, frames=FrameInput((32, 32)), network_size_wh=(32, 32))
 
 

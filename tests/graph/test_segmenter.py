@@ -51,7 +51,7 @@ def test_the_best_class_of_each_pixel() -> None:
 
 
 @pytest.mark.parametrize("frame_wh", [(128, 64), (64, 64), (50, 33), (200, 60)])
-def test_a_camera_frame_s_mask_is_the_letterboxed_one_brought_back(frame_wh: tuple[int, int]) -> None:
+def test_a_mask_of_a_camera_frame_equals_the_inverse_letterboxed_mask(frame_wh: tuple[int, int]) -> None:
     frames = FrameInput(frame_wh, "exact")
     model = graft_segmenter(network(), pixels=PixelFormat("bgr"), frames=frames, network_size_wh=SIZE_WH)
     image = picture(*frame_wh)

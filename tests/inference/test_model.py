@@ -1,4 +1,4 @@
-"""A model that is called with images as people have them."""
+"""A model called with images in common forms."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_an_error_of_a_stream_reaches_the_loop(model: edgevision.Model, tmp_path
         list(model.stream(path, analytics=outside))
 
 
-def test_two_hundred_requests_at_once_are_answered_as_one_after_another(
+def test_two_hundred_concurrent_requests_match_sequential_ones(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("fastapi")

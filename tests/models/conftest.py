@@ -1,7 +1,7 @@
-"""Builds YOLOv5 checkpoints: whole models, pickled as in their training, from classes written here.
+"""Builds checkpoints of YOLOv5 and the Ultralytics package: pickled models of classes that are written here.
 
 The classes of `forged_layers` stand in ``models.common``, ``models.experimental`` and ``models.yolo`` while one is
-written, and are gone before it is read.
+written, those of `forged_ultralytics` in ``ultralytics.nn``, and are gone before it is read.
 """
 
 from __future__ import annotations
@@ -18,6 +18,12 @@ from torch import nn
 
 from tests.models import forged_layers
 from tests.models.forged_layers import COMMON, EXPERIMENTAL, YOLO, DetectionModel, Model, Row
+from tests.models.forged_ultralytics_heads import PLACES
+
+Places = dict[str, tuple[type[nn.Module], ...]]
+"""Classes by the module that a pickle names."""
+
+YOLOV5_PLACES: Places = {"models.common": COMMON, "models.experimental": EXPERIMENTAL, "models.yolo": YOLO}
 
 
 class Forge:
@@ -51,18 +57,27 @@ class Forge:
 
     def save(self, value: object, name: str = "forged.pt") -> Path:
         """Pickle as YOLOv5's training does."""
-        path = self.folder / name
-        modules = {"models": types.ModuleType("models")}
-        for part, classes in (("common", COMMON), ("experimental", EXPERIMENTAL), ("yolo", YOLO)):
-            modules[f"models.{part}"] = types.ModuleType(f"models.{part}")
-            for cls in classes:
-                setattr(modules[f"models.{part}"], cls.__name__, cls)
+        return self._save(value, name, YOLOV5_PLACES)
+
+    def save_ultralytics(self, value: object, name: str = "forged.pt") -> Path:
+        """Pickle as the Ultralytics package does."""
+        return self._save(value, name, PLACES)
+
+    def _save(self, value: object, name: str, places: Places) -> Path:
         with pytest.MonkeyPatch.context() as patch:
-            for module_name, module in modules.items():
-                patch.setitem(sys.modules, module_name, module)
-            torch.save(value, path)
-        assert "models" not in sys.modules
-        return path
+            for place, classes in places.items():
+                parts = place.split(".")
+                for count in range(1, len(parts)):
+                    package = ".".join(parts[:count])
+                    patch.setitem(sys.modules, package, types.ModuleType(package))
+                module = types.ModuleType(place)
+                patch.setitem(sys.modules, place, module)
+                for cls in classes:
+                    setattr(module, cls.__name__, cls)
+                    patch.setattr(cls, "__module__", place)
+            torch.save(value, self.folder / name)
+        assert not {place.split(".")[0] for place in places} & set(sys.modules)
+        return self.folder / name
 
 
 @pytest.fixture

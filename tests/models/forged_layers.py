@@ -385,6 +385,3 @@ COMMON = tuple(
     for cls in list(globals().values())
     if isinstance(cls, type) and issubclass(cls, nn.Module) and cls not in (*YOLO, *EXPERIMENTAL)
 )
-for _module, _classes in (("common", COMMON), ("experimental", EXPERIMENTAL), ("yolo", YOLO)):
-    for _cls in _classes:
-        _cls.__module__ = f"models.{_module}"

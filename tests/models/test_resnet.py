@@ -58,7 +58,7 @@ def test_resolution_within_the_network() -> None:
     assert shapes == {"imagenet": (2, 2), "cifar": (4, 4)}
 
 
-def test_a_training_wrappers_prefix_is_taken_off() -> None:
+def test_a_training_wrapper_prefix_is_removed() -> None:
     source = resnet(18, 3)
     wrapped = {f"model.{name}": tensor for name, tensor in source.state_dict().items()}
     assert resnet_from_state_dict(wrapped).class_count == 3

@@ -22,7 +22,7 @@ def test_logits_of_the_input_s_size_and_back_from_a_state_dict(widths: tuple[int
         assert torch.equal(logits, source(image))
 
 
-def test_skipped_maps_reach_the_answer() -> None:
+def test_skip_connections_reach_the_output() -> None:
     """With the deep path cut off, the rest still distinguishes places."""
     torch.manual_seed(0)
     model = UNet(2, (8, 8, 8)).eval()

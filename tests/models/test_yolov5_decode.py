@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from edgevision.contract.spec import NmsSpec
-from edgevision.models.yolov5_decode import decode, detections
+from edgevision.models.detections import detections
+from edgevision.models.yolov5.decode import decode
 
 
 def _logit(probability: float) -> float:

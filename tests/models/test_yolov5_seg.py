@@ -14,9 +14,10 @@ from edgevision.contract.image import LetterboxGeometry
 from edgevision.contract.spec import NmsSpec
 from edgevision.errors import CheckpointError, UsageError
 from edgevision.export.sources import yolov5_seg_source, yolov5_source
-from edgevision.models.yolov5 import PUBLISHED_MASKS, YoloV5, yolov5, yolov5_from_checkpoint
-from edgevision.models.yolov5_masks import Mixture, answers_from_mixture, mixture_from_outputs, over_frame
-from edgevision.models.yolov5_plan import YoloV5Config, layers_from_plan, plan_from_config
+from edgevision.models.masks import Mixture, answers_from_mixture, over_frame
+from edgevision.models.yolov5.masks import mixture_from_outputs
+from edgevision.models.yolov5.model import PUBLISHED_MASKS, YoloV5, yolov5, yolov5_from_checkpoint
+from edgevision.models.yolov5.plan import YoloV5Config, layers_from_plan, plan_from_config
 
 MULTIPLES = {"n": (0.33, 0.25), "s": (0.33, 0.5), "m": (0.67, 0.75), "l": (1.0, 1.0), "x": (1.33, 1.25)}
 ANCHORS = ((10, 13, 16, 30), (30, 61, 62, 45))
@@ -58,7 +59,7 @@ def test_maps_and_prototypes(nano: YoloV5) -> None:
     assert nano.variant == "YOLOv5n-seg, 2 classes"
 
 
-def test_bare_weights_come_back(nano: YoloV5, tmp_path: Path) -> None:
+def test_bare_weights_survive_a_round_trip(nano: YoloV5, tmp_path: Path) -> None:
     file = tmp_path / "weights.pt"
     torch.save(nano.state_dict(), file)
     again = yolov5_from_checkpoint(read_checkpoint(file))

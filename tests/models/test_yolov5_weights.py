@@ -17,9 +17,10 @@ from edgevision.contract.boxes import iou_matrix
 from edgevision.contract.image import letterbox
 from edgevision.contract.spec import NmsSpec
 from edgevision.errors import CheckpointError, UsageError
-from edgevision.models.yolov5 import YoloV5, yolov5, yolov5_from_checkpoint, yolov5_from_config
-from edgevision.models.yolov5_decode import decode, detections
-from edgevision.models.yolov5_plan import COCO_ANCHORS_P6, YoloV5Config
+from edgevision.models.detections import detections
+from edgevision.models.yolov5.decode import decode
+from edgevision.models.yolov5.model import YoloV5, yolov5, yolov5_from_checkpoint, yolov5_from_config
+from edgevision.models.yolov5.plan import COCO_ANCHORS_P6, YoloV5Config
 
 PUBLISHED_PARAMETERS = {"n": 1_872_157, "s": 7_235_389, "m": 21_190_557}
 """As YOLOv5's releases print them for 80 classes."""
@@ -70,7 +71,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @pytest.mark.parametrize("fused", [False, True])
-def test_bare_weights_tell_their_architecture(
+def test_the_architecture_is_inferred_from_bare_weights(
     config: YoloV5Config, fused: bool, tmp_path: Path, random_image: Image
 ) -> None:
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Many sources on one engine: in turn, in order, each to its own sinks, whatever becomes of the others."""
+"""Many sources on one engine: in turn, in order, each to its own sinks, independent of failures of the others."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def run_cameras(
 
 
 @pytest.mark.parametrize("batch", [BatchRange(1, 1, 1), BatchRange(1, 4, 8), BatchRange(4, 4, 4)], ids=str)
-def test_results_go_back_to_their_own_source_in_order(batch: BatchRange) -> None:
+def test_results_reach_their_own_source_in_order(batch: BatchRange) -> None:
     cameras = [Camera(f"c{n}", 0.004 * (n + 1), level=40 * n + 40) for n in range(5)]
     sinks = run_cameras(BrightnessSession(detector(batch)), cameras, PipelineOptions(), 150)
     for camera, sink in zip(cameras, sinks, strict=True):
@@ -103,7 +103,7 @@ def test_results_go_back_to_their_own_source_in_order(batch: BatchRange) -> None
         assert indices == sorted(set(indices))
 
 
-def test_a_fast_camera_takes_nothing_from_the_others_while_two_are_silent() -> None:
+def test_a_fast_camera_does_not_starve_others_while_two_are_silent() -> None:
     cameras = [Camera("fast", 0.001), *(Camera(f"c{n}", 0.02) for n in range(3))]
     cameras += [Camera("dead", None), Camera("frozen", None)]
     sinks = run_cameras(BrightnessSession(takes_s=0.02), cameras, PipelineOptions(batch=1), 120)
@@ -131,7 +131,7 @@ def test_a_batch_does_not_wait_longer_than_it_may() -> None:
     assert waited_ms < 60
 
 
-def test_files_lose_no_frame_beside_a_camera() -> None:
+def test_files_lose_no_frame_next_to_a_camera() -> None:
     camera, sink, files = Camera("camera", 0.002), ListSink(), [MemorySource(40), MemorySource(25)]
     kept = [ListSink(), ListSink()]
     streams = [plain(camera, sink), *(plain(file, each) for file, each in zip(files, kept, strict=True))]
@@ -161,7 +161,7 @@ def test_a_sink_of_two_sources_is_closed_once() -> None:
     assert sink.close_count == 1
 
 
-def test_a_camera_that_breaks_leaves_the_others() -> None:
+def test_a_failing_camera_does_not_affect_the_others() -> None:
     cameras = [Camera("good", 0.002), Camera("bad", 0.002, fails_after=3)]
     good, bad = run_cameras(BrightnessSession(), cameras, PipelineOptions(), 60)
     assert len(bad.seen) <= 3
@@ -174,7 +174,7 @@ def test_the_run_ends_with_the_error_of_the_last_camera() -> None:
         run_cameras(BrightnessSession(), cameras, PipelineOptions(), 10_000)
 
 
-def test_a_frame_that_the_graph_cannot_take_ends_its_own_source() -> None:
+def test_a_frame_that_the_graph_rejects_ends_only_its_source() -> None:
     session = BrightnessSession(detector(BatchRange(1, 2, 4), fit="exact"))
     sinks = [ListSink(), ListSink()]
     odd = MemorySource(20, sizes=[(SIDE, SIDE), (32, 24)])
@@ -198,7 +198,7 @@ def test_no_result_is_older_than_the_budget() -> None:
     assert summary.lost.late == camera.lost.late
 
 
-def test_a_budget_that_no_answer_can_keep_lets_nothing_through_and_counts() -> None:
+def test_a_budget_that_no_result_can_meet_drops_and_counts_all_frames() -> None:
     camera, sink = Camera("camera", 0.01), ListSink()
     began_s = time.perf_counter()
     summary = run_streams(
@@ -250,7 +250,7 @@ def test_frames_that_wait_for_a_call_that_drags_are_renewed() -> None:
     assert summary.lost.dropped > 30
 
 
-def test_streams_come_and_go_while_it_runs() -> None:
+def test_streams_are_added_and_removed_at_run_time() -> None:
     first, second = Camera("first", 0.002), Camera("second", 0.002)
     sinks = [ListSink(), ListSink()]
     streams = [plain(first, sinks[0]), plain(second, sinks[1])]
@@ -333,7 +333,7 @@ class Refusing(Analytics):
         raise UsageError("line 1: a point lies outside the frame")
 
 
-def test_analytics_that_cannot_be_done_end_their_own_stream() -> None:
+def test_failing_analytics_end_only_their_stream() -> None:
     sink = ListSink()
     bad = SourceStream(MemorySource(5), [], analytics=Refusing(0.0))
     run_streams(BrightnessSession(), [bad, plain(MemorySource(9), sink)])

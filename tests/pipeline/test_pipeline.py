@@ -13,6 +13,7 @@ import pytest
 
 from edgevision.contract.results import Classification, Detections
 from edgevision.contract.spec import BatchRange, FrameInput, ModelSpec, classify_outputs
+from edgevision.contract.thresholds import ClassThresholds
 from edgevision.errors import EngineError, SinkError, SourceError, UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import RunSummary, run_pipeline
@@ -44,7 +45,7 @@ def brightness(processed: FrameResult) -> int:
 
 @pytest.mark.parametrize("serial", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 40])
-def test_every_frame_comes_once_in_order_with_its_own_result(count: int, serial: bool) -> None:
+def test_every_frame_is_delivered_once_in_order_with_its_result(count: int, serial: bool) -> None:
     sink, source = ListSink(), MemorySource(count)
     done: list[FrameResult] = []
     summary = run_pipeline(
@@ -64,7 +65,7 @@ def test_every_frame_comes_once_in_order_with_its_own_result(count: int, serial:
     assert (sink.close_count, source.close_count) == (1, 1)
 
 
-def test_the_answer_is_in_frame_pixels() -> None:
+def test_results_are_in_frame_pixels() -> None:
     sink = ListSink()
     run_pipeline(BrightnessSession(), MemorySource(2, sizes=[(128, 128)]), [sink])
     boxes = [
@@ -80,7 +81,7 @@ def test_the_answer_is_in_frame_pixels() -> None:
     assert result.boxes.tolist() == [[32, 32, 96, 96]]
 
 
-def test_classifications_come_through() -> None:
+def test_classifications_are_delivered() -> None:
     spec = ModelSpec("c", "classify", FrameInput((SIDE, SIDE)), classify_outputs(2), ("x", "y"), PROVENANCE)
     sink = ListSink()
     run_pipeline(BrightnessSession(spec), MemorySource(3), [sink])
@@ -297,7 +298,7 @@ def test_stop_ends_the_run(serial: bool) -> None:
     assert sink.close_count == 1
 
 
-def test_stop_is_heard_while_a_camera_is_silent() -> None:
+def test_stop_works_while_a_camera_is_silent() -> None:
     began = time.perf_counter()
     summary = run_pipeline(
         BrightnessSession(), SilentCamera(), stop=lambda: time.perf_counter() - began > 0.2
@@ -325,3 +326,13 @@ def test_opencv_has_one_thread_meanwhile() -> None:
 def test_frames_per_second_of_nothing_is_zero() -> None:
     assert RunSummary(0, 0, 0.0, False).frames_per_s == 0
     assert RunSummary(10, 0, 2.0, False).frames_per_s == 5
+
+
+def test_without_a_threshold_the_session_s_holds() -> None:
+    session = BrightnessSession()
+    session.threshold = ClassThresholds((30 / 255,))
+    for options, expected in ((None, 10), (PipelineOptions(threshold=20 / 255), 20)):
+        sink = ListSink()
+        run_pipeline(session, MemorySource(40), [sink], options=options)
+        counts = [len(seen.result) for seen in sink.seen]  # type: ignore[arg-type]  # detections
+        assert sum(counts) == expected

@@ -25,7 +25,7 @@ def call(pace: EngineSchedule, clock: Clock, rows: int, took_ms: float) -> None:
     pace.ended()
 
 
-def test_nothing_is_known_at_first() -> None:
+def test_there_is_no_estimate_at_first() -> None:
     pace = EngineSchedule()
     assert (pace.expected_ns(1), pace.until_free_ns(), pace.busy_s) == (0, 0, 0.0)
     pace.wait_until_due()
@@ -100,7 +100,7 @@ def test_a_batch_that_waits_is_waited_for() -> None:
     waiting.join()
 
 
-def test_a_batch_that_was_taken_back_does_not_count_as_waiting() -> None:
+def test_a_withdrawn_batch_does_not_count_as_waiting() -> None:
     pace = EngineSchedule()
     pace.queued()
     pace.taken_back()

@@ -1,4 +1,4 @@
-"""The smallest graph that OpenVINO computes wrongly if its activations are signed."""
+"""The smallest graph for which OpenVINO's results differ if activations are signed."""
 
 from __future__ import annotations
 

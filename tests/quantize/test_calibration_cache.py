@@ -48,7 +48,7 @@ def test_the_header_names_the_version(version: str, header: str) -> None:
     assert cache_text({}, version) == header + "\n"
 
 
-def test_ranges_come_back(tmp_path: Path) -> None:
+def test_ranges_survive_a_round_trip(tmp_path: Path) -> None:
     ranges = Ranges(
         "max", 8, {"/model.0/conv/Conv_output_0": 25.5, "images": 255.0, "(Unnamed Layer* 1)": 0.1}
     )
@@ -60,7 +60,7 @@ def test_ranges_come_back(tmp_path: Path) -> None:
         assert found[name] == np.float32(threshold / 127)
 
 
-def test_a_tensor_that_was_always_0_gets_a_scale_that_hurts_nobody(tmp_path: Path) -> None:
+def test_a_tensor_that_is_always_0_gets_a_harmless_scale(tmp_path: Path) -> None:
     write_calibration_cache(tmp_path / "c", Ranges("max", 1, {"silent": 0.0}))
     assert read_cache((tmp_path / "c").read_text()) == {"silent": 1.0}
 

@@ -57,7 +57,7 @@ def test_normalised_pixels_stay_float() -> None:
     assert found["sub0/half"] == found["first"] == HALF
 
 
-def test_decoding_after_the_last_weights_stays_float_unless_told() -> None:
+def test_decoding_after_the_last_weights_stays_float_by_default() -> None:
     assert types(converted(network()).model)["pooled"] == FLOAT
     assert types(converted(network(), decode_in_float=False).model)["pooled"] == HALF
 
@@ -158,7 +158,7 @@ def test_a_scale_too_small_for_half_stays_float() -> None:
     onnx.checker.check_model(result.model, full_check=True)
 
 
-def test_a_quantizer_of_stored_weights_becomes_what_it_answers() -> None:
+def test_a_quantizer_of_stored_weights_is_folded() -> None:
     model = network(("Relu", {}))
     scale = np.full(4, 0.001, np.float32)
     for name, array in (("ws", scale), ("wz", np.zeros(4, np.int8))):
@@ -188,7 +188,7 @@ def test_magnitudes_of_another_graph_are_refused() -> None:
         half_graph(network(), Magnitudes(1, {"other": 1.0}))
 
 
-def test_the_given_graph_stays_as_it_is() -> None:
+def test_the_input_graph_is_not_changed() -> None:
     model = network()
     before = model.SerializeToString(deterministic=True)
     converted(model)

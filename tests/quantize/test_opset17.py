@@ -73,7 +73,7 @@ def test_scales_are_those_of_the_graph(graphs: tuple[onnx.ModelProto, onnx.Model
     assert scales_of(form) != scales_of(int8)  # FP16 rounds them
 
 
-def test_the_form_answers_as_the_graph_does(
+def test_the_form_and_the_graph_have_equal_results(
     bundle: Bundle, graphs: tuple[onnx.ModelProto, onnx.ModelProto]
 ) -> None:
     int8, half = graphs
@@ -101,7 +101,7 @@ def test_a_graph_of_a_newer_opset_has_no_form(graphs: tuple[onnx.ModelProto, onn
         opset17_form(graphs[1], graphs[1])
 
 
-def test_a_bundle_keeps_the_form_beside_its_graph(
+def test_a_bundle_stores_the_form_next_to_its_graph(
     bundle: Bundle, graphs: tuple[onnx.ModelProto, onnx.ModelProto], tmp_path: Path
 ) -> None:
     import shutil

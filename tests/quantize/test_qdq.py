@@ -59,7 +59,7 @@ def test_zero_points_are_zero_and_weights_have_a_scale_for_each_channel() -> Non
     assert "first.weight" not in stored, "the float weights went out with their last reader"
 
 
-def test_answers_stay_near() -> None:
+def test_quantized_outputs_are_close() -> None:
     batches = [frames(seed=seed) for seed in range(4)]
     float_scores = answers(network(), batches)
     int8_scores = answers(quantized(network(), PLACEMENT, RANGES), batches)

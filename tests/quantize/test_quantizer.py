@@ -143,7 +143,7 @@ def test_int8_needs_labelled_images(bundle: Bundle, images: Path) -> None:
         quantize_int8(bundle, QuantizeOptions(images), None, silent)
 
 
-def test_a_graph_that_was_trained_with_qdq_is_left_alone(bundle: Bundle, images: Path) -> None:
+def test_a_graph_trained_with_qdq_is_not_changed(bundle: Bundle, images: Path) -> None:
     done = quantize_int8(bundle, options(images), None, silent)
     trained = done.bundle.add_graph("float", done.bundle.graph_path("int8").read_bytes())
     before = trained.graph_path("float").read_bytes()
@@ -159,7 +159,7 @@ def test_fp16_is_measured_and_added(bundle: Bundle, images: Path) -> None:
     assert Bundle.open(bundle.path).graph("fp16").verifications
 
 
-def test_options_come_in_sets(images: Path) -> None:
+def test_options_must_be_given_in_sets(images: Path) -> None:
     file = Path("a.json")
     assert eval_sets([images], [file], [5]) == (EvalSet(images, file, 5),)
     assert eval_sets([images], [], []) == (EvalSet(images, None),)
@@ -176,6 +176,6 @@ def test_the_command_reports(bundle: Bundle, images: Path) -> None:
         assert text in result.output
 
 
-def test_a_bundle_without_a_record_says_who_writes_it(tmp_path: Path) -> None:
+def test_error_on_a_bundle_without_a_record_names_the_command_that_writes_it(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="edgevision quantize"):
         read_record(tmp_path)

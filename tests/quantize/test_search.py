@@ -78,7 +78,7 @@ def test_a_dear_layer_returns_to_int8_if_it_was_not_needed() -> None:
     assert result.chosen.kept_float == ("c",)
 
 
-def test_luck_is_not_taken_for_accuracy() -> None:
+def test_a_random_gain_does_not_count_as_accuracy() -> None:
     """A drop of 0.45 points measured on so few images may well be more than 0.5."""
     result, _ = search({"a": 0.45, "b": 0.0}, {"a": 1, "b": 1}, 0.5)
     first = result.candidates[0]

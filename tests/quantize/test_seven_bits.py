@@ -96,7 +96,7 @@ def test_weights_keep_to_their_bits(largest: int) -> None:
         ("tensorrt", None, "x86-64 AVX2", INT8_MAX),
     ],
 )
-def test_bits_follow_the_cpu_unless_they_are_said(
+def test_bits_follow_the_cpu_unless_specified(
     monkeypatch: pytest.MonkeyPatch, target: str, bits: int | None, cpu: str, largest: int
 ) -> None:
     monkeypatch.setattr("edgevision.quantize.options.saturates", lambda: cpu in SATURATING)

@@ -44,7 +44,7 @@ def test_openvino_computes_unsigned_activations_around_a_concat_rightly(scale: f
     assert np.mean(difference > 1e-4) < 0.01
 
 
-def test_onnxruntime_answers_to_the_bit_alike() -> None:
+def test_onnxruntime_results_are_bit_identical() -> None:
     signed = concat_graph(0.1, zero_point=SIGNED)
     unsigned = with_unsigned_activations(signed)
     np.testing.assert_array_equal(answer_of_onnxruntime(signed), answer_of_onnxruntime(unsigned))
@@ -70,14 +70,14 @@ def test_there_and_back() -> None:
     assert zero_points == {"zero_point_int8_0"}
 
 
-def test_the_given_graph_stays_as_it_is() -> None:
+def test_the_input_graph_is_not_changed() -> None:
     signed = concat_graph(0.1, zero_point=SIGNED)
     before = signed.SerializeToString(deterministic=True)
     with_unsigned_activations(signed)
     assert signed.SerializeToString(deterministic=True) == before
 
 
-def test_unsigned_activations_are_left_alone() -> None:
+def test_unsigned_activations_are_not_changed() -> None:
     unsigned = concat_graph(0.1, zero_point=np.uint8(128))
     same = with_unsigned_activations(unsigned)
     np.testing.assert_array_equal(answer_of_onnxruntime(unsigned), answer_of_onnxruntime(same))

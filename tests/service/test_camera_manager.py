@@ -1,4 +1,4 @@
-"""Cameras that come and go on one engine, and the engine itself."""
+"""Adding and removing cameras on one engine, and replacing the engine."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from edgevision.analytics.options import AnalyticsOptions
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames, Session
+from edgevision.contract.thresholds import ClassThresholds
 from edgevision.errors import EngineError, UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.service.camera_manager import CameraManager, CameraPlan, Report
@@ -74,7 +75,7 @@ class Running:
         self.camera_manager.close()
 
 
-def test_cameras_run_until_the_station_is_closed() -> None:
+def test_cameras_run_until_the_manager_is_closed() -> None:
     sink = ListSink()
     plans = [replace(demo("a"), sinks=("list",)), demo("b")]
     with Running(CameraManager(brightness, plans, {"list": sink}, OPTIONS)) as running:
@@ -135,7 +136,7 @@ def test_a_threshold_changes_the_detections() -> None:
             running.camera_manager.set_threshold(0.5, "c")
 
 
-def test_a_camera_that_cannot_be_opened_leaves_the_others(tmp_path: Path) -> None:
+def test_a_camera_that_cannot_be_opened_does_not_affect_the_others(tmp_path: Path) -> None:
     plans = [demo("a"), demo("bad", str(tmp_path / "nothing.mp4"))]
     with Running(CameraManager(brightness, plans, options=OPTIONS)) as running:
         assert running.more("a")
@@ -156,7 +157,7 @@ def test_a_camera_whose_plan_cannot_be_kept_has_failed() -> None:
         assert "no class 'unicorn'" in running.camera_manager.cameras[1].detail
 
 
-def test_a_line_outside_the_frame_ends_its_camera_alone() -> None:
+def test_a_line_outside_the_frame_ends_only_its_camera() -> None:
     pytest.importorskip("trackers")
     plans = [demo("a"), replace(demo("b"), analytics=AnalyticsOptions(lines=("0,0,500,500",)))]
     with Running(CameraManager(brightness, plans, options=OPTIONS)) as running:
@@ -176,16 +177,16 @@ def test_the_status_contains_lines_and_zones() -> None:
 
 
 def test_the_engine_reports_its_progress() -> None:
-    go, told = threading.Event(), threading.Event()
+    go, reported = threading.Event(), threading.Event()
 
     def build(report: Report) -> Session:
         report("building an engine", 0.43)
-        told.set()
+        reported.set()
         assert go.wait(10)
         return BrightnessSession()
 
     with Running(CameraManager(build, [demo("a")], options=OPTIONS)) as running:
-        assert told.wait(10)
+        assert reported.wait(10)
         readiness = running.camera_manager.readiness
         assert (readiness.phase, readiness.share, readiness.detail) == (
             "building",
@@ -252,8 +253,8 @@ def test_plans_are_changed_while_it_runs() -> None:
         new = ListSink()
         frames, crossed = (camera.stats.frames for camera in running.camera_manager.cameras[:2])
         changed = [replace(plans[1], sinks=("new",), threshold=0.5), plans[0], demo("d")]
-        said = running.camera_manager.apply(changed, {"kept": sinks["kept"], "new": new})
-        assert said == (
+        message = running.camera_manager.apply(changed, {"kept": sinks["kept"], "new": new})
+        assert message == (
             "sink old: removed",
             "sink new: added",
             "camera c: removed",
@@ -288,8 +289,8 @@ def test_another_engine_takes_over() -> None:
     first, second = BrightnessSession(), BrightnessSession()
     with Running(CameraManager(lambda _: first, [demo("a")], options=OPTIONS)) as running:
         assert running.more("a")
-        said = running.camera_manager.apply([demo("a")], open_engine=lambda _: second)
-        assert said == ("engine: opening a new one",)
+        message = running.camera_manager.apply([demo("a")], open_engine=lambda _: second)
+        assert message == ("engine: opening a new one",)
         wait_for(lambda: running.camera_manager.session is second)
         assert running.more("a")
         assert second.batches
@@ -305,8 +306,10 @@ def test_another_engine_takes_over() -> None:
 def test_other_budgets_hold_from_then_on() -> None:
     with Running(CameraManager(brightness, [demo("a")], options=OPTIONS)) as running:
         assert running.more("a")
-        said = running.camera_manager.apply([demo("a")], options=PipelineOptions(batch=1, max_age_ms=0.001))
-        assert said == ("budgets: changed",)
+        message = running.camera_manager.apply(
+            [demo("a")], options=PipelineOptions(batch=1, max_age_ms=0.001)
+        )
+        assert message == ("budgets: changed",)
         wait_for(lambda: running.camera_manager.cameras[0].stats.lost.late > 3)
 
 
@@ -333,3 +336,30 @@ def test_names_differ_and_sinks_exist() -> None:
         CameraManager(brightness, [demo("a"), demo("a")])
     with pytest.raises(UsageError, match="refers to the unknown sink 'x'"):
         CameraManager(brightness, [replace(demo("a"), sinks=("x",))])
+
+
+def test_without_a_threshold_a_camera_has_the_bundle_s() -> None:
+    found: dict[str, int] = {}
+    point = ClassThresholds((1.0,))
+
+    def engine(_: Report) -> Session:
+        session = BrightnessSession()
+        session.threshold = point
+        return session
+
+    def look(name: str, processed: FrameResult) -> None:
+        found[name] = len(processed.result)  # type: ignore[arg-type]  # detections
+
+    plans = [demo("a"), replace(demo("b"), threshold=None)]
+    manager = CameraManager(engine, plans, options=OPTIONS)
+    assert [camera.threshold for camera in manager.cameras] == [0.0, None]
+    with Running(manager) as running:
+        manager.subscribe(look)
+        wait_for(lambda: found.get("a") == 1 and found.get("b") == 0)
+        assert [camera.threshold for camera in manager.cameras] == [0.0, point]
+        manager.apply([plans[1], replace(plans[0], name="b2")])
+        manager.apply([replace(plans[1], threshold=0.0)])
+        wait_for(lambda: found["b"] == 1)
+        manager.apply(plans[1:])
+        wait_for(lambda: found["b"] == 0)
+        assert running.more("b")

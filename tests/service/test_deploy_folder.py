@@ -1,4 +1,4 @@
-"""The files in ``deploy/``, held against the checkout."""
+"""The files in ``deploy/`` match the package."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def unit() -> ConfigParser:
     return parser
 
 
-def test_the_unit_starts_what_there_is_and_knows_how_it_ends() -> None:
+def test_the_unit_starts_an_existing_command_and_handles_its_exit_codes() -> None:
     service = dict(unit()["Service"])
     program, command, file = service["ExecStart"].split()
     assert Path(program).name == "edgevision"
@@ -168,7 +168,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
 
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
-    """The example beside a bundle that knows its classes."""
+    """The example configuration next to a bundle with its classes."""
     pytest.importorskip("onnx")
     from tests.brightness import write_brightness_bundle
 

@@ -1,4 +1,4 @@
-"""What is there once a program is set up is not searched again; what comes later is, now and then."""
+"""Objects that exist after start-up are frozen; later ones are collected periodically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reaches the service manager's socket."""
+"""Messages to the service manager's socket."""
 
 from __future__ import annotations
 
@@ -103,5 +103,5 @@ def test_a_manager_that_is_gone_is_a_line_in_the_log(
         ({"WATCHDOG_USEC": "x"}, None),
     ],
 )
-def test_how_often_a_sign_of_life_is_wanted(environment: dict[str, str], watchdog_s: float | None) -> None:
+def test_the_watchdog_interval_is_read(environment: dict[str, str], watchdog_s: float | None) -> None:
     assert ServiceManager.from_environment(environment).watchdog_s == watchdog_s

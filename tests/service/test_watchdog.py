@@ -1,4 +1,4 @@
-"""The watchdog, by a clock that stands still until it is told."""
+"""The watchdog with a simulated clock."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_the_first_call_may_take_ten_minutes() -> None:
     assert watchdog.look(camera_manager).fatal == "an engine call has taken 601.0 s; it is the first call"
 
 
-def test_a_pipeline_that_hands_nothing_on_hangs() -> None:
+def test_a_pipeline_without_output_is_reported_as_hung() -> None:
     watchdog, clock = watched()
     camera_manager = ActedManager(cameras=(camera(frames=7),))
     assert watchdog.look(camera_manager) == WatchdogFinding()
@@ -94,7 +94,7 @@ def test_a_pipeline_that_hands_nothing_on_hangs() -> None:
     assert finding.fatal == "cameras supply frames, but none has left the pipeline for 10.5 s"
 
 
-def test_frames_that_are_too_late_and_cameras_that_are_silent_are_no_standstill() -> None:
+def test_late_frames_and_silent_cameras_are_not_reported_as_hung() -> None:
     watchdog, clock = watched()
     for late in range(3):
         assert watchdog.look(ActedManager(cameras=(camera(late=late),))) == WatchdogFinding()

@@ -1,4 +1,4 @@
-"""A setting is defined once: a new one is a key of files, an option, and a row of the documentation by itself."""
+"""A setting is defined once: a new one is a key of files, an option, and a row of the documentation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GROUPS = (ModelSettings, PipelineOptions, CameraSettings, SinkSettings, PageSett
 
 @dataclass(frozen=True, slots=True)
 class FanSettings:
-    """Settings that nobody has yet."""
+    """Settings that no command uses."""
 
     speed_rpm: float = field(
         default=900.0,
@@ -69,7 +69,7 @@ def test_a_new_setting_is_an_option_with_its_range_default_unit_and_help() -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--fan-speed", "3001"), "3001.0 is not in the range 0<=x<=3000"),
         (("--fan-speed", "nan"), "finite"),
@@ -78,8 +78,8 @@ def test_a_new_setting_is_an_option_with_its_range_default_unit_and_help() -> No
         (("--steps", "5"), "'5' is not \"auto\" or a whole number from 1 to 4"),
     ],
 )
-def test_an_option_refuses_what_a_file_refuses(arguments: tuple[str, str], said: str) -> None:
-    assert said in invoked(*arguments)
+def test_an_option_refuses_what_a_file_refuses(arguments: tuple[str, str], message: str) -> None:
+    assert message in invoked(*arguments)
 
 
 def test_a_new_setting_is_a_key_of_a_file_and_a_row_of_the_documentation() -> None:

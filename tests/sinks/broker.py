@@ -48,12 +48,14 @@ class MosquittoBroker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        with tempfile.TemporaryFile() as said:
-            self._process = subprocess.Popen([self._program, "-c", self._config], stdout=said, stderr=said)
+        with tempfile.TemporaryFile() as printed:
+            self._process = subprocess.Popen(
+                [self._program, "-c", self._config], stdout=printed, stderr=printed
+            )
             if not wait_until(self._answers):
                 self.stop(kill=True)
-                said.seek(0)
-                raise AssertionError(f"mosquitto does not answer: {said.read().decode()}")
+                printed.seek(0)
+                raise AssertionError(f"mosquitto does not answer: {printed.read().decode()}")
 
     def stop(self, *, kill: bool = False) -> None:
         if self._process is not None:

@@ -1,4 +1,4 @@
-"""What holds for all tests of sinks."""
+"""Fixtures for all tests of sinks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an address means."""
+"""Parsing of sink addresses."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_an_address_is_a_sink(tmp_path: Path, text: str, kind: type[Sink], name:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "results.txt",
@@ -54,8 +54,8 @@ def test_an_address_is_a_sink(tmp_path: Path, text: str, kind: type[Sink], name:
         ("events:", "events: has no folder"),
     ],
 )
-def test_an_invalid_address_is_reported_without_passwords(text: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said) as error:
+def test_an_invalid_address_is_reported_without_passwords(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as error:
         open_sink(text, FILE, {})
     assert "pw" not in str(error.value)
 

@@ -1,4 +1,4 @@
-"""A sink that fails or hangs, and a pipeline that does not notice."""
+"""A failing or hanging sink does not delay the pipeline."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_failed_write_is_retried_and_logged_once(caplog: pytest.LogCaptureFixt
     sink.close()
 
 
-def test_while_it_fails_its_health_says_so() -> None:
+def test_health_reports_a_failing_sink() -> None:
     inner = Moody()
     inner.down = SinkError("no route to host")
     sink = BackgroundSink(inner, capacity=3, backoff=QUICK)
@@ -146,7 +146,7 @@ def test_while_it_fails_its_health_says_so() -> None:
     assert sink.health.lost + sink.health.written == 10
 
 
-def test_a_batch_stays_as_it_is_until_it_is_through() -> None:
+def test_a_batch_is_unchanged_until_it_is_written() -> None:
     inner = Moody(batch_size=4)
     inner.gate.clear()
     sink = BackgroundSink(inner, backoff=QUICK)

@@ -1,4 +1,4 @@
-"""What docs/sinks.md promises."""
+"""docs/sinks.md matches the sinks."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_columns_are_those_of_the_table(columns: tuple[str, ...]) -> None:
 def test_every_field_of_a_record_is_documented() -> None:
     done = eventful()
     (event,) = event_records(done, uuid.uuid4())
-    told = set(re.findall(r"`(\w+)`", PAGE))
-    assert {*record_of(done), *event} <= told
+    documented = set(re.findall(r"`(\w+)`", PAGE))
+    assert {*record_of(done), *event} <= documented
 
 
 def test_every_variable_is_documented() -> None:
@@ -39,10 +39,10 @@ def test_every_variable_is_documented() -> None:
 
 
 def test_every_option_is_one_of_the_command() -> None:
-    said = CliRunner().invoke(command, ["--help"]).output
+    printed = CliRunner().invoke(command, ["--help"]).output
     options = set(re.findall(r"`(--[a-z-]+)", PAGE))
     assert {"--csv", "--mqtt", "--webhook", "--events", "--keep"} <= options
-    assert all(option in said for option in options), options
+    assert all(option in printed for option in options), options
 
 
 def test_the_check_of_a_signature_works() -> None:

@@ -1,4 +1,4 @@
-"""Pictures of events: which, how they are called, and how long they stay."""
+"""Event images: selection, names and limits."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def test_an_image_and_its_record(tmp_path: Path) -> None:
     assert image.shape == (48, 64, 3)
     assert image[:, 11:30].std() > 10, "the box is drawn"
     assert done.frame.image_bgr.std() == 0, "and not into the frame of others"
-    said = json.loads((tmp_path / "new" / f"{stem}.json").read_text())
-    assert (said["writer"], said["picture"], said["source"]) == (
+    message = json.loads((tmp_path / "new" / f"{stem}.json").read_text())
+    assert (message["writer"], message["picture"], message["source"]) == (
         "edgevision events 1",
         f"{stem}.jpg",
         "back yard/2",
     )
-    assert [event["event"] for event in said["events"]] == ["crossed", "vanished"]
-    assert said["detections"][0]["id"] == 7
-    assert len({event["event_id"] for event in said["events"]}) == 2
+    assert [event["event"] for event in message["events"]] == ["crossed", "vanished"]
+    assert message["detections"][0]["id"] == 7
+    assert len({event["event_id"] for event in message["events"]}) == 2
 
 
 def test_classes_are_kept_too_with_a_gap_for_each_camera(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_oldest_go_by_age_without_a_new_one_too(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_age_is_known_after_a_restart(tmp_path: Path) -> None:
+def test_the_age_limit_holds_after_a_restart(tmp_path: Path) -> None:
     folder = EventFolder(tmp_path, Retention())
     for number in range(2):
         folder.add(NOW + number, f"cam_{number}", b"jpeg", {"frame": number})
@@ -204,13 +204,13 @@ def test_the_address_sets_the_limits(tmp_path: Path) -> None:
     with open_sink(address, SinkOptions(live=False)) as sink:
         assert isinstance(sink, EventImageSink)
         assert sink._options == EventImageOptions(Retention(2, 3 * 2**19, 43200.0), ("bus", "cat"), 3.0)
-    for wrong, said in (
+    for wrong, message in (
         ("keep=many", "keep=many of events: is not a number"),
         ("kept=1", "has no option 'kept'; expected keep, max_mib"),
         ("keep=0", "limit pictures of event images is 0; expected more than 0"),
         ("gap_s=-1", "gap_s is -1.0"),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             open_sink(f"events:{tmp_path}?{wrong}")
 
 

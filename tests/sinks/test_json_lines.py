@@ -107,9 +107,7 @@ def test_a_file_is_truncated_or_continued(tmp_path: Path) -> None:
         assert [json.loads(line)["frame"] for line in path.read_bytes().splitlines()] == frames
 
 
-def test_a_line_that_a_power_failure_cut_is_taken_off(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_incomplete_last_line_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "out.jsonl"
     path.write_bytes(b'{"frame":1}\n{"fra')
     with JsonlSink(path, append=True) as sink:

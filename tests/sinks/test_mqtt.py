@@ -1,4 +1,4 @@
-"""Publishing to a real broker that comes, goes, refuses and falls silent."""
+"""Publishing to a real broker that starts, stops, refuses and hangs."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_late_subscriber_receives_only_the_status(broker: MosquittoBroker) -> 
             assert listener.heard == [("edgevision/status", b"online", 1, True)]
 
 
-def test_only_events_where_no_more_is_wanted(broker: MosquittoBroker) -> None:
+def test_only_events_are_sent_by_default(broker: MosquittoBroker) -> None:
     options = SinkOptions(live=False, every_result=False)
     with Listener(broker.port) as listener:
         with open_sink(f"mqtt://127.0.0.1:{broker.port}", options) as sink:
@@ -94,7 +94,7 @@ def test_only_events_where_no_more_is_wanted(broker: MosquittoBroker) -> None:
     assert [topic.rpartition("/")[2] for topic in listener.topics()] == ["status", "events", "status"]
 
 
-def test_the_broker_says_when_we_are_gone(broker: MosquittoBroker) -> None:
+def test_the_broker_publishes_the_last_will(broker: MosquittoBroker) -> None:
     program = (
         "import os, sys, time; from edgevision.sinks.addresses import open_sink, SinkOptions;"
         " from tests.sinks.results import fresh;"
@@ -108,9 +108,7 @@ def test_the_broker_says_when_we_are_gone(broker: MosquittoBroker) -> None:
     assert [payload for _, payload, *_ in listener.heard] == [b"online", b"offline"]
 
 
-def test_a_broker_that_goes_and_comes_again_gets_all_events(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_broker_that_restarts_receives_all_events(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     broker = MosquittoBroker(tmp_path, "allow_anonymous true")
     inner = MqttSink(Broker("127.0.0.1", broker.port), patience_s=0.05)
@@ -136,7 +134,7 @@ def test_a_broker_that_goes_and_comes_again_gets_all_events(
         heard += [json.loads(payload)["frame"] for _, payload, *_ in listener.heard]
     assert sink.health.lost == 0
     assert sink.health.written == 5
-    # What was published before the listener was there is told to nobody: it is the broker's to keep, not ours.
+    # Messages published before the listener connected are not received: storing them is the broker's task.
     assert {20, 30} <= set(heard)
     sink.close()
     broker.stop()
@@ -154,7 +152,7 @@ def test_detections_that_waited_too_long_are_left_out_and_events_are_not(broker:
     assert (sink.health.written, sink.health.lost) == (2, 1)
 
 
-def test_user_and_password_come_from_the_environment_and_are_redacted(
+def test_credentials_are_read_from_the_environment_and_redacted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     passwords = tmp_path / "passwords"
@@ -176,13 +174,15 @@ def test_user_and_password_come_from_the_environment_and_are_redacted(
             sink.write(fresh())
         wrong = Broker("127.0.0.1", broker.port, user="cam", password="wr0ng")
         with MqttSink(wrong, patience_s=0.02) as refused:
-            assert wait_until(lambda: "the broker rejects the connection: Not authorized" in said_by(refused))
-            said = f"{said_by(refused)} {caplog.text} {refused.public_name} {refused.health} {wrong}"
-    assert "wr0ng" not in said
-    assert "s3cret" not in said
+            assert wait_until(
+                lambda: "the broker rejects the connection: Not authorized" in messages_of(refused)
+            )
+            message = f"{messages_of(refused)} {caplog.text} {refused.public_name} {refused.health} {wrong}"
+    assert "wr0ng" not in message
+    assert "s3cret" not in message
 
 
-def said_by(sink: MqttSink) -> str:
+def messages_of(sink: MqttSink) -> str:
     with pytest.raises(SinkError) as error:
         sink.write(fresh())
     return str(error.value)
@@ -194,7 +194,7 @@ def test_a_broker_that_is_not_there_is_an_error() -> None:
         sink.write(fresh())
 
 
-def test_a_broker_that_takes_the_connection_and_never_answers_costs_nothing() -> None:
+def test_a_broker_that_never_responds_does_not_delay_the_pipeline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken: list[socket.socket] = []
         thread = threading.Thread(target=lambda: taken.append(server.accept()[0]))

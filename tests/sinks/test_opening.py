@@ -1,4 +1,4 @@
-"""Which sink an output's name asks for, and what no sink can write to."""
+"""Selection of a sink by the output's name, and unwritable outputs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.sinks.results import processed
     "make", [JsonlSink, ImageFolderSink, lambda path: VideoSink(path / "v.mp4", (64, 48), 25)]
 )
 @pytest.mark.parametrize("place", ["file/out", "/proc/nowhere/out"])
-def test_an_unwritable_place_is_known_on_opening(
+def test_an_unwritable_path_is_an_error_on_opening(
     tmp_path: Path, make: Callable[[Path], Sink], place: str
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
@@ -68,7 +68,7 @@ def test_the_source_is_never_replaced(tmp_path: Path) -> None:
     assert numbered.name("v.mp4", 5) == Path("v_000005.jpg")
 
 
-def test_a_camera_that_has_not_answered_gets_its_video_with_its_first_frame(tmp_path: Path) -> None:
+def test_a_video_of_an_absent_camera_begins_with_its_first_frame(tmp_path: Path) -> None:
     source = open_source("/dev/video63", CameraOptions(wait_first=False), name="yard")
     sink = open_picture_sink(tmp_path / "new" / "v.mp4", source)
     sink.write(processed(0, captured_ns=0))

@@ -1,4 +1,4 @@
-"""What goes first when a queue is full."""
+"""Items dropped first from a full queue."""
 
 from __future__ import annotations
 

@@ -116,22 +116,22 @@ def test_events_are_posted_and_the_rest_is_not() -> None:
     assert headers["User-Agent"].startswith("edgevision/")
     assert headers["Edgevision-Signature"] is None
     assert len(headers["Idempotency-Key"]) == 36
-    said = json.loads(body)
-    assert abs(said["created_at"] - time.time()) < 60
-    first, second = said["events"]
+    printed = json.loads(body)
+    assert abs(printed["created_at"] - time.time()) < 60
+    first, second = printed["events"]
     assert first["event_id"] != second["event_id"]
     names = ("source", "frame", "event", "place", "id", "class")
     assert [first[name] for name in names] == ["yard", 2, "crossed", "door", 7, "person"]
     assert [second[name] for name in names] == ["yard", 2, "left", "pool", 9, "bus"]
 
 
-def test_every_result_where_it_is_wanted() -> None:
+def test_every_result_is_sent_if_requested() -> None:
     done = fresh(3)
     options = SinkOptions(live=False, every_result=True)
     with serving() as receiver, open_sink(receiver.url, options, {}) as sink:
         sink.write(done)
-    (said,) = receiver.bodies()
-    assert said["results"] == [record_of(done)]
+    (printed,) = receiver.bodies()
+    assert printed["results"] == [record_of(done)]
 
 
 def test_queued_results_are_posted_together_on_one_connection() -> None:
@@ -211,10 +211,10 @@ def test_a_password_goes_to_the_server_and_nowhere_else(caplog: pytest.LogCaptur
             sink.write(eventful())
     ((path, headers, _),) = receiver.posts
     assert (path, headers["Authorization"]) == ("/T0KEN", "Basic bWU6czNjcmV0")
-    said = f"{error.value} {sink.public_name} {sink.health} {caplog.text}"
-    assert "s3cret" not in said
-    assert "T0KEN" not in said
-    assert receiver.url in said
+    printed = f"{error.value} {sink.public_name} {sink.health} {caplog.text}"
+    assert "s3cret" not in printed
+    assert "T0KEN" not in printed
+    assert receiver.url in printed
 
 
 def test_a_server_that_hangs_costs_no_time_and_the_oldest_events() -> None:
@@ -236,7 +236,7 @@ def test_a_server_that_hangs_costs_no_time_and_the_oldest_events() -> None:
     assert (sink.health.written, sink.health.lost) == (0, 300)
 
 
-def test_a_slow_server_is_waited_for_and_a_long_answer_is_not_read() -> None:
+def test_a_slow_server_is_awaited_and_a_long_response_is_not_read() -> None:
     long = Answer(after_s=0.2, body=b"x" * 10**6)
     with serving(long) as receiver, WebhookSink(hook(receiver.url), read_s=20) as sink:
         sink.write(eventful(1))
@@ -248,9 +248,9 @@ def test_a_slow_server_is_waited_for_and_a_long_answer_is_not_read() -> None:
 def test_connection_errors_are_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    for url, said in (
+    for url, printed in (
         (f"http://127.0.0.1:{port}/", r"^the hook: no connection: .*Connection refused$"),
         ("http://no-such-host.invalid/", r"^the hook: the host name cannot be resolved$"),
     ):
-        with WebhookSink(hook(url)) as sink, pytest.raises(SinkError, match=said):
+        with WebhookSink(hook(url)) as sink, pytest.raises(SinkError, match=printed):
             sink.write(eventful())

@@ -11,7 +11,7 @@ from edgevision.sinks.window import WindowSink
 from tests.sinks.results import processed
 
 
-def test_a_headless_opencv_names_its_mend() -> None:
+def test_error_on_a_headless_opencv_names_the_fix() -> None:
     with pytest.raises(SinkError, match="pip uninstall opencv-python-headless && pip install opencv-python"):
         WindowSink("title")
 

@@ -1,4 +1,4 @@
-"""What a text opens, and what of it may be shown."""
+"""Parsing of source addresses, and redaction of credentials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits that double, end at the longest, and are never the same for two clients."""
+"""Exponential backoff with a maximum and jitter."""
 
 from __future__ import annotations
 

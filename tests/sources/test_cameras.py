@@ -1,4 +1,4 @@
-"""A camera that is faster than its reader, one that stops, one that hangs, and none."""
+"""Cameras that are faster than their reader, stop, hang, or do not exist."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_an_outage_is_an_error_only_with_an_outage_timeout() -> None:
         assert source.health.failed_attempts > 2
 
 
-def test_a_camera_that_comes_back_is_read_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_camera_that_reconnects_is_read_again(caplog: pytest.LogCaptureFixture) -> None:
     captures = FakeCapture(2, period_s=0.05), FakeCapture(0), FakeCapture(1, hangs=True)
     captures[2].shape = (24, 16, 3)
     with live("camera 3", *captures) as source:
@@ -282,7 +282,7 @@ def test_the_bell_rings_for_a_frame_and_for_the_end() -> None:
         capture.let_go.set()
 
 
-def test_a_camera_need_not_be_there_yet(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_absent_camera_is_awaited(caplog: pytest.LogCaptureFixture) -> None:
     attempts: list[int] = []
     present = threading.Event()
     capture = FakeCapture(2, hangs=True)
@@ -329,7 +329,7 @@ def no_feed() -> Feed:
 
 
 @pytest.mark.parametrize("reader", ["av", "opencv"])
-def test_closing_ends_while_a_camera_that_says_nothing_is_connected_to(
+def test_closing_works_while_a_silent_camera_is_connecting(
     reader: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if reader == "opencv":
@@ -361,7 +361,7 @@ def test_missing_frames_are_counted_by_the_cameras_time_stamps() -> None:
         assert (source.lost.missed, source.health.lost.missed) == (3, 3)
 
 
-def test_a_name_of_ones_own_is_in_frames_and_messages(tmp_path: Path) -> None:
+def test_a_user_defined_name_is_in_frames_and_messages(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4, 3), np.uint8))
     with open_source("demo:64x48@200", name="front") as source:
         frame = source.read()

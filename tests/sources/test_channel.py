@@ -1,4 +1,4 @@
-"""Order, back-pressure, and waking whoever waits."""
+"""Order, back-pressure, and waking of waiting threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgevision.sources.channel import Channel, ChannelClosed
 PATIENCE_S = 5.0
 
 
-def test_items_come_in_order_and_what_waits_survives_the_end() -> None:
+def test_items_are_in_order_and_waiting_items_survive_the_end() -> None:
     channel: Channel[int] = Channel(3)
     assert [channel.put(number) for number in range(3)] == [None, None, None]
     channel.end()

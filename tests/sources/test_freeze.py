@@ -1,4 +1,4 @@
-"""What is frozen, what is black, and what only looks like it."""
+"""Detection of frozen and black frames without false alarms."""
 
 from __future__ import annotations
 

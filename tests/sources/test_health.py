@@ -1,4 +1,4 @@
-"""Outages and episodes are counted once each, and for as long as they last."""
+"""Each outage and episode is counted once, with its duration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edgevision.sources.health import FrameCounts, HealthRecord, SourceHealth
 
 
 class Clock:
-    """Seconds that pass when they are told to."""
+    """A simulated clock."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -50,7 +50,7 @@ def test_a_camera_that_does_not_answer_at_first_is_away_from_its_opening_on() ->
 
 def test_missed_frames_are_worth_a_word() -> None:
     assert SourceHealth(lost=FrameCounts(missed=4)).notes() == (
-        "4 frames missed: sent by the camera, but never received",
+        "4 frames missed: gaps between the camera's timestamps",
     )
 
 

@@ -1,4 +1,4 @@
-"""What people type for HTTP: files have every frame and an end, images are images, streams are live."""
+"""HTTP addresses: files return every frame and end, images are images, streams are live."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def level(index: int) -> int:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MP4 whose index is at its end, and whose frames say their number by their brightness."""
+    """An MP4 whose index is at its end, and whose frames encode their number as brightness."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))
     for index in range(FRAMES):

@@ -1,4 +1,4 @@
-"""Which files are images, and what is wrong with those that cannot be read."""
+"""Recognition of image files, and errors for unreadable ones."""
 
 from __future__ import annotations
 

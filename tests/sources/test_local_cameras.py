@@ -1,4 +1,4 @@
-"""Cameras of this machine: those that are not there, and those that are none."""
+"""Local cameras that are absent, and devices that are not cameras."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_camera_that_does_not_exist_is_refused_at_once(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_camera_that_is_not_plugged_in_yet_is_waited_for(tmp_path: Path) -> None:
+def test_a_camera_that_is_not_plugged_in_is_awaited(tmp_path: Path) -> None:
     with open_camera(7, devices=tmp_path, options=CameraOptions(wait_first=False)) as source:
         deadline_s = time.monotonic() + 20
         while (outage := source.health.last_outage) is None:

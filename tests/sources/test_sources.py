@@ -1,4 +1,4 @@
-"""Images, folders and videos, the good ones and the bad ones."""
+"""Valid and invalid images, folders and videos."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_video_that_changes_size_is_read_to_its_end(tmp_path: Path) -> None:
     with open_source(tmp_path / "changing.mjpeg") as source:
         frames = list(source)
     assert [frame.index for frame in frames] == list(range(6))
-    # What comes of the later ones is up to OpenCV's build; a frame of its own size is told by `size_wh`.
+    # What comes of the later ones is up to OpenCV's build; a frame of another size has its own `size_wh`.
     assert all(frame.size_wh in set(sizes) for frame in frames)
 
 
@@ -133,7 +133,7 @@ def test_a_video_without_its_index_is_refused(tmp_path: Path) -> None:
     ],
     ids=["grey", "alpha", "16 bit", "1x1"],
 )
-def test_unusual_images_become_plain_frames(
+def test_unusual_images_are_converted_to_bgr_frames(
     tmp_path: Path,
     image: np.ndarray,
     expected: list[object],

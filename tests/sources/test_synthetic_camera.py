@@ -1,4 +1,4 @@
-"""The wall of photographs, and who is to be seen on it."""
+"""The synthetic camera's wall of photographs, and the visible people."""
 
 from __future__ import annotations
 

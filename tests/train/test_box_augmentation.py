@@ -57,7 +57,7 @@ def test_a_sample_is_a_function_of_its_generator() -> None:
     assert not np.array_equal(first.image, other.image)
 
 
-def test_flip_mirrors_picture_and_boxes() -> None:
+def test_flip_mirrors_image_and_boxes() -> None:
     plan = replace(PLAN, mosaic=0.0)
     plain, mirrored = drawn(1, replace(plan, flip=0.0)), drawn(1, replace(plan, flip=1.0))
     assert np.array_equal(plain.image[:, ::-1], mirrored.image)

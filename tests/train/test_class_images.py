@@ -30,7 +30,7 @@ def test_folders_with_a_held_part(class_data: Path) -> None:
     assert split.train.pictures[0].shape == (16, 16, 3)
 
 
-def test_a_test_part_is_left_alone(tmp_path: Path) -> None:
+def test_a_test_part_is_not_used(tmp_path: Path) -> None:
     for part, value in (("train", 10), ("test", 200)):
         for name in ("cat", "dog"):
             (tmp_path / part / name).mkdir(parents=True)
@@ -90,7 +90,7 @@ def test_idx_files(tmp_path: Path) -> None:
     [
         (b"\0\0\x08\x03\0\0\0\x02", "not an idx file of 1 dimensions"),
         (b"\0\0\x0d\x01\0\0\0\x02ab", "it begins with 00000d01"),
-        (b"\0\0\x08\x01\0\0\0\x05abc", "says 5: expected 13 bytes, received 11"),
+        (b"\0\0\x08\x01\0\0\0\x05abc", "has the header 5: expected 13 bytes, received 11"),
         (b"\0\0\x08\x01\0\0\0\x03abc", "holds 2 images"),
     ],
 )
@@ -122,7 +122,7 @@ def test_mnist(data_dir: Path) -> None:
     assert split.train.classes == tuple("0123456789")
 
 
-def test_balance_shows_every_class_equally_and_every_picture_fairly() -> None:
+def test_balance_draws_classes_equally_and_images_fairly() -> None:
     labels = np.array([0] * 95 + [2] * 5, np.int64)
     order = balanced_order(labels, 3, np.random.default_rng(0))
     assert len(order) == 100

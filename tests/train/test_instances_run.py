@@ -15,10 +15,11 @@ from click.testing import CliRunner, Result
 from edgevision.cli.root import edgevision
 from edgevision.contract.spec import NmsSpec
 from edgevision.errors import EdgevisionError
+from edgevision.models.masks import Mixture, answers_from_mixture
 from edgevision.models.plan import DetectorPlan, InstancePlan
 from edgevision.models.recipe import load_recipe
 from edgevision.models.weights import take_fitting
-from edgevision.models.yolov5 import yolov5
+from edgevision.models.yolov5.model import yolov5
 from edgevision.storage.codec import dataclass_from_json
 from edgevision.train.job import Job
 
@@ -69,8 +70,14 @@ def test_the_recipe_takes_the_run(run: Path) -> None:
     assert source.classes == ("triangle", "diamond")
     assert source.variant == "YOLOv5n-seg, 2 classes"
     with torch.no_grad():
-        outputs = source.answer(torch.zeros(1, 3, 64, 64), NmsSpec(max_detections=5))
-    assert [output.shape for output in outputs] == [(1, 5, 4), (1, 5), (1, 5), (1, 5, 16, 16)]
+        mixture = source.answer(torch.zeros(1, 3, 64, 64), NmsSpec(max_detections=5))
+    assert isinstance(mixture, Mixture)
+    assert [output.shape for output in answers_from_mixture(mixture, (64, 64))] == [
+        (1, 5, 4),
+        (1, 5),
+        (1, 5),
+        (1, 5, 16, 16),
+    ]
 
 
 def test_a_plan_is_read_back_as_what_it_was(run: Path) -> None:

@@ -33,7 +33,7 @@ def by_hand(logits: torch.Tensor, mask: torch.Tensor, window: tuple[int, int, in
     return F.binary_cross_entropy_with_logits(cut, truth)
 
 
-def test_each_answer_is_averaged_over_its_own_box() -> None:
+def test_each_mask_loss_is_averaged_over_its_own_box() -> None:
     answers, prototypes, masks, xywh, image = example()
     # x 6..14 and y 4..12; x 25.5..34.5 and y 19..25, cut at the edge; everything.
     windows = [(1, 1, 4, 3), (6, 4, 8, 6), (0, 0, 8, 6)]
@@ -66,7 +66,7 @@ def test_a_box_at_the_edge_or_of_no_size_still_has_a_cell(xywh: tuple[float, ...
     assert float(loss) == pytest.approx(math.log(1 + math.exp(-3)), rel=1e-5)
 
 
-def test_the_whole_loss_counts_masks_and_leaves_the_rest_as_it_is() -> None:
+def test_the_total_loss_adds_masks_and_keeps_the_other_terms() -> None:
     torch.manual_seed(1)
     targets = Targets(torch.tensor([0]), torch.tensor([1]), torch.tensor([[20.0, 20, 14, 14]]))
     masked = Targets(

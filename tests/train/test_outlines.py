@@ -94,7 +94,7 @@ def test_without_masks_none_are_drawn() -> None:
     assert sample.masks.shape == (0, 32, 32)
 
 
-def test_weakened_to_nothing_an_image_is_shown_as_it_is() -> None:
+def test_without_augmentation_an_image_is_unchanged() -> None:
     still = BoxAugmentation(size=120, long_side=120, masks=True).weakened(0)
     assert (still.gain, still.mosaic, still.flip, still.stretch, still.grey) == ((1, 1), 0, 0, 0, 0)
     sample = draw_sample(3, painted, 4, still, np.random.default_rng(0))

@@ -210,7 +210,7 @@ def test_training_uses_the_parts_of_a_data_yaml(tmp_path: Path) -> None:
     assert f"held: 3 images, boxes: sun 3, moon 3; the split of {yaml}: train and val" in done.stderr
 
 
-def test_a_held_part_without_a_box_is_said_at_the_start(box_data: Path, tmp_path: Path) -> None:
+def test_a_held_part_without_a_box_is_reported_at_the_start(box_data: Path, tmp_path: Path) -> None:
     held = tmp_path / "held"
     (held / "images").mkdir(parents=True)
     (held / "labels").mkdir()
@@ -225,7 +225,7 @@ def test_a_held_part_without_a_box_is_said_at_the_start(box_data: Path, tmp_path
     assert (run / "best.safetensors").is_file()
 
 
-def test_a_broken_picture_is_named_at_the_start(class_data: Path, tmp_path: Path) -> None:
+def test_a_broken_image_is_reported_at_the_start(class_data: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(class_data, data)
     folder = next(path for path in (data / "train").iterdir() if path.is_dir())

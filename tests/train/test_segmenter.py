@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(scope="module")
 def mask_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bright discs on dark noise, and masks that say where; a void frame around each."""
+    """Bright discs on dark noise with their masks; a void border surrounds each."""
     folder = tmp_path_factory.mktemp("masks")
     rng = np.random.default_rng(0)
     for place in ("images", "masks"):
@@ -67,7 +67,7 @@ def test_wrong_masks_name_the_file_and_the_value(mask_data: Path, tmp_path: Path
         read_masks(tmp_path, ("ground",))
 
 
-def test_picture_and_mask_move_together() -> None:
+def test_image_and_mask_move_together() -> None:
     """An image that shows its own mask still does after drawing, and beyond its edges all is void."""
     mask = np.zeros((60, 90), np.uint8)
     cv2.circle(mask, (40, 30), 20, 1, -1)
@@ -83,7 +83,7 @@ def test_picture_and_mask_move_together() -> None:
         assert inside.any()
 
 
-def test_flips_happen_as_often_as_said() -> None:
+def test_flips_have_the_configured_frequency() -> None:
     picture = np.zeros((32, 32, 3), np.uint8)
     picture[:, :16] = 255
     mask = (picture[..., 0] > 0).astype(np.uint8)
@@ -93,7 +93,7 @@ def test_flips_happen_as_often_as_said() -> None:
     assert np.mean([labels[0, 0] == 0 for labels in drawn]) == pytest.approx(0.3, abs=0.06)
 
 
-def test_dice_of_hand_made_answers() -> None:
+def test_dice_of_known_predictions() -> None:
     labels = torch.tensor([[[0, 0, 1, VOID]]])
     known = labels != VOID
     right = 40 * torch.tensor([[[[1.0, 1, -1, -1]], [[-1.0, -1, 1, 1]], [[-1.0, -1, -1, -1]]]])
@@ -123,7 +123,7 @@ def train(*arguments: object) -> Result:
     return CliRunner().invoke(edgevision, ["train", "unet", *map(str, arguments), "--device", "cpu"])
 
 
-def test_a_segmenter_learns_and_says_its_size(mask_data: Path, tmp_path: Path) -> None:
+def test_a_segmenter_learns_and_records_its_size(mask_data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = ("--classes", "ground,disc", "--size", 64, "--batch", 4, "--epochs", 8, "--balance")
     result = train("--data", mask_data, "--val", mask_data, *options, "-o", run)

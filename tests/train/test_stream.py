@@ -35,7 +35,7 @@ def test_epochs_differ_and_seeds_differ() -> None:
 
 
 @pytest.mark.parametrize("step", range(5))
-def test_a_stream_that_seeks_goes_on_as_if_never_stopped(step: int) -> None:
+def test_a_stream_continues_identically_after_a_seek(step: int) -> None:
     whole = stream()
     everything = [batch for _ in range(3) for batch in whole]
     late = stream()

@@ -29,7 +29,7 @@ def test_no_boxes_match_nothing() -> None:
     assert found.xywh.shape == (0, 4)
 
 
-def test_a_box_is_answered_for_by_its_cell_and_the_two_nearest() -> None:
+def test_a_box_is_assigned_to_its_cell_and_the_two_nearest() -> None:
     found = match(targets((0, 1, 3.3, 2.8, 1, 1)), torch.ones(1, 2), (8, 8), 4.0)
     cells = {(int(x), int(y)) for x, y in zip(found.column, found.row, strict=True)}
     assert cells == {(3, 2), (2, 2), (3, 3)}
@@ -72,7 +72,7 @@ def test_complete_iou_punishes_another_aspect_ratio() -> None:
     )
 
 
-def test_answers_that_decode_to_the_boxes_cost_almost_nothing() -> None:
+def test_predictions_that_decode_to_the_boxes_have_almost_no_loss() -> None:
     """Write the inverse of the decoding at the matched cells; what is left is objectness elsewhere."""
     loss = YoloLoss(ANCHORS, STRIDES, 3, LossWeights())
     wanted = targets((0, 2, 20, 28, 10, 9), (0, 1, 40, 30, 50, 44))

@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import onnx
@@ -24,6 +23,7 @@ from edgevision.graph import graft as grafting
 from edgevision.graph import nms as suppression
 from edgevision.graph.builder import FLOAT, GraphBuilder, ints
 from edgevision.graph.heads.head import take_rows
+from edgevision.graph.overlap import UprightOverlap
 from tests.verification.planting import (
     BASES,
     Fault,
@@ -141,17 +141,11 @@ def _to_pixels(b: GraphBuilder, candidates: Any, nms: NmsSpec) -> Any:
     return _CLUSTER(b, dataclasses.replace(candidates, boxes=boxes), nms)
 
 
-def _agnostic(b: GraphBuilder, candidates: Any, nms: NmsSpec) -> Any:
-    """All labels equal inside of suppression."""
-    with mock.patch.object(suppression, "_over", _over_all):
-        return _CLUSTER(b, candidates, nms)
+class _AnyLabel(UprightOverlap):
+    """All labels are equal."""
 
-
-def _over_all(b: GraphBuilder, columns: Any, rows: Any) -> str:
-    same = [dataclasses.replace(side, label="post/zero_label") for side in (columns, rows)]
-    if not any(t.name == "post/zero_label" for t in b.graph.initializer):
-        b.named("post/zero_label", np.zeros((1, 1, 1), np.int32))
-    return _OVER(b, *same)
+    def terms(self, b: GraphBuilder, boxes: str, labels: str, iou_threshold: str) -> tuple[str, ...]:
+        return super().terms(b, boxes, b.op("Mul", labels, np.int32(0)), iou_threshold)
 
 
 def _worst(b: GraphBuilder, candidates: Any, rows: int) -> Any:
@@ -183,7 +177,7 @@ def _swapped_coefficients(b: GraphBuilder, values: str, index: str) -> str:
     return _TAKE_ROWS(b, values, b.op("Max", b.op("Sub", index, np.int64(1)), np.int64(0)))
 
 
-_CLUSTER, _OVER, _COMPACT = suppression.cluster_nms, suppression._over, suppression._compact
+_CLUSTER, _COMPACT = suppression.cluster_nms, suppression._compact
 _TO_FRAME, _TAKE_ROWS = grafting._to_frame, take_rows
 
 
@@ -249,7 +243,7 @@ FAULTS: dict[str, Fault] = {
     "inclusive corners": Fault("yolov8", code=_nms_code(_to_pixels)),
     "NMS threshold 0.6 for 0.45": Fault("yolov8", _nms(iou_threshold=0.6)),
     "NMS threshold 0.35 for 0.45": Fault("yolov8", _nms(iou_threshold=0.35)),
-    "NMS over all classes": Fault("yolov8", code=_nms_code(_agnostic)),
+    "NMS over all classes": Fault("yolov8", code=((suppression, "UprightOverlap", _AnyLabel),)),
     "no NMS": Fault("yolov8", code=_nms_code(suppression.without_suppression)),
     "NMS steps 2 for 16": Fault("yolov8", _nms(depth=2)),
     "score floor 0.3 for 0.001": Fault("yolov8", _nms(score_floor=0.3)),

@@ -9,12 +9,15 @@ from edgevision.bundle.folder import CheckRecord
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import (
     FrameInput,
+    KeypointSpec,
     ModelSpec,
     NmsSpec,
     Precision,
     Provenance,
     classify_outputs,
     detect_outputs,
+    obb_outputs,
+    pose_outputs,
 )
 from edgevision.verification.comparison import TOLERANCES, compare_answers
 
@@ -53,7 +56,7 @@ def moved(pixels: float) -> Outputs:
 
 
 @pytest.mark.parametrize("precision", TOLERANCES)
-def test_equal_answers_pass(precision: Precision) -> None:
+def test_equal_outputs_pass(precision: Precision) -> None:
     assert failed(detections(), precision) == set()
 
 
@@ -139,3 +142,104 @@ def test_a_clear_class_must_stay_the_best() -> None:
         "score difference",
         "share of frames with the same best class",
     }
+
+
+POSE = ModelSpec(
+    "m",
+    "pose",
+    FrameInput((640, 640)),
+    pose_outputs(COUNT, 2),
+    ("a", "b"),
+    PROVENANCE,
+    NmsSpec(candidates=COUNT, max_detections=COUNT),
+    KeypointSpec.of(2),
+)
+OBB = ModelSpec(
+    "m",
+    "obb",
+    FrameInput((640, 640)),
+    obb_outputs(COUNT),
+    ("a", "b"),
+    PROVENANCE,
+    NmsSpec(candidates=COUNT, max_detections=COUNT),
+)
+
+
+def poses(pixels: float = 0.0, confidence: float = 0.9) -> Outputs:
+    boxes, scores, labels = detections()
+    points = np.zeros((1, COUNT, 2, 3), np.float32)
+    points[0, :, :, :2] = boxes[0, :, None, :2] + 10
+    points[0, :, :, 2] = 0.9
+    points[0, 3, 1] += (pixels, 0, confidence - 0.9)
+    return boxes, scores, labels, points
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
+def test_equal_poses_pass(precision: Precision) -> None:
+    checks = compare_answers(POSE, poses(), poses(), precision)
+    assert all(check.passed for check in checks)
+    assert sum("keypoints" in check.name for check in checks) == 2
+
+
+@pytest.mark.parametrize(
+    ("precision", "pixels", "passes"),
+    [
+        ("float", 0.009, True),
+        ("float", 0.5, False),
+        ("fp16", 0.9, True),
+        ("fp16", 3.0, False),
+        ("int8", 3.0, True),
+    ],
+)
+def test_one_misplaced_keypoint(precision: Precision, pixels: float, passes: bool) -> None:
+    wrong = {c.name for c in compare_answers(POSE, poses(), poses(pixels), precision) if not c.passed}
+    assert (not wrong) == passes
+    assert all("distance of partners' keypoints" in name for name in wrong)
+
+
+@pytest.mark.parametrize(
+    ("precision", "confidence", "passes"), [("float", 0.89, False), ("fp16", 0.89, True)]
+)
+def test_one_wrong_confidence_of_a_keypoint(precision: Precision, confidence: float, passes: bool) -> None:
+    checks = compare_answers(POSE, poses(), poses(confidence=confidence), precision)
+    assert all(check.passed for check in checks) == passes
+
+
+def test_int8_measures_the_mean_of_keypoints() -> None:
+    expected, actual = poses(), poses()
+    actual[3][..., 0] += 15
+    wrong = [c.name for c in compare_answers(POSE, expected, actual, "int8") if not c.passed]
+    assert wrong == ["mean distance of partners' keypoints, share of the diagonal"]
+
+
+def oriented(turn: float = 0.0) -> Outputs:
+    boxes, scores, labels = detections()
+    found = np.zeros((1, COUNT, 5), np.float32)
+    found[0, :10] = np.stack(
+        [boxes[0, :10, 0] + 25, np.full(10, 25)] + [np.full(10, v) for v in (50, 12, 0.5)], 1
+    )
+    found[0, :10, 4] += turn
+    return found, scores, labels
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
+def test_a_box_turned_by_half_or_with_its_sides_exchanged_is_the_same(precision: Precision) -> None:
+    exchanged = oriented(np.pi / 2)
+    exchanged[0][..., 2:4] = exchanged[0][..., [3, 2]]
+    for actual in (oriented(), oriented(np.pi), exchanged):
+        assert all(check.passed for check in compare_answers(OBB, oriented(), actual, precision))
+
+
+@pytest.mark.parametrize(
+    ("precision", "turn", "passes"),
+    [
+        ("float", 1e-4, True),
+        ("float", 0.01, False),
+        ("fp16", 0.01, True),
+        ("fp16", 0.2, False),
+        ("int8", 1.2, False),
+    ],
+)
+def test_turned_boxes_lose_their_partners(precision: Precision, turn: float, passes: bool) -> None:
+    checks = compare_answers(OBB, oriented(), oriented(turn), precision)
+    assert all(check.passed for check in checks) == passes

@@ -98,7 +98,7 @@ def test_golden_frames_run_once_and_not_again(
     assert classes == {cpu_class(), *([ELSEWHERE] if record else [])}
 
 
-def test_a_wrong_answer_refuses_int8_and_float_runs_instead(
+def test_a_wrong_int8_output_selects_the_float_graph(
     bundle: Bundle, runs: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with_int8(bundle, WRONG)
@@ -114,7 +114,7 @@ def test_a_wrong_answer_refuses_int8_and_float_runs_instead(
     assert runs == ["int8"]
 
 
-def test_a_wrong_answer_is_an_error_where_int8_was_asked_for(bundle: Bundle, runs: list[str]) -> None:
+def test_a_wrong_output_is_an_error_if_int8_was_requested(bundle: Bundle, runs: list[str]) -> None:
     with_int8(bundle, WRONG)
     for _ in range(2):
         with pytest.raises(VerificationError, match=r"score difference .*--precision float\)") as caught:
@@ -150,7 +150,7 @@ def test_a_bundle_that_cannot_be_written_has_its_record_in_the_cache(
     assert runs == ["int8"] * 2, "a damaged record counts as none"
 
 
-def test_where_nothing_can_be_stored_it_is_said(
+def test_a_record_that_cannot_be_stored_is_reported(
     bundle: Bundle, runs: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: object) -> None:

@@ -43,7 +43,7 @@ def failed(record: Verification) -> set[str]:
     return {check.name for check in record.checks if not check.passed}
 
 
-def test_equal_answers_pass() -> None:
+def test_equal_outputs_pass() -> None:
     assert verify((BOXES, SCORES, LABELS)).passed
 
 
@@ -93,7 +93,7 @@ def test_nothing_to_compare_is_no_pass() -> None:
     assert failed(record) == {"detections compared"}
 
 
-def test_answers_that_change_from_call_to_call() -> None:
+def test_outputs_that_differ_between_calls_fail() -> None:
     other = SCORES.copy()
     other[0, 0] = np.nextafter(other[0, 0], 1, dtype=np.float32)
     session = ReplaySession(detector(), [(BOXES, SCORES, LABELS), (BOXES, other, LABELS)])

@@ -9,7 +9,7 @@ import click
 
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.suppression import nms_options, nms_spec
-from edgevision.cli.options.types import BATCH, SIZE, tensorrt_option
+from edgevision.cli.options.types import BATCH, KEYPOINTS, SIZE, tensorrt_option
 from edgevision.cli.present import Steps, verification_lines
 from edgevision.contract.classes import read_class_names
 from edgevision.contract.spec import BatchRange
@@ -29,7 +29,14 @@ PLANS = (".engine", ".plan", ".trt")
     type=SIZE,
     help="Network input size, WxH, of a dynamic input. Default: the metadata's imgsz.",
 )
-@click.option("--frame", type=SIZE, help="Camera frame size, WxH; the graph scales such frames itself.")
+@click.option(
+    "--keypoints",
+    type=KEYPOINTS,
+    help="Keypoints of a pose and values of each, such as 17x3. Default: the metadata's kpt_shape, or the shapes.",
+)
+@click.option(
+    "--frame", type=SIZE, help="Camera frame size, WxH; the graph resizes frames of this size itself."
+)
 @click.option(
     "--batch", type=BATCH, help="Batch size N, or MIN:OPT:MAX for a dynamic batch. Default: as in the file."
 )
@@ -44,7 +51,9 @@ PLANS = (".engine", ".plan", ".trt")
 )
 @click.option("--images", type=click.Path(path_type=Path), help="Folder of real images for verification.")
 @click.option(
-    "--no-fp16", is_flag=True, help="Skip the FP16 graph; TensorRT engines are then float and half as fast."
+    "--no-fp16",
+    is_flag=True,
+    help="Skip the FP16 graph. TensorRT engines then use FP32 and are about half as fast.",
 )
 @tensorrt_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Bundle to write.")
@@ -53,6 +62,7 @@ def command(
     head: str | None,
     classes: Path | None,
     size: tuple[int, int] | None,
+    keypoints: tuple[int, int] | None,
     frame: tuple[int, int] | None,
     batch: BatchRange | None,
     images: Path | None,
@@ -66,8 +76,10 @@ def command(
 
     The head is recognised from the outputs, the operators and the metadata; --head is needed only if several fit.
     Heads: yolov5, yolov8 (also v9, v11 and later of that form), yolox, fastestdet, end2end (already decoded boxes),
-    classifier. The finished graph is compared with the results of the original file, decoded in plain numpy. If they
-    differ, nothing is written and the exit code is 2.
+    yolov8-pose and end2end-pose (keypoints), yolov8-obb and end2end-obb (oriented boxes), classifier.
+
+    The finished graph is compared with the results of the original file, decoded in plain numpy. If they differ,
+    nothing is written and the exit code is 2.
 
     A TensorRT engine of Ultralytics (MODEL.engine) contains no graph. Its header is removed and printed, so that
     trtexec and Triton can load the plan. It cannot become a bundle; adopt the ONNX file that it was built from.
@@ -85,6 +97,7 @@ def command(
     options = AdoptOptions(
         classes=read_class_names(classes) if classes else None,
         size_wh=size,
+        keypoint_shape=keypoints,
         frame_wh=frame,
         batch=batch,
         nms=nms_spec(**nms),

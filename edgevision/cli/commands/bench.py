@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from edgevision.benchmark.bench import BenchOptions, Subject, bench
+from edgevision.benchmark.comparison import SECONDS, ComparisonOptions
 from edgevision.benchmark.records import record_lines, write_record
 from edgevision.benchmark.timing import MeasureSettings
 from edgevision.bundle.folder import Bundle
+from edgevision.cli.comparing import compare_shown
 from edgevision.cli.options.groups import graph_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import Steps
 from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import FrameInput, Precision
+from edgevision.engines.devices import find_device
 from edgevision.engines.opening import ENGINES, open_session
 from edgevision.sinks.files.video import VideoSink
 from edgevision.sinks.opening import write_clip
@@ -33,7 +37,7 @@ CLIP_FRAMES = 120
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--source", help="Video file, image or folder. Default: a generated clip of photographs.")
 @click.option(
-    "--engine", type=click.Choice(ENGINES), help="Engine to measure. Default: the first installed one."
+    "--engine", type=click.Choice(ENGINES), help="Engine to measure. Default: the fastest of a comparison."
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the engine. Default: all cores.")
 @click.option(
@@ -54,7 +58,8 @@ CLIP_FRAMES = 120
 @click.option(
     "--allow-fallback",
     is_flag=True,
-    help="Let the CPU run operators that ONNX Runtime's GPU provider does not support.",
+    help="With onnxruntime-cuda and onnxruntime-tensorrt: run on the CPU what the GPU cannot run. Default: an error if"
+    " that is more than 5 % of the nodes.",
 )
 @click.option(
     "--record", "json_file", type=click.Path(path_type=Path), help="File for the benchmark record, as JSON."
@@ -67,6 +72,7 @@ def command(
     seconds: float,
     rounds: int,
     precision: Precision | None,
+    device: str | None,
     force: bool,
     allow_fallback: bool,
     json_file: Path | None,
@@ -77,8 +83,21 @@ def command(
     (thresholding, boxes to frame pixels), output (drawing, encoding a video that is discarded). Then frames/s with
     overlapping stages is compared with inference alone, in paired rounds. UNSTABLE means that latency, clocks or
     temperatures drifted by more than 10 %.
+
+    Without --engine and --precision, all verified engines and graphs are compared first. The fastest is stored for this
+    machine, where `run`, `live` and `deploy` use it, and its stages are measured.
     """
-    options = SessionOptions(threads=threads, allow_fallback=allow_fallback, precision=precision, force=force)
+    options = SessionOptions(
+        threads=threads, allow_fallback=allow_fallback, precision=precision, device=device, force=force
+    )
+    if source is not None:
+        open_source(source).close()  # a missing source is reported before the comparison
+    if engine is None and precision is None and bundle.suffix != ".onnx":
+        compared = ComparisonOptions(
+            "edgevision bench", min(seconds, SECONDS), threads=threads, device=find_device(device)
+        )
+        chosen = compare_shown(Bundle.open(bundle), compared)
+        engine, options = chosen.engine, replace(options, precision=chosen.precision)
     settings = MeasureSettings(seconds, min_count=30 * rounds, warmup_s=min(1.0, seconds), warmup_count=5)
     steps = Steps()
     with (

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from edgevision.cli.options.defined import option_of
 from edgevision.cli.options.types import SMS
 from edgevision.cli.present import table
 from edgevision.cli.progress import LOG_PERIOD_S, TERMINAL_PERIOD_S, Interrupts
+from edgevision.contract.session import SessionOptions
+from edgevision.device.names import DeviceName
+from edgevision.errors import UsageError
 
 if TYPE_CHECKING:
     from edgevision.builder.engines import Outcome
@@ -47,10 +51,10 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Memory that the build may use, instead of the free memory measured.",
 )
-@click.option(
-    "--dla",
-    type=click.IntRange(min=0),
-    help="DLA core of a Jetson; layers that it does not support run on the GPU.",
+@option_of(
+    SessionOptions,
+    "device",
+    help="cuda, or dla:N for a DLA core of a Jetson; layers that a DLA does not support run on the GPU.  [cuda]",
 )
 @click.option(
     "--timing-cache",
@@ -74,7 +78,7 @@ def command(
     sm: tuple[int, ...] | None,
     workspace_mib: int | None,
     memory_mib: int | None,
-    dla: int | None,
+    device: str | None,
     timing_cache: Path | None,
     level: int,
     rebuild: bool,
@@ -83,10 +87,13 @@ def command(
 
     TensorRT builds for this machine's GPU, TensorRT-RTX also for others. BUNDLE/engines/ receives plain plans, each
     with a manifest that `edgevision run` checks before it opens the plan. If the target GPU is present, the golden
-    frames run through the new engine. Ctrl-C ends a build cleanly (exit code 130): no engine is written, the timing
+    frames run through the new engine. All verified engines are then compared, and the fastest is stored for this
+    machine. Ctrl-C ends a build cleanly (exit code 130): no engine is written, the timing
     cache is kept.
     """
+    from edgevision.benchmark.comparison import ComparisonOptions
     from edgevision.bundle.folder import Bundle
+    from edgevision.cli.comparing import compare_shown
     from edgevision.engines.tensorrt.library import load_library, preferred_flavour
     from edgevision.engines.tensorrt.request import EngineRequest
 
@@ -97,15 +104,32 @@ def command(
         sms=sm,
         workspace_mib=workspace_mib,
         memory_mib=memory_mib,
-        dla_core=dla,
+        dla_core=_dla_core(device),
         timing_cache=timing_cache,
         level=level,
         rebuild=rebuild,
     )
-    build_shown(ctx, opened, library, request)
+    outcomes = build_shown(ctx, opened, library, request)
+    if any(outcome.engine.manifest.verification is not None for outcome in outcomes):
+        compare_shown(opened, ComparisonOptions("edgevision build"))
 
 
-def build_shown(ctx: click.Context, bundle: Bundle, library: Library, request: EngineRequest) -> None:
+def _dla_core(device: str | None) -> int | None:
+    """The DLA core to build for; raises `UsageError` for a device that engines are not built on."""
+    name = DeviceName("cuda") if device is None else DeviceName.parse(device)
+    if name.kind == "cpu":
+        raise UsageError("TensorRT builds for cuda and dla:N; received the device cpu")
+    if name.gpu_index > 0:
+        raise UsageError(
+            f"the build uses the first GPU; received {name}. Make that GPU the first one:"
+            f" CUDA_VISIBLE_DEVICES={name.index} edgevision build BUNDLE"
+        )
+    return name.dla_core
+
+
+def build_shown(
+    ctx: click.Context, bundle: Bundle, library: Library, request: EngineRequest
+) -> tuple[Outcome, ...]:
     """Build with progress on standard error and print the result; an interrupt ends the command."""
     from edgevision.builder.builder import BuildCallbacks, BuildStopped
     from edgevision.builder.engines import build_engines
@@ -123,6 +147,7 @@ def build_shown(ctx: click.Context, bundle: Bundle, library: Library, request: E
         finally:
             line.clear()
     click.echo("\n".join(outcome_lines(outcomes)))
+    return outcomes
 
 
 def outcome_lines(outcomes: tuple[Outcome, ...]) -> list[str]:

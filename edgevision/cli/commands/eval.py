@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from edgevision.bundle.folder import Bundle
+from edgevision.cli.options.defined import option_of
 from edgevision.cli.options.groups import graph_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import table
 from edgevision.contract.overrides import IOU_THRESHOLD, carries
-from edgevision.contract.results import Instances
+from edgevision.contract.results import Detections, Instances, OrientedBoxes, Poses
 from edgevision.contract.session import Session, SessionOptions
-from edgevision.contract.spec import Precision, Task
+from edgevision.contract.spec import BOX_TASKS, ModelSpec, Precision, Task
+from edgevision.datasets.dota import is_dota
 from edgevision.datasets.opening import is_boxes
 from edgevision.engines.opening import ENGINES, open_session
 from edgevision.errors import SinkError, UsageError
 from edgevision.evaluation.classification import accuracy_from_scores, classify_all, read_class_folders
 from edgevision.evaluation.segmentation import accuracy_from_masks, find_masks, segment_all
+from edgevision.service.config.settings import CameraSettings
 from edgevision.storage import atomic
 from edgevision.storage.codec import json_from_dataclass, json_text
 
 if TYPE_CHECKING:
-    from edgevision.evaluation.detection import DetectionAccuracy
+    from edgevision.evaluation.detection import DetectionAccuracy, LabelledImages
+    from edgevision.evaluation.keypoints import KeypointAccuracy
+    from edgevision.evaluation.oriented import OrientedAccuracy
 
 Answer = TypeVar("Answer")
 
@@ -38,20 +43,35 @@ Answer = TypeVar("Answer")
 @click.option(
     "--annotations",
     type=click.Path(path_type=Path),
-    help="COCO JSON, data.yaml, Pascal VOC or YOLO folder, or a folder of masks. Without it, --images contains one"
-    " folder per class.",
+    help="COCO JSON, data.yaml, Pascal VOC, YOLO or DOTA folder, or a folder of masks. Without it, --images contains"
+    " one folder per class.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images to measure.")
 @click.option(
-    "--engine", type=click.Choice(ENGINES), help="Engine to measure. Default: the first installed one."
+    "--engine", type=click.Choice(ENGINES), help="Engine to measure. Default: the fastest verified one."
 )
 @click.option(
-    "--iou", type=FiniteRange(0, 1, min_open=True, max_open=True), help="IoU threshold of NMS.  [0.65]"
+    "--iou",
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
+    help="IoU threshold of NMS.  [default: 0.65]",
 )
 @graph_options
-@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be decoded.")
+@option_of(
+    CameraSettings,
+    "threshold",
+    help="Print precision and recall at this confidence; default: at the bundle's operating point, if it has one.",
+)
 @click.option(
-    "--record", "json_file", type=click.Path(path_type=Path), help="File for the accuracy record, as JSON."
+    "--write-thresholds",
+    is_flag=True,
+    help="Choose a confidence threshold for each class, and store them in the bundle as its operating point. Use images"
+    " that were not used for training.",
+)
+@click.option(
+    "--strict", is_flag=True, help="Stop at the first image that cannot be decoded; default: skip a few."
+)
+@click.option(
+    "--record", "json_file", type=click.Path(path_type=Path), help="Write the results to this JSON file."
 )
 def command(
     bundle: Path,
@@ -61,31 +81,71 @@ def command(
     engine: str | None,
     iou: float | None,
     precision: Precision | None,
+    device: str | None,
     force: bool,
+    threshold: float | None,
+    write_thresholds: bool,
     strict: bool,
     json_file: Path | None,
 ) -> None:
     """Measure accuracy on labelled images, on exactly the graph that runs.
 
-    Detection: COCO's box metrics, with NMS at IoU 0.65 and score threshold 0.001 by default. Both are named values
-    inside the graph, which is otherwise unchanged. Instances: the same metrics for boxes and for masks. Segmentation:
-    IoU of each class and their mean, against single-channel masks whose values are labels. Classes: top-1 and top-5.
+    Detection: COCO's box metrics. eval sets the graph's NMS IoU to 0.65 and its score threshold to 0.001 (the usual
+    values for COCO); nothing else is changed. Instance segmentation: the same metrics for boxes and for masks. Poses:
+    for boxes, and by OKS for keypoints. Oriented boxes: by exact IoU of the rotated boxes. Segmentation: IoU of each
+    class and their mean, against single-channel masks whose values are labels. Classification: top-1 and top-5.
+
+    With --write-thresholds, --threshold, or a bundle with an operating point, detection also prints precision, recall
+    and F1 of boxes at the confidence threshold, in a second pass with NMS as exported, as `edgevision run` has it.
     """
     if not images.is_dir():
         raise UsageError(f"--images {images} is not a folder")
-    options = SessionOptions(iou_threshold=iou, precision=precision, force=force)
+    options = SessionOptions(iou_threshold=iou, precision=precision, device=device, force=force)
+    request = _ThresholdRequest(threshold, write_thresholds)
+    if annotations is None or (annotations.is_dir() and not is_boxes(annotations)):
+        request.check_unused()
     if annotations is None:
         record, lines = _classification(bundle, images, limit, engine, options)
-    elif annotations.is_dir() and not is_boxes(annotations):
+    elif annotations.is_dir() and not (is_boxes(annotations) or is_dota(annotations)):
         record, lines = _segmentation(bundle, images, annotations, limit, engine, options)
     else:
-        record, lines = _detection(bundle, images, annotations, limit, engine, options, strict=strict)
+        record, lines = _detection(
+            bundle, images, annotations, limit, engine, options, request, strict=strict
+        )
     click.echo("\n".join(lines))
     if json_file is not None:
         try:
             atomic.write_file(json_file, json_text(record).encode())
         except OSError as error:
             raise SinkError(f"cannot write {json_file}: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _ThresholdRequest:
+    """Thresholds for precision and recall."""
+
+    threshold: float | None
+    write: bool
+
+    def check_unused(self) -> None:
+        """Raise `UsageError` if thresholds are requested for a task without them."""
+        if self.write or self.threshold is not None:
+            option = "--write-thresholds" if self.write else "--threshold"
+            raise UsageError(
+                f"{option} is for models with boxes (detect, instances); expected --annotations with boxes, received"
+                " images for classify or segment, which have no confidence threshold"
+            )
+
+    def opened(self, model: Path) -> Bundle | None:
+        """The bundle; None for a bare file. Raises `UsageError` if an operating point cannot be stored."""
+        if model.suffix != ".onnx":
+            return Bundle.open(model)
+        if self.write:
+            raise UsageError(
+                f"{model} cannot store an operating point; expected a bundle, received a bare ONNX file:"
+                f" edgevision eval BUNDLE --write-thresholds, or remove --write-thresholds"
+            )
+        return None
 
 
 def _detection(
@@ -95,23 +155,35 @@ def _detection(
     limit: int | None,
     engine: str | None,
     options: SessionOptions,
+    request: _ThresholdRequest,
     *,
     strict: bool,
-) -> tuple[object, list[str]]:
+) -> tuple[dict[str, Any], list[str]]:
     from edgevision.cli.extras import require_eval
 
     require_eval("edgevision eval --annotations")
+    from edgevision.cli.operating_point import LabelledRun, lines_at, write_thresholds
     from edgevision.evaluation import detection as measure
 
-    graph = bundle if bundle.suffix == ".onnx" else Bundle.open(bundle).graph_path()
+    opened = request.opened(bundle)
+    graph = bundle if opened is None else opened.graph_path()
     # Networks with their own NMS have no threshold to set; they are measured unchanged.
     protocol = measure.PROTOCOL_IOU if carries(graph, IOU_THRESHOLD) else None
+    exported = replace(options, iou_threshold=None)
     options = replace(
         options, iou_threshold=options.iou_threshold or protocol, score_floor=measure.PROTOCOL_FLOOR
     )
     with open_session(bundle, engine=engine, options=options) as session:
-        _check_task(session, ("detect", "instances"))
-        labelled = measure.read_annotations(annotations, images, session.spec.classes, limit=limit)
+        _check_task(session, BOX_TASKS)
+        spec = session.spec
+        if spec.task == "obb" and (request.write or request.threshold is not None):
+            raise UsageError(
+                f"{spec.name} has oriented boxes, whose precision and recall at a threshold are not measured; omit"
+                " --write-thresholds and --threshold"
+            )
+        labelled = measure.read_annotations(
+            annotations, images, spec.classes, limit=limit, outlines=spec.task == "obb"
+        )
         labelled = measure.without_broken(labelled, strict=strict)
         for warning in labelled.warnings:
             click.echo(f"warning: {warning}", err=True)
@@ -122,14 +194,65 @@ def _detection(
         used = options.iou_threshold
         suppression = "the network's own NMS" if used is None else f"NMS IoU {used:g}"
         settings = f"{suppression}, score threshold {options.score_floor:g}"
-        boxes = measure.accuracy_from_detections(labelled, found)
-        heading = _heading(session, f"{boxes.images} images, {boxes.boxes} boxes, {settings}")
-    if session.spec.task == "detect":
-        return json_from_dataclass(boxes), [heading, *_detection_lines(boxes, "")]
-    instances = [(image_id, result) for image_id, result in found if isinstance(result, Instances)]
-    masks = measure.accuracy_from_instances(labelled, instances)
-    record = {"boxes": json_from_dataclass(boxes), "masks": json_from_dataclass(masks)}
-    return record, [heading, *_detection_lines(boxes, "box "), *_detection_lines(masks, "mask ")]
+        record, lines, count = _accuracy(session.spec, labelled, found)
+        heading = _heading(session, f"{len(found)} images, {count} boxes, {settings}")
+    if request.write or request.threshold is not None or (opened is not None and opened.operating_point):
+        with open_session(bundle, engine=engine, options=exported) as session:
+            found = list(_shown(measure.detect_all(session, labelled), len(labelled.image_ids)))
+            run = LabelledRun(session, annotations, labelled, found)
+            if opened is not None and request.write:
+                point, more = write_thresholds(opened, run)
+                record["operating_point"] = json_from_dataclass(point)
+            else:
+                at, more = lines_at(run, request.threshold)
+                record["at_threshold"] = json_from_dataclass(at)
+        lines += more
+    return record, [heading, *lines]
+
+
+def _accuracy(
+    spec: ModelSpec, labelled: LabelledImages, found: Sequence[tuple[int, Detections]]
+) -> tuple[dict[str, Any], list[str], int]:
+    """The record, its lines, and the number of labelled boxes, for the model's task."""
+    from edgevision.evaluation import detection as measure
+    from edgevision.evaluation.keypoints import accuracy_from_poses
+    from edgevision.evaluation.oriented import accuracy_from_oriented, with_oriented_truth
+
+    if spec.task == "obb":
+        turned = [(image_id, result) for image_id, result in found if isinstance(result, OrientedBoxes)]
+        oriented = accuracy_from_oriented(with_oriented_truth(labelled), turned)
+        return json_from_dataclass(oriented), _oriented_lines(oriented), oriented.boxes
+    boxes = measure.accuracy_from_detections(labelled, found)
+    record: dict[str, Any] = {"boxes": json_from_dataclass(boxes)}
+    if spec.task == "instances":
+        instances = [(image_id, result) for image_id, result in found if isinstance(result, Instances)]
+        masks = measure.accuracy_from_instances(labelled, instances)
+        record["masks"] = json_from_dataclass(masks)
+        return record, [*_detection_lines(boxes, "box "), *_detection_lines(masks, "mask ")], boxes.boxes
+    if spec.keypoints is not None:
+        poses = [(image_id, result) for image_id, result in found if isinstance(result, Poses)]
+        keypoints = accuracy_from_poses(labelled, poses, len(spec.keypoints))
+        record["keypoints"] = json_from_dataclass(keypoints)
+        return record, [*_detection_lines(boxes, "box "), *_keypoint_lines(keypoints)], boxes.boxes
+    return json_from_dataclass(boxes), _detection_lines(boxes, ""), boxes.boxes
+
+
+def _keypoint_lines(accuracy: KeypointAccuracy) -> list[str]:
+    rows = [[c.name, str(c.boxes), f"{c.ap:.1f}", f"{c.ap50:.1f}"] for c in accuracy.classes if c.boxes]
+    return [
+        *table(["class", "poses", "OKS AP", "OKS AP50"], rows),
+        f"OKS AP {accuracy.ap:.1f}  AP50 {accuracy.ap50:.1f}  AP75 {accuracy.ap75:.1f}"
+        f"  medium {accuracy.ap_medium:.1f}  large {accuracy.ap_large:.1f}  recall@20 {accuracy.recall20:.1f}",
+    ]
+
+
+def _oriented_lines(accuracy: OrientedAccuracy) -> list[str]:
+    rows = [[c.name, str(c.boxes), f"{c.ap:.1f}", f"{c.ap50:.1f}"] for c in accuracy.classes if c.boxes]
+    return [
+        *table(["class", "boxes", "AP", "AP50"], rows),
+        f"AP {accuracy.ap:.1f}  AP50 {accuracy.ap50:.1f}  AP75 {accuracy.ap75:.1f}  small {accuracy.ap_small:.1f}"
+        f"  medium {accuracy.ap_medium:.1f}  large {accuracy.ap_large:.1f}  recall {accuracy.recall:.1f}",
+    ]
 
 
 def _detection_lines(accuracy: DetectionAccuracy, kind: str) -> list[str]:
@@ -186,6 +309,8 @@ _LABELS: dict[Task, str] = {
     "detect": "expected --annotations FILE.json in COCO's format",
     "instances": "expected --annotations FILE.json in COCO's format, with polygons",
     "segment": "expected --annotations FOLDER of masks, one PNG per image",
+    "pose": "expected --annotations FILE.json in COCO's format, with keypoints",
+    "obb": "expected --annotations FOLDER of DOTA's text files, or polygons in COCO's or YOLO's format",
 }
 
 

@@ -37,7 +37,9 @@ from edgevision.sources.image_files import read_image
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random masks."
 )
-@click.option("--engine", type=click.Choice(ENGINES), help="Engine to run. Default: the first installed one.")
+@click.option(
+    "--engine", type=click.Choice(ENGINES), help="Engine to run. Default: the fastest verified one."
+)
 @graph_options
 def command(
     bundle: Path,
@@ -45,11 +47,12 @@ def command(
     output: Path,
     class_name: str | None,
     index: int | None,
-    threshold: float,
+    threshold: float | None,
     masks: int,
     seed: int,
     engine: str | None,
     precision: Precision | None,
+    device: str | None,
     force: bool,
 ) -> None:
     """Show which parts of an image a result depends on.
@@ -66,12 +69,12 @@ def command(
         )
     frame_bgr = read_image(image)
     options = ExplainOptions(masks=masks, seed=seed)
-    session_options = SessionOptions(precision=precision, force=force)
+    session_options = SessionOptions(precision=precision, device=device, force=force)
     with (
         open_session(bundle, engine=engine, options=session_options) as session,
         click.progressbar(length=masks, label="masks", file=sys.stderr) as bar,
     ):
-        choice = TargetChoice(index, class_name, threshold)
+        choice = TargetChoice(index, class_name, session.threshold if threshold is None else threshold)
         explanation = explain(session, frame_bgr, choice, options, bar.update)
         ran = f"{session.spec.name}, {session.precision or 'bare'} graph, {session.info.library}"
     write_picture(output, draw_explanation(frame_bgr, explanation))

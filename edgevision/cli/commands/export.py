@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,12 +12,24 @@ from edgevision.cli.options.types import BATCH, SIZE, tensorrt_option
 from edgevision.cli.present import Steps, verification_lines
 from edgevision.contract.classes import read_class_names
 from edgevision.contract.spec import BatchRange
+from edgevision.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgevision.models.recipe import Recipe
+
+CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
 
 
 @click.command()
-@click.argument("recipe")
+@click.argument("model", metavar="RECIPE|CHECKPOINT")
 @click.option(
-    "--checkpoint", type=click.Path(path_type=Path), help="Weights: .pt, .pth, .safetensors, or a run folder."
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="Weights: .pt, .pth, .safetensors, or a run folder; required unless --random-weights.",
+)
+@click.option(
+    "--head",
+    help="Head of a checkpoint that has several: one2one (no NMS), one2many (NMS). Default: the checkpoint's choice.",
 )
 @click.option("--random-weights", is_flag=True, help="Export the recipe's smallest model untrained.")
 @click.option(
@@ -27,7 +39,9 @@ from edgevision.contract.spec import BatchRange
     help="File of class names, one per line, for a checkpoint without names.",
 )
 @click.option("--size", type=SIZE, help="Network input size, WxH. Default: the recipe's.")
-@click.option("--frame", type=SIZE, help="Camera frame size, WxH; the graph letterboxes such frames itself.")
+@click.option(
+    "--frame", type=SIZE, help="Camera frame size, WxH; the graph resizes frames of this size itself."
+)
 @click.option(
     "--batch",
     type=BATCH,
@@ -42,13 +56,16 @@ from edgevision.contract.spec import BatchRange
     help="Folder of real images for verification. Default: four included photographs.",
 )
 @click.option(
-    "--no-fp16", is_flag=True, help="Skip the FP16 graph; TensorRT engines are then float and half as fast."
+    "--no-fp16",
+    is_flag=True,
+    help="Skip the FP16 graph. TensorRT engines then use FP32 and are about half as fast.",
 )
 @tensorrt_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Bundle to write.")
 def command(
-    recipe: str,
+    model: str,
     checkpoint: Path | None,
+    head: str | None,
     random_weights: bool,
     classes: Path | None,
     size: tuple[int, int] | None,
@@ -62,32 +79,33 @@ def command(
 ) -> None:
     """Export a checkpoint as a verified bundle.
 
-    RECIPE is a bare name (yolov5, resnet, cnn) or the path of a recipe file. The checkpoint is read without executing
-    code from it; architecture, classes and anchors come from the file. If the finished graph and the PyTorch model
-    differ on real images, nothing is written and the exit code is 2. An FP16 graph for TensorRT is added if it passes
-    the same verification; its failure is reported, but the export succeeds.
+    Pass the checkpoint, and its recipe is recognised: edgevision export yolo11n.pt -o yolo11n. Or pass a recipe and
+    --checkpoint: a built-in name (yolov5, yolov8, resnet) or the path of a recipe file. The checkpoint is read without
+    executing code from it; architecture, task and classes come from the file. If the finished graph and the PyTorch
+    model differ on real images by more than the tolerance, nothing is written and the exit code is 2. An FP16 graph for
+    TensorRT is added if it passes its own verification. If it fails, this is reported and the export still succeeds.
     """
     from edgevision.cli.extras import require_export
 
     require_export("edgevision export")
     from edgevision.export.exporter import ExportOptions, export_bundle
     from edgevision.export.half import with_fp16
-    from edgevision.models.recipe import load_recipe
 
-    loaded = load_recipe(recipe)
+    recipe, checkpoint = _recipe_and_checkpoint(model, checkpoint)
     options = ExportOptions(
         checkpoint=checkpoint,
+        head=head,
         random_weights=random_weights,
         classes=read_class_names(classes) if classes else None,
         size_wh=size,
         frame_wh=frame,
         batch=batch,
-        nms=nms_spec(**nms, task=loaded.task),
+        nms=lambda task: nms_spec(**nms, task=task),
         images=images,
         tensorrt=tensorrt,
     )
     steps = Steps()
-    bundle = export_bundle(loaded, options, output, steps.done)
+    bundle = export_bundle(recipe, options, output, steps.done)
     if not no_fp16:
         bundle = with_fp16(bundle, steps.done, tensorrt)
     steps.done(f"wrote {output}")
@@ -96,3 +114,20 @@ def command(
             click.echo(
                 "\n".join([f"{entry.file.name} in {verification.engine}:", *verification_lines(verification)])
             )
+
+
+def _recipe_and_checkpoint(model: str, checkpoint: Path | None) -> tuple[Recipe, Path | None]:
+    """A recipe that was named, or the one of a file or run folder that was given in its place."""
+    from edgevision.export.recognition import recipe_of
+    from edgevision.models.recipe import is_recipe, load_recipe
+
+    path = Path(model)
+    if path.suffix == ".onnx":
+        raise UsageError(
+            f"{model} is an ONNX file, not a checkpoint; run `edgevision adopt {model} -o BUNDLE`"
+        )
+    if is_recipe(model) or (path.suffix not in CHECKPOINTS and not path.exists()):
+        return load_recipe(model), checkpoint
+    if checkpoint is not None:
+        raise UsageError(f"two checkpoints were given: {model} and --checkpoint {checkpoint}; expected one")
+    return recipe_of(path), path

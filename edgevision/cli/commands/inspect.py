@@ -10,6 +10,7 @@ import click
 from edgevision.bundle.folder import Bundle, GraphEntry
 from edgevision.cli.present import verification_lines
 from edgevision.contract.spec import ModelSpec
+from edgevision.contract.thresholds import by_class
 from edgevision.errors import BundleError, GraphError
 from edgevision.storage.codec import json_text
 
@@ -27,6 +28,13 @@ def command(model: Path, as_json: bool) -> None:
         click.echo(json_text(bundle.manifest), nl=False)
         return
     lines = _spec_lines(bundle.spec)
+    point = bundle.operating_point
+    if point is not None:
+        thresholds = by_class(point.thresholds(bundle.spec.classes), bundle.spec.classes) or {}
+        listed = ", ".join(f"{name} {value:.2f}" for name, value in thresholds.items())
+        lines.append(
+            f"threshold  {listed}; measured on {point.images} images of {point.data}, {point.created}"
+        )
     for graph in bundle.manifest.graphs:
         lines.append(
             f"graph      {graph.file.name} ({graph.precision}, {graph.file.size_bytes / 1e6:.1f} MB)"
@@ -58,10 +66,10 @@ def _engine_lines(bundle: Bundle) -> list[str]:
     """TensorRT engines in the bundle, with their targets and verification records."""
     from edgevision.cli.commands.build import precision_lines
     from edgevision.device.gpu import sm_text
-    from edgevision.engines.tensorrt.store import shelf
+    from edgevision.engines.tensorrt.store import stored_engines
     from edgevision.engines.tensorrt.versions import FLAVOURS
 
-    found = shelf(bundle.path)
+    found = stored_engines(bundle.path)
     lines = []
     for engine in found.engines:
         made = engine.manifest

@@ -28,6 +28,7 @@ from edgevision.cli.options.sources import named_sources
 from edgevision.cli.progress import Interrupts
 from edgevision.contract.session import SessionOptions
 from edgevision.device.power.watch import PowerWatch
+from edgevision.engines.opening import check_model
 from edgevision.errors import UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.service.camera_manager import CameraManager
@@ -59,7 +60,9 @@ POLL_S = 0.1
 @session_options
 @camera_options
 @click.option(
-    "--jsonl", type=click.Path(path_type=Path), help="File for results, one JSON object per line and frame."
+    "--jsonl",
+    type=click.Path(path_type=Path),
+    help="File for results; one line with a JSON object for each frame.",
 )
 @sink_options
 @analytics_options
@@ -73,7 +76,7 @@ def command(
     page: PageOptions,
     token_file: Path | None,
     engine: str | None,
-    threshold: float,
+    threshold: float | None,
     build: bool,
     opening: SessionOptions,
     connection: CameraOptions,
@@ -85,8 +88,9 @@ def command(
     """Show live cameras and their detections on a web page.
 
     SOURCE is one that `edgevision run` accepts: a camera index, an address (rtsp://, http://), csi://0, gst:PIPELINE,
-    loop:VIDEO, or demo: for a synthetic camera. The page has annotated video, figures, a threshold for each camera and
-    buttons to stop and start them. /metrics is for Prometheus; /health and /ready are for supervisors. Ctrl-C ends it.
+    loop:VIDEO, or demo: for a synthetic camera. The page shows annotated video, measurements, and for each camera a
+    threshold and a start/stop button. /metrics is for Prometheus; /health and /ready are for service managers and
+    orchestrators. Ctrl-C ends it.
 
     The page is reachable only from this machine unless --host is given. Visitors then need the token, which is printed
     once as part of the address.
@@ -136,7 +140,9 @@ def _show(request: _Request, page: PageOptions, interrupts: Interrupts) -> None:
     # imported here because it belongs to an extra
     from edgevision.service.web.server import PageServer
 
-    opener = engine_opener(request.bundle, request.model, interrupts.requested)
+    opener = engine_opener(
+        request.bundle, request.model, interrupts.requested, lambda line: click.echo(line, err=True)
+    )
     with contextlib.ExitStack() as stack:
         stack.enter_context(PowerWatch())
         sinks = request.outputs.open(stack)
@@ -145,8 +151,11 @@ def _show(request: _Request, page: PageOptions, interrupts: Interrupts) -> None:
         stack.callback(camera_manager.close)
         server = stack.enter_context(PageServer(camera_manager, page))
         server.start()  # first: reports a port in use before the engine is opened
+        check_model(
+            request.bundle, request.model.opening
+        )  # a missing bundle is reported before a missing camera
         camera_manager.start()
-        click.echo(f"{', '.join(plan.name for plan in plans)}: {server.entry_url}")
+        click.echo(f"{', '.join(plan.name for plan in plans)} at {server.entry_url}")
         while not interrupts.requested() and camera_manager.failure is None:
             time.sleep(POLL_S)
     if camera_manager.failure is not None and not interrupts.requested():

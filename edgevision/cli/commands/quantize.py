@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     type=click.Choice(["fp16", "int8", "auto", "fp8"]),
     default="auto",
     show_default=True,
-    help="Precision to make. auto: INT8, and also FP16 if the target is tensorrt.",
+    help="Precision to make. auto: INT8; for --target tensorrt also FP16.",
 )
 @click.option(
     "--calib", type=click.Path(path_type=Path), required=True, help="Folder of real images for calibration."
@@ -47,47 +47,48 @@ if TYPE_CHECKING:
     type=FiniteRange(min=0),
     default=0.5,
     show_default=True,
-    help="Maximum loss of accuracy, in points of AP, top-1 or mIoU.",
+    help="Accuracy limit: maximum loss in points of AP, top-1 or mIoU.",
 )
 @click.option(
     "--confidence",
     type=FiniteRange(0.5, 0.999),
     default=0.9,
     show_default=True,
-    help="Share of bootstrap draws in which the accuracy loss stays within --max-drop.",
+    help="Share of bootstrap samples in which the loss must stay within --max-drop.",
 )
 @click.option(
     "--eval-images",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Folder of labelled images for the search; repeatable.",
+    help="Folder of labelled images for the search; required for INT8; repeatable.",
 )
 @click.option(
     "--annotations",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="COCO file or folder of masks for each --eval-images; omit it for class folders.",
+    help="Labels for each --eval-images, in the same order: COCO JSON, data.yaml, YOLO or Pascal VOC folder, or folder"
+    " of masks. Omit for class folders.",
 )
 @click.option(
     "--eval-limit",
     type=click.IntRange(min=1),
     multiple=True,
-    help="Maximum number of images for each --eval-images.",
+    help="Maximum number of images for each --eval-images, in the same order.",
 )
 @click.option(
     "--target",
     type=click.Choice(["cpu", "tensorrt"]),
     default="cpu",
     show_default=True,
-    help="Engine that the graph is made for.",
+    help="Engines that the graph is made for: cpu (ONNX Runtime, OpenVINO) or tensorrt.",
 )
 @click.option(
     "--weight-bits",
     type=click.Choice(["auto", "7", "8"]),
     default="auto",
     show_default=True,
-    help="Bits of INT8 weights: 7 for CPUs without VNNI, where sums of products saturate; auto: according to this"
-    " CPU.",
+    help="Bits of INT8 weights. 7 avoids saturation on CPUs without VNNI. auto: 7 for --target cpu on such a CPU, else"
+    " 8.",
 )
 @click.option(
     "--write-calibration-cache",
@@ -95,7 +96,9 @@ if TYPE_CHECKING:
     help="Write TensorRT's calibration cache beside the graph, for DLA and TensorRT 8 to 10.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads per call. Default: all cores.")
-@click.option("--strict", is_flag=True, help="Stop at the first image that cannot be decoded.")
+@click.option(
+    "--strict", is_flag=True, help="Stop at the first image that cannot be decoded; default: skip a few."
+)
 @click.option(
     "-o",
     "--output",
@@ -115,8 +118,9 @@ def command(
 ) -> None:
     """Make a graph of lower precision within an accuracy limit.
 
-    INT8 is searched: the most sensitive layers return to float until the loss is within --max-drop. This must hold in
-    the share --confidence of a paired bootstrap over the --eval-images. Report accuracy on other images than these.
+    For INT8, the most sensitive layers are switched back to float until the accuracy loss is at most --max-drop. The
+    loss must stay within it in a share --confidence of bootstrap samples of --eval-images. Several --eval-images count
+    in proportion to their number of images. Report final accuracy on other images.
 
     The bundle receives the graph, quantize.json with every layer kept in float, and pareto.png. If the limit cannot be
     met, nothing is written and the exit code is 2.

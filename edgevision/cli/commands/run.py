@@ -26,11 +26,12 @@ from edgevision.cli.options.groups import (
 )
 from edgevision.cli.options.sinks import SinkArguments, sink_lines, sink_options
 from edgevision.cli.options.sources import named_sources
+from edgevision.cli.present import chosen_threshold
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.device.power.watch import PowerWatch
-from edgevision.engines.opening import open_session
+from edgevision.engines.opening import check_model, open_session
 from edgevision.errors import UsageError
 from edgevision.pipeline.batching import choose_batch
 from edgevision.pipeline.options import PipelineOptions
@@ -58,10 +59,16 @@ from edgevision.sources.options import CameraOptions
     help="Annotated output: a video OUT.mp4, or a folder of images.",
 )
 @click.option(
-    "--jsonl", type=click.Path(path_type=Path), help="File for results, one JSON object per line and frame."
+    "--jsonl",
+    type=click.Path(path_type=Path),
+    help="File for results; one line with a JSON object for each frame.",
 )
 @click.option("--show", is_flag=True, help="Show annotated frames in a window; q or Escape ends the run.")
-@click.option("--limit", type=click.IntRange(min=1), help="Stop after this number of frames.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Stop after this number of results; dropped and late frames do not count.",
+)
 @session_options
 @camera_options
 @sink_options
@@ -73,7 +80,7 @@ def command(
     bundle: Path,
     sources: tuple[str, ...],
     engine: str | None,
-    threshold: float,
+    threshold: float | None,
     output: Path | None,
     jsonl: Path | None,
     show: bool,
@@ -89,16 +96,17 @@ def command(
 
     SOURCE is an image, a folder of images, a video file, a camera index such as 0, an address (rtsp://, http://),
     csi://0 on a Jetson, gst:PIPELINE, loop:VIDEO for a video played as a camera, or demo: for a synthetic camera.
-    NAME=SOURCE gives it a name.
+    NAME=SOURCE gives it a name. See docs/cameras.md for all forms.
 
-    A live run takes the newest frame of each camera and waits during outages. Files are read completely. Several
-    sources share one engine in turns, and in batches if those are faster.
+    A live run takes the newest frame of each camera and reconnects after outages. Files are read completely. Several
+    sources share one engine, in batches if that is faster.
 
     Ctrl-C ends the run cleanly: all files are complete, the summary is printed, and the exit code is 130 (143 after
     SIGTERM).
     """
+    check_model(bundle, opening)  # a missing bundle is reported before a missing camera
     if build:
-        rebuild_unfit(ctx, bundle, engine, opening.precision)
+        rebuild_unfit(ctx, bundle, engine, opening)
     outputs = _Outputs(output, jsonl, show, sinks)
     running = replace(pipeline, limit=limit)
     request = _Request(sources, connection, threshold, analytics, running, outputs)
@@ -124,7 +132,7 @@ class _Request:
 
     sources: tuple[str, ...]
     connection: CameraOptions
-    threshold: float
+    threshold: float | None
     analytics: AnalyticsOptions
     options: PipelineOptions
     outputs: _Outputs
@@ -140,9 +148,12 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         progress.total = _total(opened, options.limit)
         progress.live = any(source.live for source in opened)
         session = stack.enter_context(open_engine())
+        if session.selection:
+            click.echo(session.selection, err=True)
         outputs.others.check(request.analytics, session.spec.classes)
+        threshold = chosen_threshold(session, request.threshold)
         analytics = [
-            open_analytics(request.analytics, session.spec, source, request.threshold)
+            open_analytics(request.analytics, session.spec, source, threshold)
             if request.analytics.wanted
             else None
             for source in opened
@@ -153,7 +164,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
             SourceStream(
                 source,
                 [*pictures[row], *shared, *windows[row : row + 1]],
-                threshold=request.threshold,
+                threshold=threshold,
                 analytics=analytics[row],
                 keep_going=source.live,
             )

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from edgevision.bundle.folder import Bundle, Verification
+from edgevision.cli.comparing import compare_shown
+from edgevision.cli.options.defined import option_of
+from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import verification_lines
+from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import Precision
 from edgevision.errors import EngineError, MissingExtraError, VerificationError
 from edgevision.storage.codec import json_from_dataclass, json_text
@@ -33,15 +37,30 @@ class Found:
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--seconds",
+    type=FiniteRange(min=0),
+    default=5.0,
+    show_default=True,
+    help="Time to compare the speed of all engines that pass; 0: do not compare.",
+)
+@option_of(SessionOptions, "device")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
-def command(bundle: Path, as_json: bool) -> None:
+def command(bundle: Path, seconds: float, device: str | None, as_json: bool) -> None:
     """Verify a bundle's files and its results against the source model's.
 
     Every file is compared with its hash. Then the golden frames run through every installed CPU engine, with every
     graph of the bundle. If onnx is installed, each layer of a lower-precision graph is also compared with its float
     weights. The records are stored in the bundle; `run` rejects a graph that failed in an engine. Exit code 2 if any
     graph fails. TensorRT engines are verified when they are built or first opened.
+
+    All engines and graphs that pass are then timed in turns. The fastest is stored for this machine; `run`, `live` and
+    `deploy` use it. --device compares only the engines of one device.
     """
+    from edgevision.benchmark.comparison import ComparisonOptions
+    from edgevision.engines.devices import find_device
+
+    compared = ComparisonOptions("edgevision verify", seconds, device=find_device(device))
     opened = Bundle.open(bundle)
     opened.check_files()
     found = _verify_all(opened)
@@ -53,6 +72,8 @@ def command(bundle: Path, as_json: bool) -> None:
     else:
         for one in found:
             click.echo("\n".join([f"{one.precision} graph", *verification_lines(one.record)]))
+    if seconds and any(one.record.passed for one in found):
+        compare_shown(Bundle.open(bundle), compared, err=as_json)
     failed = [one for one in found if not one.record.passed]
     if failed:
         raise VerificationError("\n".join(f"{bundle}: {_complaint(one)}" for one in failed))
@@ -66,6 +87,7 @@ def _complaint(found: Found) -> str:
 
 def _verify_all(bundle: Bundle) -> list[Found]:
     from edgevision.engines.opening import CPU_ENGINES
+    from edgevision.verification.first_opening import store_record
 
     golden = bundle.golden()
     found = []
@@ -74,7 +96,7 @@ def _verify_all(bundle: Bundle) -> list[Found]:
             one = _verify(bundle, entry, engine, golden)
             if one is not None:
                 found.append(one)
-                bundle = bundle.with_verification(entry.precision, one.record)
+                store_record(bundle, entry.precision, one.record)
     if not found:
         raise MissingExtraError("onnxruntime", "cpu", "edgevision verify")
     return found
@@ -82,7 +104,6 @@ def _verify_all(bundle: Bundle) -> list[Found]:
 
 def _verify(bundle: Bundle, entry: GraphEntry, engine: str, golden: Golden) -> Found | None:
     """The record of one graph in one engine; None if the engine is not installed."""
-    from edgevision.contract.session import SessionOptions
     from edgevision.engines.opening import open_session
     from edgevision.verification.golden import unanswered, verify_session
 

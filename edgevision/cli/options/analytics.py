@@ -8,12 +8,15 @@ from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.counting import ZoneCounter
 from edgevision.analytics.options import AnalyticsOptions
 from edgevision.contract.spec import ModelSpec
+from edgevision.contract.thresholds import Threshold
 from edgevision.errors import UsageError
 from edgevision.sources.frames import Source
 from edgevision.sources.opening import ImageSource
 
 
-def open_analytics(plan: AnalyticsOptions, spec: ModelSpec, source: Source, threshold: float) -> Analytics:
+def open_analytics(
+    plan: AnalyticsOptions, spec: ModelSpec, source: Source, threshold: Threshold
+) -> Analytics:
     """The analytics of one source; raises `UsageError` if the source cannot have them."""
     analytics = plan.open(spec, source.fps, threshold)
     if plan.tracks and isinstance(source, ImageSource):

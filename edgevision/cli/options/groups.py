@@ -13,7 +13,7 @@ from edgevision.sources.options import CameraOptions
 analytics_options = group_options(AnalyticsOptions, "analytics")
 camera_options = group_options(CameraOptions, "connection")
 engine_options = options_of(ModelSettings, "engine", "build")
-graph_options = options_of(SessionOptions, "precision", "force")
+graph_options = options_of(SessionOptions, "precision", "device", "force")
 page_options = group_options(PageOptions, "page")
 pipeline_options = group_options(PipelineOptions, "pipeline")
 session_options = group_options(SessionOptions, "opening")

@@ -15,6 +15,7 @@ from edgevision.analytics.filters import labels_from_names
 from edgevision.analytics.options import AnalyticsOptions
 from edgevision.cli.options.defined import group_options
 from edgevision.errors import UsageError
+from edgevision.settings.setting import settings_of
 from edgevision.sinks.addresses import SinkOptions, open_sink
 from edgevision.sinks.background import BackgroundSink
 from edgevision.sinks.files.json_lines import JsonlSink
@@ -33,6 +34,18 @@ class SinkArguments:
     events: Path | None = None
     options: SinkOptions = field(default_factory=SinkOptions)
     webhook_results: bool = False
+
+    def check_targets(self) -> None:
+        """Raise `UsageError` for an option of a sink that was not requested."""
+        if self.webhook_results and not self.webhook:
+            raise UsageError("--webhook-results has no effect without --webhook; expected --webhook URL too")
+        if self.events is not None:
+            return
+        for found in settings_of(SinkOptions):  # every one with an option concerns event images
+            if found.option and found.value(self.options) != found.default:
+                raise UsageError(
+                    f"{found.option} has no effect without --events; expected --events FOLDER too"
+                )
 
     def check(self, analytics: AnalyticsOptions, classes: tuple[str, ...] | None = None) -> None:
         """Raise `UsageError` for a sink that would never receive anything; `classes` are the model's, if known."""
@@ -91,6 +104,7 @@ def sink_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if csv is not None and csv.suffix.lower() != ".csv":
             raise UsageError(f"--csv {csv} has another suffix; expected a name that ends in .csv")
         sinks = SinkArguments(csv, mqtt, webhook, events, options, webhook_results)
+        sinks.check_targets()
         return command(*args, sinks=sinks, **others)
 
     decorated = group_options(SinkOptions, "options")(with_sinks)
@@ -121,15 +135,27 @@ def _options() -> list[Callable[..., Any]]:
     path = click.Path(path_type=Path)
     return [
         click.option(
-            "--csv", type=path, help="Table with one row per detection, and a second one for events."
+            "--csv", type=path, help="CSV file with one row per detection; events go to NAME.events.csv."
         ),
         click.option(
             "--mqtt",
             multiple=True,
             metavar="URL",
-            help="Publish results and events: mqtt://HOST/PREFIX or mqtts://.",
+            help="Publish results and events to this broker: mqtt://HOST/PREFIX or mqtts://.",
         ),
-        click.option("--webhook", multiple=True, metavar="URL", help="Post events as JSON."),
-        click.option("--webhook-results", is_flag=True, help="Post every result, not only events."),
-        click.option("--events", type=path, metavar="FOLDER", help="Keep an image of each event."),
+        click.option(
+            "--webhook",
+            multiple=True,
+            metavar="URL",
+            help="Post events (of --line and --zone) as JSON to this URL.",
+        ),
+        click.option(
+            "--webhook-results", is_flag=True, help="Post every result, not only events; requires --webhook."
+        ),
+        click.option(
+            "--events",
+            type=path,
+            metavar="FOLDER",
+            help="Keep an image of each event (of --line and --zone) in this folder.",
+        ),
     ]

@@ -23,14 +23,14 @@ def nms_options(function: F) -> F:
         (
             "--max-detections",
             None,
-            f"Maximum detections per image.  [{_DEFAULT.max_detections}; with masks {_MASKS}]",
+            f"Maximum detections per image.  [default: {_DEFAULT.max_detections}; with masks {_MASKS}]",
         ),
         ("--iou", _DEFAULT.iou_threshold, "IoU threshold above which NMS removes a box."),
-        ("--score-threshold", _DEFAULT.score_floor, "Score below which the graph returns 0."),
+        ("--score-threshold", _DEFAULT.score_floor, "The graph sets lower scores to 0."),
         (
             "--nms-steps",
             _DEFAULT.depth,
-            "Number of unrolled NMS steps: the longest chain of suppressions that is exact.",
+            "Number of unrolled NMS steps. NMS is exact for suppression chains up to this length.",
         ),
     )
     for name, default, text in reversed(options):

@@ -14,8 +14,9 @@ if TYPE_CHECKING:  # older versions of click have no generic types
     _Size = click.ParamType[tuple[int, int]]
     _Batch = click.ParamType[BatchRange]
     _Sms = click.ParamType[tuple[int, ...]]
+    _Keypoints = click.ParamType[tuple[int, int]]
 else:
-    _Size = _Batch = _Sms = click.ParamType
+    _Size = _Batch = _Sms = _Keypoints = click.ParamType
 
 
 class SizeType(_Size):
@@ -35,6 +36,26 @@ class SizeType(_Size):
                 f"{value!r} is not a size; expected WIDTHxHEIGHT in pixels, such as 640x480", param, ctx
             )
         return int(match[1]), int(match[2] or match[1])
+
+
+class KeypointsType(_Keypoints):
+    """``KxD``, as a tuple (number of keypoints, values of each)."""
+
+    name = "KxD"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Read the text."""
+        match = re.fullmatch(r"0*([1-9]\d{0,2})[xX]([23])", str(value).strip())
+        if match is None:
+            self.fail(
+                f"{value!r} is not a shape of keypoints; expected their number, and 2 (x y) or 3 (x y confidence)"
+                " values of each, such as 17x3",
+                param,
+                ctx,
+            )
+        return int(match[1]), int(match[2])
 
 
 class BatchType(_Batch):
@@ -74,6 +95,7 @@ class SmsType(_Sms):
 
 
 SIZE = SizeType()
+KEYPOINTS = KeypointsType()
 SMS = SmsType()
 BATCH = BatchType()
 
@@ -89,5 +111,5 @@ def tensorrt_option(command: Command) -> Command:
         "--tensorrt",
         multiple=True,
         type=click.Choice(TENSORRT_NAMES),
-        help="Reject a graph that this version cannot read, according to its documentation; repeatable.",
+        help="Fail if this TensorRT version cannot read the graph, according to NVIDIA's documentation; repeatable.",
     )(command)

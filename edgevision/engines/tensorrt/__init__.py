@@ -1,1 +1,1 @@
-"""TensorRT and TensorRT-RTX: versions, manifests, the shelf of engines, and what runs them."""
+"""TensorRT and TensorRT-RTX: versions, manifests, the engine store and the runtime."""

@@ -1,7 +1,7 @@
 """CUDA through NVIDIA's bindings: device facts, memory, streams, events and captured graphs; every call is checked.
 
-The device is the first one visible to the process; select another with ``CUDA_VISIBLE_DEVICES``. The creator of an
-object owns it and releases it with `close`, which may be called twice.
+Objects belong to the device that `use_device` selected in the calling thread. The creator of an object owns it and
+releases it with `close`, which may be called twice.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from cuda.bindings import __version__ as bindings_version
 from cuda.bindings import runtime as cudart
 
 from edgevision.errors import EngineError
-
-DEVICE = 0
 
 _REMEDIES = {
     "cudaErrorNoDevice": (
@@ -57,25 +55,28 @@ class CudaDevice:
     memory_mib: int
 
 
-def cuda_device() -> CudaDevice:
-    """The device's properties; raises `EngineError` without a GPU or a suitable driver."""
-    use_device()
-    properties = _call("cudaGetDeviceProperties", DEVICE)
+def cuda_device(index: int = 0) -> CudaDevice:
+    """Select a device and return its properties; raises `EngineError` without a GPU or a suitable driver.
+
+    `index` is its place in CUDA's list.
+    """
+    use_device(index)
+    properties = _call("cudaGetDeviceProperties", index)
     return CudaDevice(
         name=properties.name.split(b"\0")[0].decode(errors="replace"),
-        sm=_attribute("cudaDevAttrComputeCapabilityMajor") * 10
-        + _attribute("cudaDevAttrComputeCapabilityMinor"),
+        sm=_attribute("cudaDevAttrComputeCapabilityMajor", index) * 10
+        + _attribute("cudaDevAttrComputeCapabilityMinor", index),
         driver=_version(_call("cudaDriverGetVersion")),
         runtime=_version(_call("cudaRuntimeGetVersion")),
-        integrated=bool(_attribute("cudaDevAttrIntegrated")),
-        maps_host_memory=bool(_attribute("cudaDevAttrCanMapHostMemory")),
+        integrated=bool(_attribute("cudaDevAttrIntegrated", index)),
+        maps_host_memory=bool(_attribute("cudaDevAttrCanMapHostMemory", index)),
         memory_mib=memory_mib()[1],
     )
 
 
-def use_device() -> None:
+def use_device(index: int) -> None:
     """Select the device in the calling thread: a new thread has no current context for libraries that need one."""
-    _call("cudaSetDevice", DEVICE)
+    _call("cudaSetDevice", index)
 
 
 def memory_mib() -> tuple[int, int]:
@@ -264,8 +265,8 @@ def driver_remedy(driver: int, runtime: int) -> str:
     return f"the driver supports CUDA {_version(driver)}, cuda-bindings are {_version(runtime)}: update the driver"
 
 
-def _attribute(name: str) -> int:
-    return int(_call("cudaDeviceGetAttribute", getattr(cudart.cudaDeviceAttr, name), DEVICE))
+def _attribute(name: str, index: int) -> int:
+    return int(_call("cudaDeviceGetAttribute", getattr(cudart.cudaDeviceAttr, name), index))
 
 
 def _version(number: int) -> str:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 
-def running_here(library: Library) -> Running:
-    """This library on this machine with its GPU."""
-    return running_on(library, gpu_facts())
+def running_here(library: Library, gpu_index: int = 0) -> Running:
+    """This library on this machine with one of its GPUs."""
+    return running_on(library, gpu_facts(index=gpu_index))
 
 
 def running_on(library: Library, gpu: GpuFacts | None) -> Running:

@@ -26,9 +26,10 @@ LOG = logging.getLogger(__name__)
 class JitCache:
     """The compiled kernels of one plan on one GPU model; sessions of the plan share it; thread-safe."""
 
-    def __init__(self, plan_sha256: str, gpu: str) -> None:
+    def __init__(self, plan_sha256: str, gpu: str, gpu_index: int = 0) -> None:
         name = re.sub(r"[^a-z0-9]+", "-", gpu.lower()).strip("-")
         self.path: Path = cache_folder() / "tensorrt-rtx" / f"{plan_sha256[:16]}-{name}.cache"
+        self._gpu_index = gpu_index
         self._cache: Any = None
         self._held = b""
         self._lock = threading.Lock()
@@ -81,7 +82,9 @@ class JitCache:
         if self._cache is None:
             return self._held
         try:
-            use_device()  # the library records the device, which it takes from the thread's context
+            use_device(
+                self._gpu_index
+            )  # the library records the device, which it takes from the thread's context
             data = self._cache.serialize()
         except EngineError as error:
             LOG.warning("cannot serialize compiled kernels: %s", error)

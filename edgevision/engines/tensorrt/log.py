@@ -62,7 +62,7 @@ def warned(warnings: tuple[str, ...]) -> str:
     """Warnings on one line: the first three, and the number of missing INT8 ranges."""
     missing = [text for text in warnings if _NO_RANGE in text]
     others = [text for text in warnings if _NO_RANGE not in text]
-    said = [f"no INT8 range for {len(missing)} tensors, whose layers do not run in INT8"] if missing else []
-    said += others[: 3 - len(said)]
+    parts = [f"no INT8 range for {len(missing)} tensors, whose layers do not run in INT8"] if missing else []
+    parts += others[: 3 - len(parts)]
     left = len(others) - len(others[: 3 - bool(missing)])
-    return "; ".join(said) + (f" (and {left} more)" if left else "")
+    return "; ".join(parts) + (f" (and {left} more)" if left else "")

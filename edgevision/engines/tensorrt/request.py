@@ -35,5 +35,5 @@ def build_command(bundle: str, flavour: Flavour, request: EngineRequest) -> str:
     if request.precision != "auto":
         words.append(f"--precision {request.precision}")
     if request.dla_core is not None:
-        words.append(f"--dla {request.dla_core}")
+        words.append(f"--device dla:{request.dla_core}")
     return " ".join([*words, *(["--rebuild"] if request.rebuild else [])])

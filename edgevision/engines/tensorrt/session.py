@@ -12,8 +12,9 @@ from edgevision.bundle.folder import Bundle
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
 from edgevision.contract.spec import ModelSpec
+from edgevision.device.names import device_named, gpu_index_of
 from edgevision.engines.tensorrt.contexts import Contexts
-from edgevision.engines.tensorrt.cuda import CudaDevice, cuda_device
+from edgevision.engines.tensorrt.cuda import CudaDevice, cuda_device, use_device
 from edgevision.engines.tensorrt.dla import dla_note
 from edgevision.engines.tensorrt.execution_context import FRAMES, ExecutionContext
 from edgevision.engines.tensorrt.here import running_here
@@ -58,14 +59,14 @@ class _LoadedEngines:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._engines: weakref.WeakValueDictionary[tuple[Flavour, str, int | None], LoadedEngine] = (
+        self._engines: weakref.WeakValueDictionary[tuple[Flavour, str, int | None, int], LoadedEngine] = (
             weakref.WeakValueDictionary()
         )
 
-    def get(self, library: Library, stored: StoredEngine) -> LoadedEngine:
-        """Return the loaded engine, or load it."""
+    def get(self, library: Library, stored: StoredEngine, gpu_index: int) -> LoadedEngine:
+        """Return the engine that is loaded on this GPU, or load it."""
         manifest = stored.manifest
-        key = (library.flavour, manifest.plan.sha256, manifest.dla_core)
+        key = (library.flavour, manifest.plan.sha256, manifest.dla_core, gpu_index)
         if not manifest.batch.static and not library.dialect.shares_profiles:
             return _load(library, stored)
         with self._lock:
@@ -88,6 +89,7 @@ class TensorRtSession(Session):
     def __init__(
         self, spec: ModelSpec, info: EngineInfo, loaded: LoadedEngine, lane: ExecutionContext
     ) -> None:
+        """`info.gpu_index` is the GPU of the engine and the context."""
         super().__init__(spec, info)
         self._opened: tuple[LoadedEngine, ExecutionContext] | None = (loaded, lane)
         self._lock = threading.Lock()
@@ -110,12 +112,15 @@ class TensorRtSession(Session):
     def _infer(self, frames: Frames) -> Outputs:
         with self._lock:
             loaded, lane = self._working()
+            use_device(self.info.gpu_index)
             loaded.messages.forget_errors()
             try:
                 outputs = lane.run(frames)
             except EngineError as error:
-                said = f": {loaded.messages.reason()}" if loaded.messages.errors else ""
-                raise EngineError(f"{self.info.engine} failed on {self.spec.name}: {error}{said}") from error
+                reason = f": {loaded.messages.reason()}" if loaded.messages.errors else ""
+                raise EngineError(
+                    f"{self.info.engine} failed on {self.spec.name}: {error}{reason}"
+                ) from error
             self.device_ms = lane.device_ms
             self._calls += 1
             if self._calls == WARM_CALLS and loaded.kernels is not None:
@@ -159,8 +164,9 @@ def open_engine(stored: StoredEngine, spec: ModelSpec, options: SessionOptions) 
 
 def _open_fitting(flavour: Flavour, bundle: Bundle, options: SessionOptions) -> TensorRtSession:
     library = load_library(flavour, f"engine {flavour}")
-    running = running_here(library)
-    stored = choose_engine(bundle, running, options.precision)
+    device = device_named(options.device)
+    running = running_here(library, gpu_index_of(options.device))
+    stored = choose_engine(bundle, running, options.precision, device)
     if isinstance(stored, (Rebuild, Refuse)):
         raise EngineError(str(stored))
     decision = decide_engine(bundle, stored, running)
@@ -197,12 +203,13 @@ def _open(
 ) -> TensorRtSession:
     _refuse_overrides(options)
     manifest = stored.manifest
-    device = cuda_device()
-    loaded = _LOADED.get(library, stored)
+    gpu_index = gpu_index_of(options.device)
+    device = cuda_device(gpu_index)
+    loaded = _LOADED.get(library, stored, gpu_index)
     spec = replace(spec, frames=replace(spec.frames, batch=manifest.batch))
     _check_contract(loaded.engine, spec, stored)
     if library.dialect.runtime_graphs and loaded.kernels is None:
-        loaded.kernels = JitCache(manifest.plan.sha256, device.name)
+        loaded.kernels = JitCache(manifest.plan.sha256, device.name, gpu_index)
     contexts = Contexts(
         library,
         loaded.messages,
@@ -216,9 +223,8 @@ def _open(
     lane = ExecutionContext(contexts, spec, zero_copy=zero_copy, spin=options.spin)
     if loaded.kernels is not None:
         loaded.kernels.keep()
-    info = EngineInfo(
-        library.flavour, library.name, device.name, notes=_notes(loaded, stored, lane, device, zero_copy)
-    )
+    notes = _notes(loaded, stored, lane, device, zero_copy)
+    info = EngineInfo(library.flavour, library.name, device.name, notes=notes, gpu_index=gpu_index)
     session = TensorRtSession(spec, info, loaded, lane)
     session.precision = manifest.precision
     return session
@@ -254,7 +260,7 @@ def _load(library: Library, stored: StoredEngine) -> LoadedEngine:
         if core >= runtime.num_DLA_cores:
             raise EngineError(
                 f"{stored.plan_path} was built for DLA core {core}; this device has {runtime.num_DLA_cores};"
-                " build it without --dla"
+                " build it without --device"
             )
         runtime.DLA_core = core
     engine: trt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan)

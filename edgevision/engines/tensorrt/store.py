@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edgevision.bundle.folder import Bundle, FileEntry
 from edgevision.contract.spec import Precision
+from edgevision.device.names import DeviceName
 from edgevision.engines.tensorrt.manifest import (
     MANIFEST,
     PLAN,
@@ -72,7 +73,7 @@ class StoredEngines:
     problems: tuple[BundleError, ...]
 
 
-def shelf(bundle: Path) -> StoredEngines:
+def stored_engines(bundle: Path) -> StoredEngines:
     """Read every manifest under ``engines/``; unfinished folders (their names begin with a dot) are ignored."""
     engines, problems = [], []
     root = bundle / ENGINES
@@ -91,18 +92,22 @@ def open_engine(folder: Path) -> StoredEngine:
 
 
 def choose_engine(
-    bundle: Bundle, running: Running, precision: Precision | None = None
+    bundle: Bundle, running: Running, precision: Precision | None = None, device: DeviceName | None = None
 ) -> StoredEngine | Rebuild | Refuse:
     """The fastest engine that `running` can run; else the decision on the newest one that it cannot.
+
+    `device` selects engines for one DLA core, or engines without one; by default both count.
 
     Engines built in the current power mode come first, then the fastest by manifest, then the newest of those without a
     measurement. Engines of another flavour are ignored. Raises `BundleError` if the only candidates cannot be read.
     """
-    found = shelf(bundle.path)
+    found = stored_engines(bundle.path)
     wanted = [
         engine
         for engine in found.engines
-        if engine.manifest.flavour == running.flavour and precision in (None, engine.manifest.precision)
+        if engine.manifest.flavour == running.flavour
+        and precision in (None, engine.manifest.precision)
+        and (device is None or engine.manifest.dla_core == device.dla_core)
     ]
     wanted.sort(key=lambda engine: engine.manifest.created, reverse=True)
     wanted.sort(key=lambda engine: _rank(engine.manifest, running))
@@ -117,11 +122,12 @@ def choose_engine(
     if found.problems:
         raise found.problems[0]
     which = f" of precision {precision}" if precision else ""
+    which += f" for {device}" if device else ""
     return Rebuild(
         f"{bundle.path} holds no {running.flavour} engine{which}",
         str(bundle.path),
         running.flavour,
-        EngineRequest(precision or "auto"),
+        EngineRequest(precision or "auto", dla_core=device.dla_core if device else None),
     )
 
 

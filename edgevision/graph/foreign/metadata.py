@@ -11,7 +11,7 @@ from typing import Any
 
 import onnx
 
-from edgevision.graph.heads.head import MOST_CLASSES
+from edgevision.graph.heads.head import MOST_CLASSES, MOST_KEYPOINTS
 
 LONGEST_TEXT = 1 << 20
 """Characters of the longest list of names that is parsed; ImageNet's 1000 names take 32,000."""
@@ -29,15 +29,23 @@ class FileMetadata:
     classes: tuple[str, ...] | None = None
     size_hw: tuple[int, int] | None = None
     """`imgsz`, in the order of Ultralytics: height, width."""
+    keypoint_shape: tuple[int, int] | None = None
+    """`kpt_shape`: number of keypoints, and 2 or 3 values of each."""
+    keypoint_names: tuple[str, ...] | None = None
+    """`kpt_names`: names, or those of the first class."""
 
     @classmethod
     def of(cls, model: onnx.ModelProto) -> FileMetadata:
-        """Read the entries `task`, `imgsz`, and `names`, `labels` or `character`."""
+        """Read the entries `task`, `imgsz`, `kpt_shape`, `kpt_names`, and `names`, `labels` or `character`."""
         entries = {entry.key: entry.value for entry in model.metadata_props}
         classes = (
             _names(entries.get("names")) or _names(entries.get("labels")) or _lines(entries.get("character"))
         )
-        return cls(_task(entries.get("task")), classes, _size_hw(entries.get("imgsz")))
+        shape = _keypoint_shape(entries.get("kpt_shape"))
+        names = _keypoint_names(entries.get("kpt_names")) if shape else None
+        if names is not None and shape is not None and len(names) != shape[0]:
+            names = None
+        return cls(_task(entries.get("task")), classes, _size_hw(entries.get("imgsz")), shape, names)
 
 
 def _task(text: str | None) -> str | None:
@@ -53,6 +61,21 @@ def _size_hw(text: str | None) -> tuple[int, int] | None:
     if not all(type(side) is int and 0 < side <= _LARGEST_SIDE for side in sides):
         return None
     return sides[0], sides[1]
+
+
+def _keypoint_shape(text: str | None) -> tuple[int, int] | None:
+    value = _literal(text)
+    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(type(n) is int for n in value):
+        return None
+    count, each = value
+    return (count, each) if 0 < count <= MOST_KEYPOINTS and each in (2, 3) else None
+
+
+def _keypoint_names(text: str | None) -> tuple[str, ...] | None:
+    value = _literal(text)
+    if isinstance(value, Mapping) and value:
+        value = next(iter(value.values()))
+    return _checked(value)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

@@ -54,11 +54,13 @@ def read_foreign(
     size_wh: tuple[int, int] | None = None,
     batch: BatchRange | None = None,
     classes: tuple[str, ...] | None = None,
+    keypoint_shape: tuple[int, int] | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> ForeignNetwork:
     """Read an ONNX file; arguments that are None come from the file.
 
-    `size_wh` is needed only if the input is dynamic and the metadata has no `imgsz`. `timeout_s` limits the first
+    `size_wh` is needed only if the input is dynamic and the metadata has no `imgsz`. `keypoint_shape` is the number of
+    keypoints and of values of each. `timeout_s` limits the first
     inference of a file with loops. Raises `GraphError` if the file or its input is unsuitable.
     """
     model = load_model(path)
@@ -78,6 +80,8 @@ def read_foreign(
         tail=_tail(network.graph),
         joined=_joined(network.graph),
         batch=batch.max if batch.static else None,
+        parts=_parts(network),
+        keypoint_shape=keypoint_shape or metadata.keypoint_shape,
     )
     return ForeignNetwork(path, network, facts, metadata, classes, batch)
 
@@ -135,3 +139,20 @@ def _joined(graph: onnx.GraphProto) -> int:
     while node is not None and node.op_type in ("Identity", "Cast", "Transpose", "Reshape"):
         node = makers.get(node.input[0])
     return len(node.input) if node is not None and node.op_type == "Concat" else 0
+
+
+def _parts(network: onnx.ModelProto) -> tuple[int | None, ...]:
+    """Lengths of the values that Concat nodes join on axis 1 of the first output; empty if none does."""
+    inferred = onnx.shape_inference.infer_shapes(network, data_prop=True).graph
+    makers = {name: node for node in inferred.node for name in node.output}
+    shapes = {value.name: describe_value(value).shape for value in (*inferred.value_info, *inferred.output)}
+
+    def parts(name: str) -> list[int | None]:
+        node = makers.get(name)
+        if node is None or node.op_type != "Concat" or node.attribute[0].i != 1:
+            shape = shapes.get(name, ())
+            return [shape[1] if len(shape) > 1 else None]
+        return [length for value in node.input for length in parts(value)]
+
+    found = parts(inferred.output[0].name) if inferred.output else []
+    return tuple(found) if len(found) > 1 else ()

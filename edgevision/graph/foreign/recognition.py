@@ -111,8 +111,10 @@ def _no_head(source: ForeignNetwork, doubts: dict[str, str]) -> GraphError:
     task, name = source.metadata.task, source.path.name
     what = f"no head fits {name}.{_task_line(source)}"
     if task is not None and task not in TASKS:
-        supported = " and ".join(map(repr, TASKS))
+        supported = ", ".join(map(repr, TASKS))
         what = f"{name} is a model for the task {task!r}, as its metadata states; adopt supports {supported}."
+    elif task == "pose" and source.facts.keypoint_shape is None:
+        what += " It has no kpt_shape: state it with --keypoints KxD, such as 17x3."
     lines = [f"  {head}: {reason}" for head, reason in doubts.items()]
     doubted = "\nMatching shapes, but (--head HEAD to use it anyway):\n" + "\n".join(lines) if lines else ""
     return GraphError(f"{what}\n{_seen(source)}{doubted}\n{_known()}")

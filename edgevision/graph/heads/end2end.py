@@ -49,14 +49,7 @@ class End2EndHead:
                 for name, place in zip((scores, labels), self.order[1:], strict=True)
             )
             labels = b.op("Cast", labels, to=FLOAT)
-        # The number of boxes is arbitrary, zero included, and TopK needs a fixed one: pad first, then select.
-        rows = nms.max_detections
-        boxes = b.op("Pad", boxes, ints(0, 0, 0, 0, rows, 0))
-        scores = b.op("Pad", scores, ints(0, 0, 0, rows))
-        labels = b.op("Pad", labels, ints(0, 0, 0, rows))
-        scores, index = b.ops("TopK", [scores, ints(rows)], 2, axis=1)
-        labels = b.op("Cast", b.op("GatherElements", labels, index, axis=1), to=INT32)
-        return Candidates(take_rows(b, boxes, index), scores, labels, rows)
+        return _best(b, (boxes,), scores, labels, nms.max_detections)[0]
 
     def plain(self, arrays: Sequence[Array]) -> tuple[Array, Array]:
         """Every box; each has a score only in its own class."""
@@ -64,10 +57,37 @@ class End2EndHead:
             boxes, scores, labels = np.split(arrays[self.order[0]].astype(np.float64), (4, 5), axis=1)
         else:
             boxes, scores, labels = (arrays[place].astype(np.float64) for place in self.order)
-        rows = np.arange(len(boxes))
-        matrix = np.zeros((len(boxes), self.class_count))
-        matrix[rows, labels.reshape(-1).astype(int)] = scores.reshape(-1)
-        return boxes, matrix
+        return boxes, plain_scores(scores, labels, self.class_count)
+
+
+def best_finished(
+    b: GraphBuilder, values: Sequence[str], scores: str, labels: str, rows: int
+) -> tuple[Candidates, tuple[str, ...], str]:
+    """The best `rows` of boxes, the first of `values` ``[B,N,D]``, by their scores and float labels ``[B,N,1]``.
+
+    Returns candidates, the other values padded by `rows`, and each candidate's index ``[B,rows]`` into them.
+    """
+    scores, labels = (b.op("Squeeze", value, ints(2)) for value in (scores, labels))
+    return _best(b, values, scores, labels, rows)
+
+
+def _best(
+    b: GraphBuilder, values: Sequence[str], scores: str, labels: str, rows: int
+) -> tuple[Candidates, tuple[str, ...], str]:
+    # The number of boxes is arbitrary, zero included, and TopK needs a fixed one: pad first, then select.
+    boxes, *others = (b.op("Pad", value, ints(0, 0, 0, 0, rows, 0)) for value in values)
+    scores = b.op("Pad", scores, ints(0, 0, 0, rows))
+    labels = b.op("Pad", labels, ints(0, 0, 0, rows))
+    scores, index = b.ops("TopK", [scores, ints(rows)], 2, axis=1)
+    labels = b.op("Cast", b.op("GatherElements", labels, index, axis=1), to=INT32)
+    return Candidates(take_rows(b, boxes, index), scores, labels, rows), tuple(others), index
+
+
+def plain_scores(scores: Array, labels: Array, class_count: int) -> Array:
+    """Scores ``[N,class_count]`` in which each box has one only in its own class."""
+    matrix = np.zeros((scores.size, class_count))
+    matrix[np.arange(scores.size), labels.reshape(-1).astype(int)] = scores.reshape(-1)
+    return matrix
 
 
 def recognise(facts: NetworkFacts) -> End2EndHead | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ Array = npt.NDArray[Any]
 MOST_CLASSES = 1 << 16
 """More classes than any public data set has; a larger length is not a number of classes."""
 MOST_ANCHORS = 9
+MOST_KEYPOINTS = 1 << 10
 ARITHMETIC = frozenset(("Add", "Sub", "Mul", "Div", "Pow"))
 SCORING = frozenset(("Sigmoid", "Softmax", "HardSigmoid"))
 SELECTING = frozenset(("TopK", "NonMaxSuppression", "Loop", "Scan"))
@@ -52,6 +53,10 @@ class NetworkFacts:
     """Number of values that the last node of the first output joins; 0 if that node is not a Concat."""
     batch: int | None = None
     """None: dynamic."""
+    parts: tuple[int | None, ...] = ()
+    """Lengths of the values that make up axis 1 of the first output; empty if no Concat joins them."""
+    keypoint_shape: tuple[int, int] | None = None
+    """Number of keypoints and values of each (2 or 3), as the user or the metadata states them."""
 
     def single(self, rank: int) -> tuple[int, ...] | None:
         """Lengths after the batch, if there is only one output and it has this rank and fixed lengths."""
@@ -82,24 +87,79 @@ class DetectionHead(Protocol):
     def plain(self, arrays: Sequence[Array]) -> tuple[Array, Array]:
         """Convert one frame's raw outputs, without the batch, to boxes ``[N,4]`` xyxy and scores ``[N,C]``, in numpy.
 
-        A simple implementation that decodes everything in float64: the reference for the nodes of `candidates`.
+        Oriented boxes are ``[N,5]`` x y w h angle. A simple implementation that decodes everything in float64: the
+        reference for the nodes of `candidates`.
         """
 
 
+class MaskHead(DetectionHead, Protocol):
+    """A detection head whose candidates carry the coefficients of masks; the prototypes are the last output."""
+
+    @property
+    def mask_count(self) -> int:
+        """Number of coefficients of each box."""
+
+
+@runtime_checkable
+class PoseHead(DetectionHead, Protocol):
+    """A head whose candidates carry keypoints, ``[B,N,K*D]``."""
+
+    @property
+    def keypoint_shape(self) -> tuple[int, int]:
+        """Number K of keypoints, and values D of each: 2 for x y in pixels, 3 with a confidence in 0..1."""
+
+    def plain_keypoints(self, arrays: Sequence[Array]) -> Array:
+        """The keypoints ``[N,K,3]`` of the boxes that `plain` returns; the confidence is 1 if the network has none."""
+
+
+def keypoint_shape_of(facts: NetworkFacts, values: int) -> tuple[int, int] | None:
+    """K and D of `values` numbers: as stated, else D is 3 if it divides them, else 2; None if neither fits."""
+    if facts.keypoint_shape is not None:
+        count, each = facts.keypoint_shape
+        return facts.keypoint_shape if count * each == values else None
+    if values <= 0 or (values % 3 and values % 2):
+        return None
+    return (values // 3, 3) if values % 3 == 0 else (values // 2, 2)
+
+
+def unclear_keypoints(facts: NetworkFacts, values: int) -> str | None:
+    """Why `values` numbers may be two kinds of keypoints; None if it is clear."""
+    if facts.keypoint_shape is not None or values % 6:
+        return None
+    return (
+        f"{values} values are {values // 3} keypoints of x y confidence, or {values // 2} of x y; choose with"
+        f" --keypoints {values // 3}x3 or --keypoints {values // 2}x2"
+    )
+
+
+def plain_points(values: Array, shape: tuple[int, int]) -> Array:
+    """Keypoints ``[N,K,3]`` in float64 of ``[N,K*D]``; the confidence is 1 if D is 2."""
+    points = values.astype(np.float64).reshape(len(values), *shape)
+    return points if shape[1] == 3 else np.pad(points, ((0, 0), (0, 0), (0, 1)), constant_values=1)
+
+
 def best_pairs(
-    b: GraphBuilder, boxes: str, scores: str, rows: int, classes: int, limit: int, *, carried: str = ""
+    b: GraphBuilder,
+    boxes: str,
+    scores: str,
+    rows: int,
+    classes: int,
+    limit: int,
+    *,
+    carried: str = "",
+    oriented: bool = False,
 ) -> Candidates:
     """The best `limit` box-class pairs of boxes ``[B,rows,4]`` with scores ``[B,rows,classes]``.
 
     One class for each box would be cheaper and costs half a point of AP. `carried` ``[B,rows,D]`` holds further values
-    of each box.
+    of each box. `oriented` boxes are ``[B,rows,5]``.
     """
     count = min(limit, rows * classes)
     flat = b.op("Reshape", scores, ints(0, rows * classes))
     pair_scores, pair = b.ops("TopK", [flat, ints(count)], 2, axis=1)
     row = b.op("Div", pair, np.int64(classes))
     label = b.op("Cast", b.op("Sub", pair, b.op("Mul", row, np.int64(classes))), to=INT32)
-    found = Candidates(take_rows(b, boxes, row), pair_scores, label, count)
+    found = Candidates(take_rows(b, boxes, row), pair_scores, label, count, oriented=oriented)
     return replace(found, carried=Carried(carried, row)) if carried else found
 
 

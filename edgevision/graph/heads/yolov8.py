@@ -36,13 +36,8 @@ class YoloV8Head:
 
     def candidates(self, b: GraphBuilder, outputs: Sequence[NetworkOutput], nms: NmsSpec) -> Candidates:
         """The best boxes by their best class, which include all of the best pairs, then those pairs."""
-        name, values = outputs[0].name, 4 + self.class_count
         rows = min(nms.candidates, self.rows)
-        best = b.reduce_max(b.slice(name, 1, 4, values), 1)
-        _, index = b.ops("TopK", [best, ints(rows)], 2, axis=1)
-        # Adding zeros broadcasts an index to every value of its column; Expand would need the batch size.
-        places = b.op("Add", b.op("Unsqueeze", index, ints(1)), np.zeros((1, values, 1), np.int64))
-        taken = b.op("Transpose", b.op("GatherElements", name, places, axis=2), perm=[0, 2, 1])
+        taken = best_columns(b, outputs[0].name, self.class_count, 0, rows)
         xy, wh, scores = b.split(taken, 2, (2, 2, self.class_count))
         boxes = corners_from_xywh(b, xy, wh)
         return best_pairs(b, boxes, scores, rows, self.class_count, nms.candidates)
@@ -51,6 +46,16 @@ class YoloV8Head:
         """Every column."""
         values = arrays[0].astype(np.float64).T
         return plain_corners(values[:, :2], values[:, 2:4]), values[:, 4:]
+
+
+def best_columns(b: GraphBuilder, name: str, classes: int, further: int, rows: int) -> str:
+    """The `rows` columns of ``[B, 4+classes+further, N]`` with the best class scores, as ``[B,rows,values]``."""
+    best = b.reduce_max(b.slice(name, 1, 4, 4 + classes), 1)
+    _, index = b.ops("TopK", [best, ints(rows)], 2, axis=1)
+    # Adding zeros broadcasts an index to every value of its column; Expand would need the batch size.
+    zeros = np.zeros((1, 4 + classes + further, 1), np.int64)
+    places = b.op("Add", b.op("Unsqueeze", index, ints(1)), zeros)
+    return b.op("Transpose", b.op("GatherElements", name, places, axis=2), perm=[0, 2, 1])
 
 
 def recognise(facts: NetworkFacts) -> YoloV8Head | None:
@@ -66,6 +71,19 @@ def doubt(facts: NetworkFacts) -> str | None:
 
     Models for poses, oriented boxes and masks join three values: boxes, class scores, and their own.
     """
+    reason = doubt_of_columns(facts)
+    if reason is not None:
+        return reason
+    if {"Sin", "Cos"} & facts.tail:
+        return "boxes are oriented: the network computes sines and cosines"
+    count = max(facts.joined, len(facts.parts))
+    if count > 2:
+        return f"the output joins {count} values, expected boxes and scores: a model for poses or masks?"
+    return None
+
+
+def doubt_of_columns(facts: NetworkFacts) -> str | None:
+    """Why columns are not those of all cells with decoded boxes and scores; None if nothing speaks against it."""
     columns = facts.outputs[0].shape[2] or 0
     if facts.tail & SELECTING:
         return "the network selects its boxes itself"
@@ -77,10 +95,4 @@ def doubt(facts: NetworkFacts) -> str | None:
         return "boxes are not decoded"
     if not facts.tail & SCORING:
         return "scores do not pass a Sigmoid"
-    if {"Sin", "Cos"} & facts.tail:
-        return "boxes are oriented: the network computes sines and cosines"
-    if facts.joined > 2:
-        return (
-            f"the output joins {facts.joined} values, expected boxes and scores: a model for poses or masks?"
-        )
     return None

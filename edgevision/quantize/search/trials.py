@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 from pycocotools.cocoeval import COCOeval
 
+from edgevision.contract.results import Detections, OrientedBoxes, Poses
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import ModelSpec
 from edgevision.errors import UsageError
 from edgevision.evaluation import detection
 from edgevision.evaluation.bootstrap import AveragePrecision, MeanIou, Scores, TopOne
 from edgevision.evaluation.classification import classify_all, read_class_folders
+from edgevision.evaluation.keypoints import keypoint_evaluation, require_keypoints, rows_of_poses
+from edgevision.evaluation.oriented import oriented_evaluation, rows_of_oriented, with_oriented_truth
 from edgevision.evaluation.segmentation import confusion_matrix, find_masks, read_mask, segment_all
 
 LOG = logging.getLogger(__name__)
@@ -35,7 +38,8 @@ def trial_options(spec: ModelSpec, threads: int | None = None) -> SessionOptions
 
 
 def trial_for(spec: ModelSpec, images: Path, annotations: Path | None, limit: int | None) -> Trial:
-    """The trial of the model's task on these images; `annotations` is a COCO file, or a folder of masks.
+    """The trial of the model's task on these images; `annotations` are boxes (COCO, or DOTA for
+    oriented ones), or a folder of masks.
 
     Raises `UsageError` if task and annotations do not match, or the task has no metric here.
     """
@@ -44,12 +48,12 @@ def trial_for(spec: ModelSpec, images: Path, annotations: Path | None, limit: in
     if spec.task == "classify":
         return _classification(spec, images, limit)
     if annotations is None:
-        kind = "a COCO file" if spec.task == "detect" else "a folder of masks"
+        kind = "a folder of masks" if spec.task == "segment" else "a COCO file"
         raise UsageError(f"the task {spec.task} needs --annotations with {kind}")
-    if spec.task == "detect":
-        return _detection(spec, images, annotations, limit)
     if spec.task == "segment":
         return _segmentation(spec, images, annotations, limit)
+    if spec.task in ("detect", "pose", "obb"):
+        return _detection(spec, images, annotations, limit)
     raise UsageError(
         f"the task {spec.task} does not support a budget: its accuracy is not measured per image"
     )
@@ -65,26 +69,46 @@ def _classification(spec: ModelSpec, images: Path, limit: int | None) -> Trial:
 
 
 def _detection(spec: ModelSpec, images: Path, annotations: Path, limit: int | None) -> Trial:
-    labelled = detection.read_annotations(annotations, images, spec.classes, limit=limit)
+    labelled = detection.read_annotations(
+        annotations, images, spec.classes, limit=limit, outlines=spec.task == "obb"
+    )
     labelled = detection.without_broken(labelled)
     for warning in labelled.warnings:
         LOG.warning("%s", warning)
-    known = sorted(category for category in labelled.category_of_label if category is not None)
+    if spec.keypoints is not None:
+        require_keypoints(labelled, len(spec.keypoints))
+    elif spec.task == "obb":
+        labelled = with_oriented_truth(labelled)
 
     def trial(session: Session) -> Scores:
-        rows = detection.rows_for_coco(labelled, detection.detect_all(session, labelled))
-        if not rows:
+        found = list(detection.detect_all(session, labelled))
+        if not any(len(result) for _, result in found):
             return AveragePrecision([], len(labelled.image_ids))
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = COCOeval(labelled.coco, labelled.coco.loadRes(rows), "bbox")
-            evaluation.params.imgIds = list(labelled.image_ids)
-            evaluation.params.catIds = known
-            evaluation.params.areaRng = evaluation.params.areaRng[:1]
-            evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
-            evaluation.evaluate()
+        evaluation = _evaluation(spec, labelled, found)
         return AveragePrecision.of(evaluation, labelled.image_ids)
 
     return trial
+
+
+def _evaluation(
+    spec: ModelSpec, labelled: detection.LabelledImages, found: list[tuple[int, Detections]]
+) -> COCOeval:
+    """The matches of boxes, keypoints or oriented boxes in all images."""
+    if spec.keypoints is not None:
+        poses = [(key, result) for key, result in found if isinstance(result, Poses)]
+        return keypoint_evaluation(labelled, rows_of_poses(labelled, poses), len(spec.keypoints))
+    if spec.task == "obb":
+        boxes = [(key, result) for key, result in found if isinstance(result, OrientedBoxes)]
+        return oriented_evaluation(labelled, rows_of_oriented(labelled, boxes))
+    with contextlib.redirect_stdout(io.StringIO()):
+        rows = detection.rows_for_coco(labelled, found)
+        evaluation = COCOeval(labelled.coco, labelled.coco.loadRes(rows), "bbox")
+        evaluation.params.imgIds = list(labelled.image_ids)
+        evaluation.params.catIds = labelled.known
+        evaluation.params.areaRng = evaluation.params.areaRng[:1]
+        evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
+        evaluation.evaluate()
+    return evaluation
 
 
 def _segmentation(spec: ModelSpec, images: Path, masks: Path, limit: int | None) -> Trial:

@@ -1,1 +1,1 @@
-"""Cameras, sinks and page as one file says them, and how a service follows that file."""
+"""Configuration file of a service: cameras, sinks and page, and reloading of the file."""

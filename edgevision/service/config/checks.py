@@ -7,6 +7,8 @@ from pathlib import Path
 
 from edgevision.bundle.folder import Bundle
 from edgevision.contract.spec import ModelSpec
+from edgevision.engines.devices import find_device
+from edgevision.engines.fastest import BUILT
 from edgevision.errors import EdgevisionError
 from edgevision.service.config.addressing import (
     check_network_address,
@@ -27,8 +29,6 @@ from edgevision.settings.kinds import KeyPath, nearest
 from edgevision.sinks.addresses import EXPECTED
 from edgevision.sources.addresses import SourceAddress, public_name
 
-BUILT = ("tensorrt", "tensorrt-rtx")
-"""Engines that are built for a device."""
 EVENTS_ONLY = ("keep", "max_mib", "max_days", "classes", "gap_s")
 WEBHOOKS_ONLY = ("token", "secret")
 
@@ -84,6 +84,10 @@ class Checker:
                 bundle.graph(model.opening.precision)
             except EdgevisionError as error:
                 self._wrong(("model", "precision"), str(error))
+        try:
+            find_device(model.opening.device)
+        except EdgevisionError as error:
+            self._wrong(("model", "device"), str(error))
         return bundle.spec
 
     def _camera(self, path: tuple[str, int], camera: CameraSettings, spec: ModelSpec | None) -> None:

@@ -23,15 +23,23 @@ LOG_PERIOD_S = 30.0
 
 
 def engine_opener(
-    bundle: Path, model: ModelSettings, stopping: Callable[[], bool] = lambda: False
+    bundle: Path,
+    model: ModelSettings,
+    stopping: Callable[[], bool] = lambda: False,
+    opened: Callable[[str], None] = log.info,
 ) -> EngineFactory:
-    """A function that opens the engine of a bundle; `stopping` ends a build."""
+    """A function that opens the engine of a bundle; `stopping` ends a build.
+
+    `opened` receives one line: the engine and why it was selected.
+    """
 
     def open_engine(report: Report) -> Session:
         if model.build:
             build_unfit(bundle, model, report, stopping)
         report(f"opening {bundle.name}", None)
-        return open_session(bundle, engine=model.engine, options=model.opening)
+        session = open_session(bundle, engine=model.engine, options=model.opening)
+        opened(session.selection)
+        return session
 
     return open_engine
 
@@ -42,7 +50,7 @@ def build_unfit(bundle: Path, model: ModelSettings, report: Report, stopping: Ca
     Raises `UsageError` for an engine that has no build step, `EngineError` if a build would not help, and errors of the
     build.
     """
-    need = engine_needed(bundle, model.engine, model.opening.precision, "build")
+    need = engine_needed(bundle, model.engine, model.opening, "build")
     if need is None:
         return
     log.info("%s; building", need.rebuild.reason)

@@ -34,7 +34,9 @@ class ModelSettings:
     engine: str | None = field(
         default=None,
         metadata=setting(
-            Choice(ENGINES), "Inference engine; default: the first installed one.", option="--engine"
+            Choice(ENGINES),
+            "Inference engine; default: the fastest that `edgevision bench` stored, else the first verified one.",
+            option="--engine",
         ),
     )
     opening: SessionOptions = field(default_factory=SessionOptions, metadata=group(SessionOptions))
@@ -42,7 +44,7 @@ class ModelSettings:
         default=False,
         metadata=setting(
             Flag(),
-            "Build the TensorRT engine first if none fits this device; requires a TensorRT engine.",
+            "Build the TensorRT engine first if none fits this device; requires the engine tensorrt or tensorrt-rtx.",
             option="--build",
         ),
     )
@@ -60,9 +62,13 @@ class CameraSettings:
             "Source, as for `edgevision run`: `0`, `rtsp://`, `http://`, `csi://0`, `gst:`, `demo:`, `loop:FILE`.",
         ),
     )
-    threshold: float = field(
-        default=PipelineOptions().threshold,
-        metadata=setting(Number(0, 1), "Minimum confidence of a detection.", option="--threshold"),
+    threshold: float | None = field(
+        default=None,
+        metadata=setting(
+            Number(0, 1),
+            "Minimum confidence of a detection; default: the bundle's, for each class, or 0.25 without one.",
+            option="--threshold",
+        ),
     )
     analytics: AnalyticsOptions = field(default_factory=AnalyticsOptions, metadata=group(AnalyticsOptions))
     sinks: tuple[str, ...] = field(

@@ -43,7 +43,7 @@ class Guard:
         key = (token or "").encode()
         self.cookie = hmac.new(key, b"edgevision live page", hashlib.sha256).hexdigest()
 
-    def knows(self, token: str, address: str) -> bool:
+    def accepts(self, token: str, address: str) -> bool:
         """True if the token is correct; a wrong one is counted for the address."""
         return self._token is None or self._same(token, self._token, address)
 

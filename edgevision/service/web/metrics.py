@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 import edgevision
 from edgevision.analytics.observation import LineState
+from edgevision.contract.thresholds import least_of
 from edgevision.service.camera_manager import CameraManager
 from edgevision.service.camera_plan import CameraState, CameraStatus
 from edgevision.service.watchdog import WatchdogOptions
@@ -137,7 +138,7 @@ class CameraCollector(Collector):
         )
         yield self._counter(
             "frames_missed",
-            "Frames that the camera sent, by its time stamps, and that never arrived.",
+            "Frames that the camera captured and that never reached the pipeline.",
             CAMERA,
             [(n, s.lost.missed) for n, s in stats],
         )
@@ -152,7 +153,7 @@ class CameraCollector(Collector):
         ]
         yield self._counter(
             "frames_withheld",
-            "Frozen, black or damaged frames, which were not scored.",
+            "Frozen, black or damaged frames, which were not passed to the model.",
             (*CAMERA, "reason"),
             withheld,
         )
@@ -171,13 +172,16 @@ class CameraCollector(Collector):
         )
         running = GaugeMetricFamily("edgevision_camera_up", "1 while frames arrive.", labels=CAMERA)
         threshold = GaugeMetricFamily(
-            "edgevision_threshold_ratio", "Minimum confidence of a detection.", labels=CAMERA
+            "edgevision_threshold_ratio",
+            "Minimum confidence of a detection; the lowest of all classes.",
+            labels=CAMERA,
         )
         for camera in cameras:
             for one in get_args(CameraState):
                 state.add_metric((camera.name, one), float(camera.state == one))
             running.add_metric((camera.name,), float(camera.state == "running"))
-            threshold.add_metric((camera.name,), camera.threshold)
+            if camera.threshold is not None:
+                threshold.add_metric((camera.name,), least_of(camera.threshold))
         yield from (state, running, threshold)
 
     def _times(self, cameras: tuple[CameraStatus, ...]) -> Iterator[Metric]:

@@ -52,13 +52,13 @@ class PageOptions:
         default=8,
         metadata=setting(
             Number(1, 1000, whole=True),
-            "Maximum number of visitors, and of viewers per camera.",
+            "Maximum number of result connections, and of video streams per camera; further ones get 503.",
             option="--max-clients",
         ),
     )
     video_per_s: float = field(
         default=15.0,
-        metadata=setting(Number(0, 60, least_open=True), "Maximum video frames per second and camera."),
+        metadata=setting(Number(0, 60, least_open=True), "Maximum video frames per second for each camera."),
     )
     video_width: int = 960
     """Width of video frames in pixels, unless the viewer requests another."""

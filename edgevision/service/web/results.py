@@ -38,7 +38,7 @@ class Subscriber:
     fresh: asyncio.Event = field(default_factory=asyncio.Event)
     state_due: bool = True
 
-    def wants(self, camera: str) -> bool:
+    def follows(self, camera: str) -> bool:
         """True if the client requested this camera."""
         return self.cameras is None or camera in self.cameras
 
@@ -126,7 +126,7 @@ class ResultHub:
         now_s = time.monotonic()
         for camera, posted in list(self._newest.items()):
             last = subscriber.since.get(camera, 0)
-            if posted.number <= last or not subscriber.wants(camera):
+            if posted.number <= last or not subscriber.follows(camera):
                 continue
             due_s = subscriber.due_s.get(camera, 0.0)
             if now_s < due_s:
@@ -145,7 +145,7 @@ class ResultHub:
         waiting = [
             subscriber.due_s.get(camera, 0.0)
             for camera, posted in self._newest.items()
-            if subscriber.wants(camera) and posted.number > subscriber.since.get(camera, 0)
+            if subscriber.follows(camera) and posted.number > subscriber.since.get(camera, 0)
         ]
         return max(min(waiting) - time.monotonic(), 0.0) if waiting else None
 

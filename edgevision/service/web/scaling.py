@@ -8,7 +8,16 @@ import cv2
 import numpy as np
 
 from edgevision.contract.image import Frame
-from edgevision.contract.results import Classification, Instances, Mask, Result, Segmentation
+from edgevision.contract.results import (
+    Classification,
+    Instances,
+    Mask,
+    OrientedBoxes,
+    Poses,
+    Result,
+    Segmentation,
+)
+from edgevision.contract.transform import FrameTransform
 from edgevision.sinks.frame_result import FrameResult
 
 Size = tuple[int, int]
@@ -55,6 +64,14 @@ def _scaled(result: Result, before_wh: Size, after_wh: Size) -> Result:
     if isinstance(result, Instances):
         masks = tuple(_scaled_mask(mask, factor) for mask in result.masks)
         return replace(result, boxes=boxes, masks=masks)
+    place = FrameTransform(after_wh, (1 / factor[0], 1 / factor[1]), (0.0, 0.0))
+    if isinstance(result, Poses):
+        points = result.keypoints.copy()
+        points[:, :, :2] = place.frame_from_input_points(points[:, :, :2])
+        return replace(result, boxes=boxes, keypoints=points)
+    if isinstance(result, OrientedBoxes):
+        oriented = place.frame_from_input_oriented(result.oriented)
+        return replace(result, boxes=boxes, oriented=oriented)
     return replace(result, boxes=boxes)
 
 

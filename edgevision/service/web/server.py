@@ -233,7 +233,7 @@ class PageServer:
             raise refusal(429, f"too many wrong tokens; wait {wait} s", {"Retry-After": wait})
         token = request.query.get("token")
         if token is not None and self.token is not None and request.path == "/":
-            if not self._guard.knows(token, address):
+            if not self._guard.accepts(token, address):
                 raise refusal(401, "The token is wrong.")
             return self._welcome(request)
         proof = self._guard.proof(_bearer(request), request.cookies.get(self._cookie_name), address)

@@ -9,6 +9,7 @@ from typing import Any
 
 import edgevision
 from edgevision.analytics.observation import LineState, ZoneState
+from edgevision.contract.thresholds import by_class
 from edgevision.device.facts import (
     FactReading,
     available_memory_mib,
@@ -76,7 +77,7 @@ class StateReader:
                 "temperatures_c": _readings(temperatures_c()),
                 "clocks_mhz": _readings(clocks_mhz()),
             },
-            "cameras": [_camera(camera) for camera in camera_manager.cameras],
+            "cameras": [_camera(camera, self._classes()) for camera in camera_manager.cameras],
             "sinks": [
                 {
                     "name": sink.name,
@@ -89,6 +90,10 @@ class StateReader:
                 for sink in camera_manager.sinks
             ],
         }
+
+    def _classes(self) -> tuple[str, ...]:
+        session = self._camera_manager.session
+        return () if session is None else session.spec.classes
 
     def _engine(self) -> dict[str, Any] | None:
         session = self._camera_manager.session
@@ -141,15 +146,16 @@ def is_stuck(camera_manager: CameraManager, watchdog: WatchdogOptions) -> bool:
     return camera_manager.stuck_s > watchdog.call_limit_s(camera_manager.expected_inference_s)
 
 
-def _camera(camera: CameraStatus) -> dict[str, Any]:
+def _camera(camera: CameraStatus, classes: tuple[str, ...]) -> dict[str, Any]:
     stats = camera.stats
-    health = stats.health
+    health, threshold = stats.health, camera.threshold
     return {
         "name": camera.name,
         "address": camera.address,
         "state": camera.state,
         "detail": camera.detail,
-        "threshold": camera.threshold,
+        "threshold": threshold if isinstance(threshold, (int, float)) else None,
+        "thresholds": by_class(threshold, classes),
         "frames": stats.frames,
         "frames_per_s": round(stats.frames_per_s, 2),
         "age_p50_ms": _rounded(stats.age_p50_ms),

@@ -16,7 +16,8 @@ class JsonlSink(Sink):
     Every line is written completely in one call. A reader can follow a live run, and a full disk leaves no partial
     line. Keys: `source` (for a folder, the image's path), `frame`, `captured_at` (seconds since 1970), `clock` (its
     origin), `position_s` (null except for videos), `detections` or `classification`, `age_ms`, `stages_ms`. With
-    tracking, each detection has an `id` (null: none yet), and there are `events`.
+    tracking, each detection has an `id` (null: none yet), and there are `events`. A pose has `keypoints`, each x, y and
+    confidence. An oriented box has `oriented`: x and y of the centre, width, height, angle in radians.
     """
 
     def __init__(self, path: Path, *, append: bool = False) -> None:

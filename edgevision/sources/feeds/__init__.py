@@ -1,1 +1,1 @@
-"""Where live pictures come from, one library a file; `edgevision.sources.live` keeps them alive."""
+"""Live feeds, one file per library; `edgevision.sources.live` reconnects them."""

@@ -213,7 +213,7 @@ def _idx_array(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     expected = header + int(np.prod(shape))
     if len(data) != expected or 0 in shape:
         raise UsageError(
-            f"{path} says {'x'.join(map(str, shape))}: expected {expected} bytes, received {len(data)}"
+            f"{path} has the header {'x'.join(map(str, shape))}: expected {expected} bytes, received {len(data)}"
         )
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from edgevision.datasets.boxes import BoxDataset, BoxLabels
 from edgevision.models.plan import DetectorPlan, InstancePlan
-from edgevision.models.yolov5 import YoloV5
+from edgevision.models.yolov5.model import YoloV5
 from edgevision.train.data.box_augmentation import BoxAugmentation, Sample, draw_sample
 from edgevision.train.data.pictures import Picture
 from edgevision.train.loop.module import ModuleInTraining

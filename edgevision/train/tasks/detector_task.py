@@ -18,7 +18,7 @@ from edgevision.errors import UsageError
 from edgevision.evaluation.detection import DetectionAccuracy
 from edgevision.models.plan import DetectorPlan, InstancePlan
 from edgevision.models.weights import take_fitting
-from edgevision.models.yolov5 import YoloV5, yolov5
+from edgevision.models.yolov5.model import YoloV5, yolov5
 from edgevision.train.data.anchors import fit_anchors, fitness
 from edgevision.train.data.pictures import Picture, load_picture
 from edgevision.train.job import Job, TrainingTask, progress_of, settings_json

@@ -16,8 +16,9 @@ from edgevision.evaluation.detection import (
     accuracy_from_instances,
 )
 from edgevision.graph.masks import MASK_STRIDE
-from edgevision.models.yolov5 import YoloV5
-from edgevision.models.yolov5_masks import answers_from_mixture, mixture_from_outputs
+from edgevision.models.masks import answers_from_mixture
+from edgevision.models.yolov5.masks import mixture_from_outputs
+from edgevision.models.yolov5.model import YoloV5
 from edgevision.train.data.pictures import Picture
 from edgevision.train.tasks.box_validation import CANDIDATES, labelled_images
 from edgevision.train.tasks.detector import TensorOf

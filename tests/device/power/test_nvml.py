@@ -82,7 +82,7 @@ def test_records_have_its_clocks_and_temperature(driver: Driver) -> None:
     assert Clock("gpu NVIDIA H200", 345.0, None, 1980) in power_state().clocks
 
 
-def test_why_it_is_slow_is_said(driver: Driver) -> None:
+def test_the_reason_for_slow_clocks_is_reported(driver: Driver) -> None:
     before = nvml_state()
     driver.reasons = 0x04 | 0x40 | 0x01
     assert before_timing(nvml_state()) == (
@@ -97,7 +97,7 @@ def test_the_bits_are_those_of_the_library() -> None:
     assert set(nvml.REASONS) == {getattr(pynvml, f"nvmlClocksEventReason{name}") for name in names}
 
 
-def test_what_a_card_does_not_tell_is_left_out(driver: Driver) -> None:
+def test_unsupported_queries_of_a_card_are_omitted(driver: Driver) -> None:
     driver.names = (b"Card", "Card")
     driver.refused = {"nvmlDeviceGetPowerUsage", "nvmlDeviceGetTemperature"}
     state = nvml_state()

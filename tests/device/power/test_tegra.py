@@ -62,12 +62,12 @@ def test_a_thor_with_38(tmp_path: Path) -> None:
     ]
 
 
-def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
+def test_a_machine_without_power_facts(tmp_path: Path) -> None:
     assert power_state(tmp_path) == PowerState()
     assert before_timing(PowerState()) == meanwhile(PowerState(), PowerState()) == ()
 
 
-def test_before_kernels_are_timed_slow_clocks_are_said(tmp_path: Path) -> None:
+def test_slow_clocks_are_reported_before_kernels_are_timed(tmp_path: Path) -> None:
     found = before_timing(power_state(grow(tmp_path, ORIN_NANO_36)))
     assert found == (
         "power mode 15W (0) holds gpu 17000000.gpu at 612 of 1020 MHz: timings are valid only for this mode; first"
@@ -97,7 +97,7 @@ def test_what_happened_meanwhile(tmp_path: Path) -> None:
     )
 
 
-def test_a_speed_is_told_by_the_mode_that_it_was_measured_in(tmp_path: Path) -> None:
+def test_a_speed_is_reported_with_its_power_mode(tmp_path: Path) -> None:
     grow(tmp_path, ORIN_NANO_36)
     slow = machine_name(tmp_path)
     grow(tmp_path, {"var/lib/nvpmodel/status": "pmode:0002"})

@@ -47,7 +47,7 @@ def model(
     return bare
 
 
-def said(graph: onnx.ModelProto) -> dict[str, str]:
+def problems_of(graph: onnx.ModelProto) -> dict[str, str]:
     """What each version does not read; those that read all are left out."""
     return {row.name: "; ".join(map(str, found)) for row, found in readable_by(graph) if found}
 
@@ -56,14 +56,14 @@ FLOATS = ("Cast", "x", "f", {"to": T.FLOAT})
 
 
 def test_a_graph_without_faults_is_read_by_all() -> None:
-    assert said(model([FLOATS, ("Relu", "f", "y", {})])) == {}
+    assert problems_of(model([FLOATS, ("Relu", "f", "y", {})])) == {}
 
 
 @pytest.mark.parametrize("kind", [T.INT32, T.INT64])
 def test_a_mask_that_becomes_uint8_from_integers(kind: int) -> None:
     nodes = [FLOATS, ("ArgMax", "f", "a", {"axis": 3, "keepdims": 0})]
     nodes += [("Cast", "a", "i", {"to": kind}), ("Cast", "i", "y", {"to": T.UINT8})]
-    found = said(model(nodes))
+    found = problems_of(model(nodes))
     assert tuple(found) == ALL
     old = "int32" if kind == T.INT32 else "int64"
     assert found["11.4"] == (
@@ -74,13 +74,13 @@ def test_a_mask_that_becomes_uint8_from_integers(kind: int) -> None:
 
 
 def test_a_bool_that_becomes_uint8() -> None:
-    found = said(model([FLOATS, ("Greater", "f f", "b", {}), ("Cast", "b", "y", {"to": T.UINT8})]))
+    found = problems_of(model([FLOATS, ("Greater", "f f", "b", {}), ("Cast", "b", "y", {"to": T.UINT8})]))
     assert all("it casts bool to uint8" in text for text in found.values())
     assert tuple(found) == ALL
 
 
 def test_uint8_that_something_else_than_a_cast_touches() -> None:
-    found = said(
+    found = problems_of(
         model([("Transpose", "x", "t", {"perm": [0, 3, 1, 2]}), ("Cast", "t", "y", {"to": T.FLOAT})])
     )
     assert tuple(found) == ALL
@@ -89,18 +89,20 @@ def test_uint8_that_something_else_than_a_cast_touches() -> None:
 
 
 def test_uint8_inside_the_graph() -> None:
-    found = said(model([FLOATS, ("Cast", "f", "u", {"to": T.UINT8}), ("Cast", "u", "y", {"to": T.FLOAT})]))
+    found = problems_of(
+        model([FLOATS, ("Cast", "f", "u", {"to": T.UINT8}), ("Cast", "u", "y", {"to": T.FLOAT})])
+    )
     assert "its output u is uint8, which must be an output of the graph" in found["rtx-1.7"]
 
 
 def test_a_uint8_constant() -> None:
     stored = {"c": np.ones((1, 4), np.uint8)}
-    found = said(model([("Cast", "c", "d", {"to": T.FLOAT}), FLOATS, ("Sub", "f f", "y", {})], stored))
+    found = problems_of(model([("Cast", "c", "d", {"to": T.FLOAT}), FLOATS, ("Sub", "f f", "y", {})], stored))
     assert all("constant c: TensorRT does not support uint8 constants" in text for text in found.values())
 
 
 def test_an_operator_that_none_has() -> None:
-    found = said(model([FLOATS, ("Det", "f", "y", {})], shape=(1, 3, 4, 4)))
+    found = problems_of(model([FLOATS, ("Det", "f", "y", {})], shape=(1, 3, 4, 4)))
     assert found["8.6"].startswith("node n1_Det (Det): TensorRT 8.6 does not support this operator")
     assert tuple(found) == ALL
 
@@ -109,11 +111,11 @@ def test_an_operator_of_another_runtime() -> None:
     graph = model([FLOATS, ("Relu", "f", "y", {})])
     graph.graph.node[1].domain = "com.microsoft"
     graph.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-    assert "it belongs to com.microsoft" in said(graph)["10.13"]
+    assert "it belongs to com.microsoft" in problems_of(graph)["10.13"]
 
 
-def test_an_operator_that_came_later() -> None:
-    found = said(model([FLOATS, ("Gelu", "f", "y", {})], opset=20))
+def test_an_operator_of_a_later_version_is_reported() -> None:
+    found = problems_of(model([FLOATS, ("Gelu", "f", "y", {})], opset=20))
     assert tuple(found) == ("8.6",)
     assert "TensorRT 8.6 does not support this operator" in found["8.6"]
 
@@ -125,15 +127,15 @@ def test_an_operator_that_is_parsed_and_not_built() -> None:
         ("Transpose", "b", "s", {"perm": [0, 2, 1]}),
     ]
     nodes += [("NonMaxSuppression", "a s n t t", "y", {})]
-    found = said(model(nodes, stored, shape=(1, 8, 4), dtype=T.FLOAT))
+    found = problems_of(model(nodes, stored, shape=(1, 8, 4), dtype=T.FLOAT))
     assert tuple(found) == ("rtx-1.7",)
     assert "the builder has no runner that implements it" in found["rtx-1.7"]
 
 
 def test_a_type_that_an_operator_has_not() -> None:
-    found = said(model([("Exp", "x", "y", {})], dtype=T.DOUBLE))
+    found = problems_of(model([("Exp", "x", "y", {})], dtype=T.DOUBLE))
     assert found == {}  # it is read as float32
-    found = said(
+    found = problems_of(
         model([("Cast", "x", "i", {"to": T.INT32}), ("MatMul", "i i", "y", {})], shape=(4, 4), dtype=T.FLOAT)
     )
     assert "n1_MatMul (MatMul): i is int32; TensorRT 8.6 supports float16, float32" in found["8.6"]
@@ -143,26 +145,26 @@ def test_a_type_that_an_operator_has_not() -> None:
 def test_a_cast_to_a_type_that_there_is_not() -> None:
     assert (
         "does not support casts of int16"
-        in said(model([FLOATS, ("Cast", "f", "y", {"to": T.INT16})]))["11.4"]
+        in problems_of(model([FLOATS, ("Cast", "f", "y", {"to": T.INT16})]))["11.4"]
     )
 
 
 def test_int64_values_that_int32_does_not_hold() -> None:
     stored = {"c": np.array([2**40])}
-    found = said(model([("Add", "x c", "y", {})], stored, dtype=T.INT64))
+    found = problems_of(model([("Add", "x c", "y", {})], stored, dtype=T.INT64))
     assert tuple(found) == ("8.6",)
     assert "constant c: its int64 values reach 1,099,511,627,776" in found["8.6"]
 
 
 def test_a_slice_to_the_end_is_none_of_them() -> None:
     stored = {"a": np.array([0]), "b": np.array([2**63 - 1]), "c": np.array([1])}
-    assert said(model([FLOATS, ("Slice", "f a b c", "y", {})], stored)) == {}
+    assert problems_of(model([FLOATS, ("Slice", "f a b c", "y", {})], stored)) == {}
 
 
 @pytest.mark.parametrize(("k", "faults"), [(3840, ()), (3841, ALL)])
 def test_more_than_3840_of_top_k(k: int, faults: tuple[str, ...]) -> None:
     nodes = [("TopK", "x k", "y i", {"axis": 1})]
-    found = said(model(nodes, {"k": np.array([k])}, shape=(1, 5000), dtype=T.FLOAT))
+    found = problems_of(model(nodes, {"k": np.array([k])}, shape=(1, 5000), dtype=T.FLOAT))
     assert tuple(found) == faults
     assert all(
         "K is 3,841;" in text and "at most 3,840; choose a smaller number" in text for text in found.values()
@@ -171,17 +173,19 @@ def test_more_than_3840_of_top_k(k: int, faults: tuple[str, ...]) -> None:
 
 def test_top_k_unsorted() -> None:
     nodes = [("TopK", "x k", "y i", {"axis": 1, "sorted": 0})]
-    assert "sorted is 0" in said(model(nodes, {"k": np.array([3])}, shape=(1, 50), dtype=T.FLOAT))["10.3"]
+    assert (
+        "sorted is 0" in problems_of(model(nodes, {"k": np.array([3])}, shape=(1, 50), dtype=T.FLOAT))["10.3"]
+    )
 
 
 def test_nine_dimensions() -> None:
-    found = said(model([("Relu", "x", "y", {})], shape=(1,) * 9, dtype=T.FLOAT))
+    found = problems_of(model([("Relu", "x", "y", {})], shape=(1,) * 9, dtype=T.FLOAT))
     assert all("it has 9 dimensions; TensorRT" in text and "at most 8" in text for text in found.values())
     assert tuple(found) == ALL
 
 
 def test_too_many_elements_where_there_is_a_limit() -> None:
-    found = said(model([("Relu", "x", "y", {})], shape=(2, 2**30), dtype=T.FLOAT))
+    found = problems_of(model([("Relu", "x", "y", {})], shape=(2, 2**30), dtype=T.FLOAT))
     assert tuple(found) == ("8.6", "10.3")
     assert "it has 2,147,483,648 elements; TensorRT 8.6 supports at most 2,147,483,647" in found["8.6"]
 
@@ -190,14 +194,14 @@ def test_a_constant_too_large() -> None:
     graph = model([("Add", "x c", "y", {})], {"c": np.ones((1, 4), np.float32)}, shape=(1, 4), dtype=T.FLOAT)
     graph.graph.initializer[0].dims[:] = [2**29, 4]
     graph.graph.output[0].type.tensor_type.ClearField("shape")
-    assert "constant c: it has 2,147,483,648 elements" in said(graph)["10.3"]
+    assert "constant c: it has 2,147,483,648 elements" in problems_of(graph)["10.3"]
 
 
 @pytest.mark.parametrize(
     ("opset", "faults"), [(17, ()), (18, ("8.6",)), (20, ("8.6",)), (22, ("8.6", "10.3"))]
 )
 def test_an_opset_that_is_not_read(opset: int, faults: tuple[str, ...]) -> None:
-    found = said(model([FLOATS, ("Relu", "f", "y", {})], opset=opset))
+    found = problems_of(model([FLOATS, ("Relu", "f", "y", {})], opset=opset))
     assert tuple(found) == faults
     assert all(f"the graph: its opset is {opset};" in text for text in found.values())
 
@@ -210,19 +214,22 @@ def q_dq(scale: Array, zero: Array, opset: int = 19) -> onnx.ModelProto:
 
 
 def test_scales_in_fp16() -> None:
-    found = said(q_dq(np.array(0.5, np.float16), np.array(0, np.int8)))
+    found = problems_of(q_dq(np.array(0.5, np.float16), np.array(0, np.int8)))
     assert tuple(found) == ("8.6",)
     assert "(QuantizeLinear): its scale s is float16; TensorRT 8.6 supports float32;" in found["8.6"]
     assert "its opset is 19" in found["8.6"]
-    assert said(q_dq(np.array(0.5, np.float32), np.array(0, np.int8), 17)) == {}
+    assert problems_of(q_dq(np.array(0.5, np.float32), np.array(0, np.int8), 17)) == {}
 
 
 def test_scales_that_are_not_positive() -> None:
-    assert "its scale s is not positive" in said(q_dq(np.array(0, np.float32), np.array(0, np.int8)))["10.3"]
+    assert (
+        "its scale s is not positive"
+        in problems_of(q_dq(np.array(0, np.float32), np.array(0, np.int8)))["10.3"]
+    )
 
 
-def test_q_dq_as_cpus_want_it() -> None:
-    found = said(q_dq(np.array(0.5, np.float32), np.array(128, np.uint8)))
+def test_q_dq_in_cpu_form_is_reported() -> None:
+    found = problems_of(q_dq(np.array(0.5, np.float32), np.array(128, np.uint8)))
     assert tuple(found) == ALL
     for text in found.values():
         assert "it quantizes to uint8, the type for CPU engines" in text
@@ -230,14 +237,14 @@ def test_q_dq_as_cpus_want_it() -> None:
 
 
 def test_zero_points_other_than_0() -> None:
-    found = said(q_dq(np.array(0.5, np.float32), np.array(3, np.int8)))
+    found = problems_of(q_dq(np.array(0.5, np.float32), np.array(3, np.int8)))
     assert all("its zero-point z is not 0" in text for text in found.values())
 
 
 def test_axes_that_are_computed() -> None:
     stored = {"a": np.array([0]), "one": np.array([1])}
     nodes: list[tuple[Any, ...]] = [("Add", "a one", "axes", {}), ("Unsqueeze", "x axes", "y", {})]
-    found = said(model(nodes, stored, dtype=T.FLOAT))
+    found = problems_of(model(nodes, stored, dtype=T.FLOAT))
     assert all("axes is computed; " in text for text in found.values())
 
 
@@ -246,24 +253,24 @@ def test_a_cubic_or_smoothed_resize() -> None:
     cubic = model([FLOATS, ("Resize", "f  s", "y", {})], stored)
     cubic.graph.node[1].input[:] = ["f", "", "s"]
     cubic.graph.node[1].attribute.append(helper.make_attribute("mode", "cubic"))
-    assert "mode is cubic" in said(cubic)["8.6"]
+    assert "mode is cubic" in problems_of(cubic)["8.6"]
     cubic.graph.node[1].attribute[0].s = b"linear"
-    assert said(cubic) == {}
+    assert problems_of(cubic) == {}
     cubic.graph.node[1].attribute.append(helper.make_attribute("antialias", 1))
     cubic.opset_import[0].version = 18
-    assert "antialias is set" in said(cubic)["10.3"]
+    assert "antialias is set" in problems_of(cubic)["10.3"]
 
 
-def test_a_pooling_that_answers_indices() -> None:
+def test_a_pooling_with_an_index_output() -> None:
     nodes = [("MaxPool", "x", "y i", {"kernel_shape": [2, 2]})]
-    found = said(model(nodes, shape=(1, 3, 4, 4), dtype=T.FLOAT))
+    found = problems_of(model(nodes, shape=(1, 3, 4, 4), dtype=T.FLOAT))
     assert all("it has the output Indices" in text for text in found.values())
     assert tuple(found) == ALL
 
 
 def test_a_length_beside_the_batch_that_varies() -> None:
-    assert said(model([FLOATS, ("Relu", "f", "y", {})], shape=("n", 4, 4, 3))) == {}
-    found = said(model([FLOATS, ("Relu", "f", "y", {})], shape=(1, "h", 4, 3)))
+    assert problems_of(model([FLOATS, ("Relu", "f", "y", {})], shape=("n", 4, 4, 3))) == {}
+    found = problems_of(model([FLOATS, ("Relu", "f", "y", {})], shape=(1, "h", 4, 3)))
     assert all("a dimension other than the batch is dynamic" in text for text in found.values())
     assert tuple(found) == ALL
 
@@ -294,7 +301,7 @@ def test_the_row_of_a_version(flavour: Any, version: str, name: str) -> None:
     assert limits_of(flavour, version).name == name
 
 
-def test_a_version_that_is_not_known() -> None:
+def test_an_unknown_version() -> None:
     with pytest.raises(UsageError, match="expected one of 8.6, 10.3, 10.13, 11.4, rtx-1.7"):
         limits_named("9.9")
 
@@ -308,7 +315,7 @@ def test_the_documentation_shows_the_table() -> None:
     assert "\n".join(table_lines()) in text
 
 
-def test_tensorrt_rtx_itself_knows_the_operators_of_its_row() -> None:
+def test_tensorrt_rtx_parses_the_operators_of_its_row() -> None:
     trt = pytest.importorskip("tensorrt_rtx")
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)

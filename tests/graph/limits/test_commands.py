@@ -18,7 +18,7 @@ from tests.graph import networks
 ALL_READ = "read by TensorRT 8.6, TensorRT 10.3, TensorRT 10.13, TensorRT 11.4, TensorRT-RTX 1.7"
 
 
-def test_the_option_knows_the_rows_of_the_table() -> None:
+def test_the_option_accepts_every_row_of_the_table() -> None:
     assert tuple(row.name for row in LIMITS) == TENSORRT_NAMES
 
 
@@ -39,9 +39,11 @@ def test_adopt_refuses_by_node_operator_reason_and_remedy(unreadable: Path, tmp_
     words = ["adopt", str(unreadable), "--head", "yolov8", "-o", str(tmp_path / "b")]
     done = CliRunner().invoke(cli, [*words, "--tensorrt", "10.3", "--tensorrt", "8.6"])
     assert done.exit_code != 0
-    said = str(done.exception)
-    assert "TensorRT 8.6 cannot read" in said
-    assert "node planted_Hardmax (Hardmax): TensorRT 8.6 does not support this operator; replace it" in said
+    message = str(done.exception)
+    assert "TensorRT 8.6 cannot read" in message
+    assert (
+        "node planted_Hardmax (Hardmax): TensorRT 8.6 does not support this operator; replace it" in message
+    )
     assert not (tmp_path / "b").exists()
 
 
@@ -55,7 +57,7 @@ def test_export_takes_what_every_version_reads(tmp_path: Path) -> None:
     assert f"tensorrt   {ALL_READ}" in alone
 
 
-def test_inspect_says_what_a_version_does_not_read(tmp_path: Path) -> None:
+def test_inspect_reports_what_a_version_does_not_support(tmp_path: Path) -> None:
     write_brightness_bundle(tmp_path / "b")
     bundle = Bundle.open(tmp_path / "b")
     model = onnx.load(bundle.graph_path())

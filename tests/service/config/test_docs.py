@@ -1,4 +1,4 @@
-"""docs/deploy.md says of every key what the schema says."""
+"""docs/deploy.md describes every key as the schema does."""
 
 from __future__ import annotations
 

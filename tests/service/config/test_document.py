@@ -1,4 +1,4 @@
-"""Lines of TOML, held against what tomllib reads."""
+"""Line numbers of TOML values, compared with tomllib."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_every_form_of_toml_has_its_line() -> None:
     assert {path: document.lines[path] for path in where} == where
 
 
-def test_windows_line_ends_and_byte_order_marks_are_taken() -> None:
+def test_windows_line_ends_and_byte_order_marks_are_accepted() -> None:
     document = parse(b"\xef\xbb\xbfa = 1\r\n\r\n[b]\r\nc = '''\r\n\r\n'''\r\nd = 2\r\n", "f.toml")
     assert document.lines == {("a",): 1, ("b",): 3, ("b", "c"): 4, ("b", "d"): 7}
 

@@ -1,8 +1,9 @@
-"""Opening and building, with the builder acted."""
+"""Opening and building an engine, with a simulated builder."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from edgevision.service.config import engine as module
 from edgevision.service.config.engine import engine_opener
 from edgevision.service.config.settings import ModelSettings
 
-Told = list[tuple[str, float | None]]
+Reports = list[tuple[str, float | None]]
 
 
 class ActedLibrary:
@@ -27,27 +28,33 @@ class ActedLibrary:
 
 def opened(
     monkeypatch: pytest.MonkeyPatch, bundle: Path, decision: Any, model: ModelSettings, *, stop: bool = False
-) -> tuple[Told, list[EngineRequest], list[bool]]:
-    """What was told while the engine was opened, what was built, and whether the builder was told to stop."""
-    told: Told = []
+) -> tuple[Reports, list[EngineRequest], list[bool]]:
+    """Reports while the engine was opened, the builds, and the stop requests to the builder."""
+    reported: Reports = []
     requests: list[EngineRequest] = []
     stops: list[bool] = []
 
     def build(_: Any, __: Any, request: EngineRequest, watch: BuildCallbacks, ___: Any) -> None:
         requests.append(request)
-        watch.say("nothing fits")
+        watch.report("nothing fits")
         watch.progress(BuildProgress(0.5, "tactics"))
         stops.append(watch.stop())
 
     monkeypatch.setattr(missing, "load_library", lambda *_: ActedLibrary())
-    monkeypatch.setattr(missing, "running_here", lambda _: None)
+    monkeypatch.setattr(missing, "running_here", lambda *_: None)
     monkeypatch.setattr(missing, "choose_engine", lambda *_: decision)
     monkeypatch.setattr(module, "build_engines", build)
-    monkeypatch.setattr(module, "open_session", lambda path, **options: (path, options))
-    session: Any = engine_opener(bundle, model, lambda: stop)(lambda text, share: told.append((text, share)))
-    path, options = session
+    monkeypatch.setattr(
+        module,
+        "open_session",
+        lambda path, **options: SimpleNamespace(path=path, options=options, selection="the engine"),
+    )
+    session: Any = engine_opener(bundle, model, lambda: stop)(
+        lambda text, share: reported.append((text, share))
+    )
+    path, options = session.path, session.options
     assert (path, options["engine"]) == (bundle, model.engine)
-    return told, requests, stops
+    return reported, requests, stops
 
 
 def model(**options: Any) -> ModelSettings:
@@ -55,13 +62,13 @@ def model(**options: Any) -> ModelSettings:
 
 
 def test_an_engine_is_opened_with_its_options(brightness_bundle: Path) -> None:
-    told: Told = []
+    reported: Reports = []
     settings = model(engine="onnxruntime")
     with engine_opener(brightness_bundle, settings)(
-        lambda text, share: told.append((text, share))
+        lambda text, share: reported.append((text, share))
     ) as session:
         assert session.spec.name == "brightness"
-    assert told == [("opening brightness", None)]
+    assert reported == [("opening brightness", None)]
     with pytest.raises(BundleError):
         engine_opener(brightness_bundle / "gone", settings)(lambda *_: None)
 
@@ -71,10 +78,10 @@ def test_a_missing_engine_is_built_with_progress(
 ) -> None:
     request = EngineRequest(precision="fp16", dla_core=1, rebuild=True)
     decision = Rebuild("it is for SM 8.6", "m", "tensorrt", request)
-    told, requests, stops = opened(
+    reported, requests, stops = opened(
         monkeypatch, brightness_bundle, decision, model(engine="tensorrt", build=True), stop=True
     )
-    assert told == [
+    assert reported == [
         ("building the engine", 0.0),
         ("building the engine: tactics", 0.5),
         ("opening brightness", None),

@@ -1,4 +1,4 @@
-"""Settings as plans."""
+"""Conversion of settings to camera plans."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_addresses_of_sinks(text: str, kind: str | None, address: str, public: s
         ("demo:", False),
     ],
 )
-def test_a_password_in_plain_sight_is_seen(text: str, holds: bool) -> None:
+def test_a_plain_text_password_is_detected(text: str, holds: bool) -> None:
     assert holds_password(text) is holds
 
 

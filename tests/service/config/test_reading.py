@@ -1,4 +1,4 @@
-"""Files with mistakes, and what is said of them."""
+"""Configuration files with mistakes, and their error messages."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ port = true
 """
 
 
-def said(file: Path, environment: dict[str, str] | None = None) -> list[str]:
+def mistakes_of(file: Path, environment: dict[str, str] | None = None) -> list[str]:
     return [str(problem) for problem in read_deployment(file, environment or {}).problems]
 
 
@@ -62,7 +62,7 @@ def warned(file: Path, environment: dict[str, str]) -> list[str]:
 
 
 def only(file: Path, environment: dict[str, str] | None = None) -> str:
-    (text,) = said(file, environment)
+    (text,) = mistakes_of(file, environment)
     return text
 
 
@@ -71,14 +71,14 @@ def test_a_small_file_is_enough(write_file: WriteFile, tmp_path: Path) -> None:
     assert (reading.problems, reading.warnings) == ((), ())
     settings = reading.require()
     (camera,) = settings.cameras
-    assert (camera.name, camera.address, camera.threshold, camera.sinks) == ("door", "demo:", 0.25, ())
+    assert (camera.name, camera.address, camera.threshold, camera.sinks) == ("door", "demo:", None, ())
     assert settings.path(settings.model.bundle) == tmp_path / "model"
     assert (settings.page, settings.sinks, settings.budgets.batch) == (None, (), "auto")
 
 
 def test_all_mistakes_are_reported_with_their_lines(write_file: WriteFile) -> None:
     file = write_file(WITH_MISTAKES)
-    assert said(file) == [
+    assert mistakes_of(file) == [
         'cameras.toml:2: model.bundel: unknown key; did you mean "bundle"?',
         'cameras.toml:3: model.precision: expected "float" or "fp16" or "int8" or "fp8"; received "int9"; did you mean'
         ' "int8"?',
@@ -155,6 +155,14 @@ def test_a_file_that_is_not_toml_or_not_there_is_one_error(write_file: WriteFile
             '3: model.build: is not possible for this engine; expected engine = "tensorrt" or "tensorrt-rtx"',
         ),
         (MODEL + "precision = 'int8'\n" + CAMERA, "3: model.precision: "),
+        (
+            MODEL + "device = 'gpu'\n" + CAMERA,
+            "3: model.device: expected cpu, cuda, cuda:N or dla:N; received",
+        ),
+        (
+            MODEL + "device = 'dla:77'\n" + CAMERA,
+            "3: model.device: this machine has no device dla:77; it has: cpu",
+        ),
         (CAMERA + "[model]\nbundle = 'gone'\n", "5: model.bundle: no bundle at "),
         (
             WHOLE + "[page]\nhost = '0.0.0.0'\n",
@@ -213,8 +221,8 @@ def test_a_single_mistake_is_reported_with_its_line(write_file: WriteFile, text:
         ("lines.a = [0, 0, 1, 1]\n", "address = 'events:p'"),
     ],
 )
-def test_a_sink_to_which_something_comes_is_in_order(write_file: WriteFile, camera: str, sink: str) -> None:
-    assert said(write_file(f"{WHOLE}sinks = ['a']\n{camera}[[sink]]\nname = 'a'\n{sink}\n")) == []
+def test_a_sink_with_input_is_valid(write_file: WriteFile, camera: str, sink: str) -> None:
+    assert mistakes_of(write_file(f"{WHOLE}sinks = ['a']\n{camera}[[sink]]\nname = 'a'\n{sink}\n")) == []
 
 
 def test_variables_are_expanded_and_their_values_are_redacted(write_file: WriteFile) -> None:
@@ -268,7 +276,7 @@ def test_a_possible_mistake_is_a_warning(write_file: WriteFile) -> None:
     assert reading.settings is not None
 
 
-def test_the_token_comes_from_a_file_that_others_may_not_read(write_file: WriteFile, tmp_path: Path) -> None:
+def test_the_token_is_read_from_a_private_file(write_file: WriteFile, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("0123456789abcdef\n")
     token.chmod(0o644)
@@ -276,7 +284,7 @@ def test_the_token_comes_from_a_file_that_others_may_not_read(write_file: WriteF
     file = write_file(text)
     assert "every user can read" in only(file, {"D": str(tmp_path)})
     token.chmod(0o600)
-    assert said(file, {"D": str(tmp_path)}) == []
+    assert mistakes_of(file, {"D": str(tmp_path)}) == []
     token.write_text("short\n")
     assert "expected 16 or more" in only(file, {"D": str(tmp_path)})
 

@@ -1,4 +1,4 @@
-"""What differs between two files, and what becomes of sinks."""
+"""Differences between two configuration files, and reuse of sinks."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_each_change_is_a_line_without_secrets(write_file: Callable[[str], Path]
         "model: iou: none -> 0.5",
         "camera yard: removed",
         "camera door: address: changed",
-        "camera door: threshold: 0.25 -> 0.4",
+        "camera door: threshold: none -> 0.4",
         "camera door: track: false -> true",
         "camera door: lines: in [0.5, 0.0, 0.5, 1.0] -> none",
         "camera gate: added",

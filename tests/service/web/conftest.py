@@ -1,4 +1,4 @@
-"""Servers for tests, closed after them, and a way to ask them anything."""
+"""Test servers, closed after each test, and an HTTP client."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def ask(
 
 def post(server: PageServer, path: str, value: object, **headers: str) -> Answer:
     """A POST of JSON as the page itself sends it, unless `headers` say otherwise; "" leaves one out."""
-    said = {"Content-Type": "application/json", "Origin": server.url.rstrip("/"), **headers}
-    kept = {name.replace("_", "-"): text for name, text in said.items() if text}
+    sent = {"Content-Type": "application/json", "Origin": server.url.rstrip("/"), **headers}
+    kept = {name.replace("_", "-"): text for name, text in sent.items() if text}
     return ask(server, path, "POST", headers=kept, body=json.dumps(value).encode())
 
 

@@ -52,7 +52,7 @@ def result(
 
 @dataclass
 class FakeState:
-    """What the fake tells; tests change it."""
+    """State returned by the fake; tests change it."""
 
     cameras: tuple[CameraStatus, ...]
     readiness: Readiness = field(default_factory=lambda: Readiness("running"))

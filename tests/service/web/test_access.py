@@ -22,10 +22,10 @@ class Clock:
         return self.now_s
 
 
-def test_without_a_token_everybody_may_come_in() -> None:
+def test_without_a_token_access_is_open() -> None:
     guard = Guard(None)
     assert guard.proof(None, None, "a") == "none"
-    assert guard.knows("anything", "a")
+    assert guard.accepts("anything", "a")
 
 
 def test_token_and_cookie_are_not_interchangeable() -> None:
@@ -49,14 +49,14 @@ def test_guessers_are_turned_away_for_a_while() -> None:
     guard = Guard(TOKEN, clock)
     for number in range(WRONG_TOKENS):
         assert guard.locked_s("a") == 0.0
-        assert not guard.knows(f"guess {number}", "a")
+        assert not guard.accepts(f"guess {number}", "a")
     assert guard.locked_s("a") == WINDOW_S
     assert guard.locked_s("b") == 0.0, "others are not"
     clock.now_s += WINDOW_S - 1
     assert guard.locked_s("a") == pytest.approx(1.0)
     clock.now_s += 1
     assert guard.locked_s("a") == 0.0
-    assert guard.knows(TOKEN, "a")
+    assert guard.accepts(TOKEN, "a")
 
 
 def test_one_old_cookie_is_not_locked_out() -> None:
@@ -70,16 +70,16 @@ def test_slow_guesses_restart_the_window() -> None:
     clock = Clock()
     guard = Guard(TOKEN, clock)
     for number in range(WRONG_TOKENS - 1):
-        guard.knows(f"guess {number}", "a")
+        guard.accepts(f"guess {number}", "a")
     clock.now_s += WINDOW_S + 1
-    guard.knows("another", "a")
+    guard.accepts("another", "a")
     assert guard.locked_s("a") == 0.0
 
 
 def test_many_addresses_take_no_more_memory() -> None:
     guard = Guard(TOKEN)
     for number in range(MOST_ADDRESSES + 10):
-        guard.knows("wrong", str(number))
+        guard.accepts("wrong", str(number))
     assert len(guard._guesses) == MOST_ADDRESSES
 
 

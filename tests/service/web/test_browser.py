@@ -50,10 +50,10 @@ document.addEventListener("securitypolicyviolation", (event) => window.violation
 
 @dataclass
 class Visit:
-    """A page, and everything that it said and asked for."""
+    """A page with its console messages and requests."""
 
     page: Page
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
 
@@ -92,8 +92,8 @@ def camera_manager() -> Iterator[CameraManager]:
 def visit(context: BrowserContext, url: str) -> Visit:
     page = context.new_page()
     seen = Visit(page)
-    page.on("console", lambda message: seen.said.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: seen.said.append(str(error)))
+    page.on("console", lambda message: seen.messages.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: seen.messages.append(str(error)))
     page.on("request", lambda request: seen.asked.append(request.url))
     page.on("websocket", lambda socket: seen.asked.append(socket.url))
     page.add_init_script(WATCH_POLICY)
@@ -145,7 +145,7 @@ def test_video_moves_and_controls_work(
     assert names == [SCRIPT, "yard/ü"]
     assert page.evaluate("window.ran") is None
     assert page.evaluate("window.violations") == []
-    assert seen.said == []
+    assert seen.messages == []
     here = (server.url, server.url.replace("http:", "ws:"))
     assert seen.asked
     assert all(url.startswith(here) for url in seen.asked)
@@ -167,7 +167,7 @@ def test_only_cards_in_view_are_fetched(
     wait_until(lambda: page.evaluate("1") and server._video.viewers == 1, "one card is out of view")
 
 
-def test_it_comes_back_by_itself(context: BrowserContext, camera_manager: CameraManager) -> None:
+def test_the_page_reconnects_automatically(context: BrowserContext, camera_manager: CameraManager) -> None:
     first = serve(camera_manager, PageOptions(port=0))
     page = visit(context, first.url).page
     expect(page.locator("#readiness")).to_have_text("running", timeout=PATIENCE_MS)
@@ -240,7 +240,7 @@ def test_on_a_phone_and_by_keyboard(browser: Browser, serving: Serving) -> None:
         )
 
 
-def test_a_classifier_has_answers_and_no_threshold(context: BrowserContext, serving: Serving) -> None:
+def test_a_classifier_shows_results_without_a_threshold(context: BrowserContext, serving: Serving) -> None:
     names = ("cat", "dog")
     spec = ModelSpec("c", "classify", FrameInput((64, 64)), classify_outputs(2), names, PROVENANCE)
     camera_manager = FakeManager(["cam"])

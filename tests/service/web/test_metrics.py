@@ -125,7 +125,7 @@ def test_counters_never_fall_over_a_reload() -> None:
     assert frames() == 129, "a camera that came back goes on"
 
 
-def test_strange_names_come_back_as_they_are() -> None:
+def test_special_characters_in_names_survive_a_round_trip() -> None:
     families = scraped(FakeManager([NASTY, "Türe 門 🚪", "a,b={}"]))
     names = {each.labels["camera"] for each in families["edgevision_frames"].samples}
     assert names == {NASTY, "Türe 門 🚪", "a,b={}"}
@@ -183,10 +183,10 @@ def test_names_follow_the_conventions() -> None:
 
 
 def test_the_document_lists_what_there_is() -> None:
-    told = re.findall(
+    documented = re.findall(
         r"^\| `(edgevision_\w+)` \| (\w+) \|([^|]*)\|", DOCUMENT.read_text(), flags=re.MULTILINE
     )
-    listed = {name: (kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in told}
+    listed = {name: (kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in documented}
     given = {}
     for name, family in scraped(FakeManager(["cam"])).items():
         full = f"{name}_total" if family.type == "counter" else name

@@ -57,7 +57,7 @@ def test_invalid_values_are_refused(field: str, value: object) -> None:
         PageOptions(**{field: value})  # type: ignore[arg-type]  # one of the fields
 
 
-def test_a_token_comes_from_a_file_before_the_environment(tmp_path: Path) -> None:
+def test_a_token_file_takes_precedence_over_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\nmore\n")
     file.chmod(0o600)
@@ -74,12 +74,12 @@ def test_a_token_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
         read_token(file, {})
 
 
-@pytest.mark.parametrize(("content", "said"), [(b"", "has 0 characters"), (b"\xff" * 20, "ASCII")])
-def test_a_token_file_that_holds_none(tmp_path: Path, content: bytes, said: str) -> None:
+@pytest.mark.parametrize(("content", "message"), [(b"", "has 0 characters"), (b"\xff" * 20, "ASCII")])
+def test_a_token_file_that_holds_none(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "token"
     file.write_bytes(content)
     file.chmod(0o600)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         read_token(file, {})
 
 

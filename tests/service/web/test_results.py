@@ -77,7 +77,7 @@ def test_a_slow_camera_is_not_hidden_by_a_fast_one() -> None:
     asyncio.run(scene())
 
 
-def test_only_cameras_that_were_asked_for() -> None:
+def test_only_requested_cameras_are_sent() -> None:
     async def scene() -> None:
         hub = await hub_of()
         subscriber = entered(hub, "b")
@@ -107,7 +107,7 @@ def test_a_rate_that_was_asked_for_is_kept_and_the_last_result_is_not_lost() -> 
     asyncio.run(scene())
 
 
-def test_a_result_becomes_json_once_for_all_clients() -> None:
+def test_a_result_is_serialized_once_for_all_clients() -> None:
     async def scene() -> None:
         hub = await hub_of()
         subscribers = [entered(hub) for _ in range(3)]
@@ -148,7 +148,7 @@ def test_no_result_is_kept_without_clients() -> None:
     asyncio.run(scene())
 
 
-def test_the_state_comes_first_and_with_every_tick() -> None:
+def test_the_state_is_sent_first_and_with_every_tick() -> None:
     async def scene() -> None:
         hub = await hub_of()
         subscriber = hub.enter(None, None)

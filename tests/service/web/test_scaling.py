@@ -31,7 +31,7 @@ def test_a_flat_frame_keeps_a_row() -> None:
 
 
 @pytest.mark.parametrize("side", [97, 131, 200, 333, 1000])
-def test_a_fine_pattern_becomes_its_mean(side: int) -> None:
+def test_a_fine_pattern_is_averaged(side: int) -> None:
     """Without means over pixels, lines of one pixel come and go as the picture moves."""
     processed = result(side=side)
     processed.frame.image_bgr[:, ::2] = 0

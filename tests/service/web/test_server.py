@@ -1,4 +1,4 @@
-"""What the server answers, as a client sees it."""
+"""Responses of the server."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_it_listens_on_loopback_by_default(server: PageServer) -> None:
     assert server.token is None
 
 
-def test_the_page_comes_with_all_its_parts_from_here(server: PageServer) -> None:
+def test_the_page_loads_only_local_resources(server: PageServer) -> None:
     for path, (name, kind) in FILES.items():
         answer = ask(server, path)
         assert answer.status == 200
@@ -65,7 +65,7 @@ def test_the_page_comes_with_all_its_parts_from_here(server: PageServer) -> None
 
 
 @pytest.mark.parametrize("path", ["/", "/page.js", "/health", "/ready", "/api/state", "/metrics", "/nothing"])
-def test_every_answer_has_the_headers(server: PageServer, path: str) -> None:
+def test_every_response_has_the_headers(server: PageServer, path: str) -> None:
     headers = ask(server, path).headers
     for name, value in HEADERS.items():
         assert headers[name] == value
@@ -75,7 +75,7 @@ def test_every_answer_has_the_headers(server: PageServer, path: str) -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "POST"])
 @pytest.mark.parametrize("path", ["/", "/api/state", "/video/cam", "/metrics"])
-def test_nothing_is_taken_in(server: PageServer, method: str, path: str) -> None:
+def test_read_only_paths_reject_other_methods(server: PageServer, method: str, path: str) -> None:
     answer = ask(server, path, method, headers={"Origin": server.url.rstrip("/")}, body=b"x")
     assert answer.status == 405
     assert "GET" in answer.headers["Allow"]
@@ -136,7 +136,7 @@ def test_thresholds(server: PageServer, camera_manager: FakeManager) -> None:
     assert camera_manager.calls == [("threshold", 0.5, None), ("threshold", 1.0, "yard")]
     wait_until(
         lambda: [camera["threshold"] for camera in ask(server, "/api/state").json["cameras"]] == [0.5, 1.0],
-        "the state tells the thresholds",
+        "the state contains the thresholds",
     )
 
 

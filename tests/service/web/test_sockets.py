@@ -47,7 +47,7 @@ def takes(server: PageServer) -> bool:
     return wanted.newest is None and time.monotonic() >= wanted.due_s
 
 
-async def told(socket: ClientWebSocketResponse, kind: str) -> dict[str, Any]:
+async def receive(socket: ClientWebSocketResponse, kind: str) -> dict[str, Any]:
     """The next message of a kind."""
     while True:
         message: dict[str, Any] = await socket.receive_json(timeout=20)
@@ -66,14 +66,14 @@ def test_the_state_at_once_and_every_second_and_results_between(
             assert first["type"] == "state"
             assert [camera["name"] for camera in first["cameras"]] == ["cam", "yard"]
             camera_manager.emit("yard", result(index=3))
-            got = await told(socket, "result")
+            got = await receive(socket, "result")
             assert (got["camera"], got["frame"], got["missed"]) == ("yard", 3, 0)
             camera_manager.set_threshold(0.75)
             for _ in range(5):
-                state = await told(socket, "state")
+                state = await receive(socket, "state")
                 if state["cameras"][0]["threshold"] == 0.75:
                     return
-            raise AssertionError("the new threshold is not told")
+            raise AssertionError("the new threshold is not sent")
 
     visit(server, scene)
 
@@ -83,10 +83,10 @@ def test_a_filter(serving: Serving, camera_manager: FakeManager) -> None:
 
     async def scene(session: ClientSession) -> None:
         async with session.ws_connect("/api/results?camera=yard") as socket:
-            await told(socket, "state")
+            await receive(socket, "state")
             camera_manager.emit("cam", result(index=1))
             camera_manager.emit("yard", result(index=2))
-            assert (await told(socket, "result"))["camera"] == "yard"
+            assert (await receive(socket, "result"))["camera"] == "yard"
         for path, status in (("/api/results?camera=nobody", 404), ("/api/results?per_s=0", 400)):
             with pytest.raises(WSServerHandshakeError) as refused:
                 await session.ws_connect(path)
@@ -103,7 +103,7 @@ def test_a_slow_client_misses_results_and_receives_their_number(
 
     async def scene(session: ClientSession) -> None:
         async with session.ws_connect("/api/results?camera=cam", max_msg_size=0) as socket:
-            await told(socket, "state")
+            await receive(socket, "state")
             for index in range(many):
                 camera_manager.emit("cam", big_result(index))
                 if index % 50 == 0:
@@ -111,7 +111,7 @@ def test_a_slow_client_misses_results_and_receives_their_number(
             got = missed = 0
             last = -1
             while last < many - 1:
-                message = await told(socket, "result")
+                message = await receive(socket, "result")
                 got, missed, last = got + 1, missed + message["missed"], message["frame"]
             assert got + missed == many, "what did not come was counted"
 
@@ -138,7 +138,7 @@ def test_the_client_limit_refuses_and_a_leaving_client_frees_a_place(
             assert refused.value.status == 503
         await until(lambda: server._results.clients == 0)
         async with session.ws_connect("/api/results") as socket:
-            await told(socket, "state")
+            await receive(socket, "state")
 
     visit(server, scene)
 
@@ -168,7 +168,7 @@ def test_a_socket_needs_the_token(serving: Serving, camera_manager: FakeManager)
 
     async def friend(session: ClientSession) -> None:
         async with session.ws_connect("/api/results") as socket:
-            await told(socket, "state")
+            await receive(socket, "state")
 
     visit(server, stranger)
     visit(server, friend, Authorization=f"Bearer {'t' * 20}")
@@ -250,7 +250,7 @@ def test_closing_the_server_ends_sockets_within_a_second(
 
     async def scene(session: ClientSession) -> None:
         async with session.ws_connect("/api/results") as socket, session.ws_connect("/video/cam"):
-            await told(socket, "state")
+            await receive(socket, "state")
             loop = asyncio.get_running_loop()
             began_s = loop.time()
             await asyncio.to_thread(server.close)

@@ -165,7 +165,7 @@ def test_a_frame_that_cannot_be_drawn_costs_only_itself(
     assert "cannot draw a frame of cam" in caplog.text
 
 
-def test_there_is_room_for_so_many_viewers_of_each_camera() -> None:
+def test_the_number_of_viewers_per_camera_is_limited() -> None:
     async def scene(hub: VideoHub) -> None:
         viewers = [entered(hub) for _ in range(2)]
         assert hub.enter("cam", None) is None
@@ -177,7 +177,7 @@ def test_there_is_room_for_so_many_viewers_of_each_camera() -> None:
     watch(scene, max_clients=2)
 
 
-def test_when_the_last_one_leaves_the_camera_is_forgotten() -> None:
+def test_a_camera_without_viewers_is_removed() -> None:
     async def scene(hub: VideoHub) -> None:
         viewer = entered(hub)
         hub.leave(viewer)

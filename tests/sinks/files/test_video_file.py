@@ -90,7 +90,7 @@ def test_a_codec_that_cannot_open_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["file/v.mp4", "folder.mp4", "/proc/nowhere/v.mp4"])
-def test_a_place_that_cannot_be_written_is_known_at_once(tmp_path: Path, place: str) -> None:
+def test_an_unwritable_path_is_an_error_at_once(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(SinkError, match="cannot write"):

@@ -1,4 +1,4 @@
-"""Missing frames are counted where frames are missing, and nowhere else."""
+"""Missing frames are counted exactly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_missing_frames_are_counted_wherever_they_are() -> None:
         assert counted(stamps) == 25
 
 
-def test_jitter_is_not_taken_for_missing_frames() -> None:
+def test_jitter_is_not_counted_as_missing_frames() -> None:
     noise = np.random.default_rng(5).uniform(-0.2, 0.2, 400)
     stamps = [
         int((number + noise[number]) * PERIOD_NS) for number in range(400) if number not in (7, 200, 201)
@@ -38,7 +38,7 @@ def test_jitter_is_not_taken_for_missing_frames() -> None:
     assert counted(stamps) == 3
 
 
-def test_a_camera_that_takes_fewer_frames_in_the_dark_is_believed() -> None:
+def test_a_lower_frame_rate_in_the_dark_is_not_counted_as_missing_frames() -> None:
     day = [number * PERIOD_NS for number in range(100)]
     night = [day[-1] + number * 2 * PERIOD_NS for number in range(1, 100)]
     morning = [night[-1] + number * PERIOD_NS for number in range(1, 100)]
@@ -52,11 +52,11 @@ def test_a_clock_that_is_set_begins_a_new_count() -> None:
     assert counted(later + stamps) == 2
 
 
-def test_of_few_frames_the_period_is_not_known() -> None:
+def test_a_few_frames_do_not_determine_the_period() -> None:
     assert counted([0, PERIOD_NS, 9 * PERIOD_NS]) == 0
 
 
-def test_counts_come_while_frames_come() -> None:
+def test_missing_frames_are_counted_while_frames_arrive() -> None:
     counter = GapCounter()
     found = [counter.add(number * PERIOD_NS) for number in range(60) if number != 10]
     assert sum(found) == 1

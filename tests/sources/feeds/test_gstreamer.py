@@ -1,4 +1,4 @@
-"""Pictures from a program's standard output, its last words, and its silence."""
+"""Frames from a program's standard output, its error messages, and time-outs."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def test_a_program_that_closes_its_messages_continues(
 
 
 def test_a_programs_last_words_are_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "Setting pipeline\nERROR: from element /GstPipeline:p/Src:s: No cameras available\nmore\n"
-    body = f"sys.stderr.write({said!r})\n"
+    printed = "Setting pipeline\nERROR: from element /GstPipeline:p/Src:s: No cameras available\nmore\n"
+    body = f"sys.stderr.write({printed!r})\n"
     launcher(tmp_path, monkeypatch, body)
     with pytest.raises(SourceError, match=r"^the pipeline ended: No cameras available$"):
         feed()

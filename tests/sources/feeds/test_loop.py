@@ -1,4 +1,4 @@
-"""Files that are played as cameras: by the clock, over and over."""
+"""Files played in a loop as live cameras."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def number_of(frame_bgr: Frame) -> int:
 
 
 class Hours:
-    """A steady clock that passes only when something waits, and as told."""
+    """A simulated steady clock that advances only on waits and on request."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_ns = 10**15
@@ -92,7 +92,7 @@ def test_images_are_played_at_the_rate_that_is_given(tmp_path: Path, monkeypatch
     assert feed_of(f"loop:{tmp_path / '1.png'}@5", hours).read().size_wh == (8, 8)
 
 
-def test_it_is_a_live_source_like_any_camera(video: Path) -> None:
+def test_a_loop_is_a_live_source(video: Path) -> None:
     with open_source(f"loop:{video}@200") as source:
         assert (source.live, source.fps, source.size_wh, source.frame_count) == (True, 200.0, (64, 48), None)
         assert source.name == f"loop:{video}@200"
@@ -142,7 +142,7 @@ def test_an_unplayable_file_is_refused(tmp_path: Path) -> None:
         open_source(f"loop:{tmp_path / 'bad.png'}@5")
 
 
-def test_a_file_that_goes_away_is_an_outage_and_comes_back(video: Path) -> None:
+def test_a_missing_file_is_an_outage_until_it_is_restored(video: Path) -> None:
     options = CameraOptions(freeze=FreezeOptions(freeze_after_s=None))
     away = video.with_name("away.avi")
     with open_source(f"loop:{video}@100", options) as source:

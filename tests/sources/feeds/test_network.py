@@ -76,7 +76,7 @@ def server() -> Iterator[MjpegServer]:
     made.server_close()
 
 
-def test_motion_jpeg_is_read_as_it_comes(server: MjpegServer) -> None:
+def test_motion_jpeg_is_read_as_it_arrives(server: MjpegServer) -> None:
     with open_source(server.url, OPTIONS) as source:
         assert (source.live, source.size_wh, source.name) == (True, (64, 48), server.url)
         frames = [source.read() for _ in range(5)]
@@ -104,7 +104,7 @@ def test_a_server_that_hangs_up_is_called_again(server: MjpegServer) -> None:
     assert health.last_outage.reason in ("the stream ended", "Input/output error")
 
 
-def test_a_server_that_says_nothing_more_ends_by_the_time_out(server: MjpegServer) -> None:
+def test_a_silent_server_ends_with_the_time_out(server: MjpegServer) -> None:
     server.count, server.hangs = 12, True
     feed = NetworkFeed(server.url, connect_timeout_s=5.0, read_timeout_s=0.8, transport="tcp")
     waits_s = []
@@ -139,7 +139,7 @@ def test_opencv_reads_addresses_where_pyav_is_not_installed(server: MjpegServer)
         open_address("http://127.0.0.1:9/x", connect_timeout_s=1.0, read_timeout_s=1.0)
 
 
-def test_segments_are_spread_as_they_were_taken() -> None:
+def test_frames_of_segments_are_paced_by_their_time_stamps() -> None:
     pace = SegmentPacer()
     # Two pictures a second come four at once; the second segment comes 0.5 s late.
     assert [pace.wait_s(stamp_s, 100.0) for stamp_s in (7.0, 7.5, 8.0, 8.5)] == [0.0, 0.5, 1.0, 1.5]

@@ -49,7 +49,7 @@ def test_a_frame_that_waited_in_a_queue_is_that_much_older() -> None:
     ],
     ids=["set", "half a second slow", "a little fast", "fast", "an hour slow"],
 )
-def test_a_cameras_clock_is_believed_if_it_can_be_right(ahead_s: float, kind: str, age_ms: int) -> None:
+def test_a_plausible_camera_clock_is_used(ahead_s: float, kind: str, age_ms: int) -> None:
     clock = StreamClock()
     arrived, stamp = 50 * SECOND, 3 * SECOND
     clock.packet(stamp, arrived, 1_700_000_000.08, 1_700_000_000.0 + ahead_s)
@@ -58,7 +58,7 @@ def test_a_cameras_clock_is_believed_if_it_can_be_right(ahead_s: float, kind: st
     assert (arrived - captured) / MS == pytest.approx(age_ms, abs=0.01)
 
 
-def test_no_frame_is_taken_after_it_came() -> None:
+def test_no_capture_time_is_after_arrival() -> None:
     clock = StreamClock()
     clock.packet(0, SECOND, 1000.0, None)
     assert clock.captured(5 * SECOND, 2 * SECOND) == (2 * SECOND, "stream")

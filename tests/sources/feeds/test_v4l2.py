@@ -1,4 +1,4 @@
-"""Options of a local camera, its driver's modes, and what is asked of it; a stand-in for ``/dev/video0``."""
+"""Options of a local camera, its driver's modes, and the requests to it; a fake ``/dev/video0``."""
 
 from __future__ import annotations
 

@@ -109,9 +109,10 @@ export class Threshold {
     });
   }
 
-  show(value) {
+  // Without a single value, `other` describes it.
+  show(value, other = "mixed") {
     if (performance.now() < this.heldUntil) return;
-    if (value === null) { this.output.textContent = "mixed"; return; }
+    if (value === null) { this.output.textContent = other; return; }
     this.input.value = value;
     this.paint();
   }
@@ -163,7 +164,9 @@ export class Camera {
     this.button.dataset.does = off ? "start" : "stop";
     this.button.textContent = off ? "Start" : "Stop";
     this.button.setAttribute("aria-label", `${off ? "Start" : "Stop"} ${this.name}`);
-    this.threshold.show(camera.threshold);
+    this.threshold.show(camera.threshold, camera.thresholds ? "by class" : "–");
+    this.threshold.output.title = Object.entries(camera.thresholds ?? {})
+      .map(([name, value]) => `${name} ${value.toFixed(2)}`).join(", ");
     this.part("threshold").hidden = !boxes;
     this.figures(camera);
     this.stages(camera.stages_ms);

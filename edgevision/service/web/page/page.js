@@ -104,7 +104,7 @@ function showCameras(states, boxes) {
   at("summary").textContent = `${live} of ${states.length} ${states.length === 1 ? "camera" : "cameras"} live, ${rate.toFixed(1)} frames/s in all`;
   document.title = `${live}/${states.length} live – edgevision`;
   const values = new Set(states.map((state) => state.threshold));
-  all.show(values.size === 1 ? [...values][0] : null);
+  all.show(values.size === 1 ? [...values][0] : null, states.every((state) => state.thresholds) ? "by class" : "mixed");
   at("threshold-all").hidden = states.length < 2 || !boxes;
 }
 

@@ -7,7 +7,8 @@ Parameter names are those of its checkpoints: ``model.0.conv.weight``, ``model.2
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -16,9 +17,12 @@ from torch import nn
 from edgevision.checkpoint.pickled import PickledObject
 from edgevision.checkpoint.reading import Checkpoint, named_entries, state_dict_from_module
 from edgevision.errors import CheckpointError, UsageError
+from edgevision.models.layers.blocks import fold_norms
+from edgevision.models.layers.part import kind_of
+from edgevision.models.layers.trunk import probe, run_trunk, strides_of, trunk_from_module
 from edgevision.models.weights import assign_weights
-from edgevision.models.yolov5_layers import Concat, ConvBlock, Detect, Sum
-from edgevision.models.yolov5_plan import (
+from edgevision.models.yolov5.layers import Detect
+from edgevision.models.yolov5.plan import (
     COCO_ANCHORS_P5,
     Anchors,
     YoloV5Config,
@@ -27,7 +31,7 @@ from edgevision.models.yolov5_plan import (
     plan_from_config,
     plan_from_tensors,
 )
-from edgevision.models.yolov5_rebuild import kind_of, rebuild
+from edgevision.models.yolov5.rebuild import YOLOV5_KINDS
 
 Size = Literal["n", "s", "m", "l", "x"]
 
@@ -43,7 +47,6 @@ _MULTIPLES: dict[Size, tuple[float, float]] = {
 PUBLISHED_MASKS = 32
 """Prototypes of the published segmentation models."""
 
-_PROBE_PX = 512
 _GRID_ANCHOR_LIMIT_PX = 4096
 _HUB_WRAPPERS = frozenset({"AutoShape", "DetectMultiBackend"})
 
@@ -73,7 +76,8 @@ class YoloV5(nn.Module):
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Images to raw maps, finest scale first; H and W must be multiples of the largest stride."""
-        return _run(self.model, self.sources, x)
+        maps: list[torch.Tensor] = run_trunk(self.model, self.sources, x)
+        return maps
 
     @property
     def detect(self) -> Detect:
@@ -102,10 +106,7 @@ class YoloV5(nn.Module):
 
         Sets eval mode; the model can no longer be trained.
         """
-        self.eval()
-        for module in self.modules():
-            if isinstance(module, ConvBlock):
-                module.fuse()
+        fold_norms(self)
         return self
 
 
@@ -144,6 +145,17 @@ def yolov5_from_config(config: YoloV5Config) -> YoloV5:
     return model
 
 
+def yolov5_task(checkpoint: Checkpoint) -> Literal["detect", "instances"] | None:
+    """The task of a checkpoint in YOLOv5's form, by the names of its module and its tensors; None for another form."""
+    module = checkpoint.module
+    pickled = module is not None and module.class_name.removeprefix("yolov5.").startswith("models.")
+    anchors = any(re.search(r"(?:^|\.)model\.\d+\.anchors$", name) for name in checkpoint.tensors)
+    if not pickled and (module is not None or not anchors):
+        return None
+    masks = any(name.endswith(".proto.cv3.conv.weight") for name in checkpoint.tensors)
+    return "instances" if masks else "detect"
+
+
 def yolov5_from_checkpoint(checkpoint: Checkpoint) -> YoloV5:
     """Rebuild the model of a checkpoint, in eval mode; every weight must be used.
 
@@ -160,22 +172,14 @@ def yolov5_from_checkpoint(checkpoint: Checkpoint) -> YoloV5:
 
 def _from_module(root: PickledObject, class_names: tuple[str, ...]) -> YoloV5:
     root = _unwrapped(root)
-    trunk = dict(named_entries(root, "_modules")).get("model")
-    if not isinstance(trunk, PickledObject) or kind_of(trunk) != "nn.Sequential":
-        raise CheckpointError(f"holds a {root.class_name!a:.120}, expected YOLOv5's Model or DetectionModel")
-    pickled = named_entries(trunk, "_modules")
-    layers: list[nn.Module] = []
-    sources: list[tuple[int, ...]] = []
-    with torch.device("meta"):  # on the meta device: no memory and no time until the weights are assigned
-        for index, (_, layer) in enumerate(pickled):
-            if not isinstance(layer, PickledObject):
-                raise CheckpointError(f"layer {index} is missing")
-            try:
-                layers.append(rebuild(layer))
-                sources.append(_sources(layer, index))
-            except CheckpointError as error:
-                raise CheckpointError(f"layer {index}: {error}") from error
-    strides = _measured_strides(layers, sources)
+    layers, sources = trunk_from_module(root, YOLOV5_KINDS, "YOLOv5's Model or DetectionModel")
+    if (
+        not layers
+        or not isinstance(layers[-1], Detect)
+        or any(isinstance(layer, Detect) for layer in layers[:-1])
+    ):
+        raise CheckpointError("the last layer is not Detect, the head of YOLOv5's detection models")
+    strides = strides_of(probe(layers, sources)[: len(layers[-1].m)])
     tensors = _canonical(state_dict_from_module(root), len(layers) - 1, strides)
     class_count = _class_count(tensors, len(layers) - 1)
     return _loaded(layers, sources, strides, tensors, class_names, class_count)
@@ -197,7 +201,7 @@ def _from_tensors(tensors: Mapping[str, torch.Tensor], class_names: tuple[str, .
 
 def _loaded(
     layers: list[nn.Module],
-    sources: list[tuple[int, ...]],
+    sources: Sequence[tuple[int, ...]],
     strides: tuple[int, ...],
     tensors: Mapping[str, torch.Tensor],
     class_names: tuple[str, ...],
@@ -216,60 +220,6 @@ def _unwrapped(root: PickledObject) -> PickledObject:
         if kind_of(root) in _HUB_WRAPPERS and isinstance(inner, PickledObject):
             root = inner
     return root
-
-
-def _sources(layer: PickledObject, index: int) -> tuple[int, ...]:
-    """The input layers of a layer: its attribute ``f``, counted from the layer if negative."""
-    given = layer.state.get("f")
-    listed = given if isinstance(given, (list, tuple)) else [given]
-    sources = tuple(item + index if item < 0 else item for item in listed if type(item) is int)
-    if (
-        len(sources) != len(listed)
-        or not sources
-        or not all(-(index == 0) <= source < index for source in sources)
-    ):
-        raise CheckpointError(f"its inputs are not earlier layers: f is {str(listed)[:60]}")
-    return sources
-
-
-def _measured_strides(layers: Sequence[nn.Module], sources: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """Input pixels for each cell of each scale, found by running the layers on shapes only."""
-    if (
-        not layers
-        or not isinstance(layers[-1], Detect)
-        or any(isinstance(layer, Detect) for layer in layers[:-1])
-    ):
-        raise CheckpointError("the last layer is not Detect, the head of YOLOv5's detection models")
-    try:
-        outputs = _run(layers, sources, torch.empty(1, 3, _PROBE_PX, _PROBE_PX, device="meta"))
-        maps = outputs[: len(layers[-1].m)]
-    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"its layers do not fit together: {str(error)[:200]}") from error
-    heights = [map_.shape[2] for map_ in maps]
-    if any(
-        height == 0 or _PROBE_PX % height or map_.shape[3] != height
-        for height, map_ in zip(heights, maps, strict=True)
-    ):
-        raise CheckpointError(
-            f"its maps have heights of {heights} for {_PROBE_PX} px, expected whole fractions"
-        )
-    return tuple(_PROBE_PX // height for height in heights)
-
-
-def _run(
-    layers: Iterable[nn.Module], sources: Sequence[tuple[int, ...]], x: torch.Tensor
-) -> list[torch.Tensor]:
-    """Run the layers in order, each on its listed inputs; only outputs that are needed later are kept."""
-    needed = {source for index, taken in enumerate(sources) for source in taken if source != index - 1}
-    kept: dict[int, torch.Tensor] = {-1: x}
-    for index, (layer, taken) in enumerate(zip(layers, sources, strict=True)):
-        maps = [x if source == index - 1 else kept[source] for source in taken]
-        if isinstance(layer, Detect):
-            return layer(maps)  # type: ignore[no-any-return]  # calling a module is untyped
-        x = layer(maps) if isinstance(layer, (Concat, Sum)) else layer(*maps)
-        if index in needed:
-            kept[index] = x
-    raise AssertionError("the last layer is Detect")
 
 
 def _canonical(

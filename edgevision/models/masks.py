@@ -6,7 +6,6 @@ coefficient for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import NmsSpec
 from edgevision.contract.transform import FrameTransform
-from edgevision.models.yolov5_decode import decode, detections_and_rows, without_coefficients
+from edgevision.models.detections import detections_and_rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,17 +33,24 @@ class Mixture:
     prototypes: npt.NDArray[np.float32]
 
 
-def mixture_from_outputs(
-    outputs: Sequence[torch.Tensor], anchors_px: torch.Tensor, strides: Sequence[int], nms: NmsSpec
+def mixture_of_detections(
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    coefficients: torch.Tensor,
+    prototypes: torch.Tensor,
+    nms: NmsSpec,
+    *,
+    suppress: bool = True,
 ) -> Mixture:
-    """Decode the outputs of a segmentation model (its maps, then its prototypes) and apply NMS."""
-    *maps, prototypes = outputs
-    plain, coefficients = without_coefficients(maps, anchors_px.shape[1], prototypes.shape[1])
-    (boxes, scores, labels), rows = detections_and_rows(*decode(plain, anchors_px, strides), nms)
-    chosen = np.zeros((*scores.shape, prototypes.shape[1]), np.float32)
+    """Apply NMS to decoded boxes ``[B,N,4]`` with scores ``[B,N,C]``; each box keeps its coefficients ``[B,N,M]``.
+
+    Without `suppress` the boxes are final, and only the best are taken.
+    """
+    (boxes_found, scores_found, labels), rows = detections_and_rows(boxes, scores, nms, suppress=suppress)
+    chosen = np.zeros((*scores_found.shape, prototypes.shape[1]), np.float32)
     for place, row in enumerate(rows):
         chosen[place, : len(row)] = coefficients[place, row].numpy()
-    return Mixture(boxes, scores, labels, chosen, prototypes.numpy())
+    return Mixture(boxes_found, scores_found, labels, chosen, prototypes.numpy())
 
 
 def answers_from_mixture(mixture: Mixture, input_wh: tuple[int, int]) -> Outputs:

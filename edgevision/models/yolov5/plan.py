@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from edgevision.errors import CheckpointError, UsageError
-from edgevision.models.yolov5_layers import C3, Bottleneck, Concat, ConvBlock, Detect, Proto, Segment, Sppf
+from edgevision.models.layers.blocks import C3, Bottleneck, Concat, ConvBlock, Proto, Sppf
+from edgevision.models.yolov5.layers import Detect, Segment
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 """Widths and heights in pixels: one tuple of pairs for each scale, finest first."""

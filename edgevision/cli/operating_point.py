@@ -1,0 +1,107 @@
+"""Precision and recall of `edgevision eval` at confidence thresholds, and the operating point that it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import edgevision
+from edgevision.bundle.folder import Bundle
+from edgevision.bundle.operating_point import ClassPoint, OperatingPoint
+from edgevision.cli.present import table
+from edgevision.contract.results import Detections
+from edgevision.contract.session import Session
+from edgevision.contract.spec import utc_now
+from edgevision.contract.thresholds import threshold_of
+from edgevision.evaluation.detection import LabelledImages
+from edgevision.evaluation.operating_point import (
+    MATCH_IOU,
+    MIN_BOXES,
+    ChosenThreshold,
+    PrecisionRecall,
+    at_thresholds,
+    choose_thresholds,
+    match_detections,
+)
+from edgevision.storage.sha256 import sha256_of_file
+
+_SETTINGS = f"NMS as exported, match at IoU {MATCH_IOU:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRun:
+    """Detections in labelled images, with the settings that `edgevision run` has by default."""
+
+    session: Session
+    annotations: Path
+    labelled: LabelledImages
+    found: Sequence[tuple[int, Detections]]
+
+
+def lines_at(run: LabelledRun, threshold: float | None) -> tuple[list[PrecisionRecall], list[str]]:
+    """Precision and recall at one threshold, or at the session's own, with their table."""
+    spec = run.session.spec
+    used = run.session.threshold if threshold is None else threshold
+    matches = match_detections(run.labelled, spec.classes, run.found)
+    thresholds = {name: threshold_of(used, label) for label, name in enumerate(spec.classes)}
+    found = at_thresholds(matches, thresholds)
+    whose = f"at {used:g}" if isinstance(used, float) else "at the operating point of the bundle"
+    return list(found), [f"confidence threshold {whose}; {_SETTINGS}", *_table(found)]
+
+
+def write_thresholds(bundle: Bundle, run: LabelledRun) -> tuple[OperatingPoint, list[str]]:
+    """Choose a threshold for each class, and store the operating point in the bundle; returns it with its table.
+
+    Raises `BundleError` if the bundle cannot be written.
+    """
+    session, labelled = run.session, run.labelled
+    matches = match_detections(labelled, session.spec.classes, run.found)
+    chosen, fallback = choose_thresholds(matches)
+    found = at_thresholds(matches, {one.name: one.threshold for one in chosen})
+    point = OperatingPoint(
+        classes=tuple(_class_point(one, at) for one, at in zip(chosen, found, strict=False)),
+        fallback=fallback,
+        min_boxes=MIN_BOXES,
+        images=len(labelled.files),
+        data=run.annotations.name,
+        data_sha256=sha256_of_file(run.annotations) if run.annotations.is_file() else None,
+        graph_sha256=bundle.graph(session.precision or "float").file.sha256,
+        library=session.info.library,
+        created=utc_now(),
+        edgevision=edgevision.__version__,
+        match_iou=MATCH_IOU,
+    )
+    # Opening the session may have added a record.
+    bundle = Bundle.open(bundle.path).with_operating_point(point)
+    few = [one.name for one in chosen if one.fallback]
+    lines = [f"operating point; {_SETTINGS}", *_table(found)]
+    if few:
+        lines.append(
+            f"{', '.join(few)}: fewer than {MIN_BOXES} boxes, so {fallback:g}, measured on all classes together"
+        )
+    return point, [*lines, f"wrote the operating point to {bundle.path}"]
+
+
+def _class_point(one: ChosenThreshold, at: PrecisionRecall) -> ClassPoint:
+    precision, recall, f1 = (
+        None if value is None else round(value, 4) for value in (at.precision, at.recall, at.f1)
+    )
+    return ClassPoint(one.name, one.threshold, precision, recall, f1, at.boxes, one.fallback)
+
+
+def _table(found: Iterable[PrecisionRecall]) -> list[str]:
+    rows = [
+        [
+            one.name,
+            str(one.boxes),
+            "" if one.threshold is None else f"{one.threshold:.2f}",
+            *(
+                "-" if value is None else f"{100 * value:.1f}"
+                for value in (one.precision, one.recall, one.f1)
+            ),
+        ]
+        for one in found
+        if one.boxes or one.detections
+    ]
+    return table(["class", "boxes", "threshold", "precision %", "recall %", "F1 %"], rows)

@@ -1,0 +1,83 @@
+"""`edgevision eval` of poses and oriented boxes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edgevision.cli.commands.eval import command
+from edgevision.engines.opening import open_session
+from edgevision.errors import UsageError
+from tests.quantize.test_trials import FILES, adopted, labelled_by
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for file in FILES:
+        shutil.copy(file, folder)
+    return folder
+
+
+def measured(graph: Path, images: Path, labels: Path, record: Path) -> tuple[str, dict[str, object]]:
+    arguments = [graph, "--images", images, "--annotations", labels, "--record", record, "--iou", "0.45"]
+    result = CliRunner().invoke(
+        command, [*map(str, arguments), "--engine", "onnxruntime"], catch_exceptions=False
+    )
+    assert result.exit_code == 0
+    return result.output, json.loads(record.read_text())
+
+
+def test_poses_have_ap_of_boxes_and_of_keypoints(tmp_path: Path, images: Path) -> None:
+    graph = adopted("pose", tmp_path)
+    with open_session(graph, engine="onnxruntime") as session:
+        labels = labelled_by(session, tmp_path / "truth.json")
+    output, record = measured(graph, images, labels, tmp_path / "record.json")
+    assert "box AP " in output
+    assert "OKS AP " in output
+    assert set(record) == {"boxes", "keypoints"}
+    assert record["keypoints"]["ap50"] > 50  # type: ignore[index]  # JSON
+
+
+def test_oriented_boxes_are_measured_with_dota_s_labels(tmp_path: Path, images: Path) -> None:
+    graph = adopted("obb", tmp_path)
+    truth = tmp_path / "labelTxt"
+    truth.mkdir()
+    with open_session(graph, engine="onnxruntime") as session:
+        coco = json.loads(labelled_by(session, tmp_path / "truth.json").read_text())
+        names = session.spec.classes
+    for image in coco["images"]:
+        rows = [a for a in coco["annotations"] if a["image_id"] == image["id"]]
+        lines = [f"{' '.join(map(str, a['segmentation'][0]))} {names[a['category_id'] - 1]} 0" for a in rows]
+        (truth / Path(image["file_name"]).with_suffix(".txt").name).write_text("\n".join(lines))
+    output, record = measured(graph, images, tmp_path, tmp_path / "record.json")
+    assert output.splitlines()[-1].startswith("AP ")
+    assert record["images"] == len(FILES)
+    assert record["ap50"] > 50  # type: ignore[operator]  # JSON
+
+
+def test_upright_labels_do_not_measure_oriented_boxes(tmp_path: Path, images: Path) -> None:
+    graph = adopted("obb", tmp_path)
+    with open_session(graph, engine="onnxruntime") as session:
+        labels = labelled_by(session, tmp_path / "truth.json")
+    content = json.loads(labels.read_text())
+    for annotation in content["annotations"]:
+        del annotation["segmentation"]
+    labels.write_text(json.dumps(content))
+    arguments = [graph, "--images", images, "--annotations", labels]
+    with pytest.raises(UsageError, match="segmentation"):
+        CliRunner().invoke(command, [*map(str, arguments)], catch_exceptions=False)
+
+
+def test_an_operating_point_of_oriented_boxes_is_refused(tmp_path: Path, images: Path) -> None:
+    graph = adopted("obb", tmp_path)
+    with open_session(graph, engine="onnxruntime") as session:
+        labels = labelled_by(session, tmp_path / "truth.json")
+    arguments = [graph, "--images", images, "--annotations", labels, "--threshold", "0.3"]
+    with pytest.raises(UsageError, match="omit --write-thresholds and --threshold"):
+        CliRunner().invoke(command, [*map(str, arguments)], catch_exceptions=False)
