@@ -60,7 +60,7 @@ def verify_engine(bundle: Bundle, engine: StoredEngine, gpu: GpuFacts | None) ->
     if not record.passed:
         raise VerificationError(
             f"the {manifest.precision} engine of {bundle.path} was not kept: it does not match the source model:"
-            f" {record.failures}"
+            f" {record.finding}"
         )
     return replace(
         manifest, verification=record, engine_layers=layers, work_shares=shares, not_run=None, speed=speed

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 import edgevision
+from edgevision.bundle.candidates import (
+    Sensitivity,
+    SourceCandidates,
+    arrays_from_candidates,
+    candidates_from_arrays,
+)
 from edgevision.bundle.operating_point import SCHEMA as POINT_SCHEMA
 from edgevision.bundle.operating_point import OperatingPoint
 from edgevision.bundle.packaged import MANIFEST, bundle_path, packaged_names
+from edgevision.bundle.records import CheckRecord as CheckRecord
+from edgevision.bundle.records import Verification as Verification
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.errors import BundleError
@@ -30,54 +39,7 @@ from edgevision.storage.sha256 import sha256_of_file
 
 SCHEMA = 1
 GOLDEN = "golden.npz"
-
-
-@dataclass(frozen=True, slots=True)
-class CheckRecord:
-    """One comparison: the measured value and its limit."""
-
-    name: str
-    measured: float
-    relation: Literal["<=", ">="]
-    limit: float
-
-    @property
-    def passed(self) -> bool:
-        """True if the limit is kept; NaN fails."""
-        return self.measured <= self.limit if self.relation == "<=" else self.measured >= self.limit
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """Record of the comparison of one engine's answers with the source model's.
-
-    `stage` is "export" for records made once, next to the source model itself, and "verify" for later ones.
-    """
-
-    stage: Literal["export", "verify"]
-    engine: str
-    library: str
-    frames: int
-    checks: tuple[CheckRecord, ...]
-    created: str
-    """UTC, ISO 8601."""
-    machine_class: str | None = None
-    """Class of the machine that ran the engine (`machine_class.machine_class`); None in records of earlier versions.
-
-    A record of a graph of lower precision is not valid for another class: its kernels may round or saturate
-    differently.
-    """
-
-    @property
-    def passed(self) -> bool:
-        """True if every check passed."""
-        return all(check.passed for check in self.checks)
-
-    @property
-    def failures(self) -> str:
-        """The failed checks, on one line."""
-        failed = (check for check in self.checks if not check.passed)
-        return "; ".join(f"{c.name} {c.measured:.6g}, must be {c.relation} {c.limit:g}" for c in failed)
+_UNDECIDED, _SENSITIVITY = "source.undecided", "source.sensitivity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +121,12 @@ class Golden:
 
     frames: npt.NDArray[np.uint8]
     answers: Outputs
+    candidates: SourceCandidates | None = None
+    """Of a detector: what its answers were chosen from."""
+    undecided: npt.NDArray[np.bool_] | None = None
+    """Of a segmenter, ``[N,H,W]``: pixels whose two best classes are so close that rounding decides."""
+    sensitivity: Sensitivity | None = None
+    """Of a model that quantizes at run time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +189,10 @@ class Bundle:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 answers = tuple(arrays[tensor.name] for tensor in self.spec.outputs)
-                return Golden(arrays["frames"], answers)
+                stored = candidates_from_arrays(arrays)
+                undecided = arrays.get(_UNDECIDED)
+                noise = Sensitivity(*map(float, arrays[_SENSITIVITY])) if _SENSITIVITY in arrays else None
+                return Golden(arrays["frames"], answers, stored, undecided, noise)
         except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path} cannot be read: {error}; export the bundle again") from error
 
@@ -346,7 +317,7 @@ def write_bundle(
             (folder / "model.onnx").write_bytes(graph)
             arrays = {tensor.name: array for tensor, array in zip(spec.outputs, golden.answers, strict=True)}
             with (folder / GOLDEN).open("wb") as file:
-                np.savez_compressed(file, frames=golden.frames, **arrays)  # type: ignore[arg-type]  # stub: bool
+                np.savez_compressed(file, frames=golden.frames, **arrays, **_further(golden))  # type: ignore[arg-type]  # stub: bool
             entry = GraphEntry("float", file_entry(folder / "model.onnx"), verifications)
             manifest = Manifest(edgevision.__version__, spec, (entry,), file_entry(folder / GOLDEN))
             (folder / MANIFEST).write_bytes(_manifest_bytes(manifest))
@@ -355,6 +326,16 @@ def write_bundle(
     except OSError as error:
         raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}") from error
     return Bundle(path, manifest)
+
+
+def _further(golden: Golden) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of ``golden.npz`` beside frames and answers."""
+    found = {} if golden.candidates is None else arrays_from_candidates(golden.candidates)
+    if golden.undecided is not None:
+        found[_UNDECIDED] = golden.undecided
+    if golden.sensitivity is not None:
+        found[_SENSITIVITY] = np.array(dataclasses.astuple(golden.sensitivity))
+    return found
 
 
 def file_entry(path: Path) -> FileEntry:

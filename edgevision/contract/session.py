@@ -132,6 +132,15 @@ class Session(abc.ABC):
                 )
         return outputs
 
+    def infer_candidates(self, frames: Frames) -> tuple[Outputs, Outputs] | None:
+        """The candidates that enter NMS in a batch, and the outputs of the same call; for verification.
+
+        Candidates are boxes float32 ``[B,K,4]`` in the network's pixels, scores ``[B,K]`` and labels ``[B,K]``, highest
+        score first. None if the graph has no NMS, or if the engine returns nothing but the graph's outputs.
+        """
+        del frames
+        return None
+
     def __call__(self, frames_bgr: Sequence[Frame], *, threshold: Threshold | None = None) -> list[Result]:
         """Results of camera frames of any size, in their own pixels; one call, one batch.
 

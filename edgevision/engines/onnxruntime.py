@@ -7,6 +7,7 @@ import io
 import logging
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from edgevision.contract.results import Outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.device.names import gpu_index_of
+from edgevision.engines.extra_outputs import CANDIDATES, graph_with_candidates
 from edgevision.engines.ort_settings import CPU, open_inference, session_settings
 from edgevision.engines.ort_tensorrt import readable_graph, tensorrt_options
 from edgevision.errors import EngineError, first_line
@@ -62,6 +64,8 @@ class OnnxRuntimeSession(Session):
         self, spec: ModelSpec, info: EngineInfo, inference: ort.InferenceSession, borrowed: list[ort.OrtValue]
     ) -> None:
         super().__init__(spec, info)
+        self.open_with_candidates: Callable[[], ort.InferenceSession | None] = lambda: None
+        self._with_candidates: ort.InferenceSession | None = None
         self._inference = inference
         self._borrowed = (
             borrowed  # ONNX Runtime reads overriding initializers in place, so they must outlive the session
@@ -74,6 +78,20 @@ class OnnxRuntimeSession(Session):
         except Exception as error:  # ONNX Runtime's own errors share no base class
             raise EngineError(f"ONNX Runtime failed on {self.spec.name}: {first_line(error)}") from error
         return tuple(outputs)
+
+    def infer_candidates(self, frames: Frames) -> tuple[Outputs, Outputs] | None:
+        """Opens the graph a second time, with further outputs, at the first call."""
+        self._check_frames(frames)
+        try:
+            if self._with_candidates is None:
+                self._with_candidates = self.open_with_candidates()
+            if self._with_candidates is None:
+                return None
+            names = [*CANDIDATES, *self._outputs]
+            found = self._with_candidates.run(names, {"frames": np.ascontiguousarray(frames)})
+        except Exception as error:  # as above
+            raise EngineError(f"ONNX Runtime failed on {self.spec.name}: {first_line(error)}") from error
+        return tuple(found[: len(CANDIDATES)]), tuple(found[len(CANDIDATES) :])
 
 
 class BoundSession(OnnxRuntimeSession):
@@ -168,8 +186,17 @@ def open_on(
     library, used = f"onnxruntime {ort.__version__}", tuple(inference.get_providers())
     info = EngineInfo(target.engine, library, device, used, notes, gpu_index)
     if device == "cpu":
-        return OnnxRuntimeSession(spec, info, inference, overrides)
-    return BoundSession(spec, info, inference, overrides, device)
+        session = OnnxRuntimeSession(spec, info, inference, overrides)
+    else:
+        session = BoundSession(spec, info, inference, overrides, device)
+
+    def open_with_candidates() -> ort.InferenceSession | None:
+        model = graph_with_candidates(graph)
+        return None if model is None else open_inference(model, settings, providers)
+
+    if target.provider != TENSORRT:  # it would build a second engine, with other layers
+        session.open_with_candidates = open_with_candidates
+    return session
 
 
 def node_shares(inference: ort.InferenceSession) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import queue
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_abs
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
 from edgevision.contract.spec import ModelSpec
+from edgevision.engines.extra_outputs import CANDIDATES, graph_with_candidates
 from edgevision.errors import EngineError
 
 _POOL = 4
@@ -26,6 +28,8 @@ class OpenVinoSession(Session):
 
     def __init__(self, spec: ModelSpec, info: EngineInfo, compiled: ov.CompiledModel) -> None:
         super().__init__(spec, info)
+        self.open_with_candidates: Callable[[], ov.CompiledModel | None] = lambda: None
+        self._with_candidates: ov.CompiledModel | None = None
         self._ports = [compiled.output(tensor.name) for tensor in spec.outputs]
         self._requests: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
         for _ in range(_POOL):
@@ -40,6 +44,20 @@ class OpenVinoSession(Session):
             raise EngineError(f"OpenVINO failed on {self.spec.name}: {_last_line(error)}") from error
         finally:
             self._requests.put(request)
+
+    def infer_candidates(self, frames: Frames) -> tuple[Outputs, Outputs] | None:
+        """Compiles the graph a second time, with further outputs, at the first call."""
+        self._check_frames(frames)
+        try:
+            if self._with_candidates is None:
+                self._with_candidates = self.open_with_candidates()
+            if self._with_candidates is None:
+                return None
+            answers = self._with_candidates({"frames": np.ascontiguousarray(frames)})
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO failed on {self.spec.name}: {_last_line(error)}") from error
+        names = [tensor.name for tensor in self.spec.outputs]
+        return tuple(np.array(answers[n]) for n in CANDIDATES), tuple(np.array(answers[n]) for n in names)
 
 
 @functools.cache
@@ -73,7 +91,20 @@ def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> 
     except RuntimeError as error:
         raise EngineError(f"OpenVINO cannot open {graph}: {_last_line(error)}") from error
     device = core.get_property("CPU", "FULL_DEVICE_NAME")
-    return OpenVinoSession(spec, EngineInfo("openvino", f"openvino {ov.__version__}", str(device)), compiled)
+    session = OpenVinoSession(
+        spec, EngineInfo("openvino", f"openvino {ov.__version__}", str(device)), compiled
+    )
+
+    def open_with_candidates() -> ov.CompiledModel | None:
+        data = graph_with_candidates(graph)
+        if data is None:
+            return None
+        larger = core.read_model(data)
+        _override_constants(larger, graph, options)
+        return core.compile_model(larger, "CPU", settings)
+
+    session.open_with_candidates = open_with_candidates
+    return session
 
 
 def _override_constants(model: ov.Model, graph: Path, options: SessionOptions) -> None:

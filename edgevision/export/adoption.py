@@ -11,12 +11,12 @@ import numpy.typing as npt
 from edgevision.bundle.folder import Bundle, Golden, write_bundle
 from edgevision.contract.spec import NmsSpec
 from edgevision.export.close_up import with_close_up
+from edgevision.export.file_source import golden_from_file
 from edgevision.export.frames import golden_frames
-from edgevision.export.verify import Progress, depth_check, verify_graph
+from edgevision.export.verify import Progress, depth_check, verify_graph, what_was_compared
 from edgevision.graph.adopt import Adoption, AdoptOptions, adopt
 from edgevision.graph.limits.check import require_named
 from edgevision.graph.nms import CANDIDATES
-from edgevision.graph.reference import source_answers
 
 Frames = npt.NDArray[np.uint8]
 
@@ -40,10 +40,10 @@ def adopt_bundle(
     require_named(adoption.model, options.tensorrt, f"the graph of {model}")
     frames = with_close_up(adoption.model, adoption.spec, golden_frames(images, adoption.spec.frames))
     adoption = _with_enough_steps(model, head, options, adoption, frames, progress)
-    golden = Golden(frames, source_answers(model, adoption, frames))
+    golden, raw = golden_from_file(model, adoption, frames)
     progress("ran the original file on the golden frames")
-    verification = verify_graph(adoption.model, adoption.spec, golden)
-    progress(f"verified on {len(frames)} real frames against the original file")
+    verification = verify_graph(adoption.model, adoption.spec, golden, raw=raw)
+    progress(f"verified on {len(frames)} real frames against the original file{what_was_compared(golden)}")
     return write_bundle(path, adoption.spec, adoption.model.SerializeToString(), golden, (verification,))
 
 

@@ -31,12 +31,13 @@ from edgevision.contract.spec import (
 )
 from edgevision.errors import RecipeError, UsageError
 from edgevision.export.close_up import with_close_up
+from edgevision.export.file_source import relative_difference
 from edgevision.export.frames import golden_frames
-from edgevision.export.golden import golden_from_source, network_input
+from edgevision.export.golden import golden_from_source, network_input, with_source_values
 from edgevision.export.network import onnx_from_module, run_network
 from edgevision.export.runs import model_name, trained_from
 from edgevision.export.source_session import SourceSession
-from edgevision.export.verify import Progress, relative_difference, verify_graph
+from edgevision.export.verify import Progress, verify_graph, what_was_compared
 from edgevision.graph.contract import attach_metadata, check_contract
 from edgevision.graph.graft import graft_classifier, graft_detector, graft_instances, graft_segmenter
 from edgevision.graph.limits.check import require_named
@@ -98,8 +99,10 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     if not options.random_weights:
         shots = with_close_up(graph, job.spec, shots)
     golden = golden_from_source(job.source, shots, job.network, job.recipe.pixels, job.spec.nms)
-    verification = verify_graph(graph, job.spec, golden, (_network_check(job, network, golden),))
-    progress(f"verified on {len(shots)} real frames against PyTorch")
+    golden, raw = with_source_values(job.source, golden, job.network, job.recipe.pixels, job.spec.nms)
+    further = (_network_check(job, network, golden),)
+    verification = verify_graph(graph, job.spec, golden, further, raw)
+    progress(f"verified on {len(shots)} real frames against PyTorch{what_was_compared(golden)}")
     return write_bundle(path, job.spec, graph.SerializeToString(), golden, (verification,))
 
 
@@ -242,8 +245,11 @@ def _network_check(job: _Job, network: onnx.ModelProto, golden: Golden) -> Check
             answers = job.source.module(tensor)
         expected = [answers] if isinstance(answers, torch.Tensor) else list(answers)
         actual = run_network(network, tensor.numpy())
-        worst = max(worst, relative_difference([array.numpy() for array in expected], actual))
-    return CheckRecord("relative difference of the network's raw outputs", worst, "<=", NETWORK_TOLERANCE)
+        pairs = zip((array.numpy() for array in expected), actual, strict=True)
+        worst = max(worst, *(relative_difference(left, right) for left, right in pairs))
+    return CheckRecord(
+        "relative difference of the network's raw outputs", worst, "<=", NETWORK_TOLERANCE, "network"
+    )
 
 
 def _versions() -> tuple[tuple[str, str], ...]:

@@ -12,10 +12,15 @@ from edgevision.bundle.folder import Golden
 from edgevision.contract.image import fit_pixels
 from edgevision.contract.spec import FrameInput, NmsSpec
 from edgevision.contract.transform import FrameTransform
+from edgevision.export.candidates import source_candidates
+from edgevision.export.file_source import RawOutputs, by_frame
 from edgevision.graph.masks import MASK_STRIDE, mask_size_wh
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.masks import Mixture, answers_from_mixture, over_frame
 from edgevision.models.recipe import SourceModel
+
+TIE = 1e-4
+"""Logits this close, relative to the largest one, are equal up to rounding."""
 
 
 def network_input(
@@ -63,3 +68,36 @@ def golden_from_source(
     elif answers[0].ndim == 3:
         answers = (np.stack([placement.frame_from_input_mask(mask) for mask in answers[0]]),)
     return Golden(frames_bgr, answers)
+
+
+def with_source_values(
+    source: SourceModel,
+    golden: Golden,
+    network: FrameInput,
+    pixels: PixelFormat,
+    nms: NmsSpec | None,
+) -> tuple[Golden, RawOutputs]:
+    """The golden frames with what the source model chose its answers from, and its raw outputs."""
+    tensor, placement = network_input(golden.frames, network, pixels)
+    with torch.no_grad():
+        outputs = source.module(tensor)
+    found = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
+    arrays = [output.numpy() for output in found]
+    names = tuple(f"network_output{place}" for place in range(len(arrays)))
+    raw = RawOutputs(names, arrays, source.head, placement)
+    if source.head is not None and nms is not None and golden.answers[0].shape[2] == 4:
+        return replace(
+            golden, candidates=source_candidates(by_frame(arrays), source.head, nms, placement)
+        ), raw
+    if golden.answers[0].dtype == np.uint8:
+        unsure = near_ties(arrays[0], TIE)
+        if unsure.shape != golden.answers[0].shape:
+            unsure = np.stack([placement.frame_from_input_mask(row.astype(np.uint8)) for row in unsure]) > 0
+        return replace(golden, undecided=unsure), raw
+    return golden, raw
+
+
+def near_ties(logits: npt.NDArray[np.float32], share: float) -> npt.NDArray[np.bool_]:
+    """True ``[N,H,W]`` where the two best of ``[N,C,H,W]`` differ by less than twice a share of the largest value."""
+    two = np.partition(logits, -2, axis=1)[:, -2:]
+    return np.asarray(two[:, 1] - two[:, 0] <= 2 * share * float(np.abs(logits).max()))

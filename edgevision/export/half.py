@@ -60,7 +60,7 @@ def with_fp16(bundle: Bundle, progress: Progress, tensorrt: tuple[str, ...] = ()
         return bundle
     failed = [record for record in records if not record.passed]
     if failed:
-        progress(f"no FP16 graph: {failed[0].failures}; keeping only the float graph")
+        progress(f"no FP16 graph: {failed[0].finding}; keeping only the float graph")
         return bundle
     data = half.model.SerializeToString()
     bundle = bundle.add_graph("fp16", data, records)

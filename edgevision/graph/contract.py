@@ -200,6 +200,18 @@ def with_candidates(model: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
+def with_outputs(model: onnx.ModelProto, names: tuple[str, ...]) -> onnx.ModelProto:
+    """A copy that returns values of its nodes, and nothing else."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    known = {value.name: value for value in onnx.shape_inference.infer_shapes(model).graph.value_info}
+    del copy.graph.output[:]
+    for name in names:
+        elem_type = known[name].type.tensor_type.elem_type if name in known else onnx.TensorProto.FLOAT
+        copy.graph.output.append(onnx.helper.make_tensor_value_info(name, elem_type, None))
+    return copy
+
+
 def describe(model: onnx.ModelProto) -> GraphDescription:
     """Describe a graph's inputs, outputs and operators."""
     stored = {tensor.name for tensor in model.graph.initializer}

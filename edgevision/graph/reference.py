@@ -31,8 +31,16 @@ def source_answers(path: Path, adoption: Adoption, frames_bgr: npt.NDArray[np.ui
     No part of the graft is used: pre-processing, decoding and NMS run in numpy. Raises `GraphError` if ONNX Runtime
     cannot run the file, or if its outputs are not plausible for the head.
     """
-    prepared = network_pixels(frames_bgr, adoption)
-    raw = _run(path, prepared, adoption)
+    return answers_from_raw(source_raw(path, adoption, network_pixels(frames_bgr, adoption)), adoption)
+
+
+def source_raw(path: Path, adoption: Adoption, tensors: npt.NDArray[np.float32]) -> list[list[Array]]:
+    """Raw outputs of the unmodified file for tensors of `network_pixels`: for each frame, without the batch."""
+    return _run(path, tensors, adoption)
+
+
+def answers_from_raw(raw: list[list[Array]], adoption: Adoption) -> Outputs:
+    """The answers of `source_answers` from the file's raw outputs."""
     if adoption.segmenter is not None:
         maps = [frame[adoption.segmenter.position] for frame in raw]
         return (_masks(maps, adoption, adoption.segmenter),)
@@ -40,7 +48,7 @@ def source_answers(path: Path, adoption: Adoption, frames_bgr: npt.NDArray[np.ui
     if head is None or nms is None:
         return (_probabilities(np.stack([frame[0].reshape(-1) for frame in raw])),)
     _check_plausible(adoption, head, raw[0])
-    placement = _placement(adoption)
+    placement = frame_placement(adoption)
     rows: list[tuple[Array, ...]] = [detections_from_raw(frame, head, nms, placement) for frame in raw]
     if isinstance(head, PlainMaskHead):
         place = MaskPlace(_mask_wh(adoption), adoption.spec.frames.size_wh, placement)
@@ -177,11 +185,12 @@ def _masks(maps: list[Array], adoption: Adoption, head: SegmenterHead) -> npt.ND
     (width, height), (map_w, map_h) = adoption.network_size_wh, head.map_wh
     rows, columns = bilinear_matrix(map_h, height), bilinear_matrix(map_w, width)
     masks = [head.plain(array, rows, columns) for array in maps]
-    placement = _placement(adoption)
+    placement = frame_placement(adoption)
     return np.stack(masks if placement is None else [placement.frame_from_input_mask(m) for m in masks])
 
 
-def _placement(adoption: Adoption) -> FrameTransform | None:
+def frame_placement(adoption: Adoption) -> FrameTransform | None:
+    """Where frames lie in the network's input, if the graph scales them."""
     frame_wh, network_wh = adoption.spec.frames.size_wh, adoption.network_size_wh
     if frame_wh == network_wh:
         return None

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
 from edgevision.bundle.folder import CheckRecord, Golden, Verification
 from edgevision.contract.results import Outputs
-from edgevision.contract.session import Session
+from edgevision.contract.session import Frames, Session
 from edgevision.contract.spec import Precision, utc_now
 from edgevision.device.machine_class import machine_class
 from edgevision.errors import EngineError, GraphError
-from edgevision.verification.comparison import (
-    TOLERANCES,
-    Tolerance,
-    compare_answers,
-    max_difference,
-    wrong_share,
-)
+from edgevision.verification.agreement import candidate_checks, compare_golden
+from edgevision.verification.comparison import TOLERANCES, Tolerance, max_difference, wrong_share
 
 
 def verify_session(session: Session, golden: Golden, *, precision: Precision = "float") -> Verification:
     """Run the golden frames and compare: agreement, repeated calls, equal rows of a batch, NaN.
 
-    A failed check does not raise; the record contains it (`Verification.passed`).
+    Of a detector, candidates before NMS are compared too if the session shows them. The checks are in the order of the
+    graph: the first that fails names the first tensor that differs. A wrong answer raises nothing; the record contains
+    it (`Verification.passed`).
     """
-    tolerance = TOLERANCES[precision]
+    tolerance = TOLERANCES[precision].widened(golden.sensitivity)
     actual = _run_all(session, golden.frames)
     again = _run_all(session, golden.frames)
     checks = [
@@ -34,7 +33,8 @@ def verify_session(session: Session, golden: Golden, *, precision: Precision = "
     ]
     if session.spec.frames.batch.max > 1:
         checks.append(_equal_rows(session, golden, tolerance))
-    checks += compare_answers(session.spec, golden.answers, actual, precision)
+    checks += candidate_checks(session.spec, golden, _shown(session, golden), precision)
+    checks += compare_golden(session.spec, golden, actual, precision)
     info = session.info
     return Verification(
         "verify",
@@ -44,6 +44,7 @@ def verify_session(session: Session, golden: Golden, *, precision: Precision = "
         tuple(checks),
         utc_now(),
         machine_class(info.engine, info.gpu_index),
+        golden.sensitivity,
     )
 
 
@@ -55,13 +56,35 @@ def unanswered(engine: str, frames: int, error: EngineError | GraphError) -> Ver
 
 def _run_all(session: Session, frames: npt.NDArray[np.uint8]) -> Outputs:
     """Run all frames in batches of the graph's size; pad the last batch and drop the padding's answers."""
-    size = session.spec.frames.batch.opt
     rows = []
+    for batch, count in _batches(session, frames):
+        rows.append(tuple(array[:count] for array in session.infer(batch)))
+    return tuple(np.concatenate(arrays) for arrays in zip(*rows, strict=True))
+
+
+def _batches(session: Session, frames: Frames) -> Iterator[tuple[Frames, int]]:
+    """Batches of the graph's size, the last one padded, each with the number of its frames."""
+    size = session.spec.frames.batch.opt
     for start in range(0, len(frames), size):
         batch = frames[start : start + size]
-        filled = np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
-        rows.append(tuple(array[: len(batch)] for array in session.infer(filled)))
-    return tuple(np.concatenate(arrays) for arrays in zip(*rows, strict=True))
+        yield np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)]), len(batch)
+
+
+def _shown(session: Session, golden: Golden) -> list[tuple[Outputs, Outputs]]:
+    """For each frame the candidates of NMS and the outputs of the same call; empty if the session shows none."""
+    if golden.candidates is None:
+        return []
+    rows: list[tuple[Outputs, Outputs]] = []
+    for batch, count in _batches(session, golden.frames):
+        found = session.infer_candidates(batch)
+        if found is None:
+            return []
+        rows += [(_row(found[0], row), _row(found[1], row)) for row in range(count)]
+    return rows
+
+
+def _row(arrays: Outputs, row: int) -> Outputs:
+    return tuple(array[row] for array in arrays)
 
 
 def _equal_rows(session: Session, golden: Golden, tolerance: Tolerance) -> CheckRecord:

@@ -82,7 +82,7 @@ def command(bundle: Path, seconds: float, device: str | None, as_json: bool) -> 
 def _complaint(found: Found) -> str:
     layer = f"; the first layer that differs is {found.layer}" if found.layer else ""
     record = found.record
-    return f"{record.engine} failed verification of the {found.precision} graph: {record.failures}{layer}"
+    return f"{record.engine} failed verification of the {found.precision} graph: {record.finding}{layer}"
 
 
 def _verify_all(bundle: Bundle) -> list[Found]:

@@ -187,7 +187,7 @@ def _verify_golden(session: TensorRtSession, bundle: Bundle, stored: StoredEngin
     record = verify_session(session, bundle.golden(), precision=stored.manifest.precision)
     note = "the golden frames passed at this start"
     if not record.passed:
-        problem = f"{stored.folder} does not match the source model: {record.failures}"
+        problem = f"{stored.folder} does not match the source model: {record.finding}"
         if not force:
             raise VerificationError(
                 f"{problem}; build it here: edgevision build {bundle.path} --engine {stored.manifest.flavour}"

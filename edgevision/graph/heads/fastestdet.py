@@ -63,6 +63,10 @@ class FastestDetHead:
         wh = logistic(values[:, 3:5]) * self.size_wh
         return plain_corners(xy, wh), values[:, :1] ** 0.6 * values[:, 5:] ** 0.4
 
+    def ranks(self, arrays: Sequence[Array]) -> Array:
+        """Objectness of every cell."""
+        return np.asarray(arrays[0][0].astype(np.float64).ravel())
+
 
 def recognise(facts: NetworkFacts) -> FastestDetHead | None:
     """The head if there is one output ``[B, 5+C, h, w]`` whose sides divide the input's sides by the same number."""

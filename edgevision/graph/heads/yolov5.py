@@ -49,6 +49,10 @@ class YoloV5Head:
         values = arrays[0].astype(np.float64)
         return plain_corners(values[:, :2], values[:, 2:4]), values[:, 4:5] * values[:, 5:]
 
+    def ranks(self, arrays: Sequence[Array]) -> Array:
+        """Objectness of every row."""
+        return np.asarray(arrays[0][:, 4].astype(np.float64))
+
 
 def recognise(facts: NetworkFacts) -> YoloV5Head | None:
     """The head if there is one output ``[B, N, 5+C]``; the raw maps that some exports add are ignored."""

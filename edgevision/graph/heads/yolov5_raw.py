@@ -85,6 +85,14 @@ class YoloV5RawHead:
             scores.append((objectness[..., None] * np.stack(classes, -1)).reshape(-1, self.class_count))
         return np.concatenate(boxes), np.concatenate(scores)
 
+    def ranks(self, arrays: Sequence[Array]) -> Array:
+        """Objectness of every box, in the order of `plain`."""
+        ranks = []
+        for array, anchors in zip(arrays, self.anchors_px, strict=False):
+            values = array.reshape(len(anchors), self.values, -1)
+            ranks.append(logistic(values[:, 4]).ravel())
+        return np.concatenate(ranks)
+
     def _map_hw(self, output: NetworkOutput, index: int) -> tuple[int, int]:
         channels = len(self.anchors_px[min(index, len(self.anchors_px) - 1)]) * self.values
         if len(output.shape) == 4:

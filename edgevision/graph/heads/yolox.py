@@ -63,6 +63,10 @@ class YoloXHead:
             xy, wh = (xy + table[:, :2]) * table[:, 2:], np.exp(wh) * table[:, 2:]
         return plain_corners(xy, wh), values[:, 4:5] * values[:, 5:]
 
+    def ranks(self, arrays: Sequence[Array]) -> Array:
+        """Objectness of every row."""
+        return np.asarray(arrays[0][:, 4].astype(np.float64))
+
 
 def recognise(facts: NetworkFacts) -> YoloXHead | None:
     """The head if there is one output ``[B, N, 5+C]`` with the number of cells of the input's size.

@@ -63,7 +63,7 @@ class Workbench:
         if not record.passed:
             raise VerificationError(
                 f"the {precision} graph of {self.bundle.spec.name} was not written: it does not match the source"
-                f" model: {record.failures}. If its golden frames do not show its training domain, export it with"
+                f" model: {record.finding}. If its golden frames do not show its training domain, export it with"
                 " --images from its use"
             )
 

@@ -1,0 +1,169 @@
+"""Pairs boxes of two sides, and checks that a list of detections is what NMS makes of its candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgevision.contract.boxes import iou_matrix
+
+FULL_SCORE = 0.25
+"""Below this score a difference in float32 counts in proportion to the score: a logit's rounding error scales it."""
+_SCORE_NOISE = 5e-5
+"""Differences of scores that mean nothing: logistic functions are exact to about 1e-7, which a power magnifies."""
+_SMALLEST_SCORE = 1e-7
+_NO_PARTNER = np.float64(np.inf)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Box-class pairs of one frame: boxes ``[N,4]`` xyxy, scores ``[N]``, labels ``[N]``."""
+
+    boxes: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Pairs:
+        return Pairs(self.boxes[rows], self.scores[rows], self.labels[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Slack:
+    """Differences that count as none, each as `score_differences`, `box_differences` and IoU define it."""
+
+    score: float
+    box: float
+    smallest_side: float
+    """Pixels: a shorter side counts as if it had this length."""
+    iou: float
+    """Distance of an IoU from the threshold below which either decision is right."""
+    full_score: float = FULL_SCORE
+    """Below this score a difference counts in proportion to the score."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Partners:
+    """For each pair the nearest one of its label on the other side; -1 and infinite differences if there is none."""
+
+    index: npt.NDArray[np.intp]
+    score: npt.NDArray[np.float64]
+    box: npt.NDArray[np.float64]
+
+    def equal(self, slack: Slack) -> npt.NDArray[np.bool_]:
+        """True for each pair whose partner differs by no more than the slack."""
+        return (self.score <= slack.score) & (self.box <= slack.box)
+
+
+def score_scale(scores: npt.NDArray[np.float64], full_score: float = FULL_SCORE) -> npt.NDArray[np.float64]:
+    """The allowed difference of these scores, relative to that of `full_score` and above."""
+    return np.asarray(np.clip(scores / full_score, _SMALLEST_SCORE, 1))
+
+
+def allowance(scores: npt.NDArray[np.float64], slack: Slack) -> npt.NDArray[np.float64]:
+    """The absolute difference that `slack` allows to each score."""
+    return np.asarray(slack.score * score_scale(scores, slack.full_score) + _SCORE_NOISE)
+
+
+def score_differences(
+    left: npt.NDArray[np.float64], right: npt.NDArray[np.float64], full_score: float = FULL_SCORE
+) -> npt.NDArray[np.float64]:
+    """Differences of scores, below `full_score` scaled up in proportion to the larger one."""
+    apart = np.maximum(np.abs(left - right) - _SCORE_NOISE, 0)
+    return np.asarray(apart / score_scale(np.maximum(left, right), full_score))
+
+
+def box_differences(
+    left: npt.NDArray[np.float64], right: npt.NDArray[np.float64], smallest_side: float
+) -> npt.NDArray[np.float64]:
+    """Largest difference of an edge, relative to the side of the right box that it ends, for ``[...,4]``."""
+    sides = np.maximum(np.abs(right[..., 2:] - right[..., :2]), smallest_side)
+    apart = np.abs(left - right)
+    return np.asarray(np.maximum(apart[..., :2] / sides, apart[..., 2:] / sides).max(axis=-1))
+
+
+def partners(one: Pairs, other: Pairs, slack: Slack, frame_wh: tuple[int, int] | None = None) -> Partners:
+    """The nearest pair of `other` for each of `one`; with `frame_wh`, either side may be clipped to the frame."""
+    index = np.full(len(one), -1, np.intp)
+    score, box = np.full(len(one), _NO_PARTNER), np.full(len(one), _NO_PARTNER)
+    for label in np.unique(one.labels):
+        rows, columns = np.flatnonzero(one.labels == label), np.flatnonzero(other.labels == label)
+        if not len(columns):
+            continue
+        left, right = one.boxes[rows][:, None], other.boxes[columns][None]
+        boxes = box_differences(left, right, slack.smallest_side)
+        if frame_wh is not None:
+            left, right = (side.clip(0, np.array(frame_wh * 2, np.float64)) for side in (left, right))
+            boxes = np.minimum(boxes, box_differences(left, right, slack.smallest_side))
+        scores = score_differences(one.scores[rows][:, None], other.scores[columns][None], slack.full_score)
+        nearest = np.maximum(scores / slack.score, boxes / slack.box).argmin(axis=1)
+        here = np.arange(len(rows))
+        index[rows], score[rows], box[rows] = columns[nearest], scores[here, nearest], boxes[here, nearest]
+    return Partners(index, score, box)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NmsRule:
+    """What NMS does with candidates, and how many detections it returns."""
+
+    iou_threshold: float
+    """1: it removes nothing."""
+    score_floor: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class NmsFaults:
+    """Violations of the rule in one frame."""
+
+    duplicates: int
+    """Detections that a better one of their label overlaps by more than the threshold."""
+    missing: int
+    """Candidates that no better detection of their label overlaps, and that are no detections."""
+
+
+def nms_faults(
+    found: Pairs,
+    index: npt.NDArray[np.intp],
+    candidates: Pairs,
+    certain: npt.NDArray[np.bool_],
+    rule: NmsRule,
+    slack: Slack,
+    present: npt.NDArray[np.bool_],
+) -> NmsFaults:
+    """Check detections against the definition of greedy NMS, each by its own neighbours.
+
+    Greedy NMS is the only list in which no detection overlaps a better one, and in which each other candidate overlaps
+    a better detection. Both parts are local: a decision that rounding may turn is excused alone, and what it changes
+    further down the list follows from the list itself. Excused are an IoU within `slack` of the threshold, a score
+    within `slack` of the floor, and candidates at the end of a full list.
+
+    `index` is the candidate of each detection, -1 for none; `present` marks the candidates that are detections.
+    `certain` marks the candidates that enter NMS whatever the rounding.
+    """
+    removing = rule.iou_threshold < 1
+    moved = found.boxes.copy()  # unlike a detection, its candidate is not clipped to the frame
+    moved[index >= 0] = candidates.boxes[index[index >= 0]]
+    duplicates = 0
+    if removing and len(found) > 1:
+        over = found.labels[:, None] == found.labels
+        for boxes in (found.boxes, moved):
+            over &= iou_matrix(boxes, boxes) > rule.iou_threshold + slack.iou
+        duplicates = int(np.count_nonzero(np.triu(over, 1).any(axis=0)))
+    least = candidates.scores - allowance(candidates.scores, slack)
+    wanted = certain & (least >= rule.score_floor) & ~present
+    if len(found) >= rule.rows:
+        wanted &= least > found.scores.min()
+    waiting = np.flatnonzero(wanted)
+    if removing and len(found) and len(waiting):
+        over = np.zeros((len(waiting), len(found)), np.bool_)
+        for boxes in (found.boxes, moved):
+            over |= iou_matrix(candidates.boxes[waiting], boxes) >= rule.iou_threshold - slack.iou
+        over &= candidates.labels[waiting][:, None] == found.labels
+        over &= found.scores >= least[waiting][:, None]
+        waiting = waiting[~over.any(axis=1)]
+    return NmsFaults(duplicates, len(waiting))
