@@ -309,15 +309,15 @@ def test_nan_is_named(tmp_path: Path) -> None:
 def test_a_class_of_another_architecture_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = types.ModuleType("detectors.nn.tasks")
-    model = type("DetectionModel", (nn.Module,), {"__module__": "detectors.nn.tasks"})
-    module.__dict__["DetectionModel"] = model
+    module = types.ModuleType("ultralytics.models.sam")
+    model = type("Sam", (nn.Module,), {"__module__": "ultralytics.models.sam"})
+    module.__dict__["Sam"] = model
     with monkeypatch.context() as patch:
-        for name in ("detectors", "detectors.nn"):
+        for name in ("ultralytics", "ultralytics.models"):
             patch.setitem(sys.modules, name, types.ModuleType(name))
-        patch.setitem(sys.modules, "detectors.nn.tasks", module)
+        patch.setitem(sys.modules, "ultralytics.models.sam", module)
         path = _saved(tmp_path / "a.pt", {"model": model()})
-    with pytest.raises(CheckpointError, match=r"detectors\.nn\.tasks\.DetectionModel.*edgevision adopt"):
+    with pytest.raises(CheckpointError, match=r"ultralytics\.models\.sam\.Sam.*edgevision adopt"):
         read_checkpoint(path)
 
 
