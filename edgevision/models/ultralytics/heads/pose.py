@@ -26,6 +26,7 @@ class PoseHead(TowerHead):
     ) -> None:
         super().__init__(towers, bins)
         self.points, self.values = shape
+        self.further = self.points * self.values
         self.centred = centred
 
 
