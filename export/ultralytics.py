@@ -1,8 +1,9 @@
 """Checkpoints of the Ultralytics package: YOLOv8 to YOLO26, and YOLOv3, v5 and v6 in that form.
 
-Architecture, task (detect, segment, classify), classes, strides and head are read from the checkpoint. Official ones
-were trained on COCO (80 classes, 640 px) or ImageNet (1,000 classes, 224 px). Architectures and training are
-Ultralytics' and other authors' work (AGPL-3.0); the networks here are written from their descriptions.
+Architecture, task (detect, segment, classify, pose, oriented boxes), classes, keypoints, strides and head are read from
+the checkpoint. Official ones were trained on COCO (80 classes, 640 px), ImageNet (1,000 classes, 224 px) or DOTA (15
+classes, 1,024 px). Architectures and training are Ultralytics' and other authors' work (AGPL-3.0); the networks here
+are written from their descriptions.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def recognises(checkpoint: Checkpoint) -> bool:
 RECIPE = Recipe(
     name="ultralytics",
     task="detect",
-    summary="YOLOv8, v9, v10, 11, 12, 26 of the Ultralytics package: detect, segment, classify",
+    summary="YOLOv8, v9, v10, 11, 12, 26 of the Ultralytics package: detect, segment, classify, pose, obb",
     size_wh=(640, 640),
     stride=32,
     pixels=PixelFormat(order="rgb", scale=1 / 255),

@@ -87,14 +87,18 @@ def upright(boxes: Boxes) -> Boxes:
 
 
 def box_areas(boxes: Boxes) -> Float64:
-    """Areas ``[N]`` of xyxy or oriented boxes."""
+    """Areas ``[N]`` of xyxy or oriented boxes; 0 for a box with a negative side."""
     if boxes.shape[1] == 5:
-        return np.asarray(boxes[:, 2].astype(np.float64) * boxes[:, 3]).clip(min=0)
+        return np.asarray(boxes[:, 2:4].astype(np.float64).clip(min=0).prod(axis=1))
     return area(boxes)
 
 
 def rotated_iou_matrix(left: npt.NDArray[np.floating[Any]], right: npt.NDArray[np.floating[Any]]) -> Matrix:
-    """Exact IoU ``[N,M]`` of oriented boxes ``[N,5]`` with ``[M,5]``: areas of polygons; 0 if both are empty."""
+    """Exact IoU ``[N,M]`` of oriented boxes ``[N,5]`` with ``[M,5]``: areas of polygons; 0 if both are empty.
+
+    A box with a negative side is empty: heads that compute distances directly can give one.
+    """
+    left, right = _without_negative_sides(left), _without_negative_sides(right)
     rows, columns = np.nonzero(iou_matrix(hulls_from_oriented(left), hulls_from_oriented(right)) > 0)
     result = np.zeros((len(left), len(right)))
     for start in range(0, len(rows), _PAIRS):
@@ -103,6 +107,12 @@ def rotated_iou_matrix(left: npt.NDArray[np.floating[Any]], right: npt.NDArray[n
         union = box_areas(left[one]) + box_areas(right[other]) - shared
         result[one, other] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return result.clip(0, 1)
+
+
+def _without_negative_sides(boxes: npt.NDArray[np.floating[Any]]) -> Float64:
+    clipped = boxes.astype(np.float64)
+    clipped[:, 2:4] = clipped[:, 2:4].clip(min=0)
+    return clipped
 
 
 def _shared_areas(left: npt.NDArray[np.floating[Any]], right: npt.NDArray[np.floating[Any]]) -> Float64:

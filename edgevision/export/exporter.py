@@ -17,6 +17,7 @@ from edgevision.contract.spec import (
     BOX_TASKS,
     BatchRange,
     FrameInput,
+    KeypointSpec,
     ModelSpec,
     NmsSpec,
     Provenance,
@@ -26,6 +27,8 @@ from edgevision.contract.spec import (
     default_nms,
     detect_outputs,
     instances_outputs,
+    obb_outputs,
+    pose_outputs,
     segment_outputs,
     utc_now,
 )
@@ -40,6 +43,7 @@ from edgevision.export.source_session import SourceSession
 from edgevision.export.verify import Progress, verify_graph, what_was_compared
 from edgevision.graph.contract import attach_metadata, check_contract
 from edgevision.graph.graft import graft_classifier, graft_detector, graft_instances, graft_segmenter
+from edgevision.graph.heads import PoseHead
 from edgevision.graph.limits.check import require_named
 from edgevision.graph.masks import mask_size_wh
 from edgevision.models.recipe import Recipe, SourceModel
@@ -175,7 +179,8 @@ def _spec(
     nms = options.nms or default_nms
     nms = nms if isinstance(nms, NmsSpec) else nms(recipe.task)
     detects = recipe.task in BOX_TASKS
-    checkpoint = options.checkpoint
+    head, checkpoint = source.head, options.checkpoint
+    keypoints = KeypointSpec.of(head.keypoint_shape[0]) if isinstance(head, PoseHead) else None
     provenance = Provenance(
         source=checkpoint.name if checkpoint else "random weights, seed 0",
         source_sha256=sha256_of_file(checkpoint) if checkpoint else None,
@@ -187,23 +192,27 @@ def _spec(
         name=model_name(checkpoint) if checkpoint else recipe.name,
         task=recipe.task,
         frames=frames,
-        outputs=_outputs(recipe, nms, frames, network_wh, len(classes)),
+        outputs=_outputs(recipe, nms, frames, network_wh, len(keypoints or classes)),
         classes=classes,
         provenance=provenance,
         nms=nms if detects else None,
+        keypoints=keypoints,
     )
 
 
 def _outputs(
-    recipe: Recipe, nms: NmsSpec, frames: FrameInput, network_wh: tuple[int, int], class_count: int
+    recipe: Recipe, nms: NmsSpec, frames: FrameInput, network_wh: tuple[int, int], count: int
 ) -> tuple[TensorSpec, ...]:
+    """The task's outputs; `count` is the number of classes, or of keypoints for poses."""
     if recipe.task == "classify":
-        return classify_outputs(class_count)
+        return classify_outputs(count)
     if recipe.task == "segment":
         return segment_outputs(frames.size_wh)
     if recipe.task == "instances":
         return instances_outputs(nms.max_detections, mask_size_wh(frames.size_wh, network_wh, recipe.fit))
-    return detect_outputs(nms.max_detections)
+    if recipe.task == "pose":
+        return pose_outputs(nms.max_detections, count)
+    return obb_outputs(nms.max_detections) if recipe.task == "obb" else detect_outputs(nms.max_detections)
 
 
 def _graft(job: _Job, network: onnx.ModelProto) -> onnx.ModelProto:

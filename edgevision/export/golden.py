@@ -10,6 +10,7 @@ import torch
 
 from edgevision.bundle.folder import Golden
 from edgevision.contract.image import fit_pixels
+from edgevision.contract.results import Outputs
 from edgevision.contract.spec import FrameInput, NmsSpec
 from edgevision.contract.transform import FrameTransform
 from edgevision.export.candidates import source_candidates
@@ -48,7 +49,7 @@ def golden_from_source(
     pixels: PixelFormat,
     nms: NmsSpec | None,
 ) -> Golden:
-    """Run the source model on frames uint8 ``[N,H,W,3]`` of the graph's size; boxes and masks are the frames'."""
+    """Run the source model on frames uint8 ``[N,H,W,3]`` of the graph's size; results are in the frames' pixels."""
     tensor, placement = network_input(frames_bgr, network, pixels)
     frame_wh = (frames_bgr.shape[2], frames_bgr.shape[1])
     with torch.no_grad():
@@ -61,10 +62,7 @@ def golden_from_source(
     if frame_wh == network.size_wh:
         return Golden(frames_bgr, answers)
     if nms is not None:
-        boxes, scores, labels = answers
-        moved = placement.frame_from_input(boxes.reshape(-1, 4).astype(np.float32)).reshape(boxes.shape)
-        moved[scores == 0] = 0
-        answers = (moved, scores, labels)
+        answers = _over_frame(answers, placement)
     elif answers[0].ndim == 3:
         answers = (np.stack([placement.frame_from_input_mask(mask) for mask in answers[0]]),)
     return Golden(frames_bgr, answers)
@@ -101,3 +99,18 @@ def near_ties(logits: npt.NDArray[np.float32], share: float) -> npt.NDArray[np.b
     """True ``[N,H,W]`` where the two best of ``[N,C,H,W]`` differ by less than twice a share of the largest value."""
     two = np.partition(logits, -2, axis=1)[:, -2:]
     return np.asarray(two[:, 1] - two[:, 0] <= 2 * share * float(np.abs(logits).max()))
+
+
+def _over_frame(answers: Outputs, placement: FrameTransform) -> Outputs:
+    """Detections, with their keypoints if there are any, in the frame's pixels; unused rows stay 0."""
+    boxes, scores, labels, *further = answers
+    rows = boxes.reshape(-1, boxes.shape[2]).astype(np.float32)
+    oriented = rows.shape[1] == 5
+    rows = placement.frame_from_input_oriented(rows) if oriented else placement.frame_from_input(rows)
+    moved = [rows.reshape(boxes.shape)]
+    for points in further:
+        xy = placement.frame_from_input_points(points[..., :2])
+        moved.append(np.concatenate([xy, points[..., 2:]], -1))
+    for values in moved:
+        values[scores == 0] = 0
+    return (moved[0], scores, labels, *moved[1:])

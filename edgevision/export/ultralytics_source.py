@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
 
 from edgevision.checkpoint.reading import Checkpoint
 from edgevision.contract.results import Outputs
-from edgevision.contract.spec import NmsSpec
+from edgevision.contract.spec import NmsSpec, Task
 from edgevision.errors import CheckpointError
 from edgevision.export.sources import classifier_source, spread_logits, take_statistics
-from edgevision.graph.heads import AnchorFreeHead
-from edgevision.models.detections import detections
+from edgevision.graph.heads import AnchorFreeHead, AnchorFreeObbHead, AnchorFreePoseHead
+from edgevision.models.detections import detections, detections_and_rows, values_of_rows
 from edgevision.models.masks import Mixture, mixture_of_detections
 from edgevision.models.recipe import SourceModel
-from edgevision.models.ultralytics.decode import decode, rows_of
+from edgevision.models.ultralytics.decode import decode, decode_keypoints, decode_oriented, rows_of
+from edgevision.models.ultralytics.heads import ObbHead, PoseTowers
 from edgevision.models.ultralytics.model import HeadName, UltralyticsModel, ultralytics_from_checkpoint
 
 _SIZE = 640
@@ -41,11 +42,6 @@ def source_of(model: UltralyticsModel) -> SourceModel:
     """A model with folded normalisation; the plain reference does decoding and NMS."""
     model.fuse()
     facts = model.facts
-    if facts.task == "pose" or facts.task == "obb":  # mypy narrows only comparisons
-        raise CheckpointError(
-            f"holds {facts.variant} for task {facts.task}, which export does not support; supported: detect, segment,"
-            " classify"
-        )
     if facts.task == "classify":
         source = classifier_source(model, facts.variant, facts.class_count, facts.names)
         side, stride = facts.size or _CLASSIFIER_SIZE, _CLASSIFIER_STRIDE
@@ -56,18 +52,22 @@ def source_of(model: UltralyticsModel) -> SourceModel:
         model,
         facts.variant,
         facts.names,
-        functools.partial(_mixture if facts.task == "instances" else _detections, model),
-        AnchorFreeHead(
-            facts.strides,
-            facts.class_count,
-            model.tower_head.bins,
-            suppressed=facts.head == "one2one",
-            mask_count=model.mask_count,
-        ),
+        functools.partial(_ANSWERS[facts.task], model),
+        _graph_head(model),
         task=facts.task,
         size_wh=_square(facts.size or _SIZE, max(facts.strides)),
         stride=max(facts.strides),
     )
+
+
+def _graph_head(model: UltralyticsModel) -> AnchorFreeHead:
+    facts, head = model.facts, model.tower_head
+    common = facts.strides, facts.class_count, head.bins, facts.head == "one2one"
+    if isinstance(head, PoseTowers):
+        return AnchorFreePoseHead(*common, keypoint_shape=(head.points, head.values), centred=head.centred)
+    if isinstance(head, ObbHead):
+        return AnchorFreeObbHead(*common, logit=head.logit)
+    return AnchorFreeHead(*common, mask_count=model.mask_count)
 
 
 def with_random_statistics(model: UltralyticsModel) -> UltralyticsModel:
@@ -100,9 +100,41 @@ def _mixture(model: UltralyticsModel, tensor: torch.Tensor, nms: NmsSpec | None)
     )
 
 
+def _poses(model: UltralyticsModel, tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
+    assert nms is not None, "a detector needs NMS settings"
+    head = model.tower_head
+    assert isinstance(head, PoseTowers)
+    maps = model(tensor)
+    strides, shape = model.facts.strides, (head.points, head.values)
+    points = decode_keypoints(maps[2 * len(strides) :], strides, shape, centred=head.centred)
+    suppress = model.facts.head != "one2one"
+    found, rows = detections_and_rows(*_decoded(model, maps), nms, suppress=suppress)
+    return (*found, values_of_rows(points, rows, nms.max_detections))
+
+
+def _oriented(model: UltralyticsModel, tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
+    assert nms is not None, "a detector needs NMS settings"
+    head = model.tower_head
+    assert isinstance(head, ObbHead)
+    maps, strides = model(tensor), model.facts.strides
+    sides, classes, angles = (
+        maps[start : start + len(strides)] for start in range(0, len(maps), len(strides))
+    )
+    boxes, scores = decode_oriented(sides, classes, angles, strides, logit=head.logit)
+    return detections(boxes, scores, nms, suppress=model.facts.head != "one2one")
+
+
 def _decoded(model: UltralyticsModel, maps: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     scales = len(model.facts.strides)
     return decode(maps[:scales], maps[scales : 2 * scales], model.facts.strides)
+
+
+_ANSWERS: Mapping[Task, Callable[[UltralyticsModel, torch.Tensor, NmsSpec | None], Outputs | Mixture]] = {
+    "detect": _detections,
+    "instances": _mixture,
+    "pose": _poses,
+    "obb": _oriented,
+}
 
 
 def _square(side: int, stride: int) -> tuple[int, int]:

@@ -14,6 +14,8 @@ from edgevision.contract.spec import NmsSpec
 def detections(boxes: torch.Tensor, scores: torch.Tensor, nms: NmsSpec, *, suppress: bool = True) -> Outputs:
     """The graph contract's answer: ``boxes [B,K,4]``, sorted ``scores [B,K]``, ``labels [B,K]``, K = `max_detections`.
 
+    `boxes` are ``[B,N,4]``, or ``[B,N,5]`` for oriented boxes, which NMS compares by ProbIoU; `scores` ``[B,N,C]``.
+
     Every class of a box is a separate candidate. The best `candidates` with a score of at least `score_floor` enter
     greedy NMS for each class; without `suppress` they are final. Unused rows are 0. Of equal scores, the earlier box
     ranks higher.
@@ -26,7 +28,7 @@ def detections_and_rows(
 ) -> tuple[Outputs, list[npt.NDArray[np.int64]]]:
     """The answer of `detections`, and for each image the indices of its boxes, without the unused rows."""
     count = nms.max_detections
-    out_boxes = np.zeros((len(boxes), count, 4), np.float32)
+    out_boxes = np.zeros((len(boxes), count, boxes.shape[2]), np.float32)
     out_scores = np.zeros((len(boxes), count), np.float32)
     out_labels = np.zeros((len(boxes), count), np.int32)
     rows: list[npt.NDArray[np.int64]] = []
@@ -47,3 +49,13 @@ def detections_and_rows(
         out_labels[row, : len(kept)] = labels[kept]
         rows.append((pairs // scores.shape[2]).numpy()[kept])
     return (out_boxes, out_scores, out_labels), rows
+
+
+def values_of_rows(
+    values: torch.Tensor, rows: list[npt.NDArray[np.int64]], count: int
+) -> npt.NDArray[np.float32]:
+    """Further values ``[B,N,...]`` of the boxes that `detections_and_rows` returns: ``[B,count,...]``, 0 if unused."""
+    found = np.zeros((len(values), count, *values.shape[2:]), np.float32)
+    for place, row in enumerate(rows):
+        found[place, : len(row)] = values[place, row].numpy()
+    return found

@@ -15,7 +15,7 @@ import torch
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import NmsSpec
 from edgevision.contract.transform import FrameTransform
-from edgevision.models.detections import detections_and_rows
+from edgevision.models.detections import detections_and_rows, values_of_rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,9 +47,7 @@ def mixture_of_detections(
     Without `suppress` the boxes are final, and only the best are taken.
     """
     (boxes_found, scores_found, labels), rows = detections_and_rows(boxes, scores, nms, suppress=suppress)
-    chosen = np.zeros((*scores_found.shape, prototypes.shape[1]), np.float32)
-    for place, row in enumerate(rows):
-        chosen[place, : len(row)] = coefficients[place, row].numpy()
+    chosen = values_of_rows(coefficients, rows, nms.max_detections)
     return Mixture(boxes_found, scores_found, labels, chosen, prototypes.numpy())
 
 

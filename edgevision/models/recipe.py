@@ -33,9 +33,9 @@ class SourceModel:
     """A PyTorch network that is ready for export, with its reference answers in plain PyTorch.
 
     `module` maps float32 ``[B,3,H,W]`` in the `PixelFormat` of the recipe to logits ``[B,C]`` (classify) or to
-    the raw maps that `head` decodes (detect), followed by the prototypes of masks (instances). `answer` maps the same
-    tensor to the task's outputs in the shapes of the graph contract, in input pixels: the reference for every graph.
-    For instances it returns the answer before masks are computed, because their size depends on the frame's.
+    the raw maps that `head` decodes (detect, pose, obb), followed by the prototypes of masks (instances). `answer` maps
+    the same tensor to the task's outputs in the shapes of the graph contract, in input pixels: the reference for every
+    graph. For instances it returns the answer before masks are computed, because their size depends on the frame's.
 
     A recipe whose checkpoints differ in task or input sets the fields from `task` on; None keeps the recipe's.
     """
@@ -46,7 +46,7 @@ class SourceModel:
     classes: tuple[str, ...]
     answer: Callable[[torch.Tensor, NmsSpec | None], Outputs | Mixture]
     head: DetectionHead | None = None
-    """The head of a model that detects; that of instances is a `MaskHead`."""
+    """The head of a model that detects; that of instances is a `MaskHead`, of poses a `PoseHead`."""
     task: Task | None = None
     size_wh: tuple[int, int] | None = None
     stride: int | None = None

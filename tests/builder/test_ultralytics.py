@@ -24,6 +24,7 @@ from tests.builder.graphs import PHOTOGRAPHS
 
 SMS = (86, 89)
 WITNESS = {"float": "float32", "fp16": "float16"}
+NAMES = ("yolo11n", "yolo11n-cls", "yolo11n-obb", "yolo11n-pose", "yolo26n", "yolov8n", "yolov8n-seg")
 FORMS = {
     "static": ExportOptions(),
     "dynamic": ExportOptions(batch=BatchRange(1, 2, 4)),
@@ -34,7 +35,7 @@ FORMS = {
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", ["yolo11n", "yolo11n-cls", "yolo26n", "yolov8n", "yolov8n-seg"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_checkpoint_builds(
     name: str, form: str, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

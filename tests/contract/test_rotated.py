@@ -11,6 +11,7 @@ import pytest
 from edgevision.contract.boxes import iou_matrix
 from edgevision.contract.nms import greedy_nms
 from edgevision.contract.rotated import (
+    box_areas,
     corners_from_oriented,
     hulls_from_oriented,
     overlap_matrix,
@@ -152,3 +153,11 @@ def test_greedy_nms_compares_oriented_boxes_by_prob_iou() -> None:
     # The hulls are equal: upright boxes would leave one.
     assert greedy_nms(boxes, scores, labels, 0.45).tolist() == [0, 1]
     assert greedy_nms(hulls_from_oriented(boxes), scores, labels, 0.45).tolist() == [0]
+
+
+@pytest.mark.parametrize("sides", [(-20.0, 10.0), (20.0, -10.0), (-20.0, -10.0)])
+def test_a_box_with_a_negative_side_is_empty(sides: tuple[float, float]) -> None:
+    boxes = np.array([[30, 30, *sides, 0.4], [30, 30, 20, 10, 0.4], [28, 31, 60, 50, 1]])
+    assert box_areas(boxes).tolist() == [0, 200, 3000]
+    assert rotated_iou_matrix(boxes[:1], boxes).max() < 1e-12
+    assert rotated_iou_matrix(boxes, boxes[:1]).max() < 1e-12

@@ -22,7 +22,8 @@ from edgevision.errors import CheckpointError, UnsafeCheckpointError, UsageError
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.recognition import recipe_of
 from edgevision.models.recipe import load_recipe
-from edgevision.models.ultralytics.decode import decode, rows_of
+from edgevision.models.ultralytics.decode import decode, decode_keypoints, decode_oriented, rows_of
+from edgevision.models.ultralytics.heads import ObbHead, PoseTowers
 from edgevision.models.ultralytics.model import HeadName, UltralyticsModel, ultralytics_from_checkpoint
 from tests.export.attacks import PLANT, attacks
 
@@ -33,7 +34,17 @@ RELATIVE, PIXELS = 1e-4, 0.01
 NOISE = 4
 """Multiple of a network's own rounding noise (float32 against float64) that is allowed beyond the tolerances."""
 
-FILES = ("yolo11n-cls", "yolo11n.full", "yolo11n", "yolo26n", "yolov8n-seg", "yolov8n")
+FILES = (
+    *("yolo11n-cls", "yolo11n-obb", "yolo11n-pose", "yolo11n.full", "yolo11n"),
+    *("yolo26n", "yolov8n-seg", "yolov8n"),
+)
+TASKS = {
+    "yolo11n-cls": "classify",
+    "yolo11n-obb": "obb",
+    "yolo11n-pose": "pose",
+    "yolov8n-seg": "instances",
+}
+"""Tasks of files; the others detect."""
 
 
 @pytest.fixture
@@ -45,16 +56,26 @@ def folder(data_dir: Path) -> Path:
 
 
 def _decoded(model: UltralyticsModel, image: torch.Tensor) -> list[Array]:
-    """Boxes xyxy, scores and further values of one image; probabilities of a classifier."""
+    """Pixels, scores and further values of one image; probabilities of a classifier.
+
+    Pixels are boxes xyxy, followed by x and y of the keypoints; of oriented boxes x y w h.
+    """
     with torch.no_grad():
         outputs = model(image)
     if model.facts.task == "classify":
         return [outputs.softmax(1).double().numpy()]
-    scales = len(model.facts.strides)
-    boxes, scores = decode(outputs[:scales], outputs[scales : 2 * scales], model.facts.strides)
-    found = [boxes, scores]
+    strides, head = model.facts.strides, model.tower_head
+    boxes, classes, further = (outputs[kind * len(strides) : (kind + 1) * len(strides)] for kind in range(3))
+    if isinstance(head, ObbHead):
+        oriented, scores = decode_oriented(boxes, classes, further, strides, logit=head.logit)
+        return [value[0].double().numpy() for value in (oriented[..., :4], scores, oriented[..., 4:])]
+    found = list(decode(boxes, classes, strides))
+    if isinstance(head, PoseTowers):
+        shape = (head.points, head.values)
+        points = decode_keypoints(further, strides, shape, centred=head.centred)
+        found = [torch.cat([found[0], points[..., :2].flatten(2)], 2), found[1], points[..., 2]]
     if model.mask_count:
-        found += [rows_of(outputs[2 * scales : -1]), outputs[-1]]
+        found += [rows_of(further), outputs[-1]]
     return [value[0].double().numpy() for value in found]
 
 
@@ -67,7 +88,12 @@ def _published(arrays: Any, head: HeadName, class_count: int, task: str) -> list
         return [rows[:, :4], rows[:, 4], rows[:, 5]]
     rows = arrays["output0"][0].T.astype(np.float64)
     xy, wh, scores, rest = np.split(rows, (2, 4, 4 + class_count), axis=1)
+    if task == "obb":
+        return [rows[:, :4], scores, rest]
     found = [np.concatenate([xy - wh / 2, xy + wh / 2], 1), scores]
+    if task == "pose":
+        points = rest.reshape(len(rest), -1, 3)
+        return [np.concatenate([found[0], points[..., :2].reshape(len(rest), -1)], 1), scores, points[..., 2]]
     return [*found, rest, arrays["output1"][0].astype(np.float64)] if task == "instances" else found
 
 
@@ -128,11 +154,10 @@ def _export(path: Path, target: Path, form: str = "static", **options: Any) -> B
     return export_bundle(recipe_of(path), given, target, lambda _: None)
 
 
-@pytest.mark.parametrize("name", ["yolo11n-cls", "yolo11n", "yolo26n", "yolov8n-seg"])
+@pytest.mark.parametrize("name", [*TASKS, "yolo11n", "yolo26n"])
 def test_a_file_exports_without_options(name: str, folder: Path, tmp_path: Path) -> None:
     bundle = _export(folder / f"{name}.pt", tmp_path / "b", size_wh=(320, 320))
-    tasks = {"yolo11n-cls": "classify", "yolov8n-seg": "instances"}
-    assert bundle.spec.task == tasks.get(name, "detect")
+    assert bundle.spec.task == TASKS.get(name, "detect")
     assert bundle.spec.provenance.recipe.startswith(f"ultralytics: {name}, ")
     if bundle.spec.nms is not None:
         assert bundle.spec.nms.max_detections == (100 if bundle.spec.task == "instances" else 300)
@@ -214,16 +239,6 @@ def test_functions_of_the_package_are_refused(function: str, tmp_path: Path) -> 
         archive.writestr("a/data.pkl", pickled)
     with pytest.raises(UnsafeCheckpointError, match=function.replace(".", r"\.")):
         read_checkpoint(path)
-
-
-@pytest.mark.parametrize("task", ["pose", "obb"])
-def test_a_task_without_a_contract_is_named(task: str, folder: Path, tmp_path: Path) -> None:
-    path = folder / f"yolo11n-{task}.pt"
-    assert ultralytics_from_checkpoint(read_checkpoint(path)).facts.task == task
-    with pytest.raises(
-        CheckpointError, match=f"holds yolo11n-{task}, .* for task {task}, which export does not"
-    ):
-        _export(path, tmp_path / "b")
 
 
 def test_aliases_name_the_recipe() -> None:

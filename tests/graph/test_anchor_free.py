@@ -9,7 +9,8 @@ import pytest
 from edgevision.contract.spec import NmsSpec
 from edgevision.errors import GraphError
 from edgevision.graph.builder import GraphBuilder
-from edgevision.graph.heads import AnchorFreeHead, NetworkOutput
+from edgevision.graph.heads import AnchorFreeHead, AnchorFreeObbHead, AnchorFreePoseHead, NetworkOutput
+from edgevision.graph.heads.head import Array
 
 
 def test_anchor_free_by_hand() -> None:
@@ -27,6 +28,34 @@ def test_anchor_free_by_hand() -> None:
     assert np.allclose(
         boxes[best], [(3.5 - 0.25) * 16, (1.5 - 0.5) * 16, (3.5 + 0.75) * 16, (1.5 + 0.9) * 16]
     )
+
+
+def _one_cell(third: list[float]) -> list[Array]:
+    """Maps of one bin whose best box is row 1, column 3 of stride 16: distances 1, 0.5, 2, 1.5, class 0."""
+    maps = [np.full((count, *hw), -20.0) for count in (4, 1, len(third)) for hw in ((4, 8), (2, 4))]
+    maps[1][:, 1, 3], maps[3][0, 1, 3], maps[5][:, 1, 3] = (1, 0.5, 2, 1.5), 0, third
+    return maps
+
+
+def test_keypoints_by_hand() -> None:
+    """YOLOv8: (2 v + cell) * stride; YOLO26: (v + cell + 1/2) * stride."""
+    maps = _one_cell([0.25, -0.5, 0.0, 1.0, 2.0, np.log(3)])
+    head = AnchorFreePoseHead((8, 16), 1, 1, keypoint_shape=(2, 3))
+    assert np.allclose(head.plain_keypoints(maps)[39], [[3.5 * 16, 0, 0.5], [5 * 16, 5 * 16, 0.75]])
+    head = AnchorFreePoseHead((8, 16), 1, 1, keypoint_shape=(3, 2), centred=True)
+    points = head.plain_keypoints(maps)[39]
+    assert np.allclose(points[:2], [[3.75 * 16, 16, 1], [3.5 * 16, 2.5 * 16, 1]])
+    assert np.allclose(head.plain(maps)[0][39], [2.5 * 16, 16, 5.5 * 16, 3 * 16])
+
+
+def test_oriented_boxes_by_hand() -> None:
+    """The centre is half a stride along both axes of the box from the cell's; a quarter turn makes that (-1/2, 1/2)."""
+    head = AnchorFreeObbHead((8, 16), 1, 1, logit=False)
+    boxes, scores = head.plain(_one_cell([np.pi / 2]))
+    assert np.allclose(boxes[39], [3 * 16, 2 * 16, 3 * 16, 2 * 16, np.pi / 2])
+    assert scores[39] == 0.5
+    boxes, _ = AnchorFreeObbHead((8, 16), 1, 1).plain(_one_cell([np.log(3)]))  # 3/4 - 1/4 of pi
+    assert np.allclose(boxes[39], [3 * 16, 2 * 16, 3 * 16, 2 * 16, np.pi / 2])
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,11 @@ from edgevision.errors import GraphError
 from edgevision.graph.builder import GraphBuilder
 from edgevision.graph.heads import (
     AnchorFreeHead,
+    AnchorFreeObbHead,
+    AnchorFreePoseHead,
     DetectionHead,
     NetworkOutput,
+    PoseHead,
     YoloV5RawHead,
     end2end,
     fastestdet,
@@ -25,6 +28,7 @@ from edgevision.graph.heads import (
     yolox,
 )
 from edgevision.graph.heads.head import NetworkFacts
+from edgevision.graph.keypoints import final_keypoints
 from edgevision.graph.nms import cluster_nms, without_suppression
 from edgevision.graph.reference import detections_from_raw
 from tests.rtx import Profile, build_rtx_engine
@@ -40,8 +44,12 @@ def raw_head(classes: int) -> DetectionHead:
     return YoloV5RawHead(ANCHORS, (8, 16), classes)
 
 
-def anchor_free_head(classes: int, bins: int = 16, *, suppressed: bool = False) -> DetectionHead:
-    return AnchorFreeHead((8, 16), classes, bins, suppressed)
+def anchor_free_head(kind: str, classes: int) -> AnchorFreeHead:
+    common = (8, 16), classes, 1 if "one-bin" in kind else 16, "one-to-one" in kind
+    if "pose" in kind:
+        centred = kind.endswith("centred")
+        return AnchorFreePoseHead(*common, keypoint_shape=(4, 2) if centred else (5, 3), centred=centred)
+    return AnchorFreeObbHead(*common, logit="logit" in kind) if "obb" in kind else AnchorFreeHead(*common)
 
 
 def logistic(values: Array) -> Array:
@@ -64,9 +72,8 @@ def raw_outputs(
     if kind == "yolov5-raw":
         return raw_head(classes), [normal(3 * (5 + classes), 4, 8), normal(3 * (5 + classes), 2, 4)]
     if kind.startswith("anchor-free"):
-        bins = 1 if kind == "anchor-free-one-bin" else 16
-        head = anchor_free_head(classes, bins, suppressed=kind == "anchor-free-one-to-one")
-        return head, [normal(count, *hw) for count in (4 * bins, classes) for hw in ((4, 8), (2, 4))]
+        free = anchor_free_head(kind, classes)
+        return free, [normal(count, *hw) for count in free.values for hw in ((4, 8), (2, 4))]
     if kind == "yolov5":
         rows = np.concatenate([places(42), logistic(normal(42, 1 + classes))], 2)
         return yolov5.YoloV5Head(42, classes), [rows.astype(np.float32)]
@@ -97,6 +104,8 @@ ALL_PAIRS = NmsSpec(
 KINDS = (
     *("yolov5-raw", "yolov5", "yolov8", "yolox", "yolox-decoded", "fastestdet", "end2end", "end2end-apart"),
     *("anchor-free", "anchor-free-one-bin", "anchor-free-one-to-one"),
+    *("anchor-free-pose", "anchor-free-pose-one-bin-one-to-one-centred"),
+    *("anchor-free-obb-logit", "anchor-free-obb-one-bin-one-to-one"),
 )
 
 
@@ -115,11 +124,15 @@ def head_graph(
     finish = without_suppression if head.suppressed else cluster_nms
     found = finish(b, head.candidates(b, outputs, nms), nms)
     rows = nms.max_detections
-    for value, name, kind, rest in (
-        (found.boxes, "boxes", 1, [4]),
+    values = [
+        (found.boxes, "boxes", 1, [5 if found.oriented else 4]),
         (found.scores, "scores", 1, []),
         (found.labels, "labels", 6, []),
-    ):
+    ]
+    if isinstance(head, PoseHead):
+        points = final_keypoints(b, found, head.keypoint_shape, None)
+        values.append((points, "keypoints", 1, [head.keypoint_shape[0], 3]))
+    for value, name, kind, rest in values:
         b.alias(value, name)
         graph.output.append(helper.make_tensor_value_info(name, kind, [batch, rows, *rest]))
     b.flush()
@@ -135,11 +148,14 @@ def feeds(arrays: Sequence[Array]) -> dict[str, Array]:
 
 def assert_equal(actual: list[Array], head: DetectionHead, arrays: list[Array], nms: NmsSpec) -> None:
     for row in range(len(arrays[0])):
-        boxes, scores, labels = detections_from_raw([array[row] for array in arrays], head, nms, None)
-        assert (scores > 0).sum() > 3
+        raw = [array[row] for array in arrays]
+        boxes, scores, labels, *points = detections_from_raw(raw, head, nms, None)
+        assert (scores > 0).sum() >= 3
         assert np.abs(actual[1][row] - scores).max() < 1e-5
         assert np.array_equal(actual[2][row], labels)
-        assert np.abs(actual[0][row] - boxes).max() < 1e-3
+        assert len(actual) == 3 + len(points)
+        for found, expected in zip([actual[0], *actual[3:]], [boxes, *points], strict=True):
+            assert np.abs(found[row] - expected).max() < 1e-3
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -167,7 +183,7 @@ def test_openvino_decodes_alike(run_openvino: Run, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["yolov8", "end2end", "end2end-apart", "anchor-free", "anchor-free-one-to-one"]
+    "kind", ["yolov8", "end2end", "end2end-apart", *(kind for kind in KINDS if kind.startswith("anchor"))]
 )
 def test_few_candidates_are_the_best_pairs(run_ort: Run, kind: str) -> None:
     """YOLOv8's boxes are first chosen by their best class: none of the best pairs is lost by that."""

@@ -49,6 +49,7 @@ class Detect(nn.Module):
     """Returns what the package decodes: all towers' raw maps, of the one-to-one head if it has one."""
 
     towers: tuple[str, ...] = ("cv2", "cv3")
+    further: tuple[str, ...] = ()
 
     def __init__(self, nc: int, ch: Sequence[int], bins: int = 4, one2one: bool = False) -> None:
         super().__init__()
@@ -56,10 +57,10 @@ class Detect(nn.Module):
         self.widths(ch)
         self.dfl = DFL(bins) if bins > 1 else nn.Identity()
         if one2one:
-            for name in self.towers:
+            for name in (*self.towers, *self.further):
                 setattr(self, f"one2one_{name}", copy.deepcopy(getattr(self, name)))
                 for tower in getattr(self, f"one2one_{name}"):
-                    nn.init.normal_(tower[-1].weight)
+                    nn.init.normal_(tower.weight if isinstance(tower, nn.Conv2d) else tower[-1].weight)
 
     def widths(self, ch: Sequence[int]) -> None:
         self.cv2 = self.tower(ch, 4 * self.reg_max)
@@ -75,8 +76,13 @@ class Detect(nn.Module):
             layer(y) for name in self.towers for layer, y in zip(getattr(self, prefix + name), x, strict=True)
         ]
 
+    @property
+    def prefix(self) -> str:
+        """Of the names of the towers that `forward` uses."""
+        return "one2one_" if hasattr(self, "one2one_cv2") else ""
+
     def forward(self, x: Any) -> Any:
-        return self.raw(x, "one2one_" if hasattr(self, "one2one_cv2") else "")
+        return self.raw(x, self.prefix)
 
 
 class v10Detect(Detect):  # noqa: N801  # the package's name
@@ -126,7 +132,7 @@ class Pose(Detect):
     def widths(self, ch: Sequence[int]) -> None:
         super().widths(ch)
         self.kpt_shape = self.kpt_shape
-        self.cv4 = self.tower(ch, 15)
+        self.cv4 = self.tower(ch, self.kpt_shape[0] * self.kpt_shape[1])
 
 
 class RealNVP(nn.Module):
@@ -134,6 +140,8 @@ class RealNVP(nn.Module):
 
 
 class Pose26(Pose):
+    further = ("cv4_kpts", "cv4_sigma")
+
     def widths(self, ch: Sequence[int]) -> None:
         super().widths(ch)
         self.cv4 = self.tower(ch, 8)
@@ -142,11 +150,8 @@ class Pose26(Pose):
         self.flow_model = RealNVP()
 
     def forward(self, x: Any) -> Any:
-        maps = super().forward(x)
-        return [
-            *maps[: -self.nl],
-            *(layer(y) for layer, y in zip(self.cv4_kpts, maps[-self.nl :], strict=True)),
-        ]
+        maps, last = super().forward(x), getattr(self, f"{self.prefix}cv4_kpts")
+        return [*maps[: -self.nl], *(layer(y) for layer, y in zip(last, maps[-self.nl :], strict=True))]
 
 
 class Classify(nn.Module):

@@ -16,8 +16,29 @@ from edgevision.graph.nms import Candidates
 
 
 @dataclass(frozen=True, slots=True)
+class BestBoxes:
+    """Values of the `rows` best boxes; all but `scores` and `further` in strides of the box's map."""
+
+    stride: str
+    """float32 ``[B,rows,1]``, in pixels."""
+    centre: str
+    """Centre of the cell, float32 ``[B,rows,2]``."""
+    before: str
+    """Distances from the centre to left and top, float32 ``[B,rows,2]``."""
+    after: str
+    """Distances to right and bottom, float32 ``[B,rows,2]``."""
+    scores: str
+    """float32 ``[B,rows,C]``."""
+    further: str
+    """Raw values of the third kind of map, float32 ``[B,rows,V]``; empty if there is none."""
+    rows: int
+    limit: int
+    """Number of box-class pairs to return."""
+
+
+@dataclass(frozen=True, slots=True)
 class AnchorFreeHead:
-    """Maps of one kind after the other, each for every stride: boxes, classes, and mask coefficients if there are any.
+    """Maps of one kind after the other, each for every stride: boxes, classes, and a third kind if there is one.
 
     Boxes are ``[B,4*bins,h,w]``: the distances from a cell's centre to the left, top, right and bottom side in strides,
     each the mean of a distribution over `bins` (arXiv 2006.04388), or the number itself if there is one bin. Classes
@@ -34,12 +55,31 @@ class AnchorFreeHead:
     mask_count: int = 0
 
     @property
+    def further(self) -> int:
+        """Channels of the third kind of map; 0 if there are two kinds."""
+        return self.mask_count
+
+    @property
     def values(self) -> tuple[int, ...]:
         """Channels of each kind of map."""
-        return (4 * self.bins, self.class_count, *([self.mask_count] if self.mask_count else []))
+        return (4 * self.bins, self.class_count, *([self.further] if self.further else []))
 
     def candidates(self, b: GraphBuilder, outputs: Sequence[NetworkOutput], nms: NmsSpec) -> Candidates:
         """Decode the best boxes by their best class; raises `GraphError` if maps and strides do not match."""
+        return self.pairs(b, self.best_boxes(b, outputs, nms))
+
+    def pairs(self, b: GraphBuilder, best: BestBoxes) -> Candidates:
+        """The best box-class pairs of upright boxes, which carry the raw values of the third maps."""
+        sides = b.op(
+            "Concat", b.op("Sub", best.centre, best.before), b.op("Add", best.centre, best.after), axis=2
+        )
+        boxes = b.op("Mul", sides, best.stride)
+        return best_pairs(
+            b, boxes, best.scores, best.rows, self.class_count, best.limit, carried=best.further
+        )
+
+    def best_boxes(self, b: GraphBuilder, outputs: Sequence[NetworkOutput], nms: NmsSpec) -> BestBoxes:
+        """The best boxes by their best class; raises `GraphError` if maps and strides do not match."""
         kinds = self._kinds(outputs)
         table = np.concatenate(
             [_cells(map_, stride) for map_, stride in zip(kinds[0], self.strides, strict=True)]
@@ -56,28 +96,38 @@ class AnchorFreeHead:
         )
         stride, centre = b.split(b.op("Gather", table, best), 2, (1, 2))
         before, after = b.split(self._distances(b, raw, rows), 2, (2, 2))
-        sides = b.op("Concat", b.op("Sub", centre, before), b.op("Add", centre, after), axis=2)
-        boxes = b.op("Mul", sides, stride)
         scores = b.op("Sigmoid", classes)
-        carried = further[0] if further else ""
-        return best_pairs(b, boxes, scores, rows, self.class_count, limit, carried=carried)
+        return BestBoxes(stride, centre, before, after, scores, further[0] if further else "", rows, limit)
 
     def plain(self, arrays: Sequence[Array]) -> tuple[Array, Array]:
         """Every box of every map, without prototypes and coefficients."""
-        count = len(self.strides)
-        boxes, scores = [], []
-        for raw, classes, stride in zip(arrays[:count], arrays[count : 2 * count], self.strides, strict=True):
+        stride, centre, before, after = self.plain_distances(arrays)
+        return np.concatenate([centre - before, centre + after], 1) * stride, self.plain_scores(arrays)
+
+    def plain_distances(self, arrays: Sequence[Array]) -> tuple[Array, Array, Array, Array]:
+        """Of every box: stride ``[N,1]``, the cell's centre ``[N,2]``, the distances to left top, and right bottom."""
+        found = []
+        for raw, side in zip(arrays, self.strides, strict=False):
             height, width = raw.shape[1:]
             values = raw.astype(np.float64).reshape(4, self.bins, -1)
             if self.bins > 1:
                 weights = np.exp(values - values.max(1, keepdims=True))
                 shares = weights / weights.sum(1, keepdims=True)
                 values = (shares * np.arange(self.bins)[:, None]).sum(1, keepdims=True)
-            left, top, right, bottom = values[:, 0]
             row, column = (axis.ravel() + 0.5 for axis in np.indices((height, width)))
-            boxes.append(stride * np.stack([column - left, row - top, column + right, row + bottom], 1))
-            scores.append(logistic(classes.reshape(self.class_count, -1).T))
-        return np.concatenate(boxes), np.concatenate(scores)
+            found.append(np.stack([np.full_like(row, side), column, row, *values[:, 0]], 1))
+        stride, centre, before, after = np.split(np.concatenate(found), (1, 3, 5), axis=1)
+        return stride, centre, before, after
+
+    def plain_scores(self, arrays: Sequence[Array]) -> Array:
+        """Scores ``[N,C]`` of every box."""
+        return logistic(self.plain_values(arrays, 1))
+
+    def plain_values(self, arrays: Sequence[Array], kind: int) -> Array:
+        """Raw values of every box of a kind of map, in float64: ``[N,V]``."""
+        count = len(self.strides)
+        maps = arrays[kind * count : (kind + 1) * count]
+        return np.concatenate([map_.reshape(len(map_), -1).T for map_ in maps]).astype(np.float64)
 
     def _distances(self, b: GraphBuilder, raw: str, rows: int) -> str:
         """Distances ``[B,rows,4]`` in strides."""

@@ -17,13 +17,13 @@ from torch import nn
 
 from edgevision.checkpoint.pickled import PickledObject
 from edgevision.checkpoint.reading import Checkpoint, named_entries, state_dict_from_module
+from edgevision.contract.spec import Task
 from edgevision.errors import CheckpointError
 from edgevision.models.layers.blocks import Joint, fold_norms
 from edgevision.models.layers.part import Builder, kind_of
 from edgevision.models.layers.trunk import PROBE_PX, Sources, probe, run_trunk, strides_of, trunk_from_module
 from edgevision.models.ultralytics.blocks import merge_branches
 from edgevision.models.ultralytics.heads import HEADS, HeadKind, SegmentHead, TowerHead
-from edgevision.models.ultralytics.heads.head import HeadTask
 from edgevision.models.ultralytics.heads.segment import fused_proto
 from edgevision.models.ultralytics.kinds import ULTRALYTICS_KINDS
 from edgevision.models.weights import assign_weights
@@ -75,7 +75,7 @@ class UltralyticsModel(nn.Module):
 class ModelFacts:
     """Facts of a checkpoint's model."""
 
-    task: HeadTask
+    task: Task
     variant: str
     """Such as "yolo11n, 80 classes"."""
     names: tuple[str, ...]
@@ -242,6 +242,9 @@ def _class_count(layers: list[nn.Module], sources: Sources) -> int:
             f"its head has {[map_.shape[1] for map_ in (*boxes, *classes)]} channels, expected {4 * head.bins} for"
             " boxes and equal numbers of classes"
         )
+    further = {map_.shape[1] for map_ in outputs[2 * scales : 3 * scales]} if head.further else {0}
+    if further != {head.further}:
+        raise CheckpointError(f"its third tower has {sorted(further)} channels, expected {head.further}")
     return int(counts.pop())
 
 

@@ -3,8 +3,8 @@
 from edgevision.models.ultralytics.heads.classify import CLASSIFY
 from edgevision.models.ultralytics.heads.detect import DETECT
 from edgevision.models.ultralytics.heads.head import HeadKind, TowerHead
-from edgevision.models.ultralytics.heads.obb import OBB, PLAIN_OBB
-from edgevision.models.ultralytics.heads.pose import POSE, SPLIT_POSE
+from edgevision.models.ultralytics.heads.obb import OBB, PLAIN_OBB, ObbHead
+from edgevision.models.ultralytics.heads.pose import POSE, SPLIT_POSE, PoseTowers
 from edgevision.models.ultralytics.heads.segment import SEGMENT, SegmentHead
 
 HEADS: dict[str, HeadKind] = {
@@ -19,4 +19,4 @@ HEADS: dict[str, HeadKind] = {
     "v10Detect": DETECT,
 }
 
-__all__ = ["HEADS", "HeadKind", "SegmentHead", "TowerHead"]
+__all__ = ["HEADS", "HeadKind", "ObbHead", "PoseTowers", "SegmentHead", "TowerHead"]

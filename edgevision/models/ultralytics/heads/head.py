@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import nn
@@ -20,8 +19,10 @@ class TowerHead(Joint):
 
     The first tower ``cv2`` gives ``[B,4*bins,h,w]``: the distances of a cell's centre to the left, top, right and
     bottom of its box, each as logits of a distribution over `bins` (arXiv 2006.04388) or, with one bin, directly. The
-    second ``cv3`` gives class logits ``[B,C,h,w]``. Further towers give further values of each box.
+    second ``cv3`` gives class logits ``[B,C,h,w]``. A third tower ``cv4`` gives `further` values of each box.
     """
+
+    further = 0
 
     def __init__(self, towers: dict[str, nn.ModuleList], bins: int) -> None:
         super().__init__()
@@ -40,15 +41,11 @@ class TowerHead(Joint):
         return found
 
 
-HeadTask = Task | Literal["pose", "obb"]
-"""Tasks of the package's heads."""
-
-
 @dataclass(frozen=True, slots=True)
 class HeadKind:
     """A head of the package: how it is rebuilt, and what of it serves training only."""
 
-    task: HeadTask
+    task: Task
     build: Builder
     unused: tuple[str, ...] = ()
     """Parts that only training uses, as dotted paths below the head."""

@@ -14,6 +14,8 @@ class ObbHead(TowerHead):
     From a logit, the angle is (logistic(logit) - 1/4) * pi.
     """
 
+    further = 1
+
     def __init__(self, towers: dict[str, nn.ModuleList], bins: int, *, logit: bool) -> None:
         super().__init__(towers, bins)
         self.logit = logit

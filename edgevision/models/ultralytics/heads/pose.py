@@ -14,7 +14,7 @@ from edgevision.models.ultralytics.heads.head import HeadKind, TowerHead, bins_o
 TRAINING_ONLY = ("flow_model", "cv4_sigma", "one2one_cv4_sigma")
 
 
-class PoseHead(TowerHead):
+class PoseTowers(TowerHead):
     """A head whose third tower gives ``[B,points*values,h,w]``: x and y of each keypoint, and its confidence's logit.
 
     `values` are 2 or 3. Offsets x and y are in strides: from a cell's centre if `centred`, else half of the distance
@@ -26,10 +26,11 @@ class PoseHead(TowerHead):
     ) -> None:
         super().__init__(towers, bins)
         self.points, self.values = shape
+        self.further = self.points * self.values
         self.centred = centred
 
 
-class SplitPoseHead(PoseHead):
+class SplitPoseTowers(PoseTowers):
     """Pose26 of YOLO26: the third tower ends in a layer of its own, ``cv4_kpts``."""
 
     def __init__(
@@ -58,13 +59,13 @@ def _shape(part: Part) -> tuple[int, int]:
     return shape[0], shape[1]
 
 
-def _pose(part: Part) -> PoseHead:
-    return PoseHead(towers_of(part, "cv2", "cv3", "cv4"), bins_of(part), _shape(part), centred=False)
+def _pose(part: Part) -> PoseTowers:
+    return PoseTowers(towers_of(part, "cv2", "cv3", "cv4"), bins_of(part), _shape(part), centred=False)
 
 
-def _split_pose(part: Part) -> SplitPoseHead:
+def _split_pose(part: Part) -> SplitPoseTowers:
     towers = towers_of(part, "cv2", "cv3", "cv4")
-    return SplitPoseHead(towers, bins_of(part), _shape(part), part.take_as("cv4_kpts", nn.ModuleList))
+    return SplitPoseTowers(towers, bins_of(part), _shape(part), part.take_as("cv4_kpts", nn.ModuleList))
 
 
 POSE = HeadKind("pose", _pose)

@@ -25,7 +25,7 @@ class SegmentHead(TowerHead):
     ) -> None:
         super().__init__(towers, bins)
         self.proto = proto
-        self.mask_count = mask_count
+        self.mask_count = self.further = mask_count
 
     def forward(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The raw maps of every tower, and the prototypes."""
