@@ -110,7 +110,12 @@ def test_center_crop_of_a_strip_scales_only_its_middle(
     frame = np.ascontiguousarray(frame if height > width else frame.transpose(1, 0, 2))
     scaled: list[int] = []
     resize = cv2.resize
-    monkeypatch.setattr(cv2, "resize", lambda a, s, **k: scaled.append(s[0] * s[1]) or resize(a, s, **k))
+
+    def counted(pixels: npt.NDArray[np.uint8], size_wh: tuple[int, int], interpolation: int) -> object:
+        scaled.append(size_wh[0] * size_wh[1])
+        return resize(pixels, size_wh, interpolation=interpolation)
+
+    monkeypatch.setattr(cv2, "resize", counted)
     result, placement = fit_frame(frame, FrameInput((112, 112), "center-crop", crop_fraction=0.875))
     assert result.shape == (112, 112, 3)
     assert scaled[0] < 200_000, "the whole strip has more than 400 million pixels"
