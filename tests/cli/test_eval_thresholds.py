@@ -165,6 +165,15 @@ def test_text_labels_without_class_names_are_not_taken_for_masks(
     )
 
 
+def test_labels_without_boxes_store_nothing(bundle: Path, labels: Path) -> None:
+    content = json.loads(labels.read_text())
+    labels.write_text(json.dumps({**content, "annotations": []}))
+    result = measured(bundle, labels, "--write-thresholds")
+    assert isinstance(result.exception, UsageError)
+    assert "so no threshold can be chosen; nothing was stored" in str(result.exception)
+    assert Bundle.open(bundle).operating_point is None
+
+
 def test_a_bare_graph_cannot_store_it(bundle: Path, labels: Path) -> None:
     result = measured(bundle / "model.onnx", labels, "--write-thresholds")
     assert isinstance(result.exception, UsageError)
