@@ -8,7 +8,7 @@ EXTRAS := cpu,openvino,tensorrt-rtx,rtsp,live,mqtt,webhook,export,eval,quantize,
 
 # processes that share the tests; fixtures of a file stay in one of them
 WORKERS := 2
-.PHONY: env demo test slow soak check clean
+.PHONY: env demo test slow exhaustive soak check clean
 
 env: $(VENV)/.ready
 
@@ -35,6 +35,10 @@ test: env
 
 slow: env
 	$(BIN)/python -m pytest -m slow --durations=15 $(SLOW)
+
+# every combination of what the slow tests sample: about an hour
+exhaustive: env
+	$(BIN)/python -m pytest -m exhaustive --durations=15 $(SLOW)
 
 # twenty minutes of cameras, whose memory must not grow
 soak: env

@@ -321,11 +321,25 @@ def write_bundle(
             entry = GraphEntry("float", file_entry(folder / "model.onnx"), verifications)
             manifest = Manifest(edgevision.__version__, spec, (entry,), file_entry(folder / GOLDEN))
             (folder / MANIFEST).write_bytes(_manifest_bytes(manifest))
-    except atomic.OccupiedError as error:
-        raise BundleError(f"{path} exists and is not a bundle; choose another folder with -o") from error
-    except OSError as error:
-        raise BundleError(f"cannot write the bundle {path}: {error.strerror or error}") from error
+    except (atomic.OccupiedError, OSError) as error:
+        raise _not_written(path, error) from error
     return Bundle(path, manifest)
+
+
+def check_destination(path: Path) -> None:
+    """Raise `BundleError` if `write_bundle` cannot write at `path`, before the work of an export."""
+    try:
+        atomic.check_folder(path, may_replace=_is_bundle)
+    except (atomic.OccupiedError, OSError) as error:
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: atomic.OccupiedError | OSError) -> BundleError:
+    if isinstance(error, atomic.OccupiedError):
+        return BundleError(f"{path} exists and is not a bundle; choose another folder with -o")
+    return BundleError(
+        f"cannot write the bundle {path}: {error.strerror or error}; choose another folder with -o"
+    )
 
 
 def _further(golden: Golden) -> dict[str, npt.NDArray[Any]]:

@@ -14,6 +14,7 @@ from edgevision.contract.results import Detections
 from edgevision.contract.session import Session
 from edgevision.contract.spec import utc_now
 from edgevision.contract.thresholds import threshold_of
+from edgevision.errors import UsageError
 from edgevision.evaluation.detection import LabelledImages
 from edgevision.evaluation.operating_point import (
     MATCH_IOU,
@@ -53,12 +54,17 @@ def lines_at(run: LabelledRun, threshold: float | None) -> tuple[list[PrecisionR
 def write_thresholds(bundle: Bundle, run: LabelledRun) -> tuple[OperatingPoint, list[str]]:
     """Choose a threshold for each class, and store the operating point in the bundle; returns it with its table.
 
-    Raises `BundleError` if the bundle cannot be written.
+    Raises `UsageError` if nothing is labelled, `BundleError` if the bundle cannot be written.
     """
     session, labelled = run.session, run.labelled
     matches = match_detections(labelled, session.spec.classes, run.found)
     chosen, fallback = choose_thresholds(matches)
     found = at_thresholds(matches, {one.name: one.threshold for one in chosen})
+    if not any(at.boxes for at in found):
+        raise UsageError(
+            f"{run.annotations} has no boxes of the model's classes in these images, so no threshold can be chosen;"
+            " nothing was stored; expected labelled images"
+        )
     point = OperatingPoint(
         classes=tuple(_class_point(one, at) for one, at in zip(chosen, found, strict=False)),
         fallback=fallback,

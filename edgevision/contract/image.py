@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.spec import FrameInput
+from edgevision.contract.spec import LARGEST_PIXELS, FrameInput
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import UsageError
 
@@ -120,12 +120,27 @@ def _center_crop(frame_bgr: Pixels, target: FrameInput) -> tuple[Pixels, FrameTr
     crop_w, crop_h = target.size_wh
     ratio = max(crop_w / width, crop_h / height) / target.crop_fraction
     scaled_wh = (max(crop_w, round(width * ratio)), max(crop_h, round(height * ratio)))
+    if scaled_wh[0] * scaled_wh[1] > LARGEST_PIXELS:
+        # A narrow strip: scaling the part outside of the crop could take more memory than the machine has.
+        x, y = (_margin(side, crop / ratio) for side, crop in ((width, crop_w), (height, crop_h)))
+        if x or y:
+            cropped, inner = _center_crop(frame_bgr[y : height - y, x : width - x], target)
+            offset_xy = (
+                inner.offset_xy[0] - x * inner.scale_xy[0],
+                inner.offset_xy[1] - y * inner.scale_xy[1],
+            )
+            return cropped, FrameTransform((width, height), inner.scale_xy, offset_xy)
     left, top = (scaled_wh[0] - crop_w) // 2, (scaled_wh[1] - crop_h) // 2
     scaled = _resize(frame_bgr, scaled_wh)
     placement = FrameTransform(
         (width, height), (scaled_wh[0] / width, scaled_wh[1] / height), (float(-left), float(-top))
     )
     return scaled[top : top + crop_h, left : left + crop_w], placement
+
+
+def _margin(side: int, needed: float) -> int:
+    """Pixels to cut at both ends of a side, so that the middle `needed` pixels and two more at each end remain."""
+    return max(0, int((side - needed) / 2) - 2)
 
 
 def _resize(frame_bgr: Pixels, size_wh: tuple[int, int]) -> Pixels:

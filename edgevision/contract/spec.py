@@ -56,11 +56,15 @@ class BatchRange:
 
 LARGEST_PIXELS = 1 << 26
 """Maximum number of input pixels: 8192x8192. Such a frame takes 0.8 GB in float32."""
+LARGEST_SIDE = 65_535
+"""Maximum side of the input, in pixels; JPEG has the same."""
 
 
 def problem_of_size(size_wh: tuple[int, int]) -> str | None:
     """The problem of an input size that no camera has; None for a valid size."""
     width, height = size_wh
+    if max(width, height) > LARGEST_SIDE and width * height <= LARGEST_PIXELS:
+        return f"frames are {width}x{height}; expected sides of at most {LARGEST_SIDE} pixels"
     if width * height <= LARGEST_PIXELS:
         return None
     return (

@@ -152,6 +152,8 @@ def _file(bundle: Bundle) -> Path:
 
 def _read(bundle: Bundle) -> Sequence[EngineComparison]:
     try:
-        return dataclass_from_json(_Stored, json.loads(_file(bundle).read_bytes())).comparisons
-    except (OSError, ValueError, DecodeError):  # absent, damaged, or of another version
+        stored = dataclass_from_json(_Stored, json.loads(_file(bundle).read_bytes())).comparisons
+    except (OSError, ValueError, DecodeError, RecursionError):  # absent, damaged, or of another version
         return ()
+    precisions = {graph.precision for graph in bundle.manifest.graphs}
+    return [one for one in stored if all(timing.precision in precisions for timing in one.timings)]

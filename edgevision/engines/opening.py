@@ -93,7 +93,7 @@ def open_session(
     if bundle is not None and (engine is None or options.precision is None):
         comparison = stored_comparison(bundle, options.threads, str(device) if device else None)
         selected = select_fastest(comparison, bundle, engine, options) if comparison else None
-        if selected is not None:
+        if selected is not None and selected.timing.engine in _ENGINES:  # the file may be damaged
             wanted = replace(options, precision=selected.timing.precision)
             session = _open(selected.timing.engine, bundle, path, wanted, "selected by a comparison here")
             session.selection = selected.reason

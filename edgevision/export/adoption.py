@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.bundle.folder import Bundle, Golden, write_bundle
+from edgevision.bundle.folder import Bundle, Golden, check_destination, write_bundle
 from edgevision.contract.spec import NmsSpec
 from edgevision.export.close_up import with_close_up
 from edgevision.export.file_source import golden_from_file
@@ -33,6 +33,7 @@ def adopt_bundle(
     The original file runs in ONNX Runtime, with pre-processing, decoding and NMS in numpy. Nothing is written unless
     every check passes. Raises `GraphError`, `UsageError`, `BundleError`, `VerificationError`.
     """
+    check_destination(path)
     adoption = adopt(model, head, options)
     width, height = adoption.network_size_wh
     progress(f"{adoption.recognition}; input {width}x{height}")

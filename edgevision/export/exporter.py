@@ -12,7 +12,7 @@ import onnx
 import torch
 
 import edgevision
-from edgevision.bundle.folder import Bundle, CheckRecord, Golden, write_bundle
+from edgevision.bundle.folder import Bundle, CheckRecord, Golden, check_destination, write_bundle
 from edgevision.contract.spec import (
     BOX_TASKS,
     BatchRange,
@@ -90,6 +90,7 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     Nothing is written unless every check passes. Raises `CheckpointError`, `GraphError`, `UsageError`, `BundleError`,
     and `VerificationError` if the finished graph does not match the PyTorch model.
     """
+    check_destination(path)
     job = _prepare(recipe, _from_run(options))
     progress(f"read {job.source.variant}")
     network = onnx_from_module(

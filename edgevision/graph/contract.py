@@ -22,6 +22,7 @@ OLDEST_OPSET = 9
 """Older graphs are rejected: the version converter changes their meaning."""
 
 _DOMAINS = ("", "ai.onnx")
+_CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,9 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     try:
         onnx.load(str(path), load_external_data=False)
     except Exception:  # as in `load_model`
-        return f"{path} is not an ONNX file, or it is truncated"
+        if path.suffix in _CHECKPOINTS:
+            return f"{path} is a checkpoint by its name, not an ONNX file; run `edgevision export {path} -o BUNDLE`"
+        return f"{path} is not an ONNX file, or it is truncated; compare its size with the original's"
     return (
         f"{path} has weights in another file, which cannot be read: {first_line(error)}; put external data in the"
         " folder of the model"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -36,6 +37,19 @@ def staged_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_folder(path: Path, *, may_replace: Callable[[Path], bool]) -> None:
+    """Raise the error that `staged_folder` would raise, as far as it can be seen without writing anything.
+
+    This is for the start of work that takes minutes. A full disk, for example, is found only by writing.
+    """
+    _check_free(path, may_replace)
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(above))
+
+
 @contextlib.contextmanager
 def staged_folder(path: Path, *, may_replace: Callable[[Path], bool]) -> Iterator[Path]:
     """Yield an empty folder beside `path`; a clean exit renames it to `path`, any other removes it.
@@ -43,9 +57,7 @@ def staged_folder(path: Path, *, may_replace: Callable[[Path], bool]) -> Iterato
     An existing `path` is replaced only if it is an empty folder or `may_replace` returns True. Otherwise
     `OccupiedError` is raised before anything is written.
     """
-    occupied = path.exists() and not (path.is_dir() and not any(path.iterdir()))
-    if occupied and not may_replace(path):
-        raise OccupiedError(path)
+    _check_free(path, may_replace)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.parent))
     try:
@@ -57,6 +69,12 @@ def staged_folder(path: Path, *, may_replace: Callable[[Path], bool]) -> Iterato
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_free(path: Path, may_replace: Callable[[Path], bool]) -> None:
+    occupied = path.exists() and not (path.is_dir() and not any(path.iterdir()))
+    if occupied and not may_replace(path):
+        raise OccupiedError(path)
 
 
 def _swap(new: Path, path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from _pytest.mark import ParameterSet
 
 from edgevision.builder.builder import BuildCallbacks
 from edgevision.builder.engines import build_engines
@@ -30,12 +31,22 @@ FORMS = {
     "dynamic": ExportOptions(batch=BatchRange(1, 2, 4)),
     "frame": ExportOptions(frame_wh=(1280, 720)),
 }
+SAMPLED = (("yolo26n", "static"), ("yolov8n", "dynamic"), ("yolo11n-obb", "frame"))
 
 
-@pytest.mark.slow
+def cases() -> list[ParameterSet]:
+    """Every checkpoint in every form; `SAMPLED` are among the slow tests."""
+    return [
+        pytest.param(
+            name, form, marks=pytest.mark.slow if (name, form) in SAMPLED else pytest.mark.exhaustive
+        )
+        for name in NAMES
+        for form in FORMS
+    ]
+
+
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "form"), cases())
 def test_a_checkpoint_builds(
     name: str, form: str, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -203,3 +203,31 @@ def test_crowded_boxes_get_more_nms_steps(run: Run, data_dir: Path, tmp_path: Pa
     code, _, err = run("adopt", file, "--no-fp16", "--nms-steps", "18", "-o", "b")
     assert code == 2
     assert "NMS steps that the frames need 20, must be <= 18" in err
+
+
+def test_a_checkpoint_names_export(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "theirs.pt").write_bytes(b"PK\x03\x04")
+    code, _, err = run("adopt", "theirs.pt", "-o", "theirs")
+    assert code == 1
+    assert "not an ONNX file; run `edgevision export theirs.pt -o BUNDLE`" in err
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("taken", "taken exists and is not a bundle; choose another folder with -o"),
+        (
+            "taken/below",
+            "cannot write the bundle taken/below: Not a directory; choose another folder with -o",
+        ),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(
+    run: Run, tmp_path: Path, output: str, message: str
+) -> None:
+    saved(networks.classifier(), tmp_path)
+    (tmp_path / "taken").write_text("mine")
+    code, out, err = run("adopt", "theirs.onnx", "-o", output)
+    assert code == 1
+    assert (out, err) == ("", f"edgevision: {message}\n"), "no step was run"
+    assert (tmp_path / "taken").read_text() == "mine"

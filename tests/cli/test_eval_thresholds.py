@@ -151,6 +151,29 @@ def test_tasks_without_boxes_have_no_threshold(bundle: Path, labels: Path, optio
         assert str(result.exception).startswith(f"{option[0]} is for models with boxes")
 
 
+@pytest.mark.parametrize("options", [(), ("--write-thresholds",)])
+def test_text_labels_without_class_names_are_not_taken_for_masks(
+    bundle: Path, labels: Path, options: tuple[str, ...]
+) -> None:
+    texts = labels.parent / "labels"
+    texts.mkdir()
+    (texts / "60.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    result = run("eval", bundle, "--images", labels.parent / "images", "--annotations", texts, *options)
+    assert isinstance(result.exception, UsageError)
+    assert "no class names; expected a data.yaml, or the folder that contains images/, labels/ and" in str(
+        result.exception
+    )
+
+
+def test_labels_without_boxes_store_nothing(bundle: Path, labels: Path) -> None:
+    content = json.loads(labels.read_text())
+    labels.write_text(json.dumps({**content, "annotations": []}))
+    result = measured(bundle, labels, "--write-thresholds")
+    assert isinstance(result.exception, UsageError)
+    assert "so no threshold can be chosen; nothing was stored" in str(result.exception)
+    assert Bundle.open(bundle).operating_point is None
+
+
 def test_a_bare_graph_cannot_store_it(bundle: Path, labels: Path) -> None:
     result = measured(bundle / "model.onnx", labels, "--write-thresholds")
     assert isinstance(result.exception, UsageError)

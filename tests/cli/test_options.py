@@ -27,6 +27,18 @@ def test_an_invalid_size_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("100000x2", "frames are 100000x2; expected sides of at most 65535 pixels"),
+        ("100000", "frames of 100000x100000 have 10,000 million pixels; expected at most 67 million"),
+    ],
+)
+def test_a_size_that_no_camera_has_is_refused(text: str, message: str) -> None:
+    with pytest.raises(click.BadParameter, match=message):
+        SIZE.convert(text, None, None)
+
+
+@pytest.mark.parametrize(
     ("text", "expected"), [("1", BatchRange()), ("4", BatchRange(4, 4, 4)), ("1:2:8", BatchRange(1, 2, 8))]
 )
 def test_a_batch_is_a_number_or_a_range(text: str, expected: BatchRange) -> None:

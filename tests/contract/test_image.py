@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -97,6 +98,31 @@ def test_center_crop_takes_the_middle(size_wh: tuple[int, int]) -> None:
     assert result.shape == (112, 112, 3)
     middle = placement.frame_from_input(np.array([[56.0, 56.0, 56.0, 56.0]]))[0, :2]
     assert np.abs(middle - np.array(size_wh) / 2).max() <= 1.5 / placement.scale_xy[0] + 1
+
+
+@pytest.mark.parametrize("size_wh", [(65_535, 1), (2, 65_000)])
+def test_center_crop_of_a_strip_scales_only_its_middle(
+    size_wh: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    width, height = size_wh
+    ramp = np.linspace(0, 255, max(size_wh)).astype(np.uint8)
+    frame = np.repeat(ramp, min(size_wh) * 3).reshape(max(size_wh), min(size_wh), 3)
+    frame = np.ascontiguousarray(frame if height > width else frame.transpose(1, 0, 2))
+    scaled: list[int] = []
+    resize = cv2.resize
+
+    def counted(pixels: npt.NDArray[np.uint8], size_wh: tuple[int, int], interpolation: int) -> object:
+        scaled.append(size_wh[0] * size_wh[1])
+        return resize(pixels, size_wh, interpolation=interpolation)
+
+    monkeypatch.setattr(cv2, "resize", counted)
+    result, placement = fit_frame(frame, FrameInput((112, 112), "center-crop", crop_fraction=0.875))
+    assert result.shape == (112, 112, 3)
+    assert scaled[0] < 200_000, "the whole strip has more than 400 million pixels"
+    assert abs(int(result.mean()) - 127) <= 1
+    middle = placement.frame_from_input(np.array([[56.0, 56.0, 56.0, 56.0]]))[0, :2]
+    assert np.abs(middle - np.array(size_wh) / 2).max() <= 1
+    assert placement.frame_wh == size_wh
 
 
 def test_stretch_fills_the_input() -> None:

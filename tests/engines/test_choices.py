@@ -14,7 +14,7 @@ from edgevision.bundle.folder import Bundle, CheckRecord, Golden, Verification, 
 from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import FrameInput, ModelSpec, Precision, Provenance, classify_outputs
 from edgevision.device.cpu_class import cpu_class
-from edgevision.engines import choices
+from edgevision.engines import choices, opening
 from edgevision.engines.choices import (
     ComparedOn,
     EngineComparison,
@@ -130,7 +130,9 @@ def test_threads_and_devices_have_their_own(bundle: Bundle) -> None:
     assert stored_comparison(bundle, None, None) == whole
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"comparisons": [{}]}', '{"comparisons": 1}', "\xff"])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "[" * 100_000, '{"comparisons": [{}]}', '{"comparisons": 1}', "\xff"]
+)
 def test_a_damaged_file_counts_as_none(bundle: Bundle, content: str) -> None:
     path = store_comparison(bundle, compared(bundle))
     assert path is not None
@@ -138,6 +140,18 @@ def test_a_damaged_file_counts_as_none(bundle: Bundle, content: str) -> None:
     assert stored_comparison(bundle, None, None) is None
     assert store_comparison(bundle, compared(bundle)) == path
     assert stored_comparison(bundle, None, None) is not None
+
+
+def test_a_graph_that_the_bundle_does_not_hold_counts_as_damage(bundle: Bundle) -> None:
+    store_comparison(bundle, compared(bundle, (timed("onnxruntime", 1.0, "fp8"),)))
+    assert stored_comparison(bundle, None, None) is None
+
+
+def test_an_engine_of_another_name_is_not_opened(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_comparison(bundle, compared(bundle, (timed("nonsense", 1.0),)))
+    monkeypatch.setattr(opening, "_open_first", lambda *_: "the first engine")
+    opened: object = opening.open_session(bundle.path)
+    assert opened == "the first engine"
 
 
 def test_a_cache_that_cannot_be_written_is_said(

@@ -163,7 +163,7 @@ def test_a_file_exports_without_options(name: str, folder: Path, tmp_path: Path)
         assert bundle.spec.nms.max_detections == (100 if bundle.spec.task == "instances" else 300)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", FILES)
 def test_every_form_exports_at_the_files_own_size(name: str, form: str, folder: Path, tmp_path: Path) -> None:

@@ -54,3 +54,20 @@ def test_an_empty_folder_may_be_filled(tmp_path: Path) -> None:
     with atomic.staged_folder(tmp_path / "deep" / "b", may_replace=lambda _: False) as folder:
         (folder / "x").write_text("1")
     assert (tmp_path / "deep" / "b" / "x").read_text() == "1"
+
+
+def test_a_folder_is_checked_without_writing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    atomic.check_folder(tmp_path / "new" / "deep", may_replace=lambda _: False)
+    atomic.check_folder(tmp_path / "file", may_replace=lambda _: True)
+    with pytest.raises(atomic.OccupiedError):
+        atomic.check_folder(tmp_path / "file", may_replace=lambda _: False)
+    with pytest.raises(NotADirectoryError):
+        atomic.check_folder(tmp_path / "file" / "below", may_replace=lambda _: False)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_without_rights_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        atomic.check_folder(tmp_path / "new", may_replace=lambda _: False)

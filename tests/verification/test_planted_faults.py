@@ -37,7 +37,7 @@ def test_an_export_from_pytorch_with_a_fault_is_refused(name: str, tmp_path: Pat
     assert_refused(name, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", FAULTS)
 def test_an_engine_with_a_fault_is_refused_by_its_outputs_alone(name: str, tmp_path: Path) -> None:
     said = refused_by_outputs(FAULTS[name], tmp_path)

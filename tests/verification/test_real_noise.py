@@ -91,7 +91,7 @@ PLANTED = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_fault_is_caught(
     quantized: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch

@@ -102,12 +102,13 @@ def command(
         raise UsageError(f"--images {images} is not a folder")
     options = SessionOptions(iou_threshold=iou, precision=precision, device=device, force=force)
     request = _ThresholdRequest(threshold, write_thresholds)
-    if annotations is None or (annotations.is_dir() and not is_boxes(annotations)):
+    masks = None if annotations is None else _mask_folder(annotations)
+    if annotations is None or masks is not None:
         request.check_unused()
     if annotations is None:
         record, lines = _classification(bundle, images, limit, engine, options)
-    elif annotations.is_dir() and not (is_boxes(annotations) or is_dota(annotations)):
-        record, lines = _segmentation(bundle, images, annotations, limit, engine, options)
+    elif masks is not None:
+        record, lines = _segmentation(bundle, images, masks, limit, engine, options)
     else:
         record, lines = _detection(
             bundle, images, annotations, limit, engine, options, request, strict=strict
@@ -132,8 +133,8 @@ class _ThresholdRequest:
         if self.write or self.threshold is not None:
             option = "--write-thresholds" if self.write else "--threshold"
             raise UsageError(
-                f"{option} is for models with boxes (detect, instances); expected --annotations with boxes, received"
-                " images for classify or segment, which have no confidence threshold"
+                f"{option} is for models with boxes (detect, instances, pose); expected --annotations with boxes,"
+                " received images for classify or segment, which have no confidence threshold"
             )
 
     def opened(self, model: Path) -> Bundle | None:
@@ -312,6 +313,21 @@ _LABELS: dict[Task, str] = {
     "pose": "expected --annotations FILE.json in COCO's format, with keypoints",
     "obb": "expected --annotations FOLDER of DOTA's text files, or polygons in COCO's or YOLO's format",
 }
+
+
+def _mask_folder(annotations: Path) -> Path | None:
+    """The folder if it holds masks; None for labels of boxes.
+
+    Raises `UsageError` for YOLO's text files alone, whose class names are elsewhere.
+    """
+    if not annotations.is_dir() or is_boxes(annotations) or is_dota(annotations):
+        return None
+    if any(annotations.glob("*.txt")) and not any(annotations.glob("*.png")):
+        raise UsageError(
+            f"{annotations} has text files, as YOLO's labels, but no class names; expected a data.yaml, or the folder"
+            " that contains images/, labels/ and classes.txt"
+        )
+    return annotations
 
 
 def _check_task(session: Session, wanted: tuple[Task, ...]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from edgevision.contract.spec import BatchRange
+from edgevision.contract.spec import BatchRange, problem_of_size
 
 if TYPE_CHECKING:  # older versions of click have no generic types
     _Size = click.ParamType[tuple[int, int]]
@@ -38,7 +38,11 @@ class SizeType(_Size):
             self.fail(
                 f"{value!r} is not a size; expected WIDTHxHEIGHT in pixels, such as 640x480", param, ctx
             )
-        return int(match[1]), int(match[2] or match[1])
+        size_wh = int(match[1]), int(match[2] or match[1])
+        problem = problem_of_size(size_wh)
+        if problem is not None:
+            self.fail(problem, param, ctx)
+        return size_wh
 
 
 class KeypointsType(_Keypoints):
