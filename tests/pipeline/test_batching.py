@@ -28,7 +28,10 @@ def test_where_a_call_costs_the_same_for_any_size_the_largest_is_best() -> None:
 
 
 def test_a_batch_without_gain_has_one_frame() -> None:
-    choice = measure_batch(Costly(BatchRange(1, 4, 8), 0.0, 0.01), 8)
+    for _ in range(3):  # a loaded machine can slow one size in one measurement
+        choice = measure_batch(Costly(BatchRange(1, 4, 8), 0.0, 0.01), 8)
+        if choice.rows == 1:
+            break
     assert choice.rows == 1
     assert [rows for rows, _ in choice.frames_per_s] == [1, 2, 4, 8]
     assert str(choice).startswith("batch 1 (frames/s by size: 1: ")

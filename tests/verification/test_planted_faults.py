@@ -31,7 +31,7 @@ def test_an_export_with_a_fault_is_refused(name: str, tmp_path: Path) -> None:
     assert_refused(name, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", SLOW)
 def test_an_export_from_pytorch_with_a_fault_is_refused(name: str, tmp_path: Path) -> None:
     assert_refused(name, tmp_path)
