@@ -18,7 +18,13 @@ from edgevision.contract.transform import FrameTransform
 from edgevision.export.candidates import BEST, relative_ranks, source_candidates
 from edgevision.graph.adopt import Adoption
 from edgevision.graph.heads.head import SELECTING, DetectionHead
-from edgevision.graph.reference import answers_from_raw, frame_placement, network_pixels, source_raw
+from edgevision.graph.reference import (
+    answers_from_raw,
+    frame_placement,
+    network_pixels,
+    probabilities,
+    source_raw,
+)
 from edgevision.graph.surgery import RENAMED, walk
 from edgevision.verification.pairs import box_differences, score_differences
 
@@ -151,7 +157,7 @@ def _change(raw: list[list[Array]], other: list[list[Array]], adoption: Adoption
     if adoption.segmenter is not None:
         return Sensitivity(noise, mean)
     if adoption.head is None or adoption.spec.nms is None:
-        left, right = (_probabilities_of(stacked(arrays)[0]) for arrays in (raw, other))
+        left, right = (probabilities(stacked(arrays)[0].reshape(len(raw), -1)) for arrays in (raw, other))
         return Sensitivity(noise, mean, float(np.abs(left - right).max()))
     score = box = 0.0
     for ours, theirs in zip(raw, other, strict=True):
@@ -178,12 +184,3 @@ def _of_frame(
     score = score_differences(scores[rows, labels], other_scores[rows, labels]).max(initial=0)
     box = box_differences(other_boxes[rows, upright], boxes[rows, upright], _SMALLEST_SIDE).max(initial=0)
     return float(score), float(box)
-
-
-def _probabilities_of(scores: Array) -> Array:
-    """Softmax of logits ``[N,C]``; probabilities as they are."""
-    values = scores.reshape(len(scores), -1).astype(np.float64)
-    if values.min() < 0 or not np.allclose(values.sum(axis=1), 1, atol=1e-3):
-        values = np.exp(values - values.max(axis=1, keepdims=True))
-        values /= values.sum(axis=1, keepdims=True)
-    return values

@@ -46,7 +46,8 @@ def answers_from_raw(raw: list[list[Array]], adoption: Adoption) -> Outputs:
         return (_masks(maps, adoption, adoption.segmenter),)
     head, nms = adoption.head, adoption.spec.nms
     if head is None or nms is None:
-        return (_probabilities(np.stack([frame[0].reshape(-1) for frame in raw])),)
+        scores = probabilities(np.stack([frame[0].reshape(-1) for frame in raw]))
+        return (scores.astype(np.float32),)
     _check_plausible(adoption, head, raw[0])
     placement = frame_placement(adoption)
     rows: list[tuple[Array, ...]] = [detections_from_raw(frame, head, nms, placement) for frame in raw]
@@ -204,13 +205,13 @@ def _scaled(values: Array, rows: Array, columns: Array) -> Array:
     return scaled
 
 
-def _probabilities(scores: Array) -> npt.NDArray[np.float32]:
+def probabilities(scores: Array) -> npt.NDArray[np.float64]:
     """Scores ``[N,C]`` as probabilities: unchanged, or by Softmax if they are logits."""
     values = scores.astype(np.float64)
     if values.min() < 0 or not np.allclose(values.sum(axis=1), 1, atol=1e-3):
         values = np.exp(values - values.max(axis=1, keepdims=True))
         values /= values.sum(axis=1, keepdims=True)
-    return np.asarray(values, np.float32)
+    return values
 
 
 def _run(path: Path, tensors: npt.NDArray[np.float32], adoption: Adoption) -> list[list[Array]]:
