@@ -173,7 +173,7 @@ def _exact_nms(
         frame_wh = None if same else spec.frames.size_wh
         theirs = partners(found, ours, slack, frame_wh)
         present = partners(ours, found, slack, frame_wh).equal(slack)
-        faults = nms_faults(found, theirs.index, ours, np.ones(len(ours), np.bool_), rule, slack, present)
+        faults = nms_faults(found, theirs, ours, np.ones(len(ours), np.bool_), rule, slack, present)
         wrong += int(np.count_nonzero(~theirs.equal(slack))) + faults.duplicates + faults.missing
     return [
         CheckRecord(
@@ -200,7 +200,7 @@ def _detections(
         back = partners(source.pairs, found, slack, spec.frames.size_wh)
         wanted = source.certain & (source.pairs.scores >= floor)
         rule = NmsRule(candidates.iou_threshold, floor, nms.max_detections)
-        faults = nms_faults(found, theirs.index, source.pairs, wanted, rule, slack, back.equal(slack))
+        faults = nms_faults(found, theirs, source.pairs, wanted, rule, slack, back.equal(slack))
         compared += int(np.count_nonzero(judged)) + int(np.count_nonzero(wanted))
         expected += int(np.count_nonzero(wanted))
         alone += int(np.count_nonzero(judged & (theirs.index < 0)))

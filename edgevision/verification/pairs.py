@@ -128,7 +128,7 @@ class NmsFaults:
 
 def nms_faults(
     found: Pairs,
-    index: npt.NDArray[np.intp],
+    source: Partners,
     candidates: Pairs,
     certain: npt.NDArray[np.bool_],
     rule: NmsRule,
@@ -142,15 +142,16 @@ def nms_faults(
     further down the list follows from the list itself. Excused are an IoU within `slack` of the threshold, a score
     within `slack` of the floor, and candidates at the end of a full list.
 
-    `index` is the candidate of each detection, -1 for none; `present` marks the candidates that are detections.
-    `certain` marks the candidates that enter NMS whatever the rounding.
+    `source` is where each detection comes from: its candidate. One without an equal candidate may be larger beyond the
+    frame's edge than it shows, so what it overlaps is not decided. `present` marks the candidates that are detections,
+    `certain` those that enter NMS whatever the rounding.
     """
-    removing = rule.iou_threshold < 1
+    removing, known = rule.iou_threshold < 1, source.equal(slack)
     moved = found.boxes.copy()  # unlike a detection, its candidate is not clipped to the frame
-    moved[index >= 0] = candidates.boxes[index[index >= 0]]
+    moved[known] = candidates.boxes[source.index[known]]
     duplicates = 0
     if removing and len(found) > 1:
-        over = found.labels[:, None] == found.labels
+        over = (found.labels[:, None] == found.labels) & known[:, None] & known
         for boxes in (found.boxes, moved):
             over &= iou_matrix(boxes, boxes) > rule.iou_threshold + slack.iou
         duplicates = int(np.count_nonzero(np.triu(over, 1).any(axis=0)))
@@ -161,8 +162,9 @@ def nms_faults(
     waiting = np.flatnonzero(wanted)
     if removing and len(found) and len(waiting):
         over = np.zeros((len(waiting), len(found)), np.bool_)
+        least_iou = np.where(known, rule.iou_threshold - slack.iou, np.finfo(np.float64).tiny)
         for boxes in (found.boxes, moved):
-            over |= iou_matrix(candidates.boxes[waiting], boxes) >= rule.iou_threshold - slack.iou
+            over |= iou_matrix(candidates.boxes[waiting], boxes) >= least_iou
         over &= candidates.labels[waiting][:, None] == found.labels
         over &= found.scores >= least[waiting][:, None]
         waiting = waiting[~over.any(axis=1)]

@@ -35,10 +35,10 @@ def kept(candidates: Pairs, threshold: float = 0.5) -> np.ndarray[tuple[int], np
 
 
 def faults(found: Pairs, candidates: Pairs, slack: Slack = EXACT, rule: NmsRule = RULE) -> NmsFaults:
-    index = partners(found, candidates, slack).index
+    source = partners(found, candidates, slack)
     present = partners(candidates, found, slack).equal(slack)
     certain = np.ones(len(candidates), np.bool_)
-    return nms_faults(found, index, candidates, certain, rule, slack, present)
+    return nms_faults(found, source, candidates, certain, rule, slack, present)
 
 
 @pytest.mark.parametrize("seed", range(20))
