@@ -54,7 +54,7 @@ def measure(bundle: Bundle, arguments: argparse.Namespace) -> bool:
     record = read_record(bundle.path)
     trial = trial_for(bundle.spec, arguments.held, arguments.held_annotations, arguments.limit)
     reference = scores(bundle, trial, "onnxruntime", "float")
-    kept = judge("share of the work in INT8", record.chosen.int8_share, LEAST_SHARE, at_most=False)
+    kept = judge("share of the work in INT8", record.chosen.low_share, LEAST_SHARE, at_most=False)
     print(
         f"{reference.metric} in float, onnxruntime: {reference.whole:.2f} on {reference.images} held-out images"
     )

@@ -20,7 +20,7 @@ from edgevision.export.verify import Progress
 from edgevision.graph.limits.check import require_named
 from edgevision.graph.surgery import walk
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
-from edgevision.quantize.fp16 import half_graph, values_to_probe
+from edgevision.quantize.fp16 import HalfRules, half_graph, values_to_probe
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.signedness import DEQUANTIZE
 from edgevision.verification.golden import verify_session
@@ -49,7 +49,7 @@ def with_fp16(bundle: Bundle, progress: Progress, tensorrt: tuple[str, ...] = ()
         batches = _batches(golden.frames, bundle.spec.frames.batch.opt)
         magnitudes = probe_magnitudes(model, batches, values_to_probe(model))
         decode_in_float = bundle.spec.task in BOX_TASKS
-        half = half_graph(model, magnitudes, decode_in_float=decode_in_float)
+        half = half_graph(model, magnitudes, HalfRules(decode_in_float=decode_in_float))
         require_named(half.model, tensorrt, "it")
         records = tuple(
             _verified(graph, golden, engine)
