@@ -35,7 +35,9 @@ OTHER_ENGINES_MARGIN = 0.2
 
 def scores(bundle: Bundle, trial: Trial, engine: str, precision: Precision) -> Scores:
     """Scores of one graph in one engine on the held-out images."""
-    options = replace(trial_options(bundle.spec), precision=precision, force=True)
+    options = replace(
+        trial_options(bundle.spec, bundle.graph_path(precision)), precision=precision, force=True
+    )
     with open_session(bundle.path, engine=engine, options=options) as session:
         return trial(session)
 

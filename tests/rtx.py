@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import tensorrt_rtx as trt
@@ -35,6 +35,13 @@ class RtxEngine:
     plan: bytes
     seconds: float
     layers: Counter[tuple[str, str]]
+    types: Mapping[str, str]
+    """The type of the first output of each layer of the strongly typed network, by the name of its node."""
+
+    def types_of(self, nodes: Iterable[str]) -> Counter[str]:
+        """How many of these nodes' layers compute in each type: Float, Half."""
+        wanted = set(nodes)
+        return Counter(kind for name, kind in self.types.items() if name in wanted)
 
     def convolutions(self) -> dict[str, int]:
         """How many convolutions compute in each type: Float, Half, Int8."""
@@ -81,6 +88,8 @@ def inspected_rtx_engine(graph: bytes, profiles: Mapping[str, Profile] | None = 
     if not parser.parse(graph):
         reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
         raise GraphError(f"TensorRT-RTX cannot parse the graph: {'; '.join(reasons)}")
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    types = {layer.name: layer.get_output(0).dtype.name.capitalize() for layer in layers if layer.num_outputs}
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     config.num_compute_capabilities = 1
@@ -94,7 +103,7 @@ def inspected_rtx_engine(graph: bytes, profiles: Mapping[str, Profile] | None = 
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise GraphError(f"TensorRT-RTX cannot build the graph: {'; '.join(log.errors[-3:])}")
-    return RtxEngine(bytes(engine), time.perf_counter() - start, _counted(log.layers))
+    return RtxEngine(bytes(engine), time.perf_counter() - start, _counted(log.layers), types)
 
 
 def _counted(lines: list[str]) -> Counter[tuple[str, str]]:

@@ -16,6 +16,7 @@ from edgevision.errors import GraphError, VerificationError
 from edgevision.evaluation.bootstrap import paired_drop
 from edgevision.graph.contract import load_model
 from edgevision.graph.limits.check import require_named
+from edgevision.graph.surgery import with_named_nodes
 from edgevision.quantize.calibration.calibrate import CalibrationFrames
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.engine_report import engine_lines
@@ -25,7 +26,7 @@ from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.half.record import HALF_RECORD, HalfRecord
 from edgevision.quantize.half.search import searched_half
 from edgevision.quantize.options import QuantizeOptions
-from edgevision.quantize.placement import is_quantized, run_modelopt, with_named_nodes
+from edgevision.quantize.placement import is_quantized, run_modelopt
 from edgevision.quantize.quantizer import PICTURE, Quantized, quantize_int8
 from edgevision.quantize.record import RECORD
 from edgevision.quantize.search.pareto import pareto_header, pareto_rows

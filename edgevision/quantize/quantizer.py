@@ -22,6 +22,7 @@ from edgevision.graph.builder import OPSET
 from edgevision.graph.contract import load_model, opset_of
 from edgevision.graph.limits.check import require_named
 from edgevision.graph.macs import macs_of_weighted_nodes
+from edgevision.graph.surgery import with_named_nodes
 from edgevision.quantize.calibration.calibrate import CalibrationFrames, calibrate
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.calibration.ranges import INT8_MAX, Ranges
@@ -29,7 +30,7 @@ from edgevision.quantize.fp16 import HalfRules, half_graph, note_nodes, values_t
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.opset17 import opset17_form, verified_form
 from edgevision.quantize.options import QuantizeOptions
-from edgevision.quantize.placement import QdqPlacement, is_quantized, placement_by_modelopt, with_named_nodes
+from edgevision.quantize.placement import QdqPlacement, is_quantized, placement_by_modelopt
 from edgevision.quantize.qdq import quantized
 from edgevision.quantize.record import Layer, MeasuredCandidate, QuantizeRecord, Target
 from edgevision.quantize.search.latency import PairedSpeed, paired_speeds

@@ -8,8 +8,9 @@ import pytest
 
 from edgevision.errors import GraphError
 from edgevision.quantize.calibration.magnitudes import Magnitudes, probe_magnitudes
-from edgevision.quantize.fp16 import LARGEST, HalfGraph, HalfRules, half_graph
+from edgevision.quantize.fp16 import HalfGraph, HalfRules, half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
+from edgevision.quantize.half.caution import LARGEST
 from edgevision.quantize.signedness import DEQUANTIZE, QUANTIZE
 from tests.quantize.pixel_networks import answers, factor, frames, network
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import onnx
@@ -28,7 +29,7 @@ def silent(_: str) -> None:
     """Progress that is discarded."""
 
 
-def converted(model: onnx.ModelProto, **rules: bool) -> HalfGraph:
+def converted(model: onnx.ModelProto, **rules: Any) -> HalfGraph:
     return half_graph(model, probe_magnitudes(model, BATCHES), HalfRules(decode_in_float=False, **rules))
 
 

@@ -17,13 +17,14 @@ from edgevision.errors import GraphError
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.graph.limits.check import unread
 from edgevision.graph.limits.versions import LIMITS, limits_named
+from edgevision.graph.surgery import with_named_nodes
 from edgevision.models.recipe import load_recipe
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.calibration.ranges import Ranges
 from edgevision.quantize.fp16 import HalfRules, half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.opset17 import opset17_form, verified_form
-from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
+from edgevision.quantize.placement import placement_by_modelopt
 from edgevision.quantize.qdq import quantized
 
 Run = Callable[[onnx.ModelProto], list[np.ndarray[Any, Any]]]

@@ -30,7 +30,8 @@ def first_overflow(
     `expected` are the values that are infinite in the float graph too, such as a mask.
     """
     graph = emulated_half(half)
-    broken = non_finite_values(graph, batches)
+    own = [name for node in half.graph.node for name in node.output]
+    broken = non_finite_values(graph, batches, {*own, *[f"{name}/exact" for name in own]})
     for node in half.graph.node:
         for value in node.output:
             if value not in expected and f"{value}/exact" in broken:

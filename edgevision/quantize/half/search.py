@@ -14,6 +14,7 @@ import edgevision
 from edgevision.contract.spec import utc_now
 from edgevision.errors import GraphError, VerificationError
 from edgevision.evaluation.bootstrap import Scores
+from edgevision.graph.surgery import with_named_nodes
 from edgevision.quantize.calibration.magnitudes import Frames, Magnitudes, non_finite_values, probe_magnitudes
 from edgevision.quantize.fp16 import HalfGraph, HalfRules, half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
@@ -23,7 +24,6 @@ from edgevision.quantize.half.overflow import Overflow, first_overflow
 from edgevision.quantize.half.preparation import prepared
 from edgevision.quantize.half.record import HalfRecord, KeptGroup
 from edgevision.quantize.options import QuantizeOptions
-from edgevision.quantize.placement import with_named_nodes
 from edgevision.quantize.search.search import Search, SearchResult, Wording
 from edgevision.quantize.search.sensitivity import SIGNAL_IMAGES, order_of_return
 from edgevision.quantize.search.workbench import Workbench
