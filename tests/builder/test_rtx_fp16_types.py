@@ -51,10 +51,11 @@ def test_a_detector_with_queries_builds_with_the_types_as_asked(
 ) -> None:
     """The operations that transformers are sensitive to in FP32, all others in FP16."""
     model = prepared(with_named_nodes(adopt(data_dir / "detr" / f"{name}.onnx").model))
-    groups = groups_of(model, [node.name for node in model.graph.node])
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 320, 320, 3), dtype=np.uint8)
+    rules = HalfRules(decode_in_float=False, cautious=False)
+    groups = groups_of(model, half_graph(model, probe_magnitudes(model, [pixels]), rules).half)
     kept = {node for group in groups if group.kind in SENSITIVE for node in group.nodes}
     assert {group.kind for group in groups} >= set(SENSITIVE)
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 320, 320, 3), dtype=np.uint8)
     engine, single, half = built_types(model, pixels, kept, tmp_path / "half.onnx")
     assert single >= kept
     assert engine.types_of(single)["Half"] == 0

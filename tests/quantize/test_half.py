@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -155,12 +156,11 @@ def test_blocks_without_noise_are_not_divided() -> None:
     groups = [Group(kind, (f"{kind}{number}",), 1) for kind in "abcd" for number in range(16)]
     measured: list[int] = []
 
-    def noise_with(block: object) -> float:
-        assert isinstance(block, list)
+    def noise_of(block: Sequence[Group]) -> float:
         measured.append(len(block))
-        return sum(damage.values()) - sum(damage.get(group.name, 0.0) for group in block)
+        return sum(damage.get(group.name, 0.0) for group in block)
 
-    noise = noise_of_groups(groups, noise_with, sum(damage.values()))
+    noise = noise_of_groups(groups, noise_of)
     assert sorted(noise, key=lambda name: -noise[name])[:2] == ["a3", "b7"]
     assert (noise["a3"], noise["b7"], noise["c0"]) == (1.0, 0.5, 0.0)
     assert len(measured) == 4 + 2 * 2 * 4

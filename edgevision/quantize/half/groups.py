@@ -20,7 +20,7 @@ SENSITIVE = ("normalization", "softmax", "inverse sigmoid", "sampling positions"
 """Kinds that cost little and often need FP32 in transformers."""
 KINDS = (*SENSITIVE, "reduction", "exponential", "attention product", "layer", "other")
 
-_ALONE = frozenset(("softmax", "layer", "attention product"))
+_ALONE = frozenset(("layer", "attention product"))
 """Kinds whose nodes are groups of their own, even next to each other."""
 _COORDINATES = (2, 4)
 """Lengths of the last axis of points and boxes."""
@@ -96,7 +96,7 @@ def node_kinds(flow: Flow) -> dict[int, str]:
     """The kind of every node that computes; the first that applies, in the order of `KINDS`."""
     members = {
         "normalization": _normalizations(flow),
-        "softmax": _with(flow, "Softmax", "LogSoftmax"),
+        "softmax": _softmaxes(flow),
         "inverse sigmoid": _inverse_sigmoids(flow),
         "sampling positions": _sampling_positions(flow),
         "boxes": _boxes(flow),
@@ -129,6 +129,19 @@ def _normalizations(flow: Flow) -> set[int]:
         means = {i for part in centred for i in flow.before(part) if flow.nodes[i].op_type == "ReduceMean"}
         quotients = {i for i in flow.after(root) if flow.nodes[i].op_type in ("Div", "Reciprocal", "Mul")}
         found |= inner | centred | means | quotients
+    return found
+
+
+def _softmaxes(flow: Flow) -> set[int]:
+    """Each softmax with its logits: masks, scales, and the product of queries and keys."""
+    found: set[int] = set()
+    for softmax in _with(flow, "Softmax", "LogSoftmax"):
+        chain = flow.upstream(
+            [softmax], lambda i: flow.moves(i) or flow.nodes[i].op_type in ("Add", "Mul", "Div")
+        )
+        products = {i for step in chain for i in flow.before(step) if flow.nodes[i].op_type == "MatMul"}
+        products = {i for i in products if not flow.weighted(i)}
+        found |= chain | products if products else {softmax}
     return found
 
 

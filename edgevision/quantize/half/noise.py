@@ -1,4 +1,4 @@
-"""Measures how much output noise disappears when groups of operations return from FP16 to FP32."""
+"""Measures the output noise that groups of operations in FP16 add to a float graph."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_MEASUREMENTS = 48
 """Limit on the graphs that `noise_of_groups` runs."""
 
 NOTICED = 0.02
-"""Share of the noise below which a block of groups is not divided further."""
+"""Share of all kinds' noise below which a block of groups is not divided further."""
 
 Frames = npt.NDArray[np.uint8]
 
@@ -94,29 +94,29 @@ def with_selection_as_input(model: onnx.ModelProto, selected: Sequence[str]) -> 
 
 
 def noise_of_groups(
-    groups: Sequence[Group], noise_with: Callable[[Sequence[Group]], float], whole: float
+    groups: Sequence[Group], noise_of: Callable[[Sequence[Group]], float]
 ) -> dict[str, float]:
-    """For each group: the noise that its return to FP32 removes, all other groups in FP16; `whole` is that of none.
+    """The noise that each group adds if it alone is FP16; `noise_of` measures it for a block of groups.
 
-    Groups of a kind return together first. The block that removes most is halved and both halves are measured, until
-    it is one group, removes less than `NOTICED` of `whole`, or `MOST_MEASUREMENTS` graphs were run. Groups of an
-    undivided block share its value.
+    Alone, because the operations of a chain need FP32 together: the return of a single one to FP32 removes nothing if
+    the next one rounds the value. Groups of a kind are measured together first. The block with the most noise is halved
+    and both halves are measured, until it is one group, adds less than `NOTICED` of all noise, or `MOST_MEASUREMENTS`
+    graphs were run. Groups of an undivided block share its value.
     """
-    kinds = {group.kind: [g for g in groups if g.kind == group.kind] for group in groups}
     count = itertools.count()
 
     def measured(block: Sequence[Group]) -> tuple[float, int, Sequence[Group]]:
-        left = noise_with(block)
-        removed = 0.0 if left == whole else whole - left
-        return -removed, next(count), block
+        return -noise_of(block), next(count), block
 
+    kinds = {group.kind: [g for g in groups if g.kind == group.kind] for group in groups}
     waiting = [measured(block) for block in kinds.values()]
+    whole = -sum(noise for noise, _, _ in waiting)
     heapq.heapify(waiting)
     found: dict[str, float] = {}
     while waiting:
-        removed, number, block = heapq.heappop(waiting)
-        if len(block) == 1 or -removed < NOTICED * whole or number + 2 >= MOST_MEASUREMENTS:
-            found |= {group.name: -removed / len(block) for group in block}
+        negative, number, block = heapq.heappop(waiting)
+        if len(block) == 1 or -negative < NOTICED * whole or number + 2 >= MOST_MEASUREMENTS:
+            found |= {group.name: -negative / len(block) for group in block}
             continue
         middle = len(block) // 2
         for half in (block[:middle], block[middle:]):

@@ -56,7 +56,7 @@ def searched_half(
     """Search on the labelled images of `bench`.
 
     The first graph has every operation in FP16 whose values fit. If it loses too much, the noise of groups of
-    operations is measured, and those that remove most of it return to FP32. Raises `VerificationError` with the best
+    operations is measured, and those that add most of it return to FP32. Raises `VerificationError` with the best
     graph if none keeps the budget.
     """
     began = time.perf_counter()
@@ -74,7 +74,7 @@ def searched_half(
     noise: dict[str, float] = {}
     if result.chosen is None:
         noise = material.noise(frames, options.threads)
-        progress(f"measured the noise of {len(noise)} groups of operations, returned to FP32 in blocks")
+        progress(f"measured the noise of {len(noise)} groups of operations, in blocks")
         result = search.run(reference, order_of_return(noise, works))
     chosen = result.chosen
     if chosen is None:
@@ -168,7 +168,7 @@ class HalfMaterial:
         return half_graph(self.model, self.magnitudes, rules)
 
     def noise(self, frames: Iterable[Frames], threads: int | None) -> dict[str, float]:
-        """The output noise that each group's return to FP32 removes, on `SIGNAL_IMAGES` images."""
+        """The output noise that each group adds if it alone is FP16, on `SIGNAL_IMAGES` images."""
         batches: list[Frames] = []
         for batch in frames:
             batches.append(batch)
@@ -176,10 +176,12 @@ class HalfMaterial:
                 break
         meter = NoiseMeter(self.model, batches, threads)
 
-        def noise_with(block: Sequence[Group]) -> float:
-            return meter.noise(self.graph([group.name for group in block]).model)
+        names = {group.name for group in self.groups}
 
-        return noise_of_groups(self.groups, noise_with, noise_with(()))
+        def noise_of(block: Sequence[Group]) -> float:
+            return meter.noise(self.graph(names - {group.name for group in block}).model)
+
+        return noise_of_groups(self.groups, noise_of)
 
     def kept_groups(self, kept: Collection[str], noise: dict[str, float]) -> tuple[KeptGroup, ...]:
         """The groups in FP32 for the record, most noise first; then the nodes that overflow."""
