@@ -18,7 +18,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 FEATURES = 300.0
-KEYS = 60.0
+KEYS = 400.0
 """Added to, or subtracted from, every bias of a key."""
 
 
