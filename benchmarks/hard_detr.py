@@ -58,8 +58,10 @@ def _normalization(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[onnx.No
     made = []
     for operator, inputs, output in steps:
         names = [name if name in outside else prefix + name for name in inputs]
-        axes = {"axes": [-1]} if operator == "ReduceMean" else {}
-        made.append(helper.make_node(operator, names, [prefix + output], name=prefix + output, **axes))
+        step = helper.make_node(operator, names, [prefix + output], name=prefix + output)
+        if operator == "ReduceMean":
+            step.attribute.append(helper.make_attribute("axes", [-1]))
+        made.append(step)
     last = [f"{prefix}scaled", node.input[2]]
     return [*made, helper.make_node("Add", last, [node.output[0]], name=f"{prefix}shifted")]
 
