@@ -18,11 +18,28 @@ def query_network(
     *, epsilon: float = 1e-5, normal_epsilon: float = 1e-5, mask: float | None = None, scale: float = 1.0
 ) -> onnx.ModelProto:
     """`mask` is added to the coordinates of the first token; `scale` multiplies the input of the normalization."""
+    stored = _stored(epsilon, normal_epsilon, mask, scale)
+    outputs = [("logits", [1, QUERIES, 1]), ("boxes", [1, QUERIES, 4])]
+    graph = helper.make_graph(
+        _nodes(),
+        "queries",
+        [helper.make_tensor_value_info("frames", TensorProto.UINT8, [1, SIDE, SIDE, 3])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs],
+        [numpy_helper.from_array(value, name) for name, value in stored.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _stored(
+    epsilon: float, normal_epsilon: float, mask: float | None, scale: float
+) -> dict[str, npt.NDArray[Any]]:
     rng = np.random.default_rng(3)
     offsets = np.zeros((1, TOKENS, 4), np.float32)
     if mask is not None:
         offsets[0, 0] = mask
-    stored: dict[str, npt.NDArray[Any]] = {
+    return {
         "embed.weight": rng.normal(0, 0.01, (WIDTH, 3, 3, 3)).astype(np.float32),
         "score.weight": rng.normal(0, 1, (WIDTH, 1)).astype(np.float32),
         "box.weight": rng.normal(0, 1, (WIDTH, 4)).astype(np.float32),
@@ -41,7 +58,10 @@ def query_network(
         "one": np.array(1, np.float32),
         "epsilon": np.array(epsilon, np.float32),
     }
-    nodes = [
+
+
+def _nodes() -> list[onnx.NodeProto]:
+    return [
         helper.make_node("Cast", ["frames"], ["pixels"], name="pre/Cast", to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["pixels"], ["image"], name="pre/Transpose", perm=[0, 3, 1, 2]),
         helper.make_node("Conv", ["image", "embed.weight"], ["map"], name="embed", pads=[1, 1, 1, 1]),
@@ -66,17 +86,6 @@ def query_network(
         _node("Sigmoid", "refined", "boxes"),
         _node("MatMul", "picked score.weight", "logits"),
     ]
-    outputs = [("logits", [1, QUERIES, 1]), ("boxes", [1, QUERIES, 4])]
-    graph = helper.make_graph(
-        nodes,
-        "queries",
-        [helper.make_tensor_value_info("frames", TensorProto.UINT8, [1, SIDE, SIDE, 3])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs],
-        [numpy_helper.from_array(value, name) for name, value in stored.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model, full_check=True)
-    return model
 
 
 def _normalization() -> list[onnx.NodeProto]:
