@@ -2,8 +2,9 @@
 
 ``python benchmarks/hard_detr.py MODEL.onnx OUT.onnx`` writes a file with two properties of large trained transformers:
 
-- Layer normalizations as operators of their own, as exporters of opset 16 write them, with inputs `FEATURES` times as
-  large. A normalization divides the factor out again, but squares of more than 255 exceed FP16.
+- Layer normalizations as operators of their own, as exporters of opset 16 write them, whose inputs have other scales:
+  in turn those of `FEATURES`. A normalization divides the factor out again. In FP16 the square of 256 overflows, and
+  the square of 3e-4 has one or two bits.
 - Keys of attention with a large bias. Softmax ignores it, because it adds the same number to all logits of a query. In
   FP16 the logits then lose their fraction.
 """
@@ -17,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-FEATURES = 300.0
+FEATURES = (300.0, 3e-4)
 KEYS = 400.0
 """Added to, or subtracted from, every bias of a key."""
 
@@ -30,21 +31,27 @@ def hardened(model: onnx.ModelProto) -> onnx.ModelProto:
     _enlarge_keys(graph)
     nodes: list[onnx.NodeProto] = []
     graph.initializer.append(numpy_helper.from_array(np.array(2, np.float32), "hard/two"))
-    graph.initializer.append(numpy_helper.from_array(np.array(FEATURES, np.float32), "hard/factor"))
+    found = 0
     for node in graph.node:
-        nodes += _normalization(graph, node) if node.op_type == "LayerNormalization" else [node]
+        if node.op_type == "LayerNormalization":
+            nodes += _normalization(graph, node, FEATURES[found % len(FEATURES)])
+            found += 1
+        else:
+            nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
     onnx.checker.check_model(result, full_check=True)
     return result
 
 
-def _normalization(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+def _normalization(graph: onnx.GraphProto, node: onnx.NodeProto, factor: float) -> list[onnx.NodeProto]:
     epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
     prefix = f"{node.name}/"
-    graph.initializer.append(numpy_helper.from_array(np.array(epsilon, np.float32), f"{prefix}epsilon"))
+    constants = {"epsilon": epsilon * factor**2, "factor": factor}
+    for name, value in constants.items():
+        graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), prefix + name))
     steps = [
-        ("Mul", [node.input[0], "hard/factor"], "large"),
+        ("Mul", [node.input[0], "factor"], "large"),
         ("ReduceMean", ["large"], "mean"),
         ("Sub", ["large", "mean"], "centred"),
         ("Pow", ["centred", "hard/two"], "squared"),
@@ -54,7 +61,7 @@ def _normalization(graph: onnx.GraphProto, node: onnx.NodeProto) -> list[onnx.No
         ("Div", ["centred", "deviation"], "normal"),
         ("Mul", ["normal", node.input[1]], "scaled"),
     ]
-    outside = {node.input[0], node.input[1], "hard/factor", "hard/two"}
+    outside = {node.input[0], node.input[1], "hard/two"}
     made = []
     for operator, inputs, output in steps:
         names = [name if name in outside else prefix + name for name in inputs]
