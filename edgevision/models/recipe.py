@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
 
 import edgevision
 from edgevision.contract.spec import Fit, KeypointSpec, Task
@@ -181,7 +181,7 @@ def _recipe_in(module: ModuleType, path: Path, attribute: str) -> Recipe | Recip
             found = found()
         except Exception as error:  # the function is the user's code
             raise RecipeError(f"{attribute}() of {path} failed: {told_by(error, path)}") from error
-    if not isinstance(found, Recipe | RecipeMaker):
+    if not _makes_recipe(found):
         raise RecipeError(
             f"{attribute} of {path} is of type {type(found).__name__}; expected a ModuleRecipe or a Recipe, or a"
             " function without arguments that returns one"
@@ -189,8 +189,13 @@ def _recipe_in(module: ModuleType, path: Path, attribute: str) -> Recipe | Recip
     return found
 
 
+def _makes_recipe(value: object) -> TypeGuard[Recipe | RecipeMaker]:
+    """True for a recipe; False for its class."""
+    return isinstance(value, Recipe | RecipeMaker) and not isinstance(value, type)
+
+
 def _undefined(module: ModuleType, path: Path, attribute: str) -> str:
-    own = [name for name, value in vars(module).items() if isinstance(value, Recipe | RecipeMaker)]
+    own = [name for name, value in vars(module).items() if _makes_recipe(value)]
     if own:
         return (
             f"recipe {path} defines no {attribute}; it has the recipes {', '.join(own)}: pass {path}:{own[0]}"

@@ -15,6 +15,7 @@ from edgevision.contract.spec import NmsSpec
 from edgevision.errors import RecipeError
 from edgevision.export.modules.heads import detection_head, segmenter_head
 from edgevision.graph.foreign.plain_instances import PlainMaskHead
+from edgevision.graph.heads.cells.decoded import DecodedHead
 from edgevision.graph.heads.head import DetectionHead, NetworkOutput, PoseHead
 from edgevision.graph.heads.segmenter import SegmenterHead
 from edgevision.graph.resample import bilinear_matrix
@@ -44,7 +45,7 @@ def answers_of(
     assert head is not None, "a detecting source has a head"
     boxes, scores, *further = source.decode(outputs) if source.decode else decoded_by(head, outputs)
     if source.decode is None:
-        _check(source.variant, boxes, scores)
+        _check(source.variant, boxes, scores, corners=isinstance(head, DecodedHead) and not head.oriented)
     if isinstance(head, PoseHead):
         found, rows = detections_and_rows(boxes, scores, nms, suppress=not head.suppressed)
         return (*found, values_of_rows(further[0], rows, nms.max_detections))
@@ -122,8 +123,11 @@ def _masks(source: SourceModel, outputs: Sequence[torch.Tensor], size_wh: tuple[
     return np.stack([maps.head.plain(array.numpy(), maps.rows, maps.columns) for array in outputs[0]])
 
 
-def _check(variant: str, boxes: torch.Tensor, scores: torch.Tensor) -> None:
-    """Raise `RecipeError` for values that are no pixels or no scores: graph and reference would both be wrong."""
+def _check(variant: str, boxes: torch.Tensor, scores: torch.Tensor, *, corners: bool) -> None:
+    """Raise `RecipeError` for values that are no pixels or no scores: graph and reference would both be wrong.
+
+    With `corners`, the network itself returns boxes as x1 y1 x2 y2.
+    """
     if not (bool(boxes.isfinite().all()) and bool(scores.isfinite().all())):
         raise RecipeError(f"{variant} returns boxes or scores that are not finite")
     low, high = float(scores.min()), float(scores.max())
@@ -136,12 +140,11 @@ def _check(variant: str, boxes: torch.Tensor, scores: torch.Tensor) -> None:
             f"{variant}: boxes are between {float(boxes.min()):.3g} and {float(boxes.max()):.3g}, expected input"
             " pixels; multiply fractions by the input's width and height"
         )
-    corners = boxes.shape[2] == 4
     if corners and float((boxes[..., 2:] < boxes[..., :2]).any(-1).float().mean()) > 0.5:
         raise RecipeError(
             f"{variant}: most boxes have a negative side; expected x1 y1 x2 y2, not centre and size"
         )
-    if not corners and float(boxes[..., 4].abs().max()) > 2 * np.pi:
+    if boxes.shape[2] == 5 and float(boxes[..., 4].abs().max()) > 2 * np.pi:
         raise RecipeError(
             f"{variant}: angles are up to {float(boxes[..., 4].abs().max()):.3g}, expected radians"
         )
