@@ -11,9 +11,10 @@ from typing import get_args
 
 import torch
 
-from edgevision.contract.spec import Fit, KeypointSpec, Task
+from edgevision.contract.spec import BOX_TASKS, Fit, KeypointSpec, Task
 from edgevision.errors import RecipeError
 from edgevision.graph.heads import DetectionHead
+from edgevision.graph.heads.cells.decoded import DecodedHead
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.recipe import Recipe, SourceModel
 from edgevision.models.recipe_file import importable, told_by
@@ -37,7 +38,7 @@ class ModuleRecipe:
     * pose: as detect, then ``keypoints [B,N,P,3]``: x y in input pixels and confidence, or ``[B,N,P,2]``
     * obb: as detect, with ``boxes [B,N,5]``: centre x y, width, height in input pixels, angle in radians
 
-    The graph adds NMS. With a `head`, the network returns the raw outputs of that head.
+    The graph adds NMS. With a `head`, the network returns the raw outputs of that head. docs/recipes.md has examples.
     """
 
     task: Task
@@ -53,6 +54,8 @@ class ModuleRecipe:
     classes: Sequence[str]
     head: DetectionHead | str | None = None
     """A head of `graph.heads`, or its name as `edgevision adopt --head` takes it."""
+    nms: bool = True
+    """False: the boxes are final, and the graph has no NMS. Only without a `head`, which states this itself."""
     fit: Fit | None = None
     """How a frame is fitted to the input; None: "center-crop" for classifiers, else "letterbox"."""
     crop_fraction: float = 1.0
@@ -71,6 +74,11 @@ class ModuleRecipe:
             )
         if isinstance(self.classes, str) or not self.classes:
             raise RecipeError(f'classes is {self.classes!r}; expected names, such as ("cat", "dog")')
+        if not self.nms and (self.head is not None or self.task not in BOX_TASKS):
+            raise RecipeError(
+                f"nms=False is for tasks {', '.join(BOX_TASKS)} without a head; received task {self.task}, head"
+                f" {self.head!r}"
+            )
 
     def recipe(self, file: Path) -> Recipe:
         """The recipe that `edgevision export` runs; it is named after its file."""
@@ -95,7 +103,7 @@ class ModuleRecipe:
             FlatOutputs(module.float().cpu()),
             type(module).__name__,
             tuple(self.classes),
-            self.head,
+            self.head if self.nms else DecodedHead(len(self.classes), suppressed=True),
             keypoints=KeypointSpec(tuple(self.keypoints)) if self.keypoints else None,
         )
 

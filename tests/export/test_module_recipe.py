@@ -231,6 +231,10 @@ def test_outputs_that_do_not_fit(name: str, tmp_path: Path) -> None:
         ({"task": "translate"}, "task is 'translate'; expected one of classify, detect"),
         ({"classes": "cat"}, "classes is 'cat'; expected names"),
         ({"classes": ()}, "expected names"),
+        (
+            {"nms": False},
+            "nms=False is for tasks detect, instances, pose, obb without a head; received task classify",
+        ),
         ({"module": nn.Identity()}, "module is of type Identity; expected a class or function"),
     ],
 )

@@ -13,7 +13,7 @@ from edgevision.graph.conventions import DETECTORS, expected_outputs
 from edgevision.graph.foreign.network import facts_of
 from edgevision.graph.foreign.recognition import match
 from edgevision.graph.heads import classifier, segmenter
-from edgevision.graph.heads.cells.decoded import decoded_head
+from edgevision.graph.heads.cells.decoded import DecodedHead, decoded_head
 from edgevision.graph.heads.head import DetectionHead, NetworkFacts, NetworkOutput
 from edgevision.graph.heads.segmenter import SegmenterHead
 from edgevision.models.recipe import SourceModel
@@ -39,8 +39,9 @@ def with_head(
         if task not in BOX_TASKS:
             _check_undetecting(task, source, outputs, size_wh)
             return source
-        if source.head is None:
-            return replace(source, head=decoded_head(task, outputs, count))
+        if source.head is None or isinstance(source.head, DecodedHead):
+            final = source.head is not None and source.head.suppressed
+            return replace(source, head=decoded_head(task, outputs, count, suppressed=final))
         if isinstance(source.head, str):
             return replace(source, head=_named_head(source, source.head, task, size_wh, network))
     except GraphError as error:
