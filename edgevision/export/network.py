@@ -51,9 +51,9 @@ def onnx_from_module(
     except GraphError:
         raise
     except Exception as error:  # the exporter raises any error of its tracing
-        reason = first_line(error)
+        name = module._get_name()  # type: ignore[no-untyped-call]  # torch's own
         raise GraphError(
-            f"PyTorch cannot export {type(module).__name__} to ONNX opset {OPSET}: {reason}"
+            f"PyTorch cannot export {name} to ONNX opset {OPSET}: {first_line(error)}"
         ) from error
 
 

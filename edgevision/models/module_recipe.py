@@ -17,7 +17,7 @@ from edgevision.graph.heads import DetectionHead
 from edgevision.graph.heads.cells.decoded import DecodedHead
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.recipe import Recipe, SourceModel
-from edgevision.models.recipe_file import importable, told_by
+from edgevision.models.recipe_file import importable, described_error
 
 __all__ = ["ModuleRecipe", "PixelFormat"]
 
@@ -26,13 +26,14 @@ TASKS = get_args(Task)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleRecipe:
-    """Any PyTorch network, and what its graph needs to know.
+    """Any PyTorch network, with the facts from which its graph is made.
 
     The network maps float32 ``[B,3,H,W]`` in the format `pixels` to the outputs of its task, as tensors or nested
     tuples, lists and dicts of them, in this order:
 
     * classify: logits or probabilities ``[B,C]``
-    * segment: logits ``[B,C,h,w]``, of the input's size or a whole fraction of it
+    * segment: logits ``[B,C,h,w]``, of the input's size or a whole fraction of it; or ``[B,1,h,w]``, the probability of
+      the second of two classes
     * detect, without a `head`: ``boxes [B,N,4]`` x1 y1 x2 y2 in input pixels, ``scores [B,N,C]`` in 0..1
     * instances: as detect, then ``coefficients [B,N,M]`` and ``prototypes [B,M,H/4,W/4]``
     * pose: as detect, then ``keypoints [B,N,P,3]``: x y in input pixels and confidence, or ``[B,N,P,2]``
@@ -117,7 +118,7 @@ class ModuleRecipe:
         try:
             module = self.module(checkpoint=checkpoint) if takes_checkpoint else self.module()
         except Exception as error:  # the function is the user's code
-            raise RecipeError(f"module of {file} failed: {told_by(error, file)}") from error
+            raise RecipeError(f"module of {file} failed: {described_error(error, file)}") from error
         if not isinstance(module, torch.nn.Module):
             raise RecipeError(
                 f"module of {file} returned {type(module).__name__}; expected a torch.nn.Module"
@@ -131,6 +132,10 @@ class FlatOutputs(torch.nn.Module):
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
         self.network = network
+
+    def _get_name(self) -> str:
+        """The network's name, for messages."""
+        return type(self.network).__name__
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The network's outputs."""

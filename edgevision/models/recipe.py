@@ -19,7 +19,7 @@ from edgevision.errors import RecipeError
 from edgevision.graph.heads import DetectionHead
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import Plan
-from edgevision.models.recipe_file import recipe_module, told_by
+from edgevision.models.recipe_file import recipe_module, described_error
 
 if TYPE_CHECKING:
     import torch
@@ -180,7 +180,7 @@ def _recipe_in(module: ModuleType, path: Path, attribute: str) -> Recipe | Recip
         try:
             found = found()
         except Exception as error:  # the function is the user's code
-            raise RecipeError(f"{attribute}() of {path} failed: {told_by(error, path)}") from error
+            raise RecipeError(f"{attribute}() of {path} failed: {described_error(error, path)}") from error
     if not _makes_recipe(found):
         raise RecipeError(
             f"{attribute} of {path} is of type {type(found).__name__}; expected a ModuleRecipe or a Recipe, or a"

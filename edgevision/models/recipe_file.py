@@ -24,7 +24,7 @@ def recipe_module(path: Path) -> Iterator[ModuleType]:
         try:
             spec.loader.exec_module(module)
         except Exception as error:  # the file is the user's code
-            raise RecipeError(f"recipe {path} does not load: {told_by(error, path)}") from error
+            raise RecipeError(f"recipe {path} does not load: {described_error(error, path)}") from error
         yield module
 
 
@@ -46,7 +46,7 @@ def importable(path: Path, module: ModuleType | None = None) -> Iterator[None]:
             sys.modules.pop(module.__name__, None)
 
 
-def told_by(error: BaseException, path: Path) -> str:
+def described_error(error: BaseException, path: Path) -> str:
     """An error of a file's code in one line: where it was raised in the file, its class and its message."""
     if isinstance(error, SyntaxError):
         where = (

@@ -13,7 +13,7 @@ from torch import nn
 
 from edgevision.bundle.folder import Bundle
 from edgevision.contract.spec import KeypointSpec, NmsSpec, Task
-from edgevision.errors import EdgevisionError, RecipeError, UsageError, VerificationError
+from edgevision.errors import GraphError, RecipeError, UsageError, VerificationError
 from edgevision.export.exporter import ExportOptions, export_bundle, source_session
 from edgevision.graph.heads import AnchorFreeHead, DetectionHead, YoloV5RawHead
 from edgevision.models.module_recipe import ModuleRecipe, PixelFormat
@@ -67,6 +67,7 @@ def own(task: Task, module: Any, classes: int, **more: Any) -> ModuleRecipe:
 
 
 def exported(recipe: ModuleRecipe, folder: Path, **options: Any) -> Bundle:
+    folder.mkdir(exist_ok=True)
     file = folder / "mine.py"
     file.touch()
     return export_bundle(recipe.recipe(file), ExportOptions(nms=NMS, **options), folder / "b", lambda _: None)
@@ -132,6 +133,40 @@ def test_a_network_that_a_trace_does_not_hold_is_not_written(tmp_path: Path) -> 
     with pytest.raises(VerificationError, match="mine was not written: its graph does not match"):
         exported(own("detect", lambda: Bright(2, decoded=True), 2), tmp_path)
     assert not (tmp_path / "b").exists()
+
+
+class Spectrum(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = torch.fft.rfft(images.mean((1, 2))).abs()
+        return found[:, :4]
+
+
+def test_an_operator_that_onnx_lacks(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match="PyTorch cannot export Spectrum to ONNX opset 17: .*fft"):
+        exported(own("classify", Spectrum, 4), tmp_path)
+
+
+class Foreground(nn.Module):
+    """One channel at a quarter of the input's size."""
+
+    def __init__(self, *, logits: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.logits = nn.Conv2d(3, 1, 4, 4, bias=False), logits
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = 20 * self.conv(images - 0.4)
+        return found if self.logits else found.sigmoid()
+
+
+@pytest.mark.parametrize("frame_wh", [None, (160, 100)])
+def test_a_probability_of_two_classes(tmp_path: Path, frame_wh: tuple[int, int] | None) -> None:
+    bundle = exported(own("segment", lambda: Foreground(logits=False), 2), tmp_path, frame_wh=frame_wh)
+    (mask,) = bundle.golden().answers
+    assert mask.shape[1:] == ((100, 160) if frame_wh else (64, 96))
+    assert 0.01 < mask.mean() < 0.99
+    with pytest.raises(RecipeError, match="the only channel is .*, expected the probability of the second"):
+        exported(own("segment", lambda: Foreground(logits=True), 2), tmp_path / "again")
 
 
 class Named(nn.Module):
@@ -368,4 +403,3 @@ def test_a_network_that_cannot_be_made_names_its_line(file: Path) -> None:
         RecipeError, match=r"module of .*mine.py returned NoneType; expected a torch.nn.Module"
     ):
         load_recipe(str(file)).untrained()
-    assert issubclass(RecipeError, EdgevisionError)

@@ -120,6 +120,12 @@ def _masks(source: SourceModel, outputs: Sequence[torch.Tensor], size_wh: tuple[
     maps = _Maps.of(source, [output.numpy() for output in outputs], size_wh)
     if maps.full and maps.head.answer == "classes":
         return outputs[0].argmax(dim=1).to(torch.uint8).numpy()
+    low, high = float(outputs[0].min()), float(outputs[0].max())
+    if maps.head.answer == "probability" and not 0 <= low <= high <= 1:
+        raise RecipeError(
+            f"{source.variant}: the only channel is {low:.3g} to {high:.3g}, expected the probability of the second of"
+            " two classes; apply a Sigmoid to logits"
+        )
     return np.stack([maps.head.plain(array.numpy(), maps.rows, maps.columns) for array in outputs[0]])
 
 

@@ -26,7 +26,7 @@ def described_outputs(
 ) -> tuple[NetworkOutput, ...]:
     """Names, dtypes and shapes of the outputs for one black image.
 
-    Raises `RecipeError` with the line at fault if the module does not run, and if an output is no tensor with a batch.
+    Raises `RecipeError` if the module does not run, with the line at fault, and if an output is no tensor with a batch.
     """
     shape = (1, 3, size_wh[1], size_wh[0])
     try:
