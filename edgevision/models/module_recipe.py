@@ -17,7 +17,7 @@ from edgevision.graph.heads import DetectionHead
 from edgevision.graph.heads.cells.decoded import DecodedHead
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.recipe import Recipe, SourceModel
-from edgevision.models.recipe_file import importable, described_error
+from edgevision.models.recipe_file import described_error, importable
 
 __all__ = ["ModuleRecipe", "PixelFormat"]
 

@@ -19,7 +19,7 @@ from edgevision.errors import RecipeError
 from edgevision.graph.heads import DetectionHead
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import Plan
-from edgevision.models.recipe_file import recipe_module, described_error
+from edgevision.models.recipe_file import described_error, recipe_module
 
 if TYPE_CHECKING:
     import torch

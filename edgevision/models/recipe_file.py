@@ -23,7 +23,7 @@ def recipe_module(path: Path) -> Iterator[ModuleType]:
     with importable(path, module):
         try:
             spec.loader.exec_module(module)
-        except Exception as error:  # the file is the user's code
+        except (Exception, SystemExit) as error:  # the file is the user's code
             raise RecipeError(f"recipe {path} does not load: {described_error(error, path)}") from error
         yield module
 
@@ -61,4 +61,4 @@ def described_error(error: BaseException, path: Path) -> str:
     where = f"line {frames[-1].lineno}, `{frames[-1].line}`: " if frames else ""
     if isinstance(error, RecipeError):
         return f"{where}{error}"
-    return f"{where}{type(error).__name__}: {first_line(error) if isinstance(error, Exception) else error}"
+    return f"{where}{type(error).__name__}: {first_line(error)}"

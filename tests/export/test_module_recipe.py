@@ -384,6 +384,7 @@ def test_a_name_that_is_no_recipe(file: Path, name: str, message: str) -> None:
             "size=(",
             r"line \d+, `return ModuleRecipe\(`: TypeError: .*unexpected keyword argument 'size'",
         ),
+        ("RECIPE = made()", "raise SystemExit(2)", r"line \d+, `raise SystemExit\(2\)`: SystemExit: 2"),
         ("class Network(", "class Network[", r"line \d+, `class Network\[.*`: SyntaxError"),
     ],
 )
