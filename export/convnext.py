@@ -1,4 +1,4 @@
-"""ConvNeXt tiny, small and base (arXiv 2201.03545), with the parameter names of torchvision or timm.
+"""ConvNeXt of any size (arXiv 2201.03545), with the parameter names of torchvision or timm.
 
 Both libraries' weights were trained on ImageNet-1k at 224 px, with ImageNet's mean and deviation.
 """
@@ -42,7 +42,7 @@ def recognises(checkpoint: Checkpoint) -> bool:
 RECIPE = Recipe(
     name="convnext",
     task="classify",
-    summary="ConvNeXt tiny, small, base classification, state dicts of torchvision or timm",
+    summary="ConvNeXt classification, state dicts of torchvision or timm",
     size_wh=(224, 224),
     stride=32,
     pixels=PixelFormat(order="rgb", scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),

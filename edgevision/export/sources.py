@@ -138,9 +138,7 @@ def randomize_statistics(model: YoloV5) -> YoloV5:
     return model
 
 
-def take_statistics(
-    model: torch.nn.Module, size_wh: tuple[int, int] = (192, 192)
-) -> Sequence[torch.Tensor]:
+def take_statistics(model: torch.nn.Module, size_wh: tuple[int, int] = (192, 192)) -> Sequence[torch.Tensor]:
     """Give the normalisations the statistics of our photographs, in place; returns the outputs for these."""
     frames = golden_frames(None, FrameInput(size_wh))
     pictures, _ = network_input(frames, FrameInput(size_wh), PixelFormat("rgb"))

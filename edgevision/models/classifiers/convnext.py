@@ -1,27 +1,34 @@
-"""ConvNeXt tiny, small and base (arXiv 2201.03545) with torchvision's parameter names: ``features.1.0.layer_scale``."""
+"""ConvNeXt (arXiv 2201.03545) with torchvision's parameter names: ``features.1.0.layer_scale``."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from edgevision.errors import CheckpointError
 from edgevision.models.classifiers.family import Expected, Family, Library, Marks
 from edgevision.models.classifiers.parts import pooled
 
 _EPS = 1e-6
+_STAGES = 4
 
 
 @dataclass(frozen=True)
 class ConvNextShape:
-    """Blocks and channels of the four stages."""
+    """Blocks and channels of the four stages; tiny's."""
 
-    name: str
-    depths: tuple[int, ...]
-    widths: tuple[int, ...]
+    depths: tuple[int, ...] = (3, 3, 9, 3)
+    widths: tuple[int, ...] = (96, 192, 384, 768)
+
+    @property
+    def name(self) -> str:
+        """The name in the paper, or the channels of another size."""
+        return _NAMES.get(self, f"ConvNeXt {'-'.join(map(str, self.widths))}")
 
     @property
     def features(self) -> int:
@@ -54,6 +61,15 @@ class ConvNextShape:
                     f"{theirs}.mlp.fc2": f"{ours}.block.5",
                 }
         return table
+
+
+_NAMES = {
+    ConvNextShape(): "ConvNeXt-T",
+    ConvNextShape((3, 3, 27, 3)): "ConvNeXt-S",
+    ConvNextShape((3, 3, 27, 3), (128, 256, 512, 1024)): "ConvNeXt-B",
+    ConvNextShape((3, 3, 27, 3), (192, 384, 768, 1536)): "ConvNeXt-L",
+}
+"""Section 3 of the paper."""
 
 
 class _ChannelNorm(nn.LayerNorm):
@@ -125,6 +141,20 @@ class ConvNext(nn.Module):
         return logits
 
 
+def _shapes(tensors: Mapping[str, torch.Tensor], library: Library) -> tuple[ConvNextShape, ...]:
+    """The only shape that fits: blocks are counted, and channels are those of the first block of each stage."""
+    names = [
+        f"features.{2 * stage + 1}.{{}}.block.0.weight"
+        if library == "torchvision"
+        else f"stages.{stage}.blocks.{{}}.conv_dw.weight"
+        for stage in range(_STAGES)
+    ]
+    depths = tuple(next(i for i in itertools.count() if name.format(i) not in tensors) for name in names)
+    if 0 in depths:
+        raise CheckpointError(f"a ConvNeXt of {list(depths)} blocks: expected four stages")
+    return (ConvNextShape(depths, tuple(tensors[name.format(0)].shape[0] for name in names)),)
+
+
 _CROPS: dict[str, float] = {
     "ConvNeXt-T": 224 / 236,
     "ConvNeXt-S": 224 / 230,
@@ -140,15 +170,11 @@ def _expected(shape: ConvNextShape, library: Library) -> Expected:
 
 FAMILY = Family(
     "ConvNeXt",
-    (
-        ConvNextShape("ConvNeXt-T", (3, 3, 9, 3), (96, 192, 384, 768)),
-        ConvNextShape("ConvNeXt-S", (3, 3, 27, 3), (96, 192, 384, 768)),
-        ConvNextShape("ConvNeXt-B", (3, 3, 27, 3), (128, 256, 512, 1024)),
-    ),
+    _shapes,
     {
         "torchvision": Marks("classifier.2.weight", ("features.1.0.layer_scale",)),
         "timm": Marks("head.fc.weight", ("stem.0.weight", "stages.0.blocks.0.conv_dw.weight")),
     },
     _expected,
-    ConvNextShape("ConvNeXt-T", (3, 3, 9, 3), (96, 192, 384, 768)),
+    ConvNextShape(),
 )

@@ -17,6 +17,7 @@ from edgevision.models.weights import assign_weights, without_prefix
 
 Library = Literal["torchvision", "timm"]
 """The library whose parameter names a state dict has."""
+LIBRARIES: tuple[Library, ...] = ("torchvision", "timm")
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -168,4 +169,13 @@ def _long_axes(tensor: torch.Tensor) -> list[int]:
     return [length for length in tensor.shape if length != 1]
 
 
-__all__ = ["Classifier", "Expected", "Family", "Library", "Marks", "Shape", "classifier_from_state_dict"]
+__all__ = [
+    "LIBRARIES",
+    "Classifier",
+    "Expected",
+    "Family",
+    "Library",
+    "Marks",
+    "Shape",
+    "classifier_from_state_dict",
+]

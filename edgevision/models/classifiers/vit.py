@@ -117,7 +117,9 @@ class _Encoder(nn.Module):
 
     def __init__(self, shape: VitShape) -> None:
         super().__init__()
-        self.pos_embedding = nn.Parameter(torch.empty(1, shape.grid**2 + 1, shape.width).normal_(std=0.02))
+        self.pos_embedding = nn.Parameter(
+            torch.empty(1, shape.grid**2 + 1, shape.width).uniform_(-0.03, 0.03)
+        )
         self.layers = nn.Sequential(
             OrderedDict((f"encoder_layer_{number}", _Layer(shape.width)) for number in range(shape.depth))
         )
