@@ -33,7 +33,8 @@ class SegFormerShape:
     decoder: int = 256
 
     def __post_init__(self) -> None:
-        if len(self.widths) != len(_HEADS) or len(self.depths) != len(_HEADS) or min(self.depths) < 1:
+        counts = (*self.widths, *self.depths, self.ratio, self.decoder)
+        if len(self.widths) != len(_HEADS) or len(self.depths) != len(_HEADS) or min(counts) < 1:
             raise UsageError(
                 f"a SegFormer has four stages with layers, received {list(self.widths)} and {list(self.depths)}"
             )
@@ -272,18 +273,24 @@ def segformer_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> SegFormer:
     tensors = {_of_checkpoints(name): tensor for name, tensor in tensors.items()}
     tensors = without_prefix(tensors, MARK)
     head = tensors.get("decode_head.classifier.weight")
-    if head is None or MARK not in tensors:
+    if head is None or head.ndim != 4 or MARK not in tensors:
         raise CheckpointError(
             f"not the weights of a SegFormer: expected {MARK} and decode_head.classifier.weight"
         )
     try:
         shape = _shape_of(tensors)
-    except (KeyError, UsageError) as error:
+        model = _empty(head.shape[0], shape)
+    except KeyError as error:
+        raise CheckpointError(f"not the weights of a SegFormer: {error} is missing") from error
+    except (IndexError, UsageError) as error:
         raise CheckpointError(f"not the weights of a SegFormer: {error}") from error
-    with torch.device("meta"):
-        model = SegFormer(head.shape[0], shape)
     assign_weights(model, tensors)
     return model.eval()
+
+
+def _empty(class_count: int, shape: SegFormerShape) -> SegFormer:
+    with torch.device("meta"):
+        return SegFormer(class_count, shape)
 
 
 MARK = "segformer.encoder.patch_embeddings.0.proj.weight"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -12,11 +13,14 @@ from click.testing import CliRunner
 from edgevision.bundle.folder import Bundle
 from edgevision.checkpoint.reading import read_checkpoint
 from edgevision.cli.root import edgevision
+from edgevision.contract.spec import BatchRange
+from edgevision.engines.opening import open_session
 from edgevision.errors import CheckpointError, UsageError
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.recognition import recipe_of
 from edgevision.export.sources import recognised_source
 from edgevision.models.recipe import load_recipe
+from edgevision.verification.comparison import compare_answers
 from tests.models.classifiers.library_names import CASES, FAMILIES, library_of, library_sizes, seeded_state
 from tests.models.segformer_names import SMALL_SHAPE, segformer_sizes
 
@@ -34,20 +38,22 @@ def _exported(*arguments: str | Path) -> str:
     return done.output
 
 
-def test_a_file_becomes_a_verified_bundle(tmp_path: Path) -> None:
-    torch.save({"state_dict": state_of(CASE), "epoch": 3}, tmp_path / "mine.pth")
-    (tmp_path / "names.txt").write_text("cat\ndog\neel\n")
-    printed = _exported(
-        *(tmp_path / "mine.pth", "-o", tmp_path / "b", "--size", "64", "--no-fp16"),
-        *("--class-names", tmp_path / "names.txt"),
-    )
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A bundle ``b`` beside its checkpoint ``mine.pth``, and what the command printed."""
+    folder = tmp_path_factory.mktemp("classifier")
+    torch.save({"state_dict": state_of(CASE), "epoch": 3}, folder / "mine.pth")
+    (folder / "names.txt").write_text("cat\ndog\neel\n")
+    options = ("--size", "64", "--no-fp16", "--class-names", folder / "names.txt")
+    return folder / "b", _exported(folder / "mine.pth", "-o", folder / "b", *options)
+
+
+def test_a_file_becomes_a_verified_bundle(exported: tuple[Path, str]) -> None:
+    path, printed = exported
     assert "MobileNetV2 x0.35 (timm), 3 classes" in printed
-    assert (
-        "input 64x64, centre crop of 0.875 of the shorter side, RGB, (value / 255 - 0.485 0.456 0.406)"
-        in printed
-    )
+    assert "input 64x64, centre crop of 0.875 of the shorter side, RGB, (value / 255 - 0.485 0.456" in printed
     assert "assumed: that of timm's MobileNetV2 x0.35; --size, --crop, --mean and --std change it" in printed
-    spec = Bundle.open(tmp_path / "b").spec
+    spec = Bundle.open(path).spec
     assert spec.classes == ("cat", "dog", "eel")
     assert spec.frames.fit == "center-crop"
     assert spec.frames.crop_fraction == 0.875
@@ -55,23 +61,37 @@ def test_a_file_becomes_a_verified_bundle(tmp_path: Path) -> None:
     assert spec.provenance.recipe == "mobilenet_v2: MobileNetV2 x0.35 (timm), 3 classes"
 
 
-def test_chosen_pixels_and_crop_are_in_the_graph(tmp_path: Path) -> None:
-    torch.save(state_of(CASE), tmp_path / "mine.pth")
-    common = (tmp_path / "mine.pth", "--size", "64", "--no-fp16")
-    _exported(*common, "-o", tmp_path / "a")
-    printed = _exported(*common, "-o", tmp_path / "b", *("--mean", "0.5", "--std", "0.5", "--crop", "1"))
-    assert (
-        "centre crop of 1 of the shorter side, RGB, (value / 255 - 0.5 0.5 0.5) / 0.5 0.5 0.5 (as chosen)"
-        in printed
-    )
-    assumed, chosen = (Bundle.open(tmp_path / name) for name in "ab")
-    assert chosen.spec.frames.crop_fraction == 1
-    assert (assumed.golden().answers[0] != chosen.golden().answers[0]).any()
+def test_chosen_pixels_and_crop_are_in_the_graph(exported: tuple[Path, str], tmp_path: Path) -> None:
+    checkpoint = exported[0].parent / "mine.pth"
+    chosen = ("--size", "64", "--no-fp16", "--mean", "0.5", "--std", "0.5", "--crop", "1")
+    printed = _exported(checkpoint, "-o", tmp_path / "b", *chosen)
+    assert "centre crop of 1 of the shorter side, RGB, (value / 255 - 0.5 0.5 0.5) / 0.5 0.5 0.5" in printed
+    assert "(as chosen)" in printed
+    bundle = Bundle.open(tmp_path / "b")
+    assert bundle.spec.frames.crop_fraction == 1
+    assert bundle.spec.classes == ("0", "1", "2")
+    assert (Bundle.open(exported[0]).golden().answers[0] != bundle.golden().answers[0]).any()
     options = ExportOptions(random_weights=True, crop_fraction=0.9)
     with pytest.raises(
         UsageError, match="--crop is for a classifier's centre crop; cnn fits frames by stretch"
     ):
         export_bundle(load_recipe("cnn"), options, tmp_path / "c", lambda _: None)
+
+
+@pytest.mark.parametrize("recipe", ["vit", "convnext", pytest.param("segformer", marks=pytest.mark.slow)])
+def test_dynamic_batches_of_camera_frames(recipe: str, tmp_path: Path) -> None:
+    state = (
+        seeded_state(segformer_sizes(SMALL_SHAPE, 3)) if recipe == "segformer" else state_of(f"timm/{recipe}")
+    )
+    torch.save(state, tmp_path / "a.pth")
+    batch = BatchRange(1, 2, 3)
+    options = ExportOptions(tmp_path / "a.pth", size_wh=(64, 64), frame_wh=(160, 90), batch=batch)
+    bundle = export_bundle(load_recipe(recipe), options, tmp_path / "b", lambda _: None)
+    with open_session(bundle.path, engine="openvino") as session:
+        frames = np.repeat(bundle.golden().frames[:1], 3, axis=0)
+        expected = tuple(np.repeat(array[:1], 3, axis=0) for array in bundle.golden().answers)
+        checks = compare_answers(bundle.spec, expected, session.infer(frames), "float")
+    assert all(check.passed for check in checks), checks
 
 
 @pytest.mark.parametrize("case", CASES)

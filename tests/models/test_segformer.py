@@ -61,6 +61,22 @@ def test_another_network_s_weights(left_out: str) -> None:
         segformer_from_state_dict(tensors)
 
 
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("decode_head.classifier.weight", (0, 24, 1, 1)),
+        ("decode_head.classifier.weight", ()),
+        ("segformer.encoder.patch_embeddings.0.proj.weight", (0, 3, 7, 7)),
+        ("segformer.encoder.patch_embeddings.1.proj.weight", ()),
+        ("decode_head.linear_fuse.weight", (0, 96, 1, 1)),
+    ],
+)
+def test_forged_shapes(name: str, size: tuple[int, ...]) -> None:
+    tensors = SegFormer(2, SMALL_SHAPE).state_dict()
+    with pytest.raises(CheckpointError, match="not the weights of a SegFormer"):
+        segformer_from_state_dict(tensors | {name: torch.zeros(size)})
+
+
 def test_impossible_shapes() -> None:
     with pytest.raises(UsageError, match="four stages"):
         SegFormerShape((32, 64))

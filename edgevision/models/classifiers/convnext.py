@@ -152,7 +152,10 @@ def _shapes(tensors: Mapping[str, torch.Tensor], library: Library) -> tuple[Conv
     depths = tuple(next(i for i in itertools.count() if name.format(i) not in tensors) for name in names)
     if 0 in depths:
         raise CheckpointError(f"a ConvNeXt of {list(depths)} blocks: expected four stages")
-    return (ConvNextShape(depths, tuple(tensors[name.format(0)].shape[0] for name in names)),)
+    first = [tensors[name.format(0)] for name in names]
+    if any(weight.ndim != 4 or not weight.shape[0] for weight in first):
+        raise CheckpointError(f"{names[0].format(0)} and others are not weights of depthwise convolutions")
+    return (ConvNextShape(depths, tuple(weight.shape[0] for weight in first)),)
 
 
 _CROPS: dict[str, float] = {

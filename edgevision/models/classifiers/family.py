@@ -113,7 +113,7 @@ def classifier_from_state_dict(family: Family, tensors: Mapping[str, torch.Tenso
     marks = family.marks[library]
     tensors = without_prefix(tensors, marks.present[0])
     head = tensors[marks.head]
-    if head.ndim != 2:
+    if head.ndim != 2 or not head.shape[0]:
         raise CheckpointError(f"{marks.head} has shape {list(head.shape)}, expected [classes, features]")
     class_count, features = head.shape
     members: Sequence[Shape] = (

@@ -174,7 +174,7 @@ def _shapes(tensors: Mapping[str, torch.Tensor], library: Library) -> tuple[VitS
         depth += 1
     width, patch = patches.shape[0], patches.shape[2]
     grid = math.isqrt(max(positions.shape[1] - 1, 0))
-    if grid**2 + 1 != positions.shape[1] or not grid or width % _HEAD_WIDTH:
+    if grid**2 + 1 != positions.shape[1] or not grid or not patch or not width or width % _HEAD_WIDTH:
         raise CheckpointError(
             f"a ViT of width {width} with {positions.shape[1]} position embeddings: expected a multiple of"
             f" {_HEAD_WIDTH}, and a square number of patches and one class token"

@@ -64,6 +64,10 @@ def test_other_weights(name: str) -> None:
 @pytest.mark.parametrize(
     ("case", "changes", "message"),
     [
+        ("timm/mobilenetv2_035", {"classifier.weight": (0, 1280)}, "classifier.weight has shape"),
+        ("timm/vit", {"patch_embed.proj.weight": (192, 3, 0, 0)}, "expected a multiple of 64"),
+        ("timm/convnext", {"stages.1.blocks.0.conv_dw.weight": ()}, "not weights of depthwise convolutions"),
+        ("timm/convnext", {"stages.1.blocks.0.conv_dw.weight": (0, 1, 7, 7)}, "not weights of depthwise"),
         (
             "timm/mobilenetv2_035",
             {"classifier.weight": (3, 999)},
