@@ -67,4 +67,4 @@ def _int8_graph(bundle: Bundle) -> bytes:
     frames = bundle.golden().frames[:1]
     graphs = precisions(model, frames, placement_by_modelopt(model, frames), decode=False)
     assert_read(graphs)
-    return graphs["int8+fp16"].SerializeToString()
+    return bytes(graphs["int8+fp16"].SerializeToString())

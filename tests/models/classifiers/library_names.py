@@ -86,7 +86,8 @@ def _our_sizes(shape: Any, class_count: int) -> Sizes:
 
 def library_sizes(shape: Shape, class_count: int, library: Library) -> Sizes:
     """Names and shapes of the library's state dict: ours, with timm's names and axes where these differ."""
-    ours = _our_sizes(shape, class_count)
+    key: Any = shape  # frozen, so that it is hashable
+    ours = _our_sizes(key, class_count)
     if library == "torchvision":
         return dict(ours)
     theirs = {ours: theirs for theirs, ours in shape.timm_layers().items()}
