@@ -39,7 +39,7 @@ def classifier_source(
 def recognised_source(family: Family, checkpoint: Checkpoint) -> SourceModel:
     """A family's classifier from a state dict, with the input that its library's published weights have."""
     found = classifier_from_state_dict(family, checkpoint.tensors)
-    if found.library == "timm" and checkpoint.path.name.startswith("tf_"):
+    if family.tf_models and checkpoint.path.name.startswith("tf_"):
         raise CheckpointError(
             f"{checkpoint.path.name}: timm's tf_ models pad their maps on other sides, which a state dict does not"
             " show; export it to ONNX with timm and run `edgevision adopt`"
@@ -68,7 +68,7 @@ def _of_classifier(found: Classifier, class_names: tuple[str, ...]) -> SourceMod
         size_wh=expected.size_wh,
         pixels=PixelFormat("rgb", 1 / 255, expected.mean, expected.std),
         crop_fraction=expected.crop_fraction,
-        assumed=f"that of {found.library}'s {found.shape.name}",
+        assumed=found.assumed,
     )
 
 

@@ -138,6 +138,9 @@ def test_averaged_weights_are_found_in_training_checkpoints(wrapped: Any, tmp_pa
 
 
 def test_models_with_other_padding_are_rejected_by_their_file_name(tmp_path: Path) -> None:
-    torch.save(state_of("timm/efficientnet_b0"), tmp_path / "tf_efficientnet_b0.pth")
+    torch.save(state_of("timm/efficientnet_b0"), tmp_path / "model.pth")
+    source = load_recipe("efficientnet").load(tmp_path / "model.pth")
+    assert source.assumed == "that of timm's EfficientNet-B0, not of a tf_ model"
+    (tmp_path / "model.pth").rename(tmp_path / "tf_efficientnet_b0.pth")
     with pytest.raises(CheckpointError, match="timm's tf_ models pad their maps on other sides"):
         load_recipe("efficientnet").load(tmp_path / "tf_efficientnet_b0.pth")

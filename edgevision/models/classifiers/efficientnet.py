@@ -149,4 +149,5 @@ FAMILY = Family(
     },
     _expected,
     EfficientNetShape("EfficientNet-B0", 1.0, 1.0),
+    tf_models=True,
 )

@@ -77,6 +77,8 @@ class Family:
     expected: Callable[[Any, Library], Expected]
     smallest: Shape
     """The member that is exported with random weights."""
+    tf_models: bool = False
+    """timm also has ``tf_`` models with these names and shapes, which pad maps on other sides."""
 
     def library(self, tensors: Mapping[str, torch.Tensor]) -> Library | None:
         """The library whose names a state dict of this family has, under one prefix or none; None if neither fits."""
@@ -97,6 +99,8 @@ class Classifier:
     library: Library
     class_count: int
     expected: Expected
+    assumed: str = ""
+    """The part that the state dict does not state, for the user."""
 
 
 def classifier_from_state_dict(family: Family, tensors: Mapping[str, torch.Tensor]) -> Classifier:
@@ -127,7 +131,10 @@ def classifier_from_state_dict(family: Family, tensors: Mapping[str, torch.Tenso
         )
     shape, module, renamed = _closest(fitting, tensors, library, class_count)
     assign_weights(module, renamed)
-    return Classifier(module.eval(), shape, library, class_count, family.expected(shape, library))
+    doubt = ", not of a tf_ model" if library == "timm" and family.tf_models else ""
+    assumed = f"that of {library}'s {shape.name}{doubt}"
+    expected = family.expected(shape, library)
+    return Classifier(module.eval(), shape, library, class_count, expected, assumed)
 
 
 def _closest(

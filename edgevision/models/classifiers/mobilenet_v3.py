@@ -162,4 +162,5 @@ FAMILY = Family(
     },
     _expected,
     MobileNetV3Shape(),
+    tf_models=True,
 )
