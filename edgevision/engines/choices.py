@@ -32,9 +32,9 @@ LIBRARIES = (
     "tensorrt",
     "tensorrt-rtx-cu12",
     "tensorrt-rtx-cu13",
-    "cuda-bindings",
+    "libcudart",
 )
-"""Packages whose versions a comparison depends on."""
+"""Libraries whose versions a comparison depends on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,10 +52,10 @@ _ENGINES = {
     "onnxruntime": EngineEntry("onnxruntime", "open_graph", "graph", "onnxruntime", "cpu", ("cpu",)),
     "openvino": EngineEntry("openvino", "open_graph", "graph", "openvino", "openvino", ("cpu",)),
     "tensorrt": EngineEntry(
-        "tensorrt.session", "open_tensorrt", "bundle", "cuda", "tensorrt", ("cuda", "dla")
+        "tensorrt.session", "open_tensorrt", "bundle", "tensorrt", "tensorrt", ("cuda", "dla")
     ),
     "tensorrt-rtx": EngineEntry(
-        "tensorrt.session", "open_tensorrt_rtx", "bundle", "cuda", "tensorrt-rtx", ("cuda",)
+        "tensorrt.session", "open_tensorrt_rtx", "bundle", "tensorrt_rtx", "tensorrt-rtx", ("cuda",)
     ),
     "onnxruntime-cuda": EngineEntry(
         "onnxruntime", "open_graph_on_cuda", "graph", "onnxruntime", "gpu", ("cuda",), False
@@ -199,8 +199,7 @@ def _open(
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != home.package:
             raise
-        package = "cuda-bindings" if home.package == "cuda" else home.package
-        raise MissingExtraError(package, home.extra, f"engine {home.module}") from error
+        raise MissingExtraError(home.package, home.extra, f"engine {home.module}") from error
     opener = getattr(module, home.opener)
     session: Session
     if home.takes == "graph":
