@@ -14,7 +14,10 @@ METADATA_KEY = "edgevision.contract.spec"
 
 Task = Literal["classify", "detect", "segment", "instances", "pose", "obb"]
 Fit = Literal["letterbox", "stretch", "center-crop", "exact"]
-Precision = Literal["float", "fp16", "int8", "fp8"]
+Precision = Literal["float", "fp16", "int8", "fp8", "bf16"]
+
+COMPUTED: dict[Precision, Precision] = {"bf16": "float"}
+"""Precisions without a graph of their own: an engine computes another graph in that type."""
 
 BOX_TASKS: tuple[Task, ...] = ("detect", "instances", "pose", "obb")
 """Tasks whose results are detections: their graphs return boxes, scores and labels, and contain NMS."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edgevision.device.power.state import PowerState
 
-from edgevision.device.cpu_class import cpu_class
+from edgevision.device.cpu_class import cpu_class, cpu_computes
 
 ROOT = Path("/")
 LIBRARIES = (
@@ -75,6 +75,8 @@ class DeviceFacts:
     libraries: tuple[Fact, ...]
     cpu_class: str = ""
     """Result of `cpu_class.cpu_class`; empty in records of earlier versions."""
+    cpu_computes: tuple[str, ...] = ()
+    """Result of `cpu_class.cpu_computes`."""
 
 
 def device_facts(root: Path = ROOT) -> DeviceFacts:
@@ -97,6 +99,7 @@ def device_facts(root: Path = ROOT) -> DeviceFacts:
         temperatures_c=temperatures_c(root),
         libraries=library_versions(root=root),
         cpu_class=cpu_class(root),
+        cpu_computes=cpu_computes(root),
     )
 
 

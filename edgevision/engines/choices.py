@@ -16,6 +16,7 @@ from pathlib import Path
 import edgevision
 from edgevision.bundle.fastest import Excluded, Timing
 from edgevision.bundle.folder import Bundle
+from edgevision.contract.spec import COMPUTED
 from edgevision.device.cpu_class import cpu_class
 from edgevision.device.facts import library_versions, machine_name
 from edgevision.engines.tensorrt.store import stored_engines
@@ -155,5 +156,5 @@ def _read(bundle: Bundle) -> Sequence[EngineComparison]:
         stored = dataclass_from_json(_Stored, json.loads(_file(bundle).read_bytes())).comparisons
     except (OSError, ValueError, DecodeError, RecursionError):  # absent, damaged, or of another version
         return ()
-    precisions = {graph.precision for graph in bundle.manifest.graphs}
+    precisions = {*(graph.precision for graph in bundle.manifest.graphs), *COMPUTED}
     return [one for one in stored if all(timing.precision in precisions for timing in one.timings)]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgevision.bundle.folder import Bundle, GraphEntry, Verification
 from edgevision.contract.session import Session
-from edgevision.contract.spec import Precision
+from edgevision.contract.spec import COMPUTED, Precision
 from edgevision.errors import BundleError
 from edgevision.storage import atomic
 from edgevision.storage.cache import cache_folder
@@ -33,7 +33,7 @@ class _Stored:
 
 def with_cached_records(bundle: Bundle) -> Bundle:
     """The bundle with records from the cache folder; the bundle's folder is not changed."""
-    for entry in bundle.manifest.graphs:
+    for entry in (*bundle.manifest.graphs, *map(bundle.graph, COMPUTED)):
         for record in _cached(entry):
             bundle = bundle.with_record(entry.precision, record)
     return bundle
@@ -70,7 +70,8 @@ def store_record(bundle: Bundle, precision: Precision, record: Verification) -> 
 
 
 def _file(entry: GraphEntry) -> Path:
-    return cache_folder() / "verifications" / f"{entry.file.sha256}.json"
+    kind = f".{entry.precision}" if entry.precision in COMPUTED else ""
+    return cache_folder() / "verifications" / f"{entry.file.sha256}{kind}.json"
 
 
 def _cached(entry: GraphEntry) -> tuple[Verification, ...]:

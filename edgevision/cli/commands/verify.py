@@ -15,7 +15,7 @@ from edgevision.cli.options.defined import option_of
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import verification_lines
 from edgevision.contract.session import SessionOptions
-from edgevision.contract.spec import Precision
+from edgevision.contract.spec import COMPUTED, Precision
 from edgevision.errors import EngineError, MissingExtraError, VerificationError
 from edgevision.storage.codec import json_from_dataclass, json_text
 
@@ -87,16 +87,20 @@ def _complaint(found: Found) -> str:
 
 def _verify_all(bundle: Bundle) -> list[Found]:
     from edgevision.engines.opening import CPU_ENGINES
+    from edgevision.engines.precisions import precisions_of
     from edgevision.verification.first_opening import store_record
 
     golden = bundle.golden()
     found = []
-    for entry in bundle.manifest.graphs:
+    held = [entry.precision for entry in bundle.manifest.graphs]
+    for precision in (*held, *COMPUTED):
         for engine in CPU_ENGINES:
-            one = _verify(bundle, entry, engine, golden)
+            if precision not in precisions_of(bundle, engine):
+                continue
+            one = _verify(bundle, bundle.graph(precision), engine, golden)
             if one is not None:
                 found.append(one)
-                store_record(bundle, entry.precision, one.record)
+                store_record(bundle, precision, one.record)
     if not found:
         raise MissingExtraError("onnxruntime", "cpu", "edgevision verify")
     return found
