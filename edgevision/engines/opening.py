@@ -14,7 +14,7 @@ from edgevision.bundle.folder import Bundle
 from edgevision.bundle.selection import MachineIdentity, choose_graph
 from edgevision.contract.embedded_spec import embedded_spec
 from edgevision.contract.session import Session, SessionOptions
-from edgevision.contract.spec import COMPUTED, ModelSpec
+from edgevision.contract.spec import COMPUTED, ModelSpec, graph_name
 from edgevision.device.facts import machine_name
 from edgevision.device.gpu import gpu_names
 from edgevision.device.machine_class import machine_class
@@ -22,7 +22,7 @@ from edgevision.device.names import DeviceKind, DeviceName, device_named, gpu_in
 from edgevision.engines.choices import stored_comparison
 from edgevision.engines.devices import find_device
 from edgevision.engines.fastest import is_verified, select_fastest
-from edgevision.engines.precisions import computing_engine, graph_name
+from edgevision.engines.precisions import computing_engine
 from edgevision.errors import (
     EdgevisionError,
     EngineError,

@@ -29,8 +29,3 @@ def computing_engine(engine: str | None, precision: Precision | None) -> str | N
             f" the float graph: --precision {COMPUTED[precision]}"
         )
     return COMPUTING
-
-
-def graph_name(precision: Precision) -> str:
-    """ "int8 graph", or "float graph in bf16"."""
-    return f"{COMPUTED[precision]} graph in {precision}" if precision in COMPUTED else f"{precision} graph"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgevision.bundle.folder import Bundle, GraphEntry, Verification
 from edgevision.contract.session import Session
-from edgevision.contract.spec import COMPUTED, Precision
+from edgevision.contract.spec import COMPUTED, Precision, graph_name
 from edgevision.errors import BundleError
 from edgevision.storage import atomic
 from edgevision.storage.cache import cache_folder
@@ -47,9 +47,9 @@ def verify_first_opening(session: Session, bundle: Bundle, precision: Precision)
     began = time.perf_counter()
     record = verify_session(session, bundle.golden(), precision=precision)
     LOG.warning(
-        "%s: no record of the %s graph in %s on %s: golden frames %s in %.1f s",
+        "%s: no record of the %s in %s on %s: golden frames %s in %.1f s",
         bundle.spec.name,
-        precision,
+        graph_name(precision),
         record.engine,
         record.machine_class,
         "passed" if record.passed else f"FAILED ({record.failures})",
