@@ -17,7 +17,7 @@ import edgevision
 from edgevision.bundle.fastest import Excluded, Timing
 from edgevision.bundle.folder import Bundle
 from edgevision.contract.spec import COMPUTED
-from edgevision.device.cpu_class import cpu_class
+from edgevision.device.cpu_class import cpu_class, cpu_computes
 from edgevision.device.facts import library_versions, machine_name
 from edgevision.engines.tensorrt.store import stored_engines
 from edgevision.storage import atomic
@@ -45,6 +45,7 @@ class ComparedOn:
     machine: str
     """Result of `device.machine_name`: board, processor, usable cores, GPUs, power mode."""
     cpu_class: str
+    """The class, and the types below float32 that the CPU computes."""
     threads: str
     """CPU threads per call, or "all"."""
     device: str
@@ -96,7 +97,7 @@ def facts_here(bundle: Bundle, threads: int | None, device: str | None) -> Compa
     plans = sorted(engine.manifest.plan.sha256[:16] for engine in stored_engines(bundle.path).engines)
     return ComparedOn(
         machine=machine_name(),
-        cpu_class=cpu_class(),
+        cpu_class=" ".join((cpu_class(), *cpu_computes())),
         threads=str(threads or "all"),
         device=device or "any",
         libraries=", ".join(f"{fact.name} {fact.value}" for fact in library_versions(LIBRARIES)),
