@@ -105,8 +105,13 @@ def pip_package(driver_major: int) -> str:
 
 
 def is_jetson(root: Path = ROOT) -> bool:
-    """True for a Jetson, also inside a container."""
-    return l4t_version(root) is not None or "Jetson" in (board(root) or "")
+    """True for a Jetson, also inside a container, and on boards of other makers with its module."""
+    if l4t_version(root) is not None or "Jetson" in (board(root) or ""):
+        return True
+    try:
+        return b"nvidia,tegra" in (root / "proc/device-tree/compatible").read_bytes()
+    except OSError:
+        return False
 
 
 def _found(root: Path) -> Iterator[CudaRuntime]:

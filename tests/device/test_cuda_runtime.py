@@ -125,6 +125,20 @@ def test_the_newest_that_the_driver_supports_is_used(
     assert found.series.major == major
 
 
+@pytest.mark.parametrize(
+    ("compatible", "expected"),
+    [(b"vendor,board\0nvidia,p3767\0nvidia,tegra234\0", True), (b"raspberrypi,5-model-b\0", False)],
+)
+def test_a_module_on_another_makers_board_is_a_jetson(
+    tmp_path: Path, compatible: bytes, *, expected: bool
+) -> None:
+    tree = tmp_path / "proc/device-tree"
+    tree.mkdir(parents=True)
+    (tree / "model").write_bytes(b"Vendor Board\0")
+    (tree / "compatible").write_bytes(compatible)
+    assert is_jetson(tmp_path) == expected
+
+
 def test_a_jetson_uses_its_toolkit_and_never_a_python_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
