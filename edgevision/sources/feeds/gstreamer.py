@@ -17,7 +17,7 @@ from edgevision.contract.image import Frame
 from edgevision.errors import SourceError
 from edgevision.sources.feeds.feed import Feed, FeedFrame, thin_out
 from edgevision.sources.feeds.launched import LAUNCHER, PACKAGES, LaunchedProgram, pipeline_words
-from edgevision.sources.feeds.y4m import Y4mParser
+from edgevision.sources.feeds.y4m import Y4mReader
 from edgevision.sources.frames import CaptureClock
 
 NEWEST = "queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0"
@@ -84,22 +84,22 @@ class LaunchFeed(Feed):
         finally:
             os.close(write_end)
         self._timeout_s = read_timeout_s
-        self._parser = Y4mParser()
+        self._frames = Y4mReader(self._pictures)
         deadline_s = time.monotonic() + connect_timeout_s
         try:
-            while not self._parser.header():
+            while not self._frames.header():
                 self._more(deadline_s, connect_timeout_s)
         except SourceError:
             self.close()
             raise
-        self.fps = self._parser.fps
+        self.fps = self._frames.fps
 
     def read(self) -> FeedFrame:
         """The next frame."""
         deadline_s = time.monotonic() + self._timeout_s
         captured_ns, captured_at, arrived = time.perf_counter_ns(), time.time(), True
-        while (planes := self._parser.frame(paused=not arrived)) is None:
-            begun = self._parser.begun
+        while (planes := self._frames.frame(paused=not arrived)) is None:
+            begun = self._frames.begun
             arrived = self._more(deadline_s, self._timeout_s)
             if not begun:
                 captured_ns, captured_at = time.perf_counter_ns(), time.time()
@@ -141,8 +141,6 @@ class LaunchFeed(Feed):
                 raise SourceError(f"no data within {timeout_s:g} s")
             if time.monotonic() >= pause_s:
                 return False
-        data = os.read(self._pictures, 1 << 20)
-        if not data:
+        if not self._frames.receive():
             raise SourceError(self._program.last_error())
-        self._parser.add(data)
         return True

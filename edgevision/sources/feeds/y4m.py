@@ -1,7 +1,8 @@
-"""Parser of YUV4MPEG2, the format in which gst-launch-1.0 delivers frames through a pipe."""
+"""Reader of YUV4MPEG2, the format in which gst-launch-1.0 delivers frames through a pipe."""
 
 from __future__ import annotations
 
+import os
 import re
 from fractions import Fraction
 
@@ -13,68 +14,97 @@ from edgevision.errors import SourceError
 Planes = npt.NDArray[np.uint8]
 """uint8 ``[h * 3 / 2, w]``: the three planes of an I420 frame."""
 LONGEST_LINE = 1024
+_LINE_BYTES = 4096
 _FRAME = b"FRAME\n"
 _HEADER = b"YUV4MPEG2"
 _NO_FRAMES = "the program wrote data other than frames"
 
 
-class Y4mParser:
-    """Splits a stream of bytes into frames. The stream begins with a header, which repeats if the size changes.
+class Y4mReader:
+    """Reads frames from a pipe into their own memory.
 
-    GStreamer's y4menc pads rows to multiples of 4 bytes in some versions, which the format does not allow and the
-    header does not tell. The data after the first frame of a size decides whether its rows are padded.
+    The stream begins with a header, which repeats if the size changes. GStreamer's y4menc pads rows to multiples of 4
+    bytes in some versions, which the format does not allow and the header does not tell. The data after the first frame
+    of a size decides whether its rows are padded.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, file: int) -> None:
+        """`file` is the descriptor of the pipe's read end, which stays the caller's."""
+        self._file = file
         self.size_wh: tuple[int, int] | None = None
         self.fps: float | None = None
-        self._data = bytearray()
+        self._rest = b""
+        """Bytes that were read and belong to no frame yet."""
+        self._pixels: Planes | None = None
+        self._filled = 0
         self._padded: bool | None = None
 
     @property
     def begun(self) -> bool:
         """True if part of the next frame is there."""
-        return bool(self._data)
+        return bool(self._rest) or self._pixels is not None
 
-    def add(self, data: bytes) -> None:
-        """Append received bytes."""
-        self._data += data
+    def receive(self) -> bool:
+        """Read once, waiting if nothing is there; False at the end of the stream."""
+        if self._pixels is not None and self._filled < len(self._pixels):
+            count = os.readv(self._file, [memoryview(self._pixels)[self._filled :]])
+            self._filled += count
+            return count > 0
+        data = os.read(self._file, _LINE_BYTES)
+        self._rest += data
+        return bool(data)
 
     def frame(self, *, paused: bool = False) -> Planes | None:
         """The next complete frame, or None. Raises `SourceError` for other data.
 
         `paused`: the stream ended, or no byte came for a while, so that the program is not within a frame.
         """
-        if not self.header():
+        if self._pixels is None and not self._begin():
             return None
         assert self.size_wh is not None
+        assert self._pixels is not None
         width, height = self.size_wh
-        if len(self._data) < len(_FRAME):
-            return None
-        if not self._data.startswith(_FRAME):
-            raise SourceError(_NO_FRAMES)
         plain, padded = width * height * 3 // 2, _padded_bytes(width, height)
         if self._padded is None:
             self._padded = self._is_padded(plain, padded, paused=paused)
         if self._padded is None:
             return None
-        end = len(_FRAME) + (padded if self._padded else plain)
-        if len(self._data) < end:
+        count = padded if self._padded else plain
+        if self._filled < count:
             return None
-        pixels = np.frombuffer(bytes(self._data[len(_FRAME) : end]), np.uint8)
-        del self._data[:end]
+        pixels = self._pixels[:count]
+        self._rest = self._pixels[count : self._filled].tobytes() + self._rest
+        self._pixels = None
         return _without_padding(pixels, width, height) if self._padded else pixels.reshape(-1, width)
 
     def header(self) -> bool:
         """Read a header, if one is next; True once the size is known. Raises `SourceError` for other data."""
-        while self.size_wh is None or self._data.startswith(_HEADER[: max(1, len(self._data))]):
-            end = self._data.find(b"\n")
-            if end < 0:
-                if len(self._data) > LONGEST_LINE:
+        while self.size_wh is None or (self._rest and self._rest.startswith(_HEADER[: len(self._rest)])):
+            line, found, rest = self._rest.partition(b"\n")
+            if not found:
+                if len(line) > LONGEST_LINE:
                     raise SourceError(_NO_FRAMES)
                 return False
-            self._read_header(bytes(self._data[:end]))
-            del self._data[: end + 1]
+            self._read_header(line)
+            self._rest = rest
+        return True
+
+    def _begin(self) -> bool:
+        """Read the line before a frame, and provide the frame's memory; False until the line has come."""
+        if not self.header() or len(self._rest) < len(_FRAME):
+            return False
+        if not self._rest.startswith(_FRAME):
+            raise SourceError(_NO_FRAMES)
+        assert self.size_wh is not None
+        width, height = self.size_wh
+        size = width * height * 3 // 2 if self._padded is False else _padded_bytes(width, height)
+        if self._padded is None:
+            size += len(_FRAME)
+        self._pixels = np.empty(size, np.uint8)
+        begin = self._rest[len(_FRAME) : len(_FRAME) + size]
+        self._pixels[: len(begin)] = np.frombuffer(begin, np.uint8)
+        self._filled = len(begin)
+        self._rest = self._rest[len(_FRAME) + size :]
         return True
 
     def _read_header(self, line: bytes) -> None:
@@ -95,10 +125,11 @@ class Y4mParser:
 
     def _is_padded(self, plain: int, padded: int, *, paused: bool) -> bool | None:
         """Whether the rows of the first frame are padded; None until enough bytes have come."""
-        after = bytes(self._data[len(_FRAME) + plain :][: len(_FRAME)])
+        assert self._pixels is not None
+        after = self._pixels[plain : min(self._filled, plain + len(_FRAME))].tobytes()
         if len(after) == len(_FRAME):
             return after not in (_FRAME, _HEADER[: len(_FRAME)])
-        return len(self._data) >= len(_FRAME) + padded if paused else None
+        return self._filled >= padded if paused else None
 
 
 def _padded_bytes(width: int, height: int) -> int:

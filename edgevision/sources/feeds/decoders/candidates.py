@@ -62,7 +62,7 @@ class Candidate:
 
 
 FILE_AHEAD = 4
-"""Frames inside a decoder in another process while a file is read."""
+"""Frames inside a decoder in another process while a file is read, or the speed measured."""
 JETSON = Candidate("nvv4l2decoder", "nvv4l2decoder enable-max-performance=true ! nvvidconv", runs_lsmod=True)
 NVIDIA = Candidate("cuda", accelerator="cuda")
 

@@ -9,13 +9,12 @@ import select
 import time
 from fractions import Fraction
 
-import numpy as np
 from av.video.frame import VideoFrame
 
 from edgevision.errors import SourceError
 from edgevision.sources.feeds.decoders.decoder import Decoder, StreamKind, Unit
 from edgevision.sources.feeds.launched import LaunchedProgram, pipeline_words
-from edgevision.sources.feeds.y4m import Planes, Y4mParser
+from edgevision.sources.feeds.y4m import Planes, Y4mReader
 
 WAIT_S = 0.1
 """Maximum wait for a frame after its unit was written."""
@@ -25,7 +24,6 @@ MOST_UNSENT_BYTES = 16 << 20
 MOST_HELD = 32
 """More frames than any decoder reorders; older time stamps belong to frames that it lost."""
 PIPE_BYTES = 1 << 20
-_READ_BYTES = 1 << 20
 _PARSERS = {"h264": "h264parse", "hevc": "h265parse"}
 _DELIMITERS = {"h264": b"\0\0\0\1\x09\xf0" * 2, "hevc": b"\0\0\0\1\x46\x01\x50" * 2}
 """Access unit delimiters after each unit. Without them the parser passes a frame on when the next one begins; it needs
@@ -62,11 +60,12 @@ class LaunchedDecoder(Decoder):
         os.set_blocking(self._input, False)
         with contextlib.suppress(OSError, AttributeError):  # above the system's limit
             fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        self._parser = Y4mParser()
+        self._frames = Y4mReader(self._output)
         self._unsent = bytearray()
         self._stamps: list[int | None] = []
         self._time_base: Fraction | None = None
         self._messages_open = self._input_open = True
+        self._ended = False
 
     def decode(self, unit: Unit, *, wait: bool = True) -> list[VideoFrame]:
         """Write a unit, and return the frames that have come."""
@@ -110,26 +109,28 @@ class LaunchedDecoder(Decoder):
             self._output = -1
 
     def _pump(self, wait_s: float, *, held: int, ending: bool = False) -> list[Planes]:
-        """Write and read until nothing is unsent and at most `held` frames are inside, or `wait_s` have passed."""
+        """Write and read what is ready, and wait up to `wait_s` until at most `held` frames are inside."""
         until_s = time.monotonic() + wait_s
         found: list[Planes] = []
-        while True:
+        while not self._ended:
             if ending and self._input_open and not self._unsent:
                 os.close(self._input)
                 self._input_open = False
-            if len(self._stamps) - len(found) <= held and not self._unsent and not ending:
-                wait_s = 0.0
-            left_s = until_s - time.monotonic() if wait_s else 0.0
-            if not self._exchange(max(0.0, left_s), found):
-                if ending:
-                    return found
-                raise SourceError(self._program.last_error())
-            if left_s <= 0:
+            satisfied = len(self._stamps) - len(found) <= held and not self._unsent
+            left_s = 0.0 if satisfied else max(0.0, until_s - time.monotonic())
+            if not self._exchange(left_s, found) and left_s == 0.0:
                 return found
+        if not ending:
+            raise SourceError(self._program.last_error())
+        return found
 
     def _exchange(self, left_s: float, found: list[Planes]) -> bool:
-        """Write and read once; False at the end of the output."""
-        reads = [self._output, *([self._program.messages_fd] if self._messages_open else [])]
+        """Write and read once; False if nothing was ready in time."""
+        # Frames beyond the written units cannot be attributed; they stay unread.
+        wanted = len(found) < len(self._stamps)
+        reads = [self._output] if wanted else []
+        if self._messages_open:
+            reads.append(self._program.messages_fd)
         writes = [self._input] if self._unsent and self._input_open else []
         ready, writable, _ = select.select(reads, writes, [], min(left_s, PAUSE_S))
         if self._messages_open and self._program.messages_fd in ready:
@@ -139,16 +140,12 @@ class LaunchedDecoder(Decoder):
                 del self._unsent[: os.write(self._input, self._unsent)]
             except BrokenPipeError:
                 raise SourceError(self._program.last_error()) from None
-        ended = False
-        if self._output in ready:
-            data = os.read(self._output, _READ_BYTES)
-            ended = not data
-            self._parser.add(data)
-        paused = ended or (self._output not in ready and left_s >= PAUSE_S)
-        # Frames beyond the written units cannot be attributed; they stay unread.
-        while len(found) < len(self._stamps) and (frame := self._parser.frame(paused=paused)) is not None:
+        arrived = self._output in ready
+        self._ended = arrived and not self._frames.receive()
+        paused = self._ended or (wanted and not arrived and left_s >= PAUSE_S)
+        while len(found) < len(self._stamps) and (frame := self._frames.frame(paused=paused)) is not None:
             found.append(frame)
-        return not ended
+        return bool(ready or writable)
 
     def _received(self, frames: list[Planes]) -> list[VideoFrame]:
         return [self._picture(planes) for planes in frames]
@@ -157,7 +154,7 @@ class LaunchedDecoder(Decoder):
         known = [stamp for stamp in self._stamps if stamp is not None]
         stamp = min(known) if len(known) == len(self._stamps) else self._stamps[0]
         self._stamps.remove(stamp)
-        picture = VideoFrame.from_ndarray(np.ascontiguousarray(planes), self._kind.pixels)
+        picture = VideoFrame.from_numpy_buffer(planes, self._kind.pixels)
         picture.colorspace, picture.color_range = self._kind.colorspace, self._kind.color_range
         picture.pts = stamp
         if self._time_base is not None:

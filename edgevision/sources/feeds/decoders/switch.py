@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 MOST_UNITS = 20 * UNITS
 """Encoded frames without a decoded one, after which no hardware is tried."""
+MOST_BEHIND = 2
+"""Hardware has caught up when its newest frame is at most this many frames older than software's."""
 _SAID: set[str] = set()
 """Logged failures, so that one is not repeated for each camera and each outage."""
 
@@ -53,7 +56,8 @@ class LiveDecoder:
         self._alone = self._resync = False
         self._kind: StreamKind | None = None
         self._heard_s = 0.0
-        self._last_pts = -1
+        self._recent: deque[int] = deque(maxlen=1 + MOST_BEHIND)
+        """Time stamps of software's last frames; hardware's up to the last one are not delivered again."""
 
     @property
     def name(self) -> str:
@@ -92,7 +96,7 @@ class LiveDecoder:
             return []
         self._resync = False
         frames = packet.decode()
-        self._last_pts = max([self._last_pts, *(frame.pts for frame in frames if frame.pts is not None)])
+        self._recent += [frame.pts for frame in frames if frame.pts is not None]
         return frames
 
     def _by_hardware(self, hardware: Decoder, units: list[Unit]) -> list[VideoFrame]:
@@ -103,17 +107,19 @@ class LiveDecoder:
         except SourceError as error:
             self._give_up(str(error))
             return []
-        if self._alone:
-            if frames:
-                self._heard_s = now_s
-        elif frames and (frames[-1].pts is None or frames[-1].pts >= self._last_pts):
-            self._alone, self._heard_s = True, now_s
-            frames = [frame for frame in frames if frame.pts is not None and frame.pts > self._last_pts]
-        else:
-            frames = []
+        if frames and not self._alone:
+            self._alone = not self._recent or frames[-1].pts is None or frames[-1].pts >= self._recent[0]
+        if frames and self._alone:
+            self._heard_s = now_s
+        frames = [frame for frame in frames if self._is_new(frame)]
+        if frames and self._alone:
+            self._recent.clear()  # the camera's clock may be set back later
         if now_s - self._heard_s > FIRST_FRAME_S and not frames:
             self._give_up(f"no frame within {FIRST_FRAME_S:g} s; all of its sessions may be in use")
         return frames
+
+    def _is_new(self, frame: VideoFrame) -> bool:
+        return self._alone and (not self._recent or (frame.pts is not None and frame.pts > self._recent[-1]))
 
     def _learn(self, units: list[Unit], frames: list[VideoFrame]) -> None:
         """Find the kind of the stream, and choose its decoder."""
