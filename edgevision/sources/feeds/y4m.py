@@ -47,7 +47,7 @@ class Y4mReader:
     def receive(self) -> bool:
         """Read once, waiting if nothing is there; False at the end of the stream."""
         if self._pixels is not None and self._filled < len(self._pixels):
-            count = os.readv(self._file, [memoryview(self._pixels)[self._filled :]])
+            count = os.readv(self._file, [self._pixels[self._filled :].data])
             self._filled += count
             return count > 0
         data = os.read(self._file, _LINE_BYTES)

@@ -61,6 +61,14 @@ class Candidate:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The decoder to use, None for software, and a line that says why."""
+
+    candidate: Candidate | None
+    reason: str
+
+
 FILE_AHEAD = 4
 """Frames inside a decoder in another process while a file is read, or the speed measured."""
 JETSON = Candidate("nvv4l2decoder", "nvv4l2decoder enable-max-performance=true ! nvvidconv", runs_lsmod=True)

@@ -113,7 +113,7 @@ class Decoder(abc.ABC):
         """
 
     def late(self, wait_s: float) -> list[VideoFrame]:  # noqa: ARG002  # a decoder inside this process has none
-        """Further frames that come within `wait_s` without a new unit."""
+        """Frames that come without a new unit: the first ones within `wait_s`."""
         return []
 
     @abc.abstractmethod

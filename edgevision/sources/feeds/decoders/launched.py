@@ -82,8 +82,8 @@ class LaunchedDecoder(Decoder):
         return frames
 
     def late(self, wait_s: float) -> list[VideoFrame]:
-        """Frames that come without a new unit."""
-        frames = self._received(self._pump(wait_s, held=0))
+        """Frames that come without a new unit: the first ones within `wait_s`."""
+        frames = self._received(self._pump(wait_s, held=max(0, len(self._stamps) - 1)))
         self.held = len(self._stamps)
         return frames
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgevision.errors import SourceError
-from edgevision.sources.feeds.decoders.candidates import Candidate
+from edgevision.sources.feeds.decoders.candidates import Candidate, Choice
 from edgevision.sources.feeds.decoders.decoder import StreamKind, Unit
 from edgevision.sources.feeds.decoders.trial import Cost, Trial
 
@@ -39,14 +39,6 @@ round differently; the matrix of another colour standard gives about 30 dB, a wr
 """
 MOST_HELD = 1
 """Frames that hardware may hold back beyond software, on a live stream; each adds a frame period of age."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The decoder to use, None for software, and a line that says why."""
-
-    candidate: Candidate | None
-    reason: str
 
 
 @dataclass(slots=True)

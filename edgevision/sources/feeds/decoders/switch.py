@@ -13,9 +13,9 @@ from av.video.stream import VideoStream
 
 from edgevision.errors import SourceError
 from edgevision.sources.feeds.decoders import candidates
-from edgevision.sources.feeds.decoders.candidates import Candidate
+from edgevision.sources.feeds.decoders.candidates import Candidate, Choice
 from edgevision.sources.feeds.decoders.decoder import CODECS, Decoder, StreamKind, Unit, UnitReader
-from edgevision.sources.feeds.decoders.probe import FIRST_FRAME_S, UNITS, Choice, choose, chosen, forced
+from edgevision.sources.feeds.decoders.probe import FIRST_FRAME_S, UNITS, choose, chosen, forced
 from edgevision.sources.options import DecoderSetting
 
 log = logging.getLogger(__name__)

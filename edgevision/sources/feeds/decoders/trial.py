@@ -26,6 +26,7 @@ from edgevision.sources.feeds.decoders.decoder import Decoder, PyAvDecoder, Stre
 ROUNDS = 2
 """Software and hardware are timed in turns, this many times each; the best of each counts."""
 SETTLE_S = 0.2
+"""A decoder holds back the frames that do not come within this time after the last one."""
 STEP = 5
 """All frames are compared, at every fifth pixel of every fifth row."""
 
@@ -126,8 +127,8 @@ def _timed(decoder: Decoder, units: Sequence[Unit], pictures: _Pictures | None =
     try:
         for unit in units:
             _convert(decoder.decode(unit), decoder, pictures, stamps, counts)
-        if decoder.held > 0:
-            _convert(decoder.late(SETTLE_S), decoder, pictures, stamps, counts)
+        while decoder.held > 0 and (late := decoder.late(SETTLE_S)):
+            _convert(late, decoder, pictures, stamps, counts)
         held, timed = max(0, decoder.held), len(stamps)
         _convert(decoder.finish(), decoder, pictures, stamps, counts)
     finally:

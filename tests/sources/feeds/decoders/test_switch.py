@@ -15,8 +15,7 @@ import pytest
 
 from edgevision.errors import SourceError
 from edgevision.sources.feeds.decoders import probe, switch
-from edgevision.sources.feeds.decoders.candidates import Candidate
-from edgevision.sources.feeds.decoders.probe import Choice
+from edgevision.sources.feeds.decoders.candidates import Candidate, Choice
 from edgevision.sources.feeds.decoders.switch import LiveDecoder
 from edgevision.sources.options import DecoderSetting
 
@@ -70,7 +69,7 @@ def test_hardware_takes_over_without_a_gap(
     assert [(pts, mean) for pts, _, mean in seen] == software_frames(clip_path)
     names = [name for _, name, _ in seen]
     change = names.index("right")
-    assert switch.UNITS < change < 80, "after the probe's frames, at a key frame"
+    assert probe.UNITS < change < 80, "after the probe's frames, at a key frame"
     assert set(names[change:]) == {"right"}
 
 
@@ -216,7 +215,7 @@ def test_the_live_path_adds_no_age(clip_path: Path, use: Callable[..., None]) ->
                 time.sleep(0.1 if decoder.name == "software" and decoder._hardware else 0.03)
                 frames = decoder.decode(packet)
                 if decoder.name == "right":
-                    delays.append(packet.pts - frames[-1].pts if frames else -1)
+                    delays.append((packet.pts or 0) - (frames[-1].pts or 0) if frames else -1)
         decoder.close()
     assert len(delays) > 40
     assert np.median(delays) == 0
