@@ -80,7 +80,7 @@ def cluster_nms(b: GraphBuilder, candidates: Candidates, nms: NmsSpec) -> Candid
     fixed = _ALIGNMENT - edges[1] % _ALIGNMENT
     padded = (
         b.op("Pad", boxes, ints(0, fixed, 0, 0, 0, 0)),
-        b.op("Pad", b.op("Cast", labels, to=FLOAT), ints(0, fixed, 0, 0), np.float32(-1)),
+        b.op("Pad", labels, ints(0, fixed, 0, 0), np.int32(-1)),
     )
     overlap: Overlap = OrientedOverlap() if candidates.oriented else UprightOverlap()
     columns = overlap.terms(b, *padded, iou_threshold)

@@ -21,7 +21,7 @@ class Overlap(Protocol):
     """One kind of boxes."""
 
     def terms(self, b: GraphBuilder, boxes: str, labels: str, iou_threshold: str) -> tuple[str, ...]:
-        """Terms of each box, columns ``[B,K,1]``, of boxes ``[B,K,D]`` and float labels ``[B,K]``."""
+        """Terms of each box, columns ``[B,K,1]``, of boxes ``[B,K,D]`` and labels ``[B,K]``."""
 
     def over(self, b: GraphBuilder, columns: Sequence[str], rows: Sequence[str]) -> str:
         """bool ``[B,n,m]``: same label, and overlap above the threshold, of terms ``[B,n,1]`` and ``[B,1,m]``."""

@@ -147,7 +147,7 @@ class _AnyLabel(UprightOverlap):
     """All labels are equal."""
 
     def terms(self, b: GraphBuilder, boxes: str, labels: str, iou_threshold: str) -> tuple[str, ...]:
-        return super().terms(b, boxes, b.op("Mul", labels, np.float32(0)), iou_threshold)
+        return super().terms(b, boxes, b.op("Mul", labels, np.int32(0)), iou_threshold)
 
 
 def _worst(b: GraphBuilder, candidates: Any, rows: int) -> Any:
