@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgevision.bundle.candidates import boxes_in_frame
 from edgevision.contract.nms import greedy_nms
+from edgevision.contract.rotated import prob_iou_matrix
+from edgevision.contract.transform import FrameTransform
 from edgevision.verification.pairs import (
     NmsFaults,
     NmsRule,
     Pairs,
     Slack,
+    box_differences,
     nms_faults,
     partners,
     score_differences,
@@ -90,6 +94,39 @@ def test_a_network_without_nms_keeps_everything() -> None:
     assert faults(found[np.arange(len(found) - 1)], candidates, rule=rule) == NmsFaults(0, 1)
 
 
+def test_an_oriented_box_that_is_turned_by_a_quarter_is_the_same_box() -> None:
+    box = np.array([[50, 40, 30, 10, 0.3]])
+    same = np.array([[50, 40, 10, 30, 0.3 + np.pi / 2]])
+    assert box_differences(same, box, 1.0) == pytest.approx([0], abs=1e-12)
+    along = box + np.array([np.cos(0.3) * 3, np.sin(0.3) * 3, 0, 0, 0])
+    across = box + np.array([-np.sin(0.3) * 3, np.cos(0.3) * 3, 0, 0, 0])
+    assert box_differences(along, box, 1.0) == pytest.approx([3 / 30])
+    assert box_differences(across, box, 1.0) == pytest.approx([3 / 10])
+    assert box_differences(box + np.array([0, 0, 0, 0, 0.1]), box, 1.0) == pytest.approx([0.15], abs=0.02)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_greedy_nms_of_oriented_boxes_passes_and_every_change_of_it_is_seen(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    boxes = np.concatenate(
+        [random.uniform(0, 50, (80, 2)), random.uniform(8, 40, (80, 2)), random.uniform(0, 1.5, (80, 1))], 1
+    )
+    candidates = Pairs(boxes, np.sort(random.uniform(0.1, 1, 80))[::-1], random.integers(0, 2, 80))
+    over = prob_iou_matrix(boxes, boxes) > RULE.iou_threshold
+    rows: list[int] = []
+    for row in range(len(boxes)):
+        if not any(over[row, k] and candidates.labels[row] == candidates.labels[k] for k in rows):
+            rows.append(row)
+    removed = [row for row in range(len(boxes)) if row not in rows]
+    assert len(rows) < ROWS
+    assert len(removed) > 5
+    assert faults(candidates[np.array(rows)], candidates) == NmsFaults(0, 0)
+    for gone in range(len(rows)):
+        assert faults(candidates[np.delete(rows, gone)], candidates).missing > 0
+    for more in removed:
+        assert faults(candidates[np.sort([*rows, more])], candidates).duplicates > 0
+
+
 def test_partners_have_the_label_and_may_be_clipped() -> None:
     one = Pairs(
         np.array([[0, 0, 10, 10], [0, 0, 10, 10]], np.float64), np.array([0.5, 0.5]), np.array([0, 2])
@@ -105,3 +142,12 @@ def test_partners_have_the_label_and_may_be_clipped() -> None:
 def test_weak_scores_are_compared_in_proportion() -> None:
     left, right = np.array([0.8, 0.025, 1e-6]), np.array([0.81, 0.026, 2e-6])
     assert score_differences(left, right) == pytest.approx([0.01, 0.01, 0], rel=0.1)
+
+
+def test_oriented_boxes_of_a_letterbox_with_unequal_scales() -> None:
+    """A frame of 300x170 in 192x128 is scaled to 192x109: its two scales differ by a quarter of a percent."""
+    placement = FrameTransform((300, 170), (192 / 300, 109 / 170), (0.0, 9.0))
+    rng = np.random.default_rng(0)
+    boxes = np.hstack([rng.uniform(5, 120, (50, 4)), rng.uniform(-1.5, 1.5, (50, 1))])
+    found = boxes_in_frame(boxes, np.array([placement.scale_xy, placement.offset_xy]))
+    np.testing.assert_allclose(found, placement.frame_from_input_oriented(boxes), rtol=1e-6, atol=1e-5)
