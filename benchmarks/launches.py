@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from benchmarks.graph_parts import PARTS, NodeTimes, network_alone, parts_of
+from benchmarks.graph_parts import NETWORK, PARTS, NodeTimes, network_alone, parts_of
 from benchmarks.profiles import ENGINES, opened, profiled
 from edgevision.bundle.folder import Bundle
 from edgevision.cli.present import table
@@ -42,6 +42,7 @@ from edgevision.storage.codec import json_from_dataclass, json_text
 
 LIMITS = {"onnxruntime": 8.0, "openvino f32": 8.0}
 AMX_LIMIT = 15.0
+RTX = "tensorrt-rtx"
 WARM_UP = 3
 
 Call = Callable[[], object]
@@ -117,7 +118,9 @@ def cpu_parts(subject: Subject, engine: str, threads: int, rounds: int) -> tuple
 
 def _of_part(times: NodeTimes, part: str) -> tuple[int, float]:
     found = [
-        statistics.median(values) for name, values in times.samples_ms.items() if times.parts[name] == part
+        statistics.median(values)
+        for name, values in times.samples_ms.items()
+        if times.parts.get(name, NETWORK) == part
     ]
     return len(found), round(sum(found), 3)
 
@@ -203,21 +206,20 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cpu-time", action="store_true")
-    parser.add_argument("--no-rtx", action="store_true", help="omit the kernels of TensorRT-RTX")
+    parser.add_argument("--engines", nargs="+", choices=(*ENGINES, RTX), default=(*ENGINES, RTX))
     parser.add_argument("--json", type=Path, help="write the record to this file")
     arguments = parser.parse_args()
     clock = time.process_time_ns if arguments.cpu_time else time.perf_counter_ns
     found = subjects(arguments.bundles, arguments.baseline)
     figures: list[Figures] = []
-    for engine in ENGINES:
+    for engine in (one for one in ENGINES if one in arguments.engines):
         measured = beyond(found, engine, arguments.threads, arguments.rounds, clock)
         for one, values in zip(found, measured, strict=True):
             parts = cpu_parts(one, engine, arguments.threads, arguments.rounds)
             figures.append(Figures(one.model, one.graph, engine, parts, *values))
-    if not arguments.no_rtx:
+    if RTX in arguments.engines:
         figures += [
-            Figures(one.model, one.graph, "tensorrt-rtx", rtx_parts(one), None, None, None, None)
-            for one in found
+            Figures(one.model, one.graph, RTX, rtx_parts(one), None, None, None, None) for one in found
         ]
     print("\n".join(printed(figures)))
     limits = {**LIMITS, **({"openvino bf16": AMX_LIMIT} if has_amx() else {})}

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 import onnx
+import onnxruntime as ort
 
-from benchmarks.graph_parts import NETWORK, PRE, NodeTimes, parts_of
+from benchmarks.graph_parts import NETWORK, PARTS, NodeTimes, parts_of
 from edgevision.engines.openvino import shared_core
 from edgevision.engines.ort_settings import cpu_session, session_settings
 
@@ -26,10 +27,22 @@ Feed = Mapping[str, npt.NDArray[Any]]
 def opened(model: onnx.ModelProto, engine: str, feed: Feed, threads: int) -> Callable[[], object]:
     """A function that runs the graph once."""
     if engine == "onnxruntime":
-        session = cpu_session(model.SerializeToString(), session_settings(threads))
-        return lambda: session.run(None, feed)
+        return _bound(cpu_session(model.SerializeToString(), session_settings(threads)), feed)
     request = _request(model, engine, threads)
     return lambda: request.infer(feed, share_inputs=True, share_outputs=True)
+
+
+def _bound(session: Any, feed: Feed) -> Callable[[], object]:
+    """A function that runs a session into the same output arrays each time.
+
+    New arrays for large raw outputs would cost page faults, which the whole graph does not have.
+    """
+    binding = session.io_binding()
+    for name, array in feed.items():
+        binding.bind_cpu_input(name, array)
+    for value, array in zip(session.get_outputs(), session.run(None, feed), strict=True):
+        binding.bind_ortvalue_output(value.name, ort.OrtValue.ortvalue_from_numpy(array))
+    return lambda: session.run_with_iobinding(binding)
 
 
 def profiled(model: onnx.ModelProto, engine: str, feed: Feed, threads: int, rounds: int) -> NodeTimes:
@@ -53,7 +66,8 @@ def _onnxruntime(model: onnx.ModelProto, feed: Feed, threads: int, rounds: int) 
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
             samples[event["name"].removesuffix(_KERNEL)].append(event["dur"] / 1000)
-    return NodeTimes(samples, {name: _part(name, known) for name in samples})
+    # ONNX Runtime names nodes that it adds by those that they belong to, except a few in the network.
+    return NodeTimes(samples, {name: _part(name, known) or NETWORK for name in samples})
 
 
 def _openvino(model: onnx.ModelProto, engine: str, feed: Feed, threads: int, rounds: int) -> NodeTimes:
@@ -65,10 +79,9 @@ def _openvino(model: onnx.ModelProto, engine: str, feed: Feed, threads: int, rou
         for info in request.profiling_info:
             if str(info.status).endswith("EXECUTED") and info.node_type not in _NOT_RUN:
                 samples[info.node_name].append(info.real_time.total_seconds() * 1000)
-    fused = _fused_names(request)
     # Outputs have the names of the contract instead of those of their nodes.
     known |= {name: known[node.name] for node in model.graph.node for name in node.output}
-    return NodeTimes(samples, {name: _part(name, known, fused.get(name, ())) for name in samples})
+    return NodeTimes(samples, _openvino_parts(request, known))
 
 
 def _request(model: onnx.ModelProto, engine: str, threads: int, **further: object) -> Any:
@@ -79,22 +92,26 @@ def _request(model: onnx.ModelProto, engine: str, threads: int, **further: objec
     ).create_infer_request()
 
 
-def _fused_names(request: Any) -> dict[str, tuple[str, ...]]:
-    """Names of the graph's nodes that each of OpenVINO's nodes computes."""
-    names = {}
+def _openvino_parts(request: Any, known: Mapping[str, str]) -> dict[str, str]:
+    """The part of each node that OpenVINO runs; nodes of its own belong to the part that they read from."""
+    parts: dict[str, str] = {}
     for node in request.get_compiled_model().get_runtime_model().get_ordered_ops():
-        facts = node.get_rt_info()
-        if "originalLayersNames" in facts:
-            names[node.get_friendly_name()] = tuple(facts["originalLayersNames"].astype(str).split(","))
-    return names
+        name, facts = node.get_friendly_name(), node.get_rt_info()
+        fused = facts["originalLayersNames"].astype(str).split(",") if "originalLayersNames" in facts else []
+        before = [
+            node.input_value(place).get_node().get_friendly_name() for place in range(node.get_input_size())
+        ]
+        read = [parts[one] for one in before if one in parts]
+        found = _part(name, known, fused) or max(read, key=PARTS.index, default=None)
+        if found is not None:
+            parts[name] = found
+    return parts
 
 
-def _part(name: str, known: Mapping[str, str], fused: tuple[str, ...] = ()) -> str:
+def _part(name: str, known: Mapping[str, str], fused: Sequence[str] = ()) -> str | None:
     """The part of an engine's node: of the nodes that it fuses, or of the longest name that is part of its own."""
     for one in (name, *reversed(fused)):
         if one in known:
             return known[one]
     inside = [one for one in known if one and one in name]
-    if inside:
-        return known[max(inside, key=len)]
-    return PRE if "pre/" in name else NETWORK
+    return known[max(inside, key=len)] if inside else None
