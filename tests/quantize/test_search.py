@@ -109,3 +109,14 @@ def test_layers_that_go_together_are_tried_together() -> None:
     assert result.chosen is not None
     assert result.chosen.kept_float == ("a", "b", "c")
     assert [len(kept) for kept in model.measured[:2]] == [0, 3]
+
+
+def test_a_graph_that_fails_the_further_check_is_not_chosen() -> None:
+    """Such as a comparison with the golden frames: here it needs `a` in float, which accuracy does not show."""
+    model = Model(dict.fromkeys("abcd", 0.0) | {"c": 2.0})
+    reference = model.scores(frozenset("abcd"))
+    checked = Search(model.scores, EQUAL, Budget(0.5), accept=lambda: "a" in model.measured[-1])
+    result = checked.run(reference, "cabd")
+    assert result.chosen is not None
+    assert result.chosen.kept_float == ("a", "c")
+    assert [c.accepted for c in result.candidates if c.kept_float == ("c",)] == [False]

@@ -68,7 +68,15 @@ def searched_half(
         return bench.scores("fp16")
 
     reference = bench.scores("float")
-    search = Search(scores, works, options.budget, progress, wording=WORDING, attempts=ATTEMPTS)
+    search = Search(
+        scores,
+        works,
+        options.budget,
+        progress,
+        wording=WORDING,
+        attempts=ATTEMPTS,
+        accept=lambda: bench.verification("fp16").passed,
+    )
     result = search.run(reference, ())
     plain = result.candidates[0]
     noise: dict[str, float] = {}
@@ -197,8 +205,8 @@ class HalfMaterial:
 def _not_found(result: SearchResult, options: QuantizeOptions, name: str) -> str:
     best = max(result.candidates, key=lambda candidate: (candidate.drop.sure, -candidate.drop.points))
     return (
-        f"{name}: no FP16 graph keeps the budget of {options.budget.max_drop:g} points {result.metric}; the nearest has"
-        f" {100 * best.low_share:.1f} % of the work in FP16 and loses {best.drop}, which keeps the budget in"
+        f"{name}: no FP16 graph passes verification within {options.budget.max_drop:g} points {result.metric}; the"
+        f" nearest has {100 * best.low_share:.1f} % of the work in FP16 and loses {best.drop}, which keeps the budget in"
         f" {100 * best.drop.sure:.0f} % of the draws; allow more with --max-drop, or measure on more images with"
         " --eval-images"
     )

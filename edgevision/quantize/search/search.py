@@ -31,10 +31,12 @@ class Candidate:
     accuracy: float
     """The metric in percent."""
     drop: Drop
+    accepted: bool = True
+    """False if the graph keeps the budget but fails the search's further check."""
 
     def within(self, confidence: float) -> bool:
         """True if this share of the bootstrap's draws keeps the budget, so that a lucky sample does not pass."""
-        return self.drop.sure >= confidence
+        return self.drop.sure >= confidence and self.accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +73,19 @@ class Search:
         *,
         wording: Wording = INT8,
         attempts: int = 3,
+        accept: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`attempts` is the maximum number of float layers that are tried again in the lower precision."""
+        """`attempts` is the maximum number of float layers that are tried again in the lower precision.
+
+        `accept` is a further check of the graph that was measured last, called if it keeps the budget.
+        """
         self._measure = measure
         self._macs = macs
         self._budget = budget
         self._progress = progress
         self._wording = wording
         self._attempts = attempts
+        self._accept = accept
         self._seen: dict[frozenset[str], Candidate] = {}
 
     def run(
@@ -138,16 +145,20 @@ class Search:
             scores = self._measure(kept_float)
             images = sum(part.images for part in scores)
             working = sum(macs for node, macs in self._macs.items() if node not in kept_float)
+            drop = paired_drop(reference, scores, self._budget.max_drop)
+            accepted = drop.sure < self._budget.confidence or self._accept()
             candidate = Candidate(
                 kept_float=tuple(sorted(kept_float)),
                 low_share=working / sum(self._macs.values()),
                 accuracy=sum(part.whole * part.images for part in scores) / images,
-                drop=paired_drop(reference, scores, self._budget.max_drop),
+                drop=drop,
+                accepted=accepted,
             )
             self._seen[kept_float] = candidate
             self._progress(
                 f"{len(kept_float)} {self._wording.kept}, {100 * candidate.low_share:.1f} % of the work in"
                 f" {self._wording.precision}:"
                 f" {scores[0].metric} drop {candidate.drop}, in budget in {100 * candidate.drop.sure:.0f} % of draws"
+                + ("" if accepted else "; it fails verification on the golden frames")
             )
         return self._seen[kept_float]

@@ -55,11 +55,15 @@ class Workbench:
         with open_session(self.path, engine=engine, options=options) as session:
             return run_trials(self._trials, session)
 
-    def check(self, precision: Precision) -> None:
-        """Compare a graph of the copy with the golden answers in ONNX Runtime; raises `VerificationError`."""
+    def verification(self, precision: Precision) -> Verification:
+        """The comparison of a graph of the copy with the golden answers in ONNX Runtime."""
         options = SessionOptions(threads=self._threads, precision=precision, force=True)
         with open_session(self.path, engine="onnxruntime", options=options) as session:
-            record = verify_session(session, self.bundle.golden(), precision=precision)
+            return verify_session(session, self.bundle.golden(), precision=precision)
+
+    def check(self, precision: Precision) -> None:
+        """Compare a graph of the copy with the golden answers in ONNX Runtime; raises `VerificationError`."""
+        record = self.verification(precision)
         if not record.passed:
             raise VerificationError(
                 f"the {precision} graph of {self.bundle.spec.name} was not written: it does not match the source"
