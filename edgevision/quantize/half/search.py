@@ -206,7 +206,7 @@ def _not_found(result: SearchResult, options: QuantizeOptions, name: str) -> str
     best = max(result.candidates, key=lambda candidate: (candidate.drop.sure, -candidate.drop.points))
     return (
         f"{name}: no FP16 graph passes verification within {options.budget.max_drop:g} points {result.metric}; the"
-        f" nearest has {100 * best.low_share:.1f} % of the work in FP16 and loses {best.drop}, which keeps the budget in"
-        f" {100 * best.drop.sure:.0f} % of the draws; allow more with --max-drop, or measure on more images with"
+        f" nearest has {100 * best.low_share:.1f} % of the work in FP16 and loses {best.drop}, which keeps the budget"
+        f" in {100 * best.drop.sure:.0f} % of the draws; allow more with --max-drop, or measure on more images with"
         " --eval-images"
     )
