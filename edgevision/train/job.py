@@ -164,7 +164,7 @@ def run_job(
         stream.close()
 
 
-def _stream(job: Job, task: TrainingTask, trainer: lightning.Trainer, workers: int) -> BatchStream:
+def _stream(job: Job, task: TrainingTask, trainer: lightning.Trainer, workers: int) -> BatchStream[Any]:
     return BatchStream(
         task.count,
         job.plan.optimization.batch,
