@@ -99,7 +99,7 @@ class VerificationError(EdgevisionError):
     exit_code = 2
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """First line of a library's error message; the name of its class if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -13,6 +13,7 @@ import edgevision
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "edgevision"
+SKELETONS = PACKAGE / "skeletons"
 LAYERS = (
     "storage",
     "settings",
@@ -76,7 +77,8 @@ EVERYWHERE = {"numpy", "cv2", "edgevision"}
 
 
 def python_files(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.py"))
+    """All modules; the skeletons of recipes are data, which `new-recipe` copies."""
+    return sorted(path for path in folder.rglob("*.py") if SKELETONS not in path.parents)
 
 
 def imported(path: Path, *, top_level_only: bool) -> set[str]:

@@ -1,26 +1,24 @@
-"""PyTorch networks as `SourceModel`: the reference answers for every graph, in plain PyTorch."""
+"""PyTorch networks of the built-in recipes as `SourceModel`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 
 from edgevision.checkpoint.reading import Checkpoint
-from edgevision.contract.results import Outputs
-from edgevision.contract.spec import FrameInput, NmsSpec
+from edgevision.contract.spec import FrameInput
 from edgevision.errors import CheckpointError
 from edgevision.export.frames import golden_frames
 from edgevision.export.golden import network_input
 from edgevision.graph.heads import YoloV5RawHead
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.classifiers.family import Classifier, Family, classifier_from_state_dict
-from edgevision.models.detections import detections
-from edgevision.models.masks import Mixture
 from edgevision.models.recipe import SourceModel
 from edgevision.models.yolov5.decode import decode
-from edgevision.models.yolov5.masks import mixture_from_outputs
+from edgevision.models.yolov5.masks import decode_with_coefficients
 from edgevision.models.yolov5.model import YoloV5
 
 
@@ -28,12 +26,7 @@ def classifier_source(
     module: torch.nn.Module, variant: str, class_count: int, class_names: tuple[str, ...] = ()
 ) -> SourceModel:
     """A network with logits ``[B,C]``; classes without names are numbered."""
-
-    def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
-        del nms
-        return (module(tensor).softmax(dim=1).numpy(),)
-
-    return SourceModel(module, variant, _names(class_count, class_names), answer)
+    return SourceModel(module, variant, _names(class_count, class_names))
 
 
 def recognised_source(family: Family, checkpoint: Checkpoint) -> SourceModel:
@@ -80,41 +73,28 @@ def _names(class_count: int, class_names: tuple[str, ...]) -> tuple[str, ...]:
 def segmenter_source(
     module: torch.nn.Module, variant: str, class_count: int, class_names: tuple[str, ...] = ()
 ) -> SourceModel:
-    """A network with logits ``[B,C,H,W]`` of its input's size; classes without names are numbered."""
-
-    def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
-        del nms
-        return (module(tensor).argmax(dim=1).to(torch.uint8).numpy(),)
-
-    return SourceModel(module, variant, _names(class_count, class_names), answer)
+    """A network with logits ``[B,C,h,w]``; classes without names are numbered."""
+    return SourceModel(module, variant, _names(class_count, class_names))
 
 
 def yolov5_source(model: YoloV5) -> SourceModel:
-    """YOLOv5 with folded batch normalisation; the plain reference does decoding and NMS."""
+    """YOLOv5 with folded batch normalisation, and its decoding in plain PyTorch."""
     if model.mask_count:
         raise CheckpointError(f"holds {model.variant}, which has masks; use recipe yolov5-seg")
-    model.fuse()
-    anchors_px = model.anchors_px
-
-    def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
-        assert nms is not None, "a detector needs NMS settings"
-        return detections(*decode(model(tensor), anchors_px, model.strides), nms)
-
-    return SourceModel(model, model.variant, model.names, answer, _raw_head(model))
+    return _yolov5(model, decode)
 
 
 def yolov5_seg_source(model: YoloV5) -> SourceModel:
-    """A segmentation model of YOLOv5; the plain reference combines its masks."""
+    """A segmentation model of YOLOv5 with folded batch normalisation, and its decoding in plain PyTorch."""
     if not model.mask_count:
         raise CheckpointError(f"holds {model.variant}, which has no masks; use recipe yolov5")
+    return _yolov5(model, decode_with_coefficients)
+
+
+def _yolov5(model: YoloV5, decoding: Callable[..., tuple[torch.Tensor, ...]]) -> SourceModel:
     model.fuse()
-    anchors_px = model.anchors_px
-
-    def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Mixture:
-        assert nms is not None, "a detector needs NMS settings"
-        return mixture_from_outputs(model(tensor), anchors_px, model.strides, nms)
-
-    return SourceModel(model, model.variant, model.names, answer, _raw_head(model))
+    plain = functools.partial(decoding, anchors_px=model.anchors_px, strides=model.strides)
+    return SourceModel(model, model.variant, model.names, _raw_head(model), plain)
 
 
 def _raw_head(model: YoloV5) -> YoloV5RawHead:

@@ -58,8 +58,9 @@ def test_a_misspelt_name_gets_a_suggestion() -> None:
     ("text", "message"),
     [
         ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
-        ("RECIPE = 1", "defines no RECIPE"),
-        ("def", "SyntaxError"),
+        ("x = 1", "defines no RECIPE"),
+        ("RECIPE = 1", "RECIPE of .* is of type int; expected a ModuleRecipe or a Recipe"),
+        ("def", "line 1, `def`: SyntaxError"),
     ],
 )
 def test_a_broken_recipe_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:
