@@ -45,7 +45,7 @@ class TimmConfig:
         crop = self.pretrained.get("crop_pct")
         if not fixed_size and isinstance(size, list) and len(size) == 3 and all(map(_is_side, size[1:])):
             expected = replace(expected, size_wh=(size[2], size[1]))
-        if type(crop) in (int, float) and 0 < crop <= 1:
+        if isinstance(crop, (int, float)) and 0 < crop <= 1:
             expected = replace(expected, crop_fraction=float(crop))
         mean, std = _three(self.pretrained.get("mean")), _three(self.pretrained.get("std"))
         if mean is not None and std is not None and min(std) > 0:
