@@ -60,7 +60,7 @@ ALLOWED = {
     "datasets": {"pycocotools", "yaml"},
     "train": {"torch", "lightning", "matplotlib", "safetensors", "pycocotools"},
     "engines": {"onnxruntime", "openvino"},
-    "engines/tensorrt": {"tensorrt", "tensorrt_rtx", "cuda"},
+    "engines/tensorrt": {"tensorrt", "tensorrt_rtx"},
     "builder": {"tensorrt"},
     "contract/supervision.py": {"supervision"},
     "inference/prediction.py": {"pandas"},  # inside `to_pandas`, for those who have it
