@@ -131,12 +131,12 @@ class NmsSpec:
     may leave a duplicate; it never loses a box, because `depth` is even.
     """
 
-    candidates: int = 1000
+    candidates: int = 400
     max_detections: int = 300
     iou_threshold: float = 0.45
     score_floor: float = 0.001
     depth: int = 16
-    block: int = 300
+    block: int = 400
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_detections <= self.candidates:

@@ -10,6 +10,7 @@ from edgevision.device.facts import DeviceFacts
 from edgevision.doctor.diagnosis import (
     Finding,
     diagnose_cameras,
+    diagnose_decoder,
     diagnose_engines,
     diagnose_export,
     diagnose_network,
@@ -66,6 +67,7 @@ def diagnose(machine: SystemFacts) -> list[Finding]:
         *diagnose_opencv(machine.opencv, machine.opencv_packages, jetson=machine.jetson, environ=environ),
         *diagnose_cameras(machine.cameras, machine.closed_cameras),
         diagnose_network(machine.opencv, machine.modules.__contains__),
+        *([diagnose_decoder(decoder.hardware, decoder.reason)] if (decoder := machine.video_decoder) else []),
         # Bundles are copied to a Jetson, not exported on it.
         *([] if machine.jetson else diagnose_export(machine.modules.__contains__)),
         *diagnose_room(
