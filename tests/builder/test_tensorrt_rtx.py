@@ -12,8 +12,9 @@ from edgevision.bundle.folder import Bundle
 from edgevision.contract.spec import BatchRange
 from edgevision.errors import GraphError
 from edgevision.export.exporter import ExportOptions, export_bundle
+from edgevision.graph.surgery import with_named_nodes
 from edgevision.models.recipe import load_recipe
-from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
+from edgevision.quantize.placement import placement_by_modelopt
 from tests.graph.limits.reading import assert_read, precisions
 from tests.recipes import RECIPES
 from tests.rtx import Profile, RtxEngine, inspected_rtx_engine
