@@ -47,7 +47,7 @@ def placed_by_hand(model: onnx.ModelProto) -> QdqPlacement:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("form", ["dynamic", "frame-dynamic"])
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_is_read(recipe: str, form: str, tmp_path: Path) -> None:
