@@ -151,8 +151,8 @@ def _fp16_searched(
     yield from _half_lines(found.half)
     yield (
         f"{record.metric} {record.float_accuracy:.2f} in float, {record.plain.accuracy:.2f} with every operation in"
-        f" FP16 that fits, {chosen.accuracy:.2f} with {len(record.kept)} groups in FP32, on {record.search_images}"
-        f" images of the search: drop {chosen.drop}, budget {record.max_drop:g}, kept in"
+        f" FP16 that fits, {chosen.accuracy:.2f} with {len(chosen.kept_float)} groups in FP32, on"
+        f" {record.search_images} images of the search: drop {chosen.drop}, budget {record.max_drop:g}, kept in"
         f" {100 * chosen.drop.sure:.0f} % of the draws"
     )
     yield f"{100 * record.half_share:.2f} % of the work in FP16; {record.seconds:.0f} s in total"

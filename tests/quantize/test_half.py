@@ -72,6 +72,7 @@ def test_a_quotient_by_a_clipped_value_stays_float_although_no_frame_shows_it() 
 def test_a_constant_that_fp16_rounds_away_keeps_its_chain() -> None:
     kept = reasons(converted(query_network(normal_epsilon=1e-12)))
     assert kept["guarded"] == kept["deviation"] == kept["tokens"] == "FP16 rounds its constant 1e-12 to 0"
+    assert {"squared", "variance"} <= kept.keys()
     assert "guarded" not in reasons(converted(query_network()))
 
 

@@ -25,6 +25,7 @@ LARGEST_MAP = 128
 
 _SMALL_CONSTANTS = frozenset(("Add", "Sub", "Clip", "Max", "Div", "Pow"))
 _AFTER_EPSILON = frozenset(("Sqrt", "Reciprocal", "Div", "Log", "Pow"))
+_BEFORE_EPSILON = frozenset(("ReduceMean", "ReduceSum", "Pow", "Mul", "Sub"))
 _ROUNDING = frozenset(("Floor", "Ceil", "Round", "Mod"))
 _INTEGERS = (TensorProto.INT32, TensorProto.INT64, TensorProto.INT16, TensorProto.UINT8, TensorProto.INT8)
 
@@ -103,6 +104,8 @@ def _vanishing(flow: Flow) -> Iterator[tuple[int, str]]:
             if abs(rounded - exact) > LARGEST_ERROR * exact:
                 reason = f"FP16 rounds its constant {exact:.3g} to {rounded:.3g}"
                 chain = flow.downstream([index], lambda i: flow.nodes[i].op_type in _AFTER_EPSILON)
+                # Values of which such a constant is a part are as small.
+                chain |= flow.upstream([index], lambda i: flow.nodes[i].op_type in _BEFORE_EPSILON)
                 yield from ((i, reason) for i in sorted(chain))
 
 
