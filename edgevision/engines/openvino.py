@@ -13,7 +13,7 @@ from openvino import opset13
 
 from edgevision.contract.embedded_spec import embedded_spec
 from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
-from edgevision.contract.results import Outputs
+from edgevision.contract.results import Outputs, owned_outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
 from edgevision.contract.spec import ModelSpec
 from edgevision.engines.extra_outputs import CANDIDATES, graph_with_candidates
@@ -38,8 +38,10 @@ class OpenVinoSession(Session):
     def _infer(self, frames: Frames) -> Outputs:
         request = self._requests.get()
         try:
-            answers = request.infer({"frames": np.ascontiguousarray(frames)})
-            return tuple(np.array(answers[port]) for port in self._ports)
+            # The request reads the frames and returns its outputs in place; only what the caller gets is copied.
+            given = {"frames": np.ascontiguousarray(frames)}
+            answers = request.infer(given, share_inputs=True, share_outputs=True)
+            return owned_outputs(self.spec, tuple(answers[port] for port in self._ports))
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed on {self.spec.name}: {_last_line(error)}") from error
         finally:

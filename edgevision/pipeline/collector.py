@@ -8,12 +8,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from edgevision.contract.image import fit_frame
 from edgevision.contract.results import Outputs
-from edgevision.contract.session import Frames
-from edgevision.contract.spec import FrameInput
+from edgevision.contract.session import Frames, Session
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import EdgevisionError
 from edgevision.pipeline.options import PipelineOptions
@@ -54,14 +51,15 @@ class Collector:
 
     def __init__(
         self,
-        frames: FrameInput,
+        session: Session,
         streams: Sequence[SourceStream],
         options: PipelineOptions,
         pace: EngineSchedule,
         *,
         stay: bool,
     ) -> None:
-        self._frames = frames
+        self._frames = session.spec.frames
+        self._new_batch = session.new_batch
         self._options = options
         self._pace = pace
         self._stay = stay
@@ -111,9 +109,8 @@ class Collector:
         self._frame_event.set()
 
     def new_buffer(self) -> Frames:
-        """A new batch buffer: uint8 ``[B,H,W,3]``."""
-        width, height = self._frames.size_wh
-        return np.empty((max(self._rows, self._frames.batch.min), height, width, 3), np.uint8)
+        """A new batch buffer in the engine's memory: uint8 ``[B,H,W,3]``."""
+        return self._new_batch(max(self._rows, self._frames.batch.min))
 
     def collect(self, buffer: Frames) -> FrameBatch | None:
         """The next batch, prepared in `buffer`; None at the end. Waits for a frame, then up to `batch_timeout_ms`."""
@@ -211,7 +208,9 @@ class Collector:
         """Prepare a frame in its row; False if the graph cannot take it."""
         began_ns = time.perf_counter_ns()
         try:
-            transform = fit_frame(frame.image_bgr, self._frames, out=batch.buffer[row])[1]
+            # A whole image is converted once, and then scaled: the same pixels for all who see it.
+            pixels = frame.image_bgr if stream.takes_images else frame.pixels
+            transform = fit_frame(pixels, self._frames, out=batch.buffer[row])[1]
         except EdgevisionError as error:
             self.fail(stream, error)
             return False

@@ -139,7 +139,7 @@ class Pipeline:
         self._threshold = session.threshold if chosen is None else chosen
         for stream in streams:
             stream.default_threshold(self._threshold)
-        self._collector = Collector(session.spec.frames, streams, self._options, self.pace, stay=stay)
+        self._collector = Collector(session, streams, self._options, self.pace, stay=stay)
         self._began_ns = 0
         self._finished = 0
         self._stopped = False

@@ -115,6 +115,11 @@ class SourceStream:
             self.analytics.default_threshold(value)
 
     @property
+    def takes_images(self) -> bool:
+        """True if a sink uses the image of every frame."""
+        return any(sink.takes_images for sink in self.sinks)
+
+    @property
     def ended(self) -> bool:
         """True if the stream supplies no more frames."""
         return self.source.ended or self.failure is not None or self.removed

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from edgevision.contract.image import Frame
+from edgevision.contract.pixels import FramePixels, Plane, scaled_i420
 from edgevision.errors import SourceError
 from edgevision.sources.feeds.feed import Feed, FeedFrame, thin_out
 from edgevision.sources.frames import CaptureClock
@@ -62,6 +63,33 @@ class CsiCamera:
             return f"{taken} ! video/x-raw,format=I420"
         # nvvidconv cannot output BGR; BGRx is the fastest format to convert it from.
         return f"{taken} ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR"
+
+
+class I420Frame(FramePixels):
+    """A frame of three planes in one array, uint8 ``[h * 3 / 2, w]``, limited range, matrix of BT.601."""
+
+    def __init__(self, image: Plane) -> None:
+        super().__init__((image.shape[1], image.shape[0] * 2 // 3))
+        self._pixels = image
+
+    def _to_bgr(self) -> Frame:
+        return np.asarray(cv2.cvtColor(self._pixels, cv2.COLOR_YUV2BGR_I420), np.uint8)
+
+    def _write_bgr(self, out: Frame, interpolation: int) -> None:
+        width, height = size_wh = (out.shape[1], out.shape[0])
+        if size_wh == self.size_wh:
+            cv2.cvtColor(self._pixels, cv2.COLOR_YUV2BGR_I420, dst=out)
+            return
+        small = scaled_i420(self._planes(), size_wh, interpolation)
+        if small.shape != (height * 3 // 2, width):
+            np.copyto(out, cv2.cvtColor(small, cv2.COLOR_YUV2BGR_I420)[:height, :width])
+        else:
+            cv2.cvtColor(small, cv2.COLOR_YUV2BGR_I420, dst=out)
+
+    def _planes(self) -> tuple[Plane, Plane, Plane]:
+        width, height = self.size_wh
+        blue, red = self._pixels[height:].reshape(2, height // 2, width // 2)
+        return self._pixels[:height], blue, red
 
 
 class LaunchFeed(Feed):
@@ -117,15 +145,13 @@ class LaunchFeed(Feed):
         width, height = self._size_wh
         data = self._take(width * height * 3 // 2, self._timeout_s)
         planes = np.frombuffer(data, np.uint8).reshape(height * 3 // 2, width)
-
-        def to_bgr() -> Frame:
-            return np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420), np.uint8)
-
         decode_ns = time.perf_counter_ns() - captured_ns
         thumbnail = thin_out(planes[:height])
         # Encoders use the limited range: 16 is black.
         thumbnail = np.maximum(thumbnail, 16) - np.uint8(16)
-        return FeedFrame(to_bgr, thumbnail, self._size_wh, captured_ns, captured_at, _CLOCK, decode_ns)
+        return FeedFrame(
+            I420Frame(planes), thumbnail, self._size_wh, captured_ns, captured_at, _CLOCK, decode_ns
+        )
 
     def close(self) -> None:
         """End the program."""
