@@ -54,8 +54,9 @@ class StreamStats:
 class SourceStream:
     """A source with its analytics and sinks.
 
-    The pipeline's last stage calls `handle` for each frame; any thread may call the rest. With `keep_going`, a sink
-    that cannot write is logged once and skipped until it works again; otherwise its error is raised.
+    The pipeline's last stage calls `observe` and `write` for each frame; any thread may call the rest. With
+    `keep_going`, a sink that cannot write is logged once and skipped until it works again; otherwise its error is
+    raised.
     """
 
     def __init__(
@@ -126,9 +127,9 @@ class SourceStream:
 
     def rewire(self, sinks: Sequence[Sink]) -> None:
         """Replace the sinks, from the next result on."""
-        self.sinks = tuple(sorted(sinks, key=lambda sink: sink.annotated))
+        self.sinks = tuple(sorted(sinks, key=lambda sink: (sink.annotated, sink.parallel)))
 
-    def handle(
+    def observe(
         self,
         spec: ModelSpec,
         outputs: Outputs,
@@ -138,10 +139,10 @@ class SourceStream:
         *,
         max_age_ms: float | None = None,
     ) -> FrameResult | None:
-        """Convert one row of a batch's outputs into a result, and write it to the sinks.
+        """Convert one row of a batch's outputs into a result.
 
-        None if nothing was written: a live result is older than `max_age_ms`, or the analytics cannot run on this
-        source. The error is then in `failure`.
+        None if there is none: it is live and older than `max_age_ms`, or the analytics cannot run on this source. The
+        error is then in `failure`.
         """
         began_ns = time.perf_counter_ns()
         analytics = self.analytics
@@ -159,16 +160,14 @@ class SourceStream:
             self.source.lost.late += 1
             return None
         times = replace(times, results_ns=finished_ns - began_ns)
-        return self._finish(FrameResult(frame, result, times, age_ms, self.observation))
+        return FrameResult(frame, result, times, age_ms, self.observation)
 
     def displace(self) -> None:
         """Count a prepared frame that a newer one replaced."""
         self.source.lost.dropped += 1
 
-    def _finish(self, processed: FrameResult) -> FrameResult:
-        """Draw if a sink requests it, write to all sinks and update the statistics; returns the result with its output
-        time.
-        """
+    def write(self, processed: FrameResult) -> FrameResult:
+        """Draw if a sink requests it, and write to all sinks; returns the result with its output time."""
         began_ns = time.perf_counter_ns()
         drawn = False
         for sink in self.sinks:
@@ -176,7 +175,15 @@ class SourceStream:
                 annotate(processed.frame.image_bgr, processed.result, processed.observation)
                 drawn = True
             self._write(sink, processed)
-        output_ns = time.perf_counter_ns() - began_ns
+        return self.completed(processed, time.perf_counter_ns() - began_ns)
+
+    def write_to(self, sinks: Sequence[Sink], processed: FrameResult) -> None:
+        """Write to some of the sinks, without drawing."""
+        for sink in sinks:
+            self._write(sink, processed)
+
+    def completed(self, processed: FrameResult, output_ns: int) -> FrameResult:
+        """Update the statistics; returns the result with its output time."""
         processed = replace(processed, times=replace(processed.times, output_ns=output_ns))
         with self._lock:
             self._frames += 1

@@ -60,6 +60,8 @@ class Sink(abc.ABC):
     """False if `write` and `keep` use the frame's image rarely or never. Without a sink that takes images, a camera's
     frames are scaled before they are converted to BGR.
     """
+    parallel = False
+    """True if `write` may run in a worker thread, one result after another; for sinks that encode images."""
     written = 0
     """Number of results written; each sink updates it."""
     lost = 0
