@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 Plane = npt.NDArray[np.uint8]
 """uint8 ``[h,w]``: brightness or one colour difference; rows may be padded."""
+Planes = tuple[Plane, Plane, Plane]
+"""Brightness, blue difference and red difference; the latter may be smaller."""
+Matrix = npt.NDArray[np.float64]
 Bgr = npt.NDArray[np.uint8]
 """uint8 ``[H,W,3]``, BGR."""
 
@@ -20,7 +23,7 @@ class FramePixels(abc.ABC):
 
     `image_bgr` is the whole frame in BGR. `write_bgr` scales the frame first and converts the result, which takes a
     fraction of the time if the target is smaller. Its pixels differ from those of a converted and then scaled frame
-    by the rounding of both steps and by the resolution of the colour.
+    by the rounding of both steps.
     """
 
     def __init__(self, size_wh: tuple[int, int]) -> None:
@@ -56,28 +59,29 @@ class FramePixels(abc.ABC):
         """Scale and convert."""
 
 
-def scaled_i420(planes: tuple[Plane, Plane, Plane], size_wh: tuple[int, int], interpolation: int) -> Plane:
-    """Planes of a 4:2:0 frame, each scaled, as one I420 image uint8 ``[h * 3 / 2, w]``.
+def bgr_matrix(kr: float, kb: float, *, full_range: bool = False, offset: float = 0.0) -> Matrix:
+    """The matrix ``[3,4]`` from (Y, Cb, Cr, 1), in levels of 8 bits, to BGR (ITU-T H.273, equations 38 to 43).
 
-    w is the width of `size_wh` rounded up to an even number, h the height rounded up to a multiple of 4, which PyAV
-    needs. The last columns and rows are repeated there.
+    `kr` and `kb` are the weights of red and blue: 0.299 and 0.114 in BT.601, 0.2126 and 0.0722 in BT.709. `offset` is
+    added to each level.
     """
-    width, height = size_wh[0] + size_wh[0] % 2, size_wh[1] + -size_wh[1] % 4
-    image = np.empty((height * 3 // 2, width), np.uint8)
-    _fill(image[:height], planes[0], size_wh, interpolation)
-    colours = image[height:].reshape(2, height // 2, width // 2)
-    half_wh = ((size_wh[0] + 1) // 2, (size_wh[1] + 1) // 2)
-    for plane, part in zip(planes[1:], colours, strict=True):
-        _fill(part, plane, half_wh, interpolation)
-    return image
+    kg = 1 - kr - kb
+    black, luma, chroma = (0.0, 1.0, 1.0) if full_range else (16.0, 255 / 219, 255 / 224)
+    rows = np.array(
+        [
+            [luma, 2 * (1 - kb) * chroma, 0.0],
+            [luma, -2 * kb * (1 - kb) / kg * chroma, -2 * kr * (1 - kr) / kg * chroma],
+            [luma, 0.0, 2 * (1 - kr) * chroma],
+        ]
+    )
+    return np.hstack([rows, (offset - rows @ [black, 128.0, 128.0])[:, None]])
 
 
-def _fill(part: Plane, plane: Plane, size_wh: tuple[int, int], interpolation: int) -> None:
-    """Scale a plane into the upper left of `part`, and repeat its last column and row in the rest."""
-    width, height = size_wh
-    scale_into(plane, part[:height, :width], interpolation)
-    part[:height, width:] = part[:height, width - 1 : width]
-    part[height:] = part[height - 1 : height]
+def write_planes(planes: Planes, out: Bgr, interpolation: int, matrix: Matrix) -> None:
+    """Scale each plane to the size of `out`, and write the converted result there."""
+    size_wh = (out.shape[1], out.shape[0])
+    scaled = [cv2.resize(plane, size_wh, interpolation=interpolation) for plane in planes]
+    cv2.transform(cv2.merge(scaled), matrix, dst=out)
 
 
 def scale_into(image: Plane | Bgr, out: Plane | Bgr, interpolation: int) -> None:

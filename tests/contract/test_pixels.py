@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgevision.contract.image import Frame, fit_frame
-from edgevision.contract.pixels import FramePixels, scaled_i420
+from edgevision.contract.pixels import FramePixels, bgr_matrix, write_planes
 from edgevision.contract.session import PAGE_BYTES, Session
 from edgevision.contract.spec import FrameInput
 from edgevision.errors import UsageError
@@ -15,6 +15,8 @@ from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import run_pipeline
 from edgevision.sources.frames import SourceFrame
 from tests.doubles import SIDE, BrightnessSession, ListSink, MemorySource
+
+BT_601 = bgr_matrix(0.299, 0.114)
 
 
 class Recorded(FramePixels):
@@ -101,22 +103,40 @@ def test_a_frame_has_the_place_that_its_image_would_have(fit: str, frame_wh: tup
 
 
 @pytest.mark.parametrize("size_wh", [(64, 36), (63, 37), (1, 1), (130, 94)])
-def test_planes_are_scaled_to_any_size(size_wh: tuple[int, int]) -> None:
+def test_planes_are_scaled_and_converted_into_any_memory(size_wh: tuple[int, int]) -> None:
     rng = np.random.default_rng(3)
-    luma, blue_of_frame = (
+    luma, blue, red = (
         np.asarray(cv2.GaussianBlur(rng.integers(0, 256, size, np.uint8), (9, 9), 3), np.uint8)
-        for size in ((72, 128), (36, 64))
+        for size in ((72, 128), (36, 64), (36, 64))
     )
-    image = scaled_i420((luma, blue_of_frame, 255 - blue_of_frame), size_wh, cv2.INTER_LINEAR)
     width, height = size_wh
-    padded = (height + -height % 4, width + width % 2)
-    assert image.shape == (padded[0] * 3 // 2, padded[1])
-    np.testing.assert_array_equal(
-        image[:height, :width], cv2.resize(luma, size_wh, interpolation=cv2.INTER_LINEAR)
-    )
-    assert (image[height : padded[0], :width] == image[height - 1, :width]).all()
-    blue, red = image[padded[0] :].reshape(2, padded[0] // 2, padded[1] // 2)
-    half_wh = ((width + 1) // 2, (height + 1) // 2)
-    scaled = cv2.resize(blue_of_frame, half_wh, interpolation=cv2.INTER_LINEAR).reshape(half_wh[::-1])
-    np.testing.assert_array_equal(blue[: half_wh[1], : half_wh[0]], scaled)
-    assert int(np.abs(blue.astype(int) + red - 255).max()) <= 1
+    canvas = np.full((height + 4, width + 6, 3), 7, np.uint8)
+    write_planes((luma, blue, red), canvas[1 : 1 + height, 2 : 2 + width], cv2.INTER_LINEAR, BT_601)
+    scaled = [
+        cv2.resize(plane, size_wh, interpolation=cv2.INTER_LINEAR).reshape(height, width)
+        for plane in (luma, blue, red)
+    ]
+    exact = np.stack([*scaled, np.ones_like(scaled[0])], 2) @ BT_601.T
+    np.testing.assert_allclose(canvas[1 : 1 + height, 2 : 2 + width], exact.clip(0, 255), atol=0.75)
+    canvas[1 : 1 + height, 2 : 2 + width] = 7
+    assert (canvas == 7).all(), "nothing is written beside"
+
+
+@pytest.mark.parametrize(
+    ("kr", "kb", "full", "levels", "bgr"),
+    [
+        (0.299, 0.114, False, (16, 128, 128), (0, 0, 0)),
+        (0.299, 0.114, False, (235, 128, 128), (255, 255, 255)),
+        (0.299, 0.114, False, (81.481, 90.203, 240), (0, 0, 255)),
+        (0.2126, 0.0722, False, (62.56, 102.34, 240), (0, 0, 255)),
+        (0.2126, 0.0722, False, (31.81, 240, 117.85), (255, 0, 0)),
+        (0.299, 0.114, True, (149.685, 43.53, 21.23), (0, 255, 0)),
+    ],
+)
+def test_matrices_give_the_primary_colours(
+    kr: float, kb: float, full: bool, levels: tuple[float, ...], bgr: tuple[int, ...]
+) -> None:
+    matrix = bgr_matrix(kr, kb, full_range=full)
+    np.testing.assert_allclose(matrix @ [*levels, 1], bgr, atol=0.6)
+    shifted = bgr_matrix(kr, kb, full_range=full, offset=-1.0)
+    np.testing.assert_allclose(matrix @ [*levels, 1] - shifted @ [*levels, 1], 1)

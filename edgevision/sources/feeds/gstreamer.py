@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from edgevision.contract.image import Frame
-from edgevision.contract.pixels import FramePixels, Plane, scaled_i420
+from edgevision.contract.pixels import FramePixels, Plane, Planes, bgr_matrix, write_planes
 from edgevision.errors import SourceError
 from edgevision.sources.feeds.feed import Feed, FeedFrame, thin_out
 from edgevision.sources.frames import CaptureClock
@@ -27,6 +27,7 @@ LAUNCHER = "gst-launch-1.0"
 NEWEST = "queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0"
 LONGEST_LINE = 1024
 KEPT_WORDS = 16_384
+BT_601 = bgr_matrix(0.299, 0.114)
 _CLOCK: CaptureClock = "arrival"
 
 
@@ -76,17 +77,12 @@ class I420Frame(FramePixels):
         return np.asarray(cv2.cvtColor(self._pixels, cv2.COLOR_YUV2BGR_I420), np.uint8)
 
     def _write_bgr(self, out: Frame, interpolation: int) -> None:
-        width, height = size_wh = (out.shape[1], out.shape[0])
-        if size_wh == self.size_wh:
+        if (out.shape[1], out.shape[0]) == self.size_wh:
             cv2.cvtColor(self._pixels, cv2.COLOR_YUV2BGR_I420, dst=out)
-            return
-        small = scaled_i420(self._planes(), size_wh, interpolation)
-        if small.shape != (height * 3 // 2, width):
-            np.copyto(out, cv2.cvtColor(small, cv2.COLOR_YUV2BGR_I420)[:height, :width])
         else:
-            cv2.cvtColor(small, cv2.COLOR_YUV2BGR_I420, dst=out)
+            write_planes(self._planes(), out, interpolation, BT_601)
 
-    def _planes(self) -> tuple[Plane, Plane, Plane]:
+    def _planes(self) -> Planes:
         width, height = self.size_wh
         blue, red = self._pixels[height:].reshape(2, height // 2, width // 2)
         return self._pixels[:height], blue, red

@@ -52,7 +52,7 @@ class NetworkFeed(Feed):
         stream.codec_context.thread_type = "SLICE"
         stream.codec_context.thread_count = DECODER_THREADS
         self.fps = None if stream.average_rate is None else float(stream.average_rate)
-        self._whole, self._scaled = Converters(), Converters()
+        self._converters = Converters()
         self._interrupted = threading.Event()
         kind = self._container.format.name
         # Time stamps of RTP come from the camera. MJPEG over HTTP has artificial ones, and HLS delivers whole segments.
@@ -122,7 +122,7 @@ class NetworkFeed(Feed):
             captured_ns, clock = self._clock.captured(stamp_ns, arrived_ns)
 
         return FeedFrame(
-            PictureFrame(picture, self._whole, self._scaled),
+            PictureFrame(picture, self._converters),
             _thumbnail(picture),
             (picture.width, picture.height),
             captured_ns,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from typing import Any
 
@@ -12,15 +13,25 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 
 from edgevision.contract.image import Frame
-from edgevision.contract.pixels import FramePixels, Plane, scaled_i420
+from edgevision.contract.pixels import (
+    FramePixels,
+    Matrix,
+    Plane,
+    Planes,
+    bgr_matrix,
+    scale_into,
+    write_planes,
+)
 
 PLANAR = frozenset(("yuv420p", "yuvj420p"))
 """Formats with three planes of 8 bits, the colours at half the size."""
 _KEPT = 4
 """Idle converters of one feed; more run at once only while more threads convert."""
-_BT_601 = frozenset((2, 5, 6))
-"""AVCOL_SPC_UNSPECIFIED, BT470BG and SMPTE170M: one matrix, the one that OpenCV has."""
+_WEIGHTS = {1: (0.2126, 0.0722), 2: (0.299, 0.114), 5: (0.299, 0.114), 6: (0.299, 0.114)}
+"""Weights of red and blue by AVColorSpace: BT709, UNSPECIFIED (libswscale's default), BT470BG, SMPTE170M."""
 _FULL_RANGE = 2
+_LIBSWSCALE_OFFSET = -1.0
+"""libswscale's fast conversion truncates its sums; on average its levels are this much below the exact ones."""
 
 
 class Converters:
@@ -43,55 +54,50 @@ class Converters:
 class PictureFrame(FramePixels):
     """A decoded frame. It keeps the decoder's memory until it is released itself."""
 
-    def __init__(self, picture: VideoFrame, whole: Converters, scaled: Converters) -> None:
-        """`whole` and `scaled` convert frames of the stream's size, and scaled ones."""
+    def __init__(self, picture: VideoFrame, converters: Converters) -> None:
         super().__init__((picture.width, picture.height))
         self._picture = picture
-        self._whole = whole
-        self._scaled = scaled
+        self._converters = converters
 
     def _to_bgr(self) -> Frame:
-        converted = self._whole.to_bgr(self._picture)
+        converted = self._converters.to_bgr(self._picture)
         return np.require(converted.to_ndarray(), np.uint8, ["C_CONTIGUOUS", "WRITEABLE"])
 
     def _write_bgr(self, out: Frame, interpolation: int) -> None:
         picture = self._picture
-        size_wh = (out.shape[1], out.shape[0])
-        same_size = size_wh == self.size_wh
-        if picture.format.name not in PLANAR:
-            image = _rows(self._whole.to_bgr(picture), self.size_wh)
-            if same_size:
-                np.copyto(out, image)
-            else:
-                cv2.resize(image, size_wh, dst=out, interpolation=interpolation)
-        elif not same_size:
-            self._write_scaled(out, interpolation)
+        matrix = _matrix_of(picture)
+        if (out.shape[1], out.shape[0]) != self.size_wh and matrix is not None:
+            write_planes(planes_of(picture), out, interpolation, matrix)
         elif self._as_opencv_converts:
             luma, *colours = planes_of(picture)
             cv2.cvtColorTwoPlane(luma, cv2.merge(colours), cv2.COLOR_YUV2BGR_NV12, dst=out)
         else:
-            np.copyto(out, _rows(self._whole.to_bgr(picture), self.size_wh))
+            scale_into(_rows(self._converters.to_bgr(picture), self.size_wh), out, interpolation)
 
     @property
     def _as_opencv_converts(self) -> bool:
-        """True if OpenCV's conversion, which can write to any memory, has this frame's matrix, range and size."""
+        """True for a whole frame that OpenCV converts into any memory: BT.601, limited range, even size."""
         picture = self._picture
         even = not (picture.width % 2 or picture.height % 2)
         limited = picture.format.name == "yuv420p" and picture.color_range != _FULL_RANGE
-        return even and limited and picture.colorspace in _BT_601
-
-    def _write_scaled(self, out: Frame, interpolation: int) -> None:
-        picture = self._picture
-        size_wh = (out.shape[1], out.shape[0])
-        small = VideoFrame.from_numpy_buffer(
-            scaled_i420(planes_of(picture), size_wh, interpolation), picture.format.name
-        )
-        small.colorspace, small.color_range = picture.colorspace, picture.color_range
-        converted = self._scaled.to_bgr(small, threads=1)
-        np.copyto(out, _rows(converted, size_wh))
+        return even and limited and _WEIGHTS.get(picture.colorspace) == _WEIGHTS[2]
 
 
-def planes_of(picture: VideoFrame) -> tuple[Plane, Plane, Plane]:
+def _matrix_of(picture: VideoFrame) -> Matrix | None:
+    """The matrix to BGR; None for a format or colour space whose planes are not scaled."""
+    weights = _WEIGHTS.get(picture.colorspace)
+    if picture.format.name not in PLANAR or weights is None:
+        return None
+    full = picture.format.name == "yuvj420p" or picture.color_range == _FULL_RANGE
+    return _matrix(*weights, full)
+
+
+@functools.cache
+def _matrix(kr: float, kb: float, full: bool) -> Matrix:
+    return bgr_matrix(kr, kb, full_range=full, offset=_LIBSWSCALE_OFFSET)
+
+
+def planes_of(picture: VideoFrame) -> Planes:
     """The planes of a frame in one of `PLANAR`'s formats, in the decoder's memory."""
     luma, blue, red = (_rows_of_plane(plane) for plane in picture.planes)
     return luma, blue, red

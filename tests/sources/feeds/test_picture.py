@@ -16,8 +16,8 @@ from edgevision.sources.synthetic_camera import SyntheticCamera
 
 LIMITED, FULL = 1, 2
 BT_709, UNSPECIFIED = 1, 2
-SIZE_WH = (960, 540)
-LETTERBOX = FrameInput((416, 416))
+SIZE_WH = (480, 270)
+LETTERBOX = FrameInput((208, 208))
 
 
 def picture_of(
@@ -31,7 +31,7 @@ def picture_of(
 
 
 def decoded(picture: VideoFrame) -> PictureFrame:
-    return PictureFrame(picture, Converters(), Converters())
+    return PictureFrame(picture, Converters())
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def image() -> Frame:
         ("yuv420p10le", BT_709, LIMITED),
     ],
 )
-@pytest.mark.parametrize("size_wh", [(416, 416), (415, 233), (960, 540), (1280, 1280)])
+@pytest.mark.parametrize("size_wh", [(208, 208), (207, 117), (480, 270), (500, 500)])
 def test_scaled_planes_are_close_to_a_scaled_image(
     image: Frame, layout: str, matrix: int, span: int, size_wh: tuple[int, int]
 ) -> None:
@@ -65,9 +65,9 @@ def test_scaled_planes_are_close_to_a_scaled_image(
         got, transform = fit_frame(decoded(picture), target)
         assert transform == place
         difference = np.abs(got.astype(int) - expected)
-        # Rounding of the matrix, and colours at half the resolution of the target instead of the frame's.
-        assert difference.mean() < 2.5, (fit, difference.mean())
-        assert abs((got.astype(int) - expected).mean()) < 1.3
+        # Rounding of the planes and of the matrix; OpenCV's own one, without libswscale's offset, for whole frames.
+        assert difference.mean() < (1.3 if size_wh == SIZE_WH else 0.8), (fit, difference.mean())
+        assert np.percentile(difference, 99) <= 5
 
 
 def test_a_frame_of_the_model_s_size_is_converted_into_its_batch(
@@ -84,9 +84,9 @@ def test_a_frame_of_the_model_s_size_is_converted_into_its_batch(
     fit_frame(decoded(picture_of(image)), FrameInput(SIZE_WH, fit="exact"), out=row)
     assert copies == []
     assert np.abs(row.astype(int) - image).mean() < 4
-    letterboxed = np.zeros((416, 416, 3), np.uint8)
+    letterboxed = np.zeros((208, 208, 3), np.uint8)
     fit_frame(decoded(picture_of(image)), LETTERBOX, out=letterboxed)
-    assert copies == [416 * 234 * 3], "one copy, of the scaled frame"
+    assert copies == [], "the scaled planes are converted into it"
 
 
 def test_a_frame_serves_several_threads(image: Frame) -> None:
