@@ -100,7 +100,8 @@ class AnalyticsOptions:
                 f"{spec.name} has the task {spec.task}; expected a model with detections for filtering, tracking and"
                 " counting"
             )
-        self._anchor(spec)
+        if self._anchor(spec) is not None and not (self.lines or self.zones):
+            raise UsageError("the anchor is the position that lines and zones use; expected a line or a zone too")
         _places(self.lines, "line")
         _places(self.zones, "zone")
         if self.tracks and importlib.util.find_spec(LIBRARY) is None:

@@ -22,7 +22,7 @@ class SourceCandidates:
     """
 
     boxes: npt.NDArray[np.float32]
-    """``[N,M,4]`` xyxy in pixels of the graph's frames, not clipped."""
+    """``[N,M,4]`` xyxy, or ``[N,M,5]`` oriented boxes, in pixels of the graph's frames, not clipped."""
     scores: npt.NDArray[np.float32]
     """``[N,M]``."""
     labels: npt.NDArray[np.int32]
@@ -37,6 +37,20 @@ class SourceCandidates:
     """1 if the network removes duplicates itself: then the graph has no NMS."""
     placement: npt.NDArray[np.float64]
     """``[2,2]``: scale x y and offset x y from frame pixels to the network's (`FrameTransform`)."""
+
+
+def boxes_in_frame(boxes: npt.NDArray[Any], placement: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Boxes ``[N,4]`` xyxy or ``[N,5]`` oriented of the network's pixels in those of the frame, not clipped.
+
+    `placement` is that of `SourceCandidates`. Oriented boxes keep their angles: its two scales are equal then.
+    """
+    scale, offset = placement
+    if boxes.shape[1] == 4:
+        return np.asarray((boxes - np.tile(offset, 2)) / np.tile(scale, 2))
+    moved = boxes.astype(np.float64)
+    moved[:, :2] = (moved[:, :2] - offset) / scale
+    moved[:, 2:4] /= scale
+    return moved
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,8 +43,8 @@ def read_data_yaml(path: Path) -> DataYaml:
     }
     if "valid" in content and "val" not in parts:
         parts["val"] = _images(path, "valid", content["valid"], root)
-    if "train" not in parts:
-        raise UsageError(f"{path} has no training images: key `train` is missing")
+    if not parts:
+        raise UsageError(f"{path} names no images: expected keys `train` and `val`")
     return DataYaml(path, names, parts)
 
 

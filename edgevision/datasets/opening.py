@@ -71,6 +71,11 @@ def _shared(train: BoxDataset, held: BoxDataset) -> str:
 
 def read_held(data: Path, reading: LabelReading) -> BoxDataset:
     """Validation data: that part of a data set with parts, else all of it."""
+    yaml = _yaml_of(data)
+    if yaml is not None:
+        content = read_data_yaml(yaml)
+        if "train" not in content.parts:
+            return _from_yaml(content, "val", reading)
     parts = _own_parts(data, reading)
     return read_boxes(data, reading) if parts is None else parts[1]
 
@@ -154,6 +159,9 @@ def _coco_parts(data: Path, reading: LabelReading) -> tuple[BoxDataset, BoxDatas
 
 
 def _from_yaml(content: DataYaml, part: str, reading: LabelReading) -> BoxDataset:
+    if part not in content.parts:
+        meaning = {"train": "training", "val": "validation"}[part]
+        raise UsageError(f"{content.path} has no {meaning} images: key `{part}` is missing")
     names = names_from_text(reading.numbers) if reading.numbers else content.names
     return read_yolo_images(content.parts[part], names, reading.wanted, outlines=reading.outlines)
 

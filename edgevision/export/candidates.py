@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from edgevision.bundle.candidates import SourceCandidates
+from edgevision.bundle.candidates import SourceCandidates, boxes_in_frame
 from edgevision.contract.spec import NmsSpec
 from edgevision.contract.transform import FrameTransform
 from edgevision.graph.heads.head import Array, DetectionHead
@@ -75,8 +75,8 @@ def _of_frame(arrays: Sequence[Array], head: DetectionHead, nms: NmsSpec, placem
     count = min(count, int(_MOST * nms.candidates), len(score))
     lowest = float(score[count]) if count < len(score) else -1.0
     row, label, score = row[:count], label[:count], score[:count]
-    scale, offset = (np.array(pair * 2) for pair in (placement.scale_xy, placement.offset_xy))
-    return _Row((boxes[row] - offset) / scale, score, label, rank[row], cut, lowest)
+    placed = boxes_in_frame(boxes[row], np.array([placement.scale_xy, placement.offset_xy], np.float64))
+    return _Row(placed, score, label, rank[row], cut, lowest)
 
 
 def relative_ranks(arrays: Sequence[Array], head: DetectionHead, count: int, nms: NmsSpec) -> Array:

@@ -61,7 +61,7 @@ def golden_from_file(
     noise = source_sensitivity(path, adoption, frames, tensors, raw) if rounds(adoption.model) else None
     candidates = None
     placement = frame_placement(adoption) or FrameTransform(adoption.network_size_wh, (1, 1), (0, 0))
-    if adoption.head is not None and adoption.spec.nms is not None and answers[0].shape[2] == 4:
+    if adoption.head is not None and adoption.spec.nms is not None:
         candidates = source_candidates(raw, adoption.head, adoption.spec.nms, placement)
     golden = Golden(frames, answers, candidates, sensitivity=noise)
     names = tuple(value.name for value in onnx.load(path, load_external_data=False).graph.output)
@@ -180,7 +180,6 @@ def _of_frame(
     best = best[(flat[best] >= nms.score_floor) | (np.arange(len(best)) < BEST)]
     rows = near[best // scores.shape[1]]
     labels = best % scores.shape[1]
-    upright = slice(0, 4)  # of an oriented box centre and size
     score = score_differences(scores[rows, labels], other_scores[rows, labels]).max(initial=0)
-    box = box_differences(other_boxes[rows, upright], boxes[rows, upright], _SMALLEST_SIDE).max(initial=0)
+    box = box_differences(other_boxes[rows], boxes[rows], _SMALLEST_SIDE).max(initial=0)
     return float(score), float(box)

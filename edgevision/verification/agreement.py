@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.bundle.candidates import SourceCandidates
+from edgevision.bundle.candidates import SourceCandidates, boxes_in_frame
 from edgevision.bundle.folder import CheckRecord, Golden
 from edgevision.contract.results import MASK_HALF, Outputs
 from edgevision.contract.spec import ModelSpec, NmsSpec, Precision, Task
@@ -48,7 +48,7 @@ def compare_golden(
     tolerance = TOLERANCES[precision].widened(golden.sensitivity)
     if tolerance.missing and spec.nms is not None:
         return _eight_bits(spec, golden, actual, precision)
-    return _AGREEMENTS.get(spec.task, _as_sets)(spec, golden, actual, tolerance, precision)
+    return _AGREEMENTS[spec.task](spec, golden, actual, tolerance, precision)
 
 
 def candidate_checks(
@@ -113,8 +113,7 @@ def _found(actual: Outputs, row: int) -> Pairs:
 def _to_frame(found: Outputs, candidates: SourceCandidates) -> Pairs:
     """Candidates of the network's pixels in those of the frame, not clipped."""
     pairs = _pairs(*found)
-    scale, offset = np.tile(candidates.placement, 2)
-    return replace(pairs, boxes=(pairs.boxes - offset) / scale)
+    return replace(pairs, boxes=boxes_in_frame(pairs.boxes, candidates.placement))
 
 
 def _floor(source: _Source, tolerance: Tolerance) -> float:
@@ -283,14 +282,6 @@ def _poses(
     return [*_detections(spec, golden, actual, tolerance, precision), *points]
 
 
-def _as_sets(
-    spec: ModelSpec, golden: Golden, actual: Outputs, tolerance: Tolerance, precision: Precision
-) -> list[CheckRecord]:
-    """Answers alone: of tasks without an entry of their own."""
-    del tolerance
-    return compare_answers(spec, golden.answers, actual, precision)
-
-
 def _classes(
     spec: ModelSpec, golden: Golden, actual: Outputs, tolerance: Tolerance, precision: Precision
 ) -> list[CheckRecord]:
@@ -334,4 +325,5 @@ _AGREEMENTS: Mapping[Task, Agreement] = {
     "segment": _pixels,
     "instances": _instances,
     "pose": _poses,
+    "obb": _detections,
 }

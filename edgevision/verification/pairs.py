@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.boxes import iou_matrix
+from edgevision.contract.rotated import corners_from_oriented, overlap_matrix
 
 FULL_SCORE = 0.25
 """Below this score a difference in float32 counts in proportion to the score: a logit's rounding error scales it."""
@@ -19,7 +19,7 @@ _NO_PARTNER = np.float64(np.inf)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """Box-class pairs of one frame: boxes ``[N,4]`` xyxy, scores ``[N]``, labels ``[N]``."""
+    """Box-class pairs of one frame: boxes ``[N,4]`` xyxy or ``[N,5]`` oriented, scores ``[N]``, labels ``[N]``."""
 
     boxes: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
@@ -80,10 +80,36 @@ def score_differences(
 def box_differences(
     left: npt.NDArray[np.float64], right: npt.NDArray[np.float64], smallest_side: float
 ) -> npt.NDArray[np.float64]:
-    """Largest difference of an edge, relative to the side of the right box that it ends, for ``[...,4]``."""
+    """Largest difference of an edge, relative to the side of the right box that it ends, for ``[...,4]``.
+
+    For oriented boxes ``[...,5]`` the largest difference of a corner along each side of the right box, relative to it.
+    """
+    if right.shape[-1] == 5:
+        return _oriented_differences(left, right, smallest_side)
     sides = np.maximum(np.abs(right[..., 2:] - right[..., :2]), smallest_side)
     apart = np.abs(left - right)
     return np.asarray(np.maximum(apart[..., :2] / sides, apart[..., 2:] / sides).max(axis=-1))
+
+
+def _oriented_differences(
+    left: npt.NDArray[np.float64], right: npt.NDArray[np.float64], smallest_side: float
+) -> npt.NDArray[np.float64]:
+    ours, theirs = (
+        corners_from_oriented(boxes.reshape(-1, 5)).reshape(*boxes.shape[:-1], 4, 2)
+        for boxes in (left, right)
+    )
+    along, across = (np.maximum(np.abs(right[..., side]), smallest_side) for side in (2, 3))
+    cos, sin = np.cos(right[..., 4]), np.sin(right[..., 4])
+    best = np.full(np.broadcast_shapes(left.shape[:-1], right.shape[:-1]), np.inf)
+    # A box that is turned by a quarter and has its sides exchanged is the same box.
+    for turn in range(4):
+        worst = np.zeros(best.shape)
+        for corner in range(4):
+            x, y = np.moveaxis(ours[..., (corner + turn) % 4, :] - theirs[..., corner, :], -1, 0)
+            worst = np.maximum(worst, np.abs(x * cos + y * sin) / along)
+            worst = np.maximum(worst, np.abs(y * cos - x * sin) / across)
+        best = np.minimum(best, worst)
+    return best
 
 
 def partners(one: Pairs, other: Pairs, slack: Slack, frame_wh: tuple[int, int] | None = None) -> Partners:
@@ -96,7 +122,7 @@ def partners(one: Pairs, other: Pairs, slack: Slack, frame_wh: tuple[int, int] |
             continue
         left, right = one.boxes[rows][:, None], other.boxes[columns][None]
         boxes = box_differences(left, right, slack.smallest_side)
-        if frame_wh is not None:
+        if frame_wh is not None and left.shape[-1] == 4:
             left, right = (side.clip(0, np.array(frame_wh * 2, np.float64)) for side in (left, right))
             boxes = np.minimum(boxes, box_differences(left, right, slack.smallest_side))
         scores = score_differences(one.scores[rows][:, None], other.scores[columns][None], slack.full_score)
@@ -153,7 +179,7 @@ def nms_faults(
     if removing and len(found) > 1:
         over = (found.labels[:, None] == found.labels) & known[:, None] & known
         for boxes in (found.boxes, moved):
-            over &= iou_matrix(boxes, boxes) > rule.iou_threshold + slack.iou
+            over &= overlap_matrix(boxes, boxes) > rule.iou_threshold + slack.iou
         duplicates = int(np.count_nonzero(np.triu(over, 1).any(axis=0)))
     least = candidates.scores - allowance(candidates.scores, slack)
     wanted = certain & (least >= rule.score_floor) & ~present
@@ -164,7 +190,7 @@ def nms_faults(
         over = np.zeros((len(waiting), len(found)), np.bool_)
         least_iou = np.where(known, rule.iou_threshold - slack.iou, np.finfo(np.float64).tiny)
         for boxes in (found.boxes, moved):
-            over |= iou_matrix(candidates.boxes[waiting], boxes) >= least_iou
+            over |= overlap_matrix(candidates.boxes[waiting], boxes) >= least_iou
         over &= candidates.labels[waiting][:, None] == found.labels
         over &= found.scores >= least[waiting][:, None]
         waiting = waiting[~over.any(axis=1)]

@@ -198,7 +198,7 @@ def test_a_keypoint_is_scaled_to_the_reference_size() -> None:
 
 @pytest.mark.parametrize(("anchor", "index"), [("foot", 1), ("0", 0), ("left", None), ("2", None)])
 def test_an_anchor_is_a_keypoint_of_the_model(anchor: str, index: int | None) -> None:
-    options = AnalyticsOptions(anchor=anchor)
+    options = AnalyticsOptions(anchor=anchor, lines=("door=0.5,0,0.5,1",))
     if index is None:
         with pytest.raises(UsageError, match=rf"m has no keypoint '{anchor}' .* expected one of: head, foot"):
             options.check(POSE)
@@ -206,6 +206,9 @@ def test_an_anchor_is_a_keypoint_of_the_model(anchor: str, index: int | None) ->
         options.check(POSE)
     with pytest.raises(UsageError, match="expected one of: none, because its task is obb"):
         options.check(OBB)
+    if index is not None:
+        with pytest.raises(UsageError, match="expected a line or a zone too"):
+            AnalyticsOptions(anchor=anchor).check(POSE)
 
 
 def test_tracking_keeps_the_kind_of_the_result() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from edgevision.datasets.boxes import ClassNames
 from edgevision.datasets.data_yaml import read_data_yaml
-from edgevision.datasets.opening import LabelReading, Split, read_boxes, read_split
+from edgevision.datasets.opening import LabelReading, Split, read_boxes, read_held, read_split
 from edgevision.errors import SourceError, UsageError
 from tests.datasets.tools import coco, images, write
 
@@ -112,7 +112,7 @@ def test_data_yaml_has_the_split_of_its_author(
     [
         ("", UsageError, "is not a data set"),
         ("train: a: b\n", UsageError, r"data\.yaml:1: not YAML"),
-        ("names: [cat]\n", UsageError, "key `train` is missing"),
+        ("names: [cat]\n", UsageError, "names no images: expected keys `train` and `val`"),
         ("names: 4\ntrain: x\n", UsageError, "`names` must be a list"),
         ("names: {a: cat}\ntrain: x\n", UsageError, "must be class numbers"),
         ("names: [a, b]\nnc: 3\ntrain: x\n", UsageError, "`nc` is 3, `names` has 2"),
@@ -125,6 +125,14 @@ def test_a_wrong_yaml_names_the_key(tmp_path: Path, text: str, error: type[Excep
     (tmp_path / "data.yaml").write_text(text)
     with pytest.raises(error, match=words):
         read_data_yaml(tmp_path / "data.yaml")
+
+
+def test_a_yaml_with_validation_images_alone_serves_evaluation(tmp_path: Path) -> None:
+    folder_of(tmp_path / "images" / "val", VAL)
+    (tmp_path / "data.yaml").write_text("val: images/val\n" + SOLO)
+    assert len(read_held(tmp_path / "data.yaml", LabelReading()).boxes) == len(VAL)
+    with pytest.raises(UsageError, match=r"data\.yaml has no training images: key `train` is missing"):
+        read_boxes(tmp_path / "data.yaml", LabelReading())
 
 
 def test_an_image_that_a_text_file_lists_must_exist(tmp_path: Path) -> None:

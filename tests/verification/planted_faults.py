@@ -23,7 +23,7 @@ from edgevision.graph import graft as grafting
 from edgevision.graph import nms as suppression
 from edgevision.graph.builder import FLOAT, GraphBuilder, ints
 from edgevision.graph.heads.head import take_rows
-from edgevision.graph.overlap import UprightOverlap
+from edgevision.graph.overlap import OrientedOverlap, UprightOverlap
 from tests.verification.planting import (
     BASES,
     Fault,
@@ -141,6 +141,26 @@ def _to_pixels(b: GraphBuilder, candidates: Any, nms: NmsSpec) -> Any:
     return _CLUSTER(b, dataclasses.replace(candidates, boxes=boxes), nms)
 
 
+def _mirrored(b: GraphBuilder, candidates: Any, nms: NmsSpec) -> Any:
+    """Angles turn the other way."""
+    boxes = b.op("Mul", candidates.boxes, np.array([1, 1, 1, 1, -1], np.float32))
+    return _CLUSTER(b, dataclasses.replace(candidates, boxes=boxes), nms)
+
+
+def _sides_exchanged(b: GraphBuilder, candidates: Any, nms: NmsSpec) -> Any:
+    """Height before width, the angle still that of the width."""
+    boxes = b.op("Gather", candidates.boxes, np.array([0, 1, 3, 2, 4], np.int64), axis=2)
+    return _CLUSTER(b, dataclasses.replace(candidates, boxes=boxes), nms)
+
+
+class _WithoutAngle(OrientedOverlap):
+    """Boxes overlap as if none were turned."""
+
+    def terms(self, b: GraphBuilder, boxes: str, labels: str, iou_threshold: str) -> tuple[str, ...]:
+        upright = b.op("Mul", boxes, np.array([1, 1, 1, 1, 0], np.float32))
+        return super().terms(b, upright, labels, iou_threshold)
+
+
 class _AnyLabel(UprightOverlap):
     """All labels are equal."""
 
@@ -250,6 +270,12 @@ FAULTS: dict[str, Fault] = {
     "100 candidates for 400": Fault("yolov8", _nms(candidates=100)),
     "list cut at an eighth": Fault("yolov8", code=((suppression, "_compact", _worst),)),
     "finished list cut at an eighth": Fault("end2end", code=((suppression, "_compact", _worst),)),
+    "angles turned the other way": Fault("yolov8-obb", code=_nms_code(_mirrored)),
+    "sides of oriented boxes exchanged": Fault("yolov8-obb", code=_nms_code(_sides_exchanged)),
+    "NMS of oriented boxes without angles": Fault(
+        "yolov8-obb", code=((suppression, "OrientedOverlap", _WithoutAngle),)
+    ),
+    "no NMS of oriented boxes": Fault("yolov8-obb", code=_nms_code(suppression.without_suppression)),
     "boxes rounded to FP16": Fault("yolov5", code=_nms_code(_rounded)),
     "boxes beyond FP16": Fault("yolov5", code=_nms_code(_in_half)),
     "weights cut to bfloat16": Fault("yolov5", network=_weights(_truncated, largest=False)),

@@ -49,7 +49,11 @@ def quiet(_: str) -> None:
 
 
 def _adopted(head: str, frame_wh: tuple[int, int] | None, path: Path) -> Bundle:
-    makers: dict[str, Callable[..., Model]] = {**networks.DETECTORS, "end2end": networks.end2end}
+    makers: dict[str, Callable[..., Model]] = {
+        **networks.DETECTORS,
+        "end2end": networks.end2end,
+        "yolov8-obb": networks.yolov8_obb,
+    }
     file = path.parent / f"{path.name}.onnx"
     onnx.save(makers[head](), file)
     names = ("yes", "no") if head == "end2end" else ("cat", "dog", "eel")
@@ -95,6 +99,7 @@ BASES: dict[str, Callable[[Path], Bundle]] = {
     "yolov8": functools.partial(_adopted, "yolov8", None),
     "yolov8 of camera frames": functools.partial(_adopted, "yolov8", FRAME_WH),
     "yolov8 quantized at run time": _quantized,
+    "yolov8-obb": functools.partial(_adopted, "yolov8-obb", None),
     "yolox": functools.partial(_adopted, "yolox", None),
     "end2end": functools.partial(_adopted, "end2end", FRAME_WH),
     "yolov5": functools.partial(_exported, "yolov5", (128, 96), None),

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from edgevision.contract.nms import greedy_nms
+from edgevision.contract.rotated import prob_iou_matrix
 from edgevision.verification.pairs import (
     NmsFaults,
     NmsRule,
     Pairs,
     Slack,
+    box_differences,
     nms_faults,
     partners,
     score_differences,
@@ -88,6 +90,39 @@ def test_a_network_without_nms_keeps_everything() -> None:
     found = candidates[candidates.scores >= 0.1]
     assert faults(found, candidates, rule=rule) == NmsFaults(0, 0)
     assert faults(found[np.arange(len(found) - 1)], candidates, rule=rule) == NmsFaults(0, 1)
+
+
+def test_an_oriented_box_that_is_turned_by_a_quarter_is_the_same_box() -> None:
+    box = np.array([[50, 40, 30, 10, 0.3]])
+    same = np.array([[50, 40, 10, 30, 0.3 + np.pi / 2]])
+    assert box_differences(same, box, 1.0) == pytest.approx([0], abs=1e-12)
+    along = box + np.array([np.cos(0.3) * 3, np.sin(0.3) * 3, 0, 0, 0])
+    across = box + np.array([-np.sin(0.3) * 3, np.cos(0.3) * 3, 0, 0, 0])
+    assert box_differences(along, box, 1.0) == pytest.approx([3 / 30])
+    assert box_differences(across, box, 1.0) == pytest.approx([3 / 10])
+    assert box_differences(box + np.array([0, 0, 0, 0, 0.1]), box, 1.0) == pytest.approx([0.15], abs=0.02)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_greedy_nms_of_oriented_boxes_passes_and_every_change_of_it_is_seen(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    boxes = np.concatenate(
+        [random.uniform(0, 50, (80, 2)), random.uniform(8, 40, (80, 2)), random.uniform(0, 1.5, (80, 1))], 1
+    )
+    candidates = Pairs(boxes, np.sort(random.uniform(0.1, 1, 80))[::-1], random.integers(0, 2, 80))
+    over = prob_iou_matrix(boxes, boxes) > RULE.iou_threshold
+    rows: list[int] = []
+    for row in range(len(boxes)):
+        if not any(over[row, k] and candidates.labels[row] == candidates.labels[k] for k in rows):
+            rows.append(row)
+    removed = [row for row in range(len(boxes)) if row not in rows]
+    assert len(rows) < ROWS
+    assert len(removed) > 5
+    assert faults(candidates[np.array(rows)], candidates) == NmsFaults(0, 0)
+    for gone in range(len(rows)):
+        assert faults(candidates[np.delete(rows, gone)], candidates).missing > 0
+    for more in removed:
+        assert faults(candidates[np.sort([*rows, more])], candidates).duplicates > 0
 
 
 def test_partners_have_the_label_and_may_be_clipped() -> None:
