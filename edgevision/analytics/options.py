@@ -101,7 +101,9 @@ class AnalyticsOptions:
                 " counting"
             )
         if self._anchor(spec) is not None and not (self.lines or self.zones):
-            raise UsageError("the anchor is the position that lines and zones use; expected a line or a zone too")
+            raise UsageError(
+                "the anchor is the position that lines and zones use; expected a line or a zone too"
+            )
         _places(self.lines, "line")
         _places(self.zones, "zone")
         if self.tracks and importlib.util.find_spec(LIBRARY) is None:

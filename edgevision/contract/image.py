@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.pixels import FramePixels, scale_into
+from edgevision.contract.pixels import FramePixels
 from edgevision.contract.spec import LARGEST_PIXELS, FrameInput
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import UsageError
@@ -58,6 +58,14 @@ def letterbox(
     canvas = np.empty((size_wh[1], size_wh[0], 3), frame_bgr.dtype) if out is None else out
     scale_into(frame_bgr, _padded(canvas, geometry, pad_value), cv2.INTER_LINEAR)
     return canvas, geometry.placement
+
+
+def scale_into(image: Pixels, out: Pixels, interpolation: int) -> None:
+    """Scale an image to the size of `out` and write it there; a copy if it has that size already."""
+    if image.shape == out.shape:
+        np.copyto(out, image)
+    else:
+        cv2.resize(image, (out.shape[1], out.shape[0]), dst=out, interpolation=interpolation)
 
 
 def fit_frame(

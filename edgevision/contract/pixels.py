@@ -82,11 +82,3 @@ def write_planes(planes: Planes, out: Bgr, interpolation: int, matrix: Matrix) -
     size_wh = (out.shape[1], out.shape[0])
     scaled = [cv2.resize(plane, size_wh, interpolation=interpolation) for plane in planes]
     cv2.transform(cv2.merge(scaled), matrix, dst=out)
-
-
-def scale_into(image: Plane | Bgr, out: Plane | Bgr, interpolation: int) -> None:
-    """Scale an image to the size of `out` and write it there; a copy if it has that size already."""
-    if image.shape == out.shape:
-        np.copyto(out, image)
-    else:
-        cv2.resize(image, (out.shape[1], out.shape[0]), dst=out, interpolation=interpolation)

@@ -24,7 +24,7 @@ class OutputStage:
     after the sinks, in the order of the results.
     """
 
-    def __init__(self, workers: Workers | None, report: Report) -> None:
+    def __init__(self, workers: Workers, report: Report) -> None:
         self._workers = workers
         self._report = report
         self._strands: weakref.WeakKeyDictionary[SourceStream, Strand] = weakref.WeakKeyDictionary()
@@ -36,7 +36,7 @@ class OutputStage:
         Raises errors of sinks, also those of results before; waits while too many are queued.
         """
         light, heavy = _divided(stream.sinks, shared)
-        if self._workers is None or not heavy:
+        if not heavy:
             done: Future[FrameResult] = Future()
             done.set_result(stream.write(processed))
             self._pending.append((stream, done))

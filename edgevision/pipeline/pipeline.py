@@ -146,7 +146,8 @@ class Pipeline:
         self._collector = Collector(
             session, streams, self._options, self.pace, stay=stay, workers=self._workers
         )
-        self._output = OutputStage(self._workers, on_result)
+        self._on_result = on_result
+        self._output = None if self._workers is None else OutputStage(self._workers, on_result)
         self._began_ns = 0
         self._finished = 0
         self._stopped = False
@@ -277,9 +278,10 @@ class Pipeline:
                 batch = done.get(POLL_S)
                 if batch is not None:
                     self._finish(batch)
-                else:
+                elif self._output is not None:
                     self._output.report()
-        self._output.drain()
+        if self._output is not None:
+            self._output.drain()
 
     def _infer(self, batch: FrameBatch) -> None:
         self.pace.began(batch.rows)
@@ -299,12 +301,16 @@ class Pipeline:
                 continue
             outputs = tuple(array[row : row + 1] for array in batch.outputs)
             times = StageTimes(frame.decode_ns, prepare_ns, inference_ns)
-            done = stream.observe(
+            handle = stream.handle if self._output is None else stream.observe
+            done = handle(
                 spec, outputs, frame, batch.transforms[row], times, max_age_ms=self._options.max_age_ms
             )
             if done is not None:
                 self._finished += 1
-                self._output.write(stream, done, shared)
+                if self._output is None:
+                    self._on_result(stream, done)
+                else:
+                    self._output.write(stream, done, shared)
             elif stream.failure is not None:
                 stream.removed = True
                 self._collector.fail(stream, stream.failure)

@@ -54,7 +54,7 @@ class StreamStats:
 class SourceStream:
     """A source with its analytics and sinks.
 
-    The pipeline's last stage calls `observe` and `write` for each frame; any thread may call the rest. With
+    The pipeline's last stage calls `handle` for each frame, or its parts; any thread may call the rest. With
     `keep_going`, a sink that cannot write is logged once and skipped until it works again; otherwise its error is
     raised.
     """
@@ -128,6 +128,20 @@ class SourceStream:
     def rewire(self, sinks: Sequence[Sink]) -> None:
         """Replace the sinks, from the next result on."""
         self.sinks = tuple(sorted(sinks, key=lambda sink: (sink.annotated, sink.parallel)))
+
+    def handle(
+        self,
+        spec: ModelSpec,
+        outputs: Outputs,
+        frame: SourceFrame,
+        transform: FrameTransform,
+        times: StageTimes,
+        *,
+        max_age_ms: float | None = None,
+    ) -> FrameResult | None:
+        """`observe` one row, and `write` its result."""
+        result = self.observe(spec, outputs, frame, transform, times, max_age_ms=max_age_ms)
+        return None if result is None else self.write(result)
 
     def observe(
         self,

@@ -12,14 +12,13 @@ from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 
-from edgevision.contract.image import Frame
+from edgevision.contract.image import Frame, scale_into
 from edgevision.contract.pixels import (
     FramePixels,
     Matrix,
     Plane,
     Planes,
     bgr_matrix,
-    scale_into,
     write_planes,
 )
 
