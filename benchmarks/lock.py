@@ -1,8 +1,8 @@
-"""Calls that release the interpreter's lock: several threads make more of them than one."""
+"""Calls that release the interpreter's lock: another thread executes Python code meanwhile."""
 
 from __future__ import annotations
 
-import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,42 +18,43 @@ from edgevision.sources.feeds.picture import Converters
 from edgevision.sources.synthetic_camera import SyntheticCamera
 
 SIZE_WH = (1920, 1080)
-THREADS = 4
-ROUNDS = 5
-SECONDS = 0.15
+SECONDS = 0.3
+"""CPU time of each operation."""
 
 Operation = Callable[[], object]
 
 
-def gains() -> dict[str, float]:
-    """By name, calls/s of `THREADS` threads over those of one, each thread with its own objects.
+def shares() -> dict[str, float]:
+    """By name, CPU time of a thread that executes Python code over that of one that makes the calls meanwhile.
 
-    About 1 if the call keeps the lock, more if it releases it and there are cores, or shares of them, for it.
+    Near 0 if the call keeps the lock: the other thread runs only between calls. Up to 1 if it releases it. On a
+    busy machine a thread keeps the lock for longer between calls, and short calls seem to release it.
     """
-    found = {}
-    for name, make in operations().items():
-        made = [make() for _ in range(THREADS)]
-        pairs = [(_rate(made), _rate(made[:1])) for _ in range(ROUNDS)]
-        found[name] = statistics.median(several / one for several, one in pairs)
-    return found
+    over = threading.Event()
 
+    def spin() -> None:
+        while not over.is_set():
+            pass
 
-def _rate(operations_of_threads: list[Operation]) -> float:
-    counts = [0] * len(operations_of_threads)
-    ends_s = time.perf_counter() + SECONDS
-
-    def work(number: int) -> None:
-        while time.perf_counter() < ends_s:
-            operations_of_threads[number]()
-            counts[number] += 1
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(counts))]
-    began_s = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # between two calls the lock is given back at once
+    thread = threading.Thread(target=spin, daemon=True)
+    thread.start()
+    assert thread.ident is not None
+    clock = time.pthread_getcpuclockid(thread.ident)
+    try:
+        return {name: _share(make(), clock) for name, make in operations().items()}
+    finally:
+        over.set()
         thread.join()
-    return sum(counts) / (time.perf_counter() - began_s)
+        sys.setswitchinterval(interval_s)
+
+
+def _share(operation: Operation, clock: int) -> float:
+    other_s, own_s = time.clock_gettime(clock), time.thread_time()
+    while time.thread_time() - own_s < SECONDS:
+        operation()
+    return (time.clock_gettime(clock) - other_s) / (time.thread_time() - own_s)
 
 
 def operations() -> dict[str, Callable[[], Operation]]:
@@ -64,7 +65,7 @@ def operations() -> dict[str, Callable[[], Operation]]:
     encoder.width, encoder.height, encoder.pix_fmt = *SIZE_WH, "yuv420p"
     encoder.time_base, encoder.options = Fraction(1, 25), {"preset": "ultrafast", "tune": "zerolatency"}
     packet = encoder.encode(picture)[0]
-    numbers = tuple(range(100_000))
+    numbers = tuple(range(5_000_000))
 
     def decode() -> Operation:
         decoder = VideoCodecContext.create("h264", "r")
@@ -94,10 +95,12 @@ def operations() -> dict[str, Callable[[], Operation]]:
 
 
 def main() -> None:
-    """Print the gains."""
-    print(f"calls/s of {THREADS} threads over those of one:")
-    for name, gain in gains().items():
-        print(f"  {name:26} {gain:.2f}")
+    """Print the shares."""
+    print(
+        "CPU time of a Python thread over that of the thread that makes the calls; near 0: the call keeps the lock"
+    )
+    for name, share in shares().items():
+        print(f"  {name:26} {share:.2f}")
 
 
 if __name__ == "__main__":
