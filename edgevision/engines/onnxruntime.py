@@ -23,7 +23,8 @@ from edgevision.device.names import gpu_index_of
 from edgevision.engines.extra_outputs import CANDIDATES, graph_with_candidates
 from edgevision.engines.ort_settings import CPU, open_inference, session_settings
 from edgevision.engines.ort_tensorrt import readable_graph, tensorrt_options
-from edgevision.errors import EngineError, first_line
+from edgevision.engines.pinned import PinnedBatches
+from edgevision.errors import EngineError, MissingExtraError, first_line
 
 LOG = logging.getLogger(__name__)
 
@@ -118,15 +119,10 @@ class BoundSession(OnnxRuntimeSession):
         shape = self._batch_shape(rows)
         if self._device == "cuda":
             try:
-                return self._pinned_frames(shape)
-            except (ModuleNotFoundError, EngineError) as error:  # slower, and equally right
+                return PinnedBatches(self.info.gpu_index).new(shape)
+            except (MissingExtraError, EngineError) as error:  # slower, and equally right
                 LOG.debug("batches are not in pinned memory: %s", error)
         return aligned_frames(shape)
-
-    def _pinned_frames(self, shape: tuple[int, ...]) -> Frames:
-        from edgevision.engines.pinned import PinnedBatches  # needs CUDA's library
-
-        return PinnedBatches(self.info.gpu_index).new(shape)
 
     def _infer(self, frames: Frames) -> Outputs:
         with self._lock:
