@@ -3,7 +3,8 @@
 ``python -m benchmarks.camera_cpu`` reads 1, 4 and 8 cameras of a local server in four programs, in turns: this package
 with an engine that costs nothing; a loop of PyAV and one of OpenCV that convert every frame to BGR; and PyAV with the
 letterbox for the same engine, which is the same work as this package's. The figure is CPU time for each decoded frame,
-times 15: the cores that a camera takes. Exit code 1 if the package takes more than `MOST_SHARE` of a plain loop's.
+times 15: the cores that a camera takes. Most of it is decoding, which is the same in all programs and measured alone.
+Exit code 1 if the package takes more than `MOST_SHARE` of what the same work takes beyond decoding.
 """
 
 from __future__ import annotations
@@ -80,11 +81,12 @@ def plain_opencv(url: str, over: Callable[[], bool], count: Callable[[], None]) 
     capture.release()
 
 
+DECODING, SAME_WORK, BEYOND = "decoding alone", "PyAV, letterboxed", "beyond decoding"
 LOOPS: dict[str, Loop] = {
-    "decoding alone": decode_only,
+    DECODING: decode_only,
     "PyAV to BGR": plain_pyav,
     "OpenCV": plain_opencv,
-    "PyAV, letterboxed": pyav_letterbox,
+    SAME_WORK: pyav_letterbox,
 }
 OURS = "edgevision"
 PROGRAMS = (OURS, *LOOPS)
@@ -146,7 +148,7 @@ def measured(program: str, url: str, cameras: int, seconds: float) -> float:
         str(cameras),
         str(seconds),
     ]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=120 + seconds)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=300 + seconds)
     return float(done.stdout.splitlines()[-1])
 
 
@@ -161,9 +163,12 @@ def compare(url: str, cameras: int, options: argparse.Namespace) -> dict[str, li
 
 
 def report(codec: str, cameras: int, found: dict[str, list[float]]) -> dict[str, float]:
-    """Print a table; returns the shares of the other programs' CPU time that the package takes."""
+    """Print a table; returns the shares of the other programs' CPU time that the package takes.
+
+    The last one is of `SAME_WORK`, both without decoding.
+    """
     print(f"\n{codec}, {cameras} cameras: CPU ms a frame, cores a camera")
-    shares = {}
+    shares: dict[str, float] = {}
     for name, values in found.items():
         middle = statistics.median(values)
         line = f"  {name:18} {middle:6.2f} ms {middle * FPS / 1e3:6.3f} cores"
@@ -172,6 +177,9 @@ def report(codec: str, cameras: int, found: dict[str, list[float]]) -> dict[str,
             shares[name] = round(statistics.median(ours / other for ours, other in pairs), 3)
             line += f"; {OURS} takes {shares[name]:.2f} of it"
         print(line, flush=True)
+    decoding, ours, same = (statistics.median(found[name]) for name in (DECODING, OURS, SAME_WORK))
+    shares[BEYOND] = round((ours - decoding) / (same - decoding), 3)
+    print(f"  beyond decoding, {OURS} takes {shares[BEYOND]:.2f} of {SAME_WORK}", flush=True)
     return shares
 
 
@@ -205,11 +213,12 @@ def main() -> int:
                 for cameras in options.cameras:
                     found = compare(url, cameras, options)
                     shares = report(codec, cameras, found)
-                    worst = max(worst, shares["PyAV to BGR"], shares["OpenCV"])
+                    worst = max(worst, shares[BEYOND])
                     record[f"{codec}, {cameras} cameras"] = {"cpu_ms": found, "share": shares}
     holds = worst <= MOST_SHARE
     print(
-        f"\n{'ok   ' if holds else 'FAILS'} CPU over that of a plain loop: at most {worst:.2f}, limit {MOST_SHARE}"
+        f"\n{'ok   ' if holds else 'FAILS'} CPU beyond decoding: at most {worst:.2f} of the same work's, limit"
+        f" {MOST_SHARE}"
     )
     if options.record is not None:
         atomic.write_file(options.record, (json.dumps(record, indent=1) + "\n").encode())
