@@ -1,4 +1,4 @@
 """Checks this machine and names the fix for each problem.
 
-May import: storage, device, engines.
+May import: storage, device, engines, sources.
 """

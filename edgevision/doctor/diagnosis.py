@@ -148,6 +148,14 @@ def diagnose_network(build: OpenCvBuild, installed: Installed = is_importable) -
     return Finding("missing", what, "neither PyAV nor an OpenCV with FFmpeg is installed", remedy)
 
 
+def diagnose_decoder(chosen: str | None, reason: str) -> Finding:
+    """Report the hardware decoder `chosen` by the probe, None for software, and its reason."""
+    _, found, command = reason.rpartition(": sudo ")
+    if chosen is None and found:
+        return Finding("missing", "video decoder", reason, f"sudo {command}")
+    return Finding("ok", "video decoder", reason)
+
+
 def diagnose_export(installed: Installed = is_importable) -> list[Finding]:
     """Check the packages that export, adopt and eval need in addition."""
     absent = [name for name in EXPORT_PACKAGES if not installed(name)]

@@ -18,6 +18,7 @@ from edgevision.engines.tensorrt.here import dla_cores
 from edgevision.engines.tensorrt.library import is_installed, load_library
 from edgevision.engines.tensorrt.versions import MODULES
 from edgevision.errors import EdgevisionError, UsageError
+from edgevision.sources.feeds.decoders.sample import probe_sample
 from edgevision.storage.codec import DecodeError, dataclass_from_json, json_text
 
 SYSTEM_PACKAGES = (
@@ -50,6 +51,15 @@ class Cache:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoDecoder:
+    """The decoder that a probe with an encoded sample chose."""
+
+    hardware: str | None
+    """Name of the hardware decoder; None: software."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SystemFacts:
     """A machine's facts for the doctor's checks."""
 
@@ -73,6 +83,8 @@ class SystemFacts:
     swap_mib: int
     dla_cores: int | None = None
     """Number that the installed TensorRT reports; None if it is absent or does not load."""
+    video_decoder: VideoDecoder | None = None
+    """None in records of earlier versions."""
     recorded: str | None = None
     """Origin of the facts of another machine."""
 
@@ -109,6 +121,7 @@ def this_machine(cache: Path, root: Path = ROOT) -> SystemFacts:
         power_modes=power_modes(root),
         swap_mib=_swap_mib(root),
         dla_cores=_dla_cores(gpu),
+        video_decoder=_video_decoder(),
     )
 
 
@@ -153,6 +166,11 @@ def read_machine(path: Path) -> SystemFacts:
         raise UsageError(
             f"{path} is not a machine report: {error}; create one with: edgevision doctor --json"
         ) from error
+
+
+def _video_decoder() -> VideoDecoder:
+    choice = probe_sample()
+    return VideoDecoder(choice.candidate.name if choice.candidate else None, choice.reason)
 
 
 def _dla_cores(gpu: GpuFacts | None) -> int | None:

@@ -46,6 +46,7 @@ from edgevision.export.runs import model_name, trained_from
 from edgevision.export.source_session import SourceSession
 from edgevision.export.verify import Progress, verify_graph, what_was_compared
 from edgevision.graph.contract import attach_metadata, check_contract
+from edgevision.graph.foreign.pixels import UNSTATED, PixelChanges, pixel_text
 from edgevision.graph.graft import graft_classifier, graft_detector, graft_instances, graft_segmenter
 from edgevision.graph.heads import MaskHead, NetworkOutput, PoseHead
 from edgevision.graph.limits.check import require_named
@@ -71,6 +72,10 @@ class ExportOptions:
     batch: BatchRange = BatchRange()
     nms: NmsSpec | Callable[[Task], NmsSpec] | None = None
     """Settings of NMS, or a function of the task, which may depend on the checkpoint."""
+    pixels: PixelChanges = UNSTATED
+    """Stated parts of the pixel format."""
+    crop_fraction: float | None = None
+    """Share of a frame's shorter side that a classifier's centre crop takes."""
     head: str | None = None
     """One of several heads of the checkpoint; None: its own choice."""
     images: Path | None = None
@@ -112,6 +117,8 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     check_destination(path)
     job = _prepare(recipe, _from_run(options))
     progress(f"read {job.source.variant}")
+    if job.source.assumed:
+        progress(_assumption(job, options))
     network = job.graph()
     progress(f"exported to ONNX, {len(network.graph.node)} nodes")
     graph = _graft(job, network)
@@ -144,7 +151,7 @@ def _from_run(options: ExportOptions) -> ExportOptions:
 
 def _prepare(recipe: Recipe, options: ExportOptions) -> _Job:
     source = _with_chosen_head(_source(recipe, options), options.head)
-    recipe = recipe.adapted_to(source)
+    recipe = _with_choices(recipe.adapted_to(source), options)
     size_wh = options.size_wh or recipe.size_wh
     if size_wh[0] % recipe.stride or size_wh[1] % recipe.stride:
         raise UsageError(
@@ -166,6 +173,29 @@ def _prepare(recipe: Recipe, options: ExportOptions) -> _Job:
 
     resolved = with_head(source, recipe.name, recipe.task, size_wh, outputs, graph)
     return _Job(recipe, resolved, network, _spec(recipe, options, resolved, frames, size_wh), outputs, graph)
+
+
+def _with_choices(recipe: Recipe, options: ExportOptions) -> Recipe:
+    """The recipe with the user's pixel format and crop."""
+    crop = recipe.crop_fraction if options.crop_fraction is None else options.crop_fraction
+    if options.crop_fraction is not None and recipe.fit != "center-crop":
+        raise UsageError(
+            f"--crop is for a classifier's centre crop; {recipe.name} fits frames by {recipe.fit}"
+        )
+    return replace(recipe, pixels=options.pixels.over(recipe.pixels), crop_fraction=crop)
+
+
+def _assumption(job: _Job, options: ExportOptions) -> str:
+    """One line about the input, for a checkpoint that does not state it."""
+    (width, height), recipe = job.network.size_wh, job.recipe
+    chosen = options.pixels or options.crop_fraction is not None
+    origin = (
+        "as chosen"
+        if chosen
+        else f"assumed: {job.source.assumed}; --size, --crop, --mean and --std change it"
+    )
+    crop = f"centre crop of {recipe.crop_fraction:.3g} of the shorter side"
+    return f"input {width}x{height}, {crop}, {pixel_text(recipe.pixels)} ({origin})"
 
 
 def _source(recipe: Recipe, options: ExportOptions) -> SourceModel:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
+from edgevision.checkpoint.reading import Checkpoint
 from edgevision.contract.spec import FrameInput
 from edgevision.errors import CheckpointError
 from edgevision.export.frames import golden_frames
 from edgevision.export.golden import network_input
 from edgevision.graph.heads import YoloV5RawHead
 from edgevision.graph.preprocess import PixelFormat
+from edgevision.models.classifiers.family import Classifier, Family, classifier_from_state_dict
 from edgevision.models.recipe import SourceModel
 from edgevision.models.yolov5.decode import decode
 from edgevision.models.yolov5.masks import decode_with_coefficients
@@ -24,6 +27,42 @@ def classifier_source(
 ) -> SourceModel:
     """A network with logits ``[B,C]``; classes without names are numbered."""
     return SourceModel(module, variant, _names(class_count, class_names))
+
+
+def recognised_source(family: Family, checkpoint: Checkpoint) -> SourceModel:
+    """A family's classifier from a state dict, with the input that its library's published weights have."""
+    found = classifier_from_state_dict(family, checkpoint.tensors)
+    if family.tf_models and checkpoint.path.name.startswith("tf_"):
+        raise CheckpointError(
+            f"{checkpoint.path.name}: timm's tf_ models pad their maps on other sides, which a state dict does not"
+            " show; export it to ONNX with timm and run `edgevision adopt`"
+        )
+    return _of_classifier(found, checkpoint.class_names)
+
+
+def random_source(family: Family, class_count: int = 1000) -> SourceModel:
+    """A family's smallest member with random weights of seed 0 that responds to image content."""
+    torch.manual_seed(0)
+    shape = family.smallest
+    expected = family.expected(shape, "torchvision")
+    module = shape.build(class_count)
+    logits = torch.as_tensor(take_statistics(module, expected.size_wh))
+    head = [layer for layer in module.modules() if isinstance(layer, torch.nn.Linear)][-1]
+    with torch.no_grad():
+        head.weight /= logits.std()  # scores that differ, but not only 0 and 1
+    return _of_classifier(Classifier(module.eval(), shape, "torchvision", class_count, expected), ())
+
+
+def _of_classifier(found: Classifier, class_names: tuple[str, ...]) -> SourceModel:
+    expected = found.expected
+    variant = f"{found.shape.name} ({found.library}), {found.class_count} classes"
+    return replace(
+        classifier_source(found.module, variant, found.class_count, class_names),
+        size_wh=expected.size_wh,
+        pixels=PixelFormat("rgb", 1 / 255, expected.mean, expected.std),
+        crop_fraction=expected.crop_fraction,
+        assumed=found.assumed,
+    )
 
 
 def _names(class_count: int, class_names: tuple[str, ...]) -> tuple[str, ...]:
@@ -79,10 +118,10 @@ def randomize_statistics(model: YoloV5) -> YoloV5:
     return model
 
 
-def take_statistics(model: torch.nn.Module) -> Sequence[torch.Tensor]:
+def take_statistics(model: torch.nn.Module, size_wh: tuple[int, int] = (192, 192)) -> Sequence[torch.Tensor]:
     """Give the normalisations the statistics of our photographs, in place; returns the outputs for these."""
-    frames = golden_frames(None, FrameInput((192, 192)))
-    pictures, _ = network_input(frames, FrameInput((192, 192)), PixelFormat("rgb"))
+    frames = golden_frames(None, FrameInput(size_wh))
+    pictures, _ = network_input(frames, FrameInput(size_wh), PixelFormat("rgb"))
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

@@ -62,6 +62,10 @@ class SourceModel:
     size_wh: tuple[int, int] | None = None
     stride: int | None = None
     fit: Fit | None = None
+    pixels: PixelFormat | None = None
+    crop_fraction: float | None = None
+    assumed: str = ""
+    """The part of the input that the checkpoint does not state, and where it was taken from; printed by `export`."""
     heads: Mapping[str, Callable[[], SourceModel]] = field(default_factory=dict)
     """The same model with each head of the checkpoint, by the head's name; empty if there is only one."""
 
@@ -111,6 +115,8 @@ class Recipe:
             size_wh=source.size_wh or self.size_wh,
             stride=source.stride or self.stride,
             fit=source.fit or self.fit,
+            pixels=source.pixels or self.pixels,
+            crop_fraction=source.crop_fraction or self.crop_fraction,
         )
 
 

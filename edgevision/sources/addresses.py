@@ -135,7 +135,11 @@ def _network(url: str, options: CameraOptions) -> FeedFactory:
         # imported here because it belongs to an extra
         from edgevision.sources.feeds.network import NetworkFeed
 
-        return functools.partial(NetworkFeed, url, transport=options.transport, **timeouts)
+        return functools.partial(
+            NetworkFeed, url, transport=options.transport, decoder=options.decoder, **timeouts
+        )
+    if options.decoder == "hardware":
+        raise MissingExtraError("PyAV", "rtsp", "a hardware decoder")
     if not OpenCvBuild.here().ffmpeg:
         raise MissingExtraError("PyAV", "rtsp", f"reading {urlsplit(url).scheme}://")
     return functools.partial(open_address, url, **timeouts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import time
@@ -12,15 +13,16 @@ import cv2
 import numpy as np
 
 from edgevision.device.opencv_build import OpenCvBuild, quiet_opencv
-from edgevision.errors import SourceError
+from edgevision.errors import MissingExtraError, SourceError
 from edgevision.sources.addresses import EXPECTED, SourceAddress, public_name
 from edgevision.sources.feeds import http_content
 from edgevision.sources.feeds.capture import open_capture
+from edgevision.sources.feeds.decoders import candidates
 from edgevision.sources.frames import Capture, Source, SourceFrame, known, read_now
 from edgevision.sources.image_files import IMAGE_SUFFIXES, images_in, read_image
 from edgevision.sources.lists import SequenceSource, listed, matches
 from edgevision.sources.live import LiveSource, open_camera
-from edgevision.sources.options import CameraOptions
+from edgevision.sources.options import CameraOptions, DecoderSetting
 
 log = logging.getLogger(__name__)
 
@@ -57,15 +59,15 @@ def open_source(
     if address.scheme is not None:
         source: Source = LiveSource(name or public_name(address.text), address.feed_factory(live), live)
     elif address.kind == "pattern":
-        return _open_many(name or address.text, matches(address.text))
+        return _open_many(name or address.text, matches(address.text), live.decoder)
     else:
         assert address.path is not None
-        source = _open_path(address.path, name)
+        source = _open_path(address.path, name, live.decoder)
     source.path = address.path
     return source
 
 
-def _open_path(path: Path, name: str | None) -> Source:
+def _open_path(path: Path, name: str | None, decoder: DecoderSetting) -> Source:
     """Open a file or folder by its kind."""
     if not os.path.exists(path):  # noqa: PTH110  # an overlong name is not a file and must not raise
         raise SourceError(f"no such file or folder: {path}; {EXPECTED}")
@@ -73,10 +75,10 @@ def _open_path(path: Path, name: str | None) -> Source:
     if path.is_dir():
         return _open_folder(path, name)
     if is_list(path):
-        return _open_many(name, listed(path))
+        return _open_many(name, listed(path), decoder)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageSource(name, [path])
-    return _open_video(path, name)
+    return _open_video(path, name, decoder)
 
 
 def is_list(file: Path) -> bool:
@@ -209,11 +211,12 @@ class VideoSource(Source):
         self.close()
 
 
-def _open_many(name: str, texts: list[str]) -> Source:
+def _open_many(name: str, texts: list[str], decoder: DecoderSetting) -> Source:
     """Files one after another: images like a folder, anything else by its kind."""
     if all(Path(text).suffix.lower() in IMAGE_SUFFIXES and "://" not in text for text in texts):
         return ImageSource(name, [Path(text) for text in texts])
-    return SequenceSource(name, texts, open_source)
+    options = CameraOptions(decoder=decoder)
+    return SequenceSource(name, texts, lambda text: open_source(text, options))
 
 
 def _open_http(url: str, name: str, options: CameraOptions) -> Source | None:
@@ -239,7 +242,9 @@ def _open_http(url: str, name: str, options: CameraOptions) -> Source | None:
             "%s%s is downloaded first, because the server does not support range requests", name, size
         )
         path = http_content.download(url, options.read_timeout_s)
-        return _deleted(path, lambda: _open_video(path, name))
+        # The file is deleted while it is open, so that software could not continue in it.
+        decoder: DecoderSetting = "hardware" if options.decoder == "hardware" else "software"
+        return _deleted(path, lambda: _open_video(path, name, decoder))
     except SourceError as error:
         if options.wait_first and "the server answers 4" not in str(error):
             log.debug("%s: %s", name, error)
@@ -257,7 +262,11 @@ def _open_streamed(
     if not (content.ranges or playlist) or not OpenCvBuild.here().ffmpeg:
         return None
     try:
-        return VideoSource(name, open_capture(url, options.connect_timeout_s, options.read_timeout_s))
+
+        def software() -> Capture:
+            return open_capture(url, options.connect_timeout_s, options.read_timeout_s)
+
+        return VideoSource(name, _hardware(url, options.decoder, software) or software())
     except SourceError:
         if playlist:
             raise
@@ -284,7 +293,7 @@ def _open_folder(path: Path, name: str) -> Source:
     return ImageSource(name, images)
 
 
-def _open_video(path: Path, name: str) -> Source:
+def _open_video(path: Path, name: str, decoder: DecoderSetting) -> Source:
     try:
         with path.open("rb") as file:
             empty = not file.read(1)
@@ -292,10 +301,28 @@ def _open_video(path: Path, name: str) -> Source:
         raise SourceError(f"cannot read {path}: {error.strerror}") from error
     if empty:
         raise SourceError(f"{path} is empty")
-    with quiet_opencv():
-        capture = cv2.VideoCapture(str(path))
-    if not capture.isOpened():
-        raise SourceError(
-            f"{path} is neither an image nor a video that OpenCV can open, or its header is damaged"
-        )
-    return VideoSource(name, capture)
+
+    def software() -> Capture:
+        with quiet_opencv():
+            capture = cv2.VideoCapture(str(path))
+        if not capture.isOpened():
+            raise SourceError(
+                f"{path} is neither an image nor a video that OpenCV can open, or its header is damaged"
+            )
+        return capture
+
+    return VideoSource(name, _hardware(str(path), decoder, software) or software())
+
+
+def _hardware(address: str, decoder: DecoderSetting, software: Callable[[], Capture]) -> Capture | None:
+    """A video file through a hardware decoder; None if it is decoded in software."""
+    if decoder == "software" or (decoder == "auto" and not candidates.candidates_here()):
+        return None
+    if importlib.util.find_spec("av") is None:
+        if decoder == "hardware":
+            raise MissingExtraError("PyAV", "rtsp", "a hardware decoder")
+        return None
+    # imported here because it belongs to an extra
+    from edgevision.sources.feeds.decoders.file_capture import hardware_capture
+
+    return hardware_capture(address, decoder, software)

@@ -11,10 +11,12 @@ from edgevision.settings.setting import group, setting
 from edgevision.sources.backoff import Backoff
 from edgevision.sources.freeze import FreezeOptions
 
+DecoderSetting = Literal["auto", "software", "hardware"]
+
 
 @dataclass(frozen=True, slots=True)
 class CameraOptions:
-    """Timeouts, reconnection and freeze detection of a live source."""
+    """Timeouts, reconnection and freeze detection of a live source, and the decoder of streams and video files."""
 
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 5.0
@@ -37,6 +39,15 @@ class CameraOptions:
     transport: Literal["tcp", "udp"] = field(
         default="tcp",
         metadata=setting(Choice(("tcp", "udp")), "RTSP transport protocol.", option="--rtsp-transport"),
+    )
+
+    decoder: DecoderSetting = field(
+        default="auto",
+        metadata=setting(
+            Choice(("auto", "software", "hardware")),
+            "Decoder of H.264 and H.265; auto: hardware if measured to be right and faster here.",
+            option="--decoder",
+        ),
     )
 
     def __post_init__(self) -> None:

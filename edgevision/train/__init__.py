@@ -1,4 +1,4 @@
 """Training: data sets, losses, schedules, and resumable run folders.
 
-May import: storage, contract, sources, datasets, evaluation, graph, checkpoint, models.
+May import: storage, device, contract, sources, datasets, evaluation, graph, checkpoint, models.
 """

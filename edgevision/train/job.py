@@ -16,6 +16,7 @@ from edgevision.errors import UsageError
 from edgevision.models.plan import Plan
 from edgevision.storage.codec import json_from_dataclass
 from edgevision.train.data.stream import BatchStream
+from edgevision.train.data.workers import Draw, translated_failures
 from edgevision.train.loop.module import ModuleInTraining
 from edgevision.train.loop.recorder import Recorder
 from edgevision.train.loop.run_folder import RunFolder
@@ -58,6 +59,8 @@ class Hardware:
     precision: str = "32-true"
     nodes: int = 1
     """Machines; each is started with the same command, by torchrun."""
+    workers: int = 0
+    """Processes of each device that draw samples; 0: a thread draws them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +70,7 @@ class TrainingTask:
     module: ModuleInTraining[Any]
     count: int
     """Number of training images."""
-    draw: Callable[[list[int], list[np.random.Generator], int], Any]
+    draw: Draw[Any]
     order: Callable[[np.random.Generator], npt.NDArray[np.int64]] | None
     measure: Callable[[], dict[str, float]]
     """Metrics of the averaged weights on the validation data, in percent."""
@@ -155,7 +158,17 @@ def run_job(
         rank=trainer.global_rank,
         world=trainer.world_size,
         order=task.order,
+        share_at=task.module.progress.share_at,
+        workers=hardware.workers,
     )
     # A run that was killed within its first epoch has no checkpoint: it restarts.
     last = run.last if resume and run.last.is_file() else None
-    trainer.fit(task.module, stream, ckpt_path=last, weights_only=True)
+    try:
+        with translated_failures():
+            trainer.fit(task.module, stream, ckpt_path=last, weights_only=True)
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        stream.close()

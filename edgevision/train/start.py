@@ -9,9 +9,11 @@ import cv2
 import lightning
 import torch
 
+from edgevision.device.facts import usable_cores
 from edgevision.errors import RecipeError, UsageError
 from edgevision.models.plan import ClassifierPlan, DetectorPlan, InstancePlan, SegmenterPlan
 from edgevision.models.recipe import Recipe
+from edgevision.train.data.workers import worker_count
 from edgevision.train.job import Hardware, Job, TrainingTask
 from edgevision.train.loop.module import tensor_from_frames
 from edgevision.train.tasks.classifier_task import classifier_task
@@ -40,8 +42,8 @@ def task_for(job: Job, recipe: Recipe) -> TrainingTask:
     )
 
 
-def hardware_for(device: str, devices: int, nodes: int = 1) -> Hardware:
-    """Resolve "auto"; raises `UsageError` for missing devices.
+def hardware_for(device: str, devices: int, nodes: int = 1, workers: int | None = None) -> Hardware:
+    """Resolve "auto", and `workers` None; raises `UsageError` for missing devices.
 
     GPUs that support bfloat16 use it, others float32. CPUs use float32: torch's bfloat16 convolutions were five times
     slower there (80 against 17 ms for an image of YOLOv5n at 320 px).
@@ -49,13 +51,15 @@ def hardware_for(device: str, devices: int, nodes: int = 1) -> Hardware:
     here = torch.cuda.device_count()
     if device == "auto":
         device = "cuda" if here else "cpu"
+    count = worker_count(workers, gpu=device == "cuda", devices=devices, cores=usable_cores())
     if device == "cpu":
-        return Hardware("cpu", devices, "32-true", nodes)
+        return Hardware("cpu", devices, "32-true", nodes, count)
     if devices > here:
         raise UsageError(
             f"--device cuda --devices {devices}: torch {torch.__version__} sees {here} GPUs here"
         )
-    return Hardware("gpu", devices, "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed", nodes)
+    precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    return Hardware("gpu", devices, precision, nodes, count)
 
 
 def prepare_process(job: Job, hardware: Hardware) -> None:
@@ -66,7 +70,7 @@ def prepare_process(job: Job, hardware: Hardware) -> None:
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=DeprecationWarning)
     lightning.seed_everything(job.seed, verbose=False)
-    # A separate thread draws the samples; OpenCV's pool would only take cores from the network.
+    # A separate thread or process draws the samples; OpenCV's pool would only take cores from the network.
     cv2.setNumThreads(1)
     if hardware.accelerator == "cpu" and hardware.devices > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // hardware.devices))

@@ -1,4 +1,4 @@
-"""TensorRT-RTX parses and builds every graph of every recipe in every precision, and computes in that precision."""
+"""TensorRT-RTX parses and builds every graph of the recipes in every precision, and computes in that precision."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from edgevision.bundle.folder import Bundle
 from edgevision.contract.spec import BatchRange
 from edgevision.errors import GraphError
 from edgevision.export.exporter import ExportOptions, export_bundle
-from edgevision.models.recipe import available_recipes, load_recipe
+from edgevision.models.recipe import load_recipe
 from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
 from tests.graph.limits.reading import assert_read, precisions
+from tests.recipes import RECIPES
 from tests.rtx import Profile, RtxEngine, inspected_rtx_engine
 
 DYNAMIC = BatchRange(1, 2, 4)
@@ -51,7 +52,7 @@ def described(engine: RtxEngine) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", available_recipes())
+@pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_builds(name: str, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = export_bundle(load_recipe(name), FORMS[form], tmp_path / "b", lambda _: None)
     built = {"float": inspected_rtx_engine(bundle.graph_path().read_bytes(), profiles_of(bundle))}

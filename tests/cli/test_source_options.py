@@ -23,8 +23,8 @@ from edgevision.sources.options import CameraOptions
         (["--freeze-after", "0"], CameraOptions(freeze=FreezeOptions(freeze_after_s=None))),
         (["--freeze-after", "2.5"], CameraOptions(freeze=FreezeOptions(freeze_after_s=2.5))),
         (
-            ["--outage-timeout", "60", "--rtsp-transport", "udp"],
-            CameraOptions(outage_timeout_s=60, transport="udp"),
+            ["--outage-timeout", "60", "--rtsp-transport", "udp", "--decoder", "software"],
+            CameraOptions(outage_timeout_s=60, transport="udp", decoder="software"),
         ),
     ],
 )
@@ -43,7 +43,7 @@ def test_options_arrive(arguments: list[str], expected: CameraOptions) -> None:
 
 def test_run_takes_them() -> None:
     names = {name for parameter in run_command.params for name in parameter.opts}
-    assert {"--freeze-after", "--outage-timeout", "--rtsp-transport"} <= names
+    assert {"--freeze-after", "--outage-timeout", "--rtsp-transport", "--decoder"} <= names
 
 
 def test_a_run_on_the_camera_that_is_none(brightness_bundle: Path, tmp_path: Path) -> None:

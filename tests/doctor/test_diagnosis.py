@@ -11,6 +11,7 @@ from edgevision.device.opencv_build import OpenCvBuild
 from edgevision.doctor.diagnosis import (
     Finding,
     diagnose_cameras,
+    diagnose_decoder,
     diagnose_engines,
     diagnose_export,
     diagnose_network,
@@ -124,3 +125,14 @@ def test_room_for_the_cache() -> None:
     (closed,) = diagnose_room(8000, "c", 5000, writable=False)
     assert (closed.status, closed.detail) == ("broken", "c is not writable")
     assert diagnose_room(512, "c", 5000, writable=True)[1].what == "memory"
+
+
+def test_the_decoder_and_the_command_that_it_lacks() -> None:
+    lacking = "h264 1920x1080 is decoded in software; nvv4l2decoder: NVIDIA's plugin needs lsmod: sudo apt install kmod"
+    assert diagnose_decoder(None, lacking) == Finding(
+        "missing", "video decoder", lacking, "sudo apt install kmod"
+    )
+    slower = "h264 1920x1080 is decoded in software; cuda: not faster: 9.3 ms and 13.9 ms of CPU a frame"
+    assert diagnose_decoder(None, slower) == Finding("ok", "video decoder", slower)
+    taken = "h264 1920x1080 is decoded by nvv4l2decoder: 3.1 ms and 1.0 ms of CPU a frame"
+    assert diagnose_decoder("nvv4l2decoder", taken) == Finding("ok", "video decoder", taken)

@@ -11,8 +11,8 @@ from edgevision.train.data.stream import BatchStream
 Drawn = tuple[tuple[int, ...], tuple[float, ...], int]
 
 
-def draw(indices: list[int], generators: list[np.random.Generator], step: int) -> Drawn:
-    return tuple(indices), tuple(rng.random() for rng in generators), step
+def draw(indices: list[int], generators: list[np.random.Generator], share: float) -> Drawn:
+    return tuple(indices), tuple(rng.random() for rng in generators), int(share)
 
 
 def stream(*, seed: int = 5, rank: int = 0, world: int = 1) -> BatchStream[Drawn]:
@@ -72,7 +72,7 @@ def test_a_batch_that_cannot_be_shared() -> None:
 
 
 def test_an_error_in_drawing_reaches_the_consumer() -> None:
-    def fail(indices: list[int], generators: list[np.random.Generator], step: int) -> Drawn:
+    def fail(indices: list[int], generators: list[np.random.Generator], share: float) -> Drawn:
         raise ValueError("broken picture")
 
     with pytest.raises(ValueError, match="broken picture"):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgevision.cli.options.bundles import bundle_options
+from edgevision.cli.options.numbers import FiniteRange
+from edgevision.cli.options.pixels import PixelOptions, pixel_options
 from edgevision.cli.options.suppression import nms_spec
 from edgevision.cli.options.types import BATCH, SIZE
 from edgevision.cli.present import Steps, show_bundle
@@ -41,6 +43,13 @@ CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
     show_default=True,
     help="Batch size N, or MIN:OPT:MAX for a dynamic batch.",
 )
+@pixel_options
+@click.option(
+    "--crop",
+    "crop_fraction",
+    type=FiniteRange(0, 1, min_open=True),
+    help="Share of the shorter side that a classifier's centre crop takes. Default: the recipe's.",
+)
 @bundle_options
 def command(
     model: str,
@@ -51,6 +60,8 @@ def command(
     size: tuple[int, int] | None,
     frame: tuple[int, int] | None,
     batch: BatchRange,
+    pixels: PixelOptions,
+    crop_fraction: float | None,
     images: Path | None,
     no_fp16: bool,
     tensorrt: tuple[str, ...],
@@ -75,6 +86,7 @@ def command(
     require_export("edgevision export")
     from edgevision.export.exporter import ExportOptions, export_bundle
     from edgevision.export.half import with_fp16
+    from edgevision.graph.foreign.pixels import PixelChanges
 
     recipe, checkpoint = _recipe_and_checkpoint(model, checkpoint)
     options = ExportOptions(
@@ -87,6 +99,8 @@ def command(
         batch=batch,
         nms=lambda task: nms_spec(**nms, task=task),
         images=images,
+        pixels=PixelChanges(*pixels),
+        crop_fraction=crop_fraction,
         tensorrt=tensorrt,
     )
     steps = Steps()

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgevision.cli.options.defined import WordOrNumber
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.types import SIZE
 from edgevision.errors import RecipeError, UsageError
+from edgevision.settings.kinds import Number
 from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass
 
 if TYPE_CHECKING:
@@ -99,11 +101,25 @@ if TYPE_CHECKING:
     show_default=True,
     help="Number of machines, under torchrun.",
 )
+@click.option(
+    "--workers",
+    type=WordOrNumber(Number(0, 64, whole=True, word="auto")),
+    default="auto",
+    show_default=True,
+    help="Processes that draw samples; auto: for a GPU the cores but one, at most 8; else 0, a thread.",
+)
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be decoded.")
 @click.option("--resume", is_flag=True, help="Continue the run in -o with its original settings.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Run folder.")
 def command(
-    recipe: str, output: Path, resume: bool, device: str, devices: int, nodes: int, **options: object
+    recipe: str,
+    output: Path,
+    resume: bool,
+    device: str,
+    devices: int,
+    nodes: int,
+    workers: int | str,
+    **options: object,
 ) -> None:
     """Train a recipe's model and write a run folder.
 
@@ -122,7 +138,7 @@ def command(
     loaded = load_recipe(recipe)
     run = RunFolder(output)
     job = _stored_job(run.read_config(), loaded) if resume else _new_job(loaded, recipe, options)
-    hardware = hardware_for(device, devices, nodes)
+    hardware = hardware_for(device, devices, nodes, None if workers == "auto" else int(workers))
     prepare_process(job, hardware)
     run_job(job, task_for(job, loaded), run, hardware, resume=resume, report=_report)
 
@@ -181,6 +197,19 @@ def _plan(plan: Plan, size: object, batch: object, model: object, stride: int) -
         changes["model"] = model
     changed = replace(plan, **changes)  # type: ignore[arg-type]  # checked below against the annotations
     try:
-        return dataclass_from_json(type(plan), json_from_dataclass(changed))
+        checked = dataclass_from_json(type(plan), json_from_dataclass(changed))
     except DecodeError as error:
         raise UsageError(f"--model {model}: {error}") from error
+    _require_same_family(plan, checked)
+    return checked
+
+
+def _require_same_family(plan: Plan, chosen: Plan) -> None:
+    """Another family's model would be trained with this recipe's pixel format, and exported with its own."""
+    from edgevision.models.plan import DetectorPlan
+
+    own, other = plan.model.rstrip("0123456789"), chosen.model.rstrip("0123456789")
+    if not isinstance(plan, DetectorPlan) and own != other:
+        raise UsageError(
+            f"--model {chosen.model} is not of the recipe's family {own}; run `edgevision train {other}`"
+        )

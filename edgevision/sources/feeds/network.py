@@ -17,9 +17,11 @@ from av.video.stream import VideoStream
 
 from edgevision.contract.image import Frame
 from edgevision.errors import SourceError
+from edgevision.sources.feeds.decoders.switch import LiveDecoder
 from edgevision.sources.feeds.feed import Feed, FeedFrame, Thumbnail, thin_out, thumbnail_of
 from edgevision.sources.feeds.stream_clock import StreamClock
 from edgevision.sources.frames import CaptureClock
+from edgevision.sources.options import DecoderSetting
 
 DECODER_THREADS = 2
 """Threads per frame, over its slices; threads over frames would delay as many frames."""
@@ -36,7 +38,15 @@ _FULL_FROM_LIMITED = np.clip((np.arange(256) - 16) * (255 / 219), 0, 255).round(
 class NetworkFeed(Feed):
     """One connection to an address; `read` raises at its end or after `read_timeout_s` without a frame."""
 
-    def __init__(self, url: str, *, connect_timeout_s: float, read_timeout_s: float, transport: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect_timeout_s: float,
+        read_timeout_s: float,
+        transport: str,
+        decoder: DecoderSetting = "auto",
+    ) -> None:
         self._timeout_s = read_timeout_s
         # Limits the analysis before the first frame; RTSP describes its streams in advance.
         options = {"fflags": "nobuffer", "analyzeduration": "1000000", "fpsprobesize": "0"}
@@ -60,6 +70,11 @@ class NetworkFeed(Feed):
         self._clock = StreamClock() if "rtsp" in kind else None
         self._pace = SegmentPacer() if "hls" in kind else None
         self._reported = False
+        try:
+            self._decoder = LiveDecoder(stream, decoder)
+        except SourceError:
+            self._container.close()
+            raise
         self._frames = self._decode(stream)
 
     def read(self) -> FeedFrame:
@@ -74,6 +89,7 @@ class NetworkFeed(Feed):
     def close(self) -> None:
         """Close the connection."""
         self._frames.close()
+        self._decoder.close()
         self._container.close()
 
     def interrupt(self) -> None:
@@ -89,7 +105,7 @@ class NetworkFeed(Feed):
                 raise SourceError(_in_vain("no data", self._timeout_s))
             self._observe(packet, arrived_ns, arrived_at)
             try:
-                pictures = packet.decode()
+                pictures = self._decoder.decode(packet)
             except av.InvalidDataError:  # a damaged packet; decoding recovers at the next key frame
                 pictures = []
             decode_ns = time.perf_counter_ns() - arrived_ns

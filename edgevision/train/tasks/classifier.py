@@ -35,7 +35,7 @@ class ClassDrawer:
     def __init__(self, dataset: ClassDataset, plan: ClassifierPlan) -> None:
         self.dataset, self.plan = dataset, plan
 
-    def __call__(self, indices: list[int], generators: list[np.random.Generator], step: int) -> ClassBatch:  # noqa: ARG002  # every step is alike
+    def __call__(self, indices: list[int], generators: list[np.random.Generator], share: float) -> ClassBatch:  # noqa: ARG002  # all of the training is alike
         """One sample for each index, from its own generator."""
         frames = [
             draw_picture(self.dataset.pictures[index], self.plan, rng)

@@ -31,20 +31,19 @@ class BoxBatch:
 
 
 class BoxDrawer:
-    """Draws batches from images in memory, by the plan's phase at the current share of the training."""
+    """Draws batches from images in memory, by the plan's phase at a share of the training."""
 
     def __init__(
         self,
         dataset: BoxDataset,
         pictures: tuple[Picture, ...],
         plan: DetectorPlan,
-        progress: TrainingProgress,
     ) -> None:
-        self.dataset, self.pictures, self.plan, self.progress = dataset, pictures, plan, progress
+        self.dataset, self.pictures, self.plan = dataset, pictures, plan
 
-    def __call__(self, indices: list[int], generators: list[np.random.Generator], step: int) -> BoxBatch:
-        """One sample for each index, from its own generator; `step` is the one that will use the batch."""
-        phase = self.plan.phase(self.progress.share_at(step))
+    def __call__(self, indices: list[int], generators: list[np.random.Generator], share: float) -> BoxBatch:
+        """One sample for each index, from its own generator; `share` of the training is over when it is used."""
+        phase = self.plan.phase(share)
         augmentation = BoxAugmentation(
             size=max(32, round(self.plan.size * phase.size / 32) * 32),
             long_side=round(self.plan.size * phase.long_side),

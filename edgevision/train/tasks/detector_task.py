@@ -52,7 +52,7 @@ def detector_task(job: Job, plan: DetectorPlan, tensor_of: TensorOf) -> Training
     return TrainingTask(
         module=module,
         count=len(train),
-        draw=BoxDrawer(train, pictures, plan, progress),
+        draw=BoxDrawer(train, pictures, plan),
         order=None,
         measure=measure,
         monitor=f"{figure} {job.monitor}" if job.monitor else figure,

@@ -40,7 +40,7 @@ class MaskDrawer:
     def __init__(self, dataset: MaskDataset, plan: SegmenterPlan) -> None:
         self.dataset, self.plan = dataset, plan
 
-    def __call__(self, indices: list[int], generators: list[np.random.Generator], step: int) -> MaskBatch:  # noqa: ARG002  # every step is alike
+    def __call__(self, indices: list[int], generators: list[np.random.Generator], share: float) -> MaskBatch:  # noqa: ARG002  # all of the training is alike
         """One sample for each index, from its own generator."""
         drawn = [
             draw_masked(self.dataset.pictures[index], self.dataset.masks[index], self.plan, rng)

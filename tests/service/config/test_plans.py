@@ -51,6 +51,7 @@ lines."a = b" = [0.1, 0.2, 0.3, 1e-05]
 zones.queue = [1, 2, 300, 2, 300.25, 400]
 sinks = ["all"]
 transport = "udp"
+decoder = "hardware"
 freeze_after_s = 0
 reopen_after_s = 0
 outage_timeout_s = 60
@@ -85,7 +86,12 @@ def test_every_setting_reaches_its_plan(write_file: Callable[[str], Path], tmp_p
     assert door == CameraPlan(
         "door",
         "rtsp://host/1",
-        CameraOptions(outage_timeout_s=60, freeze=FreezeOptions(freeze_after_s=None), transport="udp"),
+        CameraOptions(
+            outage_timeout_s=60,
+            freeze=FreezeOptions(freeze_after_s=None),
+            transport="udp",
+            decoder="hardware",
+        ),
         0.4,
         AnalyticsOptions(
             lines=(PlaceText("a = b", (0.1, 0.2, 0.3, 1e-05)),),

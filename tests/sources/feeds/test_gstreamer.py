@@ -116,7 +116,7 @@ def test_silence_ends_by_its_time_out_and_the_program_with_it(
     opened.close()
     opened.close()
     assert time.monotonic() - began_s < 4
-    assert opened._process.returncode is not None
+    assert opened._program.returncode is not None
 
 
 @pytest.mark.parametrize(

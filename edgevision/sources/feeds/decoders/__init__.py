@@ -1,0 +1,1 @@
+"""Hardware decoders, the probe that compares them with software, and the switch between both."""

@@ -1,0 +1,104 @@
+"""Hardware decoders of this machine, and the reasons why one cannot be used."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgevision.device.facts import ROOT, l4t_version
+from edgevision.errors import SourceError
+from edgevision.sources.feeds.launched import LAUNCHER, PACKAGES, pipeline_words
+
+if TYPE_CHECKING:
+    from edgevision.sources.feeds.decoders.decoder import Decoder, StreamKind
+
+INSPECTOR = "gst-inspect-1.0"
+INSPECT_S = 10.0
+"""GStreamer scans all plugins on the first call after an installation."""
+KMOD = "sudo apt install kmod"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A hardware decoder: elements of GStreamer, or a hardware acceleration of FFmpeg."""
+
+    name: str
+    elements: str | None = None
+    """Part of a GStreamer pipeline from the parsed stream to frames in main memory."""
+    accelerator: str | None = None
+    """Name of an acceleration of FFmpeg."""
+    runs_lsmod: bool = False
+    """NVIDIA's plugin on a Jetson runs ``lsmod``. Without that program, as in many containers, it takes the board for a
+    discrete GPU and delivers nothing.
+    """
+
+    def open(self, kind: StreamKind, *, live: bool) -> Decoder:
+        """Open it for a stream; raises `SourceError`."""
+        # imported here because PyAV belongs to an extra, and machines without hardware do not need it for files
+        from edgevision.sources.feeds.decoders.decoder import PyAvDecoder
+        from edgevision.sources.feeds.decoders.launched import LaunchedDecoder
+
+        if self.elements is not None:
+            return LaunchedDecoder(kind, self.elements, ahead=0 if live else FILE_AHEAD)
+        return PyAvDecoder(kind, self.accelerator, live=live)
+
+    def absent(self) -> str | None:
+        """The reason why it cannot be opened here, with the fix; None if its parts are installed."""
+        if self.elements is None:
+            return None
+        if shutil.which(LAUNCHER) is None:
+            return f"{LAUNCHER} is not installed: {PACKAGES}"
+        for element in _element_names(self.elements):
+            if not has_element(element):
+                return f"GStreamer has no element {element}"
+        if self.runs_lsmod and shutil.which("lsmod") is None:
+            return f"NVIDIA's plugin needs the program lsmod to recognise a Jetson: {KMOD}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The decoder to use, None for software, and a line that says why."""
+
+    candidate: Candidate | None
+    reason: str
+
+
+FILE_AHEAD = 4
+"""Frames inside a decoder in another process while a file is read, or the speed measured."""
+JETSON = Candidate("nvv4l2decoder", "nvv4l2decoder enable-max-performance=true ! nvvidconv", runs_lsmod=True)
+NVIDIA = Candidate("cuda", accelerator="cuda")
+
+
+def candidates_here(root: Path = ROOT) -> tuple[Candidate, ...]:
+    """The hardware decoder that belongs to this machine; empty if it has none that edgevision uses."""
+    if l4t_version(root) is not None:
+        return (JETSON,)
+    return (NVIDIA,) if (root / "dev/nvidiactl").exists() else ()
+
+
+@functools.cache
+def has_element(name: str) -> bool:
+    """Ask GStreamer for an element; False if it does not answer in time."""
+    inspector = shutil.which(INSPECTOR)
+    if inspector is None:
+        return False
+    try:
+        done = subprocess.run([inspector, "--exists", name], capture_output=True, timeout=INSPECT_S)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def _element_names(elements: str) -> list[str]:
+    """First words of the parts of a pipeline; caps such as video/x-raw are no elements."""
+    parts = " ".join(pipeline_words(elements)).split("!")
+    names = [part.split()[0] for part in parts if part.split()]
+    if not names:
+        raise SourceError(f"the pipeline {elements!r} has no element")
+    return [name for name in names if re.fullmatch(r"[A-Za-z0-9_]+", name)]
