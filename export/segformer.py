@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 
 def load(checkpoint: Path) -> SourceModel:
     """Rebuild the network that the state dict's shapes describe."""
+    from edgevision.checkpoint.config_beside import config_beside, label_names
     from edgevision.checkpoint.reading import read_checkpoint
     from edgevision.models.segformer import segformer_from_state_dict
 
     found = read_checkpoint(checkpoint)
-    return _source_model(segformer_from_state_dict(found.tensors), found.class_names)
+    model = segformer_from_state_dict(found.tensors)
+    names = found.class_names or label_names(config_beside(checkpoint), model.class_count)
+    return _source_model(model, names)
 
 
 def untrained() -> SourceModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import tensorrt_rtx as trt
@@ -36,8 +36,15 @@ class RtxEngine:
     plan: bytes
     seconds: float
     layers: Counter[tuple[str, str]]
+    types: Mapping[str, str]
+    """The type of the first output of each layer of the strongly typed network, by the name of its node."""
     sources: tuple[tuple[str, ...], ...] = ()
     """For each layer that computes something, the nodes of the graph that it holds."""
+
+    def types_of(self, nodes: Iterable[str]) -> Counter[str]:
+        """How many of these nodes' layers compute in each type: Float, Half."""
+        wanted = set(nodes)
+        return Counter(kind for name, kind in self.types.items() if name in wanted)
 
     def convolutions(self) -> dict[str, int]:
         """How many convolutions compute in each type: Float, Half, Int8."""
@@ -84,6 +91,8 @@ def inspected_rtx_engine(graph: bytes, profiles: Mapping[str, Profile] | None = 
     if not parser.parse(graph):
         reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
         raise GraphError(f"TensorRT-RTX cannot parse the graph: {'; '.join(reasons)}")
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    types = {layer.name: layer.get_output(0).dtype.name.capitalize() for layer in layers if layer.num_outputs}
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     config.num_compute_capabilities = 1
@@ -99,7 +108,7 @@ def inspected_rtx_engine(graph: bytes, profiles: Mapping[str, Profile] | None = 
         raise GraphError(f"TensorRT-RTX cannot build the graph: {'; '.join(log.errors[-3:])}")
     computing = [line for line in log.layers if _type_of(line)]
     sources = tuple(tuple(_SOURCE.findall(line)) for line in computing)
-    return RtxEngine(bytes(engine), time.perf_counter() - start, _counted(log.layers), sources)
+    return RtxEngine(bytes(engine), time.perf_counter() - start, _counted(log.layers), types, sources)
 
 
 def _type_of(line: str) -> str | None:

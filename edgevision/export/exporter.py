@@ -117,8 +117,8 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     check_destination(path)
     job = _prepare(recipe, _from_run(options))
     progress(f"read {job.source.variant}")
-    if job.source.assumed:
-        progress(_assumption(job, options))
+    if job.source.input_origin:
+        progress(_input_line(job, options))
     network = job.graph()
     progress(f"exported to ONNX, {len(network.graph.node)} nodes")
     graph = _graft(job, network)
@@ -185,15 +185,11 @@ def _with_choices(recipe: Recipe, options: ExportOptions) -> Recipe:
     return replace(recipe, pixels=options.pixels.over(recipe.pixels), crop_fraction=crop)
 
 
-def _assumption(job: _Job, options: ExportOptions) -> str:
-    """One line about the input, for a checkpoint that does not state it."""
+def _input_line(job: _Job, options: ExportOptions) -> str:
+    """One line about the input and its origin, for a checkpoint that does not state it itself."""
     (width, height), recipe = job.network.size_wh, job.recipe
     chosen = options.pixels or options.crop_fraction is not None
-    origin = (
-        "as chosen"
-        if chosen
-        else f"assumed: {job.source.assumed}; --size, --crop, --mean and --std change it"
-    )
+    origin = "as chosen" if chosen else job.source.input_origin
     crop = f"centre crop of {recipe.crop_fraction:.3g} of the shorter side"
     return f"input {width}x{height}, {crop}, {pixel_text(recipe.pixels)} ({origin})"
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from edgevision.checkpoint.config_beside import NAME, config_beside, label_names
 from edgevision.checkpoint.reading import Checkpoint
 from edgevision.contract.spec import FrameInput
 from edgevision.errors import CheckpointError
@@ -16,6 +17,7 @@ from edgevision.export.golden import network_input
 from edgevision.graph.heads import YoloV5RawHead
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.classifiers.family import Classifier, Family, classifier_from_state_dict
+from edgevision.models.classifiers.timm_config import TimmConfig
 from edgevision.models.recipe import SourceModel
 from edgevision.models.yolov5.decode import decode
 from edgevision.models.yolov5.masks import decode_with_coefficients
@@ -30,14 +32,23 @@ def classifier_source(
 
 
 def recognised_source(family: Family, checkpoint: Checkpoint) -> SourceModel:
-    """A family's classifier from a state dict, with the input that its library's published weights have."""
+    """A family's classifier from a state dict, with the input of timm's ``config.json`` or of its library's weights."""
     found = classifier_from_state_dict(family, checkpoint.tensors)
-    if family.tf_models and checkpoint.path.name.startswith("tf_"):
+    config = config_beside(checkpoint.path)
+    stated = TimmConfig.of(config, family.name, found.class_count) if found.library == "timm" else None
+    if family.tf_models and (
+        checkpoint.path.name.startswith("tf_") or (stated is not None and stated.pads_like_tensorflow)
+    ):
         raise CheckpointError(
-            f"{checkpoint.path.name}: timm's tf_ models pad their maps on other sides, which a state dict does not"
-            " show; export it to ONNX with timm and run `edgevision adopt`"
+            f"{checkpoint.path}: timm's tf_ models pad their maps on other sides, which a state dict does not show;"
+            " export it to ONNX with timm and run `edgevision adopt`"
         )
-    return _of_classifier(found, checkpoint.class_names)
+    names = checkpoint.class_names
+    if stated is not None:
+        expected = stated.over(found.expected, fixed_size=family.fixed_size)
+        found = replace(found, expected=expected, input_origin=f"stated in {NAME}: {stated.architecture}")
+        names = names or label_names(config, found.class_count)
+    return _of_classifier(found, names)
 
 
 def random_source(family: Family, class_count: int = 1000) -> SourceModel:
@@ -61,7 +72,7 @@ def _of_classifier(found: Classifier, class_names: tuple[str, ...]) -> SourceMod
         size_wh=expected.size_wh,
         pixels=PixelFormat("rgb", 1 / 255, expected.mean, expected.std),
         crop_fraction=expected.crop_fraction,
-        assumed=found.assumed,
+        input_origin=found.input_origin,
     )
 
 

@@ -64,8 +64,8 @@ class SourceModel:
     fit: Fit | None = None
     pixels: PixelFormat | None = None
     crop_fraction: float | None = None
-    assumed: str = ""
-    """The part of the input that the checkpoint does not state, and where it was taken from; printed by `export`."""
+    input_origin: str = ""
+    """Origin of size, crop and pixels, such as "assumed: ..."; `export` prints it with them."""
     heads: Mapping[str, Callable[[], SourceModel]] = field(default_factory=dict)
     """The same model with each head of the checkpoint, by the head's name; empty if there is only one."""
 

@@ -12,7 +12,8 @@ from edgevision.bundle.folder import Bundle
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.half import with_fp16
 from edgevision.export.recognition import recipe_of
-from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
+from edgevision.graph.surgery import with_named_nodes
+from edgevision.quantize.placement import placement_by_modelopt
 from tests.graph.limits.reading import assert_read, precisions
 from tests.models.classifiers.library_names import CASES, library_of, library_sizes, seeded_state
 from tests.models.segformer_names import SMALL_SHAPE, segformer_sizes

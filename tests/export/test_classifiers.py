@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from edgevision.errors import CheckpointError, UsageError
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.recognition import recipe_of
 from edgevision.export.sources import recognised_source
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.recipe import load_recipe
 from edgevision.verification.comparison import compare_answers
 from tests.models.classifiers.library_names import CASES, FAMILIES, library_of, library_sizes, seeded_state
@@ -140,7 +142,71 @@ def test_averaged_weights_are_found_in_training_checkpoints(wrapped: Any, tmp_pa
 def test_models_with_other_padding_are_rejected_by_their_file_name(tmp_path: Path) -> None:
     torch.save(state_of("timm/efficientnet_b0"), tmp_path / "model.pth")
     source = load_recipe("efficientnet").load(tmp_path / "model.pth")
-    assert source.assumed == "that of timm's EfficientNet-B0, not of a tf_ model"
+    assert source.input_origin.startswith(
+        "assumed: that of timm's EfficientNet-B0, not of a tf_ model; --size"
+    )
     (tmp_path / "model.pth").rename(tmp_path / "tf_efficientnet_b0.pth")
     with pytest.raises(CheckpointError, match="timm's tf_ models pad their maps on other sides"):
         load_recipe("efficientnet").load(tmp_path / "tf_efficientnet_b0.pth")
+
+
+PRETRAINED = {"input_size": [3, 96, 128], "crop_pct": 0.9, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+
+
+def _beside(folder: Path, **changes: Any) -> None:
+    config = {"architecture": "mobilenetv2_035", "num_classes": 3, "pretrained_cfg": PRETRAINED}
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def test_timm_s_configuration_states_the_input(tmp_path: Path) -> None:
+    torch.save(state_of(CASE), tmp_path / "model.pth")
+    _beside(tmp_path, label_names=["cat", "dog", "eel"])
+    source = load_recipe("mobilenet_v2").load(tmp_path / "model.pth")
+    assert (source.size_wh, source.crop_fraction) == ((128, 96), 0.9)
+    assert source.pixels == PixelFormat("rgb", 1 / 255, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    assert source.input_origin == "stated in config.json: mobilenetv2_035"
+    assert source.classes == ("cat", "dog", "eel")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_classes": 4},
+        {"architecture": "efficientnet_b0"},
+        {"architecture": None},
+        {"pretrained_cfg": [1]},
+    ],
+)
+def test_a_configuration_of_another_model_is_not_used(changes: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(state_of(CASE), tmp_path / "model.pth")
+    _beside(tmp_path, **changes)
+    source = load_recipe("mobilenet_v2").load(tmp_path / "model.pth")
+    assert source.input_origin.startswith("assumed: ")
+    assert source.crop_fraction == 0.875
+
+
+def test_impossible_values_of_a_configuration_are_not_used(tmp_path: Path) -> None:
+    torch.save(state_of(CASE), tmp_path / "model.pth")
+    _beside(tmp_path, pretrained_cfg={"input_size": [3, 0, 9], "crop_pct": "x", "mean": [1e9] * 3, "std": 1})
+    source = load_recipe("mobilenet_v2").load(tmp_path / "model.pth")
+    assert (source.size_wh, source.crop_fraction) == ((224, 224), 0.875)
+    assert source.pixels is not None
+    assert source.pixels.mean == (0.485, 0.456, 0.406)
+    for text in ("[]", "{", "[" * 100_000):
+        (tmp_path / "config.json").write_text(text)
+        assert load_recipe("mobilenet_v2").load(tmp_path / "model.pth").input_origin.startswith("assumed: ")
+
+
+def test_models_with_other_padding_are_rejected_by_their_configuration(tmp_path: Path) -> None:
+    torch.save(state_of("timm/efficientnet_b0"), tmp_path / "model.pth")
+    _beside(tmp_path, architecture="tf_efficientnet_b0")
+    with pytest.raises(CheckpointError, match="timm's tf_ models pad their maps on other sides"):
+        load_recipe("efficientnet").load(tmp_path / "model.pth")
+
+
+def test_a_segformer_s_class_names_are_in_its_configuration(tmp_path: Path) -> None:
+    torch.save(seeded_state(segformer_sizes(SMALL_SHAPE, 2)), tmp_path / "model.pth")
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": {"0": "wall", "1": "sky"}}))
+    assert load_recipe("segformer").load(tmp_path / "model.pth").classes == ("wall", "sky")
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": {"0": "wall", "1": 5}}))
+    assert load_recipe("segformer").load(tmp_path / "model.pth").classes == ("0", "1")

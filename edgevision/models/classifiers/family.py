@@ -77,6 +77,8 @@ class Family:
     expected: Callable[[Any, Library], Expected]
     smallest: Shape
     """The member that is exported with random weights."""
+    fixed_size: bool = False
+    """True if a checkpoint takes images of one size only."""
     tf_models: bool = False
     """timm also has ``tf_`` models with these names and shapes, which pad maps on other sides."""
 
@@ -99,8 +101,8 @@ class Classifier:
     library: Library
     class_count: int
     expected: Expected
-    assumed: str = ""
-    """The part that the state dict does not state, for the user."""
+    input_origin: str = ""
+    """Where `expected` comes from, for the user."""
 
 
 def classifier_from_state_dict(family: Family, tensors: Mapping[str, torch.Tensor]) -> Classifier:
@@ -132,9 +134,9 @@ def classifier_from_state_dict(family: Family, tensors: Mapping[str, torch.Tenso
     shape, module, renamed = _closest(fitting, tensors, library, class_count)
     assign_weights(module, renamed)
     doubt = ", not of a tf_ model" if library == "timm" and family.tf_models else ""
-    assumed = f"that of {library}'s {shape.name}{doubt}"
+    origin = f"assumed: that of {library}'s {shape.name}{doubt}; --size, --crop, --mean and --std change it"
     expected = family.expected(shape, library)
-    return Classifier(module.eval(), shape, library, class_count, expected, assumed)
+    return Classifier(module.eval(), shape, library, class_count, expected, origin)
 
 
 def _closest(

@@ -198,4 +198,5 @@ FAMILY = Family(
     },
     _expected,
     VitShape(192, 12, 16, 14),
+    fixed_size=True,
 )
