@@ -56,9 +56,7 @@ class Candidate:
         for element in _element_names(self.elements):
             if not has_element(element):
                 return f"GStreamer has no element {element}"
-        if self.runs_lsmod and shutil.which("lsmod") is None:
-            return f"NVIDIA's plugin needs the program lsmod to recognise a Jetson: {KMOD}"
-        return None
+        return why_no_plugin() if self.runs_lsmod else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +78,13 @@ def candidates_here(root: Path = ROOT) -> tuple[Candidate, ...]:
     if l4t_version(root) is not None:
         return (JETSON,)
     return (NVIDIA,) if (root / "dev/nvidiactl").exists() else ()
+
+
+def why_no_plugin() -> str | None:
+    """The reason why NVIDIA's GStreamer plugin delivers nothing on a Jetson; None if it may work."""
+    if shutil.which("lsmod") is None:
+        return f"NVIDIA's plugin needs the program lsmod to recognise a Jetson: {KMOD}"
+    return None
 
 
 @functools.cache
