@@ -19,8 +19,9 @@ from pathlib import Path
 from edgevision.bundle.folder import Bundle
 from edgevision.device.facts import peak_resident_mib
 from edgevision.graph.contract import load_model
+from edgevision.graph.surgery import with_named_nodes
 from edgevision.quantize.calibration.calibrate import CalibrationFrames, calibrate
-from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
+from edgevision.quantize.placement import placement_by_modelopt
 bundle = Bundle.open(sys.argv[1])
 model = with_named_nodes(load_model(bundle.graph_path()))
 frames = CalibrationFrames(Path(sys.argv[2]), bundle.spec.frames, int(sys.argv[3]))

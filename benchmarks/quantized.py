@@ -35,7 +35,9 @@ OTHER_ENGINES_MARGIN = 0.2
 
 def scores(bundle: Bundle, trial: Trial, engine: str, precision: Precision) -> Scores:
     """Scores of one graph in one engine on the held-out images."""
-    options = replace(trial_options(bundle.spec), precision=precision, force=True)
+    options = replace(
+        trial_options(bundle.spec, bundle.graph_path(precision)), precision=precision, force=True
+    )
     with open_session(bundle.path, engine=engine, options=options) as session:
         return trial(session)
 
@@ -54,7 +56,7 @@ def measure(bundle: Bundle, arguments: argparse.Namespace) -> bool:
     record = read_record(bundle.path)
     trial = trial_for(bundle.spec, arguments.held, arguments.held_annotations, arguments.limit)
     reference = scores(bundle, trial, "onnxruntime", "float")
-    kept = judge("share of the work in INT8", record.chosen.int8_share, LEAST_SHARE, at_most=False)
+    kept = judge("share of the work in INT8", record.chosen.low_share, LEAST_SHARE, at_most=False)
     print(
         f"{reference.metric} in float, onnxruntime: {reference.whole:.2f} on {reference.images} held-out images"
     )

@@ -83,12 +83,16 @@ class EngineError(EdgevisionError):
 class MissingExtraError(EdgevisionError):
     """An optional dependency is not installed; the message contains the command that installs it."""
 
-    def __init__(self, package: str, extra: str, purpose: str, *, beside: str | None = None) -> None:
-        """`beside` is a package that no extra can install, because its requirements conflict with others."""
+    def __init__(
+        self, package: str, extra: str, purpose: str, *, beside: str | None = None, remedy: str | None = None
+    ) -> None:
+        """`beside` is a package that no extra can install, because its requirements conflict with others.
+
+        `remedy` replaces the command for what pip does not install everywhere.
+        """
         after = "" if beside is None else f" && pip install --no-deps {beside}"
-        super().__init__(
-            f"{purpose} needs {package}, which is not installed: pip install 'edgevision[{extra}]'{after}"
-        )
+        command = remedy or f"pip install 'edgevision[{extra}]'{after}"
+        super().__init__(f"{purpose} needs {package}, which is not installed: {command}")
         self.package = package
         self.extra = extra
 
@@ -99,7 +103,7 @@ class VerificationError(EdgevisionError):
     exit_code = 2
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """First line of a library's error message; the name of its class if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import tensorrt_rtx as trt
@@ -21,6 +21,7 @@ _LAYER = re.compile(
     r"Name: (?P<name>.*?), LayerType: (?P<kind>\w+), Inputs: \[(?P<inputs>.*?)\], Constants: "
 )
 _TYPE = re.compile(r"Datatype: (\w+)")
+_SOURCE = re.compile(r"\[ONNX Layer: (.*?)\]")
 
 
 _GRAFTED = "Metadata: [ONNX Layer: post/"
@@ -35,6 +36,15 @@ class RtxEngine:
     plan: bytes
     seconds: float
     layers: Counter[tuple[str, str]]
+    types: Mapping[str, str]
+    """The type of the first output of each layer of the strongly typed network, by the name of its node."""
+    sources: tuple[tuple[str, ...], ...] = ()
+    """For each layer that computes something, the nodes of the graph that it holds."""
+
+    def types_of(self, nodes: Iterable[str]) -> Counter[str]:
+        """How many of these nodes' layers compute in each type: Float, Half."""
+        wanted = set(nodes)
+        return Counter(kind for name, kind in self.types.items() if name in wanted)
 
     def convolutions(self) -> dict[str, int]:
         """How many convolutions compute in each type: Float, Half, Int8."""
@@ -81,6 +91,8 @@ def inspected_rtx_engine(graph: bytes, profiles: Mapping[str, Profile] | None = 
     if not parser.parse(graph):
         reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
         raise GraphError(f"TensorRT-RTX cannot parse the graph: {'; '.join(reasons)}")
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    types = {layer.name: layer.get_output(0).dtype.name.capitalize() for layer in layers if layer.num_outputs}
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     config.num_compute_capabilities = 1
@@ -94,19 +106,27 @@ def inspected_rtx_engine(graph: bytes, profiles: Mapping[str, Profile] | None = 
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise GraphError(f"TensorRT-RTX cannot build the graph: {'; '.join(log.errors[-3:])}")
-    return RtxEngine(bytes(engine), time.perf_counter() - start, _counted(log.layers))
+    computing = [line for line in log.layers if _type_of(line)]
+    sources = tuple(tuple(_SOURCE.findall(line)) for line in computing)
+    return RtxEngine(bytes(engine), time.perf_counter() - start, _counted(log.layers), types, sources)
+
+
+def _type_of(line: str) -> str | None:
+    """The type of a layer's first input; None for layers without one, which synchronize streams."""
+    layer = _LAYER.match(line)
+    kind = _TYPE.search(layer["inputs"]) if layer else None
+    return kind[1] if kind else None
 
 
 def _counted(lines: list[str]) -> Counter[tuple[str, str]]:
     counts: Counter[tuple[str, str]] = Counter()
     for line in lines:
-        layer = _LAYER.match(line)
-        kind = _TYPE.search(layer["inputs"]) if layer else None
+        layer, kind = _LAYER.match(line), _type_of(line)
         if layer and kind:
             # Fused with what follows it a convolution is a "runtime_fusion" whose name tells: __myl_CorrSilu_..., and
             # __myl_FcAddSilu_... where it is one of 1x1 that is computed as a matrix product. Products of decoding and
             # suppression are no convolutions, and float32 on purpose.
             fused = re.match(r"__myl_(Corr|Fc)", layer["name"]) is not None and _GRAFTED not in line
             convolution = layer["kind"] == "correlation" or fused
-            counts[CONVOLUTION if convolution else layer["kind"], kind[1]] += 1
+            counts[CONVOLUTION if convolution else layer["kind"], kind] += 1
     return counts

@@ -36,7 +36,7 @@ def commands() -> list[str]:
 
 
 def test_every_command_is_in_the_table_and_exists() -> None:
-    named = set(re.findall(r"^\| `edgevision (\w+)", README, flags=re.MULTILINE))
+    named = set(re.findall(r"^\| `edgevision ([\w-]+)", README, flags=re.MULTILINE))
     assert named | {"demo"} == set(COMMANDS)
 
 

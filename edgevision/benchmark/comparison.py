@@ -26,6 +26,7 @@ from edgevision.device.names import DeviceName
 from edgevision.engines.choices import EngineComparison, facts_here
 from edgevision.engines.fastest import BUILT
 from edgevision.engines.opening import compared_engines, device_of, open_session
+from edgevision.engines.precisions import precisions_of
 from edgevision.errors import EngineError, GraphError, MissingExtraError, VerificationError, first_line
 from edgevision.verification.first_opening import store_record, with_cached_records
 from edgevision.verification.golden import verify_session
@@ -86,22 +87,20 @@ def compare_engines(
         candidates: list[_Candidate] = []
         excluded: list[Excluded] = []
         for engine in compared_engines(options.device):
-            for graph in bundle.manifest.graphs:
+            for precision in precisions_of(bundle, engine):
                 # The golden frames run below; a built engine has its own record.
-                wanted = replace(opening, precision=graph.precision, force=engine not in BUILT)
+                wanted = replace(opening, precision=precision, force=engine not in BUILT)
                 try:
                     session = stack.enter_context(opener(bundle, engine, wanted))
-                    _verify(session, bundle, graph.precision, golden)
+                    _verify(session, bundle, precision, golden)
                 except MissingExtraError:
                     break
                 except VerificationError as error:
-                    excluded.append(
-                        Excluded(engine, graph.precision, "failed verification", first_line(error))
-                    )
+                    excluded.append(Excluded(engine, precision, "failed verification", first_line(error)))
                 except (EngineError, GraphError) as error:
-                    excluded.append(Excluded(engine, graph.precision, "cannot run", first_line(error)))
+                    excluded.append(Excluded(engine, precision, "cannot run", first_line(error)))
                 else:
-                    candidates.append(_Candidate(session, graph.precision, _batches(session, golden)))
+                    candidates.append(_Candidate(session, precision, _batches(session, golden)))
         if not candidates and excluded:
             reasons = "; ".join(f"{one.name}: {one.detail}" for one in excluded)
             raise VerificationError(f"no engine can run {bundle.path}: {reasons}")

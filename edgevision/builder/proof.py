@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,12 +13,10 @@ from edgevision.bundle.folder import Bundle, Golden
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.device.gpu import GpuFacts, gpu_facts, sm_text
 from edgevision.engines.tensorrt.manifest import EngineManifest, EngineSpeed, LayerCount, WorkShare
+from edgevision.engines.tensorrt.session import TensorRtSession, open_engine
 from edgevision.engines.tensorrt.store import StoredEngine
 from edgevision.errors import EngineError, MissingExtraError, VerificationError
 from edgevision.verification.golden import verify_session
-
-if TYPE_CHECKING:
-    from edgevision.engines.tensorrt.session import TensorRtSession
 
 SPEED = MeasureSettings(min_s=0.5, min_count=30, warmup_s=0.3, warmup_count=10)
 """One second, compared with minutes of building; enough to distinguish engines of one model."""
@@ -92,11 +88,4 @@ def _understood(
 
 
 def _open(bundle: Bundle, engine: StoredEngine) -> TensorRtSession:
-    try:
-        module = importlib.import_module("edgevision.engines.tensorrt.session")
-    except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith("cuda"):
-            raise
-        raise MissingExtraError("cuda-bindings", engine.manifest.flavour, "running an engine") from error
-    session: TensorRtSession = module.open_engine(engine, bundle.spec, SessionOptions())
-    return session
+    return open_engine(engine, bundle.spec, SessionOptions())

@@ -42,14 +42,17 @@ class SourceCandidates:
 def boxes_in_frame(boxes: npt.NDArray[Any], placement: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Boxes ``[N,4]`` xyxy or ``[N,5]`` oriented of the network's pixels in those of the frame, not clipped.
 
-    `placement` is that of `SourceCandidates`. Oriented boxes keep their angles: its two scales are equal then.
+    `placement` is that of `SourceCandidates`. Oriented boxes keep their angles: its two scales are equal, except for a
+    letterbox's rounding to whole pixels, so each side is scaled by its direction (`FrameTransform`).
     """
     scale, offset = placement
     if boxes.shape[1] == 4:
         return np.asarray((boxes - np.tile(offset, 2)) / np.tile(scale, 2))
     moved = boxes.astype(np.float64)
     moved[:, :2] = (moved[:, :2] - offset) / scale
-    moved[:, 2:4] /= scale
+    cos, sin = np.cos(moved[:, 4]), np.sin(moved[:, 4])
+    moved[:, 2] *= np.hypot(cos / scale[0], sin / scale[1])
+    moved[:, 3] *= np.hypot(sin / scale[0], cos / scale[1])
     return moved
 
 

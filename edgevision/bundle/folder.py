@@ -25,7 +25,7 @@ from edgevision.bundle.packaged import MANIFEST, bundle_path, packaged_names
 from edgevision.bundle.records import CheckRecord as CheckRecord
 from edgevision.bundle.records import Verification as Verification
 from edgevision.contract.results import Outputs
-from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.contract.spec import COMPUTED, ModelSpec, Precision
 from edgevision.errors import BundleError
 from edgevision.storage import atomic
 from edgevision.storage.codec import (
@@ -109,6 +109,8 @@ class Manifest:
     schema: int = SCHEMA
     operating_point: OperatingPoint | None = None
     """Confidence thresholds of the classes; None if they were not measured."""
+    computed: tuple[GraphEntry, ...] = ()
+    """Records of precisions that engines compute from another graph (`contract.spec.COMPUTED`)."""
 
     def __post_init__(self) -> None:
         if self.operating_point is not None:
@@ -167,7 +169,14 @@ class Bundle:
             raise BundleError(f"{file}: {error}; export the bundle again") from error
 
     def graph(self, precision: Precision) -> GraphEntry:
-        """The entry of the graph of that precision; raises `BundleError` if there is none."""
+        """The entry of the graph of that precision; raises `BundleError` if there is none.
+
+        A computed precision has the file of the graph that it is computed from.
+        """
+        if precision in COMPUTED:
+            file = self.graph(COMPUTED[precision]).file
+            kept = (e for e in self.manifest.computed if e.precision == precision and e.file == file)
+            return next(kept, GraphEntry(precision, file))
         for entry in self.manifest.graphs:
             if entry.precision == precision:
                 return entry
@@ -288,6 +297,9 @@ class Bundle:
         return bundle
 
     def _with_entry(self, old: GraphEntry, new: GraphEntry) -> Bundle:
+        if new.precision in COMPUTED:
+            others = (entry for entry in self.manifest.computed if entry.precision != new.precision)
+            return Bundle(self.path, replace(self.manifest, computed=(*others, new)))
         graphs = tuple(new if entry is old else entry for entry in self.manifest.graphs)
         return Bundle(self.path, replace(self.manifest, graphs=graphs))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgevision.bundle.folder import Bundle, GraphEntry, Speed, Verification
-from edgevision.contract.spec import Precision
+from edgevision.contract.spec import Precision, graph_name
 from edgevision.errors import VerificationError
 
 LEAST_GAIN = 1.05
@@ -120,7 +120,7 @@ def _refuse_failed(bundle: Bundle, entry: GraphEntry, record: Verification | Non
         return
     other = "" if entry.precision == "float" else " (--precision float)"
     raise VerificationError(
-        f"the {entry.precision} graph of {bundle.path} failed verification in {record.engine} ({record.library},"
+        f"the {graph_name(entry.precision)} of {bundle.path} failed verification in {record.engine} ({record.library},"
         f" {record.machine_class or 'class of machine unknown'}, {record.created}): {record.failures}; use another"
         f" engine or graph{other}, verify again after an update: edgevision verify {bundle.path}, or run it anyway"
         " with --force"

@@ -38,6 +38,9 @@ _CLASS_ENTRIES = ("names", "classes", "class_names")
 _WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that DataParallel and torch.compile add to every name."""
 
+_AVERAGED = "n_averaged"
+"""Counter that torch.optim.swa_utils.AveragedModel stores beside the wrapped names."""
+
 _MODULE_LIMIT = 20_000
 _DEPTH_LIMIT = 100
 _SHARING_LIMIT = 4
@@ -170,6 +173,8 @@ def _tensors_of(values: Mapping[object, object]) -> dict[str, torch.Tensor]:
         for key, value in values.items()
         if isinstance(key, str) and isinstance(value, torch.Tensor)
     }
+    if any(name.startswith(_WRAPPERS) for name in found):
+        found.pop(_AVERAGED, None)
     for wrapper in _WRAPPERS * 2:
         if found and all(name.startswith(wrapper) for name in found):
             found = {name.removeprefix(wrapper): tensor for name, tensor in found.items()}

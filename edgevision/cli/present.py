@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from edgevision.bundle.folder import Verification
+from edgevision.bundle.folder import Bundle, Verification
 from edgevision.contract.session import Session
 from edgevision.contract.thresholds import Threshold, by_class, least_of
 
@@ -37,6 +37,16 @@ def verification_lines(verification: Verification) -> list[str]:
         for check in verification.checks
     ]
     return lines
+
+
+def show_bundle(bundle: Bundle, steps: Steps) -> None:
+    """Print that a bundle was written, and every verification of its graphs."""
+    steps.done(f"wrote {bundle.path}")
+    for entry in bundle.manifest.graphs:
+        for verification in entry.verifications:
+            click.echo(
+                "\n".join([f"{entry.file.name} in {verification.engine}:", *verification_lines(verification)])
+            )
 
 
 MOST_CLASSES = 8

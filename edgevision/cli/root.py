@@ -21,6 +21,7 @@ COMMANDS = {
     "inspect": "Show the contents of a bundle or an ONNX file.",
     "live": "Show live cameras and their detections on a web page.",
     "models": "List the included bundles, which run by name.",
+    "new-recipe": "Write a recipe for a network of your own, with a test.",
     "quantize": "Make a graph of lower precision within an accuracy limit.",
     "run": "Run a bundle on images, folders, videos or cameras.",
     "train": "Train a recipe's model on your own data.",
@@ -29,7 +30,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """Imports command NAME from `edgevision.cli.commands.NAME` when it is called."""
+    """Imports command NAME from `edgevision.cli.commands.NAME` when it is called; hyphens become underscores."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         """All names, without importing any."""
@@ -39,7 +40,7 @@ class LazyGroup(click.Group):
         """Import the requested command."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"edgevision.cli.commands.{cmd_name}")
+        module = importlib.import_module(f"edgevision.cli.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

@@ -58,7 +58,8 @@ class SessionOptions:
         default=None,
         metadata=setting(
             Choice(get_args(Precision)),
-            "Graph of the bundle; default: the fastest verified one, as for the engine.",
+            "Graph of the bundle, or bf16: the float graph computed in bfloat16 by OpenVINO; default: the fastest"
+            " verified one, as for the engine.",
             option="--precision",
         ),
     )

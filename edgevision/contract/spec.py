@@ -14,7 +14,16 @@ METADATA_KEY = "edgevision.contract.spec"
 
 Task = Literal["classify", "detect", "segment", "instances", "pose", "obb"]
 Fit = Literal["letterbox", "stretch", "center-crop", "exact"]
-Precision = Literal["float", "fp16", "int8", "fp8"]
+Precision = Literal["float", "fp16", "int8", "fp8", "bf16"]
+
+COMPUTED: dict[Precision, Precision] = {"bf16": "float"}
+"""Precisions without a graph of their own: an engine computes another graph in that type."""
+
+
+def graph_name(precision: Precision) -> str:
+    """How messages name a graph: "int8 graph", or "float graph in bf16"."""
+    return f"{COMPUTED[precision]} graph in {precision}" if precision in COMPUTED else f"{precision} graph"
+
 
 BOX_TASKS: tuple[Task, ...] = ("detect", "instances", "pose", "obb")
 """Tasks whose results are detections: their graphs return boxes, scores and labels, and contain NMS."""
@@ -122,12 +131,12 @@ class NmsSpec:
     may leave a duplicate; it never loses a box, because `depth` is even.
     """
 
-    candidates: int = 1000
+    candidates: int = 400
     max_detections: int = 300
     iou_threshold: float = 0.45
     score_floor: float = 0.001
     depth: int = 16
-    block: int = 300
+    block: int = 400
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_detections <= self.candidates:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edgevision.device.power.state import PowerState
 
-from edgevision.device.cpu_class import cpu_class
+from edgevision.device.cpu_class import cpu_class, cpu_computes
 
 ROOT = Path("/")
 LIBRARIES = (
@@ -29,9 +29,10 @@ LIBRARIES = (
     "tensorrt",
     "tensorrt-rtx-cu12",
     "tensorrt-rtx-cu13",
-    "cuda-bindings",
     "nvidia-ml-py",
+    "libcudart",
 )
+"""Distributions of Python, and CUDA's runtime library."""
 QUERY_TIMEOUT_S = 10.0
 
 
@@ -74,6 +75,8 @@ class DeviceFacts:
     libraries: tuple[Fact, ...]
     cpu_class: str = ""
     """Result of `cpu_class.cpu_class`; empty in records of earlier versions."""
+    cpu_computes: tuple[str, ...] = ()
+    """Result of `cpu_class.cpu_computes`."""
 
 
 def device_facts(root: Path = ROOT) -> DeviceFacts:
@@ -94,8 +97,9 @@ def device_facts(root: Path = ROOT) -> DeviceFacts:
         gpus=nvidia_gpus(),
         clocks_mhz=clocks_mhz(root),
         temperatures_c=temperatures_c(root),
-        libraries=library_versions(),
+        libraries=library_versions(root=root),
         cpu_class=cpu_class(root),
+        cpu_computes=cpu_computes(root),
     )
 
 
@@ -188,14 +192,15 @@ def peak_resident_mib(root: Path = ROOT) -> float:
     return _kib(_key_values(root / "proc/self/status").get("VmHWM", "0")) / 1024
 
 
-def library_versions(names: tuple[str, ...] = LIBRARIES) -> tuple[Fact, ...]:
-    """Installed versions of these distributions, found without importing them."""
+def library_versions(names: tuple[str, ...] = LIBRARIES, root: Path = ROOT) -> tuple[Fact, ...]:
+    """Installed versions of these libraries, found without importing them; of ``libcudart`` also its origin."""
     found = []
     for name in names:
         try:
-            found.append(Fact(name, importlib.metadata.version(name)))
+            value = _cudart_text(root) if name == "libcudart" else importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:  # most are not installed
             continue
+        found += [Fact(name, value)] if value else []
     return tuple(found)
 
 
@@ -217,6 +222,14 @@ def power_mode(root: Path = ROOT) -> str | None:
         return f"{match[1]} ({number})" if match else f"mode {number} ({number})"
     match = re.search(r"NV Power Mode:\s*(\S+)\s+(\d+)", _output_of(("nvpmodel", "-q")) or "")
     return f"{match[1]} ({match[2]})" if match else None
+
+
+def _cudart_text(root: Path) -> str | None:
+    # Local import: that module depends on this one.
+    from edgevision.device.cuda_runtime import find_cuda_runtime
+
+    found = find_cuda_runtime(root)
+    return None if found is None else found.text
 
 
 def _cards() -> PowerState:

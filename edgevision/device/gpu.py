@@ -44,6 +44,12 @@ def gpu_names() -> tuple[str, ...]:
     return () if cuda is None else _names(cuda)
 
 
+def driver_cuda_version() -> int:
+    """Newest CUDA version that the driver supports, as CUDA numbers it: 12060 for 12.6; 0 without a driver."""
+    cuda, version = _driver(), ctypes.c_int()
+    return 0 if cuda is None or cuda.cuDriverGetVersion(ctypes.byref(version)) else version.value
+
+
 def _driver() -> Any:
     try:
         return ctypes.CDLL("libcuda.so.1")

@@ -1,17 +1,16 @@
-"""Checks the requirements of NVIDIA engines: driver, TensorRT, its Python module, cuda-bindings, and Jetson power."""
+"""Checks the requirements of NVIDIA engines: driver, TensorRT, its Python module, CUDA's runtime, and Jetson power."""
 
 from __future__ import annotations
 
 import re
 
+from edgevision.device.cuda_runtime import apt_command, pip_package
 from edgevision.device.gpu import sm_text
 from edgevision.doctor.diagnosis import Finding
 from edgevision.doctor.system_facts import PowerMode, SystemFacts
 from edgevision.engines.tensorrt.versions import Dialect, dialect, supports_sm, version_numbers
 from edgevision.errors import EngineError
 
-LEAST_BINDINGS = (12, 9)
-"""Oldest supported version; older ones fail at import without a driver, with a message of their own."""
 SMALL_MIB, LEAST_SWAP_MIB = 8192, 4096
 """Boards with at most this memory need at least this swap to build engines."""
 LEAST_PYTHON = (3, 10)
@@ -26,7 +25,7 @@ def diagnose_nvidia(machine: SystemFacts) -> list[Finding]:
     findings = [_gpu(machine)]
     if machine.jetson or machine.library("tensorrt") or not _rtx(machine):
         findings.append(_tensorrt(machine))
-    findings += _bindings(machine)
+    findings.append(_cuda_runtime(machine))
     if not machine.jetson:
         findings.append(_sensors(machine))
     if machine.jetson:
@@ -106,25 +105,21 @@ def _module_out_of_reach(machine: SystemFacts, version: str) -> Finding:
     return Finding("missing", "TensorRT", detail, remedy)
 
 
-def _bindings(machine: SystemFacts) -> list[Finding]:
-    """Check cuda-bindings, which run engines of both flavours, against the driver."""
-    version = machine.library("cuda-bindings")
-    known = machine.gpu.cuda if machine.gpu else "?"
-    major = version_numbers(known)[0] if machine.gpu else None
-    if major is not None and major < LEAST_BINDINGS[0]:
-        detail = f"needs a driver for CUDA {LEAST_BINDINGS[0]}; this one supports {known}"
-        return [Finding("missing", "cuda-bindings", detail, _newer(machine))]
-    remedy = f"pip install 'cuda-bindings=={major}.*'" if major else "pip install cuda-bindings"
-    if version is None:
-        return [Finding("missing", "cuda-bindings", "not installed: TensorRT engines run through it", remedy)]
-    numbers = version_numbers(version)
-    if numbers < LEAST_BINDINGS:
-        oldest = ".".join(map(str, LEAST_BINDINGS))
-        return [Finding("broken", "cuda-bindings", f"{version} is older than {oldest}", remedy)]
-    if major is not None and numbers[0] > major:
-        detail = f"{version} needs a driver for CUDA {numbers[0]}; this one supports {known}"
-        return [Finding("broken", "cuda-bindings", detail, remedy)]
-    return [Finding("ok", "cuda-bindings", version)]
+def _cuda_runtime(machine: SystemFacts) -> Finding:
+    """Check libcudart, through which engines of both flavours run, against the driver."""
+    known = machine.gpu.cuda if machine.gpu else None
+    driver = (*version_numbers(known), 0)[:2] if known else (0, 0)
+    remedy = apt_command(*driver) if machine.jetson else f"pip install {pip_package(driver[0])}"
+    found = machine.library("libcudart")
+    if found is None:
+        detail = "libcudart was not found: TensorRT engines run through it"
+        return Finding("missing", "CUDA runtime", detail, remedy)
+    version, _, origin = found.partition(" ")
+    if known and version_numbers(version)[0] > driver[0]:
+        needed = version_numbers(version)[0]
+        detail = f"{version} ({origin}) needs a driver for CUDA {needed}; this one supports {known}"
+        return Finding("broken", "CUDA runtime", detail, remedy)
+    return Finding("ok", "CUDA runtime", f"{version} ({origin})")
 
 
 def _dla(machine: SystemFacts) -> list[Finding]:

@@ -16,7 +16,8 @@ from pathlib import Path
 import edgevision
 from edgevision.bundle.fastest import Excluded, Timing
 from edgevision.bundle.folder import Bundle
-from edgevision.device.cpu_class import cpu_class
+from edgevision.contract.spec import COMPUTED
+from edgevision.device.cpu_class import cpu_class, cpu_computes
 from edgevision.device.facts import library_versions, machine_name
 from edgevision.engines.tensorrt.store import stored_engines
 from edgevision.storage import atomic
@@ -32,9 +33,9 @@ LIBRARIES = (
     "tensorrt",
     "tensorrt-rtx-cu12",
     "tensorrt-rtx-cu13",
-    "cuda-bindings",
+    "libcudart",
 )
-"""Packages whose versions a comparison depends on."""
+"""Libraries whose versions a comparison depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class ComparedOn:
     machine: str
     """Result of `device.machine_name`: board, processor, usable cores, GPUs, power mode."""
     cpu_class: str
+    """The class, and the types below float32 that the CPU computes."""
     threads: str
     """CPU threads per call, or "all"."""
     device: str
@@ -95,7 +97,7 @@ def facts_here(bundle: Bundle, threads: int | None, device: str | None) -> Compa
     plans = sorted(engine.manifest.plan.sha256[:16] for engine in stored_engines(bundle.path).engines)
     return ComparedOn(
         machine=machine_name(),
-        cpu_class=cpu_class(),
+        cpu_class=" ".join((cpu_class(), *cpu_computes())),
         threads=str(threads or "all"),
         device=device or "any",
         libraries=", ".join(f"{fact.name} {fact.value}" for fact in library_versions(LIBRARIES)),
@@ -155,5 +157,5 @@ def _read(bundle: Bundle) -> Sequence[EngineComparison]:
         stored = dataclass_from_json(_Stored, json.loads(_file(bundle).read_bytes())).comparisons
     except (OSError, ValueError, DecodeError, RecursionError):  # absent, damaged, or of another version
         return ()
-    precisions = {graph.precision for graph in bundle.manifest.graphs}
+    precisions = {*(graph.precision for graph in bundle.manifest.graphs), *COMPUTED}
     return [one for one in stored if all(timing.precision in precisions for timing in one.timings)]

@@ -14,7 +14,7 @@ from edgevision.bundle.folder import Bundle
 from edgevision.bundle.selection import MachineIdentity, choose_graph
 from edgevision.contract.embedded_spec import embedded_spec
 from edgevision.contract.session import Session, SessionOptions
-from edgevision.contract.spec import ModelSpec
+from edgevision.contract.spec import COMPUTED, ModelSpec, graph_name
 from edgevision.device.facts import machine_name
 from edgevision.device.gpu import gpu_names
 from edgevision.device.machine_class import machine_class
@@ -22,6 +22,7 @@ from edgevision.device.names import DeviceKind, DeviceName, device_named, gpu_in
 from edgevision.engines.choices import stored_comparison
 from edgevision.engines.devices import find_device
 from edgevision.engines.fastest import is_verified, select_fastest
+from edgevision.engines.precisions import computing_engine
 from edgevision.errors import (
     EdgevisionError,
     EngineError,
@@ -52,10 +53,10 @@ _ENGINES = {
     "onnxruntime": EngineEntry("onnxruntime", "open_graph", "graph", "onnxruntime", "cpu", ("cpu",)),
     "openvino": EngineEntry("openvino", "open_graph", "graph", "openvino", "openvino", ("cpu",)),
     "tensorrt": EngineEntry(
-        "tensorrt.session", "open_tensorrt", "bundle", "cuda", "tensorrt", ("cuda", "dla")
+        "tensorrt.session", "open_tensorrt", "bundle", "tensorrt", "tensorrt", ("cuda", "dla")
     ),
     "tensorrt-rtx": EngineEntry(
-        "tensorrt.session", "open_tensorrt_rtx", "bundle", "cuda", "tensorrt-rtx", ("cuda",)
+        "tensorrt.session", "open_tensorrt_rtx", "bundle", "tensorrt_rtx", "tensorrt-rtx", ("cuda",)
     ),
     "onnxruntime-cuda": EngineEntry(
         "onnxruntime", "open_graph_on_cuda", "graph", "onnxruntime", "gpu", ("cuda",), False
@@ -86,6 +87,7 @@ def open_session(
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"unknown engine {engine!r}; engines: {', '.join(ENGINES)}")
     path, options = Path(model), options or SessionOptions()
+    engine = computing_engine(engine, options.precision)
     bundle = None if path.suffix == ".onnx" else with_cached_records(Bundle.open(path))
     device = find_device(options.device)
     if device is not None and engine is not None:
@@ -199,8 +201,7 @@ def _open(
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != home.package:
             raise
-        package = "cuda-bindings" if home.package == "cuda" else home.package
-        raise MissingExtraError(package, home.extra, f"engine {home.module}") from error
+        raise MissingExtraError(home.package, home.extra, f"engine {home.module}") from error
     opener = getattr(module, home.opener)
     session: Session
     if home.takes == "graph":
@@ -252,8 +253,8 @@ def _open_chosen(
     chosen = replace(options, precision=choice.precision)
     session = opener(bundle.graph_path(choice.precision), bundle.spec, chosen)
     session.precision = choice.precision
-    if len(bundle.manifest.graphs) > 1 or options.force:
-        note = f"{choice.precision} graph: {choice.reason}"
+    if len(bundle.manifest.graphs) > 1 or options.force or choice.precision in COMPUTED:
+        note = f"{graph_name(choice.precision)}: {choice.reason}"
         session.info = replace(session.info, notes=(note, *session.info.notes))
         LOG.info("%s in %s: %s", bundle.spec.name, engine, note)
     return session

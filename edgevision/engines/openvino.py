@@ -1,4 +1,4 @@
-"""OpenVINO: inference on x86 CPUs."""
+"""OpenVINO: inference on CPUs, in float32 or a lower precision that the CPU computes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from edgevision.contract.embedded_spec import embedded_spec
 from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
-from edgevision.contract.spec import ModelSpec
+from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.device.cpu_class import cpu_class, cpu_computes
+from edgevision.device.facts import cpu_model
 from edgevision.engines.extra_outputs import CANDIDATES, graph_with_candidates
+from edgevision.engines.openvino_parts import Parts, Request, compile_parts
 from edgevision.errors import EngineError
 
 _POOL = 4
@@ -26,19 +29,19 @@ _POOL = 4
 class OpenVinoSession(Session):
     """Runs a graph in OpenVINO on the CPU; thread-safe, each call takes a request from a pool."""
 
-    def __init__(self, spec: ModelSpec, info: EngineInfo, compiled: ov.CompiledModel) -> None:
+    def __init__(self, spec: ModelSpec, info: EngineInfo, compiled: Parts) -> None:
         super().__init__(spec, info)
-        self.open_with_candidates: Callable[[], ov.CompiledModel | None] = lambda: None
-        self._with_candidates: ov.CompiledModel | None = None
+        self.open_with_candidates: Callable[[], Parts | None] = lambda: None
+        self._with_candidates: Request | None = None
         self._ports = [compiled.output(tensor.name) for tensor in spec.outputs]
-        self._requests: queue.SimpleQueue[ov.InferRequest] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         for _ in range(_POOL):
-            self._requests.put(compiled.create_infer_request())
+            self._requests.put(compiled.create_request())
 
     def _infer(self, frames: Frames) -> Outputs:
         request = self._requests.get()
         try:
-            answers = request.infer({"frames": np.ascontiguousarray(frames)})
+            answers = request.infer(frames)
             return tuple(np.array(answers[port]) for port in self._ports)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed on {self.spec.name}: {_last_line(error)}") from error
@@ -50,10 +53,11 @@ class OpenVinoSession(Session):
         self._check_frames(frames)
         try:
             if self._with_candidates is None:
-                self._with_candidates = self.open_with_candidates()
-            if self._with_candidates is None:
-                return None
-            answers = self._with_candidates({"frames": np.ascontiguousarray(frames)})
+                larger = self.open_with_candidates()
+                if larger is None:
+                    return None
+                self._with_candidates = larger.create_request()
+            answers = self._with_candidates.infer(frames)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed on {self.spec.name}: {_last_line(error)}") from error
         names = [tensor.name for tensor in self.spec.outputs]
@@ -73,38 +77,65 @@ def shared_core() -> ov.Core:
 
 
 def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> OpenVinoSession:
-    """Open a bundle's ONNX file on the CPU in float32.
+    """Open a bundle's ONNX file on the CPU.
 
-    OpenVINO drops a graph's metadata, so without `spec` it is read from the file directly. The CPU plug-in would run
-    float graphs in bfloat16 on processors that support it. Float32 is set so that results equal the verified ones.
+    The network is computed in float32, with precision "bf16" in bfloat16, and with "fp16" in float16 where the CPU has
+    it. Post-processing is computed in float32 (`openvino_parts`). Without a setting the CPU plug-in would choose
+    bfloat16 where the CPU supports it, for the whole graph. OpenVINO drops a graph's metadata, so without `spec` it is
+    read from the file directly. Raises `EngineError` for "bf16" on a CPU without it.
     """
     if spec is None:
         spec = embedded_spec(graph)
     core = shared_core()
-    settings: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    computed_in = _computed_in(core, options.precision)
+    settings: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY"}
     if options.threads:
         settings["INFERENCE_NUM_THREADS"] = options.threads
     try:
         model = core.read_model(graph)
         _override_constants(model, graph, options)
-        compiled = core.compile_model(model, "CPU", settings)
+        compiled = compile_parts(core, model, settings, computed_in)
     except RuntimeError as error:
         raise EngineError(f"OpenVINO cannot open {graph}: {_last_line(error)}") from error
     device = core.get_property("CPU", "FULL_DEVICE_NAME")
-    session = OpenVinoSession(
-        spec, EngineInfo("openvino", f"openvino {ov.__version__}", str(device)), compiled
-    )
+    notes = () if computed_in == "f32" else (f"network computed in {computed_in}, post-processing in f32",)
+    info = EngineInfo("openvino", f"openvino {ov.__version__}", str(device), notes=notes)
+    session = OpenVinoSession(spec, info, compiled)
 
-    def open_with_candidates() -> ov.CompiledModel | None:
+    def open_with_candidates() -> Parts | None:
         data = graph_with_candidates(graph)
         if data is None:
             return None
         larger = core.read_model(data)
         _override_constants(larger, graph, options)
-        return core.compile_model(larger, "CPU", settings)
+        return compile_parts(core, larger, settings, computed_in)
 
     session.open_with_candidates = open_with_candidates
     return session
+
+
+def _computed_in(core: ov.Core, precision: Precision | None) -> str:
+    """The type that the network is computed in, as OpenVINO names it; raises `EngineError` for "bf16" without it."""
+    name = {"bf16": "bf16", "fp16": "f16"}.get(precision or "float")
+    if precision is None or name is None:
+        return "f32"
+    # OpenVINO also lists types that it converts to float32, so the CPU's own flags count too.
+    listed = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision in cpu_computes() and {"bf16": "BF16", "f16": "FP16"}[name] in listed:
+        return name
+    if precision == "fp16":  # a graph with a file of its own, which any CPU runs
+        return "f32"
+    cpu = f"{cpu_model()}, {cpu_class()}"
+    if precision in cpu_computes():
+        problem = f"OpenVINO {ov.__version__} does not compute {precision} on this CPU ({cpu})"
+    else:
+        others = ", ".join(("float32", *cpu_computes()))
+        problem = (
+            f"{precision} needs a CPU with AMX, AVX512-BF16 or ARM BF16; this CPU ({cpu}) computes {others}"
+        )
+    raise EngineError(
+        f"{problem}; use --precision float, or make an INT8 graph, which every CPU runs: edgevision quantize"
+    )
 
 
 def _override_constants(model: ov.Model, graph: Path, options: SessionOptions) -> None:

@@ -19,7 +19,7 @@ from edgevision.contract.spec import ModelSpec, NmsSpec
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.graph.contract import with_candidates
 from edgevision.graph.nms import CANDIDATES
-from edgevision.quantize.fp16 import LARGEST
+from edgevision.quantize.half.caution import LARGEST
 from edgevision.verification.comparison import TOLERANCES
 
 Frames = npt.NDArray[np.uint8]

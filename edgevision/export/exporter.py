@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict, cast
 
 import numpy as np
 import onnx
-import torch
 
 import edgevision
 from edgevision.bundle.folder import Bundle, CheckRecord, Golden, check_destination, write_bundle
 from edgevision.contract.spec import (
     BOX_TASKS,
     BatchRange,
+    Fit,
     FrameInput,
     KeypointSpec,
     ModelSpec,
@@ -37,15 +39,19 @@ from edgevision.export.close_up import with_close_up
 from edgevision.export.file_source import relative_difference
 from edgevision.export.frames import golden_frames
 from edgevision.export.golden import golden_from_source, network_input, with_source_values
+from edgevision.export.modules.heads import detection_head, segmenter_head, with_head
+from edgevision.export.modules.outputs import described_outputs, module_outputs
 from edgevision.export.network import onnx_from_module, run_network
 from edgevision.export.runs import model_name, trained_from
 from edgevision.export.source_session import SourceSession
 from edgevision.export.verify import Progress, verify_graph, what_was_compared
 from edgevision.graph.contract import attach_metadata, check_contract
+from edgevision.graph.foreign.pixels import UNSTATED, PixelChanges, pixel_text
 from edgevision.graph.graft import graft_classifier, graft_detector, graft_instances, graft_segmenter
-from edgevision.graph.heads import PoseHead
+from edgevision.graph.heads import MaskHead, NetworkOutput, PoseHead
 from edgevision.graph.limits.check import require_named
 from edgevision.graph.masks import mask_size_wh
+from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.recipe import Recipe, SourceModel
 from edgevision.storage.sha256 import sha256_of_file
 
@@ -66,6 +72,10 @@ class ExportOptions:
     batch: BatchRange = BatchRange()
     nms: NmsSpec | Callable[[Task], NmsSpec] | None = None
     """Settings of NMS, or a function of the task, which may depend on the checkpoint."""
+    pixels: PixelChanges = UNSTATED
+    """Stated parts of the pixel format."""
+    crop_fraction: float | None = None
+    """Share of a frame's shorter side that a classifier's centre crop takes."""
     head: str | None = None
     """One of several heads of the checkpoint; None: its own choice."""
     images: Path | None = None
@@ -74,14 +84,28 @@ class ExportOptions:
     """TensorRT versions, as `graph.limits` names them, that must be able to read the graph."""
 
 
+class _Common(TypedDict):
+    """Arguments that all grafts share."""
+
+    pixels: PixelFormat
+    frames: FrameInput
+    network_size_wh: tuple[int, int]
+    network_fit: Fit
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
     """One export: the recipe for this checkpoint, the source model, and the frames of network and graph."""
 
     recipe: Recipe
     source: SourceModel
+    """With its head as an object."""
     network: FrameInput
     spec: ModelSpec
+    outputs: tuple[NetworkOutput, ...]
+    """The module's raw outputs."""
+    graph: Callable[[], onnx.ModelProto]
+    """The bare network as ONNX; exported by the first call."""
 
 
 def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: Progress) -> Bundle:
@@ -93,9 +117,9 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     check_destination(path)
     job = _prepare(recipe, _from_run(options))
     progress(f"read {job.source.variant}")
-    network = onnx_from_module(
-        job.source.module, job.network.size_wh, options.batch.opt, dynamic_batch=not options.batch.static
-    )
+    if job.source.input_origin:
+        progress(_input_line(job, options))
+    network = job.graph()
     progress(f"exported to ONNX, {len(network.graph.node)} nodes")
     graph = _graft(job, network)
     progress(f"added the contract, {len(graph.graph.node)} nodes")
@@ -126,8 +150,8 @@ def _from_run(options: ExportOptions) -> ExportOptions:
 
 
 def _prepare(recipe: Recipe, options: ExportOptions) -> _Job:
-    source = _with_head(_source(recipe, options), options.head)
-    recipe = recipe.adapted_to(source)
+    source = _with_chosen_head(_source(recipe, options), options.head)
+    recipe = _with_choices(recipe.adapted_to(source), options)
     size_wh = options.size_wh or recipe.size_wh
     if size_wh[0] % recipe.stride or size_wh[1] % recipe.stride:
         raise UsageError(
@@ -140,23 +164,52 @@ def _prepare(recipe: Recipe, options: ExportOptions) -> _Job:
             options.frame_wh, "exact", crop_fraction=recipe.crop_fraction, batch=options.batch
         )
     source.module.eval()
-    return _Job(recipe, source, network, _spec(recipe, options, source, frames, size_wh))
+    outputs = described_outputs(source.module, recipe.name, size_wh)
+    batch = options.batch
+
+    @functools.cache
+    def graph() -> onnx.ModelProto:
+        return onnx_from_module(source.module, size_wh, batch.opt, dynamic_batch=not batch.static)
+
+    resolved = with_head(source, recipe.name, recipe.task, size_wh, outputs, graph)
+    return _Job(recipe, resolved, network, _spec(recipe, options, resolved, frames, size_wh), outputs, graph)
+
+
+def _with_choices(recipe: Recipe, options: ExportOptions) -> Recipe:
+    """The recipe with the user's pixel format and crop."""
+    crop = recipe.crop_fraction if options.crop_fraction is None else options.crop_fraction
+    if options.crop_fraction is not None and recipe.fit != "center-crop":
+        raise UsageError(
+            f"--crop is for a classifier's centre crop; {recipe.name} fits frames by {recipe.fit}"
+        )
+    return replace(recipe, pixels=options.pixels.over(recipe.pixels), crop_fraction=crop)
+
+
+def _input_line(job: _Job, options: ExportOptions) -> str:
+    """One line about the input and its origin, for a checkpoint that does not state it itself."""
+    (width, height), recipe = job.network.size_wh, job.recipe
+    chosen = options.pixels or options.crop_fraction is not None
+    origin = "as chosen" if chosen else job.source.input_origin
+    crop = f"centre crop of {recipe.crop_fraction:.3g} of the shorter side"
+    return f"input {width}x{height}, {crop}, {pixel_text(recipe.pixels)} ({origin})"
 
 
 def _source(recipe: Recipe, options: ExportOptions) -> SourceModel:
     if options.random_weights:
         if options.checkpoint is not None:
             raise UsageError("--random-weights and --checkpoint exclude each other")
+        if recipe.file is not None:
+            raise UsageError(f"{recipe.file} makes its own weights; export it without --random-weights")
         return recipe.untrained()
-    if options.checkpoint is None:
+    if options.checkpoint is None and recipe.file is None:
         published = f"; the authors' file: {recipe.release.url}" if recipe.release else ""
         raise RecipeError(
             f"recipe {recipe.name} needs --checkpoint FILE{published}; --random-weights exports an untrained model"
         )
-    return recipe.load(options.checkpoint)
+    return recipe.untrained() if options.checkpoint is None else recipe.load(options.checkpoint)
 
 
-def _with_head(source: SourceModel, head: str | None) -> SourceModel:
+def _with_chosen_head(source: SourceModel, head: str | None) -> SourceModel:
     if head is None:
         return source
     if head not in source.heads:
@@ -180,8 +233,7 @@ def _spec(
     nms = options.nms or default_nms
     nms = nms if isinstance(nms, NmsSpec) else nms(recipe.task)
     detects = recipe.task in BOX_TASKS
-    head, checkpoint = source.head, options.checkpoint
-    keypoints = KeypointSpec.of(head.keypoint_shape[0]) if isinstance(head, PoseHead) else None
+    checkpoint, keypoints = options.checkpoint or recipe.file, _keypoints(recipe, source)
     provenance = Provenance(
         source=checkpoint.name if checkpoint else "random weights, seed 0",
         source_sha256=sha256_of_file(checkpoint) if checkpoint else None,
@@ -190,7 +242,7 @@ def _spec(
         versions=_versions(),
     )
     return ModelSpec(
-        name=model_name(checkpoint) if checkpoint else recipe.name,
+        name=model_name(options.checkpoint) if options.checkpoint else recipe.name,
         task=recipe.task,
         frames=frames,
         outputs=_outputs(recipe, nms, frames, network_wh, len(keypoints or classes)),
@@ -199,6 +251,19 @@ def _spec(
         nms=nms if detects else None,
         keypoints=keypoints,
     )
+
+
+def _keypoints(recipe: Recipe, source: SourceModel) -> KeypointSpec | None:
+    """The keypoints of a pose: named by the source, or `KeypointSpec.of` their number."""
+    head = detection_head(source)
+    if recipe.task != "pose" or not isinstance(head, PoseHead):
+        return None
+    found = source.keypoints or KeypointSpec.of(head.keypoint_shape[0])
+    if len(found) != head.keypoint_shape[0]:
+        raise RecipeError(
+            f"{recipe.name}: {len(found)} keypoints are named; the head has {head.keypoint_shape[0]}"
+        )
+    return found
 
 
 def _outputs(
@@ -218,27 +283,26 @@ def _outputs(
 
 def _graft(job: _Job, network: onnx.ModelProto) -> onnx.ModelProto:
     """The whole graph with its embedded spec, checked against it."""
-    recipe, spec = job.recipe, job.spec
-    if spec.nms is None:
-        graft = graft_segmenter if spec.task == "segment" else graft_classifier
-        graph = graft(
-            network,
-            pixels=recipe.pixels,
-            frames=spec.frames,
-            network_size_wh=job.network.size_wh,
-            network_fit=recipe.fit,
-        )
+    recipe, spec, size_wh = job.recipe, job.spec, job.network.size_wh
+    common: _Common = {
+        "pixels": recipe.pixels,
+        "frames": spec.frames,
+        "network_size_wh": size_wh,
+        "network_fit": recipe.fit,
+    }
+    head = detection_head(job.source)
+    if spec.task == "classify":
+        graph = graft_classifier(network, **common)
+    elif spec.task == "segment":
+        mask = segmenter_head(job.outputs, size_wh, len(spec.classes))
+        graph = graft_segmenter(network, head=mask, **common)
     else:
-        assert job.source.head is not None, "a detecting recipe's source model names its head"
-        graft_found = graft_instances if spec.task == "instances" else graft_detector
-        graph = graft_found(
-            network,
-            head=job.source.head,  # type: ignore[arg-type]  # that of instances is a MaskHead
-            pixels=recipe.pixels,
-            frames=spec.frames,
-            network_size_wh=job.network.size_wh,
-            nms=spec.nms,
-        )
+        assert head is not None, "a detecting source has a head"
+        assert spec.nms is not None, "a detecting recipe has NMS settings"
+        if spec.task == "instances":
+            graph = graft_instances(network, head=cast(MaskHead, head), nms=spec.nms, **common)
+        else:
+            graph = graft_detector(network, head=head, nms=spec.nms, **common)
     attach_metadata(graph, spec)
     check_contract(graph, spec)
     return graph
@@ -251,9 +315,7 @@ def _network_check(job: _Job, network: onnx.ModelProto, golden: Golden) -> Check
     for start in range(0, len(golden.frames), size):
         rows = np.arange(start, start + size).clip(max=len(golden.frames) - 1)
         tensor, _ = network_input(golden.frames[rows], job.network, job.recipe.pixels)
-        with torch.no_grad():
-            answers = job.source.module(tensor)
-        expected = [answers] if isinstance(answers, torch.Tensor) else list(answers)
+        expected = module_outputs(job.source.module, tensor)
         actual = run_network(network, tensor.numpy())
         pairs = zip((array.numpy() for array in expected), actual, strict=True)
         worst = max(worst, *(relative_difference(left, right) for left, right in pairs))

@@ -15,6 +15,9 @@ from edgevision.contract.spec import FrameInput, NmsSpec
 from edgevision.contract.transform import FrameTransform
 from edgevision.export.candidates import source_candidates
 from edgevision.export.file_source import RawOutputs, by_frame
+from edgevision.export.modules.answers import answers_of, undecided_pixels
+from edgevision.export.modules.heads import detection_head
+from edgevision.export.modules.outputs import module_outputs, output_name
 from edgevision.graph.masks import MASK_STRIDE, mask_size_wh
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.masks import Mixture, answers_from_mixture, over_frame
@@ -52,8 +55,7 @@ def golden_from_source(
     """Run the source model on frames uint8 ``[N,H,W,3]`` of the graph's size; results are in the frames' pixels."""
     tensor, placement = network_input(frames_bgr, network, pixels)
     frame_wh = (frames_bgr.shape[2], frames_bgr.shape[1])
-    with torch.no_grad():
-        answers = source.answer(tensor, nms)
+    answers = answers_of(source, module_outputs(source.module, tensor), nms, network.size_wh)
     if isinstance(answers, Mixture):
         if frame_wh != network.size_wh:
             mask_wh = mask_size_wh(frame_wh, network.size_wh, network.fit)
@@ -77,28 +79,18 @@ def with_source_values(
 ) -> tuple[Golden, RawOutputs]:
     """The golden frames with what the source model chose its answers from, and its raw outputs."""
     tensor, placement = network_input(golden.frames, network, pixels)
-    with torch.no_grad():
-        outputs = source.module(tensor)
-    found = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
-    arrays = [output.numpy() for output in found]
-    names = tuple(f"network_output{place}" for place in range(len(arrays)))
-    raw = RawOutputs(names, arrays, source.head, placement)
-    if source.head is not None and nms is not None:
-        return replace(
-            golden, candidates=source_candidates(by_frame(arrays), source.head, nms, placement)
-        ), raw
+    arrays = [output.numpy() for output in module_outputs(source.module, tensor)]
+    head = detection_head(source)
+    names = tuple(output_name(place) for place in range(len(arrays)))
+    raw = RawOutputs(names, arrays, head, placement)
+    if head is not None and nms is not None:
+        return replace(golden, candidates=source_candidates(by_frame(arrays), head, nms, placement)), raw
     if golden.answers[0].dtype == np.uint8:
-        unsure = near_ties(arrays[0], TIE)
+        unsure = undecided_pixels(source, arrays[0], network.size_wh, TIE)
         if unsure.shape != golden.answers[0].shape:
             unsure = np.stack([placement.frame_from_input_mask(row.astype(np.uint8)) for row in unsure]) > 0
         return replace(golden, undecided=unsure), raw
     return golden, raw
-
-
-def near_ties(logits: npt.NDArray[np.float32], share: float) -> npt.NDArray[np.bool_]:
-    """True ``[N,H,W]`` where the two best of ``[N,C,H,W]`` differ by less than twice a share of the largest value."""
-    two = np.partition(logits, -2, axis=1)[:, -2:]
-    return np.asarray(two[:, 1] - two[:, 0] <= 2 * share * float(np.abs(logits).max()))
 
 
 def _over_frame(answers: Outputs, placement: FrameTransform) -> Outputs:

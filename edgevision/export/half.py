@@ -18,10 +18,12 @@ from edgevision.engines.opening import open_session
 from edgevision.errors import GraphError
 from edgevision.export.verify import Progress
 from edgevision.graph.limits.check import require_named
-from edgevision.graph.surgery import walk
+from edgevision.graph.surgery import walk, with_named_nodes
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
-from edgevision.quantize.fp16 import half_graph, values_to_probe
+from edgevision.quantize.fp16 import HalfGraph, HalfRules, half_graph, values_to_probe
 from edgevision.quantize.fp16_emulation import emulated_half
+from edgevision.quantize.half.groups import SENSITIVE, groups_of
+from edgevision.quantize.half.preparation import prepared
 from edgevision.quantize.signedness import DEQUANTIZE
 from edgevision.verification.golden import verify_session
 
@@ -36,32 +38,51 @@ def with_fp16(bundle: Bundle, progress: Progress, tensorrt: tuple[str, ...] = ()
     """Add an FP16 graph to a new bundle if it answers the golden frames within FP16's limits.
 
     TensorRT builds it into an engine about twice as fast. The value ranges of the golden frames decide which nodes stay
-    float32. If the graph fails, or a version in `tensorrt` cannot read it, `progress` reports it and the bundle is
-    unchanged.
+    float32; if that is not enough, all operations that are sensitive in transformers do. If the graph fails, or a
+    version in `tensorrt` cannot read it, `progress` reports it and the bundle is unchanged.
     """
     began = time.perf_counter()
-    model = onnx.load(bundle.graph_path("float"))
+    model = with_named_nodes(onnx.load(bundle.graph_path("float")))
     if any(node.op_type == DEQUANTIZE for part in walk(model.graph) for node in part.node):
         progress("no FP16 graph: the model contains Q/DQ and is already quantized")
         return bundle
     golden = bundle.golden()
+    finding = ""
     try:
-        batches = _batches(golden.frames, bundle.spec.frames.batch.opt)
-        magnitudes = probe_magnitudes(model, batches, values_to_probe(model))
-        decode_in_float = bundle.spec.task in BOX_TASKS
-        half = half_graph(model, magnitudes, decode_in_float=decode_in_float)
-        require_named(half.model, tensorrt, "it")
-        records = tuple(
-            _verified(graph, golden, engine)
-            for graph, engine in ((half.model, None), (emulated_half(half.model), EMULATED))
-        )
+        for half in _attempts(bundle, model, golden):
+            require_named(half.model, tensorrt, "it")
+            graphs = ((half.model, None), (emulated_half(half.model), EMULATED))
+            records = tuple(_verified(graph, golden, engine) for graph, engine in graphs)
+            failed = [record for record in records if not record.passed]
+            if not failed:
+                return _added(bundle, half, records, progress, began)
+            finding = finding or failed[0].finding
     except GraphError as error:
-        progress(f"no FP16 graph: {error}; keeping only the float graph")
-        return bundle
-    failed = [record for record in records if not record.passed]
-    if failed:
-        progress(f"no FP16 graph: {failed[0].finding}; keeping only the float graph")
-        return bundle
+        finding = str(error)
+    progress(f"no FP16 graph: {finding}; keeping only the float graph")
+    return bundle
+
+
+def _attempts(bundle: Bundle, model: onnx.ModelProto, golden: Golden) -> Iterator[HalfGraph]:
+    """The graph by ranges and rules; then the one with every sensitive operation in float32, if it has any."""
+    batches = _batches(golden.frames, bundle.spec.frames.batch.opt)
+    magnitudes = probe_magnitudes(model, batches, values_to_probe(model))
+    rules = HalfRules(decode_in_float=bundle.spec.task in BOX_TASKS)
+    half = half_graph(model, magnitudes, rules)
+    yield half
+    groups = [group for group in groups_of(prepared(model), half.half) if group.kind in SENSITIVE]
+    if groups:
+        kept = {
+            node: f"{group.kind}, without which it fails verification"
+            for group in groups
+            for node in group.nodes
+        }
+        yield half_graph(model, magnitudes, replace(rules, kept=kept))
+
+
+def _added(
+    bundle: Bundle, half: HalfGraph, records: tuple[Verification, ...], progress: Progress, began: float
+) -> Bundle:
     data = half.model.SerializeToString()
     bundle = bundle.add_graph("fp16", data, records)
     seconds = time.perf_counter() - began

@@ -14,6 +14,7 @@ import torch
 
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, first_line
+from edgevision.export.modules.outputs import module_outputs, output_name
 from edgevision.graph.builder import OPSET
 from edgevision.graph.simplify import simplify
 
@@ -30,7 +31,7 @@ def onnx_from_module(
     Raises `GraphError` with the exporter's reason.
     """
     example = torch.zeros(batch, 3, size_wh[1], size_wh[0])
-    outputs = _output_names(module, example)
+    outputs = [output_name(place) for place in range(len(module_outputs(module, example)))]
     dynamic_axes = {name: {0: "batch"} for name in (INPUT, *outputs)} if dynamic_batch else None
     buffer = io.BytesIO()
     try:
@@ -50,9 +51,9 @@ def onnx_from_module(
     except GraphError:
         raise
     except Exception as error:  # the exporter raises any error of its tracing
-        reason = first_line(error)
+        name = module._get_name()  # type: ignore[no-untyped-call]  # torch's own
         raise GraphError(
-            f"PyTorch cannot export {type(module).__name__} to ONNX opset {OPSET}: {reason}"
+            f"PyTorch cannot export {name} to ONNX opset {OPSET}: {first_line(error)}"
         ) from error
 
 
@@ -61,13 +62,6 @@ def run_network(network: onnx.ModelProto, tensor: npt.NDArray[np.float32]) -> li
     session = cpu_session(network.SerializeToString())
     outputs: list[npt.NDArray[np.float32]] = session.run(None, {session.get_inputs()[0].name: tensor})
     return outputs
-
-
-def _output_names(module: torch.nn.Module, example: torch.Tensor) -> list[str]:
-    with torch.no_grad():
-        outputs = module(example)
-    count = 1 if isinstance(outputs, torch.Tensor) else len(outputs)
-    return [f"network_output{i}" for i in range(count)]
 
 
 @contextlib.contextmanager

@@ -24,7 +24,8 @@ def recipe_of(path: Path) -> Recipe:
     reason = "several recipes recognise" if fitting else "no recipe recognises"
     raise RecipeError(
         f"{path}: {reason} it; it holds {_content(checkpoint)}. Recipes: {names}. Name one: `edgevision export RECIPE"
-        f" --checkpoint {path} -o BUNDLE`; RECIPE may be a Python file of your own"
+        f" --checkpoint {path} -o BUNDLE`; RECIPE may be a Python file of your own: `edgevision new-recipe NAME --task"
+        " TASK` writes one"
     )
 
 

@@ -1,23 +1,26 @@
-"""PyTorch networks as `SourceModel`: the reference answers for every graph, in plain PyTorch."""
+"""PyTorch networks of the built-in recipes as `SourceModel`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
-from edgevision.contract.results import Outputs
-from edgevision.contract.spec import FrameInput, NmsSpec
+from edgevision.checkpoint.config_beside import NAME, config_beside, label_names
+from edgevision.checkpoint.reading import Checkpoint
+from edgevision.contract.spec import FrameInput
 from edgevision.errors import CheckpointError
 from edgevision.export.frames import golden_frames
 from edgevision.export.golden import network_input
 from edgevision.graph.heads import YoloV5RawHead
 from edgevision.graph.preprocess import PixelFormat
-from edgevision.models.detections import detections
-from edgevision.models.masks import Mixture
+from edgevision.models.classifiers.family import Classifier, Family, classifier_from_state_dict
+from edgevision.models.classifiers.timm_config import TimmConfig
 from edgevision.models.recipe import SourceModel
 from edgevision.models.yolov5.decode import decode
-from edgevision.models.yolov5.masks import mixture_from_outputs
+from edgevision.models.yolov5.masks import decode_with_coefficients
 from edgevision.models.yolov5.model import YoloV5
 
 
@@ -25,12 +28,52 @@ def classifier_source(
     module: torch.nn.Module, variant: str, class_count: int, class_names: tuple[str, ...] = ()
 ) -> SourceModel:
     """A network with logits ``[B,C]``; classes without names are numbered."""
+    return SourceModel(module, variant, _names(class_count, class_names))
 
-    def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
-        del nms
-        return (module(tensor).softmax(dim=1).numpy(),)
 
-    return SourceModel(module, variant, _names(class_count, class_names), answer)
+def recognised_source(family: Family, checkpoint: Checkpoint) -> SourceModel:
+    """A family's classifier from a state dict, with the input of timm's ``config.json`` or of its library's weights."""
+    found = classifier_from_state_dict(family, checkpoint.tensors)
+    config = config_beside(checkpoint.path)
+    stated = TimmConfig.of(config, family.name, found.class_count) if found.library == "timm" else None
+    if family.tf_models and (
+        checkpoint.path.name.startswith("tf_") or (stated is not None and stated.pads_like_tensorflow)
+    ):
+        raise CheckpointError(
+            f"{checkpoint.path}: timm's tf_ models pad their maps on other sides, which a state dict does not show;"
+            " export it to ONNX with timm and run `edgevision adopt`"
+        )
+    names = checkpoint.class_names
+    if stated is not None:
+        expected = stated.over(found.expected, fixed_size=family.fixed_size)
+        found = replace(found, expected=expected, input_origin=f"stated in {NAME}: {stated.architecture}")
+        names = names or label_names(config, found.class_count)
+    return _of_classifier(found, names)
+
+
+def random_source(family: Family, class_count: int = 1000) -> SourceModel:
+    """A family's smallest member with random weights of seed 0 that responds to image content."""
+    torch.manual_seed(0)
+    shape = family.smallest
+    expected = family.expected(shape, "torchvision")
+    module = shape.build(class_count)
+    logits = torch.as_tensor(take_statistics(module, expected.size_wh))
+    head = [layer for layer in module.modules() if isinstance(layer, torch.nn.Linear)][-1]
+    with torch.no_grad():
+        head.weight /= logits.std()  # scores that differ, but not only 0 and 1
+    return _of_classifier(Classifier(module.eval(), shape, "torchvision", class_count, expected), ())
+
+
+def _of_classifier(found: Classifier, class_names: tuple[str, ...]) -> SourceModel:
+    expected = found.expected
+    variant = f"{found.shape.name} ({found.library}), {found.class_count} classes"
+    return replace(
+        classifier_source(found.module, variant, found.class_count, class_names),
+        size_wh=expected.size_wh,
+        pixels=PixelFormat("rgb", 1 / 255, expected.mean, expected.std),
+        crop_fraction=expected.crop_fraction,
+        input_origin=found.input_origin,
+    )
 
 
 def _names(class_count: int, class_names: tuple[str, ...]) -> tuple[str, ...]:
@@ -41,41 +84,28 @@ def _names(class_count: int, class_names: tuple[str, ...]) -> tuple[str, ...]:
 def segmenter_source(
     module: torch.nn.Module, variant: str, class_count: int, class_names: tuple[str, ...] = ()
 ) -> SourceModel:
-    """A network with logits ``[B,C,H,W]`` of its input's size; classes without names are numbered."""
-
-    def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
-        del nms
-        return (module(tensor).argmax(dim=1).to(torch.uint8).numpy(),)
-
-    return SourceModel(module, variant, _names(class_count, class_names), answer)
+    """A network with logits ``[B,C,h,w]``; classes without names are numbered."""
+    return SourceModel(module, variant, _names(class_count, class_names))
 
 
 def yolov5_source(model: YoloV5) -> SourceModel:
-    """YOLOv5 with folded batch normalisation; the plain reference does decoding and NMS."""
+    """YOLOv5 with folded batch normalisation, and its decoding in plain PyTorch."""
     if model.mask_count:
         raise CheckpointError(f"holds {model.variant}, which has masks; use recipe yolov5-seg")
-    model.fuse()
-    anchors_px = model.anchors_px
-
-    def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
-        assert nms is not None, "a detector needs NMS settings"
-        return detections(*decode(model(tensor), anchors_px, model.strides), nms)
-
-    return SourceModel(model, model.variant, model.names, answer, _raw_head(model))
+    return _yolov5(model, decode)
 
 
 def yolov5_seg_source(model: YoloV5) -> SourceModel:
-    """A segmentation model of YOLOv5; the plain reference combines its masks."""
+    """A segmentation model of YOLOv5 with folded batch normalisation, and its decoding in plain PyTorch."""
     if not model.mask_count:
         raise CheckpointError(f"holds {model.variant}, which has no masks; use recipe yolov5")
+    return _yolov5(model, decode_with_coefficients)
+
+
+def _yolov5(model: YoloV5, decoding: Callable[..., tuple[torch.Tensor, ...]]) -> SourceModel:
     model.fuse()
-    anchors_px = model.anchors_px
-
-    def answer(tensor: torch.Tensor, nms: NmsSpec | None) -> Mixture:
-        assert nms is not None, "a detector needs NMS settings"
-        return mixture_from_outputs(model(tensor), anchors_px, model.strides, nms)
-
-    return SourceModel(model, model.variant, model.names, answer, _raw_head(model))
+    plain = functools.partial(decoding, anchors_px=model.anchors_px, strides=model.strides)
+    return SourceModel(model, model.variant, model.names, _raw_head(model), plain)
 
 
 def _raw_head(model: YoloV5) -> YoloV5RawHead:
@@ -99,10 +129,10 @@ def randomize_statistics(model: YoloV5) -> YoloV5:
     return model
 
 
-def take_statistics(model: torch.nn.Module) -> Sequence[torch.Tensor]:
+def take_statistics(model: torch.nn.Module, size_wh: tuple[int, int] = (192, 192)) -> Sequence[torch.Tensor]:
     """Give the normalisations the statistics of our photographs, in place; returns the outputs for these."""
-    frames = golden_frames(None, FrameInput((192, 192)))
-    pictures, _ = network_input(frames, FrameInput((192, 192)), PixelFormat("rgb"))
+    frames = golden_frames(None, FrameInput(size_wh))
+    pictures, _ = network_input(frames, FrameInput(size_wh), PixelFormat("rgb"))
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 
 from edgevision.checkpoint.reading import Checkpoint
-from edgevision.contract.results import Outputs
-from edgevision.contract.spec import NmsSpec, Task
 from edgevision.errors import CheckpointError
 from edgevision.export.sources import classifier_source, spread_logits, take_statistics
 from edgevision.graph.heads import AnchorFreeHead, AnchorFreeObbHead, AnchorFreePoseHead
-from edgevision.models.detections import detections, detections_and_rows, values_of_rows
-from edgevision.models.masks import Mixture, mixture_of_detections
 from edgevision.models.recipe import SourceModel
 from edgevision.models.ultralytics.decode import decode, decode_keypoints, decode_oriented, rows_of
 from edgevision.models.ultralytics.heads import ObbHead, PoseTowers
@@ -39,7 +35,7 @@ def source_from_checkpoint(checkpoint: Checkpoint, head: HeadName | None = None)
 
 
 def source_of(model: UltralyticsModel) -> SourceModel:
-    """A model with folded normalisation; the plain reference does decoding and NMS."""
+    """A model with folded normalisation, and its decoding in plain PyTorch."""
     model.fuse()
     facts = model.facts
     if facts.task == "classify":
@@ -52,8 +48,8 @@ def source_of(model: UltralyticsModel) -> SourceModel:
         model,
         facts.variant,
         facts.names,
-        functools.partial(_ANSWERS[facts.task], model),
         _graph_head(model),
+        functools.partial(_plain, model),
         task=facts.task,
         size_wh=_square(facts.size or _SIZE, max(facts.strides)),
         stride=max(facts.strides),
@@ -82,59 +78,18 @@ def with_random_statistics(model: UltralyticsModel) -> UltralyticsModel:
     return model
 
 
-def _detections(model: UltralyticsModel, tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
-    assert nms is not None, "a detector needs NMS settings"
-    return detections(*_decoded(model, model(tensor)), nms, suppress=model.facts.head != "one2one")
-
-
-def _mixture(model: UltralyticsModel, tensor: torch.Tensor, nms: NmsSpec | None) -> Mixture:
-    assert nms is not None, "a detector needs NMS settings"
-    *maps, prototypes = model(tensor)
-    scales = len(model.facts.strides)
-    return mixture_of_detections(
-        *_decoded(model, maps),
-        rows_of(maps[2 * scales :]),
-        prototypes,
-        nms,
-        suppress=model.facts.head != "one2one",
-    )
-
-
-def _poses(model: UltralyticsModel, tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
-    assert nms is not None, "a detector needs NMS settings"
-    head = model.tower_head
-    assert isinstance(head, PoseTowers)
-    maps = model(tensor)
-    strides, shape = model.facts.strides, (head.points, head.values)
-    points = decode_keypoints(maps[2 * len(strides) :], strides, shape, centred=head.centred)
-    suppress = model.facts.head != "one2one"
-    found, rows = detections_and_rows(*_decoded(model, maps), nms, suppress=suppress)
-    return (*found, values_of_rows(points, rows, nms.max_detections))
-
-
-def _oriented(model: UltralyticsModel, tensor: torch.Tensor, nms: NmsSpec | None) -> Outputs:
-    assert nms is not None, "a detector needs NMS settings"
-    head = model.tower_head
-    assert isinstance(head, ObbHead)
-    maps, strides = model(tensor), model.facts.strides
-    sides, classes, angles = (
-        maps[start : start + len(strides)] for start in range(0, len(maps), len(strides))
-    )
-    boxes, scores = decode_oriented(sides, classes, angles, strides, logit=head.logit)
-    return detections(boxes, scores, nms, suppress=model.facts.head != "one2one")
-
-
-def _decoded(model: UltralyticsModel, maps: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    scales = len(model.facts.strides)
-    return decode(maps[:scales], maps[scales : 2 * scales], model.facts.strides)
-
-
-_ANSWERS: Mapping[Task, Callable[[UltralyticsModel, torch.Tensor, NmsSpec | None], Outputs | Mixture]] = {
-    "detect": _detections,
-    "instances": _mixture,
-    "pose": _poses,
-    "obb": _oriented,
-}
+def _plain(model: UltralyticsModel, outputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Boxes and scores; with keypoints of a pose, or with coefficients of instances."""
+    head, strides = model.tower_head, model.facts.strides
+    count = len(strides)
+    sides, classes, further = (outputs[start : start + count] for start in range(0, 3 * count, count))
+    if isinstance(head, ObbHead):
+        return decode_oriented(sides, classes, further, strides, logit=head.logit)
+    found = decode(sides, classes, strides)
+    if isinstance(head, PoseTowers):
+        shape = (head.points, head.values)
+        return (*found, decode_keypoints(further, strides, shape, centred=head.centred))
+    return (*found, rows_of(further)) if model.mask_count else found
 
 
 def _square(side: int, stride: int) -> tuple[int, int]:

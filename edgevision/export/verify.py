@@ -26,6 +26,7 @@ from edgevision.verification.comparison import TOLERANCES
 from edgevision.verification.golden import verify_session
 
 RAW = "relative difference of the network's raw output in the graph"
+STEPS = "NMS steps that the frames need"
 _FAR = 1e9
 _SEEN = 0.25
 """Score from which a frame shows something to a detector."""
@@ -60,7 +61,7 @@ def verify_graph(
     if not record.passed:
         raise VerificationError(
             f"{spec.name} was not written: its graph does not match the source model: {record.finding}."
-            f" {_advice(spec, golden)}"
+            f" {_advice(spec, golden, record)}"
         )
     return record
 
@@ -82,8 +83,12 @@ def what_was_compared(golden: Golden) -> str:
     return "".join(remarks)
 
 
-def _advice(spec: ModelSpec, golden: Golden) -> str:
+def _advice(spec: ModelSpec, golden: Golden, record: Verification) -> str:
     """What to try."""
+    failed = [check for check in record.checks if not check.passed]
+    if failed and failed[0].name == STEPS:  # wrong results of NMS follow from it
+        needed = int(failed[0].measured)
+        return f"Repeat with --nms-steps {needed + needed % 2}"
     if spec.nms is None or golden.candidates is None or golden.candidates.scores.max(initial=0) >= _SEEN:
         return "If these frames are unlike those of its use, repeat with --images DIR"
     return (
@@ -101,7 +106,7 @@ def depth_check(graph: onnx.ModelProto, spec: ModelSpec, nms: NmsSpec, golden: G
             boxes, nan=0.0, posinf=_FAR, neginf=-_FAR
         )  # what is not finite has its own check
         needed = max(needed, steps_needed(boxes, floored, labels, nms.iou_threshold, block=nms.block))
-    return CheckRecord("NMS steps that the frames need", float(needed), "<=", float(nms.depth))
+    return CheckRecord(STEPS, float(needed), "<=", float(nms.depth))
 
 
 def _raw_checks(

@@ -23,7 +23,7 @@ def macs_of_weighted_nodes(model: onnx.ModelProto) -> dict[str, int]:
     shapes = inferred_shapes(model)
     stored = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     return {
-        node.name: _macs(node, stored[node.input[1]], shapes)
+        node.name: macs_of_node(node, stored[node.input[1]], shapes)
         for node in model.graph.node
         if node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in stored
         if not node.name.startswith(("pre/", "post/"))
@@ -40,15 +40,19 @@ def inferred_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
     }
 
 
-def _macs(node: onnx.NodeProto, weights: tuple[int, ...], shapes: dict[str, Shape]) -> int:
-    """Each output element of a convolution is a sum over kernel and input channels; ConvTranspose swaps the two."""
+def macs_of_node(node: onnx.NodeProto, weights: tuple[int, ...], shapes: dict[str, Shape]) -> int:
+    """Multiply-accumulates of one node for one frame, from the shape of its weights.
+
+    Each output element of a convolution is a sum over kernel and input channels; ConvTranspose swaps the two. Raises
+    `GraphError` if a shape is unknown.
+    """
     read = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]
     elements = _elements_of_a_frame(node, read, shapes)
     if node.op_type in ("Conv", "ConvTranspose"):
         return elements * math.prod(weights[1:])
     attributes = {attribute.name: attribute.i for attribute in node.attribute}
     transposed = node.op_type == "Gemm" and attributes.get("transB", 0)
-    return elements * (weights[-1] if transposed else weights[-2])
+    return elements * (weights[-1] if transposed or len(weights) == 1 else weights[-2])
 
 
 def _elements_of_a_frame(node: onnx.NodeProto, name: str, shapes: dict[str, Shape]) -> int:

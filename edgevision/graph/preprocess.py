@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +15,7 @@ from edgevision.contract.image import LetterboxGeometry
 from edgevision.contract.spec import Fit, FrameInput
 from edgevision.errors import GraphError
 from edgevision.graph.builder import FLOAT, FLOAT16, UINT8, GraphBuilder, ints
-from edgevision.graph.resample import Matrix, resample_matrices
+from edgevision.graph.resample import Matrix, Scaling, Taps, scaling_of
 from edgevision.graph.surgery import BATCH, network_input, redirect, walk
 
 FRAMES = "frames"
@@ -126,40 +127,74 @@ def _fit(
             f"frames of {frames.size_wh} do not fit a network of {network_wh}; the graph scales only with fit 'exact'"
         )
     if network_fit != "letterbox":
-        rows, columns = resample_matrices(frames.size_wh, network_wh, network_fit, frames.crop_fraction)
-        return _resample(b, image, rows, columns)
+        rows, columns = scaling_of(frames.size_wh, network_wh, network_fit, frames.crop_fraction)
+        return (_averaged if rows.area else _sampled)(b, image, rows, columns)
     geometry = LetterboxGeometry.of(frames.size_wh, network_wh)
     (left, top), (width, height) = geometry.pad_xy, geometry.content_wh
-    # Transposed before scaling: CUDA scales only the two innermost of four dimensions.
-    image = b.op("Transpose", image, perm=[0, 3, 1, 2])
-    if geometry.content_wh != geometry.frame_wh:
-        scales = [1, 1, _exact_scale(frames.size_wh[1], height), _exact_scale(frames.size_wh[0], width)]
-        options = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
-        image = b.op("Resize", image, "", np.array(scales, np.float32), **options)
+    columns, rows = (Scaling.whole(*sides) for sides in zip(frames.size_wh, geometry.content_wh, strict=True))
+    image = _sampled(b, image, rows, columns)
     right, bottom = network_wh[0] - width - left, network_wh[1] - height - top
+    if not (left or top or right or bottom):
+        return image
     return b.op("Pad", image, ints(0, 0, top, left, 0, 0, bottom, right), np.float32(frames.pad_value))
 
 
-def _exact_scale(source: int, target: int) -> np.float32:
-    """The float32 scale nearest to target / source whose product with the source, truncated, is the target.
+def _sampled(b: GraphBuilder, image: str, rows: Scaling, columns: Scaling) -> str:
+    """Bilinear scaling of ``[B,H,W,3]`` to ``[B,3,h,w]``, which reads only the pixels that it needs.
 
-    Scales, not sizes: sizes would have to include the batch, which may be dynamic.
+    TensorRT computes it in the same kernel as the Cast before it, so no float image of the camera's size is written. A
+    ratio of 1:3 is one slice, which is exact. Along an axis with a ratio such as 1:2 the result is the mean of two
+    slices. In all other cases two pixels are gathered along each axis and blended.
     """
-    scale = np.float32(target / source)
-    while int(np.float32(source) * scale) < target or int(source * float(scale)) < target:
-        scale = np.nextafter(scale, np.float32(np.inf))
-    return scale
+    axes = [(axis, side) for axis, side in ((1, rows), (2, columns)) if side != Scaling.whole(side.source)]
+    taps = [side.taps for _, side in axes]
+    if axes and all(one.step and not one.share.any() for one in taps):
+        image = _strided(b, image, [axis for axis, _ in axes], taps)
+    else:
+        for (axis, _), one in zip(axes, taps, strict=True):
+            image = _blended(b, image, axis, one)
+        halves = sum(1 for one in taps if one.step and one.share.any())
+        image = b.op("Mul", image, np.float32(0.5**halves)) if halves else image
+    return b.op("Transpose", image, perm=[0, 3, 1, 2])
 
 
-def _resample(b: GraphBuilder, image: str, rows: Matrix, columns: Matrix) -> str:
-    """Scale ``[B,H,W,3]`` to ``[B,3,h,w]`` by matrices ``[h,H]`` and ``[w,W]``."""
-    for axis, matrix in ((1, rows), (2, columns)):
+def _blended(b: GraphBuilder, image: str, axis: int, taps: Taps) -> str:
+    """Bilinear scaling along one axis of ``[B,H,W,3]``; twice the result if it is the mean of two slices."""
+    if taps.step:
+        low = _strided(b, image, [axis], [taps])
+        return b.op("Add", low, _strided(b, image, [axis], [taps], 1)) if taps.share.any() else low
+    low = b.op("Gather", image, taps.low, axis=axis)
+    if not taps.share.any():
+        return low
+    # The pixel after the last has a share of 0.
+    high = b.op("Gather", image, np.where(taps.share > 0, taps.low + 1, taps.low), axis=axis)
+    share = taps.share.reshape(-1, *[1] * (3 - axis))
+    return b.op("Add", low, b.op("Mul", b.op("Sub", high, low), share))
+
+
+def _strided(b: GraphBuilder, image: str, axes: Sequence[int], taps: Sequence[Taps], offset: int = 0) -> str:
+    """The pixels `low` of constant distance along axes, or those `offset` after them."""
+    starts = [int(one.low[0]) + offset for one in taps]
+    ends = [int(one.low[-1]) + offset + 1 for one in taps]
+    return b.op(
+        "Slice", image, ints(*starts), ints(*ends), ints(*axes), ints(*(one.step or 1 for one in taps))
+    )
+
+
+def _averaged(b: GraphBuilder, image: str, rows: Scaling, columns: Scaling) -> str:
+    """Scaling by areas of ``[B,H,W,3]`` to ``[B,3,h,w]``: products with matrices ``[h,H]`` and ``[w,W]``."""
+    matrices: list[Matrix] = []
+    for axis, matrix in ((1, rows.matrix), (2, columns.matrix)):
         used = np.flatnonzero(matrix.any(axis=0))
-        image = b.slice(image, axis, int(used[0]), int(used[-1]) + 1)
-    rows, columns = (m[:, np.flatnonzero(m.any(axis=0))[0] :] for m in (rows, columns))
-    rows, columns = (m[:, : np.flatnonzero(m.any(axis=0))[-1] + 1] for m in (rows, columns))
-    image = b.op("Transpose", image, perm=[0, 3, 1, 2])
-    return b.op("MatMul", rows, b.op("MatMul", image, np.ascontiguousarray(columns.T)))
+        first, last = int(used[0]), int(used[-1])
+        if (first, last) != (0, matrix.shape[1] - 1):
+            image = b.slice(image, axis, first, last + 1)
+        matrices.append(np.ascontiguousarray(matrix[:, first : last + 1]))
+    (height, _), (_, width) = (matrix.shape for matrix in matrices)
+    # Rows first, with the channels beside the columns: the image of the camera's size is not transposed.
+    image = b.op("MatMul", matrices[0], b.op("Reshape", image, ints(0, 0, -1)))
+    image = b.op("Transpose", b.op("Reshape", image, ints(0, height, width, 3)), perm=[0, 3, 1, 2])
+    return b.op("MatMul", image, np.ascontiguousarray(matrices[1].T))
 
 
 def _first_convolutions(graph: onnx.GraphProto, name: str) -> list[onnx.NodeProto]:

@@ -1,10 +1,12 @@
-"""Scales images by two constant matrices, for methods that ONNX's Resize lacks.
+"""Scaling of images along one axis after the other, for graphs and for their reference in numpy.
 
 Bilinear and area sampling are linear and separable: ``out = rows @ frame @ columns.T``. A crop is a matrix with fewer
 rows. The result equals cv2.resize before its rounding to whole pixel values.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,32 +17,86 @@ from edgevision.errors import GraphError
 Matrix = npt.NDArray[np.float32]
 
 
-def bilinear_matrix(source: int, target: int) -> Matrix:
-    """Weights ``[target, source]`` of bilinear sampling at half-pixel centres, without antialiasing."""
-    centre = (np.arange(target) + 0.5) * (source / target) - 0.5
-    centre = np.clip(centre, 0, source - 1)
-    left = np.minimum(np.floor(centre).astype(int), max(source - 2, 0))
-    weight = centre - left
-    matrix = np.zeros((target, source))
-    rows = np.arange(target)
-    np.add.at(matrix, (rows, left), 1 - weight)
-    np.add.at(matrix, (rows, np.minimum(left + 1, source - 1)), weight)
-    return np.asarray(matrix, np.float32)
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """Bilinear sampling along one axis: pixel ``low`` with weight ``1 - share``, the next one with weight `share`."""
+
+    low: npt.NDArray[np.int64]
+    share: npt.NDArray[np.float32]
+    """0 to 1; above 0 only where the image has a pixel ``low + 1``."""
+
+    @property
+    def step(self) -> int | None:
+        """The distance of neighbouring pixels `low` if it is constant, and `share` is 0 or 1/2 for all; else None."""
+        if (self.share != self.share[0]).any() or self.share[0] not in (0, 0.5):
+            return None
+        distances = np.diff(self.low)
+        if not distances.size:
+            return 1
+        return int(distances[0]) if distances[0] > 0 and (distances == distances[0]).all() else None
 
 
-def area_matrix(source: int, target: int) -> Matrix:
-    """Weights ``[target, source]`` of averaging the source pixels that each pixel of a smaller target covers."""
-    edges = np.arange(target + 1) * (source / target)
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Pixels `start` to `stop` of an axis of `source` pixels that is scaled to `target`."""
+
+    source: int
+    target: int
+    start: int
+    stop: int
+    area: bool = False
+    """Averages instead of bilinear sampling."""
+
+    @classmethod
+    def whole(cls, source: int, target: int | None = None) -> Scaling:
+        """Bilinear scaling of the whole axis; without a `target` it stays as it is."""
+        target = source if target is None else target
+        return cls(source, target, 0, target)
+
+    @property
+    def matrix(self) -> Matrix:
+        """Weights ``[stop-start, source]``."""
+        if self.area:
+            return area_matrix(self.source, self.target, self.start, self.stop)
+        return bilinear_matrix(self.source, self.target, self.start, self.stop)
+
+    @property
+    def taps(self) -> Taps:
+        """The same of bilinear scaling, as two pixels for each."""
+        return bilinear_taps(self.source, self.target, self.start, self.stop)
+
+
+def bilinear_taps(source: int, target: int, start: int = 0, stop: int | None = None) -> Taps:
+    """Bilinear sampling at half-pixel centres, without antialiasing, of pixels `start` to `stop` of the target."""
+    places = np.arange(start, target if stop is None else stop)
+    centre = np.clip((places + 0.5) * (source / target) - 0.5, 0, source - 1)
+    low = np.minimum(np.floor(centre).astype(np.int64), max(source - 2, 0))
+    return Taps(low, (centre - low).astype(np.float32))
+
+
+def bilinear_matrix(source: int, target: int, start: int = 0, stop: int | None = None) -> Matrix:
+    """`bilinear_taps` as weights ``[stop-start, source]``."""
+    taps = bilinear_taps(source, target, start, stop)
+    matrix = np.zeros((len(taps.low), source), np.float32)
+    rows = np.arange(len(taps.low))
+    np.add.at(matrix, (rows, taps.low), 1 - taps.share)
+    np.add.at(matrix, (rows, np.minimum(taps.low + 1, source - 1)), taps.share)
+    return matrix
+
+
+def area_matrix(source: int, target: int, start: int = 0, stop: int | None = None) -> Matrix:
+    """Weights ``[stop-start, source]`` of averaging the source pixels that each pixel of a smaller target covers."""
+    edges = np.arange(start, (target if stop is None else stop) + 1) * (source / target)
     pixels = np.arange(source)
     cover = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     cover = np.maximum(cover, 0)
     return np.asarray(cover / cover.sum(axis=1, keepdims=True), np.float32)
 
 
-def resample_matrices(
+def scaling_of(
     frame_wh: tuple[int, int], network_wh: tuple[int, int], fit: Fit, crop_fraction: float
-) -> tuple[Matrix, Matrix]:
-    """Matrices ``[h, H]`` and ``[w, W]`` that scale a frame to the network's size as the host does for this `fit`.
+) -> tuple[Scaling, Scaling]:
+    """Scaling of rows and columns of a frame to the network's size as the host does it for this `fit`.
 
     Raises `GraphError` for "letterbox" and "exact", which are not plain scaling. Raises it as well for a frame that
     would shrink to less than half in one direction and grow in the other.
@@ -61,9 +117,16 @@ def resample_matrices(
             f"frames of {frame_wh[0]}x{frame_wh[1]} would be shrunk in one direction and enlarged in the"
             f" other, to {scaled_wh[0]}x{scaled_wh[1]}; choose another --frame, or let the host scale"
         )
-    sample = area_matrix if area else bilinear_matrix
     columns, rows = (
-        sample(frame_wh[axis], scaled_wh[axis])[corner_xy[axis] : corner_xy[axis] + network_wh[axis]]
-        for axis in (0, 1)
+        Scaling(source, target, corner, corner + length, area)
+        for source, target, corner, length in zip(frame_wh, scaled_wh, corner_xy, network_wh, strict=True)
     )
     return rows, columns
+
+
+def resample_matrices(
+    frame_wh: tuple[int, int], network_wh: tuple[int, int], fit: Fit, crop_fraction: float
+) -> tuple[Matrix, Matrix]:
+    """`scaling_of` as matrices ``[h, H]`` and ``[w, W]``."""
+    rows, columns = scaling_of(frame_wh, network_wh, fit, crop_fraction)
+    return rows.matrix, columns.matrix

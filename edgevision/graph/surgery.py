@@ -170,3 +170,15 @@ def inferred_outputs(model: onnx.ModelProto) -> tuple[NetworkOutput, ...]:
         )
         for found, declared in zip(inferred.graph.output, model.graph.output, strict=True)
     )
+
+
+def with_named_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which every node has a unique name."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    seen: set[str] = set()
+    for index, node in enumerate(copy.graph.node):
+        if not node.name or node.name in seen:
+            node.name = f"{node.op_type}_{index}"
+        seen.add(node.name)
+    return copy

@@ -106,9 +106,9 @@ class ClassifierPlan:
 
 @dataclass(frozen=True, slots=True)
 class SegmenterPlan:
-    """Defaults train a small U-Net from random weights on some hundred images."""
+    """Defaults train a small network from random weights on some hundred images."""
 
-    model: Literal["unet"] = "unet"
+    model: Literal["unet", "segformer"] = "unet"
     size: int = 480
     """Longest side of the network's input; the other follows from the shape of the data's images."""
     crop: int = 256

@@ -1,41 +1,46 @@
 """A recipe: loading of one model's checkpoint, its pre-processing and its outputs.
 
-A recipe is a Python file with a module-level ``RECIPE``. It imports torch only inside its functions, so that every
-recipe loads without torch.
+A recipe is a Python file with a module-level ``RECIPE``. Built-in recipes import torch only inside their functions, so
+that each loads without torch. A file for one network has a `ModuleRecipe` instead, the shorter form.
 """
 
 from __future__ import annotations
 
 import difflib
-import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
 
 import edgevision
-from edgevision.contract.results import Outputs
-from edgevision.contract.spec import Fit, NmsSpec, Task
+from edgevision.contract.spec import Fit, KeypointSpec, Task
 from edgevision.errors import RecipeError
 from edgevision.graph.heads import DetectionHead
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import Plan
+from edgevision.models.recipe_file import described_error, recipe_module
 
 if TYPE_CHECKING:
     import torch
 
     from edgevision.checkpoint.reading import Checkpoint
-    from edgevision.models.masks import Mixture
+
+
+Decoding = Callable[[Sequence["torch.Tensor"]], tuple["torch.Tensor", ...]]
+"""Raw outputs to ``boxes [B,N,4]`` xyxy in input pixels (``[B,N,5]`` of oriented ones) and ``scores [B,N,C]``.
+
+Poses add ``keypoints [B,N,P,3]``, instances ``coefficients [B,N,M]`` of their masks.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceModel:
-    """A PyTorch network that is ready for export, with its reference answers in plain PyTorch.
+    """A PyTorch network that is ready for export.
 
-    `module` maps float32 ``[B,3,H,W]`` in the `PixelFormat` of the recipe to logits ``[B,C]`` (classify) or to
-    the raw maps that `head` decodes (detect, pose, obb), followed by the prototypes of masks (instances). `answer` maps
-    the same tensor to the task's outputs in the shapes of the graph contract, in input pixels: the reference for every
-    graph. For instances it returns the answer before masks are computed, because their size depends on the frame's.
+    `module` maps float32 ``[B,3,H,W]`` in the `PixelFormat` of the recipe to its raw outputs: scores ``[B,C]``
+    (classify), maps ``[B,C,h,w]`` (segment), or what `head` decodes (other tasks); the last output of instances are the
+    prototypes of masks. The module is the reference for every graph.
 
     A recipe whose checkpoints differ in task or input sets the fields from `task` on; None keeps the recipe's.
     """
@@ -44,13 +49,23 @@ class SourceModel:
     variant: str
     """Description of the checkpoint's model, such as "YOLOv5n, 80 classes"."""
     classes: tuple[str, ...]
-    answer: Callable[[torch.Tensor, NmsSpec | None], Outputs | Mixture]
-    head: DetectionHead | None = None
-    """The head of a model that detects; that of instances is a `MaskHead`, of poses a `PoseHead`."""
+    head: DetectionHead | str | None = None
+    """Decodes the raw outputs in the graph: a head, or its name in `graph.conventions`.
+
+    None: the module returns decoded values, as `graph.heads.cells.decoded` describes them.
+    """
+    decode: Decoding | None = None
+    """The same decoding in plain PyTorch, the reference; None: the head's own decoding in numpy."""
+    keypoints: KeypointSpec | None = None
+    """Names of a pose's keypoints; None: COCO's for 17, numbers for others."""
     task: Task | None = None
     size_wh: tuple[int, int] | None = None
     stride: int | None = None
     fit: Fit | None = None
+    pixels: PixelFormat | None = None
+    crop_fraction: float | None = None
+    input_origin: str = ""
+    """Origin of size, crop and pixels, such as "assumed: ..."; `export` prints it with them."""
     heads: Mapping[str, Callable[[], SourceModel]] = field(default_factory=dict)
     """The same model with each head of the checkpoint, by the head's name; empty if there is only one."""
 
@@ -89,6 +104,8 @@ class Recipe:
     """Training plan; None: training is not supported."""
     recognises: Callable[[Checkpoint], bool] | None = None
     """True for the family's checkpoints; None: the recipe must be named."""
+    file: Path | None = None
+    """The Python file of a recipe that makes its own weights: `untrained` then returns the trained model."""
 
     def adapted_to(self, source: SourceModel) -> Recipe:
         """The recipe with the task and the input of one checkpoint's model."""
@@ -98,7 +115,21 @@ class Recipe:
             size_wh=source.size_wh or self.size_wh,
             stride=source.stride or self.stride,
             fit=source.fit or self.fit,
+            pixels=source.pixels or self.pixels,
+            crop_fraction=source.crop_fraction or self.crop_fraction,
         )
+
+
+ATTRIBUTE = "RECIPE"
+"""Name of the recipe in its file, unless another one is given."""
+
+
+@runtime_checkable
+class RecipeMaker(Protocol):
+    """A shorter form of a recipe, such as `edgevision.models.module_recipe.ModuleRecipe`."""
+
+    def recipe(self, file: Path) -> Recipe:
+        """The recipe itself; `file` defines it."""
 
 
 ALIASES = dict.fromkeys(
@@ -121,34 +152,69 @@ def available_recipes() -> tuple[str, ...]:
 
 def is_recipe(name: str) -> bool:
     """True if `load_recipe` takes this as a path or as a known name."""
-    return name.endswith(".py") or name in ALIASES or name in available_recipes()
+    return _file_and_name(name) is not None or name in ALIASES or name in available_recipes()
 
 
 def load_recipe(name: str) -> Recipe:
-    """Load a recipe by path (anything that ends in ``.py``), bare name or alias; raises `RecipeError`.
+    """Load a recipe by bare name, alias or file: ``FILE.py`` with a `RECIPE`, or ``FILE.py:NAME``.
 
-    The file is Python code of the user and is executed; `sys.path` and `sys.modules` stay unchanged.
+    The file is Python code of the user and is executed; `sys.path` and `sys.modules` stay unchanged. NAME is a recipe,
+    or a function that returns one. Raises `RecipeError`, with the line at fault if the code raises an error.
     """
-    path = Path(name) if name.endswith(".py") else recipe_folder() / f"{ALIASES.get(name, name)}.py"
+    given = _file_and_name(name)
+    path, attribute = given or (recipe_folder() / f"{ALIASES.get(name, name)}.py", ATTRIBUTE)
     if not path.is_file():
-        raise RecipeError(_not_found(name))
-    module_spec = importlib.util.spec_from_file_location(f"edgevision_recipe_{path.stem}", path)
-    if module_spec is None or module_spec.loader is None:
-        raise RecipeError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(module_spec)
-    try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:
-        raise RecipeError(f"recipe {path} does not load: {type(error).__name__}: {error}") from error
-    recipe = getattr(module, "RECIPE", None)
-    if not isinstance(recipe, Recipe):
-        raise RecipeError(f"recipe {path} defines no RECIPE of type edgevision.models.recipe.Recipe")
-    return recipe
+        raise RecipeError(_not_found(name, path if given else None))
+    with recipe_module(path) as module:
+        found = _recipe_in(module, path, attribute)
+    return found.recipe(path) if isinstance(found, RecipeMaker) else found
 
 
-def _not_found(name: str) -> str:
-    if name.endswith(".py"):
-        return f"no recipe file at {name}"
+def _file_and_name(name: str) -> tuple[Path, str] | None:
+    """The file and the attribute of ``FILE.py`` or ``FILE.py:NAME``; None for another name."""
+    file, separator, attribute = name.rpartition(":")
+    if separator and file.endswith(".py") and attribute.isidentifier():
+        return Path(file), attribute
+    return (Path(name), ATTRIBUTE) if name.endswith(".py") else None
+
+
+def _recipe_in(module: ModuleType, path: Path, attribute: str) -> Recipe | RecipeMaker:
+    found = getattr(module, attribute, None)
+    if found is None:
+        raise RecipeError(_undefined(module, path, attribute))
+    if callable(found) and not isinstance(found, type):
+        try:
+            found = found()
+        except Exception as error:  # the function is the user's code
+            raise RecipeError(f"{attribute}() of {path} failed: {described_error(error, path)}") from error
+    if not _makes_recipe(found):
+        raise RecipeError(
+            f"{attribute} of {path} is of type {type(found).__name__}; expected a ModuleRecipe or a Recipe, or a"
+            " function without arguments that returns one"
+        )
+    return found
+
+
+def _makes_recipe(value: object) -> TypeGuard[Recipe | RecipeMaker]:
+    """True for a recipe; False for its class."""
+    return isinstance(value, Recipe | RecipeMaker) and not isinstance(value, type)
+
+
+def _undefined(module: ModuleType, path: Path, attribute: str) -> str:
+    own = [name for name, value in vars(module).items() if _makes_recipe(value)]
+    if own:
+        return (
+            f"recipe {path} defines no {attribute}; it has the recipes {', '.join(own)}: pass {path}:{own[0]}"
+        )
+    return (
+        f"recipe {path} defines no {attribute}; expected {attribute} = ModuleRecipe(...)."
+        " `edgevision new-recipe NAME --task TASK` writes an example"
+    )
+
+
+def _not_found(name: str, path: Path | None) -> str:
+    if path is not None:
+        return f"no recipe file at {path}"
     names = available_recipes()
     close = difflib.get_close_matches(name, (*names, *ALIASES), n=1)
     hint = f"; did you mean {close[0]}?" if close else ""

@@ -16,14 +16,17 @@ from edgevision.errors import GraphError, VerificationError
 from edgevision.evaluation.bootstrap import paired_drop
 from edgevision.graph.contract import load_model
 from edgevision.graph.limits.check import require_named
+from edgevision.graph.surgery import with_named_nodes
 from edgevision.quantize.calibration.calibrate import CalibrationFrames
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.engine_report import engine_lines
 from edgevision.quantize.fp8_emulation import emulated_fp8
-from edgevision.quantize.fp16 import half_graph
+from edgevision.quantize.fp16 import HalfGraph, HalfRules, half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
+from edgevision.quantize.half.record import HALF_RECORD, HalfRecord
+from edgevision.quantize.half.search import searched_half
 from edgevision.quantize.options import QuantizeOptions
-from edgevision.quantize.placement import is_quantized, run_modelopt, with_named_nodes
+from edgevision.quantize.placement import is_quantized, run_modelopt
 from edgevision.quantize.quantizer import PICTURE, Quantized, quantize_int8
 from edgevision.quantize.record import RECORD
 from edgevision.quantize.search.pareto import pareto_header, pareto_rows
@@ -92,7 +95,7 @@ def _int8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
     )
     if chosen.drop.points < 0 < chosen.drop.high:
         yield "the interval of the measured gain includes 0: the gain is not significant"
-    yield f"{100 * chosen.int8_share:.1f} % of the multiply-accumulates in INT8; {record.seconds:.0f} s in total"
+    yield f"{100 * chosen.low_share:.1f} % of the multiply-accumulates in INT8; {record.seconds:.0f} s in total"
     for speed in record.speeds:
         yield (
             f"{speed.library}: {speed.float_ms:.1f} ms in float, {speed.quantized_ms:.1f} ms in INT8,"
@@ -120,14 +123,46 @@ def _fp16(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
         job.options.calib, spec.frames, job.options.calib_images, strict=job.options.strict
     )
     model = load_model(job.bundle.graph_path("float"))
+    if job.options.eval_sets:
+        yield from _fp16_searched(job, model, frames, progress)
+        return
     magnitudes = probe_magnitudes(model, iter(frames))
     progress(f"probed magnitudes on {magnitudes.frames} frames")
-    half = half_graph(model, magnitudes, decode_in_float=spec.task in BOX_TASKS)
+    half = half_graph(model, magnitudes, HalfRules(decode_in_float=spec.task in BOX_TASKS))
+    yield from _half_lines(half)
+    yield from _measured(job, "fp16", emulated_half(half.model), progress)
+    yield from _delivered(job, "fp16", half.model)
+
+
+def _fp16_searched(
+    job: QuantizeJob, model: onnx.ModelProto, frames: CalibrationFrames, progress: Progress
+) -> Iterator[Report]:
+    """Keep in FP32 what the labelled images show to need it."""
+    options = job.options
+    trials = [trial_for(job.bundle.spec, s.images, s.annotations, s.limit) for s in options.eval_sets]
+    decode_in_float = job.bundle.spec.task in BOX_TASKS
+    with Workbench(job.bundle, trials, options.threads) as bench:
+        found = searched_half(
+            bench, model, frames, options, decode_in_float=decode_in_float, progress=progress
+        )
+        bench.place("fp16", emulated_half(found.half.model))
+        bench.check("fp16")
+    record, chosen = found.record, found.record.chosen
+    yield from _half_lines(found.half)
+    yield (
+        f"{record.metric} {record.float_accuracy:.2f} in float, {record.plain.accuracy:.2f} with every operation in"
+        f" FP16 that fits, {chosen.accuracy:.2f} with {len(record.kept)} groups in FP32, on {record.search_images}"
+        f" images of the search: drop {chosen.drop}, budget {record.max_drop:g}, kept in"
+        f" {100 * chosen.drop.sure:.0f} % of the draws"
+    )
+    yield f"{100 * record.half_share:.2f} % of the work in FP16; {record.seconds:.0f} s in total"
+    yield from _delivered(job, "fp16", found.half.model, record)
+
+
+def _half_lines(half: HalfGraph) -> Iterator[Report]:
     yield f"{half.half_nodes} nodes in FP16, {half.float_nodes} in FP32"
     for kept in half.kept:
         yield f"  {kept.node} ({kept.operator}) stays in FP32: {kept.reason}"
-    yield from _measured(job, "fp16", emulated_half(half.model), progress)
-    yield from _delivered(job, "fp16", half.model)
 
 
 def _fp8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
@@ -170,13 +205,17 @@ def _measured(
         )
 
 
-def _delivered(job: QuantizeJob, precision: Precision, graph: onnx.ModelProto) -> Iterator[Report]:
+def _delivered(
+    job: QuantizeJob, precision: Precision, graph: onnx.ModelProto, record: HalfRecord | None = None
+) -> Iterator[Report]:
     require_named(graph, job.options.tensorrt, f"the {precision} graph of {job.bundle.path}")
     bundle = deliver(job.bundle, job.output, precision, graph.SerializeToString())
     _, records = verified_everywhere(bundle, precision)
     yield from records
     yield from engine_lines(precision, records)
-    yield f"wrote {bundle.path}/model.{precision}.onnx"
+    if record is not None:
+        record.write(bundle.path)
+    yield f"wrote {bundle.path}/model.{precision}.onnx" + (f", {HALF_RECORD}" if record is not None else "")
 
 
 def _raise_if_failed(job: QuantizeJob, records: list[Verification]) -> None:

@@ -51,18 +51,6 @@ class QdqPlacement:
         return frozenset(edge.node for edge in self.weights)
 
 
-def with_named_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in which every node has a unique name."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    seen: set[str] = set()
-    for index, node in enumerate(copy.graph.node):
-        if not node.name or node.name in seen:
-            node.name = f"{node.op_type}_{index}"
-        seen.add(node.name)
-    return copy
-
-
 def is_quantized(model: onnx.ModelProto) -> bool:
     """True if the graph already contains Q/DQ, as after quantization-aware training."""
     return any(node.op_type == "QuantizeLinear" for node in model.graph.node)

@@ -22,14 +22,15 @@ from edgevision.graph.builder import OPSET
 from edgevision.graph.contract import load_model, opset_of
 from edgevision.graph.limits.check import require_named
 from edgevision.graph.macs import macs_of_weighted_nodes
+from edgevision.graph.surgery import with_named_nodes
 from edgevision.quantize.calibration.calibrate import CalibrationFrames, calibrate
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.calibration.ranges import INT8_MAX, Ranges
-from edgevision.quantize.fp16 import half_graph, note_nodes, values_to_probe
+from edgevision.quantize.fp16 import HalfRules, half_graph, note_nodes, values_to_probe
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.opset17 import opset17_form, verified_form
 from edgevision.quantize.options import QuantizeOptions
-from edgevision.quantize.placement import QdqPlacement, is_quantized, placement_by_modelopt, with_named_nodes
+from edgevision.quantize.placement import QdqPlacement, is_quantized, placement_by_modelopt
 from edgevision.quantize.qdq import quantized
 from edgevision.quantize.record import Layer, MeasuredCandidate, QuantizeRecord, Target
 from edgevision.quantize.search.latency import PairedSpeed, paired_speeds
@@ -201,7 +202,7 @@ def for_target(
     if target == "cpu":
         return with_unsigned_activations(graph)
     magnitudes = probe_magnitudes(graph, iter(frames))
-    return half_graph(graph, magnitudes, decode_in_float=task in BOX_TASKS).model
+    return half_graph(graph, magnitudes, HalfRules(decode_in_float=task in BOX_TASKS)).model
 
 
 def _searched(
@@ -251,7 +252,7 @@ def _confirmed(
     """
     reference = bench.scores("float")
     good = [found for found in result.candidates if found.within(options.budget.confidence)]
-    for candidate in sorted(good, key=lambda found: found.int8_share, reverse=True):
+    for candidate in sorted(good, key=lambda found: found.low_share, reverse=True):
         bench.place("int8", material.final(candidate.kept_float))
         drop = paired_drop(reference, bench.scores("int8"), options.budget.max_drop)
         kept = len(candidate.kept_float)
@@ -272,7 +273,7 @@ def _chosen(result: SearchResult, options: QuantizeOptions, name: str) -> Candid
     best = max(result.candidates, key=lambda candidate: (candidate.drop.sure, -candidate.drop.points))
     raise VerificationError(
         f"{name}: no INT8 graph keeps the budget of {options.budget.max_drop:g} points {result.metric}; the"
-        f" nearest has {100 * best.int8_share:.1f} % of the work in INT8 and loses {best.drop}, which keeps the budget"
+        f" nearest has {100 * best.low_share:.1f} % of the work in INT8 and loses {best.drop}, which keeps the budget"
         f" in {100 * best.drop.sure:.0f} % of the draws; allow more with --max-drop, measure on more images with"
         " --eval-images, or try another --calib-method"
     )

@@ -150,19 +150,9 @@ def run_job(
             run.begin(json_from_dataclass(job))
         for fact in task.facts:
             report(fact)
-    stream = BatchStream(
-        task.count,
-        job.plan.optimization.batch,
-        task.draw,
-        seed=job.seed,
-        rank=trainer.global_rank,
-        world=trainer.world_size,
-        order=task.order,
-        share_at=task.module.progress.share_at,
-        workers=hardware.workers,
-    )
     # A run that was killed within its first epoch has no checkpoint: it restarts.
     last = run.last if resume and run.last.is_file() else None
+    stream = _stream(job, task, trainer, hardware.workers)
     try:
         with translated_failures():
             trainer.fit(task.module, stream, ckpt_path=last, weights_only=True)
@@ -172,3 +162,17 @@ def run_job(
         raise
     finally:
         stream.close()
+
+
+def _stream(job: Job, task: TrainingTask, trainer: lightning.Trainer, workers: int) -> BatchStream[Any]:
+    return BatchStream(
+        task.count,
+        job.plan.optimization.batch,
+        task.draw,
+        seed=job.seed,
+        rank=trainer.global_rank,
+        world=trainer.world_size,
+        order=task.order,
+        share_at=task.module.progress.share_at,
+        workers=workers,
+    )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgevision.bundle.folder import Bundle, GraphEntry, Verification
 from edgevision.contract.session import Session
-from edgevision.contract.spec import Precision
+from edgevision.contract.spec import COMPUTED, Precision, graph_name
 from edgevision.errors import BundleError
 from edgevision.storage import atomic
 from edgevision.storage.cache import cache_folder
@@ -33,7 +33,7 @@ class _Stored:
 
 def with_cached_records(bundle: Bundle) -> Bundle:
     """The bundle with records from the cache folder; the bundle's folder is not changed."""
-    for entry in bundle.manifest.graphs:
+    for entry in (*bundle.manifest.graphs, *map(bundle.graph, COMPUTED)):
         for record in _cached(entry):
             bundle = bundle.with_record(entry.precision, record)
     return bundle
@@ -47,9 +47,9 @@ def verify_first_opening(session: Session, bundle: Bundle, precision: Precision)
     began = time.perf_counter()
     record = verify_session(session, bundle.golden(), precision=precision)
     LOG.warning(
-        "%s: no record of the %s graph in %s on %s: golden frames %s in %.1f s",
+        "%s: no record of the %s in %s on %s: golden frames %s in %.1f s",
         bundle.spec.name,
-        precision,
+        graph_name(precision),
         record.engine,
         record.machine_class,
         "passed" if record.passed else f"FAILED ({record.failures})",
@@ -70,7 +70,8 @@ def store_record(bundle: Bundle, precision: Precision, record: Verification) -> 
 
 
 def _file(entry: GraphEntry) -> Path:
-    return cache_folder() / "verifications" / f"{entry.file.sha256}.json"
+    kind = f".{entry.precision}" if entry.precision in COMPUTED else ""
+    return cache_folder() / "verifications" / f"{entry.file.sha256}{kind}.json"
 
 
 def _cached(entry: GraphEntry) -> tuple[Verification, ...]:

@@ -16,7 +16,9 @@ from edgevision.bundle.folder import Bundle, Golden, write_bundle
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
 from edgevision.contract.spec import FrameInput, ModelSpec, Provenance, classify_outputs
+from edgevision.device.cpu_class import cpu_class
 from edgevision.device.names import DeviceName
+from edgevision.engines import precisions
 from edgevision.engines.fastest import BUILT
 from edgevision.errors import EdgevisionError, EngineError, MissingExtraError, VerificationError
 
@@ -74,6 +76,7 @@ class Timed(Session):
 @pytest.fixture(autouse=True)
 def _two_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "compared_engines", lambda _: ("onnxruntime", "openvino"))
+    monkeypatch.setattr(precisions, "cpu_computes", lambda: ())
 
 
 @pytest.fixture
@@ -94,6 +97,28 @@ def test_the_fastest_of_all_is_chosen(bundle: Bundle) -> None:
     assert {len(timing.rounds_ms) for timing in lab.comparison.timings} == {ROUNDS}
     assert lab.comparison.command == "edgevision verify"
     assert sorted(lab.closed) == sorted(TAKES_MS)
+
+
+@pytest.mark.parametrize(("bf16_ms", "chosen"), [(6.0, "openvino bf16"), (11.0, "openvino int8")])
+def test_bf16_is_a_candidate_where_the_cpu_computes_it(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, bf16_ms: float, chosen: str
+) -> None:
+    monkeypatch.setattr(precisions, "cpu_computes", lambda: ("bf16",))
+    lab = Lab({**TAKES_MS, "openvino bf16": bf16_ms})
+    assert lab.compare(bundle) == [*TAKES_MS, "openvino bf16", f"chosen: {chosen}"]
+    (record,) = Bundle.open(bundle.path).graph("bf16").verifications
+    assert (record.engine, record.machine_class, record.passed) == ("openvino", cpu_class(), True)
+    assert [entry.precision for entry in Bundle.open(bundle.path).manifest.graphs] == ["float", "int8"]
+
+
+def test_bf16_that_differs_from_the_source_model_is_excluded(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precisions, "cpu_computes", lambda: ("bf16",))
+    lab = Lab({**TAKES_MS, "openvino bf16": 1.0})
+    lab.wrong = {"openvino bf16"}
+    assert lab.compare(bundle)[-1] == "chosen: openvino int8"
+    assert [one.name for one in lab.comparison.excluded] == ["openvino bf16"]
 
 
 def test_candidates_run_in_turns_and_share_the_time(bundle: Bundle) -> None:

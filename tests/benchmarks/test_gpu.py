@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda.bindings import runtime as real
 
 from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import BatchRange
-from edgevision.engines.tensorrt import cuda
+from edgevision.device.gpu import driver_cuda_version
 from edgevision.engines.tensorrt import session as tensorrt
 from edgevision.engines.tensorrt.manifest import PlanTensor
 from edgevision.engines.tensorrt.session import open_engine
@@ -42,8 +41,7 @@ def gpu() -> Any:
 def host(monkeypatch: pytest.MonkeyPatch) -> HostCudart:
     stand_in = HostCudart(L4)
     stand_in.pageable = True
-    monkeypatch.setattr(cuda, "cudart", stand_in)
-    return stand_in
+    return stand_in.install(monkeypatch)
 
 
 def test_copies_and_graphs_are_compared_byte_by_byte(
@@ -113,7 +111,7 @@ def test_wrong_outputs_of_a_thread_are_counted(gpu: Any) -> None:
     assert part.checks[0].measured > 0
 
 
-@pytest.mark.skipif(int(real.cudaDriverGetVersion()[1]) > 0, reason="this machine has an NVIDIA driver")
+@pytest.mark.skipif(driver_cuda_version() > 0, reason="this machine has an NVIDIA driver")
 def test_without_a_gpu_every_part_reports_the_reason_and_no_record_is_written(
     brightness_bundle: Path, tmp_path: Path
 ) -> None:

@@ -8,11 +8,12 @@ import onnx
 
 from edgevision.bundle.folder import Bundle
 from edgevision.export.exporter import ExportOptions, export_bundle
+from edgevision.graph.surgery import with_named_nodes
 from edgevision.models.recipe import load_recipe
 from edgevision.quantize.calibration.calibrate import CalibrationFrames, calibrate
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.fp16 import half_graph
-from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
+from edgevision.quantize.placement import placement_by_modelopt
 from edgevision.quantize.qdq import quantized
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "edgevision" / "photographs"

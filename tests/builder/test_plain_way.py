@@ -76,10 +76,10 @@ def test_fp16_that_does_not_hold_fails_nothing(
 
     from edgevision.quantize.fp16 import half_graph
 
-    def zeroed(model: object, magnitudes: object, *, decode_in_float: bool) -> object:
+    def zeroed(model: object, magnitudes: object, rules: object) -> object:
         if broken is GraphError:
             raise GraphError("no node can be FP16")
-        made = half_graph(model, magnitudes, decode_in_float=decode_in_float)  # type: ignore[arg-type]  # of the real one
+        made = half_graph(model, magnitudes, rules)  # type: ignore[arg-type]  # of the real one
         for weight in made.model.graph.initializer:
             if weight.data_type == TensorProto.FLOAT16 and len(weight.dims) == 4:
                 weight.raw_data = bytes(len(weight.raw_data))

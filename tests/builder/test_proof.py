@@ -152,8 +152,8 @@ def test_the_manifest_records_an_engine_that_cannot_run_here(
     )
     other = proof.verify_engine(bundle, stored(bundle, sm=120), GPU)
     assert other.not_run == "the building machine has no GPU of SM 12.0"
-    acting(monkeypatch, MissingExtraError("cuda-bindings", "tensorrt", "running an engine"))
+    acting(monkeypatch, MissingExtraError("libcudart", "tensorrt", "running an engine"))
     proven = proof.verify_engine(bundle, stored(bundle), GPU)
     assert proven.verification is None
     assert proven.not_run is not None
-    assert "needs cuda-bindings" in proven.not_run
+    assert "needs libcudart" in proven.not_run

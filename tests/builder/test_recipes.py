@@ -1,4 +1,4 @@
-"""Every recipe at every precision is built by TensorRT-RTX for SM 7.5, 8.6, 8.9 and 12.0, on a CPU."""
+"""Recipes at every precision are built by TensorRT-RTX for SM 7.5, 8.6, 8.9 and 12.0, on a CPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgevision.cli.present import table
 from edgevision.device.gpu import sm_text
 from edgevision.engines.tensorrt.library import load_library
 from edgevision.engines.tensorrt.request import EngineRequest
-from edgevision.models.recipe import available_recipes
+from tests.recipes import RECIPES
 
 SMS = (75, 86, 89, 120)
 WITNESS = {"float": "float32", "fp16": "float16", "int8": "int8"}
@@ -49,7 +49,7 @@ def built_rows(bundle: Bundle) -> list[list[str]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("recipe", available_recipes())
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_builds_at_every_precision(
     recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

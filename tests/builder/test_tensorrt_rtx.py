@@ -1,4 +1,4 @@
-"""TensorRT-RTX parses and builds every graph of every recipe in every precision, and computes in that precision."""
+"""TensorRT-RTX parses and builds every graph of the recipes in every precision, and computes in that precision."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from pathlib import Path
 
 import onnx
 import pytest
+from _pytest.mark import ParameterSet
 
 from edgevision.bundle.folder import Bundle
 from edgevision.contract.spec import BatchRange
 from edgevision.errors import GraphError
 from edgevision.export.exporter import ExportOptions, export_bundle
-from edgevision.models.recipe import available_recipes, load_recipe
-from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
+from edgevision.graph.surgery import with_named_nodes
+from edgevision.models.recipe import load_recipe
+from edgevision.quantize.placement import placement_by_modelopt
 from tests.graph.limits.reading import assert_read, precisions
+from tests.recipes import RECIPES
 from tests.rtx import Profile, RtxEngine, inspected_rtx_engine
 
 DYNAMIC = BatchRange(1, 2, 4)
@@ -26,6 +29,27 @@ FORMS = {
 }
 LOWER = ("static", "batch4", "frame")
 """The forms that are built in FP16 and in INT8 with an FP16 remainder as well."""
+SAMPLED = {
+    ("cnn", "static"),
+    ("resnet", "batch4"),
+    ("ultralytics", "frame-dynamic"),
+    ("unet", "frame"),
+    ("yolov5", "static"),
+    ("yolov5", "frame"),
+    ("yolov5-seg", "dynamic"),
+}
+"""Recipes and forms of the slow tests; `exhaustive` builds the others."""
+
+
+def cases() -> list[ParameterSet]:
+    """Every recipe in every form."""
+    return [
+        pytest.param(
+            name, form, marks=pytest.mark.slow if (name, form) in SAMPLED else pytest.mark.exhaustive
+        )
+        for name in RECIPES
+        for form in FORMS
+    ]
 
 
 def profiles_of(bundle: Bundle) -> dict[str, Profile] | None:
@@ -49,9 +73,7 @@ def described(engine: RtxEngine) -> str:
     return f"SM 8.9, {engine.seconds:.1f} s, {size}; convolutions: {kinds}; layers: {layers}"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", available_recipes())
+@pytest.mark.parametrize(("name", "form"), cases())
 def test_a_recipe_builds(name: str, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = export_bundle(load_recipe(name), FORMS[form], tmp_path / "b", lambda _: None)
     built = {"float": inspected_rtx_engine(bundle.graph_path().read_bytes(), profiles_of(bundle))}

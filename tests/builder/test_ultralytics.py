@@ -17,10 +17,10 @@ from edgevision.engines.tensorrt.library import load_library
 from edgevision.engines.tensorrt.request import EngineRequest
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.recognition import recipe_of
+from edgevision.graph.surgery import with_named_nodes
 from edgevision.quantize.calibration.calibrate import CalibrationFrames
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.fp16 import half_graph
-from edgevision.quantize.placement import with_named_nodes
 from tests.builder.graphs import PHOTOGRAPHS
 
 SMS = (86, 89)

@@ -50,7 +50,7 @@ class Board:
         self.acted.script.answers["Runtime", "num_DLA_cores"] = dla_cores
         self.acted.script.answers["Builder", "build_serialized_network"] = lambda *_: b"brightness"
         self.monkeypatch.setattr(ctypes, "CDLL", lambda _: Driver(gpu))
-        self.monkeypatch.setattr("edgevision.engines.tensorrt.cuda.cudart", cuda)
+        cuda.install(self.monkeypatch)
         self.monkeypatch.setattr(tensorrt, "load_library", lambda flavour, _: self.runs_by.library(flavour))
 
     def build(self, precision: Precision, **request: Any) -> Path:

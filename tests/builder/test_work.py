@@ -138,9 +138,10 @@ def test_work_is_that_of_the_graph(rtx: Library, recipe: str, tmp_path: Path) ->
     from edgevision.export.exporter import ExportOptions, export_bundle
     from edgevision.graph.contract import load_model
     from edgevision.graph.macs import macs_of_weighted_nodes
+    from edgevision.graph.surgery import with_named_nodes
     from edgevision.models.recipe import load_recipe
     from edgevision.quantize.calibration.ranges import Ranges
-    from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
+    from edgevision.quantize.placement import placement_by_modelopt
     from edgevision.quantize.qdq import quantized
 
     options = ExportOptions(random_weights=True, size_wh=(64, 64))

@@ -140,6 +140,19 @@ def test_a_place_below_a_file(tmp_path: Path) -> None:
         write_bundle(tmp_path / "file" / "b", SPEC, b"", GOLDEN)
 
 
+def test_records_of_a_computed_precision_belong_to_the_graph_that_it_is_computed_from(bundle: Bundle) -> None:
+    assert bundle.graph("bf16").file == bundle.graph("float").file
+    assert bundle.graph_path("bf16") == bundle.graph_path("float")
+    bundle.with_verification("bf16", RECORD)
+    again = Bundle.open(bundle.path)
+    assert again.graph("bf16").verifications == (RECORD,)
+    assert [entry.precision for entry in again.manifest.graphs] == ["float"]
+    again.with_verification("bf16", replace(RECORD, engine="openvino"))
+    assert len(Bundle.open(bundle.path).graph("bf16").verifications) == 2
+    other = Bundle.open(bundle.path).add_graph("float", b"another graph")
+    assert other.graph("bf16").verifications == (), "they are not those of another graph"
+
+
 def test_a_second_verification_takes_the_place_of_the_first(bundle: Bundle) -> None:
     failed = replace(RECORD, checks=(CheckRecord("difference", 0.5, "<=", 0.1),))
     other = replace(RECORD, engine="openvino")

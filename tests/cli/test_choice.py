@@ -25,7 +25,7 @@ from edgevision.cli.comparing import comparison_lines
 from edgevision.cli.root import edgevision as group
 from edgevision.contract.session import SessionOptions
 from edgevision.device.cpu_class import cpu_class
-from edgevision.engines import devices
+from edgevision.engines import devices, precisions
 from edgevision.engines.choices import (
     EngineComparison,
     facts_here,
@@ -38,6 +38,12 @@ from edgevision.service.config.engine import engine_opener
 from edgevision.service.config.settings import ModelSettings
 
 pytest.importorskip("openvino")
+
+
+@pytest.fixture(autouse=True)
+def _float32_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates do not depend on what this CPU computes."""
+    monkeypatch.setattr(precisions, "cpu_computes", lambda: ())
 
 
 @pytest.fixture

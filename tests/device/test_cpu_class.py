@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgevision.device.cpu_class import cpu_class
+from edgevision.device.cpu_class import cpu_class, cpu_computes
 
 COMMON = "fpu sse sse2 ssse3 sse4_1 sse4_2 f16c fma avx"
 RECORDED = {
@@ -32,7 +32,10 @@ RECORDED = {
         "Features\t: fp asimd evtstrm aes crc32 atomics fphp asimdhp lrcpc dcpop asimddp",
         "aarch64 dot product",
     ),
-    "AWS Graviton3 (Neoverse V1)": ("Features\t: fp asimd asimddp sve i8mm bf16", "aarch64 SVE I8MM"),
+    "AWS Graviton3 (Neoverse V1)": (
+        "Features\t: fp asimd fphp asimdhp asimddp sve i8mm bf16",
+        "aarch64 SVE I8MM",
+    ),
     "no flags": ("model name\t: something", platform.machine()),
 }
 
@@ -42,6 +45,24 @@ def test_class_of_recorded_cpus(line: str, expected: str, tmp_path: Path) -> Non
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/cpuinfo").write_text(f"processor\t: 0\n{line}\n\nprocessor\t: 1\n{line}\n")
     assert cpu_class(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("AMD EPYC 7551 (Zen 1)", ()),
+        ("AMD EPYC 9654 (Zen 4)", ("bf16",)),
+        ("Intel Xeon 8481C (Sapphire Rapids)", ("bf16",)),
+        ("Raspberry Pi 4 (Cortex-A72)", ()),
+        ("Jetson Orin (Cortex-A78AE)", ("fp16",)),
+        ("AWS Graviton3 (Neoverse V1)", ("bf16", "fp16")),
+        ("no flags", ()),
+    ],
+)
+def test_types_that_recorded_cpus_compute(name: str, expected: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(f"processor\t: 0\n{RECORDED[name][0]}\n")
+    assert cpu_computes(tmp_path) == expected
 
 
 def test_without_cpuinfo_the_architecture(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from edgevision.engines.tensorrt.library import Library
 from edgevision.engines.tensorrt.manifest import Platform
 from edgevision.engines.tensorrt.versions import dialect
 from tests.builder.recorded import RecordedModule, working
+from tests.engines.host_cuda import FOUND, RUNTIME, HostCudart
 from tests.hardware import FOLDER, Driver, recorded, write_tree
 
 BOARDS = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -98,17 +99,14 @@ def test_the_drivers_facts_are_the_records(on: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", BOARDS)
 def test_a_cuda_device_is_the_boards(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    pytest.importorskip("cuda.bindings")
-    from edgevision.engines.tensorrt import cuda
-    from tests.engines.host_cuda import RUNTIME, HostCudart
-
     gpu = gpu_of(name)
-    monkeypatch.setattr(cuda, "cudart", HostCudart(gpu))
+    HostCudart(gpu).install(monkeypatch)
     expected = {
         "name": gpu.name,
         "sm": gpu.sm,
         "driver": gpu.cuda,
         "runtime": f"{RUNTIME // 1000}.{RUNTIME % 1000 // 10}",
+        "library": FOUND.text,
         "integrated": True,
         "maps_host_memory": True,
         "memory_mib": gpu.memory_mib,

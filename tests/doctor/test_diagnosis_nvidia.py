@@ -21,7 +21,7 @@ EXPECTED: dict[str, dict[str, tuple[str, str | None]]] = {
     "xavier-nx-jetpack-5.1.2": {
         "onnxruntime": ("broken", "pip uninstall -y onnxruntime onnxruntime-gpu"),
         "TensorRT": ("missing", "this module has no newer JetPack"),
-        "cuda-bindings": ("missing", "edgevision run --engine onnxruntime"),
+        "CUDA runtime": ("ok", None),
         "power mode": ("missing", "sudo nvpmodel -m 8 "),
         "swap": ("missing", "sudo fallocate"),
         "GStreamer": ("missing", "sudo apt install python3-opencv"),
@@ -29,21 +29,21 @@ EXPECTED: dict[str, dict[str, tuple[str, str | None]]] = {
     "orin-nano-jetpack-5.1.3": {
         "onnxruntime": ("ok", None),
         "TensorRT": ("missing", "flash JetPack 6.2"),
-        "cuda-bindings": ("missing", "flash JetPack 6.2"),
+        "CUDA runtime": ("ok", None),
         "power mode": ("ok", None),
         "swap": ("missing", "sudo fallocate"),
         "GStreamer": ("missing", "sudo apt install python3-opencv"),
     },
     "orin-nano-jetpack-6.0": {
         "TensorRT": ("ok", None),
-        "cuda-bindings": ("broken", "pip install 'cuda-bindings==12.*'"),
+        "CUDA runtime": ("broken", "sudo apt install cuda-cudart-12-2"),
         "power mode": ("ok", None),
         "swap": ("ok", None),
         "GStreamer": ("ok", None),
     },
     "orin-nx-jetpack-6.2": {
         "TensorRT": ("missing", "python3 -m venv --system-site-packages .venv"),
-        "cuda-bindings": ("missing", "pip install 'cuda-bindings==12.*'"),
+        "CUDA runtime": ("missing", "sudo apt install cuda-cudart-12-6"),
         "DLA": ("ok", None),
         "power mode": ("missing", "sudo nvpmodel -m 0 "),
         "cameras": ("broken", "sudo usermod -aG video"),
@@ -51,14 +51,14 @@ EXPECTED: dict[str, dict[str, tuple[str, str | None]]] = {
     },
     "orin-nano-super-jetpack-6.2.1": {
         "TensorRT": ("broken", "pip uninstall -y tensorrt"),
-        "cuda-bindings": ("ok", None),
+        "CUDA runtime": ("ok", None),
         "power mode": ("missing", "sudo nvpmodel -m 2 "),
         "windows (--show)": ("ok", None),
         "cameras": ("missing", "plug one in"),
     },
     "agx-orin-jetpack-7.2": {
         "TensorRT": ("ok", None),
-        "cuda-bindings": ("ok", None),
+        "CUDA runtime": ("ok", None),
         "DLA": ("missing", "build without --device"),
         "power mode": ("missing", "sudo nvpmodel -m 0 "),
         "GStreamer": ("ok", None),
@@ -66,7 +66,7 @@ EXPECTED: dict[str, dict[str, tuple[str, str | None]]] = {
     "agx-thor-jetpack-7.0": {
         "NVIDIA GPU": ("ok", None),
         "TensorRT": ("missing", "sudo apt install python3-libnvinfer"),
-        "cuda-bindings": ("missing", "pip install 'cuda-bindings==13.*'"),
+        "CUDA runtime": ("missing", "sudo apt install cuda-cudart-13-0"),
         "power mode": ("missing", "sudo nvpmodel -m 0 "),
     },
 }
@@ -106,7 +106,9 @@ def orin() -> SystemFacts:
     """A board where nothing is amiss."""
     machine = read_machine(FOLDER / "orin-nano-jetpack-6.0.json")
     libraries = tuple(
-        Fact(fact.name, "12.9.4") if fact.name == "cuda-bindings" else fact
+        Fact(fact.name, "12.2.140 /usr/local/cuda/lib64/libcudart.so.12")
+        if fact.name == "libcudart"
+        else fact
         for fact in machine.device.libraries
     )
     return replace(machine, device=replace(machine.device, libraries=libraries))
@@ -141,11 +143,19 @@ def test_another_python_than_the_systems(orin: SystemFacts) -> None:
     assert (finding.remedy or "").startswith("python3.10 -m venv --system-site-packages .venv")
 
 
-def test_bindings_that_are_too_old(orin: SystemFacts) -> None:
-    libraries = (*without(orin, "cuda-bindings").device.libraries, Fact("cuda-bindings", "11.8.7"))
-    finding = found(replace(orin, device=replace(orin.device, libraries=libraries)))["cuda-bindings"]
-    assert (finding.status, finding.detail) == ("broken", "11.8.7 is older than 12.9")
-    assert finding.remedy == "pip install 'cuda-bindings==12.*'"
+def test_a_cuda_runtime_newer_than_the_driver(orin: SystemFacts) -> None:
+    t4 = GpuFacts("Tesla T4", 75, "12.4", "550.54", 15360, 15000, False)
+    libraries = (
+        *without(orin, "libcudart").device.libraries,
+        Fact("libcudart", "13.5.37 nvidia-cuda-runtime"),
+    )
+    device = replace(orin.device, libraries=libraries, l4t=None, board=None)
+    finding = found(replace(orin, gpu=t4, device=device))["CUDA runtime"]
+    assert finding.status == "broken"
+    assert finding.detail == (
+        "13.5.37 (nvidia-cuda-runtime) needs a driver for CUDA 13; this one supports 12.4"
+    )
+    assert finding.remedy == "pip install nvidia-cuda-runtime-cu12"
 
 
 @pytest.mark.parametrize(
@@ -159,7 +169,7 @@ def test_the_strongest_mode_is_not_the_first(orin: SystemFacts, current: str, st
 
 
 def test_a_pc_without_and_with_a_gpu(orin: SystemFacts) -> None:
-    bare = without(replace(orin, gpu=None, system_packages=()), "tensorrt", "cuda-bindings")
+    bare = without(replace(orin, gpu=None, system_packages=()), "tensorrt", "libcudart")
     pc = replace(bare, device=replace(bare.device, l4t=None, board=None))
     assert [finding.detail for finding in diagnose_nvidia(pc)] == ["none found; models run on the CPU"]
     listed = replace(pc, device=replace(pc.device, gpus=("NVIDIA T4, 550.54, 15360 MiB",)))

@@ -1,10 +1,9 @@
-"""Simulates CUDA in host memory, in place of the real bindings."""
+"""Simulates CUDA in host memory, in place of the real library."""
 
 from __future__ import annotations
 
 import pytest
 
-from edgevision.engines.tensorrt import cuda
 from tests.engines.host_cuda import HostCudart
 from tests.hardware import AGX_ORIN, L4
 
@@ -12,14 +11,10 @@ from tests.hardware import AGX_ORIN, L4
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> HostCudart:
     """A GPU with memory of its own."""
-    stand_in = HostCudart(L4)
-    monkeypatch.setattr(cuda, "cudart", stand_in)
-    return stand_in
+    return HostCudart(L4).install(monkeypatch)
 
 
 @pytest.fixture
 def jetson(monkeypatch: pytest.MonkeyPatch) -> HostCudart:
     """A GPU that shares the host's memory."""
-    stand_in = HostCudart(AGX_ORIN)
-    monkeypatch.setattr(cuda, "cudart", stand_in)
-    return stand_in
+    return HostCudart(AGX_ORIN).install(monkeypatch)

@@ -1,8 +1,8 @@
-"""Simulates CUDA's runtime in host memory, to test our use of it without a GPU.
+"""Simulates libcudart in host memory, to test our use of it without a GPU.
 
-It is stricter than the device: work that is queued is done only when something waits for it, host and device memory are
-kept apart, every address is checked, and what is not given back is counted. Its functions have the parameters of the
-real bindings; ``test_cuda.py`` holds them against those.
+`HostCudart` takes the place of what `ctypes.CDLL` returns: its functions are called through C, with the argument types
+that our code declares. It is stricter than the device: queued work is done only when something waits for it, host and
+device memory are kept apart, every address is checked, and what is not given back is counted.
 """
 
 from __future__ import annotations
@@ -10,29 +10,94 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable
-from types import SimpleNamespace
+from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
-from cuda.bindings import runtime as real
+import pytest
 
+from edgevision.device.cuda_runtime import SERIES, CudaRuntime
 from edgevision.device.gpu import GpuFacts
+from edgevision.engines.tensorrt import cudart
+from edgevision.engines.tensorrt.cudart import Cudart
 
 RUNTIME = 12090
-"""The CUDA of the bindings, as they number it."""
-OK = (real.cudaError_t.cudaSuccess,)
+"""The library's CUDA version, as CUDA numbers it."""
+FOUND = CudaRuntime(Path("/usr/local/cuda-12.9/lib64/libcudart.so.12"), SERIES[1], "12.9.79")
+OK = 0
+PROPERTIES_BYTES = {11: 728, 12: 1032, 13: 1008}
+"""Size of ``cudaDeviceProp`` by major version, from NVIDIA's headers of 11.8, 12.9 and 13.5."""
+CudaError = IntEnum(
+    "CudaError",
+    {
+        "cudaSuccess": 0,
+        "cudaErrorInvalidValue": 1,
+        "cudaErrorMemoryAllocation": 2,
+        "cudaErrorInsufficientDriver": 35,
+        "cudaErrorNoDevice": 100,
+        "cudaErrorInvalidDevice": 101,
+        "cudaErrorNoKernelImageForDevice": 209,
+        "cudaErrorECCUncorrectable": 214,
+        "cudaErrorNotReady": 600,
+        "cudaErrorIllegalAddress": 700,
+        "cudaErrorHardwareStackError": 714,
+        "cudaErrorLaunchFailure": 719,
+        "cudaErrorNotSupported": 801,
+        "cudaErrorSystemDriverMismatch": 803,
+        "cudaErrorUnknown": 999,
+    },
+)
+"""Names and numbers of ``cudaError_t``; `test_cudart.py` compares them with the real library's."""
 Work = Callable[[], None]
 
 
-class HostCudart:
-    """Stands in for ``cuda.bindings.runtime``; what is no call, its enums and names of errors, is the real one's."""
+class HostFunction:
+    """A function of the library: converts arguments by the declared types, as `ctypes` does, through a C call."""
 
-    def __init__(self, gpu: GpuFacts) -> None:
+    def __init__(self, host: HostCudart, name: str, body: Callable[..., Any]) -> None:
+        self.argtypes: tuple[Any, ...] = ()
+        self.restype: Any = ctypes.c_int
+        self._host, self._name, self._body = host, name, body
+        self._pointer: Any = None
+        self._raised = threading.local()
+
+    def __call__(self, *arguments: Any) -> Any:
+        assert len(arguments) == len(self.argtypes), f"{self._name} takes {len(self.argtypes)} arguments"
+        if self._pointer is None:
+            # Callbacks may not return text, so its address is returned.
+            returned = ctypes.c_int if self.restype is ctypes.c_int else ctypes.c_void_p
+            self._callback = ctypes.CFUNCTYPE(returned, *self.argtypes)(self._called)
+            self._pointer = ctypes.cast(self._callback, ctypes.CFUNCTYPE(self.restype, *self.argtypes))
+        self._raised.error = None
+        answer = self._pointer(*arguments)
+        if self._raised.error is not None:
+            raise self._raised.error
+        return answer
+
+    def _called(self, *arguments: Any) -> Any:
+        try:
+            with self._host.lock:
+                if self.restype is ctypes.c_int:
+                    self._host.calls.append(self._name)
+                return (
+                    self._host.fails[self._name] if self._name in self._host.fails else self._body(*arguments)
+                )
+        except BaseException as error:  # it must not leave through C
+            self._raised.error = error
+            return CudaError.cudaErrorUnknown
+
+
+class HostCudart:
+    """Stands in for a loaded libcudart."""
+
+    def __init__(self, gpu: GpuFacts, runtime: int = RUNTIME) -> None:
         self.gpu = gpu
+        self.runtime = runtime
         self.integrated = gpu.integrated
         self.pageable = False
         """Let copies to the device begin in memory that is not pinned: CUDA can, our sessions never do it."""
-        self.fails: dict[str, Any] = {}
-        """Calls that are to fail, with the error that they answer."""
+        self.fails: dict[str, int] = {}
+        """Calls that are to fail, with the error that they return."""
         self.calls: list[str] = []
         self.host: dict[int, Any] = {}
         self.device: dict[int, Any] = {}
@@ -48,24 +113,22 @@ class HostCudart:
         self.threads: set[int] = set()
         """Those that have a current context, as far as libraries see it."""
         self._next = 1000
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        self._functions: dict[str, HostFunction] = {}
+        self._texts = {error.value: ctypes.create_string_buffer(error.name.encode()) for error in CudaError}
 
     def __getattribute__(self, name: str) -> Any:
         attribute = object.__getattribute__(self, name)
         if not name.startswith("cuda"):
             return attribute
+        functions: dict[str, HostFunction] = object.__getattribute__(self, "_functions")
+        return functions.setdefault(name, HostFunction(self, name, attribute))
 
-        def call(*arguments: Any) -> Any:
-            with self._lock:
-                self.calls.append(name)
-                return (self.fails[name],) if name in self.fails else attribute(*arguments)
-
-        return call
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("cuda"):
-            return getattr(real, name)
-        raise AttributeError(name)
+    def install(self, monkeypatch: pytest.MonkeyPatch, found: CudaRuntime = FOUND) -> HostCudart:
+        """Take the place of the process's library."""
+        library = Cudart(self, found)
+        monkeypatch.setattr(cudart, "loaded_cudart", lambda: library)
+        return self
 
     def held(self) -> int:
         """How many things were made and not given back."""
@@ -74,7 +137,7 @@ class HostCudart:
 
     def work(self, stream: int, work: Work) -> None:
         """Queue work, or let a capture take it."""
-        with self._lock:
+        with self.lock:
             (self.capturing[stream] if stream in self.capturing else self.queued[stream]).append(work)
 
     def region(self, memory: dict[int, Any], pointer: int, size: int) -> int:
@@ -84,74 +147,85 @@ class HostCudart:
                 return pointer
         raise AssertionError(f"{size} bytes at {pointer} are not in that memory")
 
-    def cudaSetDevice(self, device: int) -> tuple[Any, ...]:  # noqa: N802  # as CUDA calls it, like all below
+    def cudaSetDevice(self, device: int) -> int:  # noqa: N802  # as CUDA calls it, like all below
         assert device < self.gpu_count
         self.threads.add(threading.get_ident())
         self.selected.append(device)
         return OK
 
-    def cudaGetDeviceProperties(self, device: int) -> tuple[Any, ...]:  # noqa: N802
-        return *OK, SimpleNamespace(name=self.gpu.name.encode() + b"\0rest")
-
-    def cudaDeviceGetAttribute(self, attr: Any, device: int) -> tuple[Any, ...]:  # noqa: N802
-        values = {
-            "cudaDevAttrComputeCapabilityMajor": self.gpu.sm // 10,
-            "cudaDevAttrComputeCapabilityMinor": self.gpu.sm % 10,
-            "cudaDevAttrIntegrated": int(self.gpu.integrated),
-            "cudaDevAttrCanMapHostMemory": 1,
-        }
-        return *OK, values[attr.name]
-
-    def cudaDriverGetVersion(self) -> tuple[Any, ...]:  # noqa: N802
-        major, minor = map(int, self.gpu.cuda.split("."))
-        return *OK, major * 1000 + minor * 10
-
-    def cudaRuntimeGetVersion(self) -> tuple[Any, ...]:  # noqa: N802
-        return *OK, RUNTIME
-
-    def cudaMemGetInfo(self) -> tuple[Any, ...]:  # noqa: N802
-        return *OK, self.gpu.free_mib << 20, self.gpu.memory_mib << 20
-
-    def cudaGetLastError(self) -> tuple[Any, ...]:  # noqa: N802
+    def cudaGetDeviceProperties(self, prop: int, device: int) -> int:  # noqa: N802
+        ctypes.memset(prop, 0x55, PROPERTIES_BYTES[self.runtime // 1000])
+        ctypes.memmove(prop, self.gpu.name.encode() + b"\0rest", len(self.gpu.name) + 5)
         return OK
 
-    def cudaHostAlloc(self, size: int, flags: int) -> tuple[Any, ...]:  # noqa: N802
-        return *OK, self._allocate(self.host, size)
+    def cudaDeviceGetAttribute(self, value: Any, attr: int, device: int) -> int:  # noqa: N802
+        values = {75: self.gpu.sm // 10, 76: self.gpu.sm % 10, 18: int(self.gpu.integrated), 19: 1}
+        value[0] = values[attr]
+        return OK
 
-    def cudaMalloc(self, size: int) -> tuple[Any, ...]:  # noqa: N802
-        return *OK, self._allocate(self.device, size)
+    def cudaDriverGetVersion(self, driverVersion: Any) -> int:  # noqa: N802, N803
+        major, minor = map(int, self.gpu.cuda.split("."))
+        driverVersion[0] = major * 1000 + minor * 10
+        return OK
 
-    def cudaHostGetDevicePointer(self, pHost: int, flags: int) -> tuple[Any, ...]:  # noqa: N802, N803
+    def cudaRuntimeGetVersion(self, runtimeVersion: Any) -> int:  # noqa: N802, N803
+        runtimeVersion[0] = self.runtime
+        return OK
+
+    def cudaMemGetInfo(self, free: Any, total: Any) -> int:  # noqa: N802
+        free[0], total[0] = self.gpu.free_mib << 20, self.gpu.memory_mib << 20
+        return OK
+
+    def cudaGetLastError(self) -> int:  # noqa: N802
+        return OK
+
+    def cudaGetErrorName(self, error: int) -> int:  # noqa: N802
+        return ctypes.addressof(self._texts[error])
+
+    def cudaGetErrorString(self, error: int) -> int:  # noqa: N802
+        return ctypes.addressof(self._texts[error])
+
+    def cudaHostAlloc(self, pHost: Any, size: int, flags: int) -> int:  # noqa: N802, N803
+        assert flags == cudart.HOST_ALLOC_MAPPED
+        pHost[0] = self._allocate(self.host, size)
+        return OK
+
+    def cudaMalloc(self, devPtr: Any, size: int) -> int:  # noqa: N802, N803
+        devPtr[0] = self._allocate(self.device, size)
+        return OK
+
+    def cudaHostGetDevicePointer(self, pDevice: Any, pHost: int, flags: int) -> int:  # noqa: N802, N803
         assert self.integrated
-        return *OK, self.region(self.host, pHost, 1)
+        assert flags == 0
+        pDevice[0] = self.region(self.host, pHost, 1)
+        return OK
 
-    def cudaFreeHost(self, ptr: int) -> tuple[Any, ...]:  # noqa: N802
+    def cudaFreeHost(self, ptr: int) -> int:  # noqa: N802
         del self.host[ptr]
         return OK
 
-    def cudaFree(self, devPtr: int) -> tuple[Any, ...]:  # noqa: N802, N803
+    def cudaFree(self, devPtr: int) -> int:  # noqa: N802, N803
         del self.device[devPtr]
         return OK
 
-    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:  # noqa: N802
-        handle = self._handle()
+    def cudaStreamCreateWithFlags(self, pStream: Any, flags: int) -> int:  # noqa: N802, N803
+        pStream[0] = handle = self._handle()
         self.queued[handle] = []
-        return *OK, real.cudaStream_t(handle)
-
-    def cudaStreamDestroy(self, stream: Any) -> tuple[Any, ...]:  # noqa: N802
-        del self.queued[int(stream)]
         return OK
 
-    def cudaStreamSynchronize(self, stream: Any) -> tuple[Any, ...]:  # noqa: N802
-        queue = self.queued[int(stream)]
+    def cudaStreamDestroy(self, stream: int) -> int:  # noqa: N802
+        del self.queued[stream]
+        return OK
+
+    def cudaStreamSynchronize(self, stream: int) -> int:  # noqa: N802
+        queue = self.queued[stream]
         while queue:
             queue.pop(0)()
         return OK
 
-    def cudaMemcpyAsync(  # noqa: N802
-        self, dst: int, src: int, count: int, kind: Any, stream: Any
-    ) -> tuple[Any, ...]:
-        to_device = kind == real.cudaMemcpyKind.cudaMemcpyHostToDevice
+    def cudaMemcpyAsync(self, dst: int, src: int, count: int, kind: int, stream: int) -> int:  # noqa: N802
+        to_device = kind == cudart.MEMCPY_HOST_TO_DEVICE
+        assert to_device or kind == cudart.MEMCPY_DEVICE_TO_HOST
         target = self.region(self.device if to_device else self.host, dst, count)
         loose = to_device and self.pageable
         source = src if loose else self.region(self.host if to_device else self.device, src, count)
@@ -159,61 +233,64 @@ class HostCudart:
         def copy() -> None:
             ctypes.memmove(target, source, count)
 
-        self.work(int(stream), copy)
+        self.work(stream, copy)
         return OK
 
-    def cudaEventCreateWithFlags(self, flags: int) -> tuple[Any, ...]:  # noqa: N802
-        handle = self._handle()
+    def cudaEventCreateWithFlags(self, event: Any, flags: int) -> int:  # noqa: N802
+        event[0] = handle = self._handle()
         self.events[handle] = []
-        return *OK, real.cudaEvent_t(handle)
+        return OK
 
-    def cudaEventRecord(self, event: Any, stream: Any) -> tuple[Any, ...]:  # noqa: N802
+    def cudaEventRecord(self, event: int, stream: int) -> int:  # noqa: N802
         def stamp() -> None:
             self.clock_ms += 0.5
-            self.events[int(event)].append(self.clock_ms)
+            self.events[event].append(self.clock_ms)
 
-        self.events[int(event)].clear()
-        self.work(int(stream), stamp)
+        self.events[event].clear()
+        self.work(stream, stamp)
         return OK
 
-    def cudaEventSynchronize(self, event: Any) -> tuple[Any, ...]:  # noqa: N802
+    def cudaEventSynchronize(self, event: int) -> int:  # noqa: N802
         for stream, queue in self.queued.items():
-            while not self.events[int(event)] and queue:
+            while not self.events[event] and queue:
                 self.queued[stream].pop(0)()
         return OK
 
-    def cudaEventElapsedTime(self, start: Any, end: Any) -> tuple[Any, ...]:  # noqa: N802
-        return *OK, self.events[int(end)][0] - self.events[int(start)][0]
-
-    def cudaEventDestroy(self, event: Any) -> tuple[Any, ...]:  # noqa: N802
-        del self.events[int(event)]
+    def cudaEventElapsedTime(self, ms: Any, start: int, end: int) -> int:  # noqa: N802
+        ms[0] = self.events[end][0] - self.events[start][0]
         return OK
 
-    def cudaStreamBeginCapture(self, stream: Any, mode: Any) -> tuple[Any, ...]:  # noqa: N802
-        self.capturing[int(stream)] = []
+    def cudaEventDestroy(self, event: int) -> int:  # noqa: N802
+        del self.events[event]
         return OK
 
-    def cudaStreamEndCapture(self, stream: Any) -> tuple[Any, ...]:  # noqa: N802
-        handle = self._handle()
-        self.graphs[handle] = self.capturing.pop(int(stream))
-        return *OK, real.cudaGraph_t(handle)
-
-    def cudaGraphInstantiate(self, graph: Any, flags: int) -> tuple[Any, ...]:  # noqa: N802
-        handle = self._handle()
-        self.executables[handle] = self.graphs[int(graph)]
-        return *OK, real.cudaGraphExec_t(handle)
-
-    def cudaGraphLaunch(self, graphExec: Any, stream: Any) -> tuple[Any, ...]:  # noqa: N802, N803
-        for work in self.executables[int(graphExec)]:
-            self.work(int(stream), work)
+    def cudaStreamBeginCapture(self, stream: int, mode: int) -> int:  # noqa: N802
+        assert mode == cudart.CAPTURE_MODE_THREAD_LOCAL
+        self.capturing[stream] = []
         return OK
 
-    def cudaGraphDestroy(self, graph: Any) -> tuple[Any, ...]:  # noqa: N802
-        del self.graphs[int(graph)]
+    def cudaStreamEndCapture(self, stream: int, pGraph: Any) -> int:  # noqa: N802, N803
+        pGraph[0] = handle = self._handle()
+        self.graphs[handle] = self.capturing.pop(stream)
         return OK
 
-    def cudaGraphExecDestroy(self, graphExec: Any) -> tuple[Any, ...]:  # noqa: N802, N803
-        del self.executables[int(graphExec)]
+    def cudaGraphInstantiateWithFlags(self, pGraphExec: Any, graph: int, flags: int) -> int:  # noqa: N802, N803
+        assert flags == 0
+        pGraphExec[0] = handle = self._handle()
+        self.executables[handle] = self.graphs[graph]
+        return OK
+
+    def cudaGraphLaunch(self, graphExec: int, stream: int) -> int:  # noqa: N802, N803
+        for work in self.executables[graphExec]:
+            self.work(stream, work)
+        return OK
+
+    def cudaGraphDestroy(self, graph: int) -> int:  # noqa: N802
+        del self.graphs[graph]
+        return OK
+
+    def cudaGraphExecDestroy(self, graphExec: int) -> int:  # noqa: N802, N803
+        del self.executables[graphExec]
         return OK
 
     def _allocate(self, memory: dict[int, Any], size: int) -> int:

@@ -188,6 +188,28 @@ def test_the_fastest_that_the_options_permit(
     assert (None if selected is None else selected.timing.name) == expected
 
 
+@pytest.mark.parametrize(("bf16_ms", "expected"), [(7.0, "openvino bf16"), (10.5, "openvino int8")])
+def test_bf16_is_selected_where_it_was_the_fastest(bundle: Bundle, bf16_ms: float, expected: str) -> None:
+    store_comparison(bundle, compared(bundle, (*ON_CPU, timed("openvino", bf16_ms, "bf16"))))
+    selected = selected_here(bundle, None, SessionOptions())
+    assert selected is not None
+    assert selected.timing.name == expected
+    wrong = CheckRecord("score difference", 0.4, "<=", 0.05)
+    record = Verification("verify", "openvino", "openvino 1", 1, (wrong,), "2026-12-01", cpu_class())
+    bundle.with_verification("bf16", record)
+    selected = selected_here(Bundle.open(bundle.path), None, SessionOptions())
+    assert selected is not None
+    assert selected.timing.name == "openvino int8", "a later verification failed"
+
+
+def test_a_cpu_that_lost_bf16_is_another_machine(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choices, "cpu_computes", lambda: ("bf16",))
+    store_comparison(bundle, compared(bundle, (*ON_CPU, timed("openvino", 7.0, "bf16"))))
+    assert stored_comparison(bundle, None, None) is not None
+    monkeypatch.setattr(choices, "cpu_computes", lambda: ())
+    assert stored_comparison(bundle, None, None) is None
+
+
 def test_the_reason_names_the_command_the_day_and_the_others(bundle: Bundle) -> None:
     excluded = (Excluded("openvino", "int8", "failed verification", "mean score difference 0.4"),)
     store_comparison(bundle, compared(bundle, ON_CPU[:3], excluded=excluded))

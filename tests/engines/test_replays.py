@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cuda.bindings import runtime as real
 
 from edgevision.contract.session import Frames, SessionOptions
 from edgevision.contract.spec import BatchRange
@@ -23,7 +22,7 @@ from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import run_streams
 from edgevision.pipeline.streams import SourceStream
 from tests.doubles import SIDE, BrightnessSession, ListSink, MemorySource
-from tests.engines.host_cuda import HostCudart
+from tests.engines.host_cuda import CudaError, HostCudart
 from tests.engines.host_tensorrt import HostRuntimeCache, HostTensorRt, store_engine
 
 STREET = BatchRange(1, 2, 12)
@@ -134,11 +133,11 @@ def test_graphs_are_bounded_and_those_in_use_stay(board: Board, monkeypatch: pyt
 
 
 def test_the_memory_of_graphs_is_reported(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    def free(self: Any) -> tuple[Any, ...]:
-        taken = 6 * len(board.host.executables)
-        return real.cudaError_t.cudaSuccess, (1000 - taken) << 20, 8 << 30
+    def memory(free: Any, total: Any) -> int:
+        free[0], total[0] = (1000 - 6 * len(board.host.executables)) << 20, 8 << 30
+        return CudaError.cudaSuccess
 
-    monkeypatch.setattr(HostCudart, "cudaMemGetInfo", free)
+    monkeypatch.setattr(board.host.cudaMemGetInfo, "_body", memory)
     with board.open() as session:
         board.call(session, 5)
         assert board.graph_note(session).endswith("about 12 MiB for the graphs")
@@ -146,12 +145,12 @@ def test_the_memory_of_graphs_is_reported(board: Board, monkeypatch: pytest.Monk
 
 def test_a_size_that_cannot_be_captured_runs_without_a_graph_and_reports_the_reason(board: Board) -> None:
     with board.open() as session:
-        board.host.fails["cudaGraphInstantiate"] = real.cudaError_t.cudaErrorMemoryAllocation
+        board.host.fails["cudaGraphInstantiateWithFlags"] = CudaError.cudaErrorMemoryAllocation
         board.call(session, 3)
-        del board.host.fails["cudaGraphInstantiate"]
+        del board.host.fails["cudaGraphInstantiateWithFlags"]
         assert "cudaStreamBeginCapture" not in board.call(session, 3), "it is not tried with every call"
         assert is_replay(board.call(session, 2))
-        assert "; batch 3: CUDA failed in cudaGraphInstantiate" in board.graph_note(session)
+        assert "; batch 3: CUDA failed in cudaGraphInstantiateWithFlags" in board.graph_note(session)
     assert board.host.held() == 0
 
 

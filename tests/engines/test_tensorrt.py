@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cuda.bindings import runtime as real
 
 from edgevision.contract.session import Frames, SessionOptions
 from edgevision.contract.spec import BatchRange, ModelSpec
@@ -25,7 +24,7 @@ from edgevision.engines.tensorrt.versions import dialect
 from edgevision.errors import BundleError, EngineError, UsageError
 from tests.brightness import write_brightness_bundle
 from tests.doubles import SIDE, BrightnessSession
-from tests.engines.host_cuda import HostCudart
+from tests.engines.host_cuda import CudaError, HostCudart
 from tests.engines.host_tensorrt import HostTensorRt, store_engine
 
 BINDINGS = sorted((Path(__file__).parent.parent / "builder" / "bindings").glob("*.json"))
@@ -142,7 +141,7 @@ def test_a_session_matches_the_network(board: Board) -> None:
             same(session, board.spec, *levels)
         assert session.device_ms == 0.5
         assert session.info.engine == "tensorrt"
-        assert session.info.library == "TensorRT 10.3.0"
+        assert session.info.library == "TensorRT 10.3.0, CUDA runtime 12.9"
         assert session.info.device == "NVIDIA L4"
         assert "replayed as one CUDA graph" in session.info.notes
     assert board.cuda.held() == 0
@@ -182,7 +181,7 @@ def test_a_network_that_cannot_be_captured_runs_without(board: Board) -> None:
 
 
 def test_a_graph_that_cannot_be_made_is_done_without(board: Board) -> None:
-    board.cuda.fails["cudaGraphInstantiate"] = real.cudaError_t.cudaErrorNotSupported
+    board.cuda.fails["cudaGraphInstantiateWithFlags"] = CudaError.cudaErrorNotSupported
     with board.open() as session:
         same(session, board.spec, 3, 4)
         assert any("cudaErrorNotSupported" in note for note in session.info.notes)
@@ -267,7 +266,7 @@ def test_a_closed_session_raises(board: Board) -> None:
     "call", ["cudaMalloc", "cudaHostAlloc", "cudaEventCreateWithFlags", "cudaMemcpyAsync"]
 )
 def test_a_session_that_cannot_be_made_holds_nothing(board: Board, call: str) -> None:
-    board.cuda.fails[call] = real.cudaError_t.cudaErrorMemoryAllocation
+    board.cuda.fails[call] = CudaError.cudaErrorMemoryAllocation
     with pytest.raises(EngineError, match=f"CUDA failed in {call}: cudaErrorMemoryAllocation"):
         board.open()
     assert board.cuda.held() == 0
@@ -275,7 +274,7 @@ def test_a_session_that_cannot_be_made_holds_nothing(board: Board, call: str) ->
 
 def test_a_failure_while_running_names_the_call(board: Board) -> None:
     with board.open() as session:
-        board.cuda.fails["cudaGraphLaunch"] = real.cudaError_t.cudaErrorIllegalAddress
+        board.cuda.fails["cudaGraphLaunch"] = CudaError.cudaErrorIllegalAddress
         with pytest.raises(EngineError, match="tensorrt failed on m: CUDA failed in cudaGraphLaunch"):
             session.infer(frames_of(1, 2))
 

@@ -38,8 +38,12 @@ def single(
         (single("Gemm", (20, 7), [1, 20], 2), 7 * 20),
         (single("Gemm", (7, 20), [1, 20], 2, transB=1), 7 * 20),
         (single("MatMul", (20, 7), [1, 5, 20], 3), 5 * 7 * 20),
+        (single("MatMul", (20,), [1, 5, 20], 2), 5 * 20),
     ],
-    ids=["conv", "dynamic-batch", "stride", "depthwise", "transposed", "gemm", "gemm-transposed", "matmul"],
+    ids=[
+        *("conv", "dynamic-batch", "stride", "depthwise", "transposed"),
+        *("gemm", "gemm-transposed", "matmul", "vector"),
+    ],
 )
 def test_a_node_alone(model: onnx.ModelProto, expected: int) -> None:
     assert macs_of_weighted_nodes(model) == {"node": expected}

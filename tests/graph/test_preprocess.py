@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from edgevision.errors import GraphError
 from edgevision.graph.contract import check_graph
 from edgevision.graph.preprocess import PixelFormat, graft_preprocess
 from edgevision.graph.resample import area_matrix, bilinear_matrix
-from tests.rtx import build_rtx_engine
+from tests.rtx import build_rtx_engine, inspected_rtx_engine
 
 Array = np.ndarray[Any, Any]
 Run = Callable[..., list[Array]]
@@ -197,6 +198,50 @@ def sampling(source: int, target: int) -> Array:
     return matrix
 
 
+@pytest.mark.parametrize(
+    ("frame_wh", "operators"),
+    [
+        ((288, 144), ["Cast", "Slice", "Transpose", "Pad"]),
+        ((192, 128), ["Cast", "Slice", "Slice", "Add", "Slice", "Slice", "Add", "Mul", "Transpose"]),
+        ((384, 200), ["Cast", *["Slice", "Slice", "Add"] * 2, "Mul", "Transpose", "Pad"]),
+    ],
+)
+def test_whole_ratios_are_exact(run_ort: Run, frame_wh: tuple[int, int], operators: list[str]) -> None:
+    frames = frames_of(np.random.default_rng(7), frame_wh)
+    model = grafted(window((96, 64)), pixels=RAW, frames=FrameInput(frame_wh, "exact"), size_wh=(96, 64))
+    assert [node.op_type for node in model.graph.node] == [*operators, "Identity"]
+    seen = run_ort(model, {"frames": frames})[0][0].transpose(1, 2, 0)
+    assert np.array_equal(seen, reference_letterbox(frames[0], (96, 64)))
+    if frame_wh == (288, 144):
+        assert np.array_equal(seen[8:56], frames[0, 1::3, 1::3])
+
+
+@pytest.mark.parametrize("frame_wh", [(288, 192), (192, 128), (500, 499), (1280, 720), (97, 64), (60, 40)])
+def test_only_the_cast_has_the_size_of_the_camera(frame_wh: tuple[int, int]) -> None:
+    """TensorRT computes what follows the Cast in the same kernel; no other operation needs the whole frame."""
+    spec = FrameInput(frame_wh, "exact", batch=BatchRange(1, 1, 1))
+    model = grafted(window((96, 64)), pixels=RAW, frames=spec, size_wh=(96, 64))
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    sizes = {
+        value.name: math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        for value in inferred.value_info
+    }
+    largest = max(3 * 96 * 64, 3 * frame_wh[0] * min(64, frame_wh[1] - 1))
+    for node in inferred.node[1:]:
+        assert all(sizes[name] <= largest for name in node.output if name in sizes), node.name
+
+
+def test_a_strip_is_cropped_without_its_whole_matrix(run_ort: Run) -> None:
+    """Scaled whole, the strip has 960,000 columns: a matrix of 0.5 TB."""
+    frames = frames_of(np.random.default_rng(8), (60000, 2))
+    spec = FrameInput((60000, 2), "exact", crop_fraction=0.75)
+    model = grafted(window((32, 24)), pixels=RAW, frames=spec, size_wh=(32, 24), fit="center-crop")
+    assert len(model.SerializeToString()) < 20_000
+    seen = run_ort(model, {"frames": frames})[0][0].transpose(1, 2, 0)
+    host, _ = fit_frame(frames[0], FrameInput((32, 24), "center-crop", crop_fraction=0.75))
+    assert np.abs(seen - host).max() <= 1.0
+
+
 @pytest.mark.parametrize("source", [1, 2, 7, 100])
 @pytest.mark.parametrize("target", [1, 3, 8, 130])
 def test_the_bilinear_matrix_is_the_reference(source: int, target: int) -> None:
@@ -270,3 +315,17 @@ def test_tensorrt_rtx_builds_the_scaling_of_a_camera_frame(fit: Fit) -> None:
     build_rtx_engine(
         model.SerializeToString(), {"frames": ((1, 1080, 1920, 3), (2, 1080, 1920, 3), (4, 1080, 1920, 3))}
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frame_wh", [(1920, 1080), (1280, 720), (1000, 700)])
+def test_the_letterbox_of_camera_frames_is_one_kernel_in_tensorrt_rtx(frame_wh: tuple[int, int]) -> None:
+    """One kernel reads the frame; the network follows, of one convolution, whose output is stored by another kernel."""
+    rng = np.random.default_rng(9)
+    nodes = [helper.make_node("Conv", ["images", "w"], ["seen"], strides=[16, 16], name="network")]
+    model = network((640, 640), nodes, w=rng.normal(0, 0.1, (8, 3, 4, 4)).astype(np.float32))
+    spec = FrameInput(frame_wh, "exact")
+    model = grafted(model, pixels=PixelFormat(), frames=spec, size_wh=(640, 640))
+    layers = inspected_rtx_engine(model.SerializeToString()).layers
+    assert layers[("kgen", "UInt8")] == 1
+    assert layers.total() <= 3, layers

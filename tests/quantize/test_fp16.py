@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
 
 from edgevision.errors import GraphError
 from edgevision.quantize.calibration.magnitudes import Magnitudes, probe_magnitudes
-from edgevision.quantize.fp16 import LARGEST, HalfGraph, half_graph
+from edgevision.quantize.fp16 import HalfGraph, HalfRules, half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
+from edgevision.quantize.half.caution import LARGEST
 from edgevision.quantize.signedness import DEQUANTIZE, QUANTIZE
 from tests.quantize.pixel_networks import answers, factor, frames, network
 
@@ -15,8 +18,8 @@ HALF, FLOAT = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
 BATCHES = [frames(seed=seed) for seed in range(4)]
 
 
-def converted(model: onnx.ModelProto, **options: float | bool) -> HalfGraph:
-    return half_graph(model, probe_magnitudes(model, BATCHES), **options)  # type: ignore[arg-type]  # each of its own type
+def converted(model: onnx.ModelProto, **rules: Any) -> HalfGraph:
+    return half_graph(model, probe_magnitudes(model, BATCHES), HalfRules(**rules))
 
 
 def types(model: onnx.ModelProto) -> dict[str, int]:

@@ -17,13 +17,14 @@ from edgevision.errors import GraphError
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.graph.limits.check import unread
 from edgevision.graph.limits.versions import LIMITS, limits_named
+from edgevision.graph.surgery import with_named_nodes
 from edgevision.models.recipe import load_recipe
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.calibration.ranges import Ranges
-from edgevision.quantize.fp16 import half_graph
+from edgevision.quantize.fp16 import HalfRules, half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.opset17 import opset17_form, verified_form
-from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
+from edgevision.quantize.placement import placement_by_modelopt
 from edgevision.quantize.qdq import quantized
 
 Run = Callable[[onnx.ModelProto], list[np.ndarray[Any, Any]]]
@@ -46,7 +47,7 @@ def graphs(bundle: Bundle) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     placement = placement_by_modelopt(model, frames)
     thresholds = {tensor: magnitudes.largest[tensor] for tensor in placement.tensors}
     int8 = quantized(model, placement, Ranges("max", 1, thresholds))
-    return int8, half_graph(int8, probe_magnitudes(int8, [frames]), decode_in_float=False).model
+    return int8, half_graph(int8, probe_magnitudes(int8, [frames]), HalfRules(decode_in_float=False)).model
 
 
 def test_every_version_reads_the_form(graphs: tuple[onnx.ModelProto, onnx.ModelProto]) -> None:

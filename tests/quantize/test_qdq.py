@@ -10,14 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevision.errors import GraphError
 from edgevision.graph.macs import macs_of_weighted_nodes
+from edgevision.graph.surgery import with_named_nodes
 from edgevision.quantize.calibration.ranges import Ranges
-from edgevision.quantize.placement import (
-    Edge,
-    QdqPlacement,
-    is_quantized,
-    placement_by_modelopt,
-    with_named_nodes,
-)
+from edgevision.quantize.placement import Edge, QdqPlacement, is_quantized, placement_by_modelopt
 from edgevision.quantize.qdq import quantized, weight_scales
 from tests.quantize.pixel_networks import SIDE, answers, frames, network
 

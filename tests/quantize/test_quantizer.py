@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 
@@ -22,6 +24,7 @@ from edgevision.graph.limits.versions import limits_named
 from edgevision.models.recipe import load_recipe
 from edgevision.quantize import quantizer
 from edgevision.quantize.calibration.magnitudes import float_values
+from edgevision.quantize.half.record import HALF_RECORD
 from edgevision.quantize.jobs import QuantizeJob, run_job
 from edgevision.quantize.options import EvalSet, QuantizeOptions, eval_sets
 from edgevision.quantize.placement import is_quantized
@@ -92,7 +95,7 @@ def test_a_bundle_gets_a_verified_graph_and_its_record(bundle: Bundle, images: P
     assert {speed.engine for speed in entry.speeds} == {"onnxruntime", "openvino"}
     record = read_record(tmp_path / "out")
     assert record == done.record
-    assert record.chosen.int8_share > 0.5
+    assert record.chosen.low_share > 0.5
     assert record.search_images == 60
     assert record.float_accuracy == 100
     assert (tmp_path / "out" / PICTURE).read_bytes().startswith(b"\x89PNG")
@@ -154,9 +157,44 @@ def test_a_graph_trained_with_qdq_is_not_changed(bundle: Bundle, images: Path) -
 
 def test_fp16_is_measured_and_added(bundle: Bundle, images: Path) -> None:
     report = list(run_job(QuantizeJob(bundle, options(images), None), "fp16", silent))
-    assert any("nodes in FP16" in part for part in report if isinstance(part, str))
-    assert any("top-1 drop" in part for part in report if isinstance(part, str))
+    text = "\n".join(part for part in report if isinstance(part, str))
+    assert "nodes in FP16" in text
+    assert "100.00 % of the work in FP16" in text
     assert Bundle.open(bundle.path).graph("fp16").verifications
+    record = json.loads((bundle.path / HALF_RECORD).read_text())
+    assert record["kept"] == []
+    assert record["chosen"] == record["plain"] == record["candidates"][0]
+
+
+def with_values_too_small_for_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same function: the input of the last layer is divided by 1e8 and multiplied by it."""
+    last = next(node for node in reversed(model.graph.node) if node.op_type == "Gemm")
+    index = list(model.graph.node).index(last)
+    for name, value in (("small", 1e-4), ("large", 1e4)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value, np.float32), name))
+    source = last.input[0]
+    for step, name in enumerate(("small", "small", "large", "large")):
+        node = onnx.helper.make_node("Mul", [source, name], [f"planted{step}"], name=f"planted{step}")
+        model.graph.node.insert(index + step, node)
+        source = f"planted{step}"
+    last.input[0] = source
+    return model
+
+
+def test_fp16_keeps_in_float_what_the_images_show_to_need_it(bundle: Bundle, images: Path) -> None:
+    graph = with_values_too_small_for_fp16(load_model(bundle.graph_path("float")))
+    planted = bundle.add_graph("float", graph.SerializeToString())
+    report = list(run_job(QuantizeJob(planted, options(images, max_drop=10.0), None), "fp16", silent))
+    record = json.loads((bundle.path / HALF_RECORD).read_text())
+    assert record["plain"]["drop"]["points"] > 20
+    assert record["chosen"]["drop"]["points"] <= 10
+    (kept,) = record["kept"]
+    assert kept["nodes"] == [f"planted{step}" for step in range(4)]
+    assert record["half_share"] > 0.99
+    written = embedded_nodes(bundle.path / "model.fp16.onnx", FLOAT32_KEY)
+    assert written is not None
+    assert written.issuperset(kept["nodes"])
+    assert any("planted0 (Mul) stays in FP32: other, kept by the search" in str(part) for part in report)
 
 
 def test_options_must_be_given_in_sets(images: Path) -> None:

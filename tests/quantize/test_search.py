@@ -49,7 +49,7 @@ EQUAL = dict.fromkeys("abcdefgh", 10)
 def test_all_stays_in_int8_where_nothing_is_lost() -> None:
     result, model = search(dict.fromkeys("abcdefgh", 0.0), EQUAL, 0.5)
     assert result.chosen is not None
-    assert (result.chosen.kept_float, result.chosen.int8_share) == ((), 1.0)
+    assert (result.chosen.kept_float, result.chosen.low_share) == ((), 1.0)
     assert len(model.measured) == 1
 
 
@@ -66,7 +66,7 @@ def test_the_worst_layers_go_back() -> None:
     result, _ = search(damage, EQUAL, 0.5)
     assert result.chosen is not None
     assert result.chosen.kept_float == ("c", "f")
-    assert result.chosen.int8_share == pytest.approx(0.75)
+    assert result.chosen.low_share == pytest.approx(0.75)
     assert result.metric == "top-1"
     assert result.float_accuracy == pytest.approx(80)
 

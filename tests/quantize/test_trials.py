@@ -15,7 +15,7 @@ from edgevision.contract.spec import NmsSpec
 from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
 from edgevision.graph.adopt import AdoptOptions, adopt
-from edgevision.quantize.search.trials import trial_for
+from edgevision.quantize.search.trials import MEASURING, trial_for, trial_options
 from edgevision.sources.image_files import read_image
 from edgevision.sources.synthetic_camera import PHOTOGRAPHS
 from tests.graph import networks
@@ -29,6 +29,17 @@ def adopted(task: str, folder: Path) -> Path:
     nms = NmsSpec(candidates=100, max_detections=20, score_floor=0.3)
     onnx.save(adopt(folder / "theirs.onnx", None, AdoptOptions(nms=nms)).model, folder / f"{task}.onnx")
     return folder / f"{task}.onnx"
+
+
+def test_a_network_without_nms_is_measured_without_its_threshold(tmp_path: Path) -> None:
+    onnx.save(networks.end2end(), tmp_path / "theirs.onnx")
+    found = adopt(tmp_path / "theirs.onnx", None, AdoptOptions(classes=("a", "b", "c")))
+    onnx.save(found.model, tmp_path / "end2end.onnx")
+    options = trial_options(found.spec, tmp_path / "end2end.onnx")
+    assert (options.iou_threshold, options.score_floor) == (None, MEASURING.score_floor)
+    with open_session(tmp_path / "end2end.onnx", engine="onnxruntime", options=options) as session:
+        assert len(session([read_image(FILES[0])])) == 1
+    assert trial_options(found.spec, adopted("pose", tmp_path)).iou_threshold == MEASURING.iou_threshold
 
 
 def labelled_by(session: Session, file: Path, *, wrong: bool = False) -> Path:

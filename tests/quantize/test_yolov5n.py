@@ -25,13 +25,14 @@ from edgevision.evaluation.detection import (
     read_annotations,
 )
 from edgevision.export.exporter import ExportOptions, export_bundle
+from edgevision.graph.surgery import with_named_nodes
 from edgevision.models.recipe import load_recipe
 from edgevision.quantize.calibration.magnitudes import Frames, Magnitudes, probe_magnitudes
 from edgevision.quantize.calibration.ranges import Ranges
 from edgevision.quantize.fp16 import HalfGraph, half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.options import QuantizeOptions
-from edgevision.quantize.placement import placement_by_modelopt, with_named_nodes
+from edgevision.quantize.placement import placement_by_modelopt
 from edgevision.quantize.qdq import quantized
 from edgevision.quantize.signedness import with_unsigned_activations
 from edgevision.sources.image_files import read_image

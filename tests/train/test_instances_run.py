@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 from edgevision.cli.root import edgevision
 from edgevision.contract.spec import NmsSpec
 from edgevision.errors import EdgevisionError
+from edgevision.export.modules.answers import answers_of
+from edgevision.export.modules.outputs import module_outputs
 from edgevision.models.masks import Mixture, answers_from_mixture
 from edgevision.models.plan import DetectorPlan, InstancePlan
 from edgevision.models.recipe import load_recipe
@@ -69,8 +71,8 @@ def test_the_recipe_takes_the_run(run: Path) -> None:
     source = load_recipe("yolov5-seg").load(run / "best.safetensors")
     assert source.classes == ("triangle", "diamond")
     assert source.variant == "YOLOv5n-seg, 2 classes"
-    with torch.no_grad():
-        mixture = source.answer(torch.zeros(1, 3, 64, 64), NmsSpec(max_detections=5))
+    outputs = module_outputs(source.module, torch.zeros(1, 3, 64, 64))
+    mixture = answers_of(source, outputs, NmsSpec(max_detections=5), (64, 64))
     assert isinstance(mixture, Mixture)
     assert [output.shape for output in answers_from_mixture(mixture, (64, 64))] == [
         (1, 5, 4),

@@ -119,21 +119,24 @@ def test_rare_classes_weigh_more() -> None:
     assert weights[2] > 3 * weights[1] > 3 * weights[0]
 
 
-def train(*arguments: object) -> Result:
-    return CliRunner().invoke(edgevision, ["train", "unet", *map(str, arguments), "--device", "cpu"])
+def train(*arguments: object, recipe: str = "unet") -> Result:
+    return CliRunner().invoke(edgevision, ["train", recipe, *map(str, arguments), "--device", "cpu"])
 
 
-def test_a_segmenter_learns_and_records_its_size(mask_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", ["unet", pytest.param("segformer", marks=pytest.mark.slow)])
+def test_a_segmenter_learns_and_records_its_size(recipe: str, mask_data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = ("--classes", "ground,disc", "--size", 64, "--batch", 4, "--epochs", 8, "--balance")
-    result = train("--data", mask_data, "--val", mask_data, *options, "-o", run)
+    result = train("--data", mask_data, "--val", mask_data, *options, "-o", run, recipe=recipe)
     assert result.exit_code == 0, result.output
     with safetensors.safe_open(str(run / "best.safetensors"), "pt") as file:
         metadata = file.metadata()
     assert json.loads(metadata["size"]) == [64, 64], "40 of 64 rows, rounded up to the stride of 32"
     assert float(metadata["mIoU"]) > 70
     bundle = tmp_path / "discs"
-    done = CliRunner().invoke(edgevision, ["export", "unet", "--checkpoint", str(run), "-o", str(bundle)])
+    done = CliRunner().invoke(
+        edgevision, ["export", recipe, "--checkpoint", str(run), "--no-fp16", "-o", str(bundle)]
+    )
     assert done.exit_code == 0, done.output
     images = ["--images", str(mask_data / "images"), "--annotations", str(mask_data / "masks")]
     done = CliRunner().invoke(edgevision, ["eval", str(bundle), *images, "--engine", "onnxruntime"])

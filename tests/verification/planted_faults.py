@@ -21,9 +21,11 @@ from onnx import TensorProto, helper, numpy_helper
 from edgevision.contract.spec import NmsSpec
 from edgevision.graph import graft as grafting
 from edgevision.graph import nms as suppression
+from edgevision.graph import preprocess
 from edgevision.graph.builder import FLOAT, GraphBuilder, ints
 from edgevision.graph.heads.head import take_rows
 from edgevision.graph.overlap import OrientedOverlap, UprightOverlap
+from edgevision.graph.resample import Taps
 from tests.verification.planting import (
     BASES,
     Fault,
@@ -197,6 +199,18 @@ def _swapped_coefficients(b: GraphBuilder, values: str, index: str) -> str:
     return _TAKE_ROWS(b, values, b.op("Max", b.op("Sub", index, np.int64(1)), np.int64(0)))
 
 
+def _nearest(b: GraphBuilder, image: str, axis: int, taps: Taps) -> str:
+    return _BLENDED(b, image, axis, dataclasses.replace(taps, share=taps.share.round()))
+
+
+def _aligned(b: GraphBuilder, image: str, axis: int, taps: Taps) -> str:
+    """The first pixel is that of the frame, and so is the last."""
+    places = np.linspace(0, taps.low[-1] + 1, len(taps.low))
+    low = np.minimum(np.floor(places).astype(np.int64), taps.low[-1])
+    return _BLENDED(b, image, axis, Taps(low, (places - low).astype(np.float32)))
+
+
+_BLENDED = preprocess._blended
 _CLUSTER, _COMPACT = suppression.cluster_nms, suppression._compact
 _TO_FRAME, _TAKE_ROWS = grafting._to_frame, take_rows
 
@@ -235,11 +249,10 @@ FAULTS: dict[str, Fault] = {
         graph=_node("Pad", _constant(1, lambda pads: pads + np.array([0, 0, 1, 0, 0, 0, -1, 0]))),
     ),
     "resize to the nearest pixel": Fault(
-        "yolov8 of camera frames", graph=_node("Resize", _attribute("mode", b"nearest"))
+        "yolov8 of camera frames", code=((preprocess, "_blended", _nearest),)
     ),
     "resize with aligned corners": Fault(
-        "yolov8 of camera frames",
-        graph=_node("Resize", _attribute("coordinate_transformation_mode", b"align_corners")),
+        "yolov8 of camera frames", code=((preprocess, "_blended", _aligned),)
     ),
     "stretched for letterboxed": Fault("yolov8 of camera frames", lambda o: {**o, "network_fit": "stretch"}),
     "boxes not moved to the frame": Fault("yolov8 of camera frames", code=((grafting, "_to_frame", _unmoved),)),

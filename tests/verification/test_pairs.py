@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgevision.bundle.candidates import boxes_in_frame
 from edgevision.contract.nms import greedy_nms
 from edgevision.contract.rotated import prob_iou_matrix
+from edgevision.contract.transform import FrameTransform
 from edgevision.verification.pairs import (
     NmsFaults,
     NmsRule,
@@ -140,3 +142,12 @@ def test_partners_have_the_label_and_may_be_clipped() -> None:
 def test_weak_scores_are_compared_in_proportion() -> None:
     left, right = np.array([0.8, 0.025, 1e-6]), np.array([0.81, 0.026, 2e-6])
     assert score_differences(left, right) == pytest.approx([0.01, 0.01, 0], rel=0.1)
+
+
+def test_oriented_boxes_of_a_letterbox_with_unequal_scales() -> None:
+    """A frame of 300x170 in 192x128 is scaled to 192x109: its two scales differ by a quarter of a percent."""
+    placement = FrameTransform((300, 170), (192 / 300, 109 / 170), (0.0, 9.0))
+    rng = np.random.default_rng(0)
+    boxes = np.hstack([rng.uniform(5, 120, (50, 4)), rng.uniform(-1.5, 1.5, (50, 1))])
+    found = boxes_in_frame(boxes, np.array([placement.scale_xy, placement.offset_xy]))
+    np.testing.assert_allclose(found, placement.frame_from_input_oriented(boxes), rtol=1e-6, atol=1e-5)

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from edgevision.bundle.folder import Bundle
+from edgevision.cli.options.bundles import bundle_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.pixels import PixelOptions, pixel_options
-from edgevision.cli.options.suppression import nms_options, nms_spec
-from edgevision.cli.options.types import BATCH, KEYPOINTS, SIZE, tensorrt_option
-from edgevision.cli.present import Steps, verification_lines
+from edgevision.cli.options.suppression import nms_spec
+from edgevision.cli.options.types import BATCH, KEYPOINTS, SIZE
+from edgevision.cli.present import Steps, show_bundle
 from edgevision.contract.classes import read_class_names
 from edgevision.contract.spec import BatchRange, Fit
 from edgevision.engines.tensorrt.plan_file import read_plan_file, write_plan_folder
@@ -24,9 +24,6 @@ PLANS = (".engine", ".plan", ".trt")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--head", help="Head of the network, if it is not recognised. Not for engines.")
 @click.option(
-    "--class-names", "classes", type=click.Path(path_type=Path), help="File of class names, one per line."
-)
-@click.option(
     "--size",
     type=SIZE,
     help="Network input size, WxH, of a dynamic input. Default: the metadata's imgsz.",
@@ -35,9 +32,6 @@ PLANS = (".engine", ".plan", ".trt")
     "--keypoints",
     type=KEYPOINTS,
     help="Keypoints of a pose and values of each, such as 17x3. Default: the metadata's kpt_shape, or the shapes.",
-)
-@click.option(
-    "--frame", type=SIZE, help="Camera frame size, WxH; the graph resizes frames of this size itself."
 )
 @pixel_options
 @click.option(
@@ -48,7 +42,6 @@ PLANS = (".engine", ".plan", ".trt")
 @click.option(
     "--batch", type=BATCH, help="Batch size N, or MIN:OPT:MAX for a dynamic batch. Default: as in the file."
 )
-@nms_options
 @click.option(
     "--timeout",
     type=FiniteRange(min=0, min_open=True),
@@ -57,14 +50,7 @@ PLANS = (".engine", ".plan", ".trt")
     metavar="SECONDS",
     help="Maximum time for the first result of a file with loops.",
 )
-@click.option("--images", type=click.Path(path_type=Path), help="Folder of real images for verification.")
-@click.option(
-    "--no-fp16",
-    is_flag=True,
-    help="Skip the FP16 graph. TensorRT engines then use FP32 and are about half as fast.",
-)
-@tensorrt_option
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Bundle to write.")
+@bundle_options
 def command(
     model: Path,
     head: str | None,
@@ -124,16 +110,7 @@ def command(
     bundle = adopt_bundle(model, head, options, images, output, steps.done)
     if not no_fp16:
         bundle = with_fp16(bundle, steps.done, tensorrt)
-    _print_verifications(bundle, steps)
-
-
-def _print_verifications(bundle: Bundle, steps: Steps) -> None:
-    steps.done(f"wrote {bundle.path}")
-    for entry in bundle.manifest.graphs:
-        for verification in entry.verifications:
-            click.echo(
-                "\n".join([f"{entry.file.name} in {verification.engine}:", *verification_lines(verification)])
-            )
+    show_bundle(bundle, steps)
 
 
 def _take_header_off(model: Path, output: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edgevision.device.facts import DeviceFacts
 from edgevision.doctor.diagnosis import (
     Finding,
     diagnose_cameras,
@@ -76,7 +77,7 @@ def diagnose(machine: SystemFacts) -> list[Finding]:
 
 
 def machine_lines(machine: SystemFacts) -> list[str]:
-    """The machine in two lines, preceded by its name if the facts were recorded elsewhere."""
+    """The machine in three lines, preceded by its name if the facts were recorded elsewhere."""
     device = machine.device
     power = f", power mode {device.power_mode}" if device.power_mode else ""
     board = f"{device.board}, " if device.board else ""
@@ -85,4 +86,14 @@ def machine_lines(machine: SystemFacts) -> list[str]:
         *([f"recorded: {machine.recorded}"] if machine.recorded else []),
         f"{board}{device.cpu}, {device.cores_usable:g} cores, {device.memory_mib} MiB{power}",
         f"{device.system}, kernel {device.kernel}, Python {device.python}{jetpack}",
+        *_arithmetic(device),
     ]
+
+
+def _arithmetic(device: DeviceFacts) -> list[str]:
+    """The types below float32 that the CPU computes in; empty for facts of earlier versions."""
+    if not device.cpu_class:
+        return []
+    types = " and ".join(device.cpu_computes)
+    use = " (bf16: `--engine openvino --precision bf16`)" if "bf16" in device.cpu_computes else ""
+    return [f"CPU class {device.cpu_class}: computes {types or 'neither bf16 nor fp16'}{use}"]

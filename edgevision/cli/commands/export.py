@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgevision.cli.options.suppression import nms_options, nms_spec
-from edgevision.cli.options.types import BATCH, SIZE, tensorrt_option
-from edgevision.cli.present import Steps, verification_lines
+from edgevision.cli.options.bundles import bundle_options
+from edgevision.cli.options.numbers import FiniteRange
+from edgevision.cli.options.pixels import PixelOptions, pixel_options
+from edgevision.cli.options.suppression import nms_spec
+from edgevision.cli.options.types import BATCH, SIZE
+from edgevision.cli.present import Steps, show_bundle
 from edgevision.contract.classes import read_class_names
 from edgevision.contract.spec import BatchRange
 from edgevision.errors import UsageError
@@ -21,27 +24,18 @@ CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
 
 
 @click.command()
-@click.argument("model", metavar="RECIPE|CHECKPOINT")
+@click.argument("model", metavar="RECIPE|CHECKPOINT|FILE.py")
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
-    help="Weights: .pt, .pth, .safetensors, or a run folder; required unless --random-weights.",
+    help="Weights: .pt, .pth, .safetensors, or a run folder; required for a built-in recipe without --random-weights.",
 )
 @click.option(
     "--head",
     help="Head of a checkpoint that has several: one2one (no NMS), one2many (NMS). Default: the checkpoint's choice.",
 )
 @click.option("--random-weights", is_flag=True, help="Export the recipe's smallest model untrained.")
-@click.option(
-    "--class-names",
-    "classes",
-    type=click.Path(path_type=Path),
-    help="File of class names, one per line, for a checkpoint without names.",
-)
 @click.option("--size", type=SIZE, help="Network input size, WxH. Default: the recipe's.")
-@click.option(
-    "--frame", type=SIZE, help="Camera frame size, WxH; the graph resizes frames of this size itself."
-)
 @click.option(
     "--batch",
     type=BATCH,
@@ -49,19 +43,14 @@ CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
     show_default=True,
     help="Batch size N, or MIN:OPT:MAX for a dynamic batch.",
 )
-@nms_options
+@pixel_options
 @click.option(
-    "--images",
-    type=click.Path(path_type=Path),
-    help="Folder of real images for verification. Default: four included photographs.",
+    "--crop",
+    "crop_fraction",
+    type=FiniteRange(0, 1, min_open=True),
+    help="Share of the shorter side that a classifier's centre crop takes. Default: the recipe's.",
 )
-@click.option(
-    "--no-fp16",
-    is_flag=True,
-    help="Skip the FP16 graph. TensorRT engines then use FP32 and are about half as fast.",
-)
-@tensorrt_option
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Bundle to write.")
+@bundle_options
 def command(
     model: str,
     checkpoint: Path | None,
@@ -71,6 +60,8 @@ def command(
     size: tuple[int, int] | None,
     frame: tuple[int, int] | None,
     batch: BatchRange,
+    pixels: PixelOptions,
+    crop_fraction: float | None,
     images: Path | None,
     no_fp16: bool,
     tensorrt: tuple[str, ...],
@@ -79,17 +70,23 @@ def command(
 ) -> None:
     """Export a checkpoint as a verified bundle.
 
-    Pass the checkpoint, and its recipe is recognised: edgevision export yolo11n.pt -o yolo11n. Or pass a recipe and
-    --checkpoint: a built-in name (yolov5, yolov8, resnet) or the path of a recipe file. The checkpoint is read without
-    executing code from it; architecture, task and classes come from the file. If the finished graph and the PyTorch
-    model differ on real images by more than the tolerance, nothing is written and the exit code is 2. An FP16 graph for
-    TensorRT is added if it passes its own verification. If it fails, this is reported and the export still succeeds.
+    Pass the checkpoint, and its recipe is recognised: edgevision export yolo11n.pt -o yolo11n. Or pass a recipe by name
+    (yolov5, yolov8, resnet) and --checkpoint. The checkpoint is read without executing code from it; architecture, task
+    and classes come from the file.
+
+    Or pass a Python file with the recipe of your own network, my_model.py or my_model.py:NAME; edgevision new-recipe
+    writes an example. The file is executed.
+
+    If the finished graph and the PyTorch model differ on real images by more than the tolerance, nothing is written and
+    the exit code is 2. An FP16 graph for TensorRT is added if it passes its own verification. If it fails, this is
+    reported and the export still succeeds.
     """
     from edgevision.cli.extras import require_export
 
     require_export("edgevision export")
     from edgevision.export.exporter import ExportOptions, export_bundle
     from edgevision.export.half import with_fp16
+    from edgevision.graph.foreign.pixels import PixelChanges
 
     recipe, checkpoint = _recipe_and_checkpoint(model, checkpoint)
     options = ExportOptions(
@@ -102,18 +99,15 @@ def command(
         batch=batch,
         nms=lambda task: nms_spec(**nms, task=task),
         images=images,
+        pixels=PixelChanges(*pixels),
+        crop_fraction=crop_fraction,
         tensorrt=tensorrt,
     )
     steps = Steps()
     bundle = export_bundle(recipe, options, output, steps.done)
     if not no_fp16:
         bundle = with_fp16(bundle, steps.done, tensorrt)
-    steps.done(f"wrote {output}")
-    for entry in bundle.manifest.graphs:
-        for verification in entry.verifications:
-            click.echo(
-                "\n".join([f"{entry.file.name} in {verification.engine}:", *verification_lines(verification)])
-            )
+    show_bundle(bundle, steps)
 
 
 def _recipe_and_checkpoint(model: str, checkpoint: Path | None) -> tuple[Recipe, Path | None]:

@@ -9,7 +9,7 @@ import click
 
 from edgevision.bundle.folder import Bundle, GraphEntry
 from edgevision.cli.present import verification_lines
-from edgevision.contract.spec import ModelSpec
+from edgevision.contract.spec import COMPUTED, ModelSpec
 from edgevision.contract.thresholds import by_class
 from edgevision.errors import BundleError, GraphError
 from edgevision.storage.codec import json_text
@@ -35,7 +35,7 @@ def command(model: Path, as_json: bool) -> None:
         lines.append(
             f"threshold  {listed}; measured on {point.images} images of {point.data}, {point.created}"
         )
-    for graph in bundle.manifest.graphs:
+    for graph in (*bundle.manifest.graphs, *bundle.manifest.computed):
         lines.append(
             f"graph      {graph.file.name} ({graph.precision}, {graph.file.size_bytes / 1e6:.1f} MB)"
         )
@@ -43,7 +43,8 @@ def command(model: Path, as_json: bool) -> None:
             lines += [f"           {line}" for line in verification_lines(verification)]
         if not graph.verifications:
             lines.append("           not verified")
-        lines += [f"           {line}" for line in _readable(bundle, graph)]
+        if graph.precision not in COMPUTED:
+            lines += [f"           {line}" for line in _readable(bundle, graph)]
     click.echo("\n".join([*lines, *_engine_lines(bundle)]))
 
 

@@ -197,6 +197,19 @@ def _plan(plan: Plan, size: object, batch: object, model: object, stride: int) -
         changes["model"] = model
     changed = replace(plan, **changes)  # type: ignore[arg-type]  # checked below against the annotations
     try:
-        return dataclass_from_json(type(plan), json_from_dataclass(changed))
+        checked = dataclass_from_json(type(plan), json_from_dataclass(changed))
     except DecodeError as error:
         raise UsageError(f"--model {model}: {error}") from error
+    _require_same_family(plan, checked)
+    return checked
+
+
+def _require_same_family(plan: Plan, chosen: Plan) -> None:
+    """Another family's model would be trained with this recipe's pixel format, and exported with its own."""
+    from edgevision.models.plan import DetectorPlan
+
+    own, other = plan.model.rstrip("0123456789"), chosen.model.rstrip("0123456789")
+    if not isinstance(plan, DetectorPlan) and own != other:
+        raise UsageError(
+            f"--model {chosen.model} is not of the recipe's family {own}; run `edgevision train {other}`"
+        )

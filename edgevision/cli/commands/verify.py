@@ -15,7 +15,7 @@ from edgevision.cli.options.defined import option_of
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import verification_lines
 from edgevision.contract.session import SessionOptions
-from edgevision.contract.spec import Precision
+from edgevision.contract.spec import COMPUTED, Precision, graph_name
 from edgevision.errors import EngineError, MissingExtraError, VerificationError
 from edgevision.storage.codec import json_from_dataclass, json_text
 
@@ -50,9 +50,10 @@ def command(bundle: Path, seconds: float, device: str | None, as_json: bool) -> 
     """Verify a bundle's files and its results against the source model's.
 
     Every file is compared with its hash. Then the golden frames run through every installed CPU engine, with every
-    graph of the bundle. If onnx is installed, each layer of a lower-precision graph is also compared with its float
-    weights. The records are stored in the bundle; `run` rejects a graph that failed in an engine. Exit code 2 if any
-    graph fails. TensorRT engines are verified when they are built or first opened.
+    graph of the bundle. On a CPU that computes bfloat16, OpenVINO also runs the float graph in bf16. If onnx is
+    installed, each layer of a lower-precision graph is also compared with its float weights. The records are stored in
+    the bundle; `run` rejects a graph that failed in an engine. Exit code 2 if any graph fails; bf16 that fails is only
+    not used. TensorRT engines are verified when they are built or first opened.
 
     All engines and graphs that pass are then timed in turns. The fastest is stored for this machine; `run`, `live` and
     `deploy` use it. --device compares only the engines of one device.
@@ -71,10 +72,11 @@ def command(bundle: Path, seconds: float, device: str | None, as_json: bool) -> 
         click.echo(json_text(records), nl=False)
     else:
         for one in found:
-            click.echo("\n".join([f"{one.precision} graph", *verification_lines(one.record)]))
+            click.echo("\n".join([graph_name(one.precision), *verification_lines(one.record)]))
     if seconds and any(one.record.passed for one in found):
         compare_shown(Bundle.open(bundle), compared, err=as_json)
-    failed = [one for one in found if not one.record.passed]
+    # A computed precision is no part of the bundle: where it fails, it is not used.
+    failed = [one for one in found if not one.record.passed and one.precision not in COMPUTED]
     if failed:
         raise VerificationError("\n".join(f"{bundle}: {_complaint(one)}" for one in failed))
 
@@ -82,21 +84,27 @@ def command(bundle: Path, seconds: float, device: str | None, as_json: bool) -> 
 def _complaint(found: Found) -> str:
     layer = f"; the first layer that differs is {found.layer}" if found.layer else ""
     record = found.record
-    return f"{record.engine} failed verification of the {found.precision} graph: {record.finding}{layer}"
+    return (
+        f"{record.engine} failed verification of the {graph_name(found.precision)}: {record.finding}{layer}"
+    )
 
 
 def _verify_all(bundle: Bundle) -> list[Found]:
     from edgevision.engines.opening import CPU_ENGINES
+    from edgevision.engines.precisions import precisions_of
     from edgevision.verification.first_opening import store_record
 
     golden = bundle.golden()
     found = []
-    for entry in bundle.manifest.graphs:
+    held = [entry.precision for entry in bundle.manifest.graphs]
+    for precision in (*held, *COMPUTED):
         for engine in CPU_ENGINES:
-            one = _verify(bundle, entry, engine, golden)
+            if precision not in precisions_of(bundle, engine):
+                continue
+            one = _verify(bundle, bundle.graph(precision), engine, golden)
             if one is not None:
                 found.append(one)
-                store_record(bundle, entry.precision, one.record)
+                store_record(bundle, precision, one.record)
     if not found:
         raise MissingExtraError("onnxruntime", "cpu", "edgevision verify")
     return found

@@ -1,4 +1,4 @@
-"""Options for the pixel format of a third-party network."""
+"""Options for the pixel format of a network whose file may not state it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OPTIONS = (
     click.option(
         "--colour",
         type=click.Choice(("rgb", "bgr")),
-        help="Channel order of the network's input. Default: the metadata's, else that of the head.",
+        help="Channel order of the network's input. Default: the file's, else that of the head or recipe.",
     ),
     click.option(
         "--scale",

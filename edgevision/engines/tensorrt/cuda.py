@@ -1,7 +1,7 @@
-"""CUDA through NVIDIA's bindings: device facts, memory, streams, events and captured graphs; every call is checked.
+"""CUDA through the runtime library of this machine: device facts, memory, streams, events and captured graphs.
 
 Objects belong to the device that `use_device` selected in the calling thread. The creator of an object owns it and
-releases it with `close`, which may be called twice.
+releases it with `close`, which may be called twice. Every call is checked and raises `EngineError`.
 """
 
 from __future__ import annotations
@@ -9,32 +9,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 from collections.abc import Callable
+from ctypes import byref, c_float, c_int, c_size_t, c_void_p
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from cuda.bindings import __version__ as bindings_version
-from cuda.bindings import runtime as cudart
 
+from edgevision.engines.tensorrt import cudart
 from edgevision.errors import EngineError
-
-_REMEDIES = {
-    "cudaErrorNoDevice": (
-        "`nvidia-smi` must list a GPU; in a container: docker run --gpus all (on a Jetson: --runtime nvidia);"
-        " and CUDA_VISIBLE_DEVICES must not be empty"
-    ),
-    "cudaErrorMemoryAllocation": "stop other programs that use the GPU, or use a smaller batch",
-    "cudaErrorSystemDriverMismatch": "restart the machine: the driver was updated under a running kernel module",
-    "cudaErrorNoKernelImageForDevice": "build the engine for this GPU: edgevision build BUNDLE --rebuild",
-}
-_LOST = (
-    "cudaErrorIllegalAddress",
-    "cudaErrorLaunchFailure",
-    "cudaErrorHardwareStackError",
-    "cudaErrorECCUncorrectable",
-)
-"""Errors after which every further call in the process fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +30,9 @@ class CudaDevice:
     driver: str
     """Newest CUDA version that the driver supports, as "12.6"."""
     runtime: str
-    """CUDA version of the bindings."""
+    """CUDA version of the runtime library."""
+    library: str
+    """The library's exact version and its origin: a path or a Python package."""
     integrated: bool
     """True if it shares the host's memory: a Jetson."""
     maps_host_memory: bool
@@ -58,16 +43,19 @@ class CudaDevice:
 def cuda_device(index: int = 0) -> CudaDevice:
     """Select a device and return its properties; raises `EngineError` without a GPU or a suitable driver.
 
-    `index` is its place in CUDA's list.
+    `index` is its place in CUDA's list. Raises `MissingExtraError` without the runtime library.
     """
     use_device(index)
-    properties = _call("cudaGetDeviceProperties", index)
+    library = cudart.loaded_cudart()
+    properties = ctypes.create_string_buffer(cudart.PROPERTIES_BYTES)
+    _call("cudaGetDeviceProperties", properties, index)
     return CudaDevice(
-        name=properties.name.split(b"\0")[0].decode(errors="replace"),
+        name=properties.raw[: cudart.NAME_BYTES].split(b"\0")[0].decode(errors="replace"),
         sm=_attribute("cudaDevAttrComputeCapabilityMajor", index) * 10
         + _attribute("cudaDevAttrComputeCapabilityMinor", index),
-        driver=_version(_call("cudaDriverGetVersion")),
-        runtime=_version(_call("cudaRuntimeGetVersion")),
+        driver=cudart.version_text(library.version("cudaDriverGetVersion")),
+        runtime=cudart.version_text(library.version("cudaRuntimeGetVersion")),
+        library=library.found.text,
         integrated=bool(_attribute("cudaDevAttrIntegrated", index)),
         maps_host_memory=bool(_attribute("cudaDevAttrCanMapHostMemory", index)),
         memory_mib=memory_mib()[1],
@@ -81,20 +69,21 @@ def use_device(index: int) -> None:
 
 def memory_mib() -> tuple[int, int]:
     """Free and total memory of the device."""
-    free, total = _call("cudaMemGetInfo")
-    return free >> 20, total >> 20
+    free, total = c_size_t(), c_size_t()
+    _call("cudaMemGetInfo", byref(free), byref(total))
+    return free.value >> 20, total.value >> 20
 
 
 class HostBuffer:
     """Pinned host memory: the device copies to and from it without the CPU, or works on it in place."""
 
     def __init__(self, size_bytes: int) -> None:
-        self.pointer = int(_call("cudaHostAlloc", size_bytes, cudart.cudaHostAllocMapped))
+        self.pointer = _new("cudaHostAlloc", size_bytes, cudart.HOST_ALLOC_MAPPED)
         self.size_bytes = size_bytes
 
     def device_pointer(self) -> int:
         """The device address of the same memory, for work in place; no copy is made."""
-        return int(_call("cudaHostGetDevicePointer", self.pointer, 0))
+        return _new("cudaHostGetDevicePointer", self.pointer, 0)
 
     def array(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
         """The memory as an array; it must not be used after `close`."""
@@ -112,7 +101,7 @@ class DeviceBuffer:
     """Memory of the device."""
 
     def __init__(self, size_bytes: int) -> None:
-        self.pointer = int(_call("cudaMalloc", size_bytes))
+        self.pointer = _new("cudaMalloc", size_bytes)
         self.size_bytes = size_bytes
 
     def close(self) -> None:
@@ -126,21 +115,21 @@ class CudaStream:
     """A queue of work on the device that runs independently of other streams."""
 
     def __init__(self) -> None:
-        self._handle: Any = _call("cudaStreamCreateWithFlags", cudart.cudaStreamNonBlocking)
+        self._handle = _new("cudaStreamCreateWithFlags", cudart.STREAM_NON_BLOCKING)
 
     @property
     def pointer(self) -> int:
         """The stream handle that libraries take."""
-        return int(self._handle)
+        return self._handle
 
     def copy_to_device(self, target: int, source: int, size_bytes: int) -> None:
         """Queue a copy between addresses."""
-        kind = cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
+        kind = cudart.MEMCPY_HOST_TO_DEVICE
         _call("cudaMemcpyAsync", target, source, size_bytes, kind, self._handle)
 
     def copy_to_host(self, target: int, source: int, size_bytes: int) -> None:
         """Queue a copy between addresses."""
-        kind = cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        kind = cudart.MEMCPY_DEVICE_TO_HOST
         _call("cudaMemcpyAsync", target, source, size_bytes, kind, self._handle)
 
     def record(self, event: CudaEvent) -> None:
@@ -156,17 +145,17 @@ class CudaStream:
             "cudaStreamBeginCapture",
             self._handle,
             # Thread-local: calls of other threads, which may allocate, do not affect this capture.
-            cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal,
+            cudart.CAPTURE_MODE_THREAD_LOCAL,
         )
         try:
             work()
         except BaseException:
             # Ending a failed capture reports the failure again, and it stays the thread's last error.
             with contextlib.suppress(EngineError):
-                _call("cudaGraphDestroy", _call("cudaStreamEndCapture", self._handle))
-            cudart.cudaGetLastError()
+                _call("cudaGraphDestroy", self._end_capture())
+            cudart.loaded_cudart().forget_error()
             raise
-        return CapturedGraph(_call("cudaStreamEndCapture", self._handle))
+        return CapturedGraph(self._end_capture())
 
     def launch(self, graph: CapturedGraph) -> None:
         """Queue a captured graph."""
@@ -178,9 +167,14 @@ class CudaStream:
 
     def close(self) -> None:
         """Release the stream; queued work completes first."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
+        handle, self._handle = self._handle, 0
+        if handle:
             _call("cudaStreamDestroy", handle)
+
+    def _end_capture(self) -> int:
+        graph = c_void_p()
+        _call("cudaStreamEndCapture", self._handle, byref(graph))
+        return graph.value or 0
 
 
 class CudaEvent:
@@ -188,8 +182,8 @@ class CudaEvent:
 
     def __init__(self, *, spin: bool = True) -> None:
         """`spin`: the waiting thread keeps its core busy and returns sooner."""
-        flags = cudart.cudaEventDefault if spin else cudart.cudaEventBlockingSync
-        self.handle: Any = _call("cudaEventCreateWithFlags", flags)
+        flags = cudart.EVENT_DEFAULT if spin else cudart.EVENT_BLOCKING_SYNC
+        self.handle = _new("cudaEventCreateWithFlags", flags)
 
     def wait(self) -> None:
         """Wait until the device reaches the event."""
@@ -197,78 +191,46 @@ class CudaEvent:
 
     def ms_since(self, earlier: CudaEvent) -> float:
         """Milliseconds on the device's clock between two events that have both completed."""
-        return float(_call("cudaEventElapsedTime", earlier.handle, self.handle))
+        elapsed = c_float()
+        _call("cudaEventElapsedTime", byref(elapsed), earlier.handle, self.handle)
+        return elapsed.value
 
     def close(self) -> None:
         """Release the event."""
-        handle, self.handle = self.handle, None
-        if handle is not None:
+        handle, self.handle = self.handle, 0
+        if handle:
             _call("cudaEventDestroy", handle)
 
 
 class CapturedGraph:
     """Captured work that is launched as one graph."""
 
-    def __init__(self, graph: Any) -> None:
+    def __init__(self, graph: int) -> None:
         """Takes ownership of `graph`, the result of a capture."""
         try:
-            self.handle: Any = _call("cudaGraphInstantiate", graph, 0)
+            self.handle = _new("cudaGraphInstantiateWithFlags", graph, 0)
         finally:
             _call("cudaGraphDestroy", graph)
 
     def close(self) -> None:
         """Release the graph; it must not be running."""
-        handle, self.handle = self.handle, None
-        if handle is not None:
+        handle, self.handle = self.handle, 0
+        if handle:
             _call("cudaGraphExecDestroy", handle)
 
 
-def _call(name: str, *arguments: Any) -> Any:
-    """Call a CUDA runtime function and return its value, a tuple of values, or None; raises `EngineError`."""
-    status, *values = getattr(cudart, name)(*arguments)
-    if status != cudart.cudaError_t.cudaSuccess:
-        raise EngineError(_message(name, status))
-    return (values[0] if len(values) == 1 else tuple(values)) if values else None
+def _call(name: str, *arguments: Any) -> None:
+    cudart.loaded_cudart().call(name, *arguments)
 
 
-def _message(name: str, status: Any) -> str:
-    number = int(status)
-    error = _decoded(cudart.cudaGetErrorName(status))
-    text = _decoded(cudart.cudaGetErrorString(status))
-    return f"CUDA failed in {name}: {error} ({number}), {text}; {_remedy(error)}"
-
-
-def _decoded(result: tuple[Any, bytes]) -> str:
-    return result[1].decode(errors="replace")
-
-
-def _remedy(error: str) -> str:
-    if error == "cudaErrorInsufficientDriver":
-        return driver_remedy(int(cudart.cudaDriverGetVersion()[1]), int(cudart.cudaRuntimeGetVersion()[1]))
-    if error in _LOST:
-        return "the process can no longer use the GPU: restart it; if the error returns, check `dmesg` for Xid errors"
-    return _REMEDIES.get(error, "to check driver and libraries: edgevision doctor")
-
-
-def driver_remedy(driver: int, runtime: int) -> str:
-    """The fix for a driver older than the bindings; versions are CUDA's numbers: 12060 for 12.6, 0 for none."""
-    if driver == 0:
-        return (
-            "no NVIDIA driver was found: install it, or in a container: docker run --gpus all"
-            " (on a Jetson: --runtime nvidia)"
-        )
-    if driver // 1000 < runtime // 1000:
-        return (
-            f"the driver supports CUDA {_version(driver)}, cuda-bindings {bindings_version} needs"
-            f" {runtime // 1000}.0: pip install 'cuda-bindings=={driver // 1000}.*', or update the driver"
-        )
-    return f"the driver supports CUDA {_version(driver)}, cuda-bindings are {_version(runtime)}: update the driver"
+def _new(name: str, *arguments: Any) -> int:
+    """Call a function that writes a pointer or a handle to its first argument, and return that."""
+    made = c_void_p()
+    cudart.loaded_cudart().call(name, byref(made), *arguments)
+    return made.value or 0
 
 
 def _attribute(name: str, index: int) -> int:
-    return int(_call("cudaDeviceGetAttribute", getattr(cudart.cudaDeviceAttr, name), index))
-
-
-def _version(number: int) -> str:
-    """12060 as "12.6"."""
-    return f"{number // 1000}.{number % 1000 // 10}"
+    value = c_int()
+    _call("cudaDeviceGetAttribute", byref(value), cudart.ATTRIBUTES[name], index)
+    return value.value

@@ -224,7 +224,8 @@ def _open(
     if loaded.kernels is not None:
         loaded.kernels.keep()
     notes = _notes(loaded, stored, lane, device, zero_copy)
-    info = EngineInfo(library.flavour, library.name, device.name, notes=notes, gpu_index=gpu_index)
+    name = f"{library.name}, CUDA runtime {device.runtime}"
+    info = EngineInfo(library.flavour, name, device.name, notes=notes, gpu_index=gpu_index)
     session = TensorRtSession(spec, info, loaded, lane)
     session.precision = manifest.precision
     return session
@@ -311,7 +312,7 @@ def _notes(
         f"{manifest.precision} engine {stored.folder.name}",
         lane.graph_note(),
         "frames and answers in shared memory, not copied" if zero_copy else "copied through pinned memory",
-        f"driver for CUDA {device.driver}, bindings for {device.runtime}",
+        f"driver for CUDA {device.driver}, libcudart {device.library}",
     ]
     if manifest.dla_core is not None:
         notes += [manifest.dla] if manifest.dla else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -77,22 +77,29 @@ def read_foreign(
     require_an_end(network, path.name, timeout_s)
     network = simplify(network)
     classes = classes or metadata.classes
-    facts = NetworkFacts(
+    facts = replace(
+        facts_of(network, size_wh, len(classes) if classes else None),
+        batch=batch.max if batch.static else None,
+        keypoint_shape=keypoint_shape or metadata.keypoint_shape,
+    )
+    return ForeignNetwork(path, network, facts, metadata, classes, batch, inputs)
+
+
+def facts_of(network: onnx.ModelProto, size_wh: tuple[int, int], class_count: int | None) -> NetworkFacts:
+    """Facts of a simplified network of this input size; batch and keypoints stay unknown."""
+    return NetworkFacts(
         outputs=inferred_outputs(network),
         size_wh=size_wh,
-        class_count=len(classes) if classes else None,
+        class_count=class_count,
         operators=frozenset(node.op_type for graph in walk(network.graph) for node in graph.node),
         tail=_tail(network.graph),
         joined=_joined(network.graph),
-        batch=batch.max if batch.static else None,
         parts=_parts(network),
-        keypoint_shape=keypoint_shape or metadata.keypoint_shape,
         ends=ends_of(network.graph),
         fixed_parts=fixed_parts(network.graph),
         leading=leading_of(network.graph),
         label_count=_label_count(network),
     )
-    return ForeignNetwork(path, network, facts, metadata, classes, batch, inputs)
 
 
 def _size(

@@ -76,11 +76,11 @@ def _matching(source: ForeignNetwork) -> dict[str, Recognition]:
     if not facts.outputs:
         return {}
     heads = HEADS if task is None else TASKS.get(task, ())
-    found = {name: _match(name, facts) for name in heads}
-    return {name: match for name, match in found.items() if match is not None}
+    found = {name: match(name, facts) for name in heads}
+    return {name: one for name, one in found.items() if one is not None}
 
 
-def _match(name: str, facts: NetworkFacts) -> Recognition | None:
+def match(name: str, facts: NetworkFacts) -> Recognition | None:
     """The head of this name if the shapes match."""
     if name == CLASSIFIER:
         count = classifier.recognise(facts)
@@ -105,7 +105,7 @@ def _excluded_by_names(source: ForeignNetwork) -> str:
     lines = [
         f"  {name}: the outputs have {_classes(found.class_count)}, but there are {given} class names"
         for name, found in free.items()
-        if found.class_count and _match(name, source.facts) is None
+        if found.class_count and match(name, source.facts) is None
     ]
     if not lines:
         return ""

@@ -104,6 +104,10 @@ class AnchorFreeHead:
         stride, centre, before, after = self.plain_distances(arrays)
         return np.concatenate([centre - before, centre + after], 1) * stride, self.plain_scores(arrays)
 
+    def plain_coefficients(self, arrays: Sequence[Array]) -> Array:
+        """The coefficients of masks ``[N,mask_count]`` of every box."""
+        return self.plain_values(arrays, 2)
+
     def plain_distances(self, arrays: Sequence[Array]) -> tuple[Array, Array, Array, Array]:
         """Of every box: stride ``[N,1]``, the cell's centre ``[N,2]``, the distances to left top, and right bottom."""
         found = []

@@ -85,6 +85,14 @@ class YoloV5RawHead:
             scores.append((objectness[..., None] * np.stack(classes, -1)).reshape(-1, self.class_count))
         return np.concatenate(boxes), np.concatenate(scores)
 
+    def plain_coefficients(self, arrays: Sequence[Array]) -> Array:
+        """The coefficients of masks ``[N,mask_count]`` of every box."""
+        found = []
+        for array, anchors in zip(arrays, self.anchors_px, strict=False):
+            values = array.reshape(len(anchors), self.values, -1)[:, 5 + self.class_count :]
+            found.append(np.moveaxis(values, 1, 2).reshape(-1, self.mask_count))
+        return np.concatenate(found).astype(np.float64)
+
     def ranks(self, arrays: Sequence[Array]) -> Array:
         """Objectness of every box, in the order of `plain`."""
         ranks = []

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
-from edgevision.engines.ort_settings import cpu_session
+from edgevision.engines.ort_settings import cpu_session, session_settings
 from edgevision.errors import GraphError, UsageError, first_line
 
 Frames = npt.NDArray[np.uint8]
@@ -38,16 +38,15 @@ def probe_magnitudes(
     """Run the graph in ONNX Runtime and keep the largest magnitude of every float value, or of those in `values`.
 
     The graph computes the maxima, and frames are read one batch at a time, so memory does not grow with their number.
-    Raises `GraphError` that names the first node with a NaN or infinite output, `UsageError` if there are no frames.
+    Values computed from a stored infinity, which some detectors use as a mask, may be infinite. Raises `GraphError`
+    that names the first node with a NaN or any other infinity, `UsageError` if there are no frames.
     """
     names = [name for name in float_values(model) if values is None or name in values]
-    session = _session(_with_probes(model, names))
+    session = _session(_with_probes(model, names, _behind_infinity(model)))
     largest = np.zeros(len(names))
     count = 0
     for frames in batches:
-        answers = session.run(None, {"frames": frames})
-        found = np.array([float(np.max(answer)) for answer in answers[: len(names)]])
-        broken = np.array([not np.isfinite(answer).all() for answer in answers[len(names) :]])
+        found, broken = _probed(session, frames, len(names))
         if broken.any():
             raise _not_finite(model, names[int(broken.argmax())], count)
         largest = np.maximum(largest, found)
@@ -55,6 +54,68 @@ def probe_magnitudes(
     if not count:
         raise UsageError("no frames to probe the graph with; expected at least one image")
     return Magnitudes(count, dict(zip(names, largest.tolist(), strict=True)))
+
+
+def non_finite_values(
+    model: onnx.ModelProto, batches: Iterable[Frames], values: Collection[str] | None = None
+) -> frozenset[str]:
+    """The float values, or those of `values`, that are NaN or infinite in at least one batch."""
+    names = [name for name in float_values(model) if values is None or name in values]
+    settings = session_settings()
+    # Optimizing a graph with some thousand outputs takes longer than running it.
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = _session(_with_checks(model, names), settings)
+    broken = np.zeros(len(names), bool)
+    for frames in batches:
+        broken |= ~np.isfinite(np.array(session.run(None, {"frames": frames}), np.float64).ravel())
+    return frozenset(name for name, bad in zip(names, broken, strict=True) if bad)
+
+
+def _with_checks(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+    """A copy that outputs for each value a 0 that is NaN if the value is not finite."""
+    checked = onnx.ModelProto()
+    checked.CopyFrom(model)
+    graph = checked.graph
+    del graph.output[:]
+    for index, name in enumerate(names):
+        float32, zero, finite = (f"check/{index}/{step}" for step in ("float32", "zero", "finite"))
+        graph.node.extend(
+            [
+                helper.make_node("Cast", [name], [float32], to=TensorProto.FLOAT),
+                helper.make_node("Sub", [float32, float32], [zero]),
+                helper.make_node("ReduceSum", [zero], [finite], keepdims=0),
+            ]
+        )
+        graph.output.append(helper.make_tensor_value_info(finite, TensorProto.FLOAT, []))
+    return checked
+
+
+def _probed(
+    session: onnxruntime.InferenceSession, frames: Frames, count: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Largest magnitude of each value, and whether its check is not 0."""
+    answers = session.run(None, {"frames": frames})
+    found = np.array([float(np.max(answer)) for answer in answers[:count]])
+    return found, np.array(
+        [not np.array_equal(answer, np.zeros_like(answer)) for answer in answers[count:]], bool
+    )
+
+
+def _behind_infinity(model: onnx.ModelProto) -> frozenset[str]:
+    """The values computed from a stored infinity, through any number of nodes."""
+    reached = {
+        tensor.name
+        for tensor in model.graph.initializer
+        if tensor.data_type in _FLOATS and np.isinf(numpy_helper.to_array(tensor)).any()
+    }
+    for node in model.graph.node:
+        constant = next(
+            (a.t for a in node.attribute if a.name == "value" and node.op_type == "Constant"), None
+        )
+        infinite = constant is not None and bool(np.isinf(numpy_helper.to_array(constant)).any())
+        if infinite or reached.intersection(node.input):
+            reached.update(node.output)
+    return frozenset(reached)
 
 
 def float_values(model: onnx.ModelProto) -> list[str]:
@@ -65,8 +126,11 @@ def float_values(model: onnx.ModelProto) -> list[str]:
     return [name for node in model.graph.node for name in node.output if types.get(name) in _FLOATS]
 
 
-def _with_probes(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
-    """A copy that outputs each value's largest magnitude, then for each a 0 that is NaN if the value is not finite."""
+def _with_probes(model: onnx.ModelProto, names: list[str], infinite: Collection[str] = ()) -> onnx.ModelProto:
+    """A copy that outputs each value's largest magnitude, then for each a check that is 0 if the value is valid.
+
+    Valid are finite values, and for those in `infinite` also infinities.
+    """
     probed = onnx.ModelProto()
     probed.CopyFrom(model)
     graph = probed.graph
@@ -80,11 +144,16 @@ def _with_probes(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
                 helper.make_node("Cast", [name], [float32], to=TensorProto.FLOAT),
                 helper.make_node("Abs", [float32], [magnitude]),
                 helper.make_node("ReduceMax", [magnitude], [largest], keepdims=0),
-                # A maximum may ignore NaN; a value minus itself is 0 unless it is NaN or infinite.
-                helper.make_node("Sub", [float32, float32], [zero]),
-                helper.make_node("ReduceSum", [zero], [finite], keepdims=0),
             ]
         )
+        # A maximum may ignore NaN; a value minus itself is 0 unless it is NaN or infinite.
+        check = [helper.make_node("Sub", [float32, float32], [zero])]
+        if name in infinite:
+            check = [
+                helper.make_node("IsNaN", [float32], [f"{zero}/nan"]),
+                helper.make_node("Cast", [f"{zero}/nan"], [zero], to=TensorProto.FLOAT),
+            ]
+        graph.node.extend([*check, helper.make_node("ReduceSum", [zero], [finite], keepdims=0)])
     for step in ("largest", "finite"):
         for index in range(len(names)):
             name = f"probe/{index}/{step}"
@@ -92,9 +161,11 @@ def _with_probes(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
     return probed
 
 
-def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+def _session(
+    model: onnx.ModelProto, settings: onnxruntime.SessionOptions | None = None
+) -> onnxruntime.InferenceSession:
     try:
-        return cpu_session(model.SerializeToString())
+        return cpu_session(model.SerializeToString(), settings)
     except Exception as error:  # ONNX Runtime's own errors share no base class
         raise GraphError(f"ONNX Runtime cannot open the graph to probe it: {first_line(error)}") from error
 

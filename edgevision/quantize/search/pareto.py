@@ -17,7 +17,7 @@ MARKERS = {"onnxruntime": "s", "openvino": "o"}
 def front(candidates: tuple[MeasuredCandidate, ...]) -> tuple[MeasuredCandidate, ...]:
     """Candidates that no other beats in both INT8 work and drop; by falling share."""
     kept: list[MeasuredCandidate] = []
-    for item in sorted(candidates, key=lambda c: (-c.candidate.int8_share, c.candidate.drop.points)):
+    for item in sorted(candidates, key=lambda c: (-c.candidate.low_share, c.candidate.drop.points)):
         if not kept or item.candidate.drop.points < kept[-1].candidate.drop.points:
             kept.append(item)
     return tuple(kept)
@@ -26,7 +26,7 @@ def front(candidates: tuple[MeasuredCandidate, ...]) -> tuple[MeasuredCandidate,
 def pareto_rows(record: QuantizeRecord) -> list[list[str]]:
     """Table cells: layers in float, share, accuracy, drop, times in each engine; the chosen graph is marked."""
     rows = []
-    ordered = sorted(record.candidates, key=lambda item: -item.candidate.int8_share)
+    ordered = sorted(record.candidates, key=lambda item: -item.candidate.low_share)
     on_front = front(record.candidates)
     for item in ordered:
         candidate = item.candidate
@@ -35,7 +35,7 @@ def pareto_rows(record: QuantizeRecord) -> list[list[str]]:
         rows.append(
             [
                 f"{len(candidate.kept_float)} layers",
-                f"{100 * candidate.int8_share:.1f} %",
+                f"{100 * candidate.low_share:.1f} %",
                 f"{candidate.accuracy:.2f}",
                 f"{candidate.drop.points:+.2f}",
                 f"{candidate.drop.low:+.2f} to {candidate.drop.high:+.2f}",
@@ -75,13 +75,13 @@ def _by_share(axes: Axes, record: QuantizeRecord) -> None:
             [max(candidate.drop.high - candidate.drop.points, 0)],
             [max(candidate.drop.points - candidate.drop.low, 0)],
         ]
-        x = 100 * candidate.int8_share
+        x = 100 * candidate.low_share
         axes.errorbar(
             x, candidate.accuracy, yerr=reach, fmt="o", color=colour, ecolor=GREY, elinewidth=0.8, ms=5
         )
         if candidate == record.chosen:
             axes.plot(x, candidate.accuracy, "o", ms=13, mfc="none", mec=GREEN, mew=1.6, label="chosen")
-    line = [(100 * i.candidate.int8_share, i.candidate.accuracy) for i in front(record.candidates)]
+    line = [(100 * i.candidate.low_share, i.candidate.accuracy) for i in front(record.candidates)]
     axes.plot(*zip(*line, strict=True), color=BLUE, lw=1, alpha=0.6, label="front")
     _float_line(axes, record)
     axes.set_xlabel("share of multiply-accumulates in INT8, %")

@@ -1,4 +1,5 @@
-"""Searches for the layers that must return to float to keep an accuracy budget with as much INT8 as possible."""
+"""Searches for the layers that must return to float to keep an accuracy budget with as much work as possible in INT8 or
+FP16."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ class Candidate:
     """One graph that was measured on the search's images."""
 
     kept_float: tuple[str, ...]
-    int8_share: float
-    """Share of the multiply-accumulates in INT8, 0..1."""
+    low_share: float
+    """Share of the work in the lower precision, 0..1: for INT8 of the multiply-accumulates."""
     accuracy: float
     """The metric in percent."""
     drop: Drop
@@ -47,16 +48,37 @@ class SearchResult:
     chosen: Candidate | None
 
 
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """Terms of a search's progress messages."""
+
+    kept: str = "layers in float"
+    precision: str = "INT8"
+
+
+INT8 = Wording()
+
+
 class Search:
     """Measures candidates, each once, and caches the results."""
 
     def __init__(
-        self, measure: Measure, macs: Mapping[str, int], budget: Budget, progress: Progress = lambda _: None
+        self,
+        measure: Measure,
+        macs: Mapping[str, int],
+        budget: Budget,
+        progress: Progress = lambda _: None,
+        *,
+        wording: Wording = INT8,
+        attempts: int = 3,
     ) -> None:
+        """`attempts` is the maximum number of float layers that are tried again in the lower precision."""
         self._measure = measure
         self._macs = macs
         self._budget = budget
         self._progress = progress
+        self._wording = wording
+        self._attempts = attempts
         self._seen: dict[frozenset[str], Candidate] = {}
 
     def run(
@@ -79,7 +101,7 @@ class Search:
                 self._try(reference, frozenset(order[:reach]))
         candidates = tuple(self._seen.values())
         good = [candidate for candidate in candidates if candidate.within(self._budget.confidence)]
-        chosen = max(good, key=lambda candidate: candidate.int8_share, default=None)
+        chosen = max(good, key=lambda candidate: candidate.low_share, default=None)
         images = sum(scores.images for scores in reference)
         accuracy = sum(scores.whole * scores.images for scores in reference) / images
         return SearchResult(reference[0].metric, images, accuracy, candidates, chosen)
@@ -105,9 +127,9 @@ class Search:
                 low = middle
         return enough
 
-    def _take_back(self, reference: Sequence[Scores], kept: frozenset[str], attempts: int = 3) -> None:
-        """Retry the most expensive float layers in INT8: early ones may no longer be needed in float."""
-        for node in sorted(kept, key=lambda node: self._macs[node], reverse=True)[:attempts]:
+    def _take_back(self, reference: Sequence[Scores], kept: frozenset[str]) -> None:
+        """Retry the most expensive float layers: early ones may no longer be needed in float."""
+        for node in sorted(kept, key=lambda node: self._macs[node], reverse=True)[: self._attempts]:
             if self._try(reference, kept - {node}).within(self._budget.confidence):
                 kept = kept - {node}
 
@@ -118,13 +140,14 @@ class Search:
             working = sum(macs for node, macs in self._macs.items() if node not in kept_float)
             candidate = Candidate(
                 kept_float=tuple(sorted(kept_float)),
-                int8_share=working / sum(self._macs.values()),
+                low_share=working / sum(self._macs.values()),
                 accuracy=sum(part.whole * part.images for part in scores) / images,
                 drop=paired_drop(reference, scores, self._budget.max_drop),
             )
             self._seen[kept_float] = candidate
             self._progress(
-                f"{len(kept_float)} layers in float, {100 * candidate.int8_share:.1f} % of the work in INT8:"
+                f"{len(kept_float)} {self._wording.kept}, {100 * candidate.low_share:.1f} % of the work in"
+                f" {self._wording.precision}:"
                 f" {scores[0].metric} drop {candidate.drop}, in budget in {100 * candidate.drop.sure:.0f} % of draws"
             )
         return self._seen[kept_float]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from pycocotools.cocoeval import COCOeval
 
+from edgevision.contract.overrides import IOU_THRESHOLD, carries
 from edgevision.contract.results import Detections, OrientedBoxes, Poses
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import ModelSpec
@@ -30,11 +31,15 @@ Trial = Callable[[Session], Scores]
 MEASURING = SessionOptions(iou_threshold=detection.PROTOCOL_IOU, score_floor=detection.PROTOCOL_FLOOR)
 
 
-def trial_options(spec: ModelSpec, threads: int | None = None) -> SessionOptions:
-    """Session options for a trial: detectors are measured down to the lowest scores."""
+def trial_options(spec: ModelSpec, graph: Path, threads: int | None = None) -> SessionOptions:
+    """Session options for a trial of that file: detectors are measured down to the lowest scores.
+
+    Networks with their own NMS, or without any, are measured unchanged.
+    """
     if spec.nms is None:
         return SessionOptions(threads=threads)
-    return SessionOptions(MEASURING.iou_threshold, MEASURING.score_floor, threads)
+    suppression = MEASURING.iou_threshold if carries(graph, IOU_THRESHOLD) else None
+    return SessionOptions(suppression, MEASURING.score_floor, threads)
 
 
 def trial_for(spec: ModelSpec, images: Path, annotations: Path | None, limit: int | None) -> Trial:

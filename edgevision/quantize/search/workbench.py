@@ -50,7 +50,7 @@ class Workbench:
 
     def scores(self, precision: Precision, engine: str = "onnxruntime") -> list[Scores]:
         """Run all trials on a graph of the copy."""
-        options = trial_options(self.bundle.spec, self._threads)
+        options = trial_options(self.bundle.spec, self.bundle.graph_path(precision), self._threads)
         options = replace(options, precision=precision, force=True)
         with open_session(self.path, engine=engine, options=options) as session:
             return run_trials(self._trials, session)

@@ -12,6 +12,7 @@ from edgevision.contract.spec import FrameInput
 from edgevision.datasets.boxes import ClassNames
 from edgevision.errors import UsageError
 from edgevision.models.plan import SegmenterPlan
+from edgevision.models.segformer import SegFormer
 from edgevision.models.unet import UNet
 from edgevision.train.data.label_masks import MaskDataset, read_mask_split
 from edgevision.train.job import Job, TrainingTask, progress_of, settings_json
@@ -36,7 +37,7 @@ def segmenter_task(job: Job, plan: SegmenterPlan, tensor_of: TensorOf) -> Traini
     train, held = split.train, split.held
     if job.monitor is not None and job.monitor not in wanted.names:
         raise UsageError(f"--monitor {job.monitor!r} is not one of {', '.join(wanted.names)}")
-    network = UNet(len(wanted.names))
+    network = _network(plan, len(wanted.names))
     size_wh = _size_wh(train, plan.size, network.stride)
     shares = train.shares()
     weights = class_weights(shares.values()) if job.balance else torch.ones(len(shares))
@@ -69,6 +70,10 @@ def segmenter_task(job: Job, plan: SegmenterPlan, tensor_of: TensorOf) -> Traini
             f"the rarest class, {rarest}, has {100 * shares[rarest]:.2f} % of the labelled pixels",
         ),
     )
+
+
+def _network(plan: SegmenterPlan, class_count: int) -> SegFormer | UNet:
+    return SegFormer(class_count) if plan.model == "segformer" else UNet(class_count)
 
 
 def _size_wh(data: MaskDataset, longest: int, stride: int) -> tuple[int, int]:

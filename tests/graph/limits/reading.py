@@ -8,7 +8,7 @@ from edgevision.graph.limits.check import readable_by
 from edgevision.graph.limits.versions import LIMITS
 from edgevision.quantize.calibration.magnitudes import Frames, probe_magnitudes
 from edgevision.quantize.calibration.ranges import Ranges
-from edgevision.quantize.fp16 import half_graph
+from edgevision.quantize.fp16 import HalfRules, half_graph
 from edgevision.quantize.opset17 import opset17_form
 from edgevision.quantize.placement import QdqPlacement
 from edgevision.quantize.qdq import quantized
@@ -24,10 +24,10 @@ def precisions(
     magnitudes = probe_magnitudes(named, [frames])
     thresholds = {tensor: magnitudes.largest[tensor] for tensor in placement.tensors}
     int8 = quantized(named, placement, Ranges("max", magnitudes.frames, thresholds))
-    half = half_graph(int8, probe_magnitudes(int8, [frames]), decode_in_float=decode).model
+    half = half_graph(int8, probe_magnitudes(int8, [frames]), HalfRules(decode_in_float=decode)).model
     return {
         "float": model,
-        "fp16": half_graph(named, magnitudes, decode_in_float=decode).model,
+        "fp16": half_graph(named, magnitudes, HalfRules(decode_in_float=decode)).model,
         "int8": int8,
         "int8+fp16": half,
         "int8, opset 17": opset17_form(int8, half),

@@ -15,10 +15,12 @@ from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.graph.adopt import AdoptOptions, adopt
 from edgevision.graph.contract import attach_metadata
 from edgevision.graph.limits.check import readable_by
-from edgevision.models.recipe import available_recipes, load_recipe
-from edgevision.quantize.placement import Edge, QdqPlacement, placement_by_modelopt, with_named_nodes
+from edgevision.graph.surgery import with_named_nodes
+from edgevision.models.recipe import load_recipe
+from edgevision.quantize.placement import Edge, QdqPlacement, placement_by_modelopt
 from tests.graph import networks
 from tests.graph.limits.reading import ALL, assert_read, precisions
+from tests.recipes import RECIPES
 
 NMS = NmsSpec(candidates=400, max_detections=40)
 DYNAMIC = BatchRange(1, 2, 4)
@@ -45,9 +47,9 @@ def placed_by_hand(model: onnx.ModelProto) -> QdqPlacement:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("form", ["dynamic", "frame-dynamic"])
-@pytest.mark.parametrize("recipe", available_recipes())
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_is_read(recipe: str, form: str, tmp_path: Path) -> None:
     """Those of one batch size are read in `tests/builder/test_tensorrt_rtx.py`, which makes them anyway."""
     pytest.importorskip("modelopt")

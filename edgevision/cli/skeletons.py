@@ -1,0 +1,41 @@
+"""Writes the files of a new recipe from the package's skeletons."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+from typing import get_args
+
+import edgevision
+from edgevision.contract.spec import Task
+from edgevision.errors import UsageError
+from edgevision.storage import atomic
+
+TASKS: tuple[str, ...] = get_args(Task)
+FOLDER = Path(edgevision.__file__).parent / "skeletons"
+PLACEHOLDER = "my_model"
+"""The recipe's name in the skeletons."""
+
+
+def write_skeleton(name: str, task: str, folder: Path, *, force: bool = False) -> tuple[Path, Path]:
+    """Write ``NAME.py`` and ``test_NAME.py`` into `folder`, both or none; returns their paths.
+
+    Raises `UsageError` for a name that is no file name, for a file that exists unless `force`, and if the folder cannot
+    be written.
+    """
+    if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+        raise UsageError(f"NAME is {name!r}; expected letters, digits and _, such as my_detector")
+    texts = {folder / f"{name}.py": f"{task}.py", folder / f"test_{name}.py": f"test_{PLACEHOLDER}.py"}
+    existing = [str(path) for path in texts if path.exists()]
+    if existing and not force:
+        raise UsageError(f"{existing[0]} already exists; choose another NAME, or replace it with --force")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as staged:
+            for path, skeleton in texts.items():
+                text = (FOLDER / skeleton).read_text(encoding="utf-8").replace(PLACEHOLDER, name)
+                staged.enter_context(atomic.staged_file(path)).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write into {folder}: {error.strerror or error}") from error
+    return folder / f"{name}.py", folder / f"test_{name}.py"

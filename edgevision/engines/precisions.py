@@ -1,0 +1,31 @@
+"""Precisions that an engine can run on this machine: the bundle's graphs, and types that it computes them in."""
+
+from __future__ import annotations
+
+from edgevision.bundle.folder import Bundle
+from edgevision.contract.spec import COMPUTED, Precision
+from edgevision.device.cpu_class import cpu_computes
+from edgevision.errors import UsageError
+
+COMPUTING = "openvino"
+"""The engine of the precisions in `COMPUTED`."""
+
+
+def precisions_of(bundle: Bundle, engine: str) -> tuple[Precision, ...]:
+    """The bundle's graphs in their order, then what the engine computes from them on this CPU."""
+    held = tuple(entry.precision for entry in bundle.manifest.graphs)
+    if engine != COMPUTING:
+        return held
+    return (*held, *(precision for precision in COMPUTED if precision in cpu_computes()))
+
+
+def computing_engine(engine: str | None, precision: Precision | None) -> str | None:
+    """`engine`, or the one that computes `precision`; raises `UsageError` if another one was requested."""
+    if precision not in COMPUTED:
+        return engine
+    if engine not in (None, COMPUTING):
+        raise UsageError(
+            f"{engine} does not compute a float graph in {precision}; {COMPUTING} does: --engine {COMPUTING}. Or run"
+            f" the float graph: --precision {COMPUTED[precision]}"
+        )
+    return COMPUTING

@@ -1,0 +1,1 @@
+"""PyTorch modules as sources of graphs: their outputs, their heads, and their answers."""

@@ -1,0 +1,154 @@
+"""The recipe of one network, in a Python file of the user."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from edgevision.contract.spec import BOX_TASKS, Fit, KeypointSpec, Task
+from edgevision.errors import RecipeError
+from edgevision.graph.heads import DetectionHead
+from edgevision.graph.heads.cells.decoded import DecodedHead
+from edgevision.graph.preprocess import PixelFormat
+from edgevision.models.recipe import Recipe, SourceModel
+from edgevision.models.recipe_file import described_error, importable
+
+__all__ = ["ModuleRecipe", "PixelFormat"]
+
+TASKS = get_args(Task)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleRecipe:
+    """Any PyTorch network, with the facts from which its graph is made.
+
+    The network maps float32 ``[B,3,H,W]`` in the format `pixels` to the outputs of its task, as tensors or nested
+    tuples, lists and dicts of them, in this order:
+
+    * classify: logits or probabilities ``[B,C]``
+    * segment: logits ``[B,C,h,w]``, of the input's size or a whole fraction of it; or ``[B,1,h,w]``, the probability of
+      the second of two classes
+    * detect, without a `head`: ``boxes [B,N,4]`` x1 y1 x2 y2 in input pixels, ``scores [B,N,C]`` in 0..1
+    * instances: as detect, then ``coefficients [B,N,M]`` and ``prototypes [B,M,H/4,W/4]``
+    * pose: as detect, then ``keypoints [B,N,P,3]``: x y in input pixels and confidence, or ``[B,N,P,2]``
+    * obb: as detect, with ``boxes [B,N,5]``: centre x y, width, height in input pixels, angle in radians
+
+    The graph adds NMS. With a `head`, the network returns the raw outputs of that head. docs/recipes.md has examples.
+    """
+
+    task: Task
+    module: Callable[..., torch.nn.Module]
+    """A function that returns the network with its weights, or the class of the network.
+
+    A parameter named `checkpoint` receives the path from ``--checkpoint``, or None.
+    """
+    size_wh: tuple[int, int]
+    """Size of the network's input."""
+    pixels: PixelFormat
+    """Channel order and normalisation of the training. Verification cannot find a wrong one."""
+    classes: Sequence[str]
+    head: DetectionHead | str | None = None
+    """A head of `graph.heads`, or its name as `edgevision adopt --head` takes it."""
+    nms: bool = True
+    """False: the boxes are final, and the graph has no NMS. Only without a `head`, which states this itself."""
+    fit: Fit | None = None
+    """How a frame is fitted to the input; None: "center-crop" for classifiers, else "letterbox"."""
+    crop_fraction: float = 1.0
+    """Share of the shorter side that "center-crop" keeps."""
+    stride: int = 1
+    """``--size`` must be a multiple of this."""
+    keypoints: Sequence[str] = ()
+    """Names of a pose's keypoints; empty: COCO's for 17, numbers for others."""
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise RecipeError(f"task is {self.task!r}; expected one of {', '.join(TASKS)}")
+        if not callable(self.module) or isinstance(self.module, torch.nn.Module):
+            raise RecipeError(
+                f"module is of type {type(self.module).__name__}; expected a class or function that returns the network"
+            )
+        if isinstance(self.classes, str) or not self.classes:
+            raise RecipeError(f'classes is {self.classes!r}; expected names, such as ("cat", "dog")')
+        if not self.nms and (self.head is not None or self.task not in BOX_TASKS):
+            raise RecipeError(
+                f"nms=False is for tasks {', '.join(BOX_TASKS)} without a head; received task {self.task}, head"
+                f" {self.head!r}"
+            )
+
+    def recipe(self, file: Path) -> Recipe:
+        """The recipe that `edgevision export` runs; it is named after its file."""
+        return Recipe(
+            name=file.stem,
+            task=self.task,
+            summary="",
+            size_wh=self.size_wh,
+            stride=self.stride,
+            pixels=self.pixels,
+            fit=self.fit or ("center-crop" if self.task == "classify" else "letterbox"),
+            load=functools.partial(self._source, file),
+            untrained=functools.partial(self._source, file, None),
+            crop_fraction=self.crop_fraction,
+            file=file,
+        )
+
+    def _source(self, file: Path, checkpoint: Path | None) -> SourceModel:
+        with importable(file):
+            module = self._made(file, checkpoint)
+        return SourceModel(
+            FlatOutputs(module.float().cpu()),
+            type(module).__name__,
+            tuple(self.classes),
+            self.head if self.nms else DecodedHead(len(self.classes), suppressed=True),
+            keypoints=KeypointSpec(tuple(self.keypoints)) if self.keypoints else None,
+        )
+
+    def _made(self, file: Path, checkpoint: Path | None) -> torch.nn.Module:
+        takes_checkpoint = "checkpoint" in inspect.signature(self.module).parameters
+        if checkpoint is not None and not takes_checkpoint:
+            raise RecipeError(
+                f"module of {file} has no parameter `checkpoint`, but --checkpoint {checkpoint} was given; add the"
+                " parameter: it receives the path, or None"
+            )
+        try:
+            module = self.module(checkpoint=checkpoint) if takes_checkpoint else self.module()
+        except Exception as error:  # the function is the user's code
+            raise RecipeError(f"module of {file} failed: {described_error(error, file)}") from error
+        if not isinstance(module, torch.nn.Module):
+            raise RecipeError(
+                f"module of {file} returned {type(module).__name__}; expected a torch.nn.Module"
+            )
+        return module
+
+
+class FlatOutputs(torch.nn.Module):
+    """A network with its outputs as one flat tuple, from nested tuples, lists and dicts; None is left out."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def _get_name(self) -> str:
+        """The network's name, for messages."""
+        return type(self.network).__name__
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The network's outputs."""
+        return tuple(_flat(self.network(x)))
+
+
+def _flat(outputs: object) -> Iterable[torch.Tensor]:
+    if isinstance(outputs, dict):
+        outputs = tuple(outputs.values())
+    if isinstance(outputs, tuple | list):
+        for output in outputs:
+            yield from _flat(output)
+    elif isinstance(outputs, torch.Tensor):
+        yield outputs
+    elif outputs is not None:
+        raise TypeError(f"an output is of type {type(outputs).__name__}; expected tensors")

@@ -1,0 +1,64 @@
+"""Executes a recipe's Python file, and names the line of an error in it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from edgevision.errors import RecipeError, first_line
+
+
+@contextlib.contextmanager
+def recipe_module(path: Path) -> Iterator[ModuleType]:
+    """Execute a file and yield its module; raises `RecipeError` if it does not load."""
+    spec = importlib.util.spec_from_file_location(f"edgevision_recipe_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise RecipeError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    with importable(path, module):
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:  # the file is the user's code
+            raise RecipeError(f"recipe {path} does not load: {described_error(error, path)}") from error
+        yield module
+
+
+@contextlib.contextmanager
+def importable(path: Path, module: ModuleType | None = None) -> Iterator[None]:
+    """While open, code of the file imports the modules beside it, and `module` is in `sys.modules`.
+
+    Dataclasses and pickles look their own module up there.
+    """
+    before = list(sys.path)
+    sys.path.insert(0, str(path.absolute().parent))
+    if module is not None:
+        sys.modules[module.__name__] = module
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+        if module is not None:
+            sys.modules.pop(module.__name__, None)
+
+
+def described_error(error: BaseException, path: Path) -> str:
+    """An error of a file's code in one line: where it was raised in the file, its class and its message."""
+    if isinstance(error, SyntaxError):
+        where = (
+            f"line {error.lineno}, `{(error.text or '').strip()}`: " if error.filename == str(path) else ""
+        )
+        return f"{where}{type(error).__name__}: {error.msg}"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).absolute() == path.absolute()
+    ]
+    where = f"line {frames[-1].lineno}, `{frames[-1].line}`: " if frames else ""
+    if isinstance(error, RecipeError):
+        return f"{where}{error}"
+    return f"{where}{type(error).__name__}: {first_line(error)}"
