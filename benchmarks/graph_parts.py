@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from edgevision.engines.ort_settings import cpu_session
+from edgevision.graph.contract import with_outputs
 from edgevision.graph.nms import CANDIDATES
 
 PARTS = ("pre-processing", "network", "decoding", "top-k", "nms", "compaction")
@@ -72,8 +74,10 @@ def _reached(
     return seen
 
 
-def network_alone(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, npt.NDArray[np.float32]]]:
-    """The graph from the float image to the raw outputs, and an image of random pixels for it."""
+def network_alone(
+    model: onnx.ModelProto, frames: npt.NDArray[np.uint8]
+) -> tuple[onnx.ModelProto, dict[str, npt.NDArray[np.float32]]]:
+    """The graph from the float image to the raw outputs, and the image that pre-processing makes of frames."""
     body = [node for node in model.graph.node if not node.name.startswith(("pre/", "post/"))]
     made = {name for node in body for name in node.output}
     stored = {tensor.name for tensor in model.graph.initializer}
@@ -92,6 +96,5 @@ def network_alone(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, np
         [tensor for tensor in model.graph.initializer if tensor.name in read],
     )
     alone = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    shape = [dim.dim_value or 1 for dim in values[image].type.tensor_type.shape.dim]
-    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
+    (pixels,) = cpu_session(with_outputs(model, (image,)).SerializeToString()).run(None, {"frames": frames})
     return alone, {image: pixels}

@@ -131,7 +131,7 @@ def beyond(
     """Of each graph: its time, that of its network alone, their difference, and the difference in percent."""
     calls: list[tuple[Call, Call]] = []
     for one in found:
-        bare, feed = network_alone(one.file)
+        bare, feed = network_alone(one.file, one.frames)
         whole = opened(one.file, engine, {"frames": one.frames}, threads)
         calls.append((whole, opened(bare, engine, feed, threads)))
     samples: dict[tuple[int, int], list[float]] = defaultdict(list)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgevision.contract.pixels import FramePixels
 from edgevision.contract.spec import LARGEST_PIXELS, FrameInput
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import UsageError
@@ -55,37 +56,65 @@ def letterbox(
     """
     geometry = LetterboxGeometry.of((frame_bgr.shape[1], frame_bgr.shape[0]), size_wh)
     canvas = np.empty((size_wh[1], size_wh[0], 3), frame_bgr.dtype) if out is None else out
+    scale_into(frame_bgr, _padded(canvas, geometry, pad_value), cv2.INTER_LINEAR)
+    return canvas, geometry.placement
+
+
+def scale_into(image: Pixels, out: Pixels, interpolation: int) -> None:
+    """Scale an image to the size of `out` and write it there; a copy if it has that size already."""
+    if image.shape == out.shape:
+        np.copyto(out, image)
+    else:
+        cv2.resize(image, (out.shape[1], out.shape[0]), dst=out, interpolation=interpolation)
+
+
+def fit_frame(
+    frame: Frame | FramePixels, target: FrameInput, *, out: Frame | None = None
+) -> tuple[Frame, FrameTransform]:
+    """Resize a frame to the model's input according to its spec; `FramePixels` are scaled before their conversion.
+
+    `out`, uint8 ``[H,W,3]`` of the model's size, is written to and returned if given. Raises `UsageError` for other
+    arrays than uint8 BGR frames, and for a frame of another size if the graph accepts just one.
+    """
+    if isinstance(frame, FramePixels):
+        return _fit_decoded(frame, target, out)
+    check_frame(frame)
+    if target.fit == "letterbox":
+        return letterbox(frame, target.size_wh, pad_value=target.pad_value, out=out)
+    if target.fit == "stretch" and out is not None:
+        frame_wh = (frame.shape[1], frame.shape[0])
+        scale_into(frame, out, _interpolation(frame_wh, target.size_wh))
+        return out, _stretched(frame_wh, target.size_wh)
+    fitted, placement = fit_pixels(frame, target)
+    if out is None:
+        return np.ascontiguousarray(fitted), placement
+    out[:] = fitted
+    return out, placement
+
+
+def _fit_decoded(frame: FramePixels, target: FrameInput, out: Frame | None) -> tuple[Frame, FrameTransform]:
+    """`fit_frame` for a frame that is not converted yet; a crop needs the whole frame."""
+    if target.fit == "center-crop":
+        return fit_frame(frame.image_bgr, target, out=out)
+    canvas = np.empty((target.size_wh[1], target.size_wh[0], 3), np.uint8) if out is None else out
+    if target.fit == "letterbox":
+        geometry = LetterboxGeometry.of(frame.size_wh, target.size_wh)
+        frame.write_bgr(_padded(canvas, geometry, target.pad_value))
+        return canvas, geometry.placement
+    if target.fit == "exact":
+        _check_exact(frame.size_wh, target.size_wh)
+    frame.write_bgr(canvas, _interpolation(frame.size_wh, target.size_wh))
+    return canvas, _stretched(frame.size_wh, target.size_wh)
+
+
+def _padded(canvas: Pixels, geometry: LetterboxGeometry, pad_value: int) -> Pixels:
+    """Fill the padding of a canvas; returns the part for the content, a view."""
     (left, top), (width, height) = geometry.pad_xy, geometry.content_wh
     canvas[:top] = pad_value
     canvas[top + height :] = pad_value
     canvas[top : top + height, :left] = pad_value
     canvas[top : top + height, left + width :] = pad_value
-    content = canvas[top : top + height, left : left + width]
-    if geometry.content_wh == geometry.frame_wh:
-        content[:] = frame_bgr
-    elif content.flags.c_contiguous:
-        cv2.resize(frame_bgr, geometry.content_wh, dst=content, interpolation=cv2.INTER_LINEAR)
-    else:
-        content[:] = cv2.resize(frame_bgr, geometry.content_wh, interpolation=cv2.INTER_LINEAR)
-    return canvas, geometry.placement
-
-
-def fit_frame(
-    frame_bgr: Frame, target: FrameInput, *, out: Frame | None = None
-) -> tuple[Frame, FrameTransform]:
-    """Resize a frame to the model's input according to its spec.
-
-    `out`, uint8 ``[H,W,3]`` of the model's size, is written to and returned if given. Raises `UsageError` for other
-    arrays than uint8 BGR frames, and for a frame of another size if the graph accepts just one.
-    """
-    check_frame(frame_bgr)
-    if target.fit == "letterbox":
-        return letterbox(frame_bgr, target.size_wh, pad_value=target.pad_value, out=out)
-    fitted, placement = fit_pixels(frame_bgr, target)
-    if out is None:
-        return np.ascontiguousarray(fitted), placement
-    out[:] = fitted
-    return out, placement
+    return canvas[top : top + height, left : left + width]
 
 
 def fit_pixels(frame_bgr: Pixels, target: FrameInput) -> tuple[Pixels, FrameTransform]:
@@ -96,15 +125,23 @@ def fit_pixels(frame_bgr: Pixels, target: FrameInput) -> tuple[Pixels, FrameTran
     if target.fit == "center-crop":
         return _center_crop(frame_bgr, target)
     if target.fit == "stretch":
-        scale_xy = (target.size_wh[0] / frame_wh[0], target.size_wh[1] / frame_wh[1])
-        return _resize(frame_bgr, target.size_wh), FrameTransform(frame_wh, scale_xy, (0.0, 0.0))
-    if frame_wh != target.size_wh:
-        received, expected = "x".join(map(str, frame_wh)), "x".join(map(str, target.size_wh))
+        return _resize(frame_bgr, target.size_wh), _stretched(frame_wh, target.size_wh)
+    _check_exact(frame_wh, target.size_wh)
+    return frame_bgr, _stretched(frame_wh, target.size_wh)
+
+
+def _stretched(frame_wh: tuple[int, int], size_wh: tuple[int, int]) -> FrameTransform:
+    """The map of a frame that fills the input."""
+    return FrameTransform(frame_wh, (size_wh[0] / frame_wh[0], size_wh[1] / frame_wh[1]), (0.0, 0.0))
+
+
+def _check_exact(frame_wh: tuple[int, int], size_wh: tuple[int, int]) -> None:
+    if frame_wh != size_wh:
+        received, expected = "x".join(map(str, frame_wh)), "x".join(map(str, size_wh))
         raise UsageError(
             f"frame is {received}; expected {expected}, the only size of this graph; export it with --frame"
             f" {received}"
         )
-    return frame_bgr, FrameTransform(frame_wh, (1.0, 1.0), (0.0, 0.0))
 
 
 def check_frame(frame_bgr: Frame) -> None:
@@ -144,6 +181,11 @@ def _margin(side: int, needed: float) -> int:
 
 
 def _resize(frame_bgr: Pixels, size_wh: tuple[int, int]) -> Pixels:
-    """Bilinear resizing; by areas if a side shrinks to less than half, where bilinear sampling would skip pixels."""
-    shrinks = size_wh[0] * 2 < frame_bgr.shape[1] or size_wh[1] * 2 < frame_bgr.shape[0]
-    return cv2.resize(frame_bgr, size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    frame_wh = (frame_bgr.shape[1], frame_bgr.shape[0])
+    return cv2.resize(frame_bgr, size_wh, interpolation=_interpolation(frame_wh, size_wh))
+
+
+def _interpolation(frame_wh: tuple[int, int], size_wh: tuple[int, int]) -> int:
+    """Bilinear; by areas if a side shrinks to less than half, where bilinear sampling would skip pixels."""
+    shrinks = size_wh[0] * 2 < frame_wh[0] or size_wh[1] * 2 < frame_wh[1]
+    return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR

@@ -251,6 +251,20 @@ Outputs = tuple[npt.NDArray[Any], ...]
 """What a session returns: one array for each of the spec's outputs, in their order, batch first."""
 
 
+def owned_outputs(spec: ModelSpec, outputs: Outputs) -> Outputs:
+    """Copies of outputs in memory that an engine writes again.
+
+    Most of the masks of `instances` belong to unused rows: those are 0 in the copy, and are not read.
+    """
+    if spec.task != "instances":
+        return tuple(np.array(array) for array in outputs)
+    boxes, scores, labels, masks = outputs
+    used = scores > 0
+    kept = np.zeros_like(masks)
+    kept[used] = masks[used]
+    return np.array(boxes), np.array(scores), np.array(labels), kept
+
+
 def results_from_outputs(
     spec: ModelSpec, outputs: Outputs, placements: Sequence[FrameTransform], *, threshold: Threshold
 ) -> list[Result]:

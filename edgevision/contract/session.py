@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from edgevision.settings.setting import setting
 
 Frames = npt.NDArray[np.uint8]
 """uint8 ``[B,H,W,3]``, BGR, of the model's own size."""
+PAGE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,14 @@ class EngineInfo:
     """Place of the GPU in CUDA's list, for an engine on a GPU."""
 
 
+def aligned_frames(shape: tuple[int, int, int, int]) -> Frames:
+    """An array uint8 that begins at a page of memory, not initialized."""
+    size = math.prod(shape)
+    memory = np.empty(size + PAGE_BYTES, np.uint8)
+    begin = -int(memory.__array_interface__["data"][0]) % PAGE_BYTES
+    return memory[begin : begin + size].reshape(shape)
+
+
 class Session(abc.ABC):
     """The base of every engine; it contains all checks.
 
@@ -132,6 +142,19 @@ class Session(abc.ABC):
                     f" {tensor.dtype} {list(tensor.shape)} with batch {len(frames)}"
                 )
         return outputs
+
+    def new_batch(self, rows: int | None = None) -> Frames:
+        """Memory for a batch of up to `rows` frames (None: the graph's maximum), uint8 ``[rows,H,W,3]``.
+
+        It is what the engine reads fastest: pinned for a discrete NVIDIA GPU, aligned elsewhere. `infer` takes its
+        first rows (``batch[:n]``) without copying them on the host. It is freed with its last view; do not use it
+        after the session was closed. The content is undefined.
+        """
+        return aligned_frames(self._batch_shape(rows))
+
+    def _batch_shape(self, rows: int | None) -> tuple[int, int, int, int]:
+        width, height = self.spec.frames.size_wh
+        return (self.spec.frames.batch.max if rows is None else rows, height, width, 3)
 
     def infer_candidates(self, frames: Frames) -> tuple[Outputs, Outputs] | None:
         """The candidates that enter NMS in a batch, and the outputs of the same call; for verification.

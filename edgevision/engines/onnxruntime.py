@@ -16,14 +16,15 @@ import onnxruntime as ort
 
 from edgevision.contract.embedded_spec import embedded_spec
 from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
-from edgevision.contract.results import Outputs
-from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
+from edgevision.contract.results import Outputs, owned_outputs
+from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions, aligned_frames
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.device.names import gpu_index_of
 from edgevision.engines.extra_outputs import CANDIDATES, graph_with_candidates
 from edgevision.engines.ort_settings import CPU, open_inference, session_settings
 from edgevision.engines.ort_tensorrt import readable_graph, tensorrt_options
-from edgevision.errors import EngineError, first_line
+from edgevision.engines.pinned import PinnedBatches
+from edgevision.errors import EngineError, MissingExtraError, first_line
 
 LOG = logging.getLogger(__name__)
 
@@ -113,6 +114,16 @@ class BoundSession(OnnxRuntimeSession):
         self._bindings: dict[int, _Binding] = {}
         self._lock = threading.Lock()
 
+    def new_batch(self, rows: int | None = None) -> Frames:
+        """Pinned if the provider's memory is a GPU's."""
+        shape = self._batch_shape(rows)
+        if self._device == "cuda":
+            try:
+                return PinnedBatches(self.info.gpu_index).new(shape)
+            except (MissingExtraError, EngineError) as error:  # slower, and equally right
+                LOG.debug("batches are not in pinned memory: %s", error)
+        return aligned_frames(shape)
+
     def _infer(self, frames: Frames) -> Outputs:
         with self._lock:
             try:
@@ -120,7 +131,8 @@ class BoundSession(OnnxRuntimeSession):
                     self._bindings[len(frames)] = _bind(
                         self._inference, self.spec, len(frames), (self._device, self.info.gpu_index)
                     )
-                return self._bindings[len(frames)].run(self._inference, frames)
+                views = self._bindings[len(frames)].run(self._inference, frames)
+                return owned_outputs(self.spec, views)
             except Exception as error:  # as above
                 reason = f"{self.info.engine} failed on {self.spec.name}: {first_line(error)}"
                 raise EngineError(reason) from error
@@ -135,10 +147,10 @@ class _Binding:
     outputs: tuple[ort.OrtValue, ...]
 
     def run(self, inference: ort.InferenceSession, frames: Frames) -> Outputs:
+        """In host memory `numpy` returns views, which the next call overwrites."""
         self.frames.update_inplace(np.ascontiguousarray(frames))
         inference.run_with_iobinding(self.binding)
-        # Copy: in host memory `numpy` returns a view, which the next call would overwrite.
-        return tuple(np.array(value.numpy()) for value in self.outputs)
+        return tuple(value.numpy() for value in self.outputs)
 
 
 def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> OnnxRuntimeSession:

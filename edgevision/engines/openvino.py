@@ -13,7 +13,7 @@ from openvino import opset13
 
 from edgevision.contract.embedded_spec import embedded_spec
 from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
-from edgevision.contract.results import Outputs
+from edgevision.contract.results import Outputs, owned_outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.device.cpu_class import cpu_class, cpu_computes
@@ -42,7 +42,7 @@ class OpenVinoSession(Session):
         request = self._requests.get()
         try:
             answers = request.infer(frames)
-            return tuple(np.array(answers[port]) for port in self._ports)
+            return owned_outputs(self.spec, tuple(answers[port] for port in self._ports))
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed on {self.spec.name}: {_last_line(error)}") from error
         finally:

@@ -45,10 +45,13 @@ class Request:
 
     def infer(self, frames: Frames) -> Mapping[Any, Any]:
         """Results of the last part, valid until the next call."""
-        results = self._requests[0].infer({"frames": np.ascontiguousarray(frames)})
+        # Frames are read and results are returned in place; an array is copied only if it has gaps.
+        given: dict[Any, Any] = {"frames": np.ascontiguousarray(frames)}
+        results = self._requests[0].infer(given, share_inputs=True, share_outputs=True)
         pairs = zip(self._requests, self._counts, strict=True)
         for (before, count), request in zip(pairs, self._requests[1:], strict=False):
-            results = request.infer({index: before.get_output_tensor(index) for index in range(count)})
+            given = {index: before.get_output_tensor(index) for index in range(count)}
+            results = request.infer(given, share_outputs=True)
         return results  # type: ignore[no-any-return]  # openvino ships no types
 
 

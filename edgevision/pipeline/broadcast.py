@@ -51,6 +51,8 @@ class ResultBroadcast:
 class _TapSink(Sink):
     """Sink of one source that passes results to the broadcast."""
 
+    takes_images = False
+
     def __init__(self, tap: ResultBroadcast, name: str) -> None:
         self._broadcast = tap
         self._name = name

@@ -5,24 +5,29 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from edgevision.contract.image import fit_frame
 from edgevision.contract.results import Outputs
-from edgevision.contract.session import Frames
-from edgevision.contract.spec import FrameInput
+from edgevision.contract.session import Frames, Session
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import EdgevisionError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.schedule import EngineSchedule
 from edgevision.pipeline.streams import SourceStream
+from edgevision.pipeline.workers import ReadAhead, Workers
 from edgevision.sources.frames import SourceFrame
 
 log = logging.getLogger(__name__)
 
+Fitted = tuple[FrameTransform, int]
+"""Placement of a prepared frame, and the time that it took in nanoseconds."""
+NOT_FITTED = FrameTransform((0, 0), (1.0, 1.0), (0.0, 0.0))
+READ_AHEAD = 2
+"""Frames of each file that are decoded before they are needed."""
 LOOK_S = 0.1
 """Period of polling sources without a frame event."""
 TRY_AGAIN_S = 1.0
@@ -41,6 +46,8 @@ class FrameBatch:
     prepare_ns: int = 0
     inference_ns: int = 0
     outputs: Outputs = ()
+    fits: list[tuple[int, Future[Fitted]]] = field(default_factory=list)
+    """Rows that workers are preparing; empty once the batch was collected."""
     rows: int = 0
     """Rows of `buffer` to run: the entries, padded with copies of the last one to the graph's minimum batch."""
 
@@ -54,17 +61,26 @@ class Collector:
 
     def __init__(
         self,
-        frames: FrameInput,
+        session: Session,
         streams: Sequence[SourceStream],
         options: PipelineOptions,
         pace: EngineSchedule,
         *,
         stay: bool,
+        workers: Workers | None = None,
     ) -> None:
-        self._frames = frames
+        """`workers` read files and prepare frames; None: the collecting thread does."""
+        self._frames = session.spec.frames
+        self._new_batch = session.new_batch
         self._options = options
         self._pace = pace
         self._stay = stay
+        self._workers = workers
+        self._ahead: dict[int, ReadAhead] = {}
+        self._rejected: weakref.WeakSet[SourceStream] = weakref.WeakSet()
+        """Streams with a frame that the graph cannot take; their later frames are dropped."""
+        self._admitted = 0
+        """Frames of files that were read or are being read."""
         self._frame_event = threading.Event()
         self._streams: tuple[SourceStream, ...] = ()
         self._lock = threading.Lock()
@@ -94,6 +110,8 @@ class Collector:
             stream.source.frame_event = self._frame_event
             self._served[id(stream)] = (0, time.monotonic())
             self._streams = (*self._streams, stream)
+            if self._workers is not None and not stream.source.live:
+                self._ahead[id(stream)] = ReadAhead(stream.source, self._workers, self._admit, READ_AHEAD)
         self._frame_event.set()
 
     def remove(self, stream: SourceStream) -> None:
@@ -101,23 +119,47 @@ class Collector:
         with self._lock:
             self._streams = tuple(other for other in self._streams if other is not stream)
             self._served.pop(id(stream), None)
+            ahead = self._ahead.pop(id(stream), None)
         self._frame_event.set()
+        if ahead is not None:
+            ahead.stop()
         with self._asking:
             stream.source.frame_event = None
 
     def close(self) -> None:
         """End `collect` immediately."""
         self._closed = True
+        with self._lock:
+            aheads = tuple(self._ahead.values())
+        for ahead in aheads:  # without the lock, which a read in progress may need
+            ahead.stop(wait=False)
         self._frame_event.set()
 
     def new_buffer(self) -> Frames:
-        """A new batch buffer: uint8 ``[B,H,W,3]``."""
-        width, height = self._frames.size_wh
-        return np.empty((max(self._rows, self._frames.batch.min), height, width, 3), np.uint8)
+        """A new batch buffer in the engine's memory: uint8 ``[B,H,W,3]``."""
+        return self._new_batch(max(self._rows, self._frames.batch.min))
 
     def collect(self, buffer: Frames) -> FrameBatch | None:
-        """The next batch, prepared in `buffer`; None at the end. Waits for a frame, then up to `batch_timeout_ms`."""
-        batch = FrameBatch(buffer)
+        """The next batch, to be prepared in `buffer`; None at the end.
+
+        Waits for a frame, then up to `batch_timeout_ms`. Live frames are prepared when it returns; workers may still
+        prepare those of files, until `complete` was called.
+        """
+        while not self._closed:
+            batch = FrameBatch(buffer)
+            taking_ns = self._fill(batch)
+            if not batch.entries or self._closed:
+                return None
+            if not self.live:
+                return batch
+            began_ns = time.perf_counter_ns()
+            if self.complete(batch):
+                self._pace.prepared(taking_ns + time.perf_counter_ns() - began_ns)
+                return batch
+        return None
+
+    def _fill(self, batch: FrameBatch) -> int:
+        """Add frames until the batch is full or may wait no longer; returns the time of taking them in nanoseconds."""
         taking_ns = 0
         deadline_ns: int | None = None
         while not self._closed and len(batch.entries) < self._rows and not self._at_limit():
@@ -136,13 +178,45 @@ class Collector:
                     break
                 wait_s = (deadline_ns - now_ns) / 1e9
             self._frame_event.wait(wait_s)
-        if not batch.entries or self._closed:
-            return None
+        return taking_ns
+
+    def complete(self, batch: FrameBatch) -> bool:
+        """Wait for the workers' rows; False if none is left, because the graph cannot take any of the frames.
+
+        Called for one batch after another, in the order of collection.
+        """
+        fits, batch.fits = batch.fits, []
+        failures: list[tuple[SourceStream, EdgevisionError]] = []
+        dropped = {row for row, (stream, _) in enumerate(batch.entries) if stream in self._rejected}
+        for row, fit in fits:
+            try:
+                batch.transforms[row], took_ns = fit.result()
+                batch.prepare_ns += took_ns
+            except EdgevisionError as error:
+                if row not in dropped:  # the first one of its stream
+                    stream = batch.entries[row][0]
+                    failures.append((stream, error))
+                    self._rejected.add(stream)
+                    later = range(row, len(batch.entries))
+                    dropped.update(other for other in later if batch.entries[other][0] is stream)
+        if dropped:
+            self._drop(batch, dropped)
+        for stream, failure in failures:
+            self.fail(stream, failure)
         count = len(batch.entries)
-        batch.rows = max(count, self._frames.batch.min)
-        batch.buffer[count : batch.rows] = batch.buffer[count - 1]
-        self._pace.prepared(taking_ns)
-        return batch
+        if count:
+            batch.rows = max(count, self._frames.batch.min)
+            batch.buffer[count : batch.rows] = batch.buffer[count - 1]
+        return count > 0
+
+    def _drop(self, batch: FrameBatch, dropped: set[int]) -> None:
+        """Remove rows; those below them move up."""
+        kept = [row for row in range(len(batch.entries)) if row not in dropped]
+        with self._lock:
+            self._collected -= len(dropped)
+        batch.buffer[: len(kept)] = batch.buffer[kept]
+        batch.entries = [batch.entries[row] for row in kept]
+        batch.transforms = [batch.transforms[row] for row in kept]
 
     def refresh(self, batch: FrameBatch) -> None:
         """Replace live frames that still wait for the engine with newer ones."""
@@ -150,7 +224,7 @@ class Collector:
             if not stream.source.live or stream.ended:
                 continue
             newer = self._poll(stream)
-            if newer is not None and self._place(batch, stream, newer, row):
+            if newer is not None and self._place(batch, stream, newer, row, at_once=True):
                 stream.displace()
                 log.debug("%s: frame %d replaced by frame %d", stream.name, frame.index, newer.index)
 
@@ -185,9 +259,9 @@ class Collector:
             if frame is None or self._too_late(stream, frame, len(batch.entries) + 1):
                 continue
             if self._place(batch, stream, frame, len(batch.entries)):
-                self._collected += 1
                 self._turn += 1
                 with self._lock:
+                    self._collected += 1
                     if id(stream) in self._served:
                         self._served[id(stream)] = (self._turn, time.monotonic())
                 return True
@@ -200,25 +274,53 @@ class Collector:
                     return None
                 if stream.source.live:
                     return stream.source.poll()
-                frame = stream.source.read()
+                ahead = self._ahead.get(id(stream))
+                frame = stream.source.read() if ahead is None else ahead.take()
                 stream.source.ended = frame is None
                 return frame
         except EdgevisionError as error:
             self.fail(stream, error)
             return None
 
-    def _place(self, batch: FrameBatch, stream: SourceStream, frame: SourceFrame, row: int) -> bool:
-        """Prepare a frame in its row; False if the graph cannot take it."""
-        began_ns = time.perf_counter_ns()
-        try:
-            transform = fit_frame(frame.image_bgr, self._frames, out=batch.buffer[row])[1]
-        except EdgevisionError as error:
-            self.fail(stream, error)
-            return False
+    def _place(
+        self,
+        batch: FrameBatch,
+        stream: SourceStream,
+        frame: SourceFrame,
+        row: int,
+        *,
+        at_once: bool = False,
+    ) -> bool:
+        """Prepare a frame in its row, or let a worker do it; False if the graph cannot take it."""
+
+        def fit() -> Fitted:
+            began_ns = time.perf_counter_ns()
+            # A whole image is converted once, and then scaled: the same pixels for all who see it.
+            pixels = frame.image_bgr if stream.takes_images else frame.pixels
+            transform = fit_frame(pixels, self._frames, out=batch.buffer[row])[1]
+            return transform, time.perf_counter_ns() - began_ns
+
+        transform, took_ns = NOT_FITTED, 0
+        # One live frame alone is ready sooner without another thread.
+        if self._workers is not None and not at_once and (self._rows > 1 or not self.live):
+            batch.fits.append((row, self._workers.submit(fit)))
+        else:
+            try:
+                transform, took_ns = fit()
+            except EdgevisionError as error:
+                self.fail(stream, error)
+                return False
         batch.entries[row : row + 1] = [(stream, frame)]
         batch.transforms[row : row + 1] = [transform]
-        batch.prepare_ns += time.perf_counter_ns() - began_ns
+        batch.prepare_ns += took_ns
         return True
+
+    def _admit(self) -> bool:
+        """True if one more frame of a file may be read in advance: no more than `limit` are needed."""
+        with self._lock:
+            admitted = self.live or self._options.limit is None or self._admitted < self._options.limit
+            self._admitted += admitted
+            return admitted
 
     def fail(self, stream: SourceStream, error: EdgevisionError) -> None:
         """End a stream; raises its error if no other stream continues."""

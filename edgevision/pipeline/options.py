@@ -41,6 +41,16 @@ class PipelineOptions:
             metavar="MS",
         ),
     )
+    workers: int | Literal["auto"] = field(
+        default="auto",
+        metadata=setting(
+            Number(1, 256, whole=True, word="auto"),
+            "Threads that decode files, prepare frames, and draw and encode output. auto: one per CPU core. 1: only"
+            " the threads of the stages.",
+            option="--workers",
+        ),
+    )
+    """More than 1: frames of a batch are prepared in parallel, files are read in parallel and a little in advance."""
     max_age_ms: float | None = field(
         default=None,
         metadata=setting(

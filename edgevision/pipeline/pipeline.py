@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -15,8 +16,10 @@ from edgevision.analytics.analytics import Analytics
 from edgevision.contract.session import Frames, Session
 from edgevision.pipeline.collector import Collector, FrameBatch
 from edgevision.pipeline.options import PipelineOptions
+from edgevision.pipeline.output import OutputStage
 from edgevision.pipeline.schedule import EngineSchedule
 from edgevision.pipeline.streams import SourceStream, StreamStats
+from edgevision.pipeline.workers import Workers, worker_count
 from edgevision.sinks.frame_result import FrameResult, StageTimes
 from edgevision.sinks.sink import Sink, close_sinks
 from edgevision.sources.channel import Channel, ChannelClosed
@@ -95,10 +98,10 @@ def run_streams(
     """Run the frames of all streams until every stream has ended, in batches across them; results stay in order per
     stream.
 
-    Decoding and preparation share a thread, inference has one, and results and output run in the calling thread.
-    Windows and interrupts therefore work. The slowest stage applies back-pressure to files, and no frame is lost. The
-    newest frame of each live source is taken just before the engine is free; the source with the oldest turn comes
-    first.
+    Taking frames has a thread, inference has one, and results and output run in the calling thread. Windows and
+    interrupts therefore work. `PipelineOptions.workers` more threads decode files, prepare frames, draw and encode.
+    The slowest stage applies back-pressure to files, and no frame is lost. The newest frame of each live source is
+    taken just before the engine is free; the source with the oldest turn comes first.
 
     Sources and sinks are closed in any case. Errors of stages and sinks are raised here; so is `KeyboardInterrupt`. A
     failing source ends the run only if no other source continues. OpenCV is limited to one thread meanwhile, because
@@ -132,14 +135,19 @@ class Pipeline:
         """With `stay` it waits for more streams after all have ended."""
         self._session = session
         self._options = options or PipelineOptions()
-        self._on_result = on_result
         self.pace = EngineSchedule()
         """State of the engine and duration of its calls."""
         chosen = self._options.threshold
         self._threshold = session.threshold if chosen is None else chosen
         for stream in streams:
             stream.default_threshold(self._threshold)
-        self._collector = Collector(session.spec.frames, streams, self._options, self.pace, stay=stay)
+        count = 1 if self._options.serial else worker_count(self._options.workers)
+        self._workers = Workers(count) if count > 1 else None
+        self._collector = Collector(
+            session, streams, self._options, self.pace, stay=stay, workers=self._workers
+        )
+        self._on_result = on_result
+        self._output = None if self._workers is None else OutputStage(self._workers, on_result)
         self._began_ns = 0
         self._finished = 0
         self._stopped = False
@@ -172,6 +180,8 @@ class Pipeline:
         """Run all stages in turn, in one buffer."""
         buffer = self._collector.new_buffer()
         while (batch := self._collector.collect(buffer)) is not None:
+            if not self._collector.complete(batch):
+                continue
             self.pace.queued()
             self._infer(batch)
             self._finish(batch)
@@ -204,6 +214,8 @@ class Pipeline:
             for thread in threads:
                 thread.join(JOIN_S)
             self.hung = any(thread.is_alive() for thread in threads)
+            if self._workers is not None:
+                self._workers.close(JOIN_S)
         if self._failure is not None:
             raise self._failure
         return summary
@@ -238,9 +250,14 @@ class Pipeline:
         with self._stage(free.abort, ready.abort, done.end, self._collector.close, self.pace.close):
             while True:
                 batch = ready.take()
-                self._infer(batch)
+                runs = self._collector.complete(batch)
+                if runs:
+                    self._infer(batch)
+                else:
+                    self.pace.taken_back()
                 free.put(batch.buffer)
-                done.put(batch)
+                if runs:
+                    done.put(batch)
 
     @contextlib.contextmanager
     def _stage(self, *endings: Callable[[], None]) -> Iterator[None]:
@@ -261,6 +278,10 @@ class Pipeline:
                 batch = done.get(POLL_S)
                 if batch is not None:
                     self._finish(batch)
+                elif self._output is not None:
+                    self._output.report()
+        if self._output is not None:
+            self._output.drain()
 
     def _infer(self, batch: FrameBatch) -> None:
         self.pace.began(batch.rows)
@@ -272,18 +293,24 @@ class Pipeline:
     def _finish(self, batch: FrameBatch) -> None:
         spec = self._session.spec
         count = len(batch.entries)
+        owners = Counter(id(sink) for stream in self.streams for sink in stream.sinks)
+        shared = frozenset(sink for sink, streams in owners.items() if streams > 1)
         prepare_ns, inference_ns = batch.prepare_ns // count, batch.inference_ns // count
         for row, (stream, frame) in enumerate(batch.entries):
             if stream.removed or self._finished == self._options.limit:
                 continue
             outputs = tuple(array[row : row + 1] for array in batch.outputs)
             times = StageTimes(frame.decode_ns, prepare_ns, inference_ns)
-            done = stream.handle(
+            handle = stream.handle if self._output is None else stream.observe
+            done = handle(
                 spec, outputs, frame, batch.transforms[row], times, max_age_ms=self._options.max_age_ms
             )
             if done is not None:
-                self._on_result(stream, done)
                 self._finished += 1
+                if self._output is None:
+                    self._on_result(stream, done)
+                else:
+                    self._output.write(stream, done, shared)
             elif stream.failure is not None:
                 stream.removed = True
                 self._collector.fail(stream, stream.failure)

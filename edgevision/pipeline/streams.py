@@ -54,8 +54,9 @@ class StreamStats:
 class SourceStream:
     """A source with its analytics and sinks.
 
-    The pipeline's last stage calls `handle` for each frame; any thread may call the rest. With `keep_going`, a sink
-    that cannot write is logged once and skipped until it works again; otherwise its error is raised.
+    The pipeline's last stage calls `handle` for each frame, or its parts; any thread may call the rest. With
+    `keep_going`, a sink that cannot write is logged once and skipped until it works again; otherwise its error is
+    raised.
     """
 
     def __init__(
@@ -115,13 +116,18 @@ class SourceStream:
             self.analytics.default_threshold(value)
 
     @property
+    def takes_images(self) -> bool:
+        """True if a sink uses the image of every frame."""
+        return any(sink.takes_images for sink in self.sinks)
+
+    @property
     def ended(self) -> bool:
         """True if the stream supplies no more frames."""
         return self.source.ended or self.failure is not None or self.removed
 
     def rewire(self, sinks: Sequence[Sink]) -> None:
         """Replace the sinks, from the next result on."""
-        self.sinks = tuple(sorted(sinks, key=lambda sink: sink.annotated))
+        self.sinks = tuple(sorted(sinks, key=lambda sink: (sink.annotated, sink.parallel)))
 
     def handle(
         self,
@@ -133,10 +139,24 @@ class SourceStream:
         *,
         max_age_ms: float | None = None,
     ) -> FrameResult | None:
-        """Convert one row of a batch's outputs into a result, and write it to the sinks.
+        """`observe` one row, and `write` its result."""
+        result = self.observe(spec, outputs, frame, transform, times, max_age_ms=max_age_ms)
+        return None if result is None else self.write(result)
 
-        None if nothing was written: a live result is older than `max_age_ms`, or the analytics cannot run on this
-        source. The error is then in `failure`.
+    def observe(
+        self,
+        spec: ModelSpec,
+        outputs: Outputs,
+        frame: SourceFrame,
+        transform: FrameTransform,
+        times: StageTimes,
+        *,
+        max_age_ms: float | None = None,
+    ) -> FrameResult | None:
+        """Convert one row of a batch's outputs into a result.
+
+        None if there is none: it is live and older than `max_age_ms`, or the analytics cannot run on this source. The
+        error is then in `failure`.
         """
         began_ns = time.perf_counter_ns()
         analytics = self.analytics
@@ -154,16 +174,14 @@ class SourceStream:
             self.source.lost.late += 1
             return None
         times = replace(times, results_ns=finished_ns - began_ns)
-        return self._finish(FrameResult(frame, result, times, age_ms, self.observation))
+        return FrameResult(frame, result, times, age_ms, self.observation)
 
     def displace(self) -> None:
         """Count a prepared frame that a newer one replaced."""
         self.source.lost.dropped += 1
 
-    def _finish(self, processed: FrameResult) -> FrameResult:
-        """Draw if a sink requests it, write to all sinks and update the statistics; returns the result with its output
-        time.
-        """
+    def write(self, processed: FrameResult) -> FrameResult:
+        """Draw if a sink requests it, and write to all sinks; returns the result with its output time."""
         began_ns = time.perf_counter_ns()
         drawn = False
         for sink in self.sinks:
@@ -171,7 +189,15 @@ class SourceStream:
                 annotate(processed.frame.image_bgr, processed.result, processed.observation)
                 drawn = True
             self._write(sink, processed)
-        output_ns = time.perf_counter_ns() - began_ns
+        return self.completed(processed, time.perf_counter_ns() - began_ns)
+
+    def write_to(self, sinks: Sequence[Sink], processed: FrameResult) -> None:
+        """Write to some of the sinks, without drawing."""
+        for sink in sinks:
+            self._write(sink, processed)
+
+    def completed(self, processed: FrameResult, output_ns: int) -> FrameResult:
+        """Update the statistics; returns the result with its output time."""
         processed = replace(processed, times=replace(processed.times, output_ns=output_ns))
         with self._lock:
             self._frames += 1

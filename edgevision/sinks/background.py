@@ -43,6 +43,7 @@ class BackgroundSink(Sink):
         close_s: float = CLOSE_S,
     ) -> None:
         self.annotated = inner.annotated
+        self.takes_images = inner.takes_images
         self._inner = inner
         self._backoff = backoff
         self._close_s = close_s

@@ -60,6 +60,8 @@ class MqttSink(Sink):
     Only one result is in progress at a time, so the library's own queue never grows.
     """
 
+    takes_images = False
+
     def __init__(self, broker: Broker, *, every_result: bool = True, patience_s: float = 0.5) -> None:
         """`patience_s`: time that `write` waits for a connection."""
         self._broker = broker

@@ -56,6 +56,12 @@ class Sink(abc.ABC):
 
     annotated = False
     """True if `write` expects the result drawn into the frame's image."""
+    takes_images = True
+    """False if `write` and `keep` use the frame's image rarely or never. Without a sink that takes images, a camera's
+    frames are scaled before they are converted to BGR.
+    """
+    parallel = False
+    """True if `write` may run in a worker thread, one result after another; for sinks that encode images."""
     written = 0
     """Number of results written; each sink updates it."""
     lost = 0
@@ -91,8 +97,7 @@ class Sink(abc.ABC):
         """
         if self.annotated:  # already drawn
             return processed
-        frame = replace(processed.frame, image_bgr=processed.frame.image_bgr.copy())
-        return replace(processed, frame=frame)
+        return replace(processed, frame=processed.frame.with_image(processed.frame.image_bgr.copy()))
 
     def deliver(self, batch: Sequence[FrameResult]) -> None:
         """Write results from `keep`, at most `batch_size`."""
@@ -121,10 +126,9 @@ def close_sinks(sinks: Iterable[Sink]) -> None:
 
 def without_image(processed: FrameResult) -> FrameResult:
     """The result with a black image of the same size that takes no memory."""
-    image = _black(processed.frame.image_bgr.shape)
-    return replace(processed, frame=replace(processed.frame, image_bgr=image))
+    return replace(processed, frame=processed.frame.with_image(_black(processed.frame.size_wh)))
 
 
 @functools.lru_cache(maxsize=16)
-def _black(shape: tuple[int, ...]) -> Frame:
-    return np.broadcast_to(np.uint8(0), shape)
+def _black(size_wh: tuple[int, int]) -> Frame:
+    return np.broadcast_to(np.uint8(0), (size_wh[1], size_wh[0], 3))

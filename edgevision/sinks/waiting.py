@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from edgevision.contract.pixels import FramePixels
 from edgevision.contract.results import Classification, Instances, OrientedBoxes, Poses, Segmentation
 from edgevision.sinks.frame_result import FrameResult
 
@@ -81,5 +82,7 @@ def held_bytes(processed: FrameResult) -> int:
             total += result.keypoints.nbytes
         elif isinstance(result, OrientedBoxes):
             total += result.oriented.nbytes
-    image = processed.frame.image_bgr
-    return total + (image.nbytes if any(image.strides) else 0)
+    pixels = processed.frame.pixels
+    if isinstance(pixels, FramePixels):
+        return total + pixels.nbytes
+    return total + (pixels.nbytes if any(pixels.strides) else 0)

@@ -54,6 +54,7 @@ class WebhookSink(Sink):
     """
 
     batch_size = BATCH
+    takes_images = False
 
     def __init__(
         self, hook: Hook, *, every_result: bool = False, connect_s: float = CONNECT_S, read_s: float = READ_S

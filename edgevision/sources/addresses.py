@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import glob
 import importlib.util
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -16,16 +17,20 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from edgevision.device.facts import l4t_version
 from edgevision.device.opencv_build import OpenCvBuild
 from edgevision.errors import MissingExtraError, SourceError, UsageError
 from edgevision.sources.feeds import loop
 from edgevision.sources.feeds.capture import open_address, open_pipeline
+from edgevision.sources.feeds.decoders.candidates import why_no_plugin
 from edgevision.sources.feeds.feed import Feed
 from edgevision.sources.feeds.gstreamer import CsiCamera, LaunchFeed
 from edgevision.sources.feeds.loop import LoopAddress, LoopFeed
 from edgevision.sources.feeds.synthetic import SyntheticFeed
 from edgevision.sources.feeds.v4l2 import DeviceOptions, parse_device
 from edgevision.sources.options import CameraOptions
+
+log = logging.getLogger(__name__)
 
 LONGEST_NAME = 100
 """Maximum length of a camera's name in characters; it becomes part of file names and topics."""
@@ -147,6 +152,8 @@ def _network(url: str, options: CameraOptions) -> FeedFactory:
 
 def _csi(text: str, options: CameraOptions) -> FeedFactory:
     camera = CsiCamera.from_address(text)
+    if l4t_version() is not None and (reason := why_no_plugin()) is not None:
+        log.warning("%s: %s", text, reason)
     return _pipeline(camera.pipeline("BGR"), camera.pipeline("I420"), options)
 
 

@@ -12,7 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeVar
 
+import numpy as np
+
 from edgevision.contract.image import Frame
+from edgevision.contract.pixels import FramePixels
 from edgevision.sources.health import FrameCounts, SourceHealth
 
 S = TypeVar("S", bound="Source")
@@ -27,7 +30,8 @@ least delayed frame; or the camera's own clock, from RTCP reports.
 class SourceFrame:
     """One frame with its origin. The reader owns `image_bgr`."""
 
-    image_bgr: Frame
+    pixels: Frame | FramePixels
+    """The frame in BGR, or in its decoder's format until `image_bgr` is used."""
     index: int
     """Number of the frame, from 0; dropped frames of a live source leave gaps."""
     source: str
@@ -43,9 +47,20 @@ class SourceFrame:
     """Origin of `captured_ns` and `captured_at`."""
 
     @property
+    def image_bgr(self) -> Frame:
+        """The frame, uint8 ``[H,W,3]``; a frame in another format is converted at the first access."""
+        return self.pixels if isinstance(self.pixels, np.ndarray) else self.pixels.image_bgr
+
+    @property
     def size_wh(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        return self.image_bgr.shape[1], self.image_bgr.shape[0]
+        if isinstance(self.pixels, np.ndarray):
+            return self.pixels.shape[1], self.pixels.shape[0]
+        return self.pixels.size_wh
+
+    def with_image(self, image_bgr: Frame) -> SourceFrame:
+        """The frame with another image."""
+        return replace(self, pixels=image_bgr)
 
 
 class Source(abc.ABC):

@@ -121,13 +121,17 @@ class LiveSource(Source):
             self._give_up_in_time()
             return None
         index, frame = item
-        began_ns = time.perf_counter_ns()
-        image = frame.to_bgr()
-        decode_ns = frame.decode_ns + time.perf_counter_ns() - began_ns
         self.lost.dropped += index - self._last_index - 1
         self._last_index = index
         return SourceFrame(
-            image, index, self.name, frame.captured_ns, frame.captured_at, None, decode_ns, frame.clock
+            frame.pixels,
+            index,
+            self.name,
+            frame.captured_ns,
+            frame.captured_at,
+            None,
+            frame.decode_ns,
+            frame.clock,
         )
 
     def _give_up_in_time(self) -> None:

@@ -36,13 +36,13 @@ def test_every_node_belongs_to_a_part(street: Subject) -> None:
 
 
 def test_the_network_alone_has_the_raw_outputs_of_the_graph(street: Subject) -> None:
-    alone, feed = network_alone(street.file)
+    alone, feed = network_alone(street.file, street.frames)
     names = tuple(value.name for value in alone.graph.output)
     assert len(names) == 3
-    (image,) = feed
-    whole = cpu_session(with_outputs(street.file, (image, *names)).SerializeToString())
-    pixels, *expected = whole.run(None, {"frames": street.frames})
-    actual = cpu_session(alone.SerializeToString()).run(None, {image: pixels})
+    expected = cpu_session(with_outputs(street.file, names).SerializeToString()).run(
+        None, {"frames": street.frames}
+    )
+    actual = cpu_session(alone.SerializeToString()).run(None, feed)
     for left, right in zip(actual, expected, strict=True):
         assert np.abs(left - right).max() < 1e-3
 

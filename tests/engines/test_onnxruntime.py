@@ -29,6 +29,7 @@ from edgevision.engines.onnxruntime import (
 )
 from edgevision.engines.opening import open_session
 from edgevision.engines.ort_settings import CPU
+from edgevision.engines.pinned import PinnedBatches
 from edgevision.errors import EngineError
 from tests.brightness import SIDE, write_brightness_bundle
 
@@ -191,3 +192,20 @@ def test_bound_tensors_serve_several_threads(graph: Path) -> None:
         for thread in threads:
             thread.join()
     assert wrong == []
+
+
+def test_batches_of_a_gpu_are_pinned_if_cuda_can_be_called(
+    graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = open_on(ON_CPU, graph, None, STRICT)
+    bound = BoundSession(plain.spec, plain.info, plain._inference, [], "cuda")
+    assert bound.new_batch(3).shape == (3, *frames_of(0).shape[1:]), "aligned without CUDA"
+    made: list[tuple[int, ...]] = []
+
+    def new(self: PinnedBatches, shape: tuple[int, ...]) -> np.ndarray:
+        made.append(shape)
+        return np.zeros(shape, np.uint8)
+
+    monkeypatch.setattr(PinnedBatches, "new", new)
+    bound.new_batch(2)
+    assert made == [(2, *frames_of(0).shape[1:])]

@@ -80,8 +80,11 @@ def frames_of(*levels: int) -> Frames:
 
 
 def is_replay(made: list[str]) -> bool:
+    """True if only the frames, which lie elsewhere each time, were copied outside of the graph."""
     return (
-        "cudaGraphLaunch" in made and "cudaStreamBeginCapture" not in made and "cudaMemcpyAsync" not in made
+        "cudaGraphLaunch" in made
+        and "cudaStreamBeginCapture" not in made
+        and made.count("cudaMemcpyAsync") == 1
     )
 
 
@@ -94,6 +97,7 @@ def test_each_batch_size_has_a_graph_from_its_second_call_on(board: Board) -> No
             assert made == [
                 "cudaSetDevice",
                 "cudaEventRecord",
+                "cudaMemcpyAsync",
                 "cudaGraphLaunch",
                 "cudaEventRecord",
                 "cudaEventSynchronize",

@@ -7,6 +7,7 @@ import gc
 import json
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,11 +156,50 @@ def test_calls_replay_the_graph_and_make_nothing_new(board: Board) -> None:
         each = [
             "cudaSetDevice",
             "cudaEventRecord",
+            "cudaMemcpyAsync",
             "cudaGraphLaunch",
             "cudaEventRecord",
             "cudaEventSynchronize",
         ]
         assert board.cuda.calls[before:] == [*each, "cudaEventElapsedTime"] * 3
+
+
+def test_frames_in_a_batch_of_the_session_go_to_the_device_without_a_copy_on_the_host(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[int] = []
+
+    def counted(to: Frames, frames: Frames, copy: Callable[[Frames, Frames], None] = np.copyto) -> None:
+        copied.append(frames.nbytes)
+        copy(to, frames)
+
+    monkeypatch.setattr(np, "copyto", counted)
+    with board.open() as session:
+        held = board.cuda.held()
+        batches = [session.new_batch() for _ in range(2)]
+        assert board.cuda.held() == held + 2
+        for step in range(4):
+            batch = batches[step % 2]
+            batch[0], batch[1] = 50 * step, 200
+            scores = session.infer(batch)[1][:, 0]
+            np.testing.assert_array_equal(scores, np.array([50 * step, 200], np.float32) / 255)
+        assert copied == []
+        same(session, board.spec, 3, 4)
+        assert copied == [batches[0].nbytes]
+        del batch, batches
+        gc.collect()
+        assert board.cuda.held() == held
+    assert board.cuda.held() == 0
+
+
+def test_a_jetson_s_batch_is_host_memory(
+    jetson: HostCudart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board(jetson, tmp_path, monkeypatch)
+    with board.open() as session:
+        batch = session.new_batch()
+        batch[:] = 40
+        assert session.infer(batch)[1][:, 0] == pytest.approx(40 / 255)
 
 
 def test_outputs_are_owned_by_the_caller(board: Board) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from edgevision.contract.image import Frame
+from edgevision.contract.pixels import FramePixels
 from edgevision.errors import SourceError
 from edgevision.sources.backoff import Backoff
 from edgevision.sources.feeds.capture import CaptureFeed
@@ -251,15 +252,26 @@ def test_polling_gives_the_newest_frame_and_does_not_wait() -> None:
 def test_only_delivered_frames_are_converted_to_bgr() -> None:
     made: list[int] = []
 
+    class Decoded(FramePixels):
+        def _to_bgr(self) -> Frame:
+            made.append(1)
+            return np.zeros((self.size_wh[1], self.size_wh[0], 3), np.uint8)
+
+        def _write_bgr(self, out: Frame, interpolation: int) -> None:
+            raise AssertionError("nothing is scaled")
+
     class Counting(CaptureFeed):
         def read(self) -> FeedFrame:
             frame = super().read()
-            return replace(frame, to_bgr=lambda: made.append(1) or frame.to_bgr())  # type: ignore[func-returns-value]  # counts
+            return replace(frame, pixels=Decoded(frame.size_wh))
 
     capture = FakeCapture(9, hangs=True)
     with LiveSource("camera 0", lambda: Counting(capture), QUICK) as source:
         wait_for(capture)
-        assert source.poll() is not None
+        frame = source.poll()
+        assert frame is not None
+        assert (frame.size_wh, made) == ((frame.image_bgr.shape[1], frame.image_bgr.shape[0]), [1])
+        assert frame.image_bgr is frame.image_bgr
         assert source.poll() is None
         capture.let_go.set()
     assert made == [1]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.results import Outputs
-from edgevision.contract.session import Frames
+from edgevision.contract.results import Outputs, owned_outputs
+from edgevision.contract.session import Frames, aligned_frames
 from edgevision.contract.spec import ModelSpec
+from edgevision.engines.pinned import PinnedBatches
 from edgevision.engines.tensorrt.contexts import Contexts
 from edgevision.engines.tensorrt.cuda import (
     CapturedGraph,
@@ -48,21 +49,31 @@ class _Port:
 class ExecutionContext:
     """Runs one batch after another; not thread-safe.
 
-    `zero_copy`: the device works on pinned host memory in place, where both share one memory. Copies and inference are
-    captured as one CUDA graph for each batch size, after its first call, and replayed. `capture_error` holds the
-    reason if there is no graph.
+    `zero_copy`: the device works on pinned host memory in place, where both share one memory. Inference and the copies
+    of its outputs are captured as one CUDA graph for each batch size, after its first call, and replayed.
+    `capture_error` holds the reason if there is no graph.
     """
 
-    def __init__(self, contexts: Contexts, spec: ModelSpec, *, zero_copy: bool, spin: bool = True) -> None:
+    def __init__(
+        self,
+        contexts: Contexts,
+        spec: ModelSpec,
+        *,
+        zero_copy: bool,
+        spin: bool = True,
+        gpu_index: int = 0,
+    ) -> None:
         self.device_ms = 0.0
         """Duration of the last call between device events: copy in, inference, copy out."""
         self.capture_error: str | None = None
         self.graphs_mib = 0
         """Growth of used device memory during captures, as CUDA reports it."""
         self._contexts = contexts
+        self._spec = spec
         self._batch = spec.frames.batch
         self._count = 0
         self._zero_copy = zero_copy
+        self._pinned = PinnedBatches(gpu_index)
         self.replays = Replays()
         with contextlib.ExitStack() as stack:
             self._stream = stack.enter_context(contextlib.closing(CudaStream()))
@@ -86,11 +97,17 @@ class ExecutionContext:
     def run(self, frames: Frames) -> Outputs:
         """Run one batch; returns newly allocated arrays in the order of the spec's outputs. Raises `EngineError`."""
         count = len(frames)
-        np.copyto(self._input.host[:count], frames)
+        source = self._pinned.pointer_of(frames)
+        if source is None:
+            np.copyto(self._input.host[:count], frames)
+            source = self._input.host_pointer
         graph = self.replays.find(count)
         if graph is None:
             self._set_batch(count)
         self._stream.record(self._begin)
+        if not self._zero_copy:
+            # Not part of a graph, which would have one source only.
+            self._stream.copy_to_device(self._input.device_pointer, source, frames.nbytes)
         if graph is not None:
             self._stream.launch(graph)
         else:
@@ -98,10 +115,14 @@ class ExecutionContext:
         self._stream.record(self._end)
         self._end.wait()
         self.device_ms = self._end.ms_since(self._begin)
-        answers = tuple(port.host[:count].copy() for port in self._outputs)
+        answers = owned_outputs(self._spec, tuple(port.host[:count] for port in self._outputs))
         if graph is None and self.capture_error is None:
             self._capture(count)
         return answers
+
+    def new_batch(self, shape: tuple[int, int, int, int]) -> Frames:
+        """Memory for frames that `run` does not copy on the host: pinned, or only aligned with `zero_copy`."""
+        return aligned_frames(shape) if self._zero_copy else self._pinned.new(shape)
 
     def graph_note(self) -> str:
         """One line on the use of CUDA graphs, for records."""
@@ -140,6 +161,9 @@ class ExecutionContext:
         """Run once, because lazy initialization cannot be captured; then capture the usual batch size."""
         self._input.host[...] = 0
         self._set_batch(self._batch.opt)
+        if not self._zero_copy:
+            size = self._input.row_bytes * self._batch.opt
+            self._stream.copy_to_device(self._input.device_pointer, self._input.host_pointer, size)
         self._queue(self._context, self._batch.opt)
         self._stream.synchronize()
         self.capture_error = self._contexts.objection(self._context, self._stream)
@@ -193,10 +217,7 @@ class ExecutionContext:
         return graph, context
 
     def _queue(self, context: trt.IExecutionContext, count: int) -> None:
-        """Queue copy in, inference and copy out without waiting."""
-        if not self._zero_copy:
-            port = self._input
-            self._stream.copy_to_device(port.device_pointer, port.host_pointer, port.row_bytes * count)
+        """Queue inference and copy out without waiting."""
         if not context.execute_async_v3(self._stream.pointer):
             raise EngineError("TensorRT could not enqueue the inference")
         if not self._zero_copy:

@@ -109,6 +109,12 @@ class TensorRtSession(Session):
             self._give_back()
             self._opened = None
 
+    def new_batch(self, rows: int | None = None) -> Frames:
+        """Pinned memory; on a GPU that shares the host's memory aligned, because a captured graph has one input."""
+        with self._lock:
+            _, lane = self._working()
+            return lane.new_batch(self._batch_shape(rows))
+
     def _infer(self, frames: Frames) -> Outputs:
         with self._lock:
             loaded, lane = self._working()
@@ -220,7 +226,7 @@ def _open(
         dla_core=manifest.dla_core,
     )
     zero_copy = device.integrated and device.maps_host_memory
-    lane = ExecutionContext(contexts, spec, zero_copy=zero_copy, spin=options.spin)
+    lane = ExecutionContext(contexts, spec, zero_copy=zero_copy, spin=options.spin, gpu_index=gpu_index)
     if loaded.kernels is not None:
         loaded.kernels.keep()
     notes = _notes(loaded, stored, lane, device, zero_copy)

@@ -28,11 +28,11 @@ def scaled_to_width(processed: FrameResult, width: int) -> FrameResult:
     before_wh = processed.frame.size_wh
     image_bgr = processed.frame.image_bgr
     if before_wh[0] <= width:
-        return replace(processed, frame=replace(processed.frame, image_bgr=image_bgr.copy()))
+        return replace(processed, frame=processed.frame.with_image(image_bgr.copy()))
     after_wh = (width, max(round(before_wh[1] * width / before_wh[0]), 1))
     return replace(
         processed,
-        frame=replace(processed.frame, image_bgr=_shrunk(image_bgr, after_wh)),
+        frame=processed.frame.with_image(_shrunk(image_bgr, after_wh)),
         result=_scaled(processed.result, before_wh, after_wh),
     )
 

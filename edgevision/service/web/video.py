@@ -97,8 +97,8 @@ class VideoHub:
             return
         # A delay of up to one period is made up, to keep the average rate; more would cause bursts.
         wanted.due_s = max(wanted.due_s, now_s - self._period_s) + self._period_s
-        frame = replace(processed.frame, image_bgr=processed.frame.image_bgr.copy())
-        wanted.newest = replace(processed, frame=frame)
+        image = processed.frame.image_bgr.copy()
+        wanted.newest = replace(processed, frame=processed.frame.with_image(image))
         self._frame_event.set()
 
     def enter(self, camera: str, width: int | None) -> Viewer | None:

@@ -27,6 +27,8 @@ class CsvSink(Sink):
     row. The rows of a frame are written completely or not at all.
     """
 
+    takes_images = False
+
     def __init__(self, path: Path, *, append: bool = False) -> None:
         """With `append` existing files are continued."""
         self._append = append

@@ -43,6 +43,8 @@ class EventImageSink(Sink):
     object is not visible. `EventFolder` defines what is deleted.
     """
 
+    takes_images = False
+
     def __init__(self, folder: Path, options: EventImageOptions | None = None) -> None:
         self._options = options or EventImageOptions()
         self._folder = EventFolder(folder, self._options.retention)

@@ -21,6 +21,7 @@ class ImageFolderSink(Sink):
     """
 
     annotated = True
+    parallel = True
 
     def __init__(self, folder: Path, *, root: Path | None = None, numbered: bool = False) -> None:
         self._folder = folder

@@ -20,6 +20,8 @@ class JsonlSink(Sink):
     confidence. An oriented box has `oriented`: x and y of the centre, width, height, angle in radians.
     """
 
+    takes_images = False
+
     def __init__(self, path: Path, *, append: bool = False) -> None:
         """With `append` an existing file is continued."""
         self._file = LineFile(path, append=append)

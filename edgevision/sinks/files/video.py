@@ -18,6 +18,7 @@ class LateVideoSink(Sink):
     """A `VideoSink` for a camera without a first frame, which defines the size."""
 
     annotated = True
+    parallel = True
 
     def __init__(self, path: Path, source: Source) -> None:
         probe_folder(path.parent)
@@ -51,6 +52,7 @@ class VideoSink(Sink):
     """
 
     annotated = True
+    parallel = True
 
     def __init__(
         self, path: Path, size_wh: tuple[int, int], fps: float | None, *, live: bool = False

@@ -9,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgevision.contract.image import Frame
 from edgevision.device.opencv_build import quiet_opencv
 from edgevision.errors import SourceError
 from edgevision.sources.feeds.feed import Feed, FeedFrame, thumbnail_of
@@ -40,12 +39,8 @@ class CaptureFeed(Feed):
             raise SourceError("the capture stopped delivering frames")
         frame = np.asarray(image, np.uint8)
         decode_ns = time.perf_counter_ns() - captured_ns
-
-        def to_bgr() -> Frame:
-            return frame
-
         size_wh = (frame.shape[1], frame.shape[0])
-        return FeedFrame(to_bgr, thumbnail_of(frame), size_wh, captured_ns, captured_at, "arrival", decode_ns)
+        return FeedFrame(frame, thumbnail_of(frame), size_wh, captured_ns, captured_at, "arrival", decode_ns)
 
     def close(self) -> None:
         """Release the device."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.image import Frame
+from edgevision.contract.pixels import FramePixels
 from edgevision.sources.frames import CaptureClock
 
 Thumbnail = npt.NDArray[np.uint8]
@@ -21,8 +21,8 @@ THUMBNAIL_WIDTH = 160
 class FeedFrame:
     """A decoded frame before conversion to BGR; most frames of a fast camera are dropped before it."""
 
-    to_bgr: Callable[[], Frame]
-    """Returns an array that the caller owns; may be called in another thread, and after the feed was closed."""
+    pixels: Frame | FramePixels
+    """The reader owns it; may be converted in another thread, and after the feed was closed."""
     thumbnail: Thumbnail
     size_wh: tuple[int, int]
     captured_ns: int
@@ -33,6 +33,11 @@ class FeedFrame:
     """True if the decoder reports missing parts."""
     stamp_ns: int | None = None
     """Time stamp of the camera, which reveals missing frames; None if there is none."""
+
+    @property
+    def image_bgr(self) -> Frame:
+        """The frame, uint8 ``[H,W,3]``; a frame in another format is converted at the first access."""
+        return self.pixels if isinstance(self.pixels, np.ndarray) else self.pixels.image_bgr
 
 
 class Feed(abc.ABC):

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from edgevision.contract.image import Frame
+from edgevision.contract.pixels import FramePixels, Plane, Planes, bgr_matrix, write_planes
 from edgevision.errors import SourceError
 from edgevision.sources.feeds.feed import Feed, FeedFrame, thin_out
 from edgevision.sources.feeds.launched import LAUNCHER, PACKAGES, LaunchedProgram, pipeline_words
@@ -23,6 +24,7 @@ from edgevision.sources.frames import CaptureClock
 NEWEST = "queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0"
 PAUSE_S = 0.1
 """After this silence the program is not within a frame, which it writes at once."""
+BT_601 = bgr_matrix(0.299, 0.114)
 _CLOCK: CaptureClock = "arrival"
 
 
@@ -59,6 +61,28 @@ class CsiCamera:
             return f"{taken} ! video/x-raw,format=I420"
         # nvvidconv cannot output BGR; BGRx is the fastest format to convert it from.
         return f"{taken} ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR"
+
+
+class I420Frame(FramePixels):
+    """A frame of three planes in one array, uint8 ``[h * 3 / 2, w]``, limited range, matrix of BT.601."""
+
+    def __init__(self, image: Plane) -> None:
+        super().__init__((image.shape[1], image.shape[0] * 2 // 3))
+        self._pixels = image
+
+    def _to_bgr(self) -> Frame:
+        return np.asarray(cv2.cvtColor(self._pixels, cv2.COLOR_YUV2BGR_I420), np.uint8)
+
+    def _write_bgr(self, out: Frame, interpolation: int) -> None:
+        if (out.shape[1], out.shape[0]) == self.size_wh:
+            cv2.cvtColor(self._pixels, cv2.COLOR_YUV2BGR_I420, dst=out)
+        else:
+            write_planes(self._planes(), out, interpolation, BT_601)
+
+    def _planes(self) -> Planes:
+        width, height = self.size_wh
+        blue, red = self._pixels[height:].reshape(2, height // 2, width // 2)
+        return self._pixels[:height], blue, red
 
 
 class LaunchFeed(Feed):
@@ -104,15 +128,14 @@ class LaunchFeed(Feed):
             if not begun:
                 captured_ns, captured_at = time.perf_counter_ns(), time.time()
 
-        def to_bgr() -> Frame:
-            return np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420), np.uint8)
-
         width, height = planes.shape[1], planes.shape[0] * 2 // 3
         decode_ns = time.perf_counter_ns() - captured_ns
         thumbnail = thin_out(planes[:height])
         # Encoders use the limited range: 16 is black.
         thumbnail = np.maximum(thumbnail, 16) - np.uint8(16)
-        return FeedFrame(to_bgr, thumbnail, (width, height), captured_ns, captured_at, _CLOCK, decode_ns)
+        return FeedFrame(
+            I420Frame(planes), thumbnail, (width, height), captured_ns, captured_at, _CLOCK, decode_ns
+        )
 
     def close(self) -> None:
         """End the program."""

@@ -12,13 +12,12 @@ import av
 import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from edgevision.contract.image import Frame
 from edgevision.errors import SourceError
 from edgevision.sources.feeds.decoders.switch import LiveDecoder
 from edgevision.sources.feeds.feed import Feed, FeedFrame, Thumbnail, thin_out, thumbnail_of
+from edgevision.sources.feeds.picture import Converters, PictureFrame
 from edgevision.sources.feeds.stream_clock import StreamClock
 from edgevision.sources.frames import CaptureClock
 from edgevision.sources.options import DecoderSetting
@@ -63,7 +62,7 @@ class NetworkFeed(Feed):
         stream.codec_context.thread_type = "SLICE"
         stream.codec_context.thread_count = DECODER_THREADS
         self.fps = None if stream.average_rate is None else float(stream.average_rate)
-        self._reformatter = VideoReformatter()
+        self._converters = Converters()
         self._interrupted = threading.Event()
         kind = self._container.format.name
         # Time stamps of RTP come from the camera. MJPEG over HTTP has artificial ones, and HLS delivers whole segments.
@@ -138,16 +137,8 @@ class NetworkFeed(Feed):
             stamp_ns = _stamp_ns(picture.pts, picture.time_base)
             captured_ns, clock = self._clock.captured(stamp_ns, arrived_ns)
 
-        def to_bgr() -> Frame:
-            # Only the source's reader calls this, one frame at a time, so the reformatter can be shared.
-            return np.require(
-                self._reformatter.reformat(picture, format="bgr24").to_ndarray(),
-                np.uint8,
-                ["C_CONTIGUOUS", "WRITEABLE"],
-            )
-
         return FeedFrame(
-            to_bgr,
+            PictureFrame(picture, self._converters),
             _thumbnail(picture),
             (picture.width, picture.height),
             captured_ns,

@@ -42,7 +42,7 @@ class TimedFeed(Feed):
         decode_ns = time.perf_counter_ns() - now_ns
         size_wh = (frame.shape[1], frame.shape[0])
         return FeedFrame(
-            lambda: frame,
+            frame,
             thumbnail_of(frame),
             size_wh,
             captured_ns,

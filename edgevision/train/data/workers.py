@@ -30,6 +30,8 @@ Draw = Callable[[list[int], list[np.random.Generator], float], Batch]
 
 AHEAD = 3
 """Batches that the thread draws in advance."""
+_DEAD = "DataLoader worker"
+"""Begin of PyTorch's messages of dead workers."""
 WORKERS_AHEAD = 2
 """Batches that each worker draws in advance."""
 SHARED_MEMORY = "/dev/shm"  # the kernel's name of shared memory
@@ -113,7 +115,11 @@ class WorkerSource(BatchSource[Batch]):
             # Python 3.12 warns of a fork while threads run; the workers use none of their locks.
             warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
             iterator = iter(self._loader)
-        yield from iterator
+        try:
+            yield from iterator
+        except (ConnectionError, EOFError) as error:
+            # It ended while this process received its batch, before PyTorch saw it.
+            raise RuntimeError(f"{_DEAD} (pid unknown) is lost") from error
 
     def close(self) -> None:
         """End the workers."""
@@ -156,17 +162,24 @@ def translated_failures() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        found = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)(.*)", str(error))
+        found = re.search(rf"{_DEAD} \(pid(?:\(s\))? ([\d, ]+|unknown)\)(.*)", str(error))
         if found is None:
             raise
-        if threading.current_thread() is threading.main_thread():
-            # PyTorch's handler would raise again for the same worker when the next one ends.
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _stop_raising()
         reason = found[2].strip().removeprefix("is ").rstrip(". ")
         raise EdgevisionError(
             f"worker process {found[1]} ended ({reason}), usually for lack of memory; continue with --resume and fewer"
             " --workers"
         ) from error
+
+
+def _stop_raising() -> None:
+    """Remove PyTorch's handler, which raises again for a dead worker whenever another process ends."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    while signal.getsignal(signal.SIGCHLD) is not signal.SIG_DFL:
+        with contextlib.suppress(RuntimeError):  # the handler may run before it is removed
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def worker_count(setting: int | None, *, gpu: bool, devices: int, cores: float) -> int:

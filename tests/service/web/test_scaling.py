@@ -26,7 +26,7 @@ def test_images_are_never_larger_than_the_frame(width: int, expected: int) -> No
 
 def test_a_flat_frame_keeps_a_row() -> None:
     flat = result()
-    flat = replace(flat, frame=replace(flat.frame, image_bgr=np.zeros((1, 400, 3), np.uint8)))
+    flat = replace(flat, frame=flat.frame.with_image(np.zeros((1, 400, 3), np.uint8)))
     assert scaled_to_width(flat, 20).frame.size_wh == (20, 1)
 
 

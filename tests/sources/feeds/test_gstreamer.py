@@ -47,7 +47,7 @@ def test_frames_and_a_change_of_size(tmp_path: Path, monkeypatch: pytest.MonkeyP
     opened.close()
     assert opened.fps == 15
     assert [frame.size_wh for frame in frames] == [(4, 2), (4, 2), (2, 4)]
-    pictures = [frame.to_bgr() for frame in frames]
+    pictures = [frame.image_bgr for frame in frames]
     assert [picture.shape for picture in pictures] == [(2, 4, 3), (2, 4, 3), (4, 2, 3)]
     assert [int(picture.max()) for picture in pictures] == pytest.approx([128, 0, 255], abs=1)
     assert np.ptp(pictures[0]) == 0

@@ -61,7 +61,7 @@ def test_a_video_loops_without_drift(video: Path, monkeypatch: pytest.MonkeyPatc
     for index in range(3 * COUNT + 5):
         hours.now_ns += 3_000_000  # what others do with the frame
         frame = feed.read()
-        assert number_of(frame.to_bgr()) == index % COUNT
+        assert number_of(frame.image_bgr) == index % COUNT
         assert (frame.captured_ns - began_ns, frame.stamp_ns) == (index * 20_000_000, index * 20_000_000)
         assert frame.clock == "camera"
     feed.close()
@@ -71,12 +71,12 @@ def test_frames_not_read_in_time_are_dropped(video: Path, monkeypatch: pytest.Mo
     hours = Hours(monkeypatch)
     feed = feed_of(f"loop:{video}@10", hours)
     assert feed.fps == 10
-    assert number_of(feed.read().to_bgr()) == 0
+    assert number_of(feed.read().image_bgr) == 0
     hours.now_ns += 350_000_000
-    assert [number_of(feed.read().to_bgr()) for _ in range(2)] == [3, 4]
+    assert [number_of(feed.read().image_bgr) for _ in range(2)] == [3, 4]
     hours.now_ns += 3_600 * 10**9
     late = feed.read()
-    assert number_of(late.to_bgr()) == 5  # an hour of pictures is not decoded to catch up
+    assert number_of(late.image_bgr) == 5  # an hour of pictures is not decoded to catch up
     assert late.stamp_ns == 36_004_00_000_000
     feed.close()
 
@@ -87,7 +87,7 @@ def test_images_are_played_at_the_rate_that_is_given(tmp_path: Path, monkeypatch
     hours = Hours(monkeypatch)
     feed = feed_of(f"loop:{tmp_path}@2.5", hours)
     frames = [feed.read() for _ in range(7)]
-    assert [number_of(frame.to_bgr()) for frame in frames] == [0, 1, 2, 0, 1, 2, 0]
+    assert [number_of(frame.image_bgr) for frame in frames] == [0, 1, 2, 0, 1, 2, 0]
     assert [frame.stamp_ns for frame in frames[:3]] == [0, 400_000_000, 800_000_000]
     assert feed_of(f"loop:{tmp_path / '1.png'}@5", hours).read().size_wh == (8, 8)
 

@@ -106,7 +106,7 @@ def test_gstreamers_rows_of_odd_widths(width: int) -> None:
     """Colour bars: the first is white, the last one of the upper part blue, also in the last row."""
     pipeline = f"videotestsrc num-buffers=2 ! video/x-raw,format=I420,width={width},height=240"
     feed = LaunchFeed(pipeline, connect_timeout_s=10, read_timeout_s=10)
-    image = feed.read().to_bgr()
+    image = feed.read().image_bgr
     feed.close()
     assert image.shape == (240, width, 3)
     for row in (0, 150):

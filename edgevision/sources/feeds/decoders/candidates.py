@@ -24,7 +24,7 @@ KMOD = "sudo apt install kmod"
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class DecoderCandidate:
     """A hardware decoder: elements of GStreamer, or a hardware acceleration of FFmpeg."""
 
     name: str
@@ -56,30 +56,37 @@ class Candidate:
         for element in _element_names(self.elements):
             if not has_element(element):
                 return f"GStreamer has no element {element}"
-        if self.runs_lsmod and shutil.which("lsmod") is None:
-            return f"NVIDIA's plugin needs the program lsmod to recognise a Jetson: {KMOD}"
-        return None
+        return why_no_plugin() if self.runs_lsmod else None
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class DecoderChoice:
     """The decoder to use, None for software, and a line that says why."""
 
-    candidate: Candidate | None
+    candidate: DecoderCandidate | None
     reason: str
 
 
 FILE_AHEAD = 4
 """Frames inside a decoder in another process while a file is read, or the speed measured."""
-JETSON = Candidate("nvv4l2decoder", "nvv4l2decoder enable-max-performance=true ! nvvidconv", runs_lsmod=True)
-NVIDIA = Candidate("cuda", accelerator="cuda")
+JETSON = DecoderCandidate(
+    "nvv4l2decoder", "nvv4l2decoder enable-max-performance=true ! nvvidconv", runs_lsmod=True
+)
+NVIDIA = DecoderCandidate("cuda", accelerator="cuda")
 
 
-def candidates_here(root: Path = ROOT) -> tuple[Candidate, ...]:
+def candidates_here(root: Path = ROOT) -> tuple[DecoderCandidate, ...]:
     """The hardware decoder that belongs to this machine; empty if it has none that edgevision uses."""
     if l4t_version(root) is not None:
         return (JETSON,)
     return (NVIDIA,) if (root / "dev/nvidiactl").exists() else ()
+
+
+def why_no_plugin() -> str | None:
+    """The reason why NVIDIA's GStreamer plugin delivers nothing on a Jetson; None if it may work."""
+    if shutil.which("lsmod") is None:
+        return f"NVIDIA's plugin needs the program lsmod to recognise a Jetson: {KMOD}"
+    return None
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from edgevision.errors import SourceError, first_line
 from edgevision.sources.feeds.decoders import candidates
-from edgevision.sources.feeds.decoders.candidates import Candidate
+from edgevision.sources.feeds.decoders.candidates import DecoderCandidate
 from edgevision.sources.feeds.decoders.decoder import CODECS, Decoder, StreamKind, Unit, UnitReader
 from edgevision.sources.feeds.decoders.probe import FIRST_FRAME_S, UNITS, choose, forced
 from edgevision.sources.frames import Capture
@@ -54,7 +54,7 @@ class HardwareCapture:
     """Every frame of a file, in order. If the decoder fails, software continues after the last frame."""
 
     def __init__(
-        self, address: str, kind: StreamKind, candidate: Candidate, open_software: OpenSoftware | None
+        self, address: str, kind: StreamKind, candidate: DecoderCandidate, open_software: OpenSoftware | None
     ) -> None:
         """`open_software` is None if a failure is an error."""
         self._address, self._open_software = address, open_software

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgevision.errors import SourceError
-from edgevision.sources.feeds.decoders.candidates import Candidate, Choice
+from edgevision.sources.feeds.decoders.candidates import DecoderCandidate, DecoderChoice
 from edgevision.sources.feeds.decoders.decoder import StreamKind, Unit
 from edgevision.sources.feeds.decoders.trial import Cost, Trial
 
@@ -44,16 +44,16 @@ MOST_HELD = 1
 @dataclass(slots=True)
 class _Slot:
     lock: threading.Lock = field(default_factory=threading.Lock)
-    choice: Choice | None = None
+    choice: DecoderChoice | None = None
 
 
-_SLOTS: dict[tuple[StreamKind, bool, tuple[Candidate, ...]], _Slot] = {}
+_SLOTS: dict[tuple[StreamKind, bool, tuple[DecoderCandidate, ...]], _Slot] = {}
 _SLOTS_LOCK = threading.Lock()
 
 
 def choose(
-    kind: StreamKind, units: Sequence[Unit], candidates: tuple[Candidate, ...], *, live: bool
-) -> Choice:
+    kind: StreamKind, units: Sequence[Unit], candidates: tuple[DecoderCandidate, ...], *, live: bool
+) -> DecoderChoice:
     """Choose by the stream's first units, of which the first is a key frame; logs the choice.
 
     Each kind of stream is probed once in a process; other streams of the kind wait for the result.
@@ -68,19 +68,19 @@ def choose(
         return slot.choice
 
 
-def chosen(kind: StreamKind, candidates: tuple[Candidate, ...], *, live: bool) -> Choice | None:
+def chosen(kind: StreamKind, candidates: tuple[DecoderCandidate, ...], *, live: bool) -> DecoderChoice | None:
     """The choice for a kind of stream, if it was made already."""
     slot = _SLOTS.get((kind, live, candidates))
     return None if slot is None else slot.choice
 
 
-def forced(kind: StreamKind, candidates: Sequence[Candidate]) -> Choice:
+def forced(kind: StreamKind, candidates: Sequence[DecoderCandidate]) -> DecoderChoice:
     """The first installed candidate, without a probe. Raises `SourceError` if there is none."""
     reasons = []
     for candidate in candidates:
         reason = kind.unsupported() or candidate.absent()
         if reason is None:
-            return Choice(candidate, f"{kind} is decoded by {candidate.name}, as requested")
+            return DecoderChoice(candidate, f"{kind} is decoded by {candidate.name}, as requested")
         reasons.append(f"{candidate.name}: {reason}")
     found = "; ".join(reasons) or "this machine has none that edgevision uses (Jetson, NVIDIA GPU)"
     raise SourceError(
@@ -88,20 +88,24 @@ def forced(kind: StreamKind, candidates: Sequence[Candidate]) -> Choice:
     )
 
 
-def probe(kind: StreamKind, units: Sequence[Unit], candidates: Sequence[Candidate], *, live: bool) -> Choice:
+def probe(
+    kind: StreamKind, units: Sequence[Unit], candidates: Sequence[DecoderCandidate], *, live: bool
+) -> DecoderChoice:
     """Try the candidates in order; the first that is right and faster than software is chosen."""
     if not candidates:
-        return Choice(None, f"{kind} is decoded in software: this machine has no hardware decoder for it")
+        return DecoderChoice(
+            None, f"{kind} is decoded in software: this machine has no hardware decoder for it"
+        )
     refused = []
     for candidate in candidates:
         reason = kind.unsupported() or candidate.absent()
         if reason is None:
             found = _tried(Trial(kind, candidate, live, tuple(units)))
             if found.reason is None:
-                return Choice(candidate, f"{kind} is decoded by {candidate.name}: {found.figures}")
+                return DecoderChoice(candidate, f"{kind} is decoded by {candidate.name}: {found.figures}")
             reason = found.reason
         refused.append(f"{candidate.name}: {reason}")
-    return Choice(None, f"{kind} is decoded in software; {'; '.join(refused)}")
+    return DecoderChoice(None, f"{kind} is decoded in software; {'; '.join(refused)}")
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgevision.sources.feeds.decoders import candidates
-from edgevision.sources.feeds.decoders.candidates import Choice
+from edgevision.sources.feeds.decoders.candidates import DecoderChoice
 
 if TYPE_CHECKING:
     from edgevision.sources.feeds.decoders.decoder import StreamKind, Unit
@@ -17,20 +17,22 @@ if TYPE_CHECKING:
 SIZE_WH = (1920, 1080)
 
 
-def probe_sample(size_wh: tuple[int, int] = SIZE_WH) -> Choice:
+def probe_sample(size_wh: tuple[int, int] = SIZE_WH) -> DecoderChoice:
     """Choose a decoder for an H.264 stream of a moving pattern."""
     here = candidates.candidates_here()
     if not here:
-        return Choice(None, "software: this machine has no hardware decoder that edgevision uses")
+        return DecoderChoice(None, "software: this machine has no hardware decoder that edgevision uses")
     if importlib.util.find_spec("av") is None:
-        return Choice(None, "software: hardware decoders need PyAV: pip install 'edgevision[rtsp]'")
+        return DecoderChoice(None, "software: hardware decoders need PyAV: pip install 'edgevision[rtsp]'")
     # imported here because it belongs to an extra
     from edgevision.sources.feeds.decoders.probe import choose
 
     try:
         kind, units = _sample(size_wh)
     except (ValueError, RuntimeError, OSError) as error:
-        return Choice(None, f"software: this PyAV cannot encode a sample to probe the hardware with: {error}")
+        return DecoderChoice(
+            None, f"software: this PyAV cannot encode a sample to probe the hardware with: {error}"
+        )
     return choose(kind, units, here, live=True)
 
 

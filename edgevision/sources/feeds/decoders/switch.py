@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from edgevision.errors import SourceError
 from edgevision.sources.feeds.decoders import candidates
-from edgevision.sources.feeds.decoders.candidates import Candidate, Choice
+from edgevision.sources.feeds.decoders.candidates import DecoderCandidate, DecoderChoice
 from edgevision.sources.feeds.decoders.decoder import CODECS, Decoder, StreamKind, Unit, UnitReader
 from edgevision.sources.feeds.decoders.probe import FIRST_FRAME_S, UNITS, choose, chosen, forced
 from edgevision.sources.options import DecoderSetting
@@ -50,7 +50,7 @@ class LiveDecoder:
                 f"{codec}: hardware decoders are used for {' and '.join(CODECS)} only; {_REMEDY}"
             )
         self._units: list[Unit] = []
-        self._choice: Choice | None = None
+        self._choice: DecoderChoice | None = None
         self._prober: threading.Thread | None = None
         self._hardware: Decoder | None = None
         self._alone = self._resync = False
@@ -146,7 +146,7 @@ class LiveDecoder:
         self._choice = choose(kind, units, self._candidates, live=True)
 
     def _open_hardware(self) -> None:
-        candidate: Candidate | None = self._choice.candidate if self._choice else None
+        candidate: DecoderCandidate | None = self._choice.candidate if self._choice else None
         if candidate is None or self._kind is None:
             return
         try:
@@ -168,7 +168,7 @@ class LiveDecoder:
         if self._alone:
             self._stream.codec_context.flush_buffers()
             self._alone, self._resync = False, True
-        self._choice = Choice(None, f"{self._kind} is decoded in software; {text}")
+        self._choice = DecoderChoice(None, f"{self._kind} is decoded in software; {text}")
         if self._choice.reason not in _SAID:
             _SAID.add(self._choice.reason)
             log.warning("%s", self._choice.reason)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from edgevision.errors import SourceError
-from edgevision.sources.feeds.decoders.candidates import Candidate
+from edgevision.sources.feeds.decoders.candidates import DecoderCandidate
 from edgevision.sources.feeds.decoders.decoder import Decoder, PyAvDecoder, StreamKind, Unit
 
 ROUNDS = 2
@@ -48,7 +48,7 @@ class Trial:
     """The request."""
 
     kind: StreamKind
-    candidate: Candidate
+    candidate: DecoderCandidate
     live: bool
     units: tuple[Unit, ...]
 
@@ -72,7 +72,7 @@ class Trial:
         head = json.loads(file.readline())
         base = Fraction(*head["time_base"])
         units = tuple(Unit(file.read(size), pts, base, key) for size, pts, key in head["units"])
-        return cls(StreamKind(**head["kind"]), Candidate(**head["candidate"]), head["live"], units)
+        return cls(StreamKind(**head["kind"]), DecoderCandidate(**head["candidate"]), head["live"], units)
 
 
 def main() -> None:

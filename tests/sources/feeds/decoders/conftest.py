@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edgevision.sources.feeds.decoders import candidates, probe, switch
-from edgevision.sources.feeds.decoders.candidates import Candidate
+from edgevision.sources.feeds.decoders.candidates import DecoderCandidate
 from edgevision.sources.feeds.decoders.decoder import PyAvDecoder, StreamKind, Unit, UnitReader
 from edgevision.sources.feeds.launched import LAUNCHER
 
@@ -98,7 +98,7 @@ def write_clip(
 def use(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make candidates those of this machine."""
 
-    def used(*found: Candidate) -> None:
+    def used(*found: DecoderCandidate) -> None:
         monkeypatch.setattr(candidates, "candidates_here", lambda: found)
 
     return used

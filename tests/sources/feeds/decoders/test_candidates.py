@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgevision.sources.feeds.decoders import candidates
-from edgevision.sources.feeds.decoders.candidates import JETSON, NVIDIA, Candidate, candidates_here
+from edgevision.sources.feeds.decoders.candidates import JETSON, NVIDIA, DecoderCandidate, candidates_here
 
 
 def programs(folder: Path, monkeypatch: pytest.MonkeyPatch, *names: str, knows: str = "") -> None:
@@ -61,4 +61,4 @@ def test_an_inspector_that_hangs_counts_as_missing(tmp_path: Path, monkeypatch: 
     inspector.write_text("#!/bin/sh\nexec /bin/sleep 30\n")
     inspector.chmod(0o755)
     monkeypatch.setattr(candidates, "INSPECT_S", 0.2)
-    assert Candidate("x", "some ! video/x-raw,format=I420").absent() == "GStreamer has no element some"
+    assert DecoderCandidate("x", "some ! video/x-raw,format=I420").absent() == "GStreamer has no element some"

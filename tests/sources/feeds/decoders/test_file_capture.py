@@ -10,12 +10,12 @@ import pytest
 
 from edgevision.errors import SourceError
 from edgevision.sources.feeds.decoders import file_capture
-from edgevision.sources.feeds.decoders.candidates import Candidate, Choice, has_element
+from edgevision.sources.feeds.decoders.candidates import DecoderCandidate, DecoderChoice, has_element
 from edgevision.sources.feeds.decoders.file_capture import HardwareCapture
 from edgevision.sources.opening import VideoSource, open_source
 from edgevision.sources.options import CameraOptions, DecoderSetting
 
-RIGHT = Candidate("right", "openh264dec")
+RIGHT = DecoderCandidate("right", "openh264dec")
 MakeClip = Callable[..., Any]
 Use = Callable[..., None]
 
@@ -57,7 +57,7 @@ def test_hardware_gives_softwares_frames(
 ) -> None:
     if not has_element(element):
         pytest.skip(f"no {element}")
-    use(Candidate("hardware", element))
+    use(DecoderCandidate("hardware", element))
     clip = make_clip((width, 96), 40, codec=codec, **options)
     hardware = read(clip.path, "hardware", hardware=True)
     assert len(hardware) == 40
@@ -76,9 +76,9 @@ def test_software_continues_after_the_last_frame(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    failing = Candidate("failing", elements)
+    failing = DecoderCandidate("failing", elements)
     use(failing)
-    monkeypatch.setattr(file_capture, "choose", lambda *_, **__: Choice(failing, "taken"))
+    monkeypatch.setattr(file_capture, "choose", lambda *_, **__: DecoderChoice(failing, "taken"))
     clip = make_clip()
     assert_same(read(clip.path, "auto", hardware=True), read(clip.path, "software", hardware=False), but=4)
     assert len(caplog.messages) == 1
@@ -90,9 +90,9 @@ def test_software_continues_after_the_last_frame(
 def test_a_hanging_decoder_is_left_within_its_time_out(
     make_clip: MakeClip, use: Use, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hanging = Candidate("hanging", "openh264dec ! identity sleep-time=100000000")
+    hanging = DecoderCandidate("hanging", "openh264dec ! identity sleep-time=100000000")
     use(hanging)
-    monkeypatch.setattr(file_capture, "choose", lambda *_, **__: Choice(hanging, "taken"))
+    monkeypatch.setattr(file_capture, "choose", lambda *_, **__: DecoderChoice(hanging, "taken"))
     monkeypatch.setattr(file_capture, "FIRST_FRAME_S", 0.3)
     clip = make_clip()
     assert_same(read(clip.path, "auto", hardware=True), read(clip.path, "software", hardware=False))
@@ -100,7 +100,7 @@ def test_a_hanging_decoder_is_left_within_its_time_out(
 
 
 def test_auto_uses_software_if_the_probe_refuses(make_clip: MakeClip, use: Use) -> None:
-    use(Candidate("lacking", "nosuchdecoder"))
+    use(DecoderCandidate("lacking", "nosuchdecoder"))
     clip = make_clip()
     assert len(read(clip.path, "auto", hardware=False)) == 36
     with pytest.raises(SourceError, match="lacking: GStreamer has no element nosuchdecoder"):

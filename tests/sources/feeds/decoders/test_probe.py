@@ -14,7 +14,7 @@ import pytest
 
 from edgevision.errors import SourceError
 from edgevision.sources.feeds.decoders import probe
-from edgevision.sources.feeds.decoders.candidates import Candidate
+from edgevision.sources.feeds.decoders.candidates import DecoderCandidate
 from edgevision.sources.feeds.decoders.decoder import StreamKind
 
 MakeClip = Callable[..., Any]
@@ -53,7 +53,7 @@ def test_stand_ins_fall_back_in_time_and_say_so_once(
     monkeypatch.setattr(probe, "FIRST_FRAME_S", 1.0)
     elements, reason = STAND_INS[what]
     clip = make_clip(frames=30)
-    candidate = Candidate("stand-in", elements.format(clip.kind.width, clip.kind.height))
+    candidate = DecoderCandidate("stand-in", elements.format(clip.kind.width, clip.kind.height))
     began_s = time.monotonic()
     with caplog.at_level(logging.INFO):
         choices = [probe.choose(clip.kind, clip.units, (candidate,), live=True) for _ in range(3)]
@@ -76,7 +76,7 @@ def test_a_decoder_that_is_right_and_faster_is_taken(make_clip: MakeClip, tmp_pa
     )
     subprocess.run(["gst-launch-1.0", "-q", *command.split()], check=True, timeout=60)
     elements = f"fakesink sync=false filesrc blocksize=460000 location={raw} ! y4mdec ! identity"
-    choice = probe.probe(clip.kind, clip.units, (Candidate("fast", elements),), live=True)
+    choice = probe.probe(clip.kind, clip.units, (DecoderCandidate("fast", elements),), live=True)
     assert re.fullmatch(
         r"h264 640x480 is decoded by fast: \d+\.\d ms and \d+\.\d ms of CPU a frame; software \d+\.\d and \d+\.\d",
         choice.reason,
@@ -86,14 +86,16 @@ def test_a_decoder_that_is_right_and_faster_is_taken(make_clip: MakeClip, tmp_pa
 
 def test_the_next_candidate_is_tried(make_clip: MakeClip) -> None:
     clip = make_clip(frames=30)
-    pair = (Candidate("one", "nosuchone"), Candidate("two", "nosuchtwo"))
+    pair = (DecoderCandidate("one", "nosuchone"), DecoderCandidate("two", "nosuchtwo"))
     reason = probe.probe(clip.kind, clip.units, pair, live=True).reason
     assert "one: GStreamer has no element nosuchone; two: GStreamer has no element nosuchtwo" in reason
 
 
 def test_ffmpegs_cuda_without_a_gpu_is_refused_with_its_reason(make_clip: MakeClip) -> None:
     clip = make_clip(frames=30)
-    choice = probe.probe(clip.kind, clip.units, (Candidate("cuda", accelerator="nosuchdevice"),), live=True)
+    choice = probe.probe(
+        clip.kind, clip.units, (DecoderCandidate("cuda", accelerator="nosuchdevice"),), live=True
+    )
     assert choice.candidate is None
     assert "cuda: FFmpeg cannot open it: " in choice.reason
 
@@ -106,7 +108,7 @@ def test_ffmpegs_cuda_without_a_gpu_is_refused_with_its_reason(make_clip: MakeCl
     ],
 )
 def test_kinds_without_hardware(kind: StreamKind, reason: str) -> None:
-    candidate = Candidate("stand-in", "openh264dec")
+    candidate = DecoderCandidate("stand-in", "openh264dec")
     assert reason in probe.probe(kind, (), (candidate,), live=True).reason
     with pytest.raises(SourceError, match=f"{reason}.*; use --decoder auto"):
         probe.forced(kind, (candidate,))

@@ -1,0 +1,84 @@
+"""Pixels of a decoded frame that are converted to BGR on request, at the size that is needed."""
+
+from __future__ import annotations
+
+import abc
+import threading
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Plane = npt.NDArray[np.uint8]
+"""uint8 ``[h,w]``: brightness or one colour difference; rows may be padded."""
+Planes = tuple[Plane, Plane, Plane]
+"""Brightness, blue difference and red difference; the latter may be smaller."""
+Matrix = npt.NDArray[np.float64]
+Bgr = npt.NDArray[np.uint8]
+"""uint8 ``[H,W,3]``, BGR."""
+
+
+class FramePixels(abc.ABC):
+    """A frame in its decoder's format; thread-safe.
+
+    `image_bgr` is the whole frame in BGR. `write_bgr` scales the frame first and converts the result, which takes a
+    fraction of the time if the target is smaller. Its pixels differ from those of a converted and then scaled frame
+    by the rounding of both steps.
+    """
+
+    def __init__(self, size_wh: tuple[int, int]) -> None:
+        self.size_wh = size_wh
+        self._lock = threading.Lock()
+        self._image: Bgr | None = None
+
+    @property
+    def image_bgr(self) -> Bgr:
+        """uint8 ``[H,W,3]``; converted at the first access. The owner of the frame may change it."""
+        with self._lock:
+            if self._image is None:
+                self._image = self._to_bgr()
+            return self._image
+
+    @property
+    def nbytes(self) -> int:
+        """Approximate memory of the frame."""
+        width, height = self.size_wh
+        return width * height * 3 // 2 + (0 if self._image is None else self._image.nbytes)
+
+    def write_bgr(self, out: Bgr, interpolation: int = cv2.INTER_LINEAR) -> None:
+        """Write the frame into `out`, uint8 ``[h,w,3]``, scaled to its size by OpenCV's `interpolation`."""
+        with self._lock:
+            self._write_bgr(out, interpolation)
+
+    @abc.abstractmethod
+    def _to_bgr(self) -> Bgr:
+        """Convert the whole frame to an array that the caller owns."""
+
+    @abc.abstractmethod
+    def _write_bgr(self, out: Bgr, interpolation: int) -> None:
+        """Scale and convert."""
+
+
+def bgr_matrix(kr: float, kb: float, *, full_range: bool = False, offset: float = 0.0) -> Matrix:
+    """The matrix ``[3,4]`` from (Y, Cb, Cr, 1), in levels of 8 bits, to BGR (ITU-T H.273, equations 38 to 43).
+
+    `kr` and `kb` are the weights of red and blue: 0.299 and 0.114 in BT.601, 0.2126 and 0.0722 in BT.709. `offset` is
+    added to each level.
+    """
+    kg = 1 - kr - kb
+    black, luma, chroma = (0.0, 1.0, 1.0) if full_range else (16.0, 255 / 219, 255 / 224)
+    rows = np.array(
+        [
+            [luma, 2 * (1 - kb) * chroma, 0.0],
+            [luma, -2 * kb * (1 - kb) / kg * chroma, -2 * kr * (1 - kr) / kg * chroma],
+            [luma, 0.0, 2 * (1 - kr) * chroma],
+        ]
+    )
+    return np.hstack([rows, (offset - rows @ [black, 128.0, 128.0])[:, None]])
+
+
+def write_planes(planes: Planes, out: Bgr, interpolation: int, matrix: Matrix) -> None:
+    """Scale each plane to the size of `out`, and write the converted result there."""
+    size_wh = (out.shape[1], out.shape[0])
+    scaled = [cv2.resize(plane, size_wh, interpolation=interpolation) for plane in planes]
+    cv2.transform(cv2.merge(scaled), matrix, dst=out)
