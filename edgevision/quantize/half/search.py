@@ -24,7 +24,7 @@ from edgevision.quantize.half.overflow import Overflow, first_overflow
 from edgevision.quantize.half.preparation import prepared
 from edgevision.quantize.half.record import HalfRecord, KeptGroup
 from edgevision.quantize.options import QuantizeOptions
-from edgevision.quantize.search.search import Search, SearchResult, Wording
+from edgevision.quantize.search.search import Candidate, Search, SearchResult, Wording
 from edgevision.quantize.search.sensitivity import SIGNAL_IMAGES, order_of_return
 from edgevision.quantize.search.workbench import Workbench
 
@@ -78,34 +78,47 @@ def searched_half(
         accept=lambda: bench.verification("fp16").passed,
     )
     result = search.run(reference, ())
-    plain = result.candidates[0]
     noise: dict[str, float] = {}
     if result.chosen is None:
         noise = material.noise(frames, options.threads)
         progress(f"measured the noise of {len(noise)} groups of operations, in blocks")
         result = search.run(reference, order_of_return(noise, works))
-    chosen = result.chosen
-    if chosen is None:
+    if result.chosen is None:
         raise VerificationError(_not_found(result, options, bench.bundle.spec.name))
-    half = material.graph(chosen.kept_float)
-    record = HalfRecord(
+    half = material.graph(result.chosen.kept_float)
+    seconds = round(time.perf_counter() - began, 1)
+    return SearchedHalf(
+        half, _record(bench.bundle.spec.name, material, options, result, result.chosen, noise, half, seconds)
+    )
+
+
+def _record(
+    name: str,
+    material: HalfMaterial,
+    options: QuantizeOptions,
+    result: SearchResult,
+    chosen: Candidate,
+    noise: dict[str, float],
+    half: HalfGraph,
+    seconds: float,
+) -> HalfRecord:
+    return HalfRecord(
         created=utc_now(),
         edgevision=edgevision.__version__,
-        model=bench.bundle.spec.name,
+        model=name,
         calibration_images=material.magnitudes.frames,
         search_images=result.images,
         max_drop=options.budget.max_drop,
         confidence=options.budget.confidence,
         metric=result.metric,
         float_accuracy=result.float_accuracy,
-        plain=plain,
+        plain=result.candidates[0],
         chosen=chosen,
         kept=material.kept_groups(chosen.kept_float, noise),
         candidates=result.candidates,
         half_share=work_share(material.model, half.half),
-        seconds=round(time.perf_counter() - began, 1),
+        seconds=seconds,
     )
-    return SearchedHalf(half, record)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
