@@ -87,7 +87,8 @@ def open_session(
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"unknown engine {engine!r}; engines: {', '.join(ENGINES)}")
     path, options = Path(model), options or SessionOptions()
-    engine = computing_engine(engine, options.precision)
+    if options.precision in COMPUTED:
+        engine = computing_engine(engine, options.precision)
     bundle = None if path.suffix == ".onnx" else with_cached_records(Bundle.open(path))
     device = find_device(options.device)
     if device is not None and engine is not None:

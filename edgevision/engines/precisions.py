@@ -19,10 +19,8 @@ def precisions_of(bundle: Bundle, engine: str) -> tuple[Precision, ...]:
     return (*held, *(precision for precision in COMPUTED if precision in cpu_computes()))
 
 
-def computing_engine(engine: str | None, precision: Precision | None) -> str | None:
-    """`engine`, or the one that computes `precision`; raises `UsageError` if another one was requested."""
-    if precision not in COMPUTED:
-        return engine
+def computing_engine(engine: str | None, precision: Precision) -> str:
+    """The engine that computes a precision of `COMPUTED`; raises `UsageError` if another one was requested."""
     if engine not in (None, COMPUTING):
         raise UsageError(
             f"{engine} does not compute a float graph in {precision}; {COMPUTING} does: --engine {COMPUTING}. Or run"
