@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import re
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -21,12 +23,20 @@ PLACEHOLDER = "my_model"
 def write_skeleton(name: str, task: str, folder: Path, *, force: bool = False) -> tuple[Path, Path]:
     """Write ``NAME.py`` and ``test_NAME.py`` into `folder`, both or none; returns their paths.
 
-    Raises `UsageError` for a name that is no file name, for a file that exists unless `force`, and if the folder cannot
-    be written.
+    Raises `UsageError` for a name that is no file name or that of an installed module, for a file that exists unless
+    `force`, and if the folder cannot be written.
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise UsageError(f"NAME is {name!r}; expected letters, digits and _, such as my_detector")
     texts = {folder / f"{name}.py": f"{task}.py", folder / f"test_{name}.py": f"test_{PLACEHOLDER}.py"}
+    folders = [str(path) for path in texts if path.is_dir()]
+    if folders:
+        raise UsageError(f"{folders[0]} is a folder; choose another NAME")
+    if name in _modules():
+        raise UsageError(
+            f"NAME is {name!r}, and a module has this name: code beside {name}.py would import the recipe instead of"
+            " it; choose another NAME"
+        )
     existing = [str(path) for path in texts if path.exists()]
     if existing and not force:
         raise UsageError(f"{existing[0]} already exists; choose another NAME, or replace it with --force")
@@ -39,3 +49,8 @@ def write_skeleton(name: str, task: str, folder: Path, *, force: bool = False) -
     except OSError as error:
         raise UsageError(f"cannot write into {folder}: {error.strerror or error}") from error
     return folder / f"{name}.py", folder / f"test_{name}.py"
+
+
+def _modules() -> frozenset[str]:
+    """Modules of Python and of installed packages; a file of the same name hides them from the code beside it."""
+    return sys.stdlib_module_names | frozenset(importlib.metadata.packages_distributions())

@@ -34,6 +34,13 @@ class PixelFormat:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
+        if self.order not in ("rgb", "bgr"):
+            raise ValueError(f"order is {self.order!r}; expected rgb or bgr")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if np.shape(values) != (3,):
+                raise ValueError(f"{name} is {values!r}; expected three values, one for each channel")
+        if not np.isfinite([self.scale, *self.mean, *self.std]).all():
+            raise ValueError(f"scale {self.scale}, mean {self.mean} and std {self.std} must be finite")
         if self.scale <= 0 or min(self.std) <= 0:
             raise ValueError(f"scale {self.scale} and std {self.std} must be positive")
 

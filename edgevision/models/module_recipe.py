@@ -11,13 +11,13 @@ from typing import get_args
 
 import torch
 
-from edgevision.contract.spec import BOX_TASKS, Fit, KeypointSpec, Task
+from edgevision.contract.spec import BOX_TASKS, Fit, FrameInput, KeypointSpec, Task
 from edgevision.errors import RecipeError
 from edgevision.graph.heads import DetectionHead
 from edgevision.graph.heads.cells.decoded import DecodedHead
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.recipe import Recipe, SourceModel
-from edgevision.models.recipe_file import described_error, importable
+from edgevision.models.recipe_file import CODE_ERRORS, described_error, importable
 
 __all__ = ["ModuleRecipe", "PixelFormat"]
 
@@ -73,13 +73,35 @@ class ModuleRecipe:
             raise RecipeError(
                 f"module is of type {type(self.module).__name__}; expected a class or function that returns the network"
             )
-        if isinstance(self.classes, str) or not self.classes:
-            raise RecipeError(f'classes is {self.classes!r}; expected names, such as ("cat", "dog")')
+        _check_names("classes", self.classes, 'names, such as ("cat", "dog")', least=1)
+        _check_names("keypoints", self.keypoints, "names of keypoints, or none", least=0)
+        self._check_input()
+        named = self.head is None or isinstance(self.head, str)
+        if not named and (isinstance(self.head, type) or not hasattr(self.head, "candidates")):
+            raise RecipeError(
+                f"head is {self.head!r}; expected a name, an object of `edgevision.graph.heads`, or None"
+            )
         if not self.nms and (self.head is not None or self.task not in BOX_TASKS):
             raise RecipeError(
                 f"nms=False is for tasks {', '.join(BOX_TASKS)} without a head; received task {self.task}, head"
                 f" {self.head!r}"
             )
+
+    def _check_input(self) -> None:
+        """Raise `RecipeError` unless size, pixels, fit, crop and stride describe an input."""
+        if not isinstance(self.pixels, PixelFormat):
+            raise RecipeError(f'pixels is {self.pixels!r}; expected a format, such as PixelFormat("rgb")')
+        if self.fit not in (None, *get_args(Fit)):
+            raise RecipeError(f"fit is {self.fit!r}; expected one of {', '.join(get_args(Fit))}")
+        size = self.size_wh
+        if not isinstance(size, tuple | list) or [type(side) for side in size] != [int, int]:
+            raise RecipeError(f"size_wh is {size!r}; expected width and height, such as (640, 480)")
+        if type(self.stride) is not int or self.stride < 1:
+            raise RecipeError(f"stride is {self.stride!r}; expected a whole number from 1 on")
+        try:
+            FrameInput((size[0], size[1]), crop_fraction=self.crop_fraction)
+        except (TypeError, ValueError) as error:
+            raise RecipeError(str(error)) from error
 
     def recipe(self, file: Path) -> Recipe:
         """The recipe that `edgevision export` runs; it is named after its file."""
@@ -100,8 +122,15 @@ class ModuleRecipe:
     def _source(self, file: Path, checkpoint: Path | None) -> SourceModel:
         with importable(file):
             module = self._made(file, checkpoint)
+        try:
+            module = module.float().cpu()
+        except NotImplementedError as error:  # a tensor on device "meta"
+            raise RecipeError(
+                f"module of {file} returned a network without weights, on device meta; load them into it, such as with"
+                " load_state_dict(..., assign=True)"
+            ) from error
         return SourceModel(
-            FlatOutputs(module.float().cpu()),
+            FlatOutputs(module),
             type(module).__name__,
             tuple(self.classes),
             self.head if self.nms else DecodedHead(len(self.classes), suppressed=True),
@@ -117,13 +146,21 @@ class ModuleRecipe:
             )
         try:
             module = self.module(checkpoint=checkpoint) if takes_checkpoint else self.module()
-        except Exception as error:  # the function is the user's code
+        except CODE_ERRORS as error:  # the function is the user's code
             raise RecipeError(f"module of {file} failed: {described_error(error, file)}") from error
         if not isinstance(module, torch.nn.Module):
             raise RecipeError(
                 f"module of {file} returned {type(module).__name__}; expected a torch.nn.Module"
             )
         return module
+
+
+def _check_names(field: str, names: object, expected: str, *, least: int) -> None:
+    if isinstance(names, str) or not isinstance(names, Sequence) or len(names) < least:
+        raise RecipeError(f"{field} is {names!r}; expected {expected}")
+    for place, name in enumerate(names):
+        if not isinstance(name, str):
+            raise RecipeError(f"{field}[{place}] is {name!r}; expected a name in quotes")
 
 
 class FlatOutputs(torch.nn.Module):

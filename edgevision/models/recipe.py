@@ -19,7 +19,7 @@ from edgevision.errors import RecipeError
 from edgevision.graph.heads import DetectionHead
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import Plan
-from edgevision.models.recipe_file import described_error, recipe_module
+from edgevision.models.recipe_file import CODE_ERRORS, described_error, recipe_module
 
 if TYPE_CHECKING:
     import torch
@@ -185,7 +185,7 @@ def _recipe_in(module: ModuleType, path: Path, attribute: str) -> Recipe | Recip
     if callable(found) and not isinstance(found, type):
         try:
             found = found()
-        except Exception as error:  # the function is the user's code
+        except CODE_ERRORS as error:  # the function is the user's code
             raise RecipeError(f"{attribute}() of {path} failed: {described_error(error, path)}") from error
     if not _makes_recipe(found):
         raise RecipeError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from pathlib import Path
 from types import ModuleType
 
 from edgevision.errors import RecipeError, first_line
+
+CODE_ERRORS = (Exception, SystemExit)
+"""What a user's code may raise; Ctrl-C is not its error."""
 
 
 @contextlib.contextmanager
@@ -23,7 +27,7 @@ def recipe_module(path: Path) -> Iterator[ModuleType]:
     with importable(path, module):
         try:
             spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:  # the file is the user's code
+        except CODE_ERRORS as error:  # the file is the user's code
             raise RecipeError(f"recipe {path} does not load: {described_error(error, path)}") from error
         yield module
 
@@ -32,9 +36,10 @@ def recipe_module(path: Path) -> Iterator[ModuleType]:
 def importable(path: Path, module: ModuleType | None = None) -> Iterator[None]:
     """While open, code of the file imports the modules beside it, and `module` is in `sys.modules`.
 
-    Dataclasses and pickles look their own module up there.
+    Dataclasses and pickles look their own module up there. The working directory is restored: later paths are relative
+    to it.
     """
-    before = list(sys.path)
+    before, folder = list(sys.path), Path.cwd()
     sys.path.insert(0, str(path.absolute().parent))
     if module is not None:
         sys.modules[module.__name__] = module
@@ -42,6 +47,7 @@ def importable(path: Path, module: ModuleType | None = None) -> Iterator[None]:
         yield
     finally:
         sys.path[:] = before
+        os.chdir(folder)
         if module is not None:
             sys.modules.pop(module.__name__, None)
 

@@ -23,12 +23,18 @@ def assign_weights(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> Non
         for name, tensor in expected.items()
         if name in tensors and tensors[name].shape != tensor.shape
     ]
+    types = [
+        f"{name} {str(tensors[name].dtype).removeprefix('torch.')}"
+        for name, tensor in expected.items()
+        if name in tensors and tensor.is_floating_point() and not tensors[name].is_floating_point()
+    ]
     problems = [
         f"{label} {_few(found)}"
         for label, found in (
             ("missing:", sorted(missing)),
             ("not expected:", sorted(unknown)),
             ("of shape:", shapes),
+            ("not floating-point:", types),
         )
         if found
     ]

@@ -113,3 +113,19 @@ def test_a_name_is_a_module(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="NAME is .*; expected letters, digits and _"):
         invoke("new-recipe", name, "--task", "detect", "-o", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "random"])
+def test_a_name_of_a_module_is_refused(name: str, tmp_path: Path) -> None:
+    """numpy.py would take numpy's place in everything that its folder's code imports."""
+    with pytest.raises(UsageError, match=f"NAME is '{name}', and a module has this name"):
+        invoke("new-recipe", name, "--task", "detect", "-o", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("taken", ["mine.py", "test_mine.py"])
+def test_a_folder_of_the_name_leaves_no_half_recipe(taken: str, tmp_path: Path) -> None:
+    (tmp_path / taken).mkdir()
+    with pytest.raises(UsageError, match=f"{taken} is a folder; choose another NAME"):
+        invoke("new-recipe", "mine", "--task", "detect", "-o", tmp_path, "--force")
+    assert [path.name for path in tmp_path.iterdir()] == [taken]

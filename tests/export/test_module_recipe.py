@@ -185,11 +185,12 @@ def test_nested_outputs_are_flattened(tmp_path: Path) -> None:
 
 
 def returning(*shapes: tuple[int, ...], value: float = 0.5) -> type[nn.Module]:
-    """A network that returns constants of these shapes."""
+    """A network that returns constants of these shapes; a first side of 1 is the batch."""
 
     class Constant(nn.Module):
         def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return tuple(torch.full(shape, value) + 0 * images.mean() for shape in shapes)
+            rows = [(len(images), *shape[1:]) if shape[0] == 1 else shape for shape in shapes]
+            return tuple(torch.full(shape, value) + 0 * images.mean() for shape in rows)
 
     return Constant
 
@@ -275,3 +276,80 @@ def test_fields_that_cannot_be(change: dict[str, Any], message: str) -> None:
     fields: dict[str, Any] = {"task": "classify", "module": Named, "classes": ("a",)}
     with pytest.raises(RecipeError, match=message):
         ModuleRecipe(size_wh=SIZE_WH, pixels=PixelFormat(), **{**fields, **change})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("size_wh", 64, r"size_wh is 64; expected width and height"),
+        ("size_wh", (64, 64, 3), r"size_wh is \(64, 64, 3\)"),
+        ("size_wh", (64.0, 64), r"size_wh is \(64.0, 64\)"),
+        ("size_wh", (0, 64), r"size_wh \(0, 64\) must be positive"),
+        ("size_wh", (100_000, 100_000), "million pixels; expected at most"),
+        ("pixels", None, "pixels is None; expected a format"),
+        ("pixels", "rgb", "pixels is 'rgb'; expected a format"),
+        ("fit", "squash", "fit is 'squash'; expected one of letterbox"),
+        ("crop_fraction", 0, r"crop_fraction 0 must be in \(0, 1\]"),
+        ("crop_fraction", "1", "'<' not supported"),
+        ("stride", 0, "stride is 0; expected a whole number from 1 on"),
+        ("classes", 3, "classes is 3; expected names"),
+        ("classes", ("a", None), r"classes\[1\] is None; expected a name in quotes"),
+        ("keypoints", (1, 2), r"keypoints\[0\] is 1; expected a name in quotes"),
+        ("head", 7, "head is 7; expected a name, an object"),
+        ("head", YoloV5RawHead, "head is <class .*; expected a name, an object"),
+    ],
+)
+def test_a_field_that_describes_no_network_is_named(field: str, value: Any, message: str) -> None:
+    fields = {"task": "detect", "module": nn.Identity, "size_wh": SIZE_WH, "pixels": PixelFormat()}
+    with pytest.raises(RecipeError, match=message):
+        ModuleRecipe(**{**fields, "classes": ("a",), field: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"order": "rbg"}, "order is 'rbg'; expected rgb or bgr"),
+        ({"mean": (0.0, 1.0)}, r"mean is \(0.0, 1.0\); expected three values"),
+        ({"std": (1.0, 1.0, float("inf"))}, "must be finite"),
+        ({"scale": float("nan")}, "must be finite"),
+    ],
+)
+def test_a_pixel_format_that_is_none(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PixelFormat(**options)
+
+
+def test_a_network_without_weights(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="returned a network without weights, on device meta"):
+        exported(own("detect", lambda: Columns(3, decoded=True).to("meta"), 3), tmp_path)
+
+
+class OneImage(nn.Module):
+    """Correct for one image only: by an error, or by outputs that forget the batch."""
+
+    def __init__(self, *, fails: bool) -> None:
+        super().__init__()
+        self.fails = fails
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        means = images.mean((2, 3))
+        return means.view(1, 3) if self.fails else means[:1]
+
+
+@pytest.mark.parametrize(
+    ("fails", "message"),
+    [
+        (True, r"does not run on float32 \[2, 3, 64, 96\]: test_module_recipe.py, line \d+"),
+        (False, r"returns \[1, 3\] for 2 images; expected tensors with the batch first, \[2, ...\]"),
+    ],
+)
+def test_a_network_for_one_image_only(fails: bool, message: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=message):
+        exported(own("classify", lambda: OneImage(fails=fails), 3), tmp_path)
+
+
+def test_one_class_is_no_choice(tmp_path: Path) -> None:
+    """A binary classifier with one logit: its Softmax would be 1 for every image, without an error."""
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1))
+    with pytest.raises(RecipeError, match="classify needs two classes or more: the Softmax of one value"):
+        exported(own("classify", lambda: network, 1), tmp_path)

@@ -49,6 +49,7 @@ RECIPE = made()
 OTHER = made(Network)
 def broken(): raise KeyError("x")
 def useless(): return 3
+def leaving(): raise SystemExit(0)
 """
 
 
@@ -93,6 +94,7 @@ def test_another_recipe_of_the_file(file: Path) -> None:
             ":broken",
             r"broken\(\) of .*mine.py failed: line \d+, `def broken\(\): raise KeyError.*`: KeyError: 'x'",
         ),
+        (":leaving", r"leaving\(\) of .*mine.py failed: line \d+, `def leaving.*`: SystemExit: 0"),
     ],
 )
 def test_a_name_that_is_no_recipe(file: Path, name: str, message: str) -> None:
@@ -138,3 +140,19 @@ def test_a_network_that_cannot_be_made_names_its_line(file: Path) -> None:
         RecipeError, match=r"module of .*mine.py returned NoneType; expected a torch.nn.Module"
     ):
         load_recipe(str(file)).untrained()
+
+
+@pytest.mark.parametrize("where", ["model = Network()", "return self.last"])
+def test_a_network_that_exits_is_an_error(file: Path, where: str) -> None:
+    """Not a success without a bundle, which is what exit code 0 of the file's own code would be."""
+    file.write_text(FILE.replace(where, f"raise SystemExit(0); {where}"))
+    with pytest.raises(RecipeError, match=r"line \d+, `raise SystemExit\(0\); .*`: SystemExit: 0"):
+        export_bundle(load_recipe(str(file)), ExportOptions(), file.with_name("b"), lambda _: None)
+
+
+def test_the_working_directory_is_restored(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle's relative path is relative to the folder in which the command was given."""
+    monkeypatch.chdir(file.parent)
+    file.write_text(FILE + "\nimport os\nos.chdir('/')\n")
+    load_recipe("mine.py")
+    assert Path.cwd() == file.parent

@@ -82,6 +82,11 @@ def _check_undetecting(
             f"task classify of {len(source.classes)} classes expects {classifier.EXPECTED}; received"
             f" {_listed(outputs)}"
         )
+    elif len(source.classes) == 1:
+        raise GraphError(
+            "task classify needs two classes or more: the Softmax of one value is always 1. Export a network that"
+            " returns two logits, such as torch.cat((torch.zeros_like(x), x), 1) for the only logit x of a Sigmoid"
+        )
 
 
 def _named_head(

@@ -10,6 +10,7 @@ import torch
 import edgevision
 from edgevision.errors import RecipeError, first_line
 from edgevision.graph.heads.head import NetworkOutput
+from edgevision.models.recipe_file import CODE_ERRORS
 
 _OURS = (str(Path(torch.__file__).parent), str(Path(edgevision.__file__).parent))
 
@@ -24,29 +25,39 @@ def module_outputs(module: torch.nn.Module, tensor: torch.Tensor) -> list[torch.
 def described_outputs(
     module: torch.nn.Module, name: str, size_wh: tuple[int, int]
 ) -> tuple[NetworkOutput, ...]:
-    """Names, dtypes and shapes of the outputs for one black image.
+    """Names, dtypes and shapes of the outputs for black images, without the batch.
 
-    Raises `RecipeError` if the module does not run, with the line at fault, and if an output is no tensor with a batch.
+    Raises `RecipeError` if the module does not run on one image and on two, with the line at fault, and if an output is
+    no tensor with a batch.
     """
-    shape = (1, 3, size_wh[1], size_wh[0])
+    outputs = _checked_outputs(module, name, size_wh, 1)
+    _checked_outputs(module, name, size_wh, 2)  # the golden frames are one batch
+    return tuple(
+        NetworkOutput(output_name(place), str(output.dtype).removeprefix("torch."), (None, *output.shape[1:]))
+        for place, output in enumerate(outputs)
+    )
+
+
+def _checked_outputs(
+    module: torch.nn.Module, name: str, size_wh: tuple[int, int], batch: int
+) -> list[torch.Tensor]:
+    shape = (batch, 3, size_wh[1], size_wh[0])
     try:
         outputs = module_outputs(module, torch.zeros(shape))
-    except Exception as error:  # the module is the user's code
+    except CODE_ERRORS as error:  # the module is the user's code
         raise RecipeError(
             f"the network of {name} does not run on float32 {list(shape)}:"
             f" {place_of(error)}{type(error).__name__}: {first_line(error)}"
         ) from error
     for output in outputs:
-        if not isinstance(output, torch.Tensor) or not output.ndim or output.shape[0] != 1:
+        if not isinstance(output, torch.Tensor) or not output.ndim or output.shape[0] != batch:
             received = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+            images = "one image" if batch == 1 else f"{batch} images"
             raise RecipeError(
-                f"the network of {name} returns {received} for one image; expected tensors with the batch first,"
-                " [1, ...]"
+                f"the network of {name} returns {received} for {images}; expected tensors with the batch first,"
+                f" [{batch}, ...]"
             )
-    return tuple(
-        NetworkOutput(output_name(place), str(output.dtype).removeprefix("torch."), (None, *output.shape[1:]))
-        for place, output in enumerate(outputs)
-    )
+    return outputs
 
 
 def output_name(place: int) -> str:
