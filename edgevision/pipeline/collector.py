@@ -89,6 +89,8 @@ class Collector:
         self._turn = 0
         self._served: dict[int, tuple[int, float]] = {}
         self._collected = 0
+        self._failure: EdgevisionError | None = None
+        """Error of the last source while a batch was being filled; raised after this batch."""
         self._closed = False
         for stream in streams:
             self.add(stream)
@@ -119,11 +121,12 @@ class Collector:
         with self._lock:
             self._streams = tuple(other for other in self._streams if other is not stream)
             self._served.pop(id(stream), None)
-            ahead = self._ahead.pop(id(stream), None)
+            ahead = self._ahead.get(id(stream))
         self._frame_event.set()
         if ahead is not None:
             ahead.stop()
-        with self._asking:
+        with self._asking:  # a poll that has begun must still find its `ReadAhead`
+            self._ahead.pop(id(stream), None)
             stream.source.frame_event = None
 
     def close(self) -> None:
@@ -146,6 +149,8 @@ class Collector:
         prepare those of files, until `complete` was called.
         """
         while not self._closed:
+            if self._failure is not None:
+                raise self._failure
             batch = FrameBatch(buffer)
             taking_ns = self._fill(batch)
             if not batch.entries or self._closed:
@@ -165,7 +170,14 @@ class Collector:
         while not self._closed and len(batch.entries) < self._rows and not self._at_limit():
             self._frame_event.clear()
             began_ns = time.perf_counter_ns()
-            if self._take_next(batch):
+            try:
+                taken = self._take_next(batch)
+            except EdgevisionError as error:
+                if not batch.entries:
+                    raise
+                self._failure = error
+                break
+            if taken:
                 taking_ns += time.perf_counter_ns() - began_ns
                 continue
             if not self._awaited(batch):

@@ -37,6 +37,8 @@ class OutputStage:
         """
         light, heavy = _divided(stream.sinks, shared)
         if not heavy:
+            if any(sink.parallel for sink in stream.sinks):
+                self.drain()  # a sink that is shared since its last result may have some of it in a worker
             done: Future[FrameResult] = Future()
             done.set_result(stream.write(processed))
             self._pending.append((stream, done))

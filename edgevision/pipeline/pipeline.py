@@ -214,8 +214,8 @@ class Pipeline:
             for thread in threads:
                 thread.join(JOIN_S)
             self.hung = any(thread.is_alive() for thread in threads)
-            if self._workers is not None:
-                self._workers.close(JOIN_S)
+            if self._workers is not None and not self._workers.close(JOIN_S):
+                self.hung = True  # it may be writing into a buffer of the session
         if self._failure is not None:
             raise self._failure
         return summary

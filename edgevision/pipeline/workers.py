@@ -41,7 +41,7 @@ class Workers:
         future: Future[T] = Future()
         with self._changed:
             if self._over:
-                future.cancel()
+                _cancel(future)
                 return future
             self._tasks.append((future, work))
             if self._idle < len(self._tasks) and len(self._threads) < self.count:
@@ -51,12 +51,17 @@ class Workers:
             self._changed.notify()
         return future
 
+    @property
+    def waiting(self) -> int:
+        """Number of tasks that have not begun."""
+        return len(self._tasks)
+
     def close(self, timeout_s: float) -> bool:
         """Cancel tasks that have not begun, and wait for the others; False if one still runs after the time-out."""
         with self._changed:
             self._over = True
             while self._tasks:
-                self._tasks.popleft()[0].cancel()
+                _cancel(self._tasks.popleft()[0])
             self._changed.notify_all()
         until_s = time.monotonic() + timeout_s
         for thread in self._threads:
@@ -73,6 +78,12 @@ class Workers:
                     return
                 future, work = self._tasks.popleft()
             _run(future, work)
+
+
+def _cancel(future: Future[Any]) -> None:
+    """Cancel a future of a task that has not begun, also for those that wait in `futures.wait`."""
+    if future.cancel():
+        future.set_running_or_notify_cancel()
 
 
 def _run(future: Future[Any], work: Callable[[], Any]) -> None:
@@ -101,7 +112,7 @@ class Strand:
         future: Future[T] = Future()
         with self._lock:
             if self._failed:
-                future.cancel()
+                _cancel(future)
                 return future
             self._waiting.append((future, work))
             if self._running:
@@ -118,7 +129,7 @@ class Strand:
             if not future.cancelled() and future.exception() is not None:
                 self._failed = True
                 while self._waiting:
-                    self._waiting.popleft()[0].cancel()
+                    _cancel(self._waiting.popleft()[0])
             self._running = bool(self._waiting)
             more = self._running
         if more:

@@ -145,6 +145,38 @@ def test_no_more_frames_are_read_in_advance_than_may_be(workers: Workers) -> Non
     assert ahead.take() is None
 
 
+def test_reading_stops_after_the_workers_cancelled_a_read() -> None:
+    """A read that waits for a free worker is cancelled when these close; `stop` must not wait for it."""
+    workers, begun, release = Workers(1), threading.Event(), threading.Event()
+    workers.submit(lambda: begun.set() or release.wait(5))  # type: ignore[func-returns-value]  # in order
+    assert begun.wait(5)
+    ahead = ReadAhead(MemorySource(3), workers, lambda: True, 2)
+    taking = threading.Thread(target=ahead.take, daemon=True)
+    taking.start()
+    while not workers.waiting:
+        time.sleep(0.001)
+    workers.close(0.01)
+    stopping = threading.Thread(target=ahead.stop, daemon=True)
+    stopping.start()
+    stopping.join(5)
+    assert not stopping.is_alive()
+    release.set()
+    assert workers.close(5)
+    taking.join(5)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_frames_before_a_failure_are_run_although_their_batch_is_not_full(count: int) -> None:
+    sink = ListSink()
+    with pytest.raises(SourceError, match="the source broke"):
+        run_streams(
+            BrightnessSession(detector(BatchRange(1, 4, 4))),
+            [SourceStream(MemorySource(6, fails=True), [sink])],
+            options=PipelineOptions(threshold=0.0, workers=count),
+        )
+    assert levels(sink) == list(range(6))
+
+
 def test_a_failing_read_is_raised_once_its_frames_are_taken(workers: Workers) -> None:
     ahead = ReadAhead(MemorySource(3, fails=True), workers, lambda: True, 2)
     assert [getattr(ahead.take(), "index", None) for _ in range(3)] == [0, 1, 2]
