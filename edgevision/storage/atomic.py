@@ -30,11 +30,16 @@ def staged_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         _sync(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        publish(temporary, path)
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Rename a file of `staged_file` to `path`, with the permissions that new files have: temporary ones are private."""
+    temporary.chmod(0o666 & ~_umask())
+    temporary.replace(path)
 
 
 def check_folder(path: Path, *, may_replace: Callable[[Path], bool]) -> None:

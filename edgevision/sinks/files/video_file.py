@@ -111,7 +111,8 @@ class VideoFile:
             self._encoder.write(self._fitted(frame_bgr))
             self._written += 1
             if self._recording and self._encoder.playable and self._file != self._path:
-                self._file = self._temporary.replace(self._path)
+                atomic.publish(self._temporary, self._path)
+                self._file = self._path
         except OSError as error:
             self._stop_full(error.strerror or str(error), error)
         free = shutil.disk_usage(self._path.parent).free

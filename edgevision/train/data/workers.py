@@ -114,6 +114,7 @@ class WorkerSource(BatchSource[Batch]):
         with warnings.catch_warnings():
             # Python 3.12 warns of a fork while threads run; the workers use none of their locks.
             warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", message="This DataLoader will create")  # more workers than cores
             iterator = iter(self._loader)
         try:
             yield from iterator

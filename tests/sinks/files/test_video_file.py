@@ -167,3 +167,14 @@ def test_the_last_frame_of_a_longer_video_is_found_again(tmp_path: Path) -> None
     capture = cv2.VideoCapture(str(tmp_path / "v.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 60
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(29.97)
+
+
+@pytest.mark.parametrize("recording", [False, True])
+def test_others_may_read_a_video_like_any_new_file(recording: bool, tmp_path: Path) -> None:
+    """A temporary file is private; a recording gets its name long before it is closed."""
+    (tmp_path / "new").touch()
+    video = VideoFile(tmp_path / "v.mp4", (32, 24), 25, recording=recording)
+    for _ in range(60):
+        video.write(np.zeros((24, 32, 3), np.uint8))
+    video.close()
+    assert (tmp_path / "v.mp4").stat().st_mode == (tmp_path / "new").stat().st_mode
