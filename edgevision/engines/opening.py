@@ -90,6 +90,11 @@ def open_session(
     if options.precision in COMPUTED:
         engine = computing_engine(engine, options.precision)
     bundle = None if path.suffix == ".onnx" else with_cached_records(Bundle.open(path))
+    if bundle is None and options.precision not in (None, "float", *COMPUTED):
+        raise UsageError(
+            f"{path} is one graph; --precision {options.precision} selects a graph of a bundle: pass the bundle, or omit"
+            " it"
+        )
     device = find_device(options.device)
     if device is not None and engine is not None:
         _refuse_other_device(device, engine)

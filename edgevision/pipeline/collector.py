@@ -48,6 +48,8 @@ class FrameBatch:
     outputs: Outputs = ()
     fits: list[tuple[int, Future[Fitted]]] = field(default_factory=list)
     """Rows that workers are preparing; empty once the batch was collected."""
+    pending: bool = False
+    """True from its collection to its completion, if workers prepare it."""
     rows: int = 0
     """Rows of `buffer` to run: the entries, padded with copies of the last one to the graph's minimum batch."""
 
@@ -89,6 +91,8 @@ class Collector:
         self._turn = 0
         self._served: dict[int, tuple[int, float]] = {}
         self._collected = 0
+        self._pending = 0
+        """Collected batches whose rows may still be rejected."""
         self._failure: EdgevisionError | None = None
         """Error of the last source while a batch was being filled; raised after this batch."""
         self._closed = False
@@ -153,9 +157,17 @@ class Collector:
                 raise self._failure
             batch = FrameBatch(buffer)
             taking_ns = self._fill(batch)
-            if not batch.entries or self._closed:
+            if self._closed:
+                return None
+            if not batch.entries:
+                if self._may_miss_the_limit():
+                    continue
                 return None
             if not self.live:
+                if batch.fits:
+                    batch.pending = True
+                    with self._lock:
+                        self._pending += 1
                 return batch
             began_ns = time.perf_counter_ns()
             if self.complete(batch):
@@ -215,6 +227,11 @@ class Collector:
             self._drop(batch, dropped)
         for stream, failure in failures:
             self.fail(stream, failure)
+        if batch.pending:
+            batch.pending = False
+            with self._lock:
+                self._pending -= 1
+            self._frame_event.set()
         count = len(batch.entries)
         if count:
             batch.rows = max(count, self._frames.batch.min)
@@ -251,6 +268,17 @@ class Collector:
     def _at_limit(self) -> bool:
         """True once `limit` frames of files have been taken; live frames may still be dropped."""
         return not self.live and self._collected == self._options.limit
+
+    def _may_miss_the_limit(self) -> bool:
+        """True if more frames may be needed, because workers reject some; waits for the next completed batch."""
+        self._frame_event.clear()
+        with self._lock:
+            pending, reached = self._pending, self._at_limit()
+        if not reached:
+            return any(not stream.ended for stream in self._streams)
+        if pending:
+            self._frame_event.wait(LOOK_S)
+        return pending > 0
 
     def _awaited(self, batch: FrameBatch) -> bool:
         """True if a source outside the batch may still supply a frame."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
+from typing import Literal
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,7 +31,7 @@ from edgevision.engines.onnxruntime import (
 from edgevision.engines.opening import open_session
 from edgevision.engines.ort_settings import CPU
 from edgevision.engines.pinned import PinnedBatches
-from edgevision.errors import EngineError
+from edgevision.errors import EngineError, UsageError
 from tests.brightness import SIDE, write_brightness_bundle
 
 AZURE = ProviderTarget("onnxruntime-azure", "AzureExecutionProvider", (CPU,))
@@ -209,3 +210,12 @@ def test_batches_of_a_gpu_are_pinned_if_cuda_can_be_called(
     monkeypatch.setattr(PinnedBatches, "new", new)
     bound.new_batch(2)
     assert made == [(2, *frames_of(0).shape[1:])]
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_graph_alone_has_no_other_precision(graph: Path, precision: Literal["fp16", "int8"]) -> None:
+    """It ran in float without a word before."""
+    with pytest.raises(UsageError, match=f"model.onnx is one graph; --precision {precision} selects a graph of"):
+        open_session(graph, options=SessionOptions(precision=precision))
+    with open_session(graph, engine="onnxruntime", options=SessionOptions(precision="float")) as session:
+        assert session.infer(frames_of(3))

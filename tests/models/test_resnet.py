@@ -83,3 +83,11 @@ def test_what_is_no_known_resnet() -> None:
     del state["bn1.bias"]
     with pytest.raises(CheckpointError, match=r"missing: bn1\.bias"):
         resnet_from_state_dict(state)
+
+
+def test_weights_of_whole_numbers_are_an_error() -> None:
+    """Such as those of a model that was quantized in PyTorch."""
+    tensors = resnet(18, 2).state_dict()
+    tensors["layer1.0.conv1.weight"] = tensors["layer1.0.conv1.weight"].to(torch.int8)
+    with pytest.raises(CheckpointError, match="ResNet; not floating-point: layer1.0.conv1.weight int8"):
+        resnet_from_state_dict(tensors)

@@ -18,7 +18,7 @@ from edgevision.pipeline.streams import SourceStream
 from edgevision.pipeline.workers import ReadAhead, Strand, Workers, worker_count
 from edgevision.sinks.frame_result import FrameResult
 from edgevision.sources.frames import SourceFrame
-from tests.doubles import BrightnessSession, ListSink, MemorySource, detector
+from tests.doubles import SIDE, BrightnessSession, ListSink, MemorySource, detector
 
 FOUR = PipelineOptions(threshold=0.0, workers=4)
 
@@ -275,3 +275,12 @@ def test_the_limit_counts_results_of_all_files(count: int) -> None:
     assert summary.frames == 9
     assert sum(file.given for file in files) == 9
     assert len(sink.seen) in (4, 5)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_the_limit_is_reached_although_frames_are_rejected_after_they_were_counted(count: int) -> None:
+    odd, other = MemorySource(20, sizes=[(SIDE, SIDE), (32, 24)]), MemorySource(20)
+    options = PipelineOptions(threshold=0.0, workers=count, limit=6)
+    session = BrightnessSession(detector(BatchRange(1, 4, 4), fit="exact"))
+    summary = run_streams(session, [SourceStream(odd), SourceStream(other)], options=options)
+    assert summary.frames == 6

@@ -213,4 +213,4 @@ def test_a_killed_worker_ends_the_training_with_its_reason(class_data: Path, tmp
 
 def test_more_workers_than_cores_print_no_warning() -> None:
     """PyTorch warns of them at each epoch."""
-    assert len(epochs(1, 2 + (os.cpu_count() or 1))[0]) == 6
+    assert len(epochs(1, 2 + (os.cpu_count() or 1))[0]) == 5

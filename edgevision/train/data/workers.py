@@ -98,29 +98,32 @@ class WorkerSource(BatchSource[Batch]):
     def batches(self, tasks: Iterable[BatchTask]) -> Iterator[Batch]:
         """The batches."""
         self._tasks.tasks = tasks
-        if self._loader is None:
-            self._loader = DataLoader(
-                _Drawn(self._draw),
-                batch_size=None,
-                sampler=self._tasks,
-                num_workers=self._workers,
-                prefetch_factor=WORKERS_AHEAD,
-                persistent_workers=True,
-                collate_fn=_unchanged,
-                worker_init_fn=_prepare_worker,
-                multiprocessing_context="fork",
-                generator=torch.Generator(),  # not the global one, which would change the training's draws
-            )
         with warnings.catch_warnings():
             # Python 3.12 warns of a fork while threads run; the workers use none of their locks.
             warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
             warnings.filterwarnings("ignore", message="This DataLoader will create")  # more workers than cores
+            if self._loader is None:
+                self._loader = self._new_loader()
             iterator = iter(self._loader)
         try:
             yield from iterator
         except (ConnectionError, EOFError) as error:
             # It ended while this process received its batch, before PyTorch saw it.
             raise RuntimeError(f"{_DEAD} (pid unknown) is lost") from error
+
+    def _new_loader(self) -> DataLoader[Batch]:
+        return DataLoader(
+            _Drawn(self._draw),
+            batch_size=None,
+            sampler=self._tasks,
+            num_workers=self._workers,
+            prefetch_factor=WORKERS_AHEAD,
+            persistent_workers=True,
+            collate_fn=_unchanged,
+            worker_init_fn=_prepare_worker,
+            multiprocessing_context="fork",
+            generator=torch.Generator(),  # not the global one, which would change the training's draws
+        )
 
     def close(self) -> None:
         """End the workers."""
