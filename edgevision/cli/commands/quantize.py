@@ -126,7 +126,8 @@ def command(
     groups of operations that add most noise return to FP32. Without --eval-images, value ranges and rules decide.
 
     The bundle receives the graph and a record of the search. For INT8 these are quantize.json, with every float layer,
-    and pareto.png; for FP16 with --eval-images, quantize.fp16.json. If the limit cannot be met, nothing is written and the exit code is 2.
+    and pareto.png; for FP16 with --eval-images, quantize.fp16.json. If the limit cannot be met, nothing is written and
+    the exit code is 2.
     """
     from edgevision.cli.extras import require_quantize
 

@@ -106,7 +106,7 @@ if TYPE_CHECKING:
     type=WordOrNumber(Number(0, 64, whole=True, word="auto")),
     default="auto",
     show_default=True,
-    help="Processes that prepare samples; 0: a thread. auto: 0 on a CPU; on a GPU its cores but one, at most 8.",
+    help="Processes that prepare samples; 0: a thread. auto: 0 on a CPU, else the cores per GPU minus one, at most 8.",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be decoded.")
 @click.option("--resume", is_flag=True, help="Continue the run in -o with its original settings.")

@@ -135,7 +135,9 @@ def _check(variant: str, boxes: torch.Tensor, scores: torch.Tensor, *, corners: 
     With `corners`, the network itself returns boxes as x1 y1 x2 y2.
     """
     if not (bool(boxes.isfinite().all()) and bool(scores.isfinite().all())):
-        raise RecipeError(f"{variant}: boxes or scores are NaN or infinite; check the weights and the decoding")
+        raise RecipeError(
+            f"{variant}: boxes or scores are NaN or infinite; check the weights and the decoding"
+        )
     low, high = float(scores.min()), float(scores.max())
     if not -1e-3 <= low <= high <= 1 + 1e-3:
         raise RecipeError(

@@ -1,4 +1,4 @@
-"""The probe takes a hardware decoder only if it is there, answers in time, is right, and is faster than software."""
+"""The probe chooses a hardware decoder only if it is installed, in time, correct, and faster than software."""
 
 from __future__ import annotations
 
