@@ -1,4 +1,4 @@
-"""Runs a PyTorch module, and describes the outputs that it returns."""
+"""Runs a PyTorch module and describes its outputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def described_outputs(
 ) -> tuple[NetworkOutput, ...]:
     """Names, dtypes and shapes of the outputs for one black image.
 
-    Raises `RecipeError` if the module does not run, with the line at fault, and if an output is no tensor with a batch.
+    Raises `RecipeError` if the module fails, with the line that failed, or if an output is not a tensor with a batch.
     """
     shape = (1, 3, size_wh[1], size_wh[0])
     try:
@@ -34,7 +34,7 @@ def described_outputs(
     except Exception as error:  # the module is the user's code
         raise RecipeError(
             f"the network of {name} does not run on float32 {list(shape)}:"
-            f" {place_of(error)}{type(error).__name__}: {first_line(error)}"
+            f" {error_location(error)}{type(error).__name__}: {first_line(error)}"
         ) from error
     for output in outputs:
         if not isinstance(output, torch.Tensor) or not output.ndim or output.shape[0] != 1:
@@ -44,18 +44,18 @@ def described_outputs(
                 " [1, ...]"
             )
     return tuple(
-        NetworkOutput(output_name(place), str(output.dtype).removeprefix("torch."), (None, *output.shape[1:]))
-        for place, output in enumerate(outputs)
+        NetworkOutput(output_name(index), str(output.dtype).removeprefix("torch."), (None, *output.shape[1:]))
+        for index, output in enumerate(outputs)
     )
 
 
-def output_name(place: int) -> str:
+def output_name(index: int) -> str:
     """Name of a raw output in the graph."""
-    return f"network_output{place}"
+    return f"network_output{index}"
 
 
-def place_of(error: BaseException) -> str:
-    """File, line and code where a user's code raised an error, with ": "; empty if no line of it is known."""
+def error_location(error: BaseException) -> str:
+    """File, line and code of the user that raised an error, followed by ": "; empty if no frame is the user's."""
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)
     ]
