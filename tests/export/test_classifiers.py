@@ -80,7 +80,9 @@ def test_chosen_pixels_and_crop_are_in_the_graph(exported: tuple[Path, str], tmp
         export_bundle(load_recipe("cnn"), options, tmp_path / "c", lambda _: None)
 
 
-@pytest.mark.parametrize("recipe", ["vit", "convnext", pytest.param("segformer", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "recipe", ["vit", "convnext", pytest.param("segformer", marks=pytest.mark.exhaustive)]
+)
 def test_dynamic_batches_of_camera_frames(recipe: str, tmp_path: Path) -> None:
     state = (
         seeded_state(segformer_sizes(SMALL_SHAPE, 3)) if recipe == "segformer" else state_of(f"timm/{recipe}")

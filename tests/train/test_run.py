@@ -176,7 +176,7 @@ def test_a_run_folder_is_not_overwritten_and_not_resumed_by_another_recipe(
     assert (run / "last.ckpt").read_bytes() == before
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_train_together(class_data: Path, tmp_path: Path) -> None:
     """Lightning starts the second process from the command line, so this one is a process too."""
     run = tmp_path / "run"
