@@ -1,10 +1,14 @@
-"""CPU of network cameras (1920x1080, 15 frames/s, H.264 and H.265) whose images are not wanted.
+"""CPU time of network cameras (1920x1080, 15 frames/s, H.264 and H.265) whose images no sink takes.
 
-``python -m benchmarks.camera_cpu`` reads 1, 4 and 8 cameras of a local server in four programs, in turns: this package
-with an engine that costs nothing; a loop of PyAV and one of OpenCV that convert every frame to BGR; and PyAV with the
-letterbox for the same engine, which is the same work as this package's. The figure is CPU time for each decoded frame,
-times 15: the cores that a camera takes. Most of it is decoding, which is the same in all programs and measured alone.
-Exit code 1 if the package takes more than `MOST_SHARE` of what the same work takes beyond decoding.
+``python -m benchmarks.camera_cpu`` reads 1, 4 and 8 cameras of a local server with four programs, in turns:
+
+- edgevision, with an engine that takes no time;
+- a loop of PyAV, and one of OpenCV, that convert every frame to BGR;
+- PyAV with the letterbox of that engine, which does the same work as edgevision.
+
+The figure is CPU time per decoded frame, times 15: the number of cores that a camera takes. Most of it is decoding,
+which is the same in all programs and is also measured alone. Exit code 1 if edgevision takes more than `MOST_SHARE` of
+the CPU time of the same work, both without decoding.
 """
 
 from __future__ import annotations
@@ -43,7 +47,7 @@ Loop = Callable[[str, Callable[[], bool], Callable[[], None]], None]
 
 
 def decode_only(url: str, over: Callable[[], bool], count: Callable[[], None]) -> None:
-    """Decode, and convert nothing: the least that any program needs."""
+    """Decode without conversion: the minimum that any program needs."""
     with av.open(url, timeout=10) as container:
         for _ in container.decode(video=0):
             count()
@@ -186,7 +190,7 @@ def report(codec: str, cameras: int, found: dict[str, list[float]]) -> dict[str,
 def main() -> int:
     """Measure, print the figures, and check the share."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each program")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds of each program")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cameras", type=int, nargs="+", default=[1, 4, 8])
     parser.add_argument("--video", type=Path, default=DATA / "video" / "vtest.avi")

@@ -1,4 +1,4 @@
-"""A network camera that plays an encoded clip without end at its frame rate, in its own process.
+"""A network camera that repeats an encoded clip at its frame rate, in a separate process.
 
 ``python -m benchmarks.clip_camera CLIP`` prints its address: MPEG-TS over HTTP, with a stream of its own for each
 connection. The packets are sent as they are, so that the server's CPU time is small.

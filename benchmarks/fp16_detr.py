@@ -1,8 +1,8 @@
-"""FP16 of detectors with transformers: every operation, by rule, and searched within an accuracy budget.
+"""AP of detectors with transformers in FP16: every operation, by rule, and searched within an accuracy limit.
 
 ``python -m benchmarks.fp16_detr BUNDLE... --search IMAGES --search-annotations FILE --held IMAGES --held-annotations
-FILE`` prints, for each bundle, AP on the held-out images in float and for three FP16 graphs, with FP16's rounding
-emulated. The searched graph is the one of ``edgevision quantize --precision fp16``. TensorRT-RTX builds it, and the
+FILE`` prints, for each bundle, AP on the held-out images in float and for three FP16 graphs, with emulated FP16
+rounding. The searched graph is the result of ``edgevision quantize --precision fp16``. TensorRT-RTX builds it, and the
 types of its layers are compared with those of the graph. Exit code 1 if a claim does not hold.
 """
 

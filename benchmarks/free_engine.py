@@ -1,4 +1,4 @@
-"""An engine that costs nothing, for measurements of everything around inference."""
+"""An engine that takes no time, for measurements of everything except inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of a finished graph by the names of its nodes, and its network alone."""
+"""Divides a finished graph into parts by node names, and extracts its network."""
 
 from __future__ import annotations
 

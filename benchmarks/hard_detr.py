@@ -2,11 +2,11 @@
 
 ``python benchmarks/hard_detr.py MODEL.onnx OUT.onnx`` writes a file with two properties of large trained transformers:
 
-- Layer normalizations as operators of their own, as exporters of opset 16 write them, whose inputs have other scales:
-  in turn those of `FEATURES`. A normalization divides the factor out again. In FP16 the square of 256 overflows, and
-  the square of 3e-4 has one or two bits.
-- Keys of attention with a large bias. Softmax ignores it, because it adds the same number to all logits of a query. In
-  FP16 the logits then lose their fraction.
+- Layer normalizations as separate operators, as exporters write them for opset 16. Their inputs are multiplied by the
+  factors of `FEATURES` in turn, which the normalization cancels. In FP16, the square of 256 overflows, and the square
+  of 3e-4 has only one or two bits.
+- Attention keys with a large bias. It adds the same number to all logits of a query, so Softmax cancels it. In FP16,
+  the logits then lose their fractional part.
 """
 
 from __future__ import annotations

@@ -1,19 +1,21 @@
-"""Nodes and time of each part of finished graphs, and the time beyond the network alone, in each CPU engine.
+"""Counts nodes and measures time of each part of a finished graph, and the time beyond the network alone.
 
     python -m benchmarks.launches BUNDLE [BUNDLE ...] [--baseline FILE.onnx ...] [--rounds N] [--json FILE]
 
 The parts are pre-processing, network, decoding, top-k (the selections before NMS), NMS, and compaction (the last
-selection and all after it). For networks with finished boxes, decoding and top-k hold all before compaction. Nodes are
-those that an engine runs after its own fusions. For TensorRT-RTX they are the kernels of an engine for SM 8.9, which is
-built here without a GPU. The time of a part is the sum of the medians of its nodes in the engine's profile.
+selection and everything after it). For networks with finished boxes, decoding and top-k contain everything before
+compaction. Nodes are those that an engine runs after its own fusions. For TensorRT-RTX they are the kernels of an
+engine for SM 8.9, which is built without a GPU. The time of a part is the sum of the medians of its nodes in the
+engine's profile.
 
 "Beyond" compares the whole graph with the network alone: the same graph without ``pre/`` and ``post/``, from the float
-image to the raw outputs. Both run in turn on the same frame, and their order alternates. The time is the median of the
-rounds' differences, the share the median of the rounds' ratios. `--cpu-time` measures CPU time of the process instead
-of wall time, for machines that others use.
+image to the raw outputs. Both run in turn on the same frame, in alternating order. The time is the median difference
+of the rounds, and the share is their median ratio. `--cpu-time` measures CPU time of the process instead of wall time,
+for machines with other load.
 
-A baseline is the graph of the bundle at the same place, written by another version of this package. It runs in the same
-rounds. Exit code 1 if a share exceeds its limit: 8 % in float32, and 15 % in OpenVINO's bfloat16 on CPUs with AMX.
+A baseline is a graph that another version of edgevision wrote for the same model. The first baseline belongs to the
+first bundle, and so on. Baselines run in the same rounds. Exit code 1 if a share exceeds its limit: 8 % in float32, and
+15 % in OpenVINO's bfloat16 on CPUs with AMX.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Calls that release the interpreter's lock: another thread executes Python code meanwhile."""
+"""Measures which calls release the interpreter's lock, so that another thread can execute Python code."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ Operation = Callable[[], object]
 
 
 def shares() -> dict[str, float]:
-    """By name, CPU time of a thread that executes Python code over that of one that makes the calls meanwhile.
+    """By name, CPU time of a thread that executes Python code, divided by that of a thread that makes the calls.
 
-    Near 0 if the call keeps the lock: the other thread runs only between calls. Up to 1 if it releases it. On a
-    busy machine a thread keeps the lock for longer between calls, and short calls seem to release it.
+    Near 0 if the call keeps the lock, because the other thread then runs only between calls. Up to 1 if it releases
+    the lock. On a busy machine, the other thread keeps the lock longer between calls, so short calls can seem to
+    release it.
     """
     over = threading.Event()
 

@@ -1,8 +1,8 @@
-"""Accuracy of frames that are scaled before their conversion to BGR, against frames that are converted first.
+"""Compares the accuracy of frames scaled before their conversion to BGR with that of frames converted first.
 
 ``python -m benchmarks.scaled_planes BUNDLE --images DIR --annotations FILE`` encodes each labelled image as an H.264
-key frame, decodes it with PyAV, and runs it both ways through the same session. `--height 1080` enlarges the images
-to a camera's size before. Exit code 1 if AP differs by more than `MOST_AP` points.
+key frame, decodes it with PyAV, and runs it both ways through the same session. `--height 1080` first enlarges the
+images to a camera's size. Exit code 1 if AP differs by more than `MOST_AP` points.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Frames/s of everything around inference, with one worker and with all cores; the engine costs nothing.
+"""Frame rate of everything except inference, with one worker thread and with one for each core.
 
 ``python -m benchmarks.workers`` runs eight videos (768x576), one video, and eight RTSP connections to a local server,
-in turns with one worker, with one for each core, and with two more. Exit code 1 if all cores do not reach
-`LEAST_GAIN` on eight videos.
+with an engine that takes no time. Runs with one worker, one for each core, and two more alternate. Exit code 1 if more
+workers do not make eight videos `LEAST_GAIN` times as fast.
 
-On a shared machine frames/s depend on the other programs, the CPU time of each thread does not. The model therefore
-gives a rate from these times: each stage and each file's decoder is one thread at a time, the workers share the rest,
-and all threads together use no more than the cores. It is the rate of an otherwise idle machine if memory and the
-interpreter's lock do not limit it. `--cores 16` prints it for a machine with 16 such cores.
+On a shared machine, the frame rate depends on other programs, but the CPU time of each thread does not. A model
+therefore estimates the rate from these times. In it, each stage and each file's decoder uses one thread at a time, the
+workers share the rest, and all threads together use no more than the cores. This is the rate of an idle machine, if
+memory and the interpreter's lock do not limit it. `--cores 16` prints it for a machine with 16 such cores.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Run:
 
 
 class TimedSource(Source):
-    """A file that adds up the CPU time of its reads."""
+    """A file source that sums the CPU time of its reads."""
 
     def __init__(self, inner: Source) -> None:
         super().__init__(inner.name, live=False, fps=inner.fps, frame_count=None)
@@ -213,9 +213,9 @@ def report(name: str, runs: dict[int, list[Run]], files: int, cores: int, others
 def main() -> int:
     """Measure, print the figures, and check the gain."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each run")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds of each run")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--cores", type=int, default=16, help="of the other machine in the model")
+    parser.add_argument("--cores", type=int, default=16, help="cores of the machine that the model estimates")
     parser.add_argument("--video", type=Path, default=DATA / "video" / "vtest.avi")
     parser.add_argument("--record", type=Path, help="write the figures to this JSON file")
     options = parser.parse_args()

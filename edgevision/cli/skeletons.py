@@ -23,8 +23,8 @@ PLACEHOLDER = "my_model"
 def write_skeleton(name: str, task: str, folder: Path, *, force: bool = False) -> tuple[Path, Path]:
     """Write ``NAME.py`` and ``test_NAME.py`` into `folder`, both or none; returns their paths.
 
-    Raises `UsageError` for a name that is no file name or that of an installed module, for a file that exists unless
-    `force`, and if the folder cannot be written.
+    Raises `UsageError` for a name that is no Python identifier or that of an installed module, for an existing file
+    unless `force`, and if the folder cannot be written.
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise UsageError(f"NAME is {name!r}; expected letters, digits and _, such as my_detector")

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 Plane = npt.NDArray[np.uint8]
-"""uint8 ``[h,w]``: brightness or one colour difference; rows may be padded."""
+"""uint8 ``[h,w]``: luma, Cb or Cr; rows may be padded."""
 Planes = tuple[Plane, Plane, Plane]
-"""Brightness, blue difference and red difference; the latter may be smaller."""
+"""Luma, Cb and Cr; the chroma planes may be smaller."""
 Matrix = npt.NDArray[np.float64]
 Bgr = npt.NDArray[np.uint8]
 """uint8 ``[H,W,3]``, BGR."""

@@ -1,14 +1,14 @@
-"""Finds CUDA's runtime library, libcudart: that of this machine's toolkit or TensorRT. Nothing is loaded.
+"""Finds CUDA's runtime library, libcudart, on this machine. Nothing is loaded.
 
-The first library of this order is used whose CUDA version the driver supports:
+If the environment variable ``EDGEVISION_CUDART`` is set, the file that it names is used. Otherwise these places are
+searched, and the first library is used whose major CUDA version the driver supports:
 
-1. the file that the environment variable ``EDGEVISION_CUDART`` names;
-2. on PCs, the Python packages of this environment (`RuntimeSeries.package`), newest first, and conda's folders;
-3. the folders of ``LD_LIBRARY_PATH``, then those of ``/etc/ld.so.conf.d``;
-4. the folders where CUDA toolkits and Linux distributions install it.
+1. on PCs, the Python packages of this environment (`RuntimeSeries.package`), newest first, and conda's folders;
+2. the folders of ``LD_LIBRARY_PATH``, then those of ``/etc/ld.so.conf.d``;
+3. the folders where CUDA toolkits and Linux distributions install it.
 
-Python packages are not used on a Jetson. Their aarch64 libraries are built for servers (SBSA). On Orin they load, and
-fail at calls that need the driver's Tegra side.
+Python packages are not used on a Jetson. Their aarch64 libraries are built for servers (SBSA). On Orin they load, but
+calls that need the Tegra driver fail.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VARIABLE = "EDGEVISION_CUDART"
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSeries:
-    """The libraries of one major version of CUDA, which all have the same file name."""
+    """The libraries of one major version of CUDA, which share one file name."""
 
     major: int
     soname: str
@@ -55,13 +55,13 @@ class CudaRuntime:
     path: Path
     series: RuntimeSeries
     version: str
-    """As exact as its file or package states it: "12.6.68" or "12"."""
+    """As precise as the file or package states it: "12.6.68" or "12"."""
     package: str | None = None
     """The Python package that holds it; None for a file of the system."""
 
     @property
     def text(self) -> str:
-        """Version and origin, for records; the path of a Python environment is left out."""
+        """Version and origin, for records, without the path of a Python environment."""
         return f"{self.version} {self.package or self.path}"
 
 
@@ -147,7 +147,7 @@ def _package_version(series: RuntimeSeries) -> str | None:
 
 
 def _library(path: Path, series: RuntimeSeries) -> CudaRuntime:
-    """A file of the system. Its full name or the toolkit's folder states the version: CUDA 11 kept the name of 11.0."""
+    """A file of the system. The version is in its full name or the toolkit's folder: CUDA 11 kept the name 11.0."""
     resolved = str(path.resolve())
     match = re.search(r"\.so\.(\d+\.\d+\.\d+)$", resolved) or re.search(r"/cuda-(\d+\.\d+)/", resolved)
     return CudaRuntime(path, series, match[1] if match else str(series.major))

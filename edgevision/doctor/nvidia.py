@@ -106,13 +106,13 @@ def _module_out_of_reach(machine: SystemFacts, version: str) -> Finding:
 
 
 def _cuda_runtime(machine: SystemFacts) -> Finding:
-    """Check libcudart, through which engines of both flavours run, against the driver."""
+    """Compare libcudart, which TensorRT and TensorRT-RTX engines need, with the driver."""
     known = machine.gpu.cuda if machine.gpu else None
     driver = (*version_numbers(known), 0)[:2] if known else (0, 0)
     remedy = apt_command(*driver) if machine.jetson else f"pip install {pip_package(driver[0])}"
     found = machine.library("libcudart")
     if found is None:
-        detail = "libcudart was not found: TensorRT engines run through it"
+        detail = "libcudart was not found; TensorRT engines need it"
         return Finding("missing", "CUDA runtime", detail, remedy)
     version, _, origin = found.partition(" ")
     if known and version_numbers(version)[0] > driver[0]:

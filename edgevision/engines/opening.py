@@ -92,8 +92,8 @@ def open_session(
     bundle = None if path.suffix == ".onnx" else with_cached_records(Bundle.open(path))
     if bundle is None and options.precision not in (None, "float", *COMPUTED):
         raise UsageError(
-            f"{path} is one graph; --precision {options.precision} selects a graph of a bundle: pass the bundle, or omit"
-            " it"
+            f"{path} is one graph; --precision {options.precision} selects a graph of a bundle: pass the bundle, or"
+            " omit it"
         )
     device = find_device(options.device)
     if device is not None and engine is not None:

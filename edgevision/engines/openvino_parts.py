@@ -1,9 +1,9 @@
 """Computes a graph's network in a type below float32 with OpenVINO, and its post-processing in float32.
 
-OpenVINO computes a whole graph in the type of ``INFERENCE_PRECISION_HINT``, except for the operators behind the last
-products. NMS contains products, so overlaps would be computed in that type too: in bfloat16, which has 8 bits of
-mantissa, IoU is off by up to 1 %; in float16 areas above 65504 overflow, and nothing is suppressed. The graph is
-therefore cut where post-processing begins and compiled in two parts.
+OpenVINO computes a whole graph in the type of ``INFERENCE_PRECISION_HINT``, except for the operators after the last
+products. NMS contains products, so overlaps would be computed in that type too. In bfloat16, which has 8 bits of
+mantissa, IoU is off by up to 1 %. In float16, areas above 65504 overflow, and NMS removes nothing. The graph is
+therefore cut before post-processing and compiled in two parts.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def compile_parts(core: ov.Core, model: ov.Model, settings: Mapping[str, Any], c
 def split(model: ov.Model) -> tuple[ov.Model, ov.Model]:
     """Cut a model before its post-processing; the outputs of the first part are the inputs of the second, in order.
 
-    `model` is used up. Values that do not depend on the frames stay where they are used.
+    `model` is modified and cannot be used afterwards. Values that do not depend on the frames stay where they are used.
     """
     varying, behind = _places(model)
     inputs: dict[tuple[str, int], ov.Node] = {}
@@ -91,7 +91,7 @@ def split(model: ov.Model) -> tuple[ov.Model, ov.Model]:
 
 
 def _places(model: ov.Model) -> tuple[set[str], set[str]]:
-    """Names of the nodes that depend on the frames, and of those at or behind the begin of post-processing."""
+    """Names of the nodes that depend on the frames, and of those in or after post-processing."""
     varying: set[str] = set()
     behind: set[str] = set()
     for node in model.get_ordered_ops():

@@ -1,4 +1,4 @@
-"""Precisions that an engine can run on this machine: the bundle's graphs, and types that it computes them in."""
+"""Precisions that an engine can run on this machine: those of the bundle's graphs, and `COMPUTED`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COMPUTING = "openvino"
 
 
 def precisions_of(bundle: Bundle, engine: str) -> tuple[Precision, ...]:
-    """The bundle's graphs in their order, then what the engine computes from them on this CPU."""
+    """The precisions of the bundle's graphs in order, then those that the engine computes from them on this CPU."""
     held = tuple(entry.precision for entry in bundle.manifest.graphs)
     if engine != COMPUTING:
         return held

@@ -180,7 +180,7 @@ def _with_choices(recipe: Recipe, options: ExportOptions) -> Recipe:
     crop = recipe.crop_fraction if options.crop_fraction is None else options.crop_fraction
     if options.crop_fraction is not None and recipe.fit != "center-crop":
         raise UsageError(
-            f"--crop is for a classifier's centre crop; {recipe.name} fits frames by {recipe.fit}"
+            f"--crop is for a classifier's centre crop; {recipe.name} fits frames by {recipe.fit}: omit --crop"
         )
     return replace(recipe, pixels=options.pixels.over(recipe.pixels), crop_fraction=crop)
 
@@ -199,7 +199,7 @@ def _source(recipe: Recipe, options: ExportOptions) -> SourceModel:
         if options.checkpoint is not None:
             raise UsageError("--random-weights and --checkpoint exclude each other")
         if recipe.file is not None:
-            raise UsageError(f"{recipe.file} makes its own weights; export it without --random-weights")
+            raise UsageError(f"{recipe.file} provides its own weights; omit --random-weights")
         return recipe.untrained()
     if options.checkpoint is None and recipe.file is None:
         published = f"; the authors' file: {recipe.release.url}" if recipe.release else ""

@@ -97,7 +97,7 @@ def without_suppression(b: GraphBuilder, candidates: Candidates, nms: NmsSpec) -
 
 
 def _above_floor(b: GraphBuilder, scores: str, nms: NmsSpec) -> str:
-    """Scores with 0 in place of those below the threshold; a value that is not a number stays one."""
+    """Scores with 0 in place of those below the threshold; NaN stays NaN."""
     score_floor = b.named(SCORE_FLOOR, np.array(nms.score_floor, np.float32))
     return b.op("Mul", scores, b.op("Cast", b.op("GreaterOrEqual", scores, score_floor), to=FLOAT))
 

@@ -1,4 +1,4 @@
-"""The recipe of one network, in a Python file of the user."""
+"""Recipe of one network, in the user's Python file."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ TASKS = get_args(Task)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleRecipe:
-    """Any PyTorch network, with the facts from which its graph is made.
+    """Any PyTorch network, with its input, outputs and classes.
 
     The network maps float32 ``[B,3,H,W]`` in the format `pixels` to the outputs of its task, as tensors or nested
     tuples, lists and dicts of them, in this order:
 
     * classify: logits or probabilities ``[B,C]``
-    * segment: logits ``[B,C,h,w]``, of the input's size or a whole fraction of it; or ``[B,1,h,w]``, the probability of
-      the second of two classes
+    * segment: logits ``[B,C,h,w]``, with h and w the input's height and width divided by the same integer; or
+      ``[B,1,h,w]``, the probability of the second of two classes
     * detect, without a `head`: ``boxes [B,N,4]`` x1 y1 x2 y2 in input pixels, ``scores [B,N,C]`` in 0..1
     * instances: as detect, then ``coefficients [B,N,M]`` and ``prototypes [B,M,H/4,W/4]``
     * pose: as detect, then ``keypoints [B,N,P,3]``: x y in input pixels and confidence, or ``[B,N,P,2]``
@@ -51,12 +51,12 @@ class ModuleRecipe:
     size_wh: tuple[int, int]
     """Size of the network's input."""
     pixels: PixelFormat
-    """Channel order and normalisation of the training. Verification cannot find a wrong one."""
+    """Channel order and normalisation of the training. Verification does not detect a wrong one."""
     classes: Sequence[str]
     head: DetectionHead | str | None = None
     """A head of `graph.heads`, or its name as `edgevision adopt --head` takes it."""
     nms: bool = True
-    """False: the boxes are final, and the graph has no NMS. Only without a `head`, which states this itself."""
+    """False: the boxes are final, and the graph has no NMS. Only without a `head`."""
     fit: Fit | None = None
     """How a frame is fitted to the input; None: "center-crop" for classifiers, else "letterbox"."""
     crop_fraction: float = 1.0
@@ -121,7 +121,7 @@ class ModuleRecipe:
 
     def _source(self, file: Path, checkpoint: Path | None) -> SourceModel:
         with importable(file):
-            module = self._made(file, checkpoint)
+            module = self._network(file, checkpoint)
         try:
             module = module.float().cpu()
         except NotImplementedError as error:  # a tensor on device "meta"
@@ -137,12 +137,12 @@ class ModuleRecipe:
             keypoints=KeypointSpec(tuple(self.keypoints)) if self.keypoints else None,
         )
 
-    def _made(self, file: Path, checkpoint: Path | None) -> torch.nn.Module:
+    def _network(self, file: Path, checkpoint: Path | None) -> torch.nn.Module:
         takes_checkpoint = "checkpoint" in inspect.signature(self.module).parameters
         if checkpoint is not None and not takes_checkpoint:
             raise RecipeError(
                 f"module of {file} has no parameter `checkpoint`, but --checkpoint {checkpoint} was given; add the"
-                " parameter: it receives the path, or None"
+                " parameter, which receives the path or None"
             )
         try:
             module = self.module(checkpoint=checkpoint) if takes_checkpoint else self.module()

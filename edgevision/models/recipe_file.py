@@ -1,4 +1,4 @@
-"""Executes a recipe's Python file, and names the line of an error in it."""
+"""Executes a recipe's Python file; errors name its line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CODE_ERRORS = (Exception, SystemExit)
 
 @contextlib.contextmanager
 def recipe_module(path: Path) -> Iterator[ModuleType]:
-    """Execute a file and yield its module; raises `RecipeError` if it does not load."""
+    """Execute a file and yield its module; raises `RecipeError` if it fails."""
     spec = importlib.util.spec_from_file_location(f"edgevision_recipe_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise RecipeError(f"{path} is not a Python file")
@@ -34,10 +34,10 @@ def recipe_module(path: Path) -> Iterator[ModuleType]:
 
 @contextlib.contextmanager
 def importable(path: Path, module: ModuleType | None = None) -> Iterator[None]:
-    """While open, code of the file imports the modules beside it, and `module` is in `sys.modules`.
+    """Let the file's code import modules from its folder, and keep `module` in `sys.modules`.
 
-    Dataclasses and pickles look their own module up there. The working directory is restored: later paths are relative
-    to it.
+    Dataclasses and pickle look up their own module there. The working directory is restored, because later paths are
+    relative to it.
     """
     before, folder = list(sys.path), Path.cwd()
     sys.path.insert(0, str(path.absolute().parent))
@@ -53,7 +53,7 @@ def importable(path: Path, module: ModuleType | None = None) -> Iterator[None]:
 
 
 def described_error(error: BaseException, path: Path) -> str:
-    """An error of a file's code in one line: where it was raised in the file, its class and its message."""
+    """An error of a file's code in one line: its location in the file, class and message."""
     if isinstance(error, SyntaxError):
         where = (
             f"line {error.lineno}, `{(error.text or '').strip()}`: " if error.filename == str(path) else ""

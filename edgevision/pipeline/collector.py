@@ -157,11 +157,9 @@ class Collector:
                 raise self._failure
             batch = FrameBatch(buffer)
             taking_ns = self._fill(batch)
-            if self._closed:
-                return None
-            if not batch.entries:
-                if self._may_miss_the_limit():
-                    continue
+            if not batch.entries and self._may_miss_the_limit():
+                continue
+            if not batch.entries or self._closed:
                 return None
             if not self.live:
                 if batch.fits:

@@ -81,8 +81,8 @@ class HalfRules:
     decode_in_float: bool = True
     """Keep all nodes after the last layer with weights: adopted graphs decode boxes there."""
     cautious: bool = True
-    """Keep what the measured magnitudes do not show: sums inside normalizations, and `caution.cautions`. A search that
-    measures accuracy does without."""
+    """Keep nodes float32 whose risk measured magnitudes do not show: sums in normalizations, and `caution.cautions`.
+    False for a search that measures accuracy."""
     kept: Mapping[str, str] = field(default_factory=dict)
     """Further nodes, with the reason."""
 

@@ -137,7 +137,7 @@ def _fp16(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
 def _fp16_searched(
     job: QuantizeJob, model: onnx.ModelProto, frames: CalibrationFrames, progress: Progress
 ) -> Iterator[Report]:
-    """Keep in FP32 what the labelled images show to need it."""
+    """Search for the operations that need FP32, by accuracy on the labelled images."""
     options = job.options
     trials = [trial_for(job.bundle.spec, s.images, s.annotations, s.limit) for s in options.eval_sets]
     decode_in_float = job.bundle.spec.task in BOX_TASKS

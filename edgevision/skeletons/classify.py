@@ -1,6 +1,7 @@
 """my_model: a classifier.
 
-Replace `Network` by yours and `network` by how you load its weights. Then run: pytest test_my_model.py
+Replace `Network` with your network, and the body of `network` with code that loads its weights. Then run:
+pytest test_my_model.py
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ RECIPE = ModuleRecipe(
     task="classify",
     module=network,
     size_wh=(128, 128),  # width and height of the network's input
-    # As in training: (value * scale - mean) / std. Verification cannot find a wrong format.
+    # As in training: (value * scale - mean) / std. Verification does not detect a wrong format.
     pixels=PixelFormat("rgb", scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     classes=CLASSES,
     fit="center-crop",  # the shorter side is scaled to the input, the longer one is cropped

@@ -1,6 +1,7 @@
 """my_model: a detector with instance masks.
 
-Replace `Network` by yours and `network` by how you load its weights. Then run: pytest test_my_model.py
+Replace `Network` with your network, and the body of `network` with code that loads its weights. Then run:
+pytest test_my_model.py
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from edgevision.models.module_recipe import ModuleRecipe, PixelFormat
 
 CLASSES = ("person", "car")
 MASKS = 8
-"""Prototypes that each mask is a combination of (YOLACT, arXiv 1904.02689)."""
+"""Number of prototypes; each mask is a linear combination of them (YOLACT, arXiv 1904.02689)."""
 STRIDE = 16
 """Pixels of a cell; each cell predicts one box."""
 
@@ -56,7 +57,7 @@ RECIPE = ModuleRecipe(
     task="instances",
     module=network,
     size_wh=(128, 96),  # width and height of the network's input
-    # As in training: (value * scale - mean) / std. Verification cannot find a wrong format.
+    # As in training: (value * scale - mean) / std. Verification does not detect a wrong format.
     pixels=PixelFormat("rgb", scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     classes=CLASSES,
 )

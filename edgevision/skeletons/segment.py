@@ -1,6 +1,7 @@
-"""my_model: a semantic segmenter.
+"""my_model: semantic segmentation.
 
-Replace `Network` by yours and `network` by how you load its weights. Then run: pytest test_my_model.py
+Replace `Network` with your network, and the body of `network` with code that loads its weights. Then run:
+pytest test_my_model.py
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Network(nn.Module):
         self.classifier = nn.Conv2d(32, len(CLASSES), 1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Images float32 [B, 3, H, W] to logits [B, C, h, w]; h and w divide H and W by one whole number."""
+        """Images float32 [B, 3, H, W] to logits [B, C, h, w]; H / h and W / w are the same integer."""
         logits: torch.Tensor = self.classifier(self.features(images))
         return logits
 
@@ -44,7 +45,7 @@ RECIPE = ModuleRecipe(
     task="segment",
     module=network,
     size_wh=(128, 96),  # width and height of the network's input
-    # As in training: (value * scale - mean) / std. Verification cannot find a wrong format.
+    # As in training: (value * scale - mean) / std. Verification does not detect a wrong format.
     pixels=PixelFormat("rgb", scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     classes=CLASSES,
 )

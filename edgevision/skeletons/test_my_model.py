@@ -15,7 +15,7 @@ RECIPE = Path(__file__).with_name("my_model.py")
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The exported bundle: it is written only if graph and PyTorch agree on real images."""
+    """The exported bundle, which is written only if graph and PyTorch agree on real images."""
     path = tmp_path_factory.mktemp("bundle") / "my_model"
     command(["export", str(RECIPE), "-o", str(path)], standalone_mode=False)
     return path

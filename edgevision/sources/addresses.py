@@ -22,7 +22,7 @@ from edgevision.device.opencv_build import OpenCvBuild
 from edgevision.errors import MissingExtraError, SourceError, UsageError
 from edgevision.sources.feeds import loop
 from edgevision.sources.feeds.capture import open_address, open_pipeline
-from edgevision.sources.feeds.decoders.candidates import why_no_plugin
+from edgevision.sources.feeds.decoders.candidates import plugin_problem
 from edgevision.sources.feeds.feed import Feed
 from edgevision.sources.feeds.gstreamer import CsiCamera, LaunchFeed
 from edgevision.sources.feeds.loop import LoopAddress, LoopFeed
@@ -152,7 +152,7 @@ def _network(url: str, options: CameraOptions) -> FeedFactory:
 
 def _csi(text: str, options: CameraOptions) -> FeedFactory:
     camera = CsiCamera.from_address(text)
-    if l4t_version() is not None and (reason := why_no_plugin()) is not None:
+    if l4t_version() is not None and (reason := plugin_problem()) is not None:
         log.warning("%s: %s", text, reason)
     return _pipeline(camera.pipeline("BGR"), camera.pipeline("I420"), options)
 

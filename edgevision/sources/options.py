@@ -45,7 +45,7 @@ class CameraOptions:
         default="auto",
         metadata=setting(
             Choice(("auto", "software", "hardware")),
-            "Decoder of H.264 and H.265; auto: hardware if measured to be right and faster here.",
+            "Decoder of H.264 and H.265. auto: hardware if a probe finds it correct and faster than software.",
             option="--decoder",
         ),
     )

@@ -37,7 +37,7 @@ def staged_file(path: Path) -> Iterator[Path]:
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Rename a file of `staged_file` to `path`, with the permissions that new files have: temporary ones are private."""
+    """Rename a file of `staged_file` to `path`, with the permissions of new files: temporary ones are private."""
     temporary.chmod(0o666 & ~_umask())
     temporary.replace(path)
 

@@ -73,7 +73,7 @@ def leftovers(bundle: Path) -> list[str]:
     return sorted(path.name for path in (bundle / "engines").iterdir() if ".partial" in path.name)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(900)
 def test_thirty_kills_of_a_real_builder(tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")

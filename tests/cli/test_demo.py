@@ -61,7 +61,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDGEVISION_DATA", raising=False)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("offline")
 def test_the_demo_boxes_the_people_without_a_network(tmp_path: Path) -> None:
     result = CliRunner().invoke(command, ["--seconds", "0.2", "-o", str(tmp_path)])

@@ -35,8 +35,13 @@ def equal(one: Outputs, other: Outputs) -> bool:
     return all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param("onnxruntime", marks=pytest.mark.exhaustive),
+        pytest.param("openvino", marks=pytest.mark.slow),
+    ],
+)
 def test_outputs_of_many_threads_equal_those_of_one(bundle: Path, engine: str) -> None:
     frames = questions()
     with open_session(bundle, engine=engine, options=SessionOptions(threads=1)) as session:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
-from typing import Literal
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime as ort
@@ -215,7 +214,9 @@ def test_batches_of_a_gpu_are_pinned_if_cuda_can_be_called(
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_a_graph_alone_has_no_other_precision(graph: Path, precision: Literal["fp16", "int8"]) -> None:
     """It ran in float without a word before."""
-    with pytest.raises(UsageError, match=f"model.onnx is one graph; --precision {precision} selects a graph of"):
+    with pytest.raises(
+        UsageError, match=f"model.onnx is one graph; --precision {precision} selects a graph of"
+    ):
         open_session(graph, options=SessionOptions(precision=precision))
     with open_session(graph, engine="onnxruntime", options=SessionOptions(precision="float")) as session:
         assert session.infer(frames_of(3))

@@ -54,7 +54,7 @@ def test_a_file_becomes_a_verified_bundle(exported: tuple[Path, str]) -> None:
     path, printed = exported
     assert "MobileNetV2 x0.35 (timm), 3 classes" in printed
     assert "input 64x64, centre crop of 0.875 of the shorter side, RGB, (value / 255 - 0.485 0.456" in printed
-    assert "assumed: that of timm's MobileNetV2 x0.35; --size, --crop, --mean and --std change it" in printed
+    assert "assumed: input of timm's MobileNetV2 x0.35; --size, --crop, --mean and --std change it" in printed
     spec = Bundle.open(path).spec
     assert spec.classes == ("cat", "dog", "eel")
     assert spec.frames.fit == "center-crop"
@@ -80,7 +80,9 @@ def test_chosen_pixels_and_crop_are_in_the_graph(exported: tuple[Path, str], tmp
         export_bundle(load_recipe("cnn"), options, tmp_path / "c", lambda _: None)
 
 
-@pytest.mark.parametrize("recipe", ["vit", "convnext", pytest.param("segformer", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "recipe", ["vit", "convnext", pytest.param("segformer", marks=pytest.mark.exhaustive)]
+)
 def test_dynamic_batches_of_camera_frames(recipe: str, tmp_path: Path) -> None:
     state = (
         seeded_state(segformer_sizes(SMALL_SHAPE, 3)) if recipe == "segformer" else state_of(f"timm/{recipe}")
@@ -143,7 +145,7 @@ def test_models_with_other_padding_are_rejected_by_their_file_name(tmp_path: Pat
     torch.save(state_of("timm/efficientnet_b0"), tmp_path / "model.pth")
     source = load_recipe("efficientnet").load(tmp_path / "model.pth")
     assert source.input_origin.startswith(
-        "assumed: that of timm's EfficientNet-B0, not of a tf_ model; --size"
+        "assumed: input of timm's EfficientNet-B0, not of a tf_ model; --size"
     )
     (tmp_path / "model.pth").rename(tmp_path / "tf_efficientnet_b0.pth")
     with pytest.raises(CheckpointError, match="timm's tf_ models pad their maps on other sides"):

@@ -173,8 +173,13 @@ def test_the_threshold_set_at_load_reaches_the_graph(yolov5n: Bundle, data_dir: 
     assert counts[0] <= counts[1] < counts[2]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param("onnxruntime", marks=pytest.mark.exhaustive),
+        pytest.param("openvino", marks=pytest.mark.slow),
+    ],
+)
 def test_average_precision_is_the_frameworks(yolov5n: Bundle, data_dir: Path, engine: str) -> None:
     options = SessionOptions(iou_threshold=0.65, score_floor=0.001)
     labelled = read_annotations(

@@ -209,7 +209,7 @@ MISFITS: dict[str, tuple[ModuleRecipe, str]] = {
     "no head": (
         own("detect", lambda: Columns(3), 3),
         r"task detect expects 2 outputs: boxes \[B, N, 4\].*; received 1 output: network_output0 float32 \[\?, 7,"
-        r" 96\]. These outputs have the shapes of head yolov8: give head=",
+        r" 96\]; these outputs have the shapes of head yolov8: set head=",
     ),
     "number of classes": (
         own("detect", lambda: Columns(3, decoded=True), 5),

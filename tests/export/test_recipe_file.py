@@ -80,7 +80,7 @@ def test_another_recipe_of_the_file(file: Path) -> None:
     assert load_recipe(f"{file}:made").untrained().classes == ("a", "b")
     with pytest.raises(RecipeError, match="has no parameter `checkpoint`, but --checkpoint w.pt was given"):
         other.load(Path("w.pt"))
-    with pytest.raises(UsageError, match="mine.py makes its own weights"):
+    with pytest.raises(UsageError, match="mine.py provides its own weights"):
         export_bundle(other, ExportOptions(random_weights=True), file.with_name("b"), lambda _: None)
 
 

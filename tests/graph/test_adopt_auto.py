@@ -127,6 +127,15 @@ def test_finished_boxes_are_recognised(tmp_path: Path, make: Callable[[], onnx.M
     assert "network/" not in adoption.recognition
 
 
+def test_a_chosen_head_in_doubt_is_refused_if_another_one_fits(tmp_path: Path) -> None:
+    path = saved(raw_yolox(), tmp_path)
+    with pytest.raises(
+        GraphError, match=r"has the head 'yolox', not 'rt-detr-rows': the network selects no queries"
+    ):
+        adopt(path, "rt-detr-rows")
+    assert adopt(path, "yolox").recognition.startswith("head yolox: ")
+
+
 @pytest.mark.parametrize("make", [networks.yolox, networks.yolov5])
 def test_several_heads_ask_for_a_choice(tmp_path: Path, make: Callable[[], onnx.ModelProto]) -> None:
     path = saved(make(), tmp_path)

@@ -352,9 +352,10 @@ def test_heads_are_recognised_by_their_outputs(
     assert recognise(seen) == expected
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("batch", [1, "batch"])
+@pytest.mark.parametrize(
+    "batch", [pytest.param(1, marks=pytest.mark.exhaustive), pytest.param("batch", marks=pytest.mark.slow)]
+)
 def test_tensorrt_rtx_builds_every_head(kind: str, batch: int | str) -> None:
     head, arrays = raw_outputs(kind, 3, 1, np.random.default_rng(0))
     graph = head_graph(head, arrays, NmsSpec(candidates=100, max_detections=60), batch)

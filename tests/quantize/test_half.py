@@ -65,7 +65,7 @@ def test_the_share_of_the_work_counts_products_and_elements() -> None:
 def test_a_quotient_by_a_clipped_value_stays_float_although_no_frame_shows_it() -> None:
     kept = reasons(converted(query_network(epsilon=1e-5)))
     assert set(INVERSE) <= kept.keys()
-    assert kept["odds"] == "its divisors are clipped at 1e-05, so that a quotient can reach 1e+05"
+    assert kept["odds"] == "its divisors are clipped at 1e-05, so a quotient can reach 1e+05"
     assert "odds" not in reasons(converted(query_network(epsilon=1e-3)))
 
 
@@ -86,11 +86,11 @@ def test_whole_numbers_above_2048_stay_float(factor_to_pixels: float, kept: bool
     found = reasons(converted(model))
     assert ("floor2" in found) == ("mul1" in found) == kept
     if kept:
-        assert found["floor2"] == "it makes whole numbers of values up to 4000; FP16 has all up to 2048"
+        assert found["floor2"] == "it rounds values up to 4000; FP16 represents all integers only up to 2048"
 
 
 def test_whole_constants_above_2048_that_fp16_rounds_stay_float() -> None:
-    assert "holds whole numbers up to 4097" in reasons(converted(network(("Add", factor(4097.0)))))["add0"]
+    assert "holds integers up to 4097" in reasons(converted(network(("Add", factor(4097.0)))))["add0"]
     assert converted(network(("Add", factor(4096.0)))).kept == ()
 
 

@@ -37,8 +37,6 @@ from edgevision.quantize.qdq import quantized
 from edgevision.quantize.signedness import with_unsigned_activations
 from edgevision.sources.image_files import read_image
 
-pytestmark = pytest.mark.slow
-
 CALIBRATION_IMAGES = 16
 FAULTY = "/model.13/cv1/conv/Conv"
 
@@ -93,12 +91,14 @@ def verified(bundle: Bundle) -> BaseException | None:
     return CliRunner().invoke(edgevision, command, standalone_mode=False).exception
 
 
+@pytest.mark.exhaustive
 def test_nothing_but_the_contract_stays_float(half: HalfGraph) -> None:
     assert half.kept == ()
     assert half.half_nodes >= 200
     assert len(half.subnormal_weights) > 0
 
 
+@pytest.mark.slow
 def test_fp16_keeps_its_accuracy_within_a_tenth_of_a_point(
     half: HalfGraph, bundle: Bundle, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +110,7 @@ def test_fp16_keeps_its_accuracy_within_a_tenth_of_a_point(
     assert abs(after - before) <= 0.1
 
 
+@pytest.mark.exhaustive
 def test_fp16_and_unsigned_int8_pass_in_every_engine(
     half: HalfGraph, int8: onnx.ModelProto, bundle: Bundle
 ) -> None:
@@ -119,6 +120,7 @@ def test_fp16_and_unsigned_int8_pass_in_every_engine(
     assert verified(bundle) is None
 
 
+@pytest.mark.slow
 def test_signed_int8_is_disproved_in_openvino_alone(int8: onnx.ModelProto, bundle: Bundle) -> None:
     pytest.importorskip("openvino")
     Bundle.open(bundle.path).add_graph("int8", int8.SerializeToString())
@@ -130,6 +132,7 @@ def test_signed_int8_is_disproved_in_openvino_alone(int8: onnx.ModelProto, bundl
         open_session(bundle.path, engine="openvino", options=SessionOptions(precision="int8"))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("channels", [slice(None), slice(7, 8)], ids=["all", "one"])
 def test_a_weight_scale_times_4_is_caught_and_named(
     channels: slice, int8: onnx.ModelProto, bundle: Bundle

@@ -133,7 +133,7 @@ def test_mistakes(instance_data: Path, box_data: Path, class_data: Path, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(600)
 def test_masks_of_its_own_images_are_learnt(instance_data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"

@@ -153,9 +153,9 @@ def test_mistakes(class_data: Path, box_data: Path, tmp_path: Path) -> None:
     assert "multiple of 32" in failed(train("yolov5", "--data", box_data, "--size", 60, *one))
     assert "'q' is not one of 'n'" in failed(train("yolov5", "--data", box_data, "--model", "q", *one))
     other = failed(train("cnn", "--data", class_data, "--model", "resnet18", *one))
-    assert "not of the recipe's family cnn; run `edgevision train resnet`" in other
+    assert "not of the recipe's family cnn; for this model run: edgevision train resnet" in other
     other = failed(train("unet", "--data", class_data, "--model", "segformer", *one))
-    assert "not of the recipe's family unet; run `edgevision train segformer`" in other
+    assert "not of the recipe's family unet; for this model run: edgevision train segformer" in other
     assert "none of the classes bus" in failed(train("yolov5", "--data", box_data, "--classes", "bus", *one))
     assert "not one of blue, yellow" in failed(train("yolov5", "--data", box_data, "--monitor", "car", *one))
     assert "neither a folder nor a zip" in failed(train("cnn", "--data", box_data, *one))
@@ -176,7 +176,7 @@ def test_a_run_folder_is_not_overwritten_and_not_resumed_by_another_recipe(
     assert (run / "last.ckpt").read_bytes() == before
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_train_together(class_data: Path, tmp_path: Path) -> None:
     """Lightning starts the second process from the command line, so this one is a process too."""
     run = tmp_path / "run"

@@ -123,7 +123,7 @@ def train(*arguments: object, recipe: str = "unet") -> Result:
     return CliRunner().invoke(edgevision, ["train", recipe, *map(str, arguments), "--device", "cpu"])
 
 
-@pytest.mark.parametrize("recipe", ["unet", pytest.param("segformer", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("recipe", ["unet", pytest.param("segformer", marks=pytest.mark.exhaustive)])
 def test_a_segmenter_learns_and_records_its_size(recipe: str, mask_data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = ("--classes", "ground,disc", "--size", 64, "--batch", 4, "--epochs", 8, "--balance")

@@ -179,7 +179,7 @@ def members(group: int) -> list[int]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(120)
 def test_ctrl_c_ends_the_training_and_its_workers(class_data: Path, tmp_path: Path) -> None:
     process = started(tmp_path / "run", class_data, "--epochs", 10_000, "--workers", 2)

@@ -283,8 +283,8 @@ FAULTS: dict[str, Fault] = {
     "100 candidates for 400": Fault("yolov8", _nms(candidates=100)),
     "list cut at an eighth": Fault("yolov8", code=((suppression, "_compact", _worst),)),
     "finished list cut at an eighth": Fault("end2end", code=((suppression, "_compact", _worst),)),
-    "angles turned the other way": Fault("yolov8-obb", code=_nms_code(_mirrored)),
-    "sides of oriented boxes exchanged": Fault("yolov8-obb", code=_nms_code(_sides_exchanged)),
+    "angles with the opposite sign": Fault("yolov8-obb", code=_nms_code(_mirrored)),
+    "width and height of oriented boxes swapped": Fault("yolov8-obb", code=_nms_code(_sides_exchanged)),
     "NMS of oriented boxes without angles": Fault(
         "yolov8-obb", code=((suppression, "OrientedOverlap", _WithoutAngle),)
     ),

@@ -25,8 +25,8 @@ from edgevision.cli.skeletons import TASKS, write_skeleton
 def command(name: str, task: str, folder: Path, force: bool) -> None:
     """Write NAME.py, a recipe for a network of your own, and its test.
 
-    NAME.py holds a small network with random weights, which exports and runs as it is. Replace the network and its
-    weights by yours. test_NAME.py exports the recipe, verifies the bundle and runs it on an image.
+    NAME.py contains a small network with random weights, and can be exported unchanged. Replace the network and its
+    weights with yours. test_NAME.py exports the recipe, verifies the bundle and runs it on an image.
     """
     recipe, test = write_skeleton(name, task, folder, force=force)
     shown, shown_test = (os.path.relpath(path) for path in (recipe, test))

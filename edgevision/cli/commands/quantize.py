@@ -122,11 +122,12 @@ def command(
     loss must stay within it in a share --confidence of bootstrap samples of --eval-images. Several --eval-images count
     in proportion to their number of images. Report final accuracy on other images.
 
-    For FP16 with --eval-images, every operation that fits starts in FP16. If that loses more than --max-drop, the
+    For FP16 with --eval-images, every operation whose values fit starts in FP16. If the loss exceeds --max-drop, the
     groups of operations that add most noise return to FP32. Without --eval-images, value ranges and rules decide.
 
-    The bundle receives the graph, and for INT8 quantize.json with every layer kept in float and pareto.png, for a
-    searched FP16 graph quantize.fp16.json. If the limit cannot be met, nothing is written and the exit code is 2.
+    The bundle receives the graph and a record of the search. For INT8 these are quantize.json, with every float layer,
+    and pareto.png; for FP16 with --eval-images, quantize.fp16.json. If the limit cannot be met, nothing is written and
+    the exit code is 2.
     """
     from edgevision.cli.extras import require_quantize
 

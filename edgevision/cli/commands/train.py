@@ -106,7 +106,7 @@ if TYPE_CHECKING:
     type=WordOrNumber(Number(0, 64, whole=True, word="auto")),
     default="auto",
     show_default=True,
-    help="Processes that draw samples; auto: for a GPU the cores but one, at most 8; else 0, a thread.",
+    help="Processes that prepare samples; 0: a thread. auto: 0 on a CPU, else the cores per GPU minus one, at most 8.",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be decoded.")
 @click.option("--resume", is_flag=True, help="Continue the run in -o with its original settings.")
@@ -211,5 +211,5 @@ def _require_same_family(plan: Plan, chosen: Plan) -> None:
     own, other = plan.model.rstrip("0123456789"), chosen.model.rstrip("0123456789")
     if not isinstance(plan, DetectorPlan) and own != other:
         raise UsageError(
-            f"--model {chosen.model} is not of the recipe's family {own}; run `edgevision train {other}`"
+            f"--model {chosen.model} is not of the recipe's family {own}; for this model run: edgevision train {other}"
         )

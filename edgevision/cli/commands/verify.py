@@ -52,8 +52,8 @@ def command(bundle: Path, seconds: float, device: str | None, as_json: bool) -> 
     Every file is compared with its hash. Then the golden frames run through every installed CPU engine, with every
     graph of the bundle. On a CPU that computes bfloat16, OpenVINO also runs the float graph in bf16. If onnx is
     installed, each layer of a lower-precision graph is also compared with its float weights. The records are stored in
-    the bundle; `run` rejects a graph that failed in an engine. Exit code 2 if any graph fails; bf16 that fails is only
-    not used. TensorRT engines are verified when they are built or first opened.
+    the bundle; `run` rejects a graph that failed in an engine. Exit code 2 if any graph fails, except for bf16: it
+    is then not used. TensorRT engines are verified when they are built or first opened.
 
     All engines and graphs that pass are then timed in turns. The fastest is stored for this machine; `run`, `live` and
     `deploy` use it. --device compares only the engines of one device.

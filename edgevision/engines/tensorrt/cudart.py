@@ -1,7 +1,7 @@
-"""Loads libcudart and declares the functions that we call, for CUDA 11.4 to 13.
+"""Loads libcudart and declares the functions that edgevision calls, for CUDA 11.4 to 13.
 
 Prototypes are those of ``cuda_runtime_api.h``; the tests compare them with NVIDIA's headers. All functions below have
-the same prototype in every supported version. `AVOIDED` lists what changed, and what we use instead.
+the same prototype in every supported version. `AVOIDED` lists functions that changed, and their replacements.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""PyTorch modules as sources of graphs: their outputs, their heads, and their answers."""
+"""PyTorch modules as export sources: their outputs, heads and reference results."""

@@ -1,4 +1,4 @@
-"""Answers of a PyTorch module in the shapes of the graph contract: the reference for its graph."""
+"""Reference results of a PyTorch module, in the shapes of the graph contract."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ SUM_TOLERANCE = 1e-3
 def answers_of(
     source: SourceModel, outputs: Sequence[torch.Tensor], nms: NmsSpec | None, size_wh: tuple[int, int]
 ) -> Outputs | Mixture:
-    """The answers to an input of `size_wh` from the module's raw outputs; boxes are in pixels of that input.
+    """Results for an input of `size_wh`, from the module's raw outputs; boxes are in pixels of that input.
 
-    Instances are returned before their masks are computed, because their size depends on the frame's. Raises
+    For instances, masks are not computed yet, because their size depends on the frame's. Raises
     `RecipeError` if decoded values of a module are not plausible.
     """
     if nms is None:
@@ -95,7 +95,7 @@ def undecided_pixels(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Maps:
-    """How maps of classes are enlarged to the input's size."""
+    """Scaling of class maps to the input's size."""
 
     head: SegmenterHead
     rows: Array
@@ -124,18 +124,20 @@ def _masks(source: SourceModel, outputs: Sequence[torch.Tensor], size_wh: tuple[
     if maps.head.answer == "probability" and not 0 <= low <= high <= 1:
         raise RecipeError(
             f"{source.variant}: the only channel is {low:.3g} to {high:.3g}, expected the probability of the second of"
-            " two classes; apply a Sigmoid to logits"
+            " two classes, 0 to 1; apply a Sigmoid to logits"
         )
     return np.stack([maps.head.plain(array.numpy(), maps.rows, maps.columns) for array in outputs[0]])
 
 
 def _check(variant: str, boxes: torch.Tensor, scores: torch.Tensor, *, corners: bool) -> None:
-    """Raise `RecipeError` for values that are no pixels or no scores: graph and reference would both be wrong.
+    """Raise `RecipeError` for implausible boxes or scores, which verification cannot detect: both sides have them.
 
     With `corners`, the network itself returns boxes as x1 y1 x2 y2.
     """
     if not (bool(boxes.isfinite().all()) and bool(scores.isfinite().all())):
-        raise RecipeError(f"{variant} returns boxes or scores that are not finite")
+        raise RecipeError(
+            f"{variant}: boxes or scores are NaN or infinite; check the weights and the decoding"
+        )
     low, high = float(scores.min()), float(scores.max())
     if not -1e-3 <= low <= high <= 1 + 1e-3:
         raise RecipeError(
@@ -152,5 +154,6 @@ def _check(variant: str, boxes: torch.Tensor, scores: torch.Tensor, *, corners: 
         )
     if boxes.shape[2] == 5 and float(boxes[..., 4].abs().max()) > 2 * np.pi:
         raise RecipeError(
-            f"{variant}: angles are up to {float(boxes[..., 4].abs().max()):.3g}, expected radians"
+            f"{variant}: angles are up to {float(boxes[..., 4].abs().max()):.3g}, expected radians;"
+            " convert degrees with torch.deg2rad"
         )

@@ -29,15 +29,15 @@ def with_head(
     outputs: tuple[NetworkOutput, ...],
     network: Callable[[], onnx.ModelProto],
 ) -> SourceModel:
-    """The source with its head as an object; `network` exports it, for a head that is given by name.
+    """The source with its head as an object. `network` exports the module; it is called only for a head given by name.
 
-    Raises `RecipeError` with the expected and the received outputs if they do not match task, head and classes; `name`
-    is the recipe's.
+    Raises `RecipeError` with expected and received outputs if they do not match task, head and classes. `name` is the
+    recipe's.
     """
     count = len(source.classes)
     try:
         if task not in BOX_TASKS:
-            _check_undetecting(task, source, outputs, size_wh)
+            _check_without_boxes(task, source, outputs, size_wh)
             return source
         if source.head is None or isinstance(source.head, DecodedHead):
             final = source.head is not None and source.head.suppressed
@@ -49,13 +49,13 @@ def with_head(
         raise RecipeError(f"{name}: {error}{hint}") from error
     if source.head.class_count != count:
         raise RecipeError(
-            f"{name}: there are {count} class names; its head has {source.head.class_count} classes"
+            f"{name}: there are {count} class names; its head has {source.head.class_count} classes; make them equal"
         )
     return source
 
 
 def segmenter_head(outputs: Sequence[NetworkOutput], size_wh: Sizes, class_count: int) -> SegmenterHead:
-    """How the class of each pixel is chosen from the outputs; raises `GraphError` for outputs of other shapes."""
+    """The head that selects the class of each pixel; raises `GraphError` for outputs of other shapes."""
     found = segmenter.recognise(_facts(outputs, size_wh, class_count)) if outputs else None
     if found is None:
         raise GraphError(
@@ -70,11 +70,11 @@ def detection_head(source: SourceModel) -> DetectionHead | None:
     return source.head
 
 
-def _check_undetecting(
+def _check_without_boxes(
     task: Task, source: SourceModel, outputs: tuple[NetworkOutput, ...], size_wh: Sizes
 ) -> None:
     if source.head is not None:
-        raise GraphError(f"task {task} has no head; received {source.head!r}")
+        raise GraphError(f"task {task} expects no head; received {source.head!r}: remove head=")
     if task == "segment":
         segmenter_head(outputs, size_wh, len(source.classes))
     elif classifier.recognise(_facts(outputs, size_wh, len(source.classes))) is None:
@@ -119,7 +119,7 @@ def _fitting_heads(task: Task, outputs: tuple[NetworkOutput, ...], size_wh: Size
         for name, convention in DETECTORS.items()
         if convention.task == task and not convention.packed and match(name, facts) is not None
     ]
-    return f". These outputs have the shapes of head {' or '.join(names)}: give head=..." if names else ""
+    return f"; these outputs have the shapes of head {' or '.join(names)}: set head=" if names else ""
 
 
 def _facts(outputs: Sequence[NetworkOutput], size_wh: Sizes, class_count: int) -> NetworkFacts:

@@ -1,4 +1,4 @@
-"""Runs a PyTorch module, and describes the outputs that it returns."""
+"""Runs a PyTorch module and describes its outputs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def described_outputs(
 ) -> tuple[NetworkOutput, ...]:
     """Names, dtypes and shapes of the outputs for black images, without the batch.
 
-    Raises `RecipeError` if the module does not run on one image and on two, with the line at fault, and if an output is
-    no tensor with a batch.
+    Raises `RecipeError` if the module fails for one image or for two, with the line that failed, or if an output is not
+    a tensor with a batch.
     """
     outputs = _checked_outputs(module, name, size_wh, 1)
     _checked_outputs(module, name, size_wh, 2)  # the golden frames are one batch
     return tuple(
-        NetworkOutput(output_name(place), str(output.dtype).removeprefix("torch."), (None, *output.shape[1:]))
-        for place, output in enumerate(outputs)
+        NetworkOutput(output_name(index), str(output.dtype).removeprefix("torch."), (None, *output.shape[1:]))
+        for index, output in enumerate(outputs)
     )
 
 
@@ -47,7 +47,7 @@ def _checked_outputs(
     except CODE_ERRORS as error:  # the module is the user's code
         raise RecipeError(
             f"the network of {name} does not run on float32 {list(shape)}:"
-            f" {place_of(error)}{type(error).__name__}: {first_line(error)}"
+            f" {error_location(error)}{type(error).__name__}: {first_line(error)}"
         ) from error
     for output in outputs:
         if not isinstance(output, torch.Tensor) or not output.ndim or output.shape[0] != batch:
@@ -60,13 +60,13 @@ def _checked_outputs(
     return outputs
 
 
-def output_name(place: int) -> str:
+def output_name(index: int) -> str:
     """Name of a raw output in the graph."""
-    return f"network_output{place}"
+    return f"network_output{index}"
 
 
-def place_of(error: BaseException) -> str:
-    """File, line and code where a user's code raised an error, with ": "; empty if no line of it is known."""
+def error_location(error: BaseException) -> str:
+    """File, line and code of the user that raised an error, followed by ": "; empty if no frame is the user's."""
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)
     ]

@@ -47,19 +47,22 @@ class AmbiguousHeadError(GraphError):
 
 
 def recognise(source: ForeignNetwork, wanted: str | None = None) -> Recognition:
-    """The head of a network; `wanted` is the user's choice, which only has to match the shapes.
+    """The head of a network; `wanted` is the user's choice, which may be in doubt if no other head fits.
 
-    Without a choice, a head must also be free of doubt, and be the only one. Raises `GraphError` for an
-    unsuitable choice, `AmbiguousHeadError` if several heads fit, and `GraphError` if none does.
+    Without a choice, a head must be free of doubt, and be the only one. Raises `GraphError` for an unsuitable choice,
+    `AmbiguousHeadError` if several heads fit, and `GraphError` if none does.
     """
-    if wanted is not None:
-        found = _matching(source).get(wanted)
-        if found is None:
-            raise _not_the_head(source, wanted)
-        return found
     matching = _matching(source)
+    if wanted is not None and wanted not in matching:
+        raise _not_the_head(source, wanted)
     doubts = {name: reason for name in matching if (reason := _doubt(source.facts, name)) is not None}
     fitting = [found for name, found in matching.items() if name not in doubts]
+    if wanted is not None:
+        if wanted in doubts and len(fitting) == 1:
+            raise GraphError(
+                f"{source.path.name} has the head {fitting[0].name!r}, not {wanted!r}: {doubts[wanted]}; omit --head"
+            )
+        return matching[wanted]
     if len(fitting) > 1:
         raise _ambiguous(source, fitting)
     if not fitting:

@@ -134,7 +134,7 @@ def classifier_from_state_dict(family: Family, tensors: Mapping[str, torch.Tenso
     shape, module, renamed = _closest(fitting, tensors, library, class_count)
     assign_weights(module, renamed)
     doubt = ", not of a tf_ model" if library == "timm" and family.tf_models else ""
-    origin = f"assumed: that of {library}'s {shape.name}{doubt}; --size, --crop, --mean and --std change it"
+    origin = f"assumed: input of {library}'s {shape.name}{doubt}; --size, --crop, --mean and --std change it"
     expected = family.expected(shape, library)
     return Classifier(module.eval(), shape, library, class_count, expected, origin)
 

@@ -1,4 +1,4 @@
-"""Operations that keep FP32 because of their constants: the frames of a probe need not show their worst case."""
+"""Rules for operations that stay in FP32 although their measured values fit: frames may not show the worst case."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST = 65504.0
 """The largest finite FP16 number."""
 
 WHOLE = 2048
-"""FP16 represents every whole number up to this one."""
+"""FP16 represents every integer up to this one."""
 
 LARGEST_ERROR = 0.01
 """Relative rounding error of a small constant above which its operation stays FP32: half a step at about 3e-6."""
@@ -31,11 +31,11 @@ _INTEGERS = (TensorProto.INT32, TensorProto.INT64, TensorProto.INT16, TensorProt
 
 
 def cautions(flow: Flow, largest: Mapping[str, float]) -> dict[int, str]:
-    """Indices of nodes that stay FP32, with the reason; `largest` are the magnitudes of a probe.
+    """Indices of nodes that stay FP32, with the reason; `largest` holds the magnitudes that a probe measured.
 
     - A quotient by a clipped value: ``x / max(1 - x, 1e-5)`` reaches 1e5 as soon as x is near 1, which few frames show.
     - A constant that FP16 rounds to 0 or by more than `LARGEST_ERROR`, such as the epsilon 1e-12 under a root.
-    - Whole numbers above `WHOLE`: indices, and coordinates in pixels before they are rounded.
+    - Integers above `WHOLE`: indices, and coordinates in pixels before they are rounded.
     - Sampling positions on feature maps with a side above `LARGEST_MAP`.
     """
     found: dict[int, str] = {}
@@ -61,16 +61,14 @@ def _quotients(flow: Flow, largest: Mapping[str, float]) -> Iterator[tuple[int, 
         reached = _most(flow, node.input[0], largest) if node.op_type == "Div" else 1.0
         if reached / least <= LARGEST:
             continue
-        reason = (
-            f"its divisors are clipped at {least:.3g}, so that a quotient can reach {reached / least:.3g}"
-        )
+        reason = f"its divisors are clipped at {least:.3g}, so a quotient can reach {reached / least:.3g}"
         chain = flow.upstream([index], lambda i: flow.moves(i) or flow.nodes[i].op_type in ELEMENTWISE)
         readers = {i for i in flow.after(index) if flow.nodes[i].op_type == "Log"}
         yield from ((i, reason) for i in sorted(chain | readers))
 
 
 def _least(flow: Flow, name: str) -> float | None:
-    """The constant that a Clip, a Max or a small addition guarantees as the smallest value."""
+    """The smallest value that the constant of a Clip or a Max guarantees; None for other operators."""
     if name not in flow.producer:
         return None
     node = flow.nodes[flow.producer[name]]
@@ -84,7 +82,7 @@ def _least(flow: Flow, name: str) -> float | None:
 
 
 def _most(flow: Flow, name: str, largest: Mapping[str, float]) -> float:
-    """The largest magnitude: the upper limit of a Clip, or what the probe saw."""
+    """The largest magnitude: the upper limit of a Clip, or the value that the probe measured."""
     node = flow.nodes[flow.producer[name]] if name in flow.producer else None
     if node is not None and node.op_type == "Clip" and len(node.input) > 2:
         bound = flow.constant(node.input[2])
@@ -104,7 +102,7 @@ def _vanishing(flow: Flow) -> Iterator[tuple[int, str]]:
             if abs(rounded - exact) > LARGEST_ERROR * exact:
                 reason = f"FP16 rounds its constant {exact:.3g} to {rounded:.3g}"
                 chain = flow.downstream([index], lambda i: flow.nodes[i].op_type in _AFTER_EPSILON)
-                # Values of which such a constant is a part are as small.
+                # Values to which such a constant is added are as small.
                 chain |= flow.upstream([index], lambda i: flow.nodes[i].op_type in _BEFORE_EPSILON)
                 yield from ((i, reason) for i in sorted(chain))
 
@@ -114,7 +112,7 @@ def _rounded(flow: Flow, largest: Mapping[str, float]) -> Iterator[tuple[int, st
         to = next((a.i for a in node.attribute if a.name == "to"), None) if node.op_type == "Cast" else None
         reached = largest.get(node.input[0], 0.0) if node.op_type in _ROUNDING or to in _INTEGERS else 0.0
         if reached > WHOLE:
-            reason = f"it makes whole numbers of values up to {reached:.4g}; FP16 has all up to {WHOLE}"
+            reason = f"it rounds values up to {reached:.4g}; FP16 represents all integers only up to {WHOLE}"
             chain = flow.upstream([index], lambda i: flow.moves(i) or flow.nodes[i].op_type in ELEMENTWISE)
             yield from ((i, reason) for i in sorted(chain))
 
@@ -128,7 +126,7 @@ def _whole_constants(flow: Flow) -> Iterator[tuple[int, str]]:
             reached = float(np.abs(value).max())
             whole = WHOLE < reached <= LARGEST and bool((value == np.rint(value)).all())
             if whole and (value.astype(np.float16) != value).any():
-                yield index, f"its constant {name} holds whole numbers up to {reached:.0f}; FP16 rounds them"
+                yield index, f"its constant {name} holds integers up to {reached:.0f}; FP16 rounds them"
 
 
 def _positions(flow: Flow) -> Iterator[tuple[int, str]]:
@@ -140,6 +138,6 @@ def _positions(flow: Flow) -> Iterator[tuple[int, str]]:
             continue
         side = max((length for length in flow.shapes.get(node.input[0], ())[2:] if length), default=0)
         if side > LARGEST_MAP and node.input[1] in flow.producer:
-            reason = f"it makes positions on a feature map with a side of {side}"
+            reason = f"it computes sampling positions on a feature map with a side of {side}"
             chain = flow.upstream([flow.producer[node.input[1]]], arithmetic)
             yield from ((i, reason) for i in sorted(chain))

@@ -1,7 +1,7 @@
-"""Groups of operations that return to FP32 together: the units of the FP16 search.
+"""Groups of operations that return to FP32 together in the FP16 search.
 
 A group is a connected part of the graph with one kind of arithmetic, for example one softmax, or the inverse sigmoid of
-one decoder layer. Its inner values are then never rounded to FP16, and casts stand at its border only.
+one decoder layer. In FP32, its inner values are never rounded to FP16, and only its border has casts.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _with(flow: Flow, *operators: str) -> set[int]:
 
 
 def _normalizations(flow: Flow) -> set[int]:
-    """Fused ones, and x - mean, its square, the mean of it, epsilon, root and quotient as operators of their own."""
+    """Fused operators, and normalizations as separate operators: x - mean, square, mean, epsilon, root and quotient."""
     found = _with(flow, *NORMALIZATIONS)
     for root in _with(flow, "Sqrt"):
         inner = flow.upstream([root], lambda i: flow.nodes[i].op_type in ("Add", "ReduceMean", "Pow", "Mul"))
@@ -193,7 +193,7 @@ def _selections(flow: Flow) -> set[int]:
 
 
 def _connecting(flow: Flow, kinds: dict[int, str], wanted: set[int]) -> dict[int, str]:
-    """The kinds of nodes that only move values from one node of a kind to another of it."""
+    """The kinds of nodes that only move values between nodes of one kind."""
     found: dict[int, str] = {}
     for index in sorted(wanted - set(kinds)):
         sources = {kinds.get(i) or found.get(i) for i in flow.before(index)}

@@ -29,9 +29,8 @@ Frames = npt.NDArray[np.uint8]
 class NoiseMeter:
     """Compares FP16 graphs with the float graph on a few batches.
 
-    TopK inside the network selects what it selected in the float graph: two equal scores in another order move whole
-    rows of the output, which is no error. Noise is the one of `sensitivity.relative_noise`; it is infinite if an output
-    is not finite.
+    TopK inside the network keeps the selection of the float graph: two equal scores in another order move whole rows of
+    the output, which is no error. Noise is `sensitivity.relative_noise`, or infinite if an output is not finite.
     """
 
     def __init__(self, model: onnx.ModelProto, batches: Sequence[Frames], threads: int | None) -> None:
@@ -48,7 +47,7 @@ class NoiseMeter:
         self._choices = [dict(zip(self._selected, answers[count:], strict=True)) for answers in found]
 
     def noise(self, half: onnx.ModelProto) -> float:
-        """The noise of a graph with FP16 nodes, rounded as FP16 arithmetic rounds."""
+        """The noise of a graph with FP16 nodes, with emulated FP16 rounding."""
         graph = with_selection_as_input(emulated_half(half), self._selected)
         noise = relative_noise(
             self._reference, self._run(graph, self._choices, self._outputs), squashed=self._squashed
@@ -98,10 +97,10 @@ def noise_of_groups(
 ) -> dict[str, float]:
     """The noise that each group adds if it alone is FP16; `noise_of` measures it for a block of groups.
 
-    Alone, because the operations of a chain need FP32 together: the return of a single one to FP32 removes nothing if
-    the next one rounds the value. Groups of a kind are measured together first. The block with the most noise is halved
-    and both halves are measured, until it is one group, adds less than `NOTICED` of all noise, or `MOST_MEASUREMENTS`
-    graphs were run. Groups of an undivided block share its value.
+    Alone, because the operations of a chain need FP32 together: a single one in FP32 removes no noise if the next one
+    rounds the value. Groups of a kind are measured together first. Then the block with the most noise is halved and
+    both halves are measured, until it is one group, adds less than `NOTICED` of all noise, or `MOST_MEASUREMENTS`
+    graphs were run. Groups of an undivided block share its value equally.
     """
     count = itertools.count()
 

@@ -1,4 +1,4 @@
-"""Operators by how FP16 treats them."""
+"""Operators in classes, for their conversion to FP16."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ACCUMULATING = frozenset(
         "CumSum",
     ]
 )
-"""Operators that square or sum internally, where no probe reaches: their output does not show an overflow."""
+"""Operators that square or sum internally, where values cannot be measured: their output does not show an overflow."""
 
 FLOAT_ONLY = frozenset(
     [
@@ -39,7 +39,7 @@ FLOAT_ONLY = frozenset(
 )
 
 MOVING = frozenset(("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Gather", "Slice"))
-"""Operators that change no value and therefore take the type of their readers."""
+"""Operators that change no value, and therefore have the type of the operators that read them."""
 
 FLOAT_INPUTS = {"Resize": (1, 2), "Upsample": (1,)}
 """Inputs that the operator's definition keeps float32: regions and scales."""

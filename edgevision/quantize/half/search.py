@@ -31,14 +31,14 @@ from edgevision.quantize.search.workbench import Workbench
 Progress = Callable[[str], None]
 WORDING = Wording("groups of operations in FP32", "FP16")
 ATTEMPTS = 12
-"""Groups that are tried in FP16 again: they are cheap, and few of a prefix are needed."""
+"""Maximum number of groups that are tried in FP16 again; few of a prefix are needed."""
 MOST_OVERFLOWS = 32
-"""Operations with values that FP16 cannot represent; a graph with more of them is not one for FP16."""
+"""Maximum number of operations that are NaN or infinite in FP16; a graph with more is rejected."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchedHalf:
-    """The graph that keeps the budget, and how it was found."""
+    """The graph that keeps the budget, and the record of the search."""
 
     half: HalfGraph
     record: HalfRecord
@@ -137,7 +137,7 @@ class HalfMaterial:
     def prepared(
         cls, model: onnx.ModelProto, frames: Iterable[Frames], *, decode_in_float: bool, progress: Progress
     ) -> HalfMaterial:
-        """Measure magnitudes, and find what overflows although each value fits."""
+        """Measure magnitudes, and find operations that overflow although each value fits."""
         named = prepared(with_named_nodes(model))
         magnitudes = probe_magnitudes(named, iter(frames))
         progress(f"probed magnitudes on {magnitudes.frames} frames")
@@ -149,11 +149,12 @@ class HalfMaterial:
             overflow = first_overflow(material.graph().model, iter(frames), expected)
             if overflow is None:
                 break
-            progress(f"{overflow.node} is not finite in FP16: it stays in FP32")
+            progress(f"{overflow.node} returns NaN or infinity in FP16; it stays in FP32")
             material = material.without(overflow)
         else:
             raise GraphError(
-                f"more than {MOST_OVERFLOWS} operations are not finite in FP16; keep the float graph, or use INT8"
+                f"more than {MOST_OVERFLOWS} operations return NaN or infinity in FP16; keep the float graph, or"
+                " use --precision int8"
             )
         possible = set(material.graph().half)
         movable = tuple(group for group in groups if possible.issuperset(group.nodes))

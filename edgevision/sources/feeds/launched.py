@@ -1,4 +1,4 @@
-"""The program gst-launch-1.0, with pipes for its data; it ends with its owner."""
+"""Runs the program gst-launch-1.0, with pipes for its data."""
 
 from __future__ import annotations
 

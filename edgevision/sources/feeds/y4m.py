@@ -24,8 +24,8 @@ class Y4mReader:
     """Reads frames from a pipe into their own memory.
 
     The stream begins with a header, which repeats if the size changes. GStreamer's y4menc pads rows to multiples of 4
-    bytes in some versions, which the format does not allow and the header does not tell. The data after the first frame
-    of a size decides whether its rows are padded.
+    bytes in some versions, which the format does not allow and the header does not state. The bytes after the first
+    frame of a size show whether its rows are padded.
     """
 
     def __init__(self, file: int) -> None:

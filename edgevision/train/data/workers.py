@@ -1,4 +1,4 @@
-"""Draws batches ahead of the training: in a thread of this process, or in worker processes."""
+"""Prepares batches in advance of the training, in a thread of this process or in worker processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Draw = Callable[[list[int], list[np.random.Generator], float], Batch]
 AHEAD = 3
 """Batches that the thread draws in advance."""
 _DEAD = "DataLoader worker"
-"""Begin of PyTorch's messages of dead workers."""
+"""Start of PyTorch's messages about dead workers."""
 WORKERS_AHEAD = 2
 """Batches that each worker draws in advance."""
 SHARED_MEMORY = "/dev/shm"  # the kernel's name of shared memory
@@ -39,7 +39,7 @@ SHARED_MEMORY = "/dev/shm"  # the kernel's name of shared memory
 
 @dataclass(frozen=True, slots=True)
 class BatchTask:
-    """What a batch depends on."""
+    """Everything that a batch depends on."""
 
     seed: int
     epoch: int
@@ -101,7 +101,9 @@ class WorkerSource(BatchSource[Batch]):
         with warnings.catch_warnings():
             # Python 3.12 warns of a fork while threads run; the workers use none of their locks.
             warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
-            warnings.filterwarnings("ignore", message="This DataLoader will create")  # more workers than cores
+            warnings.filterwarnings(
+                "ignore", message="This DataLoader will create"
+            )  # more workers than cores
             if self._loader is None:
                 self._loader = self._new_loader()
             iterator = iter(self._loader)
@@ -172,8 +174,8 @@ def translated_failures() -> Iterator[None]:
         _stop_raising()
         reason = found[2].strip().removeprefix("is ").rstrip(". ")
         raise EdgevisionError(
-            f"worker process {found[1]} ended ({reason}), usually for lack of memory; continue with --resume and fewer"
-            " --workers"
+            f"worker process {found[1]} ended ({reason}), usually because memory was exhausted; continue with"
+            " --resume and fewer --workers"
         ) from error
 
 

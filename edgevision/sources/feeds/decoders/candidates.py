@@ -1,4 +1,4 @@
-"""Hardware decoders of this machine, and the reasons why one cannot be used."""
+"""Hardware decoders of this machine, and why one cannot be used."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class DecoderCandidate:
     accelerator: str | None = None
     """Name of an acceleration of FFmpeg."""
     runs_lsmod: bool = False
-    """NVIDIA's plugin on a Jetson runs ``lsmod``. Without that program, as in many containers, it takes the board for a
-    discrete GPU and delivers nothing.
+    """NVIDIA's plugin on a Jetson runs ``lsmod``. Without that program, as in many containers, it treats the board as
+    a discrete GPU and delivers nothing.
     """
 
     def open(self, kind: StreamKind, *, live: bool) -> Decoder:
@@ -47,8 +47,8 @@ class DecoderCandidate:
             return LaunchedDecoder(kind, self.elements, ahead=0 if live else FILE_AHEAD)
         return PyAvDecoder(kind, self.accelerator, live=live)
 
-    def absent(self) -> str | None:
-        """The reason why it cannot be opened here, with the fix; None if its parts are installed."""
+    def missing(self) -> str | None:
+        """The program or element that is not installed, with the fix; None if all are."""
         if self.elements is None:
             return None
         if shutil.which(LAUNCHER) is None:
@@ -56,19 +56,19 @@ class DecoderCandidate:
         for element in _element_names(self.elements):
             if not has_element(element):
                 return f"GStreamer has no element {element}"
-        return why_no_plugin() if self.runs_lsmod else None
+        return plugin_problem() if self.runs_lsmod else None
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderChoice:
-    """The decoder to use, None for software, and a line that says why."""
+    """The decoder to use, None for software, and the reason in one line."""
 
     candidate: DecoderCandidate | None
     reason: str
 
 
 FILE_AHEAD = 4
-"""Frames inside a decoder in another process while a file is read, or the speed measured."""
+"""Frames that a decoder in another process may hold while a file is read or speed is measured."""
 JETSON = DecoderCandidate(
     "nvv4l2decoder", "nvv4l2decoder enable-max-performance=true ! nvvidconv", runs_lsmod=True
 )
@@ -76,13 +76,13 @@ NVIDIA = DecoderCandidate("cuda", accelerator="cuda")
 
 
 def candidates_here(root: Path = ROOT) -> tuple[DecoderCandidate, ...]:
-    """The hardware decoder that belongs to this machine; empty if it has none that edgevision uses."""
+    """The hardware decoders that edgevision can use on this machine; may be empty."""
     if l4t_version(root) is not None:
         return (JETSON,)
     return (NVIDIA,) if (root / "dev/nvidiactl").exists() else ()
 
 
-def why_no_plugin() -> str | None:
+def plugin_problem() -> str | None:
     """The reason why NVIDIA's GStreamer plugin delivers nothing on a Jetson; None if it may work."""
     if shutil.which("lsmod") is None:
         return f"NVIDIA's plugin needs the program lsmod to recognise a Jetson: {KMOD}"
@@ -91,7 +91,7 @@ def why_no_plugin() -> str | None:
 
 @functools.cache
 def has_element(name: str) -> bool:
-    """Ask GStreamer for an element; False if it does not answer in time."""
+    """True if GStreamer has the element; False also after a time-out."""
     inspector = shutil.which(INSPECTOR)
     if inspector is None:
         return False

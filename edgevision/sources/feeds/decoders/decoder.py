@@ -1,4 +1,4 @@
-"""Interface of decoders, and those of PyAV: in software, and on an NVIDIA GPU."""
+"""Interface of decoders, and PyAV's decoders: in software, and on an NVIDIA GPU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edgevision.errors import SourceError, first_line
 CODECS = ("h264", "hevc")
 """Codecs of hardware decoders; others are decoded in software."""
 PIXELS = frozenset(("yuv420p", "yuvj420p"))
-"""Pixel formats that every hardware decoder of these codecs has: 8 bits, 4:2:0."""
+"""Pixel formats that every hardware decoder of these codecs supports: 8 bits, 4:2:0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class StreamKind:
 
     @classmethod
     def of(cls, codec: str, picture: VideoFrame) -> StreamKind:
-        """The kind of a stream by a frame that was decoded in software."""
+        """The kind of a stream, from a frame that software decoded."""
         return cls(
             codec,
             picture.width,
@@ -79,7 +79,7 @@ class Unit:
 
 
 class UnitReader:
-    """Makes units of a stream's packets, which stay unchanged."""
+    """Converts a stream's packets to units; the packets stay unchanged."""
 
     def __init__(self, stream: VideoStream) -> None:
         name = stream.codec_context.name
@@ -94,7 +94,7 @@ class UnitReader:
         try:
             found = self._filter.filter(copy)
         except av.FFmpegError as error:
-            raise SourceError(f"a damaged packet: {first_line(error)}") from error
+            raise SourceError(f"packet is damaged: {first_line(error)}") from error
         for part in found:
             yield Unit(bytes(part), packet.pts, packet.time_base, bool(packet.is_keyframe))
 
@@ -107,13 +107,13 @@ class Decoder(abc.ABC):
 
     @abc.abstractmethod
     def decode(self, unit: Unit, *, wait: bool = True) -> list[VideoFrame]:
-        """The frames that are ready, in the order of their display. Raises `SourceError` if the decoder failed.
+        """The frames that are ready, in display order. Raises `SourceError` if the decoder failed.
 
-        Without `wait`, a decoder in another process is not waited for.
+        Without `wait`, this returns at once if the decoder is in another process.
         """
 
     def late(self, wait_s: float) -> list[VideoFrame]:  # noqa: ARG002  # a decoder inside this process has none
-        """Frames that come without a new unit: the first ones within `wait_s`."""
+        """Frames that arrive without a new unit: the first ones within `wait_s`."""
         return []
 
     @abc.abstractmethod
@@ -122,7 +122,7 @@ class Decoder(abc.ABC):
 
     @property
     def helper_cpu_s(self) -> float:
-        """CPU time of the decoder outside of this process."""
+        """CPU time of the decoder outside this process, in seconds."""
         return 0.0
 
     def close(self) -> None:  # noqa: B027  # decoders inside this process have nothing to close
@@ -142,7 +142,7 @@ class PyAvDecoder(Decoder):
                 self._context.thread_type = ThreadType.SLICE if live else ThreadType.AUTO
                 self._context.thread_count = 2 if live else 0
         except (av.FFmpegError, RuntimeError, NotImplementedError, ValueError) as error:
-            raise SourceError(f"FFmpeg cannot open it: {first_line(error)}") from error
+            raise SourceError(f"FFmpeg cannot open the decoder: {first_line(error)}") from error
 
     def decode(self, unit: Unit, *, wait: bool = True) -> list[VideoFrame]:  # noqa: ARG002  # it decodes here
         """The frames that are ready."""
@@ -157,7 +157,7 @@ class PyAvDecoder(Decoder):
         try:
             found: list[VideoFrame] = self._context.decode(packet)
         except (av.FFmpegError, RuntimeError, NotImplementedError) as error:
-            raise SourceError(f"FFmpeg cannot decode with it: {first_line(error)}") from error
+            raise SourceError(f"FFmpeg cannot decode the stream: {first_line(error)}") from error
         if found and self._accelerator is not None and not self._context.is_hwaccel:
             raise SourceError(f"FFmpeg has no {self._accelerator} decoder for this stream")
         self.held -= len(found)

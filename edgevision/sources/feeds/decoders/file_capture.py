@@ -29,7 +29,7 @@ OpenSoftware = Callable[[], Capture]
 def hardware_capture(
     address: str, setting: Literal["auto", "hardware"], open_software: OpenSoftware
 ) -> Capture | None:
-    """A file through the decoder that `setting` and the probe choose; None for software.
+    """Open a file with the decoder that `setting` and the probe choose; None for software.
 
     Raises `SourceError` if hardware is forced and cannot be used.
     """
@@ -118,13 +118,13 @@ class HardwareCapture:
                 raise SourceError(f"no frame within {FIRST_FRAME_S:g} s")
             yield from self._kept(frames)
             if frames:
-                last_s = time.monotonic()  # the reader may have taken its time
+                last_s = time.monotonic()  # the caller's time does not count
         yield from self._kept(self._decoder.finish())
         if self._decoder.held > 0:
             raise SourceError(f"{self._decoder.held} frames are missing at the end")
 
     def _kept(self, frames: list[VideoFrame]) -> Iterator[VideoFrame]:
-        """Without the frames before the file's start, which only others refer to."""
+        """The frames without those before the file's start, which are only references of others."""
         return (frame for frame in frames if frame.pts is None or frame.pts not in self._discarded)
 
     def _fall_back(self, reason: str) -> bool:
@@ -174,7 +174,7 @@ def _first_units(address: str) -> tuple[StreamKind, list[Unit]]:
             if kind is None and (frames := packet.decode()):
                 kind = StreamKind.of(codec, frames[0])
                 if frames[0].rotation:
-                    raise SourceError("its frames are rotated, which only software does")
+                    raise SourceError("its frames are rotated; only software decoding supports this")
     if kind is None or not units[0].key:
         raise SourceError("its first frames cannot be decoded")
     return kind, units

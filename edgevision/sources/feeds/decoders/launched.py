@@ -26,21 +26,21 @@ MOST_HELD = 32
 PIPE_BYTES = 1 << 20
 _PARSERS = {"h264": "h264parse", "hevc": "h265parse"}
 _DELIMITERS = {"h264": b"\0\0\0\1\x09\xf0" * 2, "hevc": b"\0\0\0\1\x46\x01\x50" * 2}
-"""Access unit delimiters after each unit. Without them the parser passes a frame on when the next one begins; it needs
-the start of a second delimiter to see the end of the first.
+"""Access unit delimiters after each unit. Without them the parser releases a frame only when the next one begins. It
+needs the start of a second delimiter to detect the end of the first.
 """
 
 
 class LaunchedDecoder(Decoder):
     """Writes units to a pipeline and reads frames from it as YUV4MPEG2, without padded rows.
 
-    A frame has no time stamp on its way: it gets the earliest one that was written and not used. The pipeline has no
-    queue. After each unit, the decoder is awaited until it holds no more frames than it held before the unit, so that a
-    decoder that reorders frames is not waited for in vain, and another one adds no age.
+    Frames lose their time stamps in the pipeline. Each one gets the earliest time stamp that was written and not used.
+    The pipeline has no queue. After each unit, `decode` waits until the decoder holds no more frames than before it.
+    It therefore does not wait for frames that a decoder reorders, and the other decoders add no age.
     """
 
     def __init__(self, kind: StreamKind, elements: str, *, ahead: int = 0) -> None:
-        """`elements` decode to main memory; `ahead` frames may be inside, for files, whose age does not matter."""
+        """`elements` decode to main memory; with `ahead` frames, for files, the decoder may hold that many."""
         self._kind, self._ahead = kind, ahead
         read_end, self._input = os.pipe()
         self._output, write_end = os.pipe()
@@ -68,7 +68,7 @@ class LaunchedDecoder(Decoder):
         self._ended = False
 
     def decode(self, unit: Unit, *, wait: bool = True) -> list[VideoFrame]:
-        """Write a unit, and return the frames that have come."""
+        """Write a unit, and return the frames that have arrived."""
         frames = self._received(self._pump(0.0, held=0))
         already = len(self._stamps)
         self._stamps.append(unit.pts)
@@ -82,7 +82,7 @@ class LaunchedDecoder(Decoder):
         return frames
 
     def late(self, wait_s: float) -> list[VideoFrame]:
-        """Frames that come without a new unit: the first ones within `wait_s`."""
+        """Frames that arrive without a new unit: the first ones within `wait_s`."""
         frames = self._received(self._pump(wait_s, held=max(0, len(self._stamps) - 1)))
         self.held = len(self._stamps)
         return frames

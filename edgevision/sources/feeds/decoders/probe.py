@@ -1,4 +1,4 @@
-"""Chooses the decoder of a kind of stream: hardware only if it is right and faster than software on this machine."""
+"""Chooses the decoder for a kind of stream: hardware only if it is correct and faster than software on this machine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REST_S = 15.0
 """Maximum time for the comparison after it."""
 LEAST_PSNR_DB = 40.0
 """Minimum PSNR of BGR frames against software's. Decoding is exact by its standards, and only the conversion to BGR may
-round differently; the matrix of another colour standard gives about 30 dB, a wrong range 25.
+round differently. The matrix of another colour standard gives about 30 dB, a wrong range 25 dB.
 """
 MOST_HELD = 1
 """Frames that hardware may hold back beyond software, on a live stream; each adds a frame period of age."""
@@ -54,7 +54,7 @@ _SLOTS_LOCK = threading.Lock()
 def choose(
     kind: StreamKind, units: Sequence[Unit], candidates: tuple[DecoderCandidate, ...], *, live: bool
 ) -> DecoderChoice:
-    """Choose by the stream's first units, of which the first is a key frame; logs the choice.
+    """Choose from the stream's first units, which begin with a key frame; logs the choice.
 
     Each kind of stream is probed once in a process; other streams of the kind wait for the result.
     """
@@ -63,13 +63,13 @@ def choose(
     with slot.lock:
         if slot.choice is None:
             slot.choice = probe(kind, units, candidates, live=live)
-            level = logging.WARNING if candidates else logging.INFO  # without hardware there is no news
+            level = logging.WARNING if candidates else logging.INFO  # expected if there is no hardware
             log.log(level, "%s", slot.choice.reason)
         return slot.choice
 
 
 def chosen(kind: StreamKind, candidates: tuple[DecoderCandidate, ...], *, live: bool) -> DecoderChoice | None:
-    """The choice for a kind of stream, if it was made already."""
+    """The choice for a kind of stream; None if it is not made yet."""
     slot = _SLOTS.get((kind, live, candidates))
     return None if slot is None else slot.choice
 
@@ -78,7 +78,7 @@ def forced(kind: StreamKind, candidates: Sequence[DecoderCandidate]) -> DecoderC
     """The first installed candidate, without a probe. Raises `SourceError` if there is none."""
     reasons = []
     for candidate in candidates:
-        reason = kind.unsupported() or candidate.absent()
+        reason = kind.unsupported() or candidate.missing()
         if reason is None:
             return DecoderChoice(candidate, f"{kind} is decoded by {candidate.name}, as requested")
         reasons.append(f"{candidate.name}: {reason}")
@@ -91,27 +91,27 @@ def forced(kind: StreamKind, candidates: Sequence[DecoderCandidate]) -> DecoderC
 def probe(
     kind: StreamKind, units: Sequence[Unit], candidates: Sequence[DecoderCandidate], *, live: bool
 ) -> DecoderChoice:
-    """Try the candidates in order; the first that is right and faster than software is chosen."""
+    """Choose the first candidate that is correct and faster than software."""
     if not candidates:
         return DecoderChoice(
             None, f"{kind} is decoded in software: this machine has no hardware decoder for it"
         )
-    refused = []
+    rejected = []
     for candidate in candidates:
-        reason = kind.unsupported() or candidate.absent()
+        reason = kind.unsupported() or candidate.missing()
         if reason is None:
             found = _tried(Trial(kind, candidate, live, tuple(units)))
             if found.reason is None:
                 return DecoderChoice(candidate, f"{kind} is decoded by {candidate.name}: {found.figures}")
             reason = found.reason
-        refused.append(f"{candidate.name}: {reason}")
-    return DecoderChoice(None, f"{kind} is decoded in software; {'; '.join(refused)}")
+        rejected.append(f"{candidate.name}: {reason}")
+    return DecoderChoice(None, f"{kind} is decoded in software; {'; '.join(rejected)}")
 
 
 @dataclass(slots=True)
 class _Result:
     reason: str | None = None
-    """Why the candidate is not taken; None if it is."""
+    """Why the candidate is not used; None if it is."""
     figures: str = ""
 
 
@@ -129,7 +129,7 @@ def _tried(trial: Trial) -> _Result:
         )
         _RUNNING.add(process)
         try:
-            return _judged(trial, _Answers(process))
+            return _result(trial, _Answers(process))
         except TimeoutError as error:
             return _Result(str(error))
         finally:
@@ -144,7 +144,7 @@ _RUNNING: set[subprocess.Popen[bytes]] = set()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the whole session: a decoder may be a process below it."""
+    """Kill the whole session, because a decoder may be a child process."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -155,22 +155,22 @@ def _kill_running() -> None:
         _kill(process)
 
 
-def _judged(trial: Trial, answers: _Answers) -> _Result:
+def _result(trial: Trial, answers: _Answers) -> _Result:
     """Read the answers of a trial in their order; raises `TimeoutError`."""
     first = answers.next(START_S, "the probe's process did not start")
     if "software" not in first:
-        return _Result("the probe's process ended; run it again with --decoder software if this persists")
+        return _Result("the probe's process ended before it decoded in software")
     second = answers.next(FIRST_FRAME_S, "no frame")
     if "first" not in second:
-        return _Result(second.get("error") or _silent(second))
-    third = answers.next(REST_S, "the frames did not all come")
+        return _Result(second.get("error") or _no_first_frame(second))
+    third = answers.next(REST_S, "not all frames arrived")
     if "psnr_db" not in third:
         return _Result(third.get("error") or "it ended during the comparison")
     software, hardware = Cost(**first["software"]), Cost(**third["hardware"])
-    reason = _wrong(software, hardware, third["psnr_db"], live=trial.live)
+    reason = _difference(software, hardware, third["psnr_db"], live=trial.live)
     if reason is not None:
         return _Result(reason)
-    last = answers.next(REST_S, "the frames did not all come a second time")
+    last = answers.next(REST_S, "not all frames of the speed measurement arrived")
     if "done" not in last:
         return _Result(last.get("error") or "it ended during the measurement")
     software, hardware = Cost(**last["software"]), Cost(**last["hardware"])
@@ -182,7 +182,7 @@ def _judged(trial: Trial, answers: _Answers) -> _Result:
     return _Result(None if faster else f"not faster: {figures}", figures)
 
 
-def _wrong(software: Cost, hardware: Cost, psnr_db: float, *, live: bool) -> str | None:
+def _difference(software: Cost, hardware: Cost, psnr_db: float, *, live: bool) -> str | None:
     """The reason why the frames cannot be used; None if they can."""
     if hardware.frames < software.frames:
         return f"it delivered {hardware.frames} of {software.frames} frames"
@@ -195,8 +195,8 @@ def _wrong(software: Cost, hardware: Cost, psnr_db: float, *, live: bool) -> str
     return None
 
 
-def _silent(answer: dict[str, Any]) -> str:
-    return "it ended without a frame" if "psnr_db" in answer else "its process ended: it crashed"
+def _no_first_frame(answer: dict[str, Any]) -> str:
+    return "it ended without a frame" if "psnr_db" in answer else "the process crashed"
 
 
 class _Answers:

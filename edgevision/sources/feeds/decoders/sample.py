@@ -1,4 +1,4 @@
-"""Probes a machine's hardware decoder with an encoded sample, without a camera."""
+"""Probes the machine's hardware decoder with an encoded sample; no camera is needed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def probe_sample(size_wh: tuple[int, int] = SIZE_WH) -> DecoderChoice:
         kind, units = _sample(size_wh)
     except (ValueError, RuntimeError, OSError) as error:
         return DecoderChoice(
-            None, f"software: this PyAV cannot encode a sample to probe the hardware with: {error}"
+            None, f"software: the hardware was not probed, because PyAV cannot encode a sample: {error}"
         )
     return choose(kind, units, here, live=True)
 

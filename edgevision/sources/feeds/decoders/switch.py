@@ -1,4 +1,4 @@
-"""Decoder of a live stream: software from the first packet, and hardware as soon as it has proven itself."""
+"""Decoder of a live stream: software from the first packet, hardware once it has passed the probe."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from edgevision.sources.options import DecoderSetting
 log = logging.getLogger(__name__)
 
 MOST_UNITS = 20 * UNITS
-"""Encoded frames without a decoded one, after which no hardware is tried."""
+"""Encoded frames without a decoded one after which hardware is not tried."""
 MOST_BEHIND = 2
 """Hardware has caught up when its newest frame is at most this many frames older than software's."""
-_SAID: set[str] = set()
-"""Logged failures, so that one is not repeated for each camera and each outage."""
+_LOGGED: set[str] = set()
+"""Failures that were logged, so that each is logged once and not for every camera and outage."""
 
 
 class LiveDecoder:
     """Decodes the packets of one connection.
 
     ``auto`` decodes in software while a thread probes the hardware with the stream's first packets. From the next key
-    frame on, hardware decodes beside software until it has caught up, and then alone. If it does not catch up in time,
-    because all of its sessions are in use or it hangs, software goes on without a gap. If it fails later, software
-    takes over at the next key frame. ``hardware`` does the same without a probe, and its failure is an error.
+    frame on, hardware decodes in parallel with software until it has caught up, and then alone. If it does not catch
+    up in time, because it hangs or all of its sessions are in use, software continues without a gap. If it fails later,
+    software takes over at the next key frame. ``hardware`` does the same without a probe; a failure is an error.
     """
 
     def __init__(self, stream: VideoStream, setting: DecoderSetting) -> None:
@@ -42,7 +42,7 @@ class LiveDecoder:
         self._setting = setting
         codec = stream.codec_context.name
         self._candidates = () if setting == "software" else candidates.candidates_here()
-        # Only if hardware may be used are the packets copied.
+        # Packets are copied only if hardware may be used.
         usable = codec in CODECS and (self._candidates or setting == "hardware")
         self._reader = UnitReader(stream) if usable else None
         if setting == "hardware" and self._reader is None:
@@ -55,7 +55,7 @@ class LiveDecoder:
         self._hardware: Decoder | None = None
         self._alone = self._resync = False
         self._kind: StreamKind | None = None
-        self._heard_s = 0.0
+        self._last_frame_s = 0.0
         self._recent: deque[int] = deque(maxlen=1 + MOST_BEHIND)
         """Time stamps of software's last frames; hardware's up to the last one are not delivered again."""
 
@@ -77,7 +77,7 @@ class LiveDecoder:
             self._open_hardware()
         frames = [] if self._alone else self._by_software(packet)
         if self._hardware is None:
-            self._learn(units, frames)
+            self._choose_decoder(units, frames)
         elif packet.size:
             frames += self._by_hardware(self._hardware, units)
         elif self._alone:
@@ -85,7 +85,7 @@ class LiveDecoder:
         return frames
 
     def close(self) -> None:
-        """Release the hardware. A running probe ends by its own time-outs."""
+        """Release the hardware. A running probe ends at its own time-outs."""
         self._reader = None
         if self._hardware is not None:
             self._hardware.close()
@@ -110,18 +110,18 @@ class LiveDecoder:
         if frames and not self._alone:
             self._alone = not self._recent or frames[-1].pts is None or frames[-1].pts >= self._recent[0]
         if frames and self._alone:
-            self._heard_s = now_s
+            self._last_frame_s = now_s
         frames = [frame for frame in frames if self._is_new(frame)]
         if frames and self._alone:
             self._recent.clear()  # the camera's clock may be set back later
-        if now_s - self._heard_s > FIRST_FRAME_S and not frames:
+        if now_s - self._last_frame_s > FIRST_FRAME_S and not frames:
             self._give_up(f"no frame within {FIRST_FRAME_S:g} s; all of its sessions may be in use")
         return frames
 
     def _is_new(self, frame: VideoFrame) -> bool:
         return self._alone and (not self._recent or (frame.pts is not None and frame.pts > self._recent[-1]))
 
-    def _learn(self, units: list[Unit], frames: list[VideoFrame]) -> None:
+    def _choose_decoder(self, units: list[Unit], frames: list[VideoFrame]) -> None:
         """Find the kind of the stream, and choose its decoder."""
         if self._choice is not None or self._prober is not None or len(self._units) > MOST_UNITS:
             return
@@ -153,10 +153,10 @@ class LiveDecoder:
             self._hardware = candidate.open(self._kind, live=True)
         except SourceError as error:
             self._give_up(str(error))
-        self._heard_s = time.monotonic()
+        self._last_frame_s = time.monotonic()
 
     def _give_up(self, reason: str) -> None:
-        """Leave the connection to software; an error if hardware is forced."""
+        """Continue in software for this connection; an error if hardware is forced."""
         assert self._choice is not None
         assert self._choice.candidate is not None
         text = f"{self._choice.candidate.name}: {reason}"
@@ -169,8 +169,8 @@ class LiveDecoder:
             self._stream.codec_context.flush_buffers()
             self._alone, self._resync = False, True
         self._choice = DecoderChoice(None, f"{self._kind} is decoded in software; {text}")
-        if self._choice.reason not in _SAID:
-            _SAID.add(self._choice.reason)
+        if self._choice.reason not in _LOGGED:
+            _LOGGED.add(self._choice.reason)
             log.warning("%s", self._choice.reason)
 
 

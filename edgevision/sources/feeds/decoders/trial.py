@@ -1,4 +1,4 @@
-"""Runs one hardware decoder beside software on units of a stream; a process of its own, which may hang or crash.
+"""Compares a hardware decoder with software on units of a stream, in a separate process that may hang or crash.
 
 The request comes on standard input: a line of JSON, then the bytes of the units. Each answer is a line of JSON.
 """
@@ -24,9 +24,9 @@ from edgevision.sources.feeds.decoders.candidates import DecoderCandidate
 from edgevision.sources.feeds.decoders.decoder import Decoder, PyAvDecoder, StreamKind, Unit
 
 ROUNDS = 2
-"""Software and hardware are timed in turns, this many times each; the best of each counts."""
+"""Software and hardware are timed in turns, this many times each; the lowest time of each counts."""
 SETTLE_S = 0.2
-"""A decoder holds back the frames that do not come within this time after the last one."""
+"""A decoder holds back the frames that do not arrive within this time after the last one."""
 STEP = 5
 """All frames are compared, at every fifth pixel of every fifth row."""
 
@@ -35,7 +35,7 @@ Image = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Mean times of a frame from its unit to a BGR array, in milliseconds, and the frames that were held back."""
+    """Mean times per frame from its unit to a BGR array, in milliseconds, and the number of held-back frames."""
 
     wall_ms: float
     cpu_ms: float
@@ -45,7 +45,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The request."""
+    """A hardware decoder, and the units to try it on."""
 
     kind: StreamKind
     candidate: DecoderCandidate
@@ -53,7 +53,7 @@ class Trial:
     units: tuple[Unit, ...]
 
     def write(self, file: BinaryIO) -> None:
-        """Write it, to be read by `read`."""
+        """Write it in the form that `read` reads."""
         units = [[len(unit.data), unit.pts, unit.key] for unit in self.units]
         base = self.units[0].time_base or Fraction(1, 90_000)
         head = {
@@ -85,7 +85,7 @@ def main() -> None:
         others = _Pictures(announce=True)
         hardware = _timed(trial.candidate.open(trial.kind, live=trial.live), trial.units, others)
         _answer(psnr_db=pictures.psnr_db(others), hardware=dataclasses.asdict(hardware))
-        # One frame at a time says how many it holds back; its speed counts with several frames inside.
+        # One frame at a time shows how many the decoder holds back; speed is measured with several frames in flight.
         hardware = _timed(trial.candidate.open(trial.kind, live=False), trial.units)
         for _ in range(ROUNDS - 1):
             software = _better(software, _timed(PyAvDecoder(trial.kind, live=trial.live), trial.units))
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 class _Pictures:
-    """Keeps a grid of pixels of each frame, in the order of their display."""
+    """Keeps a grid of pixels of each frame, in display order."""
 
     def __init__(self, *, announce: bool = False) -> None:
         self._images: list[Image] = []
@@ -121,7 +121,7 @@ def _psnr_db(one: Image, other: Image) -> float:
 
 
 def _timed(decoder: Decoder, units: Sequence[Unit], pictures: _Pictures | None = None) -> Cost:
-    """Decode and convert all units; the time counts from the first frame, after which a decoder is running."""
+    """Decode and convert all units; times start at the first frame, when the decoder is running."""
     stamps: list[tuple[float, float]] = []
     counts: list[int] = []
     try:

@@ -30,7 +30,7 @@ def _programs() -> None:
 def _no_choices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Choices and messages of one test do not reach the next one."""
     monkeypatch.setattr(probe, "_SLOTS", {})
-    monkeypatch.setattr(switch, "_SAID", set())
+    monkeypatch.setattr(switch, "_LOGGED", set())
 
 
 @dataclass(frozen=True, slots=True)

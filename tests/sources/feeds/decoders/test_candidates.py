@@ -38,21 +38,21 @@ def test_machines(tmp_path: Path) -> None:
 
 
 def test_a_container_without_kmod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NVIDIA's plugin runs lsmod, and without it takes a Jetson for a discrete GPU and delivers nothing."""
+    """NVIDIA's plugin runs lsmod, and without it treats a Jetson as a discrete GPU and delivers nothing."""
     tools = ("gst-launch-1.0", "gst-inspect-1.0")
     programs(tmp_path, monkeypatch, *tools, knows="nvv4l2decoder|nvvidconv")
-    reason = JETSON.absent()
+    reason = JETSON.missing()
     assert reason == "NVIDIA's plugin needs the program lsmod to recognise a Jetson: sudo apt install kmod"
     programs(tmp_path, monkeypatch, *tools, "lsmod", knows="nvv4l2decoder|nvvidconv")
-    assert JETSON.absent() is None
+    assert JETSON.missing() is None
 
 
 def test_missing_parts_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs(tmp_path, monkeypatch)
-    assert str(JETSON.absent()).startswith("gst-launch-1.0 is not installed: sudo apt install")
+    assert str(JETSON.missing()).startswith("gst-launch-1.0 is not installed: sudo apt install")
     programs(tmp_path, monkeypatch, "gst-launch-1.0", "gst-inspect-1.0", "lsmod", knows="nvv4l2decoder")
-    assert JETSON.absent() == "GStreamer has no element nvvidconv"
-    assert NVIDIA.absent() is None
+    assert JETSON.missing() == "GStreamer has no element nvvidconv"
+    assert NVIDIA.missing() is None
 
 
 def test_an_inspector_that_hangs_counts_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,4 +61,6 @@ def test_an_inspector_that_hangs_counts_as_missing(tmp_path: Path, monkeypatch: 
     inspector.write_text("#!/bin/sh\nexec /bin/sleep 30\n")
     inspector.chmod(0o755)
     monkeypatch.setattr(candidates, "INSPECT_S", 0.2)
-    assert DecoderCandidate("x", "some ! video/x-raw,format=I420").absent() == "GStreamer has no element some"
+    assert (
+        DecoderCandidate("x", "some ! video/x-raw,format=I420").missing() == "GStreamer has no element some"
+    )

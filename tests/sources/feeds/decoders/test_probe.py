@@ -1,4 +1,4 @@
-"""The probe takes a hardware decoder only if it is there, answers in time, is right, and is faster than software."""
+"""The probe chooses a hardware decoder only if it is installed, in time, correct, and faster than software."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_ffmpegs_cuda_without_a_gpu_is_refused_with_its_reason(make_clip: MakeCl
         clip.kind, clip.units, (DecoderCandidate("cuda", accelerator="nosuchdevice"),), live=True
     )
     assert choice.candidate is None
-    assert "cuda: FFmpeg cannot open it: " in choice.reason
+    assert "cuda: FFmpeg cannot open the decoder: " in choice.reason
 
 
 @pytest.mark.parametrize(
