@@ -86,7 +86,8 @@ def test_a_killed_worker_is_an_error_that_says_so() -> None:
     for stream in streams(400, workers=2):
         with (
             pytest.raises(
-                EdgevisionError, match="worker process .* ended.*memory was exhausted; continue with --resume and fewer"
+                EdgevisionError,
+                match="worker process .* ended.*memory was exhausted; continue with --resume and fewer",
             ),
             translated_failures(),
         ):
