@@ -200,8 +200,9 @@ def _averaged(b: GraphBuilder, image: str, rows: Scaling, columns: Scaling) -> s
     (height, _), (_, width) = (matrix.shape for matrix in matrices)
     # Rows first, with the channels beside the columns: the image of the camera's size is not transposed.
     image = b.op("MatMul", matrices[0], b.op("Reshape", image, ints(0, 0, -1)))
-    image = b.op("Transpose", b.op("Reshape", image, ints(0, height, width, 3)), perm=[0, 3, 1, 2])
-    return b.op("MatMul", image, np.ascontiguousarray(matrices[1].T))
+    image = b.op("Transpose", b.op("Reshape", image, ints(0, height, width, 3)), perm=[0, 3, 2, 1])
+    # The weights are on the left: OpenVINO cannot fuse the channels' factors into a product with weights on the right.
+    return b.op("Transpose", b.op("MatMul", matrices[1], image), perm=[0, 1, 3, 2])
 
 
 def _first_convolutions(graph: onnx.GraphProto, name: str) -> list[onnx.NodeProto]:

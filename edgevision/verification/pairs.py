@@ -15,6 +15,8 @@ _SCORE_NOISE = 5e-5
 """Differences of scores that mean nothing: logistic functions are exact to about 1e-7, which a power magnifies."""
 _SMALLEST_SCORE = 1e-7
 _NO_PARTNER = np.float64(np.inf)
+_COPY = 1e-9
+"""Differences of boxes that show no other box."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,6 +154,18 @@ class NmsFaults:
     """Candidates that no better detection of their label overlaps, and that are no detections."""
 
 
+def _certain_sources(source: Partners, slack: Slack, count: int) -> npt.NDArray[np.bool_]:
+    """True for each detection with an equal candidate that is not closer to another detection.
+
+    A box that was clipped to the frame may equal the candidate of another one. Copies of one detection are all certain.
+    """
+    known = source.equal(slack)
+    nearest = np.full(count, np.inf)
+    np.minimum.at(nearest, source.index[known], source.box[known])
+    known[known] = source.box[known] <= nearest[source.index[known]] + _COPY
+    return known
+
+
 def nms_faults(
     found: Pairs,
     source: Partners,
@@ -172,7 +186,7 @@ def nms_faults(
     frame's edge than it shows, so what it overlaps is not decided. `present` marks the candidates that are detections,
     `certain` those that enter NMS whatever the rounding.
     """
-    removing, known = rule.iou_threshold < 1, source.equal(slack)
+    removing, known = rule.iou_threshold < 1, _certain_sources(source, slack, len(candidates))
     moved = found.boxes.copy()  # unlike a detection, its candidate is not clipped to the frame
     moved[known] = candidates.boxes[source.index[known]]
     duplicates = 0

@@ -47,9 +47,11 @@ def built_rows(bundle: Bundle) -> list[list[str]]:
     return rows
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    "recipe",
+    [pytest.param(r, marks=pytest.mark.slow if r == "yolov5" else pytest.mark.exhaustive) for r in RECIPES],
+)
 def test_a_recipe_builds_at_every_precision(
     recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

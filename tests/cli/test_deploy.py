@@ -24,7 +24,7 @@ from edgevision.service.watchdog import STUCK_EXIT_CODE
 PATIENCE_S = 60.0
 END_S = 2.0
 """Within which the program promises to end."""
-ATTEMPTS = 3
+ATTEMPTS = 5
 """A loaded machine can delay one end; it does not delay every one."""
 
 FILE = """\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_software_continues_after_the_last_frame(
     clip = make_clip()
     assert_same(read(clip.path, "auto", hardware=True), read(clip.path, "software", hardware=False), but=4)
     assert len(caplog.messages) == 1
-    assert "software continues at frame 1" in caplog.messages[0]
+    assert re.search(r"software continues at frame [12]\d$", caplog.messages[0])
     with pytest.raises(SourceError, match="failing: .*; use --decoder auto"):
         read(clip.path, "hardware", hardware=True)
 
