@@ -17,9 +17,9 @@ from edgevision.cli.root import edgevision
 from edgevision.contract.spec import BatchRange
 from edgevision.engines.opening import open_session
 from edgevision.errors import CheckpointError, UsageError
+from edgevision.export.classifiers.source import recognised_source
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.recognition import recipe_of
-from edgevision.export.sources import recognised_source
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.recipe import load_recipe
 from edgevision.verification.comparison import compare_answers

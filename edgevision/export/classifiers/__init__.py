@@ -1,0 +1,1 @@
+"""Classifiers of torchvision and timm as export sources, and their recipes."""
