@@ -12,6 +12,7 @@ from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -57,6 +58,19 @@ def test_the_samples_are_the_same_with_0_1_and_2_workers(seek: int) -> None:
     assert pids[0] == {os.getpid()}
     assert [len(found) for found in pids] == [1, 1, 2]
     assert not (pids[1] | pids[2]) & pids[0]
+
+
+@pytest.mark.timeout(60)
+def test_workers_start_after_opencv_has_used_its_threads() -> None:
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(4)
+    try:
+        cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 0)
+        for stream in streams(23, workers=2):
+            assert sum(len(batch) for batch in stream) == 20
+        assert cv2.getNumThreads() == 4
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def test_an_epoch_that_is_left_early_does_not_reach_the_next() -> None:

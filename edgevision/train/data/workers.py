@@ -106,7 +106,10 @@ class WorkerSource(BatchSource[Batch]):
             )  # more workers than cores
             if self._loader is None:
                 self._loader = self._new_loader()
-            iterator = iter(self._loader)
+                with _opencv_without_threads():
+                    iterator = iter(self._loader)  # forks the workers
+            else:
+                iterator = iter(self._loader)
         try:
             yield from iterator
         except (ConnectionError, EOFError) as error:
@@ -157,9 +160,22 @@ def _unchanged(batch: Batch) -> Batch:
 
 
 def _prepare_worker(number: int) -> None:  # noqa: ARG001  # DataLoader's signature
-    """Leave Ctrl-C to the training's process, which ends the workers, and use one core."""
+    """Leave Ctrl-C to the training's process, which ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _opencv_without_threads() -> Iterator[None]:
+    """End OpenCV's threads meanwhile, so that a forked process uses one core.
+
+    A fork copies the list of threads but not the threads: the next call that needs or ends them would wait for ever.
+    """
+    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 @contextlib.contextmanager
