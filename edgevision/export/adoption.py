@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edgevision.bundle.folder import Bundle, Golden, check_destination, write_bundle
 from edgevision.contract.spec import NmsSpec
+from edgevision.errors import GraphError
 from edgevision.export.close_up import with_close_up
 from edgevision.export.file_source import golden_from_file
 from edgevision.export.frames import golden_frames
@@ -42,6 +43,8 @@ def adopt_bundle(
     frames = with_close_up(adoption.model, adoption.spec, golden_frames(images, adoption.spec.frames))
     adoption = _with_enough_steps(model, head, options, adoption, frames, progress)
     golden, raw = golden_from_file(model, adoption, frames)
+    if adoption.wrong_choice:
+        raise GraphError(adoption.wrong_choice)
     progress("ran the original file on the golden frames")
     verification = verify_graph(adoption.model, adoption.spec, golden, raw=raw)
     progress(f"verified on {len(frames)} real frames against the original file{what_was_compared(golden)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -101,6 +101,8 @@ class Adoption:
     segmenter: SegmenterHead | None = None
     packed: bool = False
     """True if the file's outputs are rows of one frame, without a batch."""
+    wrong_choice: str = ""
+    """`Recognition.wrong_choice`, an error unless the values of the outputs already show another one."""
 
 
 def adopt(path: Path, head: str | None = None, options: AdoptOptions | None = None) -> Adoption:
@@ -122,10 +124,12 @@ def adopt(path: Path, head: str | None = None, options: AdoptOptions | None = No
     )
     recognition = recognise(source, head)
     if recognition.segmenter is not None:
-        return _segmenter(source, recognition, recognition.segmenter, options)
-    if recognition.head is None:
-        return _classifier(source, recognition, options)
-    return _detector(source, recognition, recognition.head, options)
+        adoption = _segmenter(source, recognition, recognition.segmenter, options)
+    elif recognition.head is None:
+        adoption = _classifier(source, recognition, options)
+    else:
+        adoption = _detector(source, recognition, recognition.head, options)
+    return replace(adoption, wrong_choice=recognition.wrong_choice)
 
 
 def _detector(

@@ -37,6 +37,8 @@ class Recognition:
     reason: str
     """One line, such as "one output [1, 84, 8400], 80 classes"."""
     segmenter: SegmenterHead | None = None
+    wrong_choice: str = ""
+    """Of a chosen head that is in doubt while exactly one other fits: the error of its use."""
 
     def __str__(self) -> str:
         return f"head {self.name}: {self.reason}"
@@ -47,7 +49,7 @@ class AmbiguousHeadError(GraphError):
 
 
 def recognise(source: ForeignNetwork, wanted: str | None = None) -> Recognition:
-    """The head of a network; `wanted` is the user's choice, which may be in doubt if no other head fits.
+    """The head of a network; `wanted` is the user's choice, which has to match the shapes.
 
     Without a choice, a head must be free of doubt, and be the only one. Raises `GraphError` for an unsuitable choice,
     `AmbiguousHeadError` if several heads fit, and `GraphError` if none does.
@@ -58,11 +60,12 @@ def recognise(source: ForeignNetwork, wanted: str | None = None) -> Recognition:
     doubts = {name: reason for name in matching if (reason := _doubt(source.facts, name)) is not None}
     fitting = [found for name, found in matching.items() if name not in doubts]
     if wanted is not None:
+        found = matching[wanted]
         if wanted in doubts and len(fitting) == 1:
-            raise GraphError(
-                f"{source.path.name} has the head {fitting[0].name!r}, not {wanted!r}: {doubts[wanted]}; omit --head"
-            )
-        return matching[wanted]
+            name = source.path.name
+            wrong = f"{name} has the head {fitting[0].name!r}, not {wanted!r}: {doubts[wanted]}; omit --head"
+            return replace(found, wrong_choice=wrong)
+        return found
     if len(fitting) > 1:
         raise _ambiguous(source, fitting)
     if not fitting:
