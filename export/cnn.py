@@ -43,9 +43,9 @@ def recognises(checkpoint: Checkpoint) -> bool:
 
 
 def _source_model(model: Cnn, names: tuple[str, ...] = ()) -> SourceModel:
-    from edgevision.export.sources import classifier_source
+    from edgevision.export.sources import source_with_names
 
-    return classifier_source(model, f"CNN, {model.class_count} classes", model.class_count, names)
+    return source_with_names(model, f"CNN, {model.class_count} classes", model.class_count, names)
 
 
 RECIPE = Recipe(

@@ -47,9 +47,9 @@ def recognises(checkpoint: Checkpoint) -> bool:
 
 
 def _source_model(model: ResNet, names: tuple[str, ...] = ()) -> SourceModel:
-    from edgevision.export.sources import classifier_source
+    from edgevision.export.sources import source_with_names
 
-    return classifier_source(
+    return source_with_names(
         model, f"ResNet-{model.depth}, {model.class_count} classes", model.class_count, names
     )
 

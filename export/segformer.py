@@ -48,9 +48,9 @@ def recognises(checkpoint: Checkpoint) -> bool:
 
 
 def _source_model(model: SegFormer, names: tuple[str, ...] = ()) -> SourceModel:
-    from edgevision.export.sources import segmenter_source
+    from edgevision.export.sources import source_with_names
 
-    return segmenter_source(
+    return source_with_names(
         model, f"{model.shape.name}, {model.class_count} classes", model.class_count, names
     )
 

@@ -41,9 +41,9 @@ def recognises(checkpoint: Checkpoint) -> bool:
 
 
 def _source_model(model: UNet, names: tuple[str, ...] = ()) -> SourceModel:
-    from edgevision.export.sources import segmenter_source
+    from edgevision.export.sources import source_with_names
 
-    return segmenter_source(model, f"U-Net, {model.class_count} classes", model.class_count, names)
+    return source_with_names(model, f"U-Net, {model.class_count} classes", model.class_count, names)
 
 
 RECIPE = Recipe(

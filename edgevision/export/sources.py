@@ -19,23 +19,16 @@ from edgevision.models.yolov5.masks import decode_with_coefficients
 from edgevision.models.yolov5.model import YoloV5
 
 
-def classifier_source(
+def source_with_names(
     module: torch.nn.Module, variant: str, class_count: int, class_names: tuple[str, ...] = ()
 ) -> SourceModel:
-    """A network with logits ``[B,C]``; classes without names are numbered."""
+    """A network with logits ``[B,C]`` or ``[B,C,h,w]``; classes without names are numbered."""
     return SourceModel(module, variant, _names(class_count, class_names))
 
 
 def _names(class_count: int, class_names: tuple[str, ...]) -> tuple[str, ...]:
     numbers = tuple(str(label) for label in range(class_count))
     return class_names if len(class_names) == class_count else numbers
-
-
-def segmenter_source(
-    module: torch.nn.Module, variant: str, class_count: int, class_names: tuple[str, ...] = ()
-) -> SourceModel:
-    """A network with logits ``[B,C,h,w]``; classes without names are numbered."""
-    return SourceModel(module, variant, _names(class_count, class_names))
 
 
 def yolov5_source(model: YoloV5) -> SourceModel:

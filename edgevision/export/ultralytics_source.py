@@ -10,7 +10,7 @@ import torch
 
 from edgevision.checkpoint.reading import Checkpoint
 from edgevision.errors import CheckpointError
-from edgevision.export.sources import classifier_source, spread_logits, take_statistics
+from edgevision.export.sources import source_with_names, spread_logits, take_statistics
 from edgevision.graph.heads import AnchorFreeHead, AnchorFreeObbHead, AnchorFreePoseHead
 from edgevision.models.recipe import SourceModel
 from edgevision.models.ultralytics.decode import decode, decode_keypoints, decode_oriented, rows_of
@@ -39,7 +39,7 @@ def source_of(model: UltralyticsModel) -> SourceModel:
     model.fuse()
     facts = model.facts
     if facts.task == "classify":
-        source = classifier_source(model, facts.variant, facts.class_count, facts.names)
+        source = source_with_names(model, facts.variant, facts.class_count, facts.names)
         side, stride = facts.size or _CLASSIFIER_SIZE, _CLASSIFIER_STRIDE
         return replace(
             source, task="classify", fit="center-crop", size_wh=_square(side, stride), stride=stride

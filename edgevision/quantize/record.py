@@ -19,6 +19,14 @@ Target = Literal["cpu", "tensorrt"]
 TARGETS: tuple[Target, ...] = ("cpu", "tensorrt")
 
 
+def write_record(path: Path, record: object) -> None:
+    """Write a dataclass as JSON; raises `BundleError`."""
+    try:
+        atomic.write_file(path, json_text(record).encode())
+    except OSError as error:
+        raise BundleError(f"cannot write {path}: {error.strerror or error}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One weighted node: its share of the work, and the noise removed by returning only this node to float."""
@@ -66,11 +74,7 @@ class QuantizeRecord:
 
     def write(self, bundle: Path) -> None:
         """Write the record into a bundle."""
-        text = json_text(self)
-        try:
-            atomic.write_file(bundle / RECORD, text.encode())
-        except OSError as error:
-            raise BundleError(f"cannot write {bundle / RECORD}: {error.strerror or error}") from error
+        write_record(bundle / RECORD, self)
 
 
 def read_record(bundle: Path) -> QuantizeRecord:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import onnx
 import pytest
-from _pytest.mark import ParameterSet
 
 from edgevision.bundle.folder import Bundle
 from edgevision.contract.spec import BatchRange
@@ -15,6 +14,7 @@ from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.graph.surgery import with_named_nodes
 from edgevision.models.recipe import load_recipe
 from edgevision.quantize.placement import placement_by_modelopt
+from tests.builder.cases import sampled_cases
 from tests.graph.limits.reading import assert_read, precisions
 from tests.recipes import RECIPES
 from tests.rtx import Profile, RtxEngine, inspected_rtx_engine
@@ -41,17 +41,6 @@ SAMPLED = {
 """Recipes and forms of the slow tests; `exhaustive` builds the others."""
 
 
-def cases() -> list[ParameterSet]:
-    """Every recipe in every form."""
-    return [
-        pytest.param(
-            name, form, marks=pytest.mark.slow if (name, form) in SAMPLED else pytest.mark.exhaustive
-        )
-        for name in RECIPES
-        for form in FORMS
-    ]
-
-
 def profiles_of(bundle: Bundle) -> dict[str, Profile] | None:
     batch, (width, height) = bundle.spec.frames.batch, bundle.spec.frames.size_wh
     shapes = tuple((n, height, width, 3) for n in (batch.min, batch.opt, batch.max))
@@ -73,7 +62,7 @@ def described(engine: RtxEngine) -> str:
     return f"SM 8.9, {engine.seconds:.1f} s, {size}; convolutions: {kinds}; layers: {layers}"
 
 
-@pytest.mark.parametrize(("name", "form"), cases())
+@pytest.mark.parametrize(("name", "form"), sampled_cases(RECIPES, FORMS, SAMPLED))
 def test_a_recipe_builds(name: str, form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = export_bundle(load_recipe(name), FORMS[form], tmp_path / "b", lambda _: None)
     built = {"float": inspected_rtx_engine(bundle.graph_path().read_bytes(), profiles_of(bundle))}

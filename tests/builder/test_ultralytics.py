@@ -6,7 +6,6 @@ from pathlib import Path
 
 import onnx
 import pytest
-from _pytest.mark import ParameterSet
 
 from edgevision.builder.builder import BuildCallbacks
 from edgevision.builder.engines import build_engines
@@ -21,6 +20,7 @@ from edgevision.graph.surgery import with_named_nodes
 from edgevision.quantize.calibration.calibrate import CalibrationFrames
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.fp16 import half_graph
+from tests.builder.cases import sampled_cases
 from tests.builder.graphs import PHOTOGRAPHS
 
 SMS = (86, 89)
@@ -34,19 +34,8 @@ FORMS = {
 SAMPLED = (("yolo11n-obb", "frame"),)
 
 
-def cases() -> list[ParameterSet]:
-    """Every checkpoint in every form; `SAMPLED` are among the slow tests."""
-    return [
-        pytest.param(
-            name, form, marks=pytest.mark.slow if (name, form) in SAMPLED else pytest.mark.exhaustive
-        )
-        for name in NAMES
-        for form in FORMS
-    ]
-
-
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("name", "form"), cases())
+@pytest.mark.parametrize(("name", "form"), sampled_cases(NAMES, FORMS, SAMPLED))
 def test_a_checkpoint_builds(
     name: str, form: str, data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ import torch
 from edgevision.checkpoint.config_beside import NAME, config_beside, label_names
 from edgevision.checkpoint.reading import Checkpoint
 from edgevision.errors import CheckpointError
-from edgevision.export.sources import classifier_source, take_statistics
+from edgevision.export.sources import source_with_names, take_statistics
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.classifiers.family import Classifier, Family, classifier_from_state_dict
 from edgevision.models.classifiers.timm_config import TimmConfig
@@ -53,7 +53,7 @@ def _of_classifier(found: Classifier, class_names: tuple[str, ...]) -> SourceMod
     expected = found.expected
     variant = f"{found.shape.name} ({found.library}), {found.class_count} classes"
     return replace(
-        classifier_source(found.module, variant, found.class_count, class_names),
+        source_with_names(found.module, variant, found.class_count, class_names),
         size_wh=expected.size_wh,
         pixels=PixelFormat("rgb", 1 / 255, expected.mean, expected.std),
         crop_fraction=expected.crop_fraction,

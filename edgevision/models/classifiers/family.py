@@ -66,6 +66,12 @@ class Expected:
     std: tuple[float, float, float] = _IMAGENET_STD
 
 
+def usual_input(shape: Shape, library: Library) -> Expected:
+    """224 px of 256 px, as most weights of both libraries."""
+    del shape, library
+    return Expected((224, 224), 224 / 256)
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """A family of classifiers."""

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from edgevision.models.classifiers.family import Expected, Family, Library, Marks
+from edgevision.models.classifiers.family import Family, Library, Marks, usual_input
 from edgevision.models.classifiers.inverted import BlockShape, numbered
 from edgevision.models.classifiers.parts import conv_norm, multiple_of_8, pooled
 
@@ -120,11 +120,6 @@ class MobileNetV2(nn.Module):
         return logits
 
 
-def _expected(_: MobileNetV2Shape, library: Library) -> Expected:
-    del library  # both: 224 px of 256 px
-    return Expected((224, 224), 224 / 256)
-
-
 FAMILY = Family(
     "MobileNetV2",
     tuple(MobileNetV2Shape(width) for width in (1.0, 0.35, 0.5, 0.75, 1.4)),
@@ -136,6 +131,6 @@ FAMILY = Family(
             ("blocks.0.0.se.conv_reduce.weight",),
         ),
     },
-    _expected,
+    usual_input,
     MobileNetV2Shape(),
 )

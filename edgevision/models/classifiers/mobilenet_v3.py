@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from edgevision.models.classifiers.family import Expected, Family, Library, Marks
+from edgevision.models.classifiers.family import Family, Library, Marks, usual_input
 from edgevision.models.classifiers.inverted import (
     BlockActivations,
     BlockShape,
@@ -142,11 +142,6 @@ class MobileNetV3(nn.Module):
         return logits
 
 
-def _expected(_: MobileNetV3Shape, library: Library) -> Expected:
-    del library  # both: 224 px of 256 px
-    return Expected((224, 224), 224 / 256)
-
-
 FAMILY = Family(
     "MobileNetV3",
     (
@@ -160,7 +155,7 @@ FAMILY = Family(
             ("conv_stem.weight", "blocks.0.0.conv_dw.weight", "conv_head.bias"),
         ),
     },
-    _expected,
+    usual_input,
     MobileNetV3Shape(),
     tf_models=True,
 )

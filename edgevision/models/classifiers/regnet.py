@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from edgevision.models.classifiers.family import Expected, Family, Library, Marks
+from edgevision.models.classifiers.family import Family, Library, Marks, usual_input
 from edgevision.models.classifiers.parts import SqueezeExcite, conv_norm, pooled
 
 _STEM = 32
@@ -104,11 +104,6 @@ class RegNet(nn.Module):
         return logits
 
 
-def _expected(_: RegNetShape, library: Library) -> Expected:
-    del library  # both: 224 px of 256 px
-    return Expected((224, 224), 224 / 256)
-
-
 FAMILY = Family(
     "RegNet",
     (
@@ -138,7 +133,7 @@ FAMILY = Family(
         "torchvision": Marks("fc.weight", ("trunk_output.block1.block1-0.f.a.0.weight",)),
         "timm": Marks("head.fc.weight", ("s1.b1.conv1.conv.weight",)),
     },
-    _expected,
+    usual_input,
     RegNetShape("x", "200MF", (1, 1, 4, 7), (24, 56, 152, 368), 8),
 )
 """Figures 15 and 16 of the paper; torchvision rounds the widths of three models to other multiples."""

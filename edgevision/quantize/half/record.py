@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevision.errors import BundleError
+from edgevision.quantize.record import write_record
 from edgevision.quantize.search.search import Candidate
-from edgevision.storage import atomic
-from edgevision.storage.codec import json_text
 
 HALF_RECORD = "quantize.fp16.json"
 
@@ -51,7 +49,4 @@ class HalfRecord:
 
     def write(self, bundle: Path) -> None:
         """Write the record into a bundle."""
-        try:
-            atomic.write_file(bundle / HALF_RECORD, json_text(self).encode())
-        except OSError as error:
-            raise BundleError(f"cannot write {bundle / HALF_RECORD}: {error.strerror or error}") from error
+        write_record(bundle / HALF_RECORD, self)
