@@ -1,4 +1,4 @@
 """Runs frames through an engine into sinks: batching, order, scheduling of cameras.
 
-May import: settings, contract, sources, analytics, drawing, sinks.
+May import: settings, device, contract, sources, analytics, drawing, sinks.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -11,6 +10,7 @@ from concurrent import futures
 from concurrent.futures import Future
 from typing import Any, Literal, TypeVar
 
+from edgevision.device.facts import usable_cores
 from edgevision.sources.frames import Source, SourceFrame
 
 T = TypeVar("T")
@@ -18,11 +18,7 @@ T = TypeVar("T")
 
 def worker_count(wanted: int | Literal["auto"]) -> int:
     """Number of threads; "auto": the cores that this process may use."""
-    if wanted != "auto":
-        return wanted
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return max(1, int(usable_cores())) if wanted == "auto" else wanted
 
 
 class Workers:
