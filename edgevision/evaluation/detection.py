@@ -28,6 +28,8 @@ PROTOCOL_IOU = 0.65
 """IoU threshold of NMS for measuring; for use 0.45 is common."""
 PROTOCOL_FLOOR = 0.001
 """Minimum score for measuring: average precision integrates over all scores."""
+PROTOCOL_CANDIDATES = 1000
+"""Candidates of NMS for measuring. With fewer, the boxes of low score that average precision also counts are lost."""
 
 
 ALIASES = {

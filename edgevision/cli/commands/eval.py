@@ -197,6 +197,8 @@ def _detection(
         settings = f"{suppression}, score threshold {options.score_floor:g}"
         record, lines, count = _accuracy(session.spec, labelled, found)
         heading = _heading(session, f"{len(found)} images, {count} boxes, {settings}")
+        if protocol is not None:
+            _warn_of_few_candidates(spec)
     if request.write or request.threshold is not None or (opened is not None and opened.operating_point):
         with open_session(bundle, engine=engine, options=exported) as session:
             found = list(_shown(measure.detect_all(session, labelled), len(labelled.image_ids)))
@@ -209,6 +211,20 @@ def _detection(
                 record["at_threshold"] = json_from_dataclass(at)
         lines += more
     return record, [heading, *lines]
+
+
+def _warn_of_few_candidates(spec: ModelSpec) -> None:
+    """Print how to measure boxes of low score, if the graph's NMS takes fewer candidates than measuring needs."""
+    from edgevision.evaluation.detection import PROTOCOL_CANDIDATES, PROTOCOL_FLOOR
+
+    assert spec.nms is not None  # `_check_task` accepts only tasks with NMS
+    if spec.nms.candidates < PROTOCOL_CANDIDATES:
+        click.echo(
+            f"note: NMS takes the best {spec.nms.candidates} candidates of an image. AP also counts boxes down to a"
+            f" score of {PROTOCOL_FLOOR:g}, and can be some tenths higher in a bundle exported with --pre-nms-topk"
+            f" {PROTOCOL_CANDIDATES}",
+            err=True,
+        )
 
 
 def _accuracy(
