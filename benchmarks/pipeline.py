@@ -18,7 +18,7 @@ import onnx
 import onnxruntime as ort
 
 from edgevision.benchmark.bench import Subject, prepared_batches
-from edgevision.benchmark.records import read_record
+from edgevision.benchmark.record_files import read_record
 from edgevision.benchmark.timing import Samples
 from edgevision.bundle.folder import Bundle
 from edgevision.contract.session import SessionOptions

@@ -62,6 +62,8 @@ ALLOWED = {
     "engines": {"onnxruntime", "openvino"},
     "engines/tensorrt": {"tensorrt", "tensorrt_rtx"},
     "builder": {"tensorrt"},
+    "benchmark/paired/ranks.py": {"scipy"},
+    "benchmark/scenarios/loadgen.py": {"mlperf_loadgen"},
     "contract/supervision.py": {"supervision"},
     "inference/prediction.py": {"pandas"},  # inside `to_pandas`, for those who have it
     "analytics/tracker.py": {"supervision", "trackers"},

@@ -1,4 +1,4 @@
-"""Timing, paired comparison, and benchmark records.
+"""Timing, comparison of builds, scenarios, and benchmark records.
 
-May import: storage, device, contract, bundle, verification, engines, sources, sinks, pipeline.
+May import: storage, settings, device, contract, bundle, verification, engines, sources, sinks, pipeline.
 """

@@ -13,20 +13,16 @@ from pathlib import Path
 import numpy as np
 
 import edgevision
-from edgevision.benchmark.records import (
-    BenchRecord,
-    BenchSettings,
-    RoundRecord,
-    Snapshot,
-    StageRecord,
-    instabilities,
-)
+from edgevision.benchmark.records import BenchRecord, BenchSettings, RoundRecord, StageRecord
+from edgevision.benchmark.source_state import git_state
+from edgevision.benchmark.stability import MachineWatch, instabilities
 from edgevision.benchmark.timing import MeasureSettings, Samples, measure
+from edgevision.benchmark.trtexec import trtexec_flags
 from edgevision.contract.image import fit_frame
 from edgevision.contract.session import Frames, Session, SessionOptions
 from edgevision.contract.spec import utc_now
 from edgevision.contract.thresholds import ClassThresholds, Threshold
-from edgevision.device.facts import clocks_mhz, device_facts, peak_resident_mib, resident_mib, temperatures_c
+from edgevision.device.facts import device_facts, peak_resident_mib, resident_mib
 from edgevision.device.power.findings import before_timing, meanwhile
 from edgevision.device.power.reading import power_state
 from edgevision.errors import UsageError
@@ -110,20 +106,18 @@ def bench(
         progress(f"WARNING: {warning}")
     batches, frame_wh = prepared_batches(subject)
     pictures = itertools.cycle(batches)
-    warmup = MeasureSettings(options.measure.warmup_s, max(options.measure.warmup_count, 1), 0.0, 0)
-    measure(lambda: session.infer(next(pictures)), warmup)
-    snapshots = [_snapshot()]
     alone: list[int] = []
     on_device: list[int] = []
     rounds: list[RoundRecord] = []
-    for number in range(options.rounds):
-        record, samples = paired_round(subject, pictures, options, on_device)
-        rounds.append(record)
-        alone += samples.values_ns
-        snapshots.append(_snapshot())
-        progress(f"round {number + 1} of {options.rounds}: {record.end_to_end_frames_per_s:.1f} frames/s")
-    stages, serial_wall_ms = serial_stages(subject, options, open_output)
-    snapshots.append(_snapshot())
+    with MachineWatch() as watch:
+        warmup = MeasureSettings(options.measure.warmup_s, max(options.measure.warmup_count, 1), 0.0, 0)
+        measure(lambda: session.infer(next(pictures)), warmup)
+        for number in range(options.rounds):
+            record, samples = paired_round(subject, pictures, options, on_device)
+            rounds.append(record)
+            alone += samples.values_ns
+            progress(f"round {number + 1} of {options.rounds}: {record.end_to_end_frames_per_s:.1f} frames/s")
+        stages, serial_wall_ms = serial_stages(subject, options, open_output)
     progress("stages timed in a serial loop")
     inference = Samples(tuple(alone))
     return BenchRecord(
@@ -144,10 +138,18 @@ def bench(
         serial_wall_ms=round(serial_wall_ms, 4),
         resident_mib=round(resident_mib(), 1),
         peak_resident_mib=round(peak_resident_mib(), 1),
-        unstable=(*instabilities(inference, snapshots), *meanwhile(power, power_state())),
+        unstable=tuple(
+            dict.fromkeys((*instabilities(inference, watch.snapshots), *meanwhile(power, power_state())))
+        ),
         power=power,
         warnings=before_timing(power),
         device_time=StageRecord.of("on the device", Samples(tuple(on_device))) if on_device else None,
+        precision=session.precision,
+        source_sha256=session.spec.provenance.source_sha256,
+        options=subject.session_options,
+        snapshots=watch.snapshots,
+        git=git_state(),
+        trtexec=trtexec_flags(options.measure, session.info, spin=subject.session_options.spin),
     )
 
 
@@ -249,7 +251,3 @@ def _after(settings: MeasureSettings, count: Callable[[], int]) -> Callable[[], 
     """True once both the time, from now on, and the count are reached."""
     began_ns = time.perf_counter_ns()
     return lambda: count() >= settings.min_count and time.perf_counter_ns() - began_ns >= settings.min_s * 1e9
-
-
-def _snapshot() -> Snapshot:
-    return Snapshot(clocks_mhz(), temperatures_c())

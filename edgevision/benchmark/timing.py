@@ -75,11 +75,16 @@ def measure(
 
 def drift(values: Sequence[float]) -> float:
     """Relative difference between the medians of the last and the first third; 0 for fewer than three values."""
+    first, last = outer_medians(values)
+    return (last - first) / first if first else 0.0
+
+
+def outer_medians(values: Sequence[float]) -> tuple[float, float]:
+    """Medians of the first and the last third; both 0 for fewer than three values."""
     third = len(values) // 3
     if third == 0:
-        return 0.0
-    first, last = float(np.median(values[:third])), float(np.median(values[-third:]))
-    return (last - first) / first if first else 0.0
+        return 0.0, 0.0
+    return float(np.median(values[:third])), float(np.median(values[-third:]))
 
 
 def _timed_calls(

@@ -56,6 +56,21 @@ def require_eval(purpose: str) -> None:
     _require(("pycocotools",), "eval", purpose)
 
 
+def require_compare(purpose: str) -> None:
+    """Raise `MissingExtraError` unless rank tests can be computed."""
+    _require(("scipy",), "compare", purpose)
+
+
+def require_loadgen(purpose: str) -> None:
+    """Raise `MissingExtraError` unless MLPerf's scenarios can run."""
+    _require(("mlperf_loadgen",), "loadgen", purpose)
+
+
+def can_compare() -> bool:
+    """True if the packages of `require_compare` are installed."""
+    return importlib.util.find_spec("scipy") is not None
+
+
 def _require(packages: tuple[str, ...], extra: str, purpose: str) -> None:
     for package in packages:
         if importlib.util.find_spec(package) is None:

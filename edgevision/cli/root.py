@@ -12,6 +12,7 @@ COMMANDS = {
     "adopt": "Adopt an ONNX model from elsewhere: uint8 frames in, results out.",
     "bench": "Measure latency and throughput of every stage.",
     "build": "Build TensorRT engines for this machine's GPU, or for others.",
+    "compare": "Compare benchmark records: is the new build slower?",
     "demo": "Export, verify, run and benchmark a model in one command.",
     "deploy": "Run the cameras, sinks and page of a TOML file as a service.",
     "doctor": "Check this machine and print the fix for each problem.",
@@ -29,8 +30,15 @@ COMMANDS = {
 }
 
 
+FOLDERS = {"compare": "records", "report": "records"}
+"""Subfolders of the commands that have one."""
+
+
 class LazyGroup(click.Group):
-    """Imports command NAME from `edgevision.cli.commands.NAME` when it is called; hyphens become underscores."""
+    """Imports command NAME from `edgevision.cli.commands`, or its subfolder, when it is called.
+
+    Hyphens become underscores.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         """All names, without importing any."""
@@ -40,7 +48,9 @@ class LazyGroup(click.Group):
         """Import the requested command."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"edgevision.cli.commands.{cmd_name.replace('-', '_')}")
+        parts = (FOLDERS.get(cmd_name), cmd_name.replace("-", "_"))
+        path = ".".join(part for part in parts if part)
+        module = importlib.import_module(f"edgevision.cli.commands.{path}")
         command: click.Command = module.command
         return command
 
@@ -57,7 +67,7 @@ class LazyGroup(click.Group):
 def edgevision() -> None:
     """Turn trained PyTorch checkpoints into verified engines on live cameras.
 
-    Exit codes: 0 success, 1 wrong arguments or a bad file, 2 a verification failed or an accuracy limit was not met, 70
-    an unexpected error, 130 and 143 stopped by Ctrl-C and by SIGTERM. --traceback, anywhere on the line, shows where an
-    error was raised.
+    Exit codes: 0 success, 1 wrong arguments or a bad file, 2 a verification failed or a limit on accuracy or speed was
+    not met, 70 an unexpected error, 130 and 143 stopped by Ctrl-C and by SIGTERM. --traceback, anywhere on the line,
+    shows where an error was raised.
     """

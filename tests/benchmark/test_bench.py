@@ -10,7 +10,9 @@ import pytest
 
 from edgevision.benchmark import bench as bench_module
 from edgevision.benchmark.bench import BenchOptions, RepeatedSource, Subject, bench, prepared_batches
-from edgevision.benchmark.records import BenchRecord, read_record, record_lines, write_record
+from edgevision.benchmark.record_files import read_record, write_record
+from edgevision.benchmark.record_text import record_lines
+from edgevision.benchmark.records import BenchRecord
 from edgevision.benchmark.timing import MeasureSettings
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames, ReplaySession, SessionOptions

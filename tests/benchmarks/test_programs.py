@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgevision.benchmark.records import read_record
+from edgevision.benchmark.record_files import read_record
 from tests.inference.clips import write_clip
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgevision.benchmark.records import read_record
+from edgevision.benchmark.record_files import read_record
 from edgevision.bundle.folder import Bundle
 from edgevision.cli.commands.bench import command
 from edgevision.errors import SourceError

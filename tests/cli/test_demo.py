@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from edgevision.benchmark.records import read_record
+from edgevision.benchmark.record_files import read_record
 from edgevision.bundle.folder import Bundle
 from edgevision.cli.commands.demo import STREET, Boxed, boxed_people, command
 from edgevision.errors import UsageError

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from edgevision.benchmark.bench import BenchOptions, Subject, bench
+from edgevision.benchmark.builds import Build, graph_sha256, settled
 from edgevision.benchmark.comparison import SECONDS, ComparisonOptions
-from edgevision.benchmark.records import record_lines, write_record
+from edgevision.benchmark.paired.against import measure_against, other_build
+from edgevision.benchmark.paired.pairs import PAIRS, PairOptions
+from edgevision.benchmark.paired.record import paired_lines
+from edgevision.benchmark.record_files import write_record
+from edgevision.benchmark.record_text import record_lines
+from edgevision.benchmark.records import BenchRecord
+from edgevision.benchmark.scenarios.options import SCENARIOS, Scenario, ScenarioOptions
+from edgevision.benchmark.scenarios.record import scenario_lines
+from edgevision.benchmark.scenarios.run import run_camera, run_scenario
 from edgevision.benchmark.timing import MeasureSettings
 from edgevision.bundle.folder import Bundle
 from edgevision.cli.comparing import compare_shown
-from edgevision.cli.options.groups import graph_options
+from edgevision.cli.extras import can_compare, require_compare, require_loadgen
+from edgevision.cli.judging import LimitOptions, limit_options, show_verdict
+from edgevision.cli.measuring import BenchFrames
+from edgevision.cli.options.groups import graph_options, scenario_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import Steps
 from edgevision.contract.session import SessionOptions
-from edgevision.contract.spec import FrameInput, Precision
+from edgevision.contract.spec import Precision
 from edgevision.engines.devices import find_device
-from edgevision.engines.opening import ENGINES, open_session
+from edgevision.engines.opening import ENGINES
+from edgevision.errors import UsageError
 from edgevision.sinks.files.video import VideoSink
-from edgevision.sinks.opening import write_clip
 from edgevision.sources.frames import Source
 from edgevision.sources.opening import open_source
-from edgevision.sources.synthetic_camera import SyntheticCamera
-from edgevision.storage.sha256 import sha256_of_file
-
-CLIP_WH = (1280, 720)
-CLIP_FRAMES = 120
 
 
 @click.command()
@@ -64,6 +70,24 @@ CLIP_FRAMES = 120
 @click.option(
     "--record", "json_file", type=click.Path(path_type=Path), help="File for the benchmark record, as JSON."
 )
+@click.option(
+    "--against",
+    metavar="OTHER",
+    help="Compare with another build in interleaved pairs: a bundle, an engine, a precision, or several of them with"
+    " commas, such as old_bundle or openvino,int8.",
+)
+@click.option(
+    "--pairs",
+    type=click.IntRange(min=1),
+    help=f"With --against: number of pairs; each starts both builds again. Default: {PAIRS}.",
+)
+@limit_options
+@click.option(
+    "--scenario",
+    type=click.Choice(SCENARIOS),
+    help="Measure a scenario of MLPerf's LoadGen, or a camera at its own rate: rate, ages, dropped frames.",
+)
+@scenario_options
 def command(
     bundle: Path,
     source: str | None,
@@ -76,58 +100,127 @@ def command(
     force: bool,
     allow_fallback: bool,
     json_file: Path | None,
+    against: str | None,
+    pairs: int | None,
+    fail_above: float | None,
+    noise_floor: float | None,
+    scenario: Scenario | None,
+    scenario_settings: ScenarioOptions,
 ) -> None:
     """Measure latency and throughput of every stage.
 
     Stages, in a serial loop: decode, prepare (scaling into the batch), inference (the whole graph), results
     (thresholding, boxes to frame pixels), output (drawing, encoding a video that is discarded). Then frames/s with
-    overlapping stages is compared with inference alone, in paired rounds. UNSTABLE means that latency, clocks or
-    temperatures drifted by more than 10 %.
+    overlapping stages is compared with inference alone, in paired rounds. UNSTABLE means that latency or clocks drifted
+    by more than 10 %, that p99 exceeds twice p50, or that the machine got hot or was throttled.
 
     Without --engine and --precision, all verified engines and graphs are compared first. The fastest is stored for this
     machine, where `run`, `live` and `deploy` use it, and its stages are measured.
+
+    With --scenario, the engine and graph that `run` would use are measured, for --min-duration. LoadGen's logs are
+    written beside the record, into FILE.loadgen. A run that is shorter than its minimum is INVALID.
+
+    With --against, only inference is measured: --seconds for each of the two builds. The verdict needs the extra
+    compare; without it, `edgevision compare` judges the record elsewhere.
     """
     options = SessionOptions(
         threads=threads, allow_fallback=allow_fallback, precision=precision, device=device, force=force
     )
+    limits = LimitOptions.of(fail_above, noise_floor)
+    if against is None and (pairs, fail_above, noise_floor) != (None, None, None):
+        raise UsageError("--pairs, --fail-above and --noise-floor need --against")
+    if scenario is None and scenario_settings != ScenarioOptions():
+        raise UsageError("--min-duration and the other options of scenarios need --scenario")
+    if scenario is not None and against is not None:
+        raise UsageError("--scenario measures one build: omit --against")
     if source is not None:
         open_source(source).close()  # a missing source is reported before the comparison
-    if engine is None and precision is None and bundle.suffix != ".onnx":
-        compared = ComparisonOptions(
-            "edgevision bench", min(seconds, SECONDS), threads=threads, device=find_device(device)
-        )
-        chosen = compare_shown(Bundle.open(bundle), compared)
-        engine, options = chosen.engine, replace(options, precision=chosen.precision)
+    build = Build(bundle, engine, options)
+    if against is not None:
+        _compare(build, against, PairOptions(pairs or PAIRS, seconds), limits, source, json_file)
+        return
+    if scenario is not None:
+        _run_scenario(build, scenario, scenario_settings, source, json_file)
+        return
     settings = MeasureSettings(seconds, min_count=30 * rounds, warmup_s=min(1.0, seconds), warmup_count=5)
-    steps = Steps()
-    with (
-        tempfile.TemporaryDirectory(prefix="edgevision-bench-") as scratch,
-        open_session(bundle, engine=engine, options=options) as session,
-    ):
-        open_frames = _frames(source, session.spec.frames, Path(scratch), steps)
-        subject = Subject(session, _graph_sha256(bundle, session.precision), options, open_frames)
-
-        def throw_away(frames: Source) -> VideoSink:
-            return VideoSink(Path(scratch) / "output.mp4", frames.size_wh, frames.fps)
-
-        record = bench(subject, BenchOptions(settings, rounds), throw_away, steps.done)
+    record = _measure(_fastest(build, seconds), BenchOptions(settings, rounds), source)
     click.echo("\n".join(record_lines(record)))
     if json_file is not None:
         write_record(json_file, record)
 
 
-def _frames(source: str | None, frames: FrameInput, scratch: Path, steps: Steps) -> Callable[[], Source]:
-    if source is not None:
-        return lambda: open_source(source)
-    size_wh = frames.size_wh if frames.fit == "exact" else CLIP_WH
-    camera = SyntheticCamera(size_wh, cycle=CLIP_FRAMES)
-    clip = scratch / "photographs.mp4"
-    write_clip(clip, camera.frames(camera.cycle), size_wh, fps=25.0)
-    steps.done(f"made a clip of {camera.cycle} frames")
-    return lambda: open_source(clip)
+def _fastest(build: Build, seconds: float) -> Build:
+    """The build with the engine and precision to measure: those requested, else the fastest of a comparison."""
+    options = build.options
+    if build.engine is not None or options.precision is not None or build.path.suffix == ".onnx":
+        return build
+    device = find_device(options.device)
+    compared = ComparisonOptions(
+        "edgevision bench", min(seconds, SECONDS), threads=options.threads, device=device
+    )
+    chosen = compare_shown(Bundle.open(build.path), compared)
+    return Build(build.path, chosen.engine, replace(options, precision=chosen.precision))
 
 
-def _graph_sha256(bundle: Path, precision: Precision | None) -> str:
-    if bundle.suffix == ".onnx":
-        return sha256_of_file(bundle)
-    return Bundle.open(bundle).graph(precision or "float").file.sha256
+def _measure(build: Build, options: BenchOptions, source: str | None) -> BenchRecord:
+    steps = Steps()
+    with tempfile.TemporaryDirectory(prefix="edgevision-bench-") as scratch, build.open() as session:
+        open_frames = BenchFrames(source, Path(scratch), steps).opener(session.spec.frames)
+        digest = graph_sha256(build.path, session.precision)
+        subject = Subject(session, digest, build.options, open_frames)
+
+        def throw_away(frames: Source) -> VideoSink:
+            return VideoSink(Path(scratch) / "output.mp4", frames.size_wh, frames.fps)
+
+        return bench(subject, options, throw_away, steps.done)
+
+
+def _compare(
+    build: Build,
+    against: str,
+    options: PairOptions,
+    limits: LimitOptions,
+    source: str | None,
+    json_file: Path | None,
+) -> None:
+    """Measure in pairs, write the record, then judge: an exceeded limit must not cost the record."""
+    if limits.fail_above is not None:
+        require_compare("--fail-above")
+    steps = Steps()
+    with tempfile.TemporaryDirectory(prefix="edgevision-bench-") as scratch:
+        folder = Path(scratch)
+        new = settled(build)
+        base = settled(other_build(against, new))
+        frames = BenchFrames(source, folder, steps)
+        record = measure_against(base, new, frames.opener, options, folder, steps.done)
+    if json_file is not None:
+        write_record(json_file, record)
+    click.echo("\n".join(paired_lines(record)))
+    if not can_compare():
+        click.echo("no verdict: pip install 'edgevision[compare]', then `edgevision compare RECORD`")
+        return
+    from edgevision.benchmark.paired.verdict import judge_pairs
+
+    show_verdict(
+        new.name, base.name, judge_pairs(*record.frame_medians_ms(), floor=limits.noise_floor), limits
+    )
+
+
+def _run_scenario(
+    build: Build, scenario: Scenario, options: ScenarioOptions, source: str | None, json_file: Path | None
+) -> None:
+    if scenario != "camera":
+        require_loadgen(f"--scenario {scenario}")
+    steps = Steps()
+    with tempfile.TemporaryDirectory(prefix="edgevision-bench-") as scratch:
+        folder = Path(scratch)
+        frames = BenchFrames(source, folder, steps)
+        chosen = settled(build)
+        if scenario == "camera":
+            record = run_camera(chosen, frames.camera, options, steps.done)
+        else:
+            logs = None if json_file is None else json_file.with_name(f"{json_file.name}.loadgen")
+            record = run_scenario(chosen, frames.opener, scenario, options, folder, logs, steps.done)
+    if json_file is not None:
+        write_record(json_file, record)
+    click.echo("\n".join(scenario_lines(record)))

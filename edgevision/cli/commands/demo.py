@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 import edgevision
-from edgevision.benchmark.records import read_record
+from edgevision.benchmark.record_files import read_record
 from edgevision.bundle.folder import Bundle, Verification
 from edgevision.bundle.packaged import bundle_path
 from edgevision.cli.extras import can_export

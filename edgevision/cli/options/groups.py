@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgevision.analytics.options import AnalyticsOptions
+from edgevision.benchmark.scenarios.options import ScenarioOptions
 from edgevision.cli.options.defined import group_options, options_of
 from edgevision.contract.session import SessionOptions
 from edgevision.pipeline.options import PipelineOptions
@@ -16,4 +17,5 @@ engine_options = options_of(ModelSettings, "engine", "build")
 graph_options = options_of(SessionOptions, "precision", "device", "force")
 page_options = group_options(PageOptions, "page")
 pipeline_options = group_options(PipelineOptions, "pipeline")
+scenario_options = group_options(ScenarioOptions, "scenario_settings")
 session_options = group_options(SessionOptions, "opening")

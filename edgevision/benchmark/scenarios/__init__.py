@@ -1,0 +1,1 @@
+"""Scenarios: MLPerf's by LoadGen, and a camera at its own rate."""

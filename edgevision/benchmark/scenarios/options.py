@@ -1,0 +1,65 @@
+"""Settings of scenarios."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from edgevision.settings.kinds import Number
+from edgevision.settings.setting import setting
+
+Scenario = Literal["single-stream", "multi-stream", "offline", "server", "camera"]
+SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioOptions:
+    """Settings of a scenario. None: derived from the speed of the first calls."""
+
+    min_duration_s: float = field(
+        default=60.0,
+        metadata=setting(
+            Number(0, least_open=True),
+            "Minimum time of a scenario. MLPerf's official runs take 600 s.",
+            option="--min-duration",
+            metavar="S",
+        ),
+    )
+    min_queries: int = field(
+        default=100,
+        metadata=setting(
+            Number(1, whole=True), "Minimum number of queries of LoadGen's scenarios.", option="--min-queries"
+        ),
+    )
+    max_queries: int | None = field(
+        default=None,
+        metadata=setting(
+            Number(1, whole=True),
+            "End a LoadGen scenario after this number of queries, even before its minimum; the run is then invalid.",
+            option="--max-queries",
+        ),
+    )
+    samples_per_query: int = field(
+        default=8,
+        metadata=setting(
+            Number(1, 1024, whole=True), "Frames of a query in multi-stream.", option="--samples-per-query"
+        ),
+    )
+    target_rate: float | None = field(
+        default=None,
+        metadata=setting(
+            Number(0, least_open=True),
+            "Frames per second in server, at random times; default: half the rate of single calls.",
+            option="--target-rate",
+            metavar="PER_S",
+        ),
+    )
+    target_latency_ms: float = field(
+        default=100.0,
+        metadata=setting(
+            Number(0, least_open=True),
+            "Latency limit in server: 99 % of the frames must be faster.",
+            option="--target-latency-ms",
+            metavar="MS",
+        ),
+    )

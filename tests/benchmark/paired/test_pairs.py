@@ -1,0 +1,70 @@
+"""Interleaved pairs in real processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgevision.benchmark.builds import Contender
+from edgevision.benchmark.paired.pairs import PairOptions, TimedPair, rounded_percent, run_pairs
+from edgevision.contract.session import Session
+from edgevision.errors import EngineError
+from tests.benchmark.paired.builds import frames_in, open_dying, refuse, sleeping
+
+
+def test_pairs_time_both_builds_in_random_order(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def each(number: int, pair: TimedPair) -> None:
+        seen.append(number)
+        assert pair.base.count >= 2
+
+    base, new = sleeping(tmp_path, 0.002), sleeping(tmp_path, 0.03)
+    pairs = run_pairs(base, new, PairOptions(pairs=4, seconds=0.2, turns=2, seed=1), each)
+    assert seen == [1, 2, 3, 4]
+    assert {pair.base_first for pair in pairs} == {True, False}
+    for pair in pairs:
+        before, after = pair.medians_ms()
+        assert before >= 2
+        assert after >= 30
+        assert after > before
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize(
+    ("opener", "message"),
+    [
+        (refuse, r"broken: no such card$"),
+        (open_dying, r"broken: the measuring process ended with code 3"),
+    ],
+)
+def test_a_build_that_fails_is_an_error_and_ends_both_processes(
+    tmp_path: Path, opener: Callable[[], Session], message: str
+) -> None:
+    broken = Contender("broken", opener, frames_in(tmp_path))
+    with pytest.raises(EngineError, match=message):
+        run_pairs(sleeping(tmp_path, 0.001), broken, PairOptions(pairs=1, seconds=0.2))
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("settings", [{"pairs": 0}, {"turns": 0}, {"seconds": 0.0}])
+def test_settings_that_measure_nothing_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must have pairs >= 1"):
+        PairOptions(**settings)  # type: ignore[arg-type]  # of two types
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (0.0812, "8.1 % slower"),
+        (-0.03, "3.0 % faster"),
+        (0.0, "0.0 % slower"),
+        (float("inf"), "any amount slower"),
+        (-1.0, "any amount faster"),
+    ],
+)
+def test_a_change_as_text(change: float, text: str) -> None:
+    assert rounded_percent(change) == text
