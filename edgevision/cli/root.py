@@ -24,6 +24,7 @@ COMMANDS = {
     "models": "List the included bundles, which run by name.",
     "new-recipe": "Write a recipe for a network of your own, with a test.",
     "quantize": "Make a graph of lower precision within an accuracy limit.",
+    "report": "Make a page, a table or a CSV file of benchmark records.",
     "run": "Run a bundle on images, folders, videos or cameras.",
     "train": "Train a recipe's model on your own data.",
     "verify": "Check file hashes, and compare every engine and graph with the source model.",

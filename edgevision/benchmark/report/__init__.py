@@ -1,0 +1,1 @@
+"""Reports of benchmark records: a page, Markdown and CSV."""
