@@ -18,13 +18,14 @@ from pathlib import Path
 
 from benchmarks.gpu.check import (
     CALLS,
+    TOTAL_S,
     CheckOptions,
     Step,
     check,
     parts_to_json,
     run_apart,
     run_step,
-    steps_by_name,
+    steps_of,
 )
 from benchmarks.gpu.engines import PAIRS_PER_ROUND, Amounts, engine_parts, outputs
 from benchmarks.gpu.memory import copies, graphs
@@ -70,7 +71,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement of --check")
     parser.add_argument("--train-seconds", type=float, default=60.0, help="of training")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS)
-    parser.add_argument("--step", choices=steps_by_name(), help=argparse.SUPPRESS)
+    parser.add_argument("--step", help=argparse.SUPPRESS)
+    parser.add_argument("--limit", type=float, default=TOTAL_S, help=argparse.SUPPRESS)
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     return parser
 
@@ -84,12 +86,13 @@ def main(argv: Sequence[str]) -> int:
         options.video,
         options.calls or CALLS,
         options.seconds,
-        train_s=options.train_seconds,
+        options.train_seconds,
+        options.limit,
     )
+    steps = steps_of(checked)
     if options.step is not None:
-        atomic.write_file(
-            options.into, parts_to_json(run_step(steps_by_name()[options.step], checked)).encode()
-        )
+        (step,) = (step for step in steps if step.name == options.step)
+        atomic.write_file(options.into, parts_to_json(run_step(step, checked)).encode())
         return 0
     parts: list[Part] = []
     if options.check:
@@ -101,7 +104,7 @@ def main(argv: Sequence[str]) -> int:
         def launch(step: Step, limit_s: float) -> list[Part]:
             return run_apart(step, passed_on, limit_s)
 
-        parts = check(launch, done)
+        parts = check(steps, launch, done)
     elif len(options.bundles) != 1:
         parser.error("expected one BUNDLE, or --check")
     else:

@@ -6,6 +6,7 @@ other steps run in both cases.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +33,8 @@ TOTAL_S = 235.0
 """Of the whole check; later steps get what is left."""
 STREET = "street"
 CALLS = 200
+TRAINING_SHARE = 0.7
+"""Of the time limit; the rest is for the start and the end of the process."""
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = ROOT / "edgevision" / "weights" / "street.safetensors"
 
@@ -48,6 +51,8 @@ class CheckOptions:
     seconds: float = 3.0
     """Of each of the two parts of a round of eight videos; half of it for each way to run a graph."""
     train_s: float = 60.0
+    limit_s: float = TOTAL_S
+    """Time limit of the step's process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +76,15 @@ def _lost(_: CheckOptions) -> list[Part]:
     return [stand_in.lost_part(stand_in.lost_messages())]
 
 
-def _providers(options: CheckOptions) -> list[Part]:
-    return [
-        part for bundle in _bundles(options) for part in providers.provider_parts(bundle, options.seconds / 2)
-    ]
+def _providers(path: Path, options: CheckOptions) -> list[Part]:
+    return providers.provider_parts(Bundle.open(path), options.seconds / 6)
 
 
 def _tensorrt(options: CheckOptions) -> list[Part]:
     amounts = engines.Amounts(options.calls, 10 * options.calls, 3)
     found = []
     for flavour in FLAVOURS:
-        found += list(engines.engine_parts(_bundles(options)[0], flavour, amounts))
+        found += list(engines.engine_parts(Bundle.open(_bundles(options)[0]), flavour, amounts))
     return found
 
 
@@ -93,7 +96,8 @@ def _decoding(_: CheckOptions) -> list[Part]:
 def _videos(options: CheckOptions) -> list[Part]:
     with tempfile.TemporaryDirectory() as folder:
         video = options.video or videos.write_h264(Path(folder) / "video.mp4", (768, 576), 120)
-        batched = [one for one in _bundles(options) if one.spec.frames.batch.max >= videos.BATCH]
+        bundles = [Bundle.open(path) for path in _bundles(options)]
+        batched = [one for one in bundles if one.spec.frames.batch.max >= videos.BATCH]
         bundle = batched[0] if batched else _batched_street(Path(folder) / STREET)
         with _gpu_session(bundle) as session:
             return [videos.eight_videos(session, video, options.seconds)]
@@ -102,17 +106,8 @@ def _videos(options: CheckOptions) -> list[Part]:
 def _batched_street(folder: Path) -> Bundle:
     """Export `street` for batches of eight; raises `NotHereError` without the packages of `export`."""
     batch = f"1:{videos.BATCH}:{videos.BATCH}"
-    command = [
-        sys.executable,
-        "-m",
-        "edgevision",
-        "export",
-        str(WEIGHTS),
-        "-o",
-        str(folder),
-        "--batch",
-        batch,
-    ]
+    command = [sys.executable, "-m", "edgevision", "export", str(WEIGHTS), "-o", str(folder)]
+    command += ["--batch", batch]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
@@ -124,32 +119,46 @@ def _batched_street(folder: Path) -> Bundle:
 
 def _training(options: CheckOptions) -> list[Part]:
     use = training.gpu_use()
+    seconds = min(options.train_s, TRAINING_SHARE * options.limit_s)
     with tempfile.TemporaryDirectory() as folder:
         data = training.write_images(Path(folder) / "data")
-        command = training.train_command(data, Path(folder) / "run", options.train_s)
-        return [training.training(command, use, options.train_s)]
+        command = training.train_command(data, Path(folder) / "run", seconds)
+        return [training.training(command, use, seconds)]
 
 
-STEPS = (
-    Step("memory", 30, _memory),
-    Step("slots", 60, _slots),
-    Step("lost device", 30, _lost),
-    Step("providers", 90, _providers),
-    Step("decoding", 30, _decoding),
-    Step("videos", 75, _videos),
-    Step("tensorrt", 90, _tensorrt),
-    Step("training", 120, _training),
-)
+def steps_of(options: CheckOptions) -> tuple[Step, ...]:
+    """All steps in their order. Those that need most time come last and get what is left."""
+    try:
+        of_bundles = [
+            Step(f"onnxruntime-cuda, {path.name}", 60, functools.partial(_providers, path))
+            for path in _bundles(options)
+        ]
+    except NotHereError as error:
+        of_bundles = [Step("onnxruntime-cuda", 60, functools.partial(_raised, error))]
+    return (
+        Step("memory", 30, _memory),
+        Step("slots", 60, _slots),
+        Step("lost device", 30, _lost),
+        *of_bundles,
+        Step("decoding", 30, _decoding),
+        Step("videos", 75, _videos),
+        Step("training", 90, _training),
+        Step("tensorrt", 120, _tensorrt),
+    )
 
 
-def _bundles(options: CheckOptions) -> list[Bundle]:
-    """`street` and those given; raises `NotHereError` if there is none."""
+def _raised(error: NotHereError, _: CheckOptions) -> list[Part]:
+    raise error
+
+
+def _bundles(options: CheckOptions) -> list[Path]:
+    """Those given, and `street`; raises `NotHereError` if there is none."""
     paths = [*options.bundles, *([Path(STREET)] if STREET in packaged_names() else [])]
     if not paths:
         raise NotHereError(
             f"no bundle was given, and this installation has no {STREET}: python -m edgevision.export.packaged"
         )
-    return [Bundle.open(path) for path in paths]
+    return paths
 
 
 def _gpu_session(bundle: Bundle) -> Session:
@@ -181,16 +190,8 @@ def run_apart(step: Step, arguments: Sequence[str], limit_s: float) -> list[Part
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "parts.json"
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.gpu",
-            *arguments,
-            "--step",
-            step.name,
-            "--into",
-            str(file),
-        ]
+        command = [sys.executable, "-m", "benchmarks.gpu", *arguments]
+        command += ["--step", step.name, "--into", str(file), f"--limit={limit_s}"]
         process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -224,12 +225,12 @@ def parts_from_json(text: str) -> list[Part]:
 
 
 def check(
+    steps: Sequence[Step],
     launch: Callable[[Step, float], list[Part]],
     done: Callable[[Part], None],
-    steps: Sequence[Step] = STEPS,
     total_s: float = TOTAL_S,
 ) -> list[Part]:
-    """Run all steps with `launch`, which takes a step and its time limit; `done` is called with each part."""
+    """Run steps with `launch`, which takes a step and its time limit; `done` is called with each part."""
     found: list[Part] = []
     ends = time.monotonic() + total_s
     no_gpu = _no_gpu()
@@ -254,8 +255,3 @@ def _no_gpu() -> str | None:
     except EdgevisionError as error:
         return str(error)
     return None
-
-
-def steps_by_name() -> Mapping[str, Step]:
-    """All steps."""
-    return {step.name: step for step in STEPS}

@@ -185,7 +185,7 @@ class TestSteps:
     def check(self, *steps: Step, total_s: float = 60.0) -> list[Part]:
         options = CheckOptions(())
         return check.check(
-            lambda step, _: check.run_step(step, options), lambda _: None, steps, total_s=total_s
+            steps, lambda step, _: check.run_step(step, options), lambda _: None, total_s=total_s
         )
 
     def test_missing_failed_and_passed(self) -> None:
@@ -220,8 +220,7 @@ class TestSteps:
 
     def test_a_process_that_ends_early_is_a_failure(self) -> None:
         (part,) = check.run_apart(Step("none of these", 30, lambda _: []), [], 60)
-        assert str(part.failed).startswith("ended with 2: ")
-        assert "invalid choice: 'none of these'" in str(part.failed)
+        assert str(part.failed).startswith("ended with 1: ValueError: ")
 
     def test_parts_survive_the_way_between_processes(self) -> None:
         parts = [Part("a", not_run="x"), Part("b", checks=(CheckRecord("c", 1.0, "<=", 2.0),), seconds=2.5)]
@@ -373,10 +372,11 @@ WRITE = videos.write_h264
 
 
 @pytest.mark.skipif(driver_cuda_version() > 0, reason="this machine has an NVIDIA driver")
-@pytest.mark.parametrize(("option", "parts"), [((), 6), (("--check",), len(check.STEPS))])
+@pytest.mark.parametrize("option", [(), ("--check",)])
 def test_without_a_gpu_every_part_reports_the_reason_and_no_record_is_written(
-    brightness_bundle: Path, tmp_path: Path, option: tuple[str, ...], parts: int
+    brightness_bundle: Path, tmp_path: Path, option: tuple[str, ...]
 ) -> None:
+    parts = len(check.steps_of(CheckOptions((brightness_bundle,)))) if option else 6
     command = [sys.executable, "-m", "benchmarks.gpu", *option, str(brightness_bundle)]
     done = subprocess.run(
         [*command, "-o", str(tmp_path / "results")],
