@@ -19,7 +19,7 @@ from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.device.gpu import gpu_facts, sm_text
 from edgevision.device.names import gpu_index_of
 from edgevision.engines.extra_outputs import graph_with_candidates
-from edgevision.engines.ort_captures import Captures, capture_objection
+from edgevision.engines.ort_captures import GATE, Captures, capture_objection
 from edgevision.engines.ort_sessions import BoundSession, OnnxRuntimeSession
 from edgevision.engines.ort_settings import CPU, Provider, open_inference, session_settings
 from edgevision.engines.ort_tensorrt import readable_graph, tensorrt_options
@@ -102,6 +102,7 @@ def open_on(
     device = "cpu" if inference.get_providers()[0] == CPU else target.device
     library, used = f"onnxruntime {ort.__version__}", tuple(inference.get_providers())
     info = EngineInfo(target.engine, library, device, used, notes, gpu_index_of(options.device))
+    session: OnnxRuntimeSession
     if device == "cpu":
         session = OnnxRuntimeSession(spec, info, inference, opened.overrides)
     elif captured and target.provider == CUDA:
@@ -109,7 +110,9 @@ def open_on(
         if captures.objection is not None:
             LOG.warning("%s: calls are not captured as CUDA graphs: %s", spec.name, captures.objection)
         info = replace(info, notes=(*notes, captures.note))
-        session = BoundSession(spec, info, inference, opened.overrides, device, captures)
+        bound = BoundSession(spec, info, inference, opened.overrides, device, captures)
+        bound.reopen = lambda: open_inference(str(graph), opened.settings, opened.plain_providers)
+        session = bound
     else:
         session = BoundSession(spec, info, inference, opened.overrides, device)
 
@@ -150,7 +153,9 @@ def _open(target: ProviderTarget, graph: Path, options: SessionOptions, *, captu
         overrides = _override_initializers(settings, graph, options)
         settings.add_session_config_entry(_NO_CPU if strict else _RECORD, "1")
         try:
-            inference = open_inference(str(graph), settings, _with(common, trial))
+            # Opening a session allocates memory of the GPU, which a capture elsewhere does not survive.
+            with GATE.call() if target.device == "cuda" else contextlib.nullcontext():
+                inference = open_inference(str(graph), settings, _with(common, trial))
         except Exception as error:  # ONNX Runtime's own errors share no base class
             refused.append(first_line(error))
             failure = error

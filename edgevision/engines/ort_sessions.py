@@ -79,6 +79,10 @@ class BoundSession(OnnxRuntimeSession):
         """`captures` is None for providers whose calls are never captured."""
         super().__init__(spec, info, inference, borrowed)
         self._device = device
+        self.reopen: Callable[[], ort.InferenceSession] | None = None
+        """Opens the graph without captured calls."""
+        self._broken: list[ort.InferenceSession] = []
+        """Sessions that failed after a capture. They are not freed: their stream may still be in the capture."""
         self._captures = captures or Captures(inference, spec, "not with this provider")
         self._noted = captures is not None
         self._pinned = PinnedBatches(info.gpu_index)
@@ -119,6 +123,20 @@ class BoundSession(OnnxRuntimeSession):
                 raise EngineError(reason) from error
 
     def _run(self, frames: Frames) -> Outputs:
+        try:
+            return self._bound_run(frames)
+        except Exception as error:  # as below
+            # The capture of this size failed, and may have left the session unusable.
+            if len(frames) not in self._captures.failures or self.reopen is None:
+                raise
+            LOG.warning("%s: calls are no longer captured: %s", self.spec.name, first_line(error))
+            self._broken.append(self._inference)
+            self._bindings.clear()
+            self._inference, self.reopen = self.reopen(), None
+            self._captures = Captures(self._inference, self.spec, f"a capture failed: {first_line(error)}")
+            return self._bound_run(frames)
+
+    def _bound_run(self, frames: Frames) -> Outputs:
         count = len(frames)
         if self._transfers is None:
             self._transfers = transfers_of(self._device, self.info.gpu_index, self._pinned)

@@ -20,6 +20,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
+from edgevision.contract.session import Frames, Session, SessionOptions
 from edgevision.contract.spec import (
     METADATA_KEY,
     BatchRange,
@@ -29,7 +30,7 @@ from edgevision.contract.spec import (
     TensorSpec,
 )
 from edgevision.engines import ort_captures
-from edgevision.engines.onnxruntime import CUDA
+from edgevision.engines.onnxruntime import CUDA, ON_CUDA, open_on
 from edgevision.engines.ort_settings import CPU
 from tests.engines.host_cuda import HostCudart
 
@@ -148,6 +149,8 @@ class HostOrt:
         """Provider options that a session is refused for, with the message."""
         self.capture_failures: list[str] = []
         """Messages of the next captures."""
+        self.breaks = ""
+        """The message of every call of a session after a failed capture."""
         self.stale: set[int] = set()
         """Graphs whose replays repeat the outputs of their capture."""
         self.disturbed_by: dict[int, int] = {}
@@ -185,6 +188,7 @@ class HostInference:
         self._board, self._on_cuda = board, CUDA in named
         self._inner = REAL.InferenceSession(path_or_bytes, sess_options, providers=[CPU])
         self._captures = threading.local()
+        self._broken = False
         options = named.get(CUDA, {})
         if self._on_cuda:
             board.opened.append(dict(options))
@@ -215,6 +219,8 @@ class HostInference:
             board.runs.append("plain")
             self._compute(addresses(iobinding))
             return
+        if self._broken and board.breaks:
+            raise RuntimeError(board.breaks)
         number = 0 if run_options is None else int(run_options.get_run_config_entry("gpu_graph_id"))
         kept: dict[int, Any] = self._captures.__dict__.setdefault("kept", {})
         if number == -1:
@@ -231,6 +237,7 @@ class HostInference:
         assert ort_captures.GATE._capturing, "another thread may call CUDA now"
         board.runs.append(f"captured {number}")
         if board.capture_failures:
+            self._broken = True
             raise RuntimeError(board.capture_failures.pop(0))
         bound = addresses(iobinding)
         self._compute(bound)
@@ -264,3 +271,21 @@ def addresses(iobinding: HostBinding) -> Any:
         {name: (value._pointer, value._shape, value._dtype) for name, value in side.items()}
         for side in (iobinding.inputs, iobinding.outputs)
     )
+
+
+def opened(folder: Path, batch: BatchRange, **options: Any) -> Session:
+    """A session of `write_channel_graph`."""
+    write_channel_graph(folder / "model.onnx", batch)
+    return open_on(ON_CUDA, folder / "model.onnx", None, SessionOptions(**options))
+
+
+def frames_of(count: int, level: int = 0) -> Frames:
+    """Frames that belong to that level."""
+    random = np.random.default_rng(1000 * count + level)
+    return random.integers(0, 256, (count, SIDE, SIDE, 3), np.uint8)
+
+
+def right(session: Session, count: int, level: int = 0) -> bool:
+    """The session's mask is the frames' first channel."""
+    frames = frames_of(count, level)
+    return np.array_equal(session.infer(frames)[0], frames[..., 0])

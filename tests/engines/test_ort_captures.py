@@ -6,7 +6,6 @@ import inspect
 import logging
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,14 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from edgevision.contract.session import Frames, Session, SessionOptions
+from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import BatchRange
-from edgevision.device.gpu import GpuFacts
-from edgevision.engines import onnxruntime as engine
-from edgevision.engines import ort_bindings, ort_captures, precisions
+from edgevision.engines import ort_bindings, ort_captures
 from edgevision.engines.onnxruntime import ON_CUDA, open_on
 from edgevision.engines.ort_bindings import OrtTransfers, PinnedTransfers, transfers_of
 from edgevision.engines.ort_captures import CaptureGate, capture_objection
 from edgevision.engines.pinned import PinnedBatches
-from edgevision.errors import EngineError, UsageError
+from edgevision.errors import EngineError
 from tests.engines.host_cuda import CudaError, HostCudart
 from tests.engines.host_onnxruntime import (
     REAL,
@@ -33,9 +30,11 @@ from tests.engines.host_onnxruntime import (
     HostInference,
     HostOrt,
     HostOrtValue,
+    frames_of,
+    opened,
+    right,
     write_channel_graph,
 )
-from tests.hardware import L4
 
 STATIC, DYNAMIC = BatchRange(2, 2, 2), BatchRange(1, 2, 12)
 
@@ -46,24 +45,7 @@ CAPTURED = ["plain", "captured 2", "plain", "replayed 2", "replayed 2"]
 
 @pytest.fixture
 def board(host: HostCudart, monkeypatch: pytest.MonkeyPatch) -> HostOrt:
-    monkeypatch.setattr(engine, "gpu_facts", lambda index=0: L4)
     return HostOrt(host).install(monkeypatch)
-
-
-def opened(folder: Path, batch: BatchRange, **options: Any) -> Session:
-    write_channel_graph(folder / "model.onnx", batch)
-    return open_on(ON_CUDA, folder / "model.onnx", None, SessionOptions(**options))
-
-
-def frames_of(count: int, level: int = 0) -> Frames:
-    random = np.random.default_rng(1000 * count + level)
-    return random.integers(0, 256, (count, SIDE, SIDE, 3), np.uint8)
-
-
-def right(session: Session, count: int, level: int = 0) -> bool:
-    """The session's mask is the frames' first channel."""
-    frames = frames_of(count, level)
-    return np.array_equal(session.infer(frames)[0], frames[..., 0])
 
 
 @pytest.mark.parametrize(
@@ -184,6 +166,32 @@ def test_a_size_that_cannot_be_captured_runs_plain(
     assert [record.getMessage() for record in caplog.records] == [
         "batches of 3 are not captured: CUDA failure 901"
     ]
+
+
+def test_a_session_that_a_failed_capture_breaks_is_opened_again_without(
+    board: HostOrt, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    board.capture_failures = ["CUDA failure 900"]
+    board.breaks = "CUDA failure 901: operation failed due to a previous error during capture"
+    with opened(tmp_path, DYNAMIC) as session:
+        for level, count in enumerate((2, 2, 1, 3)):
+            assert right(session, count, level)
+        assert board.runs[-4:] == ["plain"] * 4
+        assert board.opened[-1] == {"use_tf32": "0"}
+        assert session.info.notes[-1] == f"no CUDA graph: a capture failed: {board.breaks}"
+    assert f"channel: calls are no longer captured: {board.breaks}" in caplog.text
+
+
+def test_an_error_without_a_capture_is_raised(board: HostOrt, tmp_path: Path) -> None:
+    with opened(tmp_path, STATIC) as session:
+        assert right(session, 2)
+        board.host.fails["cudaStreamSynchronize"] = CudaError.cudaErrorLaunchFailure
+        with pytest.raises(
+            EngineError, match="onnxruntime-cuda failed on channel: CUDA failed in cudaStreamSync"
+        ):
+            session.infer(frames_of(2))
+        del board.host.fails["cudaStreamSynchronize"]
+        assert len(board.opened) == 1
 
 
 def test_a_replay_that_differs_from_a_plain_call_is_not_used(board: HostOrt, tmp_path: Path) -> None:
@@ -325,55 +333,3 @@ def test_calls_are_plain_on_request(board: HostOrt, tmp_path: Path) -> None:
         assert right(session, 2)
         assert not any("CUDA graph" in note for note in session.info.notes)
     assert board.runs == ["plain"]
-
-
-class TestTf32:
-    def test_products_and_layout_are_the_tensor_cores(self, board: HostOrt, tmp_path: Path) -> None:
-        with opened(tmp_path, STATIC, precision="tf32") as session:
-            assert right(session, 2)
-        assert board.opened == [{"use_tf32": "1", "enable_cuda_graph": "1", "prefer_nhwc": "1"}]
-
-    def test_a_version_without_the_layout_runs_in_the_other(self, board: HostOrt, tmp_path: Path) -> None:
-        board.refuses["prefer_nhwc"] = "unknown option"
-        with opened(tmp_path, STATIC, precision="tf32") as session:
-            assert right(session, 2)
-            assert "not in NHWC: unknown option" in session.info.notes
-        assert board.opened[-1] == {"use_tf32": "1", "enable_cuda_graph": "1"}
-
-    def test_where_nothing_is_captured_the_layout_stays(self, board: HostOrt, tmp_path: Path) -> None:
-        board.refuses["enable_cuda_graph"] = REFUSED
-        with opened(tmp_path, STATIC, precision="tf32") as session:
-            assert right(session, 2)
-        assert board.opened[-1] == {"use_tf32": "1", "prefer_nhwc": "1"}
-
-    def test_an_older_gpu_is_an_error(
-        self, board: HostOrt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(engine, "gpu_facts", lambda index=0: turing())
-        with pytest.raises(
-            EngineError, match=r"tf32 needs a GPU of SM 8\.0 or newer; this GPU \(NVIDIA T4\) has SM 7\.5"
-        ):
-            opened(tmp_path, STATIC, precision="tf32")
-
-    @pytest.mark.parametrize(("gpu", "offered"), [(L4, True), (None, False), ("turing", False)])
-    def test_it_is_a_candidate_on_gpus_that_have_it(
-        self, monkeypatch: pytest.MonkeyPatch, gpu: Any, offered: bool
-    ) -> None:
-        monkeypatch.setattr(precisions, "gpu_facts", lambda: turing() if gpu == "turing" else gpu)
-        monkeypatch.setattr(precisions, "cpu_computes", lambda: ("bf16",))
-        bundle: Any = type("B", (), {"manifest": type("M", (), {"graphs": ()})})
-        assert precisions.precisions_of(bundle, "onnxruntime-cuda") == (("tf32",) if offered else ())
-        assert precisions.precisions_of(bundle, "openvino") == ("bf16",)
-        assert precisions.precisions_of(bundle, "tensorrt") == ()
-
-    def test_it_implies_its_engine(self) -> None:
-        assert precisions.computing_engine(None, "tf32") == "onnxruntime-cuda"
-        with pytest.raises(
-            UsageError, match="openvino does not compute a float graph in tf32; onnxruntime-cuda does"
-        ):
-            precisions.computing_engine("openvino", "tf32")
-
-
-def turing() -> GpuFacts:
-    """A card without TF32."""
-    return replace(L4, name="NVIDIA T4", sm=75)
