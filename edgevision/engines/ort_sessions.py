@@ -89,6 +89,7 @@ class BoundSession(OnnxRuntimeSession):
         self._transfers: Transfers | None = None
         self._bindings: dict[int, Binding] = {}
         self._lock = threading.Lock()
+        self._closed = False
 
     def new_batch(self, rows: int | None = None) -> Frames:
         """Pinned if the provider's memory is a GPU's."""
@@ -104,12 +105,15 @@ class BoundSession(OnnxRuntimeSession):
     def close(self) -> None:
         """Release the tensors and the memory of copies; the provider's own memory is freed with the session."""
         with self._lock, GATE.call():
+            self._closed = True  # captured graphs hold the addresses of the tensors
             self._bindings.clear()
             if self._transfers is not None:
                 self._transfers.close()
 
     def _infer(self, frames: Frames) -> Outputs:
         with self._lock:
+            if self._closed:
+                raise EngineError(f"the session of {self.spec.name} is closed; open it again")
             try:
                 if not self._captures.captures_now(len(frames)):
                     with GATE.call():

@@ -213,6 +213,15 @@ def test_a_replay_that_another_capture_spoils_is_dropped(board: HostOrt, tmp_pat
         )
 
 
+def test_a_closed_session_raises(board: HostOrt, tmp_path: Path) -> None:
+    session = opened(tmp_path, STATIC)
+    assert right(session, 2)
+    session.close()
+    session.close()
+    with pytest.raises(EngineError, match="the session of channel is closed; open it again"):
+        session.infer(frames_of(2))
+
+
 def test_outputs_are_the_callers(board: HostOrt, tmp_path: Path) -> None:
     with opened(tmp_path, STATIC) as session:
         first = session.infer(frames_of(2))[0]
