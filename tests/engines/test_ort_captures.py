@@ -203,6 +203,16 @@ def test_a_replay_that_differs_from_a_plain_call_is_not_used(board: HostOrt, tmp
         assert board.runs[-1] == "plain"
 
 
+@pytest.mark.parametrize("shape", [(2, 4, 6, 3), (2, 7, 6)])
+def test_a_negative_keeps_the_last_row(shape: tuple[int, ...]) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    kept = frames.copy()
+    negative = ort_captures.negative_of(frames)
+    np.testing.assert_array_equal(negative[:, :-1], 255 - frames[:, :-1])
+    np.testing.assert_array_equal(negative[:, -1], frames[:, -1])
+    np.testing.assert_array_equal(frames, kept)
+
+
 def test_a_replay_that_another_capture_spoils_is_dropped(board: HostOrt, tmp_path: Path) -> None:
     board.disturbed_by = {2: 3}
     with opened(tmp_path, DYNAMIC) as session:
