@@ -98,6 +98,8 @@ def _videos(options: CheckOptions) -> list[Part]:
         video = options.video or videos.write_h264(Path(folder) / "video.mp4", (768, 576), 120)
         bundles = [Bundle.open(path) for path in _bundles(options)]
         batched = [one for one in bundles if one.spec.frames.batch.max >= videos.BATCH]
+        if not batched:
+            _gpu_session(bundles[0]).close()  # exporting takes long: first, is there an engine?
         bundle = batched[0] if batched else _batched_street(Path(folder) / STREET)
         with _gpu_session(bundle) as session:
             return [videos.eight_videos(session, video, options.seconds)]
