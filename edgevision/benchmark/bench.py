@@ -25,6 +25,7 @@ from edgevision.contract.thresholds import ClassThresholds, Threshold
 from edgevision.device.facts import device_facts, peak_resident_mib, resident_mib
 from edgevision.device.power.findings import before_timing, meanwhile
 from edgevision.device.power.reading import power_state
+from edgevision.device.power.state import PowerState
 from edgevision.errors import UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import run_pipeline
@@ -110,8 +111,7 @@ def bench(
     on_device: list[int] = []
     rounds: list[RoundRecord] = []
     with MachineWatch() as watch:
-        warmup = MeasureSettings(options.measure.warmup_s, max(options.measure.warmup_count, 1), 0.0, 0)
-        measure(lambda: session.infer(next(pictures)), warmup)
+        _warm_up(session, pictures, options.measure)
         for number in range(options.rounds):
             record, samples = paired_round(subject, pictures, options, on_device)
             rounds.append(record)
@@ -138,9 +138,7 @@ def bench(
         serial_wall_ms=round(serial_wall_ms, 4),
         resident_mib=round(resident_mib(), 1),
         peak_resident_mib=round(peak_resident_mib(), 1),
-        unstable=tuple(
-            dict.fromkeys((*instabilities(inference, watch.snapshots), *meanwhile(power, power_state())))
-        ),
+        unstable=_unstable(inference, watch, power),
         power=power,
         warnings=before_timing(power),
         device_time=StageRecord.of("on the device", Samples(tuple(on_device))) if on_device else None,
@@ -151,6 +149,17 @@ def bench(
         git=git_state(),
         trtexec=trtexec_flags(options.measure, session.info, spin=subject.session_options.spin),
     )
+
+
+def _warm_up(session: Session, batches: Iterator[Frames], settings: MeasureSettings) -> None:
+    part = MeasureSettings(settings.warmup_s, max(settings.warmup_count, 1), 0.0, 0)
+    measure(lambda: session.infer(next(batches)), part)
+
+
+def _unstable(inference: Samples, watch: MachineWatch, before: PowerState) -> tuple[str, ...]:
+    """All reasons, each once."""
+    found = (*instabilities(inference, watch.snapshots), *meanwhile(before, power_state()))
+    return tuple(dict.fromkeys(found))
 
 
 def paired_round(

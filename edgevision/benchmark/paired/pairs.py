@@ -22,6 +22,8 @@ PAIRS = 12
 """With 12 pairs a probability of 0.01 is reached if 2 of them disagree slightly."""
 TURNS = 8
 """Turns of each build in a pair."""
+DISTURBED = 3.0
+"""A call that takes so many times the 10th percentile was interrupted by other programs."""
 TURN_WARMUP = 1
 """Calls before each turn that are not kept: the other process has emptied the caches."""
 
@@ -51,8 +53,8 @@ class TimedPair:
     new: PackedSamples
 
     def medians_ms(self) -> tuple[float, float]:
-        """Median calls of base and new; raises `ValueError` for damaged samples."""
-        base, new = (Samples(side.values_ns()).percentile_ms(50) for side in (self.base, self.new))
+        """Medians of the undisturbed calls of base and new; raises `ValueError` for damaged samples."""
+        base, new = (undisturbed_median_ms(Samples(side.values_ns())) for side in (self.base, self.new))
         return base, new
 
 
@@ -74,6 +76,17 @@ def run_pairs(
         pairs.append(pair)
         each(number, pair)
     return tuple(pairs)
+
+
+def undisturbed_median_ms(samples: Samples) -> float:
+    """Median of the calls that take less than `DISTURBED` times the 10th percentile.
+
+    On a busy machine, a call that is interrupted takes ten times as long. If about half of the calls are, the median of
+    all calls jumps between both kinds. On a quiet machine nothing is left out.
+    """
+    limit_ns = DISTURBED * samples.percentile_ms(10) * 1e6
+    kept = tuple(value for value in samples.values_ns if value <= limit_ns)
+    return Samples(kept).percentile_ms(50)
 
 
 def rounded_percent(change: float) -> str:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 LEVEL = 0.01
 """Largest probability of a false alarm. Both tests are two-sided."""
@@ -59,6 +58,8 @@ def signed_rank_p(differences: Logs) -> float:
     """
     if not np.any(differences):
         return 1.0
+    from scipy import stats  # optional, and slow to import
+
     sizes = np.abs(differences)
     exact = len(differences) <= MOST_EXACT and len(np.unique(sizes[sizes > 0])) == len(differences)
     return float(stats.wilcoxon(differences, method="exact" if exact else "asymptotic").pvalue)
@@ -107,4 +108,6 @@ def _end(points: Logs, p_at: Callable[[float], float], unbounded: float) -> floa
 
 
 def _rank_sum(after: Logs, before: Logs) -> float:
+    from scipy import stats  # optional, and slow to import
+
     return float(stats.mannwhitneyu(after, before).pvalue)

@@ -51,7 +51,7 @@ class PairedRecord:
     schema: int = PAIRED_SCHEMA
 
     def frame_medians_ms(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Median calls of base and new in each pair, in ms per frame; raises `ValueError` for damaged samples."""
+        """Values of base and new in each pair, in ms per frame; raises `ValueError` for damaged samples."""
         medians = [pair.medians_ms() for pair in self.pairs]
         return (
             tuple(base / self.base.batch for base, _ in medians),

@@ -39,7 +39,7 @@ CAMERA_WARMUP = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ScenarioOutcome:
     """Figures of a scenario before they become a record."""
 
     stage: StageRecord
@@ -64,7 +64,7 @@ def run_scenario(
     """Run a scenario of LoadGen; `logs` is the folder that receives its logs. Raises the errors of `open_session`."""
     side, contender, source = prepared(build, frames, scratch / "frames.npy")
 
-    def measured() -> Outcome:
+    def measured() -> ScenarioOutcome:
         folder = scratch / "logs"
         folder.mkdir()
         # Local import of an optional dependency: the camera scenario works without LoadGen.
@@ -80,7 +80,7 @@ def run_scenario(
             _keep(folder, logs)
         kept = tuple(name for name in LOGS if logs is not None)
         settings = tuple(Fact(name, value) for name, value in run.settings)
-        return Outcome(
+        return ScenarioOutcome(
             stage=stage,
             latencies=ours,
             samples=run.samples,
@@ -118,7 +118,7 @@ def run_camera(
         )
 
 
-def _camera_run(session: Session, camera: Source, options: ScenarioOptions, rate: float) -> Outcome:
+def _camera_run(session: Session, camera: Source, options: ScenarioOptions, rate: float) -> ScenarioOutcome:
     ages_ns: list[int] = []
     ends_s = time.monotonic() + options.min_duration_s + CAMERA_WARMUP / rate
     summary = run_pipeline(
@@ -133,7 +133,7 @@ def _camera_run(session: Session, camera: Source, options: ScenarioOptions, rate
         )
     ages = Samples(tuple(ages_ns[CAMERA_WARMUP:]))
     short = summary.wall_s < options.min_duration_s
-    return Outcome(
+    return ScenarioOutcome(
         stage=StageRecord.of("age of a result", ages),
         latencies=ages,
         samples=summary.frames,
@@ -150,7 +150,7 @@ def _recorded(
     side: BuildRecord,
     source: str,
     chosen: tuple[Scenario, ScenarioOptions],
-    measured: Callable[[], Outcome],
+    measured: Callable[[], ScenarioOutcome],
     progress: Callable[[str], None],
 ) -> ScenarioRecord:
     scenario, options = chosen

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from edgevision.benchmark.builds import Contender
-from edgevision.benchmark.paired.pairs import PairOptions, TimedPair, rounded_percent, run_pairs
+from edgevision.benchmark.paired.pairs import (
+    PairOptions,
+    TimedPair,
+    rounded_percent,
+    run_pairs,
+    undisturbed_median_ms,
+)
+from edgevision.benchmark.timing import Samples
 from edgevision.contract.session import Session
 from edgevision.errors import EngineError
 from tests.benchmark.paired.builds import frames_in, open_dying, refuse, sleeping
@@ -68,3 +75,15 @@ def test_settings_that_measure_nothing_are_refused(settings: dict[str, float]) -
 )
 def test_a_change_as_text(change: float, text: str) -> None:
     assert rounded_percent(change) == text
+
+
+def test_interrupted_calls_do_not_move_the_value_of_a_pair() -> None:
+    calls = [1_000_000 + 10_000 * n for n in range(20)]
+    quiet = undisturbed_median_ms(Samples(tuple(calls)))
+    assert quiet == Samples(tuple(calls)).percentile_ms(50) == 1.09
+    for interrupted in (10, 30, 100):
+        busy = Samples((*calls, *[20_000_000] * interrupted))
+        assert undisturbed_median_ms(busy) == quiet
+    slower = Samples(tuple(round(1.08 * call) for call in calls))
+    assert undisturbed_median_ms(slower) == pytest.approx(1.08 * quiet)
+    assert undisturbed_median_ms(Samples((7_000_000,))) == 7.0
