@@ -47,8 +47,9 @@ class NetworkFeed(Feed):
         decoder: DecoderSetting = "auto",
     ) -> None:
         self._timeout_s = read_timeout_s
-        # Limits the analysis before the first frame; RTSP describes its streams in advance.
-        options = {"fflags": "nobuffer", "analyzeduration": "1000000", "fpsprobesize": "0"}
+        # Limits the analysis before the first frame; RTSP describes its streams in advance. Without a buffer for the
+        # packets of the analysis (fflags nobuffer), FFmpeg drops them, and with them the first key frame.
+        options = {"analyzeduration": "1000000", "fpsprobesize": "0"}
         if url.startswith("rtsp"):
             options |= {"rtsp_transport": transport, "analyzeduration": "200000", "max_delay": "200000"}
         try:
