@@ -132,7 +132,7 @@ def test_a_threshold_changes_the_detections() -> None:
         assert found["a"] == 0  # it outlives a stop
         running.camera_manager.set_threshold(None, "a")
         wait_for(lambda: found["a"] == 1)
-        own = brightness(lambda _: None).threshold
+        own = BrightnessSession().threshold
         assert [camera.threshold for camera in running.camera_manager.cameras] == [own, 1.0]
         with pytest.raises(UsageError, match="0 to 1"):
             running.camera_manager.set_threshold(1.5)
