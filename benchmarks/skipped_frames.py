@@ -1,7 +1,8 @@
 """CPU time that skipping non-reference frames saves for a live camera whose frames are wanted at a lower rate.
 
 ``python -m benchmarks.skipped_frames`` reads one camera of a local server (1920x1080, 15 frames/s, H.264 and H.265,
-with and without B-frames), with and without skipping, in turns. The reader takes the newest frame at a constant rate.
+with and without B-frames), with and without skipping, in turns. The reader takes the newest frame at a rate, at
+random moments of the camera's period.
 The figures are CPU time per frame of the camera, the share of skipped frames, and the median age of taken frames since
 their arrival.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import random
 import statistics
 import tempfile
 import time
@@ -65,12 +67,15 @@ class Figures:
 def measure(open_feed: Callable[[], Feed], per_s: float, seconds: float) -> Figures:
     """Take frames at a rate."""
     ages_ms: list[float] = []
+    chance = random.Random(7)
     with LiveSource("camera", open_feed) as source:
         due_s = time.monotonic()
         begun: tuple[float, int, int] | None = None
         while True:
             due_s += 1 / per_s
-            time.sleep(max(due_s - time.monotonic(), 0))
+            # At random moments of the camera's period; else the age would depend on when the connection was made.
+            moment_s = due_s + chance.random() / FPS
+            time.sleep(max(moment_s - time.monotonic(), 0))
             frame = source.read()
             assert frame is not None
             ages_ms.append((time.perf_counter_ns() - frame.captured_ns) / 1e6)

@@ -117,7 +117,8 @@ class HealthRecord:
             now_s = self._arrived()
             self._last_good_s = now_s
             self._fault = None
-            self._health = replace(self._health, state="connected")
+            if self._health.state != "connected":
+                self._health = replace(self._health, state="connected")
 
     def faulty(self, fault: Fault) -> bool:
         """Record a withheld frame; True if a frozen or black episode begins with it."""
