@@ -111,6 +111,37 @@ def test_frames_that_are_decoded_are_those_of_a_full_decode(clip: tuple[str, Pat
         assert len(skipped) > (FRAMES - ARRIVALS) * (0.25 if pattern == "always" else 0.08)
 
 
+def newest_frames(path: Path, takes: list[float], *, skips: bool) -> tuple[list[int], int]:
+    """The newest frame whenever one is taken, at times in frame periods; and the number of decoded frames."""
+    clock = iter(PERIOD_S * n for n in range(10_000))
+    wish, found, newest, count = Wish(), [], -1, 0
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        skipping = FrameSkipping(stream, lambda: next(clock))
+        for number, packet in enumerate(container.demux(stream)):
+            due = next((moment for moment in takes if moment > number), None)
+            if due is None:
+                break
+            wish.left_s = (due - number) * PERIOD_S if skips else 0.0
+            skipping.prepare(packet, wish, software=True)
+            for picture in packet.decode():
+                newest, count = max(newest, picture.pts), count + 1
+            if due < number + 1:
+                found.append(newest)
+    return found, count
+
+
+@pytest.mark.parametrize("every", [11, 15, 25])
+def test_a_taken_frame_is_as_new_as_without_skipping(clip: tuple[str, Path], every: int) -> None:
+    kind, path = clip
+    for first in range(0, every, 3):
+        takes = [moment + 0.5 for moment in range(first, FRAMES - 1, every)]
+        expected, full = newest_frames(path, takes, skips=False)
+        received, fewer = newest_frames(path, takes, skips=True)
+        assert received == expected
+        assert fewer == full if "no B" in kind else fewer < full
+
+
 def test_nothing_is_skipped_before_a_frame_is_taken_or_by_hardware(tmp_path: Path) -> None:
     path = _encoded("h264, B-frames", tmp_path)
     assert decoded(path, [LEAD_FRAMES * PERIOD_S])[1] == []  # the decoder reorders, and needs twice the lead
