@@ -68,9 +68,9 @@ class RotatedEval(COCOeval):
         self,
         imgId: int,  # noqa: N803
         catId: int,  # noqa: N803
-        aRng: Sequence[float],  # noqa: N803
+        aRng: list[int],  # noqa: N803
         maxDet: int,  # noqa: N803
-    ) -> dict[str, Any] | None:
+    ) -> Any:
         """The matches of one image and category, with the keys of the base class; None without any box."""
         truths, found = self._gts[imgId, catId], self._dts[imgId, catId]
         if not truths and not found:

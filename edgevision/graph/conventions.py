@@ -11,7 +11,6 @@ from edgevision.graph.heads import (
     end2end,
     end2end_obb,
     end2end_pose,
-    fastestdet,
     segmenter,
     yolov5,
     yolov8,
@@ -21,6 +20,7 @@ from edgevision.graph.heads import (
 )
 from edgevision.graph.heads.cells import (
     damoyolo,
+    fastestdet,
     nanodet,
     picodet,
     ppyoloe,

@@ -117,7 +117,7 @@ def test_matches_are_those_of_pycocotools(seed: int) -> None:
     kept = min(found, most)
     overlaps = rng.choice([0.0, 0.3, 0.5, 0.7, 0.75, 0.9, 1.0], (kept, truths))
     evaluation.ious = {(1, 1): overlaps if truths and found else []}
-    for sizes_between in ([0, 1e10], [20, 100], [100, 1e10]):
+    for sizes_between in ([0, 10**10], [20, 100], [100, 10**10]):
         expected = COCOeval.evaluateImg(evaluation, 1, 1, sizes_between, most)
         actual = evaluation.evaluateImg(1, 1, sizes_between, most)
         assert (expected is None) == (actual is None)

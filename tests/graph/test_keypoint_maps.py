@@ -11,6 +11,7 @@ from onnx import helper, numpy_helper
 
 from edgevision.errors import GraphError
 from edgevision.graph.adopt import AdoptOptions, adopt
+from tests.graph.networks import Array
 
 
 def maps(count: int, size_wh: tuple[int, int], name: str = "output", stride: int = 4) -> onnx.ModelProto:
@@ -37,7 +38,7 @@ def vectors(count: int, size_wh: tuple[int, int], factor: int = 2) -> onnx.Model
 
 def made(
     nodes: list[onnx.NodeProto],
-    weights: dict[str, np.ndarray],  # type: ignore[type-arg]
+    weights: dict[str, Array],
     size_wh: tuple[int, int],
     outputs: dict[str, list[int]],
 ) -> onnx.ModelProto:

@@ -101,7 +101,7 @@ def plain_plugin(boxes: Array, scores: Array, settings: dict[str, Any]) -> list[
         boxes = boxes * (SIZE_WH * 2)
     background = settings.get("background_class", settings.get("backgroundLabelId"))
     floor = settings.get("score_threshold", settings.get("scoreThreshold"))
-    limit = settings.get("iou_threshold", settings.get("iouThreshold"))
+    limit = float(settings["iou_threshold"] if "iou_threshold" in settings else settings["iouThreshold"])
     rows = [
         (float(scores[row, label]), row, label)
         for row in range(len(boxes))

@@ -68,6 +68,7 @@ def labels(bundle: Bundle, tmp_path: Path) -> Path:
     return tmp_path / "dota"
 
 
+@pytest.mark.slow
 def test_int8_within_a_budget_of_rotated_ap(
     bundle: Bundle, labels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

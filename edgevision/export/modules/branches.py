@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import torch
+from torch.jit._trace import TracerWarning
 
 from edgevision.export.modules.outputs import is_ours
 
@@ -28,7 +29,7 @@ def traced_branches(module: torch.nn.Module, tensor: torch.Tensor) -> tuple[str,
             torch.jit.trace(module, (tensor,), check_trace=False, strict=False)  # type: ignore[no-untyped-call]
     found = []
     for warning in caught:
-        if issubclass(warning.category, torch.jit.TracerWarning) and not is_ours(warning.filename):
+        if issubclass(warning.category, TracerWarning) and not is_ours(warning.filename):
             code = linecache.getline(warning.filename, warning.lineno).strip()
             found.append(f"{Path(warning.filename).name}, line {warning.lineno}, `{code}`")
     return tuple(dict.fromkeys(found))
