@@ -106,6 +106,7 @@ class StateReader:
             "library": session.info.library,
             "device": session.info.device,
             "precision": session.precision,
+            "thresholds": by_class(session.threshold, session.spec.classes),
             "notes": list(session.info.notes),
         }
 
