@@ -17,15 +17,16 @@ from edgevision.sources.image_files import IMAGE_SUFFIXES
 from edgevision.sources.opening import ImageSource
 
 
-def open_picture_sink(output: Path, source: Source) -> Sink:
+def open_picture_sink(output: Path, source: Source, *, resized: bool = False) -> Sink:
     """The sink for annotated frames of a source: a video if `output` ends in .mp4, else a folder of images.
 
+    `resized`: the images may have another size than the frames, as those of image-to-image models.
     Raises `UsageError` if the output would replace its source, or has the suffix of another format.
     """
     suffix = output.suffix.lower()
     if suffix == ".mp4":
         refuse_overwriting(source, output)
-        if 0 in source.size_wh:  # a camera without a first frame
+        if resized or 0 in source.size_wh:  # 0: a camera without a first frame
             return LateVideoSink(output, source)
         return VideoSink(output, source.size_wh, source.fps, live=source.live)
     if suffix in IMAGE_SUFFIXES or suffix in (".avi", ".mkv", ".mov", ".webm"):
