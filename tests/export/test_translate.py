@@ -20,8 +20,8 @@ from edgevision.contract.spec import BatchRange, Fit
 from edgevision.drawing.annotate import side_by_side
 from edgevision.engines.opening import open_session
 from edgevision.errors import RecipeError, UsageError, VerificationError
-from edgevision.export import exporter
 from edgevision.export.exporter import ExportOptions, export_bundle
+from edgevision.graph.graft import graft_translator
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.recipe import Recipe, SourceModel, load_recipe
 from edgevision.sources.image_files import write_image
@@ -108,13 +108,12 @@ def test_a_format_of_its_own_for_the_output(tmp_path: Path) -> None:
 
 def test_a_wrong_output_format_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault in the graph's conversion: verification compares with PyTorch's own."""
-    honest = exporter.graft_translator
 
     def faulty(*arguments: object, **options: object) -> object:
         options["image_pixels"] = PixelFormat("bgr")
-        return honest(*arguments, **options)  # type: ignore[arg-type]  # passed on as they came
+        return graft_translator(*arguments, **options)  # type: ignore[arg-type]  # passed on as they came
 
-    monkeypatch.setattr(exporter, "graft_translator", faulty)
+    monkeypatch.setattr("edgevision.export.exporter.graft_translator", faulty)
     with pytest.raises(VerificationError, match="largest difference of an image's values"):
         exported(recipe_of(Negative(), SIGNED), tmp_path / "b")
     assert not (tmp_path / "b").exists()
