@@ -142,7 +142,7 @@ class UpscalerPlan:
     reduce: float = 0.6
     """Training images are first reduced to this share of their size, which removes the blocks of JPEG."""
     optimization: Optimization = field(
-        default_factory=lambda: Optimization(batch=16, validate_every=2, weight_decay=0.0, ema_decay=0.999)
+        default_factory=lambda: Optimization(batch=16, validate_every=5, weight_decay=0.0, ema_decay=0.999)
     )
 
     @property
