@@ -14,9 +14,9 @@ METADATA_KEY = "edgevision.contract.spec"
 
 Task = Literal["classify", "detect", "segment", "instances", "pose", "obb", "translate"]
 Fit = Literal["letterbox", "stretch", "center-crop", "exact"]
-Precision = Literal["float", "fp16", "int8", "fp8", "bf16"]
+Precision = Literal["float", "fp16", "int8", "fp8", "bf16", "tf32"]
 
-COMPUTED: dict[Precision, Precision] = {"bf16": "float"}
+COMPUTED: dict[Precision, Precision] = {"bf16": "float", "tf32": "float"}
 """Precisions without a graph of their own: an engine computes another graph in that type."""
 
 
