@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.pixels import FramePixels
+from edgevision.contract.pixels import FramePixels, fastest_equal
 from edgevision.contract.spec import LARGEST_PIXELS, FrameInput
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import UsageError
@@ -65,6 +65,7 @@ def scale_into(image: Pixels, out: Pixels, interpolation: int) -> None:
     if image.shape == out.shape:
         np.copyto(out, image)
     else:
+        interpolation = fastest_equal(interpolation, image.shape, out.shape)
         cv2.resize(image, (out.shape[1], out.shape[0]), dst=out, interpolation=interpolation)
 
 

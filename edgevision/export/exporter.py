@@ -35,11 +35,12 @@ from edgevision.contract.spec import (
     translate_outputs,
     utc_now,
 )
-from edgevision.errors import RecipeError, UsageError
+from edgevision.errors import RecipeError, UsageError, VerificationError
 from edgevision.export.close_up import with_close_up
 from edgevision.export.file_source import relative_difference
 from edgevision.export.frames import golden_frames
 from edgevision.export.golden import golden_from_source, network_input, with_source_values
+from edgevision.export.modules.branches import branch_hint
 from edgevision.export.modules.heads import detection_head, segmenter_head, with_head
 from edgevision.export.modules.outputs import described_outputs, module_outputs
 from edgevision.export.network import onnx_from_module, run_network
@@ -138,7 +139,11 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     golden = golden_from_source(job.source, shots, job.network, job.recipe.pixels, job.spec.nms)
     golden, raw = with_source_values(job.source, golden, job.network, job.recipe.pixels, job.spec.nms)
     further = (_network_check(job, network, golden),)
-    verification = verify_graph(graph, job.spec, golden, further, raw)
+    try:
+        verification = verify_graph(graph, job.spec, golden, further, raw)
+    except VerificationError as error:
+        tensor, _ = network_input(golden.frames[:1], job.network, job.recipe.pixels)
+        raise VerificationError(f"{error}{branch_hint(job.source.module, tensor)}") from error
     progress(f"verified on {len(shots)} real frames against PyTorch{what_was_compared(golden)}")
     return write_bundle(path, job.spec, graph.SerializeToString(), golden, (verification,))
 

@@ -97,8 +97,9 @@ def command(
     Image to image: PSNR and SSIM of luma against the target images in --annotations; without it, --images are the
     targets of a model that enlarges, and its inputs are made from them (bicubic, antialiased).
 
-    With --write-thresholds, --threshold, or a bundle with an operating point, detection also prints precision, recall
-    and F1 of boxes at the confidence threshold, in a second pass with NMS as exported, as `edgevision run` has it.
+    With --write-thresholds, --threshold, or a bundle with an operating point, eval also prints precision, recall and F1
+    at the confidence threshold, in a second pass with NMS as exported, as `edgevision run` has it. A detection is
+    correct at IoU 0.5 with a labelled box, a pose at OKS 0.5, an oriented box at IoU 0.5 of the rotated boxes.
     """
     if not images.is_dir():
         raise UsageError(f"--images {images} is not a folder")
@@ -147,7 +148,7 @@ class _ThresholdRequest:
         if self.write or self.threshold is not None:
             option = "--write-thresholds" if self.write else "--threshold"
             raise UsageError(
-                f"{option} is for models with boxes (detect, instances, pose); expected --annotations with boxes,"
+                f"{option} is for models with boxes (detect, instances, pose, obb); expected --annotations with boxes,"
                 " received images for classify or segment, which have no confidence threshold"
             )
 
@@ -191,11 +192,6 @@ def _detection(
     with open_session(bundle, engine=engine, options=options) as session:
         _check_task(session, BOX_TASKS)
         spec = session.spec
-        if spec.task == "obb" and (request.write or request.threshold is not None):
-            raise UsageError(
-                f"{spec.name} has oriented boxes, whose precision and recall at a threshold are not measured; omit"
-                " --write-thresholds and --threshold"
-            )
         labelled = measure.read_annotations(
             annotations, images, spec.classes, limit=limit, outlines=spec.task == "obb"
         )

@@ -15,7 +15,7 @@ from edgevision.graph.foreign.recognition import match
 from edgevision.graph.graft import translator_image
 from edgevision.graph.heads import classifier, segmenter
 from edgevision.graph.heads.cells.decoded import DecodedHead, decoded_head
-from edgevision.graph.heads.head import DetectionHead, NetworkFacts, NetworkOutput
+from edgevision.graph.heads.head import MOST_CLASSES, DetectionHead, NetworkFacts, NetworkOutput
 from edgevision.graph.heads.segmenter import SegmenterHead
 from edgevision.models.recipe import SourceModel
 
@@ -36,6 +36,10 @@ def with_head(
     recipe's.
     """
     count = len(source.classes)
+    if count > MOST_CLASSES:
+        raise RecipeError(
+            f"{name}: there are {count:,} class names; at most {MOST_CLASSES:,} classes are supported"
+        )
     try:
         if task not in BOX_TASKS:
             _check_without_boxes(task, source, outputs, size_wh)

@@ -107,7 +107,7 @@ def _evaluation(
         return keypoint_evaluation(labelled, rows_of_poses(labelled, poses), len(spec.keypoints))
     if spec.task == "obb":
         boxes = [(key, result) for key, result in found if isinstance(result, OrientedBoxes)]
-        return oriented_evaluation(labelled, rows_of_oriented(labelled, boxes))
+        return oriented_evaluation(labelled, rows_of_oriented(labelled, boxes), by_size=False)
     with contextlib.redirect_stdout(io.StringIO()):
         rows = detection.rows_for_coco(labelled, found)
         evaluation = COCOeval(labelled.coco, labelled.coco.loadRes(rows), "bbox")
