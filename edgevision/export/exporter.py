@@ -32,6 +32,7 @@ from edgevision.contract.spec import (
     obb_outputs,
     pose_outputs,
     segment_outputs,
+    translate_outputs,
     utc_now,
 )
 from edgevision.errors import RecipeError, UsageError, VerificationError
@@ -48,7 +49,14 @@ from edgevision.export.source_session import SourceSession
 from edgevision.export.verify import Progress, verify_graph, what_was_compared
 from edgevision.graph.contract import attach_metadata, check_contract
 from edgevision.graph.foreign.pixels import UNSTATED, PixelChanges, pixel_text
-from edgevision.graph.graft import graft_classifier, graft_detector, graft_instances, graft_segmenter
+from edgevision.graph.graft import (
+    graft_classifier,
+    graft_detector,
+    graft_instances,
+    graft_segmenter,
+    graft_translator,
+    translator_image,
+)
 from edgevision.graph.heads import MaskHead, NetworkOutput, PoseHead
 from edgevision.graph.limits.check import require_named
 from edgevision.graph.masks import mask_size_wh
@@ -176,8 +184,11 @@ def _prepare(recipe: Recipe, options: ExportOptions) -> _Job:
     def graph() -> onnx.ModelProto:
         return onnx_from_module(source.module, size_wh, batch.opt, dynamic_batch=not batch.static)
 
+    if recipe.task == "translate":
+        source = replace(source, image_pixels=source.image_pixels or recipe.pixels)
     resolved = with_head(source, recipe.name, recipe.task, size_wh, outputs, graph)
-    return _Job(recipe, resolved, network, _spec(recipe, options, resolved, frames, size_wh), outputs, graph)
+    spec = _spec(recipe, options, resolved, frames, size_wh, outputs)
+    return _Job(recipe, resolved, network, spec, outputs, graph)
 
 
 def _with_choices(recipe: Recipe, options: ExportOptions) -> Recipe:
@@ -229,6 +240,7 @@ def _spec(
     source: SourceModel,
     frames: FrameInput,
     network_wh: tuple[int, int],
+    raw: tuple[NetworkOutput, ...],
 ) -> ModelSpec:
     classes = source.classes if options.classes is None else options.classes
     if len(classes) != len(source.classes):
@@ -250,7 +262,11 @@ def _spec(
         name=model_name(options.checkpoint) if options.checkpoint else recipe.name,
         task=recipe.task,
         frames=frames,
-        outputs=_outputs(recipe, nms, frames, network_wh, len(keypoints or classes)),
+        outputs=(
+            translate_outputs(translator_image(raw))
+            if recipe.task == "translate"
+            else _outputs(recipe, nms, frames, network_wh, len(keypoints or classes))
+        ),
         classes=classes,
         provenance=provenance,
         nms=nms if detects else None,
@@ -301,6 +317,9 @@ def _graft(job: _Job, network: onnx.ModelProto) -> onnx.ModelProto:
     elif spec.task == "segment":
         mask = segmenter_head(job.outputs, size_wh, len(spec.classes))
         graph = graft_segmenter(network, head=mask, **common)
+    elif spec.task == "translate":
+        assert job.source.image_pixels is not None, "`_prepare` sets it"
+        graph = graft_translator(network, image_pixels=job.source.image_pixels, **common)
     else:
         assert head is not None, "a detecting source has a head"
         assert spec.nms is not None, "a detecting recipe has NMS settings"

@@ -34,15 +34,18 @@ def is_video(output: Path) -> bool:
     return False
 
 
-def open_picture_sink(output: Path, source: Source, *, video: bool | None = None) -> Sink:
+def open_picture_sink(
+    output: Path, source: Source, *, video: bool | None = None, resized: bool = False
+) -> Sink:
     """The sink for annotated frames of a source: a video, or a folder of images.
 
-    `video` chooses; None: by the name of `output`, as in `is_video`. Raises `UsageError` if the output would replace
+    `video` chooses; None: by the name of `output`, as in `is_video`. `resized`: the images may have another size than
+    the frames, as those of image-to-image models. Raises `UsageError` if the output would replace
     its source, or for a suffix of another format.
     """
     if is_video(output) if video is None else video:
         refuse_overwriting(source, output)
-        if 0 in source.size_wh:  # a camera without a first frame
+        if resized or 0 in source.size_wh:  # 0: a camera without a first frame
             return LateVideoSink(output, source)
         return VideoSink(output, source.size_wh, source.fps, live=source.live)
     if not isinstance(source, ImageSource):

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     type=FiniteRange(min=0),
     default=0.5,
     show_default=True,
-    help="Accuracy limit: maximum loss in points of AP, top-1 or mIoU.",
+    help="Accuracy limit: maximum loss in points of AP, top-1 or mIoU, or in dB of PSNR.",
 )
 @click.option(
     "--confidence",

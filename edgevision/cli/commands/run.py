@@ -158,7 +158,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
             else None
             for source in opened
         ]
-        pictures, shared = _open_sinks(stack, opened, outputs)
+        pictures, shared = _open_sinks(stack, opened, outputs, resized=session.spec.task == "translate")
         windows = _open_windows(stack, opened, session.spec.name, interrupts) if outputs.show else []
         streams = [
             SourceStream(
@@ -207,7 +207,7 @@ def _open_sources(
 
 
 def _open_sinks(
-    stack: contextlib.ExitStack, sources: list[Source], outputs: _Outputs
+    stack: contextlib.ExitStack, sources: list[Source], outputs: _Outputs, *, resized: bool
 ) -> tuple[list[list[Sink]], list[Sink]]:
     """The image sinks of each source, and the sinks that all sources share."""
     output, jsonl = outputs.pictures, outputs.jsonl
@@ -216,7 +216,7 @@ def _open_sinks(
     if output is None:
         pictures: list[list[Sink]] = [[] for _ in sources]
     elif len(sources) == 1:
-        pictures = [[stack.enter_context(open_picture_sink(output, sources[0]))]]
+        pictures = [[stack.enter_context(open_picture_sink(output, sources[0], resized=resized))]]
     elif is_video(output):
         raise UsageError(
             f"{len(sources)} sources cannot share the video {output}; expected a folder, with one video per source"
@@ -224,7 +224,13 @@ def _open_sinks(
     else:
         pairs = zip(_own_outputs(output, sources), sources, strict=True)
         pictures = [
-            [stack.enter_context(open_picture_sink(path, source, video=not isinstance(source, ImageSource)))]
+            [
+                stack.enter_context(
+                    open_picture_sink(
+                        path, source, video=not isinstance(source, ImageSource), resized=resized
+                    )
+                )
+            ]
             for path, source in pairs
         ]
     # Opened last, because these truncate their files.

@@ -41,7 +41,7 @@ function showState(state) {
   showReadiness(state);
   showFacts(state);
   // Only models with boxes have a threshold.
-  const boxes = !state.engine || ["detect", "instances"].includes(state.engine.task);
+  const boxes = !state.engine || state.engine.boxes;
   showCameras(state.cameras, boxes, Boolean(state.engine?.thresholds));
   showSinks(state.sinks);
   at("version").textContent = `edgevision ${state.version}, up ${duration(state.up_s)}`;
