@@ -213,13 +213,12 @@ def serial_stages(
 def prepared_batches(subject: Subject) -> tuple[tuple[Frames, ...], tuple[int, int]]:
     """The first frames as batches in the graph's format, and the size of the first frame."""
     spec = subject.session.spec
-    width, height = spec.frames.size_wh
     batches = []
     with RepeatedSource(subject.open_frames) as source:
         for _ in range(PREPARED_BATCHES):
-            batch = np.empty((spec.frames.batch.opt, height, width, 3), np.uint8)
+            batch = np.empty((spec.frames.batch.opt, *spec.frames.frame_shape), np.uint8)
             for row, frame in zip(batch, source, strict=False):
-                fit_frame(frame.image_bgr, spec.frames, out=row)
+                fit_frame(frame.pixels, spec.frames, out=row)
             batches.append(batch)
         return tuple(batches), source.size_wh
 

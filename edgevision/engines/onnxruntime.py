@@ -291,10 +291,9 @@ def _provider_options(name: str, graph: Path, precision: Precision | None, gpu_i
 
 
 def _bind(inference: ort.InferenceSession, spec: ModelSpec, count: int, device: tuple[str, int]) -> _Binding:
-    width, height = spec.frames.size_wh
     binding = inference.io_binding()
     make = ort.OrtValue.ortvalue_from_shape_and_type
-    frames = make((count, height, width, 3), np.uint8, *device)
+    frames = make((count, *spec.frames.frame_shape), np.uint8, *device)
     binding.bind_ortvalue_input("frames", frames)
     outputs = []
     for tensor in spec.outputs:

@@ -14,7 +14,7 @@ from edgevision.cli.options.suppression import nms_spec
 from edgevision.cli.options.types import BATCH, KEYPOINTS, SIZE
 from edgevision.cli.present import Steps, show_bundle
 from edgevision.contract.classes import read_class_names
-from edgevision.contract.spec import BatchRange, Fit
+from edgevision.contract.spec import BatchRange, Fit, Layout
 from edgevision.engines.tensorrt.plan_file import read_plan_file, write_plan_folder
 
 PLANS = (".engine", ".plan", ".trt")
@@ -60,6 +60,7 @@ def command(
     pixels: PixelOptions,
     fit: Fit | None,
     frame: tuple[int, int] | None,
+    layout: Layout,
     batch: BatchRange | None,
     images: Path | None,
     timeout: float,
@@ -100,6 +101,7 @@ def command(
         pixel_changes=PixelChanges(*pixels),
         fit=fit,
         frame_wh=frame,
+        layout=layout,
         batch=batch,
         nms=nms_spec(**nms),
         mask_nms=nms_spec(**nms, task="instances"),

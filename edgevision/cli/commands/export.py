@@ -14,7 +14,7 @@ from edgevision.cli.options.suppression import nms_spec
 from edgevision.cli.options.types import BATCH, SIZE
 from edgevision.cli.present import Steps, show_bundle
 from edgevision.contract.classes import read_class_names
-from edgevision.contract.spec import BatchRange
+from edgevision.contract.spec import BatchRange, Layout
 from edgevision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def command(
     classes: Path | None,
     size: tuple[int, int] | None,
     frame: tuple[int, int] | None,
+    layout: Layout,
     batch: BatchRange,
     pixels: PixelOptions,
     crop_fraction: float | None,
@@ -96,6 +97,7 @@ def command(
         classes=read_class_names(classes) if classes else None,
         size_wh=size,
         frame_wh=frame,
+        layout=layout,
         batch=batch,
         nms=lambda task: nms_spec(**nms, task=task),
         images=images,
