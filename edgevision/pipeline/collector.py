@@ -112,6 +112,8 @@ class Collector:
 
     def add(self, stream: SourceStream) -> None:
         """Add a stream."""
+        if self._frames.layout == "nv12":
+            stream.source.use_planes()
         with self._lock:
             stream.source.frame_event = self._frame_event
             self._served[id(stream)] = (0, time.monotonic())
