@@ -327,20 +327,19 @@ def _open_video(path: Path, name: str, decoder: DecoderSetting) -> Source:
             )
         return capture
 
-    hardware = _hardware(str(path), decoder, software)
-    if hardware is not None or importlib.util.find_spec("av") is None:
-        return VideoSource(name, hardware or software())
-
     def planes() -> Capture:
         from edgevision.sources.feeds.planes_capture import PlanesCapture  # it belongs to an extra
 
-        return PlanesCapture(path)
+        return _hardware(str(path), decoder, software, planes=True) or PlanesCapture(path)
 
-    return VideoSource(name, software(), planes)
+    capture = _hardware(str(path), decoder, software) or software()
+    return VideoSource(name, capture, planes if importlib.util.find_spec("av") else None)
 
 
-def _hardware(address: str, decoder: DecoderSetting, software: Callable[[], Capture]) -> Capture | None:
-    """A video file through a hardware decoder; None if it is decoded in software."""
+def _hardware(
+    address: str, decoder: DecoderSetting, software: Callable[[], Capture], *, planes: bool = False
+) -> Capture | None:
+    """A video file through a hardware decoder, in BGR or its planes; None if it is decoded in software."""
     if decoder == "software" or (decoder == "auto" and not candidates.candidates_here()):
         return None
     if importlib.util.find_spec("av") is None:
@@ -350,4 +349,4 @@ def _hardware(address: str, decoder: DecoderSetting, software: Callable[[], Capt
     # imported here because it belongs to an extra
     from edgevision.sources.feeds.decoders.file_capture import hardware_capture
 
-    return hardware_capture(address, decoder, software)
+    return hardware_capture(address, decoder, software, planes=planes)

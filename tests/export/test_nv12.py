@@ -23,6 +23,7 @@ from edgevision.contract.results import Classification
 from edgevision.contract.spec import ModelSpec
 from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
+from edgevision.explain.maps import ExplainOptions, explain
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.graph.contract import read_spec
 from edgevision.models.recipe import load_recipe
@@ -192,6 +193,14 @@ def test_images_are_converted_once_where_they_are_wanted(bundle: Bundle, tmp_pat
     assert isinstance(first.pixels, PictureFrame)
     assert first.image_bgr is first.image_bgr
     np.testing.assert_allclose(first.image_bgr[48, 16], (0, 0, 0), atol=3)
+
+
+def test_explain_masks_the_image_and_converts_it(bundle: Bundle) -> None:
+    image = read_image(next(PHOTOGRAPHS.glob("*.jpg")))
+    with open_session(bundle.path) as session:
+        found = explain(session, image, options=ExplainOptions(masks=40))
+    assert found.heat.shape == image.shape[:2]
+    assert np.abs(found.heat).max() > 0
 
 
 def test_odd_sizes_are_refused_with_the_remedy(tmp_path: Path) -> None:
