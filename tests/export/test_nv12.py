@@ -24,7 +24,9 @@ from edgevision.contract.spec import ModelSpec
 from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
 from edgevision.explain.maps import ExplainOptions, explain
+from edgevision.export.adoption import adopt_bundle
 from edgevision.export.exporter import ExportOptions, export_bundle
+from edgevision.graph.adopt import AdoptOptions
 from edgevision.graph.contract import read_spec
 from edgevision.models.recipe import load_recipe
 from edgevision.pipeline.options import PipelineOptions
@@ -35,6 +37,7 @@ from edgevision.sources.opening import open_source
 from edgevision.sources.synthetic_camera import PHOTOGRAPHS
 from edgevision.verification.golden import verify_session
 from tests.doubles import ListSink
+from tests.graph import networks
 from tests.sources.test_planes import write_tagged
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "edgevision" / "weights"
@@ -193,6 +196,20 @@ def test_images_are_converted_once_where_they_are_wanted(bundle: Bundle, tmp_pat
     assert isinstance(first.pixels, PictureFrame)
     assert first.image_bgr is first.image_bgr
     np.testing.assert_allclose(first.image_bgr[48, 16], (0, 0, 0), atol=3)
+
+
+@pytest.mark.parametrize("frame_wh", [None, (160, 100)])
+@pytest.mark.parametrize("head", ["yolov8", "yolox"])
+def test_adopted_files_take_planes(head: str, frame_wh: tuple[int, int] | None, tmp_path: Path) -> None:
+    """The reference is the unmodified file on pixels that were converted in float64."""
+    file = tmp_path / f"{head}.onnx"
+    onnx.save(networks.DETECTORS[head](), file)
+    options = AdoptOptions(frame_wh=frame_wh, layout="nv12")
+    adopted = adopt_bundle(file, head, options, None, tmp_path / head, lambda _: None)
+    assert adopted.spec.frames.layout == "nv12"
+    width, height = adopted.spec.frames.size_wh
+    with open_session(adopted.path) as session:
+        assert len(session([np.zeros((height, width, 3), np.uint8)])) == 1
 
 
 def test_explain_masks_the_image_and_converts_it(bundle: Bundle) -> None:
