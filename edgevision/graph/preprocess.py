@@ -20,6 +20,12 @@ from edgevision.graph.resample import Matrix, Scaling, Taps, scaling_of
 from edgevision.graph.surgery import BATCH, network_input, redirect, walk
 
 FRAMES = "frames"
+_REPEATED = {
+    "mode": "nearest",
+    "coordinate_transformation_mode": "asymmetric",
+    "nearest_mode": "floor",
+}
+"""Attributes of a Resize that repeats values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +145,7 @@ class _Placing:
     def of(cls, frames: FrameInput, network_wh: tuple[int, int], network_fit: Fit) -> _Placing:
         width, height = frames.size_wh
         if frames.size_wh == network_wh:
-            return cls(Scaling.whole(height), Scaling.whole(width))
+            return cls.unscaled(width, height)
         if frames.fit != "exact":
             raise GraphError(
                 f"frames of {frames.size_wh} do not fit a network of {network_wh}; the graph scales only with fit"
@@ -152,9 +158,16 @@ class _Placing:
         padding = (left, top, network_wh[0] - content_w - left, network_wh[1] - content_h - top)
         return cls(Scaling.whole(height, content_h), Scaling.whole(width, content_w), padding)
 
+    @classmethod
+    def unscaled(cls, width: int, height: int) -> _Placing:
+        """An image that keeps its size."""
+        return cls(Scaling.whole(height), Scaling.whole(width))
+
     @property
     def of_chroma(self) -> _Placing:
-        """The same for a plane of half the size."""
+        """The same for planes of half the size; unscaled planes keep theirs."""
+        if not self.scales:
+            return self.unscaled(self.columns.source // 2, self.rows.source // 2)
         rows, columns = (replace(side, source=side.source // 2) for side in (self.rows, self.columns))
         return _Placing(rows, columns, self.padding)
 
@@ -178,40 +191,32 @@ class _Placing:
 def _from_nv12(b: GraphBuilder, frames: str, target: FrameInput, placing: _Placing) -> str:
     """Scale frames float32 ``[B, H * 3/2 + 1, W]`` and convert them to BGR ``[B,3,h,w]``, limited to 0..255.
 
-    Chroma is multiplied by its part of the matrix and then added to luma. If the frame is not scaled, this happens at
-    chroma's own size, a quarter of the pixels.
+    Luma, Cb and Cr are multiplied by their factors and added. If the frame is not scaled, chroma's part is computed at
+    chroma's own size, a quarter of the pixels, and each result covers four pixels. The factors are multiplied element
+    by element: TensorRT computes this together with the Cast, but a MatMul in a kernel of its own.
     """
     width, height = target.size_wh
     luma, chroma, data = b.split(frames, 1, [height, height // 2, 1])
-    gain, offset, matrix = _colour(b, data)
+    offset, gain, blue, red = _colour(b, data)
     luma = placing.scaled(b, b.op("Reshape", luma, ints(0, 0, width, 1)))
     chroma = b.op("Reshape", chroma, ints(0, 0, width // 2, 2))
-    if placing.scales:
-        size = (placing.rows.stop - placing.rows.start, placing.columns.stop - placing.columns.start)
-        chroma = placing.of_chroma.scaled(b, chroma)
-    else:
-        size = (height // 2, width // 2)
-        chroma = b.op("Transpose", chroma, perm=[0, 3, 1, 2])
-    mixed = b.op("MatMul", matrix, b.op("Reshape", chroma, ints(0, 2, -1)))
-    mixed = b.op("Reshape", b.op("Add", mixed, offset), ints(0, 3, *size))
+    chroma = placing.of_chroma.scaled(b, chroma)
+    from_blue, from_red = (
+        b.op("Mul", plane, factors)
+        for plane, factors in zip(b.split(chroma, 1, [1, 1]), (blue, red), strict=True)
+    )
+    mixed = b.op("Add", b.op("Add", from_blue, offset), from_red)
     if not placing.scales:
-        mixed = b.op(
-            "Resize",
-            mixed,
-            "",
-            np.array([1, 1, 2, 2], np.float32),
-            mode="linear",
-            coordinate_transformation_mode="half_pixel",
-        )
+        mixed = b.op("Resize", mixed, "", np.array([1, 1, 2, 2], np.float32), **_REPEATED)
     image = b.op("Add", b.op("Mul", luma, gain), mixed)
     return b.op("Clip", image, np.float32(0), np.float32(255))
 
 
-def _colour(b: GraphBuilder, data: str) -> tuple[str, str, str]:
+def _colour(b: GraphBuilder, data: str) -> tuple[str, str, str, str]:
     """The conversion to BGR that the last row of each frame, ``[B,1,W]``, names.
 
-    Returns the factor of luma ``[B,1,1,1]``, the offset of each channel ``[B,3,1]``, and the factors of Cb and Cr
-    ``[B,3,2]``. Numbers without a matrix count as unspecified.
+    Returns the offset of each channel ``[B,3,1,1]``, the factor of luma ``[B,1,1,1]``, and the factors of Cb and of Cr
+    ``[B,3,1,1]``. Numbers without a matrix count as unspecified.
     """
     highest = max(WEIGHTS) + 1
     colours = [
@@ -219,13 +224,15 @@ def _colour(b: GraphBuilder, data: str) -> tuple[str, str, str]:
         for matrix in range(highest + 1)
         for full in (False, True)
     ]
-    table = np.array(colours, np.float32)  # [colours, 3, 4]
+    table = np.array(colours, np.float32)[..., None, None]  # [colours, 3, 4, 1, 1]
     numbers = b.op("Min", b.slice(data, 2, 0, 2), np.array([highest, 1], np.float32))
     place = b.op("MatMul", numbers, np.array([[2], [1]], np.float32))
     place = b.op("Cast", b.op("Reshape", place, ints(-1)), to=INT32)
-    gain, offset, matrix = table[:, :1, :1, None], table[:, :, 3:], table[:, :, 1:3]
-    gathered = [b.op("Gather", np.ascontiguousarray(part), place, axis=0) for part in (gain, offset, matrix)]
-    return gathered[0], gathered[1], gathered[2]
+    offset, gain, blue, red = (
+        b.op("Gather", np.ascontiguousarray(part), place, axis=0)
+        for part in (table[:, :, 3], table[:, :1, 0], table[:, :, 1], table[:, :, 2])
+    )
+    return offset, gain, blue, red
 
 
 def _sampled(b: GraphBuilder, image: str, rows: Scaling, columns: Scaling) -> str:

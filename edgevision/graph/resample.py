@@ -131,11 +131,13 @@ def nv12_pixels(
 ) -> npt.NDArray[np.float64]:
     """What a network sees of frames in the layout "nv12": BGR ``[N,h,w,3]`` of 0..255, computed in float64.
 
-    `target` is the graph's input. Planes are scaled first, chroma bilinearly to luma's size, and then converted and
-    limited to 0..255: the reference of graphs, without their operators.
+    `target` is the graph's input. Planes are scaled first, chroma directly to luma's new size, and then converted and
+    limited to 0..255. If the frame has the network's size, each value of chroma covers four pixels. This is the
+    reference of graphs, without their operators.
     """
     (width, height), pad_xy = target.size_wh, (0, 0)
-    if target.size_wh == network_wh:
+    scales = target.size_wh != network_wh
+    if not scales:
         rows, columns = Scaling.whole(height), Scaling.whole(width)
     elif fit == "letterbox":
         geometry = LetterboxGeometry.of(target.size_wh, network_wh)
@@ -150,14 +152,19 @@ def nv12_pixels(
     for frame, out in zip(frames, canvas, strict=True):
         parts = Nv12Parts.of(frame)
         luma = rows.matrix.astype(np.float64) @ parts.luma @ columns.matrix.T
-        halves = [
-            replace(side, source=side.source // 2).matrix.astype(np.float64) for side in (rows, columns)
-        ]
+        halves = [_chroma_weights(side, scales=scales) for side in (rows, columns)]
         chroma = [halves[0] @ parts.chroma[..., channel] @ halves[1].T for channel in (0, 1)]
         values = np.stack([luma, *chroma, np.ones_like(luma)], -1) @ parts.colour.to_bgr.T
         (left, top), (inner_h, inner_w) = pad_xy, luma.shape
         out[top : top + inner_h, left : left + inner_w] = values.clip(0, 255)
     return canvas
+
+
+def _chroma_weights(luma: Scaling, *, scales: bool) -> npt.NDArray[np.float64]:
+    """Weights of chroma along an axis, whose luma is scaled like this."""
+    if scales:
+        return replace(luma, source=luma.source // 2).matrix.astype(np.float64)
+    return np.repeat(np.eye(luma.source // 2), 2, axis=0)
 
 
 def resample_matrices(

@@ -76,7 +76,7 @@ def test_golden_frames_have_all_kinds_of_colours(bundle: Bundle) -> None:
 
 
 def swapped(tables: Tables) -> None:
-    tables["matrix"] = tables["matrix"][..., ::-1]
+    tables["blue"], tables["red"] = tables["red"], tables["blue"]
 
 
 def wrong_matrix(tables: Tables) -> None:
@@ -98,17 +98,14 @@ def limited_as_full(tables: Tables) -> None:
 
 
 def with_fault(model: onnx.ModelProto, plant: Callable[[Tables], None]) -> onnx.ModelProto:
-    """The graph with other tables of colours."""
-    names = {(1, 1, 1): "gain", (3, 1): "offset", (3, 2): "matrix"}
-    found = {
-        names[tuple(tensor.dims[1:])]: tensor
-        for tensor in model.graph.initializer
-        if tensor.name.startswith("pre/") and tuple(tensor.dims[1:]) in names
-    }
-    assert found.keys() == set(names.values())
-    tables = {name: numpy_helper.to_array(tensor).copy() for name, tensor in found.items()}
+    """The graph with other tables of colours, which it gathers in this order."""
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    gathers = [n for n in model.graph.node if n.op_type == "Gather" and n.name.startswith("pre/")][:4]
+    found = dict(zip(("offset", "gain", "blue", "red"), gathers, strict=True))
+    tables = {name: numpy_helper.to_array(stored[node.input[0]]).copy() for name, node in found.items()}
     plant(tables)
-    for name, tensor in found.items():
+    for name, node in found.items():
+        tensor = stored[node.input[0]]
         tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(tables[name]), tensor.name))
     return model
 
