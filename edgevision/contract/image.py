@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.nv12 import Nv12, Nv12Parts, write_bgr, write_scaled
+from edgevision.contract.nv12 import Nv12, Nv12Parts, Place, write_bgr, write_scaled
 from edgevision.contract.pixels import FramePixels, YuvPlanes, scale_into
 from edgevision.contract.spec import LARGEST_PIXELS, FrameInput
 from edgevision.contract.transform import FrameTransform
@@ -32,15 +32,12 @@ class LetterboxGeometry:
     """Padding left of and above the content in pixels; an odd remainder goes to the right and below."""
 
     @classmethod
-    def of(cls, frame_wh: tuple[int, int], canvas_wh: tuple[int, int], *, unit: int = 1) -> LetterboxGeometry:
-        """Scale by the smaller of the two ratios, with sides and padding rounded to whole units of pixels, at least one
-        for a side. The canvas is whole units as well.
-        """
+    def of(cls, frame_wh: tuple[int, int], canvas_wh: tuple[int, int]) -> LetterboxGeometry:
+        """Scale by the smaller of the two ratios, with sides rounded to whole pixels, at least one."""
         ratio = min(canvas_wh[0] / frame_wh[0], canvas_wh[1] / frame_wh[1])
-        content_w = min(canvas_wh[0], max(1, round(frame_wh[0] * ratio / unit)) * unit)
-        content_h = min(canvas_wh[1], max(1, round(frame_wh[1] * ratio / unit)) * unit)
+        content_w = min(canvas_wh[0], max(1, round(frame_wh[0] * ratio)))
+        content_h = min(canvas_wh[1], max(1, round(frame_wh[1] * ratio)))
         pad_xy = ((canvas_wh[0] - content_w) // 2, (canvas_wh[1] - content_h) // 2)
-        pad_xy = (pad_xy[0] // unit * unit, pad_xy[1] // unit * unit)
         return cls(frame_wh, canvas_wh, (content_w, content_h), pad_xy)
 
     @property
@@ -119,18 +116,18 @@ def _fit_nv12(frame: Frame | FramePixels, target: FrameInput, out: Nv12) -> tupl
 
 
 def _fit_planes(planes: YuvPlanes, target: FrameInput, parts: Nv12Parts) -> FrameTransform:
-    """Scale planes into a frame's parts, with letterboxes that begin and end between chroma pixels."""
+    """Scale planes into a frame's parts."""
     frame_wh = (planes.luma.shape[1], planes.luma.shape[0])
     parts.set_colour(planes.colour)
     if target.fit == "letterbox":
-        geometry = LetterboxGeometry.of(frame_wh, target.size_wh, unit=2)
+        geometry = LetterboxGeometry.of(frame_wh, target.size_wh)
         if geometry.content_wh != target.size_wh:
             parts.fill_grey(target.pad_value)
-        write_scaled(planes, parts.content(*geometry.pad_xy, *geometry.content_wh), cv2.INTER_LINEAR)
+        write_scaled(planes, parts, Place(*geometry.pad_xy, *geometry.content_wh), cv2.INTER_LINEAR)
         return geometry.placement
     if target.fit == "exact":
         _check_exact(frame_wh, target.size_wh)
-    write_scaled(planes, parts, _interpolation(frame_wh, target.size_wh))
+    write_scaled(planes, parts, Place(0, 0, *target.size_wh), _interpolation(frame_wh, target.size_wh))
     return _stretched(frame_wh, target.size_wh)
 
 

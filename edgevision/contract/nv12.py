@@ -72,11 +72,6 @@ class Nv12Parts:
         self.data[:] = 0
         self.data[:2] = colour.matrix, colour.full_range
 
-    def content(self, left: int, top: int, width: int, height: int) -> Nv12Parts:
-        """A part of luma and chroma; all four numbers are even."""
-        half = (slice(top // 2, (top + height) // 2), slice(left // 2, (left + width) // 2))
-        return Nv12Parts(self.luma[top : top + height, left : left + width], self.chroma[half], self.data)
-
     def fill_grey(self, level: int) -> None:
         """Fill with a grey that is `level` in each channel of BGR; the colour is set before."""
         luma, blue, red = self.colour.from_bgr @ [level, level, level, 1]
@@ -84,20 +79,58 @@ class Nv12Parts:
         self.chroma[:] = round(blue), round(red)
 
 
-def write_scaled(planes: YuvPlanes, parts: Nv12Parts, interpolation: int) -> None:
-    """Write planes into a frame's parts, scaled to their size; one copy of each plane if they have that size."""
-    scale_into(planes.luma, parts.luma, interpolation)
-    if len(planes.chroma) == 1:
-        scale_into(planes.chroma[0], parts.chroma, interpolation)
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A rectangle of a frame, in pixels of its luma."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def write_scaled(planes: YuvPlanes, parts: Nv12Parts, place: Place, interpolation: int) -> None:
+    """Write planes into a part of a frame, scaled to its size; one copy of each plane if they have that size.
+
+    A value of chroma at an odd border of the part belongs to the part.
+    """
+    rows, columns = (
+        slice(begin, begin + side) for begin, side in ((place.top, place.height), (place.left, place.width))
+    )
+    scale_into(planes.luma, parts.luma[rows, columns], interpolation)
+    rows, columns = (slice(side.start // 2, (side.stop + 1) // 2) for side in (rows, columns))
+    out = parts.chroma[rows, columns]
+    sides = (*planes.luma.shape, place.left, place.top, place.width, place.height)
+    if any(side % 2 for side in sides):
+        scaled = [_shifted(plane, planes.luma.shape, place, out) for plane in planes.chroma]
+    elif len(planes.chroma) == 1:
+        scale_into(planes.chroma[0], out, interpolation)
         return
-    height, width = parts.chroma.shape[:2]
-    pair = list(planes.chroma)
-    if pair[0].shape != (height, width):
-        pair = [
-            np.asarray(cv2.resize(plane, (width, height), interpolation=interpolation), np.uint8)
-            for plane in pair
+    elif planes.chroma[0].shape == out.shape[:2]:
+        scaled = list(planes.chroma)
+    else:
+        size_wh = (out.shape[1], out.shape[0])
+        scaled = [cv2.resize(plane, size_wh, interpolation=interpolation) for plane in planes.chroma]
+    if len(scaled) == 1:
+        np.copyto(out, scaled[0])
+    else:
+        cv2.merge(scaled, dst=out)
+
+
+def _shifted(plane: Plane, luma_shape: tuple[int, ...], place: Place, out: Plane) -> npt.NDArray[np.uint8]:
+    """Chroma for `out` if the frame or the part begins or ends within a value of chroma: bilinear at their centres."""
+    scale_x, scale_y = luma_shape[1] / place.width, luma_shape[0] / place.height
+    # The centre of value j is at luma's coordinate 2 j + 1; half of the source's luma coordinate is that of its chroma.
+    to_source = np.array(
+        [
+            [scale_x, 0, (1 - place.left % 2) * scale_x / 2 - 0.5],
+            [0, scale_y, (1 - place.top % 2) * scale_y / 2 - 0.5],
         ]
-    cv2.merge(pair, dst=parts.chroma)
+    )
+    size_wh = (out.shape[1], out.shape[0])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpAffine(plane, to_source, size_wh, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.uint8)
 
 
 def write_bgr(image: Bgr, frame: Nv12, colour: YuvColour = JPEG) -> None:

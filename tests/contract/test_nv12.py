@@ -14,8 +14,10 @@ from edgevision.contract.nv12 import (
     KINDS,
     Nv12Frame,
     Nv12Parts,
+    Place,
     bgr_from_nv12,
     nv12_from_bgr,
+    write_scaled,
 )
 from edgevision.contract.pixels import BT_709, Bgr, FramePixels, YuvColour, YuvPlanes
 from edgevision.contract.spec import Fit, FrameInput, checked_size
@@ -114,27 +116,43 @@ def test_planes_are_fitted_like_an_image(
     inside = Nv12Parts.of(got)
     assert inside.colour == (JPEG if fit == "center-crop" else colour)
     assert place.frame_wh == frame_wh
-    assert max(abs(a - b) for a, b in zip(place.offset_xy, near.offset_xy, strict=True)) <= 2
-    if place == near:
-        subsampled = bgr_from_nv12(nv12_from_bgr(expected, colour))
-        difference = np.abs(seen.astype(int) - subsampled)
-        assert np.percentile(difference, 97) <= 6
-        assert difference.mean() < 1.7
+    assert place == near
+    subsampled = bgr_from_nv12(nv12_from_bgr(expected, colour))
+    difference = np.abs(seen.astype(int) - subsampled)
+    assert np.percentile(difference, 97) <= 6
+    assert difference.mean() < 1.7
 
 
-@pytest.mark.parametrize("frame_wh", [(500, 333), (333, 500), (1, 1), (2, 1000), (853, 481), (640, 640)])
-def test_letterboxes_of_planes_begin_and_end_between_chroma_pixels(frame_wh: tuple[int, int]) -> None:
-    geometry = LetterboxGeometry.of(frame_wh, (640, 640), unit=2)
-    exact = LetterboxGeometry.of(frame_wh, (640, 640))
-    for even, one, side in zip(
-        (*geometry.content_wh, *geometry.pad_xy),
-        (*exact.content_wh, *exact.pad_xy),
-        (640, 640) * 2,
-        strict=True,
-    ):
-        assert even % 2 == 0
-        assert 0 <= even <= side
-        assert abs(even - one) <= 1
+@pytest.mark.parametrize("planar", [True, False])
+@pytest.mark.parametrize(
+    "frame_wh", [(64, 42), (42, 64), (192, 109), (500, 330), (1, 1), (2, 300), (127, 63)]
+)
+def test_letterboxes_may_begin_within_a_value_of_chroma(frame_wh: tuple[int, int], planar: bool) -> None:
+    """A ramp of chroma shows its place."""
+    width, height = frame_wh
+    x, y = np.meshgrid(np.arange(-(-width // 2)) + 0.5, np.arange(-(-height // 2)) + 0.5)
+    ramps = (
+        np.stack([20 + 400 * x / max(width, 2), 20 + 400 * y / max(height, 2)], -1).round().astype(np.uint8)
+    )
+    luma = np.full((height, width), 90, np.uint8)
+    chroma = (ramps[..., 0].copy(), ramps[..., 1].copy()) if planar else (ramps,)
+    parts = Nv12Parts.of(np.empty(TARGET.frame_shape, np.uint8))
+    geometry = LetterboxGeometry.of(frame_wh, TARGET.size_wh)
+    (left, top), (inner_w, inner_h) = geometry.pad_xy, geometry.content_wh
+    parts.set_colour(KINDS[0])
+    parts.fill_grey(114)
+    place = Place(left, top, inner_w, inner_h)
+    write_scaled(YuvPlanes(luma, chroma, KINDS[0]), parts, place, cv2.INTER_LINEAR)
+    assert (parts.luma[top : top + inner_h, left : left + inner_w] == 90).all()
+    assert (parts.luma == 90).sum() == inner_w * inner_h
+    lines = parts.chroma[(top + inner_h // 2) // 2, :, 0], parts.chroma[:, (left + inner_w // 2) // 2, 1]
+    for line, begin, side, source in zip(lines, (left, top), (inner_w, inner_h), frame_wh, strict=True):
+        values = np.arange(begin // 2, (begin + side + 1) // 2)
+        places = (2 * values + 1 - begin) * source / side / 2
+        exact = 20 + 400 * places.clip(0.5, -(-source // 2) - 0.5) / max(
+            source, 2
+        )  # at the borders values repeat
+        np.testing.assert_allclose(line[values], exact, atol=1.2)
 
 
 def test_padding_is_grey_in_the_colour_of_the_frame(image: Bgr) -> None:
