@@ -110,7 +110,10 @@ def write_scaled(planes: YuvPlanes, parts: Nv12Parts, place: Place, interpolatio
         scaled = list(planes.chroma)
     else:
         size_wh = (out.shape[1], out.shape[0])
-        scaled = [cv2.resize(plane, size_wh, interpolation=interpolation) for plane in planes.chroma]
+        scaled = [
+            np.asarray(cv2.resize(plane, size_wh, interpolation=interpolation), np.uint8)
+            for plane in planes.chroma
+        ]
     if len(scaled) == 1:
         np.copyto(out, scaled[0])
     else:

@@ -93,7 +93,7 @@ def test_planes_of_the_input_s_size_are_copied(image: Bgr, kind: int, padding: i
     frame = Planar(image, KINDS[kind], padding)
     got, place = fit_frame(frame, target, out=batch[1])
     assert np.shares_memory(got, batch)
-    assert place.scale_xy == (1, 1)
+    assert place.scale_xy == (1.0, 1.0)
     np.testing.assert_array_equal(batch[1], nv12_from_bgr(image, KINDS[kind]))
     assert (batch[[0, 2]] == 7).all(), "nothing is written beside"
     pairs = Nv12Parts.of(batch[1])
