@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.nv12 import Nv12, Nv12Parts, Place, write_bgr, write_scaled
+from edgevision.contract.nv12 import ContentArea, Nv12, Nv12Parts, write_bgr, write_scaled
 from edgevision.contract.pixels import FramePixels, YuvPlanes, scale_into
 from edgevision.contract.spec import LARGEST_PIXELS, FrameInput
 from edgevision.contract.transform import FrameTransform
@@ -123,11 +123,11 @@ def _fit_planes(planes: YuvPlanes, target: FrameInput, parts: Nv12Parts) -> Fram
         geometry = LetterboxGeometry.of(frame_wh, target.size_wh)
         if geometry.content_wh != target.size_wh:
             parts.fill_grey(target.pad_value)
-        write_scaled(planes, parts, Place(*geometry.pad_xy, *geometry.content_wh), cv2.INTER_LINEAR)
+        write_scaled(planes, parts, ContentArea(*geometry.pad_xy, *geometry.content_wh), cv2.INTER_LINEAR)
         return geometry.placement
     if target.fit == "exact":
         _check_exact(frame_wh, target.size_wh)
-    write_scaled(planes, parts, Place(0, 0, *target.size_wh), _interpolation(frame_wh, target.size_wh))
+    write_scaled(planes, parts, ContentArea(0, 0, *target.size_wh), _interpolation(frame_wh, target.size_wh))
     return _stretched(frame_wh, target.size_wh)
 
 

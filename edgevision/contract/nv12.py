@@ -80,7 +80,7 @@ class Nv12Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ContentArea:
     """A rectangle of a frame, in pixels of its luma."""
 
     left: int
@@ -89,7 +89,7 @@ class Place:
     height: int
 
 
-def write_scaled(planes: YuvPlanes, parts: Nv12Parts, place: Place, interpolation: int) -> None:
+def write_scaled(planes: YuvPlanes, parts: Nv12Parts, place: ContentArea, interpolation: int) -> None:
     """Write planes into a part of a frame, scaled to its size; one copy of each plane if they have that size.
 
     A value of chroma at an odd border of the part belongs to the part.
@@ -120,7 +120,9 @@ def write_scaled(planes: YuvPlanes, parts: Nv12Parts, place: Place, interpolatio
         cv2.merge(scaled, dst=out)
 
 
-def _shifted(plane: Plane, luma_shape: tuple[int, ...], place: Place, out: Plane) -> npt.NDArray[np.uint8]:
+def _shifted(
+    plane: Plane, luma_shape: tuple[int, ...], place: ContentArea, out: Plane
+) -> npt.NDArray[np.uint8]:
     """Chroma for `out` if the frame or the part begins or ends within a value of chroma: bilinear at their centres."""
     scale_x, scale_y = luma_shape[1] / place.width, luma_shape[0] / place.height
     # The centre of value j is at luma's coordinate 2 j + 1; half of the source's luma coordinate is that of its chroma.

@@ -12,9 +12,9 @@ from edgevision.contract.image import LetterboxGeometry, fit_frame
 from edgevision.contract.nv12 import (
     JPEG,
     KINDS,
+    ContentArea,
     Nv12Frame,
     Nv12Parts,
-    Place,
     bgr_from_nv12,
     nv12_from_bgr,
     write_scaled,
@@ -141,7 +141,7 @@ def test_letterboxes_may_begin_within_a_value_of_chroma(frame_wh: tuple[int, int
     (left, top), (inner_w, inner_h) = geometry.pad_xy, geometry.content_wh
     parts.set_colour(KINDS[0])
     parts.fill_grey(114)
-    place = Place(left, top, inner_w, inner_h)
+    place = ContentArea(left, top, inner_w, inner_h)
     write_scaled(YuvPlanes(luma, chroma, KINDS[0]), parts, place, cv2.INTER_LINEAR)
     assert (parts.luma[top : top + inner_h, left : left + inner_w] == 90).all()
     assert (parts.luma == 90).sum() == inner_w * inner_h

@@ -12,7 +12,7 @@ from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.pixels import PixelOptions, pixel_options
 from edgevision.cli.options.suppression import nms_spec
 from edgevision.cli.options.types import BATCH, KEYPOINTS, SIZE
-from edgevision.cli.present import Steps, show_bundle
+from edgevision.cli.present import Steps, finish_bundle
 from edgevision.contract.classes import read_class_names
 from edgevision.contract.spec import BatchRange, Fit, Layout
 from edgevision.engines.tensorrt.plan_file import read_plan_file, write_plan_folder
@@ -90,7 +90,6 @@ def command(
 
     require_adopt("edgevision adopt")
     from edgevision.export.adoption import adopt_bundle
-    from edgevision.export.half import with_fp16
     from edgevision.graph.adopt import AdoptOptions
     from edgevision.graph.foreign.pixels import PixelChanges
 
@@ -110,9 +109,7 @@ def command(
     )
     steps = Steps()
     bundle = adopt_bundle(model, head, options, images, output, steps.done)
-    if not no_fp16:
-        bundle = with_fp16(bundle, steps.done, tensorrt)
-    show_bundle(bundle, steps)
+    finish_bundle(bundle, steps, tensorrt, fp16=not no_fp16)
 
 
 def _take_header_off(model: Path, output: Path) -> None:
