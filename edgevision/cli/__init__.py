@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 
 import click
 
-from edgevision.cli.failures import report_interrupt, report_unexpected, wants_traceback
-from edgevision.cli.foreign import with_remedy
+from edgevision.cli.failures import report_failure, report_interrupt, report_unexpected, wants_traceback
 from edgevision.cli.root import edgevision
 from edgevision.errors import EdgevisionError
 
@@ -32,7 +30,7 @@ def main() -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     show = wants_traceback()
     try:
-        sys.exit(edgevision.main(prog_name="edgevision", standalone_mode=False) or 0)
+        sys.exit(edgevision.main(prog_name="edgevision", standalone_mode=False, obj=show) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(1)
@@ -40,9 +38,6 @@ def main() -> None:
         report_interrupt(error, show=show)
         sys.exit(INTERRUPTED)
     except EdgevisionError as error:
-        if show:
-            traceback.print_exception(error)
-        click.echo(f"edgevision: {with_remedy(error)}", err=True)
-        sys.exit(error.exit_code)
+        sys.exit(report_failure(error, show=show))
     except Exception as error:  # of a library or our own: print one line and name a log file
         sys.exit(report_unexpected(error, show=show))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from edgevision.errors import first_line
+from edgevision.cli.foreign import with_remedy
+from edgevision.errors import EdgevisionError, first_line
 from edgevision.storage.cache import cache_folder
 
 OPTION = "--traceback"
@@ -25,6 +26,14 @@ def wants_traceback() -> bool:
         return bool(os.environ.get("EDGEVISION_TRACEBACK"))
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != OPTION]
     return True
+
+
+def report_failure(error: EdgevisionError, *, show: bool) -> int:
+    """Print one line on an expected error and return the exit code."""
+    if show:
+        traceback.print_exception(error)
+    click.echo(f"edgevision: {with_remedy(error)}", err=True)
+    return error.exit_code
 
 
 def report_unexpected(error: Exception, *, show: bool) -> int:

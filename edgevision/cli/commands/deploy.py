@@ -17,6 +17,7 @@ from types import FrameType
 import click
 
 from edgevision.analytics.options import AnalyticsOptions
+from edgevision.cli.failures import report_failure
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import table
 from edgevision.cli.progress import Interrupts
@@ -86,9 +87,10 @@ def command(ctx: click.Context, file: Path, check: bool, every_s: float) -> None
             _leave(STUCK_EXIT_CODE)
         if finding.fatal is not None:
             failure = service.camera_manager.failure
-            if isinstance(failure, EdgevisionError):
-                raise failure
-            raise EdgevisionError(finding.fatal) from failure
+            if not isinstance(failure, EdgevisionError):
+                failure = EdgevisionError(finding.fatal)
+            # Python aborts at its end if a camera's thread, which may outlive the service, is writing to the log.
+            _leave(report_failure(failure, show=bool(ctx.obj)))
         log.info("ended")
     ctx.exit(interrupts.exit_code)
 

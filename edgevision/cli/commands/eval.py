@@ -192,11 +192,8 @@ def _detection(
         if labelled.left_out:
             names = ", ".join(labelled.left_out)
             click.echo(f"not measured, because the model has no such class: {names}", err=True)
-        used = options.iou_threshold
-        suppression = "the network's own NMS" if used is None else f"NMS IoU {used:g}"
-        settings = f"{suppression}, score threshold {options.score_floor:g}"
         record, lines, count = _accuracy(session.spec, labelled, found)
-        heading = _heading(session, f"{len(found)} images, {count} boxes, {settings}")
+        heading = _heading(session, f"{len(found)} images, {count} boxes, {_suppression(options)}")
         if protocol is not None:
             _warn_of_few_candidates(spec)
     if request.write or request.threshold is not None or (opened is not None and opened.operating_point):
@@ -211,6 +208,12 @@ def _detection(
                 record["at_threshold"] = json_from_dataclass(at)
         lines += more
     return record, [heading, *lines]
+
+
+def _suppression(options: SessionOptions) -> str:
+    used = options.iou_threshold
+    found = "the network's own NMS" if used is None else f"NMS IoU {used:g}"
+    return f"{found}, score threshold {options.score_floor:g}"
 
 
 def _warn_of_few_candidates(spec: ModelSpec) -> None:
