@@ -128,17 +128,17 @@ def accuracy_case(
     found = found_by_both(sessions, dict(labelled.files), height)
     accuracy = {layout: accuracy_from_detections(labelled, found[layout]) for layout in LAYOUTS}
     drop = paired_drop([scores_of(labelled, found["bgr"])], [scores_of(labelled, found["nv12"])])
+    difference, low, high = accuracy["nv12"].ap - accuracy["bgr"].ap, -drop.high, -drop.low
     case = {
         "height": height,
         "ap": {layout: accuracy[layout].ap for layout in LAYOUTS},
         "ap50": {layout: accuracy[layout].ap50 for layout in LAYOUTS},
-        "difference": accuracy["nv12"].ap - accuracy["bgr"].ap,
-        "interval_90": [-drop.high, -drop.low],
+        "difference": difference,
+        "interval_90": [low, high],
     }
     texts = [f"{layout} AP {accuracy[layout].ap:.2f} AP50 {accuracy[layout].ap50:.2f}" for layout in LAYOUTS]
-    low, high = case["interval_90"]
     print(
-        f"height {height or 'unchanged'}: {', '.join(texts)}; {case['difference']:+.2f} ({low:+.2f} to {high:+.2f})",
+        f"height {height or 'unchanged'}: {', '.join(texts)}; {difference:+.2f} ({low:+.2f} to {high:+.2f})",
         flush=True,
     )
     return case

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edgevision.benchmark.bench import RepeatedSource
 from edgevision.contract.image import fit_frame
 from edgevision.contract.nv12 import JPEG, KINDS, Nv12Parts, bgr_from_nv12
 from edgevision.contract.pixels import BT_709, Bgr, YuvColour
@@ -196,3 +197,20 @@ def test_a_source_that_was_read_keeps_its_form(tmp_path: Path) -> None:
     assert second is not None
     assert second.index == 1
     assert isinstance(second.pixels, np.ndarray)
+
+
+def test_several_files_give_their_planes(tmp_path: Path) -> None:
+    clips = [write_tagged(tmp_path / f"{name}.mp4", KINDS[0], count=2) for name in "ab"]
+    with open_source(tmp_path / "*.mp4") as source:
+        source.use_planes()
+        frames = list(source)
+    assert len(frames) == 2 * len(clips)
+    assert all(isinstance(frame.pixels, PictureFrame) for frame in frames)
+
+
+def test_a_repeated_file_gives_its_planes_again(tmp_path: Path) -> None:
+    clip = write_tagged(tmp_path / "clip.mp4", KINDS[0], count=2)
+    with RepeatedSource(lambda: open_source(clip)) as source:
+        source.use_planes()
+        frames = [source.read() for _ in range(5)]
+    assert all(frame is not None and isinstance(frame.pixels, PictureFrame) for frame in frames)
