@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -61,8 +61,8 @@ class SessionOptions:
         default=None,
         metadata=setting(
             Choice(get_args(Precision)),
-            "Graph of the bundle, or bf16: the float graph computed in bfloat16 by OpenVINO; default: the fastest"
-            " verified one, as for the engine.",
+            "Graph of the bundle; or the float graph computed in bfloat16 by OpenVINO (bf16), or in TF32 by"
+            " onnxruntime-cuda (tf32); default: the fastest verified one, as for the engine.",
             option="--precision",
         ),
     )
@@ -95,6 +95,21 @@ class EngineInfo:
     """Details of its operation, one fact each, such as the operators of a provider or the use of a CUDA graph."""
     gpu_index: int = 0
     """Place of the GPU in CUDA's list, for an engine on a GPU."""
+
+
+class Pending:
+    """A batch that an engine has taken."""
+
+    def __init__(self, finish: Callable[[], Outputs]) -> None:
+        """`finish` waits for the outputs. It is dropped with the result, so it may hold the frames until then."""
+        self._finish: Callable[[], Outputs] | None = finish
+
+    def result(self) -> Outputs:
+        """Wait for the outputs, as `Session.infer` returns them. Raises `EngineError`, also when called again."""
+        finish, self._finish = self._finish, None
+        if finish is None:
+            raise EngineError("the result of this batch was already taken")
+        return finish()
 
 
 def aligned_frames(shape: tuple[int, ...]) -> Frames:
@@ -135,12 +150,29 @@ class Session(abc.ABC):
         engine fails or returns other shapes than the contract's.
         """
         self._check_frames(frames)
-        outputs = self._infer(frames)
+        return self._checked(self._infer(frames), len(frames))
+
+    @property
+    def in_flight(self) -> int:
+        """Batches that `submit` can keep in progress at once. 1: a call has ended when `submit` returns."""
+        return 1
+
+    def submit(self, frames: Frames) -> Pending:
+        """Give the engine a batch; raises as `infer`.
+
+        Up to `in_flight` batches overlap. One more waits for the oldest. If `frames` is a batch of `new_batch`, its
+        content must not change until `Pending.result` returns; other memory is free when `submit` returns.
+        """
+        outputs = self.infer(frames)
+        return Pending(lambda: outputs)
+
+    def _checked(self, outputs: Outputs, count: int) -> Outputs:
+        """The outputs of `count` frames; raises `EngineError` if they are not the contract's."""
         for tensor, array in zip(self.spec.outputs, outputs, strict=True):
-            if array.shape != (len(frames), *tensor.shape[1:]) or array.dtype != tensor.dtype:
+            if array.shape != (count, *tensor.shape[1:]) or array.dtype != tensor.dtype:
                 raise EngineError(
                     f"{self.info.engine} returned {tensor.name} as {array.dtype} {list(array.shape)}; expected"
-                    f" {tensor.dtype} {list(tensor.shape)} with batch {len(frames)}"
+                    f" {tensor.dtype} {list(tensor.shape)} with batch {count}"
                 )
         return outputs
 

@@ -16,9 +16,9 @@ METADATA_KEY = "edgevision.contract.spec"
 Task = Literal["classify", "detect", "segment", "instances", "pose", "obb"]
 Fit = Literal["letterbox", "stretch", "center-crop", "exact"]
 Layout = Literal["bgr", "nv12"]
-Precision = Literal["float", "fp16", "int8", "fp8", "bf16"]
+Precision = Literal["float", "fp16", "int8", "fp8", "bf16", "tf32"]
 
-COMPUTED: dict[Precision, Precision] = {"bf16": "float"}
+COMPUTED: dict[Precision, Precision] = {"bf16": "float", "tf32": "float"}
 """Precisions without a graph of their own: an engine computes another graph in that type."""
 
 

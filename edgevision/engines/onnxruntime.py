@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import threading
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +14,17 @@ import onnxruntime as ort
 
 from edgevision.contract.embedded_spec import embedded_spec
 from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
-from edgevision.contract.results import Outputs, owned_outputs
-from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions, aligned_frames
+from edgevision.contract.session import EngineInfo, SessionOptions
 from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.device.gpu import gpu_facts, sm_text
 from edgevision.device.names import gpu_index_of
-from edgevision.engines.extra_outputs import CANDIDATES, graph_with_candidates
-from edgevision.engines.ort_settings import CPU, open_inference, session_settings
+from edgevision.engines.extra_outputs import graph_with_candidates
+from edgevision.engines.ort_captures import GATE, Captures, capture_objection
+from edgevision.engines.ort_sessions import BoundSession, OnnxRuntimeSession
+from edgevision.engines.ort_settings import CPU, Provider, open_inference, session_settings
 from edgevision.engines.ort_tensorrt import readable_graph, tensorrt_options
-from edgevision.engines.pinned import PinnedBatches
-from edgevision.errors import EngineError, MissingExtraError, first_line
+from edgevision.engines.precisions import TF32_SINCE
+from edgevision.errors import EngineError, first_line
 
 LOG = logging.getLogger(__name__)
 
@@ -35,6 +35,9 @@ LEAST_SHARE = 0.95
 
 _RECORD = "session.record_ep_graph_assignment_info"
 _NO_CPU = "session.disable_cpu_ep_fallback"
+_CAPTURE = {"enable_cuda_graph": "1"}
+_NHWC = {"prefer_nhwc": "1"}
+"""Tensor cores read this layout without reordering."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,101 +61,6 @@ ON_CUDA = ProviderTarget("onnxruntime-cuda", CUDA, (CPU,), "cuda")
 ON_TENSORRT = ProviderTarget("onnxruntime-tensorrt", TENSORRT, (CUDA, CPU), "cuda")
 
 
-class OnnxRuntimeSession(Session):
-    """Runs a graph in ONNX Runtime; thread-safe."""
-
-    def __init__(
-        self, spec: ModelSpec, info: EngineInfo, inference: ort.InferenceSession, borrowed: list[ort.OrtValue]
-    ) -> None:
-        super().__init__(spec, info)
-        self.open_with_candidates: Callable[[], ort.InferenceSession | None] = lambda: None
-        self._with_candidates: ort.InferenceSession | None = None
-        self._inference = inference
-        self._borrowed = (
-            borrowed  # ONNX Runtime reads overriding initializers in place, so they must outlive the session
-        )
-        self._outputs = [tensor.name for tensor in spec.outputs]
-
-    def _infer(self, frames: Frames) -> Outputs:
-        try:
-            outputs = self._inference.run(self._outputs, {"frames": np.ascontiguousarray(frames)})
-        except Exception as error:  # ONNX Runtime's own errors share no base class
-            raise EngineError(f"ONNX Runtime failed on {self.spec.name}: {first_line(error)}") from error
-        return tuple(outputs)
-
-    def infer_candidates(self, frames: Frames) -> tuple[Outputs, Outputs] | None:
-        """Opens the graph a second time, with further outputs, at the first call."""
-        self._check_frames(frames)
-        try:
-            if self._with_candidates is None:
-                self._with_candidates = self.open_with_candidates()
-            if self._with_candidates is None:
-                return None
-            names = [*CANDIDATES, *self._outputs]
-            found = self._with_candidates.run(names, {"frames": np.ascontiguousarray(frames)})
-        except Exception as error:  # as above
-            raise EngineError(f"ONNX Runtime failed on {self.spec.name}: {first_line(error)}") from error
-        return tuple(found[: len(CANDIDATES)]), tuple(found[len(CANDIDATES) :])
-
-
-class BoundSession(OnnxRuntimeSession):
-    """Keeps inputs and outputs in the provider's memory, allocated once for each batch size.
-
-    Thread-safe; concurrent calls run one after another.
-    """
-
-    def __init__(
-        self,
-        spec: ModelSpec,
-        info: EngineInfo,
-        inference: ort.InferenceSession,
-        borrowed: list[ort.OrtValue],
-        device: str,
-    ) -> None:
-        super().__init__(spec, info, inference, borrowed)
-        self._device = device
-        self._bindings: dict[int, _Binding] = {}
-        self._lock = threading.Lock()
-
-    def new_batch(self, rows: int | None = None) -> Frames:
-        """Pinned if the provider's memory is a GPU's."""
-        shape = self._batch_shape(rows)
-        if self._device == "cuda":
-            try:
-                return PinnedBatches(self.info.gpu_index).new(shape)
-            except (MissingExtraError, EngineError) as error:  # slower, and equally right
-                LOG.debug("batches are not in pinned memory: %s", error)
-        return aligned_frames(shape)
-
-    def _infer(self, frames: Frames) -> Outputs:
-        with self._lock:
-            try:
-                if len(frames) not in self._bindings:
-                    self._bindings[len(frames)] = _bind(
-                        self._inference, self.spec, len(frames), (self._device, self.info.gpu_index)
-                    )
-                views = self._bindings[len(frames)].run(self._inference, frames)
-                return owned_outputs(self.spec, views)
-            except Exception as error:  # as above
-                reason = f"{self.info.engine} failed on {self.spec.name}: {first_line(error)}"
-                raise EngineError(reason) from error
-
-
-@dataclass(frozen=True, slots=True)
-class _Binding:
-    """Input and output tensors of one batch size."""
-
-    binding: ort.IOBinding
-    frames: ort.OrtValue
-    outputs: tuple[ort.OrtValue, ...]
-
-    def run(self, inference: ort.InferenceSession, frames: Frames) -> Outputs:
-        """In host memory `numpy` returns views, which the next call overwrites."""
-        self.frames.update_inplace(np.ascontiguousarray(frames))
-        inference.run_with_iobinding(self.binding)
-        return tuple(value.numpy() for value in self.outputs)
-
-
 def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> OnnxRuntimeSession:
     """Open an ONNX file on the CPU; `spec` defaults to the one in the file's metadata."""
     return open_on(ON_CPU, graph, spec, options)
@@ -171,44 +79,122 @@ def open_graph_on_tensorrt(
 
 
 def open_on(
-    target: ProviderTarget, graph: Path, spec: ModelSpec | None, options: SessionOptions
+    target: ProviderTarget,
+    graph: Path,
+    spec: ModelSpec | None,
+    options: SessionOptions,
+    *,
+    captured: bool = True,
 ) -> OnnxRuntimeSession:
     """Open an ONNX file; `spec` defaults to the one in the file's metadata.
 
     There is no silent fallback. A provider that is missing or runs less than `LEAST_SHARE` of the nodes raises
     `EngineError`. With `options.allow_fallback` it logs a warning that lists the provider of each share of nodes.
+    Calls of the CUDA provider are captured as CUDA graphs, unless `captured` is False or the provider cannot.
     """
     _require_provider(target)
-    settings = session_settings(options.threads, spin=options.spin)
-    overrides = _override_initializers(settings, graph, options)
-    counted = hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
-    strict = target.provider != CPU and not counted and not options.allow_fallback
-    settings.add_session_config_entry(_NO_CPU if strict else _RECORD, "1")
-    names = (target.provider,) if strict else target.providers
-    gpu_index = gpu_index_of(options.device)
-    providers = [(name, _provider_options(name, graph, options.precision, gpu_index)) for name in names]
-    try:
-        inference = open_inference(str(graph), settings, providers)
-    except Exception as error:  # as above
-        hint = _hint(target, strict=strict)
-        raise EngineError(f"ONNX Runtime cannot open {graph}: {first_line(error)}{hint}") from error
-    notes = _check_providers(target, inference, graph, options)
+    if options.precision == "tf32":
+        _require_tf32(gpu_index_of(options.device))
+    opened = _open(target, graph, options, captured=captured)
+    inference = opened.inference
+    notes = (*_check_providers(target, inference, graph, options), *opened.notes)
     spec = spec or embedded_spec(graph)
     device = "cpu" if inference.get_providers()[0] == CPU else target.device
     library, used = f"onnxruntime {ort.__version__}", tuple(inference.get_providers())
-    info = EngineInfo(target.engine, library, device, used, notes, gpu_index)
+    info = EngineInfo(target.engine, library, device, used, notes, gpu_index_of(options.device))
+    session: OnnxRuntimeSession
     if device == "cpu":
-        session = OnnxRuntimeSession(spec, info, inference, overrides)
+        session = OnnxRuntimeSession(spec, info, inference, opened.overrides)
+    elif captured and target.provider == CUDA:
+        captures = Captures(inference, spec, opened.objection)
+        if captures.objection is not None:
+            LOG.warning("%s: calls are not captured as CUDA graphs: %s", spec.name, captures.objection)
+        info = replace(info, notes=(*notes, captures.note))
+        bound = BoundSession(spec, info, inference, opened.overrides, device, captures)
+        bound.reopen = lambda: open_inference(str(graph), opened.settings, opened.plain_providers)
+        session = bound
     else:
-        session = BoundSession(spec, info, inference, overrides, device)
+        session = BoundSession(spec, info, inference, opened.overrides, device)
 
     def open_with_candidates() -> ort.InferenceSession | None:
         model = graph_with_candidates(graph)
-        return None if model is None else open_inference(model, settings, providers)
+        return None if model is None else open_inference(model, opened.settings, opened.plain_providers)
 
     if target.provider != TENSORRT:  # it would build a second engine, with other layers
         session.open_with_candidates = open_with_candidates
     return session
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """An inference session and how it was opened."""
+
+    inference: ort.InferenceSession
+    settings: ort.SessionOptions
+    overrides: list[ort.OrtValue]
+    plain_providers: list[Provider]
+    """Its providers without captured calls, which need bound memory."""
+    objection: str | None
+    """The reason why calls are not captured."""
+    notes: tuple[str, ...]
+
+
+def _open(target: ProviderTarget, graph: Path, options: SessionOptions, *, captured: bool) -> _Opened:
+    """Open with the fastest settings that the provider accepts; raises `EngineError` if it accepts none."""
+    counted = hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
+    strict = target.provider != CPU and not counted and not options.allow_fallback
+    names = (target.provider,) if strict else target.providers
+    common = [(name, _provider_options(name, graph, options)) for name in names]
+    outdated = capture_objection(ort.__version__)
+    trials = _trials(target, options.precision, captured=captured and outdated is None)
+    refused: list[str] = []
+    for trial in trials:
+        settings = session_settings(options.threads, spin=options.spin)
+        overrides = _override_initializers(settings, graph, options)
+        settings.add_session_config_entry(_NO_CPU if strict else _RECORD, "1")
+        try:
+            # Opening a session allocates memory of the GPU, which a capture elsewhere does not survive.
+            with GATE.call() if target.device == "cuda" else contextlib.nullcontext():
+                inference = open_inference(str(graph), settings, _with(common, trial))
+        except Exception as error:  # ONNX Runtime's own errors share no base class
+            refused.append(first_line(error))
+            failure = error
+            continue
+        first = refused[0] if refused else None
+        uncaptured = {name: value for name, value in trial.items() if name not in _CAPTURE}
+        return _Opened(
+            inference,
+            settings,
+            overrides,
+            plain_providers=_with(common, uncaptured),
+            objection=None if _CAPTURE.items() <= trial.items() else outdated or first,
+            notes=(f"not in NHWC: {first}",) if _NHWC.items() <= trials[0].items() - trial.items() else (),
+        )
+    hint = _hint(target, strict=strict)
+    raise EngineError(f"ONNX Runtime cannot open {graph}: {refused[-1]}{hint}") from failure
+
+
+def _trials(target: ProviderTarget, precision: Precision | None, *, captured: bool) -> list[dict[str, str]]:
+    """Further options of the CUDA provider, the fastest first; the last trial has none."""
+    if target.provider != CUDA:
+        return [{}]
+    capture = [_CAPTURE, {}] if captured else [{}]
+    layout = [_NHWC, {}] if precision == "tf32" else [{}]
+    return [{**one, **other} for one in capture for other in layout]
+
+
+def _with(providers: list[tuple[str, dict[str, str]]], further: dict[str, str]) -> list[Provider]:
+    return [(name, {**options, **(further if name == CUDA else {})}) for name, options in providers]
+
+
+def _require_tf32(gpu_index: int) -> None:
+    """Raise `EngineError` if the GPU has no tensor cores for TF32."""
+    gpu = gpu_facts(index=gpu_index)
+    if gpu is not None and gpu.sm < TF32_SINCE:
+        raise EngineError(
+            f"tf32 needs a GPU of {sm_text(TF32_SINCE)} or newer; this GPU ({gpu.name}) has {sm_text(gpu.sm)}; use"
+            " --precision float or --precision fp16"
+        )
 
 
 def node_shares(inference: ort.InferenceSession) -> dict[str, float]:
@@ -280,26 +266,16 @@ def _hint(target: ProviderTarget, *, strict: bool) -> str:
     )
 
 
-def _provider_options(name: str, graph: Path, precision: Precision | None, gpu_index: int) -> dict[str, str]:
+def _provider_options(name: str, graph: Path, options: SessionOptions) -> dict[str, str]:
     """Provider settings that keep results equal to the verified ones and make later starts fast."""
+    gpu_index = gpu_index_of(options.device)
     device = {"device_id": str(gpu_index)} if gpu_index else {}
     if name == CUDA:
-        return {"use_tf32": "0", **device}  # the reference computes in float32, so TF32 is off
+        # The reference computes in float32; TF32 has a verification of its own.
+        return {"use_tf32": "1" if options.precision == "tf32" else "0", **device}
     if name == TENSORRT:
-        return {**tensorrt_options(graph, precision), **device}
+        return {**tensorrt_options(graph, options.precision), **device}
     return {}
-
-
-def _bind(inference: ort.InferenceSession, spec: ModelSpec, count: int, device: tuple[str, int]) -> _Binding:
-    binding = inference.io_binding()
-    make = ort.OrtValue.ortvalue_from_shape_and_type
-    frames = make((count, *spec.frames.frame_shape), np.uint8, *device)
-    binding.bind_ortvalue_input("frames", frames)
-    outputs = []
-    for tensor in spec.outputs:
-        outputs.append(make((count, *tensor.shape[1:]), np.dtype(tensor.dtype).type, *device))
-        binding.bind_ortvalue_output(tensor.name, outputs[-1])
-    return _Binding(binding, frames, tuple(outputs))
 
 
 def _override_initializers(

@@ -44,6 +44,8 @@ class FrameBatch:
     entries: list[tuple[SourceStream, SourceFrame]] = field(default_factory=list)
     transforms: list[FrameTransform] = field(default_factory=list)
     prepare_ns: int = 0
+    begun_ns: int = 0
+    """When the engine began it; of several in flight, when the one before had ended."""
     inference_ns: int = 0
     outputs: Outputs = ()
     fits: list[tuple[int, Future[Fitted]]] = field(default_factory=list)

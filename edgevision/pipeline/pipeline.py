@@ -15,6 +15,7 @@ import cv2
 from edgevision.analytics.analytics import Analytics
 from edgevision.contract.session import Frames, Session
 from edgevision.pipeline.collector import Collector, FrameBatch
+from edgevision.pipeline.in_flight import InFlight
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.output import OutputStage
 from edgevision.pipeline.schedule import EngineSchedule
@@ -179,12 +180,13 @@ class Pipeline:
     def _serial(self, stop: Callable[[], bool]) -> RunSummary:
         """Run all stages in turn, in one buffer."""
         buffer = self._collector.new_buffer()
+        flights = InFlight(self._session, self.pace)
         while (batch := self._collector.collect(buffer)) is not None:
             if not self._collector.complete(batch):
                 continue
             self.pace.queued()
-            self._infer(batch)
-            self._finish(batch)
+            flights.submit(batch)
+            self._finish(flights.land())
             if self._is_stopped(stop):
                 break
         return self._summary()
@@ -192,10 +194,12 @@ class Pipeline:
     def _overlapping(self, stop: Callable[[], bool]) -> RunSummary:
         """Run the first two stages in threads and the last one here."""
         waiting = 1 if self._collector.live else WAITING_BATCHES
-        free: Channel[Frames] = Channel(2 + waiting)
+        # One buffer is being filled; those of batches in flight are read until their results are there.
+        buffers = 1 + waiting + (1 if self._collector.live else self._session.in_flight)
+        free: Channel[Frames] = Channel(buffers)
         ready: Channel[FrameBatch] = Channel(waiting)
         done: Channel[FrameBatch] = Channel(waiting)
-        for _ in range(2 + waiting):  # one buffer is being filled, one is in inference
+        for _ in range(buffers):
             free.put(self._collector.new_buffer())
         threads = [
             threading.Thread(target=self._prepare_all, args=(free, ready), name="prepare", daemon=True),
@@ -247,17 +251,37 @@ class Pipeline:
     def _infer_all(
         self, free: Channel[Frames], ready: Channel[FrameBatch], done: Channel[FrameBatch]
     ) -> None:
-        with self._stage(free.abort, ready.abort, done.end, self._collector.close, self.pace.close):
+        flights = InFlight(self._session, self.pace)
+
+        def land() -> None:
+            batch = flights.land()
+            free.put(batch.buffer)
+            done.put(batch)
+
+        endings = (free.abort, ready.abort, done.end, self._collector.close, self.pace.close)
+        with self._stage(*endings, flights.abandon):
             while True:
-                batch = ready.take()
-                runs = self._collector.complete(batch)
-                if runs:
-                    self._infer(batch)
-                else:
+                batch = self._next(ready, flights)
+                if batch is None:
+                    land()
+                    continue
+                if not self._collector.complete(batch):
                     self.pace.taken_back()
-                free.put(batch.buffer)
-                if runs:
-                    done.put(batch)
+                    free.put(batch.buffer)
+                    continue
+                flights.submit(batch)
+                # The frames of live sources would only get older in the engine's queue.
+                while len(flights) >= (1 if self._collector.live else self._session.in_flight):
+                    land()
+
+    def _next(self, ready: Channel[FrameBatch], flights: InFlight) -> FrameBatch | None:
+        """The next batch; None to wait for one in flight first, because no other is ready or none will come."""
+        if not len(flights):
+            return ready.take()
+        try:
+            return ready.get(0)
+        except ChannelClosed:
+            return None
 
     @contextlib.contextmanager
     def _stage(self, *endings: Callable[[], None]) -> Iterator[None]:
@@ -282,13 +306,6 @@ class Pipeline:
                     self._output.report()
         if self._output is not None:
             self._output.drain()
-
-    def _infer(self, batch: FrameBatch) -> None:
-        self.pace.began(batch.rows)
-        began_ns = time.perf_counter_ns()
-        batch.outputs = self._session.infer(batch.buffer[: batch.rows])
-        batch.inference_ns = time.perf_counter_ns() - began_ns
-        self.pace.ended()
 
     def _finish(self, batch: FrameBatch) -> None:
         spec = self._session.spec

@@ -21,6 +21,7 @@ from edgevision.device.names import DeviceName
 from edgevision.engines import precisions
 from edgevision.engines.fastest import BUILT
 from edgevision.errors import EdgevisionError, EngineError, MissingExtraError, VerificationError
+from tests.hardware import L4
 
 ANSWER = np.array([[0.75, 0.25]], np.float32)
 OPTIONS = ComparisonOptions("edgevision verify", seconds=2.0)
@@ -119,6 +120,23 @@ def test_bf16_that_differs_from_the_source_model_is_excluded(
     lab.wrong = {"openvino bf16"}
     assert lab.compare(bundle)[-1] == "chosen: openvino int8"
     assert [one.name for one in lab.comparison.excluded] == ["openvino bf16"]
+
+
+@pytest.mark.parametrize(("tf32_ms", "chosen"), [(6.0, "tf32"), (9.9, "float")])
+def test_tf32_is_a_candidate_on_a_gpu_that_computes_it(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tf32_ms: float, chosen: str
+) -> None:
+    monkeypatch.setattr(comparison, "compared_engines", lambda _: ("onnxruntime-cuda",))
+    monkeypatch.setattr(precisions, "gpu_facts", lambda: L4)
+    takes = {"onnxruntime-cuda float": 10.0, "onnxruntime-cuda int8": 30.0}
+    lab = Lab({**takes, "onnxruntime-cuda tf32": tf32_ms})
+    assert lab.compare(bundle) == [*takes, "onnxruntime-cuda tf32", f"chosen: onnxruntime-cuda {chosen}"]
+    (record,) = Bundle.open(bundle.path).graph("tf32").verifications
+    assert (record.engine, record.passed) == ("onnxruntime-cuda", True)
+    lab = Lab({**takes, "onnxruntime-cuda tf32": 1.0})
+    lab.wrong = {"onnxruntime-cuda tf32"}
+    monkeypatch.setattr(comparison, "latest_verification", lambda *_: None)
+    assert lab.compare(bundle)[-1] == "chosen: onnxruntime-cuda float", "its answers count first"
 
 
 def test_candidates_run_in_turns_and_share_the_time(bundle: Bundle) -> None:

@@ -25,6 +25,7 @@ RUNTIME = 12090
 """The library's CUDA version, as CUDA numbers it."""
 FOUND = CudaRuntime(Path("/usr/local/cuda-12.9/lib64/libcudart.so.12"), SERIES[1], "12.9.79")
 OK = 0
+MEMCPY_DEFAULT = 4
 PROPERTIES_BYTES = {11: 728, 12: 1032, 13: 1008}
 """Size of ``cudaDeviceProp`` by major version, from NVIDIA's headers of 11.8, 12.9 and 13.5."""
 CudaError = IntEnum(
@@ -94,6 +95,8 @@ class HostCudart:
         self.gpu = gpu
         self.runtime = runtime
         self.integrated = gpu.integrated
+        self.maps = gpu.integrated
+        """The GPU works on pinned memory in place: discrete ones can, our sessions do it on integrated ones only."""
         self.pageable = False
         """Let copies to the device begin in memory that is not pinned: CUDA can, our sessions never do it."""
         self.fails: dict[str, int] = {}
@@ -106,6 +109,10 @@ class HostCudart:
         self.graphs: dict[int, list[Work]] = {}
         self.executables: dict[int, list[Work]] = {}
         self.events: dict[int, list[float]] = {}
+        self.recorded_on: dict[int, int] = {}
+        """The stream of each event."""
+        self.order: list[tuple[str, int]] = []
+        """Copies, launches, events and waits in the order of their calls, each with its stream."""
         self.clock_ms = 0.0
         self.gpu_count = 1
         self.selected: list[int] = []
@@ -148,7 +155,8 @@ class HostCudart:
         raise AssertionError(f"{size} bytes at {pointer} are not in that memory")
 
     def cudaSetDevice(self, device: int) -> int:  # noqa: N802  # as CUDA calls it, like all below
-        assert device < self.gpu_count
+        if device >= self.gpu_count:
+            return CudaError.cudaErrorInvalidDevice
         self.threads.add(threading.get_ident())
         self.selected.append(device)
         return OK
@@ -191,11 +199,13 @@ class HostCudart:
         return OK
 
     def cudaMalloc(self, devPtr: Any, size: int) -> int:  # noqa: N802, N803
+        if size > self.gpu.memory_mib << 20:
+            return CudaError.cudaErrorMemoryAllocation
         devPtr[0] = self._allocate(self.device, size)
         return OK
 
     def cudaHostGetDevicePointer(self, pDevice: Any, pHost: int, flags: int) -> int:  # noqa: N802, N803
-        assert self.integrated
+        assert self.maps
         assert flags == 0
         pDevice[0] = self.region(self.host, pHost, 1)
         return OK
@@ -224,11 +234,15 @@ class HostCudart:
         return OK
 
     def cudaMemcpyAsync(self, dst: int, src: int, count: int, kind: int, stream: int) -> int:  # noqa: N802
-        to_device = kind == cudart.MEMCPY_HOST_TO_DEVICE
-        assert to_device or kind == cudart.MEMCPY_DEVICE_TO_HOST
-        target = self.region(self.device if to_device else self.host, dst, count)
-        loose = to_device and self.pageable
-        source = src if loose else self.region(self.host if to_device else self.device, src, count)
+        self.order.append(("copy", stream))
+        if kind == MEMCPY_DEFAULT:
+            target, source = self._anywhere(dst, count), self._anywhere(src, count)
+        else:
+            to_device = kind == cudart.MEMCPY_HOST_TO_DEVICE
+            assert to_device or kind == cudart.MEMCPY_DEVICE_TO_HOST
+            target = self.region(self.device if to_device else self.host, dst, count)
+            loose = to_device and self.pageable
+            source = src if loose else self.region(self.host if to_device else self.device, src, count)
 
         def copy() -> None:
             ctypes.memmove(target, source, count)
@@ -246,14 +260,18 @@ class HostCudart:
             self.clock_ms += 0.5
             self.events[event].append(self.clock_ms)
 
+        self.order.append(("event", stream))
         self.events[event].clear()
+        self.recorded_on[event] = stream
         self.work(stream, stamp)
         return OK
 
     def cudaEventSynchronize(self, event: int) -> int:  # noqa: N802
-        for stream, queue in self.queued.items():
-            while not self.events[event] and queue:
-                self.queued[stream].pop(0)()
+        # Other streams may be slower: what they have queued is not done.
+        stream = self.recorded_on[event]
+        self.order.append(("wait", stream))
+        while not self.events[event]:
+            self.queued[stream].pop(0)()
         return OK
 
     def cudaEventElapsedTime(self, ms: Any, start: int, end: int) -> int:  # noqa: N802
@@ -281,6 +299,7 @@ class HostCudart:
         return OK
 
     def cudaGraphLaunch(self, graphExec: int, stream: int) -> int:  # noqa: N802, N803
+        self.order.append(("launch", stream))
         for work in self.executables[graphExec]:
             self.work(stream, work)
         return OK
@@ -292,6 +311,9 @@ class HostCudart:
     def cudaGraphExecDestroy(self, graphExec: int) -> int:  # noqa: N802, N803
         del self.executables[graphExec]
         return OK
+
+    def _anywhere(self, pointer: int, size: int) -> int:
+        return self.region({**self.host, **self.device}, pointer, size)
 
     def _allocate(self, memory: dict[int, Any], size: int) -> int:
         piece = (ctypes.c_uint8 * size)()

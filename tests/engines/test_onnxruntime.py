@@ -22,12 +22,12 @@ from edgevision.engines.onnxruntime import (
     CUDA,
     ON_CPU,
     TENSORRT,
-    BoundSession,
     ProviderTarget,
     node_shares,
     open_on,
 )
 from edgevision.engines.opening import open_session
+from edgevision.engines.ort_sessions import BoundSession
 from edgevision.engines.ort_settings import CPU
 from edgevision.engines.pinned import PinnedBatches
 from edgevision.errors import EngineError, UsageError

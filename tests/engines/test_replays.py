@@ -100,6 +100,7 @@ def test_each_batch_size_has_a_graph_from_its_second_call_on(board: Board) -> No
                 "cudaMemcpyAsync",
                 "cudaGraphLaunch",
                 "cudaEventRecord",
+                "cudaSetDevice",
                 "cudaEventSynchronize",
                 "cudaEventElapsedTime",
             ]

@@ -123,7 +123,7 @@ def test_each_session_works_on_its_own_gpu(
         host.selected.clear()
         for each in (session, other, session):
             each.infer(FRAMES[:2])
-        assert host.selected == [0, 1, 0]
+        assert host.selected == [0, 0, 1, 1, 0, 0], "to queue a batch, and to wait for it"
     assert host.held() == 0
 
 

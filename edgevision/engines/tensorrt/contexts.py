@@ -68,6 +68,15 @@ class Contexts:
         """True if one lane can have several contexts, so that each batch size can have a graph."""
         return not self._batch.static and self.memory_bytes is not None and self._kernels is None
 
+    @property
+    def one_lane(self) -> str | None:
+        """The reason why this engine cannot serve a second lane; None if it can."""
+        if self._dla_core is not None:
+            return "a DLA runs one batch at a time"
+        if not self._batch.static and not self._library.dialect.shares_profiles:
+            return f"{self._library.dialect.label} allows one context per profile"
+        return None
+
     def make(self, activations: int | None = None) -> trt.IExecutionContext:
         """A context; `activations` is the address of `memory_bytes` of device memory. Raises `EngineError`."""
         context: trt.IExecutionContext | None

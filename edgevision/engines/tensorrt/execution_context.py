@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.results import Outputs, owned_outputs
-from edgevision.contract.session import Frames, aligned_frames
+from edgevision.contract.session import Frames
 from edgevision.contract.spec import ModelSpec
 from edgevision.engines.pinned import PinnedBatches
 from edgevision.engines.tensorrt.contexts import Contexts
@@ -47,7 +47,7 @@ class _Port:
 
 
 class ExecutionContext:
-    """Runs one batch after another; not thread-safe.
+    """Runs one batch after another, in a stream of its own; not thread-safe.
 
     `zero_copy`: the device works on pinned host memory in place, where both share one memory. Inference and the copies
     of its outputs are captured as one CUDA graph for each batch size, after its first call, and replayed.
@@ -58,11 +58,12 @@ class ExecutionContext:
         self,
         contexts: Contexts,
         spec: ModelSpec,
+        pinned: PinnedBatches,
         *,
         zero_copy: bool,
         spin: bool = True,
-        gpu_index: int = 0,
     ) -> None:
+        """`pinned` finds frames that need no copy on the host; all contexts of a session share it."""
         self.device_ms = 0.0
         """Duration of the last call between device events: copy in, inference, copy out."""
         self.capture_error: str | None = None
@@ -73,7 +74,9 @@ class ExecutionContext:
         self._batch = spec.frames.batch
         self._count = 0
         self._zero_copy = zero_copy
-        self._pinned = PinnedBatches(gpu_index)
+        self._pinned = pinned
+        self._started = (0, False)
+        """Rows of the batch in progress, and whether it runs without a graph."""
         self.replays = Replays()
         with contextlib.ExitStack() as stack:
             self._stream = stack.enter_context(contextlib.closing(CudaStream()))
@@ -93,8 +96,11 @@ class ExecutionContext:
             self._prepare()
             self._resources = stack.pop_all()
 
-    def run(self, frames: Frames) -> Outputs:
-        """Run one batch; returns newly allocated arrays in the order of the spec's outputs. Raises `EngineError`."""
+    def start(self, frames: Frames) -> None:
+        """Queue one batch without waiting; `finish` must follow before the next one. Raises `EngineError`.
+
+        Frames in a batch of `new_batch` are read until `finish` returns; others are copied here.
+        """
         count = len(frames)
         source = self._pinned.pointer_of(frames)
         if source is None:
@@ -112,16 +118,20 @@ class ExecutionContext:
         else:
             self._queue(self._context, count)
         self._stream.record(self._end)
+        self._started = (count, graph is None)
+
+    def finish(self) -> Outputs:
+        """Wait for the batch of `start`; returns new arrays in the order of the spec's outputs.
+
+        Raises `EngineError`.
+        """
+        count, uncaptured = self._started
         self._end.wait()
         self.device_ms = self._end.ms_since(self._begin)
         answers = owned_outputs(self._spec, tuple(port.host[:count] for port in self._outputs))
-        if graph is None and self.capture_error is None:
+        if uncaptured and self.capture_error is None:
             self._capture(count)
         return answers
-
-    def new_batch(self, shape: tuple[int, ...]) -> Frames:
-        """Memory for frames that `run` does not copy on the host: pinned, or only aligned with `zero_copy`."""
-        return aligned_frames(shape) if self._zero_copy else self._pinned.new(shape)
 
     def graph_note(self) -> str:
         """One line on the use of CUDA graphs, for records."""

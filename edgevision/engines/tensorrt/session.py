@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgevision.bundle.folder import Bundle
 from edgevision.contract.results import Outputs
-from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
+from edgevision.contract.session import (
+    EngineInfo,
+    Frames,
+    Pending,
+    Session,
+    SessionOptions,
+    aligned_frames,
+)
 from edgevision.contract.spec import ModelSpec
 from edgevision.device.names import device_named, gpu_index_of
+from edgevision.engines.pinned import PinnedBatches
 from edgevision.engines.tensorrt.contexts import Contexts
 from edgevision.engines.tensorrt.cuda import CudaDevice, cuda_device, use_device
 from edgevision.engines.tensorrt.dla import dla_note
@@ -22,6 +32,7 @@ from edgevision.engines.tensorrt.jit_cache import JitCache
 from edgevision.engines.tensorrt.library import Library, load_library
 from edgevision.engines.tensorrt.log import Messages, logger
 from edgevision.engines.tensorrt.manifest import Rebuild, Refuse, Run
+from edgevision.engines.tensorrt.slots import SLOTS, Flight, Slots
 from edgevision.engines.tensorrt.store import StoredEngine, choose_engine, decide_engine
 from edgevision.engines.tensorrt.versions import Flavour
 from edgevision.errors import EngineError, UsageError, VerificationError
@@ -81,23 +92,38 @@ _LOADED = _LoadedEngines()
 
 
 class TensorRtSession(Session):
-    """An engine with its own context and stream; sessions of one plan share the engine.
+    """An engine with its own contexts and streams; sessions of one plan share the engine.
 
-    Thread-safe. Concurrent calls on one session run one after another; on several sessions they overlap on the GPU.
+    Thread-safe. `submit` keeps two batches in progress on a discrete GPU; one more waits for the oldest. Batches of
+    several sessions overlap on the GPU.
     """
 
     def __init__(
-        self, spec: ModelSpec, info: EngineInfo, loaded: LoadedEngine, lane: ExecutionContext
+        self,
+        spec: ModelSpec,
+        info: EngineInfo,
+        loaded: LoadedEngine,
+        slots: Slots,
+        pinned: PinnedBatches | None,
     ) -> None:
-        """`info.gpu_index` is the GPU of the engine and the context."""
+        """`info.gpu_index` is the GPU of the engine and the slots.
+
+        `pinned` is None if the GPU shares the host's memory.
+        """
         super().__init__(spec, info)
-        self._opened: tuple[LoadedEngine, ExecutionContext] | None = (loaded, lane)
+        self._opened: tuple[LoadedEngine, Slots] | None = (loaded, slots)
+        self._pinned = pinned
         self._lock = threading.Lock()
         self._calls = 0
-        self._give_back = weakref.finalize(self, _give_back, lane, loaded.kernels)
+        self._give_back = weakref.finalize(self, _give_back, slots, loaded.kernels)
 
     def __enter__(self) -> TensorRtSession:
         return self
+
+    @property
+    def in_flight(self) -> int:
+        """Two on a discrete GPU."""
+        return 1 if self._opened is None else self._opened[1].limit
 
     def inspector_json(self) -> str:
         """The output of TensorRT's inspector for the engine."""
@@ -112,28 +138,45 @@ class TensorRtSession(Session):
     def new_batch(self, rows: int | None = None) -> Frames:
         """Pinned memory; on a GPU that shares the host's memory aligned, because a captured graph has one input."""
         with self._lock:
-            _, lane = self._working()
-            return lane.new_batch(self._batch_shape(rows))
+            self._working()
+            shape = self._batch_shape(rows)
+            return aligned_frames(shape) if self._pinned is None else self._pinned.new(shape)
+
+    def submit(self, frames: Frames) -> Pending:
+        """Queue a batch. An error on the device is raised by the result."""
+        self._check_frames(frames)
+        flight = self._start(frames)
+        return Pending(lambda: self._checked(self._finish(flight), len(frames)))
 
     def _infer(self, frames: Frames) -> Outputs:
-        with self._lock:
-            loaded, lane = self._working()
-            use_device(self.info.gpu_index)
-            loaded.messages.forget_errors()
-            try:
-                outputs = lane.run(frames)
-            except EngineError as error:
-                reason = f": {loaded.messages.reason()}" if loaded.messages.errors else ""
-                raise EngineError(
-                    f"{self.info.engine} failed on {self.spec.name}: {error}{reason}"
-                ) from error
-            self.device_ms = lane.device_ms
+        return self._finish(self._start(frames))
+
+    def _start(self, frames: Frames) -> Flight:
+        with self._lock, self._errors_named() as (_, slots):
+            return slots.start(frames)
+
+    def _finish(self, flight: Flight) -> Outputs:
+        with self._lock, self._errors_named() as (loaded, slots):
+            outputs = slots.finish(flight)
+            self.device_ms = flight.device_ms
             self._calls += 1
             if self._calls == WARM_CALLS and loaded.kernels is not None:
                 # Written in another thread, so that this call returns immediately.
                 threading.Thread(target=loaded.kernels.keep, name="keep-kernels").start()
-            self._note_graphs(lane)
+            self._note_graphs(slots.first)
             return outputs
+
+    @contextlib.contextmanager
+    def _errors_named(self) -> Iterator[tuple[LoadedEngine, Slots]]:
+        """The session's GPU is current, and errors name the engine, the model and the library's own message."""
+        loaded, slots = self._working()
+        use_device(self.info.gpu_index)
+        loaded.messages.forget_errors()
+        try:
+            yield loaded, slots
+        except EngineError as error:
+            reason = f": {loaded.messages.reason()}" if loaded.messages.errors else ""
+            raise EngineError(f"{self.info.engine} failed on {self.spec.name}: {error}{reason}") from error
 
     def _note_graphs(self, lane: ExecutionContext) -> None:
         """Batch sizes are captured on demand: update the note."""
@@ -142,7 +185,7 @@ class TensorRtSession(Session):
             kept = [old for old in self.info.notes if not old.startswith(_GRAPH_NOTES)]
             self.info = replace(self.info, notes=(*kept[:1], note, *kept[1:]))
 
-    def _working(self) -> tuple[LoadedEngine, ExecutionContext]:
+    def _working(self) -> tuple[LoadedEngine, Slots]:
         if self._opened is None:
             raise EngineError(f"the session of {self.spec.name} is closed; open it again")
         return self._opened
@@ -226,24 +269,30 @@ def _open(
         dla_core=manifest.dla_core,
     )
     zero_copy = device.integrated and device.maps_host_memory
-    lane = ExecutionContext(contexts, spec, zero_copy=zero_copy, spin=options.spin, gpu_index=gpu_index)
+    pinned = PinnedBatches(gpu_index)
+
+    def make() -> ExecutionContext:
+        return ExecutionContext(contexts, spec, pinned, zero_copy=zero_copy, spin=options.spin)
+
+    # On an integrated GPU nothing is copied, so there is nothing to overlap with inference.
+    slots = Slots(make, 1 if zero_copy or contexts.one_lane else SLOTS)
     if loaded.kernels is not None:
         loaded.kernels.keep()
-    notes = _notes(loaded, stored, lane, device, zero_copy)
+    notes = _notes(loaded, stored, slots, device, zero_copy)
     name = f"{library.name}, CUDA runtime {device.runtime}"
     info = EngineInfo(library.flavour, name, device.name, notes=notes, gpu_index=gpu_index)
-    session = TensorRtSession(spec, info, loaded, lane)
+    session = TensorRtSession(spec, info, loaded, slots, None if zero_copy else pinned)
     session.precision = manifest.precision
     return session
 
 
-def _give_back(lane: ExecutionContext, kernels: JitCache | None) -> None:
+def _give_back(slots: Slots, kernels: JitCache | None) -> None:
     """Release a session's resources, and write kernels that were compiled for later sizes."""
     try:
         if kernels is not None:
             kernels.keep()
     finally:
-        lane.close()
+        slots.close()
 
 
 def _refuse_overrides(options: SessionOptions) -> None:
@@ -307,16 +356,17 @@ def _listed(tensors: _Tensors) -> str:
 
 
 def _notes(
-    loaded: LoadedEngine, stored: StoredEngine, lane: ExecutionContext, device: CudaDevice, zero_copy: bool
+    loaded: LoadedEngine, stored: StoredEngine, slots: Slots, device: CudaDevice, zero_copy: bool
 ) -> tuple[str, ...]:
     """Notes on how the engine runs, for records and logs."""
-    manifest = stored.manifest
+    manifest, lane = stored.manifest, slots.first
     if lane.capture_error is not None:
         LOG.info("%s: no CUDA graph: %s", stored.folder.name, lane.capture_error)
     notes = [
         f"{manifest.precision} engine {stored.folder.name}",
         lane.graph_note(),
         "frames and answers in shared memory, not copied" if zero_copy else "copied through pinned memory",
+        f"batches in flight: {slots.limit}",
         f"driver for CUDA {device.driver}, libcudart {device.library}",
     ]
     if manifest.dla_core is not None:

@@ -80,7 +80,7 @@ def test_all_mistakes_are_reported_with_their_lines(write_file: WriteFile) -> No
     file = write_file(WITH_MISTAKES)
     assert mistakes_of(file) == [
         'cameras.toml:2: model.bundel: unknown key; did you mean "bundle"?',
-        'cameras.toml:3: model.precision: expected "float" or "fp16" or "int8" or "fp8" or "bf16"; received'
+        'cameras.toml:3: model.precision: expected "float" or "fp16" or "int8" or "fp8" or "bf16" or "tf32"; received'
         ' "int9"; did you mean "int8"?',
         "cameras.toml:4: model.iou: expected a number above 0 and below 1; received 1.0",
         'cameras.toml:6: budgets.batch: expected "auto" or a whole number from 1 to 1024; received 0',
