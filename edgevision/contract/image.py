@@ -121,9 +121,9 @@ def _fit_planes(planes: YuvPlanes, target: FrameInput, parts: Nv12Parts) -> Fram
     parts.set_colour(planes.colour)
     if target.fit == "letterbox":
         geometry = LetterboxGeometry.of(frame_wh, target.size_wh)
-        if geometry.content_wh != target.size_wh:
-            parts.fill_grey(target.pad_value)
-        write_scaled(planes, parts, ContentArea(*geometry.pad_xy, *geometry.content_wh), cv2.INTER_LINEAR)
+        area = ContentArea(*geometry.pad_xy, *geometry.content_wh)
+        parts.pad(area, target.pad_value)
+        write_scaled(planes, parts, area, cv2.INTER_LINEAR)
         return geometry.placement
     if target.fit == "exact":
         _check_exact(frame_wh, target.size_wh)

@@ -72,11 +72,19 @@ class Nv12Parts:
         self.data[:] = 0
         self.data[:2] = colour.matrix, colour.full_range
 
-    def fill_grey(self, level: int) -> None:
-        """Fill with a grey that is `level` in each channel of BGR; the colour is set before."""
-        luma, blue, red = self.colour.from_bgr @ [level, level, level, 1]
-        self.luma[:] = round(luma)
-        self.chroma[:] = round(blue), round(red)
+    def pad(self, area: ContentArea, level: int) -> None:
+        """Fill all but the area with a grey that is `level` in each channel of BGR; the colour is set before."""
+        luma, blue, red = (round(value) for value in self.colour.from_bgr @ [level, level, level, 1])
+        _fill_around(self.luma, *area.of_luma, luma)
+        for channel, value in enumerate((blue, red)):
+            _fill_around(self.chroma[..., channel], *area.of_chroma, value)
+
+
+def _fill_around(plane: Plane, rows: slice, columns: slice, value: int) -> None:
+    plane[: rows.start] = value
+    plane[rows.stop :] = value
+    plane[rows, : columns.start] = value
+    plane[rows, columns.stop :] = value
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +96,25 @@ class ContentArea:
     width: int
     height: int
 
+    @property
+    def of_luma(self) -> tuple[slice, slice]:
+        """Its rows and columns."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
-def write_scaled(planes: YuvPlanes, parts: Nv12Parts, place: ContentArea, interpolation: int) -> None:
-    """Write planes into a part of a frame, scaled to its size; one copy of each plane if they have that size.
+    @property
+    def of_chroma(self) -> tuple[slice, slice]:
+        """Rows and columns of chroma. A value at an odd border belongs to the area."""
+        rows, columns = (slice(side.start // 2, (side.stop + 1) // 2) for side in self.of_luma)
+        return rows, columns
 
-    A value of chroma at an odd border of the part belongs to the part.
-    """
-    rows, columns = (
-        slice(begin, begin + side) for begin, side in ((place.top, place.height), (place.left, place.width))
-    )
-    scale_into(planes.luma, parts.luma[rows, columns], interpolation)
-    rows, columns = (slice(side.start // 2, (side.stop + 1) // 2) for side in (rows, columns))
-    out = parts.chroma[rows, columns]
-    sides = (*planes.luma.shape, place.left, place.top, place.width, place.height)
+
+def write_scaled(planes: YuvPlanes, parts: Nv12Parts, area: ContentArea, interpolation: int) -> None:
+    """Write planes into an area of a frame, scaled to its size; one copy of each plane if they have that size."""
+    scale_into(planes.luma, parts.luma[area.of_luma], interpolation)
+    out = parts.chroma[area.of_chroma]
+    sides = (*planes.luma.shape, area.left, area.top, area.width, area.height)
     if any(side % 2 for side in sides):
-        scaled = [_shifted(plane, planes.luma.shape, place, out) for plane in planes.chroma]
+        scaled = [_shifted(plane, planes.luma.shape, area, out) for plane in planes.chroma]
     elif len(planes.chroma) == 1:
         scale_into(planes.chroma[0], out, interpolation)
         return
@@ -121,15 +133,15 @@ def write_scaled(planes: YuvPlanes, parts: Nv12Parts, place: ContentArea, interp
 
 
 def _shifted(
-    plane: Plane, luma_shape: tuple[int, ...], place: ContentArea, out: Plane
+    plane: Plane, luma_shape: tuple[int, ...], area: ContentArea, out: Plane
 ) -> npt.NDArray[np.uint8]:
-    """Chroma for `out` if the frame or the part begins or ends within a value of chroma: bilinear at their centres."""
-    scale_x, scale_y = luma_shape[1] / place.width, luma_shape[0] / place.height
+    """Chroma for `out` if the frame or the area begins or ends within a value of chroma: bilinear at their centres."""
+    scale_x, scale_y = luma_shape[1] / area.width, luma_shape[0] / area.height
     # The centre of value j is at luma's coordinate 2 j + 1; half of the source's luma coordinate is that of its chroma.
     to_source = np.array(
         [
-            [scale_x, 0, (1 - place.left % 2) * scale_x / 2 - 0.5],
-            [0, scale_y, (1 - place.top % 2) * scale_y / 2 - 0.5],
+            [scale_x, 0, (1 - area.left % 2) * scale_x / 2 - 0.5],
+            [0, scale_y, (1 - area.top % 2) * scale_y / 2 - 0.5],
         ]
     )
     size_wh = (out.shape[1], out.shape[0])

@@ -140,9 +140,9 @@ def test_letterboxes_may_begin_within_a_value_of_chroma(frame_wh: tuple[int, int
     geometry = LetterboxGeometry.of(frame_wh, TARGET.size_wh)
     (left, top), (inner_w, inner_h) = geometry.pad_xy, geometry.content_wh
     parts.set_colour(KINDS[0])
-    parts.fill_grey(114)
-    place = ContentArea(left, top, inner_w, inner_h)
-    write_scaled(YuvPlanes(luma, chroma, KINDS[0]), parts, place, cv2.INTER_LINEAR)
+    area = ContentArea(left, top, inner_w, inner_h)
+    parts.pad(area, 114)
+    write_scaled(YuvPlanes(luma, chroma, KINDS[0]), parts, area, cv2.INTER_LINEAR)
     assert (parts.luma[top : top + inner_h, left : left + inner_w] == 90).all()
     assert (parts.luma == 90).sum() == inner_w * inner_h
     lines = parts.chroma[(top + inner_h // 2) // 2, :, 0], parts.chroma[:, (left + inner_w // 2) // 2, 1]
