@@ -67,17 +67,23 @@ def test_a_recipe_builds_at_every_precision(
         print("\n" + "\n".join(table(["graph", "target", "seconds", "bytes", "layers"], rows)))
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("recipe", "frame_shape"),
+    [
+        pytest.param("cnn", (49, 32), marks=pytest.mark.slow),
+        pytest.param("yolov5", (961, 640), marks=pytest.mark.exhaustive),
+    ],
+)
 def test_frames_in_nv12_are_built_at_every_precision(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recipe: str, frame_shape: tuple[int, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("tensorrt_rtx")
     pytest.importorskip("modelopt")
     from tests.builder.graphs import bundle_of
 
-    bundle = bundle_of("yolov5", tmp_path / "yolov5", "nv12")
-    assert bundle.spec.frames.frame_shape == (961, 640)
+    bundle = bundle_of(recipe, tmp_path / recipe, "nv12")
+    assert bundle.spec.frames.frame_shape == frame_shape
     rows = built_rows(bundle, (89,))
     assert len(rows) == 3
     with capsys.disabled():

@@ -224,8 +224,13 @@ def test_odd_sizes_are_refused_with_the_remedy(tmp_path: Path) -> None:
         export("cnn", tmp_path / "odd", "nv12", frame_wh=(641, 480))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("frame_wh", [None, (768, 576)])
+@pytest.mark.parametrize(
+    "frame_wh",
+    [
+        pytest.param(None, marks=pytest.mark.slow),
+        pytest.param((768, 576), marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_detector_is_verified_in_both_engines(frame_wh: tuple[int, int] | None, tmp_path: Path) -> None:
     bundle = export("street", tmp_path / "street", "nv12", frame_wh=frame_wh)
     golden = bundle.golden()
