@@ -1,8 +1,8 @@
 """Compares two bundles of one model: frames in BGR, and frames in nv12, the planes of video decoders.
 
 ``python -m benchmarks.nv12 BGR_BUNDLE NV12_BUNDLE --images DIR --annotations FILE`` encodes each labelled image as an
-H.264 key frame, decodes it with PyAV, and runs it through both. With ``--heights 720 1080`` it repeats this with images
-enlarged to these heights. Rounding alone changes AP: a paired bootstrap gives the interval of each difference. Then it
+H.264 key frame, decodes it with PyAV, and runs it through both. With ``--heights 0 720 1080`` it does so for unchanged
+images, and for images enlarged to these heights. Rounding alone changes AP: a paired bootstrap gives the interval of each difference. Then it
 measures the CPU time of preparing and of inference, both layouts in turns, on one thread. Exit code 1 if the mean
 difference of AP exceeds `MOST_AP` points.
 """
