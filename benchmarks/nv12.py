@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.nv12 BGR_BUNDLE NV12_BUNDLE --images DIR --annotations FILE`` encodes each labelled image as an
 H.264 key frame, decodes it with PyAV, and runs it through both. With ``--heights 0 720 1080`` it does so for unchanged
-images, and for images enlarged to these heights. Rounding alone changes AP: a paired bootstrap gives the interval of each difference. Then it
-measures the CPU time of preparing and of inference, both layouts in turns, on one thread. Exit code 1 if the mean
-difference of AP exceeds `MOST_AP` points.
+images, and for images enlarged to these heights. Rounding alone changes AP: a paired bootstrap gives the interval of
+each difference. Then it measures the CPU time of preparing and of inference, both layouts in turns, on one thread. Exit
+code 1 if the mean difference of AP exceeds `MOST_AP` points.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def main() -> int:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--annotations", type=Path, required=True)
     parser.add_argument(
-        "--heights", type=int, nargs="*", default=[], help="also enlarge the images to these heights"
+        "--heights", type=int, nargs="+", default=[0], help="heights of the images; 0: unchanged"
     )
     parser.add_argument("--limit", type=int)
     parser.add_argument("--engine", default="onnxruntime")
@@ -165,14 +165,15 @@ def main() -> int:
     labelled = read_annotations(options.annotations, options.images, spec.classes, limit=options.limit)
     name = f"{spec.name} {spec.frames.size_wh[0]} px"
     print(f"{name}, {len(labelled.files)} images as H.264 frames, {options.engine}")
-    cases = [accuracy_case(sessions, labelled, height) for height in (None, *options.heights)]
+    heights = [height or None for height in options.heights]
+    cases = [accuracy_case(sessions, labelled, height) for height in heights]
     mean = statistics.fmean(case["difference"] for case in cases)
     holds = abs(mean) <= MOST_AP
     print(
         f"{'ok   ' if holds else 'FAILS'} AP differs by {mean:+.3f} on average, limit {MOST_AP}", flush=True
     )
     files = list(dict(labelled.files).values())
-    timed = [times_of(sessions, files, height) for height in (None, *options.heights)]
+    timed = [times_of(sessions, files, height) for height in heights]
     for times in timed:
         width, height = times["frame_wh"]
         ms, ratios = times["median_ms"], times["median_ratio_nv12_to_bgr"]
