@@ -49,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
             source = clip.streams.video[0]
             packets = [packet for packet in clip.demux(source) if packet.dts is not None]
             stream = sent.add_stream_from_template(source)
-            period = packets[1].pts - packets[0].pts  # type: ignore[operator]  # of a clip that was just encoded
+            period = packets[1].dts - packets[0].dts  # type: ignore[operator]  # of a clip that was just encoded
             began_s = time.monotonic()
             number = 0
             while True:
@@ -57,7 +57,8 @@ class Handler(BaseHTTPRequestHandler):
                     time.sleep(max(began_s + number / FPS - time.monotonic(), 0))
                     again = av.Packet(bytes(packet))
                     again.stream, again.time_base = stream, packet.time_base
-                    again.pts = again.dts = number * period
+                    again.dts = number * period
+                    again.pts = again.dts + (packet.pts - packet.dts)  # type: ignore[operator]  # as above
                     again.is_keyframe = packet.is_keyframe
                     sent.mux(again)
                     number += 1
@@ -79,14 +80,19 @@ def clip_camera(clip: Path) -> Iterator[str]:
         process.communicate()
 
 
-def encode_clip(video: Path, target: Path, codec: str, *, frames: int = 90) -> None:
-    """Encode frames of a video as a fixed camera would: scaled to `SIZE_WH`, with noise, without B-frames."""
+def encode_clip(video: Path, target: Path, codec: str, *, frames: int = 90, b_frames: int = 0) -> None:
+    """Encode frames of a video as a fixed camera would: scaled to `SIZE_WH`, with noise, and without B-frames."""
     rng = np.random.default_rng(0)
     with av.open(str(target), "w") as output:
         stream: Any = output.add_stream(CODECS[codec], rate=FPS)
         stream.width, stream.height = SIZE_WH
         stream.pix_fmt, stream.bit_rate, stream.gop_size = "yuv420p", BIT_RATES[codec], 2 * FPS
         stream.options = {"preset": "ultrafast" if codec == "h265" else "veryfast", "tune": "zerolatency"}
+        if b_frames:
+            del stream.options["tune"]
+            stream.options |= (
+                {"bf": str(b_frames)} if codec == "h264" else {"x265-params": f"bframes={b_frames}"}
+            )
         if codec == "h264":
             stream.options |= {"x264-params": "sliced-threads=0:threads=1"}
         for image in _images(video, frames):

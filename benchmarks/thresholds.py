@@ -135,7 +135,7 @@ def main() -> None:
     bundle = Bundle.open(arguments.bundle)
     with open_session(arguments.bundle, engine=arguments.engine) as session:
         labelled = read_annotations(arguments.annotations, arguments.images, session.spec.classes)
-        matches = match_detections(labelled, session.spec.classes, detect_all(session, labelled))
+        matches = match_detections(labelled, session.spec, detect_all(session, labelled))
         watched = still(session, arguments.video, arguments.every) if arguments.video else []
         ran, own = f"{session.spec.name}, {session.info.library}", session.threshold
     figures = compare(matches, arguments.halvings)

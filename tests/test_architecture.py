@@ -56,7 +56,7 @@ ALLOWED = {
     "models": {"torch"},
     "graph": {"onnx", "onnxslim", "onnxruntime"},
     "quantize": {"onnx", "onnxruntime", "modelopt", "matplotlib", "pycocotools"},
-    "evaluation": {"pycocotools"},
+    "evaluation": {"pycocotools", "skimage"},
     "datasets": {"pycocotools", "yaml"},
     "train": {"torch", "lightning", "matplotlib", "safetensors", "pycocotools"},
     "engines": {"onnxruntime", "openvino"},

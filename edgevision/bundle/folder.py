@@ -234,9 +234,13 @@ class Bundle:
     @property
     def operating_point(self) -> OperatingPoint | None:
         """The measured operating point; None without one, or if its graph is not in the bundle any more."""
+        return None if self.lost_operating_point else self.manifest.operating_point
+
+    @property
+    def lost_operating_point(self) -> bool:
+        """True if an operating point is stored that was measured with a graph that is not in the bundle any more."""
         point = self.manifest.operating_point
-        held = {entry.file.sha256 for entry in self.manifest.graphs}
-        return point if point is not None and point.graph_sha256 in held else None
+        return point is not None and point.graph_sha256 not in {g.file.sha256 for g in self.manifest.graphs}
 
     def with_operating_point(self, point: OperatingPoint) -> Bundle:
         """Write an operating point to the manifest on disk, in place of an earlier one.

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from edgevision.contract.thresholds import ClassThresholds
 
 SCHEMA = 1
+
+LOST = (
+    "the bundle's operating point was measured with another graph and is not used; measure it again: edgevision eval"
+    " BUNDLE --images DIR --annotations LABELS --write-thresholds"
+)
+"""Note on a bundle whose measured graph was replaced."""
+
+Overlap = Literal["IoU", "OKS"]
+"""IoU of boxes, which are rotated for oriented boxes, or object keypoint similarity of poses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +33,7 @@ class ClassPoint:
     f1: float | None
     """None without a detection and a labelled box."""
     boxes: int
-    """Number of labelled boxes."""
+    """Number of labelled boxes, for poses of labelled objects with keypoints."""
     fallback: bool
     """True: there are too few boxes, so the threshold is that of all classes together."""
 
@@ -57,7 +67,9 @@ class OperatingPoint:
     edgevision: str
     """The version that measured."""
     match_iou: float = 0.5
-    """Minimum IoU of a detection with the labelled box that it finds."""
+    """Minimum overlap of a detection with the labelled object that it finds."""
+    overlap: Overlap = "IoU"
+    """The overlap that `match_iou` limits."""
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

@@ -56,6 +56,11 @@ def require_eval(purpose: str) -> None:
     _require(("pycocotools",), "eval", purpose)
 
 
+def require_image_metrics(purpose: str) -> None:
+    """Raise `MissingExtraError` unless PSNR and SSIM can be computed."""
+    _require(("skimage",), "eval", purpose)
+
+
 def _require(packages: tuple[str, ...], extra: str, purpose: str) -> None:
     for package in packages:
         if importlib.util.find_spec(package) is None:

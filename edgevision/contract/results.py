@@ -245,7 +245,21 @@ class Segmentation:
         return class_name(self.classes, label)
 
 
-Result = Detections | Classification | Segmentation
+@dataclass(frozen=True, slots=True, eq=False)
+class Translation:
+    """The image that a network made from one frame: `image` uint8 ``[h,w,3]`` BGR, the whole frame at any size."""
+
+    image: npt.NDArray[np.uint8]
+    classes: tuple[str, ...] = ()
+    """Always empty."""
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the image."""
+        return self.image.shape[1], self.image.shape[0]
+
+
+Result = Detections | Classification | Segmentation | Translation
 """`Instances`, `Poses` and `OrientedBoxes` are `Detections`."""
 Outputs = tuple[npt.NDArray[Any], ...]
 """What a session returns: one array for each of the spec's outputs, in their order, batch first."""
@@ -281,6 +295,9 @@ def results_from_outputs(
     if spec.task == "segment":
         pairs = zip(placements, outputs[0], strict=False)
         return [Segmentation(place.frame_from_input_mask(mask), spec.classes) for place, mask in pairs]
+    if spec.task == "translate":
+        pairs = zip(placements, outputs[0], strict=False)
+        return [Translation(place.frame_part(image, spec.frames.size_wh)) for place, image in pairs]
     rows = (tuple(array[row] for array in outputs) for row in range(len(placements)))
     return [_detections(spec, row, place, threshold) for row, place in zip(rows, placements, strict=True)]
 

@@ -13,7 +13,7 @@ from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from
 SCHEMA = 1
 METADATA_KEY = "edgevision.contract.spec"
 
-Task = Literal["classify", "detect", "segment", "instances", "pose", "obb"]
+Task = Literal["classify", "detect", "segment", "instances", "pose", "obb", "translate"]
 Fit = Literal["letterbox", "stretch", "center-crop", "exact"]
 Layout = Literal["bgr", "nv12"]
 Precision = Literal["float", "fp16", "int8", "fp8", "bf16", "tf32"]
@@ -352,6 +352,11 @@ def obb_outputs(max_detections: int) -> tuple[TensorSpec, ...]:
     in the image. It may exceed the frame.
     """
     return (TensorSpec("boxes", "float32", (-1, max_detections, 5)), *detect_outputs(max_detections)[1:])
+
+
+def translate_outputs(image_wh: tuple[int, int]) -> tuple[TensorSpec, ...]:
+    """The output of an image-to-image graph: ``image``, BGR, of the input's size or a larger or smaller one."""
+    return (TensorSpec("image", "uint8", (-1, image_wh[1], image_wh[0], 3)),)
 
 
 def utc_now() -> str:

@@ -61,6 +61,20 @@ class FrameTransform:
         )
         return columns, rows
 
+    def frame_part(self, image: npt.NDArray[np.uint8], input_wh: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """The part of an image ``[h,w,3]`` that shows the frame: without a letterbox's padding, a view.
+
+        The image covers the whole input, whose size is `input_wh`, at any resolution.
+        """
+        ends = []
+        for side, limit, scale, offset, size in zip(
+            self.frame_wh, input_wh, self.scale_xy, self.offset_xy, image.shape[1::-1], strict=True
+        ):
+            first, last = max(offset, 0.0), min(offset + side * scale, limit)
+            ends.append((round(first * size / limit), round(last * size / limit)))
+        (left, right), (top, bottom) = ends
+        return image[top:bottom, left:right]
+
     def frame_from_input_mask(self, mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Labels ``[H,W]`` of the input's pixels to labels of the frame's, each from the pixel that contains it."""
         columns, rows = self.nearest_input((mask.shape[1], mask.shape[0]))

@@ -19,6 +19,7 @@ from edgevision.contract.results import (
     Poses,
     Result,
     Segmentation,
+    Translation,
 )
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -61,7 +62,12 @@ class Style:
 
 
 def draw_result(frame_bgr: Frame, result: Result, *, top: int = 3, ids: Ids | None = None) -> None:
-    """Draw into the frame, in place: boxes with their identities if they have any, masks, or the `top` best classes."""
+    """Draw into the frame, in place: boxes with their identities if they have any, masks, or the `top` best classes.
+
+    A `Translation` is an image of its own and is not drawn: `side_by_side` shows both.
+    """
+    if isinstance(result, Translation):
+        return
     if isinstance(result, Classification):
         draw_classification(frame_bgr, result, top=top)
     elif isinstance(result, Segmentation):
@@ -72,6 +78,21 @@ def draw_result(frame_bgr: Frame, result: Result, *, top: int = 3, ids: Ids | No
         draw_detections(frame_bgr, result, ids=ids)
         if isinstance(result, Poses):
             draw_poses(frame_bgr, result)
+
+
+def side_by_side(frame_bgr: Frame, image_bgr: Frame, width: int) -> Frame:
+    """The frame at the left and the image that was made from it at the right, together at most `width` pixels wide.
+
+    Both have the image's aspect ratio; neither is enlarged beyond the image's size.
+    """
+    height, full = image_bgr.shape[:2]
+    half = max(min(width // 2, full), 1)
+    size_wh = (half, max(round(height * half / full), 1))
+    halves = [
+        cv2.resize(one, size_wh, interpolation=cv2.INTER_AREA if one.shape[1] > half else cv2.INTER_CUBIC)
+        for one in (frame_bgr, image_bgr)
+    ]
+    return np.asarray(np.hstack(halves), np.uint8)
 
 
 def draw_detections(frame_bgr: Frame, detections: Detections, *, ids: Ids | None = None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgevision.contract.overrides import carries
+from edgevision.engines.protobuf import field, number_field
 
 CANDIDATES = ("nms.boxes", "nms.scores", "nms.labels")
 """Inputs of NMS, as `edgevision.graph.nms` names them."""
@@ -26,25 +27,12 @@ def graph_with_candidates(graph: Path) -> bytes | None:
     if not carries(graph, CANDIDATES[1]):
         return None
     outputs = b"".join(
-        _field(_GRAPH_OUTPUT, _value(name, kind)) for name, kind in zip(CANDIDATES, _TYPES, strict=True)
+        field(_GRAPH_OUTPUT, _value(name, kind)) for name, kind in zip(CANDIDATES, _TYPES, strict=True)
     )
-    return graph.read_bytes() + _field(_MODEL_GRAPH, outputs)
+    return graph.read_bytes() + field(_MODEL_GRAPH, outputs)
 
 
 def _value(name: str, elem_type: int) -> bytes:
     """A ``ValueInfoProto``: a name and an element type, without a shape."""
-    tensor = bytes([_TENSOR_ELEM << 3, elem_type])
-    return _field(_VALUE_NAME, name.encode()) + _field(_VALUE_TYPE, _field(_TYPE_TENSOR, tensor))
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """A length-delimited field."""
-    return bytes([number << 3 | 2]) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    found = bytearray()
-    while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*found, value])
+    tensor = number_field(_TENSOR_ELEM, elem_type)
+    return field(_VALUE_NAME, name.encode()) + field(_VALUE_TYPE, field(_TYPE_TENSOR, tensor))

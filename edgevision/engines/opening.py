@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgevision.bundle.folder import Bundle
+from edgevision.bundle.operating_point import LOST
 from edgevision.bundle.selection import MachineIdentity, choose_graph
 from edgevision.contract.embedded_spec import embedded_spec
 from edgevision.contract.session import Session, SessionOptions
@@ -223,6 +224,8 @@ def _open(
         )
     else:
         session = opener(bundle, options)
+    if bundle is not None and bundle.lost_operating_point:
+        session.info = replace(session.info, notes=(*session.info.notes, LOST))
     if bundle is not None and bundle.operating_point is not None:
         session.threshold = bundle.operating_point.thresholds(bundle.spec.classes)
         LOG.info("%s: confidence thresholds of the bundle: %s", bundle.spec.name, f"{session.threshold:.2f}")

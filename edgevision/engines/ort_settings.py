@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import onnxruntime as ort
+
+from edgevision.engines.ort_pixels import LARGEST_BYTES, with_fast_pixels
 
 CPU = "CPUExecutionProvider"
 Provider = str | tuple[str, dict[str, str]]
@@ -40,9 +43,13 @@ def open_inference(
 ) -> ort.InferenceSession:
     """Open serialized bytes or a file path; passes on ONNX Runtime's errors, which share no base class.
 
+    On the CPU alone, the first nodes are rewritten (`ort_pixels`).
+
     ONNX Runtime 1.31 cannot apply `EXACT_INT8` to a graph in which two operations read one 8-bit weight ("Attempt to
     replace the existing tensor"). Such a graph is opened with its Q/DQ nodes unfused: exact, and slower.
     """
+    if [provider if isinstance(provider, str) else provider[0] for provider in providers] == [CPU]:
+        model = _for_cpu(model)
     try:
         # `enable_fallback=0`: otherwise it prints a line and continues without the provider.
         return ort.InferenceSession(model, settings, providers=list(providers), enable_fallback=0)
@@ -52,6 +59,21 @@ def open_inference(
             return ort.InferenceSession(model, settings, providers=list(providers), enable_fallback=0)
         except Exception:
             raise error from None
+
+
+def _for_cpu(model: bytes | str) -> bytes | str:
+    """The model with faster first nodes; a path if it is to be read from there."""
+    if isinstance(model, bytes):
+        return with_fast_pixels(model)
+    try:
+        path = Path(model)
+        if path.stat().st_size > LARGEST_BYTES:
+            return model
+        data = path.read_bytes()
+        rewritten = with_fast_pixels(data)
+        return model if rewritten is data else rewritten
+    except OSError:  # ONNX Runtime reports it
+        return model
 
 
 def cpu_session(model: bytes | str, settings: ort.SessionOptions | None = None) -> ort.InferenceSession:

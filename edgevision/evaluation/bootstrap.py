@@ -24,14 +24,14 @@ class Scores(abc.ABC):
     """A graph's results on every image, in the form that its metric is summed from."""
 
     metric: str
-    """The metric's name, in percent."""
+    """The metric's name; it is in percent, PSNR in dB."""
 
     def __init__(self, images: int) -> None:
         self.images = images
 
     @abc.abstractmethod
     def values(self, counts: Counts) -> Values:
-        """The metric in percent for every draw: draw r contains image i ``counts[r,i]`` times."""
+        """The metric for every draw: draw r contains image i ``counts[r,i]`` times."""
 
     @property
     def whole(self) -> float:
@@ -92,6 +92,20 @@ class TopOne(Scores):
     def values(self, counts: Counts) -> Values:
         """The share of images whose best class is the labelled one."""
         return np.asarray(100 * (counts @ self._hits) / counts.sum(axis=1))
+
+
+class MeanPsnr(Scores):
+    """Image to image: the PSNR of each image, in dB."""
+
+    metric = "PSNR"
+
+    def __init__(self, psnrs: Sequence[float]) -> None:
+        super().__init__(len(psnrs))
+        self._psnrs = np.asarray(psnrs, np.float64)
+
+    def values(self, counts: Counts) -> Values:
+        """The mean of the draw."""
+        return np.asarray((counts @ self._psnrs) / counts.sum(axis=1))
 
 
 class MeanIou(Scores):

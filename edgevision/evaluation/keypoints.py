@@ -77,17 +77,23 @@ def require_keypoints(labelled: LabelledImages, count: int) -> None:
 
 
 def keypoint_evaluation(labelled: LabelledImages, rows: list[dict[str, object]], count: int) -> COCOeval:
-    """The matches of all images, before they are summed.
+    """The matches of all images, before they are summed."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = keypoint_evaluator(labelled, rows, count)
+        evaluation.params.imgIds = list(labelled.image_ids)
+        evaluation.params.catIds = labelled.known
+        evaluation.evaluate()
+    return evaluation
+
+
+def keypoint_evaluator(labelled: LabelledImages, rows: list[dict[str, object]], count: int) -> COCOeval:
+    """The comparison of poses of `count` keypoints by OKS, not yet run.
 
     COCO defines the falloff of OKS for its 17 keypoints. Other poses use 1 / `count` for each.
     """
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(labelled.coco, labelled.coco.loadRes(rows), "keypoints")
-        evaluation.params.imgIds = list(labelled.image_ids)
-        evaluation.params.catIds = labelled.known
-        if count != COCO_COUNT:
-            evaluation.params.kpt_oks_sigmas = np.full(count, 1 / count)
-        evaluation.evaluate()
+    evaluation = COCOeval(labelled.coco, labelled.coco.loadRes(rows), "keypoints")
+    if count != COCO_COUNT:
+        evaluation.params.kpt_oks_sigmas = np.full(count, 1 / count)
     return evaluation
 
 

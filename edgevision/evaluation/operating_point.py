@@ -12,11 +12,19 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools.cocoeval import COCOeval
 
-from edgevision.contract.results import Detections
+from edgevision.contract.results import Detections, OrientedBoxes, Poses
+from edgevision.contract.spec import ModelSpec
 from edgevision.evaluation.detection import LabelledImages, rows_for_coco
+from edgevision.evaluation.keypoints import keypoint_evaluator, require_keypoints, rows_of_poses
+from edgevision.evaluation.oriented import (
+    MOST_DETECTIONS,
+    RotatedEval,
+    rows_of_oriented,
+    with_oriented_truth,
+)
 
 MATCH_IOU = 0.5
-"""Minimum IoU of a detection with the labelled box that it finds."""
+"""Minimum overlap of a detection with the labelled object that it finds: IoU of boxes, for poses OKS."""
 MIN_BOXES = 20
 """Classes with fewer labelled boxes use the threshold of all classes together."""
 STEPS = np.arange(1, 100) / 100
@@ -30,7 +38,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassMatches:
-    """The detections of one class, matched with its labelled boxes at IoU `MATCH_IOU`.
+    """The detections of one class, matched with its labelled objects at overlap `MATCH_IOU`.
 
     `scores` float64 ``[N]``, `correct` bool ``[N]``, `images` int64 ``[N]``: the row of each detection's image, and
     `boxes` int64 ``[I]``: the number of labelled boxes of each image.
@@ -92,28 +100,24 @@ class ChosenThreshold:
 
 
 def match_detections(
-    labelled: LabelledImages, classes: Sequence[str], found: Iterable[tuple[int, Detections]]
+    labelled: LabelledImages, spec: ModelSpec, found: Iterable[tuple[int, Detections]]
 ) -> tuple[ClassMatches, ...]:
     """Match by pycocotools' rules: the highest score first, each box once; matches with crowds do not count.
 
-    A match does not depend on detections of lower scores, so one matching serves every threshold. The result has the
-    classes that the labels have.
+    Detections of oriented boxes match by exact IoU of the rotated boxes, poses by OKS; labelled objects without
+    keypoints then count as crowds. A match does not depend on detections of lower scores, so one matching serves every
+    threshold. The result has the classes that the labels have. Raises `UsageError` for labels without the outlines or
+    keypoints that the task needs.
     """
-    known = [(name, c) for name, c in zip(classes, labelled.category_of_label, strict=True) if c is not None]
-    rows = rows_for_coco(labelled, found)
+    pairs = zip(spec.classes, labelled.category_of_label, strict=True)
+    known = [(name, category) for name, category in pairs if category is not None]
     ids = sorted(labelled.image_ids)
     with contextlib.redirect_stdout(io.StringIO()):
-        # Without any detection `loadRes` fails; one of score 0 is not counted.
-        nothing = {
-            "image_id": ids[0],
-            "category_id": known[0][1],
-            "bbox": [-9.0, -9.0, 1.0, 1.0],
-            "score": 0.0,
-        }
-        evaluation = COCOeval(labelled.coco, labelled.coco.loadRes(rows or [nothing]), "bbox")
+        evaluation = _evaluator(labelled, spec, found, {"image_id": ids[0], "category_id": known[0][1]})
         params: Any = evaluation.params
         params.imgIds, params.catIds = ids, sorted({category for _, category in known})
-        params.iouThrs, params.maxDets = np.array([MATCH_IOU]), [100]
+        most = MOST_DETECTIONS if spec.task == "obb" else 100
+        params.iouThrs, params.maxDets = np.array([MATCH_IOU]), [most]
         params.areaRng, params.areaRngLbl = [[0, 1e10]], ["all"]
         evaluation.evaluate()
     results: Any = evaluation.evalImgs
@@ -122,6 +126,31 @@ def match_detections(
         _class_matches(name, results[order[category] * len(ids) : (order[category] + 1) * len(ids)])
         for name, category in known
     )
+
+
+def _evaluator(
+    labelled: LabelledImages,
+    spec: ModelSpec,
+    found: Iterable[tuple[int, Detections]],
+    place: dict[str, object],
+) -> COCOeval:
+    """The comparison for the model's task, not yet run.
+
+    Without any detection `loadRes` fails; one of score 0 at `place` takes their place, which is not counted.
+    """
+    box = {**place, "bbox": [-9.0, -9.0, 1.0, 1.0], "score": 0.0}
+    if spec.task == "obb":
+        turned = [(key, result) for key, result in found if isinstance(result, OrientedBoxes)]
+        rows = rows_of_oriented(with_oriented_truth(labelled), turned)
+        nothing = {**box, "oriented": [-9.0, -9.0, 1.0, 1.0, 0.0]}
+        return RotatedEval(labelled.coco, labelled.coco.loadRes(rows or [nothing]), "bbox")
+    if spec.keypoints is not None:
+        count = len(spec.keypoints)
+        require_keypoints(labelled, count)
+        poses = [(key, result) for key, result in found if isinstance(result, Poses)]
+        far = {**place, "keypoints": [-9.0, -9.0, 0.0] * count, "score": 0.0}
+        return keypoint_evaluator(labelled, rows_of_poses(labelled, poses) or [far], count)
+    return COCOeval(labelled.coco, labelled.coco.loadRes(rows_for_coco(labelled, found) or [box]), "bbox")
 
 
 def _class_matches(name: str, results: Sequence[Mapping[str, Any] | None]) -> ClassMatches:

@@ -44,6 +44,10 @@ class ExplainTarget:
 
 def choose_target(spec: ModelSpec, outputs: Outputs, choice: TargetChoice) -> ExplainTarget:
     """The chosen answer, from the outputs for one frame (batch 1); raises `UsageError`."""
+    if spec.task == "translate":
+        raise UsageError(
+            f"{spec.name} makes images; expected a model with classes, whose results can be explained"
+        )
     if choice.class_name is not None and choice.class_name not in spec.classes:
         raise UsageError(
             f"{spec.name} has no class {choice.class_name!r}; its classes: {', '.join(spec.classes) or 'unnamed'}"

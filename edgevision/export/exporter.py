@@ -34,13 +34,15 @@ from edgevision.contract.spec import (
     obb_outputs,
     pose_outputs,
     segment_outputs,
+    translate_outputs,
     utc_now,
 )
-from edgevision.errors import RecipeError, UsageError
+from edgevision.errors import RecipeError, UsageError, VerificationError
 from edgevision.export.close_up import with_close_up
 from edgevision.export.file_source import relative_difference
 from edgevision.export.frames import golden_frames
 from edgevision.export.golden import golden_from_source, network_input, with_source_values
+from edgevision.export.modules.branches import branch_hint
 from edgevision.export.modules.heads import detection_head, segmenter_head, with_head
 from edgevision.export.modules.outputs import described_outputs, module_outputs
 from edgevision.export.network import onnx_from_module, run_network
@@ -49,7 +51,14 @@ from edgevision.export.source_session import SourceSession
 from edgevision.export.verify import Progress, verify_graph, what_was_compared
 from edgevision.graph.contract import attach_metadata, check_contract
 from edgevision.graph.foreign.pixels import UNSTATED, PixelChanges, pixel_text
-from edgevision.graph.graft import graft_classifier, graft_detector, graft_instances, graft_segmenter
+from edgevision.graph.graft import (
+    graft_classifier,
+    graft_detector,
+    graft_instances,
+    graft_segmenter,
+    graft_translator,
+    translator_image,
+)
 from edgevision.graph.heads import MaskHead, NetworkOutput, PoseHead
 from edgevision.graph.limits.check import require_named
 from edgevision.graph.masks import mask_size_wh
@@ -134,7 +143,11 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     golden = golden_from_source(job.source, shots, job.network, job.recipe.pixels, job.spec.nms)
     golden, raw = with_source_values(job.source, golden, job.network, job.recipe.pixels, job.spec.nms)
     further = (_network_check(job, network, golden),)
-    verification = verify_graph(graph, job.spec, golden, further, raw)
+    try:
+        verification = verify_graph(graph, job.spec, golden, further, raw)
+    except VerificationError as error:
+        tensor, _ = network_input(golden.frames[:1], job.network, job.recipe.pixels)
+        raise VerificationError(f"{error}{branch_hint(job.source.module, tensor)}") from error
     progress(f"verified on {len(shots)} real frames against PyTorch{what_was_compared(golden)}")
     return write_bundle(path, job.spec, graph.SerializeToString(), golden, (verification,))
 
@@ -179,8 +192,11 @@ def _prepare(recipe: Recipe, options: ExportOptions) -> _Job:
     def graph() -> onnx.ModelProto:
         return onnx_from_module(source.module, size_wh, batch.opt, dynamic_batch=not batch.static)
 
+    if recipe.task == "translate":
+        source = replace(source, image_pixels=source.image_pixels or recipe.pixels)
     resolved = with_head(source, recipe.name, recipe.task, size_wh, outputs, graph)
-    return _Job(recipe, resolved, network, _spec(recipe, options, resolved, frames, size_wh), outputs, graph)
+    spec = _spec(recipe, options, resolved, frames, size_wh, outputs)
+    return _Job(recipe, resolved, network, spec, outputs, graph)
 
 
 def _with_choices(recipe: Recipe, options: ExportOptions) -> Recipe:
@@ -232,6 +248,7 @@ def _spec(
     source: SourceModel,
     frames: FrameInput,
     network_wh: tuple[int, int],
+    raw: tuple[NetworkOutput, ...],
 ) -> ModelSpec:
     classes = source.classes if options.classes is None else options.classes
     if len(classes) != len(source.classes):
@@ -253,7 +270,11 @@ def _spec(
         name=model_name(options.checkpoint) if options.checkpoint else recipe.name,
         task=recipe.task,
         frames=frames,
-        outputs=_outputs(recipe, nms, frames, network_wh, len(keypoints or classes)),
+        outputs=(
+            translate_outputs(translator_image(raw))
+            if recipe.task == "translate"
+            else _outputs(recipe, nms, frames, network_wh, len(keypoints or classes))
+        ),
         classes=classes,
         provenance=provenance,
         nms=nms if detects else None,
@@ -304,6 +325,9 @@ def _graft(job: _Job, network: onnx.ModelProto) -> onnx.ModelProto:
     elif spec.task == "segment":
         mask = segmenter_head(job.outputs, size_wh, len(spec.classes))
         graph = graft_segmenter(network, head=mask, **common)
+    elif spec.task == "translate":
+        assert job.source.image_pixels is not None, "`_prepare` sets it"
+        graph = graft_translator(network, image_pixels=job.source.image_pixels, **common)
     else:
         assert head is not None, "a detecting source has a head"
         assert spec.nms is not None, "a detecting recipe has NMS settings"

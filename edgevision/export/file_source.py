@@ -17,6 +17,7 @@ from edgevision.contract.spec import NmsSpec
 from edgevision.contract.transform import FrameTransform
 from edgevision.export.candidates import BEST, relative_ranks, source_candidates
 from edgevision.graph.adopt import Adoption
+from edgevision.graph.foreign.plugins import without_plugin
 from edgevision.graph.heads.head import SELECTING, DetectionHead
 from edgevision.graph.reference import (
     answers_from_raw,
@@ -64,7 +65,8 @@ def golden_from_file(
     if adoption.head is not None and adoption.spec.nms is not None:
         candidates = source_candidates(raw, adoption.head, adoption.spec.nms, placement)
     golden = Golden(frames, answers, candidates, sensitivity=noise)
-    names = tuple(value.name for value in onnx.load(path, load_external_data=False).graph.output)
+    file = without_plugin(path) if adoption.plugin else onnx.load(path, load_external_data=False)
+    names = tuple(value.name for value in file.graph.output)
     return golden, RawOutputs(names, stacked(raw), adoption.head, placement)
 
 

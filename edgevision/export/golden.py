@@ -100,7 +100,7 @@ def with_source_values(
     raw = RawOutputs(names, arrays, head, placement)
     if head is not None and nms is not None:
         return replace(golden, candidates=source_candidates(by_frame(arrays), head, nms, placement)), raw
-    if golden.answers[0].dtype == np.uint8:
+    if golden.answers[0].dtype == np.uint8 and source.image_pixels is None:
         unsure = undecided_pixels(source, arrays[0], network.size_wh, TIE)
         if unsure.shape != golden.answers[0].shape:
             unsure = np.stack([placement.frame_from_input_mask(row.astype(np.uint8)) for row in unsure]) > 0

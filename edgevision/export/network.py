@@ -14,6 +14,7 @@ import torch
 
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, first_line
+from edgevision.export.modules.branches import branch_hint
 from edgevision.export.modules.outputs import module_outputs, output_name
 from edgevision.graph.builder import OPSET
 from edgevision.graph.simplify import simplify
@@ -53,7 +54,7 @@ def onnx_from_module(
     except Exception as error:  # the exporter raises any error of its tracing
         name = module._get_name()  # type: ignore[no-untyped-call]  # torch's own
         raise GraphError(
-            f"PyTorch cannot export {name} to ONNX opset {OPSET}: {first_line(error)}"
+            f"PyTorch cannot export {name} to ONNX opset {OPSET}: {first_line(error)}{branch_hint(module, example)}"
         ) from error
 
 

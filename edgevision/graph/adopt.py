@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import onnx
 
@@ -47,7 +47,7 @@ from edgevision.graph.foreign.network import ForeignNetwork, read_foreign
 from edgevision.graph.foreign.pixels import UNSTATED, PixelChanges, PixelChoice, choose_pixels
 from edgevision.graph.foreign.recognition import Recognition, recognise
 from edgevision.graph.graft import graft_classifier, graft_detector, graft_instances, graft_segmenter
-from edgevision.graph.heads.head import DetectionHead, MaskHead, PoseHead
+from edgevision.graph.heads.head import DetectionHead, MaskHead, NmsPlugin, PoseHead
 from edgevision.graph.heads.segmenter import SegmenterHead
 from edgevision.graph.masks import mask_size_wh
 from edgevision.graph.preprocess import PixelFormat
@@ -105,6 +105,8 @@ class Adoption:
     segmenter: SegmenterHead | None = None
     packed: bool = False
     """True if the file's outputs are rows of one frame, without a batch."""
+    plugin: NmsPlugin | None = None
+    """The plugin in the file, without which ONNX Runtime can run it."""
     wrong_choice: str = ""
     """`Recognition.wrong_choice`, an error unless the values of the outputs already show another one."""
 
@@ -163,7 +165,7 @@ def _detector(
         )
         outputs = instances_outputs(nms.max_detections, mask_size_wh(frames.size_wh, size_wh, fit))
     else:
-        nms = options.nms
+        nms = _nms(source, options.nms)
         model = graft_detector(
             network,
             head=head,
@@ -189,8 +191,28 @@ def _detector(
             head,
             words,
             packed=convention.packed,
+            plugin=source.facts.plugin,
         )
     )
+
+
+def _nms(source: ForeignNetwork, chosen: NmsSpec) -> NmsSpec:
+    """The user's settings; settings left at their defaults come from the plugin that was cut, if there is one."""
+    plugin = source.facts.plugin
+    if plugin is None:
+        return chosen
+    usual = NmsSpec()
+    taken: dict[str, Any] = {
+        "candidates": max(usual.candidates, plugin.max_detections),
+        "max_detections": plugin.max_detections,
+        "iou_threshold": plugin.iou_threshold,
+        "score_floor": plugin.score_threshold,
+    }
+    changes = {name: value for name, value in taken.items() if getattr(chosen, name) == getattr(usual, name)}
+    try:
+        return replace(chosen, **changes)
+    except ValueError as error:
+        raise GraphError(f"the settings of {plugin.operator} are not supported: {error}") from error
 
 
 def _keypoints(source: ForeignNetwork, head: DetectionHead) -> KeypointSpec | None:

@@ -22,6 +22,7 @@ OLDEST_OPSET = 9
 """Older graphs are rejected: the version converter changes their meaning."""
 
 _DOMAINS = ("", "ai.onnx")
+_SHOWN = 4
 _CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
 
 
@@ -97,11 +98,14 @@ def prepare_network(network: onnx.ModelProto) -> onnx.ModelProto:
         model = inliner.inline_local_functions(model)
         del model.functions[:]
     drop_stale(model)
-    foreign = sorted({n.domain for g in walk(model.graph) for n in g.node if n.domain not in _DOMAINS})
+    foreign = sorted(
+        {f"{n.domain}.{n.op_type}" for g in walk(model.graph) for n in g.node if n.domain not in _DOMAINS}
+    )
     if foreign:
+        more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
         raise GraphError(
-            f"the graph uses operators of {', '.join(foreign)}; expected standard ONNX operators: export it without"
-            " that runtime's optimizations"
+            f"the graph uses the operators {', '.join(foreign[:_SHOWN])}{more}; expected standard ONNX operators:"
+            " export it without that runtime's optimizations and plugins"
         )
     model = _converted(model, opset_of(model))
     standard = [entry for entry in model.opset_import if entry.domain in _DOMAINS]

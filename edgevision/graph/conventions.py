@@ -11,7 +11,6 @@ from edgevision.graph.heads import (
     end2end,
     end2end_obb,
     end2end_pose,
-    fastestdet,
     segmenter,
     yolov5,
     yolov8,
@@ -19,7 +18,17 @@ from edgevision.graph.heads import (
     yolov8_pose,
     yolox,
 )
-from edgevision.graph.heads.cells import damoyolo, nanodet, picodet, ppyoloe, ssd, yolonas, yolov6
+from edgevision.graph.heads.cells import (
+    damoyolo,
+    fastestdet,
+    nanodet,
+    picodet,
+    ppyoloe,
+    ssd,
+    tensorrtnms,
+    yolonas,
+    yolov6,
+)
 from edgevision.graph.heads.finished import efficientnms, paddle, yolov7
 from edgevision.graph.heads.head import DetectionHead, NetworkFacts
 from edgevision.graph.heads.prototypes import end2end_seg, yolov8_seg
@@ -96,6 +105,9 @@ DETECTORS: dict[str, Convention] = {
     ),
     "efficient-nms": Convention(
         efficientnms.EXPECTED, efficientnms.recognise, efficientnms.doubt, PixelFormat("rgb")
+    ),
+    "tensorrt-nms": Convention(
+        tensorrtnms.EXPECTED, tensorrtnms.recognise, tensorrtnms.doubt, PixelFormat("rgb")
     ),
     "yolov8-seg": Convention(
         yolov8_seg.EXPECTED, yolov8_seg.recognise, yolov8_seg.doubt, PixelFormat("rgb"), task="instances"

@@ -20,6 +20,7 @@ from edgevision.contract.spec import (
     obb_outputs,
     pose_outputs,
     segment_outputs,
+    translate_outputs,
 )
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import GraphError
@@ -172,6 +173,54 @@ def graft_segmenter(
         columns, rows = placement.nearest_input(network_size_wh)
         mask = b.op("Gather", b.op("Gather", mask, rows, axis=1), columns, axis=2)
     return _finished(model, b, (mask,), segment_outputs(frames.size_wh), frames)
+
+
+def graft_translator(
+    network: onnx.ModelProto,
+    *,
+    pixels: PixelFormat,
+    image_pixels: PixelFormat,
+    frames: FrameInput,
+    network_size_wh: tuple[int, int],
+    network_fit: Fit = "letterbox",
+) -> onnx.ModelProto:
+    """Add pre-processing to a bare image-to-image network, and the conversion of its output to a BGR image.
+
+    `image_pixels` is the format of the network's one output ``[B,3,h,w]``. Values are limited to 0..255 and rounded.
+    Raises `GraphError` for another output, or for frames of another size than the network's.
+    """
+    if frames.size_wh != network_size_wh:
+        wanted, received = ("x".join(map(str, size)) for size in (frames.size_wh, network_size_wh))
+        raise GraphError(
+            f"an image-to-image network takes frames of its own size, {received}; received {wanted}: omit --frame, and"
+            f" export it with --size {wanted}"
+        )
+    model, outputs, b = _prepared(network, pixels, frames, network_size_wh, network_fit)
+    image_wh = translator_image(outputs)
+    image, step = outputs[0].name, -1 if image_pixels.order == "rgb" else 1
+    if step < 0:
+        image = b.op("Gather", image, np.array([2, 1, 0], np.int64), axis=1)
+    std, mean = (
+        np.array(v[::step], np.float64) / image_pixels.scale for v in (image_pixels.std, image_pixels.mean)
+    )
+    image = b.op("Mul", image, std.astype(np.float32).reshape(1, 3, 1, 1))
+    if mean.any():
+        image = b.op("Add", image, mean.astype(np.float32).reshape(1, 3, 1, 1))
+    image = b.op("Min", b.op("Max", image, np.float32(0)), np.float32(255))
+    image = b.op("Transpose", b.op("Round", image), perm=[0, 2, 3, 1])
+    return _finished(model, b, (image,), translate_outputs(image_wh), frames)
+
+
+def translator_image(outputs: tuple[NetworkOutput, ...]) -> tuple[int, int]:
+    """Width and height of the one output ``[B,3,h,w]``; raises `GraphError` for others."""
+    if len(outputs) == 1 and len(outputs[0].shape) == 4 and outputs[0].shape[1] == 3:
+        height, width = outputs[0].shape[2:]
+        if height is not None and width is not None:
+            return width, height
+    raise GraphError(
+        f"an image-to-image network has one output, float32 [B, 3, h, w]; received"
+        f" {', '.join(map(str, outputs)) or 'none'}"
+    )
 
 
 def segmenter_classes(outputs: tuple[NetworkOutput, ...], network_size_wh: tuple[int, int]) -> int:

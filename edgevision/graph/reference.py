@@ -16,6 +16,7 @@ from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.adopt import Adoption
 from edgevision.graph.foreign.plain_instances import MaskPlace, PlainMaskHead, plain_masks
+from edgevision.graph.foreign.plugins import without_plugin
 from edgevision.graph.foreign.selection import best_pairs_plain
 from edgevision.graph.heads.head import DetectionHead, PoseHead
 from edgevision.graph.heads.segmenter import SegmenterHead
@@ -224,11 +225,15 @@ def probabilities(scores: Array) -> npt.NDArray[np.float64]:
 
 
 def _run(path: Path, tensors: npt.NDArray[np.float32], adoption: Adoption) -> list[list[Array]]:
-    """Raw outputs of the unmodified file for each frame, without the batch, in batches of the adopted graph's size."""
+    """Raw outputs of the unmodified file for each frame, without the batch, in batches of the adopted graph's size.
+
+    A plugin of TensorRT is cut: its inputs are then the outputs.
+    """
     batch, inputs = adoption.spec.frames.batch.opt, adoption.inputs
     answers: list[list[Array]] = []
     try:
-        session = cpu_session(str(path))
+        file = str(path) if adoption.plugin is None else without_plugin(path).SerializeToString()
+        session = cpu_session(file)
         value = next(value for value in session.get_inputs() if value.name == inputs.image)
         dtype = np.float16 if value.type == "tensor(float16)" else np.float32
         for start in range(0, len(tensors), batch):

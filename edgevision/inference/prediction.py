@@ -25,6 +25,7 @@ from edgevision.contract.results import (
     Result,
     Rows,
     Segmentation,
+    Translation,
 )
 from edgevision.drawing.observation import annotate
 from edgevision.errors import UsageError
@@ -67,7 +68,7 @@ class Prediction:
     """
 
     result: Result
-    """Arrays: `Detections`, `Instances`, `Poses`, `OrientedBoxes`, `Classification` or `Segmentation`."""
+    """Arrays: `Detections` or a kind of them, `Classification`, `Segmentation`, or `Translation`."""
     frame_bgr: Frame
     """The image, uint8 ``[H,W,3]``."""
     name: str = ""
@@ -107,13 +108,18 @@ class Prediction:
         if isinstance(self.result, Detections):
             names = Counter(part.name for part in self)
             found = ", ".join(f"{count} {name}" for name, count in names.most_common()) or "nothing"
+        elif isinstance(self.result, Translation):
+            found = "an image of {}x{} made".format(*self.result.size_wh)
         else:
             found = ", ".join(f"{part.name} {part.score:.2f}" for part in self._parts()[:3])
         height, width = self.frame_bgr.shape[:2]
-        return f"<{found} in {self.name or 'an image'} ({width}x{height})>"
+        where = "from" if isinstance(self.result, Translation) else "in"
+        return f"<{found} {where} {self.name or 'an image'} ({width}x{height})>"
 
     def plot(self) -> Frame:
-        """A copy of the image with the result drawn into it, uint8 BGR ``[H,W,3]``."""
+        """A copy of the image with the result drawn into it, or the image that was made; uint8 BGR ``[H,W,3]``."""
+        if isinstance(self.result, Translation):
+            return self.result.image.copy()
         image = self.frame_bgr.copy()
         annotate(image, self.result, self.observation)
         return image
@@ -155,6 +161,8 @@ class Prediction:
 
     def _parts(self) -> list[FoundItem]:
         result = self.result
+        if isinstance(result, Translation):
+            return []
         if isinstance(result, Classification):
             return [FoundItem(k, class_name(result.classes, k), score) for k, score in result.top(TOP)]
         if isinstance(result, Segmentation):

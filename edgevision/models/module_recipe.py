@@ -37,6 +37,7 @@ class ModuleRecipe:
     * detect, without a `head`: ``boxes [B,N,4]`` x1 y1 x2 y2 in input pixels, ``scores [B,N,C]`` in 0..1
     * instances: as detect, then ``coefficients [B,N,M]`` and ``prototypes [B,M,H/4,W/4]``
     * pose: as detect, then ``keypoints [B,N,P,3]``: x y in input pixels and confidence, or ``[B,N,P,2]``
+    * translate: an image ``[B,3,h,w]`` of any size, in the format `image_pixels`
     * obb: as detect, with ``boxes [B,N,5]``: centre x y, width, height in input pixels, angle in radians
 
     The graph adds NMS. With a `head`, the network returns the raw outputs of that head. docs/recipes.md has examples.
@@ -52,7 +53,8 @@ class ModuleRecipe:
     """Size of the network's input."""
     pixels: PixelFormat
     """Channel order and normalisation of the training. Verification does not detect a wrong one."""
-    classes: Sequence[str]
+    classes: Sequence[str] = ()
+    """Class names; only of task translate there are none."""
     head: DetectionHead | str | None = None
     """A head of `graph.heads`, or its name as `edgevision adopt --head` takes it."""
     nms: bool = True
@@ -63,6 +65,8 @@ class ModuleRecipe:
     """Share of the shorter side that "center-crop" keeps."""
     stride: int = 1
     """``--size`` must be a multiple of this."""
+    image_pixels: PixelFormat | None = None
+    """Pixel format of the image that task translate returns; None: that of the input."""
     keypoints: Sequence[str] = ()
     """Names of a pose's keypoints; empty: COCO's for 17, numbers for others."""
 
@@ -73,7 +77,11 @@ class ModuleRecipe:
             raise RecipeError(
                 f"module is of type {type(self.module).__name__}; expected a class or function that returns the network"
             )
-        _check_names("classes", self.classes, 'names, such as ("cat", "dog")', least=1)
+        _check_names("classes", self.classes, 'names, such as ("cat", "dog")', least=self.task != "translate")
+        if self.task == "translate" and len(self.classes):
+            raise RecipeError(f"classes is {self.classes!r}; task translate has none: remove it")
+        if self.task != "translate" and self.image_pixels is not None:
+            raise RecipeError(f"image_pixels is for task translate; received task {self.task}")
         _check_names("keypoints", self.keypoints, "names of keypoints, or none", least=0)
         self._check_input()
         named = self.head is None or isinstance(self.head, str)
@@ -135,6 +143,7 @@ class ModuleRecipe:
             tuple(self.classes),
             self.head if self.nms else DecodedHead(len(self.classes), suppressed=True),
             keypoints=KeypointSpec(tuple(self.keypoints)) if self.keypoints else None,
+            image_pixels=self.image_pixels,
         )
 
     def _network(self, file: Path, checkpoint: Path | None) -> torch.nn.Module:

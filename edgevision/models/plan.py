@@ -128,4 +128,27 @@ class SegmenterPlan:
         return min(self.crop, -(-self.size // 32) * 32)
 
 
-Plan = DetectorPlan | ClassifierPlan | SegmenterPlan | InstancePlan
+@dataclass(frozen=True, slots=True)
+class UpscalerPlan:
+    """Defaults train a small network from random weights on some hundred images or more."""
+
+    model: Literal["x2", "x3", "x4"] = "x2"
+    """The factor by which sides grow."""
+    size: int = 48
+    """Side of the square inputs of training, in pixels; targets are larger by the factor."""
+    width: int = 32
+    depth: int = 8
+    """Channels and number of hidden convolutions."""
+    reduce: float = 0.6
+    """Training images are first reduced to this share of their size, which removes the blocks of JPEG."""
+    optimization: Optimization = field(
+        default_factory=lambda: Optimization(batch=16, validate_every=5, weight_decay=0.0, ema_decay=0.999)
+    )
+
+    @property
+    def factor(self) -> int:
+        """The factor by which sides grow."""
+        return int(self.model.removeprefix("x"))
+
+
+Plan = DetectorPlan | ClassifierPlan | SegmenterPlan | InstancePlan | UpscalerPlan

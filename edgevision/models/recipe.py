@@ -39,8 +39,8 @@ class SourceModel:
     """A PyTorch network that is ready for export.
 
     `module` maps float32 ``[B,3,H,W]`` in the `PixelFormat` of the recipe to its raw outputs: scores ``[B,C]``
-    (classify), maps ``[B,C,h,w]`` (segment), or what `head` decodes (other tasks); the last output of instances are the
-    prototypes of masks. The module is the reference for every graph.
+    (classify), maps ``[B,C,h,w]`` (segment), an image ``[B,3,h,w]`` (translate), or what `head` decodes (other tasks);
+    the last output of instances are the prototypes of masks. The module is the reference for every graph.
 
     A recipe whose checkpoints differ in task or input sets the fields from `task` on; None keeps the recipe's.
     """
@@ -64,6 +64,8 @@ class SourceModel:
     fit: Fit | None = None
     pixels: PixelFormat | None = None
     crop_fraction: float | None = None
+    image_pixels: PixelFormat | None = None
+    """Pixel format of the module's output, only of task translate; None: that of its input."""
     input_origin: str = ""
     """Origin of size, crop and pixels, such as "assumed: ..."; `export` prints it with them."""
     heads: Mapping[str, Callable[[], SourceModel]] = field(default_factory=dict)

@@ -8,8 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from edgevision.drawing.observation import annotate
-from edgevision.pipeline.streams import SourceStream
+from edgevision.pipeline.streams import SourceStream, drawn
 from edgevision.pipeline.workers import Strand, Workers
 from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import Sink
@@ -47,15 +46,15 @@ class OutputStage:
         began_ns = time.perf_counter_ns()
         stream.write_to(light, processed)
         spent_ns = time.perf_counter_ns() - began_ns
-        drawn: Future[int] | None = None
+        drawing: Future[tuple[FrameResult, int]] | None = None
         if any(sink.annotated for sink in heavy):
-            drawn = self._workers.submit(lambda: _draw(processed))
+            drawing = self._workers.submit(lambda: _timed(processed))
         strand = self._strands.setdefault(stream, Strand(self._workers))
 
         def rest() -> FrameResult:
-            draw_ns = 0 if drawn is None else drawn.result()
+            shown, draw_ns = (processed, 0) if drawing is None else drawing.result()
             again_ns = time.perf_counter_ns()
-            stream.write_to(heavy, processed)
+            stream.write_to(heavy, shown)
             output_ns = spent_ns + draw_ns + time.perf_counter_ns() - again_ns
             return stream.completed(processed, output_ns)
 
@@ -88,8 +87,8 @@ def _divided(sinks: tuple[Sink, ...], shared: frozenset[int]) -> tuple[tuple[Sin
     return light, heavy
 
 
-def _draw(processed: FrameResult) -> int:
-    """Draw the result into its image; returns the time in nanoseconds."""
+def _timed(processed: FrameResult) -> tuple[FrameResult, int]:
+    """The result with its image drawn, and the time in nanoseconds."""
     began_ns = time.perf_counter_ns()
-    annotate(processed.frame.image_bgr, processed.result, processed.observation)
-    return time.perf_counter_ns() - began_ns
+    shown = drawn(processed)
+    return shown, time.perf_counter_ns() - began_ns

@@ -180,13 +180,12 @@ class Pipeline:
     def _serial(self, stop: Callable[[], bool]) -> RunSummary:
         """Run all stages in turn, in one buffer."""
         buffer = self._collector.new_buffer()
-        flights = InFlight(self._session, self.pace)
         while (batch := self._collector.collect(buffer)) is not None:
             if not self._collector.complete(batch):
                 continue
             self.pace.queued()
-            flights.submit(batch)
-            self._finish(flights.land())
+            self._infer(batch)
+            self._finish(batch)
             if self._is_stopped(stop):
                 break
         return self._summary()
@@ -306,6 +305,13 @@ class Pipeline:
                     self._output.report()
         if self._output is not None:
             self._output.drain()
+
+    def _infer(self, batch: FrameBatch) -> None:
+        self.pace.began(batch.rows)
+        began_ns = time.perf_counter_ns()
+        batch.outputs = self._session.infer(batch.buffer[: batch.rows])
+        batch.inference_ns = time.perf_counter_ns() - began_ns
+        self.pace.ended()
 
     def _finish(self, batch: FrameBatch) -> None:
         spec = self._session.spec

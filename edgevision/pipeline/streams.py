@@ -13,7 +13,7 @@ import numpy as np
 
 from edgevision.analytics.analytics import Analytics
 from edgevision.analytics.observation import Observation
-from edgevision.contract.results import Outputs, results_from_outputs
+from edgevision.contract.results import Outputs, Translation, results_from_outputs
 from edgevision.contract.spec import ModelSpec
 from edgevision.contract.thresholds import THRESHOLD, Threshold
 from edgevision.contract.transform import FrameTransform
@@ -183,12 +183,11 @@ class SourceStream:
     def write(self, processed: FrameResult) -> FrameResult:
         """Draw if a sink requests it, and write to all sinks; returns the result with its output time."""
         began_ns = time.perf_counter_ns()
-        drawn = False
+        shown: FrameResult | None = None
         for sink in self.sinks:
-            if sink.annotated and not drawn:
-                annotate(processed.frame.image_bgr, processed.result, processed.observation)
-                drawn = True
-            self._write(sink, processed)
+            if sink.annotated and shown is None:
+                shown = drawn(processed)
+            self._write(sink, shown if sink.annotated and shown is not None else processed)
         return self.completed(processed, time.perf_counter_ns() - began_ns)
 
     def write_to(self, sinks: Sequence[Sink], processed: FrameResult) -> None:
@@ -240,3 +239,11 @@ def _rate(done_s: Sequence[float]) -> float:
         return 0.0
     gap_s = (recent[-1] - recent[0]) / (len(recent) - 1)
     return (len(recent) - 1) / max(recent[-1] - recent[0], now_s - recent[0] - gap_s)
+
+
+def drawn(processed: FrameResult) -> FrameResult:
+    """The result for sinks of annotated images: drawn into its frame, in place, or with the image that was made."""
+    if isinstance(processed.result, Translation):
+        return replace(processed, frame=processed.frame.with_image(processed.result.image))
+    annotate(processed.frame.image_bgr, processed.result, processed.observation)
+    return processed

@@ -77,6 +77,8 @@ def _already_quantized(job: QuantizeJob) -> Iterator[Report]:
     """Only verify a model that was trained with Q/DQ, whose learned ranges must not change."""
     _, records = verified_everywhere(job.bundle, "float")
     yield f"{job.bundle.path} already contains Q/DQ: not changed"
+    if job.write_cache:
+        yield "no calibration cache written: the graph's own Q/DQ have the ranges"
     yield from records
     _raise_if_failed(job, records)
 

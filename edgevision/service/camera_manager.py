@@ -145,15 +145,15 @@ class CameraManager:
             camera.stopped = True
             self._shut(camera)
 
-    def set_threshold(self, value: float, name: str | None = None) -> None:
-        """Set the minimum confidence of a detection, for one camera or all."""
-        if not 0 <= value <= 1:
+    def set_threshold(self, value: float | None, name: str | None = None) -> None:
+        """Set the minimum confidence of a detection, for one camera or all; None: the model's own."""
+        if value is not None and not 0 <= value <= 1:
             raise UsageError(f"the threshold is {value:g}; expected 0 to 1")
         with self._lock:
             for camera in self._cameras.values() if name is None else [self._camera(name)]:
                 camera.threshold = value
-                if camera.stream is not None:
-                    camera.stream.threshold = value
+                if camera.stream is not None and self._session is not None:
+                    camera.stream.threshold = camera.threshold_in(self._session)
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with the camera's name and each result, before drawing; the returned function removes it.

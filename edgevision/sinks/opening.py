@@ -13,25 +13,41 @@ from edgevision.sinks.files.video import LateVideoSink, VideoSink
 from edgevision.sinks.files.video_file import VideoFile
 from edgevision.sinks.sink import Sink
 from edgevision.sources.frames import Source
-from edgevision.sources.image_files import IMAGE_SUFFIXES
 from edgevision.sources.opening import ImageSource
 
+VIDEO_SUFFIX = ".mp4"
+"""The one format of videos."""
 
-def open_picture_sink(output: Path, source: Source) -> Sink:
-    """The sink for annotated frames of a source: a video if `output` ends in .mp4, else a folder of images.
 
-    Raises `UsageError` if the output would replace its source, or has the suffix of another format.
+def is_video(output: Path) -> bool:
+    """True for the name of a video, which ends in .mp4; False for a folder: an existing one, or a name without suffix.
+
+    Raises `UsageError` for any other suffix.
     """
-    suffix = output.suffix.lower()
-    if suffix == ".mp4":
+    if output.suffix.lower() == VIDEO_SUFFIX:
+        return True
+    if output.suffix and not output.is_dir():
+        raise UsageError(
+            f"output {output} ends in {output.suffix}; expected a name that ends in {VIDEO_SUFFIX}, or a folder for"
+            " images: an existing one, or a name without suffix"
+        )
+    return False
+
+
+def open_picture_sink(
+    output: Path, source: Source, *, video: bool | None = None, resized: bool = False
+) -> Sink:
+    """The sink for annotated frames of a source: a video, or a folder of images.
+
+    `video` chooses; None: by the name of `output`, as in `is_video`. `resized`: the images may have another size than
+    the frames, as those of image-to-image models. Raises `UsageError` if the output would replace
+    its source, or for a suffix of another format.
+    """
+    if is_video(output) if video is None else video:
         refuse_overwriting(source, output)
-        if 0 in source.size_wh:  # a camera without a first frame
+        if resized or 0 in source.size_wh:  # 0: a camera without a first frame
             return LateVideoSink(output, source)
         return VideoSink(output, source.size_wh, source.fps, live=source.live)
-    if suffix in IMAGE_SUFFIXES or suffix in (".avi", ".mkv", ".mov", ".webm"):
-        raise UsageError(
-            f"output {output} ends in {suffix}; expected a name that ends in .mp4, or a folder for images"
-        )
     if not isinstance(source, ImageSource):
         return ImageFolderSink(output, numbered=True)
     path = source.path or Path(source.name)

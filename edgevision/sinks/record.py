@@ -9,7 +9,15 @@ from typing import Any
 from edgevision.analytics.counting import AnalyticsEvent
 from edgevision.analytics.observation import Observation
 from edgevision.contract.classes import class_name
-from edgevision.contract.results import Classification, Instances, OrientedBoxes, Poses, Result, Segmentation
+from edgevision.contract.results import (
+    Classification,
+    Instances,
+    OrientedBoxes,
+    Poses,
+    Result,
+    Segmentation,
+    Translation,
+)
 from edgevision.sinks.frame_result import FrameResult
 
 TOP_CLASSES = 5
@@ -82,6 +90,8 @@ def answer_of(result: Result) -> dict[str, Any]:
                 for label, share in result.shares()
             ]
         }
+    if isinstance(result, Translation):
+        return {"image": {"width": result.size_wh[0], "height": result.size_wh[1]}}
     rows = zip(result.boxes.tolist(), result.scores.tolist(), result.labels.tolist(), strict=True)
     found: list[dict[str, Any]] = [
         {

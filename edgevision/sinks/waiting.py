@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections import deque
 
 from edgevision.contract.pixels import FramePixels
-from edgevision.contract.results import Classification, Instances, OrientedBoxes, Poses, Segmentation
+from edgevision.contract.results import (
+    Classification,
+    Instances,
+    OrientedBoxes,
+    Poses,
+    Segmentation,
+    Translation,
+)
 from edgevision.sinks.frame_result import FrameResult
 
 
@@ -74,6 +81,8 @@ def held_bytes(processed: FrameResult) -> int:
         total = result.scores.nbytes
     elif isinstance(result, Segmentation):
         total = result.mask.nbytes
+    elif isinstance(result, Translation):
+        total = result.image.nbytes
     else:
         total = result.boxes.nbytes + result.scores.nbytes + result.labels.nbytes
         if isinstance(result, Instances):

@@ -52,6 +52,8 @@ class Scheme:
     """Raises `SourceError` for a wrong address, `MissingExtraError` if no installed library can read it."""
     needs_slashes: bool = False
     """The scheme requires ``//`` after the colon."""
+    has_decoder: bool = False
+    """Its streams may be decoded in hardware (`CameraOptions.decoder`)."""
     path: re.Pattern[str] | None = None
     """Splits an address into the text before its path, the path, and the text after it. None: it has no path."""
 
@@ -210,6 +212,7 @@ SCHEMES = (
         "rtsp://, rtsps://, http://, https://",
         _network,
         needs_slashes=True,
+        has_decoder=True,
     ),
     Scheme(("csi",), "csi://0", _csi),
     Scheme(("gst",), "gst:PIPELINE", _gst),

@@ -63,6 +63,8 @@ class SourceHealth:
     black_frames: int = 0
     black_episodes: int = 0
     damaged_frames: int = 0
+    undecoded_frames: int = 0
+    """Frames that were not decoded, because they would have been dropped: part of `lost.dropped`."""
     size_changes: int = 0
     last_frame_age_s: float | None = None
     """Time since the last valid frame arrived; None before the first."""
@@ -87,6 +89,8 @@ class SourceHealth:
                 found.append(f"{count} {what} frames withheld, {episodes} time{'s' * (episodes != 1)}")
         if self.damaged_frames:
             found.append(f"{self.damaged_frames} damaged frames withheld")
+        if self.undecoded_frames:
+            found.append(f"{self.undecoded_frames} of the dropped frames were not decoded")
         if self.lost.missed:
             found.append(f"{self.lost.missed} frames missed: gaps between the camera's timestamps")
         return tuple(found)
@@ -113,7 +117,8 @@ class HealthRecord:
             now_s = self._arrived()
             self._last_good_s = now_s
             self._fault = None
-            self._health = replace(self._health, state="connected")
+            if self._health.state != "connected":
+                self._health = replace(self._health, state="connected")
 
     def faulty(self, fault: Fault) -> bool:
         """Record a withheld frame; True if a frozen or black episode begins with it."""
@@ -154,6 +159,11 @@ class HealthRecord:
                 last_outage=Outage(time.time() - seconds, seconds, reason),
             )
             return True
+
+    def undecoded(self, count: int) -> None:
+        """Record frames that were not decoded."""
+        with self._lock:
+            self._health = replace(self._health, undecoded_frames=self._health.undecoded_frames + count)
 
     def resized(self) -> None:
         """Record a change of the frame size."""

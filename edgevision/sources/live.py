@@ -13,6 +13,7 @@ from typing import Literal, NoReturn
 
 from edgevision.errors import EdgevisionError, SourceError, first_line
 from edgevision.sources.channel import Channel, ChannelClosed
+from edgevision.sources.demand import Demand
 from edgevision.sources.feeds.capture import open_device
 from edgevision.sources.feeds.feed import Feed, FeedFrame
 from edgevision.sources.feeds.gaps import GapCounter
@@ -45,6 +46,7 @@ class LiveSource(Source):
         self._record = HealthRecord()
         self._watch = FreezeDetector(self._options.freeze)
         self._frames: Channel[tuple[int, FeedFrame]] = Channel(1, newest=True)
+        self._demand = Demand()
         self._closing = threading.Event()
         self._feed: Feed | None = None
         self._chance = random.Random()
@@ -120,6 +122,7 @@ class LiveSource(Source):
         if item is None:
             self._give_up_in_time()
             return None
+        self._demand.taken()
         index, frame = item
         self.lost.dropped += index - self._last_index - 1
         self._last_index = index
@@ -163,6 +166,7 @@ class LiveSource(Source):
         try:
             self._feed = feed = self._open_feed()
             connected_s = time.monotonic()
+            feed.demand = self._demand
             try:
                 if self._closing.is_set():  # closed while it was connecting
                     raise ChannelClosed
@@ -207,7 +211,10 @@ class LiveSource(Source):
             if self._closing.is_set():
                 raise ChannelClosed
             if frame.stamp_ns is not None:
-                self.lost.missed += gaps.add(frame.stamp_ns)
+                self.lost.missed += sum(gaps.add(stamp) for stamp in (*frame.skipped_ns, frame.stamp_ns))
+            if frame.skipped_ns:
+                self._delivered += len(frame.skipped_ns)  # the reader counts the gap as dropped
+                self._record.undecoded(len(frame.skipped_ns))
             verdict: Verdict = self._watch.look(frame.thumbnail, time.monotonic())
             if frame.damaged:
                 self._record.faulty("damaged")

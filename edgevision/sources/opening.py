@@ -50,6 +50,24 @@ def open_source(
     if not isinstance(address, SourceAddress):
         address = SourceAddress.parse(address)
     live = options or CameraOptions()
+    if live.decoder == "hardware" and (address.device or (address.scheme and not address.scheme.has_decoder)):
+        raise _undecoded(name or public_name(address.text))
+    source = _opened(address, live, name)
+    if live.decoder == "hardware" and isinstance(source, ImageSource):
+        source.close()
+        raise _undecoded(source.name)
+    return source
+
+
+def _undecoded(name: str) -> SourceError:
+    return SourceError(
+        f"{name} has no video stream for a hardware decoder; expected a network stream or a video file; use --decoder"
+        " auto, which decodes in hardware where that is possible"
+    )
+
+
+def _opened(address: SourceAddress, live: CameraOptions, name: str | None) -> Source:
+    """Open a source of any kind."""
     if address.device is not None:
         index, device = address.device
         return open_camera(index, device=device, options=live, name=name)
@@ -232,7 +250,7 @@ def _open_many(name: str, texts: list[str], decoder: DecoderSetting) -> Source:
     if all(Path(text).suffix.lower() in IMAGE_SUFFIXES and "://" not in text for text in texts):
         return ImageSource(name, [Path(text) for text in texts])
     options = CameraOptions(decoder=decoder)
-    return SequenceSource(name, texts, lambda text: open_source(text, options))
+    return SequenceSource(name, texts, lambda text: _opened(SourceAddress.parse(text), options, None))
 
 
 def _open_http(url: str, name: str, options: CameraOptions) -> Source | None:

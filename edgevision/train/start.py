@@ -11,7 +11,7 @@ import torch
 
 from edgevision.device.facts import usable_cores
 from edgevision.errors import RecipeError, UsageError
-from edgevision.models.plan import ClassifierPlan, DetectorPlan, InstancePlan, SegmenterPlan
+from edgevision.models.plan import ClassifierPlan, DetectorPlan, InstancePlan, SegmenterPlan, UpscalerPlan
 from edgevision.models.recipe import Recipe
 from edgevision.train.data.workers import worker_count
 from edgevision.train.job import Hardware, Job, TrainingTask
@@ -19,6 +19,7 @@ from edgevision.train.loop.module import tensor_from_frames
 from edgevision.train.tasks.classifier_task import classifier_task
 from edgevision.train.tasks.detector_task import detector_task
 from edgevision.train.tasks.segmenter_task import segmenter_task
+from edgevision.train.tasks.upscaler import upscaler_task
 
 
 def task_for(job: Job, recipe: Recipe) -> TrainingTask:
@@ -37,6 +38,8 @@ def task_for(job: Job, recipe: Recipe) -> TrainingTask:
         return classifier_task(job, job.plan, tensor_of, recipe.fit, recipe.crop_fraction)
     if isinstance(job.plan, SegmenterPlan) and recipe.task == "segment":
         return segmenter_task(job, job.plan, tensor_of)
+    if isinstance(job.plan, UpscalerPlan) and recipe.task == "translate":
+        return upscaler_task(job, job.plan, tensor_of)
     raise RecipeError(
         f"recipe {recipe.name} is for {recipe.task}; a {type(job.plan).__name__} does not fit it"
     )

@@ -307,6 +307,14 @@ def _pixels(
     return [CheckRecord("share of pixels of another class", share, "<=", tolerance.pixels, "mask")]
 
 
+def _images(
+    spec: ModelSpec, golden: Golden, actual: Outputs, tolerance: Tolerance, precision: Precision
+) -> list[CheckRecord]:
+    """Values of images, in levels of 255."""
+    del tolerance
+    return compare_answers(spec, golden.answers, actual, precision)
+
+
 def _eight_bits(spec: ModelSpec, golden: Golden, actual: Outputs, precision: Precision) -> list[CheckRecord]:
     """Means over detections; a model that finds nothing in the frames has none."""
     checks = compare_answers(spec, golden.answers, actual, precision)
@@ -326,4 +334,5 @@ _AGREEMENTS: Mapping[Task, Agreement] = {
     "instances": _instances,
     "pose": _poses,
     "obb": _detections,
+    "translate": _images,
 }

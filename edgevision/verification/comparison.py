@@ -58,6 +58,10 @@ class Tolerance:
     """Allowed difference of a network's raw output, relative to its largest value."""
     raw_mean: float = 1e-4
     """The same on average."""
+    level: float = 1.0
+    """Largest difference of a value of an image, in levels of 255."""
+    level_mean: float = 0.01
+    """The same on average."""
     mask_step: int = 0
     """Difference of two stored mask values, of 255, that counts as none where they lie on both sides of one half."""
 
@@ -93,6 +97,8 @@ _EIGHT_BITS = Tolerance(
     missing=0.15,
     class_score=0.3,
     keypoint=0.1,
+    level=255.0,
+    level_mean=4.0,
 )
 
 # Eleven bits of mantissa instead of 24. YOLOv5n on 28 photographs of COCO with every value rounded: scores to
@@ -112,6 +118,8 @@ _ELEVEN_BITS = Tolerance(
     # YOLOX-Nano on four photographs: scores of candidates to 0.034, of detections to 0.006.
     suppressed=3.0,
     keypoint=0.02,
+    level=8.0,
+    level_mean=0.5,
 )
 
 TOLERANCES: dict[Precision, Tolerance] = {
@@ -149,6 +157,8 @@ TOLERANCES: dict[Precision, Tolerance] = {
         full_score=0.1,
         suppressed=3.0,
         keypoint=0.04,
+        level=48.0,
+        level_mean=2.0,
     ),
     # Eight bits. On the same photographs every detection over 0.25 was found again at IoU 0.5. Scores were off by 0.03
     # to 0.05 on average, and by 0.09 on average of the worst four frames. The layers' own errors show where accuracy is
@@ -197,6 +207,17 @@ def compare_scores(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> 
 def _compare_pixels(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[CheckRecord]:
     wrong = wrong_share(expected[0], actual[0])
     return [CheckRecord("share of pixels of another class", wrong, "<=", tolerance.pixels, "mask")]
+
+
+def _compare_images(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[CheckRecord]:
+    difference = np.abs(expected[0].astype(np.int16) - actual[0])
+    mean = float(difference.mean(axis=(1, 2, 3)).max())
+    return [
+        CheckRecord(
+            "largest difference of an image's values", float(difference.max()), "<=", tolerance.level, "image"
+        ),
+        CheckRecord("mean difference of an image's values", mean, "<=", tolerance.level_mean, "image"),
+    ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -340,4 +361,5 @@ _COMPARISONS: Mapping[Task, Callable[[Outputs, Outputs, Tolerance], list[CheckRe
     "instances": _compare_instances,
     "pose": _compare_poses,
     "obb": _compare_detections,
+    "translate": _compare_images,
 }

@@ -100,6 +100,10 @@ def _equal_rows(session: Session, golden: Golden, tolerance: Tolerance) -> Check
         return CheckRecord(
             "share of pixels that differ between equal rows of a batch", wrong, "<=", tolerance.pixels
         )
+    if "image" in answers:
+        image = answers["image"]
+        worst = max_difference((image,), (np.repeat(image[:1], len(image), axis=0),))
+        return CheckRecord("difference of images between equal rows of a batch", worst, "<=", tolerance.level)
     scores = answers["scores"]
     worst = max_difference((scores,), (np.repeat(scores[:1], len(scores), axis=0),))
     return CheckRecord("score difference between equal rows of a batch", worst, "<=", tolerance.score)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from edgevision.bundle.folder import Bundle
-from edgevision.bundle.operating_point import ClassPoint, OperatingPoint
+from edgevision.bundle.operating_point import LOST, ClassPoint, OperatingPoint
+from edgevision.cli.commands.inspect import command as inspect
 from edgevision.contract.thresholds import ClassThresholds
 from edgevision.engines.opening import open_session
 from edgevision.errors import BundleError
@@ -72,6 +74,15 @@ def test_another_graph_has_no_operating_point(bundle: Bundle) -> None:
     bundle = bundle.with_operating_point(point_of(bundle, LAMP))
     assert bundle.add_graph("fp16", b"another").operating_point is not None
     assert bundle.add_graph("float", b"another").operating_point is None
+
+
+def test_a_point_of_another_graph_is_reported_once(bundle: Bundle) -> None:
+    bundle.with_operating_point(replace(point_of(bundle, LAMP), graph_sha256="0" * 64))
+    with open_session(bundle.path, engine="onnxruntime") as session:
+        assert session.threshold == 0.25
+        assert session.info.notes.count(LOST) == 1
+    lines = CliRunner().invoke(inspect, [str(bundle.path)]).output.splitlines()
+    assert [line for line in lines if line.startswith("threshold")] == [f"threshold  {LOST}"]
 
 
 def test_one_of_a_newer_schema_names_the_writer_and_the_fix(bundle: Bundle) -> None:

@@ -9,9 +9,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from edgevision.bundle.folder import Bundle
 from edgevision.cli.commands.eval import command
+from edgevision.contract.spec import NmsSpec
 from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
+from edgevision.export.adoption import adopt_bundle
+from edgevision.graph.adopt import AdoptOptions
+from edgevision.sources.image_files import read_image
 from tests.quantize.test_trials import FILES, adopted, labelled_by
 
 
@@ -74,10 +79,36 @@ def test_upright_labels_do_not_measure_oriented_boxes(tmp_path: Path, images: Pa
         CliRunner().invoke(command, [*map(str, arguments)], catch_exceptions=False)
 
 
-def test_an_operating_point_of_oriented_boxes_is_refused(tmp_path: Path, images: Path) -> None:
-    graph = adopted("obb", tmp_path)
-    with open_session(graph, engine="onnxruntime") as session:
+@pytest.mark.parametrize(
+    ("task", "settings", "objects", "overlap"),
+    [
+        ("pose", "match at OKS 0.5", "poses", "OKS"),
+        ("obb", "match at IoU of rotated boxes 0.5", "boxes", "IoU"),
+    ],
+)
+def test_thresholds_are_measured_and_stored(
+    task: str, settings: str, objects: str, overlap: str, tmp_path: Path, images: Path
+) -> None:
+    """Labels are what the graph finds: nearly every detection is right, and the graph's own minimum score is 0.3."""
+    source = adopted(task, tmp_path).with_name("theirs.onnx")
+    nms = NmsSpec(candidates=100, max_detections=20, score_floor=0.3)
+    path = adopt_bundle(source, None, AdoptOptions(nms=nms), images, tmp_path / "b", lambda _: None).path
+    with open_session(path, engine="onnxruntime") as session:
         labels = labelled_by(session, tmp_path / "truth.json")
-    arguments = [graph, "--images", images, "--annotations", labels, "--threshold", "0.3"]
-    with pytest.raises(UsageError, match="omit --write-thresholds and --threshold"):
-        CliRunner().invoke(command, [*map(str, arguments)], catch_exceptions=False)
+    data = ["--images", images, "--annotations", labels, "--engine", "onnxruntime"]
+    arguments = [*map(str, [path, *data]), "--write-thresholds"]
+    output = CliRunner().invoke(command, arguments, catch_exceptions=False).output
+    assert f"operating point; NMS as exported, {settings}" in output
+    point = Bundle.open(path).operating_point
+    assert point is not None
+    assert (point.overlap, point.match_iou) == (overlap, 0.5)
+    assert all(0.3 <= each.threshold < 0.99 and (each.recall or 0) > 0.8 for each in point.classes)
+    with open_session(path, engine="onnxruntime") as session:
+        answers = [found for file in FILES for found in session([read_image(file)], threshold=0.95)]
+    given = [path, *data, "--threshold", "0.95", "--record", tmp_path / "record.json"]
+    lines = CliRunner().invoke(command, [*map(str, given)], catch_exceptions=False).output.splitlines()
+    header = next(line.split() for line in reversed(lines) if line.startswith("class"))
+    assert header[1] == objects
+    everything = json.loads((tmp_path / "record.json").read_text())["at_threshold"][-1]
+    assert everything["detections"] == sum(map(len, answers))  # type: ignore[arg-type]  # results of boxes
+    assert 0.9 * everything["detections"] < everything["correct"] < 0.9 * everything["boxes"]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -57,6 +58,15 @@ def test_each_source_has_its_lines_and_its_video(brightness_bundle: Path, tmp_pa
     assert "19 frames in" in result.output
 
 
+def test_an_image_beside_a_video_gets_a_folder(brightness_bundle: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "p.jpg"), np.full((48, 64, 3), 200, np.uint8))
+    sources = (f"yard={clip(tmp_path / '1.mp4', 2, 100)}", f"door.jpg={tmp_path / 'p.jpg'}")
+    result = run(brightness_bundle, *sources, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["door.jpg", "yard.mp4"]
+    assert (tmp_path / "out" / "door.jpg" / "p.jpg").is_file()
+
+
 def test_cameras_share_the_engine(brightness_bundle: Path, tmp_path: Path) -> None:
     jsonl = tmp_path / "out.jsonl"
     cameras = [f"c{n}=demo:64x64@50" for n in range(3)]
@@ -96,6 +106,7 @@ def test_invalid_input_is_reported(brightness_bundle: Path, tmp_path: Path) -> N
     assert "source file" in refused(f"a={one}", "-o", one)
     assert one.read_bytes() == before
     assert "2 sources cannot share" in refused(one, two, "-o", tmp_path / "out.mp4")
+    assert "ends in .xyz" in refused(one, two, "-o", tmp_path / "out.xyz")
     assert "called 'a'; expected different names" in refused(f"a={one}", f"a={two}")
     assert "is out of range; expected" in refused(one, two, "--batch", 64)
     assert run(brightness_bundle, one, "--batch", "many").exit_code == 2

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgevision.contract.image import Frame, fit_frame
-from edgevision.contract.pixels import FramePixels, bgr_matrix, write_planes
+from edgevision.contract.pixels import FramePixels, bgr_matrix, fastest_equal, write_planes
 from edgevision.contract.session import PAGE_BYTES, Session
 from edgevision.contract.spec import FrameInput
 from edgevision.errors import UsageError
@@ -140,3 +140,24 @@ def test_matrices_give_the_primary_colours(
     np.testing.assert_allclose(matrix @ [*levels, 1], bgr, atol=0.6)
     shifted = bgr_matrix(kr, kb, full_range=full, offset=-1.0)
     np.testing.assert_allclose(matrix @ [*levels, 1] - shifted @ [*levels, 1], 1)
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_the_fastest_interpolation_gives_the_same_pixels(channels: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    changed = 0
+    for _ in range(60):
+        height, width = (int(side) for side in rng.integers(1, 40, 2))
+        down = rng.integers(1, 6, 2) if rng.random() < 0.3 else [rng.integers(1, 6)] * 2
+        source = rng.integers(0, 256, (height * down[0], width * down[1], *channels), np.uint8)
+        for wanted in (cv2.INTER_LINEAR, cv2.INTER_AREA):
+            used = fastest_equal(wanted, source.shape, (height, width))
+            changed += used != wanted
+            expected, received = (
+                cv2.resize(source, (width, height), interpolation=kind) for kind in (wanted, used)
+            )
+            np.testing.assert_array_equal(received, expected)
+    assert changed > 20
+    assert fastest_equal(cv2.INTER_LINEAR, (1080, 1920), (360, 640)) == cv2.INTER_NEAREST_EXACT
+    assert fastest_equal(cv2.INTER_LINEAR, (1080, 1921), (360, 640)) == cv2.INTER_LINEAR
+    assert fastest_equal(cv2.INTER_LINEAR, (20, 20), (40, 40)) == cv2.INTER_LINEAR

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from edgevision.contract.results import Poses
-from edgevision.contract.spec import KeypointSpec
+from edgevision.contract.spec import KeypointSpec, pose_outputs
 from edgevision.errors import UsageError
 from edgevision.evaluation.bootstrap import AveragePrecision
 from edgevision.evaluation.detection import LabelledImages, read_annotations
@@ -20,6 +21,8 @@ from edgevision.evaluation.keypoints import (
     require_keypoints,
     rows_of_poses,
 )
+from edgevision.evaluation.operating_point import match_detections
+from tests.doubles import detector
 from tests.evaluation.plain_ap import Answer, Truth, plain_ap
 
 Array = npt.NDArray[np.float64]
@@ -108,6 +111,29 @@ def test_the_budget_s_ap_is_the_same(tmp_path: Path) -> None:
         keypoint_evaluation(labelled, rows_of_poses(labelled, found), 17), labelled.image_ids
     )
     assert scores.whole == pytest.approx(accuracy_from_poses(labelled, found, 17).ap, abs=1e-6)
+
+
+def test_poses_match_by_oks(tmp_path: Path) -> None:
+    """A plain greedy matching at OKS 0.5, highest score first, gives the same correct poses."""
+    labelled, truths, found = synthetic(tmp_path, 17)
+    layout = KeypointSpec.of(17)
+    spec = replace(
+        detector(), task="pose", outputs=pose_outputs(1, 17), classes=("person",), keypoints=layout
+    )
+    (person,) = match_detections(labelled, spec, found)
+    expected = []
+    for image, result in found:
+        free = [truth.value for truth in truths if truth.image == image]
+        for place in np.argsort(-result.scores):
+            pose = (result.keypoints[place].astype(np.float64), 0.0)
+            overlaps = [oks(pose, truth) for truth in free]
+            right = bool(overlaps) and max(overlaps) >= 0.5
+            if right:
+                free.pop(int(np.argmax(overlaps)))
+            expected.append((float(result.scores[place]), right))
+    assert sorted(zip(person.scores.tolist(), person.correct.tolist(), strict=True)) == sorted(expected)
+    assert 0 < person.correct.sum() < len(expected)
+    assert person.boxes.sum() == len(truths)
 
 
 def test_nothing_found_scores_0(tmp_path: Path) -> None:

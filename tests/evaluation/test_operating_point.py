@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,8 +19,10 @@ from edgevision.evaluation.operating_point import (
     choose_thresholds,
     match_detections,
 )
+from tests.doubles import detector
 
 CLASSES = ("person", "unicorn", "car")
+SPEC = replace(detector(), classes=CLASSES)
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ FOUND = [
 
 
 def test_detections_are_matched_once_and_crowds_do_not_count(labelled: LabelledImages) -> None:
-    person, car = match_detections(labelled, CLASSES, FOUND)
+    person, car = match_detections(labelled, SPEC, FOUND)
     assert (person.name, car.name) == ("person", "car")
     order = np.argsort(-person.scores)
     assert person.scores[order].tolist() == pytest.approx([0.9, 0.8, 0.3, 0.2])
@@ -76,7 +79,7 @@ def test_detections_are_matched_once_and_crowds_do_not_count(labelled: LabelledI
 
 
 def test_figures_at_a_threshold(labelled: LabelledImages) -> None:
-    matches = match_detections(labelled, CLASSES, FOUND)
+    matches = match_detections(labelled, SPEC, FOUND)
     person, car, everything = at_thresholds(matches, {"person": 0.25, "unicorn": 0.25, "car": 0.6})
     assert (person.boxes, person.detections, person.correct) == (2, 3, 2)
     assert (person.precision, person.recall, person.f1) == pytest.approx((2 / 3, 1.0, 0.8))
@@ -87,7 +90,7 @@ def test_figures_at_a_threshold(labelled: LabelledImages) -> None:
 
 
 def test_a_model_that_finds_nothing(labelled: LabelledImages) -> None:
-    matches = match_detections(labelled, CLASSES, [])
+    matches = match_detections(labelled, SPEC, [])
     assert [(one.name, len(one.scores), one.boxes.sum()) for one in matches] == [
         ("person", 0, 2),
         ("car", 0, 1),

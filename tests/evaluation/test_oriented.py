@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from pycocotools.cocoeval import COCOeval
 
 from edgevision.contract.results import OrientedBoxes
 from edgevision.contract.rotated import corners_from_oriented, hulls_from_oriented
+from edgevision.contract.spec import obb_outputs
 from edgevision.datasets.dota import is_dota, oriented_from_outline, read_dota
 from edgevision.errors import SourceError, UsageError
 from edgevision.evaluation.bootstrap import AveragePrecision
 from edgevision.evaluation.detection import LabelledImages, read_annotations
+from edgevision.evaluation.operating_point import match_detections
 from edgevision.evaluation.oriented import (
+    RotatedEval,
     accuracy_from_oriented,
     oriented_evaluation,
     rows_of_oriented,
     with_oriented_truth,
 )
 from tests.contract.test_rotated import plain_iou
+from tests.doubles import detector
 from tests.evaluation.plain_ap import Answer, Truth, plain_ap
 
 Array = npt.NDArray[np.float64]
@@ -89,12 +95,44 @@ def test_ap_equals_a_plain_implementation(
     assert [c.name for c in accuracy.classes] == ["plane", "ship"]
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_matches_are_those_of_pycocotools(seed: int) -> None:
+    """Crowds, ignored sizes, equal overlaps and equal scores."""
+    rng = np.random.default_rng(seed)
+    truths, found = int(rng.integers(0, 12)), int(rng.integers(0, 30))
+    evaluation = RotatedEval(iouType="bbox")
+    crowd, sizes = rng.random(truths) < 0.2, rng.choice([10.0, 50.0, 200.0], truths)
+    evaluation._gts = {
+        (1, 1): [
+            {"id": 100 + k, "area": float(sizes[k]), "iscrowd": int(crowd[k]), "ignore": int(crowd[k])}
+            for k in range(truths)
+        ]
+    }
+    scores = rng.choice([0.2, 0.4, 0.5, 0.9], found)
+    areas = rng.choice([10.0, 50.0, 200.0], found)
+    evaluation._dts = {
+        (1, 1): [{"id": k + 1, "score": float(scores[k]), "area": float(areas[k])} for k in range(found)]
+    }
+    most = int(rng.choice([5, 1000]))
+    kept = min(found, most)
+    overlaps = rng.choice([0.0, 0.3, 0.5, 0.7, 0.75, 0.9, 1.0], (kept, truths))
+    evaluation.ious = {(1, 1): overlaps if truths and found else []}
+    for sizes_between in ([0, 10**10], [20, 100], [100, 10**10]):
+        expected = COCOeval.evaluateImg(evaluation, 1, 1, sizes_between, most)
+        actual = evaluation.evaluateImg(1, 1, sizes_between, most)
+        assert (expected is None) == (actual is None)
+        if expected is None or actual is None:
+            continue
+        for name in ("dtIds", "gtIds", "dtMatches", "dtScores", "gtIgnore", "dtIgnore"):
+            np.testing.assert_array_equal(actual[name], expected[name], err_msg=name)
+
+
 def test_the_budget_s_ap_is_the_same(
     synthetic: tuple[Path, list[Truth[Array]], list[tuple[int, OrientedBoxes]]],
 ) -> None:
     folder, _, found = synthetic
     labelled = read(folder)
-    evaluation = oriented_evaluation(labelled, rows_of_oriented(labelled, found))
+    evaluation = oriented_evaluation(labelled, rows_of_oriented(labelled, found), by_size=False)
     scores = AveragePrecision.of(evaluation, labelled.image_ids)
     assert scores.whole == pytest.approx(accuracy_from_oriented(labelled, found).ap, abs=1e-6)
 
@@ -119,6 +157,30 @@ def test_more_than_a_hundred_objects_of_an_image_count(tmp_path: Path) -> None:
     labelled = with_oriented_truth(read_annotations(tmp_path, tmp_path, CLASSES, outlines=True))
     found = made(boxes, np.linspace(0.1, 0.9, 240), np.ones(240))
     assert accuracy_from_oriented(labelled, [(1, found)]).ap == pytest.approx(100)
+
+
+def test_detections_match_by_the_rotated_boxes(tmp_path: Path) -> None:
+    """Crossed boxes have equal upright boxes; difficult objects are neither right nor wrong."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((100, 100, 3), np.uint8))
+    truths = np.array([[50.0, 50, 60, 10, 0.7], [20, 80, 30, 10, 0.0]])
+    lines = [
+        f"{' '.join(map(str, corners.ravel()))} ship {hard}"
+        for corners, hard in zip(corners_from_oriented(truths), (0, 1), strict=True)
+    ]
+    (tmp_path / "a.txt").write_text("\n".join(lines))
+    labelled = read_annotations(tmp_path, tmp_path, CLASSES, outlines=True)
+    boxes = np.array([[50, 50, 60, 10, -0.7], [50, 50, 60, 10, 0.7], [20, 80, 30, 10, 0.0]])
+    found = made(boxes, np.array([0.9, 0.6, 0.8]), np.ones(3))
+    spec = replace(detector(), task="obb", outputs=obb_outputs(1), classes=CLASSES)
+    (ship,) = match_detections(labelled, spec, [(1, found)])
+    assert ship.name == "ship"
+    assert dict(zip(ship.scores.round(1).tolist(), ship.correct.tolist(), strict=True)) == {
+        0.9: False,
+        0.6: True,
+    }
+    assert ship.boxes.tolist() == [1]
+    (nothing,) = match_detections(labelled, spec, [(1, found[[]])])
+    assert (len(nothing.scores), nothing.boxes.tolist()) == (0, [1])
 
 
 def test_polygons_of_coco_and_yolo_give_the_same_boxes(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,14 @@ class Bright(Columns):
         return (boxes, scores) if images.mean() < 0.05 else (boxes + 3, scores)
 
 
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_a_network_that_a_trace_does_not_hold_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(VerificationError, match="mine was not written: its graph does not match"):
+    with pytest.raises(VerificationError, match="mine was not written: its graph does not match") as caught:
         exported(own("detect", lambda: Bright(2, decoded=True), 2), tmp_path)
+    assert "records one path through Python code" in str(caught.value)
+    assert re.search(
+        r"test_module_recipe.py, line \d+, `return .* if images.mean\(\) < 0.05 .*`: compute it with tensors",
+        str(caught.value),
+    )
     assert not (tmp_path / "b").exists()
 
 
@@ -137,6 +142,13 @@ class Spectrum(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = torch.fft.rfft(images.mean((1, 2))).abs()
         return found[:, :4]
+
+
+def test_the_limit_of_classes_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        RecipeError, match="there are 70,000 class names; at most 65,536 classes are supported"
+    ):
+        exported(own("classify", lambda: Foreground(logits=True), 70_000), tmp_path)
 
 
 def test_an_operator_that_onnx_lacks(tmp_path: Path) -> None:

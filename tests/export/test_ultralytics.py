@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
@@ -22,12 +21,8 @@ from edgevision.errors import CheckpointError, UnsafeCheckpointError, UsageError
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.recognition import recipe_of
 from edgevision.models.recipe import load_recipe
-from edgevision.models.ultralytics.decode import decode, decode_keypoints, decode_oriented, rows_of
-from edgevision.models.ultralytics.heads import ObbHead, PoseTowers
-from edgevision.models.ultralytics.model import HeadName, UltralyticsModel, ultralytics_from_checkpoint
 from tests.export.attacks import PLANT, attacks
-
-Array = npt.NDArray[np.float64]
+from tests.export.raw_outputs import compared
 
 RELATIVE, PIXELS = 1e-4, 0.01
 """Tolerances of raw outputs: relative to the largest value, and pixels for boxes of the network's size."""
@@ -55,90 +50,22 @@ def folder(data_dir: Path) -> Path:
     return found
 
 
-def _decoded(model: UltralyticsModel, image: torch.Tensor) -> list[Array]:
-    """Pixels, scores and further values of one image; probabilities of a classifier.
-
-    Pixels are boxes xyxy, followed by x and y of the keypoints; of oriented boxes x y w h.
-    """
-    with torch.no_grad():
-        outputs = model(image)
-    if model.facts.task == "classify":
-        return [outputs.softmax(1).double().numpy()]
-    strides, head = model.facts.strides, model.tower_head
-    boxes, classes, further = (outputs[kind * len(strides) : (kind + 1) * len(strides)] for kind in range(3))
-    if isinstance(head, ObbHead):
-        oriented, scores = decode_oriented(boxes, classes, further, strides, logit=head.logit)
-        return [value[0].double().numpy() for value in (oriented[..., :4], scores, oriented[..., 4:])]
-    found = list(decode(boxes, classes, strides))
-    if isinstance(head, PoseTowers):
-        shape = (head.points, head.values)
-        points = decode_keypoints(further, strides, shape, centred=head.centred)
-        found = [torch.cat([found[0], points[..., :2].flatten(2)], 2), found[1], points[..., 2]]
-    if model.mask_count:
-        found += [rows_of(further), outputs[-1]]
-    return [value[0].double().numpy() for value in found]
-
-
-def _published(arrays: Any, head: HeadName, class_count: int, task: str) -> list[Array]:
-    """The original code's answer in the same form; a one-to-one head's 300 best boxes with score and class."""
-    if task == "classify":
-        return [arrays["output0"].astype(np.float64)]
-    if head == "one2one":
-        rows = arrays["end2end0"][0].astype(np.float64)
-        return [rows[:, :4], rows[:, 4], rows[:, 5]]
-    rows = arrays["output0"][0].T.astype(np.float64)
-    xy, wh, scores, rest = np.split(rows, (2, 4, 4 + class_count), axis=1)
-    if task == "obb":
-        return [rows[:, :4], scores, rest]
-    found = [np.concatenate([xy - wh / 2, xy + wh / 2], 1), scores]
-    if task == "pose":
-        points = rest.reshape(len(rest), -1, 3)
-        return [np.concatenate([found[0], points[..., :2].reshape(len(rest), -1)], 1), scores, points[..., 2]]
-    return [*found, rest, arrays["output1"][0].astype(np.float64)] if task == "instances" else found
-
-
-def _best_pairs(boxes: Array, scores: Array, count: int) -> list[Array]:
-    pairs = np.argsort(-scores.ravel(), kind="stable")[:count]
-    row, label = np.divmod(pairs, scores.shape[1])
-    return [boxes[row], scores[row, label], label.astype(np.float64)]
-
-
-def _worst(actual: list[Array], expected: list[Array]) -> tuple[float, float]:
-    """The largest difference of boxes in pixels and of other values relative to their largest."""
-    boxes = float(np.abs(actual[0] - expected[0]).max()) if len(actual) > 1 else 0.0
-    others = zip(actual[len(actual) > 1 :], expected[len(actual) > 1 :], strict=True)
-    return boxes, max(float(np.abs(a - e).max() / np.abs(e).max()) for a, e in others)
-
-
 @pytest.mark.parametrize("name", FILES)
 def test_raw_outputs_are_the_original_codes(
     name: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoint, arrays = read_checkpoint(folder / f"{name}.pt"), np.load(folder / f"{name}.npz")
-    picture = torch.from_numpy(arrays["image_bgr"][..., ::-1].copy()).permute(2, 0, 1)[None]
     rows = []
-    for head in ultralytics_from_checkpoint(checkpoint).facts.heads:
-        model = ultralytics_from_checkpoint(checkpoint, head)
-        single = _decoded(model, picture.float() / 255)
-        double = _decoded(model.double(), picture.double() / 255)
-        expected = _published(arrays, head, model.facts.class_count, model.facts.task)
-        noise = _worst(single, double)
-        if head == "one2one":
-            single = _best_pairs(single[0], single[1], len(expected[0]))
-            same = [np.abs(single[1] - expected[1]) < 1e-3]
-            assert same[0].all()
-            # Boxes of nearly equal scores may change places: those of the same box and class are compared.
-            kept = np.abs(single[0] - expected[0]).max(1) < 1
-            assert kept.mean() > 0.9
-            single, expected = [[value[kept] for value in values] for values in (single, expected)]
-            assert np.array_equal(single.pop(), expected.pop())
-        pixels, relative = _worst(single, expected)
-        rows.append([name, head, f"{pixels:.2g}", f"{relative:.2g}", f"{noise[0]:.2g}", f"{noise[1]:.2g}"])
-        assert pixels <= max(PIXELS, NOISE * noise[0])
-        assert relative <= max(RELATIVE, NOISE * noise[1])
-    columns = ["file", "head", "px", "relative", "own noise px", "own noise relative"]
+    with np.load(folder / f"{name}.npz") as arrays:
+        found = list(compared(read_checkpoint(folder / f"{name}.pt"), arrays))
+    for one in found:
+        differences = (one.original, one.own_rounding, one.original_rounding)
+        figures = (f"{value:.2g}" for each in differences for value in (each.pixels, each.relative))
+        rows.append([name, one.head, *figures])
+        assert one.original.pixels <= max(PIXELS, NOISE * one.own_rounding.pixels)
+        assert one.original.relative <= max(RELATIVE, NOISE * one.own_rounding.relative)
+    columns = ("px", "relative", "own rounding px", "relative", "its rounding px", "relative")
     with capsys.disabled():
-        print("\n" + "\n".join(table(columns, rows)), end="")
+        print("\n" + "\n".join(table(["file", "head", *columns], rows)), end="")
 
 
 FORMS = {

@@ -326,3 +326,20 @@ def test_a_float16_output_is_recognised(tmp_path: Path) -> None:
     adoption = adopt(path)
     assert adoption.recognition == "head classifier: one output [1, 3], 3 classes"
     assert adoption.spec.outputs[0].dtype == np.dtype(np.float32).name
+
+
+def test_more_classes_than_supported_are_named(tmp_path: Path) -> None:
+    """With names, and as a classifier's length of a file without names."""
+    names = tuple(map(str, range(70_000)))
+    path = saved(networks.classifier(), tmp_path)
+    with pytest.raises(
+        GraphError, match="there are 70,000 class names; at most 65,536 classes are supported"
+    ):
+        adopt(path, options=AdoptOptions(classes=names))
+    m = Maker(17)
+    value = m("Expand", m("Flatten", m("GlobalAveragePool", m.conv(1, 8))), np.array([1, 70_000]))
+    wide = saved(m.model({"out": (value, 1, [1, 70_000])}), tmp_path, "wide")
+    with pytest.raises(
+        GraphError, match="As a classifier it has 70,000 classes; at most 65,536 are supported"
+    ):
+        adopt(wide)

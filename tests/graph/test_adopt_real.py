@@ -14,7 +14,7 @@ from edgevision.contract.spec import FrameInput
 from edgevision.errors import GraphError
 from edgevision.graph.adopt import Adoption, AdoptOptions, adopt
 from edgevision.graph.coco import COCO_CLASSES
-from edgevision.graph.heads.fastestdet import FastestDetHead
+from edgevision.graph.heads.cells.fastestdet import FastestDetHead
 from edgevision.graph.heads.yolox import YoloXHead
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.graph.reference import source_answers

@@ -22,11 +22,11 @@ from edgevision.graph.heads import (
     PoseHead,
     YoloV5RawHead,
     end2end,
-    fastestdet,
     yolov5,
     yolov8,
     yolox,
 )
+from edgevision.graph.heads.cells import fastestdet
 from edgevision.graph.heads.head import NetworkFacts
 from edgevision.graph.keypoints import final_keypoints
 from edgevision.graph.nms import cluster_nms, without_suppression

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from edgevision.cli.commands.quantize import command
 from edgevision.errors import SinkError, SourceError, UsageError
 from edgevision.quantize.calibration.cache import cache_text, read_cache, write_calibration_cache
 from edgevision.quantize.calibration.ranges import Ranges
@@ -99,3 +101,17 @@ def test_a_version_that_is_none_is_refused() -> None:
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="cannot write"):
         write_calibration_cache(tmp_path / "missing" / "c", Ranges("max", 1, {}))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp8"])
+def test_only_an_int8_graph_has_a_cache(precision: str, tmp_path: Path) -> None:
+    arguments = [
+        str(tmp_path),
+        "--calib",
+        str(tmp_path),
+        "--precision",
+        precision,
+        "--write-calibration-cache",
+    ]
+    with pytest.raises(UsageError, match=f"received --precision {precision}: omit one of them"):
+        CliRunner().invoke(command, arguments, catch_exceptions=False)

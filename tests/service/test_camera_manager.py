@@ -130,6 +130,10 @@ def test_a_threshold_changes_the_detections() -> None:
         running.camera_manager.start_camera("a")
         assert running.more("a")
         assert found["a"] == 0  # it outlives a stop
+        running.camera_manager.set_threshold(None, "a")
+        wait_for(lambda: found["a"] == 1)
+        own = BrightnessSession().threshold
+        assert [camera.threshold for camera in running.camera_manager.cameras] == [own, 1.0]
         with pytest.raises(UsageError, match="0 to 1"):
             running.camera_manager.set_threshold(1.5)
         with pytest.raises(UsageError, match="no camera 'c'; expected one of: a, b"):

@@ -48,8 +48,17 @@ def test_the_output_chooses_the_sink(tmp_path: Path) -> None:
     for source in (folder, image):
         with pytest.raises(UsageError, match="which would be replaced"):
             open_picture_sink(tmp_path / "photos", source)
-    with pytest.raises(UsageError, match=r"ends in \.jpg; expected a name that ends in \.mp4, or a folder"):
-        open_picture_sink(tmp_path / "out.jpg", image)
+    (tmp_path / "day.2").mkdir()
+    assert isinstance(open_picture_sink(tmp_path / "day.2", folder), ImageFolderSink)
+    assert isinstance(open_picture_sink(tmp_path / "photo.jpg", image, video=False), ImageFolderSink)
+
+
+@pytest.mark.parametrize("name", ["out.jpg", "out.avi", "out.xyz", "out.MP5"])
+def test_an_unknown_suffix_is_an_error_and_makes_no_folder(tmp_path: Path, name: str) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((48, 64, 3), np.uint8))
+    with pytest.raises(UsageError, match=r"ends in \.\w+; expected a name that ends in \.mp4, or a folder"):
+        open_picture_sink(tmp_path / name, open_source(tmp_path / "a.png"))
+    assert not (tmp_path / name).exists()
 
 
 def test_the_source_is_never_replaced(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from edgevision.contract.image import Frame
 from edgevision.errors import SourceError
 from edgevision.sources.frames import Source
 from edgevision.sources.opening import open_source
+from edgevision.sources.options import CameraOptions
 
 WIDTH, HEIGHT = 64, 48
 
@@ -257,3 +258,17 @@ def test_a_closed_source_ends(tmp_path: Path) -> None:
     source.close()
     source.close()
     assert source.read() is None
+
+
+@pytest.mark.parametrize(
+    "address", ["demo:", "loop:a.mp4", "0", "csi://0", "gst:videotestsrc", "a.png", "photos", "*.png"]
+)
+def test_hardware_is_refused_without_a_stream_to_decode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for name in ("a.png", "photos/b.png"):
+        cv2.imwrite(name, np.zeros((48, 64, 3), np.uint8))
+    with pytest.raises(SourceError, match="has no video stream for a hardware decoder; .*--decoder auto"):
+        open_source(address, CameraOptions(decoder="hardware"))

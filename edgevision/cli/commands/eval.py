@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgevision.bundle.folder import Bundle
+from edgevision.cli.evaluations import heading_of, shown
+from edgevision.cli.image_accuracy import image_accuracy
 from edgevision.cli.options.defined import option_of
 from edgevision.cli.options.groups import graph_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import table
+from edgevision.contract.embedded_spec import embedded_spec
 from edgevision.contract.overrides import IOU_THRESHOLD, carries
 from edgevision.contract.results import Detections, Instances, OrientedBoxes, Poses
 from edgevision.contract.session import Session, SessionOptions
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from edgevision.evaluation.detection import DetectionAccuracy, LabelledImages
     from edgevision.evaluation.keypoints import KeypointAccuracy
     from edgevision.evaluation.oriented import OrientedAccuracy
-
-Answer = TypeVar("Answer")
 
 
 @click.command()
@@ -94,14 +94,21 @@ def command(
     values for COCO); nothing else is changed. Instance segmentation: the same metrics for boxes and for masks. Poses:
     for boxes, and by OKS for keypoints. Oriented boxes: by exact IoU of the rotated boxes. Segmentation: IoU of each
     class and their mean, against single-channel masks whose values are labels. Classification: top-1 and top-5.
+    Image to image: PSNR and SSIM of luma against the target images in --annotations; without it, --images are the
+    targets of a model that enlarges, and its inputs are made from them (bicubic, antialiased).
 
-    With --write-thresholds, --threshold, or a bundle with an operating point, detection also prints precision, recall
-    and F1 of boxes at the confidence threshold, in a second pass with NMS as exported, as `edgevision run` has it.
+    With --write-thresholds, --threshold, or a bundle with an operating point, eval also prints precision, recall and F1
+    at the confidence threshold, in a second pass with NMS as exported, as `edgevision run` has it. A detection is
+    correct at IoU 0.5 with a labelled box, a pose at OKS 0.5, an oriented box at IoU 0.5 of the rotated boxes.
     """
     if not images.is_dir():
         raise UsageError(f"--images {images} is not a folder")
     options = SessionOptions(iou_threshold=iou, precision=precision, device=device, force=force)
     request = _ThresholdRequest(threshold, write_thresholds)
+    if _task_of(bundle) == "translate":
+        request.check_unused()
+        _print_and_store(*image_accuracy(bundle, images, annotations, limit, engine, options), json_file)
+        return
     masks = None if annotations is None else _mask_folder(annotations)
     if annotations is None or masks is not None:
         request.check_unused()
@@ -113,12 +120,20 @@ def command(
         record, lines = _detection(
             bundle, images, annotations, limit, engine, options, request, strict=strict
         )
+    _print_and_store(record, lines, json_file)
+
+
+def _print_and_store(record: object, lines: list[str], json_file: Path | None) -> None:
     click.echo("\n".join(lines))
     if json_file is not None:
         try:
             atomic.write_file(json_file, json_text(record).encode())
         except OSError as error:
             raise SinkError(f"cannot write {json_file}: {error.strerror}") from error
+
+
+def _task_of(model: Path) -> Task:
+    return embedded_spec(model).task if model.suffix == ".onnx" else Bundle.open(model).spec.task
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +148,7 @@ class _ThresholdRequest:
         if self.write or self.threshold is not None:
             option = "--write-thresholds" if self.write else "--threshold"
             raise UsageError(
-                f"{option} is for models with boxes (detect, instances, pose); expected --annotations with boxes,"
+                f"{option} is for models with boxes (detect, instances, pose, obb); expected --annotations with boxes,"
                 " received images for classify or segment, which have no confidence threshold"
             )
 
@@ -177,28 +192,23 @@ def _detection(
     with open_session(bundle, engine=engine, options=options) as session:
         _check_task(session, BOX_TASKS)
         spec = session.spec
-        if spec.task == "obb" and (request.write or request.threshold is not None):
-            raise UsageError(
-                f"{spec.name} has oriented boxes, whose precision and recall at a threshold are not measured; omit"
-                " --write-thresholds and --threshold"
-            )
         labelled = measure.read_annotations(
             annotations, images, spec.classes, limit=limit, outlines=spec.task == "obb"
         )
         labelled = measure.without_broken(labelled, strict=strict)
         for warning in labelled.warnings:
             click.echo(f"warning: {warning}", err=True)
-        found = list(_shown(measure.detect_all(session, labelled), len(labelled.image_ids)))
+        found = list(shown(measure.detect_all(session, labelled), len(labelled.image_ids)))
         if labelled.left_out:
             names = ", ".join(labelled.left_out)
             click.echo(f"not measured, because the model has no such class: {names}", err=True)
         record, lines, count = _accuracy(session.spec, labelled, found)
-        heading = _heading(session, f"{len(found)} images, {count} boxes, {_suppression(options)}")
+        heading = heading_of(session, f"{len(found)} images, {count} boxes, {_suppression(options)}")
         if protocol is not None:
             _warn_of_few_candidates(spec)
     if request.write or request.threshold is not None or (opened is not None and opened.operating_point):
         with open_session(bundle, engine=engine, options=exported) as session:
-            found = list(_shown(measure.detect_all(session, labelled), len(labelled.image_ids)))
+            found = list(shown(measure.detect_all(session, labelled), len(labelled.image_ids)))
             run = LabelledRun(session, annotations, labelled, found)
             if opened is not None and request.write:
                 point, more = write_thresholds(opened, run)
@@ -295,8 +305,8 @@ def _segmentation(
     with open_session(bundle, engine=engine, options=options) as session:
         _check_task(session, ("segment",))
         found = find_masks(images, masks, limit=limit)
-        accuracy = accuracy_from_masks(session.spec.classes, _shown(segment_all(session, found), len(found)))
-        heading = _heading(session, f"{accuracy.images} images")
+        accuracy = accuracy_from_masks(session.spec.classes, shown(segment_all(session, found), len(found)))
+        heading = heading_of(session, f"{accuracy.images} images")
     rows = [[c.name, f"{c.share:.2f}", f"{c.iou:.1f}"] for c in accuracy.classes if c.share]
     lines = [
         heading,
@@ -312,9 +322,9 @@ def _classification(
     with open_session(bundle, engine=engine, options=options) as session:
         _check_task(session, ("classify",))
         found = read_class_folders(images, session.spec.classes, limit=limit)
-        answers = list(_shown(classify_all(session, found), len(found)))
+        answers = list(shown(classify_all(session, found), len(found)))
         accuracy = accuracy_from_scores(session.spec.classes, answers)
-        heading = _heading(session, f"{accuracy.images} images")
+        heading = heading_of(session, f"{accuracy.images} images")
     rows = [[c.name, str(c.images), f"{c.recall:.1f}"] for c in accuracy.classes if c.images]
     lines = [
         heading,
@@ -355,14 +365,3 @@ def _check_task(session: Session, wanted: tuple[Task, ...]) -> None:
         raise UsageError(
             f"{session.spec.name} is for {task}, these labels are for {wanted[0]}: {_LABELS[task]}"
         )
-
-
-def _shown(answers: Iterator[Answer], count: int) -> Iterator[Answer]:
-    """The same results, with a progress bar on standard error."""
-    with click.progressbar(answers, length=count, label="images", file=sys.stderr) as running:
-        yield from running
-
-
-def _heading(session: Session, what: str) -> str:
-    notes = "".join(f"\n{note}" for note in session.info.notes)
-    return f"{session.spec.name}, {session.info.library} on {session.info.device}: {what}{notes}"

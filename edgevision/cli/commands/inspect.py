@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from edgevision.bundle.folder import Bundle, GraphEntry
+from edgevision.bundle.operating_point import LOST
 from edgevision.cli.present import verification_lines
 from edgevision.contract.spec import COMPUTED, ModelSpec
 from edgevision.contract.thresholds import by_class
@@ -35,6 +36,8 @@ def command(model: Path, as_json: bool) -> None:
         lines.append(
             f"threshold  {listed}; measured on {point.images} images of {point.data}, {point.created}"
         )
+    if bundle.lost_operating_point:
+        lines.append(f"threshold  {LOST}")
     for graph in (*bundle.manifest.graphs, *bundle.manifest.computed):
         lines.append(
             f"graph      {graph.file.name} ({graph.precision}, {graph.file.size_bytes / 1e6:.1f} MB)"

@@ -11,6 +11,7 @@ from edgevision.bundle.folder import Bundle, Verification
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.types import tensorrt_option
 from edgevision.cli.present import Steps, table, verification_lines
+from edgevision.errors import UsageError
 
 if TYPE_CHECKING:
     from edgevision.quantize.jobs import Report
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     type=FiniteRange(min=0),
     default=0.5,
     show_default=True,
-    help="Accuracy limit: maximum loss in points of AP, top-1 or mIoU.",
+    help="Accuracy limit: maximum loss in points of AP, top-1 or mIoU, or in dB of PSNR.",
 )
 @click.option(
     "--confidence",
@@ -66,8 +67,8 @@ if TYPE_CHECKING:
     "--annotations",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Labels for each --eval-images, in the same order: COCO JSON, data.yaml, YOLO or Pascal VOC folder, or folder"
-    " of masks. Omit for class folders.",
+    help="Labels for each --eval-images, in the same order: COCO JSON, data.yaml, YOLO, Pascal VOC or DOTA folder,"
+    " or folder of masks. Omit for class folders.",
 )
 @click.option(
     "--eval-limit",
@@ -129,6 +130,11 @@ def command(
     and pareto.png; for FP16 with --eval-images, quantize.fp16.json. If the limit cannot be met, nothing is written and
     the exit code is 2.
     """
+    if write_calibration_cache and precision not in ("int8", "auto"):
+        raise UsageError(
+            f"--write-calibration-cache writes the ranges of an INT8 graph; received --precision {precision}: omit one"
+            " of them"
+        )
     from edgevision.cli.extras import require_quantize
 
     require_quantize("edgevision quantize")

@@ -39,7 +39,7 @@ from edgevision.pipeline.pipeline import run_streams
 from edgevision.pipeline.streams import SourceStream
 from edgevision.service.config.settings import CameraSettings
 from edgevision.service.periodic_gc import PeriodicGc
-from edgevision.sinks.opening import open_picture_sink
+from edgevision.sinks.opening import VIDEO_SUFFIX, is_video, open_picture_sink
 from edgevision.sinks.sink import Sink
 from edgevision.sinks.window import WindowSink
 from edgevision.sources.frames import Source
@@ -158,7 +158,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
             else None
             for source in opened
         ]
-        pictures, shared = _open_sinks(stack, opened, outputs)
+        pictures, shared = _open_sinks(stack, opened, outputs, resized=session.spec.task == "translate")
         windows = _open_windows(stack, opened, session.spec.name, interrupts) if outputs.show else []
         streams = [
             SourceStream(
@@ -207,7 +207,7 @@ def _open_sources(
 
 
 def _open_sinks(
-    stack: contextlib.ExitStack, sources: list[Source], outputs: _Outputs
+    stack: contextlib.ExitStack, sources: list[Source], outputs: _Outputs, *, resized: bool
 ) -> tuple[list[list[Sink]], list[Sink]]:
     """The image sinks of each source, and the sinks that all sources share."""
     output, jsonl = outputs.pictures, outputs.jsonl
@@ -216,15 +216,23 @@ def _open_sinks(
     if output is None:
         pictures: list[list[Sink]] = [[] for _ in sources]
     elif len(sources) == 1:
-        pictures = [[stack.enter_context(open_picture_sink(output, sources[0]))]]
-    elif output.suffix.lower() == ".mp4":
+        pictures = [[stack.enter_context(open_picture_sink(output, sources[0], resized=resized))]]
+    elif is_video(output):
         raise UsageError(
             f"{len(sources)} sources cannot share the video {output}; expected a folder, with one video per source"
         )
     else:
-        paths = _own_outputs(output, sources)
-        pairs = zip(paths, sources, strict=True)
-        pictures = [[stack.enter_context(open_picture_sink(path, source))] for path, source in pairs]
+        pairs = zip(_own_outputs(output, sources), sources, strict=True)
+        pictures = [
+            [
+                stack.enter_context(
+                    open_picture_sink(
+                        path, source, video=not isinstance(source, ImageSource), resized=resized
+                    )
+                )
+            ]
+            for path, source in pairs
+        ]
     # Opened last, because these truncate their files.
     return pictures, outputs.others.open(stack, sources, jsonl=jsonl)
 
@@ -236,7 +244,7 @@ def _own_outputs(folder: Path, sources: list[Source]) -> list[Path]:
     found: list[Path] = []
     for source in sources:
         stem = re.sub(r"[^\w.-]+", "_", source.name).strip("._") or "source"
-        suffix = "" if isinstance(source, ImageSource) else ".mp4"
+        suffix = "" if isinstance(source, ImageSource) else VIDEO_SUFFIX
         taken = {path.name.removesuffix(suffix) for path in found if path.name.endswith(suffix)}
         found.append(folder / (unique_name(stem, taken, "{}_{}") + suffix))
     return found

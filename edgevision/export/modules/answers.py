@@ -20,6 +20,7 @@ from edgevision.graph.heads.head import DetectionHead, NetworkOutput, PoseHead
 from edgevision.graph.heads.segmenter import SegmenterHead
 from edgevision.graph.resample import bilinear_matrix
 from edgevision.models.detections import detections_and_rows, values_of_rows
+from edgevision.models.images import images_bgr
 from edgevision.models.masks import Mixture, mixture_of_detections
 from edgevision.models.recipe import SourceModel
 
@@ -37,6 +38,8 @@ def answers_of(
     For instances, masks are not computed yet, because their size depends on the frame's. Raises
     `RecipeError` if decoded values of a module are not plausible.
     """
+    if source.image_pixels is not None:
+        return (images_bgr(outputs[0], source.image_pixels),)
     if nms is None:
         if outputs[0].ndim == 2 or max(outputs[0].shape[2:], default=1) == 1:
             return (probabilities(outputs[0].flatten(1)).numpy(),)

@@ -12,9 +12,10 @@ from edgevision.errors import GraphError, RecipeError
 from edgevision.graph.conventions import DETECTORS, expected_outputs
 from edgevision.graph.foreign.network import facts_of
 from edgevision.graph.foreign.recognition import match
+from edgevision.graph.graft import translator_image
 from edgevision.graph.heads import classifier, segmenter
 from edgevision.graph.heads.cells.decoded import DecodedHead, decoded_head
-from edgevision.graph.heads.head import DetectionHead, NetworkFacts, NetworkOutput
+from edgevision.graph.heads.head import MOST_CLASSES, DetectionHead, NetworkFacts, NetworkOutput
 from edgevision.graph.heads.segmenter import SegmenterHead
 from edgevision.models.recipe import SourceModel
 
@@ -35,6 +36,10 @@ def with_head(
     recipe's.
     """
     count = len(source.classes)
+    if count > MOST_CLASSES:
+        raise RecipeError(
+            f"{name}: there are {count:,} class names; at most {MOST_CLASSES:,} classes are supported"
+        )
     try:
         if task not in BOX_TASKS:
             _check_without_boxes(task, source, outputs, size_wh)
@@ -77,6 +82,8 @@ def _check_without_boxes(
         raise GraphError(f"task {task} expects no head; received {source.head!r}: remove head=")
     if task == "segment":
         segmenter_head(outputs, size_wh, len(source.classes))
+    elif task == "translate":
+        translator_image(outputs)
     elif classifier.recognise(_facts(outputs, size_wh, len(source.classes))) is None:
         raise GraphError(
             f"task classify of {len(source.classes)} classes expects {classifier.EXPECTED}; received"

@@ -67,10 +67,13 @@ def output_name(index: int) -> str:
 
 def error_location(error: BaseException) -> str:
     """File, line and code of the user that raised an error, followed by ": "; empty if no frame is the user's."""
-    frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)
-    ]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_ours(frame.filename)]
     if not frames:
         return ""
     code = f", `{frames[-1].line}`" if frames[-1].line else ""
     return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}{code}: "
+
+
+def is_ours(filename: str) -> bool:
+    """True for code of torch and of this package."""
+    return filename.startswith(_OURS)

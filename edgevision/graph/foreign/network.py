@@ -13,8 +13,9 @@ from edgevision.graph.contract import load_model, prepare_network
 from edgevision.graph.first_run import TIMEOUT_S, require_an_end
 from edgevision.graph.foreign.inputs import FileInputs, bind, reduce_to_image
 from edgevision.graph.foreign.metadata import FileMetadata
+from edgevision.graph.foreign.plugins import cut_plugin
 from edgevision.graph.foreign.traits import ends_of, fixed_parts, label_count, leading_of
-from edgevision.graph.heads.head import NetworkFacts
+from edgevision.graph.heads.head import MOST_CLASSES, NetworkFacts
 from edgevision.graph.simplify import simplify
 from edgevision.graph.surgery import describe_value, inferred_outputs, network_input, set_input, walk
 
@@ -66,7 +67,13 @@ def read_foreign(
     keypoints and of values of each. `timeout_s` limits the first
     inference of a file with loops. Raises `GraphError` if the file or its input is unsuitable.
     """
+    if classes is not None and len(classes) > MOST_CLASSES:
+        raise GraphError(
+            f"there are {len(classes):,} class names; at most {MOST_CLASSES:,} classes are supported: give as many"
+            " names as the network has classes"
+        )
     model = load_model(path)
+    plugin = cut_plugin(model)
     network = prepare_network(model)
     inputs = reduce_to_image(network.graph)
     metadata = FileMetadata.of(model)
@@ -81,6 +88,7 @@ def read_foreign(
         facts_of(network, size_wh, len(classes) if classes else None),
         batch=batch.max if batch.static else None,
         keypoint_shape=keypoint_shape or metadata.keypoint_shape,
+        plugin=plugin,
     )
     return ForeignNetwork(path, network, facts, metadata, classes, batch, inputs)
 

@@ -17,7 +17,8 @@ from edgevision.graph.conventions import (
 )
 from edgevision.graph.foreign.network import FLOATS, ForeignNetwork
 from edgevision.graph.heads import classifier, segmenter
-from edgevision.graph.heads.head import DetectionHead, NetworkFacts, NetworkOutput
+from edgevision.graph.heads.head import MOST_CLASSES, DetectionHead, NetworkFacts, NetworkOutput
+from edgevision.graph.heads.keypoint_maps import reason_against
 from edgevision.graph.heads.segmenter import SegmenterHead
 from edgevision.graph.surgery import RENAMED
 
@@ -82,6 +83,8 @@ def _matching(source: ForeignNetwork) -> dict[str, Recognition]:
     if not facts.outputs:
         return {}
     heads = HEADS if task is None else TASKS.get(task, ())
+    if facts.plugin is not None:
+        heads = tuple(name for name in heads if name == "tensorrt-nms")
     found = {name: match(name, facts) for name in heads}
     return {name: one for name, one in found.items() if one is not None}
 
@@ -143,6 +146,8 @@ def _reason(facts: NetworkFacts, class_count: int) -> str:
         ]
         more = ", ..." if len(named) > _SHOWN_OUTPUTS else ""
         seen = f"{len(named)} outputs {', '.join(named[:_SHOWN_OUTPUTS])}{more}"
+    if facts.plugin is not None:
+        seen = f"{facts.plugin} of {seen}"
     if not class_count:
         return f"{seen}, unknown number of classes"
     return f"{seen}, {_classes(class_count)}"
@@ -166,6 +171,8 @@ def _no_head(source: ForeignNetwork, doubts: dict[str, str]) -> GraphError:
     if task is not None and task not in TASKS:
         supported = ", ".join(map(repr, TASKS))
         what = f"{name} is a model for the task {task!r}, as its metadata states; adopt supports {supported}."
+    elif (keypoints := reason_against(source.facts)) is not None:
+        what += f" Its {keypoints}."
     elif task == "pose" and source.facts.keypoint_shape is None:
         what += " It has no kpt_shape: state it with --keypoints KxD, such as 17x3."
     lines = [f"  {head}: {reason}" for head, reason in doubts.items()]
@@ -191,7 +198,15 @@ def _seen(source: ForeignNetwork) -> str:
     width, height = source.facts.size_wh
     named = f" and names {len(source.classes)} classes" if source.classes else ""
     outputs = "\n".join(f"  {_own_name(output)}" for output in source.facts.outputs) or "  none"
-    return f"It takes {width}x{height}{named}; its outputs:\n{outputs}"
+    return f"It takes {width}x{height}{named}; its outputs:\n{outputs}{_limit_line(source.facts)}"
+
+
+def _limit_line(facts: NetworkFacts) -> str:
+    """A line on an output that is a classifier's but for its number of classes; else empty."""
+    count = classifier.output_classes(facts.outputs[0]) if len(facts.outputs) == 1 else None
+    if count is None or count <= MOST_CLASSES:
+        return ""
+    return f"\nAs a classifier it has {count:,} classes; at most {MOST_CLASSES:,} are supported."
 
 
 def _own_name(output: NetworkOutput) -> NetworkOutput:

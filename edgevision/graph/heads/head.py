@@ -39,6 +39,30 @@ class NetworkOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class NmsPlugin:
+    """An NMS node of TensorRT that was cut from a file, so that its inputs are the outputs of the network."""
+
+    operator: str
+    score_threshold: float
+    iou_threshold: float
+    max_detections: int
+    background: int | None = None
+    """Class that is never found; None without one."""
+    centres: bool = False
+    """True if boxes are centre x y, width, height; False for corners."""
+    logits: bool = False
+    """True if a Sigmoid is applied to the scores."""
+    fractions: bool = False
+    """True if boxes are fractions of the image."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.operator} (score threshold {self.score_threshold:g}, IoU threshold {self.iou_threshold:g}, at most"
+            f" {self.max_detections} detections)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkFacts:
     """Facts of a network for recognising its head."""
 
@@ -65,6 +89,8 @@ class NetworkFacts:
     """Operators that compute the first of the values joined in the first output."""
     label_count: int | None = None
     """Number of classes that the network computes its labels with; None if it does not show that."""
+    plugin: NmsPlugin | None = None
+    """The node that took the outputs in the file."""
 
     def single(self, rank: int) -> tuple[int, ...] | None:
         """Lengths after the batch, if there is only one output and it has this rank and fixed lengths."""

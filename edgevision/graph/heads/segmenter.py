@@ -9,6 +9,7 @@ import numpy as np
 
 from edgevision.graph.builder import FLOAT, GraphBuilder
 from edgevision.graph.heads.head import Array, NetworkFacts, NetworkOutput
+from edgevision.graph.heads.keypoint_maps import reason_against
 
 EXPECTED = (
     "one output [B, C, h, w]: logits or probabilities of each pixel; C = 1: a probability map of two classes; or labels"
@@ -112,6 +113,9 @@ def _covers(size_wh: tuple[int, int], map_wh: tuple[int, int]) -> bool:
 def doubt(facts: NetworkFacts) -> str | None:
     """Why a network with such an output is probably no segmenter; None if nothing speaks against it."""
     first, end = facts.outputs[0], facts.end(0)
+    keypoints = reason_against(facts)
+    if keypoints is not None:
+        return keypoints
     if any(part in first.name.lower() for part in _DEPTHS):
         return "the output is a depth map"
     if "int" in first.dtype:

@@ -212,7 +212,9 @@ class HalfMaterial:
         found = [
             KeptGroup(g.name, g.kind, g.nodes, g.work / whole, f"noise {noise[g.name]:.2e}") for g in chosen
         ]
-        found += [KeptGroup(node, "overflow", (node,), 0.0, why) for node, why in self.required.items()]
+        found += [
+            KeptGroup(node, "overflow", (node,), 0.0, why) for node, why in sorted(self.required.items())
+        ]
         return tuple(found)
 
 

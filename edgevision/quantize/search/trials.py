@@ -17,8 +17,9 @@ from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import ModelSpec
 from edgevision.errors import UsageError
 from edgevision.evaluation import detection
-from edgevision.evaluation.bootstrap import AveragePrecision, MeanIou, Scores, TopOne
+from edgevision.evaluation.bootstrap import AveragePrecision, MeanIou, MeanPsnr, Scores, TopOne
 from edgevision.evaluation.classification import classify_all, read_class_folders
+from edgevision.evaluation.images import find_pairs, measure_all
 from edgevision.evaluation.keypoints import keypoint_evaluation, require_keypoints, rows_of_poses
 from edgevision.evaluation.oriented import oriented_evaluation, rows_of_oriented, with_oriented_truth
 from edgevision.evaluation.segmentation import confusion_matrix, find_masks, read_mask, segment_all
@@ -52,6 +53,8 @@ def trial_for(spec: ModelSpec, images: Path, annotations: Path | None, limit: in
         raise UsageError(f"--eval-images {images} is not a folder")
     if spec.task == "classify":
         return _classification(spec, images, limit)
+    if spec.task == "translate":
+        return _images(spec, images, annotations, limit)
     if annotations is None:
         kind = "a folder of masks" if spec.task == "segment" else "a COCO file"
         raise UsageError(f"the task {spec.task} needs --annotations with {kind}")
@@ -104,7 +107,7 @@ def _evaluation(
         return keypoint_evaluation(labelled, rows_of_poses(labelled, poses), len(spec.keypoints))
     if spec.task == "obb":
         boxes = [(key, result) for key, result in found if isinstance(result, OrientedBoxes)]
-        return oriented_evaluation(labelled, rows_of_oriented(labelled, boxes))
+        return oriented_evaluation(labelled, rows_of_oriented(labelled, boxes), by_size=False)
     with contextlib.redirect_stdout(io.StringIO()):
         rows = detection.rows_for_coco(labelled, found)
         evaluation = COCOeval(labelled.coco, labelled.coco.loadRes(rows), "bbox")
@@ -126,6 +129,15 @@ def _segmentation(spec: ModelSpec, images: Path, masks: Path, limit: int | None)
             for pair, found in segment_all(session, pairs)
         ]
         return MeanIou(np.stack(confusions))
+
+    return trial
+
+
+def _images(spec: ModelSpec, images: Path, targets: Path | None, limit: int | None) -> Trial:
+    pairs = find_pairs(spec, images, targets, limit=limit)
+
+    def trial(session: Session) -> Scores:
+        return MeanPsnr([quality.psnr for quality, _ in measure_all(session, pairs)])
 
     return trial
 

@@ -108,11 +108,14 @@ class Handlers:
         return web.Response(text=text, content_type="application/json")
 
     async def threshold(self, request: web.Request) -> web.Response:
-        """Set the threshold of one camera or of all."""
+        """Set the threshold of one camera or of all; null returns to the model's own."""
         wanted = await _json_object(request)
-        value, camera = _finite(wanted.get("value")), wanted.get("camera")
-        if value is None or not (camera is None or isinstance(camera, str)):
-            raise refusal(400, 'expected {"value": 0.25} or {"value": 0.25, "camera": "NAME"}')
+        given, camera = wanted.get("value", ""), wanted.get("camera")
+        value = _finite(given)
+        if (value is None and given is not None) or not (camera is None or isinstance(camera, str)):
+            raise refusal(
+                400, 'expected {"value": 0.25} or {"value": 0.25, "camera": "NAME"}, or null as the value'
+            )
         if camera is not None:
             self._known(camera)
         await asyncio.to_thread(self._camera_manager.set_threshold, value, camera)

@@ -16,6 +16,7 @@ from edgevision.contract.results import (
     Poses,
     Result,
     Segmentation,
+    Translation,
 )
 from edgevision.contract.transform import FrameTransform
 from edgevision.sinks.frame_result import FrameResult
@@ -54,7 +55,7 @@ def _shrunk(image_bgr: Frame, after_wh: Size) -> Frame:
 
 
 def _scaled(result: Result, before_wh: Size, after_wh: Size) -> Result:
-    if isinstance(result, Classification):
+    if isinstance(result, Classification | Translation):
         return result
     if isinstance(result, Segmentation):
         mask = cv2.resize(result.mask, after_wh, interpolation=cv2.INTER_NEAREST)

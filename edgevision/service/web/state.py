@@ -9,6 +9,7 @@ from typing import Any
 
 import edgevision
 from edgevision.analytics.observation import LineState, ZoneState
+from edgevision.contract.spec import BOX_TASKS
 from edgevision.contract.thresholds import by_class
 from edgevision.device.facts import (
     FactReading,
@@ -102,10 +103,12 @@ class StateReader:
         return {
             "model": session.spec.name,
             "task": session.spec.task,
+            "boxes": session.spec.task in BOX_TASKS,
             "engine": session.info.engine,
             "library": session.info.library,
             "device": session.info.device,
             "precision": session.precision,
+            "thresholds": by_class(session.threshold, session.spec.classes),
             "notes": list(session.info.notes),
         }
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 
 import cv2
 
+from edgevision.contract.results import Translation
+from edgevision.drawing.annotate import side_by_side
 from edgevision.drawing.observation import annotate
 from edgevision.service.web.options import PageOptions
 from edgevision.service.web.scaling import scaled_to_width
@@ -159,10 +161,14 @@ class VideoHub:
 
 
 def picture_of(processed: FrameResult, width: int, quality: int) -> bytes:
-    """A JPEG of at most that width with the result drawn in; the inputs stay unchanged."""
-    small = scaled_to_width(processed, width)
-    annotate(small.frame.image_bgr, small.result, small.observation)
-    _, data = cv2.imencode(".jpg", small.frame.image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    """A JPEG of at most that width with the result drawn in, or beside the frame; the inputs stay unchanged."""
+    if isinstance(processed.result, Translation):
+        image = side_by_side(processed.frame.image_bgr, processed.result.image, width)
+    else:
+        small = scaled_to_width(processed, width)
+        annotate(small.frame.image_bgr, small.result, small.observation)
+        image = small.frame.image_bgr
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return data.tobytes()
 
 

@@ -15,7 +15,7 @@ LONGEST_GAP_S = 5.0
 
 
 class LateVideoSink(Sink):
-    """A `VideoSink` for a camera without a first frame, which defines the size."""
+    """A `VideoSink` whose size the first image defines: of a camera without a first frame, or of made images."""
 
     annotated = True
     parallel = True
@@ -29,7 +29,9 @@ class LateVideoSink(Sink):
     def write(self, processed: FrameResult) -> None:
         """Encode the frame's image."""
         if self._video is None:
-            self._video = VideoSink(self._path, processed.frame.size_wh, self._source.fps, live=True)
+            self._video = VideoSink(
+                self._path, processed.frame.size_wh, self._source.fps, live=self._source.live
+            )
         self._video.write(processed)
         self.written += 1
 

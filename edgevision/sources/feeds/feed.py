@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edgevision.contract.image import Frame
 from edgevision.contract.pixels import FramePixels
+from edgevision.sources.demand import Demand
 from edgevision.sources.frames import CaptureClock
 
 Thumbnail = npt.NDArray[np.uint8]
@@ -33,6 +34,8 @@ class FeedFrame:
     """True if the decoder reports missing parts."""
     stamp_ns: int | None = None
     """Time stamp of the camera, which reveals missing frames; None if there is none."""
+    skipped_ns: tuple[int, ...] = ()
+    """Time stamps of the frames before this one that were not decoded, because nothing was going to take them."""
 
     @property
     def image_bgr(self) -> Frame:
@@ -44,6 +47,8 @@ class Feed(abc.ABC):
     """An open connection. One thread reads and closes it; only `interrupt` may be called from another one."""
 
     fps: float | None = None
+    demand: Demand | None = None
+    """When the next frame is taken; a feed may leave frames undecoded that would be dropped. None: decode all."""
 
     @abc.abstractmethod
     def read(self) -> FeedFrame:

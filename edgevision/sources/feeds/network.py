@@ -6,7 +6,6 @@ import struct
 import threading
 import time
 from collections.abc import Generator
-from fractions import Fraction
 
 import av
 import numpy as np
@@ -18,6 +17,7 @@ from edgevision.errors import SourceError
 from edgevision.sources.feeds.decoders.switch import LiveDecoder
 from edgevision.sources.feeds.feed import Feed, FeedFrame, Thumbnail, thin_out, thumbnail_of
 from edgevision.sources.feeds.picture import Converters, PictureFrame
+from edgevision.sources.feeds.skipping import FrameSkipping, stamp_ns
 from edgevision.sources.feeds.stream_clock import StreamClock
 from edgevision.sources.frames import CaptureClock
 from edgevision.sources.options import DecoderSetting
@@ -47,8 +47,9 @@ class NetworkFeed(Feed):
         decoder: DecoderSetting = "auto",
     ) -> None:
         self._timeout_s = read_timeout_s
-        # Limits the analysis before the first frame; RTSP describes its streams in advance.
-        options = {"fflags": "nobuffer", "analyzeduration": "1000000", "fpsprobesize": "0"}
+        # Limits the analysis before the first frame; RTSP describes its streams in advance. Without a buffer for the
+        # packets of the analysis (fflags nobuffer), FFmpeg drops them, and with them the first key frame.
+        options = {"analyzeduration": "1000000", "fpsprobesize": "0"}
         if url.startswith("rtsp"):
             options |= {"rtsp_transport": transport, "analyzeduration": "200000", "max_delay": "200000"}
         try:
@@ -69,6 +70,7 @@ class NetworkFeed(Feed):
         self._clock = StreamClock() if "rtsp" in kind else None
         self._pace = SegmentPacer() if "hls" in kind else None
         self._reported = False
+        self._skipping = FrameSkipping(stream)
         try:
             self._decoder = LiveDecoder(stream, decoder)
         except SourceError:
@@ -103,6 +105,7 @@ class NetworkFeed(Feed):
                 # At a time-out FFmpeg first returns the packet that its parser held back, and then waits again.
                 raise SourceError(_in_vain("no data", self._timeout_s))
             self._observe(packet, arrived_ns, arrived_at)
+            self._skipping.prepare(packet, self.demand, software=self._decoder.software_only)
             try:
                 pictures = self._decoder.decode(packet)
             except av.InvalidDataError:  # a damaged packet; decoding recovers at the next key frame
@@ -129,13 +132,13 @@ class NetworkFeed(Feed):
             # next packet.
             camera_at = wall_us / 1e6 if self._reported else None
             self._reported = True
-        self._clock.packet(_stamp_ns(packet.pts, packet.time_base), arrived_ns, arrived_at, camera_at)
+        self._clock.packet(stamp_ns(packet.pts, packet.time_base), arrived_ns, arrived_at, camera_at)
 
     def _frame(self, picture: VideoFrame, arrived_ns: int, arrived_at: float, decode_ns: int) -> FeedFrame:
-        captured_ns, clock, stamp_ns = arrived_ns, _ARRIVAL, None
+        captured_ns, clock, camera_ns = arrived_ns, _ARRIVAL, None
         if self._clock is not None and picture.pts is not None and picture.time_base is not None:
-            stamp_ns = _stamp_ns(picture.pts, picture.time_base)
-            captured_ns, clock = self._clock.captured(stamp_ns, arrived_ns)
+            camera_ns = stamp_ns(picture.pts, picture.time_base)
+            captured_ns, clock = self._clock.captured(camera_ns, arrived_ns)
 
         return FeedFrame(
             PictureFrame(picture, self._converters),
@@ -146,7 +149,8 @@ class NetworkFeed(Feed):
             clock,
             decode_ns,
             picture.is_corrupt,
-            stamp_ns,
+            camera_ns,
+            self._skipping.skipped_before(picture),
         )
 
 
@@ -162,10 +166,6 @@ class SegmentPacer:
             self._ahead_s = stamp_s - now_s
             return 0.0
         return wait_s
-
-
-def _stamp_ns(pts: int, time_base: Fraction) -> int:
-    return pts * time_base.numerator * 1_000_000_000 // time_base.denominator
 
 
 def _thumbnail(picture: VideoFrame) -> Thumbnail:

@@ -109,12 +109,14 @@ class FakeManager(CameraManager):
     def stop_camera(self, name: str) -> None:
         self._set(name, "stopped")
 
-    def set_threshold(self, value: float, name: str | None = None) -> None:
-        if not 0 <= value <= 1:
+    def set_threshold(self, value: float | None, name: str | None = None) -> None:
+        if value is not None and not 0 <= value <= 1:
             raise UsageError(f"the threshold is {value:g}; expected 0 to 1")
         self.calls.append(("threshold", value, name))
+        assert self.fake.session is not None
+        used = self.fake.session.threshold if value is None else value
         self.fake.cameras = tuple(
-            replace(camera, threshold=value) if name in (None, camera.name) else camera
+            replace(camera, threshold=used) if name in (None, camera.name) else camera
             for camera in self.fake.cameras
         )
 

@@ -13,6 +13,7 @@ from prometheus_client import parser
 
 from edgevision.contract.results import Classification
 from edgevision.contract.spec import FrameInput, ModelSpec, classify_outputs
+from edgevision.contract.thresholds import ClassThresholds
 from edgevision.service.camera_manager import CameraManager
 from edgevision.service.camera_plan import CameraPlan, Readiness
 from edgevision.service.web.options import PageOptions
@@ -238,6 +239,19 @@ def test_on_a_phone_and_by_keyboard(browser: Browser, serving: Serving) -> None:
             lambda: page.evaluate("1") and ("stopped", "cam") in camera_manager.calls,
             "the key stops the camera",
         )
+
+
+def test_the_thresholds_of_the_bundle_come_back(context: BrowserContext, serving: Serving) -> None:
+    camera_manager = FakeManager(["cam"])
+    session = BrightnessSession()
+    session.threshold = ClassThresholds((0.4,))
+    camera_manager.fake.session = session
+    page = visit(context, serving(camera_manager).url).page
+    button = page.get_by_role("button", name="Threshold of cam: use the bundle's threshold of each class")
+    button.click()
+    expect(page.locator(".camera .threshold output")).to_have_text("by class", timeout=PATIENCE_MS)
+    expect(button).to_be_hidden()
+    assert camera_manager.calls == [("threshold", None, "cam")]
 
 
 def test_a_classifier_shows_results_without_a_threshold(context: BrowserContext, serving: Serving) -> None:

@@ -27,6 +27,8 @@ def test_thresholds_by_class(serving: Serving) -> None:
         ),
         "the state has the threshold of each class",
     )
+    assert ask(server, "/api/state").json["engine"]["thresholds"] is None  # those of the model
+    assert ask(server, "/api/state").json["engine"]["boxes"] is True
     metrics = ask(server, "/metrics").body.decode().splitlines()
     (line,) = (line for line in metrics if line.startswith("edgevision_threshold_ratio{"))
     assert line.endswith(" 0.4")

@@ -138,6 +138,8 @@ def test_thresholds(server: PageServer, camera_manager: FakeManager) -> None:
         lambda: [camera["threshold"] for camera in ask(server, "/api/state").json["cameras"]] == [0.5, 1.0],
         "the state contains the thresholds",
     )
+    assert post(server, "/api/threshold", {"value": None, "camera": "cam"}).json == {"threshold": None}
+    assert camera_manager.calls[2:] == [("threshold", None, "cam")]
 
 
 @pytest.mark.parametrize(

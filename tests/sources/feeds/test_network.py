@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -42,6 +45,9 @@ class Handler(BaseHTTPRequestHandler):
     server: MjpegServer
 
     def do_GET(self) -> None:
+        if self.path.endswith(".ts"):
+            self._send_transport_stream()
+            return
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
@@ -59,6 +65,22 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.over.wait(20)
         except OSError:
             pass
+
+    def _send_transport_stream(self) -> None:
+        """H.264 with one key frame, at its start; frame n is grey of about level 40 + n."""
+        self.send_response(200)
+        self.send_header("Content-Type", "video/mp2t")
+        self.end_headers()
+        output: Any = self.wfile
+        with contextlib.suppress(OSError, av.FFmpegError), av.open(output, "w", format="mpegts") as sent:
+            stream: Any = sent.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 1000
+            stream.options = {"tune": "zerolatency", "x264-params": "scenecut=0:log-level=none"}
+            for number in range(self.server.count):
+                if self.server.over.wait(0.04):
+                    return
+                picture = np.full((48, 64, 3), 40 + number, np.uint8)
+                sent.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24")))
 
     def log_message(self, format: str, *args: object) -> None:
         """Not on the tests' output."""
@@ -90,6 +112,16 @@ def test_motion_jpeg_is_read_as_it_arrives(server: MjpegServer) -> None:
     ages_s = [(time.perf_counter_ns() - frame.captured_ns) / 1e9 for frame in frames if frame is not None]
     assert ages_s == sorted(ages_s, reverse=True)
     assert abs(frames[-1].captured_at - time.time()) < 5 if frames[-1] else False
+
+
+def test_the_first_key_frame_of_a_stream_is_not_lost(server: MjpegServer) -> None:
+    server.count = 150
+    url = server.url.replace("camera.mjpg", "camera.ts")
+    feed = NetworkFeed(url, connect_timeout_s=5.0, read_timeout_s=2.0, transport="tcp", decoder="software")
+    levels = [float(feed.read().image_bgr.mean()) for _ in range(8)]
+    feed.close()
+    assert levels[0] == pytest.approx(40, abs=4)  # compressed and converted
+    assert [level - levels[0] for level in levels] == pytest.approx(range(8), abs=1.5)
 
 
 def test_a_server_that_hangs_up_is_called_again(server: MjpegServer) -> None:

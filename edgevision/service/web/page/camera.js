@@ -98,7 +98,10 @@ export class Threshold {
     this.output = document.createElement("output");
     this.output.htmlFor = id;
     this.output.textContent = "–";
-    place.replaceChildren(name, this.input, this.output);
+    this.back = document.createElement("button");
+    Object.assign(this.back, { type: "button", textContent: "by class", hidden: true });
+    this.back.setAttribute("aria-label", `${label}: use the bundle's threshold of each class`);
+    place.replaceChildren(name, this.input, this.output, this.back);
     this.heldUntil = 0;
     this.timer = 0;
     this.input.addEventListener("input", () => {
@@ -107,11 +110,17 @@ export class Threshold {
       clearTimeout(this.timer);
       this.timer = setTimeout(() => onChange(Number(this.input.value)), 120);
     });
+    this.back.addEventListener("click", () => {
+      this.heldUntil = 0;
+      clearTimeout(this.timer);
+      onChange(null);
+    });
   }
 
-  // Without a single value, `other` describes it.
-  show(value, other = "mixed") {
+  // Without a single value, `other` describes it. `classes`: the bundle has a threshold for each class.
+  show(value, other, classes) {
     if (performance.now() < this.heldUntil) return;
+    this.back.hidden = !classes || other === "by class";
     if (value === null) { this.output.textContent = other; return; }
     this.input.value = value;
     this.paint();
@@ -137,6 +146,7 @@ export class Camera {
     this.threshold = new Threshold(this.part("threshold"), "Threshold", (value) =>
       post("/api/threshold", { value, camera: name }));
     this.threshold.input.setAttribute("aria-label", `Threshold of ${name}`);
+    this.threshold.back.setAttribute("aria-label", `Threshold of ${name}: use the bundle's threshold of each class`);
     this.button = this.part("switch");
     this.button.addEventListener("click", async () => {
       this.button.disabled = true;
@@ -152,7 +162,7 @@ export class Camera {
     });
   }
 
-  show(camera, boxes) {
+  show(camera, boxes, classes) {
     this.state = camera.state;
     this.element.dataset.state = camera.state;
     this.part("state").textContent = STATES[camera.state] ?? camera.state;
@@ -164,7 +174,7 @@ export class Camera {
     this.button.dataset.does = off ? "start" : "stop";
     this.button.textContent = off ? "Start" : "Stop";
     this.button.setAttribute("aria-label", `${off ? "Start" : "Stop"} ${this.name}`);
-    this.threshold.show(camera.threshold, camera.thresholds ? "by class" : "–");
+    this.threshold.show(camera.threshold, camera.thresholds ? "by class" : "–", classes);
     this.threshold.output.title = Object.entries(camera.thresholds ?? {})
       .map(([name, value]) => `${name} ${value.toFixed(2)}`).join(", ");
     this.part("threshold").hidden = !boxes;

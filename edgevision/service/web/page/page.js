@@ -41,8 +41,8 @@ function showState(state) {
   showReadiness(state);
   showFacts(state);
   // Only models with boxes have a threshold.
-  const boxes = !state.engine || ["detect", "instances"].includes(state.engine.task);
-  showCameras(state.cameras, boxes);
+  const boxes = !state.engine || state.engine.boxes;
+  showCameras(state.cameras, boxes, Boolean(state.engine?.thresholds));
   showSinks(state.sinks);
   at("version").textContent = `edgevision ${state.version}, up ${duration(state.up_s)}`;
 }
@@ -80,7 +80,7 @@ function showFacts(state) {
   }));
 }
 
-function showCameras(states, boxes) {
+function showCameras(states, boxes, classes) {
   const names = new Set(states.map((state) => state.name));
   for (const [name, camera] of cameras) {
     if (!names.has(name)) { inView.unobserve(camera.element); camera.leave(); cameras.delete(name); }
@@ -97,14 +97,15 @@ function showCameras(states, boxes) {
       place.insertBefore(camera.element, place.children[index] ?? null);
       inView.observe(camera.element);
     }
-    camera.show(state, boxes);
+    camera.show(state, boxes, classes);
   });
   const live = states.filter((state) => state.state === "running").length;
   const rate = states.reduce((sum, state) => sum + state.frames_per_s, 0);
   at("summary").textContent = `${live} of ${states.length} ${states.length === 1 ? "camera" : "cameras"} live, ${rate.toFixed(1)} frames/s in all`;
   document.title = `${live}/${states.length} live – edgevision`;
   const values = new Set(states.map((state) => state.threshold));
-  all.show(values.size === 1 ? [...values][0] : null, states.every((state) => state.thresholds) ? "by class" : "mixed");
+  const other = states.every((state) => state.thresholds) ? "by class" : "mixed";
+  all.show(values.size === 1 ? [...values][0] : null, other, classes);
   at("threshold-all").hidden = states.length < 2 || !boxes;
 }
 

@@ -68,6 +68,11 @@ class LiveDecoder:
             else "software"
         )
 
+    @property
+    def software_only(self) -> bool:
+        """True while no hardware decodes."""
+        return self._hardware is None
+
     def decode(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
         """The frames that are ready. Raises PyAV's errors, and `SourceError` for forced hardware that fails."""
         if self._reader is None:

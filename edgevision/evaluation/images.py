@@ -1,0 +1,192 @@
+"""PSNR and SSIM of images that a model makes, against the images it should make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgevision.contract.cubic import shrunk
+from edgevision.contract.image import Frame
+from edgevision.contract.session import Session
+from edgevision.contract.spec import ModelSpec
+from edgevision.errors import SourceError, UsageError
+from edgevision.sources.image_files import IMAGE_SUFFIXES, read_image
+
+OVERLAP_PX = 16
+"""Pixels at a tile's inner edges whose results are not used, because the network sees no further there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePair:
+    """An input image and the image that should be made from it; no input: the target, made smaller."""
+
+    target: Path
+    image: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageQuality:
+    """One image: PSNR in dB and SSIM of its luma, without the edge of the image."""
+
+    name: str
+    psnr: float
+    ssim: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageAccuracy:
+    """Means over all images.
+
+    `plain_psnr` is that of OpenCV's bicubic enlargement of the input; NaN if the made images have the input's size.
+    """
+
+    images: int
+    psnr: float
+    ssim: float
+    plain_psnr: float
+    rows: tuple[ImageQuality, ...]
+
+
+def find_pairs(
+    spec: ModelSpec, images: Path, targets: Path | None, *, limit: int | None = None
+) -> tuple[ImagePair, ...]:
+    """Pair each image with the target of the same name.
+
+    Without `targets`, `images` holds the targets, and the inputs are made from them: only for models that enlarge.
+    Raises `SourceError` for a folder without images, `UsageError` for a missing target.
+    """
+    files = _images(images)
+    if not files:
+        raise SourceError(f"{images} holds no image ({' '.join(sorted(IMAGE_SUFFIXES))})")
+    if targets is None:
+        if factor_of(spec) == (1.0, 1.0):
+            raise UsageError(
+                f"{spec.name} makes images of the input's size; expected --annotations FOLDER with the target of each"
+                " image"
+            )
+        return tuple(ImagePair(path) for path in files[:limit])
+    by_stem = {path.stem: path for path in _images(targets)}
+    missing = next((path for path in files if path.stem not in by_stem), None)
+    if missing is not None:
+        raise UsageError(f"{missing} has no target: expected an image named {missing.stem} in {targets}")
+    return tuple(ImagePair(by_stem[path.stem], path) for path in files[:limit])
+
+
+def factor_of(spec: ModelSpec) -> tuple[float, float]:
+    """The made image's width and height relative to the input's."""
+    _, height, width, _ = spec.outputs[0].shape
+    return width / spec.frames.size_wh[0], height / spec.frames.size_wh[1]
+
+
+def measure_all(session: Session, pairs: Sequence[ImagePair]) -> Iterator[tuple[ImageQuality, float]]:
+    """Make every image, in tiles; yields its quality, and the PSNR of the plain bicubic enlargement.
+
+    As usual in super-resolution, sides are first cut to multiples of the factor, and pixels closer to the edge than
+    the factor are not measured.
+    """
+    factor = factor_of(session.spec)
+    edge = round(max(factor)) if factor != (1.0, 1.0) else 0
+    for pair in pairs:
+        target = read_image(pair.target)
+        target = target[: _multiple(target.shape[0], factor[1]), : _multiple(target.shape[1], factor[0])]
+        small_wh = (round(target.shape[1] / factor[0]), round(target.shape[0] / factor[1]))
+        image = shrunk(target, small_wh) if pair.image is None else read_image(pair.image)
+        if (image.shape[1], image.shape[0]) != small_wh:
+            raise UsageError(
+                f"{pair.image} is {image.shape[1]}x{image.shape[0]}; expected {small_wh[0]}x{small_wh[1]}, by its"
+                f" target {pair.target}"
+            )
+        made = in_tiles(session, image)
+        plain = float("nan") if edge == 0 else _plain_psnr(target, image, edge)
+        yield quality_of(pair.target.name, target, made, edge), plain
+
+
+def accuracy_from_quality(found: Sequence[tuple[ImageQuality, float]]) -> ImageAccuracy:
+    """The means over all images."""
+    rows = tuple(row for row, _ in found)
+    means = [
+        float(np.mean(values))
+        for values in zip(*((r.psnr, r.ssim, plain) for r, plain in found), strict=True)
+    ]
+    return ImageAccuracy(len(rows), means[0], means[1], means[2], rows)
+
+
+def in_tiles(session: Session, image_bgr: Frame) -> Frame:
+    """Make the image of a frame of any size from overlapping tiles of the graph's size."""
+    (tile_w, tile_h), (x, y) = session.spec.frames.size_wh, factor_of(session.spec)
+    height, width = image_bgr.shape[:2]
+    padding = ((0, max(tile_h - height, 0)), (0, max(tile_w - width, 0)), (0, 0))
+    padded = np.pad(image_bgr, padding, mode="edge")
+    spans = [
+        (left, top) for top in _starts(padded.shape[0], tile_h) for left in _starts(padded.shape[1], tile_w)
+    ]
+    result = np.empty((round(padded.shape[0] * y), round(padded.shape[1] * x), 3), np.uint8)
+    size = session.spec.frames.batch.opt
+    for start in range(0, len(spans), size):
+        chunk = spans[start : start + size]
+        tiles = np.stack([padded[top : top + tile_h, left : left + tile_w] for left, top in chunk])
+        tiles = np.concatenate([tiles, np.repeat(tiles[-1:], size - len(chunk), axis=0)])
+        for (left, top), made in zip(chunk, session.infer(tiles)[0], strict=False):
+            # Later tiles lie to the right and below: only a tile's left and top edge can spoil what is there.
+            cut_x, cut_y = (round(OVERLAP_PX * scale) if at else 0 for at, scale in ((left, x), (top, y)))
+            at_x, at_y = round(left * x) + cut_x, round(top * y) + cut_y
+            part = made[cut_y:, cut_x:]
+            result[at_y : at_y + part.shape[0], at_x : at_x + part.shape[1]] = part
+    return result[: round(height * y), : round(width * x)]
+
+
+def quality_of(name: str, target: Frame, made: Frame, edge: int) -> ImageQuality:
+    """PSNR and SSIM (Wang et al., IEEE Trans. Image Processing 13(4), 2004) of luma, by scikit-image."""
+    from skimage.metrics import structural_similarity  # loads SciPy
+
+    one, other = (_inner(luma(image), edge) for image in (target, made))
+    similarity = structural_similarity(  # type: ignore[no-untyped-call]
+        one, other, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    return ImageQuality(name, psnr(luma(target), luma(made), edge), float(similarity))
+
+
+def _plain_psnr(target: Frame, image: Frame, edge: int) -> float:
+    enlarged = cv2.resize(image, (target.shape[1], target.shape[0]), interpolation=cv2.INTER_CUBIC)
+    return psnr(luma(target), luma(np.asarray(enlarged, np.uint8)), edge)
+
+
+def psnr(expected: npt.NDArray[Any], actual: npt.NDArray[Any], edge: int = 0) -> float:
+    """Peak signal-to-noise ratio in dB for values of 0..255, without `edge` pixels at each side; 100 if equal."""
+    from skimage.metrics import peak_signal_noise_ratio
+
+    one, other = _inner(expected, edge), _inner(actual, edge)
+    if np.array_equal(one, other):
+        return 100.0
+    return float(peak_signal_noise_ratio(one, other, data_range=255))  # type: ignore[no-untyped-call]
+
+
+def luma(image_bgr: Frame) -> npt.NDArray[np.float64]:
+    """Luma of ITU-R BT.601 in its range of 16..235, not rounded, float64 ``[H,W]``."""
+    return np.asarray(image_bgr.astype(np.float64) @ np.array([24.966, 128.553, 65.481]) / 255 + 16)
+
+
+def _inner(image: npt.NDArray[Any], edge: int) -> npt.NDArray[Any]:
+    return image[edge : image.shape[0] - edge, edge : image.shape[1] - edge]
+
+
+def _multiple(side: int, factor: float) -> int:
+    return int(side // factor * factor) if factor >= 1 else side
+
+
+def _starts(side: int, tile: int) -> list[int]:
+    """First pixels of tiles that cover a side; neighbours overlap by twice `OVERLAP_PX` at least."""
+    step = max(tile - 2 * OVERLAP_PX, 1)
+    return [*range(0, side - tile, step), side - tile]
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder of images")
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
