@@ -64,6 +64,7 @@ class RepeatedSource(Source):
 
     def __init__(self, open_frames: Callable[[], Source]) -> None:
         self._open_frames = open_frames
+        self._planes = False
         self._inner = open_frames()
         super().__init__(self._inner.name, live=False, fps=self._inner.fps, frame_count=None)
         self.size_wh = self._inner.size_wh
@@ -81,8 +82,15 @@ class RepeatedSource(Source):
         began_ns = time.perf_counter_ns()
         self._inner.close()
         self._inner = self._open_frames()
+        if self._planes:
+            self._inner.use_planes()
         frame = self._inner.read()
         return None if frame is None else replace(frame, decode_ns=time.perf_counter_ns() - began_ns)
+
+    def use_planes(self) -> None:
+        """Whenever the source is opened."""
+        self._planes = True
+        self._inner.use_planes()
 
     def close(self) -> None:
         """Close the source that is open."""
@@ -224,13 +232,14 @@ def serial_stages(
 def prepared_batches(subject: Subject) -> tuple[tuple[Frames, ...], tuple[int, int]]:
     """The first frames as batches in the graph's format, and the size of the first frame."""
     spec = subject.session.spec
-    width, height = spec.frames.size_wh
     batches = []
     with RepeatedSource(subject.open_frames) as source:
+        if spec.frames.layout == "nv12":
+            source.use_planes()
         for _ in range(PREPARED_BATCHES):
-            batch = np.empty((spec.frames.batch.opt, height, width, 3), np.uint8)
+            batch = np.empty((spec.frames.batch.opt, *spec.frames.frame_shape), np.uint8)
             for row, frame in zip(batch, source, strict=False):
-                fit_frame(frame.image_bgr, spec.frames, out=row)
+                fit_frame(frame.pixels, spec.frames, out=row)
             batches.append(batch)
         return tuple(batches), source.size_wh
 

@@ -279,7 +279,7 @@ def _target(library: Library, config: Any, sm: int) -> None:
 def _add_profile(builder: trt.Builder, config: trt.IBuilderConfig, spec: ModelSpec) -> None:
     batch, (width, height) = spec.frames.batch, spec.frames.size_wh
     profile = builder.create_optimization_profile()
-    shapes: Any = [(n, height, width, 3) for n in (batch.min, batch.opt, batch.max)]
+    shapes: Any = [(n, *spec.frames.frame_shape) for n in (batch.min, batch.opt, batch.max)]
     profile.set_shape("frames", *shapes)
     if config.add_optimization_profile(profile) < 0:
         raise EngineError(

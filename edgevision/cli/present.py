@@ -49,6 +49,13 @@ def show_bundle(bundle: Bundle, steps: Steps) -> None:
             )
 
 
+def finish_bundle(bundle: Bundle, steps: Steps, tensorrt: tuple[str, ...], *, fp16: bool) -> None:
+    """Add the FP16 graph if it is wanted, and print what was written."""
+    from edgevision.export.half import with_fp16  # imported here because it needs onnx
+
+    show_bundle(with_fp16(bundle, steps.done, tensorrt) if fp16 else bundle, steps)
+
+
 MOST_CLASSES = 8
 """Number of classes up to which their thresholds are listed."""
 VISIBLE = 0.01

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.pixels import FramePixels, fastest_equal
+from edgevision.contract.nv12 import ContentArea, Nv12, Nv12Parts, write_bgr, write_scaled
+from edgevision.contract.pixels import FramePixels, YuvPlanes, scale_into
 from edgevision.contract.spec import LARGEST_PIXELS, FrameInput
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import UsageError
@@ -60,23 +61,17 @@ def letterbox(
     return canvas, geometry.placement
 
 
-def scale_into(image: Pixels, out: Pixels, interpolation: int) -> None:
-    """Scale an image to the size of `out` and write it there; a copy if it has that size already."""
-    if image.shape == out.shape:
-        np.copyto(out, image)
-    else:
-        interpolation = fastest_equal(interpolation, image.shape, out.shape)
-        cv2.resize(image, (out.shape[1], out.shape[0]), dst=out, interpolation=interpolation)
-
-
 def fit_frame(
     frame: Frame | FramePixels, target: FrameInput, *, out: Frame | None = None
 ) -> tuple[Frame, FrameTransform]:
     """Resize a frame to the model's input according to its spec; `FramePixels` are scaled before their conversion.
 
-    `out`, uint8 ``[H,W,3]`` of the model's size, is written to and returned if given. Raises `UsageError` for other
+    `out`, uint8 of the model's `frame_shape`, is written to and returned if given. For the layout "nv12" the planes of
+    `FramePixels` are scaled or copied, without a conversion; a BGR frame is converted. Raises `UsageError` for other
     arrays than uint8 BGR frames, and for a frame of another size if the graph accepts just one.
     """
+    if target.layout == "nv12":
+        return _fit_nv12(frame, target, np.empty(target.frame_shape, np.uint8) if out is None else out)
     if isinstance(frame, FramePixels):
         return _fit_decoded(frame, target, out)
     check_frame(frame)
@@ -106,6 +101,34 @@ def _fit_decoded(frame: FramePixels, target: FrameInput, out: Frame | None) -> t
         _check_exact(frame.size_wh, target.size_wh)
     frame.write_bgr(canvas, _interpolation(frame.size_wh, target.size_wh))
     return canvas, _stretched(frame.size_wh, target.size_wh)
+
+
+def _fit_nv12(frame: Frame | FramePixels, target: FrameInput, out: Nv12) -> tuple[Nv12, FrameTransform]:
+    """`fit_frame` for the layout "nv12"; a crop needs the whole frame."""
+    planes = frame.planes if isinstance(frame, FramePixels) and target.fit != "center-crop" else None
+    if planes is None:
+        # Scaled first, so that fewer pixels are converted.
+        image = frame.image_bgr if isinstance(frame, FramePixels) else frame
+        fitted, placement = fit_frame(image, target.in_bgr)
+        write_bgr(fitted, out)
+        return out, placement
+    return out, _fit_planes(planes, target, Nv12Parts.of(out))
+
+
+def _fit_planes(planes: YuvPlanes, target: FrameInput, parts: Nv12Parts) -> FrameTransform:
+    """Scale planes into a frame's parts."""
+    frame_wh = (planes.luma.shape[1], planes.luma.shape[0])
+    parts.set_colour(planes.colour)
+    if target.fit == "letterbox":
+        geometry = LetterboxGeometry.of(frame_wh, target.size_wh)
+        area = ContentArea(*geometry.pad_xy, *geometry.content_wh)
+        parts.pad(area, target.pad_value)
+        write_scaled(planes, parts, area, cv2.INTER_LINEAR)
+        return geometry.placement
+    if target.fit == "exact":
+        _check_exact(frame_wh, target.size_wh)
+    write_scaled(planes, parts, ContentArea(0, 0, *target.size_wh), _interpolation(frame_wh, target.size_wh))
+    return _stretched(frame_wh, target.size_wh)
 
 
 def _padded(canvas: Pixels, geometry: LetterboxGeometry, pad_value: int) -> Pixels:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import abc
+import functools
 import threading
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +19,53 @@ Planes = tuple[Plane, Plane, Plane]
 Matrix = npt.NDArray[np.float64]
 Bgr = npt.NDArray[np.uint8]
 """uint8 ``[H,W,3]``, BGR."""
+
+BT_709, UNSPECIFIED, BT_601 = 1, 2, 6
+"""Matrices in the numbers of ITU-T H.273, which video streams and FFmpeg use."""
+WEIGHTS = {
+    BT_709: (0.2126, 0.0722),
+    UNSPECIFIED: (0.299, 0.114),  # as libswscale
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    BT_601: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+}
+"""Weights of red and blue by the number of the matrix (H.273, table 4): BT.709, FCC, BT.601, SMPTE 240M, BT.2020."""
+
+
+@dataclass(frozen=True, slots=True)
+class YuvColour:
+    """The meaning of Y, Cb and Cr: a matrix of `WEIGHTS` and a range, as a stream states them."""
+
+    matrix: int = UNSPECIFIED
+    full_range: bool = False
+    """True if black is 0 and white 255; else they are 16 and 235."""
+
+    def __post_init__(self) -> None:
+        if self.matrix not in WEIGHTS:
+            known = ", ".join(map(str, WEIGHTS))
+            raise ValueError(f"matrix is {self.matrix}; expected a number of H.273: {known}")
+
+    @property
+    def to_bgr(self) -> Matrix:
+        """`bgr_matrix` of this colour."""
+        return _to_bgr(self)
+
+    @property
+    def from_bgr(self) -> Matrix:
+        """Its inverse ``[3,4]``, from (B, G, R, 1) to Y, Cb and Cr in levels of 8 bits."""
+        return _from_bgr(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class YuvPlanes:
+    """A frame of 8 bits, 4:2:0: luma at its size, and chroma at half the size, rounded up."""
+
+    luma: Plane
+    chroma: tuple[Plane, ...]
+    """Cb and Cr, or one array ``[h,w,2]`` of both (NV12)."""
+    colour: YuvColour
 
 
 class FramePixels(abc.ABC):
@@ -38,6 +88,11 @@ class FramePixels(abc.ABC):
             if self._image is None:
                 self._image = self._to_bgr()
             return self._image
+
+    @property
+    def planes(self) -> YuvPlanes | None:
+        """The planes, valid while this frame exists; None if the frame cannot be had in this form."""
+        return None
 
     @property
     def nbytes(self) -> int:
@@ -75,6 +130,27 @@ def bgr_matrix(kr: float, kb: float, *, full_range: bool = False, offset: float 
         ]
     )
     return np.hstack([rows, (offset - rows @ [black, 128.0, 128.0])[:, None]])
+
+
+@functools.cache
+def _to_bgr(colour: YuvColour) -> Matrix:
+    return bgr_matrix(*WEIGHTS[colour.matrix], full_range=colour.full_range)
+
+
+@functools.cache
+def _from_bgr(colour: YuvColour) -> Matrix:
+    matrix = _to_bgr(colour)
+    inverse = np.linalg.inv(matrix[:, :3])
+    return np.hstack([inverse, -inverse @ matrix[:, 3:]])
+
+
+def scale_into(image: npt.NDArray[Any], out: npt.NDArray[Any], interpolation: int) -> None:
+    """Scale an image to the size of `out` and write it there; a copy if it has that size already."""
+    if image.shape == out.shape:
+        np.copyto(out, image)
+    else:
+        interpolation = fastest_equal(interpolation, image.shape, out.shape)
+        cv2.resize(image, (out.shape[1], out.shape[0]), dst=out, interpolation=interpolation)
 
 
 def fastest_equal(interpolation: int, source: tuple[int, ...], target: tuple[int, ...]) -> int:

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.image import Frame, fit_frame
+from edgevision.contract.pixels import FramePixels
 from edgevision.contract.results import Outputs, Result, results_from_outputs
-from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.contract.spec import FrameInput, ModelSpec, Precision
 from edgevision.contract.thresholds import THRESHOLD, Threshold
 from edgevision.device.names import EXPECTED, PATTERN
 from edgevision.errors import EngineError, UsageError
@@ -23,7 +24,7 @@ from edgevision.settings.kinds import Choice, Flag, Number, Text
 from edgevision.settings.setting import setting
 
 Frames = npt.NDArray[np.uint8]
-"""uint8 ``[B,H,W,3]``, BGR, of the model's own size."""
+"""uint8 ``[B,H,W,3]``, BGR, of the model's own size; of the layout nv12 ``[B, H * 3/2 + 1, W]``."""
 PAGE_BYTES = 4096
 
 
@@ -111,7 +112,7 @@ class Pending:
         return finish()
 
 
-def aligned_frames(shape: tuple[int, int, int, int]) -> Frames:
+def aligned_frames(shape: tuple[int, ...]) -> Frames:
     """An array uint8 that begins at a page of memory, not initialized."""
     size = math.prod(shape)
     memory = np.empty(size + PAGE_BYTES, np.uint8)
@@ -143,7 +144,7 @@ class Session(abc.ABC):
         """Run a checked batch; arrays in the order of `spec.outputs`, owned by the caller."""
 
     def infer(self, frames: Frames) -> Outputs:
-        """Run a batch uint8 ``[B,H,W,3]``; returns one array for each of `spec.outputs`, owned by the caller.
+        """Run a batch of `Frames`; returns one array for each of `spec.outputs`, owned by the caller.
 
         Raises `UsageError` for frames of another shape, dtype or batch size than the spec's, `EngineError` if the
         engine fails or returns other shapes than the contract's.
@@ -176,7 +177,7 @@ class Session(abc.ABC):
         return outputs
 
     def new_batch(self, rows: int | None = None) -> Frames:
-        """Memory for a batch of up to `rows` frames (None: the graph's maximum), uint8 ``[rows,H,W,3]``.
+        """Memory for a batch of up to `rows` frames (None: the graph's maximum), in the layout of `spec.frames`.
 
         It is what the engine reads fastest: pinned for a discrete NVIDIA GPU, aligned elsewhere. `infer` takes its
         first rows (``batch[:n]``) without copying them on the host. It is freed with its last view; do not use it
@@ -184,9 +185,8 @@ class Session(abc.ABC):
         """
         return aligned_frames(self._batch_shape(rows))
 
-    def _batch_shape(self, rows: int | None) -> tuple[int, int, int, int]:
-        width, height = self.spec.frames.size_wh
-        return (self.spec.frames.batch.max if rows is None else rows, height, width, 3)
+    def _batch_shape(self, rows: int | None) -> tuple[int, ...]:
+        return (self.spec.frames.batch.max if rows is None else rows, *self.spec.frames.frame_shape)
 
     def infer_candidates(self, frames: Frames) -> tuple[Outputs, Outputs] | None:
         """The candidates that enter NMS in a batch, and the outputs of the same call; for verification.
@@ -197,26 +197,27 @@ class Session(abc.ABC):
         del frames
         return None
 
-    def __call__(self, frames_bgr: Sequence[Frame], *, threshold: Threshold | None = None) -> list[Result]:
+    def __call__(
+        self, frames: Sequence[Frame | FramePixels], *, threshold: Threshold | None = None
+    ) -> list[Result]:
         """Results of camera frames of any size, in their own pixels; one call, one batch.
 
-        A batch below the graph's minimum is padded with copies of its last frame. `threshold` is the minimum confidence
-        of a detection; None: `self.threshold`.
+        Frames are BGR arrays, or in their decoder's format (`FramePixels`). A batch below the graph's minimum is padded
+        with copies of its last frame. `threshold` is the minimum confidence of a detection; None: `self.threshold`.
         """
-        if isinstance(frames_bgr, (str, Path)) or getattr(frames_bgr, "ndim", 4) != 4:
+        if isinstance(frames, (str, Path, FramePixels)) or getattr(frames, "ndim", 4) != 4:
             raise UsageError(
-                f"a session takes a list of frames, each uint8 [H,W,3] BGR; received {type(frames_bgr).__name__}."
+                f"a session takes a list of frames, each uint8 [H,W,3] BGR; received {type(frames).__name__}."
                 " For one image: session([image])[0]; for files and other forms: edgevision.load(model)(image)"
             )
-        if not len(frames_bgr):
+        if not len(frames):
             return []
-        width, height = self.spec.frames.size_wh
-        count = max(len(frames_bgr), self.spec.frames.batch.min)
-        batch = np.empty((count, height, width, 3), np.uint8)
+        count = max(len(frames), self.spec.frames.batch.min)
+        batch = np.empty(self._batch_shape(count), np.uint8)
         placements = [
-            fit_frame(frame, self.spec.frames, out=batch[row])[1] for row, frame in enumerate(frames_bgr)
+            fit_frame(frame, self.spec.frames, out=batch[row])[1] for row, frame in enumerate(frames)
         ]
-        batch[len(frames_bgr) :] = batch[len(frames_bgr) - 1]
+        batch[len(frames) :] = batch[len(frames) - 1]
         used = self.threshold if threshold is None else threshold
         return results_from_outputs(self.spec, self.infer(batch), placements, threshold=used)
 
@@ -232,13 +233,26 @@ class Session(abc.ABC):
         self.close()
 
     def _check_frames(self, frames: Frames) -> None:
-        batch, (width, height) = self.spec.frames.batch, self.spec.frames.size_wh
-        fits = frames.ndim == 4 and frames.shape[1:] == (height, width, 3) and frames.dtype == np.uint8
+        batch, shape = self.spec.frames.batch, self.spec.frames.frame_shape
+        fits = frames.ndim == len(shape) + 1 and frames.shape[1:] == shape and frames.dtype == np.uint8
         if not fits or not batch.min <= len(frames) <= batch.max:
             raise UsageError(
-                f"frames do not fit {self.spec.name}; expected uint8 [{batch},{height},{width},3],"
-                f" received {frames.dtype} {list(frames.shape)}"
+                f"frames do not fit {self.spec.name}; expected uint8 [{batch},{','.join(map(str, shape))}],"
+                f" received {frames.dtype} {list(frames.shape)}{_hint(self.spec.frames, frames)}"
             )
+
+
+def _hint(expected: FrameInput, frames: Frames) -> str:
+    """What to do about frames of the other layout, or without the row of the colour; else empty."""
+    width, height = expected.size_wh
+    if expected.layout == "bgr":
+        planes = frames.ndim == 3 and frames.shape[2] == width
+        return "; frames of the layout nv12 need a bundle exported with --layout nv12" if planes else ""
+    if frames.shape[1:] == (height, width, 3):
+        return "; for BGR arrays call the session itself, which converts them: session(frames)"
+    if frames.shape[1:] == (height * 3 // 2, width):
+        return "; the last row, matrix and range of the frame's colour, is missing (edgevision.contract.nv12)"
+    return ""
 
 
 class ReplaySession(Session):

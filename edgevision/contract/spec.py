@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from edgevision.errors import UsageError
 from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass, newer_schema
 
 SCHEMA = 1
@@ -14,6 +15,7 @@ METADATA_KEY = "edgevision.contract.spec"
 
 Task = Literal["classify", "detect", "segment", "instances", "pose", "obb", "translate"]
 Fit = Literal["letterbox", "stretch", "center-crop", "exact"]
+Layout = Literal["bgr", "nv12"]
 Precision = Literal["float", "fp16", "int8", "fp8", "bf16", "tf32"]
 
 COMPUTED: dict[Precision, Precision] = {"bf16": "float", "tf32": "float"}
@@ -82,9 +84,23 @@ def problem_of_size(size_wh: tuple[int, int]) -> str | None:
     )
 
 
+def checked_size(size_wh: tuple[int, int], layout: Layout) -> tuple[int, int]:
+    """The size itself; raises `UsageError` if frames of this size cannot have the layout."""
+    width, height = size_wh
+    if layout == "nv12" and (width % 2 or height % 2):
+        raise UsageError(
+            f"frames of {width}x{height} cannot have the layout nv12, whose sides are even; choose an even size, or"
+            " --layout bgr"
+        )
+    return size_wh
+
+
 @dataclass(frozen=True, slots=True)
 class FrameInput:
     """The graph's input ``frames``: uint8 ``[B,H,W,3]``, BGR as in OpenCV.
+
+    With `layout` "nv12" it is uint8 ``[B, H * 3/2 + 1, W]``: the planes of video decoders, and a row with the frame's
+    colour (`contract.nv12`). Both sides are even.
 
     `fit` defines how the host fits a camera frame to `size_wh`. "letterbox" keeps the aspect ratio and pads with
     `pad_value`; "stretch" does not keep it. "center-crop" scales the shorter side to ``size / crop_fraction`` and crops
@@ -96,6 +112,7 @@ class FrameInput:
     pad_value: int = 114
     crop_fraction: float = 1.0
     batch: BatchRange = BatchRange()
+    layout: Layout = "bgr"
 
     def __post_init__(self) -> None:
         if min(self.size_wh) < 1:
@@ -107,6 +124,20 @@ class FrameInput:
             raise ValueError(f"pad_value {self.pad_value} must be in 0..255")
         if not 0 < self.crop_fraction <= 1:
             raise ValueError(f"crop_fraction {self.crop_fraction} must be in (0, 1]")
+        width, height = self.size_wh
+        if self.layout == "nv12" and (width % 2 or height % 2):
+            raise ValueError(f"frames are {width}x{height}; the layout nv12 needs even sides")
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """The shape of one frame: ``(H, W, 3)``, or ``(H * 3/2 + 1, W)`` for "nv12"."""
+        width, height = self.size_wh
+        return (height * 3 // 2 + 1, width) if self.layout == "nv12" else (height, width, 3)
+
+    @property
+    def in_bgr(self) -> FrameInput:
+        """The same input with the layout "bgr"."""
+        return replace(self, layout="bgr")
 
 
 @dataclass(frozen=True, slots=True)

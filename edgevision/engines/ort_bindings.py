@@ -124,8 +124,7 @@ class Binding:
         self.io = inference.io_binding()
         self._transfers = transfers
         make = ort.OrtValue.ortvalue_from_shape_and_type
-        width, height = spec.frames.size_wh
-        self._frames = make((count, height, width, 3), np.uint8, *device)
+        self._frames = make((count, *spec.frames.frame_shape), np.uint8, *device)
         self.io.bind_ortvalue_input("frames", self._frames)
         self._outputs = []
         for tensor in spec.outputs:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from edgevision.contract.boxes import area
 from edgevision.contract.image import Frame, fit_frame
+from edgevision.contract.nv12 import nv12_from_bgr
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Session
 from edgevision.contract.transform import FrameTransform
@@ -116,7 +117,7 @@ def explain(
     none of the model's answers.
     """
     choice, options = choice or TargetChoice(), options or ExplainOptions()
-    picture, placement = fit_frame(frame_bgr, session.spec.frames)
+    picture, placement = fit_frame(frame_bgr, session.spec.frames.in_bgr)
     whole = _answers(session, [picture])
     target = choose_target(session.spec, whole, choice)
     stage = _Stage.of(picture, placement)
@@ -295,7 +296,9 @@ def _inside(target: ExplainTarget, stage: _Stage, heat: Heat) -> tuple[float, fl
 
 
 def _answers(session: Session, pictures: list[Frame]) -> Outputs:
-    """Answers to one batch, padded with copies if the graph needs a larger one."""
+    """Answers to one batch of BGR images of the input's size, padded with copies if the graph needs a larger one."""
+    if session.spec.frames.layout == "nv12":
+        pictures = [nv12_from_bgr(picture) for picture in pictures]
     missing = session.spec.frames.batch.min - len(pictures)
     outputs = session.infer(np.stack(pictures + pictures[-1:] * max(missing, 0)))
     return tuple(array[: len(pictures)] for array in outputs)

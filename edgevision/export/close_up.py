@@ -14,6 +14,7 @@ import numpy.typing as npt
 import onnx
 from onnxruntime import InferenceSession
 
+from edgevision.contract.nv12 import Nv12Parts, bgr_from_nv12, nv12_from_bgr
 from edgevision.contract.rotated import box_areas, overlap_matrix, upright
 from edgevision.contract.spec import ModelSpec, NmsSpec
 from edgevision.engines.ort_settings import cpu_session
@@ -32,10 +33,10 @@ ATTEMPTS = 6
 
 
 def with_close_up(graph: onnx.ModelProto, spec: ModelSpec, frames: Frames) -> Frames:
-    """The frames uint8 ``[N,H,W,3]``, plus a close-up of a detection if none of them has duplicates of a large box.
+    """The frames, plus a close-up of a detection if none of them has duplicates of a large box.
 
-    The frames are returned unchanged if there is no such detection, if the input is too small for large boxes, or if
-    the graph's NMS is not ours.
+    Frames are uint8 in the graph's layout. They are returned unchanged if there is no such detection, if the input is
+    too small for large boxes, or if the graph's NMS is not ours.
     """
     width, height = spec.frames.size_wh
     ours = any(CANDIDATES[1] in node.output for node in graph.graph.node)
@@ -81,6 +82,8 @@ def _close_ups(frames: Frames, answers: list[list[npt.NDArray[np.float32]]]) -> 
 
 def _enlarged(frame: Frames, box: npt.NDArray[np.float32], fill: float) -> Frames:
     """Crop around the box with the frame's aspect ratio, at the frame's size."""
+    if frame.ndim == 2:
+        return nv12_from_bgr(_enlarged(bgr_from_nv12(frame), box, fill), Nv12Parts.of(frame).colour)
     height, width = frame.shape[:2]
     scale = max((box[2] - box[0]) / width, (box[3] - box[1]) / height, 16 / min(width, height)) / fill
     scale = float(min(scale, 1.0))

@@ -20,11 +20,13 @@ from edgevision.contract.spec import (
     Fit,
     FrameInput,
     KeypointSpec,
+    Layout,
     ModelSpec,
     NmsSpec,
     Provenance,
     Task,
     TensorSpec,
+    checked_size,
     classify_outputs,
     default_nms,
     detect_outputs,
@@ -79,6 +81,8 @@ class ExportOptions:
     frame_wh: tuple[int, int] | None = None
     """Camera size, if the graph should scale frames to the network's size."""
     batch: BatchRange = BatchRange()
+    layout: Layout = "bgr"
+    """Layout of the frames that the graph takes."""
     nms: NmsSpec | Callable[[Task], NmsSpec] | None = None
     """Settings of NMS, or a function of the task, which may depend on the checkpoint."""
     pixels: PixelChanges = UNSTATED
@@ -170,12 +174,16 @@ def _prepare(recipe: Recipe, options: ExportOptions) -> _Job:
         raise UsageError(
             f"--size {size_wh[0]}x{size_wh[1]}: {recipe.name} needs multiples of {recipe.stride}"
         )
-    network = FrameInput(size_wh, recipe.fit, crop_fraction=recipe.crop_fraction, batch=options.batch)
+    network = FrameInput(
+        checked_size(size_wh, options.layout),
+        recipe.fit,
+        crop_fraction=recipe.crop_fraction,
+        batch=options.batch,
+        layout=options.layout,
+    )
     frames = network
     if options.frame_wh is not None:
-        frames = FrameInput(
-            options.frame_wh, "exact", crop_fraction=recipe.crop_fraction, batch=options.batch
-        )
+        frames = replace(network, size_wh=checked_size(options.frame_wh, options.layout), fit="exact")
     source.module.eval()
     outputs = described_outputs(source.module, recipe.name, size_wh)
     batch = options.batch

@@ -141,6 +141,8 @@ def source_sensitivity(
 
 def _shaken(frames: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """The frames with a few values one level higher or lower."""
+    if frames.ndim == 3:  # nv12: the last row holds no pixels
+        return np.concatenate([_shaken(frames[:, :-1, :, None], rng)[..., 0], frames[:, -1:]], axis=1)
     shaken = frames.reshape(len(frames), -1).astype(np.int16)
     count = max(FEWEST, round(SHARE * shaken.shape[1]))
     for row in shaken:

@@ -20,6 +20,7 @@ from edgevision.export.modules.heads import detection_head
 from edgevision.export.modules.outputs import module_outputs, output_name
 from edgevision.graph.masks import MASK_STRIDE, mask_size_wh
 from edgevision.graph.preprocess import PixelFormat
+from edgevision.graph.resample import nv12_pixels
 from edgevision.models.masks import Mixture, answers_from_mixture, over_frame
 from edgevision.models.recipe import SourceModel
 
@@ -28,46 +29,60 @@ TIE = 1e-4
 
 
 def network_input(
-    frames_bgr: npt.NDArray[np.uint8], network: FrameInput, pixels: PixelFormat
+    frames: npt.NDArray[np.uint8], network: FrameInput, pixels: PixelFormat
 ) -> tuple[torch.Tensor, FrameTransform]:
     """The expected input of the network: float32 ``[B,3,h,w]``, computed with OpenCV and PyTorch.
 
-    `network` is the network's own input format. Pixels are scaled in float32 without rounding, as inside the graph;
-    frames of the network's size are not scaled. The placement is the same for every frame.
+    `network` is the network's own input format, with the layout of the frames. Pixels are scaled in float32 without
+    rounding, as inside the graph; frames of the network's size are not scaled. Frames of the layout "nv12" are scaled
+    and converted in float64. The placement is the same for every frame.
     """
-    fits = (frames_bgr.shape[2], frames_bgr.shape[1]) == network.size_wh
+    width, height = frame_wh = _size_of(frames, network)
+    fits = frame_wh == network.size_wh
     target = replace(network, fit="exact") if fits else network
-    fitted = [fit_pixels(frame.astype(np.float32), target) for frame in frames_bgr]
-    tensor = torch.from_numpy(np.stack([frame for frame, _ in fitted]).transpose(0, 3, 1, 2).copy())
+    if network.layout == "nv12":
+        graph = replace(network, size_wh=frame_wh, fit="exact")
+        images = nv12_pixels(frames, graph, network.size_wh, network.fit).astype(np.float32)
+        _, placement = fit_pixels(np.zeros((height, width, 3), np.uint8), target)
+    else:
+        fitted = [fit_pixels(frame.astype(np.float32), target) for frame in frames]
+        images, placement = np.stack([image for image, _ in fitted]), fitted[0][1]
+    tensor = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
     if pixels.order == "rgb":
         tensor = tensor.flip(1)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (pixels.mean, pixels.std))
-    return (tensor * pixels.scale - mean) / std, fitted[0][1]
+    return (tensor * pixels.scale - mean) / std, placement
+
+
+def _size_of(frames: npt.NDArray[np.uint8], network: FrameInput) -> tuple[int, int]:
+    """Width and height of frames in the network's layout."""
+    rows, width = frames.shape[1:3]
+    return width, (rows - 1) * 2 // 3 if network.layout == "nv12" else rows
 
 
 def golden_from_source(
     source: SourceModel,
-    frames_bgr: npt.NDArray[np.uint8],
+    frames: npt.NDArray[np.uint8],
     network: FrameInput,
     pixels: PixelFormat,
     nms: NmsSpec | None,
 ) -> Golden:
-    """Run the source model on frames uint8 ``[N,H,W,3]`` of the graph's size; results are in the frames' pixels."""
-    tensor, placement = network_input(frames_bgr, network, pixels)
-    frame_wh = (frames_bgr.shape[2], frames_bgr.shape[1])
+    """Run the source model on frames of the graph's size and of `network.layout`; results are in their pixels."""
+    tensor, placement = network_input(frames, network, pixels)
+    frame_wh = _size_of(frames, network)
     answers = answers_of(source, module_outputs(source.module, tensor), nms, network.size_wh)
     if isinstance(answers, Mixture):
         if frame_wh != network.size_wh:
             mask_wh = mask_size_wh(frame_wh, network.size_wh, network.fit)
             answers = over_frame(answers, placement, mask_wh, MASK_STRIDE)
-        return Golden(frames_bgr, answers_from_mixture(answers, frame_wh))
+        return Golden(frames, answers_from_mixture(answers, frame_wh))
     if frame_wh == network.size_wh:
-        return Golden(frames_bgr, answers)
+        return Golden(frames, answers)
     if nms is not None:
         answers = _over_frame(answers, placement)
     elif answers[0].ndim == 3:
         answers = (np.stack([placement.frame_from_input_mask(mask) for mask in answers[0]]),)
-    return Golden(frames_bgr, answers)
+    return Golden(frames, answers)
 
 
 def with_source_values(

@@ -15,11 +15,13 @@ from edgevision.contract.spec import (
     Fit,
     FrameInput,
     KeypointSpec,
+    Layout,
     ModelSpec,
     NmsSpec,
     Provenance,
     Task,
     TensorSpec,
+    checked_size,
     classify_outputs,
     default_nms,
     detect_outputs,
@@ -69,6 +71,8 @@ class AdoptOptions:
     """The network's input size; required if the file leaves it open."""
     frame_wh: tuple[int, int] | None = None
     """Camera size, if the graph should scale frames."""
+    layout: Layout = "bgr"
+    """Layout of the frames that the graph takes."""
     keypoint_shape: tuple[int, int] | None = None
     """Number of keypoints and of values of each, 2 or 3; required if shapes and metadata leave it open."""
     batch: BatchRange | None = None
@@ -278,9 +282,9 @@ def _pixels(source: ForeignNetwork, options: AdoptOptions, usual: PixelFormat, o
 
 def _frames(source: ForeignNetwork, options: AdoptOptions, fit: Fit, crop_fraction: float) -> FrameInput:
     """Frames that the graph takes: of the network's size, or of the camera's."""
-    if options.frame_wh is None:
-        return FrameInput(source.facts.size_wh, fit, crop_fraction=crop_fraction, batch=source.batch)
-    return FrameInput(options.frame_wh, "exact", crop_fraction=crop_fraction, batch=source.batch)
+    size_wh = checked_size(options.frame_wh or source.facts.size_wh, options.layout)
+    how = fit if options.frame_wh is None else "exact"
+    return FrameInput(size_wh, how, crop_fraction=crop_fraction, batch=source.batch, layout=options.layout)
 
 
 def _names(source: ForeignNetwork, count: int) -> tuple[str, ...]:

@@ -164,8 +164,8 @@ def check_graph(model: onnx.ModelProto) -> None:
 def check_contract(model: onnx.ModelProto, spec: ModelSpec) -> None:
     """Raise `GraphError` unless the graph is valid and its inputs and outputs match the spec."""
     check_graph(model)
-    width, height = spec.frames.size_wh
-    _check_values("input", model.graph.input, (TensorSpec("frames", "uint8", (-1, height, width, 3)),), spec)
+    frames = TensorSpec("frames", "uint8", (-1, *spec.frames.frame_shape))
+    _check_values("input", model.graph.input, (frames,), spec)
     _check_values("output", model.graph.output, spec.outputs, spec)
     opset = opset_of(model)
     if opset not in OPSETS:

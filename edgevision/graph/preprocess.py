@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,13 +12,20 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgevision.contract.image import LetterboxGeometry
+from edgevision.contract.pixels import UNSPECIFIED, WEIGHTS, YuvColour
 from edgevision.contract.spec import Fit, FrameInput
 from edgevision.errors import GraphError
-from edgevision.graph.builder import FLOAT, FLOAT16, UINT8, GraphBuilder, ints
+from edgevision.graph.builder import FLOAT, FLOAT16, INT32, UINT8, GraphBuilder, ints
 from edgevision.graph.resample import Matrix, Scaling, Taps, scaling_of
 from edgevision.graph.surgery import BATCH, network_input, redirect, walk
 
 FRAMES = "frames"
+_REPEATED = {
+    "mode": "nearest",
+    "coordinate_transformation_mode": "asymmetric",
+    "nearest_mode": "floor",
+}
+"""Attributes of a Resize that repeats values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +79,11 @@ def graft_preprocess(
 ) -> None:
     """Replace the network's only input by ``frames``, in place.
 
-    If frames have another size than the network (`frames.fit` "exact"), the graph scales them by `network_fit`. Channel
-    order and factor are folded into the weights of the first convolutions if nothing else reads the input. That is
-    exact, because zero padding stays zero, and saves two passes over the image. Raises `GraphError` if the network has
-    another number of inputs, or one that is not an image of `network_size_wh`.
+    Frames of the layout "nv12" are converted to BGR by the matrix and the range in their last row. If frames have
+    another size than the network (`frames.fit` "exact"), the graph scales them by `network_fit`. Channel order and
+    factor are folded into the weights of the first convolutions if nothing else reads the input. That is exact, because
+    zero padding stays zero, and saves two passes over the image. Raises `GraphError` if the network has another number
+    of inputs, or one that is not an image of `network_size_wh`.
     """
     graph = model.graph
     value = network_input(graph)
@@ -84,7 +92,10 @@ def graft_preprocess(
     b = GraphBuilder(graph, "pre/")
     # The cast comes first: TensorRT allows no other operation on a uint8 tensor.
     image = b.op("Cast", FRAMES, to=FLOAT)
-    image = _fit(b, image, frames, network_size_wh, network_fit)
+    placing = _Placing.of(frames, network_size_wh, network_fit)
+    planar = frames.layout == "nv12"
+    image = _from_nv12(b, image, frames, placing) if planar else placing.scaled(b, image)
+    image = placing.padded(b, image, frames.pad_value)
     if affine.offset.any():
         image = b.op("Sub", image, affine.offset.reshape(1, 3, 1, 1))
     convolutions = _first_convolutions(graph, value.name) if elem_type == FLOAT else []
@@ -100,10 +111,9 @@ def graft_preprocess(
         image = b.op("Cast", image, to=FLOAT16)
     redirect(graph, value.name, image)
     b.flush(first=True)
-    width, height = frames.size_wh
     batch = frames.batch.max if frames.batch.static else BATCH
     del graph.input[:]
-    graph.input.append(helper.make_tensor_value_info(FRAMES, UINT8, [batch, height, width, 3]))
+    graph.input.append(helper.make_tensor_value_info(FRAMES, UINT8, [batch, *frames.frame_shape]))
 
 
 def _check_input(value: onnx.ValueInfoProto, size_wh: tuple[int, int]) -> int:
@@ -123,31 +133,110 @@ def _check_input(value: onnx.ValueInfoProto, size_wh: tuple[int, int]) -> int:
     return int(tensor.elem_type)
 
 
-def _fit(
-    b: GraphBuilder, image: str, frames: FrameInput, network_wh: tuple[int, int], network_fit: Fit
-) -> str:
-    """Scale frames float32 ``[B,H,W,3]`` to the network's size, ``[B,3,h,w]``, still BGR and 0..255."""
-    if frames.size_wh == network_wh:
-        return b.op("Transpose", image, perm=[0, 3, 1, 2])
-    if frames.fit != "exact":
-        raise GraphError(
-            f"frames of {frames.size_wh} do not fit a network of {network_wh}; the graph scales only with fit 'exact'"
-        )
-    if network_fit != "letterbox":
-        rows, columns = scaling_of(frames.size_wh, network_wh, network_fit, frames.crop_fraction)
-        return (_averaged if rows.area else _sampled)(b, image, rows, columns)
-    geometry = LetterboxGeometry.of(frames.size_wh, network_wh)
-    (left, top), (width, height) = geometry.pad_xy, geometry.content_wh
-    columns, rows = (Scaling.whole(*sides) for sides in zip(frames.size_wh, geometry.content_wh, strict=True))
-    image = _sampled(b, image, rows, columns)
-    right, bottom = network_wh[0] - width - left, network_wh[1] - height - top
-    if not (left or top or right or bottom):
-        return image
-    return b.op("Pad", image, ints(0, 0, top, left, 0, 0, bottom, right), np.float32(frames.pad_value))
+@dataclass(frozen=True, slots=True)
+class _Placing:
+    """How a frame is scaled to the network's size, and its padding: left, top, right and bottom in pixels."""
+
+    rows: Scaling
+    columns: Scaling
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @classmethod
+    def of(cls, frames: FrameInput, network_wh: tuple[int, int], network_fit: Fit) -> _Placing:
+        width, height = frames.size_wh
+        if frames.size_wh == network_wh:
+            return cls.unscaled(width, height)
+        if frames.fit != "exact":
+            raise GraphError(
+                f"frames of {frames.size_wh} do not fit a network of {network_wh}; the graph scales only with fit"
+                " 'exact'"
+            )
+        if network_fit != "letterbox":
+            return cls(*scaling_of(frames.size_wh, network_wh, network_fit, frames.crop_fraction))
+        geometry = LetterboxGeometry.of(frames.size_wh, network_wh)
+        (left, top), (content_w, content_h) = geometry.pad_xy, geometry.content_wh
+        padding = (left, top, network_wh[0] - content_w - left, network_wh[1] - content_h - top)
+        return cls(Scaling.whole(height, content_h), Scaling.whole(width, content_w), padding)
+
+    @classmethod
+    def unscaled(cls, width: int, height: int) -> _Placing:
+        """An image that keeps its size."""
+        return cls(Scaling.whole(height), Scaling.whole(width))
+
+    @property
+    def of_chroma(self) -> _Placing:
+        """The same for planes of half the size; unscaled planes keep theirs."""
+        if not self.scales:
+            return self.unscaled(self.columns.source // 2, self.rows.source // 2)
+        rows, columns = (replace(side, source=side.source // 2) for side in (self.rows, self.columns))
+        return _Placing(rows, columns, self.padding)
+
+    @property
+    def scales(self) -> bool:
+        """True unless the frame has the network's size."""
+        return any(side != Scaling.whole(side.source) for side in (self.rows, self.columns))
+
+    def scaled(self, b: GraphBuilder, image: str) -> str:
+        """Scale frames float32 ``[B,H,W,C]`` to ``[B,C,h,w]``, without the padding."""
+        return (_averaged if self.rows.area else _sampled)(b, image, self.rows, self.columns)
+
+    def padded(self, b: GraphBuilder, image: str, value: int) -> str:
+        """Add the padding to ``[B,3,h,w]``."""
+        if not any(self.padding):
+            return image
+        left, top, right, bottom = self.padding
+        return b.op("Pad", image, ints(0, 0, top, left, 0, 0, bottom, right), np.float32(value))
+
+
+def _from_nv12(b: GraphBuilder, frames: str, target: FrameInput, placing: _Placing) -> str:
+    """Scale frames float32 ``[B, H * 3/2 + 1, W]`` and convert them to BGR ``[B,3,h,w]``, limited to 0..255.
+
+    Luma, Cb and Cr are multiplied by their factors and added. If the frame is not scaled, chroma's part is computed at
+    chroma's own size, a quarter of the pixels, and each result covers four pixels. The factors are multiplied element
+    by element: TensorRT computes this together with the Cast, but a MatMul in a kernel of its own.
+    """
+    width, height = target.size_wh
+    luma, chroma, data = b.split(frames, 1, [height, height // 2, 1])
+    offset, gain, blue, red = _colour(b, data)
+    luma = placing.scaled(b, b.op("Reshape", luma, ints(0, 0, width, 1)))
+    chroma = b.op("Reshape", chroma, ints(0, 0, width // 2, 2))
+    chroma = placing.of_chroma.scaled(b, chroma)
+    from_blue, from_red = (
+        b.op("Mul", plane, factors)
+        for plane, factors in zip(b.split(chroma, 1, [1, 1]), (blue, red), strict=True)
+    )
+    mixed = b.op("Add", b.op("Add", from_blue, offset), from_red)
+    if not placing.scales:
+        mixed = b.op("Resize", mixed, "", np.array([1, 1, 2, 2], np.float32), **_REPEATED)
+    image = b.op("Add", b.op("Mul", luma, gain), mixed)
+    return b.op("Clip", image, np.float32(0), np.float32(255))
+
+
+def _colour(b: GraphBuilder, data: str) -> tuple[str, str, str, str]:
+    """The conversion to BGR that the last row of each frame, ``[B,1,W]``, names.
+
+    Returns the offset of each channel ``[B,3,1,1]``, the factor of luma ``[B,1,1,1]``, and the factors of Cb and of Cr
+    ``[B,3,1,1]``. Numbers without a matrix count as unspecified.
+    """
+    highest = max(WEIGHTS) + 1
+    colours = [
+        YuvColour(matrix if matrix in WEIGHTS else UNSPECIFIED, full_range=full).to_bgr
+        for matrix in range(highest + 1)
+        for full in (False, True)
+    ]
+    table = np.array(colours, np.float32)[..., None, None]  # [colours, 3, 4, 1, 1]
+    numbers = b.op("Min", b.slice(data, 2, 0, 2), np.array([highest, 1], np.float32))
+    place = b.op("MatMul", numbers, np.array([[2], [1]], np.float32))
+    place = b.op("Cast", b.op("Reshape", place, ints(-1)), to=INT32)
+    offset, gain, blue, red = (
+        b.op("Gather", np.ascontiguousarray(part), place, axis=0)
+        for part in (table[:, :, 3], table[:, :1, 0], table[:, :, 1], table[:, :, 2])
+    )
+    return offset, gain, blue, red
 
 
 def _sampled(b: GraphBuilder, image: str, rows: Scaling, columns: Scaling) -> str:
-    """Bilinear scaling of ``[B,H,W,3]`` to ``[B,3,h,w]``, which reads only the pixels that it needs.
+    """Bilinear scaling of ``[B,H,W,C]`` to ``[B,C,h,w]``, which reads only the pixels that it needs.
 
     TensorRT computes it in the same kernel as the Cast before it, so no float image of the camera's size is written. A
     ratio of 1:3 is one slice, which is exact. Along an axis with a ratio such as 1:2 the result is the mean of two
@@ -166,7 +255,7 @@ def _sampled(b: GraphBuilder, image: str, rows: Scaling, columns: Scaling) -> st
 
 
 def _blended(b: GraphBuilder, image: str, axis: int, taps: Taps) -> str:
-    """Bilinear scaling along one axis of ``[B,H,W,3]``; twice the result if it is the mean of two slices."""
+    """Bilinear scaling along one axis of ``[B,H,W,C]``; twice the result if it is the mean of two slices."""
     if taps.step:
         low = _strided(b, image, [axis], [taps])
         return b.op("Add", low, _strided(b, image, [axis], [taps], 1)) if taps.share.any() else low
@@ -189,7 +278,7 @@ def _strided(b: GraphBuilder, image: str, axes: Sequence[int], taps: Sequence[Ta
 
 
 def _averaged(b: GraphBuilder, image: str, rows: Scaling, columns: Scaling) -> str:
-    """Scaling by areas of ``[B,H,W,3]`` to ``[B,3,h,w]``: products with matrices ``[h,H]`` and ``[w,W]``."""
+    """Scaling by areas of ``[B,H,W,C]`` to ``[B,C,h,w]``: products with matrices ``[h,H]`` and ``[w,W]``."""
     matrices: list[Matrix] = []
     for axis, matrix in ((1, rows.matrix), (2, columns.matrix)):
         used = np.flatnonzero(matrix.any(axis=0))
@@ -200,7 +289,7 @@ def _averaged(b: GraphBuilder, image: str, rows: Scaling, columns: Scaling) -> s
     (height, _), (_, width) = (matrix.shape for matrix in matrices)
     # Rows first, with the channels beside the columns: the image of the camera's size is not transposed.
     image = b.op("MatMul", matrices[0], b.op("Reshape", image, ints(0, 0, -1)))
-    image = b.op("Transpose", b.op("Reshape", image, ints(0, height, width, 3)), perm=[0, 3, 2, 1])
+    image = b.op("Transpose", b.op("Reshape", image, ints(0, height, width, -1)), perm=[0, 3, 2, 1])
     # The weights are on the left: OpenVINO cannot fuse the channels' factors into a product with weights on the right.
     return b.op("Transpose", b.op("MatMul", matrices[1], image), perm=[0, 1, 3, 2])
 

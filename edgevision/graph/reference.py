@@ -20,19 +20,19 @@ from edgevision.graph.foreign.plugins import without_plugin
 from edgevision.graph.foreign.selection import best_pairs_plain
 from edgevision.graph.heads.head import DetectionHead, PoseHead
 from edgevision.graph.heads.segmenter import SegmenterHead
-from edgevision.graph.resample import bilinear_matrix, resample_matrices
+from edgevision.graph.resample import bilinear_matrix, nv12_pixels, resample_matrices
 
 Array = npt.NDArray[Any]
 
 
-def source_answers(path: Path, adoption: Adoption, frames_bgr: npt.NDArray[np.uint8]) -> Outputs:
+def source_answers(path: Path, adoption: Adoption, frames: npt.NDArray[np.uint8]) -> Outputs:
     """Answers of the unmodified file at `path`, in the contract's shapes.
 
-    `frames_bgr` is uint8 ``[N,H,W,3]`` of the adopted graph's own frame size; boxes are in the pixels of those frames.
+    `frames` are of the adopted graph's own size and layout; boxes are in the pixels of those frames.
     No part of the graft is used: pre-processing, decoding and NMS run in numpy. Raises `GraphError` if ONNX Runtime
     cannot run the file, or if its outputs are not plausible for the head.
     """
-    return answers_from_raw(source_raw(path, adoption, network_pixels(frames_bgr, adoption)), adoption)
+    return answers_from_raw(source_raw(path, adoption, network_pixels(frames, adoption)), adoption)
 
 
 def source_raw(path: Path, adoption: Adoption, tensors: npt.NDArray[np.float32]) -> list[list[Array]]:
@@ -64,25 +64,34 @@ def _mask_wh(adoption: Adoption) -> tuple[int, int]:
     return width, height
 
 
-def network_pixels(frames_bgr: npt.NDArray[np.uint8], adoption: Adoption) -> npt.NDArray[np.float32]:
+def network_pixels(frames: npt.NDArray[np.uint8], adoption: Adoption) -> npt.NDArray[np.float32]:
     """The network's expected input for frames: float32 ``[N,3,h,w]``, computed in float64 without rounding."""
-    frame_wh, (width, height) = (frames_bgr.shape[2], frames_bgr.shape[1]), adoption.network_size_wh
-    values = frames_bgr.astype(np.float64)
+    target = adoption.spec.frames
+    if target.layout == "nv12":
+        values = nv12_pixels(frames, target, adoption.network_size_wh, adoption.fit)
+    else:
+        values = _fitted(frames.astype(np.float64), adoption)
+    pixels = adoption.pixels
+    if pixels.order == "rgb":
+        values = values[..., ::-1]
+    values = (values * pixels.scale - pixels.mean) / pixels.std
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32)
+
+
+def _fitted(values: Array, adoption: Adoption) -> Array:
+    """BGR frames ``[N,H,W,3]`` at the network's size."""
+    frame_wh, (width, height) = (values.shape[2], values.shape[1]), adoption.network_size_wh
     if frame_wh != adoption.network_size_wh and adoption.fit == "letterbox":
         geometry = LetterboxGeometry.of(frame_wh, adoption.network_size_wh)
         (left, top), (inner_w, inner_h) = geometry.pad_xy, geometry.content_wh
         rows, columns = bilinear_matrix(frame_wh[1], inner_h), bilinear_matrix(frame_wh[0], inner_w)
         canvas = np.full((len(values), height, width, 3), float(adoption.spec.frames.pad_value))
         canvas[:, top : top + inner_h, left : left + inner_w] = _scaled(values, rows, columns)
-        values = canvas
-    elif frame_wh != adoption.network_size_wh:
+        return canvas
+    if frame_wh != adoption.network_size_wh:
         crop = adoption.spec.frames.crop_fraction
-        values = _scaled(values, *resample_matrices(frame_wh, adoption.network_size_wh, adoption.fit, crop))
-    pixels = adoption.pixels
-    if pixels.order == "rgb":
-        values = values[..., ::-1]
-    values = (values * pixels.scale - pixels.mean) / pixels.std
-    return np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32)
+        return _scaled(values, *resample_matrices(frame_wh, adoption.network_size_wh, adoption.fit, crop))
+    return values
 
 
 def detections_from_raw(

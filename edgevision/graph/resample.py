@@ -6,12 +6,14 @@ rows. The result equals cv2.resize before its rounding to whole pixel values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.spec import Fit
+from edgevision.contract.image import LetterboxGeometry
+from edgevision.contract.nv12 import Nv12Parts
+from edgevision.contract.spec import Fit, FrameInput
 from edgevision.errors import GraphError
 
 Matrix = npt.NDArray[np.float32]
@@ -122,6 +124,47 @@ def scaling_of(
         for source, target, corner, length in zip(frame_wh, scaled_wh, corner_xy, network_wh, strict=True)
     )
     return rows, columns
+
+
+def nv12_pixels(
+    frames: npt.NDArray[np.uint8], target: FrameInput, network_wh: tuple[int, int], fit: Fit
+) -> npt.NDArray[np.float64]:
+    """What a network sees of frames in the layout "nv12": BGR ``[N,h,w,3]`` of 0..255, computed in float64.
+
+    `target` is the graph's input. Planes are scaled first, chroma directly to luma's new size, and then converted and
+    limited to 0..255. If the frame has the network's size, each value of chroma covers four pixels. This is the
+    reference of graphs, without their operators.
+    """
+    (width, height), pad_xy = target.size_wh, (0, 0)
+    scales = target.size_wh != network_wh
+    if not scales:
+        rows, columns = Scaling.whole(height), Scaling.whole(width)
+    elif fit == "letterbox":
+        geometry = LetterboxGeometry.of(target.size_wh, network_wh)
+        pad_xy = geometry.pad_xy
+        rows, columns = (
+            Scaling.whole(height, geometry.content_wh[1]),
+            Scaling.whole(width, geometry.content_wh[0]),
+        )
+    else:
+        rows, columns = scaling_of(target.size_wh, network_wh, fit, target.crop_fraction)
+    canvas = np.full((len(frames), network_wh[1], network_wh[0], 3), float(target.pad_value))
+    for frame, out in zip(frames, canvas, strict=True):
+        parts = Nv12Parts.of(frame)
+        luma = rows.matrix.astype(np.float64) @ parts.luma @ columns.matrix.T
+        halves = [_chroma_weights(side, scales=scales) for side in (rows, columns)]
+        chroma = [halves[0] @ parts.chroma[..., channel] @ halves[1].T for channel in (0, 1)]
+        values = np.stack([luma, *chroma, np.ones_like(luma)], -1) @ parts.colour.to_bgr.T
+        (left, top), (inner_h, inner_w) = pad_xy, luma.shape
+        out[top : top + inner_h, left : left + inner_w] = values.clip(0, 255)
+    return canvas
+
+
+def _chroma_weights(luma: Scaling, *, scales: bool) -> npt.NDArray[np.float64]:
+    """Weights of chroma along an axis, whose luma is scaled like this."""
+    if scales:
+        return replace(luma, source=luma.source // 2).matrix.astype(np.float64)
+    return np.repeat(np.eye(luma.source // 2), 2, axis=0)
 
 
 def resample_matrices(

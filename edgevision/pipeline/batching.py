@@ -61,8 +61,8 @@ def measure_batch(session: Session, sources: int) -> BatchChoice:
     sizes = sorted({size for size in (1, 2, 4, 8, 16, 32, 64, most) if limits.min <= size <= most})
     if len(sizes) == 1:
         return BatchChoice(sizes[0])
-    width, height = session.spec.frames.size_wh
-    frames = np.random.default_rng(0).integers(0, 256, (sizes[-1], height, width, 3), np.uint8)
+    shape = (sizes[-1], *session.spec.frames.frame_shape)
+    frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     rates = tuple((size, size / _call_s(session, frames[:size])) for size in sizes)
     best = max(rate for _, rate in rates)
     return BatchChoice(next(size for size, rate in rates if rate >= TOLERANCE * best), rates)

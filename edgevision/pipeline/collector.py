@@ -114,6 +114,8 @@ class Collector:
 
     def add(self, stream: SourceStream) -> None:
         """Add a stream."""
+        if self._frames.layout == "nv12":
+            stream.source.use_planes()
         with self._lock:
             stream.source.frame_event = self._frame_event
             self._served[id(stream)] = (0, time.monotonic())
@@ -145,7 +147,7 @@ class Collector:
         self._frame_event.set()
 
     def new_buffer(self) -> Frames:
-        """A new batch buffer in the engine's memory: uint8 ``[B,H,W,3]``."""
+        """A new batch buffer in the engine's memory, in the layout of the graph."""
         return self._new_batch(max(self._rows, self._frames.batch.min))
 
     def collect(self, buffer: Frames) -> FrameBatch | None:
@@ -335,8 +337,10 @@ class Collector:
 
         def fit() -> Fitted:
             began_ns = time.perf_counter_ns()
-            # A whole image is converted once, and then scaled: the same pixels for all who see it.
-            pixels = frame.image_bgr if stream.takes_images else frame.pixels
+            # A whole image is converted once, and then scaled: the same pixels for all who see it. Planes are not
+            # converted at all for a graph that takes them.
+            whole = stream.takes_images and self._frames.layout == "bgr"
+            pixels = frame.image_bgr if whole else frame.pixels
             transform = fit_frame(pixels, self._frames, out=batch.buffer[row])[1]
             return transform, time.perf_counter_ns() - began_ns
 

@@ -106,6 +106,12 @@ class Source(abc.ABC):
         self.ended = frame is None
         return frame
 
+    def use_planes(self) -> None:  # noqa: B027  # most sources have frames in one form
+        """Deliver frames in the decoder's planes if possible, for graphs that take them.
+
+        Call it before the first `read`.
+        """
+
     @property
     def health(self) -> SourceHealth:
         """Current outages and withheld frames; files and folders have none."""

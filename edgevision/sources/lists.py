@@ -23,6 +23,7 @@ class SequenceSource(Source):
         super().__init__(name, live=False, fps=None, frame_count=None)
         self._texts, self._open_one = iter(texts), open_one
         self._read = 0
+        self._planes = False
         self._failures: list[str] = []
         self._current = self._advance()
         if self._current is None:
@@ -43,6 +44,12 @@ class SequenceSource(Source):
             self._current.close()
             self._current = self._advance()
         return None
+
+    def use_planes(self) -> None:
+        """In every file."""
+        self._planes = True
+        if self._current is not None:
+            self._current.use_planes()
 
     def close(self) -> None:
         """Close the current file."""
@@ -67,6 +74,8 @@ class SequenceSource(Source):
                 )
             while self._failures:
                 LOG.warning("%s; skipped", self._failures.pop(0))
+            if self._planes:
+                source.use_planes()
             return source
         if self._read:
             while self._failures:

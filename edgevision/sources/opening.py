@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edgevision.contract.pixels import FramePixels
 from edgevision.device.opencv_build import OpenCvBuild, quiet_opencv
 from edgevision.errors import MissingExtraError, SourceError
 from edgevision.sources.addresses import EXPECTED, SourceAddress, public_name
@@ -159,7 +160,9 @@ class VideoSource(Source):
     frame.
     """
 
-    def __init__(self, name: str, capture: Capture) -> None:
+    def __init__(self, name: str, capture: Capture, open_planes: Callable[[], Capture] | None = None) -> None:
+        """`open_planes` opens the same file in its decoder's planes."""
+        self._open_planes = open_planes
         count = known(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         super().__init__(
             name,
@@ -178,6 +181,19 @@ class VideoSource(Source):
         """The next frame."""
         frame, self._next = self._next, None
         return self._decode_next() if frame is None else read_now(frame)
+
+    def use_planes(self) -> None:
+        """Open the file again, unless frames were read or PyAV cannot decode it."""
+        if self._open_planes is None or self._capture is None or self._next is None or self._read != 1:
+            return
+        try:
+            planes = self._open_planes()
+        except SourceError as error:
+            log.debug("%s: frames are converted from BGR: %s", self.name, error)
+            return
+        self._capture.release()
+        self._capture, self._read = planes, 0
+        self._next = self._decode_next()
 
     def close(self) -> None:
         """Close the file."""
@@ -203,7 +219,7 @@ class VideoSource(Source):
         decode_ns = time.perf_counter_ns() - began_ns
         index, self._read = self._read, self._read + 1
         return SourceFrame(
-            np.asarray(image, np.uint8),
+            image if isinstance(image, FramePixels) else np.asarray(image, np.uint8),
             index,
             self.name,
             began_ns,
@@ -329,11 +345,19 @@ def _open_video(path: Path, name: str, decoder: DecoderSetting) -> Source:
             )
         return capture
 
-    return VideoSource(name, _hardware(str(path), decoder, software) or software())
+    def planes() -> Capture:
+        from edgevision.sources.feeds.planes_capture import PlanesCapture  # it belongs to an extra
+
+        return _hardware(str(path), decoder, software, planes=True) or PlanesCapture(path)
+
+    capture = _hardware(str(path), decoder, software) or software()
+    return VideoSource(name, capture, planes if importlib.util.find_spec("av") else None)
 
 
-def _hardware(address: str, decoder: DecoderSetting, software: Callable[[], Capture]) -> Capture | None:
-    """A video file through a hardware decoder; None if it is decoded in software."""
+def _hardware(
+    address: str, decoder: DecoderSetting, software: Callable[[], Capture], *, planes: bool = False
+) -> Capture | None:
+    """A video file through a hardware decoder, in BGR or its planes; None if it is decoded in software."""
     if decoder == "software" or (decoder == "auto" and not candidates.candidates_here()):
         return None
     if importlib.util.find_spec("av") is None:
@@ -343,4 +367,4 @@ def _hardware(address: str, decoder: DecoderSetting, software: Callable[[], Capt
     # imported here because it belongs to an extra
     from edgevision.sources.feeds.decoders.file_capture import hardware_capture
 
-    return hardware_capture(address, decoder, software)
+    return hardware_capture(address, decoder, software, planes=planes)

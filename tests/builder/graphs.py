@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 
 from edgevision.bundle.folder import Bundle
+from edgevision.contract.spec import Layout
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.graph.surgery import with_named_nodes
 from edgevision.models.recipe import load_recipe
@@ -19,9 +20,10 @@ from edgevision.quantize.qdq import quantized
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "edgevision" / "photographs"
 
 
-def bundle_of(recipe: str, path: Path) -> Bundle:
+def bundle_of(recipe: str, path: Path, layout: Layout = "bgr") -> Bundle:
     """The recipe's smallest model, untrained, in float, FP16 and INT8 (what is not INT8 is FP16 there)."""
-    bundle = export_bundle(load_recipe(recipe), ExportOptions(random_weights=True), path, lambda _: None)
+    options = ExportOptions(random_weights=True, layout=layout)
+    bundle = export_bundle(load_recipe(recipe), options, path, lambda _: None)
     model = with_named_nodes(onnx.load(bundle.graph_path("float")))
     frames = CalibrationFrames(PHOTOGRAPHS, bundle.spec.frames)
     magnitudes = probe_magnitudes(model, frames)

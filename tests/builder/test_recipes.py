@@ -20,13 +20,13 @@ SMS = (75, 86, 89, 120)
 WITNESS = {"float": "float32", "fp16": "float16", "int8": "int8"}
 
 
-def built_rows(bundle: Bundle) -> list[list[str]]:
-    """Build each graph that the bundle holds for each of `SMS`; a row for each engine."""
+def built_rows(bundle: Bundle, sms: tuple[int, ...] = SMS) -> list[list[str]]:
+    """Build each graph that the bundle holds for each of `sms`; a row for each engine."""
     library = load_library("tensorrt-rtx", "this test")
     watch = BuildCallbacks(lambda _: None, lambda _: None, lambda: False)
     rows = []
     for graph in bundle.manifest.graphs:
-        request = EngineRequest(graph.precision, SMS)
+        request = EngineRequest(graph.precision, sms)
         for outcome in build_engines(bundle, library, request, watch, lambda b, e: verify_engine(b, e, None)):
             made = outcome.engine.manifest
             assert outcome.built
@@ -63,5 +63,28 @@ def test_a_recipe_builds_at_every_precision(
     assert {graph.precision for graph in bundle.manifest.graphs} == {"float", "fp16", "int8"}
     rows = built_rows(bundle)
     assert len(rows) == 3 * len(SMS)
+    with capsys.disabled():
+        print("\n" + "\n".join(table(["graph", "target", "seconds", "bytes", "layers"], rows)))
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("recipe", "frame_shape"),
+    [
+        pytest.param("cnn", (49, 32), marks=pytest.mark.slow),
+        pytest.param("yolov5", (961, 640), marks=pytest.mark.exhaustive),
+    ],
+)
+def test_frames_in_nv12_are_built_at_every_precision(
+    recipe: str, frame_shape: tuple[int, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    pytest.importorskip("modelopt")
+    from tests.builder.graphs import bundle_of
+
+    bundle = bundle_of(recipe, tmp_path / recipe, "nv12")
+    assert bundle.spec.frames.frame_shape == frame_shape
+    rows = built_rows(bundle, (89,))
+    assert len(rows) == 3
     with capsys.disabled():
         print("\n" + "\n".join(table(["graph", "target", "seconds", "bytes", "layers"], rows)))

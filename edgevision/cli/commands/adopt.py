@@ -12,9 +12,9 @@ from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.pixels import PixelOptions, pixel_options
 from edgevision.cli.options.suppression import nms_spec
 from edgevision.cli.options.types import BATCH, KEYPOINTS, SIZE
-from edgevision.cli.present import Steps, show_bundle
+from edgevision.cli.present import Steps, finish_bundle
 from edgevision.contract.classes import read_class_names
-from edgevision.contract.spec import BatchRange, Fit
+from edgevision.contract.spec import BatchRange, Fit, Layout
 from edgevision.engines.tensorrt.plan_file import read_plan_file, write_plan_folder
 
 PLANS = (".engine", ".plan", ".trt")
@@ -60,6 +60,7 @@ def command(
     pixels: PixelOptions,
     fit: Fit | None,
     frame: tuple[int, int] | None,
+    layout: Layout,
     batch: BatchRange | None,
     images: Path | None,
     timeout: float,
@@ -89,7 +90,6 @@ def command(
 
     require_adopt("edgevision adopt")
     from edgevision.export.adoption import adopt_bundle
-    from edgevision.export.half import with_fp16
     from edgevision.graph.adopt import AdoptOptions
     from edgevision.graph.foreign.pixels import PixelChanges
 
@@ -100,6 +100,7 @@ def command(
         pixel_changes=PixelChanges(*pixels),
         fit=fit,
         frame_wh=frame,
+        layout=layout,
         batch=batch,
         nms=nms_spec(**nms),
         mask_nms=nms_spec(**nms, task="instances"),
@@ -108,9 +109,7 @@ def command(
     )
     steps = Steps()
     bundle = adopt_bundle(model, head, options, images, output, steps.done)
-    if not no_fp16:
-        bundle = with_fp16(bundle, steps.done, tensorrt)
-    show_bundle(bundle, steps)
+    finish_bundle(bundle, steps, tensorrt, fp16=not no_fp16)
 
 
 def _take_header_off(model: Path, output: Path) -> None:

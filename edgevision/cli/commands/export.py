@@ -12,9 +12,9 @@ from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.pixels import PixelOptions, pixel_options
 from edgevision.cli.options.suppression import nms_spec
 from edgevision.cli.options.types import BATCH, SIZE
-from edgevision.cli.present import Steps, show_bundle
+from edgevision.cli.present import Steps, finish_bundle
 from edgevision.contract.classes import read_class_names
-from edgevision.contract.spec import BatchRange
+from edgevision.contract.spec import BatchRange, Layout
 from edgevision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def command(
     classes: Path | None,
     size: tuple[int, int] | None,
     frame: tuple[int, int] | None,
+    layout: Layout,
     batch: BatchRange,
     pixels: PixelOptions,
     crop_fraction: float | None,
@@ -85,7 +86,6 @@ def command(
 
     require_export("edgevision export")
     from edgevision.export.exporter import ExportOptions, export_bundle
-    from edgevision.export.half import with_fp16
     from edgevision.graph.foreign.pixels import PixelChanges
 
     recipe, checkpoint = _recipe_and_checkpoint(model, checkpoint)
@@ -96,6 +96,7 @@ def command(
         classes=read_class_names(classes) if classes else None,
         size_wh=size,
         frame_wh=frame,
+        layout=layout,
         batch=batch,
         nms=lambda task: nms_spec(**nms, task=task),
         images=images,
@@ -105,9 +106,7 @@ def command(
     )
     steps = Steps()
     bundle = export_bundle(recipe, options, output, steps.done)
-    if not no_fp16:
-        bundle = with_fp16(bundle, steps.done, tensorrt)
-    show_bundle(bundle, steps)
+    finish_bundle(bundle, steps, tensorrt, fp16=not no_fp16)
 
 
 def _recipe_and_checkpoint(model: str, checkpoint: Path | None) -> tuple[Recipe, Path | None]:

@@ -112,11 +112,12 @@ def _inspect_graph(path: Path, as_json: bool) -> None:
 
 def _spec_lines(spec: ModelSpec) -> list[str]:
     frames, source = spec.frames, spec.provenance
-    width, height = frames.size_wh
+    shape = ",".join(map(str, frames.frame_shape))
+    kind = "BGR" if frames.layout == "bgr" else f"NV12 of {frames.size_wh[0]}x{frames.size_wh[1]}"
     classes = ", ".join(spec.classes[:8]) + (", ..." if len(spec.classes) > 8 else "")
     lines = [
         f"{spec.name}: {spec.task}, {len(spec.classes)} classes ({classes})",
-        f"frames     uint8 [{frames.batch},{height},{width},3] BGR, {frames.fit}",
+        f"frames     uint8 [{frames.batch},{shape}] {kind}, {frames.fit}",
         *[
             f"{tensor.name:<11}{tensor.dtype} [{','.join('B' if n < 0 else str(n) for n in tensor.shape)}]"
             for tensor in spec.outputs

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from edgevision.cli.options.suppression import nms_options
 from edgevision.cli.options.types import SIZE, tensorrt_option
+from edgevision.contract.spec import Layout
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
 
 
 def bundle_options(function: F) -> F:
-    """Add ``--class-names --frame --images --no-fp16 --tensorrt --output`` and those of NMS."""
+    """Add ``--class-names --frame --layout --images --no-fp16 --tensorrt --output`` and those of NMS."""
     decorators: tuple[Callable[[F], F], ...] = (
         click.option(
             "--class-names",
@@ -26,6 +27,13 @@ def bundle_options(function: F) -> F:
         ),
         click.option(
             "--frame", type=SIZE, help="Camera frame size, WxH; the graph resizes frames of this size itself."
+        ),
+        click.option(
+            "--layout",
+            type=click.Choice(get_args(Layout)),
+            default="bgr",
+            show_default=True,
+            help="Layout of frames: bgr, as OpenCV delivers them, or nv12, the planes of video decoders.",
         ),
         nms_options,
         click.option(

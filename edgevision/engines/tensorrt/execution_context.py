@@ -87,8 +87,7 @@ class ExecutionContext:
                 memory = stack.enter_context(contextlib.closing(DeviceBuffer(contexts.memory_bytes)))
                 self._activations = memory.pointer
             self._context = contexts.make(self._activations)
-            width, height = spec.frames.size_wh
-            self._input = self._port(stack, FRAMES, np.dtype(np.uint8), (height, width, 3))
+            self._input = self._port(stack, FRAMES, np.dtype(np.uint8), spec.frames.frame_shape)
             self._outputs = tuple(
                 self._port(stack, tensor.name, np.dtype(tensor.dtype), tensor.shape[1:])
                 for tensor in spec.outputs

@@ -330,9 +330,8 @@ def _load(library: Library, stored: StoredEngine) -> LoadedEngine:
 
 def _check_contract(engine: trt.ICudaEngine, spec: ModelSpec, stored: StoredEngine) -> None:
     """Raise `EngineError` if the plan's tensors differ from the spec, which would cause writes to wrong addresses."""
-    width, height = spec.frames.size_wh
     batch = spec.frames.batch.max if spec.frames.batch.static else -1
-    expected: _Tensors = {FRAMES: ("uint8", (batch, height, width, 3))}
+    expected: _Tensors = {FRAMES: ("uint8", (batch, *spec.frames.frame_shape))}
     for tensor in spec.outputs:
         expected[tensor.name] = (tensor.dtype, (batch, *tensor.shape[1:]))
     found: _Tensors = {}

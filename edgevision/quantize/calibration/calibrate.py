@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -50,7 +51,7 @@ CHOICES: dict[Method, Callable[[Histogram, float], float]] = {
 
 
 class CalibrationFrames:
-    """Images of a folder in the device's input format: batches of uint8 ``[B,H,W,3]``, read again in each pass."""
+    """Images of a folder in the device's input format: batches of uint8, read again in each pass."""
 
     def __init__(
         self, folder: Path, frames: FrameInput, limit: int | None = None, *, strict: bool = False
@@ -58,7 +59,9 @@ class CalibrationFrames:
         """Select `limit` images evenly from the folder; raises `UsageError`, and `SourceError` for broken images."""
         if not folder.is_dir():
             raise UsageError(f"--calib {folder} is not a folder")
-        self._target = FrameInput(frames.size_wh, "center-crop") if frames.fit == "exact" else frames
+        self._target = (
+            replace(frames, fit="center-crop", crop_fraction=1.0) if frames.fit == "exact" else frames
+        )
         self.batch = frames.batch.opt
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         if not files:

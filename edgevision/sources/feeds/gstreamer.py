@@ -14,7 +14,15 @@ import cv2
 import numpy as np
 
 from edgevision.contract.image import Frame
-from edgevision.contract.pixels import FramePixels, Plane, Planes, bgr_matrix, write_planes
+from edgevision.contract.pixels import (
+    BT_601,
+    FramePixels,
+    Plane,
+    Planes,
+    YuvColour,
+    YuvPlanes,
+    write_planes,
+)
 from edgevision.errors import SourceError
 from edgevision.sources.feeds.feed import Feed, FeedFrame, thin_out
 from edgevision.sources.feeds.launched import LAUNCHER, PACKAGES, LaunchedProgram, pipeline_words
@@ -24,7 +32,8 @@ from edgevision.sources.frames import CaptureClock
 NEWEST = "queue leaky=downstream max-size-buffers=1 max-size-bytes=0 max-size-time=0"
 PAUSE_S = 0.1
 """After this silence the program is not within a frame, which it writes at once."""
-BT_601 = bgr_matrix(0.299, 0.114)
+COLOUR = YuvColour(BT_601)
+"""What y4menc's frames have."""
 _CLOCK: CaptureClock = "arrival"
 
 
@@ -77,7 +86,13 @@ class I420Frame(FramePixels):
         if (out.shape[1], out.shape[0]) == self.size_wh:
             cv2.cvtColor(self._pixels, cv2.COLOR_YUV2BGR_I420, dst=out)
         else:
-            write_planes(self._planes(), out, interpolation, BT_601)
+            write_planes(self._planes(), out, interpolation, COLOUR.to_bgr)
+
+    @property
+    def planes(self) -> YuvPlanes:
+        """Its three planes."""
+        luma, blue, red = self._planes()
+        return YuvPlanes(luma, (blue, red), COLOUR)
 
     def _planes(self) -> Planes:
         width, height = self.size_wh

@@ -12,13 +12,18 @@ from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import VideoReformatter
 
-from edgevision.contract.image import Frame, scale_into
+from edgevision.contract.image import Frame
 from edgevision.contract.pixels import (
+    UNSPECIFIED,
+    WEIGHTS,
     FramePixels,
     Matrix,
     Plane,
     Planes,
+    YuvColour,
+    YuvPlanes,
     bgr_matrix,
+    scale_into,
     write_planes,
 )
 
@@ -26,8 +31,6 @@ PLANAR = frozenset(("yuv420p", "yuvj420p"))
 """Formats with three planes of 8 bits, the colours at half the size."""
 _KEPT = 4
 """Idle converters of one feed; more run at once only while more threads convert."""
-_WEIGHTS = {1: (0.2126, 0.0722), 2: (0.299, 0.114), 5: (0.299, 0.114), 6: (0.299, 0.114)}
-"""Weights of red and blue by AVColorSpace: BT709, UNSPECIFIED (libswscale's default), BT470BG, SMPTE170M."""
 _FULL_RANGE = 2
 _LIBSWSCALE_OFFSET = -1.0
 """libswscale's fast conversion truncates its sums; on average its levels are this much below the exact ones."""
@@ -41,11 +44,20 @@ class Converters:
 
     def to_bgr(self, picture: VideoFrame, threads: int | None = None) -> VideoFrame:
         """The frame as packed BGR. `threads` of libswscale; None: its own choice."""
+        return self._to(picture, "bgr24", threads)
+
+    def to_planes(self, picture: VideoFrame) -> VideoFrame:
+        """The frame in `yuv420p`, with its matrix and range."""
+        converted = self._to(picture, "yuv420p", None)
+        converted.colorspace, converted.color_range = picture.colorspace, picture.color_range
+        return converted
+
+    def _to(self, picture: VideoFrame, pixels: str, threads: int | None) -> VideoFrame:
         try:
             converter = self._idle.pop()
         except IndexError:
             converter = VideoReformatter()
-        converted = converter.reformat(picture, format="bgr24", threads=threads)
+        converted = converter.reformat(picture, format=pixels, threads=threads)
         self._idle.append(converter)
         return converted
 
@@ -57,6 +69,32 @@ class PictureFrame(FramePixels):
         super().__init__((picture.width, picture.height))
         self._picture = picture
         self._converters = converters
+        self._planes: YuvPlanes | None = None
+
+    @property
+    def planes(self) -> YuvPlanes | None:
+        """Of 8 bits and 4:2:0 the decoder's own; other formats are converted once, at their size and in their colour.
+
+        None for RGB and for matrices that are not in `WEIGHTS`.
+        """
+        colour = _colour_of(self._picture)
+        if colour is None:
+            return None
+        with self._lock:
+            if self._planes is None:
+                self._planes = self._to_planes(colour)
+            return self._planes
+
+    def _to_planes(self, colour: YuvColour) -> YuvPlanes:
+        picture = self._picture
+        if picture.format.name == "nv12":
+            luma, pairs = picture.planes
+            chroma = _bytes_of(pairs)[: pairs.height, : 2 * pairs.width]
+            return YuvPlanes(_rows_of_plane(luma), (chroma.reshape(pairs.height, pairs.width, 2),), colour)
+        if picture.format.name not in PLANAR:
+            picture = self._converters.to_planes(picture)
+        first, blue, red = planes_of(picture)
+        return YuvPlanes(first, (blue, red), colour)
 
     def _to_bgr(self) -> Frame:
         converted = self._converters.to_bgr(self._picture)
@@ -79,21 +117,26 @@ class PictureFrame(FramePixels):
         picture = self._picture
         even = not (picture.width % 2 or picture.height % 2)
         limited = picture.format.name == "yuv420p" and picture.color_range != _FULL_RANGE
-        return even and limited and _WEIGHTS.get(picture.colorspace) == _WEIGHTS[2]
+        return even and limited and WEIGHTS.get(picture.colorspace) == WEIGHTS[UNSPECIFIED]
 
 
 def _matrix_of(picture: VideoFrame) -> Matrix | None:
     """The matrix to BGR; None for a format or colour space whose planes are not scaled."""
-    weights = _WEIGHTS.get(picture.colorspace)
-    if picture.format.name not in PLANAR or weights is None:
+    colour = _colour_of(picture)
+    return None if picture.format.name not in PLANAR or colour is None else _matrix(colour)
+
+
+def _colour_of(picture: VideoFrame) -> YuvColour | None:
+    """Matrix and range; None for RGB, and for a matrix that is not in `WEIGHTS`."""
+    if picture.colorspace not in WEIGHTS or picture.format.is_rgb:
         return None
-    full = picture.format.name == "yuvj420p" or picture.color_range == _FULL_RANGE
-    return _matrix(*weights, full)
+    full = picture.format.name.startswith("yuvj") or picture.color_range == _FULL_RANGE
+    return YuvColour(int(picture.colorspace), full_range=full)
 
 
 @functools.cache
-def _matrix(kr: float, kb: float, full: bool) -> Matrix:
-    return bgr_matrix(kr, kb, full_range=full, offset=_LIBSWSCALE_OFFSET)
+def _matrix(colour: YuvColour) -> Matrix:
+    return bgr_matrix(*WEIGHTS[colour.matrix], full_range=colour.full_range, offset=_LIBSWSCALE_OFFSET)
 
 
 def planes_of(picture: VideoFrame) -> Planes:

@@ -19,6 +19,7 @@ from edgevision.sources.feeds.decoders import candidates
 from edgevision.sources.feeds.decoders.candidates import DecoderCandidate
 from edgevision.sources.feeds.decoders.decoder import CODECS, Decoder, StreamKind, Unit, UnitReader
 from edgevision.sources.feeds.decoders.probe import FIRST_FRAME_S, UNITS, choose, forced
+from edgevision.sources.feeds.picture import Converters, PictureFrame
 from edgevision.sources.frames import Capture
 
 log = logging.getLogger(__name__)
@@ -27,11 +28,12 @@ OpenSoftware = Callable[[], Capture]
 
 
 def hardware_capture(
-    address: str, setting: Literal["auto", "hardware"], open_software: OpenSoftware
+    address: str, setting: Literal["auto", "hardware"], open_software: OpenSoftware, *, planes: bool = False
 ) -> Capture | None:
     """Open a file with the decoder that `setting` and the probe choose; None for software.
 
-    Raises `SourceError` if hardware is forced and cannot be used.
+    With `planes` its frames are `PictureFrame`s, not converted to BGR. Raises `SourceError` if hardware is forced and
+    cannot be used.
     """
     here = candidates.candidates_here()
     try:
@@ -42,7 +44,8 @@ def hardware_capture(
             candidate = choose(kind, units, here, live=False).candidate
         if candidate is None:
             return None
-        return HardwareCapture(address, kind, candidate, None if setting == "hardware" else open_software)
+        fallback = None if setting == "hardware" else open_software
+        return HardwareCapture(address, kind, candidate, fallback, planes=planes)
     except SourceError as error:
         if setting == "hardware":
             raise
@@ -54,9 +57,16 @@ class HardwareCapture:
     """Every frame of a file, in order. If the decoder fails, software continues after the last frame."""
 
     def __init__(
-        self, address: str, kind: StreamKind, candidate: DecoderCandidate, open_software: OpenSoftware | None
+        self,
+        address: str,
+        kind: StreamKind,
+        candidate: DecoderCandidate,
+        open_software: OpenSoftware | None,
+        *,
+        planes: bool = False,
     ) -> None:
         """`open_software` is None if a failure is an error."""
+        self._converters = Converters() if planes else None
         self._address, self._open_software = address, open_software
         self._name = candidate.name
         self._software: Capture | None = None
@@ -79,11 +89,13 @@ class HardwareCapture:
         return self._picture is not None
 
     def retrieve(self) -> tuple[bool, Any]:
-        """The frame in BGR."""
+        """The frame in BGR, or its planes."""
         if self._software is not None:
             return self._software.retrieve()
         if self._picture is None:
             return False, None
+        if self._converters is not None:
+            return True, PictureFrame(self._picture, self._converters)
         image = self._picture.to_ndarray(format="bgr24")
         return True, np.require(image, np.uint8, ["C_CONTIGUOUS", "WRITEABLE"])
 

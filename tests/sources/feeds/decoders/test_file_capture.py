@@ -13,6 +13,7 @@ from edgevision.errors import SourceError
 from edgevision.sources.feeds.decoders import file_capture
 from edgevision.sources.feeds.decoders.candidates import DecoderCandidate, DecoderChoice, has_element
 from edgevision.sources.feeds.decoders.file_capture import HardwareCapture
+from edgevision.sources.feeds.picture import PictureFrame
 from edgevision.sources.opening import VideoSource, open_source
 from edgevision.sources.options import CameraOptions, DecoderSetting
 
@@ -63,6 +64,19 @@ def test_hardware_gives_softwares_frames(
     hardware = read(clip.path, "hardware", hardware=True)
     assert len(hardware) == 40
     assert_same(hardware, read(clip.path, "software", hardware=False))
+
+
+def test_hardware_gives_its_planes(make_clip: MakeClip, use: Use) -> None:
+    use(RIGHT)
+    clip = make_clip((214, 96), 10)
+    with open_source(clip.path, CameraOptions(decoder="hardware")) as source:
+        source.use_planes()
+        frames = list(source)
+    assert [isinstance(frame.pixels, PictureFrame) for frame in frames] == [True] * 10
+    software = [image for _, image in read(clip.path, "software", hardware=False)]
+    for frame, image in zip(frames, software, strict=True):
+        assert frame.image_bgr.shape == image.shape
+        assert np.abs(frame.image_bgr.astype(int) - image).max() <= 3
 
 
 @pytest.mark.parametrize(
