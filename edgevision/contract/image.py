@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.nv12 import ContentArea, Nv12, Nv12Parts, write_bgr, write_scaled
-from edgevision.contract.pixels import FramePixels, YuvPlanes, scale_into
+from edgevision.contract.pixels import FramePixels, YuvPlanes, fastest_equal
 from edgevision.contract.spec import LARGEST_PIXELS, FrameInput
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import UsageError
@@ -57,7 +57,9 @@ def letterbox(
     """
     geometry = LetterboxGeometry.of((frame_bgr.shape[1], frame_bgr.shape[0]), size_wh)
     canvas = np.empty((size_wh[1], size_wh[0], 3), frame_bgr.dtype) if out is None else out
-    scale_into(frame_bgr, _padded(canvas, geometry, pad_value), cv2.INTER_LINEAR)
+    part = _padded(canvas, geometry, pad_value)
+    interpolation = fastest_equal(cv2.INTER_LINEAR, frame_bgr.shape, part.shape)
+    cv2.resize(frame_bgr, geometry.content_wh, dst=part, interpolation=interpolation)
     return canvas, geometry.placement
 
 
@@ -79,7 +81,8 @@ def fit_frame(
         return letterbox(frame, target.size_wh, pad_value=target.pad_value, out=out)
     if target.fit == "stretch" and out is not None:
         frame_wh = (frame.shape[1], frame.shape[0])
-        scale_into(frame, out, _interpolation(frame_wh, target.size_wh))
+        chosen = fastest_equal(_interpolation(frame_wh, target.size_wh), frame.shape, out.shape)
+        cv2.resize(frame, target.size_wh, dst=out, interpolation=chosen)
         return out, _stretched(frame_wh, target.size_wh)
     fitted, placement = fit_pixels(frame, target)
     if out is None:

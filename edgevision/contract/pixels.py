@@ -145,12 +145,9 @@ def _from_bgr(colour: YuvColour) -> Matrix:
 
 
 def scale_into(image: npt.NDArray[Any], out: npt.NDArray[Any], interpolation: int) -> None:
-    """Scale an image to the size of `out` and write it there; a copy if it has that size already."""
-    if image.shape == out.shape:
-        np.copyto(out, image)
-    else:
-        interpolation = fastest_equal(interpolation, image.shape, out.shape)
-        cv2.resize(image, (out.shape[1], out.shape[0]), dst=out, interpolation=interpolation)
+    """Scale an image to the size of `out` and write it there; OpenCV copies it if it has that size already."""
+    interpolation = fastest_equal(interpolation, image.shape, out.shape)
+    cv2.resize(image, (out.shape[1], out.shape[0]), dst=out, interpolation=interpolation)
 
 
 def fastest_equal(interpolation: int, source: tuple[int, ...], target: tuple[int, ...]) -> int:
