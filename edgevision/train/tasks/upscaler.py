@@ -96,7 +96,7 @@ def upscaler_task(job: Job, plan: UpscalerPlan, tensor_of: TensorOf) -> Training
             ("PSNR on the validation data, dB", ("PSNR",)),
             ("learning rate, share of the peak", ("lr",)),
         ),
-        metadata={"recipe": job.recipe, "torch": torch.__version__, "job": settings_json(job)},
+        metadata={"names": "[]", "recipe": job.recipe, "torch": torch.__version__, "job": settings_json(job)},
         facts=(
             f"{len(train)} images, {len(held)} held; x{plan.factor}, {parameters:,} parameters",
             source,
