@@ -158,7 +158,7 @@ def _change(raw: list[list[Array]], other: list[list[Array]], adoption: Adoption
     ]
     noise = max((relative_difference(a, b) for a, b in pairs), default=0.0)
     mean = max((relative_mean(a, b) for a, b in pairs), default=0.0)
-    if adoption.segmenter is not None:
+    if adoption.segmenter is not None or adoption.spec.task == "translate":
         return Sensitivity(noise, mean)
     if adoption.head is None or adoption.spec.nms is None:
         left, right = (probabilities(stacked(arrays)[0].reshape(len(raw), -1)) for arrays in (raw, other))

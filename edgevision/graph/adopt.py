@@ -29,6 +29,7 @@ from edgevision.contract.spec import (
     obb_outputs,
     pose_outputs,
     segment_outputs,
+    translate_outputs,
     utc_now,
 )
 from edgevision.errors import GraphError
@@ -37,6 +38,7 @@ from edgevision.graph.contract import attach_metadata, check_contract
 from edgevision.graph.conventions import (
     DETECTORS,
     HEADS,
+    IMAGE,
     IMAGENET_CROP,
     IMAGENET_PIXELS,
     known_heads,
@@ -46,7 +48,14 @@ from edgevision.graph.foreign.inputs import FileInputs
 from edgevision.graph.foreign.network import ForeignNetwork, read_foreign
 from edgevision.graph.foreign.pixels import UNSTATED, PixelChanges, PixelChoice, choose_pixels
 from edgevision.graph.foreign.recognition import Recognition, recognise
-from edgevision.graph.graft import graft_classifier, graft_detector, graft_instances, graft_segmenter
+from edgevision.graph.graft import (
+    graft_classifier,
+    graft_detector,
+    graft_instances,
+    graft_segmenter,
+    graft_translator,
+    translator_image,
+)
 from edgevision.graph.heads.head import DetectionHead, MaskHead, NmsPlugin, PoseHead
 from edgevision.graph.heads.segmenter import SegmenterHead
 from edgevision.graph.masks import mask_size_wh
@@ -99,7 +108,7 @@ class Adoption:
     fit: Fit
     """The fit of a frame to `network_size_wh`, by the host or in the graph."""
     head: DetectionHead | None
-    """None for a classifier and a segmenter."""
+    """None for a classifier, a segmenter and an image."""
     recognition: str
     """The head and why, such as "head yolov8: one output [1, 84, 8400], 80 classes"."""
     segmenter: SegmenterHead | None = None
@@ -131,6 +140,8 @@ def adopt(path: Path, head: str | None = None, options: AdoptOptions | None = No
     recognition = recognise(source, head)
     if recognition.segmenter is not None:
         adoption = _segmenter(source, recognition, recognition.segmenter, options)
+    elif recognition.name == IMAGE:
+        adoption = _translator(source, recognition, options)
     elif recognition.head is None:
         adoption = _classifier(source, recognition, options)
     else:
@@ -270,6 +281,30 @@ def _segmenter(
     words = str(recognition)
     return _finished(
         Adoption(model, spec, size_wh, choice.pixels, str(choice), source.inputs, fit, None, words, head)
+    )
+
+
+def _translator(source: ForeignNetwork, recognition: Recognition, options: AdoptOptions) -> Adoption:
+    size_wh, image_wh = source.facts.size_wh, translator_image(source.facts.outputs)
+    # Scaling a frame first would remove what an enlarging network should show.
+    fit = options.fit or ("letterbox" if image_wh == size_wh else "exact")
+    choice = _pixels(
+        source, options, PixelFormat("rgb"), "assumed for input and output, because the file states none"
+    )
+    frames = _frames(source, options, fit, 1.0)
+    model = graft_translator(
+        source.network,
+        pixels=choice.pixels,
+        image_pixels=choice.pixels,
+        frames=frames,
+        network_size_wh=size_wh,
+        network_fit=fit,
+    )
+    provenance = _provenance(source, recognition, choice)
+    spec = ModelSpec(source.path.stem, "translate", frames, translate_outputs(image_wh), (), provenance)
+    words = str(recognition)
+    return _finished(
+        Adoption(model, spec, size_wh, choice.pixels, str(choice), source.inputs, fit, None, words)
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgevision.contract.spec import Fit, Task
+from edgevision.graph.foreign import images
 from edgevision.graph.heads import (
     classifier,
     end2end,
@@ -121,10 +122,12 @@ CLASSIFIER = "classifier"
 IMAGENET_CROP = 0.875
 
 SEGMENTER = "segmenter"
+IMAGE = "image"
+"""Image-to-image networks."""
 NOTABLE = ("yolov5", "yolov8", "yolox", "end2end", CLASSIFIER)
 """Heads of common shapes: the reason against them is mentioned when another head is recognised."""
 
-HEADS = (*DETECTORS, SEGMENTER, CLASSIFIER)
+HEADS = (*DETECTORS, SEGMENTER, CLASSIFIER, IMAGE)
 
 _TASKS: dict[str, Task] = {"detect": "detect", "segment": "instances", "pose": "pose", "obb": "obb"}
 TASKS: dict[str, tuple[str, ...]] = {
@@ -136,8 +139,8 @@ TASKS: dict[str, tuple[str, ...]] = {
 
 def expected_outputs(head: str) -> str:
     """Description of the outputs that a head takes."""
-    if head == SEGMENTER:
-        return segmenter.EXPECTED
+    if head in (SEGMENTER, IMAGE):
+        return segmenter.EXPECTED if head == SEGMENTER else images.EXPECTED
     return classifier.EXPECTED if head == CLASSIFIER else DETECTORS[head].expected
 
 

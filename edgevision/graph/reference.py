@@ -15,6 +15,7 @@ from edgevision.contract.transform import FrameTransform
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.adopt import Adoption
+from edgevision.graph.foreign.images import images_from_raw
 from edgevision.graph.foreign.plain_instances import MaskPlace, PlainMaskHead, plain_masks
 from edgevision.graph.foreign.plugins import without_plugin
 from edgevision.graph.foreign.selection import best_pairs_plain
@@ -45,6 +46,9 @@ def answers_from_raw(raw: list[list[Array]], adoption: Adoption) -> Outputs:
     if adoption.segmenter is not None:
         maps = [frame[adoption.segmenter.position] for frame in raw]
         return (_masks(maps, adoption, adoption.segmenter),)
+    if adoption.spec.task == "translate":
+        stacked = np.stack([frame[0] for frame in raw])
+        return (images_from_raw(stacked, adoption.pixels, adoption.spec.provenance.source),)
     head, nms = adoption.head, adoption.spec.nms
     if head is None or nms is None:
         scores = probabilities(np.stack([frame[0].reshape(-1) for frame in raw]))

@@ -9,12 +9,14 @@ from edgevision.graph.conventions import (
     CLASSIFIER,
     DETECTORS,
     HEADS,
+    IMAGE,
     NOTABLE,
     SEGMENTER,
     TASKS,
     expected_outputs,
     known_heads,
 )
+from edgevision.graph.foreign import images
 from edgevision.graph.foreign.network import FLOATS, ForeignNetwork
 from edgevision.graph.heads import classifier, segmenter
 from edgevision.graph.heads.head import MOST_CLASSES, DetectionHead, NetworkFacts, NetworkOutput
@@ -32,7 +34,7 @@ class Recognition:
     name: str
     """One of `conventions.HEADS`."""
     head: DetectionHead | None
-    """None for a classifier and a segmenter."""
+    """None for a classifier, a segmenter and an image."""
     class_count: int
     """0: the outputs do not show it, and there are no class names."""
     reason: str
@@ -99,6 +101,13 @@ def match(name: str, facts: NetworkFacts) -> Recognition | None:
         if mask is None:
             return None
         return Recognition(name, None, mask.class_count, _reason(facts, mask.class_count), mask)
+    if name == IMAGE:
+        factor = images.recognise(facts)
+        return (
+            None
+            if factor is None
+            else Recognition(name, None, 0, f"{_shapes(facts)}, {factor} times the input")
+        )
     head = DETECTORS[name].recognise(facts)
     if head is None:
         return None
@@ -133,10 +142,19 @@ def _doubt(facts: NetworkFacts, name: str) -> str | None:
         return f"the output is {first.dtype}, expected float32 or float16"
     if name == SEGMENTER:
         return segmenter.doubt(facts)
+    if name == IMAGE:
+        return images.doubt(facts)
     return classifier.doubt(facts) if name == CLASSIFIER else DETECTORS[name].doubt(facts)
 
 
 def _reason(facts: NetworkFacts, class_count: int) -> str:
+    seen = _shapes(facts)
+    if not class_count:
+        return f"{seen}, unknown number of classes"
+    return f"{seen}, {_classes(class_count)}"
+
+
+def _shapes(facts: NetworkFacts) -> str:
     shapes = [str(output).removeprefix(f"{output.name} {output.dtype} ") for output in facts.outputs]
     if len(shapes) == 1:
         seen = f"one output {shapes[0]}"
@@ -148,9 +166,7 @@ def _reason(facts: NetworkFacts, class_count: int) -> str:
         seen = f"{len(named)} outputs {', '.join(named[:_SHOWN_OUTPUTS])}{more}"
     if facts.plugin is not None:
         seen = f"{facts.plugin} of {seen}"
-    if not class_count:
-        return f"{seen}, unknown number of classes"
-    return f"{seen}, {_classes(class_count)}"
+    return seen
 
 
 def _classes(count: int) -> str:
