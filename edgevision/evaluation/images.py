@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.cubic import shrunk
-from edgevision.contract.image import Frame
+from edgevision.contract.image import Frame, fit_frame
 from edgevision.contract.session import Session
 from edgevision.contract.spec import ModelSpec
 from edgevision.errors import SourceError, UsageError
@@ -20,6 +20,9 @@ from edgevision.sources.image_files import IMAGE_SUFFIXES, read_image
 
 OVERLAP_PX = 16
 """Pixels at a tile's inner edges whose results are not used, because the network sees no further there."""
+
+WINDOW_PX = 11
+"""Side of the Gaussian window of SSIM: 3.5 standard deviations of 1.5 pixels to each side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +91,13 @@ def measure_all(session: Session, pairs: Sequence[ImagePair]) -> Iterator[tuple[
     """Make every image, in tiles; yields its quality, and the PSNR of the plain bicubic enlargement.
 
     As usual in super-resolution, sides are first cut to multiples of the factor, and pixels closer to the edge than
-    the factor are not measured.
+    the factor are not measured. Raises `SourceError` for a target that is smaller than the window of SSIM.
     """
     factor = factor_of(session.spec)
     edge = round(max(factor)) if factor != (1.0, 1.0) else 0
     for pair in pairs:
         target = read_image(pair.target)
+        _check_size(pair.target, target, edge)
         target = target[: _multiple(target.shape[0], factor[1]), : _multiple(target.shape[1], factor[0])]
         small_wh = (round(target.shape[1] / factor[0]), round(target.shape[0] / factor[1]))
         image = shrunk(target, small_wh) if pair.image is None else read_image(pair.image)
@@ -130,9 +134,12 @@ def in_tiles(session: Session, image_bgr: Frame) -> Frame:
     size = session.spec.frames.batch.opt
     for start in range(0, len(spans), size):
         chunk = spans[start : start + size]
-        tiles = np.stack([padded[top : top + tile_h, left : left + tile_w] for left, top in chunk])
-        tiles = np.concatenate([tiles, np.repeat(tiles[-1:], size - len(chunk), axis=0)])
-        for (left, top), made in zip(chunk, session.infer(tiles)[0], strict=False):
+        batch = session.new_batch(size)
+        for row, (left, top) in enumerate(chunk):
+            tile = padded[top : top + tile_h, left : left + tile_w]
+            fit_frame(tile, session.spec.frames, out=batch[row])
+        batch[len(chunk) :] = batch[len(chunk) - 1]
+        for (left, top), made in zip(chunk, session.infer(batch)[0], strict=False):
             # Later tiles lie to the right and below: only a tile's left and top edge can spoil what is there.
             cut_x, cut_y = (round(OVERLAP_PX * scale) if at else 0 for at, scale in ((left, x), (top, y)))
             at_x, at_y = round(left * x) + cut_x, round(top * y) + cut_y
@@ -174,6 +181,16 @@ def luma(image_bgr: Frame) -> npt.NDArray[np.float64]:
 
 def _inner(image: npt.NDArray[Any], edge: int) -> npt.NDArray[Any]:
     return image[edge : image.shape[0] - edge, edge : image.shape[1] - edge]
+
+
+def _check_size(path: Path, target: Frame, edge: int) -> None:
+    height, width = target.shape[:2]
+    least = WINDOW_PX + 3 * edge  # the edge at both sides, and what is cut off for a multiple of the factor
+    if min(height, width) < least:
+        raise SourceError(
+            f"{path} is {width}x{height}; expected at least {least}x{least}, because SSIM compares windows of"
+            f" {WINDOW_PX}x{WINDOW_PX} pixels; remove the image from the folder"
+        )
 
 
 def _multiple(side: int, factor: float) -> int:

@@ -14,8 +14,8 @@ from PIL import Image
 from edgevision.cli.root import edgevision
 from edgevision.contract.cubic import shrunk
 from edgevision.engines.opening import open_session
-from edgevision.errors import UsageError
-from edgevision.evaluation.images import find_pairs, in_tiles, luma, measure_all, psnr
+from edgevision.errors import SourceError, UsageError
+from edgevision.evaluation.images import ImagePair, find_pairs, in_tiles, luma, measure_all, psnr
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.models.recipe import load_recipe
 from edgevision.sources.image_files import write_image
@@ -122,3 +122,29 @@ def test_what_does_not_fit_is_named(bundle: Path, tmp_path: Path) -> None:
             find_pairs(session.spec, tmp_path / "small", tmp_path / "large")
     arguments = ["eval", str(bundle), "--images", str(tmp_path / "large"), "--threshold", "0.5"]
     assert isinstance(CliRunner().invoke(edgevision, arguments).exception, UsageError)
+
+
+@pytest.mark.parametrize("size_wh", [(1, 1), (40, 16), (3, 90)])
+def test_a_target_below_the_window_of_ssim_is_named(
+    bundle: Path, tmp_path: Path, size_wh: tuple[int, int]
+) -> None:
+    write_image(tmp_path / "small.png", noise(*size_wh))
+    write_image(tmp_path / "least.png", noise(17, 17))
+    with open_session(bundle, engine="onnxruntime") as session:
+        with pytest.raises(SourceError, match=r"small\.png is .*; expected at least 17x17.*remove the image"):
+            list(measure_all(session, [ImagePair(tmp_path / "small.png")]))
+        ((quality, _),) = measure_all(session, [ImagePair(tmp_path / "least.png")])
+    assert quality.psnr > 15
+
+
+def test_frames_in_nv12_are_measured(bundle: Path, tmp_path: Path) -> None:
+    """In grey: chroma at half the size changes colours only."""
+    planes = tmp_path / "planes"
+    options = ExportOptions(random_weights=True, size_wh=(72, 64), layout="nv12")
+    export_bundle(load_recipe("sr"), options, planes, lambda _: None)
+    image = np.repeat(noise(100, 90)[..., :1], 3, axis=2)
+    made = []
+    for path in (bundle, planes):
+        with open_session(path, engine="onnxruntime") as session:
+            made.append(in_tiles(session, image).astype(int))
+    assert np.abs(made[0] - made[1]).max() <= 3

@@ -17,8 +17,8 @@ from edgevision.benchmark.timing import Samples
 from edgevision.device.facts import DeviceFacts
 from edgevision.errors import UsageError
 
-METRICS = (("ap", "AP"), ("miou", "mIoU"), ("top1", "top-1"))
-"""Keys of the records of `edgevision eval`, and their names; all in points of 100."""
+METRICS = (("ap", "AP"), ("miou", "mIoU"), ("top1", "top-1"), ("psnr", "PSNR"))
+"""Keys of the records of `edgevision eval`, and their names; in points of 100, PSNR in dB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Accuracy:
     """One metric of one graph."""
 
     metric: str
-    """"AP", "mIoU" or "top-1"."""
+    """"AP", "mIoU", "top-1" or "PSNR"."""
     points: float
 
 

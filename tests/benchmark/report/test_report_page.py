@@ -83,6 +83,7 @@ def test_accuracies_belong_to_records(tmp_path: Path) -> None:
         ({"boxes": {"ap": 20.0}, "masks": {"ap": 18.0}}, Accuracy("AP", 20.0)),
         ({"miou": 65.1}, Accuracy("mIoU", 65.1)),
         ({"top1": 76, "top5": 90.0}, Accuracy("top-1", 76.0)),
+        ({"psnr": 37.44, "ssim": 0.96}, Accuracy("PSNR", 37.44)),
     ],
 )
 def test_records_of_eval(tmp_path: Path, record: dict[str, object], expected: Accuracy) -> None:
@@ -93,7 +94,7 @@ def test_records_of_eval(tmp_path: Path, record: dict[str, object], expected: Ac
 @pytest.mark.parametrize("text", ['{"boxes": 3}', "[]", '{"ap": true}', '{"ap": NaN}', "no json"])
 def test_other_files_are_no_records_of_eval(tmp_path: Path, text: str) -> None:
     (tmp_path / "eval.json").write_text(text)
-    with pytest.raises(UsageError, match="has none of ap, miou, top1|cannot read accuracy record"):
+    with pytest.raises(UsageError, match="has none of ap, miou, top1, psnr;|cannot read accuracy record"):
         read_accuracy(tmp_path / "eval.json")
 
 
