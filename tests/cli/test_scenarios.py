@@ -89,6 +89,15 @@ def test_a_camera_at_its_own_rate(brightness_bundle: Path, tmp_path: Path) -> No
     [
         (("--min-duration", "3"), "need --scenario"),
         (("--scenario", "camera", "--against", "int8"), "omit --against"),
+        (("--scenario", "camera", "--seconds", "9"), "--min-duration S is its minimum time"),
+        (("--scenario", "camera", "--rounds", "3"), "does not use --rounds"),
+        (("--against", "int8", "--rounds", "3"), "--pairs N is its number of rounds"),
+        (
+            ("--scenario", "camera", "--target-rate", "3"),
+            "camera does not use --target-rate; omit it, or .* server",
+        ),
+        (("--scenario", "offline", "--samples-per-query", "4"), "offline does not use --samples-per-query"),
+        (("--scenario", "camera", "--max-queries", "4"), "camera does not use --max-queries"),
         (("--scenario", "camera", "--source", str(CAT)), "has no frame rate"),
     ],
 )

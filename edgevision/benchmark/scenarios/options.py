@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
+from edgevision.errors import UsageError
 from edgevision.settings.kinds import Number
 from edgevision.settings.setting import setting
 
 Scenario = Literal["single-stream", "multi-stream", "offline", "server", "camera"]
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
+
+USED_BY: dict[str, tuple[Scenario, ...]] = {
+    "min_queries": ("single-stream", "multi-stream", "offline", "server"),
+    "max_queries": ("single-stream", "multi-stream", "offline", "server"),
+    "samples_per_query": ("multi-stream",),
+    "target_rate": ("server",),
+    "target_latency_ms": ("server",),
+}
+"""Scenarios that use a setting; all use the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +73,13 @@ class ScenarioOptions:
             metavar="MS",
         ),
     )
+
+    def check(self, scenario: Scenario) -> None:
+        """Raise `UsageError` for a setting that the scenario does not use."""
+        for entry in fields(self):
+            users = USED_BY.get(entry.name, SCENARIOS)
+            if scenario not in users and getattr(self, entry.name) != entry.default:
+                raise UsageError(
+                    f"--scenario {scenario} does not use {entry.metadata['option']}; omit it, or use --scenario"
+                    f" {' or '.join(users)}"
+                )

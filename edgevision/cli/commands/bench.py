@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from edgevision.benchmark.bench import BenchOptions, Subject, bench
 from edgevision.benchmark.builds import Build, graph_sha256, settled
@@ -133,6 +134,9 @@ def command(
         raise UsageError("--min-duration and the other options of scenarios need --scenario")
     if scenario is not None and against is not None:
         raise UsageError("--scenario measures one build: omit --against")
+    if scenario is not None:
+        scenario_settings.check(scenario)
+    _check_times(scenario, against)
     if source is not None:
         open_source(source).close()  # a missing source is reported before the comparison
     build = Build(bundle, engine, options)
@@ -147,6 +151,17 @@ def command(
     click.echo("\n".join(record_lines(record)))
     if json_file is not None:
         write_record(json_file, record)
+
+
+def _check_times(scenario: Scenario | None, against: str | None) -> None:
+    """Raise `UsageError` if --seconds or --rounds is given and would have no effect."""
+    given = click.get_current_context().get_parameter_source
+    if scenario is not None and given("seconds") is ParameterSource.COMMANDLINE:
+        raise UsageError("--scenario does not use --seconds; --min-duration S is its minimum time")
+    if scenario is not None and given("rounds") is ParameterSource.COMMANDLINE:
+        raise UsageError("--scenario does not use --rounds; omit it")
+    if against is not None and given("rounds") is ParameterSource.COMMANDLINE:
+        raise UsageError("--against does not use --rounds; --pairs N is its number of rounds")
 
 
 def _fastest(build: Build, seconds: float) -> Build:
