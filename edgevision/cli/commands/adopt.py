@@ -69,7 +69,7 @@ def command(
     output: Path,
     **nms: Any,
 ) -> None:
-    """Adopt an ONNX model from elsewhere: uint8 frames in, results out.
+    """Convert an ONNX model of another exporter to a verified bundle.
 
     The head is recognised from the outputs, the operators and the metadata; --head is needed only if several fit.
     Detectors: YOLOv5 to YOLO26, YOLOX, YOLO-NAS, DAMO-YOLO, PP-YOLOE, PicoDet, NanoDet, SSD, FastestDet, RT-DETR,
