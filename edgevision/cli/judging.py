@@ -39,14 +39,14 @@ def limit_options(command: Command) -> Command:
         "--noise-floor",
         type=FiniteRange(min=0),
         metavar="PCT",
-        help="Smallest change to call sure or likely, in %. Default: 1; for separate runs at least the median"
-        " difference of two runs of one build.",
+        help="Smallest change that counts, in %. Default: 1; for separate runs at least the median difference between"
+        " two runs of one build.",
     )(command)
     return click.option(
         "--fail-above",
         type=FiniteRange(min=0),
         metavar="PCT",
-        help="End with exit code 2 if the new build is slower by more than PCT %, surely or likely.",
+        help="End with exit code 2 if the new build is slower by more than PCT % and the verdict is sure or likely.",
     )(command)
 
 

@@ -9,14 +9,14 @@ import click
 import edgevision as package
 
 COMMANDS = {
-    "adopt": "Adopt an ONNX model from elsewhere: uint8 frames in, results out.",
+    "adopt": "Convert an ONNX model of another exporter to a verified bundle.",
     "bench": "Measure latency and throughput of every stage.",
     "build": "Build TensorRT engines for this machine's GPU, or for others.",
-    "compare": "Compare benchmark records: is the new build slower?",
+    "compare": "Test whether a build is slower than another, from benchmark records.",
     "demo": "Export, verify, run and benchmark a model in one command.",
     "deploy": "Run the cameras, sinks and page of a TOML file as a service.",
     "doctor": "Check this machine and print the fix for each problem.",
-    "eval": "Measure accuracy on labelled images, on exactly the graph that runs.",
+    "eval": "Measure the accuracy of a graph on labelled images.",
     "export": "Export a checkpoint as a verified bundle.",
     "explain": "Draw a heat map of the image regions that a result depends on.",
     "inspect": "Show the contents of a bundle or an ONNX file.",
@@ -24,7 +24,7 @@ COMMANDS = {
     "models": "List the included bundles, which run by name.",
     "new-recipe": "Write a recipe for a network of your own, with a test.",
     "quantize": "Make a graph of lower precision within an accuracy limit.",
-    "report": "Make a page, a table or a CSV file of benchmark records.",
+    "report": "Make a page, a table or a CSV file from benchmark records.",
     "run": "Run a bundle on images, folders, videos or cameras.",
     "train": "Train a recipe's model on your own data.",
     "verify": "Check file hashes, and compare every engine and graph with the source model.",

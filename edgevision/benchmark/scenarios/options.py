@@ -30,7 +30,7 @@ class ScenarioOptions:
         default=60.0,
         metadata=setting(
             Number(0, least_open=True),
-            "Minimum time of a scenario. MLPerf's official runs take 600 s.",
+            "Minimum time of a scenario in seconds. MLPerf's official runs take 600 s.",
             option="--min-duration",
             metavar="S",
         ),
@@ -45,21 +45,21 @@ class ScenarioOptions:
         default=None,
         metadata=setting(
             Number(1, whole=True),
-            "End a LoadGen scenario after this number of queries, even before its minimum; the run is then invalid.",
+            "End a LoadGen scenario after this number of queries; below a minimum the run is INVALID.",
             option="--max-queries",
         ),
     )
     samples_per_query: int = field(
         default=8,
         metadata=setting(
-            Number(1, 1024, whole=True), "Frames of a query in multi-stream.", option="--samples-per-query"
+            Number(1, 1024, whole=True), "Frames per query in multi-stream.", option="--samples-per-query"
         ),
     )
     target_rate: float | None = field(
         default=None,
         metadata=setting(
             Number(0, least_open=True),
-            "Frames per second in server, at random times; default: half the rate of single calls.",
+            "Average frames/s in server, at random times; default: half the rate of single calls.",
             option="--target-rate",
             metavar="PER_S",
         ),
@@ -68,7 +68,7 @@ class ScenarioOptions:
         default=100.0,
         metadata=setting(
             Number(0, least_open=True),
-            "Latency limit in server: 99 % of the frames must be faster.",
+            "Latency limit in server; 99 % of the frames must meet it.",
             option="--target-latency-ms",
             metavar="MS",
         ),

@@ -26,7 +26,7 @@ PLANS = (".engine", ".plan", ".trt")
 @click.option(
     "--size",
     type=SIZE,
-    help="Network input size, WxH, of a dynamic input. Default: the metadata's imgsz.",
+    help="Network input size WxH in pixels, for a dynamic input. Default: the metadata's imgsz.",
 )
 @click.option(
     "--keypoints",
@@ -69,12 +69,13 @@ def command(
     output: Path,
     **nms: Any,
 ) -> None:
-    """Adopt an ONNX model from elsewhere: uint8 frames in, results out.
+    """Convert an ONNX model of another exporter to a verified bundle.
 
     The head is recognised from the outputs, the operators and the metadata; --head is needed only if several fit.
     Detectors: YOLOv5 to YOLO26, YOLOX, YOLO-NAS, DAMO-YOLO, PP-YOLOE, PicoDet, NanoDet, SSD, FastestDet, RT-DETR,
     D-FINE, DEIM, RF-DETR, DETR, and exports with NMS, also as a plugin of TensorRT. Keypoints, oriented boxes and
-    instance masks of YOLOv8, YOLO11 and YOLO26; semantic segmentation; classifiers. docs/export.md lists the heads.
+    instance masks of YOLOv8, YOLO11 and YOLO26; semantic segmentation; classifiers; super-resolution. docs/export.md
+    lists the heads.
 
     The finished graph is compared with the results of the original file, decoded in plain numpy. If they differ,
     nothing is written and the exit code is 2. The pixel format cannot be compared: check the printed one, and change

@@ -52,7 +52,7 @@ from edgevision.sources.opening import open_source
     type=FiniteRange(min=0, min_open=True),
     default=9.0,
     show_default=True,
-    help="Minimum time for each of: inference alone, end to end, stage by stage.",
+    help="Minimum time in seconds for each of: inference alone, end to end, stage by stage.",
 )
 @click.option(
     "--rounds",
@@ -69,24 +69,27 @@ from edgevision.sources.opening import open_source
     " that is more than 5 % of the nodes.",
 )
 @click.option(
-    "--record", "json_file", type=click.Path(path_type=Path), help="File for the benchmark record, as JSON."
+    "--record",
+    "json_file",
+    type=click.Path(path_type=Path),
+    help="Write the benchmark record to this JSON file.",
 )
 @click.option(
     "--against",
     metavar="OTHER",
-    help="Compare with another build in interleaved pairs: a bundle, an engine, a precision, or several of them with"
-    " commas, such as old_bundle or openvino,int8.",
+    help="Compare with another build in interleaved pairs: a bundle, an engine and a precision, separated by commas,"
+    " such as old_bundle or openvino,int8.",
 )
 @click.option(
     "--pairs",
     type=click.IntRange(min=1),
-    help=f"With --against: number of pairs; each starts both builds again. Default: {PAIRS}.",
+    help=f"With --against: number of pairs; each starts both builds in new processes. Default: {PAIRS}.",
 )
 @limit_options
 @click.option(
     "--scenario",
     type=click.Choice(SCENARIOS),
-    help="Measure a scenario of MLPerf's LoadGen, or a camera at its own rate: rate, ages, dropped frames.",
+    help="Run a scenario of MLPerf's LoadGen; or a camera at its own rate, to measure ages and dropped frames.",
 )
 @scenario_options
 def command(
@@ -113,16 +116,19 @@ def command(
     Stages, in a serial loop: decode, prepare (scaling into the batch), inference (the whole graph), results
     (thresholding, boxes to frame pixels), output (drawing, encoding a video that is discarded). Then frames/s with
     overlapping stages is compared with inference alone, in paired rounds. UNSTABLE means that latency or clocks drifted
-    by more than 10 %, that p99 exceeds twice p50, or that the machine got hot or was throttled.
+    by more than 10 %, that p99 exceeds twice p50, that a temperature rose by more than 5 degrees C, or that the machine
+    was throttled.
 
     Without --engine and --precision, all verified engines and graphs are compared first. The fastest is stored for this
     machine, where `run`, `live` and `deploy` use it, and its stages are measured.
 
-    With --scenario, the engine and graph that `run` would use are measured, for --min-duration. LoadGen's logs are
-    written beside the record, into FILE.loadgen. A run that is shorter than its minimum is INVALID.
+    With --scenario, the engine and graph that `run` would use are measured, for at least --min-duration. With --record,
+    LoadGen's logs are written into the folder FILE.loadgen. A run that is shorter than its minimum, or exceeds its
+    latency limit, is INVALID.
 
-    With --against, only inference is measured: --seconds for each of the two builds. The verdict needs the extra
-    compare; without it, `edgevision compare` judges the record elsewhere.
+    With --against, only inference is measured, for at least --seconds with each build. --pairs, --fail-above and
+    --noise-floor apply only there. The verdict needs the extra compare; without it, run `edgevision compare` on the
+    record on another machine.
     """
     options = SessionOptions(
         threads=threads, allow_fallback=allow_fallback, precision=precision, device=device, force=force

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 @click.option(
     "--annotations",
     type=click.Path(path_type=Path),
-    help="COCO JSON, data.yaml, Pascal VOC, YOLO or DOTA folder, or a folder of masks. Without it, --images contains"
-    " one folder per class.",
+    help="COCO JSON, data.yaml, Pascal VOC, YOLO or DOTA folder, or a folder of masks or target images. Without it,"
+    " --images contains one folder per class, or the target images.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Maximum number of images to measure.")
 @click.option(
@@ -88,18 +88,18 @@ def command(
     strict: bool,
     json_file: Path | None,
 ) -> None:
-    """Measure accuracy on labelled images, on exactly the graph that runs.
+    """Measure the accuracy of a graph on labelled images.
 
-    Detection: COCO's box metrics. eval sets the graph's NMS IoU to 0.65 and its score threshold to 0.001 (the usual
-    values for COCO); nothing else is changed. Instance segmentation: the same metrics for boxes and for masks. Poses:
-    for boxes, and by OKS for keypoints. Oriented boxes: by exact IoU of the rotated boxes. Segmentation: IoU of each
-    class and their mean, against single-channel masks whose values are labels. Classification: top-1 and top-5.
-    Image to image: PSNR and SSIM of luma against the target images in --annotations; without it, --images are the
-    targets of a model that enlarges, and its inputs are made from them (bicubic, antialiased).
+    Detection: COCO's box metrics. eval sets the IoU threshold of NMS to 0.65 and the score threshold to 0.001, the
+    usual values for COCO; nothing else in the graph is changed. Instance segmentation: the same metrics for boxes and
+    for masks. Poses: AP of boxes, and AP by OKS of keypoints. Oriented boxes: AP by exact IoU of the rotated boxes.
+    Segmentation: IoU of each class and their mean, with single-channel masks whose values are labels. Classification:
+    top-1 and top-5. Image to image: PSNR and SSIM of luma, with the target images in --annotations. Without it,
+    --images are the targets of a model that enlarges, and its inputs are made from them (bicubic, antialiased).
 
     With --write-thresholds, --threshold, or a bundle with an operating point, eval also prints precision, recall and F1
-    at the confidence threshold, in a second pass with NMS as exported, as `edgevision run` has it. A detection is
-    correct at IoU 0.5 with a labelled box, a pose at OKS 0.5, an oriented box at IoU 0.5 of the rotated boxes.
+    at the confidence threshold. A second pass measures them with NMS as exported, as in `edgevision run`. A detection
+    is correct at IoU 0.5 with a labelled box, a pose at OKS 0.5, an oriented box at IoU 0.5 of the rotated boxes.
     """
     if not images.is_dir():
         raise UsageError(f"--images {images} is not a folder")

@@ -35,7 +35,7 @@ CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
     help="Head of a checkpoint that has several: one2one (no NMS), one2many (NMS). Default: the checkpoint's choice.",
 )
 @click.option("--random-weights", is_flag=True, help="Export the recipe's smallest model untrained.")
-@click.option("--size", type=SIZE, help="Network input size, WxH. Default: the recipe's.")
+@click.option("--size", type=SIZE, help="Network input size WxH in pixels. Default: the recipe's.")
 @click.option(
     "--batch",
     type=BATCH,
@@ -71,16 +71,16 @@ def command(
 ) -> None:
     """Export a checkpoint as a verified bundle.
 
-    Pass the checkpoint, and its recipe is recognised: edgevision export yolo11n.pt -o yolo11n. Or pass a recipe by name
-    (yolov5, yolov8, resnet) and --checkpoint. The checkpoint is read without executing code from it; architecture, task
-    and classes come from the file.
+    Pass a checkpoint, such as edgevision export yolo11n.pt -o yolo11n; its recipe is recognised. Or pass a recipe by
+    name (yolov5, resnet, sr) and --checkpoint. The checkpoint is read without executing code from it; architecture,
+    task and classes come from the file.
 
     Or pass a Python file with the recipe of your own network, my_model.py or my_model.py:NAME; edgevision new-recipe
     writes an example. The file is executed.
 
-    If the finished graph and the PyTorch model differ on real images by more than the tolerance, nothing is written and
-    the exit code is 2. An FP16 graph for TensorRT is added if it passes its own verification. If it fails, this is
-    reported and the export still succeeds.
+    If the results of the graph and of the PyTorch model differ on real images by more than the tolerance, nothing is
+    written and the exit code is 2. An FP16 graph for TensorRT is added if it passes its own verification. If it fails,
+    the reason is printed and the export still succeeds.
     """
     from edgevision.cli.extras import require_export
 

@@ -67,8 +67,8 @@ if TYPE_CHECKING:
     "--annotations",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Labels for each --eval-images, in the same order: COCO JSON, data.yaml, YOLO, Pascal VOC or DOTA folder,"
-    " or folder of masks. Omit for class folders.",
+    help="Labels for each --eval-images, in the same order: COCO JSON, data.yaml, YOLO, Pascal VOC or DOTA folder, or"
+    " folder of masks or target images. Omit for class folders, and for models that enlarge.",
 )
 @click.option(
     "--eval-limit",
@@ -120,15 +120,16 @@ def command(
     """Make a graph of lower precision within an accuracy limit.
 
     For INT8, the most sensitive layers are switched back to float until the accuracy loss is at most --max-drop. The
-    loss must stay within it in a share --confidence of bootstrap samples of --eval-images. Several --eval-images count
-    in proportion to their number of images. Report final accuracy on other images.
+    loss must stay within this limit in at least the share --confidence of the bootstrap samples of --eval-images.
+    Several --eval-images count in proportion to their number of images. Measure final accuracy on other images.
 
-    For FP16 with --eval-images, every operation whose values fit starts in FP16. If the loss exceeds --max-drop, the
-    groups of operations that add most noise return to FP32. Without --eval-images, value ranges and rules decide.
+    For FP16 with --eval-images, every operation whose values fit FP16 starts in FP16. If the loss exceeds --max-drop,
+    the groups of operations that add the most noise return to FP32. Without --eval-images, value ranges and rules
+    decide which operations stay in FP32.
 
-    The bundle receives the graph and a record of the search. For INT8 these are quantize.json, with every float layer,
-    and pareto.png; for FP16 with --eval-images, quantize.fp16.json. If the limit cannot be met, nothing is written and
-    the exit code is 2.
+    The graph and a record of the search are added to the bundle. For INT8 the record is quantize.json, which lists
+    every float layer, and pareto.png; for FP16 with --eval-images it is quantize.fp16.json. If the limit cannot be met,
+    nothing is written and the exit code is 2.
     """
     if write_calibration_cache and precision not in ("int8", "auto"):
         raise UsageError(

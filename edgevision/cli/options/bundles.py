@@ -26,7 +26,9 @@ def bundle_options(function: F) -> F:
             help="File of class names, one per line. Default: the names in the model, or numbers.",
         ),
         click.option(
-            "--frame", type=SIZE, help="Camera frame size, WxH; the graph resizes frames of this size itself."
+            "--frame",
+            type=SIZE,
+            help="Camera frame size WxH in pixels; the graph resizes frames of this size itself.",
         ),
         click.option(
             "--layout",

@@ -26,13 +26,14 @@ from edgevision.errors import UsageError
 @click.argument("new", type=click.Path(path_type=Path), required=False)
 @limit_options
 def command(base: Path, new: Path | None, fail_above: float | None, noise_floor: float | None) -> None:
-    """Compare benchmark records: is NEW slower than BASE?
+    """Test whether a build is slower than another, from benchmark records.
 
     BASE and NEW are records of `edgevision bench --record`, or folders with repeated records of one build. A record of
-    `edgevision bench --against` has both: pass it alone.
+    `edgevision bench --against` contains both builds: pass it alone.
 
-    The verdict is sure for pairs that were measured in turns, likely for separate runs, else not sure. Time is the
-    median of inference alone, per frame. Significant means p <= 0.01, and a change above the noise floor.
+    The compared time is the median of inference alone, per frame. A change counts if p is at most 0.01 and the change
+    exceeds the noise floor. The verdict is then sure for pairs that were measured in turns, and likely for separate
+    runs. Otherwise it is not sure.
     """
     require_compare("edgevision compare")
     from edgevision.benchmark.paired.verdict import judge_pairs, judge_runs

@@ -17,17 +17,20 @@ FILE = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("results", nargs=-1, required=True, type=FILE)
-@click.option("--html", "html_file", type=FILE, help="Write one page with charts; it loads nothing else.")
+@click.option("--html", "html_file", type=FILE, help="Write one self-contained page with charts.")
 @click.option(
-    "--markdown", "markdown_file", type=FILE, help="Write a table for a README. Default: to the terminal."
+    "--markdown",
+    "markdown_file",
+    type=FILE,
+    help="Write a Markdown table. Default without --html and --csv: print it.",
 )
-@click.option("--csv", "csv_file", type=FILE, help="Write all figures for a spreadsheet.")
+@click.option("--csv", "csv_file", type=FILE, help="Write all figures as CSV, for a spreadsheet.")
 @click.option(
     "--accuracy",
     "pairs",
     multiple=True,
     metavar="RECORD=EVAL",
-    help="Accuracy of a record's graph: the record, and the output of `edgevision eval --record`.",
+    help="Accuracy of the graph of RECORD: EVAL is the file of `edgevision eval --record`; repeatable.",
 )
 @click.option("--title", default="Benchmarks", show_default=True, help="Heading of the page.")
 def command(
@@ -38,11 +41,11 @@ def command(
     pairs: tuple[str, ...],
     title: str,
 ) -> None:
-    """Make a report of benchmark records.
+    """Make a page, a table or a CSV file from benchmark records.
 
-    RESULTS are records of `edgevision bench --record`, of any kind, or folders of them. The page shows figures, latency
-    distributions, stages, the machines, and which figures must not be compared. With --accuracy it shows accuracy over
-    latency, and the Pareto front.
+    RESULTS are records of `edgevision bench --record`, of any kind, or folders of records. The page shows latencies in
+    ms with their distributions, frames/s, stages, the machines, and the runs that must not be compared. With --accuracy
+    it also shows accuracy over latency, and the Pareto front.
     """
     rows = report_rows(results, dict(_accuracy(pair) for pair in pairs))
     if html_file is not None:
