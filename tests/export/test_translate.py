@@ -201,3 +201,12 @@ def test_explain_and_tracking_are_refused(tmp_path: Path) -> None:
     bundle = exported(recipe_of(Negative(), SIGNED), tmp_path / "b")
     with edgevision.load(str(bundle.path)) as model, pytest.raises(UsageError, match="makes images"):
         model.explain(SyntheticCamera().frame(0), masks=8)
+
+
+def test_a_table_of_images_is_refused(tmp_path: Path) -> None:
+    bundle = exported(recipe_of(Negative(), PixelFormat("rgb")), tmp_path / "b")
+    write_image(tmp_path / "a.png", np.zeros((48, 64, 3), np.uint8))
+    arguments = ["run", str(bundle.path), str(tmp_path / "a.png"), "--csv", str(tmp_path / "a.csv")]
+    with pytest.raises(UsageError, match=r"a\.csv would stay empty.*expected -o .*--jsonl"):
+        raise CliRunner().invoke(command, arguments).exception or AssertionError("it should have failed")
+    assert not (tmp_path / "a.csv").exists()

@@ -136,12 +136,7 @@ def command(
     limits = LimitOptions.of(fail_above, noise_floor)
     if against is None and (pairs, fail_above, noise_floor) != (None, None, None):
         raise UsageError("--pairs, --fail-above and --noise-floor need --against")
-    if scenario is None and scenario_settings != ScenarioOptions():
-        raise UsageError("--min-duration and the other options of scenarios need --scenario")
-    if scenario is not None and against is not None:
-        raise UsageError("--scenario measures one build: omit --against")
-    if scenario is not None:
-        scenario_settings.check(scenario)
+    _check_scenario(scenario, scenario_settings, against)
     _check_times(scenario, against)
     if source is not None:
         open_source(source).close()  # a missing source is reported before the comparison
@@ -157,6 +152,16 @@ def command(
     click.echo("\n".join(record_lines(record)))
     if json_file is not None:
         write_record(json_file, record)
+
+
+def _check_scenario(scenario: Scenario | None, settings: ScenarioOptions, against: str | None) -> None:
+    """Raise `UsageError` for options of scenarios without --scenario, and for those that it does not use."""
+    if scenario is None and settings != ScenarioOptions():
+        raise UsageError("--min-duration and the other options of scenarios need --scenario")
+    if scenario is not None and against is not None:
+        raise UsageError("--scenario measures one build: omit --against")
+    if scenario is not None:
+        settings.check(scenario)
 
 
 def _check_times(scenario: Scenario | None, against: str | None) -> None:

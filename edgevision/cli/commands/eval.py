@@ -149,7 +149,7 @@ class _ThresholdRequest:
             option = "--write-thresholds" if self.write else "--threshold"
             raise UsageError(
                 f"{option} is for models with boxes (detect, instances, pose, obb); expected --annotations with boxes,"
-                " received images for classify or segment, which have no confidence threshold"
+                " received images for classify, segment or translate, which have no confidence threshold"
             )
 
     def opened(self, model: Path) -> Bundle | None:

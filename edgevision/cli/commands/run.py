@@ -30,6 +30,7 @@ from edgevision.cli.present import chosen_threshold
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
 from edgevision.contract.session import Session, SessionOptions
+from edgevision.contract.spec import Task
 from edgevision.device.power.watch import PowerWatch
 from edgevision.engines.opening import check_model, open_session
 from edgevision.errors import UsageError
@@ -151,6 +152,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         if session.selection:
             click.echo(session.selection, err=True)
         outputs.others.check(request.analytics, session.spec.classes)
+        _check_rows(session.spec.task, outputs)
         threshold = chosen_threshold(session, request.threshold)
         analytics = [
             open_analytics(request.analytics, session.spec, source, threshold)
@@ -192,6 +194,15 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
     watched = zip(opened, analytics, strict=True)
     lines = [*progress.summary_lines(summary), *slowed, *sink_lines(shared)]
     _report(session, lines, watched, (outputs.pictures, outputs.jsonl, outputs.others.csv))
+
+
+def _check_rows(task: Task, outputs: _Outputs) -> None:
+    """Raise `UsageError` for a table of results that have no rows."""
+    if task == "translate" and outputs.others.csv is not None:
+        raise UsageError(
+            f"--csv {outputs.others.csv} would stay empty: results of image-to-image models have no rows; expected"
+            " -o for the made images, or --jsonl"
+        )
 
 
 def _open_sources(
