@@ -274,7 +274,9 @@ def test_outputs_that_do_not_fit(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": "translate"}, "task is 'translate'; expected one of classify, detect"),
+        ({"task": "colourise"}, "task is 'colourise'; expected one of classify, detect"),
+        ({"task": "translate"}, "task translate has none: remove it"),
+        ({"image_pixels": PixelFormat("rgb")}, "image_pixels is for task translate; received task"),
         ({"classes": "cat"}, "classes is 'cat'; expected names"),
         ({"classes": ()}, "expected names"),
         (
