@@ -96,12 +96,12 @@ def _version(data: bytes) -> int:
     """The version in an ``OperatorSetIdProto`` of the standard operators; 0 for those of another domain."""
     domain, version, place = b"", 0, 0
     while place < len(data):
-        tag, place = _varint_at(data, place)
+        tag, place = varint_at(data, place)
         if tag & 7 == _VARINT:
-            value, place = _varint_at(data, place)
+            value, place = varint_at(data, place)
             version = value if tag >> 3 == _VERSION else version
         elif tag & 7 == _LENGTH:
-            length, place = _varint_at(data, place)
+            length, place = varint_at(data, place)
             domain = data[place : place + length] if tag >> 3 == _DOMAIN else domain
             place += length
         else:
@@ -141,10 +141,10 @@ def _entry(data: bytes) -> tuple[str, str]:
     """Key and value of a ``StringStringEntryProto``."""
     values, place = {_KEY: "", _VALUE: ""}, 0
     while place < len(data):
-        tag, place = _varint_at(data, place)
+        tag, place = varint_at(data, place)
         if tag & 7 != _LENGTH:
             raise ValueError("a metadata entry is not a pair of texts")
-        length, place = _varint_at(data, place)
+        length, place = varint_at(data, place)
         values[tag >> 3] = data[place : place + length].decode()
         place += length
     return values[_KEY], values[_VALUE]
@@ -163,7 +163,8 @@ def _varint(file: BinaryIO) -> int:
     raise ValueError("a number has more than 64 bits")
 
 
-def _varint_at(data: bytes, place: int) -> tuple[int, int]:
+def varint_at(data: bytes | memoryview, place: int) -> tuple[int, int]:
+    """The number that begins at `place`, and the place after it; raises `ValueError` if it does not end."""
     value = shift = 0
     while place < len(data) and shift < 64:
         byte = data[place]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from edgevision.contract.embedded_spec import varint_at
+
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 
@@ -27,12 +29,12 @@ def fields(message: bytes | memoryview) -> Iterator[Field]:
     data, place = memoryview(message), 0
     while place < len(data):
         began = place
-        tag, place = _varint_at(data, place)
+        tag, place = varint_at(data, place)
         kind, value, content = tag & 7, 0, data[:0]
         if kind == _VARINT:
-            value, place = _varint_at(data, place)
+            value, place = varint_at(data, place)
         elif kind == _LENGTH:
-            length, place = _varint_at(data, place)
+            length, place = varint_at(data, place)
             content, place = data[place : place + length], place + length
         elif kind in _FIXED_BYTES:
             place += _FIXED_BYTES[kind]
@@ -66,7 +68,7 @@ def numbers(entries: Iterable[Field]) -> list[int]:
             found.append(entry.value)
         place = 0
         while place < len(entry.content):
-            value, place = _varint_at(entry.content, place)
+            value, place = varint_at(entry.content, place)
             found.append(value)
     return found
 
@@ -78,15 +80,3 @@ def varint(value: int) -> bytes:
         found.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*found, value])
-
-
-def _varint_at(data: memoryview, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while place < len(data) and shift < 64:
-        byte = data[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place
-        shift += 7
-    raise ValueError("the message ends within a number")

@@ -64,7 +64,7 @@ def find_pairs(
     Without `targets`, `images` holds the targets, and the inputs are made from them: only for models that enlarge.
     Raises `SourceError` for a folder without images, `UsageError` for a missing target.
     """
-    files = _images(images)
+    files = images_of(images)
     if not files:
         raise SourceError(f"{images} holds no image ({' '.join(sorted(IMAGE_SUFFIXES))})")
     if targets is None:
@@ -74,7 +74,7 @@ def find_pairs(
                 " image"
             )
         return tuple(ImagePair(path) for path in files[:limit])
-    by_stem = {path.stem: path for path in _images(targets)}
+    by_stem = {path.stem: path for path in images_of(targets)}
     missing = next((path for path in files if path.stem not in by_stem), None)
     if missing is not None:
         raise UsageError(f"{missing} has no target: expected an image named {missing.stem} in {targets}")
@@ -203,7 +203,8 @@ def _starts(side: int, tile: int) -> list[int]:
     return [*range(0, side - tile, step), side - tile]
 
 
-def _images(folder: Path) -> list[Path]:
+def images_of(folder: Path) -> list[Path]:
+    """The images directly in a folder, by name; raises `UsageError` if it is not a folder."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder of images")
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)

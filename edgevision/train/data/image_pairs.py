@@ -12,6 +12,7 @@ from edgevision.contract.cubic import shrunk
 from edgevision.datasets.boxes import held_tenth
 from edgevision.datasets.image_check import accept, decode_all
 from edgevision.errors import UsageError
+from edgevision.evaluation.images import images_of
 from edgevision.models.plan import UpscalerPlan
 from edgevision.sources.image_files import IMAGE_SUFFIXES, read_image
 from edgevision.train.data.pictures import Picture
@@ -41,9 +42,7 @@ def read_pairs(folder: Path, plan: UpscalerPlan, *, reduce: float, strict: bool)
     Images smaller than a training sample are skipped. Raises `UsageError` for a folder without images, `SourceError`
     if too many cannot be decoded.
     """
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder of images")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = images_of(folder)
     if not files:
         raise UsageError(f"{folder} holds no image ({' '.join(sorted(IMAGE_SUFFIXES))})")
     decoded, broken = decode_all(
