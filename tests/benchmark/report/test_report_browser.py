@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,30 +12,17 @@ from edgevision.benchmark.report.page import page
 from edgevision.benchmark.report.rows import Accuracy, report_rows
 from tests.benchmark.report.records import write_all
 
-REQUIRED = bool(os.environ.get("EDGEVISION_REQUIRE_BROWSER"))
-if not REQUIRED:
-    pytest.importorskip("playwright.sync_api")
+from tests.browser import opened_browser  # isort: skip  # skips where playwright is missing
 
-from playwright.sync_api import Browser, sync_playwright  # noqa: E402  # after the skip
+from playwright.sync_api import Browser  # after the skip
 
 pytestmark = pytest.mark.slow
-
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Skips where none is installed, fails there where EDGEVISION_REQUIRE_BROWSER is set."""
-    path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
-    if path is None:
-        message = f"no browser: none of {', '.join(CHROMIUM)} is installed"
-        if REQUIRED:
-            pytest.fail(message)
-        pytest.skip(message)
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with opened_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -22,15 +20,12 @@ from tests.doubles import PROVENANCE, BrightnessSession
 from tests.service.web.conftest import Serving, ask, wait_until
 from tests.service.web.fake_manager import FakeManager, result
 
-REQUIRED = bool(os.environ.get("EDGEVISION_REQUIRE_BROWSER"))
-if not REQUIRED:
-    pytest.importorskip("playwright.sync_api")
+from tests.browser import opened_browser  # isort: skip  # skips where playwright is missing
 
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright  # noqa: E402  # after the skip
+from playwright.sync_api import Browser, BrowserContext, Page, expect  # after the skip
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 SCRIPT = "<script>window.ran = 1</script>"
 PATIENCE_MS = 30_000
 LOOK = """() => {
@@ -60,17 +55,8 @@ class Visit:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Skips where none is installed, fails there where EDGEVISION_REQUIRE_BROWSER is set."""
-    path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
-    if path is None:
-        message = f"no browser: none of {', '.join(CHROMIUM)} is installed"
-        if REQUIRED:
-            pytest.fail(message)
-        pytest.skip(message)
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with opened_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
