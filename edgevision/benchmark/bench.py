@@ -177,7 +177,7 @@ def paired_round(
 
     `on_device` receives the nanoseconds of each call of the first part by the device's clock, if it has one.
     """
-    whole, batch = options.measure, subject.session.spec.frames.batch.opt
+    whole, batch = options.measure, subject.session.spec.batch.opt
     part = MeasureSettings(whole.min_s / options.rounds, math.ceil(whole.min_count / options.rounds), 0.0, 0)
 
     def call() -> None:
@@ -212,7 +212,7 @@ def serial_stages(
         seen.append(processed.times)
         stamps_ns.append(time.perf_counter_ns())
 
-    first = subject.session.spec.frames.batch.opt
+    first = subject.session.spec.batch.opt
     source = RepeatedSource(subject.open_frames)
     run_pipeline(
         subject.session,
@@ -237,7 +237,7 @@ def prepared_batches(subject: Subject) -> tuple[tuple[Frames, ...], tuple[int, i
         if spec.frames.layout == "nv12":
             source.use_planes()
         for _ in range(PREPARED_BATCHES):
-            batch = np.empty((spec.frames.batch.opt, *spec.frames.frame_shape), np.uint8)
+            batch = np.empty((spec.batch.opt, *spec.frames.frame_shape), np.uint8)
             for row, frame in zip(batch, source, strict=False):
                 fit_frame(frame.pixels, spec.frames, out=row)
             batches.append(batch)

@@ -269,7 +269,7 @@ def _spec(
     return ModelSpec(
         name=model_name(options.checkpoint) if options.checkpoint else recipe.name,
         task=recipe.task,
-        frames=frames,
+        input=frames,
         outputs=(
             translate_outputs(translator_image(raw))
             if recipe.task == "translate"

@@ -24,7 +24,7 @@ from onnx import helper
 from edgevision.contract.image import fit_frame
 from edgevision.contract.spec import FrameInput
 from edgevision.datasets.image_check import usable_files
-from edgevision.engines.ort_settings import cpu_session, session_settings
+from edgevision.engines.ort_settings import cpu_session, named_inputs, session_settings
 from edgevision.errors import SourceError, UsageError
 from edgevision.quantize.calibration.ranges import Method, Ranges
 from edgevision.quantize.calibration.thresholds import (
@@ -98,7 +98,7 @@ def calibrate(
     largest = np.zeros(len(tensors))
     probe = _session(with_magnitudes(model, tensors), threads)
     for number, batch in enumerate(frames):
-        answers = np.asarray(probe.run([_magnitude(name) for name in tensors], {"frames": batch}))
+        answers = np.asarray(probe.run([_magnitude(name) for name in tensors], named_inputs(probe, batch)))
         if not np.isfinite(answers).all():
             worst = tensors[int(np.argmin(np.isfinite(answers)))]
             raise SourceError(f"{worst} is not finite on {frames.files[number * len(batch)]}")
@@ -151,7 +151,7 @@ def _histograms(
     session = _session(with_outputs(model, names), threads)
     sums = {name: np.zeros(BINS) for name in names}
     for number, batch in enumerate(frames):
-        for name, values in zip(names, session.run(names, {"frames": batch}), strict=True):
+        for name, values in zip(names, session.run(names, named_inputs(session, batch)), strict=True):
             sums[name] += magnitude_histogram(values, maxima[name])
         progress(f"histograms: {min((number + 1) * len(batch), len(frames))} of {len(frames)} images")
     return sums

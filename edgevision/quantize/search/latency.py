@@ -78,5 +78,5 @@ def paired_speed(reference: Session, other: Session, frames: Sequence[Frame], se
 
 def _call(session: Session, frames: Sequence[Frame]) -> Callable[[], object]:
     pictures = itertools.cycle(frames)
-    batch = session.spec.frames.batch.opt
+    batch = session.spec.batch.opt
     return lambda: session(list(itertools.islice(pictures, batch)))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgevision.engines.ort_settings import cpu_session, session_settings
+from edgevision.engines.ort_settings import cpu_session, named_inputs, session_settings
 from edgevision.quantize.calibration.calibrate import CalibrationFrames, with_outputs
 from edgevision.quantize.calibration.ranges import Ranges
 from edgevision.quantize.placement import QdqPlacement
@@ -117,4 +117,4 @@ def _answers(
     threads: int | None,
 ) -> list[Arrays]:
     session = cpu_session(with_outputs(model, outputs).SerializeToString(), session_settings(threads))
-    return [session.run(list(outputs), {"frames": batch}) for batch in batches]
+    return [session.run(list(outputs), named_inputs(session, batch)) for batch in batches]
