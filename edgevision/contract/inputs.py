@@ -152,7 +152,7 @@ def tensors_for(given: TensorInput, seed: int, numbers: Sequence[int], labels: S
             arrays.append(np.stack(rows))
         elif tensor.kind == "label":
             shaped = np.asarray(labels, np.int32).reshape(len(numbers), *(1 for _ in tensor.shape))
-            arrays.append(np.ascontiguousarray(np.broadcast_to(shaped, (len(numbers), *tensor.shape))))
+            arrays.append(np.array(np.broadcast_to(shaped, (len(numbers), *tensor.shape))))
         else:
             raise UsageError(f"input {tensor.name} takes tokens of a text, which this version does not make")
     return Tensors(tuple(arrays))
