@@ -1,0 +1,1 @@
+"""Export of text-to-image pipelines in folders of diffusers."""
