@@ -19,6 +19,7 @@ from edgevision.benchmark.stability import MachineWatch, instabilities
 from edgevision.benchmark.timing import MeasureSettings, Samples, measure
 from edgevision.benchmark.trtexec import trtexec_flags
 from edgevision.contract.image import fit_frame
+from edgevision.contract.inputs import Batch
 from edgevision.contract.session import Frames, Session, SessionOptions
 from edgevision.contract.spec import utc_now
 from edgevision.contract.thresholds import ClassThresholds, Threshold
@@ -109,23 +110,52 @@ def bench(
     both. The ratio is the median of the rounds' ratios. A serial loop times the stages, with drawing and writing to
     `open_output`'s sink, because only there they add up to the wall time.
     """
+    batches, frame_wh = prepared_batches(subject)
+    workload = Workload(
+        batches,
+        lambda pictures, on_device: paired_round(subject, pictures, options, on_device),
+        lambda: serial_stages(subject, options, open_output),
+        _settings(subject, options, frame_wh),
+    )
+    return measured(subject, options, workload, progress)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Workload:
+    """What a benchmark runs."""
+
+    batches: tuple[Batch, ...]
+    """For inference alone, in turn."""
+    paired_round: Callable[[Iterator[Batch], list[int]], tuple[RoundRecord, Samples]]
+    """Inference alone, then everything, for the same time; the list receives the times by the device's clock in ns."""
+    stages: Callable[[], tuple[tuple[StageRecord, ...], float]]
+    """Times of the stages in a serial loop, and the wall time of a frame in ms."""
+    settings: BenchSettings
+
+
+def measured(
+    subject: Subject,
+    options: BenchOptions,
+    workload: Workload,
+    progress: Callable[[str], None] = lambda _: None,
+) -> BenchRecord:
+    """Run a workload and summarise it, as `bench` describes."""
     session = subject.session
     power = power_state()
     for warning in before_timing(power):
         progress(f"WARNING: {warning}")
-    batches, frame_wh = prepared_batches(subject)
-    pictures = itertools.cycle(batches)
+    batches = itertools.cycle(workload.batches)
     alone: list[int] = []
     on_device: list[int] = []
     rounds: list[RoundRecord] = []
     with MachineWatch() as watch:
-        _warm_up(session, pictures, options.measure)
+        _warm_up(session, batches, options.measure)
         for number in range(options.rounds):
-            record, samples = paired_round(subject, pictures, options, on_device)
+            record, samples = workload.paired_round(batches, on_device)
             rounds.append(record)
             alone += samples.values_ns
             progress(f"round {number + 1} of {options.rounds}: {record.end_to_end_frames_per_s:.1f} frames/s")
-        stages, serial_wall_ms = serial_stages(subject, options, open_output)
+        stages, serial_wall_ms = workload.stages()
     progress("stages timed in a serial loop")
     inference = Samples(tuple(alone))
     return BenchRecord(
@@ -135,7 +165,7 @@ def bench(
         graph_sha256=subject.graph_sha256,
         engine=session.info,
         device=device_facts(),
-        settings=_settings(subject, options, frame_wh),
+        settings=workload.settings,
         stages=stages,
         inference_alone=StageRecord.of("inference alone", inference),
         rounds=tuple(rounds),
@@ -159,7 +189,7 @@ def bench(
     )
 
 
-def _warm_up(session: Session, batches: Iterator[Frames], settings: MeasureSettings) -> None:
+def _warm_up(session: Session, batches: Iterator[Batch], settings: MeasureSettings) -> None:
     part = MeasureSettings(settings.warmup_s, max(settings.warmup_count, 1), 0.0, 0)
     measure(lambda: session.infer(next(batches)), part)
 
@@ -171,7 +201,7 @@ def _unstable(inference: Samples, watch: MachineWatch, before: PowerState) -> tu
 
 
 def paired_round(
-    subject: Subject, pictures: Iterator[Frames], options: BenchOptions, on_device: list[int]
+    subject: Subject, batches: Iterator[Batch], options: BenchOptions, on_device: list[int]
 ) -> tuple[RoundRecord, Samples]:
     """Inference alone, then the overlapping pipeline for the same time, without output.
 
@@ -180,12 +210,7 @@ def paired_round(
     whole, batch = options.measure, subject.session.spec.batch.opt
     part = MeasureSettings(whole.min_s / options.rounds, math.ceil(whole.min_count / options.rounds), 0.0, 0)
 
-    def call() -> None:
-        subject.session.infer(next(pictures))
-        if subject.session.device_ms is not None:
-            on_device.append(round(subject.session.device_ms * 1e6))
-
-    samples = measure(call, part)
+    samples = inference_alone(subject.session, batches, part, on_device)
     seen: list[None] = []
     run = run_pipeline(
         subject.session,
@@ -195,6 +220,19 @@ def paired_round(
         on_frame=lambda _: seen.append(None),
     )
     return RoundRecord(len(samples) * batch / samples.total_s, run.frames_per_s), samples
+
+
+def inference_alone(
+    session: Session, batches: Iterator[Batch], part: MeasureSettings, on_device: list[int]
+) -> Samples:
+    """Times of calls of the engine; `on_device` receives their nanoseconds by the device's clock, if it has one."""
+
+    def call() -> None:
+        session.infer(next(batches))
+        if session.device_ms is not None:
+            on_device.append(round(session.device_ms * 1e6))
+
+    return measure(call, part)
 
 
 def serial_stages(

@@ -57,7 +57,9 @@ class BenchSettings:
 
     source: str
     frame_wh: tuple[int, int]
+    """Of the frames, or of the images that a model makes from noise."""
     input_wh: tuple[int, int]
+    """0 and 0 for a model that takes no frames."""
     batch: int
     threads: int | None
     spin: bool

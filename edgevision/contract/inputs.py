@@ -144,7 +144,9 @@ def tensors_for(given: TensorInput, seed: int, numbers: Sequence[int], labels: S
     for value in (seed, *numbers):
         if not 0 <= value <= LARGEST_SEED:
             raise UsageError(f"a seed and the number of an image are 0 to {LARGEST_SEED}; received {value}")
-    generators = [np.random.Generator(np.random.Philox(key=[seed, number])) for number in numbers]
+    generators = [
+        np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64))) for number in numbers
+    ]
     arrays: list[npt.NDArray[Any]] = []
     for tensor in given.tensors:
         if tensor.kind == "noise":

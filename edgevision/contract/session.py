@@ -137,6 +137,8 @@ class Session(abc.ABC):
         """Precision of the graph, if a bundle's manifest states it."""
         self.threshold: Threshold = THRESHOLD
         """Default minimum confidence of a detection: the bundle's operating point, if it has one."""
+        self.graph_sha256: str | None = None
+        """Hash of the graph that runs, if it belongs to a bundle."""
         self.selection = ""
         """Engine, graph, and why they were selected, on one line; empty unless `open_session` opened it."""
 

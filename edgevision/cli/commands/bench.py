@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from click.core import ParameterSource
 from edgevision.benchmark.bench import BenchOptions, Subject, bench
 from edgevision.benchmark.builds import Build, graph_sha256, settled
 from edgevision.benchmark.comparison import SECONDS, ComparisonOptions
+from edgevision.benchmark.noise import bench_noise
 from edgevision.benchmark.paired.against import measure_against, other_build
 from edgevision.benchmark.paired.pairs import PAIRS, PairOptions
 from edgevision.benchmark.paired.record import paired_lines
@@ -33,7 +35,7 @@ from edgevision.cli.present import Steps
 from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import Precision
 from edgevision.engines.devices import find_device
-from edgevision.engines.opening import ENGINES
+from edgevision.engines.opening import ENGINES, model_spec
 from edgevision.errors import UsageError
 from edgevision.sinks.files.video import VideoSink
 from edgevision.sources.frames import Source
@@ -114,7 +116,8 @@ def command(
     """Measure latency and throughput of every stage.
 
     Stages, in a serial loop: decode, prepare (scaling into the batch), inference (the whole graph), results
-    (thresholding, boxes to frame pixels), output (drawing, encoding a video that is discarded). Then frames/s with
+    (thresholding, boxes to frame pixels), output (drawing, encoding a video that is discarded); of a model that makes
+    images: noise, inference, output (encoding PNG files that are discarded). Then frames/s with
     overlapping stages is compared with inference alone, in paired rounds. UNSTABLE means that latency or clocks drifted
     by more than 10 %, that p99 exceeds twice p50, that a temperature rose by more than 5 degrees C, or that the machine
     was throttled.
@@ -141,6 +144,9 @@ def command(
     if source is not None:
         open_source(source).close()  # a missing source is reported before the comparison
     build = Build(bundle, engine, options)
+    generates = model_spec(bundle).task == "generate"
+    if generates:
+        _refuse_frames(source, scenario, against)
     if against is not None:
         _compare(build, against, PairOptions(pairs or PAIRS, seconds), limits, source, json_file)
         return
@@ -148,10 +154,18 @@ def command(
         _run_scenario(build, scenario, scenario_settings, source, json_file)
         return
     settings = MeasureSettings(seconds, min_count=30 * rounds, warmup_s=min(1.0, seconds), warmup_count=5)
-    record = _measure(_fastest(build, seconds), BenchOptions(settings, rounds), source)
+    measure = _measure_noise if generates else functools.partial(_measure, source=source)
+    record = measure(_fastest(build, seconds), BenchOptions(settings, rounds))
     click.echo("\n".join(record_lines(record)))
     if json_file is not None:
         write_record(json_file, record)
+
+
+def _refuse_frames(source: str | None, scenario: Scenario | None, against: str | None) -> None:
+    """Raise `UsageError` for options that a model without frames cannot have."""
+    for name, value in (("--source", source), ("--scenario", scenario), ("--against", against)):
+        if value is not None:
+            raise UsageError(f"{name} measures on frames; the model makes images from noise: omit {name}")
 
 
 def _check_scenario(scenario: Scenario | None, settings: ScenarioOptions, against: str | None) -> None:
@@ -199,6 +213,15 @@ def _measure(build: Build, options: BenchOptions, source: str | None) -> BenchRe
             return VideoSink(Path(scratch) / "output.mp4", frames.size_wh, frames.fps)
 
         return bench(subject, options, throw_away, steps.done)
+
+
+def _measure_noise(build: Build, options: BenchOptions) -> BenchRecord:
+    def no_frames() -> Source:
+        raise UsageError("the model takes no frames")
+
+    with build.open() as session:
+        digest = graph_sha256(build.path, session.precision)
+        return bench_noise(Subject(session, digest, build.options, no_frames), options, Steps().done)
 
 
 def _compare(
