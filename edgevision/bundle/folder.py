@@ -104,6 +104,8 @@ class Manifest:
     """Confidence thresholds of the classes; None if they were not measured."""
     computed: tuple[GraphEntry, ...] = ()
     """Records of precisions that engines compute from another graph (`contract.spec.COMPUTED`)."""
+    tokenizers: tuple[FileEntry, ...] = ()
+    """Of a model that takes the tokens of a text: one for each row, in the format of the library tokenizers."""
 
     def __post_init__(self) -> None:
         if self.operating_point is not None:
@@ -170,6 +172,10 @@ class Bundle:
         """The file of a form of the graph, after a check of its hash; None if there is none."""
         form = self.graph(precision).form(name)
         return None if form is None else self._checked(form.file)
+
+    def tokenizer_files(self) -> tuple[Path, ...]:
+        """The tokenizers of a model that takes texts; raises `BundleError` if one was changed."""
+        return tuple(self._checked(entry) for entry in self.manifest.tokenizers)
 
     def golden(self) -> Golden:
         """The golden frames and answers, after a check of the file's hash."""
@@ -297,9 +303,14 @@ class Bundle:
 
 
 def write_bundle(
-    path: Path, spec: ModelSpec, graph: bytes, golden: Golden, verifications: tuple[Verification, ...] = ()
+    path: Path,
+    spec: ModelSpec,
+    graph: bytes,
+    golden: Golden,
+    verifications: tuple[Verification, ...] = (),
+    tokenizers: tuple[bytes, ...] = (),
 ) -> Bundle:
-    """Write a new bundle with its float graph; replaces an older bundle at `path`, but nothing else.
+    """Write a new bundle with its float graph and tokenizers; replaces an older bundle at `path`, but nothing else.
 
     Raises `BundleError` if `path` exists and is not a bundle, or cannot be written.
     """
@@ -310,7 +321,18 @@ def write_bundle(
                 np.savez_compressed(file, **arrays_from_golden(spec, golden))  # type: ignore[arg-type]  # stub: bool
             entry = GraphEntry("float", file_entry(folder / "model.onnx"), verifications)
             golden_entry = file_entry(folder / GOLDEN)
-            manifest = Manifest(edgevision.__version__, spec, (entry,), golden_entry, spec.schema)
+            for place, content in enumerate(tokenizers, 1):
+                (folder / f"tokenizer{place}.json").write_bytes(content)
+            manifest = Manifest(
+                edgevision.__version__,
+                spec,
+                (entry,),
+                golden_entry,
+                spec.schema,
+                tokenizers=tuple(
+                    file_entry(folder / f"tokenizer{place}.json") for place in range(1, len(tokenizers) + 1)
+                ),
+            )
             (folder / MANIFEST).write_bytes(_manifest_bytes(manifest))
     except (atomic.OccupiedError, OSError) as error:
         raise _not_written(path, error) from error
@@ -342,6 +364,8 @@ def _manifest_bytes(manifest: Manifest) -> bytes:
     content = json_from_dataclass(manifest)
     if manifest.operating_point is None:
         del content["operating_point"]  # earlier versions do not know it
+    if not manifest.tokenizers:
+        del content["tokenizers"]
     return json_text(content).encode()
 
 

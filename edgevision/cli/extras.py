@@ -9,6 +9,7 @@ from edgevision.errors import MissingExtraError
 _EXPORT = ("torch", "onnx", "onnxslim", "safetensors", "onnxruntime")
 _TRAIN = ("torch", "lightning", "matplotlib", "safetensors", "onnx", "pycocotools")
 _ADOPT = ("onnx", "onnxslim", "onnxruntime")
+_PIPELINES = ("diffusers", "transformers", "tokenizers")
 _QUANTIZE = (
     "onnx",
     "onnxslim",
@@ -29,6 +30,16 @@ def require_export(purpose: str) -> None:
 def can_export() -> bool:
     """True if the packages of `require_export` are installed."""
     return not any(importlib.util.find_spec(package) is None for package in _EXPORT)
+
+
+def require_pipelines(purpose: str) -> None:
+    """Raise `MissingExtraError` unless pipelines of diffusers can be loaded."""
+    _require(_PIPELINES, "pipelines", purpose)
+
+
+def require_text(purpose: str) -> None:
+    """Raise `MissingExtraError` unless a text can be split into tokens."""
+    _require(("tokenizers",), "text", purpose)
 
 
 def require_adopt(purpose: str) -> None:

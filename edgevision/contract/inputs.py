@@ -134,9 +134,16 @@ def arrays_of(batch: Batch) -> tuple[npt.NDArray[Any], ...]:
     return batch.arrays if isinstance(batch, Tensors) else (batch,)
 
 
-def tensors_for(given: TensorInput, seed: int, numbers: Sequence[int], labels: Sequence[int]) -> Tensors:
+def tensors_for(
+    given: TensorInput,
+    seed: int,
+    numbers: Sequence[int],
+    labels: Sequence[int],
+    tokens: npt.NDArray[np.int32] | None = None,
+) -> Tensors:
     """The inputs of images by their numbers, one label for each; models without labels ignore them.
 
+    `tokens` has one row for each image; without it, the tokens are numbers from the same generator.
     The noise of an image depends only on the seed, the image's number and the input: a Philox4x64 generator with the
     key (seed, number) makes the values of all inputs of kind noise in order, as float32 of numpy's normal distribution.
     Raises `UsageError` for a seed or number outside of 0..2**64-1.
@@ -155,8 +162,14 @@ def tensors_for(given: TensorInput, seed: int, numbers: Sequence[int], labels: S
         elif tensor.kind == "label":
             shaped = np.asarray(labels, np.int32).reshape(len(numbers), *(1 for _ in tensor.shape))
             arrays.append(np.array(np.broadcast_to(shaped, (len(numbers), *tensor.shape))))
+        elif tokens is not None:
+            arrays.append(tokens)
         else:
-            raise UsageError(f"input {tensor.name} takes tokens of a text, which this version does not make")
+            drawn = [
+                generator.integers(tensor.limit, size=tensor.shape, dtype=np.int32)
+                for generator in generators
+            ]
+            arrays.append(np.stack(drawn))
     return Tensors(tuple(arrays))
 
 

@@ -51,19 +51,23 @@ def model_name(checkpoint: Path) -> str:
 
 def provenance_of(recipe: Recipe, source: SourceModel, checkpoint: Path | None) -> Provenance:
     """Origin of an exported model: its checkpoint, or the recipe's own file, and the versions of this environment."""
-    file = checkpoint or recipe.file
+    return provenance_of_file(checkpoint or recipe.file, f"{recipe.name}: {source.variant}")
+
+
+def provenance_of_file(file: Path | None, recipe: str, packages: tuple[str, ...] = ()) -> Provenance:
+    """Origin of a model that a file defines; `packages` are those whose versions matter beside the usual ones."""
     return Provenance(
         source=file.name if file else "random weights, seed 0",
         source_sha256=sha256_of_file(file) if file else None,
-        recipe=f"{recipe.name}: {source.variant}",
+        recipe=recipe,
         created=utc_now(),
-        versions=_versions(),
+        versions=_versions(packages),
     )
 
 
-def _versions() -> tuple[tuple[str, str], ...]:
+def _versions(packages: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     found = [("edgevision", edgevision.__version__)]
-    for package in ("torch", "onnx", "onnxslim", "onnxruntime", "numpy"):
+    for package in ("torch", "onnx", "onnxslim", "onnxruntime", "numpy", *packages):
         try:
             found.append((package, importlib.metadata.version(package)))
         except importlib.metadata.PackageNotFoundError:

@@ -39,6 +39,8 @@ class GenerateOptions:
     count: int = 1
     first: int = 0
     """Number of the first image."""
+    text: str | None = None
+    """What the images show, for a model that takes a text."""
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -61,6 +63,7 @@ class Origin:
     """The image's number: the same seed, number and label give the same image."""
     label: int | None
     label_name: str | None
+    text: str | None = None
 
     def entries(self) -> dict[str, str]:
         """Text entries of a PNG file, by keyword."""
@@ -77,6 +80,8 @@ class Origin:
             found["edgevision:graph-sha256"] = self.graph_sha256
         if self.label is not None:
             found["edgevision:label"] = f"{self.label} {self.label_name}"
+        if self.text is not None:
+            found["edgevision:text"] = self.text
         return {**found, XMP_KEYWORD: xmp_packet("trainedAlgorithmicMedia", software)}
 
 
@@ -148,12 +153,14 @@ class Generation(Sequence[GeneratedImage]):
         return math.ceil(math.sqrt(len(self)))
 
 
-def generate_each(session: Session, options: GenerateOptions) -> Iterator[GeneratedImage]:
+def generate_each(
+    session: Session, options: GenerateOptions, tokens: npt.NDArray[np.int32] | None = None
+) -> Iterator[GeneratedImage]:
     """Make images in batches, one after another.
 
     Every call has the graph's usual batch size, and a last partial batch repeats its last row: so an image does not
-    depend on the number of images. Raises `UsageError` for labels that the model lacks or a model that takes frames,
-    `EngineError` if the engine fails.
+    depend on the number of images. `tokens` are those of the text, without the batch. Raises `UsageError` for labels
+    that the model lacks or a model that takes frames, `EngineError` if the engine fails.
     """
     spec = session.spec
     labels, size = labels_of(spec, options.labels), spec.tensors.batch.opt
@@ -161,14 +168,22 @@ def generate_each(session: Session, options: GenerateOptions) -> Iterator[Genera
     for start in range(options.first, end, size):
         numbers = range(start, min(start + size, end))
         chosen = [labels[number % len(labels)] if labels else 0 for number in numbers]
-        tensors = tensors_for(spec.tensors, options.seed, numbers, chosen)
+        rows_of_text = None if tokens is None else np.repeat(tokens[None], len(numbers), axis=0)
+        tensors = tensors_for(spec.tensors, options.seed, numbers, chosen, rows_of_text)
         rows = np.arange(size).clip(max=len(numbers) - 1)
         (images,) = session.infer(tensors[rows])
         for number, label, image in zip(numbers, chosen, images, strict=False):
             known = label if labels else None
             name = None if known is None else class_name(spec.classes, known)
             origin = Origin(
-                spec.name, session.graph_sha256, session.info.library, options.seed, number, known, name
+                spec.name,
+                session.graph_sha256,
+                session.info.library,
+                options.seed,
+                number,
+                known,
+                name,
+                options.text,
             )
             yield GeneratedImage(image, origin)
 

@@ -71,6 +71,10 @@ class SourceModel:
     """Pixel format of the module's output, only of task translate; None: that of its input."""
     noise_shape: tuple[int, ...] | None = None
     """Shape of the noise for one image; only of task generate."""
+    token_shape: tuple[int, ...] | None = None
+    """Shape of the tokens of a text, of a generator that takes them in place of a label."""
+    token_count: int = 0
+    """Number of different tokens."""
     input_origin: str = ""
     """Origin of size, crop and pixels, such as "assumed: ..."; `export` prints it with them."""
     heads: Mapping[str, Callable[[], SourceModel]] = field(default_factory=dict)

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from edgevision.cli.extras import require_export, require_pipelines
 from edgevision.cli.options.bundles import bundle_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.pixels import PixelOptions, pixel_options
+from edgevision.cli.options.sampling import SamplingOptions, sampling_options
 from edgevision.cli.options.suppression import nms_spec
 from edgevision.cli.options.types import BATCH, SIZE
 from edgevision.cli.present import Steps, finish_bundle
@@ -24,7 +27,7 @@ CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
 
 
 @click.command()
-@click.argument("model", metavar="RECIPE|CHECKPOINT|FILE.py")
+@click.argument("model", metavar="RECIPE|CHECKPOINT|FILE.py|PIPELINE")
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
@@ -50,6 +53,7 @@ CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors")
     type=FiniteRange(0, 1, min_open=True),
     help="Share of the shorter side that a classifier's centre crop takes. Default: the recipe's.",
 )
+@sampling_options
 @bundle_options
 def command(
     model: str,
@@ -63,6 +67,7 @@ def command(
     batch: BatchRange,
     pixels: PixelOptions,
     crop_fraction: float | None,
+    sampling: SamplingOptions,
     images: Path | None,
     no_fp16: bool,
     tensorrt: tuple[str, ...],
@@ -76,18 +81,22 @@ def command(
     task and classes come from the file.
 
     Or pass a Python file with the recipe of your own network, my_model.py or my_model.py:NAME; edgevision new-recipe
-    writes an example. The file is executed.
+    writes an example. The file is executed. Or pass a text-to-image pipeline, a folder of diffusers.
 
     If the results of the graph and of the PyTorch model differ on real images by more than the tolerance, nothing is
     written and the exit code is 2. An FP16 graph for TensorRT is added if it passes its own verification. If it fails,
     the reason is printed and the export still succeeds.
     """
-    from edgevision.cli.extras import require_export
-
     require_export("edgevision export")
     from edgevision.export.exporter import ExportOptions, export_bundle
+    from edgevision.export.pipelines.folder import is_pipeline
     from edgevision.graph.foreign.pixels import PixelChanges
 
+    if is_pipeline(Path(model)):
+        _export_pipeline(Path(model), sampling, size, batch, tensorrt, output, fp16=not no_fp16)
+        return
+    if sampling != SamplingOptions(None, None):
+        raise UsageError(f"--steps and --guidance are for pipelines of diffusers; {model} is none: omit them")
     recipe, checkpoint = _recipe_and_checkpoint(model, checkpoint)
     options = ExportOptions(
         checkpoint=checkpoint,
@@ -107,6 +116,41 @@ def command(
     steps = Steps()
     bundle = export_bundle(recipe, options, output, steps.done)
     finish_bundle(bundle, steps, tensorrt, fp16=not no_fp16)
+
+
+def _export_pipeline(
+    folder: Path,
+    sampling: SamplingOptions,
+    size: tuple[int, int] | None,
+    batch: BatchRange,
+    tensorrt: tuple[str, ...],
+    output: Path,
+    *,
+    fp16: bool,
+) -> None:
+    """Export a pipeline of diffusers; raises `UsageError` for options of other models."""
+    require_pipelines("edgevision export PIPELINE")
+    _refuse_others(folder)
+    from edgevision.export.pipelines.exporter import RunChoices, export_pipeline
+
+    steps = Steps()
+    choices = RunChoices(sampling.steps, sampling.guidance, size, batch, tensorrt)
+    bundle = export_pipeline(folder, choices, output, steps.done)
+    finish_bundle(bundle, steps, tensorrt, fp16=fp16)
+
+
+def _refuse_others(folder: Path) -> None:
+    context = click.get_current_context()
+    used = {"model", "steps", "guidance", "size", "batch", "tensorrt", "output", "no_fp16"}
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name is not None
+        and parameter.name not in used
+        and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(f"{folder} is a pipeline of diffusers, for which {given[0]} has no effect: omit it")
 
 
 def _recipe_and_checkpoint(model: str, checkpoint: Path | None) -> tuple[Recipe, Path | None]:

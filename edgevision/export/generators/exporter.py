@@ -10,7 +10,7 @@ import onnx
 import torch
 
 from edgevision.bundle.folder import Bundle, CheckRecord, Golden, Verification, write_bundle
-from edgevision.contract.inputs import BatchRange, TensorInput, sample_tensors
+from edgevision.contract.inputs import BatchRange, TensorInput, Tensors, sample_tensors
 from edgevision.contract.spec import ModelSpec, Provenance, translate_outputs
 from edgevision.errors import GraphError, RecipeError, VerificationError
 from edgevision.export.file_source import relative_difference
@@ -53,6 +53,12 @@ class GeneratorJob:
     provenance: Provenance
     tensorrt: tuple[str, ...] = ()
     """TensorRT versions, as `graph.limits` names them, that must be able to read the graph."""
+    golden: Tensors | None = None
+    """Inputs of the golden images; None: those of the first images of a fixed seed."""
+    checks: tuple[CheckRecord, ...] = ()
+    """Further measured differences, of the PyTorch module."""
+    tokenizers: tuple[str, ...] = ()
+    """Of a model that takes tokens: each as JSON in the format of the library tokenizers."""
 
 
 def export_generator(job: GeneratorJob, path: Path, progress: Progress) -> Bundle:
@@ -79,7 +85,7 @@ def export_generator(job: GeneratorJob, path: Path, progress: Progress) -> Bundl
     check_contract(graph, spec)
     progress(f"added the contract, {len(graph.graph.node)} nodes")
     require_named(graph, job.tensorrt, f"the graph of {job.name}")
-    tensors = sample_tensors(inputs, SEED, GOLDEN_IMAGES)
+    tensors = job.golden or sample_tensors(inputs, SEED, GOLDEN_IMAGES)
     raw = raw_images(generator, tensors)
     outside = share_outside(raw, job.pixels)
     if outside > MUCH_OUTSIDE:
@@ -88,14 +94,15 @@ def export_generator(job: GeneratorJob, path: Path, progress: Progress) -> Bundl
             " network is trained, check image_pixels"
         )
     golden = Golden(tensors, (images_bgr(raw, job.pixels),))
-    further = (_network_check(network, golden, raw, job.batch.opt),)
+    further = (*job.checks, _network_check(network, golden, raw, job.batch.opt))
     try:
         verification = verify_graph(graph, spec, golden, further)
     except VerificationError as error:
         example = (torch.from_numpy(array[:1]) for array in tensors.arrays)
         raise VerificationError(f"{error}{branch_hint(generator, *example)}") from error
-    progress(f"verified {GOLDEN_IMAGES} images against PyTorch: {_differences(verification)}")
-    return write_bundle(path, spec, graph.SerializeToString(), golden, (verification,))
+    progress(f"verified {len(tensors)} images against PyTorch: {_differences(verification)}")
+    tokenizers = tuple(text.encode() for text in job.tokenizers)
+    return write_bundle(path, spec, graph.SerializeToString(), golden, (verification,), tokenizers)
 
 
 def _network(generator: Generator, name: str, inputs: TensorInput) -> onnx.ModelProto:

@@ -38,12 +38,17 @@ class Generator(torch.nn.Module):
 
 
 def generator_inputs(source: SourceModel, name: str, batch: BatchRange) -> TensorInput:
-    """The graph's inputs: ``noise``, and ``label`` if the source has classes; raises `RecipeError` without noise."""
+    """The graph's inputs: ``noise``, ``label`` if the source has classes, ``tokens`` if it takes those of a text.
+
+    Raises `RecipeError` for a source without noise.
+    """
     if source.noise_shape is None:
         raise RecipeError(f"{name}: the source model of a generator states noise_shape; received None")
     inputs = [InputTensor("noise", "noise", source.noise_shape)]
     if source.classes:
         inputs.append(InputTensor("label", "label", (), len(source.classes)))
+    if source.token_shape is not None:
+        inputs.append(InputTensor("tokens", "tokens", source.token_shape, source.token_count))
     return TensorInput(tuple(inputs), batch)
 
 

@@ -72,9 +72,7 @@ def read_pipeline_folder(path: Path) -> PipelineFolder:
         )
     parts = {part: _part_class(path, index, part, CLASSES[part]) for part in PARTS[kind]}
     scheduler = _part_class(path, index, "scheduler", None)
-    variants = {
-        part: _variant(path / part) for part in PARTS[kind] if not part.startswith("tokenizer")
-    }
+    variants = {part: _variant(path / part) for part in PARTS[kind] if not part.startswith("tokenizer")}
     zeros = kind == "StableDiffusionXLPipeline" and index.get("force_zeros_for_empty_prompt", True)
     return PipelineFolder(path, kind, parts, scheduler, variants, bool(zeros))
 
@@ -112,7 +110,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}; copy the whole folder of the pipeline") from error
+        raise CheckpointError(
+            f"cannot read {path}: {error.strerror}; copy the whole folder of the pipeline"
+        ) from error
     except ValueError as error:
         raise CheckpointError(f"{path} is not JSON: {error}; copy it again") from error
     if not isinstance(found, dict):

@@ -74,9 +74,7 @@ def load_pipeline(folder: PipelineFolder) -> LoadedPipeline:
         reference = getattr(diffusers, folder.kind)(**parts, scheduler=scheduler, **further)
     reference.set_progress_bar_config(disable=True)
     encoders = tuple(parts[name] for name in ("text_encoder", "text_encoder_2") if name in parts)
-    tokenizers = tuple(
-        _fixed_length(parts[name]) for name in ("tokenizer", "tokenizer_2") if name in parts
-    )
+    tokenizers = tuple(_fixed_length(parts[name]) for name in ("tokenizer", "tokenizer_2") if name in parts)
     return LoadedPipeline(folder, parts["unet"], parts["vae"], encoders, tokenizers, scheduler, reference)
 
 
@@ -95,7 +93,9 @@ def _loaded(folder: PipelineFolder, name: str, kind: Any, variant: str | None = 
         options["attn_implementation"] = "eager"  # the form that ONNX has
     try:
         if kind is None:
-            raise AttributeError(f"{folder.parts.get(name, folder.scheduler)} is not in the installed version")
+            raise AttributeError(
+                f"{folder.parts.get(name, folder.scheduler)} is not in the installed version"
+            )
         return kind.from_pretrained(str(folder.path / name), **options)
     except Exception as error:  # the libraries raise any error for a bad folder
         raise CheckpointError(
@@ -108,7 +108,9 @@ def _fixed_length(tokenizer: Any) -> Tokenizer:
     found = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     length = int(tokenizer.model_max_length)
     found.enable_truncation(length)
-    found.enable_padding(length=length, pad_id=int(tokenizer.pad_token_id), pad_token=str(tokenizer.pad_token))
+    found.enable_padding(
+        length=length, pad_id=int(tokenizer.pad_token_id), pad_token=str(tokenizer.pad_token)
+    )
     return found
 
 

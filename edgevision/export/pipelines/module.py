@@ -43,7 +43,9 @@ class PipelineModule(torch.nn.Module):
         self.register_buffer("empty_pooled", pooled)
         self.register_buffer("guidance_embedding", self._guidance_embedding(loaded, options.guidance))
         width, height = options.size_wh
-        self.register_buffer("time_ids", torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32))
+        self.register_buffer(
+            "time_ids", torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32)
+        )
 
     @property
     def guided(self) -> bool:
@@ -70,7 +72,8 @@ class PipelineModule(torch.nn.Module):
             states: torch.Tensor = self.encoders[0](tokens)[0]
             return states, None
         found = [
-            encoder(tokens[:, place], output_hidden_states=True) for place, encoder in enumerate(self.encoders)
+            encoder(tokens[:, place], output_hidden_states=True)
+            for place, encoder in enumerate(self.encoders)
         ]
         return torch.cat([one.hidden_states[-2] for one in found], dim=-1), found[1][0]
 

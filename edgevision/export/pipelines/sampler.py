@@ -36,7 +36,9 @@ class Scheduler(Protocol):
     def scale_model_input(self, sample: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """The network's input."""
 
-    def step(self, model_output: torch.Tensor, timestep: torch.Tensor, sample: torch.Tensor, **kw: Any) -> Any:
+    def step(
+        self, model_output: torch.Tensor, timestep: torch.Tensor, sample: torch.Tensor, **kw: Any
+    ) -> Any:
         """The next sample, first of a tuple with ``return_dict=False``."""
 
 
@@ -75,7 +77,9 @@ def read_sampler(scheduler: Scheduler, steps: int) -> Sampler:
     calls = len(scheduler.timesteps)
     size = 1 + 2 * calls  # the first sample, outputs, noises
     units = torch.eye(size)
-    with drawn_noises(scheduler, [units[1 + calls + k].reshape(1, size, 1, 1) for k in range(calls)]) as drawn:
+    with drawn_noises(
+        scheduler, [units[1 + calls + k].reshape(1, size, 1, 1) for k in range(calls)]
+    ) as drawn:
         sample = units[0].reshape(1, size, 1, 1)
         rows, scales, new = [sample.flatten().double()], [], []
         for k, timestep in enumerate(scheduler.timesteps):
