@@ -87,7 +87,7 @@ def test_the_graph_makes_pytorch_s_images(
     (record,) = bundle.graph("float").verifications
     measured = {check.name: check.measured for check in record.checks}
     assert measured["largest difference of an image's values"] <= 1
-    assert measured["relative difference of the network's raw images"] < 1e-4
+    assert measured["relative difference of the network's raw outputs"] < 1e-4
     assert lines[-1].startswith("verified 8 images against PyTorch: largest difference ")
     unread = {
         row.name: [str(one) for one in found] for row, found in readable_by(load_model(bundle.graph_path()))

@@ -141,12 +141,12 @@ def command(
         raise UsageError("--pairs, --fail-above and --noise-floor need --against")
     _check_scenario(scenario, scenario_settings, against)
     _check_times(scenario, against)
-    if source is not None:
-        open_source(source).close()  # a missing source is reported before the comparison
-    build = Build(bundle, engine, options)
     generates = model_spec(bundle).task == "generate"
     if generates:
         _refuse_frames(source, scenario, against)
+    if source is not None:
+        open_source(source).close()  # a missing source is reported before the comparison
+    build = Build(bundle, engine, options)
     if against is not None:
         _compare(build, against, PairOptions(pairs or PAIRS, seconds), limits, source, json_file)
         return
