@@ -64,6 +64,6 @@ def show_verdict(new: str, base: str, verdict: Verdict, limits: LimitOptions) ->
         )
     if verdict.cannot_exclude(limits.fail_above):
         click.echo(
-            f"WARNING: a slow-down above {limits.fail_above * 100:g} % is not excluded: measure more pairs",
+            f"WARNING: a slow-down above {limits.fail_above * 100:g} % is not excluded: raise --max-pairs",
             err=True,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from edgevision.benchmark.bench import BenchOptions, Subject, bench
 from edgevision.benchmark.builds import Build, graph_sha256, settled
 from edgevision.benchmark.comparison import SECONDS, ComparisonOptions
 from edgevision.benchmark.paired.against import measure_against, other_build
-from edgevision.benchmark.paired.pairs import PAIRS, PairOptions
+from edgevision.benchmark.paired.pairs import GROUPS, PAIRS, PairOptions
 from edgevision.benchmark.paired.record import paired_lines
 from edgevision.benchmark.record_files import write_record
 from edgevision.benchmark.record_text import record_lines
@@ -83,7 +84,13 @@ from edgevision.sources.opening import open_source
 @click.option(
     "--pairs",
     type=click.IntRange(min=1),
-    help=f"With --against: number of pairs; each starts both builds in new processes. Default: {PAIRS}.",
+    help=f"With --against: number of pairs in a group; each starts both builds in new processes. Default: {PAIRS}.",
+)
+@click.option(
+    "--max-pairs",
+    type=click.IntRange(min=1),
+    help=f"With --against: maximum number of pairs; further groups are measured until the verdict is sure, or changes"
+    f" above 5 % (above --fail-above) are excluded. Default: {GROUPS} groups.",
 )
 @limit_options
 @click.option(
@@ -106,6 +113,7 @@ def command(
     json_file: Path | None,
     against: str | None,
     pairs: int | None,
+    max_pairs: int | None,
     fail_above: float | None,
     noise_floor: float | None,
     scenario: Scenario | None,
@@ -126,23 +134,23 @@ def command(
     LoadGen's logs are written into the folder FILE.loadgen. A run that is shorter than its minimum, or exceeds its
     latency limit, is INVALID.
 
-    With --against, only inference is measured, for at least --seconds with each build. --pairs, --fail-above and
-    --noise-floor apply only there. The verdict needs the extra compare; without it, run `edgevision compare` on the
-    record on another machine.
+    With --against, only inference is measured, for at least --seconds with each build in a group of pairs. --pairs,
+    --max-pairs, --fail-above and --noise-floor apply only there. The verdict needs the extra compare; without it, run
+    `edgevision compare` on the record on another machine.
     """
     options = SessionOptions(
         threads=threads, allow_fallback=allow_fallback, precision=precision, device=device, force=force
     )
     limits = LimitOptions.of(fail_above, noise_floor)
-    if against is None and (pairs, fail_above, noise_floor) != (None, None, None):
-        raise UsageError("--pairs, --fail-above and --noise-floor need --against")
+    if against is None and (pairs, max_pairs, fail_above, noise_floor) != (None,) * 4:
+        raise UsageError("--pairs, --max-pairs, --fail-above and --noise-floor need --against")
     _check_scenario(scenario, scenario_settings, against)
     _check_times(scenario, against)
     if source is not None:
         open_source(source).close()  # a missing source is reported before the comparison
     build = Build(bundle, engine, options)
     if against is not None:
-        _compare(build, against, PairOptions(pairs or PAIRS, seconds), limits, source, json_file)
+        _compare(build, against, _pair_options(pairs or PAIRS, max_pairs, seconds), limits, source, json_file)
         return
     if scenario is not None:
         _run_scenario(build, scenario, scenario_settings, source, json_file)
@@ -201,6 +209,14 @@ def _measure(build: Build, options: BenchOptions, source: str | None) -> BenchRe
         return bench(subject, options, throw_away, steps.done)
 
 
+def _pair_options(pairs: int, max_pairs: int | None, seconds: float) -> PairOptions:
+    """Whole groups up to `max_pairs`; one group without SciPy, which decides after each. Raises `UsageError`."""
+    groups = GROUPS if max_pairs is None else max_pairs // pairs
+    if groups < 1:
+        raise UsageError(f"--max-pairs {max_pairs} is below --pairs {pairs}")
+    return PairOptions(pairs, seconds, groups=groups if can_compare() else 1)
+
+
 def _compare(
     build: Build,
     against: str,
@@ -218,18 +234,32 @@ def _compare(
         new = settled(build)
         base = settled(other_build(against, new))
         frames = BenchFrames(source, folder, steps)
-        record = measure_against(base, new, frames.opener, options, folder, steps.done)
+        record = measure_against(
+            base, new, frames.opener, options, folder, steps.done, _decision(limits, options)
+        )
     if json_file is not None:
         write_record(json_file, record)
     click.echo("\n".join(paired_lines(record)))
     if not can_compare():
         click.echo("no verdict: pip install 'edgevision[compare]', then `edgevision compare RECORD`")
         return
-    from edgevision.benchmark.paired.verdict import judge_pairs
+    from edgevision.benchmark.paired.verdict import record_verdict
 
-    show_verdict(
-        new.name, base.name, judge_pairs(*record.frame_medians_ms(), floor=limits.noise_floor), limits
-    )
+    show_verdict(new.name, base.name, record_verdict(record, limits.noise_floor), limits)
+
+
+def _decision(
+    limits: LimitOptions, options: PairOptions
+) -> Callable[[Sequence[float], Sequence[float]], bool]:
+    """Whether the pairs so far answer the question."""
+
+    def decided(base_ms: Sequence[float], new_ms: Sequence[float]) -> bool:
+        from edgevision.benchmark.paired.verdict import judge_pairs
+
+        verdict = judge_pairs(base_ms, new_ms, floor=limits.noise_floor, looks=options.groups)
+        return verdict.decided(limits.fail_above)
+
+    return decided
 
 
 def _run_scenario(

@@ -36,13 +36,13 @@ def command(base: Path, new: Path | None, fail_above: float | None, noise_floor:
     runs. Otherwise it is not sure.
     """
     require_compare("edgevision compare")
-    from edgevision.benchmark.paired.verdict import judge_pairs, judge_runs
+    from edgevision.benchmark.paired.verdict import judge_runs, record_verdict
 
     limits = LimitOptions.of(fail_above, noise_floor)
     if new is None:
         record = _paired(base)
         click.echo("\n".join(paired_lines(record)))
-        verdict = judge_pairs(*record.frame_medians_ms(), floor=limits.noise_floor)
+        verdict = record_verdict(record, limits.noise_floor)
         show_verdict(record.new.name, record.base.name, verdict, limits)
         return
     before, after = stored_runs(base), stored_runs(new)
