@@ -14,7 +14,8 @@ from edgevision.benchmark.bench import BenchOptions, Subject, bench
 from edgevision.benchmark.builds import Build, graph_sha256, settled
 from edgevision.benchmark.comparison import SECONDS, ComparisonOptions
 from edgevision.benchmark.paired.against import measure_against, other_build
-from edgevision.benchmark.paired.pairs import GROUPS, PAIRS, PairOptions
+from edgevision.benchmark.paired.options import LimitOptions, PairingOptions
+from edgevision.benchmark.paired.pairs import PairOptions
 from edgevision.benchmark.paired.record import paired_lines
 from edgevision.benchmark.record_files import write_record
 from edgevision.benchmark.record_text import record_lines
@@ -26,9 +27,9 @@ from edgevision.benchmark.timing import MeasureSettings
 from edgevision.bundle.folder import Bundle
 from edgevision.cli.comparing import compare_shown
 from edgevision.cli.extras import can_compare, require_compare, require_loadgen
-from edgevision.cli.judging import LimitOptions, limit_options, show_verdict
+from edgevision.cli.judging import show_verdict
 from edgevision.cli.measuring import BenchFrames
-from edgevision.cli.options.groups import graph_options, scenario_options
+from edgevision.cli.options.groups import graph_options, pairing_options, scenario_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import Steps
 from edgevision.contract.session import SessionOptions
@@ -81,18 +82,7 @@ from edgevision.sources.opening import open_source
     help="Compare with another build in interleaved pairs: a bundle, an engine and a precision, separated by commas,"
     " such as old_bundle or openvino,int8.",
 )
-@click.option(
-    "--pairs",
-    type=click.IntRange(min=1),
-    help=f"With --against: number of pairs in a group; each starts both builds in new processes. Default: {PAIRS}.",
-)
-@click.option(
-    "--max-pairs",
-    type=click.IntRange(min=1),
-    help=f"With --against: maximum number of pairs; further groups are measured until the verdict is sure, or changes"
-    f" above 5 % (above --fail-above) are excluded. Default: {GROUPS} groups.",
-)
-@limit_options
+@pairing_options
 @click.option(
     "--scenario",
     type=click.Choice(SCENARIOS),
@@ -112,10 +102,7 @@ def command(
     allow_fallback: bool,
     json_file: Path | None,
     against: str | None,
-    pairs: int | None,
-    max_pairs: int | None,
-    fail_above: float | None,
-    noise_floor: float | None,
+    pairing: PairingOptions,
     scenario: Scenario | None,
     scenario_settings: ScenarioOptions,
 ) -> None:
@@ -141,8 +128,7 @@ def command(
     options = SessionOptions(
         threads=threads, allow_fallback=allow_fallback, precision=precision, device=device, force=force
     )
-    limits = LimitOptions.of(fail_above, noise_floor)
-    if against is None and (pairs, max_pairs, fail_above, noise_floor) != (None,) * 4:
+    if against is None and pairing != PairingOptions():
         raise UsageError("--pairs, --max-pairs, --fail-above and --noise-floor need --against")
     _check_scenario(scenario, scenario_settings, against)
     _check_times(scenario, against)
@@ -150,7 +136,8 @@ def command(
         open_source(source).close()  # a missing source is reported before the comparison
     build = Build(bundle, engine, options)
     if against is not None:
-        _compare(build, against, _pair_options(pairs or PAIRS, max_pairs, seconds), limits, source, json_file)
+        pairs = pairing.pair_options(seconds, can_judge=can_compare())
+        _compare(build, against, pairs, pairing, source, json_file)
         return
     if scenario is not None:
         _run_scenario(build, scenario, scenario_settings, source, json_file)
@@ -207,14 +194,6 @@ def _measure(build: Build, options: BenchOptions, source: str | None) -> BenchRe
             return VideoSink(Path(scratch) / "output.mp4", frames.size_wh, frames.fps)
 
         return bench(subject, options, throw_away, steps.done)
-
-
-def _pair_options(pairs: int, max_pairs: int | None, seconds: float) -> PairOptions:
-    """Whole groups up to `max_pairs`; one group without SciPy, which decides after each. Raises `UsageError`."""
-    groups = GROUPS if max_pairs is None else max_pairs // pairs
-    if groups < 1:
-        raise UsageError(f"--max-pairs {max_pairs} is below --pairs {pairs}")
-    return PairOptions(pairs, seconds, groups=groups if can_compare() else 1)
 
 
 def _compare(
