@@ -135,11 +135,7 @@ def command(
         raise UsageError("--pairs, --max-pairs, --fail-above and --noise-floor need --against")
     _check_scenario(scenario, scenario_settings, against)
     _check_times(scenario, against)
-    generates = model_spec(bundle).task == "generate"
-    if generates:
-        _refuse_frames(source, scenario, against)
-    if source is not None:
-        open_source(source).close()  # a missing source is reported before the comparison
+    generates = _generates(bundle, source, scenario, against)
     build = Build(bundle, engine, options)
     if against is not None:
         pairs = pairing.pair_options(seconds, can_judge=can_compare())
@@ -156,11 +152,19 @@ def command(
         write_record(json_file, record)
 
 
-def _refuse_frames(source: str | None, scenario: Scenario | None, against: str | None) -> None:
-    """Raise `UsageError` for options that a model without frames cannot have."""
+def _generates(bundle: Path, source: str | None, scenario: Scenario | None, against: str | None) -> bool:
+    """True for a model that makes images from noise.
+
+    Raises `UsageError` for options that it cannot have, and `SourceError` for a missing source, before a comparison.
+    """
+    if model_spec(bundle).task != "generate":
+        if source is not None:
+            open_source(source).close()
+        return False
     for name, value in (("--source", source), ("--scenario", scenario), ("--against", against)):
         if value is not None:
             raise UsageError(f"{name} measures on frames; the model makes images from noise: omit {name}")
+    return True
 
 
 def _check_scenario(scenario: Scenario | None, settings: ScenarioOptions, against: str | None) -> None:
