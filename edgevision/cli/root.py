@@ -32,7 +32,7 @@ COMMANDS = {
 }
 
 
-FOLDERS = {"compare": "records", "report": "records"}
+FOLDERS = {"compare": "records", "generate": "images", "report": "records"}
 """Subfolders of the commands that have one."""
 
 

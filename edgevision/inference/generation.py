@@ -20,7 +20,8 @@ from edgevision.contract.spec import LARGEST_PIXELS, LARGEST_SIDE, ModelSpec
 from edgevision.errors import UsageError
 from edgevision.sinks.files.images import probe_folder
 from edgevision.sinks.files.png import SUFFIX as PNG
-from edgevision.sinks.files.png import XMP_KEYWORD, png_bytes, write_png, xmp_packet
+from edgevision.sinks.files.png import XMP_KEYWORD, png_bytes, write_png
+from edgevision.sinks.files.xmp import xmp_packet
 
 GAP = 2
 """Pixels between the images of a grid."""

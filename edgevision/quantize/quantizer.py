@@ -74,8 +74,8 @@ def quantize_int8(
     model's. Otherwise raises `VerificationError` with the best result.
     """
     began = time.perf_counter()
-    material = _prepared(bundle, options, progress)
     trials = trials_of(bundle, options)
+    material = _prepared(bundle, options, progress)
     macs = macs_of_weighted_nodes(material.model)
     with Workbench(bundle, trials, options.threads) as bench:
         result, chosen = _searched(bench, material, macs, options, progress)

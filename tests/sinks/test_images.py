@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 
+from edgevision.contract.results import Translation
 from edgevision.sinks.files.images import ImageFolderSink
 from tests.sinks.results import processed
 
@@ -20,6 +22,19 @@ def test_images_keep_their_names_and_sub_folders(tmp_path: Path) -> None:
     second = cv2.imread(str(tmp_path / "out" / "b" / "a.png"))
     assert second is not None
     assert second[0, 0].tolist() == [20, 20, 20]
+
+
+def test_images_that_a_model_made_say_so(tmp_path: Path) -> None:
+    sink = ImageFolderSink(tmp_path)
+    for number, name in enumerate(("a.png", "b.jpg", "found.png")):
+        shown = processed(number, source=name)
+        made = replace(shown, result=Translation(shown.frame.image_bgr))
+        sink.write(shown if name == "found.png" else made)
+    marks = {
+        path.name: path.read_bytes().count(b"compositeWithTrainedAlgorithmicMedia")
+        for path in tmp_path.iterdir()
+    }
+    assert marks == {"a.png": 1, "b.jpg": 1, "found.png": 0}
 
 
 def test_frames_of_videos_are_numbered(tmp_path: Path) -> None:

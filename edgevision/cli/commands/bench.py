@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from edgevision.benchmark.builds import Build, graph_sha256, settled
 from edgevision.benchmark.comparison import SECONDS, ComparisonOptions
 from edgevision.benchmark.noise import bench_noise
 from edgevision.benchmark.paired.against import measure_against, other_build
-from edgevision.benchmark.paired.pairs import PAIRS, PairOptions
+from edgevision.benchmark.paired.options import LimitOptions, PairingOptions
+from edgevision.benchmark.paired.pairs import PairOptions
 from edgevision.benchmark.paired.record import paired_lines
 from edgevision.benchmark.record_files import write_record
 from edgevision.benchmark.record_text import record_lines
@@ -27,9 +29,9 @@ from edgevision.benchmark.timing import MeasureSettings
 from edgevision.bundle.folder import Bundle
 from edgevision.cli.comparing import compare_shown
 from edgevision.cli.extras import can_compare, require_compare, require_loadgen
-from edgevision.cli.judging import LimitOptions, limit_options, show_verdict
+from edgevision.cli.judging import show_verdict
 from edgevision.cli.measuring import BenchFrames
-from edgevision.cli.options.groups import graph_options, scenario_options
+from edgevision.cli.options.groups import graph_options, pairing_options, scenario_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import Steps
 from edgevision.contract.session import SessionOptions
@@ -82,12 +84,7 @@ from edgevision.sources.opening import open_source
     help="Compare with another build in interleaved pairs: a bundle, an engine and a precision, separated by commas,"
     " such as old_bundle or openvino,int8.",
 )
-@click.option(
-    "--pairs",
-    type=click.IntRange(min=1),
-    help=f"With --against: number of pairs; each starts both builds in new processes. Default: {PAIRS}.",
-)
-@limit_options
+@pairing_options
 @click.option(
     "--scenario",
     type=click.Choice(SCENARIOS),
@@ -107,9 +104,7 @@ def command(
     allow_fallback: bool,
     json_file: Path | None,
     against: str | None,
-    pairs: int | None,
-    fail_above: float | None,
-    noise_floor: float | None,
+    pairing: PairingOptions,
     scenario: Scenario | None,
     scenario_settings: ScenarioOptions,
 ) -> None:
@@ -129,26 +124,22 @@ def command(
     LoadGen's logs are written into the folder FILE.loadgen. A run that is shorter than its minimum, or exceeds its
     latency limit, is INVALID.
 
-    With --against, only inference is measured, for at least --seconds with each build. --pairs, --fail-above and
-    --noise-floor apply only there. The verdict needs the extra compare; without it, run `edgevision compare` on the
-    record on another machine.
+    With --against, only inference is measured, for at least --seconds with each build in a group of pairs. --pairs,
+    --max-pairs, --fail-above and --noise-floor apply only there. The verdict needs the extra compare; without it, run
+    `edgevision compare` on the record on another machine.
     """
     options = SessionOptions(
         threads=threads, allow_fallback=allow_fallback, precision=precision, device=device, force=force
     )
-    limits = LimitOptions.of(fail_above, noise_floor)
-    if against is None and (pairs, fail_above, noise_floor) != (None, None, None):
-        raise UsageError("--pairs, --fail-above and --noise-floor need --against")
+    if against is None and pairing != PairingOptions():
+        raise UsageError("--pairs, --max-pairs, --fail-above and --noise-floor need --against")
     _check_scenario(scenario, scenario_settings, against)
     _check_times(scenario, against)
-    if source is not None:
-        open_source(source).close()  # a missing source is reported before the comparison
+    generates = _generates(bundle, source, scenario, against)
     build = Build(bundle, engine, options)
-    generates = model_spec(bundle).task == "generate"
-    if generates:
-        _refuse_frames(source, scenario, against)
     if against is not None:
-        _compare(build, against, PairOptions(pairs or PAIRS, seconds), limits, source, json_file)
+        pairs = pairing.pair_options(seconds, can_judge=can_compare())
+        _compare(build, against, pairs, pairing, source, json_file)
         return
     if scenario is not None:
         _run_scenario(build, scenario, scenario_settings, source, json_file)
@@ -161,11 +152,19 @@ def command(
         write_record(json_file, record)
 
 
-def _refuse_frames(source: str | None, scenario: Scenario | None, against: str | None) -> None:
-    """Raise `UsageError` for options that a model without frames cannot have."""
+def _generates(bundle: Path, source: str | None, scenario: Scenario | None, against: str | None) -> bool:
+    """True for a model that makes images from noise.
+
+    Raises `UsageError` for options that it cannot have, and `SourceError` for a missing source, before a comparison.
+    """
+    if model_spec(bundle).task != "generate":
+        if source is not None:
+            open_source(source).close()
+        return False
     for name, value in (("--source", source), ("--scenario", scenario), ("--against", against)):
         if value is not None:
             raise UsageError(f"{name} measures on frames; the model makes images from noise: omit {name}")
+    return True
 
 
 def _check_scenario(scenario: Scenario | None, settings: ScenarioOptions, against: str | None) -> None:
@@ -241,18 +240,32 @@ def _compare(
         new = settled(build)
         base = settled(other_build(against, new))
         frames = BenchFrames(source, folder, steps)
-        record = measure_against(base, new, frames.opener, options, folder, steps.done)
+        record = measure_against(
+            base, new, frames.opener, options, folder, steps.done, _decision(limits, options)
+        )
     if json_file is not None:
         write_record(json_file, record)
     click.echo("\n".join(paired_lines(record)))
     if not can_compare():
         click.echo("no verdict: pip install 'edgevision[compare]', then `edgevision compare RECORD`")
         return
-    from edgevision.benchmark.paired.verdict import judge_pairs
+    from edgevision.benchmark.paired.verdict import record_verdict
 
-    show_verdict(
-        new.name, base.name, judge_pairs(*record.frame_medians_ms(), floor=limits.noise_floor), limits
-    )
+    show_verdict(new.name, base.name, record_verdict(record, limits.noise_floor), limits)
+
+
+def _decision(
+    limits: LimitOptions, options: PairOptions
+) -> Callable[[Sequence[float], Sequence[float]], bool]:
+    """Whether the pairs so far answer the question."""
+
+    def decided(base_ms: Sequence[float], new_ms: Sequence[float]) -> bool:
+        from edgevision.benchmark.paired.verdict import judge_pairs
+
+        verdict = judge_pairs(base_ms, new_ms, floor=limits.noise_floor, looks=options.groups)
+        return verdict.decided(limits.fail_above)
+
+    return decided
 
 
 def _run_scenario(

@@ -16,14 +16,13 @@ from edgevision.cli.options.defined import option_of
 from edgevision.cli.options.groups import graph_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import table
-from edgevision.contract.embedded_spec import embedded_spec
 from edgevision.contract.overrides import IOU_THRESHOLD, carries
 from edgevision.contract.results import Detections, Instances, OrientedBoxes, Poses
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import BOX_TASKS, ModelSpec, Precision, Task
 from edgevision.datasets.dota import is_dota
 from edgevision.datasets.opening import is_boxes
-from edgevision.engines.opening import ENGINES, open_session
+from edgevision.engines.opening import ENGINES, model_spec, open_session
 from edgevision.errors import SinkError, UsageError
 from edgevision.evaluation.classification import accuracy_from_scores, classify_all, read_class_folders
 from edgevision.evaluation.segmentation import accuracy_from_masks, find_masks, segment_all
@@ -105,7 +104,9 @@ def command(
         raise UsageError(f"--images {images} is not a folder")
     options = SessionOptions(iou_threshold=iou, precision=precision, device=device, force=force)
     request = _ThresholdRequest(threshold, write_thresholds)
-    if _task_of(bundle) == "translate":
+    spec = model_spec(bundle)
+    _ = spec.frames  # a model that takes none is measured in other ways
+    if spec.task == "translate":
         request.check_unused()
         _print_and_store(*image_accuracy(bundle, images, annotations, limit, engine, options), json_file)
         return
@@ -130,10 +131,6 @@ def _print_and_store(record: object, lines: list[str], json_file: Path | None) -
             atomic.write_file(json_file, json_text(record).encode())
         except OSError as error:
             raise SinkError(f"cannot write {json_file}: {error.strerror}") from error
-
-
-def _task_of(model: Path) -> Task:
-    return embedded_spec(model).task if model.suffix == ".onnx" else Bundle.open(model).spec.task
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from edgevision.bundle.folder import Bundle, Verification
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.types import tensorrt_option
 from edgevision.cli.present import Steps, table, verification_lines
+from edgevision.contract.spec import ModelSpec
 from edgevision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--min-psnr",
-    type=FiniteRange(min=0),
+    type=FiniteRange(0, 60, min_open=True, max_open=True),
     default=35.0,
     show_default=True,
     help="Accuracy limit of models that make images from noise: minimum mean PSNR, in dB, to the float graph's images"
@@ -148,7 +149,7 @@ def command(
             " of them"
         )
     opened = Bundle.open(bundle)
-    _check_limits(opened)
+    _check_given(opened.spec, given["calib"], eval_images)
     from edgevision.cli.extras import require_quantize
 
     require_quantize("edgevision quantize")
@@ -178,15 +179,25 @@ def command(
         click.echo("\n".join(_lines(part)))
 
 
-def _check_limits(bundle: Bundle) -> None:
-    """Raise `UsageError` if the accuracy limit that was given is that of other models."""
+def _check_given(spec: ModelSpec, calib: Path | None, eval_images: tuple[Path, ...]) -> None:
+    """Raise `UsageError` for images that the model does not need or lacks, and for the accuracy limit of other models.
+
+    The imports of a quantization take seconds, so mistakes are reported before them.
+    """
+    if spec.task == "generate":
+        for option, value in (("--calib", calib), ("--eval-images", eval_images)):
+            if value:
+                raise UsageError(
+                    f"{spec.name} makes images from noise, which also calibrates and measures it: omit {option}"
+                )
+    elif calib is None:
+        raise UsageError("the ranges of activations come from real images: pass --calib DIR")
     stated = click.get_current_context().get_parameter_source
-    wrong, right = ("max_drop", "min_psnr") if bundle.spec.task == "generate" else ("min_psnr", "max_drop")
+    wrong, right = ("max_drop", "min_psnr") if spec.task == "generate" else ("min_psnr", "max_drop")
     if stated(wrong) is ParameterSource.COMMANDLINE:
         names = [f"--{name.replace('_', '-')}" for name in (wrong, right)]
         raise UsageError(
-            f"{names[0]} is not the limit of task {bundle.spec.task}; received a bundle of {bundle.spec.name}: use"
-            f" {names[1]}"
+            f"{names[0]} is not the limit of task {spec.task}; received a bundle of {spec.name}: use {names[1]}"
         )
 
 

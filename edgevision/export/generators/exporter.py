@@ -139,7 +139,7 @@ def _network_check(network: onnx.ModelProto, golden: Golden, raw: torch.Tensor, 
         (actual,) = run_network(network, *tensors.arrays)
         worst = max(worst, relative_difference(raw[torch.from_numpy(rows)].numpy(), actual))
     return CheckRecord(
-        "relative difference of the network's raw images", worst, "<=", NETWORK_TOLERANCE, "network"
+        "relative difference of the network's raw outputs", worst, "<=", NETWORK_TOLERANCE, "network"
     )
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import cv2
 
+import edgevision
+from edgevision.contract.results import Translation
 from edgevision.errors import SinkError
+from edgevision.sinks.files.xmp import with_xmp, xmp_packet
 from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import Sink
 from edgevision.sources.image_files import write_image
@@ -17,7 +20,8 @@ from edgevision.sources.image_files import write_image
 class ImageFolderSink(Sink):
     """Annotated images in a folder, written atomically.
 
-    Images keep their names, and their sub-folders below `root`; frames of videos and cameras are numbered.
+    PNG and JPEG files of images that a model made state this as XMP. Images keep their names, and their sub-folders
+    below `root`; frames of videos and cameras are numbered.
     """
 
     annotated = True
@@ -32,7 +36,8 @@ class ImageFolderSink(Sink):
     def write(self, processed: FrameResult) -> None:
         """Encode the frame's image."""
         path = self._folder / self.name(processed.frame.source, processed.frame.index)
-        write_image(path, processed.frame.image_bgr)
+        edit = _marked if isinstance(processed.result, Translation) else bytes
+        write_image(path, processed.frame.image_bgr, edit)
         self.written += 1
 
     @property
@@ -51,6 +56,12 @@ class ImageFolderSink(Sink):
 
     def close(self) -> None:
         """Do nothing: no file is open."""
+
+
+def _marked(data: bytes) -> bytes:
+    """The file of an image that a model made from another."""
+    software = f"edgevision {edgevision.__version__}"
+    return with_xmp(data, xmp_packet("compositeWithTrainedAlgorithmicMedia", software))
 
 
 def probe_folder(folder: Path) -> None:

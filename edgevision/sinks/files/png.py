@@ -1,7 +1,6 @@
 """PNG files with text: where an image comes from, and the XMP record that other programs read.
 
-Sources: PNG (Third Edition), W3C, sections 5.3 and 11.3.3; XMP part 3, ISO 16684, for the keyword of XMP; IPTC Photo
-Metadata Standard, field "Digital Source Type", for its value.
+Source: PNG (Third Edition), W3C, sections 5.3 and 11.3.3; XMP Specification, part 3, for the keyword of XMP.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
-from xml.sax.saxutils import quoteattr
 
 import cv2
 import numpy as np
@@ -23,26 +20,7 @@ from edgevision.storage import atomic
 SUFFIX = ".png"
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP_KEYWORD = "XML:com.adobe.xmp"
-DigitalSource = Literal["trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"]
-"""An image that a trained model made, or one that it made from another image."""
-_SOURCES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _LONGEST_KEYWORD = 79
-
-
-def xmp_packet(source: DigitalSource, software: str) -> str:
-    """An XMP packet that states IPTC's digital source type and the program."""
-    return (
-        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
-        '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        '<rdf:Description rdf:about=""'
-        ' xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
-        ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
-        f" xmp:CreatorTool={quoteattr(software)}"
-        f' Iptc4xmpExt:DigitalSourceType="{_SOURCES}{source}"/>'
-        "</rdf:RDF></x:xmpmeta>"
-        '<?xpacket end="r"?>'
-    )
 
 
 def with_text(png: bytes, entries: Mapping[str, str]) -> bytes:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from edgevision.errors import SinkError, UsageError
-from edgevision.sinks.files.png import XMP_KEYWORD, png_bytes, text_of, with_text, write_png, xmp_packet
+from edgevision.sinks.files.png import XMP_KEYWORD, png_bytes, text_of, with_text, write_png
+from edgevision.sinks.files.xmp import with_xmp, xmp_packet
 
 IMAGE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
 ENTRIES = {"Software": "edgevision 1", "edgevision:label": "3 drei Äpfel", XMP_KEYWORD: "<x/>"}
@@ -47,6 +48,19 @@ def test_the_xmp_packet_states_the_digital_source_type() -> None:
     source = description.get("{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType")
     assert source == "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
     assert description.get("{http://ns.adobe.com/xap/1.0/}CreatorTool") == 'edge "vision" <1>'
+
+
+def test_xmp_in_other_formats() -> None:
+    """Of a JPEG file an APP1 segment, whose length counts its own two bytes; literal bytes."""
+    jpeg = cv2.imencode(".jpg", IMAGE)[1].tobytes()
+    marked = with_xmp(jpeg, "<x/>")
+    assert marked == jpeg[:2] + b"\xff\xe1\x00\x23http://ns.adobe.com/xap/1.0/\0<x/>" + jpeg[2:]
+    before, after = (cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) for data in (jpeg, marked))
+    assert before is not None
+    assert after is not None
+    np.testing.assert_array_equal(before, after)
+    assert text_of(with_xmp(png_bytes(IMAGE, {}), "<x/>")) == {XMP_KEYWORD: "<x/>"}
+    assert with_xmp(b"BM...", "<x/>") == b"BM..."
 
 
 @pytest.mark.parametrize("keyword", ["", "x" * 80, "Größe", "a\0b"])
