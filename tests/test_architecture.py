@@ -53,6 +53,7 @@ WORKSTATION = ("checkpoint", "export", "models", "graph", "train", "quantize")
 ALLOWED = {
     "checkpoint": {"torch", "safetensors"},
     "export": {"torch", "onnx", "onnxslim", "onnxruntime", "safetensors"},
+    "export/pipelines": {"torch", "diffusers", "transformers", "tokenizers"},
     "models": {"torch"},
     "graph": {"onnx", "onnxslim", "onnxruntime"},
     "quantize": {"onnx", "onnxruntime", "modelopt", "matplotlib", "pycocotools"},
@@ -65,6 +66,7 @@ ALLOWED = {
     "benchmark/paired/ranks.py": {"scipy"},
     "benchmark/scenarios/loadgen.py": {"mlperf_loadgen"},
     "contract/supervision.py": {"supervision"},
+    "inference/texts.py": {"tokenizers"},
     "inference/prediction.py": {"pandas"},  # inside `to_pandas`, for those who have it
     "analytics/tracker.py": {"supervision", "trackers"},
     "sources/feeds": {"av"},

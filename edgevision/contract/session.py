@@ -139,6 +139,8 @@ class Session(abc.ABC):
         """Default minimum confidence of a detection: the bundle's operating point, if it has one."""
         self.graph_sha256: str | None = None
         """Hash of the graph that runs, if it belongs to a bundle."""
+        self.tokenizers: tuple[Path, ...] = ()
+        """Files of the tokenizers, of a bundle whose model takes the tokens of a text."""
         self.selection = ""
         """Engine, graph, and why they were selected, on one line; empty unless `open_session` opened it."""
 

@@ -228,6 +228,7 @@ def _open(
         session = opener(bundle, options)
     if bundle is not None:
         session.graph_sha256 = bundle.graph(session.precision or "float").file.sha256
+        session.tokenizers = bundle.tokenizer_files()
     if bundle is not None and bundle.lost_operating_point:
         session.info = replace(session.info, notes=(*session.info.notes, LOST))
     if bundle is not None and bundle.operating_point is not None:

@@ -17,7 +17,7 @@ from edgevision.contract.classes import class_name
 from edgevision.contract.inputs import LARGEST_SEED, tensors_for
 from edgevision.contract.session import Session
 from edgevision.contract.spec import LARGEST_PIXELS, LARGEST_SIDE, ModelSpec
-from edgevision.errors import UsageError
+from edgevision.errors import MissingExtraError, UsageError
 from edgevision.sinks.files.images import probe_folder
 from edgevision.sinks.files.png import SUFFIX as PNG
 from edgevision.sinks.files.png import XMP_KEYWORD, png_bytes, write_png
@@ -154,17 +154,16 @@ class Generation(Sequence[GeneratedImage]):
         return math.ceil(math.sqrt(len(self)))
 
 
-def generate_each(
-    session: Session, options: GenerateOptions, tokens: npt.NDArray[np.int32] | None = None
-) -> Iterator[GeneratedImage]:
+def generate_each(session: Session, options: GenerateOptions) -> Iterator[GeneratedImage]:
     """Make images in batches, one after another.
 
     Every call has the graph's usual batch size, and a last partial batch repeats its last row: so an image does not
-    depend on the number of images. `tokens` are those of the text, without the batch. Raises `UsageError` for labels
-    that the model lacks or a model that takes frames, `EngineError` if the engine fails.
+    depend on the number of images. Raises `UsageError` for labels that the model lacks, a text without use or none
+    where one is needed, and a model that takes frames; `EngineError` if the engine fails.
     """
     spec = session.spec
     labels, size = labels_of(spec, options.labels), spec.tensors.batch.opt
+    tokens = tokens_of(session, options.text)
     end = options.first + options.count
     for start in range(options.first, end, size):
         numbers = range(start, min(start + size, end))
@@ -187,6 +186,27 @@ def generate_each(
                 options.text,
             )
             yield GeneratedImage(image, origin)
+
+
+def tokens_of(session: Session, text: str | None) -> npt.NDArray[np.int32] | None:
+    """Tokens of a text for one image; None for a model that takes none.
+
+    Raises `UsageError` if the text is missing or has no use, `MissingExtraError` without the library tokenizers.
+    """
+    takes_text = session.spec.tensors.of_kind("tokens") is not None
+    if text is None and takes_text:
+        raise UsageError(
+            f"{session.spec.name} makes images from a text; pass one, such as 'a photo of a cat'"
+        )
+    if text is None:
+        return None
+    if not takes_text:
+        raise UsageError(f"{session.spec.name} takes no text: omit it")
+    try:
+        from edgevision.inference.texts import TextTokens
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("tokenizers", "text", "images from a text") from error
+    return TextTokens(session.spec, session.tokenizers)(text)
 
 
 def labels_of(spec: ModelSpec, wanted: Sequence[int | str]) -> tuple[int, ...]:

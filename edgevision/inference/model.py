@@ -163,18 +163,21 @@ class Model:
         self,
         label: int | str | Sequence[int | str] | None = None,
         *,
+        text: str | None = None,
         seed: int = 0,
         count: int = 1,
         first: int = 0,
     ) -> Generation:
         """Make `count` images from noise with a model of task generate.
 
-        `label` is a class by number or name, or several that the images have in turn; None: every class in turn. The
-        noise of an image depends on the seed and the image's number only, which is `first` for the first image. Raises
-        `UsageError` for a label that the model lacks, and for a model that takes images.
+        `label` is a class by number or name, or several that the images have in turn; None: every class in turn.
+        `text` is for models that take one. The noise of an image depends on the seed and the image's number only, which
+        is `first` for the first image. Raises `UsageError` for a label that the model lacks, a missing text, and a
+        model that takes images.
         """
         labels = () if label is None else (label,) if isinstance(label, int | str) else tuple(label)
-        return Generation(tuple(generate_each(self.session, GenerateOptions(labels, seed, count, first))))
+        options = GenerateOptions(labels, seed, count, first, text)
+        return Generation(tuple(generate_each(self.session, options)))
 
     def close(self) -> None:
         """Free the engine; the model cannot be used afterwards."""

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from edgevision.bundle.folder import Bundle
 from edgevision.contract.spec import ModelSpec
 from edgevision.errors import BundleError, UsageError, first_line
 
@@ -31,11 +30,6 @@ class TextTokens:
             raise BundleError(
                 f"a tokenizer of {spec.name} cannot be read: {first_line(error)}; export the bundle again"
             ) from error
-
-    @classmethod
-    def of(cls, bundle: Bundle) -> TextTokens:
-        """Those of a bundle; raises `UsageError` if its model takes no text."""
-        return cls(bundle.spec, bundle.tokenizer_files())
 
     def __call__(self, text: str) -> npt.NDArray[np.int32]:
         """Numbers int32 of the shape of one row of the input; a long text is cut."""

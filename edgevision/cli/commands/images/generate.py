@@ -7,22 +7,17 @@ import time
 from pathlib import Path
 
 import click
-import numpy as np
-import numpy.typing as npt
 
-from edgevision.bundle.folder import Bundle
-from edgevision.bundle.packaged import bundle_path
-from edgevision.cli.extras import require_text
 from edgevision.cli.options.groups import graph_options
-from edgevision.contract.session import SessionOptions
+from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import Precision
 from edgevision.engines.opening import ENGINES, open_session
-from edgevision.errors import UsageError
 from edgevision.inference.generation import (
     GenerateOptions,
     check_output,
     generate_each,
     labels_of,
+    tokens_of,
     write_each,
 )
 
@@ -79,14 +74,14 @@ def command(
     The files state the model, its hash, seed and label as PNG text, and that a trained model made them as XMP.
     """
     options = GenerateOptions(labels, seed, count, first, text)
-    tokens = _tokens(bundle, text)
     session_options = SessionOptions(threads=threads, precision=precision, device=device, force=force)
     with open_session(bundle, engine=engine, options=session_options) as session:
         labels_of(session.spec, labels)
+        warn_of_cut_text(session, text)
         check_output(output)
         began = time.perf_counter()
         with click.progressbar(length=count, label="images", file=sys.stderr) as bar:
-            images = generate_each(session, options, tokens)
+            images = generate_each(session, options)
             made = write_each(images, output, metadata=not no_metadata, on_image=lambda: bar.update(1))
         seconds = time.perf_counter() - began
         ran = f"{session.spec.name}, {session.precision or 'bare'} graph, {session.info.library}"
@@ -94,25 +89,13 @@ def command(
     click.echo(f"wrote {output}")
 
 
-def _tokens(path: Path, text: str | None) -> npt.NDArray[np.int32] | None:
-    """Tokens of the text; None for a model that takes none. Raises `UsageError` if a text is missing or has no use."""
-    bundle = Bundle.open(bundle_path(path)) if path.suffix != ".onnx" else None
-    takes_text = bundle is not None and bundle.spec.task == "generate" and bundle.manifest.tokenizers
-    if text is None and not takes_text:
-        return None
-    if text is None:
-        raise UsageError(
-            f"{path} makes images from a text; expected --text, such as --text 'a photo of a cat'"
-        )
-    if bundle is None or not takes_text:
-        raise UsageError(f"{path} takes no text: omit --text")
-    require_text("edgevision generate --text")
-    from edgevision.inference.texts import TextTokens
+def warn_of_cut_text(session: Session, text: str | None) -> None:
+    """Print the end of a text that is too long; raises `UsageError` for a missing text, or one that has no use."""
+    if tokens_of(session, text) is not None and text is not None:
+        from edgevision.inference.texts import TextTokens
 
-    tokens = TextTokens.of(bundle)
-    cut = tokens.cut(text)
-    if cut is not None:
-        click.echo(
-            f"WARNING: the text is too long for the model, which does not see its end: {cut!r}", err=True
-        )
-    return tokens(text)
+        cut = TextTokens(session.spec, session.tokenizers).cut(text)
+        if cut is not None:
+            click.echo(
+                f"WARNING: the text is too long for the model, which gets it without {cut!r}", err=True
+            )
