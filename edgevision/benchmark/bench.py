@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import statistics
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import edgevision
+from edgevision.benchmark.energy import EnergyMeter, PowerSensor
 from edgevision.benchmark.records import BenchRecord, BenchSettings, RoundRecord, StageRecord
 from edgevision.benchmark.source_state import git_state
 from edgevision.benchmark.stability import MachineWatch, instabilities
@@ -26,6 +28,7 @@ from edgevision.device.facts import device_facts, peak_resident_mib, resident_mi
 from edgevision.device.power.findings import before_timing, meanwhile
 from edgevision.device.power.reading import power_state
 from edgevision.device.power.state import PowerState
+from edgevision.engines.opening import CPU_ENGINES
 from edgevision.errors import UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import run_pipeline
@@ -118,10 +121,13 @@ def bench(
     alone: list[int] = []
     on_device: list[int] = []
     rounds: list[RoundRecord] = []
+    energy = EnergyMeter(
+        PowerSensor(on_gpu=session.info.engine not in CPU_ENGINES), "the overlapping pipeline"
+    )
     with MachineWatch() as watch:
         _warm_up(session, pictures, options.measure)
         for number in range(options.rounds):
-            record, samples = paired_round(subject, pictures, options, on_device)
+            record, samples = paired_round(subject, pictures, options, on_device, energy)
             rounds.append(record)
             alone += samples.values_ns
             progress(f"round {number + 1} of {options.rounds}: {record.end_to_end_frames_per_s:.1f} frames/s")
@@ -156,6 +162,7 @@ def bench(
         snapshots=watch.snapshots,
         git=git_state(),
         trtexec=trtexec_flags(options.measure, session.info, spin=subject.session_options.spin),
+        energy=energy.record(),
     )
 
 
@@ -171,11 +178,16 @@ def _unstable(inference: Samples, watch: MachineWatch, before: PowerState) -> tu
 
 
 def paired_round(
-    subject: Subject, pictures: Iterator[Frames], options: BenchOptions, on_device: list[int]
+    subject: Subject,
+    pictures: Iterator[Frames],
+    options: BenchOptions,
+    on_device: list[int],
+    energy: EnergyMeter | None = None,
 ) -> tuple[RoundRecord, Samples]:
     """Inference alone, then the overlapping pipeline for the same time, without output.
 
-    `on_device` receives the nanoseconds of each call of the first part by the device's clock, if it has one.
+    `on_device` receives the nanoseconds of each call of the first part by the device's clock, if it has one. `energy`
+    measures the second part.
     """
     whole, batch = options.measure, subject.session.spec.frames.batch.opt
     part = MeasureSettings(whole.min_s / options.rounds, math.ceil(whole.min_count / options.rounds), 0.0, 0)
@@ -187,13 +199,17 @@ def paired_round(
 
     samples = measure(call, part)
     seen: list[None] = []
-    run = run_pipeline(
-        subject.session,
-        RepeatedSource(subject.open_frames),
-        options=PipelineOptions(threshold=options.threshold),
-        stop=_after(part, lambda: len(seen)),
-        on_frame=lambda _: seen.append(None),
-    )
+    source = RepeatedSource(subject.open_frames)
+    with contextlib.nullcontext() if energy is None else energy.running():
+        run = run_pipeline(
+            subject.session,
+            source,
+            options=PipelineOptions(threshold=options.threshold),
+            stop=_after(part, lambda: len(seen)),
+            on_frame=lambda _: seen.append(None),
+        )
+    if energy is not None:
+        energy.frames += run.frames
     return RoundRecord(len(samples) * batch / samples.total_s, run.frames_per_s), samples
 
 

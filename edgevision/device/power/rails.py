@@ -105,6 +105,11 @@ class PackageMeter:
         """True if the kernel lets this process read a package."""
         return bool(self._last)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the packages."""
+        return tuple(self._last)
+
     def watts(self) -> tuple[FactReading, ...]:
         """Average since the previous call, or since the meter was created."""
         now_s, counters = self._clock(), package_energy(self._root)
