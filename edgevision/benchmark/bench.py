@@ -8,7 +8,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -117,23 +117,14 @@ def bench(
     for warning in before_timing(power):
         progress(f"WARNING: {warning}")
     batches, frame_wh = prepared_batches(subject)
-    pictures = itertools.cycle(batches)
-    alone: list[int] = []
-    on_device: list[int] = []
-    rounds: list[RoundRecord] = []
-    energy = EnergyMeter(
-        PowerSensor(on_gpu=session.info.engine not in CPU_ENGINES), "the overlapping pipeline"
-    )
+    timed = _Timed()
+    sensor = PowerSensor(on_gpu=session.info.engine not in CPU_ENGINES)
+    energy = EnergyMeter(sensor, "the overlapping pipeline")
     with MachineWatch() as watch:
-        _warm_up(session, pictures, options.measure)
-        for number in range(options.rounds):
-            record, samples = paired_round(subject, pictures, options, on_device, energy)
-            rounds.append(record)
-            alone += samples.values_ns
-            progress(f"round {number + 1} of {options.rounds}: {record.end_to_end_frames_per_s:.1f} frames/s")
+        _run_rounds(subject, itertools.cycle(batches), options, timed, energy, progress)
         stages, serial_wall_ms = serial_stages(subject, options, open_output)
     progress("stages timed in a serial loop")
-    inference = Samples(tuple(alone))
+    inference, rounds, on_device = Samples(tuple(timed.alone)), tuple(timed.rounds), tuple(timed.on_device)
     return BenchRecord(
         created=utc_now(),
         edgevision=edgevision.__version__,
@@ -144,7 +135,7 @@ def bench(
         settings=_settings(subject, options, frame_wh),
         stages=stages,
         inference_alone=StageRecord.of("inference alone", inference),
-        rounds=tuple(rounds),
+        rounds=rounds,
         inference_frames_per_s=statistics.median(r.inference_frames_per_s for r in rounds),
         end_to_end_frames_per_s=statistics.median(r.end_to_end_frames_per_s for r in rounds),
         end_to_end_ratio=statistics.median(r.ratio for r in rounds),
@@ -155,7 +146,7 @@ def bench(
         unstable=_unstable(inference, watch, power),
         power=power,
         warnings=before_timing(power),
-        device_time=StageRecord.of("on the device", Samples(tuple(on_device))) if on_device else None,
+        device_time=StageRecord.of("on the device", Samples(on_device)) if on_device else None,
         precision=session.precision,
         source_sha256=session.spec.provenance.source_sha256,
         options=subject.session_options,
@@ -164,6 +155,31 @@ def bench(
         trtexec=trtexec_flags(options.measure, session.info, spin=subject.session_options.spin),
         energy=energy.record(),
     )
+
+
+@dataclass(slots=True)
+class _Timed:
+    """Measurements of the rounds so far, in ns."""
+
+    alone: list[int] = field(default_factory=list)
+    on_device: list[int] = field(default_factory=list)
+    rounds: list[RoundRecord] = field(default_factory=list)
+
+
+def _run_rounds(
+    subject: Subject,
+    pictures: Iterator[Frames],
+    options: BenchOptions,
+    timed: _Timed,
+    energy: EnergyMeter,
+    progress: Callable[[str], None],
+) -> None:
+    _warm_up(subject.session, pictures, options.measure)
+    for number in range(options.rounds):
+        record, samples = paired_round(subject, pictures, options, timed.on_device, energy)
+        timed.rounds.append(record)
+        timed.alone += samples.values_ns
+        progress(f"round {number + 1} of {options.rounds}: {record.end_to_end_frames_per_s:.1f} frames/s")
 
 
 def _warm_up(session: Session, batches: Iterator[Frames], settings: MeasureSettings) -> None:

@@ -17,6 +17,11 @@ from edgevision.device.power.supply import Supply, board_supply
 PERIOD_S = 0.2
 """Time between two readings; a reading of three rails takes about two milliseconds."""
 PACKAGES = "CPU package"
+NO_SENSOR = "this machine has no readable power sensor: no rails of a Jetson and no RAPL counter"
+ROOT_ONLY = (
+    "only root may read the RAPL counters of this machine; until its next start, permit it with: sudo chmod a+r"
+    " /sys/class/powercap/intel-rapl:*/energy_uj"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class EnergyRecord:
 
 
 class PowerSensor:
-    """The power that an engine's work takes: of a Jetson's input, else of the GPU or the CPU package that it runs on."""
+    """The power that an engine's work takes: of a Jetson's input, else of the GPU or the CPU package under it."""
 
     def __init__(self, *, on_gpu: bool) -> None:
         self.supply: Supply | None = board_supply([reading.name for reading in rails.watts(ROOT)])
@@ -60,10 +65,7 @@ class PowerSensor:
         self._read, self.averages = meter.watts, True
         self.supply = Supply(PACKAGES, meter.names) if meter.readable else None
         if self.supply is None:
-            self.missing = (
-                "no power sensor is readable: no rails of a Jetson, and no RAPL counter"
-                " (sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj permits it until the next start)"
-            )
+            self.missing = NO_SENSOR if not rails.has_packages(ROOT) else ROOT_ONLY
 
     def watts(self) -> float | None:
         """A reading; None if it failed."""

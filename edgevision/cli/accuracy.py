@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgevision.benchmark.builds import Build
+from edgevision.benchmark.records import AccuracyRecord
+from edgevision.benchmark.report.rows import main_metric
 from edgevision.bundle.folder import Bundle
 from edgevision.cli.evaluations import heading_of, shown
 from edgevision.cli.image_accuracy import image_accuracy
@@ -58,6 +61,19 @@ def measured_accuracy(
     if masks is not None:
         return _segmentation(bundle, images, masks, limit, engine, options)
     return _detection(bundle, images, annotations, limit, engine, options, request, strict=strict)
+
+
+def graph_accuracy(build: Build, images: Path, annotations: Path | None) -> AccuracyRecord:
+    """The main metric of a build, with its engine and precision; prints all metrics of the task."""
+    record, lines = measured_accuracy(build.path, images, annotations, build.engine, build.options)
+    click.echo("\n".join(lines), err=True)
+    evaluated = json_from_dataclass(record)
+    found = main_metric(evaluated)
+    parts = (evaluated, evaluated.get("boxes"))
+    counted = next((part["images"] for part in parts if isinstance(part, dict) and "images" in part), None)
+    if found is None or counted is None:  # every task has a metric
+        raise UsageError(f"{build.path} has no accuracy on {images}; measure it with `edgevision eval`")
+    return AccuracyRecord(found.metric, round(found.points, 4), counted)
 
 
 def _task_of(model: Path) -> Task:

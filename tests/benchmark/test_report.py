@@ -42,7 +42,7 @@ def test_a_record_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         ('{"schema": 1}', "is not a benchmark record: .*missing"),
         (
             '{"schema": 9, "edgevision": "7.0"}',
-            "schema 9, written by edgevision 7.0; this version supports schemas up to 2",
+            "schema 9, written by edgevision 7.0; this version supports schemas up to 3",
         ),
     ],
 )

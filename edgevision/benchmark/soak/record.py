@@ -39,6 +39,17 @@ class SoakWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class MemorySlope:
+    """Growth of the process's resident memory after the first window."""
+
+    mib_per_h: float
+    error_mib_per_h: float
+    """Standard error."""
+    growth_mib: float
+    """The slope times the time between the first and the last of its windows."""
+
+
+@dataclass(frozen=True, slots=True)
 class SoakRecord:
     """One long run of the overlapping pipeline, without output."""
 
@@ -56,10 +67,8 @@ class SoakRecord:
     windows: tuple[SoakWindow, ...]
     frames_per_s: float
     """Of the whole run."""
-    memory_slope_mib_per_h: float
-    """Least squares over the ends of the windows, without the first one."""
-    memory_growth_mib: float
-    """The slope times the time between these ends."""
+    memory: MemorySlope | None
+    """None with fewer than four windows."""
     unstable: tuple[str, ...]
     """Throttling, a drift of frames/s or a change of the power mode. A soak warms up by design: temperatures and clocks
     alone make no reason."""
@@ -76,13 +85,17 @@ def soak_lines(record: SoakRecord) -> list[str]:
     """The record in readable form."""
     build, inference = record.build, record.inference
     first, last = record.windows[0], record.windows[-1]
+    slope = record.memory
+    memory = "too few windows for a slope"
+    if slope is not None:
+        memory = f"slope {slope.mib_per_h:+.1f} ± {slope.error_mib_per_h:.1f} MiB/h, {slope.growth_mib:+.1f} MiB in all"
     lines = [
         f"{build.name}: {build.engine.library} on {build.engine.device}, batch {build.batch}",
         f"soak of {record.minutes:g} min in {len(record.windows)} windows: {record.frames_per_s:.1f} frames/s,"
         f" {first.frames_per_s:.1f} in the first window and {last.frames_per_s:.1f} in the last",
         f"inference: p50 {inference.p50_ms:.2f} ms, p90 {inference.p90_ms:.2f} ms, p99 {inference.p99_ms:.2f} ms"
         f" ({inference.count})",
-        f"resident memory: {last.resident_mib:.0f} MiB at the end, {record.memory_slope_mib_per_h:+.1f} MiB/h",
+        f"resident memory: {last.resident_mib:.0f} MiB at the end, {memory}",
     ]
     if last.temperatures_c:
         before = {reading.name: reading.value for reading in first.temperatures_c}

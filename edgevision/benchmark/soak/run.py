@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from array import array
@@ -15,7 +16,7 @@ from edgevision.benchmark.bench import RepeatedSource
 from edgevision.benchmark.builds import Build, FrameOpener, build_record
 from edgevision.benchmark.energy import EnergyMeter, PowerSensor
 from edgevision.benchmark.records import StageRecord
-from edgevision.benchmark.soak.record import SoakRecord, SoakWindow
+from edgevision.benchmark.soak.record import MemorySlope, SoakRecord, SoakWindow
 from edgevision.benchmark.source_state import git_state
 from edgevision.benchmark.stability import MachineWatch, Snapshot
 from edgevision.benchmark.timing import DRIFT_LIMIT, Samples, drift
@@ -151,7 +152,6 @@ def run_soak(
             )
         energy.frames = run.frames
         times, windows = recorder.finish(), tuple(recorder.windows)
-        slope, growth = memory_slope(windows)
         return SoakRecord(
             created=utc_now(),
             edgevision=edgevision.__version__,
@@ -163,8 +163,7 @@ def run_soak(
             inference=StageRecord.of("inference in the soak", times),
             windows=windows,
             frames_per_s=round(run.frames_per_s, 3),
-            memory_slope_mib_per_h=round(slope, 3),
-            memory_growth_mib=round(growth, 3),
+            memory=memory_slope(windows),
             unstable=soak_instabilities(windows, power, power_state()),
             energy=energy.record(),
             power=power,
@@ -173,17 +172,23 @@ def run_soak(
         )
 
 
-def memory_slope(windows: Sequence[SoakWindow]) -> tuple[float, float]:
-    """Slope of resident memory in MiB/h by least squares, and the growth that it means in MiB.
+def memory_slope(windows: Sequence[SoakWindow]) -> MemorySlope | None:
+    """Least squares over the resident memory at the ends of the windows, without the first one, which fills caches.
 
-    The first window is left out, because caches are filled in it. Both are 0 with fewer than three other windows.
+    The standard error is that of the slope of a straight line (any textbook of linear regression). None with fewer than
+    three other windows.
     """
     later = windows[1:]
     if len(later) < 3:
-        return 0.0, 0.0
+        return None
     hours = np.array([(window.at_s + window.seconds) / 3600 for window in later])
-    slope = float(np.polyfit(hours, [window.resident_mib for window in later], 1)[0])
-    return slope, slope * float(hours[-1] - hours[0])
+    memory = np.array([window.resident_mib for window in later])
+    slope, start = np.polyfit(hours, memory, 1)
+    squares = float(np.sum((memory - start - slope * hours) ** 2))
+    error = math.sqrt(squares / (len(later) - 2) / float(np.sum((hours - hours.mean()) ** 2)))
+    return MemorySlope(
+        round(float(slope), 3), round(error, 3), round(float(slope * (hours[-1] - hours[0])), 3)
+    )
 
 
 def soak_instabilities(
@@ -194,9 +199,9 @@ def soak_instabilities(
     speed = drift([window.frames_per_s for window in windows])
     if abs(speed) > DRIFT_LIMIT:
         found.append(f"frames/s moved by {speed:+.0%} from first to last third")
-    _, growth = memory_slope(windows)
-    if growth > LEAST_GROWTH_MIB:
-        found.append(f"resident memory grew by {growth:.0f} MiB after the first window")
+    memory = memory_slope(windows)
+    if memory is not None and memory.growth_mib > LEAST_GROWTH_MIB:
+        found.append(f"resident memory grew by {memory.growth_mib:.0f} MiB after the first window")
     reasons = dict.fromkeys(reason for window in windows for reason in window.slowed_by)
     found += [f"slowed down by {reason}" for reason in reasons]
     return tuple(dict.fromkeys((*found, *meanwhile(before, after))))

@@ -91,6 +91,11 @@ def package_energy(root: Path) -> tuple[EnergyCounter, ...]:
     return tuple({counter.name: counter for counter in reversed(found)}.values())[::-1]
 
 
+def has_packages(root: Path) -> bool:
+    """True if the kernel counts the energy of processor packages, readable or not."""
+    return any("package" in (text(zone / "name") or "") for zone in root.glob("sys/class/powercap/*-rapl:*"))
+
+
 class PackageMeter:
     """Average power of each package since the previous reading."""
 
