@@ -120,7 +120,7 @@ def machine_name(root: Path = ROOT) -> str:
 
 def board(root: Path = ROOT) -> str | None:
     """The board's name in the device tree: "NVIDIA Jetson Orin Nano Developer Kit". None on a PC."""
-    return _text(root / "proc/device-tree/model")
+    return _text(root / "proc/device-tree/model") or (None if root != ROOT else _release_summary().board)
 
 
 def cpu_model(root: Path = ROOT) -> str:
@@ -254,7 +254,8 @@ def _jetpack(root: Path) -> str | None:
             match = re.search(r"^Version: (\S+)", paragraph, re.MULTILINE)
             return match[1] if match else None
     l4t = l4t_version(root)
-    return None if l4t is None else jetpack_of_l4t(l4t)
+    found = None if l4t is None else jetpack_of_l4t(l4t)
+    return found or (None if root != ROOT else _release_summary().jetpack)
 
 
 def _os_release(root: Path) -> str:

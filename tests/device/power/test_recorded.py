@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from edgevision.benchmark import stability
+from edgevision.device import facts
 from edgevision.device.facts import FactReading
 from edgevision.device.jetson import (
     JetsonRelease,
@@ -17,8 +20,8 @@ from edgevision.device.jetson import (
     mode_of_query,
     modes_of_config,
 )
-from edgevision.device.power.state import Clock
-from edgevision.device.power.tegrastats import TegraStats, parse_line, state_of
+from edgevision.device.power.state import Clock, PowerState
+from edgevision.device.power.tegrastats import TegraStats, parse_line, read_now, state_of
 
 RECORDED = Path(__file__).with_name("recorded")
 
@@ -245,6 +248,53 @@ def test_an_unknown_jetson_linux_has_no_jetpack() -> None:
 )
 def test_jetson_release(board: str, expected: JetsonRelease) -> None:
     assert jetson_release(output(board, "jetson_release")) == expected
+
+
+def program(folder: Path, name: str, text: str, then: str = "") -> None:
+    """A program that prints a recorded output."""
+    (folder / f"{name}.txt").write_text(text)
+    (folder / name).write_text(f"#!/bin/sh\n/bin/cat {folder}/{name}.txt\n{then}\n")
+    (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that is the only one for programs; skips on a Jetson, whose own files would be read."""
+    if Path("/etc/nv_tegra_release").exists():
+        pytest.skip("a Jetson has its own facts")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    facts.nvidia_gpus.cache_clear()
+    facts._release_summary.cache_clear()
+    yield tmp_path
+    facts._release_summary.cache_clear()
+
+
+def test_facts_that_no_file_states_are_those_of_jetson_release(tools: Path) -> None:
+    program(tools, "jetson_release", output("agx-orin-jetpack-6.1", "jetson_release"))
+    found = facts.device_facts()
+    assert found.board == "NVIDIA Jetson AGX Orin Developer Kit"
+    assert (found.l4t, found.jetpack, found.power_mode) == ("36.4.0", "6.1", "MAXN (0)")
+    program(tools, "nvpmodel", output("nvpmodel", "AGX Xavier"))
+    assert facts.power_mode() == "MAXN", "nvpmodel itself is asked first"
+
+
+def test_readings_that_no_file_gives_are_those_of_tegrastats(
+    tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tools, "tegrastats", output("orin-nano-jetpack-7", "tegrastats"), then="exec /bin/sleep 60")
+    for name, nothing in (("power_state", PowerState()), ("clocks_mhz", ()), ("temperatures_c", ())):
+        monkeypatch.setattr(stability, name, lambda value=nothing: value)
+    monkeypatch.setattr(stability.PackageMeter, "watts", lambda self: ())
+    shot = stability.MachineReader()()
+    assert shot.watts == EXPECTED["orin-nano-jetpack-7"].watts
+    assert shot.temperatures_c == EXPECTED["orin-nano-jetpack-7"].temperatures_c
+    assert shot.clocks_mhz == (FactReading("cpu", 1728.0),)
+
+
+def test_without_tegrastats_there_is_no_reading(tools: Path) -> None:
+    assert read_now() is None
+    program(tools, "tegrastats", "tegrastats: cannot open a file")
+    assert read_now() is None
 
 
 def test_no_jetson_release() -> None:
