@@ -20,6 +20,7 @@ from edgevision.device.jetson import (
     mode_of_query,
     modes_of_config,
 )
+from edgevision.device.power.rails import PackageMeter
 from edgevision.device.power.state import Clock, PowerState
 from edgevision.device.power.tegrastats import TegraStats, parse_line, read_now, state_of
 
@@ -284,7 +285,7 @@ def test_readings_that_no_file_gives_are_those_of_tegrastats(
     program(tools, "tegrastats", output("orin-nano-jetpack-7", "tegrastats"), then="exec /bin/sleep 60")
     for name, nothing in (("power_state", PowerState()), ("clocks_mhz", ()), ("temperatures_c", ())):
         monkeypatch.setattr(stability, name, lambda value=nothing: value)
-    monkeypatch.setattr(stability.PackageMeter, "watts", lambda self: ())
+    monkeypatch.setattr(PackageMeter, "watts", lambda self: ())
     shot = stability.MachineReader()()
     assert shot.watts == EXPECTED["orin-nano-jetpack-7"].watts
     assert shot.temperatures_c == EXPECTED["orin-nano-jetpack-7"].temperatures_c
