@@ -17,6 +17,7 @@ from edgevision.benchmark.bench import (
     inference_alone,
     measured,
 )
+from edgevision.benchmark.energy import EnergyMeter
 from edgevision.benchmark.records import BenchRecord, BenchSettings, RoundRecord, StageRecord
 from edgevision.benchmark.timing import MeasureSettings, Samples
 from edgevision.contract.inputs import Batch, sample_tensors
@@ -40,12 +41,16 @@ def bench_noise(
     tensors = sample_tensors(spec.tensors, SEED, PREPARED_BATCHES * size)
     batches = tuple(tensors[np.arange(n * size, (n + 1) * size)] for n in range(PREPARED_BATCHES))
 
-    def paired_round(given: Iterator[Batch], on_device: list[int]) -> tuple[RoundRecord, Samples]:
+    def paired_round(
+        given: Iterator[Batch], on_device: list[int], energy: EnergyMeter
+    ) -> tuple[RoundRecord, Samples]:
         whole = options.measure
         count = math.ceil(whole.min_count / options.rounds)
         part = MeasureSettings(whole.min_s / options.rounds, count, 0.0, 0)
         alone = inference_alone(subject.session, given, part, on_device)
-        timed = _loop(subject.session, part)
+        with energy.running():
+            timed = _loop(subject.session, part)
+        energy.frames += timed.images
         return RoundRecord(len(alone) * size / alone.total_s, timed.images / timed.wall_s), alone
 
     def stages() -> tuple[tuple[StageRecord, ...], float]:
@@ -53,7 +58,7 @@ def bench_noise(
         records = tuple(StageRecord.of(name, Samples(tuple(timed.stages_ns[name]))) for name in STAGES)
         return records, timed.wall_s * 1e3 / timed.images
 
-    workload = Workload(batches, paired_round, stages, _settings(subject, options))
+    workload = Workload(batches, paired_round, stages, _settings(subject, options), "all stages in turn")
     return measured(subject, options, workload, progress)
 
 

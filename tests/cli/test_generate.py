@@ -111,6 +111,14 @@ def test_commands_of_frames_name_generate(bundle: Path, command: tuple[str, ...]
         invoke(*(part.replace("{}", str(bundle)) for part in command))
 
 
+def test_a_deployment_names_generate(bundle: Path) -> None:
+    Path("cameras.toml").write_text(
+        f'[model]\nbundle = "{bundle}"\n[[camera]]\nname = "a"\naddress = "demo:"\n'
+    )
+    with pytest.raises(UsageError, match=r"cameras\.toml:2: model\.bundle: .*edgevision generate"):
+        invoke("deploy", "cameras.toml", "--check")
+
+
 def test_inspect_lists_the_inputs(bundle: Path) -> None:
     said = invoke("inspect", bundle).output
     assert (

@@ -13,11 +13,11 @@ from edgevision.cli.options.bundles import bundle_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.pixels import PixelOptions, pixel_options
 from edgevision.cli.options.sampling import SamplingOptions, sampling_options
-from edgevision.cli.options.suppression import nms_spec
+from edgevision.cli.options.suppression import check_nms_applies, nms_spec
 from edgevision.cli.options.types import BATCH, SIZE
 from edgevision.cli.present import Steps, finish_bundle
 from edgevision.contract.classes import read_class_names
-from edgevision.contract.spec import BatchRange, Layout
+from edgevision.contract.spec import BatchRange, Layout, NmsSpec, Task
 from edgevision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,14 +89,11 @@ def command(
     """
     require_export("edgevision export")
     from edgevision.export.exporter import ExportOptions, export_bundle
-    from edgevision.export.pipelines.folder import is_pipeline
     from edgevision.graph.foreign.pixels import PixelChanges
 
-    if is_pipeline(Path(model)):
+    if _is_pipeline(model, sampling):
         _export_pipeline(Path(model), sampling, size, batch, tensorrt, output, fp16=not no_fp16)
         return
-    if sampling != SamplingOptions(None, None):
-        raise UsageError(f"--steps and --guidance are for pipelines of diffusers; {model} is none: omit them")
     recipe, checkpoint = _recipe_and_checkpoint(model, checkpoint)
     options = ExportOptions(
         checkpoint=checkpoint,
@@ -107,7 +104,7 @@ def command(
         frame_wh=frame,
         layout=layout,
         batch=batch,
-        nms=lambda task: nms_spec(**nms, task=task),
+        nms=lambda task: _nms_of(task, nms),
         images=images,
         pixels=PixelChanges(*pixels),
         crop_fraction=crop_fraction,
@@ -116,6 +113,21 @@ def command(
     steps = Steps()
     bundle = export_bundle(recipe, options, output, steps.done)
     finish_bundle(bundle, steps, tensorrt, fp16=not no_fp16)
+
+
+def _nms_of(task: Task, options: dict[str, Any]) -> NmsSpec:
+    check_nms_applies(click.get_current_context(), task)
+    return nms_spec(**options, task=task)
+
+
+def _is_pipeline(model: str, sampling: SamplingOptions) -> bool:
+    """True for a folder of diffusers; raises `UsageError` for options of pipelines with another model."""
+    from edgevision.export.pipelines.folder import is_pipeline
+
+    found = is_pipeline(Path(model))
+    if not found and sampling != SamplingOptions(None, None):
+        raise UsageError(f"--steps and --guidance are for pipelines of diffusers; {model} is none: omit them")
+    return found
 
 
 def _export_pipeline(

@@ -58,7 +58,8 @@ def test_a_table_gives_the_samples_of_the_scheduler(name: str, further: dict[str
         if step.noise:
             sample = sample + step.noise * next(further_noise)
     assert float((sample - expected).abs().max()) < 1e-4 * float(expected.abs().max())
-    assert torch.allclose(run_sampler(table, noise, outputs), sample)
+    again = run_sampler(table, noise, outputs)
+    assert float((again - sample).abs().max()) < 1e-5 * float(sample.abs().max())
 
 
 def test_a_scheduler_that_clips_is_refused() -> None:
