@@ -39,8 +39,17 @@ def exported(kind: str, folder: Path, **choices: object) -> Bundle:
     return export_pipeline(path, RunChoices(steps=STEPS[kind], **choices), folder / "bundle", lambda _: None)  # type: ignore[arg-type]  # settings
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+SAMPLED = ("sdxl-turbo", "lcm")
+"""Kinds for CI; the others are parts of them."""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.slow if kind in SAMPLED else pytest.mark.exhaustive)
+        for kind in KINDS
+    ],
+)
 def test_a_pipeline_becomes_one_graph(kind: str, tmp_path: Path) -> None:
     bundle = exported(kind, tmp_path)
     record = bundle.graph("float").verifications[0]
