@@ -12,7 +12,7 @@ import openvino as ov
 from openvino import opset13
 
 from edgevision.contract.embedded_spec import embedded_spec
-from edgevision.contract.inputs import Batch, Tensors, arrays_of
+from edgevision.contract.inputs import Arrays, Tensors
 from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
 from edgevision.contract.results import Outputs, owned_outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
@@ -41,15 +41,15 @@ class OpenVinoSession(Session):
             self._requests.put(compiled.create_request())
 
     def _infer(self, frames: Frames) -> Outputs:
-        return self._answers(frames)
+        return self._answers((frames,))
 
     def _infer_tensors(self, tensors: Tensors) -> Outputs:
-        return self._answers(tensors)
+        return self._answers(tensors.arrays)
 
-    def _answers(self, batch: Batch) -> Outputs:
+    def _answers(self, arrays: Arrays) -> Outputs:
         request = self._requests.get()
         try:
-            answers = request.infer(dict(zip(self._inputs, arrays_of(batch), strict=True)))
+            answers = request.infer(dict(zip(self._inputs, arrays, strict=True)))
             return owned_outputs(self.spec, tuple(answers[port] for port in self._ports))
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed on {self.spec.name}: {_last_line(error)}") from error

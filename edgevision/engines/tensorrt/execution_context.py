@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.inputs import Batch, arrays_of
+from edgevision.contract.inputs import Arrays
 from edgevision.contract.results import Outputs, owned_outputs
 from edgevision.contract.spec import ModelSpec
 from edgevision.engines.pinned import PinnedBatches
@@ -94,15 +94,15 @@ class ExecutionContext:
             self._prepare()
             self._resources = stack.pop_all()
 
-    def start(self, batch: Batch) -> None:
+    def start(self, arrays: Arrays) -> None:
         """Queue one batch without waiting; `finish` must follow before the next one. Raises `EngineError`.
 
         Frames in a batch of `new_batch` are read until `finish` returns; others are copied here.
         """
-        count = len(batch)
+        count = len(arrays[0])
         sources = [
             (port, self._source(port, array), array.nbytes)
-            for port, array in zip(self._inputs, arrays_of(batch), strict=True)
+            for port, array in zip(self._inputs, arrays, strict=True)
         ]
         graph = self.replays.find(count)
         if graph is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgevision.bundle.folder import Bundle
-from edgevision.contract.inputs import Batch, Tensors
+from edgevision.contract.inputs import Arrays, Tensors
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import (
     EngineInfo,
@@ -146,18 +146,18 @@ class TensorRtSession(Session):
     def submit(self, frames: Frames) -> Pending:
         """Queue a batch. An error on the device is raised by the result."""
         self._check_frames(frames)
-        flight = self._start(frames)
+        flight = self._start((frames,))
         return Pending(lambda: self._checked(self._finish(flight), len(frames)))
 
     def _infer(self, frames: Frames) -> Outputs:
-        return self._finish(self._start(frames))
+        return self._finish(self._start((frames,)))
 
     def _infer_tensors(self, tensors: Tensors) -> Outputs:
-        return self._finish(self._start(tensors))
+        return self._finish(self._start(tensors.arrays))
 
-    def _start(self, batch: Batch) -> Flight:
+    def _start(self, arrays: Arrays) -> Flight:
         with self._lock, self._errors_named() as (_, slots):
-            return slots.start(batch)
+            return slots.start(arrays)
 
     def _finish(self, flight: Flight) -> Outputs:
         with self._lock, self._errors_named() as (loaded, slots):
