@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from edgevision.benchmark.layers.record import PROFILE_SCHEMA, ProfileRecord
 from edgevision.benchmark.packed import PackedSamples
 from edgevision.benchmark.paired.record import PAIRED_SCHEMA, PairedRecord
 from edgevision.benchmark.records import SCHEMA, BenchRecord, StageRecord
@@ -14,8 +15,9 @@ from edgevision.errors import SinkError, UsageError
 from edgevision.storage import atomic
 from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass, newer_schema
 
-Record = BenchRecord | PairedRecord | ScenarioRecord
-_KINDS: dict[str, tuple[type[BenchRecord] | type[PairedRecord] | type[ScenarioRecord], int]] = {
+Record = BenchRecord | PairedRecord | ScenarioRecord | ProfileRecord
+_KINDS: dict[str, tuple[type[Record], int]] = {
+    "profile": (ProfileRecord, PROFILE_SCHEMA),
     "scenario": (ScenarioRecord, SCENARIO_SCHEMA),
     "bench": (BenchRecord, SCHEMA),
     "pairs": (PairedRecord, PAIRED_SCHEMA),
@@ -88,6 +90,9 @@ def _stage_from_schema_1(stage: Any) -> Any:
 
 def _check_samples(record: Record) -> None:
     """Raise `ValueError` for damaged samples, so that later steps need not."""
+    if isinstance(record, ProfileRecord):
+        for layer in record.layers:
+            layer.samples.values_ns()
     if not isinstance(record, PairedRecord):
         for stage in _stages(record):
             if len(stage.samples.values_ns()) != stage.count:
@@ -102,8 +107,10 @@ def _check_samples(record: Record) -> None:
             raise ValueError("a time is not positive")
 
 
-def _stages(record: BenchRecord | ScenarioRecord) -> tuple[StageRecord, ...]:
+def _stages(record: BenchRecord | ScenarioRecord | ProfileRecord) -> tuple[StageRecord, ...]:
     if isinstance(record, ScenarioRecord):
         return (record.latency,)
+    if isinstance(record, ProfileRecord):
+        return (record.inference_alone,)
     found = (*record.stages, record.inference_alone, record.device_time)
     return tuple(stage for stage in found if stage is not None)
