@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision.benchmark.builds import Build
+from edgevision.benchmark.frames import BenchFrames
 from edgevision.benchmark.layers.record import ProfileRecord
 from edgevision.benchmark.layers.run import profile_build
-from edgevision.cli.measuring import BenchFrames
 from edgevision.cli.present import Steps, table
 from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import utc_now
@@ -87,7 +87,7 @@ def main() -> None:
     options = SessionOptions(threads=arguments.threads)
     found: list[Checked] = []
     with tempfile.TemporaryDirectory() as scratch:
-        frames = BenchFrames(None, Path(scratch), Steps())
+        frames = BenchFrames(None, Path(scratch), Steps().done)
         for path in arguments.bundles:
             for engine in arguments.engines:
                 build = Build(path, engine, options)

@@ -19,6 +19,7 @@ COMMANDS = {
     "eval": "Measure the accuracy of a graph on labelled images.",
     "export": "Export a checkpoint as a verified bundle.",
     "explain": "Draw a heat map of the image regions that a result depends on.",
+    "fleet": "Run a benchmark on many devices, which Ray connects.",
     "inspect": "Show the contents of a bundle or an ONNX file.",
     "live": "Show live cameras and their detections on a web page.",
     "models": "List the included bundles, which run by name.",
@@ -33,7 +34,13 @@ COMMANDS = {
 }
 
 
-FOLDERS = {"compare": "records", "report": "records", "profile": "layers", "roofline": "layers"}
+FOLDERS = {
+    "compare": "records",
+    "report": "records",
+    "profile": "layers",
+    "roofline": "layers",
+    "fleet": "fleet",
+}
 """Subfolders of the commands that have one."""
 
 

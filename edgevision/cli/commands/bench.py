@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from edgevision.benchmark.bench import BenchOptions, Subject, bench
-from edgevision.benchmark.builds import Build, graph_sha256, settled
+from edgevision.benchmark.bench import BenchOptions
+from edgevision.benchmark.builds import Build, bench_build, settled
 from edgevision.benchmark.comparison import SECONDS, ComparisonOptions
+from edgevision.benchmark.frames import BenchFrames
 from edgevision.benchmark.paired.against import measure_against, other_build
 from edgevision.benchmark.paired.pairs import PAIRS, PairOptions
 from edgevision.benchmark.paired.record import paired_lines
@@ -26,7 +27,6 @@ from edgevision.bundle.folder import Bundle
 from edgevision.cli.comparing import compare_shown
 from edgevision.cli.extras import can_compare, require_compare, require_loadgen
 from edgevision.cli.judging import LimitOptions, limit_options, show_verdict
-from edgevision.cli.measuring import BenchFrames
 from edgevision.cli.options.groups import graph_options, scenario_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import Steps
@@ -35,8 +35,6 @@ from edgevision.contract.spec import Precision
 from edgevision.engines.devices import find_device
 from edgevision.engines.opening import ENGINES
 from edgevision.errors import UsageError
-from edgevision.sinks.files.video import VideoSink
-from edgevision.sources.frames import Source
 from edgevision.sources.opening import open_source
 
 
@@ -190,15 +188,9 @@ def _fastest(build: Build, seconds: float) -> Build:
 
 def _measure(build: Build, options: BenchOptions, source: str | None) -> BenchRecord:
     steps = Steps()
-    with tempfile.TemporaryDirectory(prefix="edgevision-bench-") as scratch, build.open() as session:
-        open_frames = BenchFrames(source, Path(scratch), steps).opener(session.spec.frames)
-        digest = graph_sha256(build.path, session.precision)
-        subject = Subject(session, digest, build.options, open_frames)
-
-        def throw_away(frames: Source) -> VideoSink:
-            return VideoSink(Path(scratch) / "output.mp4", frames.size_wh, frames.fps)
-
-        return bench(subject, options, throw_away, steps.done)
+    with tempfile.TemporaryDirectory(prefix="edgevision-bench-") as scratch:
+        frames = BenchFrames(source, Path(scratch), steps.done)
+        return bench_build(build, options, frames.opener, Path(scratch), steps.done)
 
 
 def _compare(
@@ -217,7 +209,7 @@ def _compare(
         folder = Path(scratch)
         new = settled(build)
         base = settled(other_build(against, new))
-        frames = BenchFrames(source, folder, steps)
+        frames = BenchFrames(source, folder, steps.done)
         record = measure_against(base, new, frames.opener, options, folder, steps.done)
     if json_file is not None:
         write_record(json_file, record)
@@ -240,7 +232,7 @@ def _run_scenario(
     steps = Steps()
     with tempfile.TemporaryDirectory(prefix="edgevision-bench-") as scratch:
         folder = Path(scratch)
-        frames = BenchFrames(source, folder, steps)
+        frames = BenchFrames(source, folder, steps.done)
         chosen = settled(build)
         if scenario == "camera":
             record = run_camera(chosen, frames.camera, options, steps.done)

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from edgevision.benchmark.builds import Build, settled
+from edgevision.benchmark.frames import BenchFrames
 from edgevision.benchmark.layers.record import HEADER, ProfileRecord, layer_cells, layers_csv, total_lines
 from edgevision.benchmark.layers.roofline import Roofline, roofline_lines, stored_or_measured
 from edgevision.benchmark.layers.run import profile_build
 from edgevision.benchmark.record_files import write_record
-from edgevision.cli.measuring import BenchFrames
 from edgevision.cli.options.groups import graph_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import Steps, table
@@ -71,7 +71,9 @@ def command(
     steps = Steps()
     roofline = _roofline(build, steps)
     with tempfile.TemporaryDirectory(prefix="edgevision-profile-") as scratch:
-        record = profile_build(build, BenchFrames(source, Path(scratch), steps).opener, seconds, roofline)
+        record = profile_build(
+            build, BenchFrames(source, Path(scratch), steps.done).opener, seconds, roofline
+        )
     click.echo("\n".join(_lines(record, top)))
     if json_file is not None:
         write_record(json_file, record)
