@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -58,8 +59,12 @@ def measure_against(
     options: PairOptions,
     scratch: Path,
     progress: Callable[[str], None] = lambda _: None,
+    decided: Callable[[Sequence[float], Sequence[float]], bool] = lambda _base, _new: False,
 ) -> PairedRecord:
-    """Run the pairs. `scratch` receives the prepared frames. Raises the errors of `open_session`."""
+    """Run the pairs. `scratch` receives the prepared frames. Raises the errors of `open_session`.
+
+    `decided` receives the values of base and new in all pairs, in ms per frame, and ends the measurement if it is true.
+    """
     power = power_state()
     for warning in before_timing(power):
         progress(f"WARNING: {warning}")
@@ -69,10 +74,15 @@ def measure_against(
     def each(number: int, pair: TimedPair) -> None:
         before, after = pair.medians_ms()
         change = (after / new_side.batch) / (before / base_side.batch) - 1
-        progress(f"pair {number} of {options.pairs}: {rounded_percent(change)}")
+        least = math.ceil(number / options.pairs) * options.pairs
+        progress(f"pair {number} of {least}: {rounded_percent(change)}")
+
+    def enough(pairs: Sequence[TimedPair]) -> bool:
+        before, after = zip(*(pair.medians_ms() for pair in pairs), strict=True)
+        return decided([ms / base_side.batch for ms in before], [ms / new_side.batch for ms in after])
 
     with MachineWatch() as watch:
-        pairs = run_pairs(base_contender, new_contender, options, each)
+        pairs = run_pairs(base_contender, new_contender, options, each, enough)
     calls = Samples(tuple(value for pair in pairs for value in pair.base.values_ns()))
     unstable = (*instabilities(calls, watch.snapshots), *meanwhile(power, power_state()))
     session = new.options
@@ -90,6 +100,7 @@ def measure_against(
             seed=options.seed,
             threads=session.threads,
             spin=session.spin,
+            groups=options.groups,
         ),
         pairs=pairs,
         unstable=tuple(dict.fromkeys(unstable)),

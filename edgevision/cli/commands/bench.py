@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from edgevision.benchmark.builds import Build, bench_build, settled
 from edgevision.benchmark.comparison import SECONDS, ComparisonOptions
 from edgevision.benchmark.frames import BenchFrames
 from edgevision.benchmark.paired.against import measure_against, other_build
-from edgevision.benchmark.paired.pairs import PAIRS, PairOptions
+from edgevision.benchmark.paired.options import LimitOptions, PairingOptions
+from edgevision.benchmark.paired.pairs import PairOptions
 from edgevision.benchmark.paired.record import paired_lines
 from edgevision.benchmark.record_files import write_record
 from edgevision.benchmark.record_text import record_lines
@@ -26,8 +28,8 @@ from edgevision.benchmark.timing import MeasureSettings
 from edgevision.bundle.folder import Bundle
 from edgevision.cli.comparing import compare_shown
 from edgevision.cli.extras import can_compare, require_compare, require_loadgen
-from edgevision.cli.judging import LimitOptions, limit_options, show_verdict
-from edgevision.cli.options.groups import graph_options, scenario_options
+from edgevision.cli.judging import show_verdict
+from edgevision.cli.options.groups import graph_options, pairing_options, scenario_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import Steps
 from edgevision.contract.session import SessionOptions
@@ -78,12 +80,7 @@ from edgevision.sources.opening import open_source
     help="Compare with another build in interleaved pairs: a bundle, an engine and a precision, separated by commas,"
     " such as old_bundle or openvino,int8.",
 )
-@click.option(
-    "--pairs",
-    type=click.IntRange(min=1),
-    help=f"With --against: number of pairs; each starts both builds in new processes. Default: {PAIRS}.",
-)
-@limit_options
+@pairing_options
 @click.option(
     "--scenario",
     type=click.Choice(SCENARIOS),
@@ -103,9 +100,7 @@ def command(
     allow_fallback: bool,
     json_file: Path | None,
     against: str | None,
-    pairs: int | None,
-    fail_above: float | None,
-    noise_floor: float | None,
+    pairing: PairingOptions,
     scenario: Scenario | None,
     scenario_settings: ScenarioOptions,
 ) -> None:
@@ -124,23 +119,23 @@ def command(
     LoadGen's logs are written into the folder FILE.loadgen. A run that is shorter than its minimum, or exceeds its
     latency limit, is INVALID.
 
-    With --against, only inference is measured, for at least --seconds with each build. --pairs, --fail-above and
-    --noise-floor apply only there. The verdict needs the extra compare; without it, run `edgevision compare` on the
-    record on another machine.
+    With --against, only inference is measured, for at least --seconds with each build in a group of pairs. --pairs,
+    --max-pairs, --fail-above and --noise-floor apply only there. The verdict needs the extra compare; without it, run
+    `edgevision compare` on the record on another machine.
     """
     options = SessionOptions(
         threads=threads, allow_fallback=allow_fallback, precision=precision, device=device, force=force
     )
-    limits = LimitOptions.of(fail_above, noise_floor)
-    if against is None and (pairs, fail_above, noise_floor) != (None, None, None):
-        raise UsageError("--pairs, --fail-above and --noise-floor need --against")
+    if against is None and pairing != PairingOptions():
+        raise UsageError("--pairs, --max-pairs, --fail-above and --noise-floor need --against")
     _check_scenario(scenario, scenario_settings, against)
     _check_times(scenario, against)
     if source is not None:
         open_source(source).close()  # a missing source is reported before the comparison
     build = Build(bundle, engine, options)
     if against is not None:
-        _compare(build, against, PairOptions(pairs or PAIRS, seconds), limits, source, json_file)
+        pairs = pairing.pair_options(seconds, can_judge=can_compare())
+        _compare(build, against, pairs, pairing, source, json_file)
         return
     if scenario is not None:
         _run_scenario(build, scenario, scenario_settings, source, json_file)
@@ -210,18 +205,32 @@ def _compare(
         new = settled(build)
         base = settled(other_build(against, new))
         frames = BenchFrames(source, folder, steps.done)
-        record = measure_against(base, new, frames.opener, options, folder, steps.done)
+        record = measure_against(
+            base, new, frames.opener, options, folder, steps.done, _decision(limits, options)
+        )
     if json_file is not None:
         write_record(json_file, record)
     click.echo("\n".join(paired_lines(record)))
     if not can_compare():
         click.echo("no verdict: pip install 'edgevision[compare]', then `edgevision compare RECORD`")
         return
-    from edgevision.benchmark.paired.verdict import judge_pairs
+    from edgevision.benchmark.paired.verdict import record_verdict
 
-    show_verdict(
-        new.name, base.name, judge_pairs(*record.frame_medians_ms(), floor=limits.noise_floor), limits
-    )
+    show_verdict(new.name, base.name, record_verdict(record, limits.noise_floor), limits)
+
+
+def _decision(
+    limits: LimitOptions, options: PairOptions
+) -> Callable[[Sequence[float], Sequence[float]], bool]:
+    """Whether the pairs so far answer the question."""
+
+    def decided(base_ms: Sequence[float], new_ms: Sequence[float]) -> bool:
+        from edgevision.benchmark.paired.verdict import judge_pairs
+
+        verdict = judge_pairs(base_ms, new_ms, floor=limits.noise_floor, looks=options.groups)
+        return verdict.decided(limits.fail_above)
+
+    return decided
 
 
 def _run_scenario(

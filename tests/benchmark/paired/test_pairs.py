@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -57,7 +57,21 @@ def test_a_build_that_fails_is_an_error_and_ends_both_processes(
     assert multiprocessing.active_children() == []
 
 
-@pytest.mark.parametrize("settings", [{"pairs": 0}, {"turns": 0}, {"seconds": 0.0}])
+def test_groups_end_when_decided_and_at_the_last_one(tmp_path: Path) -> None:
+    base, new = sleeping(tmp_path, 0.001), sleeping(tmp_path, 0.001)
+    options = PairOptions(pairs=2, seconds=0.02, turns=1, groups=3)
+    for least, count, seen in ((2, 2, [2]), (4, 4, [2, 4]), (99, 6, [2, 4])):
+        looks: list[int] = []
+
+        def decided(pairs: Sequence[TimedPair], least: int = least, looks: list[int] = looks) -> bool:
+            looks.append(len(pairs))
+            return len(pairs) >= least
+
+        assert len(run_pairs(base, new, options, decided=decided)) == count
+        assert looks == seen
+
+
+@pytest.mark.parametrize("settings", [{"pairs": 0}, {"turns": 0}, {"seconds": 0.0}, {"groups": 0}])
 def test_settings_that_measure_nothing_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must have pairs >= 1"):
         PairOptions(**settings)  # type: ignore[arg-type]  # of two types
