@@ -2,8 +2,8 @@
 
     python -m benchmarks.profile_check BUNDLE [BUNDLE ...] [--engines ENGINE ...] [--runs N] [--json FILE]
 
-Each bundle is profiled `--runs` times in each engine. The layers' mean times must sum to the mean time of the same
-calls within 10 %. The three most expensive layers must be the same in all runs; their order may differ. Exit code 1 if
+Each bundle is profiled `--runs` times in each engine. In the median call, the layers' times must sum to the time of the
+call within 10 %. The three most expensive layers must be the same in all runs; their order may differ. Exit code 1 if
 one of them fails.
 """
 
@@ -103,7 +103,7 @@ def main() -> None:
             ", ".join(f"{share:.1%}" for share in one.shares),
             ", ".join(f"{ms:.1f}" for ms in one.plain_ms),
             "yes" if one.repeated else "NO",
-            ", ".join(one.first[0]),
+            " | ".join(", ".join(names) for names in (one.first[:1] if one.repeated else one.first)),
         ]
         for one in found
     ]

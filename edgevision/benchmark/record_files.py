@@ -91,8 +91,9 @@ def _stage_from_schema_1(stage: Any) -> Any:
 def _check_samples(record: Record) -> None:
     """Raise `ValueError` for damaged samples, so that later steps need not."""
     if isinstance(record, ProfileRecord):
-        for layer in record.layers:
-            layer.samples.values_ns()
+        counts = {len(samples.values_ns()) for samples in (record.calls, *(x.samples for x in record.layers))}
+        if len(counts) > 1:
+            raise ValueError(f"layers and calls have different numbers of samples: {sorted(counts)}")
     if not isinstance(record, PairedRecord):
         for stage in _stages(record):
             if len(stage.samples.values_ns()) != stage.count:

@@ -8,6 +8,8 @@ import itertools
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from edgevision.benchmark.builds import BuildRecord
 from edgevision.benchmark.layers.parts import NETWORK, POST, PRE
 from edgevision.benchmark.layers.roofline import Roofline
@@ -87,6 +89,8 @@ class ProfileRecord:
     """Sum of the layers' means."""
     engine_ms: float
     """Mean time of the same calls."""
+    calls: PackedSamples
+    """Time of each of them."""
     inference_alone: StageRecord
     """Calls without profile, in turns with the profiled ones."""
     roofline: Roofline | None
@@ -98,8 +102,9 @@ class ProfileRecord:
 
     @property
     def layers_share(self) -> float:
-        """Share of the calls' time that the layers explain."""
-        return self.layers_ms / self.engine_ms
+        """Share of a call's time that its layers explain: the median of all calls."""
+        sums = np.sum([layer.samples.values_ns() for layer in self.layers], axis=0)
+        return float(np.median(sums / np.array(self.calls.values_ns())))
 
     def part_ms(self, *parts: str) -> float:
         """Sum of the medians of the layers of some parts."""
@@ -146,8 +151,8 @@ def total_lines(record: ProfileRecord) -> list[str]:
         )
     alone = record.inference_alone
     lines.append(
-        f"sum of the layers: {record.layers_ms:.2f} of {record.engine_ms:.2f} ms per call, {record.layers_share:.1%}"
-        f" (means); without profile: p50 {alone.p50_ms:.2f} ms ({alone.count} calls each)"
+        f"sum of the layers: {record.layers_share:.1%} of a call (median); means {record.layers_ms:.2f} of"
+        f" {record.engine_ms:.2f} ms; without profile: p50 {alone.p50_ms:.2f} ms ({alone.count} calls each)"
     )
     return lines
 

@@ -58,6 +58,7 @@ def profile_build(
         layers=layers,
         layers_ms=round(sum(layer.mean_ms for layer in layers), 4),
         engine_ms=round(sum(found.calls_ms) / len(found.calls_ms), 4),
+        calls=PackedSamples.of(_ns(found.calls_ms)),
         inference_alone=StageRecord.of("inference alone", Samples(_ns(found.plain_ms))),
         roofline=roofline,
         notes=notes,

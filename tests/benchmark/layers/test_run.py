@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from edgevision.benchmark.layers.parts import PARTS
 from edgevision.benchmark.layers.record import ProfileRecord, layer_cells, layers_csv, total_lines
 from edgevision.benchmark.layers.run import layer_records
+from edgevision.benchmark.packed import PackedSamples
 from edgevision.benchmark.record_files import read_any_record, write_record
 from edgevision.benchmark.report.page import page
 from edgevision.benchmark.report.rows import report_rows
@@ -73,6 +74,7 @@ def planted() -> ProfileRecord:
         layers=records,
         layers_ms=6.5,
         engine_ms=7.5,
+        calls=PackedSamples.of([5_000_000, 6_000_000, 11_500_000]),
         inference_alone=replace(CALLS, name="inference alone"),
         roofline=EXAMPLE,
     )
@@ -94,7 +96,7 @@ def test_the_totals_say_how_much_of_the_time_is_explained() -> None:
     record = planted()
     lines = total_lines(record)
     assert lines[1] == "network: 4.50 ms, 100.0%"
-    assert "sum of the layers: 6.50 of 7.50 ms per call, 86.7% (means)" in lines[3]
+    assert "sum of the layers: 91.3% of a call (median); means 6.50 of 7.50 ms" in lines[3]
     assert [layer.name for layer in record.costliest(2)] == ["Conv a", "Conv c"]
 
 
@@ -115,6 +117,9 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_record(tmp_path / "damaged.json", replace(record, layers=(damaged,)))
     with pytest.raises(UsageError, match="damaged samples"):
         read_any_record(tmp_path / "damaged.json")
+    write_record(tmp_path / "short.json", replace(record, calls=PackedSamples.of([1, 2])))
+    with pytest.raises(UsageError, match=r"different numbers of samples: \[2, 3\]"):
+        read_any_record(tmp_path / "short.json")
 
 
 def test_a_csv_file_has_every_layer(tmp_path: Path) -> None:
