@@ -67,7 +67,11 @@ def test_misuse_is_explained(folders: tuple[Path, Path], tmp_path: Path) -> None
     for arguments, message in (
         ((base,), "holds one build: `edgevision compare"),
         ((base / "0.json",), "holds one build"),
-        ((base, tmp_path / "nowhere.json"), "cannot read benchmark record"),
+        (
+            (base, tmp_path / "nowhere.json"),
+            "cannot read benchmark record .*; expected the file of `edgevision bench",
+        ),
+        ((base / "0.json", base / ".." / base.name / "0.json"), "are the same records"),
     ):
         with pytest.raises(UsageError, match=message):
             raise run(*arguments).exception or AssertionError("it should have failed")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 import edgevision
-from edgevision.benchmark.builds import Build, FrameOpener, prepared
+from edgevision.benchmark.builds import Build, BuildRecord, FrameOpener, prepared
 from edgevision.benchmark.paired.pairs import PairOptions, TimedPair, rounded_percent, run_pairs
 from edgevision.benchmark.paired.record import PairedRecord, PairSettings
 from edgevision.benchmark.source_state import git_state
@@ -52,6 +52,17 @@ def other_build(text: str, build: Build) -> Build:
     return other
 
 
+def unequal_inputs(base: BuildRecord, new: BuildRecord) -> tuple[str, ...]:
+    """What the builds compute besides a different speed: inputs of different sizes."""
+    if base.input_wh == new.input_wh:
+        return ()
+    before, after = (f"{width}x{height}" for width, height in (base.input_wh, new.input_wh))
+    return (
+        f"the networks' inputs differ: base {before}, new {after}; the change is that of the size too, and accuracy"
+        " differs as well (edgevision eval)",
+    )
+
+
 def measure_against(
     base: Build,
     new: Build,
@@ -70,6 +81,9 @@ def measure_against(
         progress(f"WARNING: {warning}")
     base_side, base_contender, source = prepared(base, frames, scratch / "base.npy")
     new_side, new_contender, _ = prepared(new, frames, scratch / "new.npy")
+    unequal = unequal_inputs(base_side, new_side)
+    for warning in unequal:
+        progress(f"WARNING: {warning}")
 
     def each(number: int, pair: TimedPair) -> None:
         before, after = pair.medians_ms()
@@ -105,7 +119,7 @@ def measure_against(
         pairs=pairs,
         unstable=tuple(dict.fromkeys(unstable)),
         power=power,
-        warnings=before_timing(power),
+        warnings=(*unequal, *before_timing(power)),
         snapshots=watch.snapshots,
         git=git_state(),
     )

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from edgevision.benchmark.energy import EnergyRecord
 from edgevision.benchmark.layers.record import HEADER as LAYER_HEADER
 from edgevision.benchmark.layers.record import layer_cells, total_lines
 from edgevision.benchmark.report.rows import ReportRow
@@ -17,6 +18,7 @@ HEADER = (
     "p90 ms",
     "p99 ms",
     "frames/s",
+    "J/frame",
     "accuracy",
     "latency of",
     "batch",
@@ -29,7 +31,7 @@ MOST_LAYERS = 15
 
 def markdown(rows: Sequence[ReportRow]) -> str:
     """A table of the runs, the devices, and the notes on runs that must not be compared."""
-    lines = [_line(HEADER), _line(["---", *["---:"] * 5, "---", "---:", "---:", "---"])]
+    lines = [_line(HEADER), _line(["---", *["---:"] * 6, "---", "---:", "---:", "---"])]
     lines += [_line(cells(row)) for row in rows]
     devices = dict.fromkeys(device_text(row) for row in rows)
     lines += ["", *(f"Device: {_escaped(text)}." for text in devices)]
@@ -58,6 +60,7 @@ def cells(row: ReportRow) -> tuple[str, ...]:
         row.label,
         *(f"{value:.2f}" for value in (row.p50_ms, row.p90_ms, row.p99_ms)),
         "" if row.frames_per_s is None else f"{row.frames_per_s:.1f}",
+        _joules(row.energy),
         "" if row.accuracy is None else f"{row.accuracy.metric} {row.accuracy.points:.1f}",
         row.latency_of,
         str(row.batch),
@@ -76,6 +79,13 @@ def _layer_lines(rows: Sequence[ReportRow]) -> list[str]:
             lines += [_line(layer_cells(layer)) for layer in row.profile.costliest(MOST_LAYERS)]
             lines += ["", *(f"- {_escaped(text)}" for text in total_lines(row.profile))]
     return lines
+
+
+def _joules(energy: EnergyRecord | None) -> str:
+    """Energy of a frame and what consumed it, because a GPU's is not comparable with a module's."""
+    if energy is None or energy.joules_per_frame is None:
+        return ""
+    return f"{energy.joules_per_frame:.3f} ({energy.scope})"
 
 
 def device_text(row: ReportRow) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edgevision.benchmark.builds import Contender
+from edgevision.benchmark.builds import BuildRecord, Contender
+from edgevision.benchmark.paired.against import unequal_inputs
 from edgevision.benchmark.paired.pairs import (
     PairOptions,
     TimedPair,
@@ -17,7 +19,7 @@ from edgevision.benchmark.paired.pairs import (
     undisturbed_median_ms,
 )
 from edgevision.benchmark.timing import Samples
-from edgevision.contract.session import Session
+from edgevision.contract.session import EngineInfo, Session
 from edgevision.errors import EngineError
 from tests.benchmark.paired.builds import frames_in, open_dying, refuse, sleeping
 
@@ -101,3 +103,11 @@ def test_interrupted_calls_do_not_move_the_value_of_a_pair() -> None:
     slower = Samples(tuple(round(1.08 * call) for call in calls))
     assert undisturbed_median_ms(slower) == pytest.approx(1.08 * quiet)
     assert undisturbed_median_ms(Samples((7_000_000,))) == 7.0
+
+
+def test_inputs_of_different_sizes_are_stated() -> None:
+    engine = EngineInfo("onnxruntime", "onnxruntime 1.2", "cpu")
+    base = BuildRecord("a", "m", None, "float", engine, (640, 640), 1)
+    assert unequal_inputs(base, base) == ()
+    (warning,) = unequal_inputs(base, replace(base, input_wh=(416, 416)))
+    assert warning.startswith("the networks' inputs differ: base 640x640, new 416x416")

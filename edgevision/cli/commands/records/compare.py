@@ -47,6 +47,11 @@ def command(base: Path, new: Path | None, limits: LimitOptions) -> None:
         show_verdict(record.new.name, record.base.name, verdict, limits)
         return
     before, after = stored_runs(base), stored_runs(new)
+    if base.resolve() == new.resolve():
+        raise UsageError(
+            f"{base} and {new} are the same records; give the records of two builds, or measure a build against itself"
+            " with `edgevision bench BUNDLE --against A_COPY`"
+        )
     check_same_work(before, after)
     for role, side in (("base", before), ("new", after)):
         click.echo(f"{role}: {side.path}: {side.build}, {side.median_ms:.2f} ms a frame")
