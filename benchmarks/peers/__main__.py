@@ -70,6 +70,7 @@ def arguments() -> argparse.Namespace:
     add("--step-timeout", type=float, default=3600.0, help="time limit of an installation or export [3600]")
     add("--images", type=int, help="labelled images for AP; 0: no AP [all of coco/eval]")
     add("--search-images", type=int, default=512, help="images of coco/train for the search of INT8 [512]")
+    add("--reuse", action="store_true", help="use the exported models of an earlier run in --work")
     add("--record", type=Path, help="write the record to this file after every turn")
     add("--page", type=Path, help="with an existing --record: write its tables into this page, and end")
     return parser.parse_args()
@@ -90,7 +91,7 @@ class Comparison:
             options.step_timeout,
         )
         work = options.work.resolve()
-        self.place = Workplace(work, options.data.resolve(), self.setup, options.search_images)
+        self.place = Workplace(work, options.data.resolve(), self.setup, options.search_images, options.reuse)
         self.launch = Launch(work, options.timeout, frozenset(self.cores))
         self.clip = (options.clip or options.data / "video" / "vtest.avi").resolve()
         self.models = [one for one in MODELS if options.models is None or one.name in options.models]

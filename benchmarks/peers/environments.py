@@ -29,8 +29,14 @@ OFFLINE = {
     "PYTHONUNBUFFERED": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
 }
-DROPPED = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VIRTUAL_ENV")
-"""Variables that change a tool's default number of threads, or its packages."""
+DROPPED = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "VIRTUAL_ENV",
+    "PYTHONDONTWRITEBYTECODE",
+)
+"""Variables that change the number of threads or the packages of a tool, or that keep it from storing byte code."""
 
 
 class FailedStepError(Exception):
@@ -83,7 +89,7 @@ def requirements(name: str) -> list[str]:
         "yolov5": ["--requirement", "requirements.txt", "onnx", "onnxscript", runtime, openvino],
         "opencv": ["opencv-python-headless", "numpy"],
         "onnxruntime": ["opencv-python-headless", "numpy", runtime],
-        "supervision": ["supervision==0.31.2", runtime],
+        "supervision": ["supervision==0.31.2", "opencv-python-headless", runtime],
     }[name]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sys
@@ -21,8 +20,11 @@ from benchmarks.peers.environments import (
     open_environment,
     run_step,
 )
+from edgevision.storage import atomic
 
 SIZE = 640
+UNTRAINED_IMAGES = 16
+"""For calibration and search of a network with random weights, whose accuracy has no meaning."""
 YOLOV5_COLUMNS = 5
 """Columns of YOLOv5's output before those of the classes: box and objectness."""
 
@@ -55,6 +57,8 @@ class Workplace:
     setup: Setup
     images: int
     """Number of images from `coco/train` for the search of the INT8 graph."""
+    reuse: bool = False
+    """Use files that an earlier run has made."""
 
     def run(self, command: list[str], where: Path) -> None:
         """Run a step in the folder `where`."""
@@ -65,6 +69,8 @@ File = Path | str
 """A file, or the reason why there is none."""
 
 
+LISTED = "files.json"
+"""The finished files of a model, by kind, relative to its folder."""
 NEEDS = {"int8": "bundle", "columns": "raw"}
 """Kinds of files that are made from another kind."""
 
@@ -84,9 +90,9 @@ def prepared(model: Model, kinds: set[str], place: Workplace) -> dict[str, File]
         "engine": lambda: engine_file(model, checkpoint, place),
     }
     wanted = kinds | {NEEDS[kind] for kind in kinds if kind in NEEDS}
-    files: dict[str, File] = {}
+    files: dict[str, File] = {**_earlier(folder)} if place.reuse else {}
     for kind, step in steps.items():
-        if kind not in wanted:
+        if kind not in wanted or kind in files:
             continue
         print(f"  {model.name}: {kind}", flush=True)
         try:
@@ -94,7 +100,16 @@ def prepared(model: Model, kinds: set[str], place: Workplace) -> dict[str, File]
         except FailedStepError as error:
             files[kind] = str(error)
             print(f"    {error}", flush=True)
+        made = {name: str(file.relative_to(folder)) for name, file in files.items() if isinstance(file, Path)}
+        atomic.write_file(folder / LISTED, json.dumps(made, indent=1).encode())
     return files
+
+
+def _earlier(folder: Path) -> dict[str, Path]:
+    """Files of an earlier run that still exist."""
+    listed = folder / LISTED
+    made: dict[str, str] = json.loads(listed.read_text()) if listed.exists() else {}
+    return {kind: folder / name for kind, name in made.items() if (folder / name).exists()}
 
 
 def exported_bundle(checkpoint: Path, place: Workplace) -> Path:
@@ -113,31 +128,22 @@ def _verify(bundle: Path, place: Workplace) -> None:
 
 
 def int8_bundle(model: Model, place: Workplace) -> Path:
-    """Quantize as docs/quantize.md does; one search for each graph, because it takes minutes."""
+    """Quantize as docs/quantize.md does; the search takes minutes."""
     folder = place.work / model.name
     bundle = folder / "bundle"
     if not bundle.is_dir():
         raise FailedStepError("there is no float bundle to quantize")
-    graph = bundle / "model.onnx"
-    kept = folder / f"int8-{hashlib.sha256(graph.read_bytes()).hexdigest()[:8]}-{place.images}"
-    if not kept.is_dir():
-        coco = place.data / "coco"
-        options = [
-            "--precision",
-            "int8",
-            "--max-drop",
-            "0.5",
-            "--calib",
-            str(coco / "calib"),
-            "-o",
-            str(kept),
-        ]
-        for part, limit in (("calib", min(128, place.images)), ("train", place.images)):
-            options += ["--eval-images", str(coco / part), "--annotations", str(coco / f"{part}.json")]
-            options += ["--eval-limit", str(limit)]
-        place.run([sys.executable, "-m", "edgevision", "quantize", str(bundle), *options], folder)
-    _verify(kept, place)
-    return kept
+    images = place.images if model.trained else UNTRAINED_IMAGES
+    made, coco = folder / "int8", place.data / "coco"
+    shutil.rmtree(made, ignore_errors=True)
+    options = ["--precision", "int8", "--max-drop", "0.5", "--calib", str(coco / "calib"), "-o", str(made)]
+    options += ["--calib-images", str(min(128, images))]
+    for part, limit in (("calib", min(128, images)), ("train", images)):
+        options += ["--eval-images", str(coco / part), "--annotations", str(coco / f"{part}.json")]
+        options += ["--eval-limit", str(limit)]
+    place.run([sys.executable, "-m", "edgevision", "quantize", str(bundle), *options], folder)
+    _verify(made, place)
+    return made
 
 
 def raw_graph(model: Model, checkpoint: Path, place: Workplace) -> Path:

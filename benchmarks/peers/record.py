@@ -111,7 +111,7 @@ def tables(head: dict[str, Any], rows: Sequence[Row]) -> str:
         mine = [row for row in rows if row.model == model["name"]]
         about = "" if model["trained"] else " (random weights: no AP)"
         parts.append(f"### {model['name']}{about}\n\n{_table(mine, head['environments'])}")
-        parts += [f"Not measured: {row.peer}: {row.reason}." for row in mine if not row.runs]
+        parts += [f"Not measured: {row.peer}: {row.reason or 'no turn was run'}." for row in mine if not row.runs]
         parts += [f"Incomplete: {row.peer}: {row.reason}." for row in mine if row.runs and row.reason]
     return "\n\n".join(_wrapped(part) for part in parts)
 
