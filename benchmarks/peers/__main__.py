@@ -72,7 +72,6 @@ def arguments() -> argparse.Namespace:
     add("--search-images", type=int, default=512, help="images of coco/train for the search of INT8 [512]")
     add("--reuse", action="store_true", help="use the exported models of an earlier run in --work")
     add("--record", type=Path, help="write the record to this file after every turn")
-    add("--page", type=Path, help="with an existing --record: write its tables into this page, and end")
     return parser.parse_args()
 
 
@@ -148,6 +147,7 @@ class Comparison:
             "most_detections": MOST,
             "accuracy_confidence": PROTOCOL_FLOOR,
             "accuracy_iou": PROTOCOL_IOU,
+            "accuracy_images": 0,
             "cores": self.cores,
         }
         environments = {
@@ -217,6 +217,7 @@ def measure_accuracy(comparison: Comparison, jobs: Sequence[tuple[Row, Peer, Mod
     coco = comparison.place.data / "coco"
     names = class_names(coco)
     labelled = read_annotations(coco / "eval.json", coco / "eval", names, limit=comparison.options.images)
+    comparison.head["settings"]["accuracy_images"] = len(labelled.files)
     listed = comparison.place.work / "images.txt"
     listed.write_text("".join(f"{path.resolve()}\n" for path in labelled.files.values()))
     for row, peer, model, file in jobs:
@@ -239,9 +240,6 @@ def measure_accuracy(comparison: Comparison, jobs: Sequence[tuple[Row, Peer, Mod
 def main() -> int:
     """Compare, print the tables and check the targets."""
     options = arguments()
-    if options.page is not None:
-        record.update_page(options.page, options.record)
-        return 0
     comparison = Comparison(options)
     for folder in (comparison.setup.folder, comparison.place.work):
         folder.mkdir(parents=True, exist_ok=True)

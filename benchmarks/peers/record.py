@@ -17,7 +17,6 @@ from edgevision.storage.codec import json_from_dataclass
 
 KIND = "peers"
 SCHEMA = 1
-BEGIN, END = "<!-- tables of benchmarks.peers: begin -->", "<!-- tables of benchmarks.peers: end -->"
 
 
 @dataclass(slots=True)
@@ -103,15 +102,17 @@ def tables(head: dict[str, Any], rows: Sequence[Row]) -> str:
     device, settings = head["device"], head["settings"]
     parts = [
         f"{device['cpu']} ({device['cpu_class']}), {len(settings['cores'])} cores, Python {device['python']},"
-        f" {head['created'][:10]}, load at the start {head['load']:.1f}. {settings['turns']} turns of"
+        f" {head['created'][:10]}, load at the start {head['load']:.1f}. Turns: {settings['turns']}, each with"
         f" {settings['frames']} frames of {settings['clip']}; confidence {settings['confidence']:g}, IoU"
-        f" {settings['iou']:g}."
+        f" {settings['iou']:g}. AP on {settings['accuracy_images']} images."
     ]
     for model in head["models"]:
         mine = [row for row in rows if row.model == model["name"]]
         about = "" if model["trained"] else " (random weights: no AP)"
         parts.append(f"### {model['name']}{about}\n\n{_table(mine, head['environments'])}")
-        parts += [f"Not measured: {row.peer}: {row.reason or 'no turn was run'}." for row in mine if not row.runs]
+        parts += [
+            f"Not measured: {row.peer}: {row.reason or 'no turn was run'}." for row in mine if not row.runs
+        ]
         parts += [f"Incomplete: {row.peer}: {row.reason}." for row in mine if row.runs and row.reason]
     return "\n\n".join(_wrapped(part) for part in parts)
 
@@ -154,13 +155,3 @@ def _table(rows: Sequence[Row], environments: dict[str, dict[str, Any]]) -> str:
 
 def _shown(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
-
-
-def update_page(page: Path, record: Path) -> None:
-    """Replace the tables of a page by those of the record. Raises `UsageError` if the page has no place for them."""
-    text = page.read_text()
-    if BEGIN not in text or END not in text:
-        raise UsageError(f"{page} has no place for the tables; add the lines {BEGIN!r} and {END!r}")
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    atomic.write_file(page, f"{before}{BEGIN}\n\n{tables(*read(record))}\n\n{END}{after}".encode())

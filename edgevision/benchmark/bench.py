@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 import edgevision
+from edgevision.benchmark.energy import EnergyMeter, PowerSensor
 from edgevision.benchmark.records import BenchRecord, BenchSettings, RoundRecord, StageRecord
 from edgevision.benchmark.source_state import git_state
 from edgevision.benchmark.stability import MachineWatch, instabilities
@@ -26,6 +28,7 @@ from edgevision.device.facts import device_facts, peak_resident_mib, resident_mi
 from edgevision.device.power.findings import before_timing, meanwhile
 from edgevision.device.power.reading import power_state
 from edgevision.device.power.state import PowerState
+from edgevision.engines.opening import CPU_ENGINES
 from edgevision.errors import UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import run_pipeline
@@ -114,20 +117,14 @@ def bench(
     for warning in before_timing(power):
         progress(f"WARNING: {warning}")
     batches, frame_wh = prepared_batches(subject)
-    pictures = itertools.cycle(batches)
-    alone: list[int] = []
-    on_device: list[int] = []
-    rounds: list[RoundRecord] = []
+    timed = _Timed()
+    sensor = PowerSensor(on_gpu=session.info.engine not in CPU_ENGINES)
+    energy = EnergyMeter(sensor, "the overlapping pipeline")
     with MachineWatch() as watch:
-        _warm_up(session, pictures, options.measure)
-        for number in range(options.rounds):
-            record, samples = paired_round(subject, pictures, options, on_device)
-            rounds.append(record)
-            alone += samples.values_ns
-            progress(f"round {number + 1} of {options.rounds}: {record.end_to_end_frames_per_s:.1f} frames/s")
+        _run_rounds(subject, itertools.cycle(batches), options, timed, energy, progress)
         stages, serial_wall_ms = serial_stages(subject, options, open_output)
     progress("stages timed in a serial loop")
-    inference = Samples(tuple(alone))
+    inference, rounds, on_device = Samples(tuple(timed.alone)), tuple(timed.rounds), tuple(timed.on_device)
     return BenchRecord(
         created=utc_now(),
         edgevision=edgevision.__version__,
@@ -138,7 +135,7 @@ def bench(
         settings=_settings(subject, options, frame_wh),
         stages=stages,
         inference_alone=StageRecord.of("inference alone", inference),
-        rounds=tuple(rounds),
+        rounds=rounds,
         inference_frames_per_s=statistics.median(r.inference_frames_per_s for r in rounds),
         end_to_end_frames_per_s=statistics.median(r.end_to_end_frames_per_s for r in rounds),
         end_to_end_ratio=statistics.median(r.ratio for r in rounds),
@@ -149,14 +146,40 @@ def bench(
         unstable=_unstable(inference, watch, power),
         power=power,
         warnings=before_timing(power),
-        device_time=StageRecord.of("on the device", Samples(tuple(on_device))) if on_device else None,
+        device_time=StageRecord.of("on the device", Samples(on_device)) if on_device else None,
         precision=session.precision,
         source_sha256=session.spec.provenance.source_sha256,
         options=subject.session_options,
         snapshots=watch.snapshots,
         git=git_state(),
         trtexec=trtexec_flags(options.measure, session.info, spin=subject.session_options.spin),
+        energy=energy.record(),
     )
+
+
+@dataclass(slots=True)
+class _Timed:
+    """Measurements of the rounds so far, in ns."""
+
+    alone: list[int] = field(default_factory=list)
+    on_device: list[int] = field(default_factory=list)
+    rounds: list[RoundRecord] = field(default_factory=list)
+
+
+def _run_rounds(
+    subject: Subject,
+    pictures: Iterator[Frames],
+    options: BenchOptions,
+    timed: _Timed,
+    energy: EnergyMeter,
+    progress: Callable[[str], None],
+) -> None:
+    _warm_up(subject.session, pictures, options.measure)
+    for number in range(options.rounds):
+        record, samples = paired_round(subject, pictures, options, timed.on_device, energy)
+        timed.rounds.append(record)
+        timed.alone += samples.values_ns
+        progress(f"round {number + 1} of {options.rounds}: {record.end_to_end_frames_per_s:.1f} frames/s")
 
 
 def _warm_up(session: Session, batches: Iterator[Frames], settings: MeasureSettings) -> None:
@@ -171,11 +194,16 @@ def _unstable(inference: Samples, watch: MachineWatch, before: PowerState) -> tu
 
 
 def paired_round(
-    subject: Subject, pictures: Iterator[Frames], options: BenchOptions, on_device: list[int]
+    subject: Subject,
+    pictures: Iterator[Frames],
+    options: BenchOptions,
+    on_device: list[int],
+    energy: EnergyMeter | None = None,
 ) -> tuple[RoundRecord, Samples]:
     """Inference alone, then the overlapping pipeline for the same time, without output.
 
-    `on_device` receives the nanoseconds of each call of the first part by the device's clock, if it has one.
+    `on_device` receives the nanoseconds of each call of the first part by the device's clock, if it has one. `energy`
+    measures the second part.
     """
     whole, batch = options.measure, subject.session.spec.frames.batch.opt
     part = MeasureSettings(whole.min_s / options.rounds, math.ceil(whole.min_count / options.rounds), 0.0, 0)
@@ -187,13 +215,17 @@ def paired_round(
 
     samples = measure(call, part)
     seen: list[None] = []
-    run = run_pipeline(
-        subject.session,
-        RepeatedSource(subject.open_frames),
-        options=PipelineOptions(threshold=options.threshold),
-        stop=_after(part, lambda: len(seen)),
-        on_frame=lambda _: seen.append(None),
-    )
+    source = RepeatedSource(subject.open_frames)
+    with contextlib.nullcontext() if energy is None else energy.running():
+        run = run_pipeline(
+            subject.session,
+            source,
+            options=PipelineOptions(threshold=options.threshold),
+            stop=_after(part, lambda: len(seen)),
+            on_frame=lambda _: seen.append(None),
+        )
+    if energy is not None:
+        energy.frames += run.frames
     return RoundRecord(len(samples) * batch / samples.total_s, run.frames_per_s), samples
 
 

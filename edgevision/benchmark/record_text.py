@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgevision.benchmark.energy import energy_line
 from edgevision.benchmark.records import BenchRecord
 from edgevision.device.facts import DeviceFacts
 
@@ -34,6 +35,8 @@ def record_lines(record: BenchRecord) -> list[str]:
         f"ratio {record.end_to_end_ratio:.3f} (median of {len(record.rounds)} paired rounds, {low:.3f} to {high:.3f})",
         f"{record.resident_mib:.0f} MiB resident, {record.peak_resident_mib:.0f} MiB at the peak",
     ]
+    lines += [] if record.energy is None else [energy_line(record.energy)]
+    lines += [] if record.accuracy is None else [record.accuracy.line]
     lines += [f"WARNING: {warning}" for warning in record.warnings]
     return lines + [f"UNSTABLE: {reason}" for reason in record.unstable]
 

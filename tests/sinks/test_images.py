@@ -27,3 +27,13 @@ def test_frames_of_videos_are_numbered(tmp_path: Path) -> None:
     sink.write(processed(3, source="clips/street 1.mp4"))
     sink.write(processed(12, source="camera 0"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["camera_0_000012.jpg", "street_1_000003.jpg"]
+
+
+def test_a_folder_without_an_image_is_removed_if_it_was_made_for_it(tmp_path: Path) -> None:
+    ImageFolderSink(tmp_path / "made").close()
+    ImageFolderSink(tmp_path).close()
+    assert list(tmp_path.iterdir()) == [], "and the one that was there stays"
+    used = ImageFolderSink(tmp_path / "used")
+    (tmp_path / "used" / "other.txt").write_text("of another program")
+    used.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["used"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 from pathlib import Path
@@ -27,6 +28,7 @@ class ImageFolderSink(Sink):
         self._folder = folder
         self._root = root
         self._numbered = numbered
+        self._made = not folder.exists()
         probe_folder(folder)
 
     def write(self, processed: FrameResult) -> None:
@@ -50,7 +52,10 @@ class ImageFolderSink(Sink):
         return inner if cv2.haveImageWriter(inner.name) else inner.with_name(inner.name + ".png")
 
     def close(self) -> None:
-        """Do nothing: no file is open."""
+        """Remove the folder if this sink made it and wrote nothing, as in a run that failed."""
+        if self._made and not self.written:
+            with contextlib.suppress(OSError):  # another program wrote into it
+                self._folder.rmdir()
 
 
 def probe_folder(folder: Path) -> None:

@@ -28,7 +28,8 @@ HEAD: dict[str, Any] = {
     "load": 0.5,
     "device": {"cpu": "A CPU", "cpu_class": "x86-64 AVX2", "python": "3.11.7"},
     "settings": {
-        "cores": [0, 1], "turns": 2, "frames": 10, "clip": "a.avi", "confidence": 0.25, "iou": 0.45,
+        "cores": [0, 1], "turns": 2, "frames": 10, "clip": "a.avi", "confidence": 0.25,
+        "iou": 0.45, "accuracy_images": 9,
     },
     "models": [{"name": "yolov5n", "trained": True}],
     "environments": {"edgevision": {"mib": 400.0}, "ultralytics": {"mib": 1500.4}},
@@ -70,7 +71,7 @@ def test_the_table_has_medians_and_reasons() -> None:
     assert f"| {OURS} | 15.0 | 1 | 50.0 | 200 | 0.80 | 400 | 30.50 |" in text
     assert f"| {ULTRALYTICS} | 13.5 | 0.88 (0.80 to 0.95) | 50.0 | 411 | 2.45 | 1500 | 30.10 |" in text
     assert "Not measured: trtexec (inference alone): this machine has no NVIDIA GPU." in text
-    assert "2 turns of 10 frames of a.avi" in text.replace("\n", " ")
+    assert "Turns: 2, each with 10 frames of a.avi" in text.replace("\n", " ")
 
 
 def test_targets_follow_the_figures() -> None:
@@ -87,26 +88,11 @@ def test_targets_follow_the_figures() -> None:
     assert list(targets([rows()[3]], vnni=True)) == []
 
 
-def test_tables_of_a_page_are_replaced(tmp_path: Path) -> None:
-    path, page = tmp_path / "record.json", tmp_path / "page.md"
-    record.write(path, HEAD, rows())
-    page.write_text(f"before\n{record.BEGIN}\nold\n{record.END}\nafter\n")
-    record.update_page(page, path)
-    text = page.read_text()
-    assert text.startswith("before\n")
-    assert text.endswith("after\n")
-    assert record.tables(HEAD, rows()) in text
-    assert "old" not in text
-    page.write_text("no marks")
-    with pytest.raises(UsageError, match="no place for the tables"):
-        record.update_page(page, path)
-
-
 def test_the_page_has_the_tables_of_the_committed_record() -> None:
     text = PAGE.read_text()
     (file,) = re.findall(r"`(benchmarks/results/peers-[\w-]+\.json)`", text)
     head, found = record.read(REPOSITORY / file)
-    assert f"{record.BEGIN}\n\n{record.tables(head, found)}\n\n{record.END}" in text
+    assert record.tables(head, found) in text
     measured = [model for model in MODELS if model.name in {row.model for row in found}]
     assert measured
     for model in measured:
