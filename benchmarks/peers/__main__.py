@@ -71,6 +71,7 @@ def arguments() -> argparse.Namespace:
     add("--images", type=int, help="labelled images for AP; 0: no AP [all of coco/eval]")
     add("--search-images", type=int, default=512, help="images of coco/train for the search of INT8 [512]")
     add("--reuse", action="store_true", help="use the exported models of an earlier run in --work")
+    add("--note", default="", help="a sentence for the record and the page, for example on the packages")
     add("--record", type=Path, help="write the record to this file after every turn")
     return parser.parse_args()
 
@@ -162,6 +163,7 @@ class Comparison:
             "load": os.getloadavg()[0],
             "git": None if state is None else json_from_dataclass(state),
             "device": json_from_dataclass(device_facts()),
+            "note": self.options.note,
             "settings": settings,
             "models": [{"name": one.name, "trained": one.trained} for one in self.models],
             "environments": environments,

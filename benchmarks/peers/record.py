@@ -105,6 +105,7 @@ def tables(head: dict[str, Any], rows: Sequence[Row]) -> str:
         f" {head['created'][:10]}, load at the start {head['load']:.1f}. Turns: {settings['turns']}, each with"
         f" {settings['frames']} frames of {settings['clip']}; confidence {settings['confidence']:g}, IoU"
         f" {settings['iou']:g}. AP on {settings['accuracy_images']} images."
+        f" {head['note']}"
     ]
     for model in head["models"]:
         mine = [row for row in rows if row.model == model["name"]]

@@ -26,6 +26,7 @@ PAGE = REPOSITORY / "docs" / "peers.md"
 HEAD: dict[str, Any] = {
     "created": "2026-01-02T03:04:05+00:00",
     "load": 0.5,
+    "note": "A note.",
     "device": {"cpu": "A CPU", "cpu_class": "x86-64 AVX2", "python": "3.11.7"},
     "settings": {
         "cores": [0, 1], "turns": 2, "frames": 10, "clip": "a.avi", "confidence": 0.25,
@@ -71,6 +72,7 @@ def test_the_table_has_medians_and_reasons() -> None:
     assert f"| {OURS} | 15.0 | 1 | 50.0 | 200 | 0.80 | 400 | 30.50 |" in text
     assert f"| {ULTRALYTICS} | 13.5 | 0.88 (0.80 to 0.95) | 50.0 | 411 | 2.45 | 1500 | 30.10 |" in text
     assert "Not measured: trtexec (inference alone): this machine has no NVIDIA GPU." in text
+    assert "AP on 9 images. A note." in text.replace("\n", " ")
     assert "Turns: 2, each with 10 frames of a.avi" in text.replace("\n", " ")
 
 
