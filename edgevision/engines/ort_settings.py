@@ -42,16 +42,18 @@ def session_settings(threads: int | None = None, *, spin: bool = False) -> ort.S
 
 
 def open_inference(
-    model: bytes | str, settings: ort.SessionOptions, providers: Sequence[Provider]
+    model: bytes | str, settings: ort.SessionOptions, providers: Sequence[Provider], *, rewrite: bool = True
 ) -> ort.InferenceSession:
     """Open serialized bytes or a file path; passes on ONNX Runtime's errors, which share no base class.
 
-    On the CPU alone, the first nodes are rewritten (`ort_pixels`).
+    On the CPU alone, the first nodes are rewritten (`ort_pixels`), unless `rewrite` is False.
 
     ONNX Runtime 1.31 cannot apply `EXACT_INT8` to a graph in which two operations read one 8-bit weight ("Attempt to
     replace the existing tensor"). Such a graph is opened with its Q/DQ nodes unfused: exact, and slower.
     """
-    if [provider if isinstance(provider, str) else provider[0] for provider in providers] == [CPU]:
+    if rewrite and [provider if isinstance(provider, str) else provider[0] for provider in providers] == [
+        CPU
+    ]:
         model = _for_cpu(model)
     try:
         # `enable_fallback=0`: otherwise it prints a line and continues without the provider.

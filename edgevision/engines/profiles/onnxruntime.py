@@ -15,7 +15,7 @@ import onnxruntime as ort
 from edgevision.contract.layers import EngineLayer, EngineProfile
 from edgevision.contract.session import Frames
 from edgevision.contract.spec import Precision
-from edgevision.engines.ort_settings import CPU, session_settings
+from edgevision.engines.ort_settings import CPU, open_inference, session_settings
 from edgevision.engines.profiles.assign import Operation, assign
 from edgevision.engines.profiles.graph import Graph, Node, Tensor, read_graph
 from edgevision.engines.profiles.turns import WARM_UP, Call, in_turns
@@ -91,7 +91,7 @@ def measured_values(graph: Path, frames: Frames) -> dict[str, Tensor]:
     with tempfile.TemporaryDirectory(prefix="edgevision-shapes-") as folder:
         settings.profile_file_prefix = f"{folder}/events"
         try:
-            inference = ort.InferenceSession(str(graph), settings, providers=[CPU])
+            inference = open_inference(str(graph), settings, [CPU], rewrite=False)
             inference.run(None, {"frames": np.ascontiguousarray(frames)})
             events = json.loads(Path(inference.end_profiling()).read_text())
         except Exception as error:  # ONNX Runtime's own errors share no base class
