@@ -21,6 +21,7 @@ from edgevision.device.cpu_class import cpu_class, cpu_computes
 from edgevision.device.facts import cpu_model
 from edgevision.engines.extra_outputs import CANDIDATES, graph_with_candidates
 from edgevision.engines.openvino_parts import Parts, Request, compile_parts
+from edgevision.engines.profiles.openvino import COUNTED, profile
 from edgevision.errors import EngineError
 
 _POOL = 4
@@ -118,7 +119,13 @@ def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> 
         _override_constants(larger, graph, options)
         return compile_parts(core, larger, settings, computed_in)
 
+    def compile_counted() -> Parts:
+        again = core.read_model(graph)
+        _override_constants(again, graph, options)
+        return compile_parts(core, again, {**settings, **COUNTED}, computed_in)
+
     session.open_with_candidates = open_with_candidates
+    session.layer_profile = functools.partial(profile, graph, compile_counted)
     return session
 
 

@@ -140,6 +140,25 @@ class ExecutionContext:
             self._capture(count)
         return answers
 
+    def run_profiled(self, arrays: Arrays, profiler: trt.IProfiler) -> None:
+        """Run one batch without a CUDA graph; `profiler` receives the time of each layer. Raises `EngineError`.
+
+        The context keeps the profiler, so do not use it for other calls afterwards.
+        """
+        count = len(arrays[0])
+        for port, array in zip(self._inputs, arrays, strict=True):
+            np.copyto(port.host[:count], array)
+        self._context.profiler = profiler
+        self._set_batch(count)
+        self._stream.record(self._begin)
+        if not self._zero_copy:
+            for port in self._inputs:
+                self._stream.copy_to_device(port.device_pointer, port.host_pointer, port.row_bytes * count)
+        self._queue(self._context, count)
+        self._stream.record(self._end)
+        self._end.wait()
+        self.device_ms = self._end.ms_since(self._begin)
+
     def graph_note(self) -> str:
         """One line on the use of CUDA graphs, for records."""
         if self._contexts.captured_by_library:
