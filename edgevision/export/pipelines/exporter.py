@@ -16,7 +16,7 @@ from edgevision.export.generators.exporter import GeneratorJob, export_generator
 from edgevision.export.generators.network import SEED, generator_inputs
 from edgevision.export.pipelines.folder import INDEX, PipelineFolder, read_pipeline_folder
 from edgevision.export.pipelines.loading import PROMPTS, LoadedPipeline, load_pipeline
-from edgevision.export.pipelines.module import PipelineModule, PipelineOptions, reference_images
+from edgevision.export.pipelines.module import PipelineModule, SamplingRun, reference_images
 from edgevision.export.pipelines.sampler import Sampler, read_sampler
 from edgevision.export.runs import provenance_of_file
 from edgevision.export.verify import Progress
@@ -81,7 +81,7 @@ def export_pipeline(path: Path, choices: RunChoices, output: Path, progress: Pro
     return export_generator(job, output, progress)
 
 
-def run_options(loaded: LoadedPipeline, choices: RunChoices) -> PipelineOptions:
+def run_options(loaded: LoadedPipeline, choices: RunChoices) -> SamplingRun:
     """The run of the pipeline, with defaults of its kind; raises `UsageError` for a size that it cannot make."""
     steps, guidance = _usual_run(loaded)
     side = int(loaded.unet.config.sample_size) * loaded.scale
@@ -91,12 +91,12 @@ def run_options(loaded: LoadedPipeline, choices: RunChoices) -> PipelineOptions:
         raise UsageError(
             f"--size {width}x{height}: this pipeline makes images with sides that are multiples of {unit}"
         )
-    return PipelineOptions(
+    return SamplingRun(
         choices.steps or steps, guidance if choices.guidance is None else choices.guidance, (width, height)
     )
 
 
-def pipeline_source(loaded: LoadedPipeline, sampler: Sampler, options: PipelineOptions) -> SourceModel:
+def pipeline_source(loaded: LoadedPipeline, sampler: Sampler, options: SamplingRun) -> SourceModel:
     """The whole run as a generator that takes tokens."""
     channels = int(loaded.unet.config.in_channels)
     width, height = (side // loaded.scale for side in options.size_wh)
@@ -136,7 +136,7 @@ def _check_weights(loaded: LoadedPipeline) -> None:
 
 
 def _reference_check(
-    loaded: LoadedPipeline, source: SourceModel, options: PipelineOptions, golden: Tensors
+    loaded: LoadedPipeline, source: SourceModel, options: SamplingRun, golden: Tensors
 ) -> CheckRecord:
     noise, tokens = (torch.from_numpy(array) for array in golden.arrays)
     expected = reference_images(loaded, options, noise, GOLDEN_TEXTS)

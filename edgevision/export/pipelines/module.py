@@ -16,7 +16,7 @@ from edgevision.export.pipelines.sampler import Sampler, drawn_noises, next_samp
 
 
 @dataclass(frozen=True, slots=True)
-class PipelineOptions:
+class SamplingRun:
     """Settings of a run."""
 
     steps: int
@@ -28,7 +28,7 @@ class PipelineOptions:
 class PipelineModule(torch.nn.Module):
     """Noise ``[B, N, C, h, w]`` and tokens int64 ``[B, *token_shape]`` to images ``[B,3,H,W]``, RGB in -1..1."""
 
-    def __init__(self, loaded: LoadedPipeline, sampler: Sampler, options: PipelineOptions) -> None:
+    def __init__(self, loaded: LoadedPipeline, sampler: Sampler, options: SamplingRun) -> None:
         super().__init__()
         self.unet, self.vae = loaded.unet, loaded.vae
         self.encoders = torch.nn.ModuleList(loaded.encoders)
@@ -127,7 +127,7 @@ class PipelineModule(torch.nn.Module):
 
 
 def reference_images(
-    loaded: LoadedPipeline, options: PipelineOptions, noise: torch.Tensor, texts: tuple[str, ...]
+    loaded: LoadedPipeline, options: SamplingRun, noise: torch.Tensor, texts: tuple[str, ...]
 ) -> torch.Tensor:
     """Images ``[B,3,H,W]`` in -1..1 that the pipeline of diffusers itself makes from the noise and texts."""
     width, height = options.size_wh

@@ -25,6 +25,7 @@ from edgevision.export.pipelines import exporter
 from edgevision.export.pipelines.exporter import GOLDEN_TEXTS, RunChoices, export_pipeline
 from edgevision.export.pipelines.folder import read_pipeline_folder
 from edgevision.export.pipelines.loading import load_pipeline
+from edgevision.export.pipelines.module import SamplingRun
 from edgevision.inference.texts import TextTokens
 from tests.export.pipelines.tiny import KINDS, LENGTH, tokenizer, write_pipeline
 
@@ -92,6 +93,7 @@ def test_the_device_needs_neither_torch_nor_diffusers(tmp_path: Path) -> None:
     assert len(files) == 2
     first, second = (cv2.imread(str(file)) for file in files)
     assert first is not None
+    assert second is not None
     assert first.shape == (16, 16, 3)
     assert not np.array_equal(first, second)
     assert b"the cat" in files[0].read_bytes()
@@ -133,9 +135,9 @@ def test_texts_become_the_tokens_of_transformers(tmp_path: Path) -> None:
 
 def test_settings_come_from_the_kind(tmp_path: Path) -> None:
     loaded = load_pipeline(read_pipeline_folder(write_pipeline("turbo", tmp_path)))
-    assert exporter.run_options(loaded, RunChoices()) == exporter.PipelineOptions(1, 0.0, (16, 16))
+    assert exporter.run_options(loaded, RunChoices()) == SamplingRun(1, 0.0, (16, 16))
     given = exporter.run_options(loaded, RunChoices(3, 2.0, (32, 16)))
-    assert given == exporter.PipelineOptions(3, 2.0, (32, 16))
+    assert given == SamplingRun(3, 2.0, (32, 16))
     with pytest.raises(UsageError, match="--size 18x16: .* multiples of 4"):
         exporter.run_options(loaded, RunChoices(size_wh=(18, 16)))
 
