@@ -1,0 +1,77 @@
+"""Distillation of a diffusion model into one of few steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from edgevision.checkpoint.reading import read_checkpoint
+from edgevision.errors import UsageError
+from edgevision.models.diffusion import Denoiser, denoiser_from_state_dict, noisy, times
+from edgevision.models.plan import DiffusionPlan
+from edgevision.train.data.labelled_images import ImageBatch, ImageSplit
+from edgevision.train.loop.schedule import TrainingProgress
+from edgevision.train.tasks.diffusion import DiffusionInTraining
+
+
+class DistillationInTraining(DiffusionInTraining):
+    """One step of the student learns where several steps of the teacher lead, with the teacher's guidance.
+
+    This is progressive distillation (arXiv 2202.00512) of a flow, from the teacher to the number of steps at once. Each
+    step of the student starts at its own time, from a real image and noise.
+    """
+
+    def __init__(
+        self, student: Denoiser, teacher: Denoiser, plan: DiffusionPlan, progress: TrainingProgress, seed: int
+    ) -> None:
+        super().__init__(student, plan, progress, seed)
+        # In a tuple, so that checkpoints do not hold the teacher.
+        self._teacher = (teacher.eval().requires_grad_(False),)
+        self.guidance = float(teacher.guidance)
+        self.times = torch.tensor(times(plan.steps, "flow"))
+
+    def losses(self, batch: ImageBatch) -> dict[str, torch.Tensor]:
+        """The mean squared error of the student's velocity."""
+        place = torch.arange(len(batch.labels), device=batch.labels.device) % self.plan.steps
+        bounds = self.times.to(batch.labels.device)
+        start, end = bounds[place], bounds[place + 1]
+        x, _ = noisy(batch.images, torch.randn_like(batch.images), start, "flow")
+        length = (start - end).view(-1, 1, 1, 1)
+        target = (x - self._followed(x, start, end, batch.labels)) / length
+        return {"loss": F.mse_loss(self.model(x, start, batch.labels).float(), target)}
+
+    @torch.no_grad()
+    def _followed(
+        self, x: torch.Tensor, start: torch.Tensor, end: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
+        """The images at time `end`, by equal steps of the teacher."""
+        teacher = self._teacher[0].to(x.device)
+        length = (start - end) / self.plan.teacher_steps
+        none = torch.full_like(labels, teacher.classes)
+        for place in range(self.plan.teacher_steps):
+            time = start - place * length
+            pair = teacher(torch.cat((x, x)), torch.cat((time, time)), torch.cat((labels, none)))
+            with_class, without = pair.chunk(2)
+            x = x - length.view(-1, 1, 1, 1) * (without + self.guidance * (with_class - without))
+        return x
+
+
+def read_teacher(path: Path, split: ImageSplit) -> Denoiser:
+    """The trained model of a run or a checkpoint.
+
+    Raises `UsageError` if it cannot be distilled into a student for this data.
+    """
+    file = path / "best.safetensors" if path.is_dir() else path
+    teacher = denoiser_from_state_dict(read_checkpoint(file).tensors)
+    if teacher.objective != "flow":
+        raise UsageError(
+            f"--distill-from {path} was trained with --model {teacher.objective}; only --model flow can be distilled"
+        )
+    if (teacher.channels, teacher.classes) != (split.train.channels, len(split.classes)):
+        raise UsageError(
+            f"--distill-from {path} makes {teacher.classes} classes of {teacher.channels} channels; the data has"
+            f" {len(split.classes)} and {split.train.channels}"
+        )
+    return teacher
