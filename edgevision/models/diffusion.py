@@ -34,7 +34,7 @@ _GROUPS = 8
 
 
 class TimeEmbedding(nn.Module):
-    """Times ``[B]`` in 0..1 and labels ``[B]`` to ``[B,width]``: sines of the time (arXiv 1706.03762), and a table."""
+    """Times ``[B]`` or ``[1]`` in 0..1 and labels ``[B]`` to ``[B,width]``: sines (arXiv 1706.03762) and a table."""
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class Attention(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """A U-Net: noisy images ``[B,C,H,W]``, times ``[B]`` and labels int64 ``[B]`` to what the objective predicts.
+    """A U-Net: noisy images ``[B,C,H,W]``, times ``[B]`` or ``[1]`` and labels int64 ``[B]`` to predictions.
 
     Label `classes` stands for no class. Sides must be multiples of 4. Most work is done at a half and a quarter of the
     resolution; the full one has a quarter of `width` channels. The objective and the settings of the best sampling are
@@ -213,19 +213,27 @@ class Sampler(nn.Module):
         """Noise to images."""
         x, label = noise, label.long()
         for time, earlier in itertools.pairwise(self.times):
-            x = step(x, self.predicted(x, time, label), time, earlier, self.objective)
+            now = torch.full((1,), time, device=x.device)  # one for all, so that graphs hold its embedding
+            predicted = guided(self.denoiser, x, now, label, self.guidance)
+            x = step(x, predicted, time, earlier, self.objective)
         return ((x + 1) / 2).clamp(0, 1)
 
-    def predicted(self, x: torch.Tensor, time: float, label: torch.Tensor) -> torch.Tensor:
-        """The network's prediction with guidance."""
-        if self.guidance == 1:
-            found: torch.Tensor = self.denoiser(x, torch.full_like(x[:, 0, 0, 0], time), label)
-            return found
-        both, none = torch.cat((x, x)), torch.full_like(label, self.denoiser.classes)
-        pair = self.denoiser(both, torch.full_like(both[:, 0, 0, 0], time), torch.cat((label, none)))
-        with_class, without = pair.chunk(2)
-        guided: torch.Tensor = without + self.guidance * (with_class - without)
-        return guided
+
+def guided(
+    denoiser: Denoiser, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor, guidance: float
+) -> torch.Tensor:
+    """Predictions at times ``[B]`` or ``[1]``, extrapolated from those without class to those with it.
+
+    Both come from one batch of two. A guidance of 1 needs only the latter.
+    """
+    if guidance == 1:
+        found: torch.Tensor = denoiser(x, time, label)
+        return found
+    labels = torch.cat((label, torch.full_like(label, denoiser.classes)))
+    pair = denoiser(torch.cat((x, x)), time if len(time) == 1 else torch.cat((time, time)), labels)
+    with_class, without = pair.unflatten(0, (2, -1)).unbind()
+    extrapolated: torch.Tensor = without + guidance * (with_class - without)
+    return extrapolated
 
 
 def denoiser_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Denoiser:

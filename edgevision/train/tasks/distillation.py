@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from edgevision.checkpoint.reading import read_checkpoint
 from edgevision.errors import UsageError
-from edgevision.models.diffusion import Denoiser, denoiser_from_state_dict, noisy, times
+from edgevision.models.diffusion import Denoiser, denoiser_from_state_dict, guided, noisy, times
 from edgevision.models.plan import DiffusionPlan
 from edgevision.train.data.labelled_images import ImageBatch, ImageSplit
 from edgevision.train.loop.schedule import TrainingProgress
@@ -49,12 +49,9 @@ class DistillationInTraining(DiffusionInTraining):
         """The images at time `end`, by equal steps of the teacher."""
         teacher = self._teacher[0].to(x.device)
         length = (start - end) / self.plan.teacher_steps
-        none = torch.full_like(labels, teacher.classes)
         for place in range(self.plan.teacher_steps):
-            time = start - place * length
-            pair = teacher(torch.cat((x, x)), torch.cat((time, time)), torch.cat((labels, none)))
-            with_class, without = pair.chunk(2)
-            x = x - length.view(-1, 1, 1, 1) * (without + self.guidance * (with_class - without))
+            velocity = guided(teacher, x, start - place * length, labels, self.guidance)
+            x = x - length.view(-1, 1, 1, 1) * velocity
         return x
 
 
