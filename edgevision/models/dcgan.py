@@ -44,7 +44,7 @@ class Generator(nn.Module):
         self.up2 = nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False)
         self.norm3 = nn.BatchNorm2d(width)
         self.last = nn.Conv2d(width, channels, 3, padding=1)
-        nn.init.normal_(self.label.weight, std=noise**-0.5)
+        nn.init.normal_(self.label.weight, std=0.5)
 
     def forward(self, noise: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Noise to images."""
@@ -93,14 +93,14 @@ class Critic(nn.Module):
         features = 4 * width * (size // 8) ** 2
         self.judgement = nn.Linear(features, 1)
         self.label = nn.Embedding(classes, features)
-        nn.init.zeros_(self.label.weight)
+        nn.init.normal_(self.label.weight, std=features**-0.5)
 
     def forward(self, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Images to numbers ``[B]``."""
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = F.leaky_relu(norm(convolution(x)), _SLOPE)
         features = x.flatten(1)
-        out: torch.Tensor = self.judgement(features)[:, 0] + (features * self.label(label)).mean(1)
+        out: torch.Tensor = self.judgement(features)[:, 0] + (features * self.label(label)).sum(1)
         return out
 
 

@@ -34,26 +34,36 @@ class AdversarialInTraining(ModuleInTraining[ImageBatch]):
         super().__init__(model, plan.optimization, progress, seed)
         self.critic, self.plan = critic, plan
         self.automatic_optimization = False
+        self._last_loss: dict[str, torch.Tensor] = {}
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> torch.Tensor:  # noqa: ARG002  # Lightning's signature
-        """Update the critic, and in its turn the generator."""
+        """Update the critic, and in its turn the generator against the updated critic."""
         of_generator, of_critic = self._optimizers()
-        made = self._made(batch)
+        due = self.progress.step % self.plan.critic_steps == 0
+        with torch.set_grad_enabled(due):
+            made = self._made(batch)
         parts = self.critic_losses(batch, made.detach())
         of_critic.zero_grad()
         self.manual_backward(parts["critic"])
         of_critic.step()
-        if self.progress.step % self.plan.critic_steps == 0:
-            self._last_loss = self.losses(batch)
+        if due:
+            self.critic.requires_grad_(False)
+            loss = self.generator_losses(made, batch.labels)["loss"]
             of_generator.zero_grad()
-            self.manual_backward(self._last_loss["loss"])
+            self.manual_backward(loss)
             of_generator.step()
+            self._last_loss = {"loss": loss.detach()}
+            self.critic.requires_grad_(True)
         self.record({**self._last_loss, **parts})
         return parts["critic"].detach()
 
     def losses(self, batch: ImageBatch) -> dict[str, torch.Tensor]:
         """The generator's loss on new noise."""
-        judged = self.critic(self._made(batch), batch.labels)
+        return self.generator_losses(self._made(batch), batch.labels)
+
+    def generator_losses(self, made: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The generator's loss on images that it made."""
+        judged = self.critic(made, labels)
         return {"loss": -judged.mean() if self.plan.model == "wgan" else F.softplus(-judged).mean()}
 
     def critic_losses(self, batch: ImageBatch, made: torch.Tensor) -> dict[str, torch.Tensor]:
