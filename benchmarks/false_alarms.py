@@ -15,14 +15,16 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import edgevision
 from edgevision.benchmark.builds import Contender
-from edgevision.benchmark.paired.pairs import PAIRS, PairOptions, run_pairs
+from edgevision.benchmark.paired.pairs import GROUPS, PAIRS, PairOptions, TimedPair, run_pairs
 from edgevision.bundle.folder import Bundle
 from edgevision.bundle.packaged import bundle_path
 from edgevision.contract.results import Outputs
@@ -32,6 +34,9 @@ from edgevision.device.facts import DeviceFacts, device_facts
 from edgevision.engines.opening import ENGINES, open_session
 from edgevision.storage import atomic
 from edgevision.storage.codec import json_text
+
+if TYPE_CHECKING:
+    from edgevision.benchmark.paired.verdict import Verdict
 
 MOST_ALARMS = 0.05
 LEAST_FOUND = 0.95
@@ -68,6 +73,7 @@ class ComparisonRow:
     low: float
     high: float
     p: float
+    """Corrected for the number of looks."""
     certainty: str
     slower: bool
     pair_changes: tuple[float, ...]
@@ -88,6 +94,9 @@ class AlarmRecord:
     engine: str
     threads: int
     pairs: int
+    """Of a group."""
+    groups: int
+    """Maximum number of groups."""
     seconds: float
     turns: int
     rows: tuple[ComparisonRow, ...]
@@ -104,9 +113,13 @@ def compared(base: Contender, new: Contender, options: PairOptions, planted: flo
     from edgevision.benchmark.paired.verdict import judge_pairs
 
     began_s = time.perf_counter()
-    medians = [pair.medians_ms() for pair in run_pairs(base, new, options)]
-    before, after = zip(*medians, strict=True)
-    verdict = judge_pairs(before, after)
+
+    def judged(pairs: Sequence[TimedPair]) -> Verdict:
+        before, after = zip(*(pair.medians_ms() for pair in pairs), strict=True)
+        return judge_pairs(before, after, looks=options.groups)
+
+    pairs = run_pairs(base, new, options, decided=lambda pairs: judged(pairs).decided(None))
+    verdict = judged(pairs)
     change = verdict.change
     return ComparisonRow(
         planted=planted,
@@ -116,7 +129,9 @@ def compared(base: Contender, new: Contender, options: PairOptions, planted: flo
         p=change.p,
         certainty=verdict.certainty,
         slower=verdict.slower,
-        pair_changes=tuple(round(b / a - 1, 5) for a, b in medians),
+        pair_changes=tuple(
+            round(after / before - 1, 5) for before, after in (pair.medians_ms() for pair in pairs)
+        ),
         wall_s=round(time.perf_counter() - began_s, 2),
         load=round(os.getloadavg()[0], 2),
     )
@@ -137,7 +152,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="more: the slow-down is of one of them")
     parser.add_argument("--comparisons", type=int, default=40, help="of each kind")
     parser.add_argument("--pairs", type=int, default=PAIRS)
-    parser.add_argument("--seconds", type=float, default=9.0, help="of each build in a comparison")
+    parser.add_argument("--groups", type=int, default=GROUPS, help="maximum number of groups of pairs")
+    parser.add_argument("--seconds", type=float, default=9.0, help="of each build in a group of pairs")
     parser.add_argument("--slow", type=float, default=8.0, help="planted slow-down in %%")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     arguments = parser.parse_args()
@@ -151,11 +167,17 @@ def main() -> None:
         slowed = Contender("slowed", functools.partial(open_slowed, *build, share), frames)
         for number in range(arguments.comparisons):
             for planted, new in ((0.0, plain), (share, slowed)):
-                options = PairOptions(arguments.pairs, arguments.seconds, seed=2 * number + (planted > 0))
+                options = PairOptions(
+                    arguments.pairs,
+                    arguments.seconds,
+                    seed=2 * number + (planted > 0),
+                    groups=arguments.groups,
+                )
                 rows.append(row := compared(plain, new, options, planted))
                 print(
                     f"{number + 1:>3}  planted {planted:4.0%}: {row.change:+.1%} ({row.low:+.1%} to {row.high:+.1%}),"
-                    f" p = {row.p:.2g}, {row.certainty}; {row.wall_s:.0f} s, load {row.load:.1f}",
+                    f" p = {row.p:.2g},"
+                    f" {len(row.pair_changes)} pairs, {row.certainty}; {row.wall_s:.0f} s, load {row.load:.1f}",
                     flush=True,
                 )
     alarms = sum(row.certainty != "not sure" for row in rows if not row.planted)
@@ -171,6 +193,7 @@ def main() -> None:
             engine=arguments.engine,
             threads=arguments.threads,
             pairs=arguments.pairs,
+            groups=arguments.groups,
             seconds=arguments.seconds,
             turns=PairOptions().turns,
             rows=tuple(rows),

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from edgevision.errors import EdgevisionError, VerificationError
     from edgevision.explain.heatmap import draw_explanation
     from edgevision.explain.maps import Explanation
+    from edgevision.inference.generation import GeneratedImage, Generation
     from edgevision.inference.model import Model, load
     from edgevision.inference.prediction import Prediction
     from edgevision.pipeline.options import PipelineOptions
@@ -69,6 +70,8 @@ _MODULES = {
     "EdgevisionError": "errors",
     "Explanation": "explain.maps",
     "FrameResult": "sinks.frame_result",
+    "GeneratedImage": "inference.generation",
+    "Generation": "inference.generation",
     "Instances": "contract.results",
     "Line": "analytics.places",
     "Model": "inference.model",
@@ -114,6 +117,8 @@ __all__ = [
     "EdgevisionError",
     "Explanation",
     "FrameResult",
+    "GeneratedImage",
+    "Generation",
     "Instances",
     "Line",
     "Model",

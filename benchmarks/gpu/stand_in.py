@@ -18,13 +18,13 @@ from benchmarks.gpu.kernels import KernelWork, Work, available_work
 from benchmarks.gpu.record import NotHereError, Part
 from edgevision.bundle.folder import CheckRecord
 from edgevision.contract.session import EngineInfo, Frames, Pending
-from edgevision.contract.spec import BatchRange, FrameInput, ModelSpec, Provenance, TensorSpec
+from edgevision.contract.spec import FRAMES, BatchRange, FrameInput, ModelSpec, Provenance, TensorSpec
 from edgevision.device.facts import FactReading
 from edgevision.engines.pinned import PinnedBatches
 from edgevision.engines.tensorrt import cuda
 from edgevision.engines.tensorrt.contexts import Contexts
 from edgevision.engines.tensorrt.cuda import CudaStream
-from edgevision.engines.tensorrt.execution_context import FRAMES, ExecutionContext
+from edgevision.engines.tensorrt.execution_context import ExecutionContext
 from edgevision.engines.tensorrt.log import Messages
 from edgevision.engines.tensorrt.session import LoadedEngine, TensorRtSession
 from edgevision.engines.tensorrt.slots import SLOTS, Slots

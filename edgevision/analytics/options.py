@@ -93,13 +93,12 @@ class AnalyticsOptions:
 
     def check(self, spec: ModelSpec) -> None:
         """Raise `UsageError` or `MissingExtraError` for mistakes that are detectable without a frame."""
-        select = self._select(spec)
-        wanted = self.tracks or select != DetectionFilter()
-        if wanted and spec.task not in BOX_TASKS:
+        if self.wanted and spec.task not in BOX_TASKS:
             raise UsageError(
                 f"{spec.name} has the task {spec.task}; expected a model with detections for filtering, tracking and"
                 " counting"
             )
+        self._select(spec)
         if self._anchor(spec) is not None and not (self.lines or self.zones):
             raise UsageError(
                 "the anchor is the position that lines and zones use; expected a line or a zone too"

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 import edgevision
+from edgevision.benchmark.energy import EnergyMeter, PowerSensor
 from edgevision.benchmark.records import BenchRecord, BenchSettings, RoundRecord, StageRecord
 from edgevision.benchmark.source_state import git_state
 from edgevision.benchmark.stability import MachineWatch, instabilities
 from edgevision.benchmark.timing import MeasureSettings, Samples, measure
 from edgevision.benchmark.trtexec import trtexec_flags
 from edgevision.contract.image import fit_frame
+from edgevision.contract.inputs import Batch
 from edgevision.contract.session import Frames, Session, SessionOptions
 from edgevision.contract.spec import utc_now
 from edgevision.contract.thresholds import ClassThresholds, Threshold
@@ -26,6 +29,7 @@ from edgevision.device.facts import device_facts, peak_resident_mib, resident_mi
 from edgevision.device.power.findings import before_timing, meanwhile
 from edgevision.device.power.reading import power_state
 from edgevision.device.power.state import PowerState
+from edgevision.engines.opening import CPU_ENGINES
 from edgevision.errors import UsageError
 from edgevision.pipeline.options import PipelineOptions
 from edgevision.pipeline.pipeline import run_pipeline
@@ -109,25 +113,54 @@ def bench(
     both. The ratio is the median of the rounds' ratios. A serial loop times the stages, with drawing and writing to
     `open_output`'s sink, because only there they add up to the wall time.
     """
+    batches, frame_wh = prepared_batches(subject)
+    workload = Workload(
+        batches,
+        lambda given, on_device, energy: paired_round(subject, given, options, on_device, energy),
+        lambda: serial_stages(subject, options, open_output),
+        _settings(subject, options, frame_wh),
+        "the overlapping pipeline",
+    )
+    return measured(subject, options, workload, progress)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Workload:
+    """What a benchmark runs."""
+
+    batches: tuple[Batch, ...]
+    """For inference alone, in turn."""
+    paired_round: Callable[[Iterator[Batch], list[int], EnergyMeter], tuple[RoundRecord, Samples]]
+    """Inference alone, then everything, for the same time.
+
+    The list receives the times of the first part by the device's clock in ns; the meter measures the second part.
+    """
+    stages: Callable[[], tuple[tuple[StageRecord, ...], float]]
+    """Times of the stages in a serial loop, and the wall time of a frame in ms."""
+    settings: BenchSettings
+    everything: str
+    """Name of the second part of a round, for the record of energy."""
+
+
+def measured(
+    subject: Subject,
+    options: BenchOptions,
+    workload: Workload,
+    progress: Callable[[str], None] = lambda _: None,
+) -> BenchRecord:
+    """Run a workload and summarise it, as `bench` describes."""
     session = subject.session
     power = power_state()
     for warning in before_timing(power):
         progress(f"WARNING: {warning}")
-    batches, frame_wh = prepared_batches(subject)
-    pictures = itertools.cycle(batches)
-    alone: list[int] = []
-    on_device: list[int] = []
-    rounds: list[RoundRecord] = []
+    timed = _Timed()
+    sensor = PowerSensor(on_gpu=session.info.engine not in CPU_ENGINES)
+    energy = EnergyMeter(sensor, workload.everything)
     with MachineWatch() as watch:
-        _warm_up(session, pictures, options.measure)
-        for number in range(options.rounds):
-            record, samples = paired_round(subject, pictures, options, on_device)
-            rounds.append(record)
-            alone += samples.values_ns
-            progress(f"round {number + 1} of {options.rounds}: {record.end_to_end_frames_per_s:.1f} frames/s")
-        stages, serial_wall_ms = serial_stages(subject, options, open_output)
+        _run_rounds(session, workload, options, timed, energy, progress)
+        stages, serial_wall_ms = workload.stages()
     progress("stages timed in a serial loop")
-    inference = Samples(tuple(alone))
+    inference, rounds, on_device = Samples(tuple(timed.alone)), tuple(timed.rounds), tuple(timed.on_device)
     return BenchRecord(
         created=utc_now(),
         edgevision=edgevision.__version__,
@@ -135,10 +168,10 @@ def bench(
         graph_sha256=subject.graph_sha256,
         engine=session.info,
         device=device_facts(),
-        settings=_settings(subject, options, frame_wh),
+        settings=workload.settings,
         stages=stages,
         inference_alone=StageRecord.of("inference alone", inference),
-        rounds=tuple(rounds),
+        rounds=rounds,
         inference_frames_per_s=statistics.median(r.inference_frames_per_s for r in rounds),
         end_to_end_frames_per_s=statistics.median(r.end_to_end_frames_per_s for r in rounds),
         end_to_end_ratio=statistics.median(r.ratio for r in rounds),
@@ -149,17 +182,44 @@ def bench(
         unstable=_unstable(inference, watch, power),
         power=power,
         warnings=before_timing(power),
-        device_time=StageRecord.of("on the device", Samples(tuple(on_device))) if on_device else None,
+        device_time=StageRecord.of("on the device", Samples(on_device)) if on_device else None,
         precision=session.precision,
         source_sha256=session.spec.provenance.source_sha256,
         options=subject.session_options,
         snapshots=watch.snapshots,
         git=git_state(),
         trtexec=trtexec_flags(options.measure, session.info, spin=subject.session_options.spin),
+        energy=energy.record(),
     )
 
 
-def _warm_up(session: Session, batches: Iterator[Frames], settings: MeasureSettings) -> None:
+@dataclass(slots=True)
+class _Timed:
+    """Measurements of the rounds so far, in ns."""
+
+    alone: list[int] = field(default_factory=list)
+    on_device: list[int] = field(default_factory=list)
+    rounds: list[RoundRecord] = field(default_factory=list)
+
+
+def _run_rounds(
+    session: Session,
+    workload: Workload,
+    options: BenchOptions,
+    timed: _Timed,
+    energy: EnergyMeter,
+    progress: Callable[[str], None],
+) -> None:
+    batches = itertools.cycle(workload.batches)
+    _warm_up(session, batches, options.measure)
+    for number in range(options.rounds):
+        record, samples = workload.paired_round(batches, timed.on_device, energy)
+        timed.rounds.append(record)
+        timed.alone += samples.values_ns
+        progress(f"round {number + 1} of {options.rounds}: {record.end_to_end_frames_per_s:.1f} frames/s")
+
+
+def _warm_up(session: Session, batches: Iterator[Batch], settings: MeasureSettings) -> None:
     part = MeasureSettings(settings.warmup_s, max(settings.warmup_count, 1), 0.0, 0)
     measure(lambda: session.infer(next(batches)), part)
 
@@ -171,30 +231,47 @@ def _unstable(inference: Samples, watch: MachineWatch, before: PowerState) -> tu
 
 
 def paired_round(
-    subject: Subject, pictures: Iterator[Frames], options: BenchOptions, on_device: list[int]
+    subject: Subject,
+    batches: Iterator[Batch],
+    options: BenchOptions,
+    on_device: list[int],
+    energy: EnergyMeter | None = None,
 ) -> tuple[RoundRecord, Samples]:
     """Inference alone, then the overlapping pipeline for the same time, without output.
 
-    `on_device` receives the nanoseconds of each call of the first part by the device's clock, if it has one.
+    `on_device` receives the nanoseconds of each call of the first part by the device's clock, if it has one. `energy`
+    measures the second part.
     """
-    whole, batch = options.measure, subject.session.spec.frames.batch.opt
+    whole, batch = options.measure, subject.session.spec.batch.opt
     part = MeasureSettings(whole.min_s / options.rounds, math.ceil(whole.min_count / options.rounds), 0.0, 0)
 
-    def call() -> None:
-        subject.session.infer(next(pictures))
-        if subject.session.device_ms is not None:
-            on_device.append(round(subject.session.device_ms * 1e6))
-
-    samples = measure(call, part)
+    samples = inference_alone(subject.session, batches, part, on_device)
     seen: list[None] = []
-    run = run_pipeline(
-        subject.session,
-        RepeatedSource(subject.open_frames),
-        options=PipelineOptions(threshold=options.threshold),
-        stop=_after(part, lambda: len(seen)),
-        on_frame=lambda _: seen.append(None),
-    )
+    source = RepeatedSource(subject.open_frames)
+    with contextlib.nullcontext() if energy is None else energy.running():
+        run = run_pipeline(
+            subject.session,
+            source,
+            options=PipelineOptions(threshold=options.threshold),
+            stop=_after(part, lambda: len(seen)),
+            on_frame=lambda _: seen.append(None),
+        )
+    if energy is not None:
+        energy.frames += run.frames
     return RoundRecord(len(samples) * batch / samples.total_s, run.frames_per_s), samples
+
+
+def inference_alone(
+    session: Session, batches: Iterator[Batch], part: MeasureSettings, on_device: list[int]
+) -> Samples:
+    """Times of calls of the engine; `on_device` receives their nanoseconds by the device's clock, if it has one."""
+
+    def call() -> None:
+        session.infer(next(batches))
+        if session.device_ms is not None:
+            on_device.append(round(session.device_ms * 1e6))
+
+    return measure(call, part)
 
 
 def serial_stages(
@@ -212,7 +289,7 @@ def serial_stages(
         seen.append(processed.times)
         stamps_ns.append(time.perf_counter_ns())
 
-    first = subject.session.spec.frames.batch.opt
+    first = subject.session.spec.batch.opt
     source = RepeatedSource(subject.open_frames)
     run_pipeline(
         subject.session,

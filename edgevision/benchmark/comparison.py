@@ -19,7 +19,8 @@ from edgevision.benchmark.timing import MeasureSettings, Samples, measure
 from edgevision.bundle.fastest import LEAST_ROUNDS, ROUNDS, Excluded, Timing
 from edgevision.bundle.folder import Bundle, Golden
 from edgevision.bundle.selection import latest_verification
-from edgevision.contract.session import Frames, Session, SessionOptions
+from edgevision.contract.inputs import Batch
+from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import Precision, utc_now
 from edgevision.device.machine_class import machine_class
 from edgevision.device.names import DeviceName
@@ -60,7 +61,7 @@ class _Candidate:
 
     session: Session
     precision: Precision
-    frames: tuple[Frames, ...]
+    batches: tuple[Batch, ...]
 
 
 def _open(bundle: Bundle, engine: str, options: SessionOptions) -> Session:
@@ -135,10 +136,10 @@ def _verify(session: Session, bundle: Bundle, precision: Precision, golden: Gold
         raise VerificationError(record.failures)
 
 
-def _batches(session: Session, golden: Golden) -> tuple[Frames, ...]:
-    """Golden frames in batches: the cost of NMS depends on the content."""
-    size, count = session.spec.frames.batch.opt, len(golden.frames)
-    return tuple(golden.frames[np.arange(start, start + size) % count] for start in range(count))
+def _batches(session: Session, golden: Golden) -> tuple[Batch, ...]:
+    """Golden inputs in batches: the cost of NMS depends on the content."""
+    size, count = session.spec.batch.opt, len(golden.inputs)
+    return tuple(golden.inputs[np.arange(start, start + size) % count] for start in range(count))
 
 
 def _timed(
@@ -158,8 +159,8 @@ def _timed(
 
 
 def _call(candidate: _Candidate) -> Callable[[], object]:
-    frames = itertools.cycle(candidate.frames)
-    return lambda: candidate.session.infer(next(frames))
+    batches = itertools.cycle(candidate.batches)
+    return lambda: candidate.session.infer(next(batches))
 
 
 def _timing(candidate: _Candidate, device: DeviceName, rounds: Sequence[Samples]) -> Timing:

@@ -10,16 +10,19 @@ from edgevision.benchmark.packed import PackedSamples
 from edgevision.benchmark.paired.record import PAIRED_SCHEMA, PairedRecord
 from edgevision.benchmark.records import SCHEMA, BenchRecord, StageRecord
 from edgevision.benchmark.scenarios.record import SCENARIO_SCHEMA, ScenarioRecord
+from edgevision.benchmark.soak.record import SOAK_SCHEMA, SoakRecord
 from edgevision.errors import SinkError, UsageError
 from edgevision.storage import atomic
 from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass, newer_schema
 
-Record = BenchRecord | PairedRecord | ScenarioRecord
-_KINDS: dict[str, tuple[type[BenchRecord] | type[PairedRecord] | type[ScenarioRecord], int]] = {
+Record = BenchRecord | PairedRecord | ScenarioRecord | SoakRecord
+_KINDS: dict[str, tuple[type[Record], int]] = {
     "scenario": (ScenarioRecord, SCENARIO_SCHEMA),
     "bench": (BenchRecord, SCHEMA),
     "pairs": (PairedRecord, PAIRED_SCHEMA),
+    "soak": (SoakRecord, SOAK_SCHEMA),
 }
+MADE_BY = "expected the file of `edgevision bench BUNDLE --record FILE`"
 
 
 def write_record(path: Path, record: Record) -> None:
@@ -46,10 +49,12 @@ def read_any_record(path: Path) -> Record:
     try:
         data = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"cannot read benchmark record {path}: {error}") from error
+        raise UsageError(f"cannot read benchmark record {path}: {error}; {MADE_BY}") from error
     kind = data.get("kind", "bench") if isinstance(data, dict) else "bench"
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise UsageError(f"{path} is not a benchmark record: kind {kind!r} is not one of {', '.join(_KINDS)}")
+        raise UsageError(
+            f"{path} is not a benchmark record: kind {kind!r} is not one of {', '.join(_KINDS)}; {MADE_BY}"
+        )
     cls, schema = _KINDS[kind]
     newer = newer_schema(data, schema)
     if newer is not None:
@@ -60,7 +65,7 @@ def read_any_record(path: Path) -> Record:
         record = dataclass_from_json(cls, data)
         _check_samples(record)
     except (DecodeError, ValueError) as error:
-        raise UsageError(f"{path} is not a benchmark record: {error}") from error
+        raise UsageError(f"{path} is not a benchmark record: {error}; {MADE_BY}") from error
     return record
 
 
@@ -94,6 +99,8 @@ def _check_samples(record: Record) -> None:
                 raise ValueError(
                     f"stage {stage.name}: {stage.samples.count} samples, but count {stage.count}"
                 )
+        if isinstance(record, SoakRecord) and not record.windows:
+            raise ValueError("a soak has at least one window")
         return
     if not record.pairs:
         raise ValueError("a comparison has at least one pair")
@@ -102,8 +109,10 @@ def _check_samples(record: Record) -> None:
             raise ValueError("a time is not positive")
 
 
-def _stages(record: BenchRecord | ScenarioRecord) -> tuple[StageRecord, ...]:
+def _stages(record: BenchRecord | ScenarioRecord | SoakRecord) -> tuple[StageRecord, ...]:
     if isinstance(record, ScenarioRecord):
         return (record.latency,)
+    if isinstance(record, SoakRecord):
+        return (record.inference,)
     found = (*record.stages, record.inference_alone, record.device_time)
     return tuple(stage for stage in found if stage is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgevision.benchmark.energy import energy_line
 from edgevision.benchmark.records import BenchRecord
 from edgevision.device.facts import DeviceFacts
 
@@ -11,9 +12,13 @@ def record_lines(record: BenchRecord) -> list[str]:
     settings = record.settings
     hashed = f", sha256 {record.graph_sha256[:12]}" if record.graph_sha256 else ""
     frame, size = ("x".join(map(str, wh)) for wh in (settings.frame_wh, settings.input_wh))
+    takes_frames = settings.input_wh != (0, 0)
+    one = "a frame" if takes_frames else "an image"
     lines = [
         f"{record.model}{hashed}: {record.engine.library} on {record.engine.device}, batch {settings.batch}",
-        f"{settings.source}, {frame} frames to {size} input",
+        f"{settings.source}, {frame} frames to {size} input"
+        if takes_frames
+        else f"{settings.source}, {frame} images",
         *(f"  {note}" for note in record.engine.notes),
         *_device_lines(record.device),
         "",
@@ -27,13 +32,21 @@ def record_lines(record: BenchRecord) -> list[str]:
     low, high = (choose(r.ratio for r in record.rounds) for choose in (min, max))
     lines += [
         "",
-        f"stages add up to {record.stages_sum_ms:.2f} ms of {record.serial_wall_ms:.2f} ms a frame:"
+        f"stages add up to {record.stages_sum_ms:.2f} ms of {record.serial_wall_ms:.2f} ms {one}:"
         f" {record.stages_share:.1%}",
-        f"{record.end_to_end_frames_per_s:.1f} frames/s end to end with overlapping stages, nothing written;"
+        f"{record.end_to_end_frames_per_s:.1f} "
+        + (
+            "frames/s end to end with overlapping stages"
+            if takes_frames
+            else "images/s with all stages in turn"
+        )
+        + ", nothing written;"
         f" {record.inference_frames_per_s:.1f} by inference alone",
         f"ratio {record.end_to_end_ratio:.3f} (median of {len(record.rounds)} paired rounds, {low:.3f} to {high:.3f})",
         f"{record.resident_mib:.0f} MiB resident, {record.peak_resident_mib:.0f} MiB at the peak",
     ]
+    lines += [] if record.energy is None else [energy_line(record.energy)]
+    lines += [] if record.accuracy is None else [record.accuracy.line]
     lines += [f"WARNING: {warning}" for warning in record.warnings]
     return lines + [f"UNSTABLE: {reason}" for reason in record.unstable]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edgevision.benchmark.energy import EnergyRecord
 from edgevision.benchmark.packed import PackedSamples
 from edgevision.benchmark.source_state import GitState
 from edgevision.benchmark.stability import Snapshot
@@ -14,7 +15,7 @@ from edgevision.contract.spec import Precision
 from edgevision.device.facts import DeviceFacts
 from edgevision.device.power.state import PowerState
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,9 @@ class BenchSettings:
 
     source: str
     frame_wh: tuple[int, int]
+    """Of the frames, or of the images that a model makes from noise."""
     input_wh: tuple[int, int]
+    """0 and 0 for a model that takes no frames."""
     batch: int
     threads: int | None
     spin: bool
@@ -68,6 +71,23 @@ class BenchSettings:
     min_count: int
     warmup_s: float
     warmup_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyRecord:
+    """Accuracy of the measured graph on labelled images, in the same engine."""
+
+    metric: str
+    """ "AP", "mIoU", "top-1" or "PSNR"."""
+    points: float
+    """In points of 100, PSNR in dB."""
+    images: int
+    """Number of images that were measured."""
+
+    @property
+    def line(self) -> str:
+        """Readable form."""
+        return f"{self.metric} {self.points:.1f} on {self.images} images"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +139,10 @@ class BenchRecord:
     """Of the clone that measured; None for an installed package."""
     trtexec: tuple[str, ...] = ()
     """What trtexec's flags would be; see `trtexec_flags`."""
+    energy: EnergyRecord | None = None
+    """Of the overlapping pipeline; None in records of schemas 1 and 2."""
+    accuracy: AccuracyRecord | None = None
+    """None if no labelled images were given."""
     kind: Literal["bench"] = "bench"
     schema: int = SCHEMA
 

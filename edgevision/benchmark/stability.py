@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from edgevision.benchmark.timing import DRIFT_LIMIT, Samples, drift, outer_medians
 from edgevision.device.facts import FactReading, clocks_mhz, temperatures_c
+from edgevision.device.power import tegrastats
+from edgevision.device.power.rails import PackageMeter
 from edgevision.device.power.reading import power_state
 
 PERIOD_S = 2.0
@@ -32,18 +34,29 @@ class Snapshot:
     """Reasons for which the hardware or its driver slows down at this moment."""
 
 
-def snapshot() -> Snapshot:
-    """Read the state now."""
-    power = power_state()
-    slowed_by = tuple(throttle.reason for throttle in power.throttles if throttle.active)
-    return Snapshot(clocks_mhz(), temperatures_c(), watts=power.watts, slowed_by=slowed_by)
+class MachineReader:
+    """Reads the state: of a Jetson whose sensors are not mounted, as in some containers, from tegrastats."""
+
+    def __init__(self) -> None:
+        self._packages = PackageMeter()
+
+    def __call__(self) -> Snapshot:
+        """The state now; the power of processor packages is the average since the previous call."""
+        power = power_state()
+        clocks, temperatures, watts = clocks_mhz(), temperatures_c(), (*power.watts, *self._packages.watts())
+        if not watts and (printed := tegrastats.read_now()) is not None:
+            clocks = clocks or tuple(FactReading(clock.name, clock.mhz) for clock in printed.clocks)
+            temperatures = temperatures or printed.temperatures_c
+            watts = printed.watts
+        slowed_by = tuple(throttle.reason for throttle in power.throttles if throttle.active)
+        return Snapshot(clocks, temperatures, watts=watts, slowed_by=slowed_by)
 
 
 class MachineWatch:
     """Context manager that reads the state at its start, every `period_s`, and at its end."""
 
-    def __init__(self, read: Callable[[], Snapshot] = snapshot, *, period_s: float = PERIOD_S) -> None:
-        self._read = read
+    def __init__(self, read: Callable[[], Snapshot] | None = None, *, period_s: float = PERIOD_S) -> None:
+        self._read = MachineReader() if read is None else read
         self._period_s = period_s
         self._began_s = 0.0
         self._snapshots: list[Snapshot] = []
@@ -65,6 +78,11 @@ class MachineWatch:
     def snapshots(self) -> tuple[Snapshot, ...]:
         """All readings so far, in order."""
         return tuple(self._snapshots)
+
+    def take(self) -> tuple[Snapshot, ...]:
+        """The readings since the previous call, which are not kept."""
+        taken, self._snapshots = self._snapshots, []
+        return tuple(taken)
 
     def _look(self) -> None:
         now = self._read()

@@ -211,7 +211,7 @@ def _held_text(count: int) -> str:
 def _fit(job: BuildJob, network: trt.INetworkDefinition, gpu: GpuFacts | None) -> MemoryFit:
     need = BuildNeed(
         weights_mib=job.graph.stat().st_size >> 20,
-        activations=activations(network, job.spec.frames.batch.max),
+        activations=activations(network, job.spec.batch.max),
         level=job.level,
         asked_mib=job.workspace_mib,
     )
@@ -263,7 +263,7 @@ def _configure(
         config.DLA_core = job.dla_core
         if job.calibration:
             config.int8_calibrator = stored_ranges(library, job.calibration)
-    if not job.spec.frames.batch.static:
+    if not job.spec.batch.static:
         _add_profile(builder, config, job.spec)
     network = dialect.network_flags if job.dla_core is None else dialect.dla_network_flags
     return (*network, *flags)
@@ -277,13 +277,15 @@ def _target(library: Library, config: Any, sm: int) -> None:
 
 
 def _add_profile(builder: trt.Builder, config: trt.IBuilderConfig, spec: ModelSpec) -> None:
-    batch, (width, height) = spec.frames.batch, spec.frames.size_wh
+    batch = spec.batch
     profile = builder.create_optimization_profile()
-    shapes: Any = [(n, *spec.frames.frame_shape) for n in (batch.min, batch.opt, batch.max)]
-    profile.set_shape("frames", *shapes)
+    for tensor in spec.inputs:
+        shapes: Any = [(n, *tensor.shape[1:]) for n in (batch.min, batch.opt, batch.max)]
+        profile.set_shape(tensor.name, *shapes)
     if config.add_optimization_profile(profile) < 0:
         raise EngineError(
-            f"the builder does not accept a profile for batches {batch} of {width}x{height} frames"
+            f"the builder does not accept a profile for batches {batch} of"
+            f" {', '.join(f'{t.name} {list(t.shape[1:])}' for t in spec.inputs)}"
         )
 
 

@@ -64,7 +64,7 @@ def build_engines(
     for graph in graphs:
         bundle.graph_path(graph.precision)
     sms = targets(library, request, gpu)
-    _require_dla(library, request, gpu, graphs[0].precision, bundle.spec.frames.batch)
+    _require_dla(library, request, gpu, graphs[0].precision, bundle.spec.batch)
     with building(bundle.path, watch.report) as root:
         done: list[Outcome] = []
         for sm in sms:
@@ -199,7 +199,7 @@ class _Task:
             sha256_of_file(self.file),
             hashlib.sha256(ranges).hexdigest(),
             self.library.dialect.constraint_flags,
-            str(self.bundle.spec.frames.batch),
+            str(self.bundle.spec.batch),
             request.level,
             request.workspace_mib,
             request.dla_core,
@@ -304,7 +304,7 @@ def _manifest(
         built_on=task.running.platform,
         graph=task.graph.file,
         precision=task.graph.precision,
-        batch=task.bundle.spec.frames.batch,
+        batch=task.bundle.spec.batch,
         plan=plan,
         tensors=built.tensors,
         flags=built.flags,

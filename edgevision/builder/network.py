@@ -80,10 +80,7 @@ def tensors(network: trt.INetworkDefinition) -> tuple[PlanTensor, ...]:
 
 def check_contract(network: trt.INetworkDefinition, spec: ModelSpec, graph: Path) -> None:
     """Raise `GraphError` unless inputs and outputs of the network match the bundle's spec."""
-    wanted: list[tuple[str, str]] = [
-        ("frames", "uint8"),
-        *[(tensor.name, tensor.dtype) for tensor in spec.outputs],
-    ]
+    wanted: list[tuple[str, str]] = [(tensor.name, tensor.dtype) for tensor in (*spec.inputs, *spec.outputs)]
     found = [(tensor.name, tensor.dtype) for tensor in tensors(network)]
     if sorted(found) != sorted(wanted):
         raise GraphError(

@@ -70,9 +70,9 @@ def verify_here(bundle: Bundle, engine: StoredEngine) -> EngineManifest:
 
 def measured_speed(session: Session, golden: Golden) -> EngineSpeed:
     """Measure calls of the usual batch on golden frames, after a warm-up."""
-    size = session.spec.frames.batch.opt
-    frames = golden.frames[np.arange(size) % len(golden.frames)]
-    samples = measure(lambda: session.infer(frames), SPEED)
+    size = session.spec.batch.opt
+    batch = golden.inputs[np.arange(size) % len(golden.inputs)]
+    samples = measure(lambda: session.infer(batch), SPEED)
     return EngineSpeed(size, round(samples.percentile_ms(50), 4), len(samples))
 
 

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 import edgevision
-from edgevision.bundle.candidates import (
-    Sensitivity,
-    SourceCandidates,
-    arrays_from_candidates,
-    candidates_from_arrays,
-)
+from edgevision.bundle.golden import Golden as Golden
+from edgevision.bundle.golden import arrays_from_golden, golden_from_arrays
 from edgevision.bundle.operating_point import SCHEMA as POINT_SCHEMA
 from edgevision.bundle.operating_point import OperatingPoint
 from edgevision.bundle.packaged import MANIFEST, bundle_path, packaged_names
 from edgevision.bundle.records import CheckRecord as CheckRecord
 from edgevision.bundle.records import Verification as Verification
-from edgevision.contract.results import Outputs
-from edgevision.contract.spec import COMPUTED, ModelSpec, Precision
+from edgevision.contract.spec import COMPUTED, FRAMES_SCHEMA, ModelSpec, Precision
 from edgevision.errors import BundleError
 from edgevision.storage import atomic
 from edgevision.storage.codec import (
@@ -37,9 +30,9 @@ from edgevision.storage.codec import (
 )
 from edgevision.storage.sha256 import sha256_of_file
 
-SCHEMA = 1
+SCHEMA = 2
+"""Version of the manifest; that of a model that takes frames is 1, as its spec's."""
 GOLDEN = "golden.npz"
-_UNDECIDED, _SENSITIVITY = "source.undecided", "source.sensitivity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +99,7 @@ class Manifest:
     spec: ModelSpec
     graphs: tuple[GraphEntry, ...]
     golden: FileEntry
-    schema: int = SCHEMA
+    schema: int = FRAMES_SCHEMA
     operating_point: OperatingPoint | None = None
     """Confidence thresholds of the classes; None if they were not measured."""
     computed: tuple[GraphEntry, ...] = ()
@@ -115,20 +108,6 @@ class Manifest:
     def __post_init__(self) -> None:
         if self.operating_point is not None:
             self.operating_point.check_classes(self.spec.classes)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Golden:
-    """A few real frames, uint8 ``[N,H,W,3]`` in the graph's format, and the source model's answers to them."""
-
-    frames: npt.NDArray[np.uint8]
-    answers: Outputs
-    candidates: SourceCandidates | None = None
-    """Of a detector: what its answers were chosen from."""
-    undecided: npt.NDArray[np.bool_] | None = None
-    """Of a segmenter, ``[N,H,W]``: pixels whose two best classes are so close that rounding decides."""
-    sensitivity: Sensitivity | None = None
-    """Of a model that quantizes at run time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +176,7 @@ class Bundle:
         path = self._checked(self.manifest.golden)
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                answers = tuple(arrays[tensor.name] for tensor in self.spec.outputs)
-                stored = candidates_from_arrays(arrays)
-                undecided = arrays.get(_UNDECIDED)
-                noise = Sensitivity(*map(float, arrays[_SENSITIVITY])) if _SENSITIVITY in arrays else None
-                return Golden(arrays["frames"], answers, stored, undecided, noise)
+                return golden_from_arrays(self.spec, arrays)
         except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
             raise BundleError(f"{path} cannot be read: {error}; export the bundle again") from error
 
@@ -331,11 +306,11 @@ def write_bundle(
     try:
         with atomic.staged_folder(path, may_replace=_is_bundle) as folder:
             (folder / "model.onnx").write_bytes(graph)
-            arrays = {tensor.name: array for tensor, array in zip(spec.outputs, golden.answers, strict=True)}
             with (folder / GOLDEN).open("wb") as file:
-                np.savez_compressed(file, frames=golden.frames, **arrays, **_further(golden))  # type: ignore[arg-type]  # stub: bool
+                np.savez_compressed(file, **arrays_from_golden(spec, golden))  # type: ignore[arg-type]  # stub: bool
             entry = GraphEntry("float", file_entry(folder / "model.onnx"), verifications)
-            manifest = Manifest(edgevision.__version__, spec, (entry,), file_entry(folder / GOLDEN))
+            golden_entry = file_entry(folder / GOLDEN)
+            manifest = Manifest(edgevision.__version__, spec, (entry,), golden_entry, spec.schema)
             (folder / MANIFEST).write_bytes(_manifest_bytes(manifest))
     except (atomic.OccupiedError, OSError) as error:
         raise _not_written(path, error) from error
@@ -356,16 +331,6 @@ def _not_written(path: Path, error: atomic.OccupiedError | OSError) -> BundleErr
     return BundleError(
         f"cannot write the bundle {path}: {error.strerror or error}; choose another folder with -o"
     )
-
-
-def _further(golden: Golden) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of ``golden.npz`` beside frames and answers."""
-    found = {} if golden.candidates is None else arrays_from_candidates(golden.candidates)
-    if golden.undecided is not None:
-        found[_UNDECIDED] = golden.undecided
-    if golden.sensitivity is not None:
-        found[_SENSITIVITY] = np.array(dataclasses.astuple(golden.sensitivity))
-    return found
 
 
 def file_entry(path: Path) -> FileEntry:

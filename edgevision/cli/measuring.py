@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from edgevision.benchmark.bench import BenchOptions, Subject
+from edgevision.benchmark.builds import Build, graph_sha256
+from edgevision.benchmark.noise import bench_noise
+from edgevision.benchmark.records import BenchRecord
 from edgevision.cli.present import Steps
 from edgevision.contract.spec import FrameInput
 from edgevision.errors import UsageError
@@ -57,3 +61,14 @@ class BenchFrames:
             write_clip(clip, camera.frames(camera.cycle), size_wh, fps=CLIP_FPS)
             self._steps.done(f"made a clip of {camera.cycle} frames")
         return clip
+
+
+def measured_noise(build: Build, options: BenchOptions) -> BenchRecord:
+    """Benchmark a model that makes images from noise."""
+
+    def no_frames() -> Source:
+        raise UsageError("the model takes no frames")
+
+    with build.open() as session:
+        digest = graph_sha256(build.path, session.precision)
+        return bench_noise(Subject(session, digest, build.options, no_frames), options, Steps().done)

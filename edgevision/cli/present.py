@@ -28,8 +28,9 @@ class Steps:
 def verification_lines(verification: Verification) -> list[str]:
     """A heading and one line for each check."""
     word = "passed" if verification.passed else "FAILED"
+    noun = "images" if any(check.tensor == "image" for check in verification.checks) else "frames"
     lines = [
-        f"{verification.stage} verification {word}: {verification.library}, {verification.frames} frames,"
+        f"{verification.stage} verification {word}: {verification.library}, {verification.frames} {noun},"
         f" {verification.machine_class or 'unknown machine class'}, {verification.created}"
     ]
     lines += [

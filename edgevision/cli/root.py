@@ -19,6 +19,7 @@ COMMANDS = {
     "eval": "Measure the accuracy of a graph on labelled images.",
     "export": "Export a checkpoint as a verified bundle.",
     "explain": "Draw a heat map of the image regions that a result depends on.",
+    "generate": "Make images from noise with a generator's bundle.",
     "inspect": "Show the contents of a bundle or an ONNX file.",
     "live": "Show live cameras and their detections on a web page.",
     "models": "List the included bundles, which run by name.",
@@ -31,7 +32,7 @@ COMMANDS = {
 }
 
 
-FOLDERS = {"compare": "records", "report": "records"}
+FOLDERS = {"compare": "records", "generate": "images", "report": "records"}
 """Subfolders of the commands that have one."""
 
 

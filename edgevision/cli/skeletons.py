@@ -18,6 +18,8 @@ TASKS: tuple[str, ...] = get_args(Task)
 FOLDER = Path(edgevision.__file__).parent / "skeletons"
 PLACEHOLDER = "my_model"
 """The recipe's name in the skeletons."""
+TESTS = {"generate": "test_my_generator.py"}
+"""Tests of tasks that take no images."""
 
 
 def write_skeleton(name: str, task: str, folder: Path, *, force: bool = False) -> tuple[Path, Path]:
@@ -28,7 +30,10 @@ def write_skeleton(name: str, task: str, folder: Path, *, force: bool = False) -
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise UsageError(f"NAME is {name!r}; expected letters, digits and _, such as my_detector")
-    texts = {folder / f"{name}.py": f"{task}.py", folder / f"test_{name}.py": f"test_{PLACEHOLDER}.py"}
+    texts = {
+        folder / f"{name}.py": f"{task}.py",
+        folder / f"test_{name}.py": TESTS.get(task, f"test_{PLACEHOLDER}.py"),
+    }
     folders = [str(path) for path in texts if path.is_dir()]
     if folders:
         raise UsageError(f"{folders[0]} is a folder; choose another NAME")

@@ -1,19 +1,20 @@
-"""Base class of all engines: frames in, the contract's arrays out."""
+"""Base class of all engines: frames or tensors in, the contract's arrays out."""
 
 from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.image import Frame, fit_frame
+from edgevision.contract.inputs import Batch, Tensors
 from edgevision.contract.pixels import FramePixels
 from edgevision.contract.results import Outputs, Result, results_from_outputs
 from edgevision.contract.spec import FrameInput, ModelSpec, Precision
@@ -136,6 +137,8 @@ class Session(abc.ABC):
         """Precision of the graph, if a bundle's manifest states it."""
         self.threshold: Threshold = THRESHOLD
         """Default minimum confidence of a detection: the bundle's operating point, if it has one."""
+        self.graph_sha256: str | None = None
+        """Hash of the graph that runs, if it belongs to a bundle."""
         self.selection = ""
         """Engine, graph, and why they were selected, on one line; empty unless `open_session` opened it."""
 
@@ -143,14 +146,25 @@ class Session(abc.ABC):
     def _infer(self, frames: Frames) -> Outputs:
         """Run a checked batch; arrays in the order of `spec.outputs`, owned by the caller."""
 
-    def infer(self, frames: Frames) -> Outputs:
-        """Run a batch of `Frames`; returns one array for each of `spec.outputs`, owned by the caller.
+    def _infer_tensors(self, tensors: Tensors) -> Outputs:
+        """`_infer` for a model that takes no frames; an engine that cannot run one keeps this error."""
+        del tensors
+        raise EngineError(
+            f"{self.info.engine} runs only models that take frames; received {self.spec.name}, of task {self.spec.task}"
+        )
 
-        Raises `UsageError` for frames of another shape, dtype or batch size than the spec's, `EngineError` if the
-        engine fails or returns other shapes than the contract's.
+    def infer(self, batch: Batch) -> Outputs:
+        """Run a batch of `Frames`, or of `Tensors` for a model that takes no frames.
+
+        Returns one array for each of `spec.outputs`, owned by the caller. Raises `UsageError` for inputs of another
+        shape, dtype or batch size than the spec's, `EngineError` if the engine fails or returns other shapes than the
+        contract's.
         """
-        self._check_frames(frames)
-        return self._checked(self._infer(frames), len(frames))
+        if isinstance(batch, Tensors):
+            self._check_tensors(batch)
+            return self._checked(self._infer_tensors(batch), len(batch))
+        self._check_frames(batch)
+        return self._checked(self._infer(batch), len(batch))
 
     @property
     def in_flight(self) -> int:
@@ -240,6 +254,26 @@ class Session(abc.ABC):
                 f"frames do not fit {self.spec.name}; expected uint8 [{batch},{','.join(map(str, shape))}],"
                 f" received {frames.dtype} {list(frames.shape)}{_hint(self.spec.frames, frames)}"
             )
+
+    def _check_tensors(self, tensors: Tensors) -> None:
+        given = self.spec.tensors
+        wanted = [(t.dtype, (len(tensors), *t.shape)) for t in given.tensors]
+        received = [(str(array.dtype), array.shape) for array in tensors.arrays]
+        if received != wanted or not given.batch.min <= len(tensors) <= given.batch.max:
+            expected = ", ".join(f"{t.name} {t.dtype} {[str(given.batch), *t.shape]}" for t in given.tensors)
+            raise UsageError(
+                f"inputs do not fit {self.spec.name}; expected {expected}; received {_described(tensors.arrays)}"
+            )
+        for tensor, array in zip(given.tensors, tensors.arrays, strict=True):
+            if tensor.limit and not (array.min() >= 0 and array.max() < tensor.limit):
+                raise UsageError(
+                    f"{tensor.name} of {self.spec.name} is {array.min()} to {array.max()}; expected 0 to"
+                    f" {tensor.limit - 1}"
+                )
+
+
+def _described(arrays: Iterable[npt.NDArray[Any]]) -> str:
+    return ", ".join(f"{array.dtype} {list(array.shape)}" for array in arrays)
 
 
 def _hint(expected: FrameInput, frames: Frames) -> str:

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import datetime
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from edgevision.contract.inputs import BatchRange as BatchRange
+from edgevision.contract.inputs import TensorInput
+from edgevision.contract.inputs import TensorSpec as TensorSpec
 from edgevision.errors import UsageError
-from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass, newer_schema
+from edgevision.storage.codec import (
+    JSON_KEY,
+    DecodeError,
+    dataclass_from_json,
+    json_from_dataclass,
+    newer_schema,
+)
 
-SCHEMA = 1
+SCHEMA = 2
+"""Version of the record. Models that take frames are written as version 1, which earlier versions read."""
+FRAMES_SCHEMA = 1
+FRAMES = "frames"
+"""Name of the graph's input for frames."""
 METADATA_KEY = "edgevision.contract.spec"
 
-Task = Literal["classify", "detect", "segment", "instances", "pose", "obb", "translate"]
+Task = Literal["classify", "detect", "segment", "instances", "pose", "obb", "translate", "generate"]
 Fit = Literal["letterbox", "stretch", "center-crop", "exact"]
 Layout = Literal["bgr", "nv12"]
 Precision = Literal["float", "fp16", "int8", "fp8", "bf16", "tf32"]
@@ -29,40 +42,6 @@ def graph_name(precision: Precision) -> str:
 
 BOX_TASKS: tuple[Task, ...] = ("detect", "instances", "pose", "obb")
 """Tasks whose results are detections: their graphs return boxes, scores and labels, and contain NMS."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRange:
-    """The batch sizes that a graph accepts; static if all three are equal."""
-
-    min: int = 1
-    opt: int = 1
-    max: int = 1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.min <= self.opt <= self.max:
-            raise ValueError(f"batch {self} must satisfy 1 <= MIN <= OPT <= MAX")
-
-    def __str__(self) -> str:
-        return str(self.max) if self.static else f"{self.min}:{self.opt}:{self.max}"
-
-    @property
-    def static(self) -> bool:
-        """True if exactly one batch size is accepted."""
-        return self.min == self.max
-
-    @classmethod
-    def parse(cls, text: str) -> BatchRange:
-        """Read ``N`` or ``MIN:OPT:MAX``; raises `ValueError`."""
-        try:
-            numbers = [int(part) for part in text.split(":")]
-        except ValueError:
-            numbers = []
-        if len(numbers) == 1:
-            return cls(*numbers * 3)
-        if len(numbers) == 3:
-            return cls(*numbers)
-        raise ValueError(f"batch {text!r} is neither N nor MIN:OPT:MAX")
 
 
 LARGEST_PIXELS = 1 << 26
@@ -111,7 +90,7 @@ class FrameInput:
     fit: Fit = "letterbox"
     pad_value: int = 114
     crop_fraction: float = 1.0
-    batch: BatchRange = BatchRange()
+    batch: BatchRange = field(default_factory=BatchRange)
     layout: Layout = "bgr"
 
     def __post_init__(self) -> None:
@@ -138,15 +117,6 @@ class FrameInput:
     def in_bgr(self) -> FrameInput:
         """The same input with the layout "bgr"."""
         return replace(self, layout="bgr")
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """One output: its shape, with -1 for the batch, and its numpy dtype."""
-
-    name: str
-    dtype: Literal["float32", "int32", "uint8"]
-    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,16 +240,23 @@ class ModelSpec:
 
     name: str
     task: Task
-    frames: FrameInput
+    input: FrameInput | TensorInput = field(metadata={JSON_KEY: "frames"})
+    """A `TensorInput` only of the task "generate"."""
     outputs: tuple[TensorSpec, ...]
     classes: tuple[str, ...]
     provenance: Provenance
     nms: NmsSpec | None = None
     keypoints: KeypointSpec | None = None
     """Only of the task "pose"."""
-    schema: int = SCHEMA
+    schema: int = FRAMES_SCHEMA
 
     def __post_init__(self) -> None:
+        generates = self.task == "generate"
+        if generates != isinstance(self.input, TensorInput):
+            raise ValueError(
+                f"the task 'generate' takes tensors, others take frames; received task {self.task!r}"
+            )
+        object.__setattr__(self, "schema", SCHEMA if generates else FRAMES_SCHEMA)
         if (self.task in BOX_TASKS) != (self.nms is not None):
             raise ValueError(f"nms is only for tasks {', '.join(BOX_TASKS)}; received task {self.task!r}")
         if (self.task == "pose") != (self.keypoints is not None):
@@ -288,6 +265,40 @@ class ModelSpec:
             raise ValueError(
                 "fit 'stretch' shears oriented boxes; expected 'letterbox', 'center-crop' or 'exact'"
             )
+
+    @property
+    def frames(self) -> FrameInput:
+        """How the model takes frames; raises `UsageError` for a model that takes none."""
+        if isinstance(self.input, FrameInput):
+            return self.input
+        raise UsageError(
+            f"{self.name} makes images from noise and takes no frames; run: edgevision generate BUNDLE -o DIR"
+        )
+
+    @property
+    def tensors(self) -> TensorInput:
+        """The inputs of a model that takes no frames; raises `UsageError` for a model that takes frames."""
+        if isinstance(self.input, TensorInput):
+            return self.input
+        raise UsageError(
+            f"{self.name} is a model of task {self.task}, which takes frames; run: edgevision run"
+        )
+
+    @property
+    def batch(self) -> BatchRange:
+        """The batch sizes that the graph accepts."""
+        return self.input.batch
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The graph's inputs in order."""
+        if isinstance(self.input, TensorInput):
+            return self.input.specs
+        return (TensorSpec(FRAMES, "uint8", (-1, *self.input.frame_shape)),)
+
+    def with_batch(self, batch: BatchRange) -> ModelSpec:
+        """The spec of the same model with other batch sizes."""
+        return replace(self, input=replace(self.input, batch=batch))
 
     def to_json(self) -> str:
         """One line of JSON, as stored in the graph's metadata under `METADATA_KEY`."""
@@ -355,7 +366,7 @@ def obb_outputs(max_detections: int) -> tuple[TensorSpec, ...]:
 
 
 def translate_outputs(image_wh: tuple[int, int]) -> tuple[TensorSpec, ...]:
-    """The output of an image-to-image graph: ``image``, BGR, of the input's size or a larger or smaller one."""
+    """The output of a graph that makes images: ``image``, BGR, of any size."""
     return (TensorSpec("image", "uint8", (-1, image_wh[1], image_wh[0], 3)),)
 
 

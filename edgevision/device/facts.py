@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from edgevision.device.power.state import PowerState
 
 from edgevision.device.cpu_class import cpu_class, cpu_computes
+from edgevision.device.jetson import (
+    JetsonRelease,
+    jetpack_of_l4t,
+    jetson_release,
+    l4t_of_release,
+    mode_of_files,
+    mode_of_query,
+)
 
 ROOT = Path("/")
 LIBRARIES = (
@@ -112,7 +120,7 @@ def machine_name(root: Path = ROOT) -> str:
 
 def board(root: Path = ROOT) -> str | None:
     """The board's name in the device tree: "NVIDIA Jetson Orin Nano Developer Kit". None on a PC."""
-    return _text(root / "proc/device-tree/model")
+    return _text(root / "proc/device-tree/model") or (None if root != ROOT else _release_summary().board)
 
 
 def cpu_model(root: Path = ROOT) -> str:
@@ -165,10 +173,9 @@ def temperatures_c(root: Path = ROOT) -> tuple[FactReading, ...]:
 
 
 def l4t_version(root: Path = ROOT) -> str | None:
-    """Version of Jetson Linux, such as 36.4.3."""
-    release = _text(root / "etc/nv_tegra_release") or ""
-    match = re.search(r"R(\d+)\D+REVISION: ([\d.]+)", release)
-    return f"{match[1]}.{match[2]}" if match else None
+    """Version of Jetson Linux, such as 36.4.3; where its file is missing, as in containers, from jetson_release."""
+    found = l4t_of_release(_text(root / "etc/nv_tegra_release") or "")
+    return found or (None if root != ROOT else _release_summary().l4t)
 
 
 def resident_mib(root: Path = ROOT) -> float:
@@ -213,15 +220,16 @@ def nvidia_gpus() -> tuple[str, ...]:
 
 
 def power_mode(root: Path = ROOT) -> str | None:
-    """The power mode of a Jetson, such as "MAXN (0)": from nvpmodel's files, else from nvpmodel itself."""
-    status = re.search(r"pmode:(\d+)", _text(root / "var/lib/nvpmodel/status") or "")
-    if status is not None:
-        number = int(status[1])
-        named = rf"<\s*POWER_MODEL\s+ID={number}\s+NAME=(\S+?)\s*>"
-        match = re.search(named, _text(root / "etc/nvpmodel.conf") or "")
-        return f"{match[1]} ({number})" if match else f"mode {number} ({number})"
-    match = re.search(r"NV Power Mode:\s*(\S+)\s+(\d+)", _output_of(("nvpmodel", "-q")) or "")
-    return f"{match[1]} ({match[2]})" if match else None
+    """The power mode of a Jetson, such as "MAXN (0)": from nvpmodel's files, else from nvpmodel or jetson_release."""
+    status, config = (_text(root / name) or "" for name in ("var/lib/nvpmodel/status", "etc/nvpmodel.conf"))
+    found = mode_of_files(status, config) or mode_of_query(_output_of(("nvpmodel", "-q")) or "")
+    return found or (None if root != ROOT else _release_summary().power_mode)
+
+
+@functools.lru_cache(maxsize=1)
+def _release_summary() -> JetsonRelease:
+    """What jetson_release of jetson-stats prints; nothing where it is not installed."""
+    return jetson_release(_output_of(("jetson_release",)) or "")
 
 
 def _cudart_text(root: Path) -> str | None:
@@ -240,12 +248,14 @@ def _cards() -> PowerState:
 
 
 def _jetpack(root: Path) -> str | None:
-    """The version of the package nvidia-jetpack, from dpkg's list."""
+    """The version of the package nvidia-jetpack in dpkg's list; without it, that of this Jetson Linux."""
     for paragraph in (_text(root / "var/lib/dpkg/status") or "").split("\n\n"):
         if paragraph.startswith("Package: nvidia-jetpack\n"):
             match = re.search(r"^Version: (\S+)", paragraph, re.MULTILINE)
             return match[1] if match else None
-    return None
+    l4t = l4t_version(root)
+    found = None if l4t is None else jetpack_of_l4t(l4t)
+    return found or (None if root != ROOT else _release_summary().jetpack)
 
 
 def _os_release(root: Path) -> str:

@@ -186,17 +186,19 @@ def _described(session: Session, reason: str) -> str:
 
 
 def check_model(model: Path | str, options: SessionOptions) -> None:
-    """Check that model and device exist, without opening an engine.
+    """Check that model and device exist, without opening an engine, and that the model takes frames.
 
     Raises `BundleError` or `GraphError` for a model that does not exist or cannot be read, `UsageError` for a device
-    that this machine lacks.
+    that this machine lacks, or a model that takes no frames.
     """
-    path = Path(model)
-    if path.suffix == ".onnx":
-        embedded_spec(path)
-    else:
-        Bundle.open(path)
+    _ = model_spec(model).frames
     find_device(options.device)
+
+
+def model_spec(model: Path | str) -> ModelSpec:
+    """The spec of a bundle or an ONNX file; raises `BundleError` or `GraphError` if it cannot be read."""
+    path = Path(model)
+    return embedded_spec(path) if path.suffix == ".onnx" else Bundle.open(path).spec
 
 
 def _open(
@@ -224,6 +226,8 @@ def _open(
         )
     else:
         session = opener(bundle, options)
+    if bundle is not None:
+        session.graph_sha256 = bundle.graph(session.precision or "float").file.sha256
     if bundle is not None and bundle.lost_operating_point:
         session.info = replace(session.info, notes=(*session.info.notes, LOST))
     if bundle is not None and bundle.operating_point is not None:

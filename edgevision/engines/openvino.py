@@ -12,10 +12,11 @@ import openvino as ov
 from openvino import opset13
 
 from edgevision.contract.embedded_spec import embedded_spec
+from edgevision.contract.inputs import Batch, Tensors, arrays_of
 from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
 from edgevision.contract.results import Outputs, owned_outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
-from edgevision.contract.spec import ModelSpec, Precision
+from edgevision.contract.spec import FRAMES, ModelSpec, Precision
 from edgevision.device.cpu_class import cpu_class, cpu_computes
 from edgevision.device.facts import cpu_model
 from edgevision.engines.extra_outputs import CANDIDATES, graph_with_candidates
@@ -33,15 +34,22 @@ class OpenVinoSession(Session):
         super().__init__(spec, info)
         self.open_with_candidates: Callable[[], Parts | None] = lambda: None
         self._with_candidates: Request | None = None
+        self._inputs = [tensor.name for tensor in spec.inputs]
         self._ports = [compiled.output(tensor.name) for tensor in spec.outputs]
         self._requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
         for _ in range(_POOL):
             self._requests.put(compiled.create_request())
 
     def _infer(self, frames: Frames) -> Outputs:
+        return self._answers(frames)
+
+    def _infer_tensors(self, tensors: Tensors) -> Outputs:
+        return self._answers(tensors)
+
+    def _answers(self, batch: Batch) -> Outputs:
         request = self._requests.get()
         try:
-            answers = request.infer(frames)
+            answers = request.infer(dict(zip(self._inputs, arrays_of(batch), strict=True)))
             return owned_outputs(self.spec, tuple(answers[port] for port in self._ports))
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed on {self.spec.name}: {_last_line(error)}") from error
@@ -57,7 +65,7 @@ class OpenVinoSession(Session):
                 if larger is None:
                     return None
                 self._with_candidates = larger.create_request()
-            answers = self._with_candidates.infer(frames)
+            answers = self._with_candidates.infer({FRAMES: frames})
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed on {self.spec.name}: {_last_line(error)}") from error
         names = [tensor.name for tensor in self.spec.outputs]

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import openvino as ov
 from openvino import opset13
-
-from edgevision.contract.session import Frames
 
 POST = "post/"
 """Prefix of the names of our post-processing nodes."""
@@ -43,10 +42,10 @@ class Request:
         self._requests = [part.create_infer_request() for part in compiled]
         self._counts = [len(part.outputs) for part in compiled]
 
-    def infer(self, frames: Frames) -> Mapping[Any, Any]:
-        """Results of the last part, valid until the next call."""
-        # Frames are read and results are returned in place; an array is copied only if it has gaps.
-        given: dict[Any, Any] = {"frames": np.ascontiguousarray(frames)}
+    def infer(self, inputs: Mapping[str, npt.NDArray[Any]]) -> Mapping[Any, Any]:
+        """Results of the last part for inputs by name, valid until the next call."""
+        # Inputs are read and results are returned in place; an array is copied only if it has gaps.
+        given: dict[Any, Any] = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         results = self._requests[0].infer(given, share_inputs=True, share_outputs=True)
         pairs = zip(self._requests, self._counts, strict=True)
         for (before, count), request in zip(pairs, self._requests[1:], strict=False):

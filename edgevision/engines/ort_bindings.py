@@ -7,13 +7,14 @@ import logging
 import math
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from edgevision.contract.inputs import Batch, arrays_of
 from edgevision.contract.results import Outputs
-from edgevision.contract.session import Frames
 from edgevision.contract.spec import ModelSpec
 from edgevision.engines.pinned import PinnedBatches
 from edgevision.engines.tensorrt.cuda import CudaStream, use_device
@@ -23,11 +24,11 @@ LOG = logging.getLogger(__name__)
 
 
 class Transfers(abc.ABC):
-    """Copies the frames and outputs of one session."""
+    """Copies the inputs and outputs of one session."""
 
     @abc.abstractmethod
-    def send(self, frames: Frames, target: ort.OrtValue) -> None:
-        """Copy frames to a tensor of their shape; the tensor holds them when this returns."""
+    def send(self, array: npt.NDArray[Any], target: ort.OrtValue) -> None:
+        """Copy an input to a tensor of its shape; the tensor holds it when this returns."""
 
     @abc.abstractmethod
     def receive(self, sources: Sequence[ort.OrtValue]) -> Outputs:
@@ -40,9 +41,9 @@ class Transfers(abc.ABC):
 class OrtTransfers(Transfers):
     """ONNX Runtime's own copies: for any provider."""
 
-    def send(self, frames: Frames, target: ort.OrtValue) -> None:
+    def send(self, array: npt.NDArray[Any], target: ort.OrtValue) -> None:
         """Copy through pageable memory."""
-        target.update_inplace(np.ascontiguousarray(frames))
+        target.update_inplace(np.ascontiguousarray(array))
 
     def receive(self, sources: Sequence[ort.OrtValue]) -> Outputs:
         """Views of tensors on the CPU, new arrays of others."""
@@ -63,15 +64,15 @@ class PinnedTransfers(Transfers):
         self._staging: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
         self._landing: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
 
-    def send(self, frames: Frames, target: ort.OrtValue) -> None:
+    def send(self, array: npt.NDArray[Any], target: ort.OrtValue) -> None:
         """Frames in a batch of `pinned` are not copied on the host."""
         use_device(self._gpu_index)
-        source = self._pinned.pointer_of(frames)
+        source = self._pinned.pointer_of(array)
         if source is None:
-            self._staging = self._grown(self._staging, frames.nbytes)
-            np.copyto(self._staging[: frames.nbytes].reshape(frames.shape), frames)
+            self._staging = self._grown(self._staging, array.nbytes)
+            np.copyto(self._staging[: array.nbytes].view(array.dtype).reshape(array.shape), array)
             source = _address(self._staging)
-        self._stream.copy_to_device(target.data_ptr(), source, frames.nbytes)
+        self._stream.copy_to_device(target.data_ptr(), source, array.nbytes)
         # The provider runs in another stream.
         self._stream.synchronize()
 
@@ -124,17 +125,21 @@ class Binding:
         self.io = inference.io_binding()
         self._transfers = transfers
         make = ort.OrtValue.ortvalue_from_shape_and_type
-        self._frames = make((count, *spec.frames.frame_shape), np.uint8, *device)
-        self.io.bind_ortvalue_input("frames", self._frames)
+        self._inputs = []
+        for tensor in spec.inputs:
+            shape = (count, *tensor.shape[1:])
+            self._inputs.append(make(shape, np.dtype(tensor.dtype).type, *device))
+            self.io.bind_ortvalue_input(tensor.name, self._inputs[-1])
         self._outputs = []
         for tensor in spec.outputs:
             shape = (count, *tensor.shape[1:])
             self._outputs.append(make(shape, np.dtype(tensor.dtype).type, *device))
             self.io.bind_ortvalue_output(tensor.name, self._outputs[-1])
 
-    def send(self, frames: Frames) -> None:
-        """Copy a batch to the input."""
-        self._transfers.send(frames, self._frames)
+    def send(self, batch: Batch) -> None:
+        """Copy a batch to the inputs."""
+        for array, target in zip(arrays_of(batch), self._inputs, strict=True):
+            self._transfers.send(array, target)
 
     def receive(self) -> Outputs:
         """The outputs of the last run, in memory that the next call may overwrite."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import onnxruntime as ort
 
+from edgevision.contract.inputs import Batch, Tensors, arrays_of
 from edgevision.contract.results import Outputs, owned_outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, aligned_frames
 from edgevision.contract.spec import ModelSpec
@@ -37,11 +38,20 @@ class OnnxRuntimeSession(Session):
         self._borrowed = (
             borrowed  # ONNX Runtime reads overriding initializers in place, so they must outlive the session
         )
+        self._inputs = [tensor.name for tensor in spec.inputs]
         self._outputs = [tensor.name for tensor in spec.outputs]
 
     def _infer(self, frames: Frames) -> Outputs:
+        return self._answers(frames)
+
+    def _infer_tensors(self, tensors: Tensors) -> Outputs:
+        return self._answers(tensors)
+
+    def _answers(self, batch: Batch) -> Outputs:
+        pairs = zip(self._inputs, arrays_of(batch), strict=True)
+        given = {name: np.ascontiguousarray(array) for name, array in pairs}
         try:
-            outputs = self._inference.run(self._outputs, {"frames": np.ascontiguousarray(frames)})
+            outputs = self._inference.run(self._outputs, given)
         except Exception as error:  # ONNX Runtime's own errors share no base class
             raise EngineError(f"ONNX Runtime failed on {self.spec.name}: {first_line(error)}") from error
         return tuple(outputs)
@@ -110,44 +120,44 @@ class BoundSession(OnnxRuntimeSession):
             if self._transfers is not None:
                 self._transfers.close()
 
-    def _infer(self, frames: Frames) -> Outputs:
+    def _answers(self, batch: Batch) -> Outputs:
         with self._lock:
             if self._closed:
                 raise EngineError(f"the session of {self.spec.name} is closed; open it again")
             try:
-                if not self._captures.captures_now(len(frames)):
+                if not self._captures.captures_now(len(batch)):
                     with GATE.call():
-                        return self._run(frames)
+                        return self._run(batch)
                 with GATE.capture():
-                    outputs = self._run(frames)
+                    outputs = self._run(batch)
                 self._note_graphs()
                 return outputs
             except Exception as error:  # ONNX Runtime's own errors share no base class
                 reason = f"{self.info.engine} failed on {self.spec.name}: {first_line(error)}"
                 raise EngineError(reason) from error
 
-    def _run(self, frames: Frames) -> Outputs:
+    def _run(self, batch: Batch) -> Outputs:
         try:
-            return self._bound_run(frames)
+            return self._bound_run(batch)
         except Exception as error:  # as below
             # The capture of this size failed, and may have left the session unusable.
-            if len(frames) not in self._captures.failures or self.reopen is None:
+            if len(batch) not in self._captures.failures or self.reopen is None:
                 raise
             LOG.warning("%s: calls are no longer captured: %s", self.spec.name, first_line(error))
             self._broken.append(self._inference)
             self._bindings.clear()
             self._inference, self.reopen = self.reopen(), None
             self._captures = Captures(self._inference, self.spec, f"a capture failed: {first_line(error)}")
-            return self._bound_run(frames)
+            return self._bound_run(batch)
 
-    def _bound_run(self, frames: Frames) -> Outputs:
-        count = len(frames)
+    def _bound_run(self, batch: Batch) -> Outputs:
+        count = len(batch)
         if self._transfers is None:
             self._transfers = transfers_of(self._device, self.info.gpu_index, self._pinned)
         if count not in self._bindings:
             device = (self._device, self.info.gpu_index)
             self._bindings[count] = Binding(self._inference, self.spec, count, device, self._transfers)
-        self._captures.run(self._bindings, frames)
+        self._captures.run(self._bindings, batch)
         return owned_outputs(self.spec, self._bindings[count].receive())
 
     def _note_graphs(self) -> None:

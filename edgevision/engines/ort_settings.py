@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 import onnxruntime as ort
 
+from edgevision.contract.inputs import Batch, arrays_of
 from edgevision.engines.ort_pixels import LARGEST_BYTES, with_fast_pixels
 
 CPU = "CPUExecutionProvider"
@@ -74,6 +77,11 @@ def _for_cpu(model: bytes | str) -> bytes | str:
         return model if rewritten is data else rewritten
     except OSError:  # ONNX Runtime reports it
         return model
+
+
+def named_inputs(inference: ort.InferenceSession, batch: Batch) -> dict[str, npt.NDArray[Any]]:
+    """A batch by the names of the graph's first inputs, as ``run`` takes it."""
+    return {given.name: array for given, array in zip(inference.get_inputs(), arrays_of(batch), strict=False)}
 
 
 def cpu_session(model: bytes | str, settings: ort.SessionOptions | None = None) -> ort.InferenceSession:

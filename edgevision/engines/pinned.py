@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import weakref
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from edgevision.contract.session import Frames
 from edgevision.engines.tensorrt.cuda import HostBuffer, use_device
@@ -32,13 +34,13 @@ class PinnedBatches:
         weakref.finalize(frames, self._free, buffer).atexit = False
         return frames
 
-    def pointer_of(self, frames: Frames) -> int | None:
-        """The address of frames that lie without gaps in one of the arrays; None for other memory."""
-        if not frames.flags.c_contiguous:
+    def pointer_of(self, array: npt.NDArray[Any]) -> int | None:
+        """The address of an input that lies without gaps in one of the arrays; None for other memory."""
+        if not array.flags.c_contiguous:
             return None
-        pointer = int(frames.__array_interface__["data"][0])
+        pointer = int(array.__array_interface__["data"][0])
         for start, size in tuple(self._sizes.items()):
-            if start <= pointer and pointer + frames.nbytes <= start + size:
+            if start <= pointer and pointer + array.nbytes <= start + size:
                 return pointer
         return None
 

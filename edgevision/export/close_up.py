@@ -54,7 +54,7 @@ def with_close_up(graph: onnx.ModelProto, spec: ModelSpec, frames: Frames) -> Fr
 
 def _answer(session: InferenceSession, spec: ModelSpec, frame: Frames) -> list[npt.NDArray[np.float32]]:
     """Boxes and scores of one frame in its own pixels; boxes, scores and labels of the NMS candidates."""
-    batch = np.repeat(frame[None], spec.frames.batch.opt, axis=0)
+    batch = np.repeat(frame[None], spec.batch.opt, axis=0)
     found = session.run(["boxes", "scores", *CANDIDATES], {"frames": batch})
     return [array[0] for array in found]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import TypedDict, cast
 import numpy as np
 import onnx
 
-import edgevision
 from edgevision.bundle.folder import Bundle, CheckRecord, Golden, check_destination, write_bundle
 from edgevision.contract.spec import (
     BOX_TASKS,
@@ -23,7 +21,6 @@ from edgevision.contract.spec import (
     Layout,
     ModelSpec,
     NmsSpec,
-    Provenance,
     Task,
     TensorSpec,
     checked_size,
@@ -35,18 +32,18 @@ from edgevision.contract.spec import (
     pose_outputs,
     segment_outputs,
     translate_outputs,
-    utc_now,
 )
 from edgevision.errors import RecipeError, UsageError, VerificationError
 from edgevision.export.close_up import with_close_up
 from edgevision.export.file_source import relative_difference
 from edgevision.export.frames import golden_frames
+from edgevision.export.generators.exporter import GeneratorJob, export_generator
 from edgevision.export.golden import golden_from_source, network_input, with_source_values
 from edgevision.export.modules.branches import branch_hint
 from edgevision.export.modules.heads import detection_head, segmenter_head, with_head
 from edgevision.export.modules.outputs import described_outputs, module_outputs
 from edgevision.export.network import onnx_from_module, run_network
-from edgevision.export.runs import model_name, trained_from
+from edgevision.export.runs import model_name, provenance_of, trained_from
 from edgevision.export.source_session import SourceSession
 from edgevision.export.verify import Progress, verify_graph, what_was_compared
 from edgevision.graph.contract import attach_metadata, check_contract
@@ -64,7 +61,6 @@ from edgevision.graph.limits.check import require_named
 from edgevision.graph.masks import mask_size_wh
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.recipe import Recipe, SourceModel
-from edgevision.storage.sha256 import sha256_of_file
 
 NETWORK_TOLERANCE = 1e-3
 """Largest difference of raw outputs, relative to their largest value, between PyTorch and ONNX Runtime in float32."""
@@ -128,7 +124,12 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
     and `VerificationError` if the finished graph does not match the PyTorch model.
     """
     check_destination(path)
-    job = _prepare(recipe, _from_run(options))
+    given, options = options, _from_run(options)
+    source = _with_chosen_head(_source(recipe, options), options.head)
+    if recipe.adapted_to(source).task == "generate":
+        _refuse_frames(recipe, given)
+        return export_generator(_generator(recipe.adapted_to(source), source, options), path, progress)
+    job = _prepare(recipe, source, options)
     progress(f"read {job.source.variant}")
     if job.source.input_origin:
         progress(_input_line(job, options))
@@ -154,7 +155,8 @@ def export_bundle(recipe: Recipe, options: ExportOptions, path: Path, progress: 
 
 def source_session(recipe: Recipe, options: ExportOptions) -> SourceSession:
     """The source model in PyTorch as a session: the reference for measurements of bundles."""
-    job = _prepare(recipe, _from_run(options))
+    options = _from_run(options)
+    job = _prepare(recipe, _with_chosen_head(_source(recipe, options), options.head), options)
     return SourceSession(job.source, job.network, job.recipe.pixels, job.spec)
 
 
@@ -166,8 +168,36 @@ def _from_run(options: ExportOptions) -> ExportOptions:
     return replace(options, checkpoint=trained.checkpoint, size_wh=options.size_wh or trained.size_wh)
 
 
-def _prepare(recipe: Recipe, options: ExportOptions) -> _Job:
-    source = _with_chosen_head(_source(recipe, options), options.head)
+def _refuse_frames(recipe: Recipe, options: ExportOptions) -> None:
+    """Raise `UsageError` for options of models that take frames."""
+    given = {
+        "--size": options.size_wh is not None,
+        "--frame": options.frame_wh is not None,
+        "--layout": options.layout != "bgr",
+        "--images": options.images is not None,
+        "--crop": options.crop_fraction is not None,
+        "the options of the pixel format": bool(options.pixels),
+    }
+    names = [name for name, stated in given.items() if stated]
+    if names:
+        raise UsageError(
+            f"{recipe.name} makes images from noise and takes no frames: omit {' and '.join(names)}"
+        )
+
+
+def _generator(recipe: Recipe, source: SourceModel, options: ExportOptions) -> GeneratorJob:
+    return GeneratorJob(
+        name=model_name(options.checkpoint) if options.checkpoint else recipe.name,
+        source=source,
+        classes=_classes(source, options),
+        pixels=recipe.pixels,
+        batch=options.batch,
+        provenance=provenance_of(recipe, source, options.checkpoint),
+        tensorrt=options.tensorrt,
+    )
+
+
+def _prepare(recipe: Recipe, source: SourceModel, options: ExportOptions) -> _Job:
     recipe = _with_choices(recipe.adapted_to(source), options)
     size_wh = options.size_wh or recipe.size_wh
     if size_wh[0] % recipe.stride or size_wh[1] % recipe.stride:
@@ -250,36 +280,35 @@ def _spec(
     network_wh: tuple[int, int],
     raw: tuple[NetworkOutput, ...],
 ) -> ModelSpec:
-    classes = source.classes if options.classes is None else options.classes
-    if len(classes) != len(source.classes):
-        raise UsageError(
-            f"--class-names names {len(classes)}; the checkpoint has {len(source.classes)} classes"
-        )
+    classes = _classes(source, options)
     nms = options.nms or default_nms
     nms = nms if isinstance(nms, NmsSpec) else nms(recipe.task)
     detects = recipe.task in BOX_TASKS
-    checkpoint, keypoints = options.checkpoint or recipe.file, _keypoints(recipe, source)
-    provenance = Provenance(
-        source=checkpoint.name if checkpoint else "random weights, seed 0",
-        source_sha256=sha256_of_file(checkpoint) if checkpoint else None,
-        recipe=f"{recipe.name}: {source.variant}",
-        created=utc_now(),
-        versions=_versions(),
-    )
+    keypoints = _keypoints(recipe, source)
     return ModelSpec(
         name=model_name(options.checkpoint) if options.checkpoint else recipe.name,
         task=recipe.task,
-        frames=frames,
+        input=frames,
         outputs=(
             translate_outputs(translator_image(raw))
             if recipe.task == "translate"
             else _outputs(recipe, nms, frames, network_wh, len(keypoints or classes))
         ),
         classes=classes,
-        provenance=provenance,
+        provenance=provenance_of(recipe, source, options.checkpoint),
         nms=nms if detects else None,
         keypoints=keypoints,
     )
+
+
+def _classes(source: SourceModel, options: ExportOptions) -> tuple[str, ...]:
+    """The user's class names, or those of the source."""
+    classes = source.classes if options.classes is None else options.classes
+    if len(classes) != len(source.classes):
+        raise UsageError(
+            f"--class-names names {len(classes)}; the checkpoint has {len(source.classes)} classes"
+        )
+    return classes
 
 
 def _keypoints(recipe: Recipe, source: SourceModel) -> KeypointSpec | None:
@@ -354,13 +383,3 @@ def _network_check(job: _Job, network: onnx.ModelProto, golden: Golden) -> Check
     return CheckRecord(
         "relative difference of the network's raw outputs", worst, "<=", NETWORK_TOLERANCE, "network"
     )
-
-
-def _versions() -> tuple[tuple[str, str], ...]:
-    found = [("edgevision", edgevision.__version__)]
-    for package in ("torch", "onnx", "onnxslim", "onnxruntime", "numpy"):
-        try:
-            found.append((package, importlib.metadata.version(package)))
-        except importlib.metadata.PackageNotFoundError:
-            continue  # onnxruntime-gpu may provide the module under another name
-    return tuple(found)

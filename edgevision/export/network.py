@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,16 +33,24 @@ def onnx_from_module(
     Raises `GraphError` with the exporter's reason.
     """
     example = torch.zeros(batch, 3, size_wh[1], size_wh[0])
-    outputs = [output_name(place) for place in range(len(module_outputs(module, example)))]
-    dynamic_axes = {name: {0: "batch"} for name in (INPUT, *outputs)} if dynamic_batch else None
+    return onnx_from_inputs(module, {INPUT: example}, dynamic_batch=dynamic_batch)
+
+
+def onnx_from_inputs(
+    module: torch.nn.Module, examples: Mapping[str, torch.Tensor], *, dynamic_batch: bool
+) -> onnx.ModelProto:
+    """`onnx_from_module` for a module with any inputs, by name and in its order."""
+    inputs, example = list(examples), tuple(examples.values())
+    outputs = [output_name(place) for place in range(len(module_outputs(module, *example)))]
+    dynamic_axes = {name: {0: "batch"} for name in (*inputs, *outputs)} if dynamic_batch else None
     buffer = io.BytesIO()
     try:
         with torch.no_grad(), _quiet():
             torch.onnx.export(
                 module,
-                (example,),
+                example,
                 buffer,  # type: ignore[arg-type]  # a file object is accepted; the annotation is incomplete
-                input_names=[INPUT],
+                input_names=inputs,
                 output_names=outputs,
                 opset_version=OPSET,
                 dynamic_axes=dynamic_axes,
@@ -54,14 +63,15 @@ def onnx_from_module(
     except Exception as error:  # the exporter raises any error of its tracing
         name = module._get_name()  # type: ignore[no-untyped-call]  # torch's own
         raise GraphError(
-            f"PyTorch cannot export {name} to ONNX opset {OPSET}: {first_line(error)}{branch_hint(module, example)}"
+            f"PyTorch cannot export {name} to ONNX opset {OPSET}: {first_line(error)}{branch_hint(module, *example)}"
         ) from error
 
 
-def run_network(network: onnx.ModelProto, tensor: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+def run_network(network: onnx.ModelProto, *arrays: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]:
     """The bare network's outputs in ONNX Runtime, for a comparison with PyTorch's."""
     session = cpu_session(network.SerializeToString())
-    outputs: list[npt.NDArray[np.float32]] = session.run(None, {session.get_inputs()[0].name: tensor})
+    named = {given.name: array for given, array in zip(session.get_inputs(), arrays, strict=True)}
+    outputs: list[npt.NDArray[np.float32]] = session.run(None, named)
     return outputs
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors
 
+import edgevision
+from edgevision.contract.spec import Provenance, utc_now
 from edgevision.errors import CheckpointError
+from edgevision.models.recipe import Recipe, SourceModel
+from edgevision.storage.sha256 import sha256_of_file
 
 _BEST = "best.safetensors"
 
@@ -42,6 +47,28 @@ def trained_from(path: Path) -> Trained:
 def model_name(checkpoint: Path) -> str:
     """A model's name: that of its file, or of its run folder, in which all files have equal names."""
     return checkpoint.resolve().parent.name if checkpoint.name == _BEST else checkpoint.stem
+
+
+def provenance_of(recipe: Recipe, source: SourceModel, checkpoint: Path | None) -> Provenance:
+    """Origin of an exported model: its checkpoint, or the recipe's own file, and the versions of this environment."""
+    file = checkpoint or recipe.file
+    return Provenance(
+        source=file.name if file else "random weights, seed 0",
+        source_sha256=sha256_of_file(file) if file else None,
+        recipe=f"{recipe.name}: {source.variant}",
+        created=utc_now(),
+        versions=_versions(),
+    )
+
+
+def _versions() -> tuple[tuple[str, str], ...]:
+    found = [("edgevision", edgevision.__version__)]
+    for package in ("torch", "onnx", "onnxslim", "onnxruntime", "numpy"):
+        try:
+            found.append((package, importlib.metadata.version(package)))
+        except importlib.metadata.PackageNotFoundError:
+            continue  # onnxruntime-gpu may provide the module under another name
+    return tuple(found)
 
 
 def _stated_size(weights: Path) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ from edgevision.bundle.folder import CheckRecord, Golden, Verification
 from edgevision.contract.nms import steps_needed
 from edgevision.contract.spec import ModelSpec, NmsSpec
 from edgevision.engines.opening import open_session
-from edgevision.engines.ort_settings import cpu_session
+from edgevision.engines.ort_settings import cpu_session, named_inputs
 from edgevision.errors import VerificationError
 from edgevision.export.candidates import source_candidates
 from edgevision.export.file_source import RawOutputs, by_frame, raw_names, relative_difference, relative_mean
@@ -154,9 +154,11 @@ def _values(
     """Values inside the graph for all golden frames."""
     session = cpu_session(with_outputs(graph, names).SerializeToString())
     found = []
-    size = spec.frames.batch.opt
-    for start in range(0, len(golden.frames), size):
-        rows = np.arange(start, start + size).clip(max=len(golden.frames) - 1)
-        count = min(size, len(golden.frames) - start)
-        found.append([array[:count] for array in session.run(list(names), {"frames": golden.frames[rows]})])
+    size = spec.batch.opt
+    for start in range(0, len(golden.inputs), size):
+        rows = np.arange(start, start + size).clip(max=len(golden.inputs) - 1)
+        count = min(size, len(golden.inputs) - start)
+        found.append(
+            [array[:count] for array in session.run(list(names), named_inputs(session, golden.inputs[rows]))]
+        )
     return [np.concatenate(arrays) for arrays in zip(*found, strict=True)]

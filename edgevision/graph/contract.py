@@ -164,8 +164,7 @@ def check_graph(model: onnx.ModelProto) -> None:
 def check_contract(model: onnx.ModelProto, spec: ModelSpec) -> None:
     """Raise `GraphError` unless the graph is valid and its inputs and outputs match the spec."""
     check_graph(model)
-    frames = TensorSpec("frames", "uint8", (-1, *spec.frames.frame_shape))
-    _check_values("input", model.graph.input, (frames,), spec)
+    _check_values("input", model.graph.input, spec.inputs, spec)
     _check_values("output", model.graph.output, spec.outputs, spec)
     opset = opset_of(model)
     if opset not in OPSETS:
@@ -182,7 +181,7 @@ def _decides_itself(model: onnx.ModelProto) -> bool:
 
 
 def _check_values(kind: str, values: object, expected: tuple[TensorSpec, ...], spec: ModelSpec) -> None:
-    batch = spec.frames.batch.max if spec.frames.batch.static else None
+    batch = spec.batch.max if spec.batch.static else None
     received = tuple(str(describe_value(value)) for value in values)  # type: ignore[attr-defined]
     wanted = tuple(str(NetworkOutput(t.name, t.dtype, (batch, *t.shape[1:]))) for t in expected)
     if received != wanted:

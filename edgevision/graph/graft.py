@@ -9,6 +9,7 @@ import onnx
 from onnx import helper
 
 from edgevision.contract.image import LetterboxGeometry
+from edgevision.contract.inputs import BatchRange, TensorInput
 from edgevision.contract.spec import (
     Fit,
     FrameInput,
@@ -33,7 +34,7 @@ from edgevision.graph.keypoints import final_keypoints, oriented_to_frame
 from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
 from edgevision.graph.nms import Candidates, cluster_nms, without_suppression
 from edgevision.graph.preprocess import PixelFormat, graft_preprocess
-from edgevision.graph.surgery import BATCH, inferred_outputs, set_batch
+from edgevision.graph.surgery import BATCH, graph_inputs, inferred_outputs, redirect, set_batch, set_batch_of
 
 
 def graft_detector(
@@ -62,11 +63,13 @@ def graft_detector(
     if isinstance(head, PoseHead):
         shape = head.keypoint_shape
         points = final_keypoints(b, found, shape, placement)
-        return _finished(model, b, (*values, points), pose_outputs(nms.max_detections, shape[0]), frames)
+        return _finished(
+            model, b, (*values, points), pose_outputs(nms.max_detections, shape[0]), frames.batch
+        )
     if found.oriented and network_fit == "stretch":
         raise GraphError("'stretch' shears oriented boxes; expected network_fit 'letterbox'")
     specs = obb_outputs(nms.max_detections) if found.oriented else detect_outputs(nms.max_detections)
-    return _finished(model, b, values, specs, frames)
+    return _finished(model, b, values, specs, frames.batch)
 
 
 def graft_instances(
@@ -99,7 +102,7 @@ def graft_instances(
     coefficients = take_rows(b, found.carried.values, found.carried.row)
     masks = mixed_masks(b, prototypes, coefficients, found.boxes, mask_wh, frames.size_wh)
     values = (found.boxes, found.scores, found.labels, masks)
-    return _finished(model, b, values, instances_outputs(nms.max_detections, mask_wh), frames)
+    return _finished(model, b, values, instances_outputs(nms.max_detections, mask_wh), frames.batch)
 
 
 def _found(
@@ -141,7 +144,7 @@ def graft_classifier(
         scores = b.op("Reshape", scores, np.array([0, classes], np.int64))
     if not _ends_in_softmax(model.graph, outputs[0].name):
         scores = b.op("Softmax", scores, axis=1)
-    return _finished(model, b, (scores,), classify_outputs(classes), frames)
+    return _finished(model, b, (scores,), classify_outputs(classes), frames.batch)
 
 
 def graft_segmenter(
@@ -172,7 +175,7 @@ def graft_segmenter(
         placement = _placement(frames.size_wh, network_size_wh, network_fit)
         columns, rows = placement.nearest_input(network_size_wh)
         mask = b.op("Gather", b.op("Gather", mask, rows, axis=1), columns, axis=2)
-    return _finished(model, b, (mask,), segment_outputs(frames.size_wh), frames)
+    return _finished(model, b, (mask,), segment_outputs(frames.size_wh), frames.batch)
 
 
 def graft_translator(
@@ -197,18 +200,66 @@ def graft_translator(
         )
     model, outputs, b = _prepared(network, pixels, frames, network_size_wh, network_fit)
     image_wh = translator_image(outputs)
-    image, step = outputs[0].name, -1 if image_pixels.order == "rgb" else 1
-    if step < 0:
+    image = _bgr_levels(b, outputs[0], image_pixels)
+    return _finished(model, b, (image,), translate_outputs(image_wh), frames.batch)
+
+
+def graft_generator(
+    network: onnx.ModelProto, *, image_pixels: PixelFormat, inputs: TensorInput
+) -> onnx.ModelProto:
+    """Add the conversion to a BGR image to a bare network that makes images, and state its batch.
+
+    The network has the inputs of `inputs`, in order, and one output ``[B,3,h,w]`` or ``[B,1,h,w]`` (grey) in the format
+    `image_pixels`; of a grey image the first value of mean and std counts. Values are limited to 0..255 and rounded.
+    Raises `GraphError` for other inputs or outputs.
+    """
+    model = prepare_network(network)
+    names = [value.name for value in graph_inputs(model.graph)]
+    wanted = [tensor.name for tensor in inputs.tensors]
+    if names != wanted:
+        raise GraphError(f"the network has the inputs {', '.join(names)}; expected {', '.join(wanted)}")
+    for value in graph_inputs(model.graph):
+        set_batch_of(value, inputs.batch)
+    outputs = inferred_outputs(model)
+    image_wh = generator_image(outputs)
+    before = GraphBuilder(model.graph, "pre/", opset_of(model))
+    for tensor in inputs.tensors:
+        if tensor.dtype == "float32":
+            # Values of nodes can be probed and converted to other types; an input of the contract cannot.
+            copy = before.op("Identity", tensor.name)
+            redirect(model.graph, tensor.name, copy)
+    before.flush(first=True)
+    b = GraphBuilder(model.graph, "post/", opset_of(model))
+    image = _bgr_levels(b, _in_float32(b, outputs)[0], image_pixels)
+    return _finished(model, b, (image,), translate_outputs(image_wh), inputs.batch)
+
+
+def _bgr_levels(b: GraphBuilder, output: NetworkOutput, pixels: PixelFormat) -> str:
+    """Images ``[B,h,w,3]`` BGR, whole numbers 0..255 in float32, from the network's output in its pixel format."""
+    image, grey, step = output.name, output.shape[1] == 1, -1 if pixels.order == "rgb" else 1
+    if step < 0 and not grey:
         image = b.op("Gather", image, np.array([2, 1, 0], np.int64), axis=1)
-    std, mean = (
-        np.array(v[::step], np.float64) / image_pixels.scale for v in (image_pixels.std, image_pixels.mean)
-    )
-    image = b.op("Mul", image, std.astype(np.float32).reshape(1, 3, 1, 1))
+    std, mean = (np.array(v[::step], np.float64) / pixels.scale for v in (pixels.std, pixels.mean))
+    if grey:
+        std, mean = (np.array(v[:1], np.float64) / pixels.scale for v in (pixels.std, pixels.mean))
+    image = b.op("Mul", image, std.astype(np.float32).reshape(1, -1, 1, 1))
     if mean.any():
-        image = b.op("Add", image, mean.astype(np.float32).reshape(1, 3, 1, 1))
+        image = b.op("Add", image, mean.astype(np.float32).reshape(1, -1, 1, 1))
     image = b.op("Min", b.op("Max", image, np.float32(0)), np.float32(255))
     image = b.op("Transpose", b.op("Round", image), perm=[0, 2, 3, 1])
-    return _finished(model, b, (image,), translate_outputs(image_wh), frames)
+    return b.op("Concat", image, image, image, axis=3) if grey else image
+
+
+def generator_image(outputs: tuple[NetworkOutput, ...]) -> tuple[int, int]:
+    """Width and height of the one output ``[B,3,h,w]`` or ``[B,1,h,w]``; raises `GraphError` for others."""
+    if len(outputs) == 1 and len(outputs[0].shape) == 4 and outputs[0].shape[1] in (1, 3):
+        height, width = outputs[0].shape[2:]
+        if height is not None and width is not None:
+            return width, height
+    raise GraphError(
+        "a network that makes images has one output, float32 [B, 3, h, w] or [B, 1, h, w]; received"
+        f" {', '.join(map(str, outputs)) or 'none'}"
+    )
 
 
 def translator_image(outputs: tuple[NetworkOutput, ...]) -> tuple[int, int]:
@@ -258,13 +309,16 @@ def _prepared(
         model, pixels=pixels, frames=frames, network_size_wh=network_size_wh, network_fit=network_fit
     )
     b = GraphBuilder(model.graph, "post/", opset_of(model))
-    cast = tuple(
+    return model, _in_float32(b, outputs), b
+
+
+def _in_float32(b: GraphBuilder, outputs: tuple[NetworkOutput, ...]) -> tuple[NetworkOutput, ...]:
+    return tuple(
         NetworkOutput(b.op("Cast", output.name, to=FLOAT), "float32", output.shape)
         if output.dtype == "float16"
         else output
         for output in outputs
     )
-    return model, cast, b
 
 
 def _placement(frame_wh: tuple[int, int], network_wh: tuple[int, int], fit: Fit) -> FrameTransform:
@@ -296,7 +350,7 @@ def _finished(
     b: GraphBuilder,
     values: tuple[str, ...],
     specs: tuple[TensorSpec, ...],
-    frames: FrameInput,
+    batch: BatchRange,
 ) -> onnx.ModelProto:
     """Name the outputs; values for uint8 must be whole numbers in float32.
 
@@ -310,8 +364,8 @@ def _finished(
             b.cast_to(value, spec.name, UINT8)
         else:
             b.alias(value, spec.name)
-        batch = frames.batch.max if frames.batch.static else BATCH
-        graph.output.append(helper.make_tensor_value_info(spec.name, elem_type, [batch, *spec.shape[1:]]))
+        rows = batch.max if batch.static else BATCH
+        graph.output.append(helper.make_tensor_value_info(spec.name, elem_type, [rows, *spec.shape[1:]]))
     b.flush()
     check_graph(model)
     return model

@@ -233,7 +233,7 @@ def _run(path: Path, tensors: npt.NDArray[np.float32], adoption: Adoption) -> li
 
     A plugin of TensorRT is cut: its inputs are then the outputs.
     """
-    batch, inputs = adoption.spec.frames.batch.opt, adoption.inputs
+    batch, inputs = adoption.spec.batch.opt, adoption.inputs
     answers: list[list[Array]] = []
     try:
         file = str(path) if adoption.plugin is None else without_plugin(path).SerializeToString()

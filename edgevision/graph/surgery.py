@@ -24,13 +24,17 @@ _RESERVED_PREFIXES = ("pre/", "post/", "nms.")
 
 def network_input(graph: onnx.GraphProto) -> onnx.ValueInfoProto:
     """The one input that is not an initializer; raises `GraphError` if there are several or none."""
-    stored = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in stored]
+    inputs = graph_inputs(graph)
     if len(inputs) != 1:
         listed = "; ".join(str(describe_value(value)) for value in inputs) or "none"
         raise GraphError(f"the network has {len(inputs)} inputs ({listed}); expected one, the image")
-    value: onnx.ValueInfoProto = inputs[0]
-    return value
+    return inputs[0]
+
+
+def graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """The inputs that are not initializers, in order."""
+    stored = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in stored]
 
 
 def describe_value(value: onnx.ValueInfoProto) -> NetworkOutput:
@@ -126,9 +130,14 @@ def _forget_unknown_lengths(value: onnx.ValueInfoProto) -> None:
 def set_batch(graph: onnx.GraphProto, batch: BatchRange) -> None:
     """Set the batch of the network's input, in place; raises `GraphError` if the network has a different fixed one."""
     value = network_input(graph)
-    dims = value.type.tensor_type.shape.dim
-    if not dims:
+    if not value.type.tensor_type.shape.dim:
         raise GraphError(f"the network's input {value.name} has no shape; expected [B, 3, H, W]")
+    set_batch_of(value, batch)
+
+
+def set_batch_of(value: onnx.ValueInfoProto, batch: BatchRange) -> None:
+    """`set_batch` for one of several inputs."""
+    dims = value.type.tensor_type.shape.dim
     if dims[0].HasField("dim_value") and not (batch.static and dims[0].dim_value == batch.max):
         raise GraphError(
             f"the network was made for batches of {dims[0].dim_value}, not {batch} ({describe_value(value)});"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
 
 from edgevision.analytics.options import AnalyticsOptions
 from edgevision.contract.image import Frame
+from edgevision.contract.inputs import TensorInput
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.contract.thresholds import Threshold, least_of
@@ -19,6 +20,7 @@ from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
 from edgevision.explain.maps import ExplainOptions, Explanation, explain
 from edgevision.explain.target import TargetChoice
+from edgevision.inference.generation import GenerateOptions, Generation, generate_each
 from edgevision.inference.inputs import Colour, InputImage, images_of, is_single
 from edgevision.inference.prediction import Prediction
 from edgevision.pipeline.options import PipelineOptions
@@ -157,6 +159,23 @@ class Model:
         choice = TargetChoice(index, class_name, self.threshold)
         return explain(self.session, input_image.frame_bgr, choice, ExplainOptions(masks))
 
+    def generate(
+        self,
+        label: int | str | Sequence[int | str] | None = None,
+        *,
+        seed: int = 0,
+        count: int = 1,
+        first: int = 0,
+    ) -> Generation:
+        """Make `count` images from noise with a model of task generate.
+
+        `label` is a class by number or name, or several that the images have in turn; None: every class in turn. The
+        noise of an image depends on the seed and the image's number only, which is `first` for the first image. Raises
+        `UsageError` for a label that the model lacks, and for a model that takes images.
+        """
+        labels = () if label is None else (label,) if isinstance(label, int | str) else tuple(label)
+        return Generation(tuple(generate_each(self.session, GenerateOptions(labels, seed, count, first))))
+
     def close(self) -> None:
         """Free the engine; the model cannot be used afterwards."""
         self.session.close()
@@ -170,10 +189,11 @@ class Model:
         self.close()
 
     def __repr__(self) -> str:
-        width, height = self.spec.frames.size_wh
+        taken = self.spec.input
+        size = "from noise" if isinstance(taken, TensorInput) else "x".join(map(str, taken.size_wh))
         info, precision = self.session.info, self.session.precision or "float"
         return (
-            f"<{self.spec.name}: {self.spec.task}, {len(self.classes)} classes, {width}x{height}, {precision} in"
+            f"<{self.spec.name}: {self.spec.task}, {len(self.classes)} classes, {size}, {precision} in"
             f" {info.library} on {info.device}>"
         )
 

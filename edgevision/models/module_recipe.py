@@ -38,6 +38,8 @@ class ModuleRecipe:
     * instances: as detect, then ``coefficients [B,N,M]`` and ``prototypes [B,M,H/4,W/4]``
     * pose: as detect, then ``keypoints [B,N,P,3]``: x y in input pixels and confidence, or ``[B,N,P,2]``
     * translate: an image ``[B,3,h,w]`` of any size, in the format `image_pixels`
+    * generate: an image ``[B,3,h,w]`` or ``[B,1,h,w]`` (grey) in the format `image_pixels`, from noise float32
+      ``[B, *noise_shape]`` instead of an image; with `classes`, also from labels int64 ``[B]``, the second argument
     * obb: as detect, with ``boxes [B,N,5]``: centre x y, width, height in input pixels, angle in radians
 
     The graph adds NMS. With a `head`, the network returns the raw outputs of that head. docs/recipes.md has examples.
@@ -49,12 +51,13 @@ class ModuleRecipe:
 
     A parameter named `checkpoint` receives the path from ``--checkpoint``, or None.
     """
-    size_wh: tuple[int, int]
-    """Size of the network's input."""
-    pixels: PixelFormat
-    """Channel order and normalisation of the training. Verification does not detect a wrong one."""
+    size_wh: tuple[int, int] | None = None
+    """Size of the network's input; None for task generate, whose network defines it."""
+    pixels: PixelFormat | None = None
+    """Channel order and normalisation of the training; None for task generate. Verification does not detect a wrong
+    one."""
     classes: Sequence[str] = ()
-    """Class names; only of task translate there are none."""
+    """Class names; of task translate there are none, of task generate those that can be asked for."""
     head: DetectionHead | str | None = None
     """A head of `graph.heads`, or its name as `edgevision adopt --head` takes it."""
     nms: bool = True
@@ -66,7 +69,12 @@ class ModuleRecipe:
     stride: int = 1
     """``--size`` must be a multiple of this."""
     image_pixels: PixelFormat | None = None
-    """Pixel format of the image that task translate returns; None: that of the input."""
+    """Pixel format of the image that tasks translate and generate return.
+
+    None: that of the input for translate, RGB in 0..1 for generate.
+    """
+    noise_shape: Sequence[int] = ()
+    """Shape of the noise for one image, such as (64, 1, 1); only of task generate."""
     keypoints: Sequence[str] = ()
     """Names of a pose's keypoints; empty: COCO's for 17, numbers for others."""
 
@@ -77,13 +85,17 @@ class ModuleRecipe:
             raise RecipeError(
                 f"module is of type {type(self.module).__name__}; expected a class or function that returns the network"
             )
-        _check_names("classes", self.classes, 'names, such as ("cat", "dog")', least=self.task != "translate")
+        makes_images = self.task in ("translate", "generate")
+        _check_names("classes", self.classes, 'names, such as ("cat", "dog")', least=not makes_images)
         if self.task == "translate" and len(self.classes):
             raise RecipeError(f"classes is {self.classes!r}; task translate has none: remove it")
-        if self.task != "translate" and self.image_pixels is not None:
-            raise RecipeError(f"image_pixels is for task translate; received task {self.task}")
+        if not makes_images and self.image_pixels is not None:
+            raise RecipeError(f"image_pixels is for tasks translate and generate; received task {self.task}")
         _check_names("keypoints", self.keypoints, "names of keypoints, or none", least=0)
-        self._check_input()
+        if self.task == "generate":
+            self._check_generator()
+        else:
+            self._check_input()
         named = self.head is None or isinstance(self.head, str)
         if not named and (isinstance(self.head, type) or not hasattr(self.head, "candidates")):
             raise RecipeError(
@@ -95,12 +107,36 @@ class ModuleRecipe:
                 f" {self.head!r}"
             )
 
+    def _check_generator(self) -> None:
+        """Raise `RecipeError` unless the recipe describes noise, and nothing of frames."""
+        for field in ("size_wh", "pixels", "fit", "head"):
+            if getattr(self, field) is not None:
+                raise RecipeError(
+                    f"{field} is for models that take images; task generate takes noise: remove it, and state"
+                    " noise_shape and image_pixels"
+                )
+        sides = self.noise_shape
+        if (
+            not isinstance(sides, tuple | list)
+            or not sides
+            or any(type(n) is not int or n < 1 for n in sides)
+        ):
+            raise RecipeError(
+                f"noise_shape is {sides!r}; expected the shape of the noise for one image, such as (64, 1, 1)"
+            )
+        if self.image_pixels is not None and not isinstance(self.image_pixels, PixelFormat):
+            raise RecipeError(
+                f'image_pixels is {self.image_pixels!r}; expected a format, such as PixelFormat("rgb")'
+            )
+
     def _check_input(self) -> None:
         """Raise `RecipeError` unless size, pixels, fit, crop and stride describe an input."""
         if not isinstance(self.pixels, PixelFormat):
             raise RecipeError(f'pixels is {self.pixels!r}; expected a format, such as PixelFormat("rgb")')
         if self.fit not in (None, *get_args(Fit)):
             raise RecipeError(f"fit is {self.fit!r}; expected one of {', '.join(get_args(Fit))}")
+        if self.noise_shape:
+            raise RecipeError(f"noise_shape is for task generate; received task {self.task}")
         size = self.size_wh
         if not isinstance(size, tuple | list) or [type(side) for side in size] != [int, int]:
             raise RecipeError(f"size_wh is {size!r}; expected width and height, such as (640, 480)")
@@ -117,9 +153,9 @@ class ModuleRecipe:
             name=file.stem,
             task=self.task,
             summary="",
-            size_wh=self.size_wh,
+            size_wh=self.size_wh or (1, 1),
             stride=self.stride,
-            pixels=self.pixels,
+            pixels=self.pixels or self.image_pixels or PixelFormat("rgb"),
             fit=self.fit or ("center-crop" if self.task == "classify" else "letterbox"),
             load=functools.partial(self._source, file),
             untrained=functools.partial(self._source, file, None),
@@ -137,13 +173,15 @@ class ModuleRecipe:
                 f"module of {file} returned a network without weights, on device meta; load them into it, such as with"
                 " load_state_dict(..., assign=True)"
             ) from error
+        generates = self.task == "generate"
         return SourceModel(
-            FlatOutputs(module),
+            module if generates else FlatOutputs(module),
             type(module).__name__,
             tuple(self.classes),
             self.head if self.nms else DecodedHead(len(self.classes), suppressed=True),
             keypoints=KeypointSpec(tuple(self.keypoints)) if self.keypoints else None,
-            image_pixels=self.image_pixels,
+            image_pixels=None if generates else self.image_pixels,
+            noise_shape=tuple(self.noise_shape) if generates else None,
         )
 
     def _network(self, file: Path, checkpoint: Path | None) -> torch.nn.Module:

@@ -42,6 +42,9 @@ class SourceModel:
     (classify), maps ``[B,C,h,w]`` (segment), an image ``[B,3,h,w]`` (translate), or what `head` decodes (other tasks);
     the last output of instances are the prototypes of masks. The module is the reference for every graph.
 
+    A generator's module maps noise float32 ``[B, *noise_shape]``, followed by labels int64 ``[B]`` if there are
+    `classes`, to images ``[B,3,h,w]`` or ``[B,1,h,w]`` (grey) in the format `pixels`. It must not draw random numbers.
+
     A recipe whose checkpoints differ in task or input sets the fields from `task` on; None keeps the recipe's.
     """
 
@@ -66,6 +69,8 @@ class SourceModel:
     crop_fraction: float | None = None
     image_pixels: PixelFormat | None = None
     """Pixel format of the module's output, only of task translate; None: that of its input."""
+    noise_shape: tuple[int, ...] | None = None
+    """Shape of the noise for one image; only of task generate."""
     input_origin: str = ""
     """Origin of size, crop and pixels, such as "assumed: ..."; `export` prints it with them."""
     heads: Mapping[str, Callable[[], SourceModel]] = field(default_factory=dict)
@@ -91,10 +96,11 @@ class Recipe:
     summary: str
     """Model family and training of its checkpoints, in one line."""
     size_wh: tuple[int, int]
-    """Default input size."""
+    """Default input size; of task generate, the size of the images."""
     stride: int
     """Both sides of the input must be multiples of this."""
     pixels: PixelFormat
+    """Of the input; of task generate, of the images."""
     fit: Fit
     load: Callable[[Path], SourceModel]
     """Read a checkpoint; raises `CheckpointError`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +11,15 @@ import numpy as np
 import onnx
 
 from edgevision.bundle.folder import Bundle, Verification
+from edgevision.contract.inputs import Batch, Tensors, arrays_of
 from edgevision.contract.spec import BOX_TASKS, Precision
 from edgevision.errors import GraphError, VerificationError
 from edgevision.evaluation.bootstrap import paired_drop
 from edgevision.graph.contract import load_model
 from edgevision.graph.limits.check import require_named
 from edgevision.graph.surgery import with_named_nodes
-from edgevision.quantize.calibration.calibrate import CalibrationFrames
+from edgevision.quantize.calibration.calibrate import CalibrationInputs
+from edgevision.quantize.calibration.inputs import calibration_inputs
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.engine_report import engine_lines
 from edgevision.quantize.fp8_emulation import emulated_fp8
@@ -29,8 +31,8 @@ from edgevision.quantize.options import QuantizeOptions
 from edgevision.quantize.placement import is_quantized, run_modelopt
 from edgevision.quantize.quantizer import PICTURE, Quantized, quantize_int8
 from edgevision.quantize.record import RECORD
+from edgevision.quantize.search.generated import trials_of
 from edgevision.quantize.search.pareto import pareto_header, pareto_rows
-from edgevision.quantize.search.trials import trial_for
 from edgevision.quantize.search.workbench import Workbench, deliver, verified_everywhere
 
 Progress = Callable[[str], None]
@@ -121,11 +123,9 @@ def _write_cache(done: Quantized) -> str:
 
 def _fp16(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
     spec = job.bundle.spec
-    frames = CalibrationFrames(
-        job.options.calib, spec.frames, job.options.calib_images, strict=job.options.strict
-    )
+    frames = calibration_inputs(spec, job.options)
     model = load_model(job.bundle.graph_path("float"))
-    if job.options.eval_sets:
+    if job.options.eval_sets or spec.task == "generate":
         yield from _fp16_searched(job, model, frames, progress)
         return
     magnitudes = probe_magnitudes(model, iter(frames))
@@ -137,11 +137,11 @@ def _fp16(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
 
 
 def _fp16_searched(
-    job: QuantizeJob, model: onnx.ModelProto, frames: CalibrationFrames, progress: Progress
+    job: QuantizeJob, model: onnx.ModelProto, frames: CalibrationInputs, progress: Progress
 ) -> Iterator[Report]:
     """Search for the operations that need FP32, by accuracy on the labelled images."""
     options = job.options
-    trials = [trial_for(job.bundle.spec, s.images, s.annotations, s.limit) for s in options.eval_sets]
+    trials = trials_of(job.bundle, options)
     decode_in_float = job.bundle.spec.task in BOX_TASKS
     with Workbench(job.bundle, trials, options.threads) as bench:
         found = searched_half(
@@ -169,10 +169,7 @@ def _half_lines(half: HalfGraph) -> Iterator[Report]:
 
 def _fp8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
     spec = job.bundle.spec
-    count = min(job.options.calib_images, FP8_IMAGES)
-    frames = np.concatenate(
-        list(CalibrationFrames(job.options.calib, spec.frames, count, strict=job.options.strict))
-    )
+    frames = _joined(list(calibration_inputs(spec, job.options, FP8_IMAGES)))
     with tempfile.TemporaryDirectory(prefix="edgevision-") as folder:
         source, target = Path(folder) / "model.onnx", Path(folder) / "fp8.onnx"
         onnx.save(with_named_nodes(load_model(job.bundle.graph_path("float"))), source)
@@ -185,12 +182,18 @@ def _fp8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
     yield from _delivered(job, "fp8", graph)
 
 
+def _joined(batches: Sequence[Batch]) -> Batch:
+    """One batch of all rows."""
+    arrays = [np.concatenate(parts) for parts in zip(*map(arrays_of, batches), strict=True)]
+    return Tensors(tuple(arrays)) if isinstance(batches[0], Tensors) else arrays[0]
+
+
 def _measured(
     job: QuantizeJob, precision: Precision, graph: onnx.ModelProto, progress: Progress
 ) -> Iterator[Report]:
     """Compare the graph with the golden outputs, and with the accuracy budget if there are labelled images."""
     options = job.options
-    trials = [trial_for(job.bundle.spec, s.images, s.annotations, s.limit) for s in options.eval_sets]
+    trials = trials_of(job.bundle, options)
     with Workbench(job.bundle, trials, options.threads) as bench:
         bench.place(precision, graph)
         bench.check(precision)

@@ -27,7 +27,8 @@ class EvalSet:
 class QuantizeOptions:
     """Options for the quantization of a bundle."""
 
-    calib: Path
+    calib: Path | None = None
+    """Folder of real images; None for a model that makes images from noise."""
     calib_images: int = 128
     method: Method = "percentile"
     budget: Budget = field(default_factory=Budget)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import modelopt.onnx.quantization as modelopt
-import numpy as np
-import numpy.typing as npt
 import onnx
 
+from edgevision.contract.inputs import Batch, arrays_of
 from edgevision.errors import GraphError, first_line
 from edgevision.graph.macs import WEIGHTED
+from edgevision.graph.surgery import graph_inputs
 from edgevision.quantize.calibration.ranges import INT8_MAX
 
 GRAFT = (r"pre/.*", r"post/.*")
@@ -56,23 +56,24 @@ def is_quantized(model: onnx.ModelProto) -> bool:
     return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
-def placement_by_modelopt(model: onnx.ModelProto, frames: npt.NDArray[np.uint8]) -> QdqPlacement:
+def placement_by_modelopt(model: onnx.ModelProto, batch: Batch) -> QdqPlacement:
     """Run modelopt on a graph with unique node names, and record where it inserts Q/DQ.
 
     Only the places are used. modelopt's ranges come from a calibrator that keeps every activation of every image, and
-    it raises the graph to opset 19, which TensorRT 8.6 does not support. One batch of `frames` is therefore enough, and
+    it raises the graph to opset 19, which TensorRT 8.6 does not support. One batch is therefore enough, and
     a graph of the search takes milliseconds to build. Raises `GraphError` if modelopt fails.
     """
     with tempfile.TemporaryDirectory(prefix="edgevision-") as folder:
         source, target = Path(folder) / "model.onnx", Path(folder) / "placed.onnx"
         onnx.save(model, source)
-        run_modelopt(source, target, frames, "int8")
+        run_modelopt(source, target, batch, "int8")
         placed = onnx.load(target)
     return _read_off(model, placed)
 
 
-def run_modelopt(source: Path, target: Path, frames: npt.NDArray[np.uint8], mode: str) -> None:
+def run_modelopt(source: Path, target: Path, batch: Batch, mode: str) -> None:
     """Quantize `source` to `target` as "int8" or "fp8", without the graft; raises `GraphError` with its reason."""
+    names = [value.name for value in graph_inputs(onnx.load(source, load_external_data=False).graph)]
     try:
         # It prints each of its steps, and warns of missing GPUs.
         quiet = contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO())
@@ -81,7 +82,7 @@ def run_modelopt(source: Path, target: Path, frames: npt.NDArray[np.uint8], mode
             modelopt.quantize(
                 str(source),
                 quantize_mode=mode,
-                calibration_data={"frames": frames},
+                calibration_data=dict(zip(names, arrays_of(batch), strict=True)),
                 calibration_method="max",
                 calibration_eps=["cpu"],
                 high_precision_dtype="fp32",

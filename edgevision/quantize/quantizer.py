@@ -15,6 +15,7 @@ import edgevision
 from edgevision.bundle.folder import Bundle, Verification
 from edgevision.contract.embedded_spec import KEPT_KEY
 from edgevision.contract.image import Frame
+from edgevision.contract.inputs import Tensors
 from edgevision.contract.spec import BOX_TASKS, utc_now
 from edgevision.errors import UsageError, VerificationError
 from edgevision.evaluation.bootstrap import Scores, paired_drop
@@ -23,7 +24,8 @@ from edgevision.graph.contract import load_model, opset_of
 from edgevision.graph.limits.check import require_named
 from edgevision.graph.macs import macs_of_weighted_nodes
 from edgevision.graph.surgery import with_named_nodes
-from edgevision.quantize.calibration.calibrate import CalibrationFrames, calibrate
+from edgevision.quantize.calibration.calibrate import CalibrationInputs, calibrate
+from edgevision.quantize.calibration.inputs import calibration_inputs
 from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.calibration.ranges import INT8_MAX, Ranges
 from edgevision.quantize.fp16 import HalfRules, half_graph, note_nodes, values_to_probe
@@ -33,14 +35,13 @@ from edgevision.quantize.options import QuantizeOptions
 from edgevision.quantize.placement import QdqPlacement, is_quantized, placement_by_modelopt
 from edgevision.quantize.qdq import quantized
 from edgevision.quantize.record import Layer, MeasuredCandidate, QuantizeRecord, Target
+from edgevision.quantize.search.generated import trials_of
 from edgevision.quantize.search.latency import PairedSpeed, paired_speeds
 from edgevision.quantize.search.pareto import draw_pareto
 from edgevision.quantize.search.search import Candidate, Search, SearchResult
 from edgevision.quantize.search.sensitivity import last_layers, measured_noise, order_of_return
-from edgevision.quantize.search.trials import trial_for
 from edgevision.quantize.search.workbench import Workbench, deliver, verified_everywhere, with_speeds
 from edgevision.quantize.signedness import with_unsigned_activations
-from edgevision.sources.image_files import read_image
 
 Progress = Callable[[str], None]
 PICTURE = "pareto.png"
@@ -73,8 +74,8 @@ def quantize_int8(
     model's. Otherwise raises `VerificationError` with the best result.
     """
     began = time.perf_counter()
+    trials = trials_of(bundle, options)
     material = _prepared(bundle, options, progress)
-    trials = [trial_for(bundle.spec, s.images, s.annotations, s.limit) for s in options.eval_sets]
     macs = macs_of_weighted_nodes(material.model)
     with Workbench(bundle, trials, options.threads) as bench:
         result, chosen = _searched(bench, material, macs, options, progress)
@@ -82,8 +83,8 @@ def quantize_int8(
         note_nodes(graph, KEPT_KEY, chosen.kept_float)
         if options.target == "tensorrt":
             chosen = _with_half_measured(bench, graph, chosen, options, progress)
-        pictures = [read_image(path) for path in material.frames.files[:TIMED_IMAGES]]
-        measured = _timed(bench, result, chosen, pictures if options.target == "cpu" else [], material)
+        timed = material.frames.for_timing(TIMED_IMAGES)
+        measured = _timed(bench, result, chosen, timed if options.target == "cpu" else [], material)
         progress(f"timed {len(measured)} graphs against float")
         bench.place("int8", graph)
         bench.check("int8")
@@ -96,7 +97,7 @@ def quantize_int8(
         delivered = delivered.add_form("int8", "opset17", form[0].SerializeToString(), form[1])
         progress("wrote a form of opset 17 for TensorRT 8.6, verified in onnxruntime")
     delivered, verifications = verified_everywhere(delivered, "int8")
-    speeds = paired_speeds(delivered.path, "int8", pictures, seconds=FINAL_SECONDS)
+    speeds = paired_speeds(delivered.path, "int8", timed, seconds=FINAL_SECONDS)
     delivered = with_speeds(delivered, "int8", speeds)
     record = QuantizeRecord(
         created=utc_now(),
@@ -144,7 +145,7 @@ class _Material:
     placement: QdqPlacement
     ranges: Ranges
     noise: dict[str, float]
-    frames: CalibrationFrames
+    frames: CalibrationInputs
     target: Target
     task: str
 
@@ -172,12 +173,12 @@ class _Material:
 
 def _prepared(bundle: Bundle, options: QuantizeOptions, progress: Progress) -> _Material:
     """Place, calibrate, and measure each layer's noise."""
-    if not options.eval_sets:
+    if not options.eval_sets and bundle.spec.task != "generate":
         raise UsageError("an accuracy budget needs labelled images: pass --eval-images (and --annotations)")
     model = with_named_nodes(load_model(bundle.graph_path("float")))
     if is_quantized(model):
         raise UsageError(f"{bundle.path} already contains Q/DQ: it can be verified, but not quantized again")
-    frames = CalibrationFrames(options.calib, bundle.spec.frames, options.calib_images, strict=options.strict)
+    frames = calibration_inputs(bundle.spec, options)
     placement = replace(
         placement_by_modelopt(model, next(iter(frames))), largest_weight=options.largest_weight()
     )
@@ -192,7 +193,7 @@ def _prepared(bundle: Bundle, options: QuantizeOptions, progress: Progress) -> _
 
 
 def for_target(
-    graph: onnx.ModelProto, target: Target, frames: CalibrationFrames, task: str
+    graph: onnx.ModelProto, target: Target, frames: CalibrationInputs, task: str
 ) -> onnx.ModelProto:
     """The graph in the form for its target engines.
 
@@ -306,16 +307,16 @@ def _timed(
     bench: Workbench,
     result: SearchResult,
     chosen: Candidate,
-    pictures: Sequence[Frame],
+    timed: Sequence[Frame] | Tensors,
     material: _Material,
 ) -> tuple[MeasuredCandidate, ...]:
-    """Time every candidate; without frames none, because an FP16 remainder on a CPU does not show a GPU's speed."""
+    """Time every candidate; without inputs none, because an FP16 remainder on a CPU does not show a GPU's speed."""
     measured = []
     for candidate in result.candidates:
         speeds: tuple[PairedSpeed, ...] = ()
-        if pictures:
+        if len(timed):
             bench.place("int8", material.final(candidate.kept_float))
-            speeds = paired_speeds(bench.path, "int8", pictures, seconds=CANDIDATE_SECONDS)
+            speeds = paired_speeds(bench.path, "int8", timed, seconds=CANDIDATE_SECONDS)
         same = candidate.kept_float == chosen.kept_float
         measured.append(MeasuredCandidate(chosen if same else candidate, speeds))
     return tuple(measured)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -56,10 +57,10 @@ def read_image(path: Path) -> Frame:
     return np.asarray(image, np.uint8)
 
 
-def write_image(path: Path, image_bgr: Frame) -> None:
+def write_image(path: Path, image_bgr: Frame, edit: Callable[[bytes], bytes] = lambda data: data) -> None:
     """Encode an image in the format of the file's suffix; folders are made, and the file is written atomically.
 
-    Raises `SinkError`.
+    `edit` changes the file's bytes before they are written. Raises `SinkError`.
     """
     try:
         encoded, data = cv2.imencode(path.suffix.lower(), image_bgr)
@@ -69,6 +70,6 @@ def write_image(path: Path, image_bgr: Frame) -> None:
         raise SinkError(f"cannot encode {path}: OpenCV gives no reason")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_file(path, data.tobytes())
+        atomic.write_file(path, edit(data.tobytes()))
     except OSError as error:
         raise SinkError(f"cannot write {path}: {error.strerror}") from error

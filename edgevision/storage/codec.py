@@ -10,6 +10,8 @@ import typing
 from typing import Any, Literal, TypeVar, Union
 
 T = TypeVar("T")
+JSON_KEY = "json_key"
+"""Metadata of a field: its name in JSON, if that differs from its name in Python."""
 
 
 class DecodeError(ValueError):
@@ -19,7 +21,7 @@ class DecodeError(ValueError):
 def json_from_dataclass(value: Any) -> Any:
     """Convert nested dataclasses, tuples and dicts to dicts and lists, in field order."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: json_from_dataclass(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {_key(f): json_from_dataclass(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, (tuple, list)):
         return [json_from_dataclass(item) for item in value]
     if isinstance(value, dict):
@@ -40,7 +42,7 @@ def dataclass_from_json(cls: type[T], data: Any, where: str = "$") -> T:
     """
     if not isinstance(data, dict):
         raise DecodeError(f"{where}: expected an object, found {_kind(data)}")
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # cls is a dataclass
+    fields = {_key(f): f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # cls is a dataclass
     unknown = sorted(set(data) - set(fields))
     if unknown:
         raise DecodeError(f"{where}: unknown field {unknown[0]!r}")
@@ -48,13 +50,18 @@ def dataclass_from_json(cls: type[T], data: Any, where: str = "$") -> T:
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in data:
-            values[name] = _decode(hints[name], data[name], f"{where}.{name}")
+            values[field.name] = _decode(hints[field.name], data[name], f"{where}.{name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise DecodeError(f"{where}: field {name!r} is missing")
     try:
         return cls(**values)
     except ValueError as error:
         raise DecodeError(f"{where}: {error}") from error
+
+
+def _key(field: dataclasses.Field[Any]) -> str:
+    """Name of a field in JSON."""
+    return str(field.metadata.get(JSON_KEY, field.name))
 
 
 @functools.cache

@@ -335,4 +335,5 @@ _AGREEMENTS: Mapping[Task, Agreement] = {
     "pose": _poses,
     "obb": _detections,
     "translate": _images,
+    "generate": _images,
 }

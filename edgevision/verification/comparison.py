@@ -362,4 +362,5 @@ _COMPARISONS: Mapping[Task, Callable[[Outputs, Outputs, Tolerance], list[CheckRe
     "pose": _compare_poses,
     "obb": _compare_detections,
     "translate": _compare_images,
+    "generate": _compare_images,
 }

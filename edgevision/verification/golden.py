@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.bundle.folder import CheckRecord, Golden, Verification
+from edgevision.contract.inputs import Batch, Tensors
 from edgevision.contract.results import Outputs
-from edgevision.contract.session import Frames, Session
+from edgevision.contract.session import Session
 from edgevision.contract.spec import Precision, utc_now
 from edgevision.device.machine_class import machine_class
 from edgevision.errors import EngineError, GraphError
@@ -25,13 +26,13 @@ def verify_session(session: Session, golden: Golden, *, precision: Precision = "
     it (`Verification.passed`).
     """
     tolerance = TOLERANCES[precision].widened(golden.sensitivity)
-    actual = _run_all(session, golden.frames)
-    again = _run_all(session, golden.frames)
+    actual = _run_all(session, golden.inputs)
+    again = _run_all(session, golden.inputs)
     checks = [
         CheckRecord("not-finite values", float(sum(_count_not_finite(array) for array in actual)), "<=", 0.0),
         CheckRecord("difference between two equal calls", max_difference(actual, again), "<=", 0.0),
     ]
-    if session.spec.frames.batch.max > 1:
+    if session.spec.batch.max > 1:
         checks.append(_equal_rows(session, golden, tolerance))
     checks += candidate_checks(session.spec, golden, _shown(session, golden), precision)
     checks += compare_golden(session.spec, golden, actual, precision)
@@ -40,7 +41,7 @@ def verify_session(session: Session, golden: Golden, *, precision: Precision = "
         "verify",
         info.engine,
         info.library,
-        len(golden.frames),
+        len(golden.inputs),
         tuple(checks),
         utc_now(),
         machine_class(info.engine, info.gpu_index),
@@ -54,20 +55,20 @@ def unanswered(engine: str, frames: int, error: EngineError | GraphError) -> Ver
     return Verification("verify", engine, engine, frames, (check,), utc_now(), machine_class(engine))
 
 
-def _run_all(session: Session, frames: npt.NDArray[np.uint8]) -> Outputs:
-    """Run all frames in batches of the graph's size; pad the last batch and drop the padding's answers."""
+def _run_all(session: Session, inputs: Batch) -> Outputs:
+    """Run all inputs in batches of the graph's size; pad the last batch and drop the padding's answers."""
     rows = []
-    for batch, count in _batches(session, frames):
+    for batch, count in _batches(session, inputs):
         rows.append(tuple(array[:count] for array in session.infer(batch)))
     return tuple(np.concatenate(arrays) for arrays in zip(*rows, strict=True))
 
 
-def _batches(session: Session, frames: Frames) -> Iterator[tuple[Frames, int]]:
-    """Batches of the graph's size, the last one padded, each with the number of its frames."""
-    size = session.spec.frames.batch.opt
-    for start in range(0, len(frames), size):
-        batch = frames[start : start + size]
-        yield np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)]), len(batch)
+def _batches(session: Session, inputs: Batch) -> Iterator[tuple[Batch, int]]:
+    """Batches of the graph's size, the last one padded, each with the number of its own rows."""
+    size, count = session.spec.batch.opt, len(inputs)
+    for start in range(0, count, size):
+        rows = np.arange(start, start + size).clip(max=count - 1)
+        yield inputs[rows], min(size, count - start)
 
 
 def _shown(session: Session, golden: Golden) -> list[tuple[Outputs, Outputs]]:
@@ -75,7 +76,8 @@ def _shown(session: Session, golden: Golden) -> list[tuple[Outputs, Outputs]]:
     if golden.candidates is None:
         return []
     rows: list[tuple[Outputs, Outputs]] = []
-    for batch, count in _batches(session, golden.frames):
+    for batch, count in _batches(session, golden.inputs):
+        assert not isinstance(batch, Tensors), "only detectors have candidates"
         found = session.infer_candidates(batch)
         if found is None:
             return []
@@ -92,7 +94,7 @@ def _equal_rows(session: Session, golden: Golden, tolerance: Tolerance) -> Check
 
     For a detector the sorted scores are compared, because boxes of equal scores may be reordered.
     """
-    batch = np.repeat(golden.frames[:1], session.spec.frames.batch.max, axis=0)
+    batch = golden.inputs[np.zeros(session.spec.batch.max, np.intp)]
     answers = dict(zip((tensor.name for tensor in session.spec.outputs), session.infer(batch), strict=True))
     if "mask" in answers:
         mask = answers["mask"]

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from edgevision.benchmark.energy import EnergyRecord
 from edgevision.benchmark.record_files import read_record, write_record
 from edgevision.benchmark.record_text import record_lines
+from edgevision.benchmark.records import AccuracyRecord
 from edgevision.contract.session import EngineInfo
 from edgevision.errors import SinkError, UsageError
 from tests.benchmark.examples import DEVICE, RECORD, STAGE
@@ -42,7 +44,7 @@ def test_a_record_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         ('{"schema": 1}', "is not a benchmark record: .*missing"),
         (
             '{"schema": 9, "edgevision": "7.0"}',
-            "schema 9, written by edgevision 7.0; this version supports schemas up to 2",
+            "schema 9, written by edgevision 7.0; this version supports schemas up to 3",
         ),
     ],
 )
@@ -133,3 +135,23 @@ def test_an_unknown_kind_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bench.json").write_text('{"kind": "other", "schema": 1}')
     with pytest.raises(UsageError, match="kind 'other' is not one of"):
         read_record(tmp_path / "bench.json")
+
+
+def test_a_record_of_schema_2_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    write_record(path, RECORD)
+    data = json.loads(path.read_text())
+    assert data.pop("energy") is None
+    assert data.pop("accuracy") is None
+    path.write_text(json.dumps({**data, "schema": 2}))
+    assert read_record(path) == replace(RECORD, schema=2)
+
+
+def test_energy_and_accuracy_are_lines() -> None:
+    energy = EnergyRecord(0.25, 5.0, "module input", ("VDD_IN",), "the overlapping pipeline", 9.0, 180)
+    lines = record_lines(replace(RECORD, energy=energy, accuracy=AccuracyRecord("AP", 24.53, 220)))
+    assert (
+        "0.250 J per frame: 5.00 W mean of the module input (VDD_IN) over 9.0 s of the overlapping pipeline"
+        in lines
+    )
+    assert lines[-1] == "AP 24.5 on 220 images"

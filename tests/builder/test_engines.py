@@ -162,7 +162,7 @@ def test_a_dla_takes_no_batch_that_varies(brightness: Path) -> None:
     graph = bundle.graph_path("float").read_bytes()
     frames = replace(bundle.spec.frames, batch=BatchRange(1, 2, 4))
     several = brightness.with_name("several")
-    write_bundle(several, replace(bundle.spec, frames=frames), graph, bundle.golden())
+    write_bundle(several, replace(bundle.spec, input=frames), graph, bundle.golden())
     Bundle.open(several).add_graph("fp16", graph)
     with pytest.raises(UsageError, match=r"a DLA needs a static batch; the graph has 1:2:4: .* --batch 2"):
         build(several, ActedBuilder(), "fp16", dla_core=0)

@@ -9,9 +9,10 @@ import onnx
 import pytest
 
 from edgevision.contract.embedded_spec import FLOAT32_KEY, embedded_nodes
+from edgevision.contract.session import Frames
 from edgevision.graph.adopt import adopt
 from edgevision.graph.surgery import with_named_nodes
-from edgevision.quantize.calibration.magnitudes import Frames, probe_magnitudes
+from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.fp16 import HalfRules, half_graph
 from edgevision.quantize.half.groups import SENSITIVE, groups_of
 from edgevision.quantize.half.preparation import prepared

@@ -67,7 +67,11 @@ def test_misuse_is_explained(folders: tuple[Path, Path], tmp_path: Path) -> None
     for arguments, message in (
         ((base,), "holds one build: `edgevision compare"),
         ((base / "0.json",), "holds one build"),
-        ((base, tmp_path / "nowhere.json"), "cannot read benchmark record"),
+        (
+            (base, tmp_path / "nowhere.json"),
+            "cannot read benchmark record .*; expected the file of `edgevision bench",
+        ),
+        ((base / "0.json", base / ".." / base.name / "0.json"), "are the same records"),
     ):
         with pytest.raises(UsageError, match=message):
             raise run(*arguments).exception or AssertionError("it should have failed")
@@ -95,6 +99,8 @@ def test_bench_against_another_precision_writes_a_record_of_both(
         copy,
         "--pairs",
         2,
+        "--max-pairs",
+        5,
         "--seconds",
         0.1,
         "--threads",
@@ -108,7 +114,8 @@ def test_bench_against_another_precision_writes_a_record_of_both(
     assert isinstance(record, PairedRecord)
     assert (record.base.name, record.new.name) == ("copy.onnx onnxruntime", "brightness onnxruntime float")
     assert record.base.graph_sha256 == record.new.graph_sha256
-    assert (record.settings.pairs, record.settings.threads, len(record.pairs)) == (2, 1, 2)
+    assert (record.settings.pairs, record.settings.groups, record.settings.threads) == (2, 2, 1)
+    assert len(record.pairs) == 4
     assert record.snapshots
     assert "brightness onnxruntime float compared with copy.onnx onnxruntime: " in result.output
     assert ", not sure; p = " in result.output
@@ -124,6 +131,8 @@ def test_bench_against_another_precision_writes_a_record_of_both(
     ("options", "message"),
     [
         (("--pairs", "3"), "need --against"),
+        (("--max-pairs", "3"), "need --against"),
+        (("--against", "openvino", "--max-pairs", "11"), "--max-pairs 11 is below --pairs 12"),
         (("--fail-above", "3"), "need --against"),
         (("--against", "onnxruntime"), "is the build itself"),
         (("--against", "a,b"), "expected a bundle, an engine or a precision"),

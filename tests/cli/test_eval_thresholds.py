@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 import edgevision as package
 from edgevision.bundle.folder import Bundle
-from edgevision.cli.commands import eval as command
+from edgevision.cli import accuracy
 from edgevision.cli.root import edgevision
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.thresholds import ClassThresholds
@@ -35,7 +35,7 @@ def bundle(brightness_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def opened(path: Path, *, engine: str | None, options: SessionOptions) -> Session:
         return open_session(path, engine=engine, options=replace(options, score_floor=None))
 
-    monkeypatch.setattr(command, "open_session", opened)
+    monkeypatch.setattr(accuracy, "open_session", opened)
     return Path(shutil.copytree(brightness_bundle, tmp_path / "lamp"))
 
 

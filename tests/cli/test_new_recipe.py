@@ -35,7 +35,7 @@ def code_lines(text: str) -> int:
 
 
 def test_there_is_a_skeleton_of_every_task() -> None:
-    assert {path.stem for path in FOLDER.glob("*.py")} == {*TASKS, "test_my_model"}
+    assert {path.stem for path in FOLDER.glob("*.py")} == {*TASKS, "test_my_model", "test_my_generator"}
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -60,6 +60,11 @@ def test_a_skeleton_exports_and_runs_untouched(
     (record,) = bundle.graph("float").verifications
     assert record.passed
     assert any("of the network's raw output" in check.name for check in record.checks)
+    if task == "generate":
+        assert "  edgevision generate mine --count 16 -o mine.png\n" in said
+        invoke("generate", "mine", "--count", "4", "-o", "grid.png")
+        assert Path("grid.png").is_file()
+        return
     invoke("run", "mine", "street.jpg", "--jsonl", "found.jsonl")
     (found,) = (json.loads(line) for line in Path("found.jsonl").read_text().splitlines())
     assert found["source"] == "street.jpg"

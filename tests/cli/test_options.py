@@ -5,8 +5,11 @@ from __future__ import annotations
 import click
 import pytest
 
+from edgevision.cli.commands.export import command
+from edgevision.cli.options.suppression import check_nms_applies
 from edgevision.cli.options.types import BATCH, KEYPOINTS, SIZE
 from edgevision.contract.spec import BatchRange
+from edgevision.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -61,3 +64,13 @@ def test_the_shape_of_keypoints(text: str, expected: tuple[int, int]) -> None:
 def test_an_invalid_shape_of_keypoints_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="expected their number, and 2"):
         KEYPOINTS.convert(text, None, None)
+
+
+def test_options_of_nms_are_refused_for_a_task_without_nms() -> None:
+    given = command.make_context("export", ["sr", "-o", "bundle", "--nms-steps", "4"])
+    with pytest.raises(
+        UsageError, match="--nms-steps is an option of NMS, and a model with the task translate"
+    ):
+        check_nms_applies(given, "translate")
+    check_nms_applies(given, "detect")
+    check_nms_applies(command.make_context("export", ["sr", "-o", "bundle"]), "translate")

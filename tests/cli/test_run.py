@@ -205,6 +205,32 @@ def test_a_mistake_is_one_line_and_exit_code_1(brightness_bundle: Path, tmp_path
     assert errors.count("\n") == 1
 
 
+CAT = Path(__file__).parents[2] / "edgevision" / "photographs" / "cat.jpg"
+
+
+def test_options_of_boxes_are_refused_for_other_tasks(tmp_path: Path) -> None:
+    said = refused(UsageError, "cnn", CAT, "--threshold", "0.3")
+    assert said.startswith("--threshold is for models with boxes (detect, ")
+    assert said.endswith("has the task classify: omit it")
+    assert "expected a model with detections" in refused(UsageError, "cnn", CAT, "--only", "person")
+    refused(UsageError, "cnn", CAT, "-o", tmp_path / "out", "--threshold", "0.3")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_fails_leaves_no_empty_folder(brightness_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    assert run(brightness_bundle, tmp_path / "broken.jpg", "-o", tmp_path / "out").exit_code != 0
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.jpg"]
+
+
+def test_annotated_images_do_not_go_into_a_bundle(brightness_bundle: Path) -> None:
+    before = sorted(path.name for path in brightness_bundle.iterdir())
+    assert "is a bundle; give another folder" in refused(
+        UsageError, brightness_bundle, CAT, "-o", brightness_bundle
+    )
+    assert sorted(path.name for path in brightness_bundle.iterdir()) == before
+
+
 @pytest.mark.parametrize(("name", "expected"), [("nosuch", "no bundle at"), ("nosuch.onnx", "cannot read")])
 def test_a_missing_bundle_is_reported_and_not_the_camera(tmp_path: Path, name: str, expected: str) -> None:
     said = refused(EdgevisionError, tmp_path / name, "/dev/video99")

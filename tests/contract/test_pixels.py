@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edgevision.contract.image import Frame, fit_frame
+from edgevision.contract.inputs import Batch
 from edgevision.contract.pixels import FramePixels, bgr_matrix, fastest_equal, write_planes
 from edgevision.contract.session import PAGE_BYTES, Session
 from edgevision.contract.spec import FrameInput
@@ -58,9 +59,10 @@ class Watching(BrightnessSession):
         super().__init__()
         self.calls: list[Frame] = []
 
-    def infer(self, frames: Frame) -> tuple[np.ndarray, ...]:
-        self.calls.append(frames)
-        return Session.infer(self, frames)
+    def infer(self, batch: Batch) -> tuple[np.ndarray, ...]:
+        assert isinstance(batch, np.ndarray)
+        self.calls.append(batch)
+        return Session.infer(self, batch)
 
 
 @pytest.mark.parametrize("size_wh", [(SIDE, SIDE), (2 * SIDE, SIDE), (SIDE, 3 * SIDE)])

@@ -71,6 +71,12 @@ def test_a_jetson_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_tools")
+def test_without_its_package_jetpack_is_that_of_jetson_linux(tmp_path: Path) -> None:
+    files = {name: text for name, text in ORIN.items() if not name.endswith("dpkg/status")}
+    assert device_facts(tree(tmp_path, files)).jetpack == "6.2"
+
+
+@pytest.mark.usefixtures("no_tools")
 def test_a_machine_is_named_by_what_its_speed_depends_on(tmp_path: Path) -> None:
     name = device.machine_name(tree(tmp_path, ORIN))
     assert name.startswith("NVIDIA Jetson Orin Nano Developer Kit, ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,16 +13,17 @@ from typing import Any
 import numpy as np
 
 from edgevision.bundle.folder import file_entry
+from edgevision.contract.inputs import Tensors
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Session
-from edgevision.contract.spec import BatchRange, ModelSpec
+from edgevision.contract.spec import BatchRange, FrameInput, ModelSpec
 from edgevision.device.gpu import GpuFacts
 from edgevision.engines.tensorrt.here import this_platform
 from edgevision.engines.tensorrt.library import Library
 from edgevision.engines.tensorrt.manifest import PLAN, EngineManifest
 from edgevision.engines.tensorrt.store import StoredEngine
 from edgevision.engines.tensorrt.versions import Flavour, dialect
-from tests.doubles import SIDE, BrightnessSession, detector
+from tests.doubles import BrightnessSession, detector
 from tests.engines.host_cuda import HostCudart
 from tests.hardware import L4
 
@@ -101,10 +103,13 @@ class HostContext:
             if self.activations is not None:
                 size = self.engine.device_memory_size_v2
                 ctypes.memset(cuda.region(cuda.device, self.activations, size), 0x55, size)
-            size = count * SIDE * SIDE * 3
-            pixels = ctypes.string_at(cuda.region(memory, addresses["frames"], size), size)
-            frames = np.frombuffer(pixels, np.uint8).reshape(count, SIDE, SIDE, 3)
-            for tensor, answer in zip(self.engine.spec.outputs, self.engine.answer(frames), strict=True):
+            arrays = []
+            for given in self.engine.spec.inputs:
+                shape, dtype = (count, *given.shape[1:]), np.dtype(given.dtype)
+                size = math.prod(shape) * dtype.itemsize
+                data = ctypes.string_at(cuda.region(memory, addresses[given.name], size), size)
+                arrays.append(np.frombuffer(data, dtype).reshape(shape))
+            for tensor, answer in zip(self.engine.spec.outputs, self.engine.answer(arrays), strict=True):
                 data = np.ascontiguousarray(answer).tobytes()
                 ctypes.memmove(cuda.region(memory, addresses[tensor.name], len(data)), data, len(data))
 
@@ -164,17 +169,18 @@ class HostEngine:
 
     def __init__(self, spec: ModelSpec, cuda: HostCudart, log: Any, network: Session) -> None:
         self.spec, self.cuda, self.log, self.network = spec, cuda, log, network
-        self.batch = spec.frames.batch
+        self.batch = spec.batch
         self.capturable = True
         self.user_allocation = False
         self.device_memory_size_v2 = 4096
         self.contexts: list[HostContext] = []
         length = self.batch.max if self.batch.static else -1
-        self.shapes = {"frames": ("uint8", (length, SIDE, SIDE, 3))}
-        self.shapes |= {t.name: (t.dtype, (length, *t.shape[1:])) for t in spec.outputs}  # type: ignore[misc]
+        self.shapes = {t.name: (t.dtype, (length, *t.shape[1:])) for t in (*spec.inputs, *spec.outputs)}
 
-    def answer(self, frames: Any) -> Outputs:
-        return self.network.infer(frames)
+    def answer(self, arrays: Sequence[np.ndarray]) -> Outputs:
+        """For the arrays of all inputs."""
+        takes_frames = isinstance(self.spec.input, FrameInput)
+        return self.network.infer(arrays[0] if takes_frames else Tensors(tuple(arrays)))
 
     @property
     def num_io_tensors(self) -> int:

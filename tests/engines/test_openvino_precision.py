@@ -48,7 +48,7 @@ def types_of(parts: Parts) -> Iterator[set[str]]:
 
 
 def answers(parts: Parts, frames: Any) -> list[Any]:
-    found = parts.create_request().infer(frames)
+    found = parts.create_request().infer({"frames": frames})
     return [np.array(found[parts.output(name)]) for name in ("boxes", "scores", "labels")]
 
 

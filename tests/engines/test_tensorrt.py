@@ -336,7 +336,7 @@ def test_a_plan_that_the_library_refuses_has_its_reason(board: Board, tmp_path: 
 
 
 def test_a_plan_of_other_tensors_is_refused(board: Board) -> None:
-    board.spec = replace(board.spec, frames=replace(board.spec.frames, size_wh=(32, 32)))
+    board.spec = replace(board.spec, input=replace(board.spec.frames, size_wh=(32, 32)))
     with pytest.raises(EngineError, match=r"frames uint8 \[2, 64, 64, 3\].*spec expects .*\[2, 32, 32, 3\]"):
         board.open()
     assert board.cuda.held() == 0

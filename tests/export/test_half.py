@@ -13,8 +13,8 @@ from tests.quantize.query_networks import query_network
 
 def attempts(model: Any) -> list[set[str]]:
     """The nodes in FP16 of each graph that is tried."""
-    spec = SimpleNamespace(task="classify", frames=SimpleNamespace(batch=BatchRange(1, 1, 1)))
-    bundle, golden = SimpleNamespace(spec=spec), SimpleNamespace(frames=frames(2))
+    spec = SimpleNamespace(task="classify", batch=BatchRange(1, 1, 1))
+    bundle, golden = SimpleNamespace(spec=spec), SimpleNamespace(inputs=frames(2))
     return [set(half.half) for half in _attempts(cast(Any, bundle), model, cast(Any, golden))]
 
 

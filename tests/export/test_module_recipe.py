@@ -276,7 +276,10 @@ def test_outputs_that_do_not_fit(name: str, tmp_path: Path) -> None:
     [
         ({"task": "colourise"}, "task is 'colourise'; expected one of classify, detect"),
         ({"task": "translate"}, "task translate has none: remove it"),
-        ({"image_pixels": PixelFormat("rgb")}, "image_pixels is for task translate; received task"),
+        (
+            {"image_pixels": PixelFormat("rgb")},
+            "image_pixels is for tasks translate and generate; received task",
+        ),
         ({"classes": "cat"}, "classes is 'cat'; expected names"),
         ({"classes": ()}, "expected names"),
         (

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from edgevision.bundle.folder import Bundle
 from edgevision.cli.root import edgevision
 from edgevision.contract.image import fit_frame
-from edgevision.contract.session import SessionOptions
+from edgevision.contract.session import Frames, SessionOptions
 from edgevision.engines.opening import open_session
 from edgevision.errors import VerificationError
 from edgevision.evaluation.detection import (
@@ -27,7 +27,7 @@ from edgevision.evaluation.detection import (
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.graph.surgery import with_named_nodes
 from edgevision.models.recipe import load_recipe
-from edgevision.quantize.calibration.magnitudes import Frames, Magnitudes, probe_magnitudes
+from edgevision.quantize.calibration.magnitudes import Magnitudes, probe_magnitudes
 from edgevision.quantize.calibration.ranges import Ranges
 from edgevision.quantize.fp16 import HalfGraph, half_graph
 from edgevision.quantize.fp16_emulation import emulated_half

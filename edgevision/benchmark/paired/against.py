@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import edgevision
-from edgevision.benchmark.builds import Build, FrameOpener, prepared
+from edgevision.benchmark.builds import Build, BuildRecord, FrameOpener, prepared
 from edgevision.benchmark.paired.pairs import PairOptions, TimedPair, rounded_percent, run_pairs
 from edgevision.benchmark.paired.record import PairedRecord, PairSettings
 from edgevision.benchmark.source_state import git_state
@@ -51,6 +52,17 @@ def other_build(text: str, build: Build) -> Build:
     return other
 
 
+def unequal_inputs(base: BuildRecord, new: BuildRecord) -> tuple[str, ...]:
+    """What the builds compute besides a different speed: inputs of different sizes."""
+    if base.input_wh == new.input_wh:
+        return ()
+    before, after = (f"{width}x{height}" for width, height in (base.input_wh, new.input_wh))
+    return (
+        f"the networks' inputs differ: base {before}, new {after}; the change is that of the size too, and accuracy"
+        " differs as well (edgevision eval)",
+    )
+
+
 def measure_against(
     base: Build,
     new: Build,
@@ -58,21 +70,33 @@ def measure_against(
     options: PairOptions,
     scratch: Path,
     progress: Callable[[str], None] = lambda _: None,
+    decided: Callable[[Sequence[float], Sequence[float]], bool] = lambda _base, _new: False,
 ) -> PairedRecord:
-    """Run the pairs. `scratch` receives the prepared frames. Raises the errors of `open_session`."""
+    """Run the pairs. `scratch` receives the prepared frames. Raises the errors of `open_session`.
+
+    `decided` receives the values of base and new in all pairs, in ms per frame, and ends the measurement if it is true.
+    """
     power = power_state()
     for warning in before_timing(power):
         progress(f"WARNING: {warning}")
     base_side, base_contender, source = prepared(base, frames, scratch / "base.npy")
     new_side, new_contender, _ = prepared(new, frames, scratch / "new.npy")
+    unequal = unequal_inputs(base_side, new_side)
+    for warning in unequal:
+        progress(f"WARNING: {warning}")
 
     def each(number: int, pair: TimedPair) -> None:
         before, after = pair.medians_ms()
         change = (after / new_side.batch) / (before / base_side.batch) - 1
-        progress(f"pair {number} of {options.pairs}: {rounded_percent(change)}")
+        least = math.ceil(number / options.pairs) * options.pairs
+        progress(f"pair {number} of {least}: {rounded_percent(change)}")
+
+    def enough(pairs: Sequence[TimedPair]) -> bool:
+        before, after = zip(*(pair.medians_ms() for pair in pairs), strict=True)
+        return decided([ms / base_side.batch for ms in before], [ms / new_side.batch for ms in after])
 
     with MachineWatch() as watch:
-        pairs = run_pairs(base_contender, new_contender, options, each)
+        pairs = run_pairs(base_contender, new_contender, options, each, enough)
     calls = Samples(tuple(value for pair in pairs for value in pair.base.values_ns()))
     unstable = (*instabilities(calls, watch.snapshots), *meanwhile(power, power_state()))
     session = new.options
@@ -90,11 +114,12 @@ def measure_against(
             seed=options.seed,
             threads=session.threads,
             spin=session.spin,
+            groups=options.groups,
         ),
         pairs=pairs,
         unstable=tuple(dict.fromkeys(unstable)),
         power=power,
-        warnings=before_timing(power),
+        warnings=(*unequal, *before_timing(power)),
         snapshots=watch.snapshots,
         git=git_state(),
     )

@@ -4,13 +4,16 @@ A pair is the unit of the test, not a call: neighbouring calls meet the same dis
 The order inside a pair is drawn at random. Two equal builds then win a pair with equal chances, whatever the machine
 does meanwhile, and disturbances that last for many pairs cannot cause false alarms (randomization test; Fisher, The
 Design of Experiments, 1935, chapter III).
+
+Pairs are measured in groups. After each group the caller looks at all pairs and may stop. Every look is a chance of a
+false alarm, so the test corrects its probability for the number of looks (Bonferroni).
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgevision.benchmark.builds import Contender
@@ -20,6 +23,8 @@ from edgevision.benchmark.timing import MeasureSettings, Samples
 
 PAIRS = 12
 """With 12 pairs a probability of 0.01 is reached if 2 of them disagree slightly."""
+GROUPS = 3
+"""Maximum number of groups of pairs, if the caller requests no other."""
 TURNS = 8
 """Turns of each build in a pair."""
 DISTURBED = 3.0
@@ -33,15 +38,18 @@ class PairOptions:
     """Settings of an interleaved comparison."""
 
     pairs: int = PAIRS
+    """Of one group."""
     seconds: float = 9.0
-    """Minimum time of each build, all pairs together."""
+    """Minimum time of each build, all pairs of a group together."""
     turns: int = TURNS
     seed: int = 0
     """Of the order inside the pairs."""
+    groups: int = 1
+    """Maximum number of groups."""
 
     def __post_init__(self) -> None:
-        if self.pairs < 1 or self.turns < 1 or self.seconds <= 0:
-            raise ValueError(f"{self} must have pairs >= 1, turns >= 1 and seconds > 0")
+        if min(self.pairs, self.turns, self.groups) < 1 or self.seconds <= 0:
+            raise ValueError(f"{self} must have pairs >= 1, turns >= 1, groups >= 1 and seconds > 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +71,24 @@ def run_pairs(
     new: Contender,
     options: PairOptions,
     each: Callable[[int, TimedPair], None] = lambda _number, _pair: None,
+    decided: Callable[[Sequence[TimedPair]], bool] = lambda _pairs: False,
 ) -> tuple[TimedPair, ...]:
-    """Run all pairs; `each` receives every finished one with its number from 1. Raises `EngineError`."""
+    """Run the groups until `decided` is true of all pairs so far. Raises `EngineError`.
+
+    `each` receives every finished pair with its number from 1.
+    """
     coin = random.Random(options.seed)
     part = MeasureSettings(options.seconds / options.pairs / options.turns, 1, 0.0, TURN_WARMUP)
-    pairs = []
-    for number in range(1, options.pairs + 1):
+    pairs: list[TimedPair] = []
+    for number in range(1, options.pairs * options.groups + 1):
         base_first = coin.random() < 0.5
         first, second = _one_pair(*((base, new) if base_first else (new, base)), part, options.turns)
         before, after = (first, second) if base_first else (second, first)
         pair = TimedPair(base_first, PackedSamples.of(before), PackedSamples.of(after))
         pairs.append(pair)
         each(number, pair)
+        if number % options.pairs == 0 and number < options.pairs * options.groups and decided(pairs):
+            break
     return tuple(pairs)
 
 

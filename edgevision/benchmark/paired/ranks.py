@@ -36,12 +36,16 @@ class TimeChange:
     """Probability that equally fast builds differ at least as much."""
 
 
-def paired_change(base: Sequence[float], new: Sequence[float]) -> TimeChange:
-    """TimeChange of pairs: value n of both was measured at the same time. Any positive unit, at least one pair."""
+def paired_change(base: Sequence[float], new: Sequence[float], *, looks: int = 1) -> TimeChange:
+    """TimeChange of pairs: value n of both was measured at the same time. Any positive unit, at least one pair.
+
+    If the measurement could have ended at any of several `looks`, p is corrected for them (Bonferroni), and the
+    interval holds for all of them.
+    """
     differences = np.log(np.asarray(new, np.float64)) - np.log(np.asarray(base, np.float64))
     rows, columns = np.triu_indices(len(differences))
     averages = (differences[rows] + differences[columns]) / 2
-    return _change(averages, lambda shift: signed_rank_p(differences - shift))
+    return _change(averages, lambda shift: min(1.0, looks * signed_rank_p(differences - shift)))
 
 
 def separate_change(base: Sequence[float], new: Sequence[float]) -> TimeChange:

@@ -22,11 +22,15 @@ class PairSettings:
 
     source: str
     pairs: int
+    """Of one group."""
     seconds: float
+    """Minimum time of each build in one group."""
     turns: int
     seed: int
     threads: int | None
     spin: bool
+    groups: int = 1
+    """Maximum number of groups of `pairs` pairs; the measurement could end after each."""
 
 
 @dataclass(frozen=True, slots=True)

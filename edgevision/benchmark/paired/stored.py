@@ -10,6 +10,7 @@ from pathlib import Path
 from edgevision.benchmark.record_files import read_any_record
 from edgevision.benchmark.records import BenchRecord
 from edgevision.benchmark.scenarios.record import ScenarioRecord
+from edgevision.benchmark.soak.record import SoakRecord
 from edgevision.errors import UsageError
 
 
@@ -59,9 +60,9 @@ def stored_runs(path: Path) -> StoredRuns:
     records = []
     for file in files:
         record = read_any_record(file)
-        if isinstance(record, ScenarioRecord):
+        if isinstance(record, (ScenarioRecord, SoakRecord)):
             raise UsageError(
-                f"{file} is of a scenario; expected a record of `edgevision bench` without --scenario"
+                f"{file} is of a {record.kind}; expected a record of `edgevision bench` without --{record.kind}"
             )
         if not isinstance(record, BenchRecord):
             raise UsageError(

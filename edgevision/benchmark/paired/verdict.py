@@ -10,10 +10,13 @@ from typing import Literal
 
 from edgevision.benchmark.paired.pairs import rounded_percent
 from edgevision.benchmark.paired.ranks import LEVEL, TimeChange, paired_change, separate_change, spread
+from edgevision.benchmark.paired.record import PairedRecord
 from edgevision.benchmark.paired.stored import StoredRun
 
 LEAST_CHANGE = 0.01
 """Smaller changes are not reported as sure: placement of code and memory alone can cause them."""
+RESOLUTION = 0.05
+"""Further pairs are measured while larger changes are possible."""
 
 Certainty = Literal["sure", "likely", "not sure"]
 """likely: significant, but base and new were measured at different times, so the machine may have changed."""
@@ -50,18 +53,41 @@ class Verdict:
         """True if new is slower by more than `limit`, surely or likely."""
         return self.slower and self.change.estimate > limit
 
+    def decided(self, limit: float | None) -> bool:
+        """True if more pairs are not needed.
+
+        With a limit: new exceeds it, or a slow-down above it is excluded. Without: the change is sure, or changes above
+        `RESOLUTION` are excluded.
+        """
+        if limit is not None:
+            return self.exceeds(limit) or not self.cannot_exclude(limit)
+        change = self.change
+        return self.certainty == "sure" or max(-change.low, change.high) <= RESOLUTION
+
     def cannot_exclude(self, limit: float) -> bool:
         """True if the measurement is too noisy to exclude a slow-down above `limit`."""
         return not self.exceeds(limit) and self.change.high > limit
 
 
-def judge_pairs(base_ms: Sequence[float], new_ms: Sequence[float], *, floor: float | None = None) -> Verdict:
-    """Verdict on pairs: value n of both was measured in turns. At least one pair."""
-    change, least = paired_change(base_ms, new_ms), LEAST_CHANGE if floor is None else floor
+def judge_pairs(
+    base_ms: Sequence[float], new_ms: Sequence[float], *, floor: float | None = None, looks: int = 1
+) -> Verdict:
+    """Verdict on pairs: value n of both was measured in turns. At least one pair.
+
+    `looks` is the number of times at which the measurement could have ended.
+    """
+    change = paired_change(base_ms, new_ms, looks=looks)
+    least = LEAST_CHANGE if floor is None else floor
     doubt = ""
     if change.p > LEVEL and not math.isfinite(change.high):
-        doubt = f"so few pairs cannot give p below {LEVEL:g}: measure at least 8"
+        needed = math.ceil(1 + math.log2(looks / LEVEL))  # the smallest p of N pairs is 2 / 2**N
+        doubt = f"so few pairs cannot give p below {LEVEL:g}: measure at least {needed}"
     return _verdict(change, least, _count(len(base_ms), "pair"), "sure", doubt)
+
+
+def record_verdict(record: PairedRecord, floor: float | None = None) -> Verdict:
+    """Verdict on a record; raises `ValueError` for damaged samples."""
+    return judge_pairs(*record.frame_medians_ms(), floor=floor, looks=record.settings.groups)
 
 
 def judge_runs(base: Sequence[StoredRun], new: Sequence[StoredRun], *, floor: float | None = None) -> Verdict:

@@ -151,3 +151,39 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _number(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def soaks(rows: Sequence[ReportRow]) -> str:
+    """Frames/s, the hottest sensor and memory over time, for each soak; each line has its own scale from 0."""
+    parts = []
+    for number, row in enumerate(rows, 1):
+        if len(row.windows) < 2:
+            continue
+        hottest = [max((reading.value for reading in w.temperatures_c), default=0.0) for w in row.windows]
+        lines = [
+            ("frames/s", [w.frames_per_s for w in row.windows]),
+            ("MiB", [w.resident_mib for w in row.windows]),
+            *([("°C", hottest)] if any(hottest) else []),
+        ]
+        drawn = "".join(_line_over_time(name, values) for name, values in lines)
+        last = row.windows[-1]
+        parts.append(
+            f'<div class="run"><p class="name">{_numbered(number, row)}<b>{(last.at_s + last.seconds) / 60:.3g} min</b>'
+            f"</p>{drawn}</div>"
+        )
+    return "".join(parts)
+
+
+def _line_over_time(name: str, values: Sequence[float]) -> str:
+    top = max(*values, 1e-9) * 1.05
+    step = 100 / (len(values) - 1)
+    points = " ".join(
+        f"{place * step:.2f},{40 * (1 - value / top):.2f}" for place, value in enumerate(values)
+    )
+    text = (
+        f"{name}: {values[0]:.4g} at first, {values[-1]:.4g} at last, {min(values):.4g} to {max(values):.4g}"
+    )
+    return (
+        f'<svg class="course" viewBox="0 0 100 40" preserveAspectRatio="none" role="img" aria-label="{escape(text)}">'
+        f'<polyline points="{points}"/></svg><p class="figures">{escape(text)}</p>'
+    )

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from html import escape
 
 import edgevision
-from edgevision.benchmark.report.charts import distributions, pareto, stage_bars
+from edgevision.benchmark.report.charts import distributions, pareto, soaks, stage_bars
 from edgevision.benchmark.report.rows import ReportRow
 from edgevision.benchmark.report.tables import HEADER, cells, device_text
 from edgevision.contract.spec import utc_now
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """Content-Security-Policy of the page: a browser loads nothing."""
-NUMBERS = ("batch", "p50 ms", "p90 ms", "p99 ms", "frames/s", "peak MiB", "accuracy")
+NUMBERS = ("batch", "p50 ms", "p90 ms", "p99 ms", "frames/s", "J/frame", "peak MiB", "accuracy")
 KEYS = '<ul class="keys"><li>p50</li><li class="p90">p90</li><li class="p99">p99</li></ul>'
 
 
@@ -26,6 +26,7 @@ def page(rows: Sequence[ReportRow], title: str) -> str:
         ("Accuracy and latency", pareto(rows)),
         ("Latency distributions", KEYS + distributions(rows)),
         ("Stages", stage_bars(rows)),
+        ("Over time", soaks(rows)),
         ("Do not compare", _notes(rows)),
         ("Devices", _devices(rows)),
     ]

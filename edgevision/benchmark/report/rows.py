@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision.benchmark.builds import BuildRecord
+from edgevision.benchmark.energy import EnergyRecord
 from edgevision.benchmark.paired.record import PairedRecord
 from edgevision.benchmark.record_files import Record, read_any_record
-from edgevision.benchmark.records import BenchRecord
+from edgevision.benchmark.records import AccuracyRecord, BenchRecord
 from edgevision.benchmark.scenarios.record import ScenarioRecord
+from edgevision.benchmark.soak.record import SoakRecord, SoakWindow
 from edgevision.benchmark.timing import Samples
 from edgevision.device.facts import DeviceFacts
 from edgevision.errors import UsageError
@@ -54,6 +56,9 @@ class ReportRow:
     notes: tuple[str, ...]
     """INVALID and UNSTABLE with their reasons."""
     accuracy: Accuracy | None = None
+    energy: EnergyRecord | None = None
+    windows: tuple[SoakWindow, ...] = ()
+    """Of a soak."""
 
 
 def report_rows(paths: Sequence[Path], accuracies: dict[Path, Accuracy]) -> tuple[ReportRow, ...]:
@@ -84,14 +89,22 @@ def read_accuracy(path: Path) -> Accuracy:
         data = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"cannot read accuracy record {path}: {error}") from error
-    for part in (data, data.get("boxes") if isinstance(data, dict) else None):
+    found = main_metric(data)
+    if found is None:
+        raise UsageError(
+            f"{path} has none of {', '.join(key for key, _ in METRICS)}; expected `edgevision eval --record`"
+        )
+    return found
+
+
+def main_metric(evaluated: object) -> Accuracy | None:
+    """The main metric in the JSON value of `edgevision eval --record`; None if it has none."""
+    for part in (evaluated, evaluated.get("boxes") if isinstance(evaluated, dict) else None):
         for key, name in METRICS:
             value = part.get(key) if isinstance(part, dict) else None
             if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
                 return Accuracy(name, float(value))
-    raise UsageError(
-        f"{path} has none of {', '.join(key for key, _ in METRICS)}; expected `edgevision eval --record`"
-    )
+    return None
 
 
 def front(rows: Sequence[ReportRow]) -> tuple[tuple[ReportRow, Accuracy], ...]:
@@ -121,6 +134,8 @@ def _rows(file: Path, record: Record, accuracy: Accuracy | None) -> list[ReportR
         return [_bench_row(file, record, accuracy)]
     if isinstance(record, ScenarioRecord):
         return [_scenario_row(file, record, accuracy)]
+    if isinstance(record, SoakRecord):
+        return [_soak_row(file, record, accuracy)]
     sides = ((record.base, [p.base for p in record.pairs]), (record.new, [p.new for p in record.pairs]))
     return [
         _side_row(
@@ -149,7 +164,37 @@ def _bench_row(file: Path, record: BenchRecord, accuracy: Accuracy | None) -> Re
         memory_mib=record.peak_resident_mib,
         device=record.device,
         notes=tuple(f"UNSTABLE: {reason}" for reason in record.unstable),
-        accuracy=accuracy,
+        accuracy=accuracy or _own(record.accuracy),
+        energy=record.energy,
+    )
+
+
+def _own(accuracy: AccuracyRecord | None) -> Accuracy | None:
+    """The accuracy that a record contains."""
+    return None if accuracy is None else Accuracy(accuracy.metric, accuracy.points)
+
+
+def _soak_row(file: Path, record: SoakRecord, accuracy: Accuracy | None) -> ReportRow:
+    inference = record.inference
+    return ReportRow(
+        label=f"{_label(record.build)}, soak of {record.minutes:g} min",
+        file=file.name,
+        created=record.created,
+        library=record.build.engine.library,
+        batch=1,
+        latency_of=f"{inference.name}, per frame",
+        latencies=Samples(inference.samples.values_ns()),
+        p50_ms=inference.p50_ms,
+        p90_ms=inference.p90_ms,
+        p99_ms=inference.p99_ms,
+        frames_per_s=record.frames_per_s,
+        stages=(),
+        memory_mib=max(window.resident_mib for window in record.windows),
+        device=record.device,
+        notes=tuple(f"UNSTABLE: {reason}" for reason in record.unstable),
+        accuracy=accuracy or _own(record.accuracy),
+        energy=record.energy,
+        windows=record.windows,
     )
 
 
@@ -172,7 +217,8 @@ def _scenario_row(file: Path, record: ScenarioRecord, accuracy: Accuracy | None)
         memory_mib=None,
         device=record.device,
         notes=tuple(notes),
-        accuracy=accuracy,
+        accuracy=accuracy or _own(record.accuracy),
+        energy=record.energy,
     )
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from edgevision.benchmark.energy import EnergyRecord
 from edgevision.benchmark.report.rows import ReportRow
 from edgevision.sinks.files.csv_table import FORMULA_STARTS
 
@@ -15,6 +16,7 @@ HEADER = (
     "p90 ms",
     "p99 ms",
     "frames/s",
+    "J/frame",
     "accuracy",
     "latency of",
     "batch",
@@ -25,7 +27,7 @@ HEADER = (
 
 def markdown(rows: Sequence[ReportRow]) -> str:
     """A table of the runs, the devices, and the notes on runs that must not be compared."""
-    lines = [_line(HEADER), _line(["---", *["---:"] * 5, "---", "---:", "---:", "---"])]
+    lines = [_line(HEADER), _line(["---", *["---:"] * 6, "---", "---:", "---:", "---"])]
     lines += [_line(cells(row)) for row in rows]
     devices = dict.fromkeys(device_text(row) for row in rows)
     lines += ["", *(f"Device: {_escaped(text)}." for text in devices)]
@@ -54,12 +56,20 @@ def cells(row: ReportRow) -> tuple[str, ...]:
         row.label,
         *(f"{value:.2f}" for value in (row.p50_ms, row.p90_ms, row.p99_ms)),
         "" if row.frames_per_s is None else f"{row.frames_per_s:.1f}",
+        _joules(row.energy),
         "" if row.accuracy is None else f"{row.accuracy.metric} {row.accuracy.points:.1f}",
         row.latency_of,
         str(row.batch),
         "" if row.memory_mib is None else f"{row.memory_mib:.0f}",
         row.library,
     )
+
+
+def _joules(energy: EnergyRecord | None) -> str:
+    """Energy of a frame and what consumed it, because a GPU's is not comparable with a module's."""
+    if energy is None or energy.joules_per_frame is None:
+        return ""
+    return f"{energy.joules_per_frame:.3f} ({energy.scope})"
 
 
 def device_text(row: ReportRow) -> str:

@@ -64,7 +64,7 @@ def run_loadgen(
         system = SystemUnderTest(session, frames)
 
         def query() -> None:
-            most = session.spec.frames.batch.max
+            most = session.spec.batch.max
             for start in range(0, several, most):
                 system.run([n % len(frames) for n in range(start, min(start + most, several))])
 
@@ -118,14 +118,14 @@ class SystemUnderTest:
 
     def run(self, indices: Sequence[int]) -> None:
         """Infer at most a batch of samples; a static batch is filled by repetition."""
-        batch = self._session.spec.frames.batch
+        batch = self._session.spec.batch
         padded = [*indices, *[indices[-1]] * (batch.min - len(indices))]
         self._session.infer(self._frames[padded])
 
     def answer(self, issued_ns: int, samples: Sequence[Sample]) -> None:
         """Infer the samples of one query and report each batch to LoadGen when it is finished."""
         self.first_ns = self.first_ns or issued_ns
-        most = self._session.spec.frames.batch.max
+        most = self._session.spec.batch.max
         for start in range(0, len(samples), most):
             part = samples[start : start + most]
             self.run([index for _, index in part])

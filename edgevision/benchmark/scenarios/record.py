@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgevision.benchmark.builds import BuildRecord
-from edgevision.benchmark.records import StageRecord
+from edgevision.benchmark.energy import EnergyRecord, energy_line
+from edgevision.benchmark.records import AccuracyRecord, StageRecord
 from edgevision.benchmark.scenarios.options import Scenario, ScenarioOptions
 from edgevision.benchmark.source_state import GitState
 from edgevision.benchmark.stability import Snapshot
 from edgevision.device.facts import DeviceFacts, Fact
 from edgevision.device.power.state import PowerState
 
-SCENARIO_SCHEMA = 1
+SCENARIO_SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,10 @@ class ScenarioRecord:
     snapshots: tuple[Snapshot, ...] = ()
     """The machine before, during and after the measurement."""
     git: GitState | None = None
+    energy: EnergyRecord | None = None
+    """Of the run; None in records of schema 1."""
+    accuracy: AccuracyRecord | None = None
+    """None if no labelled images were given."""
     kind: Literal["scenario"] = "scenario"
     schema: int = SCENARIO_SCHEMA
 
@@ -93,6 +98,8 @@ def scenario_lines(record: ScenarioRecord) -> list[str]:
             f"camera at {camera.source_frames_per_s:g} frames/s: {camera.frames_per_s:.1f} frames/s,"
             f" {camera.dropped} dropped, {camera.missed} missed"
         )
+    lines += [] if record.energy is None else [energy_line(record.energy)]
+    lines += [] if record.accuracy is None else [record.accuracy.line]
     lines.append(f"trtexec's flags would be: {' '.join(record.trtexec)}")
     lines += [f"INVALID: {reason}" for reason in record.invalid_because]
     lines += [f"WARNING: {warning}" for warning in record.warnings]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import edgevision
 from edgevision.benchmark.builds import Build, BuildRecord, FrameOpener, build_record, prepared
+from edgevision.benchmark.energy import EnergyMeter, PowerSensor
 from edgevision.benchmark.processes import MeasuringProcess
 from edgevision.benchmark.records import StageRecord
 from edgevision.benchmark.scenarios.options import Scenario, ScenarioOptions
@@ -30,6 +31,7 @@ from edgevision.contract.spec import FrameInput, utc_now
 from edgevision.device.facts import Fact, device_facts
 from edgevision.device.power.findings import before_timing, meanwhile
 from edgevision.device.power.reading import power_state
+from edgevision.engines.opening import CPU_ENGINES
 from edgevision.errors import SinkError, SourceError, UsageError
 from edgevision.pipeline.pipeline import run_pipeline
 from edgevision.sources.frames import Source
@@ -158,8 +160,12 @@ def _recorded(
     warnings = before_timing(power)
     for warning in warnings:
         progress(f"WARNING: {warning}")
-    with MachineWatch() as watch:
+    energy = EnergyMeter(
+        PowerSensor(on_gpu=side.engine.engine not in CPU_ENGINES), f"the scenario {scenario}"
+    )
+    with MachineWatch() as watch, energy.running():
         outcome = measured()
+    energy.frames = outcome.samples
     progress(f"{scenario}: {outcome.samples} samples in {outcome.wall_s:.1f} s")
     # Offline sends all samples at once: their times grow by design.
     steady = Samples((1,)) if scenario == "offline" else outcome.latencies
@@ -189,6 +195,7 @@ def _recorded(
         warnings=warnings,
         snapshots=watch.snapshots,
         git=git_state(),
+        energy=energy.record(outcome.wall_s),
     )
 
 

@@ -10,11 +10,11 @@ import click
 from edgevision.cli.options.bundles import bundle_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.pixels import PixelOptions, pixel_options
-from edgevision.cli.options.suppression import nms_spec
+from edgevision.cli.options.suppression import check_nms_applies, nms_spec
 from edgevision.cli.options.types import BATCH, SIZE
 from edgevision.cli.present import Steps, finish_bundle
 from edgevision.contract.classes import read_class_names
-from edgevision.contract.spec import BatchRange, Layout
+from edgevision.contract.spec import BatchRange, Layout, NmsSpec, Task
 from edgevision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,6 +88,10 @@ def command(
     from edgevision.export.exporter import ExportOptions, export_bundle
     from edgevision.graph.foreign.pixels import PixelChanges
 
+    def nms_of(task: Task) -> NmsSpec:
+        check_nms_applies(click.get_current_context(), task)
+        return nms_spec(**nms, task=task)
+
     recipe, checkpoint = _recipe_and_checkpoint(model, checkpoint)
     options = ExportOptions(
         checkpoint=checkpoint,
@@ -98,7 +102,7 @@ def command(
         frame_wh=frame,
         layout=layout,
         batch=batch,
-        nms=lambda task: nms_spec(**nms, task=task),
+        nms=nms_of,
         images=images,
         pixels=PixelChanges(*pixels),
         crop_fraction=crop_fraction,

@@ -10,7 +10,7 @@ import click
 from edgevision.bundle.folder import Bundle, GraphEntry
 from edgevision.bundle.operating_point import LOST
 from edgevision.cli.present import verification_lines
-from edgevision.contract.spec import COMPUTED, ModelSpec
+from edgevision.contract.spec import COMPUTED, FrameInput, ModelSpec
 from edgevision.contract.thresholds import by_class
 from edgevision.errors import BundleError, GraphError
 from edgevision.storage.codec import json_text
@@ -110,14 +110,26 @@ def _inspect_graph(path: Path, as_json: bool) -> None:
     click.echo("\n".join([*lines, *description.lines(), *read]))
 
 
+def _input_lines(spec: ModelSpec) -> list[str]:
+    """One line for each input."""
+    taken = spec.input
+    if isinstance(taken, FrameInput):
+        shape = ",".join(map(str, taken.frame_shape))
+        kind = "BGR" if taken.layout == "bgr" else f"NV12 of {taken.size_wh[0]}x{taken.size_wh[1]}"
+        return [f"frames     uint8 [{taken.batch},{shape}] {kind}, {taken.fit}"]
+    return [
+        f"{tensor.name:<11}{tensor.dtype} [{','.join(map(str, (taken.batch, *tensor.shape)))}]"
+        + (f", 0 to {tensor.limit - 1}" if tensor.limit else "")
+        for tensor in taken.tensors
+    ]
+
+
 def _spec_lines(spec: ModelSpec) -> list[str]:
-    frames, source = spec.frames, spec.provenance
-    shape = ",".join(map(str, frames.frame_shape))
-    kind = "BGR" if frames.layout == "bgr" else f"NV12 of {frames.size_wh[0]}x{frames.size_wh[1]}"
+    source = spec.provenance
     classes = ", ".join(spec.classes[:8]) + (", ..." if len(spec.classes) > 8 else "")
     lines = [
         f"{spec.name}: {spec.task}, {len(spec.classes)} classes ({classes})",
-        f"frames     uint8 [{frames.batch},{shape}] {kind}, {frames.fit}",
+        *_input_lines(spec),
         *[
             f"{tensor.name:<11}{tensor.dtype} [{','.join('B' if n < 0 else str(n) for n in tensor.shape)}]"
             for tensor in spec.outputs

@@ -7,6 +7,7 @@ import click
 from edgevision.bundle.folder import Bundle
 from edgevision.bundle.packaged import PACKAGED
 from edgevision.cli.present import table
+from edgevision.contract.spec import FrameInput
 
 
 @click.command()
@@ -20,13 +21,13 @@ def command() -> None:
         if not model.path.is_dir():
             continue
         bundle = Bundle.open(model.path)
-        width, height = bundle.spec.frames.size_wh
+        taken = bundle.spec.input
         size = sum(file.stat().st_size for file in model.path.iterdir())
         rows.append(
             [
                 model.name,
                 bundle.spec.task,
-                f"{width}x{height}",
+                "x".join(map(str, taken.size_wh)) if isinstance(taken, FrameInput) else "noise",
                 f"{size / 2**20:.1f} MiB",
                 model.accuracy,
                 model.use,

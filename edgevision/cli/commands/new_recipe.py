@@ -26,11 +26,14 @@ def command(name: str, task: str, folder: Path, force: bool) -> None:
     """Write NAME.py, a recipe for a network of your own, and its test.
 
     NAME.py contains a small network with random weights, and can be exported unchanged. Replace the network and its
-    weights with yours. test_NAME.py exports the recipe, verifies the bundle and runs it on an image.
+    weights with yours. test_NAME.py exports the recipe, verifies the bundle and runs it.
     """
     recipe, test = write_skeleton(name, task, folder, force=force)
     shown, shown_test = (os.path.relpath(path) for path in (recipe, test))
     click.echo(f"wrote {shown} and {shown_test}\nnext:")
     click.echo(f"  pytest {shown_test}")
     click.echo(f"  edgevision export {shown} -o {name}")
-    click.echo(f"  edgevision run {name} demo: --limit 100 --jsonl {name}.jsonl")
+    if task == "generate":
+        click.echo(f"  edgevision generate {name} --count 16 -o {name}.png")
+    else:
+        click.echo(f"  edgevision run {name} demo: --limit 100 --jsonl {name}.jsonl")

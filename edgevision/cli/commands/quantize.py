@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.core import ParameterSource
 
 from edgevision.bundle.folder import Bundle, Verification
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.options.types import tensorrt_option
 from edgevision.cli.present import Steps, table, verification_lines
+from edgevision.contract.spec import ModelSpec
 from edgevision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,14 +29,16 @@ if TYPE_CHECKING:
     help="Precision to make. auto: INT8; for --target tensorrt also FP16.",
 )
 @click.option(
-    "--calib", type=click.Path(path_type=Path), required=True, help="Folder of real images for calibration."
+    "--calib",
+    type=click.Path(path_type=Path),
+    help="Folder of real images for calibration; not for models that make images from noise.",
 )
 @click.option(
     "--calib-images",
     type=click.IntRange(min=1),
     default=128,
     show_default=True,
-    help="Number of images for calibration.",
+    help="Number of images, or of noises, for calibration.",
 )
 @click.option(
     "--calib-method",
@@ -49,6 +53,14 @@ if TYPE_CHECKING:
     default=0.5,
     show_default=True,
     help="Accuracy limit: maximum loss in points of AP, top-1 or mIoU, or in dB of PSNR.",
+)
+@click.option(
+    "--min-psnr",
+    type=FiniteRange(0, 60, min_open=True, max_open=True),
+    default=35.0,
+    show_default=True,
+    help="Accuracy limit of models that make images from noise: minimum mean PSNR, in dB, to the float graph's images"
+    " for the same noise.",
 )
 @click.option(
     "--confidence",
@@ -136,18 +148,25 @@ def command(
             f"--write-calibration-cache writes the ranges of an INT8 graph; received --precision {precision}: omit one"
             " of them"
         )
+    opened = Bundle.open(bundle)
+    _check_given(opened.spec, given["calib"], eval_images)
     from edgevision.cli.extras import require_quantize
 
     require_quantize("edgevision quantize")
     from edgevision.quantize.jobs import QuantizeJob, run_job
     from edgevision.quantize.options import QuantizeOptions, eval_sets
+    from edgevision.quantize.search.generated import budget_of
     from edgevision.quantize.search.search import Budget
 
+    if opened.spec.task == "generate":
+        budget = budget_of(given["min_psnr"], given["confidence"])
+    else:
+        budget = Budget(given["max_drop"], given["confidence"])
     options = QuantizeOptions(
         calib=given["calib"],
         calib_images=given["calib_images"],
         method=given["calib_method"],
-        budget=Budget(given["max_drop"], given["confidence"]),
+        budget=budget,
         eval_sets=eval_sets(eval_images, annotations, eval_limit),
         target=given["target"],
         weight_bits=_WEIGHT_BITS[given["weight_bits"]],
@@ -155,9 +174,31 @@ def command(
         strict=given["strict"],
         tensorrt=given["tensorrt"],
     )
-    job = QuantizeJob(Bundle.open(bundle), options, output, write_calibration_cache)
+    job = QuantizeJob(opened, options, output, write_calibration_cache)
     for part in run_job(job, precision, Steps().done):
         click.echo("\n".join(_lines(part)))
+
+
+def _check_given(spec: ModelSpec, calib: Path | None, eval_images: tuple[Path, ...]) -> None:
+    """Raise `UsageError` for images that the model does not need or lacks, and for the accuracy limit of other models.
+
+    The imports of a quantization take seconds, so mistakes are reported before them.
+    """
+    if spec.task == "generate":
+        for option, value in (("--calib", calib), ("--eval-images", eval_images)):
+            if value:
+                raise UsageError(
+                    f"{spec.name} makes images from noise, which also calibrates and measures it: omit {option}"
+                )
+    elif calib is None:
+        raise UsageError("the ranges of activations come from real images: pass --calib DIR")
+    stated = click.get_current_context().get_parameter_source
+    wrong, right = ("max_drop", "min_psnr") if spec.task == "generate" else ("min_psnr", "max_drop")
+    if stated(wrong) is ParameterSource.COMMANDLINE:
+        names = [f"--{name.replace('_', '-')}" for name in (wrong, right)]
+        raise UsageError(
+            f"{names[0]} is not the limit of task {spec.task}; received a bundle of {spec.name}: use {names[1]}"
+        )
 
 
 _WEIGHT_BITS: dict[str, Literal[7, 8] | None] = {"auto": None, "7": 7, "8": 8}

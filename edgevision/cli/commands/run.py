@@ -30,7 +30,7 @@ from edgevision.cli.present import chosen_threshold
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
 from edgevision.contract.session import Session, SessionOptions
-from edgevision.contract.spec import Task
+from edgevision.contract.spec import BOX_TASKS, Task
 from edgevision.device.power.watch import PowerWatch
 from edgevision.engines.opening import check_model, open_session
 from edgevision.errors import UsageError
@@ -108,6 +108,8 @@ def command(
     check_model(bundle, opening)  # a missing bundle is reported before a missing camera
     if build:
         rebuild_unfit(ctx, bundle, engine, opening)
+    if output is not None and (output / "bundle.json").is_file():
+        raise UsageError(f"output folder {output} is a bundle; give another folder for the annotated images")
     outputs = _Outputs(output, jsonl, show, sinks)
     running = replace(pipeline, limit=limit)
     request = _Request(sources, connection, threshold, analytics, running, outputs)
@@ -153,6 +155,11 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
             click.echo(session.selection, err=True)
         outputs.others.check(request.analytics, session.spec.classes)
         _check_rows(session.spec.task, outputs)
+        if request.threshold is not None and session.spec.task not in BOX_TASKS:
+            raise UsageError(
+                f"--threshold is for models with boxes ({', '.join(BOX_TASKS)}); {session.spec.name} has the task"
+                f" {session.spec.task}: omit it"
+            )
         threshold = chosen_threshold(session, request.threshold)
         analytics = [
             open_analytics(request.analytics, session.spec, source, threshold)

@@ -124,13 +124,13 @@ def _verify(bundle: Bundle, entry: GraphEntry, engine: str, golden: Golden) -> F
     except EngineError as error:
         if entry.precision == "float":
             raise
-        return Found(entry.precision, unanswered(engine, len(golden.frames), error))
+        return Found(entry.precision, unanswered(engine, len(golden.inputs), error))
     if entry.precision == "float" or engine != REFERENCE or importlib.util.find_spec("onnx") is None:
         return Found(entry.precision, record)
     from edgevision.quantize.search.layers import check_layers
 
     paths = bundle.graph_path(), bundle.graph_path(entry.precision)
-    batch = bundle.spec.frames.batch.opt
-    check, broken = check_layers(*paths, entry.precision, golden.frames, batch)
+    batch = bundle.spec.batch.opt
+    check, broken = check_layers(*paths, entry.precision, golden.inputs, batch)
     layer = None if broken is None else f"{broken.layer}, in channel {broken.channel}"
     return Found(entry.precision, replace(record, checks=(*record.checks, check)), layer)

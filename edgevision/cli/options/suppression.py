@@ -6,13 +6,15 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from edgevision.cli.options.numbers import FiniteRange
-from edgevision.contract.spec import NmsSpec, Task, default_nms
+from edgevision.contract.spec import BOX_TASKS, NmsSpec, Task, default_nms
 from edgevision.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 _DEFAULT = NmsSpec()
+_NAMES = ("pre_nms_topk", "max_detections", "iou", "score_threshold", "nms_steps")
 _MASKS = default_nms("instances").max_detections
 
 
@@ -37,6 +39,18 @@ def nms_options(function: F) -> F:
         kind = FiniteRange(0, 1) if isinstance(default, float) else click.INT
         function = click.option(name, type=kind, default=default, show_default=True, help=text)(function)
     return function
+
+
+def check_nms_applies(ctx: click.Context, task: Task) -> None:
+    """Raise `UsageError` if an option of `nms_options` was given for a task without NMS."""
+    if task in BOX_TASKS:
+        return
+    for parameter in ctx.command.params:
+        given = parameter.name and ctx.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+        if given and parameter.name in _NAMES:
+            raise UsageError(
+                f"{parameter.opts[0]} is an option of NMS, and a model with the task {task} has none; omit it"
+            )
 
 
 def nms_spec(

@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 
 from edgevision.device.facts import ROOT, power_mode, temperatures_c
-from edgevision.device.power import tegra
+from edgevision.device.power import rails, tegra
 from edgevision.device.power.state import PowerState
 
 
@@ -17,7 +17,7 @@ def power_state(root: Path = ROOT) -> PowerState:
         mode=power_mode(root),
         clocks=(*tegra.clocks(root), *cards.clocks),
         temperatures_c=temperatures_c(root),
-        watts=(*tegra.watts(root), *cards.watts),
+        watts=(*rails.watts(root), *cards.watts),
         throttles=(*tegra.throttles(root), *cards.throttles),
     )
 

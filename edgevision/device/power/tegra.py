@@ -1,17 +1,17 @@
-"""Reads clocks, power and throttling of a Jetson from files under ``/sys`` that every user can read.
+"""Reads clocks and throttling of a Jetson from files under ``/sys`` that every user can read.
 
 Sources of the paths, with Jetson Linux 35, 36 and 38: NVIDIA's guide "Platform Power and Performance" (over-current
-counters, INA3221 rails), the kernel's ``tegra234-oc-event`` driver (``soctherm_oc``: ``ocN_event_cnt``), jetson-stats
-(devfreq names of each GPU, INA3221 labels and alarms).
+counters), the kernel's ``tegra234-oc-event`` driver (``soctherm_oc``: ``ocN_event_cnt``), jetson-stats
+(devfreq names of each GPU, INA3221 alarms).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from edgevision.device.facts import FactReading
+from edgevision.device.power.files import number, numbers, text
+from edgevision.device.power.rails import hwmon_rails
 from edgevision.device.power.state import Clock, Throttle
 
 GPU_DEVFREQ = re.compile(r"gp10b|gv11b|ga10b|gb10b|\.gpu$|^gpu-gpc")
@@ -33,27 +33,16 @@ def clocks(root: Path) -> tuple[Clock, ...]:
     found = []
     for policy in sorted(root.glob("sys/devices/system/cpu/cpufreq/policy*")):
         names = ("scaling_cur_freq", "scaling_max_freq", "scaling_min_freq", "cpuinfo_max_freq")
-        now, limit, least, hardware = (_number(policy / name, 1e3) for name in names)
+        now, limit, least, hardware = (number(policy / name, 1e3) for name in names)
         if now is not None:
             found.append(_clock(f"cpu {policy.name}", now, limit, least, hardware))
     for device in sorted(root.glob("sys/class/devfreq/*")):
         gpu, memory = GPU_DEVFREQ.search(device.name), MEMORY_DEVFREQ.search(device.name)
-        now, limit, least = (_number(device / name, 1e6) for name in ("cur_freq", "max_freq", "min_freq"))
+        now, limit, least = (number(device / name, 1e6) for name in ("cur_freq", "max_freq", "min_freq"))
         if now is not None and (gpu or memory):
             kind = "gpu" if gpu else "memory"
-            hardware = max(_numbers(device / "available_frequencies", 1e6), default=None)
+            hardware = max(numbers(device / "available_frequencies", 1e6), default=None)
             found.append(_clock(f"{kind} {device.name}", now, limit, least, hardware))
-    return tuple(found)
-
-
-def watts(root: Path) -> tuple[FactReading, ...]:
-    """Power of each rail that an INA3221 on the board measures."""
-    found = []
-    for sensor, channel, label in _rails(root):
-        millivolts = _number(sensor / f"in{channel}_input", 1)
-        milliamperes = _number(sensor / f"curr{channel}_input", 1)
-        if millivolts is not None and milliamperes is not None:
-            found.append(FactReading(label, millivolts * milliamperes / 1e6))
     return tuple(found)
 
 
@@ -61,18 +50,18 @@ def throttles(root: Path) -> tuple[Throttle, ...]:
     """Over-current counters, current alarms of the rails, and active cooling devices."""
     found = []
     for sensor in sorted(root.glob("sys/class/hwmon/hwmon*")):
-        if _text(sensor / "name") == "soctherm_oc":
-            for number, reason in OVER_CURRENT.items():
-                count = _number(sensor / f"oc{number}_event_cnt", 1)
+        if text(sensor / "name") == "soctherm_oc":
+            for counter, reason in OVER_CURRENT.items():
+                count = number(sensor / f"oc{counter}_event_cnt", 1)
                 if count is not None:
                     found.append(Throttle(reason, active=False, events=int(count)))
-    for sensor, channel, label in _rails(root):
+    for sensor, channel, label in hwmon_rails(root):
         for kind, limit in (("crit", "critical"), ("max", "average")):
-            alarm = _number(sensor / f"curr{channel}_{kind}_alarm", 1)
+            alarm = number(sensor / f"curr{channel}_{kind}_alarm", 1)
             if alarm is not None:
                 found.append(Throttle(f"{label} over its {limit} current limit", active=alarm > 0))
     for device in sorted(root.glob("sys/class/thermal/cooling_device*"), key=_by_number):
-        kind_name, state = _text(device / "type") or "", _number(device / "cur_state", 1)
+        kind_name, state = text(device / "type") or "", number(device / "cur_state", 1)
         if state is not None and COOLING.search(kind_name):
             found.append(Throttle(f"temperature ({kind_name})", active=state > 0))
     return tuple(found)
@@ -83,35 +72,6 @@ def _clock(name: str, now: float, limit: float | None, least: float | None, hard
     return Clock(name, now, limit, hardware, locked)
 
 
-def _rails(root: Path) -> Iterator[tuple[Path, int, str]]:
-    """The sensor's folder, channel and rail label; unconnected channels are omitted."""
-    for sensor in sorted(root.glob("sys/class/hwmon/hwmon*")):
-        if "ina3221" not in (_text(sensor / "name") or ""):
-            continue
-        for channel in (1, 2, 3):  # 7 is the sum of the others' shunt voltages
-            label = _text(sensor / f"in{channel}_label")
-            if label and label != "NC":
-                yield sensor, channel, label
-
-
 def _by_number(path: Path) -> int:
     digits = re.search(r"\d+$", path.name)
     return int(digits[0]) if digits else 0
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace").strip("\0\n ") or None
-    except OSError:  # also of a disabled sensor
-        return None
-
-
-def _number(path: Path, divisor: float) -> float | None:
-    try:
-        return float(_text(path) or "") / divisor
-    except ValueError:
-        return None
-
-
-def _numbers(path: Path, divisor: float) -> list[float]:
-    return [float(word) / divisor for word in (_text(path) or "").split() if word.isdigit()]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edgevision.contract.inputs import Batch, arrays_of
 from edgevision.contract.results import Outputs, owned_outputs
-from edgevision.contract.session import Frames
 from edgevision.contract.spec import ModelSpec
 from edgevision.engines.pinned import PinnedBatches
 from edgevision.engines.tensorrt.contexts import Contexts
@@ -29,7 +29,6 @@ from edgevision.errors import EngineError
 if TYPE_CHECKING:
     import tensorrt as trt
 
-FRAMES = "frames"
 MIB = 2.0**20
 
 
@@ -43,7 +42,7 @@ class _Port:
     host_pointer: int
     device_pointer: int
     row_bytes: int
-    """Size of one frame."""
+    """Size of one frame, or of one row of another tensor."""
 
 
 class ExecutionContext:
@@ -71,7 +70,7 @@ class ExecutionContext:
         """Growth of used device memory during captures, as CUDA reports it."""
         self._contexts = contexts
         self._spec = spec
-        self._batch = spec.frames.batch
+        self._batch = spec.batch
         self._count = 0
         self._zero_copy = zero_copy
         self._pinned = pinned
@@ -87,38 +86,46 @@ class ExecutionContext:
                 memory = stack.enter_context(contextlib.closing(DeviceBuffer(contexts.memory_bytes)))
                 self._activations = memory.pointer
             self._context = contexts.make(self._activations)
-            self._input = self._port(stack, FRAMES, np.dtype(np.uint8), spec.frames.frame_shape)
-            self._outputs = tuple(
-                self._port(stack, tensor.name, np.dtype(tensor.dtype), tensor.shape[1:])
-                for tensor in spec.outputs
+            self._inputs, self._outputs = (
+                tuple(self._port(stack, t.name, np.dtype(t.dtype), t.shape[1:]) for t in tensors)
+                for tensors in (spec.inputs, spec.outputs)
             )
             stack.enter_context(contextlib.closing(self.replays))
             self._prepare()
             self._resources = stack.pop_all()
 
-    def start(self, frames: Frames) -> None:
+    def start(self, batch: Batch) -> None:
         """Queue one batch without waiting; `finish` must follow before the next one. Raises `EngineError`.
 
         Frames in a batch of `new_batch` are read until `finish` returns; others are copied here.
         """
-        count = len(frames)
-        source = self._pinned.pointer_of(frames)
-        if source is None:
-            np.copyto(self._input.host[:count], frames)
-            source = self._input.host_pointer
+        count = len(batch)
+        sources = [
+            (port, self._source(port, array), array.nbytes)
+            for port, array in zip(self._inputs, arrays_of(batch), strict=True)
+        ]
         graph = self.replays.find(count)
         if graph is None:
             self._set_batch(count)
         self._stream.record(self._begin)
         if not self._zero_copy:
             # Not part of a graph, which would have one source only.
-            self._stream.copy_to_device(self._input.device_pointer, source, frames.nbytes)
+            for port, source, size in sources:
+                self._stream.copy_to_device(port.device_pointer, source, size)
         if graph is not None:
             self._stream.launch(graph)
         else:
             self._queue(self._context, count)
         self._stream.record(self._end)
         self._started = (count, graph is None)
+
+    def _source(self, port: _Port, array: npt.NDArray[Any]) -> int:
+        """Address of an input in pinned memory, where it is copied to if it lies elsewhere."""
+        source = self._pinned.pointer_of(array)
+        if source is None:
+            np.copyto(port.host[: len(array)], array)
+            source = port.host_pointer
+        return source
 
     def finish(self) -> Outputs:
         """Wait for the batch of `start`; returns new arrays in the order of the spec's outputs.
@@ -168,11 +175,13 @@ class ExecutionContext:
 
     def _prepare(self) -> None:
         """Run once, because lazy initialization cannot be captured; then capture the usual batch size."""
-        self._input.host[...] = 0
+        for port in self._inputs:
+            port.host[...] = 0
         self._set_batch(self._batch.opt)
         if not self._zero_copy:
-            size = self._input.row_bytes * self._batch.opt
-            self._stream.copy_to_device(self._input.device_pointer, self._input.host_pointer, size)
+            for port in self._inputs:
+                size = port.row_bytes * self._batch.opt
+                self._stream.copy_to_device(port.device_pointer, port.host_pointer, size)
         self._queue(self._context, self._batch.opt)
         self._stream.synchronize()
         self.capture_error = self._contexts.objection(self._context, self._stream)
@@ -187,8 +196,10 @@ class ExecutionContext:
             self._count = count
 
     def _set_shape(self, context: trt.IExecutionContext, count: int) -> None:
-        if not self._batch.static and not context.set_input_shape(
-            FRAMES, (count, *self._input.host.shape[1:])
+        if self._batch.static:
+            return
+        if not all(
+            context.set_input_shape(port.name, (count, *port.host.shape[1:])) for port in self._inputs
         ):
             raise EngineError(
                 f"the engine does not accept a batch of {count}; it was built for {self._batch}"
@@ -210,7 +221,7 @@ class ExecutionContext:
         context = self._context
         if not self._batch.static:
             context = self._contexts.make(self._activations)
-            for port in (self._input, *self._outputs):
+            for port in (*self._inputs, *self._outputs):
                 _bind(context, port)
             self._set_shape(context, count)
             # The first call after a shape change does internal updates, which must not be captured.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgevision.bundle.folder import Bundle
+from edgevision.contract.inputs import Batch, Tensors
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import (
     EngineInfo,
@@ -26,7 +27,7 @@ from edgevision.engines.pinned import PinnedBatches
 from edgevision.engines.tensorrt.contexts import Contexts
 from edgevision.engines.tensorrt.cuda import CudaDevice, cuda_device, use_device
 from edgevision.engines.tensorrt.dla import dla_note
-from edgevision.engines.tensorrt.execution_context import FRAMES, ExecutionContext
+from edgevision.engines.tensorrt.execution_context import ExecutionContext
 from edgevision.engines.tensorrt.here import running_here
 from edgevision.engines.tensorrt.jit_cache import JitCache
 from edgevision.engines.tensorrt.library import Library, load_library
@@ -151,9 +152,12 @@ class TensorRtSession(Session):
     def _infer(self, frames: Frames) -> Outputs:
         return self._finish(self._start(frames))
 
-    def _start(self, frames: Frames) -> Flight:
+    def _infer_tensors(self, tensors: Tensors) -> Outputs:
+        return self._finish(self._start(tensors))
+
+    def _start(self, batch: Batch) -> Flight:
         with self._lock, self._errors_named() as (_, slots):
-            return slots.start(frames)
+            return slots.start(batch)
 
     def _finish(self, flight: Flight) -> Outputs:
         with self._lock, self._errors_named() as (loaded, slots):
@@ -255,7 +259,7 @@ def _open(
     gpu_index = gpu_index_of(options.device)
     device = cuda_device(gpu_index)
     loaded = _LOADED.get(library, stored, gpu_index)
-    spec = replace(spec, frames=replace(spec.frames, batch=manifest.batch))
+    spec = spec.with_batch(manifest.batch)
     _check_contract(loaded.engine, spec, stored)
     if library.dialect.runtime_graphs and loaded.kernels is None:
         loaded.kernels = JitCache(manifest.plan.sha256, device.name, gpu_index)
@@ -330,9 +334,9 @@ def _load(library: Library, stored: StoredEngine) -> LoadedEngine:
 
 def _check_contract(engine: trt.ICudaEngine, spec: ModelSpec, stored: StoredEngine) -> None:
     """Raise `EngineError` if the plan's tensors differ from the spec, which would cause writes to wrong addresses."""
-    batch = spec.frames.batch.max if spec.frames.batch.static else -1
-    expected: _Tensors = {FRAMES: ("uint8", (batch, *spec.frames.frame_shape))}
-    for tensor in spec.outputs:
+    batch = spec.batch.max if spec.batch.static else -1
+    expected: _Tensors = {}
+    for tensor in (*spec.inputs, *spec.outputs):
         expected[tensor.name] = (tensor.dtype, (batch, *tensor.shape[1:]))
     found: _Tensors = {}
     for index in range(engine.num_io_tensors):

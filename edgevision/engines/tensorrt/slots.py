@@ -11,8 +11,8 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
+from edgevision.contract.inputs import Batch
 from edgevision.contract.results import Outputs
-from edgevision.contract.session import Frames
 from edgevision.engines.tensorrt.execution_context import ExecutionContext
 from edgevision.errors import EngineError
 
@@ -64,10 +64,10 @@ class Slots:
         """The context that every session has."""
         return self._slots[0]
 
-    def start(self, frames: Frames) -> Flight:
+    def start(self, batch: Batch) -> Flight:
         """Queue a batch in a free slot; without one, the oldest batch is waited for first. Raises `EngineError`."""
         slot = self._free()
-        slot.start(frames)
+        slot.start(batch)
         flight = Flight(slot)
         self._flights.append(flight)
         return flight

@@ -15,8 +15,8 @@ from edgevision.export.modules.outputs import is_ours
 _SHOWN = 3
 
 
-def traced_branches(module: torch.nn.Module, tensor: torch.Tensor) -> tuple[str, ...]:
-    """Lines of the user's code that a trace replaces by their result for `tensor`; empty if there are none.
+def traced_branches(module: torch.nn.Module, *tensors: torch.Tensor) -> tuple[str, ...]:
+    """Lines of the user's code that a trace replaces by their result for these inputs; empty if there are none.
 
     Checks of a shape are among them, because a trace holds shapes as tensors; they are harmless. A line reads
     "net.py, line 12, `if x.mean() > 0:`".
@@ -26,7 +26,7 @@ def traced_branches(module: torch.nn.Module, tensor: torch.Tensor) -> tuple[str,
         with contextlib.suppress(
             Exception
         ):  # of the tracer, or of the user's code: earlier warnings still count
-            torch.jit.trace(module, (tensor,), check_trace=False, strict=False)  # type: ignore[no-untyped-call]
+            torch.jit.trace(module, tensors, check_trace=False, strict=False)  # type: ignore[no-untyped-call]
     found = []
     for warning in caught:
         if issubclass(warning.category, TracerWarning) and not is_ours(warning.filename):
@@ -35,9 +35,9 @@ def traced_branches(module: torch.nn.Module, tensor: torch.Tensor) -> tuple[str,
     return tuple(dict.fromkeys(found))
 
 
-def branch_hint(module: torch.nn.Module, tensor: torch.Tensor) -> str:
+def branch_hint(module: torch.nn.Module, *tensors: torch.Tensor) -> str:
     """A sentence on `traced_branches` to append to a message; empty if there are none."""
-    lines = traced_branches(module, tensor)
+    lines = traced_branches(module, *tensors)
     if not lines:
         return ""
     more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""

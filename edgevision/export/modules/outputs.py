@@ -15,10 +15,10 @@ from edgevision.models.recipe_file import CODE_ERRORS
 _OURS = (str(Path(torch.__file__).parent), str(Path(edgevision.__file__).parent))
 
 
-def module_outputs(module: torch.nn.Module, tensor: torch.Tensor) -> list[torch.Tensor]:
-    """The raw outputs for float32 ``[B,3,H,W]``, without gradients."""
+def module_outputs(module: torch.nn.Module, *tensors: torch.Tensor) -> list[torch.Tensor]:
+    """The raw outputs for float32 ``[B,3,H,W]``, or the inputs of another module, without gradients."""
     with torch.no_grad():
-        outputs = module(tensor)
+        outputs = module(*tensors)
     return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
 
 

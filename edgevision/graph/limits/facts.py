@@ -94,7 +94,7 @@ def graph_facts(model: onnx.ModelProto) -> GraphFacts:
 def _with_largest_batch(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy without recorded shapes; a dynamic batch gets the spec's maximum (1 without a spec)."""
     try:
-        batch = read_spec(model).frames.batch.max
+        batch = read_spec(model).batch.max
     except GraphError:
         batch = 1
     copy = onnx.ModelProto()

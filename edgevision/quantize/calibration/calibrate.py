@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -21,10 +22,11 @@ import onnx
 import onnxruntime as ort
 from onnx import helper
 
-from edgevision.contract.image import fit_frame
+from edgevision.contract.image import Frame, fit_frame
+from edgevision.contract.inputs import Batch, Tensors
 from edgevision.contract.spec import FrameInput
 from edgevision.datasets.image_check import usable_files
-from edgevision.engines.ort_settings import cpu_session, session_settings
+from edgevision.engines.ort_settings import cpu_session, named_inputs, session_settings
 from edgevision.errors import SourceError, UsageError
 from edgevision.quantize.calibration.ranges import Method, Ranges
 from edgevision.quantize.calibration.thresholds import (
@@ -48,6 +50,25 @@ CHOICES: dict[Method, Callable[[Histogram, float], float]] = {
     "entropy": threshold_by_entropy,
 }
 """Threshold from a histogram and the largest magnitude, for every method but "max"."""
+
+
+class CalibrationInputs(Protocol):
+    """Batches of the graph's own size, the same in each pass."""
+
+    batch: int
+    """Rows of each batch."""
+
+    def __len__(self) -> int:
+        """Number of rows without padding."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches."""
+
+    def origin(self, number: int) -> str:
+        """How messages name a row."""
+
+    def for_timing(self, count: int) -> Sequence[Frame] | Tensors:
+        """Inputs for timing a session."""
 
 
 class CalibrationFrames:
@@ -76,6 +97,14 @@ class CalibrationFrames:
     def __len__(self) -> int:
         return len(self.files)
 
+    def origin(self, number: int) -> str:
+        """The file of a frame."""
+        return str(self.files[number])
+
+    def for_timing(self, count: int) -> Sequence[Frame]:
+        """The first images, in their own sizes."""
+        return [read_image(path) for path in self.files[:count]]
+
     def __iter__(self) -> Iterator[Frames]:
         """Batches of the graph's own size; the last one is padded with copies of its last frame."""
         frames = (fit_frame(read_image(path), self._target)[0] for path in self.files)
@@ -86,7 +115,7 @@ class CalibrationFrames:
 def calibrate(
     model: onnx.ModelProto,
     tensors: Sequence[str],
-    frames: CalibrationFrames,
+    frames: CalibrationInputs,
     method: Method,
     progress: Progress = lambda _: None,
     threads: int | None = None,
@@ -98,10 +127,10 @@ def calibrate(
     largest = np.zeros(len(tensors))
     probe = _session(with_magnitudes(model, tensors), threads)
     for number, batch in enumerate(frames):
-        answers = np.asarray(probe.run([_magnitude(name) for name in tensors], {"frames": batch}))
+        answers = np.asarray(probe.run([_magnitude(name) for name in tensors], named_inputs(probe, batch)))
         if not np.isfinite(answers).all():
             worst = tensors[int(np.argmin(np.isfinite(answers)))]
-            raise SourceError(f"{worst} is not finite on {frames.files[number * len(batch)]}")
+            raise SourceError(f"{worst} is not finite on {frames.origin(number * len(batch))}")
         largest = np.maximum(largest, answers)
         progress(f"largest magnitudes: {min((number + 1) * len(batch), len(frames))} of {len(frames)} images")
     maxima = dict(zip(tensors, largest.tolist(), strict=True))
@@ -143,7 +172,7 @@ def _magnitude(tensor: str) -> str:
 def _histograms(
     model: onnx.ModelProto,
     maxima: dict[str, float],
-    frames: CalibrationFrames,
+    frames: CalibrationInputs,
     progress: Progress,
     threads: int | None,
 ) -> dict[str, Histogram]:
@@ -151,7 +180,7 @@ def _histograms(
     session = _session(with_outputs(model, names), threads)
     sums = {name: np.zeros(BINS) for name in names}
     for number, batch in enumerate(frames):
-        for name, values in zip(names, session.run(names, {"frames": batch}), strict=True):
+        for name, values in zip(names, session.run(names, named_inputs(session, batch)), strict=True):
             sums[name] += magnitude_histogram(values, maxima[name])
         progress(f"histograms: {min((number + 1) * len(batch), len(frames))} of {len(frames)} images")
     return sums

@@ -12,10 +12,10 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from edgevision.engines.ort_settings import cpu_session, session_settings
+from edgevision.contract.inputs import Batch
+from edgevision.engines.ort_settings import cpu_session, named_inputs, session_settings
 from edgevision.errors import GraphError, UsageError, first_line
 
-Frames = npt.NDArray[np.uint8]
 """uint8 ``[B,H,W,3]``, BGR, in the graph's input format."""
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
@@ -33,7 +33,7 @@ class Magnitudes:
 
 
 def probe_magnitudes(
-    model: onnx.ModelProto, batches: Iterable[Frames], values: Collection[str] | None = None
+    model: onnx.ModelProto, batches: Iterable[Batch], values: Collection[str] | None = None
 ) -> Magnitudes:
     """Run the graph in ONNX Runtime and keep the largest magnitude of every float value, or of those in `values`.
 
@@ -57,7 +57,7 @@ def probe_magnitudes(
 
 
 def non_finite_values(
-    model: onnx.ModelProto, batches: Iterable[Frames], values: Collection[str] | None = None
+    model: onnx.ModelProto, batches: Iterable[Batch], values: Collection[str] | None = None
 ) -> frozenset[str]:
     """The float values, or those of `values`, that are NaN or infinite in at least one batch."""
     names = [name for name in float_values(model) if values is None or name in values]
@@ -67,7 +67,7 @@ def non_finite_values(
     session = _session(_with_checks(model, names), settings)
     broken = np.zeros(len(names), bool)
     for frames in batches:
-        broken |= ~np.isfinite(np.array(session.run(None, {"frames": frames}), np.float64).ravel())
+        broken |= ~np.isfinite(np.array(session.run(None, named_inputs(session, frames)), np.float64).ravel())
     return frozenset(name for name, bad in zip(names, broken, strict=True) if bad)
 
 
@@ -91,10 +91,10 @@ def _with_checks(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
 
 
 def _probed(
-    session: onnxruntime.InferenceSession, frames: Frames, count: int
+    session: onnxruntime.InferenceSession, frames: Batch, count: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """Largest magnitude of each value, and whether its check is not 0."""
-    answers = session.run(None, {"frames": frames})
+    answers = session.run(None, named_inputs(session, frames))
     found = np.array([float(np.max(answer)) for answer in answers[:count]])
     return found, np.array(
         [not np.array_equal(answer, np.zeros_like(answer)) for answer in answers[count:]], bool

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from edgevision.engines.ort_settings import cpu_session, session_settings
+from edgevision.contract.inputs import Batch
+from edgevision.engines.ort_settings import cpu_session, named_inputs, session_settings
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.half.groups import Group
 from edgevision.quantize.search.sensitivity import Arrays, network_outputs, relative_noise
@@ -23,8 +24,6 @@ MOST_MEASUREMENTS = 48
 NOTICED = 0.02
 """Share of all kinds' noise below which a block of groups is not divided further."""
 
-Frames = npt.NDArray[np.uint8]
-
 
 class NoiseMeter:
     """Compares FP16 graphs with the float graph on a few batches.
@@ -33,7 +32,7 @@ class NoiseMeter:
     the output, which is no error. Noise is `sensitivity.relative_noise`, or infinite if an output is not finite.
     """
 
-    def __init__(self, model: onnx.ModelProto, batches: Sequence[Frames], threads: int | None) -> None:
+    def __init__(self, model: onnx.ModelProto, batches: Sequence[Batch], threads: int | None) -> None:
         self._batches = batches
         self._threads = threads
         self._outputs = network_outputs(model)
@@ -69,7 +68,7 @@ class NoiseMeter:
         session = cpu_session(graph.SerializeToString(), session_settings(self._threads))
         with np.errstate(all="ignore"):
             return [
-                session.run(list(outputs), {"frames": frames, **chosen})
+                session.run(list(outputs), {**named_inputs(session, frames), **chosen})
                 for frames, chosen in zip(self._batches, choices, strict=True)
             ]
 

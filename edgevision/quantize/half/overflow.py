@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from edgevision.quantize.calibration.magnitudes import Frames, non_finite_values
+from edgevision.contract.inputs import Batch
+from edgevision.quantize.calibration.magnitudes import non_finite_values
 from edgevision.quantize.fp16_emulation import emulated_half
 
 
@@ -23,7 +24,7 @@ class Overflow:
 
 
 def first_overflow(
-    half: onnx.ModelProto, batches: Iterable[Frames], expected: Collection[str]
+    half: onnx.ModelProto, batches: Iterable[Batch], expected: Collection[str]
 ) -> Overflow | None:
     """The first value in the order of the graph that FP16's rounding makes NaN or infinite; None if there is none.
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 import onnx
 
 import edgevision
+from edgevision.contract.inputs import Batch
 from edgevision.contract.spec import utc_now
 from edgevision.errors import GraphError, VerificationError
 from edgevision.evaluation.bootstrap import Scores
 from edgevision.graph.surgery import with_named_nodes
-from edgevision.quantize.calibration.magnitudes import Frames, Magnitudes, non_finite_values, probe_magnitudes
+from edgevision.quantize.calibration.magnitudes import Magnitudes, non_finite_values, probe_magnitudes
 from edgevision.quantize.fp16 import HalfGraph, HalfRules, half_graph
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.half.groups import Group, groups_of, work_share
@@ -47,7 +48,7 @@ class SearchedHalf:
 def searched_half(
     bench: Workbench,
     model: onnx.ModelProto,
-    frames: Iterable[Frames],
+    frames: Iterable[Batch],
     options: QuantizeOptions,
     *,
     decode_in_float: bool,
@@ -135,7 +136,7 @@ class HalfMaterial:
 
     @classmethod
     def prepared(
-        cls, model: onnx.ModelProto, frames: Iterable[Frames], *, decode_in_float: bool, progress: Progress
+        cls, model: onnx.ModelProto, frames: Iterable[Batch], *, decode_in_float: bool, progress: Progress
     ) -> HalfMaterial:
         """Measure magnitudes, and find operations that overflow although each value fits."""
         named = prepared(with_named_nodes(model))
@@ -189,9 +190,9 @@ class HalfMaterial:
         )
         return half_graph(self.model, self.magnitudes, rules)
 
-    def noise(self, frames: Iterable[Frames], threads: int | None) -> dict[str, float]:
+    def noise(self, frames: Iterable[Batch], threads: int | None) -> dict[str, float]:
         """The output noise that each group adds if it alone is FP16, on `SIGNAL_IMAGES` images."""
-        batches: list[Frames] = []
+        batches: list[Batch] = []
         for batch in frames:
             batches.append(batch)
             if sum(map(len, batches)) >= SIGNAL_IMAGES:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgevision.benchmark.timing import MeasureSettings, Samples, measure
 from edgevision.contract.image import Frame
+from edgevision.contract.inputs import Tensors
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import Precision
 from edgevision.engines.opening import open_session
@@ -34,7 +35,7 @@ class PairedSpeed:
 def paired_speeds(
     bundle: Path,
     precision: Precision,
-    frames: Sequence[Frame],
+    inputs: Sequence[Frame] | Tensors,
     *,
     seconds: float = 4.0,
     engines: Sequence[str] = ENGINES,
@@ -49,18 +50,20 @@ def paired_speeds(
                     bundle, engine=engine, options=SessionOptions(precision=precision, force=True)
                 ) as right,
             ):
-                found.append(paired_speed(left, right, frames, seconds))
+                found.append(paired_speed(left, right, inputs, seconds))
         except (MissingExtraError, EngineError, GraphError):
             continue  # an engine that rejects the graph has no speed; verification reports the reason
     return tuple(found)
 
 
-def paired_speed(reference: Session, other: Session, frames: Sequence[Frame], seconds: float) -> PairedSpeed:
+def paired_speed(
+    reference: Session, other: Session, inputs: Sequence[Frame] | Tensors, seconds: float
+) -> PairedSpeed:
     """Time both in alternation for `seconds` in total, so that other load affects both.
 
-    One call is a user's call: fit a camera frame, run inference, and extract its result.
+    One call is a user's call: fit a camera frame, run inference, and extract its result; with tensors, inference.
     """
-    calls = [_call(session, frames) for session in (reference, other)]
+    calls = [_call(session, inputs) for session in (reference, other)]
     part = MeasureSettings(seconds / (2 * ROUNDS), 2, 0.0, 0)
     for call in calls:
         measure(call, MeasureSettings(0.0, 2, 0.0, 0))
@@ -76,7 +79,9 @@ def paired_speed(reference: Session, other: Session, frames: Sequence[Frame], se
     )
 
 
-def _call(session: Session, frames: Sequence[Frame]) -> Callable[[], object]:
-    pictures = itertools.cycle(frames)
-    batch = session.spec.frames.batch.opt
+def _call(session: Session, inputs: Sequence[Frame] | Tensors) -> Callable[[], object]:
+    if isinstance(inputs, Tensors):
+        return lambda: session.infer(inputs)
+    pictures = itertools.cycle(inputs)
+    batch = session.spec.batch.opt
     return lambda: session(list(itertools.islice(pictures, batch)))

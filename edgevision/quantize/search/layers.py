@@ -18,11 +18,11 @@ import onnxruntime
 from onnx import TensorProto, helper
 
 from edgevision.bundle.folder import CheckRecord
+from edgevision.contract.inputs import Batch
 from edgevision.contract.spec import Precision
-from edgevision.engines.ort_settings import cpu_session
+from edgevision.engines.ort_settings import cpu_session, named_inputs
 from edgevision.errors import GraphError, UsageError, first_line
 from edgevision.graph.contract import load_model, opset_of
-from edgevision.quantize.calibration.magnitudes import Frames
 from edgevision.quantize.fp16_emulation import emulated_half
 from edgevision.quantize.signedness import DEQUANTIZE, QUANTIZE
 
@@ -64,7 +64,7 @@ class _Layer:
 
 
 def layer_errors(
-    reference: onnx.ModelProto, model: onnx.ModelProto, batches: Iterable[Frames]
+    reference: onnx.ModelProto, model: onnx.ModelProto, batches: Iterable[Batch]
 ) -> tuple[LayerError, ...]:
     """The own error of every layer with weights that both graphs have by the same name, in the order of the graph.
 
@@ -77,7 +77,7 @@ def layer_errors(
     sums: list[npt.NDArray[np.float64]] = []
     for frames in batches:
         answers: list[npt.NDArray[np.float64]] = [
-            np.asarray(answer, np.float64) for answer in session.run(None, {"frames": frames})
+            np.asarray(answer, np.float64) for answer in session.run(None, named_inputs(session, frames))
         ]
         sums = answers if not sums else [a + b for a, b in zip(sums, answers, strict=True)]
     if not sums:
@@ -88,7 +88,7 @@ def layer_errors(
 
 
 def check_layers(
-    reference: Path, graph: Path, precision: Precision, frames: Frames, batch: int
+    reference: Path, graph: Path, precision: Precision, frames: Batch, batch: int
 ) -> tuple[CheckRecord, LayerError | None]:
     """Compare the layers of a graph file with the float graph's: the worst own error, and the first broken layer.
 

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgevision.engines.ort_settings import cpu_session, session_settings
-from edgevision.quantize.calibration.calibrate import CalibrationFrames, with_outputs
+from edgevision.contract.inputs import Batch
+from edgevision.engines.ort_settings import cpu_session, named_inputs, session_settings
+from edgevision.quantize.calibration.calibrate import CalibrationInputs, with_outputs
 from edgevision.quantize.calibration.ranges import Ranges
 from edgevision.quantize.placement import QdqPlacement
 from edgevision.quantize.qdq import quantized
@@ -40,7 +41,7 @@ def measured_noise(
     model: onnx.ModelProto,
     placement: QdqPlacement,
     ranges: Ranges,
-    frames: CalibrationFrames,
+    frames: CalibrationInputs,
     progress: Progress = lambda _: None,
     threads: int | None = None,
 ) -> dict[str, float]:
@@ -113,8 +114,8 @@ def last_layers(model: onnx.ModelProto, placement: QdqPlacement) -> frozenset[st
 def _answers(
     model: onnx.ModelProto,
     outputs: Sequence[str],
-    batches: Sequence[npt.NDArray[np.uint8]],
+    batches: Sequence[Batch],
     threads: int | None,
 ) -> list[Arrays]:
     session = cpu_session(with_outputs(model, outputs).SerializeToString(), session_settings(threads))
-    return [session.run(list(outputs), {"frames": batch}) for batch in batches]
+    return [session.run(list(outputs), named_inputs(session, batch)) for batch in batches]

@@ -99,7 +99,7 @@ def verified_everywhere(bundle: Bundle, precision: Precision) -> tuple[Bundle, l
         except MissingExtraError:
             continue
         except (EngineError, GraphError) as error:
-            records.append(unanswered(engine, len(golden.frames), error))
+            records.append(unanswered(engine, len(golden.inputs), error))
         bundle = bundle.with_verification(precision, records[-1])
     return bundle, records
 

@@ -76,6 +76,7 @@ class Checker:
             return None
         try:
             bundle = Bundle.open(self._settings.path(model.bundle))
+            _ = bundle.spec.frames  # cameras give frames
         except EdgevisionError as error:
             self._wrong(("model", "bundle"), str(error))
             return None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 from pathlib import Path
 
 import cv2
 
+import edgevision
+from edgevision.contract.results import Translation
 from edgevision.errors import SinkError
+from edgevision.sinks.files.xmp import with_xmp, xmp_packet
 from edgevision.sinks.frame_result import FrameResult
 from edgevision.sinks.sink import Sink
 from edgevision.sources.image_files import write_image
@@ -17,7 +21,8 @@ from edgevision.sources.image_files import write_image
 class ImageFolderSink(Sink):
     """Annotated images in a folder, written atomically.
 
-    Images keep their names, and their sub-folders below `root`; frames of videos and cameras are numbered.
+    PNG and JPEG files of images that a model made state this as XMP. Images keep their names, and their sub-folders
+    below `root`; frames of videos and cameras are numbered.
     """
 
     annotated = True
@@ -27,12 +32,14 @@ class ImageFolderSink(Sink):
         self._folder = folder
         self._root = root
         self._numbered = numbered
+        self._made = not folder.exists()
         probe_folder(folder)
 
     def write(self, processed: FrameResult) -> None:
         """Encode the frame's image."""
         path = self._folder / self.name(processed.frame.source, processed.frame.index)
-        write_image(path, processed.frame.image_bgr)
+        edit = _marked if isinstance(processed.result, Translation) else bytes
+        write_image(path, processed.frame.image_bgr, edit)
         self.written += 1
 
     @property
@@ -50,7 +57,16 @@ class ImageFolderSink(Sink):
         return inner if cv2.haveImageWriter(inner.name) else inner.with_name(inner.name + ".png")
 
     def close(self) -> None:
-        """Do nothing: no file is open."""
+        """Remove the folder if this sink made it and wrote nothing, as in a run that failed."""
+        if self._made and not self.written:
+            with contextlib.suppress(OSError):  # another program wrote into it
+                self._folder.rmdir()
+
+
+def _marked(data: bytes) -> bytes:
+    """The file of an image that a model made from another."""
+    software = f"edgevision {edgevision.__version__}"
+    return with_xmp(data, xmp_packet("compositeWithTrainedAlgorithmicMedia", software))
 
 
 def probe_folder(folder: Path) -> None:

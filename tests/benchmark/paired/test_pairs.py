@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edgevision.benchmark.builds import Contender
+from edgevision.benchmark.builds import BuildRecord, Contender
+from edgevision.benchmark.paired.against import unequal_inputs
 from edgevision.benchmark.paired.pairs import (
     PairOptions,
     TimedPair,
@@ -17,7 +19,7 @@ from edgevision.benchmark.paired.pairs import (
     undisturbed_median_ms,
 )
 from edgevision.benchmark.timing import Samples
-from edgevision.contract.session import Session
+from edgevision.contract.session import EngineInfo, Session
 from edgevision.errors import EngineError
 from tests.benchmark.paired.builds import frames_in, open_dying, refuse, sleeping
 
@@ -57,7 +59,21 @@ def test_a_build_that_fails_is_an_error_and_ends_both_processes(
     assert multiprocessing.active_children() == []
 
 
-@pytest.mark.parametrize("settings", [{"pairs": 0}, {"turns": 0}, {"seconds": 0.0}])
+def test_groups_end_when_decided_and_at_the_last_one(tmp_path: Path) -> None:
+    base, new = sleeping(tmp_path, 0.001), sleeping(tmp_path, 0.001)
+    options = PairOptions(pairs=2, seconds=0.02, turns=1, groups=3)
+    for least, count, seen in ((2, 2, [2]), (4, 4, [2, 4]), (99, 6, [2, 4])):
+        looks: list[int] = []
+
+        def decided(pairs: Sequence[TimedPair], least: int = least, looks: list[int] = looks) -> bool:
+            looks.append(len(pairs))
+            return len(pairs) >= least
+
+        assert len(run_pairs(base, new, options, decided=decided)) == count
+        assert looks == seen
+
+
+@pytest.mark.parametrize("settings", [{"pairs": 0}, {"turns": 0}, {"seconds": 0.0}, {"groups": 0}])
 def test_settings_that_measure_nothing_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must have pairs >= 1"):
         PairOptions(**settings)  # type: ignore[arg-type]  # of two types
@@ -87,3 +103,11 @@ def test_interrupted_calls_do_not_move_the_value_of_a_pair() -> None:
     slower = Samples(tuple(round(1.08 * call) for call in calls))
     assert undisturbed_median_ms(slower) == pytest.approx(1.08 * quiet)
     assert undisturbed_median_ms(Samples((7_000_000,))) == 7.0
+
+
+def test_inputs_of_different_sizes_are_stated() -> None:
+    engine = EngineInfo("onnxruntime", "onnxruntime 1.2", "cpu")
+    base = BuildRecord("a", "m", None, "float", engine, (640, 640), 1)
+    assert unequal_inputs(base, base) == ()
+    (warning,) = unequal_inputs(base, replace(base, input_wh=(416, 416)))
+    assert warning.startswith("the networks' inputs differ: base 640x640, new 416x416")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from edgevision.benchmark.paired.stored import StoredRun
@@ -61,6 +62,42 @@ def test_few_pairs_are_never_sure() -> None:
         "100.0 % slower, not sure; p = 0.06, 5 pairs; so few pairs cannot give p below 0.01: measure at least 8"
     )
     assert verdict.cannot_exclude(0.5)
+
+
+def test_every_look_costs_certainty() -> None:
+    once, thrice = judge_pairs(TIMES, slowed(1.08)), judge_pairs(TIMES, slowed(1.08), looks=3)
+    assert thrice.change.p == pytest.approx(3 * once.change.p)
+    assert thrice.change.low < once.change.low < once.change.high < thrice.change.high
+    few = judge_pairs(TIMES[:8], slowed(2.0, 8), looks=3)
+    assert (few.certainty, few.doubt) == (
+        "not sure",
+        "so few pairs cannot give p below 0.01: measure at least 10",
+    )
+    assert judge_pairs(TIMES[:10], slowed(2.0, 10), looks=3).certainty == "sure"
+
+
+@pytest.mark.parametrize("looks", [1, 3])
+def test_equal_builds_are_called_different_in_at_most_one_percent(looks: int) -> None:
+    """Simulated, with heavy tails, and with a stop after each group as the measurement does."""
+    rng = np.random.default_rng(1)
+    alarms = 0
+    for _ in range(400):
+        noise = np.exp(0.05 * rng.standard_t(2, 12 * looks))
+        for look in range(1, looks + 1):
+            verdict = judge_pairs(np.ones(12 * look).tolist(), noise[: 12 * look].tolist(), looks=looks)
+            if verdict.decided(None):
+                break
+        alarms += verdict.certainty == "sure"
+    assert alarms <= 10  # 4 are expected at most; P(more than 10) = 0.003
+
+
+def test_pairs_are_enough_if_sure_or_if_larger_changes_are_excluded() -> None:
+    slower, equal = judge_pairs(TIMES, slowed(1.08)), judge_pairs(TIMES, slowed(1.0))
+    loud = judge_pairs(
+        TIMES, [time * (1 + 8 * (wobble - 1)) for time, wobble in zip(TIMES, WOBBLE, strict=True)]
+    )
+    assert [verdict.decided(None) for verdict in (slower, equal, loud)] == [True, True, False]
+    assert [slower.decided(limit) for limit in (0.05, 0.085, 0.1)] == [True, False, True]
 
 
 def test_limits() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgevision.benchmark.builds import BuildRecord
+from edgevision.benchmark.energy import EnergyRecord
 from edgevision.benchmark.packed import PackedSamples
 from edgevision.benchmark.paired.pairs import TimedPair
 from edgevision.benchmark.paired.record import PairedRecord, PairSettings
@@ -13,7 +14,10 @@ from edgevision.benchmark.record_files import write_record
 from edgevision.benchmark.records import StageRecord
 from edgevision.benchmark.scenarios.options import ScenarioOptions
 from edgevision.benchmark.scenarios.record import CameraFigures, ScenarioRecord
+from edgevision.benchmark.soak.record import SoakRecord, SoakWindow
 from edgevision.benchmark.timing import Samples
+from edgevision.contract.session import SessionOptions
+from edgevision.device.facts import FactReading
 from tests.benchmark.examples import DEVICE, RECORD, timed
 
 HOSTILE = "<script>alert(1)</script>"
@@ -50,6 +54,47 @@ PAIRED = PairedRecord(
         TimedPair(False, PackedSamples.of([6_000_000]), PackedSamples.of([8_000_000])),
     ),
     unstable=(),
+)
+
+WINDOW = SoakWindow(
+    at_s=0.0,
+    seconds=60.0,
+    frames=1200,
+    frames_per_s=20.0,
+    p50_ms=30.0,
+    p90_ms=32.0,
+    p99_ms=40.0,
+    resident_mib=200.0,
+    clocks_mhz=(FactReading("gpu", 612.0),),
+    temperatures_c=(FactReading("cpu", 40.0), FactReading("tj", 50.0)),
+    watts=(FactReading("VDD_IN", 5.0),),
+    slowed_by=(),
+)
+SOAK = SoakRecord(
+    created="2026-01-04T00:00:00+00:00",
+    edgevision="0.1.0",
+    build=BUILD,
+    device=DEVICE,
+    source="v.mp4",
+    options=SessionOptions(),
+    minutes=2.0,
+    inference=replace(CALLS, name="inference in the soak"),
+    windows=(
+        WINDOW,
+        replace(
+            WINDOW,
+            at_s=60.0,
+            frames=1140,
+            frames_per_s=19.0,
+            p50_ms=31.0,
+            resident_mib=202.0,
+            temperatures_c=(FactReading("cpu", 41.0), FactReading("tj", 61.0)),
+        ),
+    ),
+    frames_per_s=19.5,
+    memory=None,
+    unstable=(),
+    energy=EnergyRecord(0.25, 5.0, "module input", ("VDD_IN",), "the soak", 120.0, 2340),
 )
 
 

@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from edgevision.benchmark.record_files import write_record
+from edgevision.benchmark.records import AccuracyRecord
 from edgevision.benchmark.report.page import page
 from edgevision.benchmark.report.rows import Accuracy, ReportRow, front, read_accuracy, report_rows
 from edgevision.benchmark.report.tables import HEADER, comma_separated, markdown
 from edgevision.cli.commands.records.report import command
 from edgevision.errors import UsageError
-from tests.benchmark.report.records import HOSTILE, write_all
+from tests.benchmark.examples import RECORD
+from tests.benchmark.report.records import HOSTILE, SOAK, write_all
 
 
 @pytest.fixture
@@ -109,6 +112,34 @@ def test_the_front_has_no_slower_and_less_accurate_run(rows: tuple[ReportRow, ..
     assert [row for row, _ in chosen] == [fast, batched, slow]
 
 
+def test_a_soak_is_a_row_and_is_drawn_over_time(tmp_path: Path) -> None:
+    write_record(tmp_path / "soak.json", SOAK)
+    (row,) = report_rows([tmp_path], {})
+    assert row.label == "m onnxruntime int8, soak of 2 min"
+    assert (row.frames_per_s, row.memory_mib) == (19.5, 202.0)
+    assert "| 19.5 | 0.250 (module input) |  |" in markdown([row])
+    html = page([row], "Soak")
+    assert "<h2>Over time</h2>" in html
+    for text in (
+        "frames/s: 20 at first, 19 at last",
+        "MiB: 200 at first, 202 at last",
+        "°C: 50 at first, 61 at last",
+    ):
+        assert text in html
+    assert len([tag for tag, found in Elements(html).found if found.get("class") == "course"]) == 3
+    short = replace(row, windows=row.windows[:1])
+    assert "Over time" not in page([short], "Soak"), "one window is no course"
+
+
+def test_a_record_with_accuracy_needs_no_other_file(tmp_path: Path) -> None:
+    write_record(tmp_path / "a.json", replace(RECORD, accuracy=AccuracyRecord("AP", 24.5, 220)))
+    (row,) = report_rows([tmp_path / "a.json"], {})
+    assert row.accuracy == Accuracy("AP", 24.5)
+    assert [found for found, _ in front([row])] == [row]
+    (given,) = report_rows([tmp_path / "a.json"], {tmp_path / "a.json": Accuracy("AP", 24.9)})
+    assert given.accuracy == Accuracy("AP", 24.9), "--accuracy takes precedence"
+
+
 def test_markdown(rows: tuple[ReportRow, ...]) -> None:
     lines = markdown(rows).splitlines()
     assert lines[0] == f"| {' | '.join(HEADER)} |"
@@ -116,7 +147,7 @@ def test_markdown(rows: tuple[ReportRow, ...]) -> None:
     assert lines[2].startswith("| &lt;script>alert(1)&lt;/script>\\| onnxruntime | 50.00 |")
     assert (
         lines[3]
-        == "| yolov5n onnxruntime | 20.00 | 20.00 | 20.00 | 29.2 |  | inference alone | 1 | 250 | onnxruntime 1.2 |"
+        == "| yolov5n onnxruntime | 20.00 | 20.00 | 20.00 | 29.2 |  |  | inference alone | 1 | 250 | onnxruntime 1.2 |"
     )
     assert lines[8].startswith(
         "Device: NVIDIA Jetson Orin Nano, Cortex, 6 cores, 7619 MiB, Ubuntu 22.04, L4T 36.4.3"

@@ -26,6 +26,7 @@ class Driver:
         self.reasons = 0
         self.names: tuple[Any, ...] = ("NVIDIA H200",)
         self.refused: set[str] = set()
+        self.celsius, self.milliwatts = 41, 76_500
         answers: dict[str, Any] = {
             "nvmlInit": lambda: None,
             "nvmlDeviceGetCount": lambda: len(self.names),
@@ -33,8 +34,8 @@ class Driver:
             "nvmlDeviceGetName": lambda handle: self.names[int(handle[-1])],
             "nvmlDeviceGetClockInfo": lambda handle, type: {1: 345, 2: 3201}[type],
             "nvmlDeviceGetMaxClockInfo": lambda handle, type: {1: 1980, 2: 3201}[type],
-            "nvmlDeviceGetTemperature": lambda handle, sensor: 41,
-            "nvmlDeviceGetPowerUsage": lambda handle: 76_500,
+            "nvmlDeviceGetTemperature": lambda handle, sensor: self.celsius,
+            "nvmlDeviceGetPowerUsage": lambda handle: self.milliwatts,
             "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: self.reasons,
         }
         for name, answer in answers.items():
@@ -108,6 +109,25 @@ def test_unsupported_queries_of_a_card_are_omitted(driver: Driver) -> None:
         "gpu Card 1",
         "memory Card 1",
     ]
+
+
+def test_an_orin_has_a_gpu_without_readings(driver: Driver) -> None:
+    """Its NVML lists the GPU and supports no query: HazyResearch/intelligence-per-watt, issue 40 (JetPack 7.2)."""
+    driver.names = ("Orin (nvgpu)",)
+    driver.refused = {name for name in vars(pynvml) if name.startswith("nvmlDeviceGet")} - {
+        "nvmlDeviceGetCount",
+        "nvmlDeviceGetHandleByIndex",
+        "nvmlDeviceGetName",
+    }
+    assert nvml_state() == PowerState()
+
+
+def test_a_thor_has_power_and_temperature(driver: Driver) -> None:
+    """37.53 W and 62 °C as nvidia-smi prints them there: wendylabsinc/wendy-agent, hoststats/gpu_test.go."""
+    driver.names, driver.celsius, driver.milliwatts = ("NVIDIA Thor",), 62, 37_530
+    state = nvml_state()
+    assert state.watts == (FactReading("NVIDIA Thor", 37.53),)
+    assert state.temperatures_c == (FactReading("NVIDIA Thor", 62.0),)
 
 
 def test_a_machine_without_nvml(driver: Driver) -> None:

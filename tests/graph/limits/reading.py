@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import onnx
 
+from edgevision.contract.session import Frames
 from edgevision.graph.limits.check import readable_by
 from edgevision.graph.limits.versions import LIMITS
-from edgevision.quantize.calibration.magnitudes import Frames, probe_magnitudes
+from edgevision.quantize.calibration.magnitudes import probe_magnitudes
 from edgevision.quantize.calibration.ranges import Ranges
 from edgevision.quantize.fp16 import HalfRules, half_graph
 from edgevision.quantize.opset17 import opset17_form

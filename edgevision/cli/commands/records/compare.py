@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edgevision.benchmark.paired.options import LimitOptions
 from edgevision.benchmark.paired.record import PairedRecord, paired_lines
 from edgevision.benchmark.paired.stored import (
     StoredRuns,
@@ -16,7 +17,8 @@ from edgevision.benchmark.paired.stored import (
 )
 from edgevision.benchmark.record_files import read_any_record
 from edgevision.cli.extras import require_compare
-from edgevision.cli.judging import LimitOptions, limit_options, show_verdict
+from edgevision.cli.judging import show_verdict
+from edgevision.cli.options.groups import limit_options
 from edgevision.cli.present import table
 from edgevision.errors import UsageError
 
@@ -25,7 +27,7 @@ from edgevision.errors import UsageError
 @click.argument("base", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path), required=False)
 @limit_options
-def command(base: Path, new: Path | None, fail_above: float | None, noise_floor: float | None) -> None:
+def command(base: Path, new: Path | None, limits: LimitOptions) -> None:
     """Test whether a build is slower than another, from benchmark records.
 
     BASE and NEW are records of `edgevision bench --record`, or folders with repeated records of one build. A record of
@@ -36,16 +38,20 @@ def command(base: Path, new: Path | None, fail_above: float | None, noise_floor:
     runs. Otherwise it is not sure.
     """
     require_compare("edgevision compare")
-    from edgevision.benchmark.paired.verdict import judge_pairs, judge_runs
+    from edgevision.benchmark.paired.verdict import judge_runs, record_verdict
 
-    limits = LimitOptions.of(fail_above, noise_floor)
     if new is None:
         record = _paired(base)
         click.echo("\n".join(paired_lines(record)))
-        verdict = judge_pairs(*record.frame_medians_ms(), floor=limits.noise_floor)
+        verdict = record_verdict(record, limits.noise_floor)
         show_verdict(record.new.name, record.base.name, verdict, limits)
         return
     before, after = stored_runs(base), stored_runs(new)
+    if base.resolve() == new.resolve():
+        raise UsageError(
+            f"{base} and {new} are the same records; give the records of two builds, or measure a build against itself"
+            " with `edgevision bench BUNDLE --against A_COPY`"
+        )
     check_same_work(before, after)
     for role, side in (("base", before), ("new", after)):
         click.echo(f"{role}: {side.path}: {side.build}, {side.median_ms:.2f} ms a frame")

@@ -44,8 +44,9 @@ def command(
     """Make a page, a table or a CSV file from benchmark records.
 
     RESULTS are records of `edgevision bench --record`, of any kind, or folders of records. The page shows latencies in
-    ms with their distributions, frames/s, stages, the machines, and the runs that must not be compared. With --accuracy
-    it also shows accuracy over latency, and the Pareto front.
+    ms with their distributions, frames/s, stages, long runs over time, the machines, and the runs that must not be
+    compared. Where records contain accuracy (`bench --eval-images`), or with --accuracy, it also shows accuracy over
+    latency, and the Pareto front.
     """
     rows = report_rows(results, dict(_accuracy(pair) for pair in pairs))
     if html_file is not None:

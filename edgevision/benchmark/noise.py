@@ -1,0 +1,111 @@
+"""Benchmarks a session of a model that makes images: noise, inference, and the encoding of PNG files."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgevision.benchmark.bench import (
+    PREPARED_BATCHES,
+    BenchOptions,
+    Subject,
+    Workload,
+    inference_alone,
+    measured,
+)
+from edgevision.benchmark.energy import EnergyMeter
+from edgevision.benchmark.records import BenchRecord, BenchSettings, RoundRecord, StageRecord
+from edgevision.benchmark.timing import MeasureSettings, Samples
+from edgevision.contract.inputs import Batch, sample_tensors
+from edgevision.contract.session import Session
+from edgevision.sinks.files.png import png_bytes
+
+SEED = 0
+STAGES = ("noise", "inference", "output")
+
+
+def bench_noise(
+    subject: Subject, options: BenchOptions, progress: Callable[[str], None] = lambda _: None
+) -> BenchRecord:
+    """`bench.bench` for a model that makes images; `subject.open_frames` is not used.
+
+    The stages follow one another. Their times are those of a batch, divided by its images. A round compares inference
+    alone with all stages in a loop.
+    """
+    spec = subject.session.spec
+    size = spec.batch.opt
+    tensors = sample_tensors(spec.tensors, SEED, PREPARED_BATCHES * size)
+    batches = tuple(tensors[np.arange(n * size, (n + 1) * size)] for n in range(PREPARED_BATCHES))
+
+    def paired_round(
+        given: Iterator[Batch], on_device: list[int], energy: EnergyMeter
+    ) -> tuple[RoundRecord, Samples]:
+        whole = options.measure
+        count = math.ceil(whole.min_count / options.rounds)
+        part = MeasureSettings(whole.min_s / options.rounds, count, 0.0, 0)
+        alone = inference_alone(subject.session, given, part, on_device)
+        with energy.running():
+            timed = _loop(subject.session, part)
+        energy.frames += timed.images
+        return RoundRecord(len(alone) * size / alone.total_s, timed.images / timed.wall_s), alone
+
+    def stages() -> tuple[tuple[StageRecord, ...], float]:
+        timed = _loop(subject.session, options.measure)
+        records = tuple(StageRecord.of(name, Samples(tuple(timed.stages_ns[name]))) for name in STAGES)
+        return records, timed.wall_s * 1e3 / timed.images
+
+    workload = Workload(batches, paired_round, stages, _settings(subject, options), "all stages in turn")
+    return measured(subject, options, workload, progress)
+
+
+@dataclass(slots=True)
+class _Timed:
+    """Times of a loop."""
+
+    images: int = 0
+    wall_s: float = 0.0
+    stages_ns: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in STAGES})
+    """For one image of each batch."""
+
+
+def _loop(session: Session, settings: MeasureSettings) -> _Timed:
+    """Make and encode images until time and count are reached."""
+    timed, size, given = _Timed(), session.spec.batch.opt, session.spec.tensors
+    began_ns = time.perf_counter_ns()
+    while timed.images < settings.min_count or time.perf_counter_ns() - began_ns < settings.min_s * 1e9:
+        stamps_ns = [time.perf_counter_ns()]
+        tensors = sample_tensors(given, SEED + timed.images, size)
+        stamps_ns.append(time.perf_counter_ns())
+        (images,) = session.infer(tensors)
+        stamps_ns.append(time.perf_counter_ns())
+        for image in images:
+            png_bytes(image, {})
+        stamps_ns.append(time.perf_counter_ns())
+        for name, begin, end in zip(STAGES, stamps_ns, stamps_ns[1:], strict=False):
+            timed.stages_ns[name].append(round((end - begin) / size))
+        timed.images += size
+    timed.wall_s = (time.perf_counter_ns() - began_ns) / 1e9
+    return timed
+
+
+def _settings(subject: Subject, options: BenchOptions) -> BenchSettings:
+    spec, settings = subject.session.spec, options.measure
+    height, width = spec.outputs[0].shape[1:3]
+    return BenchSettings(
+        source=f"noise of seed {SEED}",
+        frame_wh=(width, height),
+        input_wh=(0, 0),
+        batch=spec.batch.opt,
+        threads=subject.session_options.threads,
+        spin=subject.session_options.spin,
+        threshold=0.0,
+        rounds=options.rounds,
+        min_s=settings.min_s,
+        min_count=settings.min_count,
+        warmup_s=settings.warmup_s,
+        warmup_count=settings.warmup_count,
+    )

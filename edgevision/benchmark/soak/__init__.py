@@ -1,0 +1,1 @@
+"""Long runs: speed, clocks, temperatures and memory over time."""

@@ -1,0 +1,1 @@
+"""Export of networks that make images from noise."""

@@ -1,0 +1,104 @@
+"""A PyTorch network that makes images: its inputs, its checks, and its images."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from edgevision.contract.inputs import BatchRange, InputTensor, TensorInput, Tensors, sample_tensors
+from edgevision.errors import RecipeError, first_line
+from edgevision.export.file_source import relative_difference
+from edgevision.export.modules.outputs import error_location, module_outputs
+from edgevision.graph.preprocess import PixelFormat
+from edgevision.models.recipe import SourceModel
+from edgevision.models.recipe_file import CODE_ERRORS
+
+SEED = 0
+"""Of the golden noise."""
+ALONE_TOLERANCE = 1e-3
+"""Largest difference of an image in a batch from the same image alone, relative to the largest value."""
+
+
+class Generator(torch.nn.Module):
+    """A network with the inputs of the graph, whose labels are int32."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def _get_name(self) -> str:
+        """The network's name, for messages."""
+        return type(self.network).__name__
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """The network's images."""
+        noise, *labels = inputs
+        images: torch.Tensor = self.network(noise, *(label.long() for label in labels))
+        return images
+
+
+def generator_inputs(source: SourceModel, name: str, batch: BatchRange) -> TensorInput:
+    """The graph's inputs: ``noise``, and ``label`` if the source has classes; raises `RecipeError` without noise."""
+    if source.noise_shape is None:
+        raise RecipeError(f"{name}: the source model of a generator states noise_shape; received None")
+    inputs = [InputTensor("noise", "noise", source.noise_shape)]
+    if source.classes:
+        inputs.append(InputTensor("label", "label", (), len(source.classes)))
+    return TensorInput(tuple(inputs), batch)
+
+
+def raw_images(generator: Generator, tensors: Tensors) -> torch.Tensor:
+    """The network's output for a batch, in its own pixel format."""
+    (images,) = module_outputs(generator, *(torch.from_numpy(array) for array in tensors.arrays))
+    return images
+
+
+def check_generator(generator: Generator, name: str, inputs: TensorInput) -> None:
+    """Raise `RecipeError` unless the network makes images that depend on their own noise and label only."""
+    two = sample_tensors(inputs, SEED, 2)
+    images = _run(generator, name, two)
+    if not bool(images.isfinite().all()):
+        raise RecipeError(f"{name}: the images contain NaN or infinite values; check the weights")
+    again = _run(generator, name, two)
+    if not torch.equal(images, again):
+        raise RecipeError(
+            f"{name}: two calls with the same noise return different images; expected a network that draws no random"
+            " numbers: take them from the noise, with a larger noise_shape, and call eval() for dropout"
+        )
+    alone = torch.cat([_run(generator, name, two[np.array([row])]) for row in range(2)])
+    difference = relative_difference(alone.numpy(), images.numpy())
+    if difference > ALONE_TOLERANCE:
+        raise RecipeError(
+            f"{name}: an image changes by {difference:.2g} of the largest value with the others of its batch; expected"
+            " images that do not depend on each other, such as without statistics over the batch"
+        )
+
+
+def share_outside(images: torch.Tensor, pixels: PixelFormat) -> float:
+    """The share of values that are cut, because they are outside of black to white in this pixel format."""
+    channels = images.shape[1]
+    mean, std = (torch.tensor(v[:channels]).view(1, -1, 1, 1) for v in (pixels.mean, pixels.std))
+    levels = (images * std + mean) / pixels.scale
+    return float(((levels < -0.5) | (levels > 255.5)).float().mean())
+
+
+def _run(generator: Generator, name: str, tensors: Tensors) -> torch.Tensor:
+    shapes = ", ".join(f"{array.dtype} {list(array.shape)}" for array in tensors.arrays)
+    try:
+        outputs = module_outputs(generator, *(torch.from_numpy(array) for array in tensors.arrays))
+    except CODE_ERRORS as error:  # the module is the user's code
+        raise RecipeError(
+            f"the network of {name} does not run on {shapes}:"
+            f" {error_location(error)}{type(error).__name__}: {first_line(error)}"
+        ) from error
+    image = outputs[0] if len(outputs) == 1 else None
+    fits = isinstance(image, torch.Tensor) and image.ndim == 4 and image.is_floating_point()
+    if image is None or not fits or image.shape[0] != len(tensors) or image.shape[1] not in (1, 3):
+        received = ", ".join(
+            f"{v.dtype} {list(v.shape)}" if isinstance(v, torch.Tensor) else type(v).__name__ for v in outputs
+        )
+        raise RecipeError(
+            f"the network of {name} returns {received} for {shapes}; expected images float32"
+            f" [{len(tensors)}, 3, h, w] or [{len(tensors)}, 1, h, w]"
+        )
+    return image

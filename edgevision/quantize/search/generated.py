@@ -1,0 +1,66 @@
+"""Measures a graph that makes images by the float graph's images for the same noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from edgevision.bundle.folder import Bundle
+from edgevision.contract.session import Session, SessionOptions
+from edgevision.engines.opening import open_session
+from edgevision.errors import UsageError
+from edgevision.evaluation.bootstrap import MeanPsnr
+from edgevision.quantize.calibration.inputs import MEASURING_SEED, NOISES, CalibrationNoise
+from edgevision.quantize.options import QuantizeOptions
+from edgevision.quantize.search.search import Budget
+from edgevision.quantize.search.trials import Trial, trial_for
+
+EQUAL_PSNR = 60.0
+"""PSNR in dB that counts for equal images, and the highest of others: one level of difference in 15 of 1,000 values."""
+
+
+class FloatFidelity(MeanPsnr):
+    """PSNR of each image to the float graph's, in dB, at most `EQUAL_PSNR`."""
+
+    metric = "PSNR to the float images"
+
+
+def budget_of(min_psnr: float, confidence: float) -> Budget:
+    """The budget of a model that makes images: a mean PSNR of at least `min_psnr` dB, less than `EQUAL_PSNR`."""
+    return Budget(EQUAL_PSNR - min_psnr, confidence)
+
+
+def trials_of(bundle: Bundle, options: QuantizeOptions) -> list[Trial]:
+    """The trials of `options.eval_sets`, or the comparison with the float graph's images; empty without either.
+
+    Raises `UsageError` if task and images do not match.
+    """
+    if bundle.spec.task != "generate":
+        return [trial_for(bundle.spec, s.images, s.annotations, s.limit) for s in options.eval_sets]
+    if options.eval_sets:
+        raise UsageError(
+            f"{bundle.spec.name} makes images from noise and is measured by the float graph's images: omit"
+            " --eval-images and --annotations"
+        )
+    noise = CalibrationNoise(bundle.spec.tensors, NOISES, MEASURING_SEED)
+    with open_session(
+        bundle.path, engine="onnxruntime", options=SessionOptions(threads=options.threads, precision="float")
+    ) as session:
+        expected = _images(session, noise)
+
+    def trial(session: Session) -> FloatFidelity:
+        pairs = zip(expected, _images(session, noise), strict=True)
+        return FloatFidelity([psnr(one, other) for one, other in pairs])
+
+    return [trial]
+
+
+def psnr(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio of two images in dB, at most `EQUAL_PSNR`."""
+    error = float(np.mean((one.astype(np.float64) - other) ** 2))
+    return EQUAL_PSNR if error == 0 else min(EQUAL_PSNR, 10 * float(np.log10(255**2 / error)))
+
+
+def _images(session: Session, noise: CalibrationNoise) -> npt.NDArray[np.uint8]:
+    made = [session.infer(batch)[0] for batch in noise]
+    return np.concatenate(made)[: len(noise)]
