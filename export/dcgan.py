@@ -35,7 +35,9 @@ def untrained() -> SourceModel:
 def _source_model(model: Generator, names: tuple[str, ...]) -> SourceModel:
     parameters = sum(tensor.numel() for tensor in model.parameters())
     classes = names or tuple(str(label) for label in range(model.classes))
-    return SourceModel(model, f"DCGAN generator, {parameters:,} parameters", classes)
+    return SourceModel(
+        model, f"DCGAN generator, {parameters:,} parameters", classes, noise_shape=(model.noise, 1, 1)
+    )
 
 
 RECIPE = Recipe(

@@ -48,7 +48,8 @@ def _source_model(model: Denoiser, names: tuple[str, ...]) -> SourceModel:
     parameters = sum(tensor.numel() for tensor in model.parameters())
     sampler = Sampler(model)
     variant = f"{model.objective} U-Net, {parameters:,} parameters, {sampler.steps} steps"
-    return SourceModel(sampler, variant, names or tuple(str(label) for label in range(model.classes)))
+    classes = names or tuple(str(label) for label in range(model.classes))
+    return SourceModel(sampler, variant, classes, noise_shape=model.noise_shape)
 
 
 RECIPE = Recipe(

@@ -82,7 +82,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sheet", type=Path, help="write ten samples of each class of the last generator")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     held, labels = digits(options.held)
     count = options.count or len(held)

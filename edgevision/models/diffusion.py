@@ -102,18 +102,23 @@ class Denoiser(nn.Module):
     """A U-Net: noisy images ``[B,C,H,W]``, times ``[B]`` or ``[1]`` and labels int64 ``[B]`` to predictions.
 
     Label `classes` stands for no class. Sides must be multiples of 4. Most work is done at a half and a quarter of the
-    resolution; the full one has a quarter of `width` channels. The objective and the settings of the best sampling are
-    buffers, so that weights are complete.
+    resolution; the full one has a quarter of `width` channels. The objective, the
+    size of the images of the training and the settings of the best sampling are buffers, so that weights are complete.
     """
 
     def __init__(
-        self, channels: int = 1, classes: int = 10, width: int = 64, objective: Objective = "flow"
+        self,
+        channels: int = 1,
+        classes: int = 10,
+        width: int = 48,
+        objective: Objective = "flow",
+        size: int = 28,
     ) -> None:
         super().__init__()
-        if channels < 1 or classes < 1 or width < 16 or width % 16:
+        if channels < 1 or classes < 1 or width < 16 or width % 16 or size < 4 or size % 4:
             raise UsageError(
-                "channels and classes must be positive and width a multiple of 16; received"
-                f" {channels}, {classes} and {width}"
+                "channels and classes must be positive, width a multiple of 16 and size one of 4; received"
+                f" {channels}, {classes}, {width} and {size}"
             )
         self.channels, self.classes, self.width = channels, classes, width
         fine, coarse, embedded = width // 4, 2 * width, 2 * width
@@ -134,10 +139,17 @@ class Denoiser(nn.Module):
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]  # the layer has a bias
         self.kind: torch.Tensor
         self.register_buffer("kind", torch.tensor(OBJECTIVES.index(objective)))
+        self.side: torch.Tensor
+        self.register_buffer("side", torch.tensor(size))
         self.steps: torch.Tensor
         self.register_buffer("steps", torch.tensor(10))
         self.guidance: torch.Tensor
         self.register_buffer("guidance", torch.tensor(1.0))
+
+    @property
+    def noise_shape(self) -> tuple[int, int, int]:
+        """Shape of one image of the training."""
+        return (self.channels, int(self.side), int(self.side))
 
     @property
     def objective(self) -> Objective:

@@ -176,7 +176,7 @@ class DiffusionPlan(GeneratorPlan):
     """Steps of the sampling that is validated; of the student, if a teacher is distilled."""
     guidance: float = 1.5
     """Guidance of the sampling that is validated; 1: none. A student needs none."""
-    teacher_steps: int = 4
+    teacher_steps: int = 3
     """Steps of the teacher that one step of a student replaces."""
     optimization: Optimization = field(
         default_factory=lambda: Optimization(
@@ -192,18 +192,18 @@ class GanPlan(GeneratorPlan):
     model: Literal["dcgan", "wgan"] = "dcgan"
     noise: int = 64
     """Numbers that an image is made from."""
-    width: int = 32
+    width: int = 24
     """Channels at the full resolution; each halving doubles them."""
     critic_steps: int = 1
     """Updates of the critic for each of the generator."""
     penalty: float = 0.0
     """Weight of the gradient penalty."""
-    lr: float = 0.0003
+    lr: float = 0.0005
     """Peak learning rate of Adam, for both networks."""
     first_moment: float = 0.5
     """Adam's decay of the first moment."""
     optimization: Optimization = field(
-        default_factory=lambda: Optimization(batch=64, validate_every=10, final_lr=0.05, ema_decay=0.999)
+        default_factory=lambda: Optimization(batch=64, validate_every=10, final_lr=0.05, ema_decay=0.995)
     )
 
 

@@ -26,4 +26,4 @@ def read_generator(
         generator = generator_from_state_dict(tensors)
         return generator, (generator.noise, 1, 1)
     denoiser = denoiser_from_state_dict(tensors)
-    return Sampler(denoiser, steps, guidance).eval(), (denoiser.channels, 28, 28)
+    return Sampler(denoiser, steps, guidance).eval(), denoiser.noise_shape

@@ -90,13 +90,14 @@ def trained(model: nn.Module) -> nn.Module:
 
 
 def test_a_denoiser_states_its_sizes_and_settings() -> None:
-    model = Denoiser(3, 4, width=32, objective="ddpm")
+    model = Denoiser(3, 4, width=32, objective="ddpm", size=12)
     model.steps.fill_(3)
     model.guidance.fill_(1.75)
     trained(model)
     again = denoiser_from_state_dict({f"model.{name}": value for name, value in model.state_dict().items()})
     sampler = Sampler(again)
     assert (sampler.steps, sampler.guidance, sampler.objective) == (3, 1.75, "ddpm")
+    assert again.noise_shape == (3, 12, 12)
     x, time = torch.rand((4, 3, 12, 16)), torch.rand(4)
     assert torch.equal(model(x, time, LABELS), again(x, time, LABELS))
 
@@ -128,7 +129,7 @@ def test_other_weights_are_an_error(read: object) -> None:
 
 
 def test_unsuitable_sizes_are_named() -> None:
-    with pytest.raises(UsageError, match="a multiple of 16; received 1, 10 and 20"):
+    with pytest.raises(UsageError, match="a multiple of 16 and size one of 4; received 1, 10, 20 and 28"):
         Denoiser(width=20)
     with pytest.raises(UsageError, match="size a multiple of 4; received 1, 10, 64, 32 and 30"):
         Generator(size=30)

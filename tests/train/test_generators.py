@@ -59,7 +59,7 @@ def test_diffusion_learns_and_distils(class_data: Path, judge: Path, tmp_path: P
     trained("diffusion", class_data, judge, tmp_path / "student", *more)
     student, noise = read_generator(tmp_path / "student")
     assert isinstance(student, Sampler)
-    assert (student.steps, student.guidance, noise) == (2, 1.0, (student.denoiser.channels, 28, 28))
+    assert (student.steps, student.guidance, noise) == (2, 1.0, (student.denoiser.channels, 16, 16))
     teacher, _ = read_generator(tmp_path / "run", steps=3, guidance=2.0)
     assert isinstance(teacher, Sampler)
     assert (teacher.steps, teacher.guidance, int(teacher.denoiser.steps)) == (3, 2.0, 10)
@@ -158,7 +158,7 @@ def test_unsuitable_jobs_are_named(class_data: Path, judge: Path, tmp_path: Path
     safetensors.torch.save_file(Cnn(3, (8, 8)).state_dict(), tmp_path / "three.safetensors")
     error = failed("dcgan", "--size", 16, "--judge", tmp_path / "three.safetensors")
     assert "has 3 classes, the data 2; train one on the data with `edgevision train cnn`" in str(error)
-    safetensors.torch.save_file(Denoiser(1, 2, objective="ddpm").state_dict(), tmp_path / "ddpm.safetensors")
+    safetensors.torch.save_file(Denoiser(1, 2, 16, "ddpm").state_dict(), tmp_path / "ddpm.safetensors")
     error = failed(
         "diffusion", "--size", 16, "--judge", judge, "--distill-from", tmp_path / "ddpm.safetensors"
     )

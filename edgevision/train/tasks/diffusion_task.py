@@ -30,7 +30,7 @@ def diffusion_task(job: Job, plan: DiffusionPlan) -> TrainingTask:
 
 
 def _training(job: Job, plan: DiffusionPlan, split: ImageSplit) -> DiffusionInTraining:
-    denoiser = Denoiser(split.train.channels, len(split.classes), plan.width, plan.model)
+    denoiser = Denoiser(split.train.channels, len(split.classes), plan.width, plan.model, plan.size)
     denoiser.steps.fill_(plan.steps)
     denoiser.guidance.fill_(plan.guidance)
     return DiffusionInTraining(denoiser, plan, progress_of(job, len(split.train)), job.seed)

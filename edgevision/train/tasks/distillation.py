@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,6 +16,10 @@ from edgevision.train.data.labelled_images import ImageBatch, ImageSplit
 from edgevision.train.loop.schedule import TrainingProgress
 from edgevision.train.tasks.diffusion import DiffusionInTraining
 
+_RATE = 0.25
+"""Learning rates of a student as a share of the plan's: it starts from the teacher's weights."""
+_EMA_DECAY = 0.99
+
 
 class DistillationInTraining(DiffusionInTraining):
     """One step of the student learns where several steps of the teacher lead, with the teacher's guidance.
@@ -26,7 +31,13 @@ class DistillationInTraining(DiffusionInTraining):
     def __init__(
         self, student: Denoiser, teacher: Denoiser, plan: DiffusionPlan, progress: TrainingProgress, seed: int
     ) -> None:
-        super().__init__(student, plan, progress, seed)
+        gentle = replace(
+            plan.optimization,
+            lr_filters=_RATE * plan.optimization.lr_filters,
+            lr_others=_RATE * plan.optimization.lr_others,
+            ema_decay=_EMA_DECAY,
+        )
+        super().__init__(student, replace(plan, optimization=gentle), progress, seed)
         # In a tuple, so that checkpoints do not hold the teacher.
         self._teacher = (teacher.eval().requires_grad_(False),)
         self.guidance = float(teacher.guidance)
@@ -66,9 +77,14 @@ def read_teacher(path: Path, split: ImageSplit) -> Denoiser:
         raise UsageError(
             f"--distill-from {path} was trained with --model {teacher.objective}; only --model flow can be distilled"
         )
-    if (teacher.channels, teacher.classes) != (split.train.channels, len(split.classes)):
+    expected = (len(split.classes), *split.train.images.shape[1:])
+    if (teacher.classes, *teacher.noise_shape) != expected:
         raise UsageError(
-            f"--distill-from {path} makes {teacher.classes} classes of {teacher.channels} channels; the data has"
-            f" {len(split.classes)} and {split.train.channels}"
+            f"--distill-from {path} makes images of {_described(teacher.classes, *teacher.noise_shape)}; the data has"
+            f" {_described(*expected)}"
         )
     return teacher
+
+
+def _described(classes: int, channels: int, height: int, width: int) -> str:
+    return f"{classes} classes, {channels} channels and {width}x{height} px"
