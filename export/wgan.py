@@ -10,7 +10,7 @@ from edgevision.models.plan import GanPlan
 from edgevision.models.recipe import Recipe, SourceModel
 
 if TYPE_CHECKING:
-    from edgevision.models.dcgan import Generator
+    from edgevision.models.dcgan import ImageGenerator
 
 
 def load(checkpoint: Path) -> SourceModel:
@@ -26,13 +26,13 @@ def untrained() -> SourceModel:
     """The default size, ten classes."""
     import torch
 
-    from edgevision.models.dcgan import Generator
+    from edgevision.models.dcgan import ImageGenerator
 
     torch.manual_seed(0)
-    return _source_model(Generator().eval(), ())
+    return _source_model(ImageGenerator().eval(), ())
 
 
-def _source_model(model: Generator, names: tuple[str, ...]) -> SourceModel:
+def _source_model(model: ImageGenerator, names: tuple[str, ...]) -> SourceModel:
     parameters = sum(tensor.numel() for tensor in model.parameters())
     classes = names or tuple(str(label) for label in range(model.classes))
     return SourceModel(

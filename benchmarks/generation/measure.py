@@ -21,8 +21,8 @@ from edgevision.evaluation.generation import feature_distance, generation_accura
 from edgevision.models.judge import Judge, read_judge
 from edgevision.sources.image_files import write_image
 from edgevision.train.data.class_images import read_classes
-from edgevision.train.generators import read_generator
-from edgevision.train.tasks.sampling import made, sheet
+from edgevision.train.generation.reading import read_generator
+from edgevision.train.generation.sampling import made, sheet
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]

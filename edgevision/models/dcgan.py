@@ -19,7 +19,7 @@ _SLOPE = 0.2
 """Of the critic's leaky ReLU, as in DCGAN."""
 
 
-class Generator(nn.Module):
+class ImageGenerator(nn.Module):
     """Noise float32 ``[B,noise,1,1]`` and labels ``[B]`` to images ``[B,C,size,size]`` in 0..1.
 
     Two transposed convolutions double a map of ``4 * width`` channels; a convolution makes the image of it.
@@ -104,8 +104,8 @@ class Critic(nn.Module):
         return out
 
 
-def generator_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Generator:
-    """The `Generator` with these weights, in eval mode; its sizes are read from the shapes.
+def generator_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> ImageGenerator:
+    """The `ImageGenerator` with these weights, in eval mode; its sizes are read from the shapes.
 
     Raises `CheckpointError` if the weights belong to another network.
     """
@@ -113,10 +113,10 @@ def generator_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Generator:
     start, label, last = (tensors.get(name) for name in ("start.weight", "label.weight", "last.weight"))
     if start is None or label is None or last is None or start.ndim != 2 or last.ndim != 4:
         raise CheckpointError(
-            "not the weights of a Generator: expected start.weight, label.weight and last.weight"
+            "not the weights of a ImageGenerator: expected start.weight, label.weight and last.weight"
         )
     width = last.shape[1]
     size = 4 * round((start.shape[0] / (4 * width)) ** 0.5)
-    model = Generator(last.shape[0], label.shape[0], start.shape[1], width, size)
+    model = ImageGenerator(last.shape[0], label.shape[0], start.shape[1], width, size)
     assign_weights(model, tensors)
     return model.eval()

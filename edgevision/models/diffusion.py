@@ -75,7 +75,7 @@ class Block(nn.Module):
         return out
 
 
-class Attention(nn.Module):
+class MapAttention(nn.Module):
     """Self-attention over all places of a map, with one head for each 32 channels and a residual connection."""
 
     def __init__(self, channels: int) -> None:
@@ -128,7 +128,7 @@ class Denoiser(nn.Module):
         self.left = nn.ModuleList(Block(width, width, embedded) for _ in range(2))
         self.down2 = nn.Conv2d(width, coarse, 3, 2, 1)
         self.middle = nn.ModuleList(Block(coarse, coarse, embedded) for _ in range(3))
-        self.attention = nn.ModuleList(Attention(coarse) for _ in range(2))
+        self.attention = nn.ModuleList(MapAttention(coarse) for _ in range(2))
         self.up2 = nn.Conv2d(coarse, 4 * width, 1)
         self.right = nn.ModuleList((Block(2 * width, width, embedded), Block(width, width, embedded)))
         self.up1 = nn.Conv2d(width, 4 * fine, 1)

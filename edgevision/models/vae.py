@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgevision.errors import CheckpointError
-from edgevision.models.dcgan import Generator, generator_from_state_dict
+from edgevision.models.dcgan import ImageGenerator, generator_from_state_dict
 from edgevision.models.weights import assign_weights, without_prefix
 
 
-class Encoder(nn.Module):
+class ImageEncoder(nn.Module):
     """Images float32 ``[B,C,size,size]`` in 0..1 to mean and logarithm of the variance, each ``[B,noise]``."""
 
     def __init__(self, channels: int = 1, noise: int = 16, width: int = 32, size: int = 28) -> None:
@@ -31,7 +31,7 @@ class Encoder(nn.Module):
 
 
 class Vae(nn.Module):
-    """An `Encoder`, and a `Generator` as the decoder of its codes.
+    """An `ImageEncoder`, and a `ImageGenerator` as the decoder of its codes.
 
     Codes of random images are normally distributed, so the decoder alone generates images: noise ``[B,noise,1,1]`` and
     labels ``[B]`` to images in 0..1.
@@ -41,8 +41,8 @@ class Vae(nn.Module):
         self, channels: int = 1, classes: int = 10, noise: int = 16, width: int = 32, size: int = 28
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(channels, noise, width, size)
-        self.decoder = Generator(channels, classes, noise, width, size)
+        self.encoder = ImageEncoder(channels, noise, width, size)
+        self.decoder = ImageGenerator(channels, classes, noise, width, size)
 
     def forward(self, noise: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Noise to images."""

@@ -23,13 +23,13 @@ from edgevision.models.plan import (
 )
 from edgevision.models.recipe import Recipe
 from edgevision.train.data.workers import worker_count
+from edgevision.train.generation.adversarial import adversarial_task
+from edgevision.train.generation.autoencoder import vae_task
+from edgevision.train.generation.diffusion_task import diffusion_task
 from edgevision.train.job import Hardware, Job, TrainingTask
 from edgevision.train.loop.module import tensor_from_frames
-from edgevision.train.tasks.adversarial import adversarial_task
-from edgevision.train.tasks.autoencoder import vae_task
 from edgevision.train.tasks.classifier_task import classifier_task
 from edgevision.train.tasks.detector_task import detector_task
-from edgevision.train.tasks.diffusion_task import diffusion_task
 from edgevision.train.tasks.segmenter_task import segmenter_task
 from edgevision.train.tasks.upscaler import upscaler_task
 

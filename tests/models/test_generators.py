@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from edgevision.errors import CheckpointError, UsageError
-from edgevision.models.dcgan import Critic, Generator, generator_from_state_dict
+from edgevision.models.dcgan import Critic, ImageGenerator, generator_from_state_dict
 from edgevision.models.diffusion import (
     Denoiser,
     Objective,
@@ -112,7 +112,7 @@ def test_the_denoiser_uses_time_and_label() -> None:
 
 def test_generators_state_their_sizes() -> None:
     noise = torch.randn((4, 6, 1, 1), generator=torch.Generator().manual_seed(5))
-    generator = trained(Generator(3, 4, noise=6, width=8, size=16))
+    generator = trained(ImageGenerator(3, 4, noise=6, width=8, size=16))
     again = generator_from_state_dict(generator.state_dict())
     made = again(noise, LABELS)
     assert made.shape == (4, 3, 16, 16)
@@ -132,7 +132,7 @@ def test_unsuitable_sizes_are_named() -> None:
     with pytest.raises(UsageError, match="a multiple of 16 and size one of 4; received 1, 10, 20 and 28"):
         Denoiser(width=20)
     with pytest.raises(UsageError, match="size a multiple of 4; received 1, 10, 64, 32 and 30"):
-        Generator(size=30)
+        ImageGenerator(size=30)
 
 
 @pytest.mark.parametrize("normalised", [True, False])

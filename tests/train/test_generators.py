@@ -19,12 +19,12 @@ from edgevision.models.diffusion import Denoiser, Sampler, times
 from edgevision.models.judge import levels, read_judge
 from edgevision.models.plan import ClassifierPlan, DiffusionPlan
 from edgevision.train.data.class_augmentation import draw_picture
-from edgevision.train.data.labelled_images import ImageBatch
-from edgevision.train.generators import read_generator
+from edgevision.train.data.image_arrays import ImageBatch
+from edgevision.train.generation.adversarial import gradient_penalty
+from edgevision.train.generation.distillation import DistillationInTraining
+from edgevision.train.generation.reading import read_generator
+from edgevision.train.generation.sampling import made, sheet
 from edgevision.train.loop.schedule import TrainingProgress
-from edgevision.train.tasks.adversarial import gradient_penalty
-from edgevision.train.tasks.distillation import DistillationInTraining
-from edgevision.train.tasks.sampling import made, sheet
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from edgevision.models.diffusion import Denoiser, Sampler
 from edgevision.models.plan import DiffusionPlan
-from edgevision.train.data.labelled_images import ImageSplit
+from edgevision.train.data.image_arrays import ImageSplit
+from edgevision.train.generation.diffusion import DiffusionInTraining
+from edgevision.train.generation.distillation import DistillationInTraining, read_teacher
+from edgevision.train.generation.generator_task import GeneratorParts, generator_task, read_split
 from edgevision.train.job import Job, TrainingTask, progress_of
-from edgevision.train.tasks.diffusion import DiffusionInTraining
-from edgevision.train.tasks.distillation import DistillationInTraining, read_teacher
-from edgevision.train.tasks.generator_task import GeneratorParts, generator_task, read_split
 
 
 def diffusion_task(job: Job, plan: DiffusionPlan) -> TrainingTask:

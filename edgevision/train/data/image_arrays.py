@@ -16,7 +16,7 @@ from edgevision.train.job import Job
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LabelledImages:
+class ImageArrays:
     """`images` uint8 ``[N,C,S,S]``, RGB or grey, and `labels` int64 ``[N]``."""
 
     images: npt.NDArray[np.uint8]
@@ -48,7 +48,7 @@ class ImageBatch:
 class ImageDrawer:
     """Draws batches of unchanged images: what is augmented would be generated too."""
 
-    def __init__(self, data: LabelledImages) -> None:
+    def __init__(self, data: ImageArrays) -> None:
         self.data = data
 
     def __call__(self, indices: list[int], generators: list[np.random.Generator], share: float) -> ImageBatch:  # noqa: ARG002  # nothing is random
@@ -61,8 +61,8 @@ class ImageDrawer:
 class ImageSplit:
     """Training data, and the images that samples are compared with."""
 
-    train: LabelledImages
-    held: LabelledImages
+    train: ImageArrays
+    held: ImageArrays
     classes: tuple[str, ...]
     facts: tuple[str, ...]
 
@@ -89,11 +89,11 @@ def _is_coloured(image: npt.NDArray[np.uint8]) -> bool:
     return bool((image != image[..., :1]).any())
 
 
-def _squares(data: ClassDataset, size: int, *, colour: bool) -> LabelledImages:
+def _squares(data: ClassDataset, size: int, *, colour: bool) -> ImageArrays:
     images = np.empty((len(data), 3 if colour else 1, size, size), np.uint8)
     for place, picture in enumerate(data.pictures):
         scaled = picture
         if picture.shape[:2] != (size, size):
             scaled = np.asarray(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
         images[place] = scaled[..., ::-1].transpose(2, 0, 1) if colour else scaled[None, ..., 0]
-    return LabelledImages(images, data.labels)
+    return ImageArrays(images, data.labels)

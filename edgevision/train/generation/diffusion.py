@@ -10,7 +10,7 @@ from torch import nn
 
 from edgevision.models.diffusion import Denoiser, noisy
 from edgevision.models.plan import DiffusionPlan
-from edgevision.train.data.labelled_images import ImageBatch
+from edgevision.train.data.image_arrays import ImageBatch
 from edgevision.train.loop.module import ModuleInTraining
 from edgevision.train.loop.schedule import TrainingProgress
 

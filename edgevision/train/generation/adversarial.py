@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import nn
 
-from edgevision.models.dcgan import Critic, Generator
+from edgevision.models.dcgan import Critic, ImageGenerator
 from edgevision.models.plan import GanPlan
-from edgevision.train.data.labelled_images import ImageBatch
+from edgevision.train.data.image_arrays import ImageBatch
+from edgevision.train.generation.generator_task import GeneratorParts, generator_task, read_split
 from edgevision.train.job import Job, TrainingTask, progress_of
 from edgevision.train.loop.module import ModuleInTraining
 from edgevision.train.loop.schedule import TrainingProgress
-from edgevision.train.tasks.generator_task import GeneratorParts, generator_task, read_split
 
 
 class AdversarialInTraining(ModuleInTraining[ImageBatch]):
@@ -26,10 +26,10 @@ class AdversarialInTraining(ModuleInTraining[ImageBatch]):
     `wgan`: the difference of means, and a penalty of gradients whose norm is not 1 (arXiv 1704.00028).
     """
 
-    model: Generator
+    model: ImageGenerator
 
     def __init__(
-        self, model: Generator, critic: Critic, plan: GanPlan, progress: TrainingProgress, seed: int
+        self, model: ImageGenerator, critic: Critic, plan: GanPlan, progress: TrainingProgress, seed: int
     ) -> None:
         super().__init__(model, plan.optimization, progress, seed)
         self.critic, self.plan = critic, plan
@@ -124,7 +124,7 @@ def adversarial_task(job: Job, plan: GanPlan) -> TrainingTask:
     """Read all data of the job; raises `UsageError` and `SourceError`."""
     split = read_split(job, plan)
     channels, classes = split.train.channels, len(split.classes)
-    generator = Generator(channels, classes, plan.noise, plan.width, plan.size)
+    generator = ImageGenerator(channels, classes, plan.noise, plan.width, plan.size)
     critic = Critic(channels, classes, plan.width, plan.size, normalised=plan.model == "dcgan")
     module = AdversarialInTraining(generator, critic, plan, progress_of(job, len(split.train)), job.seed)
     parts = GeneratorParts(

@@ -12,9 +12,9 @@ from edgevision.checkpoint.reading import read_checkpoint
 from edgevision.errors import UsageError
 from edgevision.models.diffusion import Denoiser, denoiser_from_state_dict, guided, noisy, times
 from edgevision.models.plan import DiffusionPlan
-from edgevision.train.data.labelled_images import ImageBatch, ImageSplit
+from edgevision.train.data.image_arrays import ImageBatch, ImageSplit
+from edgevision.train.generation.diffusion import DiffusionInTraining
 from edgevision.train.loop.schedule import TrainingProgress
-from edgevision.train.tasks.diffusion import DiffusionInTraining
 
 _RATE = 0.25
 """Learning rates of a student as a share of the plan's: it starts from the teacher's weights."""

@@ -13,10 +13,10 @@ from torch import nn
 
 from edgevision.errors import UsageError
 from edgevision.models.plan import GeneratorPlan
-from edgevision.train.data.labelled_images import ImageDrawer, ImageSplit, read_images
+from edgevision.train.data.image_arrays import ImageDrawer, ImageSplit, read_images
+from edgevision.train.generation.sampling import MONITOR, PANELS, Noise, SampleMeasure, sheet_of
 from edgevision.train.job import Job, TrainingTask, settings_json
 from edgevision.train.loop.module import ModuleInTraining
-from edgevision.train.tasks.sampling import MONITOR, PANELS, Noise, SampleMeasure, sheet_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,11 +10,11 @@ from torch import nn
 
 from edgevision.models.plan import VaePlan
 from edgevision.models.vae import Vae, elbo_parts
-from edgevision.train.data.labelled_images import ImageBatch, LabelledImages
+from edgevision.train.data.image_arrays import ImageArrays, ImageBatch
+from edgevision.train.generation.generator_task import GeneratorParts, generator_task, read_split
 from edgevision.train.job import Job, TrainingTask, progress_of
 from edgevision.train.loop.module import ModuleInTraining
 from edgevision.train.loop.schedule import TrainingProgress
-from edgevision.train.tasks.generator_task import GeneratorParts, generator_task, read_split
 
 
 class AutoencoderInTraining(ModuleInTraining[ImageBatch]):
@@ -42,7 +42,7 @@ class AutoencoderInTraining(ModuleInTraining[ImageBatch]):
         return batch.to(device)
 
 
-def elbo(model: Vae, data: LabelledImages, seed: int, device: torch.device) -> float:
+def elbo(model: Vae, data: ImageArrays, seed: int, device: torch.device) -> float:
     """The mean ELBO of images, in nats, with one draw of each code."""
     rng, found = torch.Generator().manual_seed(seed), []
     with torch.inference_mode():
