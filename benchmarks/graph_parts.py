@@ -1,9 +1,8 @@
-"""Divides a finished graph into parts by node names, and extracts its network."""
+"""Times of the nodes of each part of a finished graph, and the graph of its network alone."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +11,6 @@ import onnx
 
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.graph.contract import with_outputs
-from edgevision.graph.nms import CANDIDATES
-
-PARTS = ("pre-processing", "network", "decoding", "top-k", "nms", "compaction")
-PRE, NETWORK, DECODING, TOP_K, NMS, COMPACTION = PARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,54 +19,6 @@ class NodeTimes:
 
     samples_ms: Mapping[str, list[float]]
     parts: Mapping[str, str]
-
-
-def parts_of(model: onnx.ModelProto) -> dict[str, str]:
-    """The part of each node by its name."""
-    makers = {name: node for node in model.graph.node for name in node.output}
-    readers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
-    for node in model.graph.node:
-        for name in node.input:
-            readers[name].append(node)
-    after = [node for node in model.graph.node if node.name.startswith("post/")]
-    before_nms = _reached((makers[name] for name in CANDIDATES if name in makers), makers, readers, back=True)
-    last = [node for node in after if node.op_type == "TopK"][-1:]
-    compaction = _reached(last, makers, readers, back=False)
-    parts = {}
-    for node in model.graph.node:
-        if node.name.startswith("pre/"):
-            parts[node.name] = PRE
-        elif not node.name.startswith("post/"):
-            parts[node.name] = NETWORK
-        elif node.name in compaction:
-            parts[node.name] = COMPACTION
-        elif node.name in before_nms or not before_nms:
-            parts[node.name] = TOP_K if node.op_type == "TopK" else DECODING
-        else:
-            parts[node.name] = NMS
-    return parts
-
-
-def _reached(
-    nodes: Iterable[onnx.NodeProto],
-    makers: Mapping[str, onnx.NodeProto],
-    readers: Mapping[str, list[onnx.NodeProto]],
-    *,
-    back: bool,
-) -> set[str]:
-    """Names of these nodes and of all before them in post-processing (`back`), or after them."""
-    seen: set[str] = set()
-    waiting = list(nodes)
-    while waiting:
-        node = waiting.pop()
-        if node.name in seen or not node.name.startswith("post/"):
-            continue
-        seen.add(node.name)
-        if back:
-            waiting += [makers[name] for name in node.input if name in makers]
-        else:
-            waiting += [reader for name in node.output for reader in readers.get(name, ())]
-    return seen
 
 
 def network_alone(

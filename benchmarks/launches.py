@@ -33,8 +33,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from benchmarks.graph_parts import NETWORK, PARTS, NodeTimes, network_alone, parts_of
+from benchmarks.graph_parts import NodeTimes, network_alone
 from benchmarks.profiles import ENGINES, opened, profiled
+from edgevision.benchmark.layers.parts import NETWORK, PARTS, parts_of
 from edgevision.bundle.folder import Bundle
 from edgevision.cli.present import table
 from edgevision.contract.spec import utc_now
@@ -102,7 +103,7 @@ def rtx_parts(subject: Subject) -> tuple[Part, ...]:
     """Kernels of each part; a kernel of several parts counts for the last of them."""
     from tests.rtx import inspected_rtx_engine
 
-    parts = parts_of(subject.file)
+    parts = parts_of(subject.file.graph.node)
     order = {part: place for place, part in enumerate(PARTS)}
     counts: Counter[str] = Counter()
     for names in inspected_rtx_engine(subject.file.SerializeToString()).sources:

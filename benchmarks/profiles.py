@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,16 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
-from benchmarks.graph_parts import NETWORK, PARTS, NodeTimes, parts_of
+from benchmarks.graph_parts import NodeTimes
+from edgevision.benchmark.layers.run import layer_records
+from edgevision.contract.layers import EngineLayer, EngineProfile
 from edgevision.engines.openvino import shared_core
 from edgevision.engines.ort_settings import cpu_session, session_settings
+from edgevision.engines.profiles import onnxruntime as in_onnxruntime
+from edgevision.engines.profiles import openvino as in_openvino
+from edgevision.engines.profiles.graph import Graph, read_graph
 
 ENGINES = ("onnxruntime", "openvino f32", "openvino bf16")
-_NOT_RUN = ("Constant", "Parameter", "Result", "Input", "Output")
-_KERNEL = "_kernel_time"
 
 Feed = Mapping[str, npt.NDArray[Any]]
 
@@ -53,35 +55,38 @@ def profiled(model: onnx.ModelProto, engine: str, feed: Feed, threads: int, roun
 
 
 def _onnxruntime(model: onnx.ModelProto, feed: Feed, threads: int, rounds: int) -> NodeTimes:
-    known = parts_of(model)
     settings = session_settings(threads)
     settings.enable_profiling = True
+    serialized = model.SerializeToString()
     with tempfile.TemporaryDirectory() as folder:
         settings.profile_file_prefix = f"{folder}/profile"
-        session = cpu_session(model.SerializeToString(), settings)
+        settings.optimized_model_filepath = f"{folder}/optimized.onnx"
+        session = cpu_session(serialized, settings)
         for _ in range(rounds):
             session.run(None, feed)
         events = json.loads(Path(session.end_profiling()).read_text())
-    samples: dict[str, list[float]] = defaultdict(list)
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
-            samples[event["name"].removesuffix(_KERNEL)].append(event["dur"] / 1000)
-    # ONNX Runtime names nodes that it adds by those that they belong to, except a few in the network.
-    return NodeTimes(samples, {name: _part(name, known) or NETWORK for name in samples})
+        optimized = read_graph(Path(folder) / "optimized.onnx")
+    return _times(read_graph(serialized), in_onnxruntime.layers_of(events, read_graph(serialized), optimized))
 
 
 def _openvino(model: onnx.ModelProto, engine: str, feed: Feed, threads: int, rounds: int) -> NodeTimes:
-    known = parts_of(model)
-    request = _request(model, engine, threads, PERF_COUNT=True)
-    samples: dict[str, list[float]] = defaultdict(list)
+    request = _request(model, engine, threads, **in_openvino.COUNTED)
+    read = []
     for _ in range(rounds):
         request.infer(feed, share_inputs=True, share_outputs=True)
-        for info in request.profiling_info:
-            if str(info.status).endswith("EXECUTED") and info.node_type not in _NOT_RUN:
-                samples[info.node_name].append(info.real_time.total_seconds() * 1000)
-    # Outputs have the names of the contract instead of those of their nodes.
-    known |= {name: known[node.name] for node in model.graph.node for name in node.output}
-    return NodeTimes(samples, _openvino_parts(request, known))
+        read.append(in_openvino.averages(request.profiling_info))
+    nodes = in_openvino.run_nodes(request.get_compiled_model().get_runtime_model())
+    graph = read_graph(model.SerializeToString())
+    return _times(graph, in_openvino.layers_of(read, nodes, graph))
+
+
+def _times(graph: Graph, layers: Sequence[EngineLayer]) -> NodeTimes:
+    profile = EngineProfile(tuple(layers), (), ())
+    records = layer_records(graph, profile, {}, None)
+    return NodeTimes(
+        {layer.name: list(layer.samples_ms) for layer in layers},
+        {layer.name: record.part for layer, record in zip(layers, records, strict=True)},
+    )
 
 
 def _request(model: onnx.ModelProto, engine: str, threads: int, **further: object) -> Any:
@@ -90,28 +95,3 @@ def _request(model: onnx.ModelProto, engine: str, threads: int, **further: objec
     return core.compile_model(
         core.read_model(model.SerializeToString()), "CPU", settings
     ).create_infer_request()
-
-
-def _openvino_parts(request: Any, known: Mapping[str, str]) -> dict[str, str]:
-    """The part of each node that OpenVINO runs; nodes of its own belong to the part that they read from."""
-    parts: dict[str, str] = {}
-    for node in request.get_compiled_model().get_runtime_model().get_ordered_ops():
-        name, facts = node.get_friendly_name(), node.get_rt_info()
-        fused = facts["originalLayersNames"].astype(str).split(",") if "originalLayersNames" in facts else []
-        before = [
-            node.input_value(place).get_node().get_friendly_name() for place in range(node.get_input_size())
-        ]
-        read = [parts[one] for one in before if one in parts]
-        found = _part(name, known, fused) or max(read, key=PARTS.index, default=None)
-        if found is not None:
-            parts[name] = found
-    return parts
-
-
-def _part(name: str, known: Mapping[str, str], fused: Sequence[str] = ()) -> str | None:
-    """The part of an engine's node: of the nodes that it fuses, or of the longest name that is part of its own."""
-    for one in (name, *reversed(fused)):
-        if one in known:
-            return known[one]
-    inside = [one for one in known if one and one in name]
-    return known[max(inside, key=len)] if inside else None

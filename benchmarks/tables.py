@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers import record as peers
 from edgevision.storage import atomic
 
 REPOSITORY = Path(__file__).parents[1]
@@ -59,7 +60,15 @@ def launch_lines() -> list[str]:
     return markdown_lines(["network", *engines.values()], rows)
 
 
-TABLES = (Table("docs/graph.md", "launches", launch_lines),)
+def peer_lines() -> list[str]:
+    """The tables of a comparison with other programs, and its conditions."""
+    return peers.tables(*peers.read(RESULTS / "peers-avx512-vnni.json")).splitlines()
+
+
+TABLES = (
+    Table("docs/graph.md", "launches", launch_lines),
+    Table("docs/peers.md", "peers", peer_lines),
+)
 
 
 def with_table(text: str, table: Table) -> str:

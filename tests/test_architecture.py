@@ -36,6 +36,7 @@ LAYERS = (
     "builder",
     "doctor",
     "service",
+    "fleet",
     "checkpoint",
     "models",
     "quantize",
@@ -70,6 +71,7 @@ ALLOWED = {
     "sources/feeds": {"av"},
     "device/power": {"pynvml"},
     "sinks": {"paho", "urllib3", "av"},
+    "fleet/cluster.py": {"ray"},
     "service/web": {"aiohttp", "prometheus_client"},
     "service/config": {"tomllib", "tomli"},  # the one in the other's place before Python 3.11
     "cli": {"click"},

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevision.benchmark.bench import Subject, prepared_batches
+from edgevision.benchmark.bench import BenchOptions, Subject, bench, prepared_batches
+from edgevision.benchmark.records import BenchRecord
 from edgevision.bundle.folder import Bundle
 from edgevision.contract.session import EngineInfo, Session, SessionOptions
 from edgevision.contract.spec import FrameInput, Precision
 from edgevision.engines.opening import open_session
+from edgevision.sinks.files.video import VideoSink
 from edgevision.sources.frames import Source
 from edgevision.storage.sha256 import sha256_of_file
 
@@ -94,6 +96,25 @@ def build_record(build: Build, session: Session) -> BuildRecord:
         input_wh=frames.size_wh,
         batch=frames.batch.opt,
     )
+
+
+def bench_build(
+    build: Build,
+    options: BenchOptions,
+    frames: FrameOpener,
+    scratch: Path,
+    progress: Callable[[str], None] = lambda _: None,
+) -> BenchRecord:
+    """Open a build and run the benchmark; its video output goes into `scratch`. Raises the errors of `open_session`."""
+    with build.open() as session:
+        open_frames = frames(session.spec.frames)
+        digest = graph_sha256(build.path, session.precision)
+        subject = Subject(session, digest, build.options, open_frames)
+
+        def throw_away(source: Source) -> VideoSink:
+            return VideoSink(scratch / "output.mp4", source.size_wh, source.fps)
+
+        return bench(subject, options, throw_away, progress)
 
 
 def prepared(build: Build, frames: FrameOpener, file: Path) -> tuple[BuildRecord, Contender, str]:

@@ -17,12 +17,15 @@ from edgevision.benchmark.bench import (
     inference_alone,
     measured,
 )
+from edgevision.benchmark.builds import Build, graph_sha256
 from edgevision.benchmark.energy import EnergyMeter
 from edgevision.benchmark.records import BenchRecord, BenchSettings, RoundRecord, StageRecord
 from edgevision.benchmark.timing import MeasureSettings, Samples
 from edgevision.contract.inputs import Batch, sample_tensors
 from edgevision.contract.session import Session
+from edgevision.errors import UsageError
 from edgevision.sinks.files.png import png_bytes
+from edgevision.sources.frames import Source
 
 SEED = 0
 STAGES = ("noise", "inference", "output")
@@ -109,3 +112,16 @@ def _settings(subject: Subject, options: BenchOptions) -> BenchSettings:
         warmup_s=settings.warmup_s,
         warmup_count=settings.warmup_count,
     )
+
+
+def measured_noise(
+    build: Build, options: BenchOptions, progress: Callable[[str], None] = lambda _: None
+) -> BenchRecord:
+    """Open a build and run `bench_noise`."""
+
+    def no_frames() -> Source:
+        raise UsageError("the model takes no frames")
+
+    with build.open() as session:
+        digest = graph_sha256(build.path, session.precision)
+        return bench_noise(Subject(session, digest, build.options, no_frames), options, progress)

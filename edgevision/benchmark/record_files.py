@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from edgevision.benchmark.layers.record import PROFILE_SCHEMA, ProfileRecord
 from edgevision.benchmark.packed import PackedSamples
 from edgevision.benchmark.paired.record import PAIRED_SCHEMA, PairedRecord
 from edgevision.benchmark.records import SCHEMA, BenchRecord, StageRecord
@@ -15,8 +16,9 @@ from edgevision.errors import SinkError, UsageError
 from edgevision.storage import atomic
 from edgevision.storage.codec import DecodeError, dataclass_from_json, json_from_dataclass, newer_schema
 
-Record = BenchRecord | PairedRecord | ScenarioRecord | SoakRecord
+Record = BenchRecord | PairedRecord | ScenarioRecord | SoakRecord | ProfileRecord
 _KINDS: dict[str, tuple[type[Record], int]] = {
+    "profile": (ProfileRecord, PROFILE_SCHEMA),
     "scenario": (ScenarioRecord, SCENARIO_SCHEMA),
     "bench": (BenchRecord, SCHEMA),
     "pairs": (PairedRecord, PAIRED_SCHEMA),
@@ -93,6 +95,10 @@ def _stage_from_schema_1(stage: Any) -> Any:
 
 def _check_samples(record: Record) -> None:
     """Raise `ValueError` for damaged samples, so that later steps need not."""
+    if isinstance(record, ProfileRecord):
+        counts = {len(samples.values_ns()) for samples in (record.calls, *(x.samples for x in record.layers))}
+        if len(counts) > 1:
+            raise ValueError(f"layers and calls have different numbers of samples: {sorted(counts)}")
     if not isinstance(record, PairedRecord):
         for stage in _stages(record):
             if len(stage.samples.values_ns()) != stage.count:
@@ -109,9 +115,11 @@ def _check_samples(record: Record) -> None:
             raise ValueError("a time is not positive")
 
 
-def _stages(record: BenchRecord | ScenarioRecord | SoakRecord) -> tuple[StageRecord, ...]:
+def _stages(record: BenchRecord | ScenarioRecord | SoakRecord | ProfileRecord) -> tuple[StageRecord, ...]:
     if isinstance(record, ScenarioRecord):
         return (record.latency,)
+    if isinstance(record, ProfileRecord):
+        return (record.inference_alone,)
     if isinstance(record, SoakRecord):
         return (record.inference,)
     found = (*record.stages, record.inference_alone, record.device_time)

@@ -1,7 +1,8 @@
 """The command line; heavy imports are inside the commands.
 
 May import: storage, settings, device, contract, bundle, verification, engines, sources, datasets, analytics, sinks,
-pipeline, explain, inference, benchmark, evaluation, graph, builder, doctor, service, models, quantize, train, export.
+pipeline, explain, inference, benchmark, evaluation, graph, builder, doctor, service, fleet, models, quantize, train,
+export.
 """
 
 from __future__ import annotations

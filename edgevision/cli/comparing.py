@@ -11,6 +11,10 @@ from edgevision.cli.present import table
 
 LONGEST = 110
 """Characters of a verdict."""
+OPENVINO_HINT = (
+    "INT8 on a CPU needs OpenVINO, because ONNX Runtime does not run it faster than float: pip install"
+    " 'edgevision[openvino]', then repeat this command"
+)
 
 if TYPE_CHECKING:
     from edgevision.benchmark.comparison import ComparisonOptions
@@ -63,7 +67,15 @@ def comparison_lines(comparison: EngineComparison) -> list[str]:
     ]
     width = max(len(row[-1]) for row in rows)
     padded = [[*row[:-1], row[-1].ljust(width)] for row in rows]
-    return table(["engine", "device", "precision", "median", "p90", "verdict".ljust(width)], padded)
+    lines = table(["engine", "device", "precision", "median", "p90", "verdict".ljust(width)], padded)
+    return lines + [OPENVINO_HINT] * _needs_openvino(comparison, chosen)
+
+
+def _needs_openvino(comparison: EngineComparison, chosen: Timing) -> bool:
+    """True if the INT8 graph runs in ONNX Runtime's CPU provider only, and is not chosen."""
+    known = {one.engine for one in comparison.timings} | {one.engine for one in comparison.excluded}
+    slow = [one for one in comparison.timings if (one.engine, one.precision) == ("onnxruntime", "int8")]
+    return bool(slow) and chosen not in slow and "openvino" not in known
 
 
 def _shortened(text: str) -> str:

@@ -19,20 +19,30 @@ COMMANDS = {
     "eval": "Measure the accuracy of a graph on labelled images.",
     "export": "Export a checkpoint as a verified bundle.",
     "explain": "Draw a heat map of the image regions that a result depends on.",
+    "fleet": "Run a benchmark on many devices, which Ray connects.",
     "generate": "Make images from noise with a generator's bundle.",
     "inspect": "Show the contents of a bundle or an ONNX file.",
     "live": "Show live cameras and their detections on a web page.",
     "models": "List the included bundles, which run by name.",
     "new-recipe": "Write a recipe for a network of your own, with a test.",
+    "profile": "Show the layers that cost most, and how far each is from the machine's limit.",
     "quantize": "Make a graph of lower precision within an accuracy limit.",
     "report": "Make a page, a table or a CSV file from benchmark records.",
+    "roofline": "Measure the arithmetic peak and the memory bandwidth of this machine.",
     "run": "Run a bundle on images, folders, videos or cameras.",
     "train": "Train a recipe's model on your own data.",
     "verify": "Check file hashes, and compare every engine and graph with the source model.",
 }
 
 
-FOLDERS = {"compare": "records", "generate": "images", "report": "records"}
+FOLDERS = {
+    "compare": "records",
+    "report": "records",
+    "profile": "layers",
+    "roofline": "layers",
+    "fleet": "fleet",
+    "generate": "images",
+}
 """Subfolders of the commands that have one."""
 
 

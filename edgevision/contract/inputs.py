@@ -13,6 +13,8 @@ from edgevision.errors import UsageError
 
 Kind = Literal["noise", "label", "tokens"]
 """How the host fills a tensor: with normal noise, the number of a class, or the numbers of a text's tokens."""
+Arrays = tuple[npt.NDArray[Any], ...]
+"""One array for each of the graph's inputs, in order."""
 LARGEST_SEED = 2**64 - 1
 
 
@@ -110,7 +112,7 @@ class TensorInput:
 class Tensors:
     """A batch for a `TensorInput`: one array for each input, in its order, all with the same number of rows."""
 
-    arrays: tuple[npt.NDArray[Any], ...]
+    arrays: Arrays
 
     def __post_init__(self) -> None:
         rows = {len(array) for array in self.arrays}
@@ -129,7 +131,7 @@ Batch = npt.NDArray[np.uint8] | Tensors
 """What a session takes: frames uint8 ``[B,H,W,3]``, or the tensors of a model that takes none."""
 
 
-def arrays_of(batch: Batch) -> tuple[npt.NDArray[Any], ...]:
+def arrays_of(batch: Batch) -> Arrays:
     """The array of each of the graph's inputs, in order."""
     return batch.arrays if isinstance(batch, Tensors) else (batch,)
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from edgevision.contract.image import Frame, fit_frame
 from edgevision.contract.inputs import Batch, Tensors
+from edgevision.contract.layers import EngineProfile
 from edgevision.contract.pixels import FramePixels
 from edgevision.contract.results import Outputs, Result, results_from_outputs
 from edgevision.contract.spec import FrameInput, ModelSpec, Precision
@@ -141,6 +142,13 @@ class Session(abc.ABC):
         """Hash of the graph that runs, if it belongs to a bundle."""
         self.selection = ""
         """Engine, graph, and why they were selected, on one line; empty unless `open_session` opened it."""
+        self.layer_profile: Callable[[Callable[[Frames], object], Iterable[Frames]], EngineProfile] | None = (
+            None
+        )
+        """Opens the graph again and runs batches with the engine's own profile, and without it by the given function.
+
+        None for an engine without profile.
+        """
 
     @abc.abstractmethod
     def _infer(self, frames: Frames) -> Outputs:
@@ -210,6 +218,18 @@ class Session(abc.ABC):
         """
         del frames
         return None
+
+    def profile_layers(self, batches: Iterable[Frames]) -> EngineProfile:
+        """Run batches with the engine's own profile of its layers, and without it, in turns.
+
+        The first calls are warm-up. Raises `EngineError` if the engine has no profile.
+        """
+        if self.layer_profile is None:
+            raise EngineError(
+                f"{self.info.engine} reports no times of layers on {self.info.device}; use --engine onnxruntime,"
+                " openvino, tensorrt or tensorrt-rtx"
+            )
+        return self.layer_profile(self.infer, batches)
 
     def __call__(
         self, frames: Sequence[Frame | FramePixels], *, threshold: Threshold | None = None

@@ -30,6 +30,8 @@ _ARM = (
 """Newest first: a CPU belongs to the first class whose flags it has."""
 
 
+SUMMING_IN_32_BITS = ("x86-64 AMX", "x86-64 AVX-512 VNNI", "x86-64 AVX-VNNI")
+"""Classes of x86 whose 8-bit products are added in 32 bits by one instruction."""
 SATURATING = ("x86-64 AVX2", "x86-64 AVX-512", "x86-64 AVX", "x86-64 SSSE3")
 """Classes without VNNI: ``pmaddubsw`` adds pairs of 8-bit products, and the sums saturate at 16 bits."""
 
@@ -51,6 +53,11 @@ def cpu_computes(root: Path = ROOT) -> tuple[str, ...]:
 def saturates(root: Path = ROOT) -> bool:
     """True if this CPU's 8-bit kernels may add pairs of products in 16 bits."""
     return cpu_class(root) in SATURATING
+
+
+def sums_in_32_bits(root: Path = ROOT) -> bool:
+    """True if this x86 CPU has instructions that add 8-bit products in 32 bits."""
+    return cpu_class(root) in SUMMING_IN_32_BITS
 
 
 def cpu_class(root: Path = ROOT) -> str:

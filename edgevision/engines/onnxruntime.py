@@ -7,6 +7,7 @@ import io
 import logging
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from edgevision.engines.ort_sessions import BoundSession, OnnxRuntimeSession
 from edgevision.engines.ort_settings import CPU, Provider, open_inference, session_settings
 from edgevision.engines.ort_tensorrt import readable_graph, tensorrt_options
 from edgevision.engines.precisions import TF32_SINCE
+from edgevision.engines.profiles.onnxruntime import profile
 from edgevision.errors import EngineError, first_line
 
 LOG = logging.getLogger(__name__)
@@ -122,6 +124,12 @@ def open_on(
 
     if target.provider != TENSORRT:  # it would build a second engine, with other layers
         session.open_with_candidates = open_with_candidates
+    if device == "cpu":  # times of a GPU's kernels would be those of their launches
+        settings = session_settings(options.threads, spin=options.spin)
+        opened.overrides.extend(_override_initializers(settings, graph, options))
+        session.layer_profile = partial(
+            profile, graph, settings, lambda given: open_inference(str(graph), given, [CPU])
+        )
     return session
 
 

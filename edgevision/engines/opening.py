@@ -227,7 +227,9 @@ def _open(
     else:
         session = opener(bundle, options)
     if bundle is not None:
-        session.graph_sha256 = bundle.graph(session.precision or "float").file.sha256
+        held = COMPUTED.get(session.precision or "float", session.precision or "float")
+        files = (entry.file for entry in bundle.manifest.graphs if entry.precision == held)
+        session.graph_sha256 = next((file.sha256 for file in files), None)
     if bundle is not None and bundle.lost_operating_point:
         session.info = replace(session.info, notes=(*session.info.notes, LOST))
     if bundle is not None and bundle.operating_point is not None:

@@ -12,7 +12,7 @@ import openvino as ov
 from openvino import opset13
 
 from edgevision.contract.embedded_spec import embedded_spec
-from edgevision.contract.inputs import Batch, Tensors, arrays_of
+from edgevision.contract.inputs import Arrays, Tensors
 from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
 from edgevision.contract.results import Outputs, owned_outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
@@ -21,6 +21,7 @@ from edgevision.device.cpu_class import cpu_class, cpu_computes
 from edgevision.device.facts import cpu_model
 from edgevision.engines.extra_outputs import CANDIDATES, graph_with_candidates
 from edgevision.engines.openvino_parts import Parts, Request, compile_parts
+from edgevision.engines.profiles.openvino import COUNTED, profile
 from edgevision.errors import EngineError
 
 _POOL = 4
@@ -41,15 +42,15 @@ class OpenVinoSession(Session):
             self._requests.put(compiled.create_request())
 
     def _infer(self, frames: Frames) -> Outputs:
-        return self._answers(frames)
+        return self._answers((frames,))
 
     def _infer_tensors(self, tensors: Tensors) -> Outputs:
-        return self._answers(tensors)
+        return self._answers(tensors.arrays)
 
-    def _answers(self, batch: Batch) -> Outputs:
+    def _answers(self, arrays: Arrays) -> Outputs:
         request = self._requests.get()
         try:
-            answers = request.infer(dict(zip(self._inputs, arrays_of(batch), strict=True)))
+            answers = request.infer(dict(zip(self._inputs, arrays, strict=True)))
             return owned_outputs(self.spec, tuple(answers[port] for port in self._ports))
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed on {self.spec.name}: {_last_line(error)}") from error
@@ -118,7 +119,13 @@ def open_graph(graph: Path, spec: ModelSpec | None, options: SessionOptions) -> 
         _override_constants(larger, graph, options)
         return compile_parts(core, larger, settings, computed_in)
 
+    def compile_counted() -> Parts:
+        again = core.read_model(graph)
+        _override_constants(again, graph, options)
+        return compile_parts(core, again, {**settings, **COUNTED}, computed_in)
+
     session.open_with_candidates = open_with_candidates
+    session.layer_profile = functools.partial(profile, graph, compile_counted)
     return session
 
 

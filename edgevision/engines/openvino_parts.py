@@ -34,6 +34,10 @@ class Parts:
         """A request, for one thread at a time."""
         return Request(self._compiled)
 
+    def runtime_models(self) -> list[ov.Model]:
+        """The layers of each part, as OpenVINO runs them."""
+        return [part.get_runtime_model() for part in self._compiled]
+
 
 class Request:
     """Runs all parts of a graph."""
@@ -52,6 +56,10 @@ class Request:
             given = {index: before.get_output_tensor(index) for index in range(count)}
             results = request.infer(given, share_outputs=True)
         return results  # type: ignore[no-any-return]  # openvino ships no types
+
+    def profile(self) -> list[Any]:
+        """``ProfilingInfo`` of the layers of all parts, if they were compiled with ``PERF_COUNT``."""
+        return [info for request in self._requests for info in request.profiling_info]
 
 
 def compile_parts(core: ov.Core, model: ov.Model, settings: Mapping[str, Any], computed_in: str) -> Parts:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from edgevision.contract.inputs import Batch, arrays_of
+from edgevision.contract.inputs import Arrays
 from edgevision.contract.results import Outputs
 from edgevision.contract.spec import ModelSpec
 from edgevision.engines.pinned import PinnedBatches
@@ -136,9 +136,9 @@ class Binding:
             self._outputs.append(make(shape, np.dtype(tensor.dtype).type, *device))
             self.io.bind_ortvalue_output(tensor.name, self._outputs[-1])
 
-    def send(self, batch: Batch) -> None:
+    def send(self, arrays: Arrays) -> None:
         """Copy a batch to the inputs."""
-        for array, target in zip(arrays_of(batch), self._inputs, strict=True):
+        for array, target in zip(arrays, self._inputs, strict=True):
             self._transfers.send(array, target)
 
     def receive(self) -> Outputs:

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import onnxruntime as ort
 
-from edgevision.contract.inputs import Batch, Tensors
+from edgevision.contract.inputs import Arrays
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames
 from edgevision.contract.spec import ModelSpec
@@ -115,12 +115,12 @@ class Captures:
         own = self._captured()
         return count not in own and len(own) < self._limit and (bool(own) or self._threads < THREADS)
 
-    def run(self, bindings: Mapping[int, Binding], batch: Batch) -> None:
+    def run(self, bindings: Mapping[int, Binding], arrays: Arrays) -> None:
         """Send a batch to the binding of their number and run it. Raises ONNX Runtime's errors."""
-        count = len(batch)
-        bindings[count].send(batch)
+        count = len(arrays[0])
+        bindings[count].send(arrays)
         if self.captures_now(count):
-            self._capture(bindings, batch)
+            self._capture(bindings, arrays)
         else:
             self._run(bindings[count], count if count in self._captured() else NOT_CAPTURED)
 
@@ -146,16 +146,16 @@ class Captures:
         options.add_run_config_entry(GRAPH_ID, str(graph_id))
         self._inference.run_with_iobinding(binding.io, options)
 
-    def _capture(self, bindings: Mapping[int, Binding], batch: Batch) -> None:
+    def _capture(self, bindings: Mapping[int, Binding], arrays: Arrays) -> None:
         """Capture a size if its replays equal plain calls; otherwise the outputs are a plain call's."""
-        count = len(batch)
+        count = len(arrays[0])
         binding = bindings[count]
         self._run(binding, NOT_CAPTURED)
         expected = _copied(binding.receive())
         for _ in range(ATTEMPTS):
             try:
                 self._run(binding, count)
-                equal = self._replays(binding, batch, expected)
+                equal = self._replays(binding, arrays, expected)
             except Exception as error:  # ONNX Runtime's errors share no base class
                 self.failures[count] = first_line(error)
                 continue
@@ -169,18 +169,18 @@ class Captures:
             self.failures[count] = "a replay differs from a plain call"
             break
         LOG.warning("batches of %d are not captured: %s", count, self.failures[count])
-        binding.send(batch)
+        binding.send(arrays)
         self._run(binding, NOT_CAPTURED)
 
-    def _replays(self, binding: Binding, batch: Batch, expected: Outputs) -> bool:
+    def _replays(self, binding: Binding, arrays: Arrays, expected: Outputs) -> bool:
         """True if replays equal plain calls: of the negative, so that repeated outputs show, then of the batch."""
-        binding.send(other_batch(batch))
+        binding.send(other_batch(arrays))
         self._run(binding, NOT_CAPTURED)
         negative = _copied(binding.receive())
-        self._run(binding, len(batch))
+        self._run(binding, len(arrays[0]))
         equal = self._agree(negative, binding.receive())
-        binding.send(batch)
-        self._run(binding, len(batch))
+        binding.send(arrays)
+        self._run(binding, len(arrays[0]))
         return self._agree(expected, binding.receive()) and equal
 
     def _check_others(self, bindings: Mapping[int, Binding], count: int) -> None:
@@ -201,11 +201,12 @@ class Captures:
         return all(check.passed for check in compare_answers(self._spec, expected, found, "float"))
 
 
-def other_batch(batch: Batch) -> Batch:
+def other_batch(arrays: Arrays) -> Arrays:
     """Another batch that the graph accepts: inverted frames, or noise of the other sign with the same labels."""
-    if isinstance(batch, Tensors):
-        return Tensors(tuple(-array if array.dtype.kind == "f" else array for array in batch.arrays))
-    return negative_of(batch)
+    return tuple(
+        negative_of(array) if array.dtype == np.uint8 else -array if array.dtype == np.float32 else array
+        for array in arrays
+    )
 
 
 def negative_of(frames: Frames) -> Frames:

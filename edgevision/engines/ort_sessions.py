@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import onnxruntime as ort
 
-from edgevision.contract.inputs import Batch, Tensors, arrays_of
+from edgevision.contract.inputs import Arrays, Tensors
 from edgevision.contract.results import Outputs, owned_outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, aligned_frames
 from edgevision.contract.spec import ModelSpec
@@ -42,13 +42,13 @@ class OnnxRuntimeSession(Session):
         self._outputs = [tensor.name for tensor in spec.outputs]
 
     def _infer(self, frames: Frames) -> Outputs:
-        return self._answers(frames)
+        return self._answers((frames,))
 
     def _infer_tensors(self, tensors: Tensors) -> Outputs:
-        return self._answers(tensors)
+        return self._answers(tensors.arrays)
 
-    def _answers(self, batch: Batch) -> Outputs:
-        pairs = zip(self._inputs, arrays_of(batch), strict=True)
+    def _answers(self, arrays: Arrays) -> Outputs:
+        pairs = zip(self._inputs, arrays, strict=True)
         given = {name: np.ascontiguousarray(array) for name, array in pairs}
         try:
             outputs = self._inference.run(self._outputs, given)
@@ -120,44 +120,44 @@ class BoundSession(OnnxRuntimeSession):
             if self._transfers is not None:
                 self._transfers.close()
 
-    def _answers(self, batch: Batch) -> Outputs:
+    def _answers(self, arrays: Arrays) -> Outputs:
         with self._lock:
             if self._closed:
                 raise EngineError(f"the session of {self.spec.name} is closed; open it again")
             try:
-                if not self._captures.captures_now(len(batch)):
+                if not self._captures.captures_now(len(arrays[0])):
                     with GATE.call():
-                        return self._run(batch)
+                        return self._run(arrays)
                 with GATE.capture():
-                    outputs = self._run(batch)
+                    outputs = self._run(arrays)
                 self._note_graphs()
                 return outputs
             except Exception as error:  # ONNX Runtime's own errors share no base class
                 reason = f"{self.info.engine} failed on {self.spec.name}: {first_line(error)}"
                 raise EngineError(reason) from error
 
-    def _run(self, batch: Batch) -> Outputs:
+    def _run(self, arrays: Arrays) -> Outputs:
         try:
-            return self._bound_run(batch)
+            return self._bound_run(arrays)
         except Exception as error:  # as below
             # The capture of this size failed, and may have left the session unusable.
-            if len(batch) not in self._captures.failures or self.reopen is None:
+            if len(arrays[0]) not in self._captures.failures or self.reopen is None:
                 raise
             LOG.warning("%s: calls are no longer captured: %s", self.spec.name, first_line(error))
             self._broken.append(self._inference)
             self._bindings.clear()
             self._inference, self.reopen = self.reopen(), None
             self._captures = Captures(self._inference, self.spec, f"a capture failed: {first_line(error)}")
-            return self._bound_run(batch)
+            return self._bound_run(arrays)
 
-    def _bound_run(self, batch: Batch) -> Outputs:
-        count = len(batch)
+    def _bound_run(self, arrays: Arrays) -> Outputs:
+        count = len(arrays[0])
         if self._transfers is None:
             self._transfers = transfers_of(self._device, self.info.gpu_index, self._pinned)
         if count not in self._bindings:
             device = (self._device, self.info.gpu_index)
             self._bindings[count] = Binding(self._inference, self.spec, count, device, self._transfers)
-        self._captures.run(self._bindings, batch)
+        self._captures.run(self._bindings, arrays)
         return owned_outputs(self.spec, self._bindings[count].receive())
 
     def _note_graphs(self) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from edgevision.contract.inputs import Batch, arrays_of
+from edgevision.device.cpu_class import sums_in_32_bits
 from edgevision.engines.ort_pixels import LARGEST_BYTES, with_fast_pixels
 
 CPU = "CPUExecutionProvider"
@@ -17,11 +18,12 @@ Provider = str | tuple[str, dict[str, str]]
 """A provider's name, or its name and options."""
 
 EXACT_INT8 = "session.x64quantprecision"
-"""Makes 8-bit kernels accumulate products in 32 bits on every x86 CPU.
+"""Makes 8-bit kernels accumulate products in 32 bits on x86 CPUs without VNNI.
 
 Without VNNI instructions, the fused kernels for signed activations add pairs of products in 16 bits, which saturate.
-The same graph then returns other results than on a CPU with VNNI. Other architectures ignore the option. Source: ONNX
-Runtime, ``onnxruntime_session_options_config_keys.h``, ``kOrtSessionOptionsAvx2PrecisionMode``.
+The same graph then returns other results than on a CPU with VNNI. With VNNI, the results are the same bit for bit with
+and without the option, but it selects kernels that take three times as long. Other architectures ignore it. Source:
+ONNX Runtime, ``onnxruntime_session_options_config_keys.h``, ``kOrtSessionOptionsAvx2PrecisionMode``.
 """
 
 UNFUSED_QDQ = "session.disable_quant_qdq"
@@ -37,21 +39,24 @@ def session_settings(threads: int | None = None, *, spin: bool = False) -> ort.S
     settings.log_severity_level = 3  # warnings about our own constants would hide errors
     settings.intra_op_num_threads = threads or 0
     settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
-    settings.add_session_config_entry(EXACT_INT8, "1")
+    if not sums_in_32_bits():
+        settings.add_session_config_entry(EXACT_INT8, "1")
     return settings
 
 
 def open_inference(
-    model: bytes | str, settings: ort.SessionOptions, providers: Sequence[Provider]
+    model: bytes | str, settings: ort.SessionOptions, providers: Sequence[Provider], *, rewrite: bool = True
 ) -> ort.InferenceSession:
     """Open serialized bytes or a file path; passes on ONNX Runtime's errors, which share no base class.
 
-    On the CPU alone, the first nodes are rewritten (`ort_pixels`).
+    On the CPU alone, the first nodes are rewritten (`ort_pixels`), unless `rewrite` is False.
 
     ONNX Runtime 1.31 cannot apply `EXACT_INT8` to a graph in which two operations read one 8-bit weight ("Attempt to
     replace the existing tensor"). Such a graph is opened with its Q/DQ nodes unfused: exact, and slower.
     """
-    if [provider if isinstance(provider, str) else provider[0] for provider in providers] == [CPU]:
+    if rewrite and [provider if isinstance(provider, str) else provider[0] for provider in providers] == [
+        CPU
+    ]:
         model = _for_cpu(model)
     try:
         # `enable_fallback=0`: otherwise it prints a line and continues without the provider.

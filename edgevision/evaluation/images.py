@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.cubic import shrunk
 from edgevision.contract.image import Frame, fit_frame
 from edgevision.contract.session import Session
 from edgevision.contract.spec import ModelSpec
+from edgevision.datasets.cubic import shrunk
 from edgevision.errors import SourceError, UsageError
 from edgevision.sources.image_files import IMAGE_SUFFIXES, read_image
 

@@ -1,4 +1,4 @@
 """PyTorch architectures with the parameter names of public checkpoints, recipes, and training plans.
 
-May import: contract, graph, checkpoint.
+May import: contract, datasets, graph, checkpoint.
 """

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edgevision.contract.cubic import cubic
+from edgevision.datasets.cubic import cubic
 from edgevision.errors import CheckpointError, UsageError
 from edgevision.models.weights import assign_weights, without_prefix
 

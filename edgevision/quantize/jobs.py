@@ -106,7 +106,7 @@ def _int8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
             f" x{speed.ratio:.2f} paired"
         )
     yield from done.verifications
-    yield from engine_lines("int8", done.verifications)
+    yield from engine_lines("int8", done.verifications, record.speeds)
     if job.write_cache:
         yield _write_cache(done)
     yield f"wrote {done.bundle.path}/model.int8.onnx, {RECORD}, {PICTURE}"

@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.graph_parts import PARTS, network_alone, parts_of
+from benchmarks.graph_parts import network_alone
 from benchmarks.launches import Subject, beyond, cpu_parts
+from edgevision.benchmark.layers.parts import PARTS, parts_of
 from edgevision.bundle.folder import Bundle
 from edgevision.engines.ort_settings import cpu_session
 from edgevision.graph.contract import with_outputs
@@ -22,7 +23,7 @@ def street() -> Subject:
 
 
 def test_every_node_belongs_to_a_part(street: Subject) -> None:
-    parts = parts_of(street.file)
+    parts = parts_of(street.file.graph.node)
     counts = Counter(parts.values())
     assert set(counts) == set(PARTS)
     assert counts.total() == len(street.file.graph.node)

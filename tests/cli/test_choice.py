@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from edgevision.bundle.fastest import ROUNDS, Excluded, Timing
 from edgevision.bundle.folder import Bundle, CheckRecord, Verification
 from edgevision.cli import comparing
 from edgevision.cli.commands import build
-from edgevision.cli.comparing import comparison_lines
+from edgevision.cli.comparing import OPENVINO_HINT, comparison_lines
 from edgevision.cli.root import edgevision as group
 from edgevision.contract.session import SessionOptions
 from edgevision.device.cpu_class import cpu_class
@@ -259,6 +260,14 @@ def test_the_table_gives_a_verdict_for_each(bundle: Path) -> None:
     lines = comparison_lines(store(bundle, FASTER[0], timing("openvino", 19.8)))
     assert lines[2].endswith("chosen")
     assert lines[3].endswith("1.01 times as fast as onnxruntime float, not faster beyond noise")
+
+
+def test_a_slow_int8_graph_without_openvino_names_the_fix(bundle: Path) -> None:
+    slow = replace(timing("onnxruntime", 40.0), precision="int8")
+    assert comparison_lines(store(bundle, FASTER[0], slow))[-1] == OPENVINO_HINT
+    fast = replace(timing("onnxruntime", 5.0), precision="int8")
+    for timings in ((FASTER[0], fast), (*FASTER, slow), FASTER):
+        assert OPENVINO_HINT not in comparison_lines(store(bundle, *timings))
 
 
 def test_what_cannot_be_stored_is_said(

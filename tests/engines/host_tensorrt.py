@@ -28,6 +28,7 @@ from tests.engines.host_cuda import HostCudart
 from tests.hardware import L4
 
 DLA_LAYERS = ("images to nvm", "{ForeignNode[Conv_0...Concat_198]}", "head from nvm", "images copy finish")
+LAYERS = (*DLA_LAYERS, "gpu layer")
 STATIC, USER_MANAGED = "static", "user managed"
 USER_ALLOCATION = b" for memory of others"
 """At the end of a plan: it was built with REQUIRE_USER_ALLOCATION."""
@@ -38,6 +39,13 @@ class HostLogger:
     """The base class of loggers."""
 
     Severity = SimpleNamespace(ERROR="error", INTERNAL_ERROR="internal", WARNING="warning")
+
+    def __init__(self) -> None:
+        pass
+
+
+class HostProfiler:
+    """The base class of profilers."""
 
     def __init__(self) -> None:
         pass
@@ -60,6 +68,7 @@ class HostContext:
         self.activations = 0 if strategy == USER_MANAGED else None
         self.capturable = engine.user_allocation
         """As TensorRT-RTX has it: otherwise memory is allocated while it runs."""
+        self.profiler: Any = None
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         self.changes += 1
@@ -114,6 +123,9 @@ class HostContext:
                 ctypes.memmove(cuda.region(memory, addresses[tensor.name], len(data)), data, len(data))
 
         cuda.work(stream_handle, network)
+        if self.profiler is not None:
+            for name in LAYERS:
+                self.profiler.report_layer_time(name, 0.5)
         return True
 
 
@@ -216,7 +228,7 @@ class HostEngine:
         return context
 
     def create_engine_inspector(self) -> Any:
-        listed = ", ".join(f'{{"Name": "{name}"}}' for name in (*DLA_LAYERS, "gpu layer"))
+        listed = ", ".join(f'{{"Name": "{name}"}}' for name in LAYERS)
         return SimpleNamespace(get_engine_information=lambda format: f'{{"Layers": [{listed}]}}')
 
 
@@ -224,6 +236,7 @@ class HostTensorRt:
     """Like the module; keeps what was made."""
 
     ILogger = HostLogger
+    IProfiler = HostProfiler
     LayerInformationFormat = SimpleNamespace(JSON="json")
     ExecutionContextAllocationStrategy = SimpleNamespace(STATIC=STATIC, USER_MANAGED=USER_MANAGED)
     CudaGraphStrategy = SimpleNamespace(DISABLED="DISABLED", WHOLE_GRAPH_CAPTURE="WHOLE_GRAPH_CAPTURE")

@@ -84,10 +84,9 @@ def test_onnxruntime_cuda_captures_several_inputs(
 
 def test_a_replay_is_compared_for_the_opposite_noise() -> None:
     tensors = tensors_of(generator(), 0)
-    other = ort_captures.other_batch(tensors)
-    assert isinstance(other, Tensors)
-    np.testing.assert_array_equal(other.arrays[0], -tensors.arrays[0])
-    np.testing.assert_array_equal(other.arrays[1], tensors.arrays[1])
+    noise, label = ort_captures.other_batch(tensors.arrays)
+    np.testing.assert_array_equal(noise, -tensors.arrays[0])
+    np.testing.assert_array_equal(label, tensors.arrays[1])
 
 
 def tensorrt_session(

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import edgevision
 from edgevision.device.cpu_class import cpu_class, saturates
+from edgevision.engines import ort_settings
 from edgevision.engines.ort_settings import EXACT_INT8, UNFUSED_QDQ, cpu_session, session_settings
 
 CHANNELS, SIDE = 16, 8
@@ -124,9 +125,15 @@ def test_no_other_module_opens_sessions() -> None:
     assert found == ["engines/ort_settings.py"]
 
 
-def test_every_session_has_the_option() -> None:
+@pytest.mark.parametrize("vnni", [False, True])
+def test_the_option_is_set_where_it_matters(vnni: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ort_settings, "sums_in_32_bits", lambda: vnni)
     settings = session_settings(2, spin=True)
-    assert settings.get_session_config_entry(EXACT_INT8) == "1"
+    if vnni:
+        with pytest.raises(RuntimeError, match=EXACT_INT8):
+            settings.get_session_config_entry(EXACT_INT8)
+    else:
+        assert settings.get_session_config_entry(EXACT_INT8) == "1"
     assert settings.get_session_config_entry("session.intra_op.allow_spinning") == "1"
     assert settings.intra_op_num_threads == 2
     with pytest.raises(RuntimeError, match=UNFUSED_QDQ):

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from edgevision.cli.root import edgevision
-from edgevision.contract.cubic import shrunk
+from edgevision.datasets.cubic import shrunk
 from edgevision.engines.opening import open_session
 from edgevision.errors import SourceError, UsageError
 from edgevision.evaluation.images import ImagePair, find_pairs, in_tiles, luma, measure_all, psnr

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from edgevision.bundle.folder import Bundle
 from edgevision.cli.root import edgevision
-from edgevision.contract.cubic import shrunk
+from edgevision.datasets.cubic import shrunk
 from edgevision.errors import CheckpointError, UsageError
 from edgevision.models.plan import UpscalerPlan
 from edgevision.models.recipe import load_recipe

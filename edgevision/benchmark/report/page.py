@@ -7,14 +7,26 @@ from collections.abc import Sequence
 from html import escape
 
 import edgevision
+from edgevision.benchmark.layers.record import HEADER as LAYER_HEADER
+from edgevision.benchmark.layers.record import layer_cells, total_lines
 from edgevision.benchmark.report.charts import distributions, pareto, soaks, stage_bars
 from edgevision.benchmark.report.rows import ReportRow
-from edgevision.benchmark.report.tables import HEADER, cells, device_text
+from edgevision.benchmark.report.tables import HEADER, MOST_LAYERS, cells, device_text
 from edgevision.contract.spec import utc_now
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """Content-Security-Policy of the page: a browser loads nothing."""
-NUMBERS = ("batch", "p50 ms", "p90 ms", "p99 ms", "frames/s", "J/frame", "peak MiB", "accuracy")
+NUMBERS = (
+    "batch",
+    "p50 ms",
+    "p90 ms",
+    "p99 ms",
+    "frames/s",
+    "J/frame",
+    "peak MiB",
+    "accuracy",
+    *LAYER_HEADER[2:6],
+)
 KEYS = '<ul class="keys"><li>p50</li><li class="p90">p90</li><li class="p99">p99</li></ul>'
 
 
@@ -26,6 +38,7 @@ def page(rows: Sequence[ReportRow], title: str) -> str:
         ("Accuracy and latency", pareto(rows)),
         ("Latency distributions", KEYS + distributions(rows)),
         ("Stages", stage_bars(rows)),
+        ("Layers", _layers(rows)),
         ("Over time", soaks(rows)),
         ("Do not compare", _notes(rows)),
         ("Devices", _devices(rows)),
@@ -50,6 +63,20 @@ def _results(rows: Sequence[ReportRow]) -> str:
         label, *rest = cells(row)
         body.append([f"<em>{number}</em> {escape(label)}", *(escape(text) for text in rest)])
     return _table(HEADER, body)
+
+
+def _layers(rows: Sequence[ReportRow]) -> str:
+    """The costliest layers of each profile, and where the rest of the time goes."""
+    parts = []
+    for number, row in enumerate(rows, 1):
+        if row.profile is not None:
+            body = [
+                [escape(text) for text in layer_cells(layer)] for layer in row.profile.costliest(MOST_LAYERS)
+            ]
+            totals = "".join(f'<p class="figures">{escape(text)}</p>' for text in total_lines(row.profile))
+            name = f'<p class="name"><span><em>{number}</em> {escape(row.label)}</span></p>'
+            parts.append(f'<div class="run">{name}{_table(LAYER_HEADER, body)}{totals}</div>')
+    return "".join(parts)
 
 
 def _devices(rows: Sequence[ReportRow]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgevision.benchmark.builds import BuildRecord
 from edgevision.benchmark.energy import EnergyRecord
+from edgevision.benchmark.layers.record import ProfileRecord
 from edgevision.benchmark.paired.record import PairedRecord
 from edgevision.benchmark.record_files import Record, read_any_record
 from edgevision.benchmark.records import AccuracyRecord, BenchRecord
@@ -56,6 +57,8 @@ class ReportRow:
     notes: tuple[str, ...]
     """INVALID and UNSTABLE with their reasons."""
     accuracy: Accuracy | None = None
+    profile: ProfileRecord | None = None
+    """The layers, of a record of `edgevision profile`."""
     energy: EnergyRecord | None = None
     windows: tuple[SoakWindow, ...] = ()
     """Of a soak."""
@@ -134,6 +137,8 @@ def _rows(file: Path, record: Record, accuracy: Accuracy | None) -> list[ReportR
         return [_bench_row(file, record, accuracy)]
     if isinstance(record, ScenarioRecord):
         return [_scenario_row(file, record, accuracy)]
+    if isinstance(record, ProfileRecord):
+        return [_profile_row(file, record, accuracy)]
     if isinstance(record, SoakRecord):
         return [_soak_row(file, record, accuracy)]
     sides = ((record.base, [p.base for p in record.pairs]), (record.new, [p.new for p in record.pairs]))
@@ -219,6 +224,29 @@ def _scenario_row(file: Path, record: ScenarioRecord, accuracy: Accuracy | None)
         notes=tuple(notes),
         accuracy=accuracy or _own(record.accuracy),
         energy=record.energy,
+    )
+
+
+def _profile_row(file: Path, record: ProfileRecord, accuracy: Accuracy | None) -> ReportRow:
+    alone = record.inference_alone
+    return ReportRow(
+        label=f"{_label(record.build)}, profile",
+        file=file.name,
+        created=record.created,
+        library=record.build.engine.library,
+        batch=record.build.batch,
+        latency_of=alone.name,
+        latencies=Samples(alone.samples.values_ns()),
+        p50_ms=alone.p50_ms,
+        p90_ms=alone.p90_ms,
+        p99_ms=alone.p99_ms,
+        frames_per_s=None,
+        stages=(),
+        memory_mib=None,
+        device=record.device,
+        notes=record.notes,
+        accuracy=accuracy,
+        profile=record,
     )
 
 

@@ -7,8 +7,10 @@ import io
 from collections.abc import Sequence
 
 from edgevision.benchmark.energy import EnergyRecord
+from edgevision.benchmark.layers.record import HEADER as LAYER_HEADER
+from edgevision.benchmark.layers.record import layer_cells, total_lines
 from edgevision.benchmark.report.rows import ReportRow
-from edgevision.sinks.files.csv_table import FORMULA_STARTS
+from edgevision.sinks.files.csv_table import harmless
 
 HEADER = (
     "run",
@@ -23,6 +25,8 @@ HEADER = (
     "peak MiB",
     "library",
 )
+MOST_LAYERS = 15
+"""Layers of a profile that are shown."""
 
 
 def markdown(rows: Sequence[ReportRow]) -> str:
@@ -36,7 +40,7 @@ def markdown(rows: Sequence[ReportRow]) -> str:
         for row in rows
         for note in row.notes
     ]
-    return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+    return "\n".join([*lines, *([""] if notes else []), *notes, *_layer_lines(rows)]) + "\n"
 
 
 def comma_separated(rows: Sequence[ReportRow]) -> str:
@@ -46,7 +50,7 @@ def comma_separated(rows: Sequence[ReportRow]) -> str:
     writer.writerow([*HEADER, "file", "created", "device", "notes"])
     for row in rows:
         texts = (*cells(row), row.file, row.created, device_text(row), "; ".join(row.notes))
-        writer.writerow([_harmless(text) for text in texts])
+        writer.writerow([harmless(text) for text in texts])
     return out.getvalue()
 
 
@@ -63,6 +67,18 @@ def cells(row: ReportRow) -> tuple[str, ...]:
         "" if row.memory_mib is None else f"{row.memory_mib:.0f}",
         row.library,
     )
+
+
+def _layer_lines(rows: Sequence[ReportRow]) -> list[str]:
+    """A table of the costliest layers for each profile."""
+    lines = []
+    for row in rows:
+        if row.profile is not None:
+            lines += ["", f"Layers of {_escaped(row.label)}:", "", _line(LAYER_HEADER)]
+            lines.append(_line(["---", "---", *["---:"] * 4, "---"]))
+            lines += [_line(layer_cells(layer)) for layer in row.profile.costliest(MOST_LAYERS)]
+            lines += ["", *(f"- {_escaped(text)}" for text in total_lines(row.profile))]
+    return lines
 
 
 def _joules(energy: EnergyRecord | None) -> str:
@@ -99,7 +115,3 @@ def _escaped(text: str) -> str:
     for character, stands_for in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("\n", " "), ("\r", " ")):
         text = text.replace(character, stands_for)
     return text
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -12,9 +12,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from edgevision.benchmark.bench import BenchOptions, Subject, bench
-from edgevision.benchmark.builds import Build, graph_sha256, settled
+from edgevision.benchmark.bench import BenchOptions
+from edgevision.benchmark.builds import Build, bench_build, settled
 from edgevision.benchmark.comparison import SECONDS, ComparisonOptions
+from edgevision.benchmark.frames import BenchFrames
+from edgevision.benchmark.noise import measured_noise
 from edgevision.benchmark.paired.against import measure_against, other_build
 from edgevision.benchmark.paired.options import LimitOptions, PairingOptions
 from edgevision.benchmark.paired.pairs import PairOptions
@@ -32,7 +34,6 @@ from edgevision.bundle.folder import Bundle
 from edgevision.cli.comparing import compare_shown
 from edgevision.cli.extras import can_compare, require_compare, require_loadgen
 from edgevision.cli.judging import show_verdict
-from edgevision.cli.measuring import BenchFrames, measured_noise
 from edgevision.cli.options.groups import graph_options, pairing_options, scenario_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.cli.present import Steps
@@ -41,8 +42,6 @@ from edgevision.contract.spec import Precision
 from edgevision.engines.devices import find_device
 from edgevision.engines.opening import ENGINES, model_spec
 from edgevision.errors import UsageError
-from edgevision.sinks.files.video import VideoSink
-from edgevision.sources.frames import Source
 from edgevision.sources.opening import open_source
 
 
@@ -167,7 +166,8 @@ def command(
         _run_soak(build, extras.soak_minutes, source, json_file, extras)
     else:
         settings = MeasureSettings(seconds, min_count=30 * rounds, warmup_s=min(1.0, seconds), warmup_count=5)
-        measure = measured_noise if generates else functools.partial(_measure, source=source)
+        noise = functools.partial(measured_noise, progress=Steps().done)
+        measure = noise if generates else functools.partial(_measure, source=source)
         _measure_stages(build, BenchOptions(settings, rounds), measure, json_file, extras)
 
 
@@ -240,7 +240,7 @@ def _run_soak(
     with tempfile.TemporaryDirectory(prefix="edgevision-bench-") as scratch:
         folder = Path(scratch)
         chosen = settled(build)
-        frames = BenchFrames(source, folder, steps)
+        frames = BenchFrames(source, folder, steps.done)
         record = run_soak(chosen, frames.opener, minutes, folder, steps.done)
     record = replace(record, accuracy=extras.accuracy(chosen))
     if json_file is not None:
@@ -300,15 +300,9 @@ def _fastest(build: Build, seconds: float) -> Build:
 
 def _measure(build: Build, options: BenchOptions, source: str | None) -> BenchRecord:
     steps = Steps()
-    with tempfile.TemporaryDirectory(prefix="edgevision-bench-") as scratch, build.open() as session:
-        open_frames = BenchFrames(source, Path(scratch), steps).opener(session.spec.frames)
-        digest = graph_sha256(build.path, session.precision)
-        subject = Subject(session, digest, build.options, open_frames)
-
-        def throw_away(frames: Source) -> VideoSink:
-            return VideoSink(Path(scratch) / "output.mp4", frames.size_wh, frames.fps)
-
-        return bench(subject, options, throw_away, steps.done)
+    with tempfile.TemporaryDirectory(prefix="edgevision-bench-") as scratch:
+        frames = BenchFrames(source, Path(scratch), steps.done)
+        return bench_build(build, options, frames.opener, Path(scratch), steps.done)
 
 
 def _measure_stages(
@@ -343,7 +337,7 @@ def _compare(
         folder = Path(scratch)
         new = settled(build)
         base = settled(other_build(against, new))
-        frames = BenchFrames(source, folder, steps)
+        frames = BenchFrames(source, folder, steps.done)
         record = measure_against(
             base, new, frames.opener, options, folder, steps.done, _decision(limits, options)
         )
@@ -385,7 +379,7 @@ def _run_scenario(
     steps = Steps()
     with tempfile.TemporaryDirectory(prefix="edgevision-bench-") as scratch:
         folder = Path(scratch)
-        frames = BenchFrames(source, folder, steps)
+        frames = BenchFrames(source, folder, steps.done)
         chosen = settled(build)
         if scenario == "camera":
             record = run_camera(chosen, frames.camera, options, steps.done)

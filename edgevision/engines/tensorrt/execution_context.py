@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.inputs import Batch, arrays_of
+from edgevision.contract.inputs import Arrays
 from edgevision.contract.results import Outputs, owned_outputs
 from edgevision.contract.spec import ModelSpec
 from edgevision.engines.pinned import PinnedBatches
@@ -94,15 +94,15 @@ class ExecutionContext:
             self._prepare()
             self._resources = stack.pop_all()
 
-    def start(self, batch: Batch) -> None:
+    def start(self, arrays: Arrays) -> None:
         """Queue one batch without waiting; `finish` must follow before the next one. Raises `EngineError`.
 
         Frames in a batch of `new_batch` are read until `finish` returns; others are copied here.
         """
-        count = len(batch)
+        count = len(arrays[0])
         sources = [
             (port, self._source(port, array), array.nbytes)
-            for port, array in zip(self._inputs, arrays_of(batch), strict=True)
+            for port, array in zip(self._inputs, arrays, strict=True)
         ]
         graph = self.replays.find(count)
         if graph is None:
@@ -139,6 +139,25 @@ class ExecutionContext:
         if uncaptured and self.capture_error is None:
             self._capture(count)
         return answers
+
+    def run_profiled(self, arrays: Arrays, profiler: trt.IProfiler) -> None:
+        """Run one batch without a CUDA graph; `profiler` receives the time of each layer. Raises `EngineError`.
+
+        The context keeps the profiler, so do not use it for other calls afterwards.
+        """
+        count = len(arrays[0])
+        for port, array in zip(self._inputs, arrays, strict=True):
+            np.copyto(port.host[:count], array)
+        self._context.profiler = profiler
+        self._set_batch(count)
+        self._stream.record(self._begin)
+        if not self._zero_copy:
+            for port in self._inputs:
+                self._stream.copy_to_device(port.device_pointer, port.host_pointer, port.row_bytes * count)
+        self._queue(self._context, count)
+        self._stream.record(self._end)
+        self._end.wait()
+        self.device_ms = self._end.ms_since(self._begin)
 
     def graph_note(self) -> str:
         """One line on the use of CUDA graphs, for records."""

@@ -6,12 +6,14 @@ import contextlib
 import logging
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgevision.bundle.folder import Bundle
-from edgevision.contract.inputs import Batch, Tensors
+from edgevision.contract.inputs import Arrays, Tensors
+from edgevision.contract.layers import EngineProfile
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import (
     EngineInfo,
@@ -24,6 +26,7 @@ from edgevision.contract.session import (
 from edgevision.contract.spec import ModelSpec
 from edgevision.device.names import device_named, gpu_index_of
 from edgevision.engines.pinned import PinnedBatches
+from edgevision.engines.profiles.tensorrt import profile
 from edgevision.engines.tensorrt.contexts import Contexts
 from edgevision.engines.tensorrt.cuda import CudaDevice, cuda_device, use_device
 from edgevision.engines.tensorrt.dla import dla_note
@@ -95,8 +98,7 @@ _LOADED = _LoadedEngines()
 class TensorRtSession(Session):
     """An engine with its own contexts and streams; sessions of one plan share the engine.
 
-    Thread-safe. `submit` keeps two batches in progress on a discrete GPU; one more waits for the oldest. Batches of
-    several sessions overlap on the GPU.
+    Thread-safe. `submit` keeps two batches in progress on a discrete GPU. Batches of several sessions overlap there.
     """
 
     def __init__(
@@ -134,7 +136,7 @@ class TensorRtSession(Session):
         """Release the contexts and their memory; the last session releases the engine."""
         with self._lock:
             self._give_back()
-            self._opened = None
+            self._opened = self.layer_profile = None
 
     def new_batch(self, rows: int | None = None) -> Frames:
         """Pinned memory; on a GPU that shares the host's memory aligned, because a captured graph has one input."""
@@ -146,18 +148,18 @@ class TensorRtSession(Session):
     def submit(self, frames: Frames) -> Pending:
         """Queue a batch. An error on the device is raised by the result."""
         self._check_frames(frames)
-        flight = self._start(frames)
+        flight = self._start((frames,))
         return Pending(lambda: self._checked(self._finish(flight), len(frames)))
 
     def _infer(self, frames: Frames) -> Outputs:
-        return self._finish(self._start(frames))
+        return self._finish(self._start((frames,)))
 
     def _infer_tensors(self, tensors: Tensors) -> Outputs:
-        return self._finish(self._start(tensors))
+        return self._finish(self._start(tensors.arrays))
 
-    def _start(self, batch: Batch) -> Flight:
+    def _start(self, arrays: Arrays) -> Flight:
         with self._lock, self._errors_named() as (_, slots):
-            return slots.start(batch)
+            return slots.start(arrays)
 
     def _finish(self, flight: Flight) -> Outputs:
         with self._lock, self._errors_named() as (loaded, slots):
@@ -287,7 +289,21 @@ def _open(
     info = EngineInfo(library.flavour, name, device.name, notes=notes, gpu_index=gpu_index)
     session = TensorRtSession(spec, info, loaded, slots, None if zero_copy else pinned)
     session.precision = manifest.precision
+    session.layer_profile = partial(_layer_profile, loaded, stored, make)
     return session
+
+
+def _layer_profile(
+    loaded: LoadedEngine,
+    stored: StoredEngine,
+    make: Callable[[], ExecutionContext],
+    plain: Callable[[Frames], object],
+    batches: Iterable[Frames],
+) -> EngineProfile:
+    """Profile in a context of its own. Raises `EngineError` if the engine allows only one."""
+    graph = Bundle.open(stored.folder.parent.parent).graph_path(stored.manifest.precision)
+    with contextlib.closing(make()) as lane:
+        return profile(graph, loaded.library, lane, _inspector_json(loaded), plain, batches)
 
 
 def _give_back(slots: Slots, kernels: JitCache | None) -> None:

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from edgevision.contract.inputs import Batch
+from edgevision.contract.inputs import Arrays
 from edgevision.contract.results import Outputs
 from edgevision.engines.tensorrt.execution_context import ExecutionContext
 from edgevision.errors import EngineError
@@ -64,10 +64,10 @@ class Slots:
         """The context that every session has."""
         return self._slots[0]
 
-    def start(self, batch: Batch) -> Flight:
+    def start(self, arrays: Arrays) -> Flight:
         """Queue a batch in a free slot; without one, the oldest batch is waited for first. Raises `EngineError`."""
         slot = self._free()
-        slot.start(batch)
+        slot.start(arrays)
         flight = Flight(slot)
         self._flights.append(flight)
         return flight

@@ -97,10 +97,11 @@ def _cells(columns: Iterable[str], values: dict[str, Any]) -> list[Any]:
     The characters are those of OWASP's page "CSV Injection", https://owasp.org/www-community/attacks/CSV_Injection.
     Numbers keep their sign.
     """
-    return [_harmless(values.get(column)) for column in columns]
+    return [harmless(values.get(column)) for column in columns]
 
 
-def _harmless(value: Any) -> Any:
+def harmless(value: Any) -> Any:
+    """The value; a text that a spreadsheet would execute gets a leading apostrophe."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevision.contract.cubic import shrunk
 from edgevision.datasets.boxes import held_tenth
+from edgevision.datasets.cubic import shrunk
 from edgevision.datasets.image_check import accept, decode_all
 from edgevision.errors import UsageError
 from edgevision.evaluation.images import images_of

@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edgevision.benchmark.bench import BenchOptions, Subject
-from edgevision.benchmark.builds import Build, graph_sha256
-from edgevision.benchmark.noise import bench_noise
-from edgevision.benchmark.records import BenchRecord
-from edgevision.cli.present import Steps
 from edgevision.contract.spec import FrameInput
 from edgevision.errors import UsageError
 from edgevision.sinks.opening import write_clip
@@ -25,10 +20,11 @@ CLIP_FPS = 25.0
 class BenchFrames:
     """Opens the frames of a benchmark. A generated clip is written into `scratch` once for each size."""
 
-    def __init__(self, source: str | None, scratch: Path, steps: Steps) -> None:
+    def __init__(self, source: str | None, scratch: Path, done: Callable[[str], None]) -> None:
+        """`done` receives the steps that were finished."""
         self._source = source
         self._scratch = scratch
-        self._steps = steps
+        self._done = done
 
     def opener(self, frames: FrameInput) -> Callable[[], Source]:
         """A function that opens the frames for a graph of this input."""
@@ -59,16 +55,5 @@ class BenchFrames:
             clip.parent.mkdir()
             camera = SyntheticCamera(size_wh, cycle=CLIP_FRAMES)
             write_clip(clip, camera.frames(camera.cycle), size_wh, fps=CLIP_FPS)
-            self._steps.done(f"made a clip of {camera.cycle} frames")
+            self._done(f"made a clip of {camera.cycle} frames")
         return clip
-
-
-def measured_noise(build: Build, options: BenchOptions) -> BenchRecord:
-    """Benchmark a model that makes images from noise."""
-
-    def no_frames() -> Source:
-        raise UsageError("the model takes no frames")
-
-    with build.open() as session:
-        digest = graph_sha256(build.path, session.precision)
-        return bench_noise(Subject(session, digest, build.options, no_frames), options, Steps().done)

@@ -1,0 +1,1 @@
+"""Cost of each layer of a graph, relative to the limits of the machine."""

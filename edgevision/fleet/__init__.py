@@ -1,0 +1,4 @@
+"""Benchmarks on a fleet of devices that Ray connects.
+
+May import: storage, device, contract, bundle, verification, engines, benchmark, builder.
+"""
