@@ -58,9 +58,13 @@ class Cnn(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Images to logits."""
-        x = self.features(x)
-        logits: torch.Tensor = self.classifier(self.dropout(x.mean((2, 3))))
+        logits: torch.Tensor = self.classifier(self.dropout(self.pooled(x)))
         return logits
+
+    def pooled(self, x: torch.Tensor) -> torch.Tensor:
+        """Images to the features ``[B,D]`` that the classifier's last layer weights."""
+        features: torch.Tensor = self.features(x).mean((2, 3))
+        return features
 
 
 def cnn_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Cnn:

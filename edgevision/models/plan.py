@@ -97,6 +97,8 @@ class ClassifierPlan:
     """Brightness, contrast and saturation change by up to this factor."""
     erase: float = 0.5
     """Share of samples with a grey square over a random place (arXiv 1708.04552)."""
+    turn: float = 0.0
+    """Largest angle of a random rotation, and of a random shear, in degrees."""
     smoothing: float = 0.1
     """Share of the target that is spread over all classes (arXiv 1512.00567, section 7)."""
     optimization: Optimization = field(
@@ -151,4 +153,83 @@ class UpscalerPlan:
         return int(self.model.removeprefix("x"))
 
 
-Plan = DetectorPlan | ClassifierPlan | SegmenterPlan | InstancePlan | UpscalerPlan
+@dataclass(frozen=True, slots=True)
+class GeneratorPlan:
+    """Settings that all generators of images share; the model makes squares of `size` pixels."""
+
+    size: int = 28
+    samples: int = 1000
+    """Images that each validation makes, at most half as many as the validation data has."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiffusionPlan(GeneratorPlan):
+    """Defaults train a small U-Net from random weights on some thousand small images."""
+
+    model: Literal["flow", "ddpm"] = "flow"
+    """The objective."""
+    width: int = 48
+    """Channels at half the resolution."""
+    unlabelled: float = 0.1
+    """Share of samples without class, from which guidance extrapolates (arXiv 2207.12598)."""
+    steps: int = 10
+    """Steps of the sampling that is validated; of the student, if a teacher is distilled."""
+    guidance: float = 1.5
+    """Guidance of the sampling that is validated; 1: none. A student needs none."""
+    teacher_steps: int = 3
+    """Steps of the teacher that one step of a student replaces."""
+    optimization: Optimization = field(
+        default_factory=lambda: Optimization(
+            batch=64, validate_every=10, weight_decay=0.0, ema_decay=0.999, lr_others=0.002
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GanPlan(GeneratorPlan):
+    """Defaults train a small generator and its critic from random weights on some thousand small images."""
+
+    model: Literal["dcgan", "wgan"] = "dcgan"
+    noise: int = 64
+    """Numbers that an image is made from."""
+    width: int = 24
+    """Channels at the full resolution; each halving doubles them."""
+    critic_steps: int = 1
+    """Updates of the critic for each of the generator."""
+    penalty: float = 0.0
+    """Weight of the gradient penalty."""
+    lr: float = 0.0005
+    """Peak learning rate of Adam, for both networks."""
+    first_moment: float = 0.5
+    """Adam's decay of the first moment."""
+    optimization: Optimization = field(
+        default_factory=lambda: Optimization(batch=64, validate_every=10, final_lr=0.05, ema_decay=0.995)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class VaePlan(GeneratorPlan):
+    """Defaults train a small variational autoencoder from random weights on some thousand small images."""
+
+    model: Literal["vae"] = "vae"
+    noise: int = 16
+    """Numbers that an image is compressed to."""
+    width: int = 32
+    """Channels at the full resolution; each halving doubles them."""
+    beta: float = 1.0
+    """Weight of the Kullback-Leibler divergence; 1: the ELBO."""
+    optimization: Optimization = field(
+        default_factory=lambda: Optimization(batch=64, validate_every=10, weight_decay=0.0, ema_decay=0.999)
+    )
+
+
+Plan = (
+    DetectorPlan
+    | ClassifierPlan
+    | SegmenterPlan
+    | InstancePlan
+    | UpscalerPlan
+    | DiffusionPlan
+    | GanPlan
+    | VaePlan
+)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edgevision.errors import UsageError
 from edgevision.models.plan import Plan
 from edgevision.storage.codec import json_from_dataclass
+from edgevision.train.data.pictures import Picture
 from edgevision.train.data.stream import BatchStream
 from edgevision.train.data.workers import Draw, translated_failures
 from edgevision.train.loop.module import ModuleInTraining
@@ -46,6 +47,10 @@ class Job:
     """A file with the class names of a YOLO folder, one on each line."""
     weights: str | None = None
     """A checkpoint to start from, as far as its tensors fit; None: random weights."""
+    teacher: str | None = None
+    """The run or checkpoint of a diffusion model that is distilled into one of fewer steps."""
+    judge: str | None = None
+    """The run or checkpoint of a classifier whose features measure generated images; None: the included one."""
     strict: bool = False
     """Stop at the first image that cannot be decoded instead of skipping a few."""
 
@@ -79,9 +84,11 @@ class TrainingTask:
     metadata: Mapping[str, str]
     facts: Sequence[str]
     """Facts about the data for the user, one line each."""
+    samples: Callable[[], Picture] | None = None
+    """An image that shows what the averaged weights make; written with the best weights."""
 
 
-_PATHS = ("data", "images", "held", "held_images", "names", "weights")
+_PATHS = ("data", "images", "held", "held_images", "names", "weights", "teacher", "judge")
 
 
 def settings_json(job: Job) -> str:
@@ -127,6 +134,7 @@ def run_job(
         patience=job.patience,
         panels=task.panels,
         report=report,
+        samples=task.samples,
     )
     trainer = lightning.Trainer(
         accelerator=hardware.accelerator,

@@ -11,9 +11,21 @@ import torch
 
 from edgevision.device.facts import usable_cores
 from edgevision.errors import RecipeError, UsageError
-from edgevision.models.plan import ClassifierPlan, DetectorPlan, InstancePlan, SegmenterPlan, UpscalerPlan
+from edgevision.models.plan import (
+    ClassifierPlan,
+    DetectorPlan,
+    DiffusionPlan,
+    GanPlan,
+    InstancePlan,
+    SegmenterPlan,
+    UpscalerPlan,
+    VaePlan,
+)
 from edgevision.models.recipe import Recipe
 from edgevision.train.data.workers import worker_count
+from edgevision.train.generation.adversarial import adversarial_task
+from edgevision.train.generation.autoencoder import vae_task
+from edgevision.train.generation.diffusion_task import diffusion_task
 from edgevision.train.job import Hardware, Job, TrainingTask
 from edgevision.train.loop.module import tensor_from_frames
 from edgevision.train.tasks.classifier_task import classifier_task
@@ -40,6 +52,12 @@ def task_for(job: Job, recipe: Recipe) -> TrainingTask:
         return segmenter_task(job, job.plan, tensor_of)
     if isinstance(job.plan, UpscalerPlan) and recipe.task == "translate":
         return upscaler_task(job, job.plan, tensor_of)
+    if isinstance(job.plan, DiffusionPlan) and recipe.task == "generate":
+        return diffusion_task(job, job.plan)
+    if isinstance(job.plan, GanPlan) and recipe.task == "generate":
+        return adversarial_task(job, job.plan)
+    if isinstance(job.plan, VaePlan) and recipe.task == "generate":
+        return vae_task(job, job.plan)
     raise RecipeError(
         f"recipe {recipe.name} is for {recipe.task}; a {type(job.plan).__name__} does not fit it"
     )

@@ -108,6 +108,23 @@ if TYPE_CHECKING:
     show_default=True,
     help="Processes that prepare samples; 0: a thread. auto: 0 on a CPU, else the cores per GPU minus one, at most 8.",
 )
+@click.option(
+    "--distill-from",
+    "teacher",
+    type=click.Path(path_type=Path),
+    help="Run of a diffusion model to distill into one of fewer steps (--steps).",
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Sampling steps of a diffusion model. Default: 10.")
+@click.option(
+    "--guidance",
+    type=FiniteRange(min=0),
+    help="Guidance of a diffusion model's sampling; 1: none. Default: 1.5.",
+)
+@click.option(
+    "--judge",
+    type=click.Path(path_type=Path),
+    help="Run of a `cnn` or `digits` whose features measure generated images. Default: the included digits.",
+)
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be decoded.")
 @click.option("--resume", is_flag=True, help="Continue the run in -o with its original settings.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Run folder.")
@@ -173,6 +190,7 @@ def _new_job(recipe: Recipe, name: str, options: dict[str, object]) -> Job:
         raise UsageError("no training length was given, or two; expected either --epochs N or --minutes N")
     size, batch, model = options.pop("size"), options.pop("batch"), options.pop("model")
     plan = _plan(recipe.training, size, batch, model, recipe.stride)
+    plan = _sampling(plan, recipe, options.pop("steps"), options.pop("guidance"), options["teacher"])
     augment = options.pop("augment")
     if augment is not None:
         if not isinstance(plan, DetectorPlan):
@@ -204,10 +222,27 @@ def _plan(plan: Plan, size: object, batch: object, model: object, stride: int) -
     return checked
 
 
+def _sampling(plan: Plan, recipe: Recipe, steps: object, guidance: object, teacher: object) -> Plan:
+    """The plan with the options of diffusion models."""
+    from edgevision.models.plan import DiffusionPlan
+
+    given = {"--steps": steps, "--guidance": guidance, "--distill-from": teacher}
+    used = [name for name, value in given.items() if value is not None]
+    if not isinstance(plan, DiffusionPlan):
+        if used:
+            raise UsageError(f"{used[0]} is for diffusion models; recipe {recipe.name} is for {recipe.task}")
+        return plan
+    if steps is not None:
+        plan = replace(plan, steps=int(str(steps)))
+    return plan if guidance is None else replace(plan, guidance=float(str(guidance)))
+
+
 def _require_same_family(plan: Plan, chosen: Plan) -> None:
     """Another family's model would be trained with this recipe's pixel format, and exported with its own."""
-    from edgevision.models.plan import DetectorPlan
+    from edgevision.models.plan import DetectorPlan, DiffusionPlan
 
+    if isinstance(plan, DiffusionPlan):
+        return  # its objectives have the same network
     own, other = plan.model.rstrip("0123456789"), chosen.model.rstrip("0123456789")
     if not isinstance(plan, DetectorPlan) and own != other:
         raise UsageError(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edgevision.models.plan import ClassifierPlan
 from edgevision.train.data.pictures import Picture
 
 _GREY = 114
+
+Matrix = npt.NDArray[np.float64]
+"""``[2,3]``: a map of pixel positions (x, y, 1) to pixel positions."""
 
 
 def draw_picture(picture: Picture, plan: ClassifierPlan, rng: np.random.Generator) -> Picture:
@@ -44,11 +48,24 @@ def _crop(picture: Picture, plan: ClassifierPlan, rng: np.random.Generator) -> P
         inside = picture[max(0, int(top)) : int(top + crop_h) + 1, max(0, int(left)) : int(left + crop_w) + 1]
         return np.asarray(cv2.resize(inside, (plan.size, plan.size), interpolation=cv2.INTER_AREA), np.uint8)
     matrix = np.array([[sx, 0, (0.5 - left) * sx - 0.5], [0, sy, (0.5 - top) * sy - 0.5]], np.float64)
+    if plan.turn:
+        matrix = _turned(matrix, plan, rng)
     size_wh = (plan.size, plan.size)
     warped = cv2.warpAffine(
         picture, matrix, size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
     return np.asarray(warped, np.uint8)
+
+
+def _turned(matrix: Matrix, plan: ClassifierPlan, rng: np.random.Generator) -> Matrix:
+    """The map into the sample, followed by a random rotation and shear about the sample's centre."""
+    angle, shear = np.radians(rng.uniform(-plan.turn, plan.turn, 2))
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = rotation @ np.array([[1.0, np.tan(shear)], [0.0, 1.0]])
+    centre = np.full(2, (plan.size - 1) / 2)
+    turned = linear @ matrix
+    turned[:, 2] += centre - linear @ centre
+    return np.asarray(turned, np.float64)
 
 
 def recolour(image: Picture, strength: float, rng: np.random.Generator) -> Picture:

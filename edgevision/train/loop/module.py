@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 import lightning
@@ -52,10 +52,14 @@ class ModuleInTraining(lightning.LightningModule, abc.ABC, Generic[Batch]):
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:  # noqa: ARG002  # Lightning's signature
         """The loss of one batch."""
         parts = self.losses(batch)
+        self.record(parts)
+        return parts["loss"]
+
+    def record(self, parts: Mapping[str, torch.Tensor]) -> None:
+        """Add a step's values to the epoch's sums."""
         for name, value in parts.items():
             self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value.detach()
         self._count += 1
-        return parts["loss"]
 
     def on_fit_start(self) -> None:
         """Move the average to the network's device."""

@@ -9,7 +9,9 @@ from typing import Any
 
 import lightning
 
+from edgevision.sources.image_files import write_image
 from edgevision.storage import atomic
+from edgevision.train.data.pictures import Picture
 from edgevision.train.loop.curves import CurvesImage
 from edgevision.train.loop.module import ModuleInTraining
 from edgevision.train.loop.run_folder import RunFolder
@@ -29,7 +31,9 @@ class Recorder(lightning.Callback):
         patience: int | None,
         panels: Sequence[tuple[str, Sequence[str]]],
         report: Callable[[str], None],
+        samples: Callable[[], Picture] | None = None,
     ) -> None:
+        self.samples = samples
         self.run, self.measure, self.metadata, self.report = run, measure, metadata, report
         self.every, self.monitor, self.patience = every, monitor, patience
         self.curves = CurvesImage(run.curves, panels)
@@ -92,6 +96,8 @@ class Recorder(lightning.Callback):
         ):  # without a metric nothing can be compared: keep the last weights
             self.best, self.since_best = self.best if math.isnan(value) else value, 0
             self.run.write_best(module.average.model, {**self.metadata, self.monitor: f"{value:.2f}"})
+            if self.samples is not None:
+                write_image(self.run.samples, self.samples())
         return found
 
     def _save(self, trainer: lightning.Trainer) -> None:

@@ -39,6 +39,7 @@ class RunFolder:
         self.best = path / "best.safetensors"
         self.metrics = path / "metrics.csv"
         self.curves = path / "curves.png"
+        self.samples = path / "samples.png"
 
     def begin(self, config: Any) -> None:
         """Create the folder and write the settings; raises `UsageError` if it already holds a run."""

@@ -1,0 +1,268 @@
+"""Class-conditional diffusion of small images: a U-Net, two objectives, and their samplers as modules.
+
+Images and noise are float32 ``[B,C,H,W]``; images inside the process lie in -1..1. Time runs from 1 (noise) to 0
+(image).
+
+| objective | noisy image at time t | the network predicts | sampling |
+|---|---|---|---|
+| `flow` | (1 - t) image + t noise (arXiv 2209.03003, 2210.02747) | noise - image | Euler |
+| `ddpm` | cos(πt/2) image + sin(πt/2) noise (arXiv 2006.11239; schedule: 2102.09672) | noise | DDIM (2010.02502) |
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from edgevision.errors import CheckpointError, UsageError
+from edgevision.models.weights import assign_weights, without_prefix
+
+Objective = Literal["flow", "ddpm"]
+OBJECTIVES: tuple[Objective, ...] = ("flow", "ddpm")
+LAST_DDPM_TIME = 0.98
+"""Start of DDIM's sampling: at time 1 the noisy image holds nothing of the image, so dividing by its share fails."""
+
+_TIMES = 32
+"""Frequencies of the time embedding."""
+_GROUPS = 8
+
+
+class TimeEmbedding(nn.Module):
+    """Times ``[B]`` or ``[1]`` in 0..1 and labels ``[B]`` to ``[B,width]``: sines (arXiv 1706.03762) and a table."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.frequencies: torch.Tensor
+        frequencies = torch.exp(torch.linspace(0, math.log(1000.0), _TIMES))
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.first = nn.Linear(2 * _TIMES, width)
+        self.second = nn.Linear(width, width)
+        self.label = nn.Embedding(classes + 1, width)
+
+    def forward(self, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Times and labels to vectors."""
+        angles = time[:, None] * self.frequencies
+        waves = torch.cat((angles.sin(), angles.cos()), 1)
+        return F.silu(self.second(F.silu(self.first(waves))) + self.label(label))
+
+
+class Block(nn.Module):
+    """Two 3 x 3 convolutions with a residual connection; the embedding scales and shifts between them."""
+
+    def __init__(self, inputs: int, outputs: int, width: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(min(_GROUPS, inputs // 4), inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.modulation = nn.Linear(width, 2 * outputs)
+        self.norm2 = nn.GroupNorm(min(_GROUPS, outputs // 4), outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]  # the layer has a bias
+
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+        """Map to map."""
+        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, 1)
+        inner = self.conv1(F.silu(self.norm1(x)))
+        inner = self.conv2(F.silu(self.norm2(inner) * (1 + scale) + shift))
+        out: torch.Tensor = self.skip(x) + inner
+        return out
+
+
+class MapAttention(nn.Module):
+    """Self-attention over all places of a map, with one head for each 32 channels and a residual connection."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.heads = max(1, channels // 32)
+        self.norm = nn.GroupNorm(min(_GROUPS, channels // 4), channels)
+        self.inputs = nn.Conv2d(channels, 3 * channels, 1)
+        self.output = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)  # type: ignore[arg-type]  # the layer has a bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map to map."""
+        channels, height, width = x.shape[1:]
+        parts = self.inputs(self.norm(x)).reshape(-1, 3, self.heads, channels // self.heads, height * width)
+        query, key, value = parts.transpose(3, 4).unbind(1)
+        weights = (query @ key.transpose(2, 3) * (channels // self.heads) ** -0.5).softmax(-1)
+        found = (weights @ value).transpose(2, 3).reshape(-1, channels, height, width)
+        out: torch.Tensor = x + self.output(found)
+        return out
+
+
+class Denoiser(nn.Module):
+    """A U-Net: noisy images ``[B,C,H,W]``, times ``[B]`` or ``[1]`` and labels int64 ``[B]`` to predictions.
+
+    Label `classes` stands for no class. Sides must be multiples of 4. Most work is done at a half and a quarter of the
+    resolution; the full one has a quarter of `width` channels. The objective, the
+    size of the images of the training and the settings of the best sampling are buffers, so that weights are complete.
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        classes: int = 10,
+        width: int = 48,
+        objective: Objective = "flow",
+        size: int = 28,
+    ) -> None:
+        super().__init__()
+        if channels < 1 or classes < 1 or width < 16 or width % 16 or size < 4 or size % 4:
+            raise UsageError(
+                "channels and classes must be positive, width a multiple of 16 and size one of 4; received"
+                f" {channels}, {classes}, {width} and {size}"
+            )
+        self.channels, self.classes, self.width = channels, classes, width
+        fine, coarse, embedded = width // 4, 2 * width, 2 * width
+        self.embedding = TimeEmbedding(embedded, classes)
+        self.stem = nn.Conv2d(channels, fine, 3, padding=1)
+        self.down1 = nn.Conv2d(fine, width, 3, 2, 1)
+        self.left = nn.ModuleList(Block(width, width, embedded) for _ in range(2))
+        self.down2 = nn.Conv2d(width, coarse, 3, 2, 1)
+        self.middle = nn.ModuleList(Block(coarse, coarse, embedded) for _ in range(3))
+        self.attention = nn.ModuleList(MapAttention(coarse) for _ in range(2))
+        self.up2 = nn.Conv2d(coarse, 4 * width, 1)
+        self.right = nn.ModuleList((Block(2 * width, width, embedded), Block(width, width, embedded)))
+        self.up1 = nn.Conv2d(width, 4 * fine, 1)
+        self.detail = Block(2 * fine, fine, embedded)
+        self.norm = nn.GroupNorm(min(_GROUPS, fine // 4), fine)
+        self.last = nn.Conv2d(fine, channels, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]  # the layer has a bias
+        self.kind: torch.Tensor
+        self.register_buffer("kind", torch.tensor(OBJECTIVES.index(objective)))
+        self.side: torch.Tensor
+        self.register_buffer("side", torch.tensor(size))
+        self.steps: torch.Tensor
+        self.register_buffer("steps", torch.tensor(10))
+        self.guidance: torch.Tensor
+        self.register_buffer("guidance", torch.tensor(1.0))
+
+    @property
+    def noise_shape(self) -> tuple[int, int, int]:
+        """Shape of one image of the training."""
+        return (self.channels, int(self.side), int(self.side))
+
+    @property
+    def objective(self) -> Objective:
+        """What the network predicts."""
+        return OBJECTIVES[int(self.kind)]
+
+    def forward(self, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Noisy images to predictions."""
+        embedding = self.embedding(time, label)
+        fine = self.stem(x)
+        half = self.down1(fine)
+        for block in self.left:
+            half = block(half, embedding)
+        quarter = self.down2(half)
+        for place, block in enumerate(self.middle):
+            quarter = block(quarter, embedding)
+            if place < len(self.attention):
+                quarter = self.attention[place](quarter)
+        merged = torch.cat((half, F.pixel_shuffle(self.up2(quarter), 2)), 1)
+        for block in self.right:
+            merged = block(merged, embedding)
+        detail = self.detail(torch.cat((fine, F.pixel_shuffle(self.up1(merged), 2)), 1), embedding)
+        out: torch.Tensor = self.last(F.silu(self.norm(detail)))
+        return out
+
+
+def noisy(
+    images: torch.Tensor, noise: torch.Tensor, time: torch.Tensor, objective: Objective
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The noisy images at times ``[B]``, and what a network of the objective must predict from them."""
+    time = time.view(-1, 1, 1, 1)
+    if objective == "flow":
+        return (1 - time) * images + time * noise, noise - images
+    return (time * math.pi / 2).cos() * images + (time * math.pi / 2).sin() * noise, noise
+
+
+def step(
+    x: torch.Tensor, predicted: torch.Tensor, time: float, earlier: float, objective: Objective
+) -> torch.Tensor:
+    """The noisy images at time `earlier` < `time`: one step of Euler, or of DDIM without noise."""
+    if objective == "flow":
+        return x - (time - earlier) * predicted
+    share, noise = math.cos(time * math.pi / 2), math.sin(time * math.pi / 2)
+    image = ((x - noise * predicted) / share).clamp(-1, 1)
+    predicted = (x - share * image) / noise
+    return math.cos(earlier * math.pi / 2) * image + math.sin(earlier * math.pi / 2) * predicted
+
+
+def times(steps: int, objective: Objective) -> tuple[float, ...]:
+    """Equidistant times of the sampling, ``steps + 1`` values from the noise to the image."""
+    if steps < 1:
+        raise UsageError(f"the number of steps must be positive; received {steps}")
+    first = 1.0 if objective == "flow" else LAST_DDPM_TIME
+    return tuple(first * (steps - place) / steps for place in range(steps + 1))
+
+
+class Sampler(nn.Module):
+    """The whole sampling as one module: noise ``[B,C,H,W]`` and labels ``[B]`` to images ``[B,C,H,W]`` in 0..1.
+
+    The steps are unrolled. A `guidance` other than 1 extrapolates from the prediction without class to that with it
+    (arXiv 2207.12598: ``1 + w`` there), as one batch of both. By default steps and guidance are the weights' own.
+    """
+
+    def __init__(self, denoiser: Denoiser, steps: int | None = None, guidance: float | None = None) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.steps = int(denoiser.steps) if steps is None else steps
+        self.guidance = float(denoiser.guidance) if guidance is None else guidance
+        self.objective = denoiser.objective
+        self.times = times(self.steps, self.objective)
+
+    def forward(self, noise: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Noise to images."""
+        x, label = noise, label.long()
+        for time, earlier in itertools.pairwise(self.times):
+            now = torch.full((1,), time, device=x.device)  # one for all, so that graphs hold its embedding
+            predicted = guided(self.denoiser, x, now, label, self.guidance)
+            x = step(x, predicted, time, earlier, self.objective)
+        return ((x + 1) / 2).clamp(0, 1)
+
+
+def guided(
+    denoiser: Denoiser, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor, guidance: float
+) -> torch.Tensor:
+    """Predictions at times ``[B]`` or ``[1]``, extrapolated from those without class to those with it.
+
+    Both come from one batch of two. A guidance of 1 needs only the latter.
+    """
+    if guidance == 1:
+        found: torch.Tensor = denoiser(x, time, label)
+        return found
+    labels = torch.cat((label, torch.full_like(label, denoiser.classes)))
+    pair = denoiser(torch.cat((x, x)), time if len(time) == 1 else torch.cat((time, time)), labels)
+    with_class, without = pair.unflatten(0, (2, -1)).unbind()
+    extrapolated: torch.Tensor = without + guidance * (with_class - without)
+    return extrapolated
+
+
+def denoiser_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Denoiser:
+    """The `Denoiser` with these weights, in eval mode; its sizes are read from the shapes.
+
+    Raises `CheckpointError` if the weights belong to another network.
+    """
+    tensors = without_prefix(tensors, "stem.weight")
+    stem, down, label = (
+        tensors.get(name) for name in ("stem.weight", "down1.weight", "embedding.label.weight")
+    )
+    if stem is None or down is None or label is None or stem.ndim != 4:
+        raise CheckpointError(
+            "not the weights of a Denoiser: expected stem.weight, down1.weight and embedding.label.weight"
+        )
+    model = Denoiser(stem.shape[1], label.shape[0] - 1, down.shape[0])
+    assign_weights(model, tensors)
+    if not 0 <= int(model.kind) < len(OBJECTIVES):
+        raise CheckpointError(f"kind is {int(model.kind)}; expected a number below {len(OBJECTIVES)}")
+    return model.eval()

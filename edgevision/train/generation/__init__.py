@@ -1,0 +1,1 @@
+"""Training of generators: their losses, data and validation."""

@@ -1,0 +1,44 @@
+"""The tasks of training a diffusion model, and of distilling one."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+from edgevision.models.diffusion import Denoiser, Sampler
+from edgevision.models.plan import DiffusionPlan
+from edgevision.train.data.image_arrays import ImageSplit
+from edgevision.train.generation.diffusion import DiffusionInTraining
+from edgevision.train.generation.distillation import DistillationInTraining, read_teacher
+from edgevision.train.generation.generator_task import GeneratorParts, generator_task, read_split
+from edgevision.train.job import Job, TrainingTask, progress_of
+
+
+def diffusion_task(job: Job, plan: DiffusionPlan) -> TrainingTask:
+    """Read all data of the job, and the teacher if there is one; raises `UsageError` and `SourceError`."""
+    split = read_split(job, plan)
+    module = _training(job, plan, split) if job.teacher is None else _distillation(job, plan, split)
+    average = module.average.model
+    assert isinstance(average, Denoiser)
+    parts = GeneratorParts(
+        module=module,
+        generator=lambda: Sampler(average),
+        noise=(split.train.channels, plan.size, plan.size),
+        losses=("mean squared error", ("loss",)),
+    )
+    return generator_task(job, plan, split, parts)
+
+
+def _training(job: Job, plan: DiffusionPlan, split: ImageSplit) -> DiffusionInTraining:
+    denoiser = Denoiser(split.train.channels, len(split.classes), plan.width, plan.model, plan.size)
+    denoiser.steps.fill_(plan.steps)
+    denoiser.guidance.fill_(plan.guidance)
+    return DiffusionInTraining(denoiser, plan, progress_of(job, len(split.train)), job.seed)
+
+
+def _distillation(job: Job, plan: DiffusionPlan, split: ImageSplit) -> DiffusionInTraining:
+    teacher = read_teacher(Path(str(job.teacher)), split)
+    student = copy.deepcopy(teacher).train()
+    student.steps.fill_(plan.steps)
+    student.guidance.fill_(1.0)
+    return DistillationInTraining(student, teacher, plan, progress_of(job, len(split.train)), job.seed)

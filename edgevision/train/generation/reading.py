@@ -1,0 +1,29 @@
+"""Reads a trained generator of any kind from its run or its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from edgevision.checkpoint.reading import read_checkpoint
+from edgevision.models.dcgan import generator_from_state_dict
+from edgevision.models.diffusion import Sampler, denoiser_from_state_dict
+from edgevision.models.vae import vae_from_state_dict
+from edgevision.models.weights import holds
+
+
+def read_generator(
+    path: Path, *, steps: int | None = None, guidance: float | None = None
+) -> tuple[nn.Module, tuple[int, ...]]:
+    """The module (noise, label) -> image of a run folder or a checkpoint, and the shape of one image's noise."""
+    file = path / "best.safetensors" if path.is_dir() else path
+    tensors = read_checkpoint(file).tensors
+    if holds(tensors, "encoder.first.weight"):
+        vae = vae_from_state_dict(tensors)
+        return vae, (vae.decoder.noise, 1, 1)
+    if not holds(tensors, "stem.weight", "down1.weight"):
+        generator = generator_from_state_dict(tensors)
+        return generator, (generator.noise, 1, 1)
+    denoiser = denoiser_from_state_dict(tensors)
+    return Sampler(denoiser, steps, guidance).eval(), denoiser.noise_shape

@@ -1,0 +1,124 @@
+"""Validation of generators: samples of the averaged weights against real images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from edgevision.errors import UsageError
+from edgevision.evaluation.generation import GenerationAccuracy, feature_distance, generation_accuracy
+from edgevision.models.judge import Judge, levels, read_judge
+from edgevision.train.data.image_arrays import ImageSplit
+from edgevision.train.data.pictures import Picture
+
+Noise = tuple[int, ...]
+"""Shape of one image's noise, such as ``(1, 28, 28)``."""
+
+_BATCH = 100
+_COLUMNS = 10
+MONITOR = "likeness"
+PANELS = (
+    ("likeness of samples to real images, %", (MONITOR,)),
+    ("samples of the class asked for, %", ("agreement",)),
+    ("learning rate, share of the peak", ("lr",)),
+)
+
+
+def made(
+    generator: nn.Module,
+    labels: npt.NDArray[np.int64],
+    noise: Noise,
+    seed: int,
+    device: torch.device | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Images uint8 ``[N,C,H,W]`` of these classes; they depend only on the seed."""
+    rng = torch.Generator().manual_seed(seed)
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(labels), _BATCH):
+            part = torch.from_numpy(labels[start : start + _BATCH])
+            values = torch.randn((len(part), *noise), generator=rng)
+            found.append(levels(generator(values.to(device), part.to(device)).float()))
+    return np.concatenate(found)
+
+
+class SampleMeasure:
+    """Measures a generator against the validation images, in percent.
+
+    The first half of the images, at most `samples`, is compared with the rest once. `likeness` is that distance as a
+    share of the samples' own: 100 % is that of other real images.
+    """
+
+    def __init__(self, split: ImageSplit, judge: Path | None, samples: int, seed: int) -> None:
+        self.judge = self._fitting(read_judge(judge), split)
+        order = np.random.default_rng(seed).permutation(len(split.held))
+        count = min(samples, len(order) // 2)
+        features, _ = self.judge.judged(split.held.images[order])
+        self.others, self.real = features[:count], features[count:]
+        self.floor = feature_distance(self.others, self.real)
+        self.labels = split.held.labels[order[:count]]
+        self.class_count, self.seed = len(split.classes), seed
+
+    @staticmethod
+    def _fitting(judge: Judge, split: ImageSplit) -> Judge:
+        if judge.class_count != len(split.classes):
+            raise UsageError(
+                f"the classifier that measures samples has {judge.class_count} classes, the data {len(split.classes)};"
+                " train one on the data with `edgevision train cnn` and pass its run as --judge"
+            )
+        return judge
+
+    def accuracy(self, generator: nn.Module, noise: Noise, device: torch.device) -> GenerationAccuracy:
+        """All metrics of as many samples as there are labels."""
+        images = made(generator, self.labels, noise, self.seed, device)
+        features, predicted = self.judge.judged(images)
+        return generation_accuracy(
+            features,
+            predicted,
+            self.labels,
+            real=self.real,
+            others=self.others,
+            class_count=self.class_count,
+        )
+
+    def row(self, generator: nn.Module, noise: Noise, device: torch.device) -> dict[str, float]:
+        """The metrics in percent."""
+        found = self.accuracy(generator, noise, device)
+        return {
+            MONITOR: 100 / found.ratio,
+            "agreement": 100 * found.agreement,
+            "precision": 100 * found.precision,
+            "recall": 100 * found.recall,
+        }
+
+
+def sheet_of(
+    generator: Callable[[], nn.Module], classes: int, noise: Noise, device: Callable[[], torch.device]
+) -> Callable[[], Picture]:
+    """Draws ten samples of each class, one class a row, as one BGR image."""
+
+    def draw() -> Picture:
+        labels = np.repeat(np.arange(classes), _COLUMNS)
+        return sheet(made(generator(), labels, noise, 0, device()))
+
+    return draw
+
+
+def sheet(images: npt.NDArray[np.uint8], columns: int = _COLUMNS, gap: int = 2) -> Picture:
+    """Images ``[N,C,H,W]`` in rows as one BGR image, with grey gaps."""
+    count, channels, height, width = images.shape
+    rows = -(-count // columns)
+    drawn = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 96, np.uint8)
+    for place, image in enumerate(images):
+        top, left = (
+            gap + (place // columns) * (height + gap),
+            gap + (place % columns) * (width + gap),
+        )
+        values = np.repeat(image, 3, 0) if channels == 1 else image[::-1]
+        drawn[top : top + height, left : left + width] = values.transpose(1, 2, 0)
+    return drawn

@@ -1,0 +1,67 @@
+"""Class-conditional diffusion of small images: flow matching or DDPM, sampled in a few steps inside the graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgevision.graph.preprocess import PixelFormat
+from edgevision.models.plan import DiffusionPlan
+from edgevision.models.recipe import Recipe, SourceModel
+
+if TYPE_CHECKING:
+    from edgevision.checkpoint.reading import Checkpoint
+    from edgevision.models.diffusion import Denoiser
+
+
+def load(checkpoint: Path) -> SourceModel:
+    """Rebuild the network that the state dict's shapes describe."""
+    from edgevision.checkpoint.reading import read_checkpoint
+    from edgevision.models.diffusion import denoiser_from_state_dict
+
+    found = read_checkpoint(checkpoint)
+    return _source_model(denoiser_from_state_dict(found.tensors), found.class_names)
+
+
+def untrained() -> SourceModel:
+    """The default size, ten classes."""
+    import torch
+
+    from edgevision.models.diffusion import Denoiser
+
+    torch.manual_seed(0)
+    return _source_model(Denoiser().eval(), ())
+
+
+def recognises(checkpoint: Checkpoint) -> bool:
+    """True for a state dict with the network's names."""
+    from edgevision.models.weights import holds
+
+    return checkpoint.module is None and holds(
+        checkpoint.tensors, "stem.weight", "down1.weight", "embedding.label.weight"
+    )
+
+
+def _source_model(model: Denoiser, names: tuple[str, ...]) -> SourceModel:
+    from edgevision.models.diffusion import Sampler
+
+    parameters = sum(tensor.numel() for tensor in model.parameters())
+    sampler = Sampler(model)
+    variant = f"{model.objective} U-Net, {parameters:,} parameters, {sampler.steps} steps"
+    classes = names or tuple(str(label) for label in range(model.classes))
+    return SourceModel(sampler, variant, classes, noise_shape=model.noise_shape)
+
+
+RECIPE = Recipe(
+    name="diffusion",
+    task="generate",
+    summary="class-conditional diffusion of small images, trained on your images",
+    size_wh=(28, 28),
+    stride=4,
+    pixels=PixelFormat("rgb"),
+    fit="exact",
+    load=load,
+    untrained=untrained,
+    recognises=recognises,
+    training=DiffusionPlan(),
+)
