@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := cpu,openvino,tensorrt-rtx,rtsp,live,mqtt,webhook,export,eval,quantize,track,compare,loadgen,pipelines,train,test
+EXTRAS := cpu,openvino,tensorrt-rtx,rtsp,live,mqtt,webhook,export,eval,quantize,track,compare,fleet,loadgen,pipelines,train,test
 
 # processes that share the tests; fixtures of a file stay in one of them
 WORKERS := 2
