@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -110,7 +111,19 @@ class FleetNode:
         with tempfile.TemporaryDirectory(prefix="edgevision-fleet-") as scratch:
             frames = BenchFrames(None, Path(scratch), lambda _: None)
             measured = BenchOptions(settings, options.rounds)
-            return json_text(bench_build(self._build, measured, frames.opener, Path(scratch)))
+            record = bench_build(self._build, measured, frames.opener, Path(scratch))
+        return json_text(replace(record, warnings=(*record.warnings, *_priority())))
+
+
+def _priority() -> tuple[str, ...]:
+    """A warning if Ray has lowered the priority of this process."""
+    niceness = os.nice(0)
+    if niceness <= 0:
+        return ()
+    return (
+        f"Ray runs the benchmark with niceness {niceness}, so other programs slow it down; start the node with"
+        " RAY_worker_niceness=0 in its environment",
+    )
 
 
 def _answered(work: Callable[[], str]) -> Answer:
