@@ -307,9 +307,13 @@ def test_only_the_latest_logs_are_kept(run: Run, tmp_path: Path, monkeypatch: py
     assert len(list(folder.iterdir())) == failures.KEPT_LOGS
 
 
+NO_BUNDLE = {"adopt", "demo", "deploy", "doctor", "export", "fleet", "models", "roofline", "train"}
+"""Commands whose first argument is not a bundle."""
+
+
 def test_every_command_survives_a_name_without_bundle(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    for command in sorted(set(COMMANDS) - {"demo", "doctor", "models", "train", "adopt", "export", "deploy"}):
+    for command in sorted(set(COMMANDS) - NO_BUNDLE):
         code, message = run(
             command, tmp_path / "file", *([tmp_path / "file"] if command in ("run", "explain") else [])
         )

@@ -61,11 +61,17 @@ def test_seeds_have_64_bits(seed: int, number: int) -> None:
         tensors_for(NOISE, seed, [number], [0])
 
 
-def test_tokens_are_described_but_not_made() -> None:
+def test_tokens_are_those_of_the_text_or_numbers_of_the_seed() -> None:
     text = TensorInput((*NOISE.tensors, InputTensor("tokens", "tokens", (77,), 49408)))
     assert [spec.dtype for spec in text.specs] == ["float32", "int32"]
-    with pytest.raises(UsageError, match="input tokens takes tokens of a text"):
-        tensors_for(text, 0, [0], [0])
+    given = np.arange(154, dtype=np.int32).reshape(2, 77)
+    assert np.array_equal(tensors_for(text, 0, [0, 1], [0, 0], given).arrays[1], given)
+    drawn, again = (tensors_for(text, 0, [0, 1], [0, 0]).arrays[1] for _ in range(2))
+    assert np.array_equal(drawn, again)
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert drawn.dtype == np.int32
+    assert drawn.min() >= 0
+    assert drawn.max() < 49408
 
 
 @pytest.mark.parametrize(

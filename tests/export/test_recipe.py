@@ -16,6 +16,9 @@ from edgevision.models.recipe import Recipe, available_recipes, load_recipe
 RECIPES = (
     "cnn",
     "convnext",
+    "dcgan",
+    "diffusion",
+    "digits",
     "efficientnet",
     "mobilenet_v2",
     "mobilenet_v3",
@@ -25,7 +28,9 @@ RECIPES = (
     "sr",
     "ultralytics",
     "unet",
+    "vae",
     "vit",
+    "wgan",
     "yolov5",
     "yolov5-seg",
 )

@@ -17,7 +17,7 @@ from edgevision.export.generators.network import SEED, generator_inputs
 from edgevision.export.pipelines.folder import INDEX, PipelineFolder, read_pipeline_folder
 from edgevision.export.pipelines.loading import PROMPTS, LoadedPipeline, load_pipeline
 from edgevision.export.pipelines.module import PipelineModule, SamplingRun, reference_images
-from edgevision.export.pipelines.sampler import Sampler, read_sampler
+from edgevision.export.pipelines.sampler import SamplerTable, read_sampler
 from edgevision.export.runs import provenance_of_file
 from edgevision.export.verify import Progress
 from edgevision.graph.preprocess import PixelFormat
@@ -96,7 +96,7 @@ def run_options(loaded: LoadedPipeline, choices: RunChoices) -> SamplingRun:
     )
 
 
-def pipeline_source(loaded: LoadedPipeline, sampler: Sampler, options: SamplingRun) -> SourceModel:
+def pipeline_source(loaded: LoadedPipeline, sampler: SamplerTable, options: SamplingRun) -> SourceModel:
     """The whole run as a generator that takes tokens."""
     channels = int(loaded.unet.config.in_channels)
     width, height = (side // loaded.scale for side in options.size_wh)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from edgevision.export.pipelines.loading import LoadedPipeline
-from edgevision.export.pipelines.sampler import Sampler, drawn_noises, next_sample
+from edgevision.export.pipelines.sampler import SamplerTable, drawn_noises, next_sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class SamplingRun:
 class PipelineModule(torch.nn.Module):
     """Noise ``[B, N, C, h, w]`` and tokens int64 ``[B, *token_shape]`` to images ``[B,3,H,W]``, RGB in -1..1."""
 
-    def __init__(self, loaded: LoadedPipeline, sampler: Sampler, options: SamplingRun) -> None:
+    def __init__(self, loaded: LoadedPipeline, sampler: SamplerTable, options: SamplingRun) -> None:
         super().__init__()
         self.unet, self.vae = loaded.unet, loaded.vae
         self.encoders = torch.nn.ModuleList(loaded.encoders)

@@ -58,7 +58,7 @@ class SamplerStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampler:
+class SamplerTable:
     """A whole run: the first sample is `first` times noise."""
 
     first: float
@@ -70,7 +70,7 @@ class Sampler:
         return 1 + sum(step.noise != 0 for step in self.steps)
 
 
-def read_sampler(scheduler: Scheduler, steps: int) -> Sampler:
+def read_sampler(scheduler: Scheduler, steps: int) -> SamplerTable:
     """Measure the table of a run of `steps` steps; raises `CheckpointError` if the scheduler is not linear."""
     name = type(scheduler).__name__
     scheduler.set_timesteps(steps)
@@ -100,13 +100,13 @@ def read_sampler(scheduler: Scheduler, steps: int) -> Sampler:
         noise = 0.0 if place is None else float(rows[k + 1][1 + calls + place])
         outputs = tuple(_weight(value) for value in rest[1 : 2 + k].tolist())
         found.append(SamplerStep(float(timestep), scales[k], keep, outputs, _weight(noise)))
-    table = Sampler(float(scheduler.init_noise_sigma), tuple(found))
+    table = SamplerTable(float(scheduler.init_noise_sigma), tuple(found))
     _check(scheduler, steps, table)
     return table
 
 
-def run_sampler(table: Sampler, samples: torch.Tensor, outputs: list[torch.Tensor]) -> torch.Tensor:
-    """The last sample, from `Sampler.noises` noises ``[N,...]`` and the network's output of each call."""
+def run_sampler(table: SamplerTable, samples: torch.Tensor, outputs: list[torch.Tensor]) -> torch.Tensor:
+    """The last sample, from `SamplerTable.noises` noises ``[N,...]`` and the network's output of each call."""
     sample, noises = table.first * samples[0], iter(samples[1:])
     for step in table.steps:
         sample = next_sample(step, sample, outputs, noises)
@@ -128,7 +128,7 @@ def _weight(value: float) -> float:
     return 0.0 if abs(value) < SMALLEST else value
 
 
-def _check(scheduler: Scheduler, steps: int, table: Sampler) -> None:
+def _check(scheduler: Scheduler, steps: int, table: SamplerTable) -> None:
     """Compare with the scheduler for large random values, which clipping would change."""
     draw = torch.Generator().manual_seed(0)
     shape = (1, 4, 8, 8)
