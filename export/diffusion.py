@@ -11,13 +11,13 @@ from edgevision.models.recipe import Recipe, SourceModel
 
 if TYPE_CHECKING:
     from edgevision.checkpoint.reading import Checkpoint
-    from edgevision.models.diffusion import Denoiser
+    from edgevision.models.generators.diffusion import Denoiser
 
 
 def load(checkpoint: Path) -> SourceModel:
     """Rebuild the network that the state dict's shapes describe."""
     from edgevision.checkpoint.reading import read_checkpoint
-    from edgevision.models.diffusion import denoiser_from_state_dict
+    from edgevision.models.generators.diffusion import denoiser_from_state_dict
 
     found = read_checkpoint(checkpoint)
     return _source_model(denoiser_from_state_dict(found.tensors), found.class_names)
@@ -27,7 +27,7 @@ def untrained() -> SourceModel:
     """The narrowest network, two steps, ten classes: the steps are alike, so more of them only make a larger graph."""
     import torch
 
-    from edgevision.models.diffusion import Denoiser
+    from edgevision.models.generators.diffusion import Denoiser
 
     torch.manual_seed(0)
     model = Denoiser(width=16).eval()
@@ -45,7 +45,7 @@ def recognises(checkpoint: Checkpoint) -> bool:
 
 
 def _source_model(model: Denoiser, names: tuple[str, ...]) -> SourceModel:
-    from edgevision.models.diffusion import Sampler
+    from edgevision.models.generators.diffusion import Sampler
 
     parameters = sum(tensor.numel() for tensor in model.parameters())
     sampler = Sampler(model)

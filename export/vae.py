@@ -10,13 +10,13 @@ from edgevision.models.plan import VaePlan
 from edgevision.models.recipe import Recipe, SourceModel
 
 if TYPE_CHECKING:
-    from edgevision.models.vae import Vae
+    from edgevision.models.generators.vae import Vae
 
 
 def load(checkpoint: Path) -> SourceModel:
     """Rebuild the network that the state dict's shapes describe."""
     from edgevision.checkpoint.reading import read_checkpoint
-    from edgevision.models.vae import vae_from_state_dict
+    from edgevision.models.generators.vae import vae_from_state_dict
 
     found = read_checkpoint(checkpoint)
     return _source_model(vae_from_state_dict(found.tensors), found.class_names)
@@ -26,7 +26,7 @@ def untrained() -> SourceModel:
     """The default size, ten classes."""
     import torch
 
-    from edgevision.models.vae import Vae
+    from edgevision.models.generators.vae import Vae
 
     torch.manual_seed(0)
     return _source_model(Vae().eval(), ())

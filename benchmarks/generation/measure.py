@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from edgevision.evaluation.generation import feature_distance, generation_accuracy
-from edgevision.models.judge import Judge, read_judge
+from edgevision.models.generators.judge import Judge, read_judge
 from edgevision.sources.image_files import write_image
 from edgevision.train.data.class_images import read_classes
 from edgevision.train.generation.reading import read_generator

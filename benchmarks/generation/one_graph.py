@@ -29,7 +29,7 @@ from edgevision.checkpoint.reading import read_checkpoint
 from edgevision.device.facts import device_facts
 from edgevision.engines.ort_settings import cpu_session, session_settings
 from edgevision.export.network import onnx_from_inputs
-from edgevision.models.diffusion import Denoiser, Sampler, denoiser_from_state_dict, guided, step
+from edgevision.models.generators.diffusion import Denoiser, Sampler, denoiser_from_state_dict, guided, step
 from edgevision.storage import atomic
 from edgevision.storage.codec import json_from_dataclass
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from edgevision.errors import CheckpointError, UsageError
-from edgevision.models.dcgan import Critic, ImageGenerator, generator_from_state_dict
-from edgevision.models.diffusion import (
+from edgevision.models.generators.dcgan import Critic, ImageGenerator, generator_from_state_dict
+from edgevision.models.generators.diffusion import (
     Block,
     Denoiser,
     Objective,
@@ -18,7 +18,7 @@ from edgevision.models.diffusion import (
     step,
     times,
 )
-from edgevision.models.vae import Vae, elbo_parts, vae_from_state_dict
+from edgevision.models.generators.vae import Vae, elbo_parts, vae_from_state_dict
 
 OBJECTIVES: tuple[Objective, ...] = ("flow", "ddpm")
 LABELS = torch.arange(4)

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from edgevision.cli.root import edgevision
 from edgevision.errors import CheckpointError, UsageError
 from edgevision.models.cnn import Cnn
-from edgevision.models.diffusion import Denoiser, Sampler, times
-from edgevision.models.judge import levels, read_judge
+from edgevision.models.generators.diffusion import Denoiser, Sampler, times
+from edgevision.models.generators.judge import levels, read_judge
 from edgevision.models.plan import ClassifierPlan, DiffusionPlan
 from edgevision.train.data.class_augmentation import draw_picture
 from edgevision.train.data.image_arrays import ImageBatch

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import nn
 
-from edgevision.models.dcgan import Critic, ImageGenerator
+from edgevision.models.generators.dcgan import Critic, ImageGenerator
 from edgevision.models.plan import GanPlan
 from edgevision.train.data.image_arrays import ImageBatch
 from edgevision.train.generation.generator_task import GeneratorParts, generator_task, read_split

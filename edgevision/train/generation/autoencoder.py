@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgevision.models.generators.vae import Vae, elbo_parts
 from edgevision.models.plan import VaePlan
-from edgevision.models.vae import Vae, elbo_parts
 from edgevision.train.data.image_arrays import ImageArrays, ImageBatch
 from edgevision.train.generation.generator_task import GeneratorParts, generator_task, read_split
 from edgevision.train.job import Job, TrainingTask, progress_of

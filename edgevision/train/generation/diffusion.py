@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edgevision.models.diffusion import Denoiser, noisy
+from edgevision.models.generators.diffusion import Denoiser, noisy
 from edgevision.models.plan import DiffusionPlan
 from edgevision.train.data.image_arrays import ImageBatch
 from edgevision.train.loop.module import ModuleInTraining

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from edgevision.models.diffusion import Denoiser, Sampler
+from edgevision.models.generators.diffusion import Denoiser, Sampler
 from edgevision.models.plan import DiffusionPlan
 from edgevision.train.data.image_arrays import ImageSplit
 from edgevision.train.generation.diffusion import DiffusionInTraining

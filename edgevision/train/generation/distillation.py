@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from edgevision.checkpoint.reading import read_checkpoint
 from edgevision.errors import UsageError
-from edgevision.models.diffusion import Denoiser, denoiser_from_state_dict, guided, noisy, times
+from edgevision.models.generators.diffusion import Denoiser, denoiser_from_state_dict, guided, noisy, times
 from edgevision.models.plan import DiffusionPlan
 from edgevision.train.data.image_arrays import ImageBatch, ImageSplit
 from edgevision.train.generation.diffusion import DiffusionInTraining

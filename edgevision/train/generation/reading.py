@@ -7,9 +7,9 @@ from pathlib import Path
 from torch import nn
 
 from edgevision.checkpoint.reading import read_checkpoint
-from edgevision.models.dcgan import generator_from_state_dict
-from edgevision.models.diffusion import Sampler, denoiser_from_state_dict
-from edgevision.models.vae import vae_from_state_dict
+from edgevision.models.generators.dcgan import generator_from_state_dict
+from edgevision.models.generators.diffusion import Sampler, denoiser_from_state_dict
+from edgevision.models.generators.vae import vae_from_state_dict
 from edgevision.models.weights import holds
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from edgevision.errors import UsageError
 from edgevision.evaluation.generation import GenerationAccuracy, feature_distance, generation_accuracy
-from edgevision.models.judge import Judge, levels, read_judge
+from edgevision.models.generators.judge import Judge, levels, read_judge
 from edgevision.train.data.image_arrays import ImageSplit
 from edgevision.train.data.pictures import Picture
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgevision.errors import CheckpointError
-from edgevision.models.dcgan import ImageGenerator, generator_from_state_dict
+from edgevision.models.generators.dcgan import ImageGenerator, generator_from_state_dict
 from edgevision.models.weights import assign_weights, without_prefix
 
 
