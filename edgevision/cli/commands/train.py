@@ -123,7 +123,12 @@ if TYPE_CHECKING:
 @click.option(
     "--judge",
     type=click.Path(path_type=Path),
-    help="Run of a `cnn` or `digits` whose features measure generated images. Default: the included digits.",
+    help="Run whose features measure images: of `cnn` for generators, of `yolov5` for styles. Default: the included.",
+)
+@click.option(
+    "--styles",
+    type=click.Path(path_type=Path),
+    help="Folder of a style network's styles, one image for each.",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be decoded.")
 @click.option("--resume", is_flag=True, help="Continue the run in -o with its original settings.")
