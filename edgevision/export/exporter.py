@@ -42,10 +42,10 @@ from edgevision.export.golden import golden_from_source, network_input, with_sou
 from edgevision.export.modules.branches import branch_hint
 from edgevision.export.modules.heads import detection_head, segmenter_head, with_head
 from edgevision.export.modules.outputs import described_outputs, module_outputs
+from edgevision.export.modules.styles import network_of, styles_difference, with_fixed_style
 from edgevision.export.network import run_network
 from edgevision.export.runs import model_name, provenance_of, trained_from
 from edgevision.export.source_session import SourceSession
-from edgevision.export.styles import network_of, styles_difference, with_fixed_style
 from edgevision.export.verify import Progress, verify_graph, what_was_compared
 from edgevision.graph.contract import attach_metadata, check_contract
 from edgevision.graph.foreign.pixels import UNSTATED, PixelChanges, pixel_text
