@@ -1,0 +1,81 @@
+"""Inpainting: a masked region of an image, filled by a diffusion model that knows the other pixels."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from edgevision.errors import CheckpointError
+from edgevision.models.generators.diffusion import Denoiser, denoiser_from_state_dict, guided, step, times
+
+ANY = "any"
+"""Name of the last class: none, the known pixels alone decide."""
+MASKED = 128
+"""Values of a mask from this one on are filled."""
+
+
+def known_maps(images: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
+    """The maps ``[B,C+1,H,W]`` that a `Denoiser` gets: known pixels, 0 in the hole, and the hole.
+
+    `images` ``[B,C,H,W]`` are in -1..1; `hole` ``[B,1,H,W]`` is 1 where the image is unknown, else 0.
+    """
+    return torch.cat((images * (1 - hole), hole), 1)
+
+
+def inpainting_denoiser(channels: int, classes: int, width: int, size: int) -> Denoiser:
+    """A `Denoiser` that gets the maps of `known_maps`."""
+    return Denoiser(channels, classes, width, "flow", size, given=channels + 1)
+
+
+class Inpainter(nn.Module):
+    """The whole sampling as one module: it fills the hole of an image and keeps its other pixels.
+
+    | input | |
+    |---|---|
+    | noise | float32 ``[B,C,H,W]`` |
+    | image | uint8 ``[B,H,W,3]``, BGR; a grey model takes the mean of the channels |
+    | mask | uint8 ``[B,H,W]``: the image is filled where it is at least `MASKED` |
+    | label | ``[B]``: a class, or the number of classes for none |
+
+    The result is float32 ``[B,3,H,W]``, RGB in 0..1. Outside of the hole, its values are exactly the image's, and the
+    network gets neither noise nor a share of the image in the hole. The steps are unrolled, with guidance as in
+    `diffusion.Sampler`.
+    """
+
+    def __init__(self, denoiser: Denoiser, steps: int | None = None, guidance: float | None = None) -> None:
+        super().__init__()
+        if denoiser.given != denoiser.channels + 1:
+            raise CheckpointError(
+                f"a network that fills holes takes {denoiser.channels + 1} maps of the known pixels; this one takes"
+                f" {denoiser.given}: train it with `edgevision train inpaint`"
+            )
+        self.denoiser = denoiser
+        self.steps = int(denoiser.steps) if steps is None else steps
+        self.guidance = float(denoiser.guidance) if guidance is None else guidance
+        self.times = times(self.steps, denoiser.objective)
+
+    def forward(
+        self, noise: torch.Tensor, image: torch.Tensor, mask: torch.Tensor, label: torch.Tensor
+    ) -> torch.Tensor:
+        """Image and mask to the filled image."""
+        rgb = image.float()[..., [2, 1, 0]].permute(0, 3, 1, 2) / 255
+        hole = (mask.float()[:, None] >= MASKED).float()
+        own = rgb if self.denoiser.channels == 3 else rgb.mean(1, keepdim=True)
+        given, label = known_maps(2 * own - 1, hole), label.long()
+        x = noise
+        for time, earlier in itertools.pairwise(self.times):
+            now = torch.full((1,), time, device=x.device)  # one for all, so that graphs hold its embedding
+            predicted = guided(self.denoiser, x * hole, now, label, self.guidance, given)
+            x = step(x, predicted, time, earlier, self.denoiser.objective)
+        filled = ((x + 1) / 2).clamp(0, 1)
+        return torch.where(hole > 0, filled, rgb)
+
+
+def inpainter_from_state_dict(
+    tensors: Mapping[str, torch.Tensor], *, steps: int | None = None, guidance: float | None = None
+) -> Inpainter:
+    """The `Inpainter` with these weights, in eval mode; raises `CheckpointError` for those of another network."""
+    return Inpainter(denoiser_from_state_dict(tensors), steps, guidance).eval()
