@@ -193,6 +193,8 @@ class InpaintPlan(DiffusionPlan):
 
     holes: tuple[float, float] = (0.15, 0.75)
     """Least and largest side of a box, as a share of the image's."""
+    captions: bool = False
+    """Learn digits that are rendered with attributes, and take captions of them instead of a class."""
     guidance: float = 1.25
     samples: int = 300
     unlabelled: float = 0.3

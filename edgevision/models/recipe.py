@@ -80,6 +80,8 @@ class SourceModel:
     """
     token_count: int = 0
     """Number of different tokens."""
+    tokenizers: tuple[str, ...] = ()
+    """Of a model that takes tokens: each as JSON in the format of the library tokenizers."""
     input_origin: str = ""
     """Origin of size, crop and pixels, such as "assumed: ..."; `export` prints it with them."""
     heads: Mapping[str, Callable[[], SourceModel]] = field(default_factory=dict)

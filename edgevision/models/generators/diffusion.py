@@ -43,7 +43,7 @@ class TimeEmbedding(nn.Module):
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.first = nn.Linear(2 * _TIMES, width)
         self.second = nn.Linear(width, width)
-        self.label = nn.Embedding(classes + 1, width)
+        self.label: nn.Module = nn.Embedding(classes + 1, width)
 
     def forward(self, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Times and labels to vectors."""

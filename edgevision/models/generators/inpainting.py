@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from edgevision.errors import CheckpointError
+from edgevision.models.generators.captioned import TextDenoiser
 from edgevision.models.generators.diffusion import Denoiser, denoiser_from_state_dict, guided, step, times
+from edgevision.models.weights import assign_weights, holds
 
 ANY = "any"
 """Name of the last class: none, the known pixels alone decide."""
@@ -25,8 +27,10 @@ def known_maps(images: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
     return torch.cat((images * (1 - hole), hole), 1)
 
 
-def inpainting_denoiser(channels: int, classes: int, width: int, size: int) -> Denoiser:
-    """A `Denoiser` that gets the maps of `known_maps`."""
+def inpainting_denoiser(channels: int, classes: int | None, width: int, size: int) -> Denoiser:
+    """A `Denoiser` that gets the maps of `known_maps`; without `classes` it takes a text."""
+    if classes is None:
+        return TextDenoiser(channels, width, size, given=channels + 1)
     return Denoiser(channels, classes, width, "flow", size, given=channels + 1)
 
 
@@ -38,7 +42,7 @@ class Inpainter(nn.Module):
     | noise | float32 ``[B,C,H,W]`` |
     | image | uint8 ``[B,H,W,3]``, BGR; a grey model takes the mean of the channels |
     | mask | uint8 ``[B,H,W]``: the image is filled where it is at least `MASKED` |
-    | label | ``[B]``: a class, or the number of classes for none |
+    | label | ``[B]``: a class, or the number of classes for none; of a `TextDenoiser` tokens ``[B,LENGTH]`` |
 
     The result is float32 ``[B,3,H,W]``, RGB in 0..1. Outside of the hole, its values are exactly the image's, and the
     network gets neither noise nor a share of the image in the hole. The steps are unrolled, with guidance as in
@@ -78,4 +82,10 @@ def inpainter_from_state_dict(
     tensors: Mapping[str, torch.Tensor], *, steps: int | None = None, guidance: float | None = None
 ) -> Inpainter:
     """The `Inpainter` with these weights, in eval mode; raises `CheckpointError` for those of another network."""
-    return Inpainter(denoiser_from_state_dict(tensors), steps, guidance).eval()
+    if not holds(tensors, "embedding.label.words.weight"):
+        return Inpainter(denoiser_from_state_dict(tensors), steps, guidance).eval()
+    stem, last, words = (tensors[f"{name}.weight"] for name in ("stem", "last", "embedding.label.words"))
+    width, given = 4 * stem.shape[0], stem.shape[1] - last.shape[0]
+    model = TextDenoiser(last.shape[0], width, given=given, words=words.shape[0])
+    assign_weights(model, tensors)
+    return Inpainter(model, steps, guidance).eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from edgevision.models.generators.inpainting import Inpainter, inpainting_denois
 from edgevision.models.generators.judge import levels
 from edgevision.models.plan import InpaintPlan
 from edgevision.train.data.holes import HALVES, centre_hole, half_hole, stroke_hole
-from edgevision.train.data.image_arrays import ImageArrays
+from edgevision.train.data.image_arrays import ImageArrays, ImageSplit
 from edgevision.train.data.pictures import Picture
+from edgevision.train.generation.captioned import CaptionDrawer, check_digits, ink_of, rendered_digits
 from edgevision.train.generation.generator_task import GeneratorParts, generator_task, read_split
 from edgevision.train.generation.inpainting import HoleDrawer, InpaintingInTraining, start_from
 from edgevision.train.generation.sampling import SampleMeasure, sheet
@@ -26,13 +28,14 @@ Images = npt.NDArray[np.uint8]
 
 _BATCH = 100
 _GREY = 128
+_COLUMNS = 10
 _GENTLE = 0.5
 """Learning rates as a share of the plan's, if the training starts from given weights."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Filling:
-    """Images uint8 ``[N,C,S,S]`` whose holes uint8 ``[N,S,S]`` are filled, with a label ``[N]`` each."""
+    """Images uint8 ``[N,C,S,S]`` whose holes uint8 ``[N,S,S]`` are filled; labels ``[N]`` or tokens ``[N,LENGTH]``."""
 
     images: Images
     holes: Images
@@ -53,6 +56,10 @@ class Filling:
                 found.append(levels(model(noise.to(device), *given).float())[:, :channels])
         return np.concatenate(found)
 
+    def unlabelled(self, model: Inpainter) -> Filling:
+        """The same without class and without text."""
+        return replace(self, labels=np.full_like(self.labels, model.denoiser.classes))
+
     def without(self) -> Images:
         """The images with grey holes."""
         return np.where(self.holes[:, None] > 0, np.uint8(_GREY), self.images)
@@ -64,6 +71,22 @@ def alternating_holes(count: int, size: int) -> Images:
     return np.stack([kinds[place % len(kinds)] for place in range(count)])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FillTest:
+    """Real images that are filled for validation, and what is known about them."""
+
+    images: Images
+    labels: npt.NDArray[np.int64]
+    """What the model is given: classes ``[N]``, or tokens ``[N,LENGTH]``."""
+    classes: npt.NDArray[np.int64]
+    seen_by_judge: Callable[[Images], Images]
+    """The images as the classifier of the validation takes them."""
+
+    def rows(self, rows: npt.NDArray[np.int64]) -> FillTest:
+        """A part of the images."""
+        return replace(self, images=self.images[rows], labels=self.labels[rows], classes=self.classes[rows])
+
+
 def inpaint_task(job: Job, plan: InpaintPlan) -> TrainingTask:
     """Read all data of the job; raises `UsageError` and `SourceError`."""
     if job.teacher is not None:
@@ -71,7 +94,9 @@ def inpaint_task(job: Job, plan: InpaintPlan) -> TrainingTask:
             "--distill-from is for recipe diffusion; a model that fills holes cannot be distilled"
         )
     split = read_split(job, plan)
-    denoiser = inpainting_denoiser(split.train.channels, len(split.classes), plan.width, plan.size)
+    test, split, channels = _prepared(split, plan, job.seed)
+    classes = None if plan.captions else len(split.classes)
+    denoiser = inpainting_denoiser(channels, classes, plan.width, plan.size)
     denoiser.steps.fill_(plan.steps)
     denoiser.guidance.fill_(plan.guidance)
     facts: tuple[str, ...] = ()
@@ -84,14 +109,25 @@ def inpaint_task(job: Job, plan: InpaintPlan) -> TrainingTask:
     parts = GeneratorParts(
         module=module,
         generator=lambda: Inpainter(average),
-        noise=(split.train.channels, plan.size, plan.size),
+        noise=(channels, plan.size, plan.size),
         losses=("mean squared error in the holes", ("loss",)),
-        draw=HoleDrawer(split.train, plan),
-        measure=lambda measure: fill_row(Inpainter(average), split.held, measure, module.device),
-        samples=lambda: example_sheet(Inpainter(average), split.held, len(split.classes), module.device),
+        draw=CaptionDrawer(split.train, plan) if plan.captions else HoleDrawer(split.train, plan),
+        measure=lambda measure: fill_row(Inpainter(average), test, measure, module.device),
+        samples=lambda: example_sheet(Inpainter(average), test, module.device),
         facts=facts,
     )
     return generator_task(job, plan, split, parts)
+
+
+def _prepared(split: ImageSplit, plan: InpaintPlan, seed: int) -> tuple[FillTest, ImageSplit, int]:
+    """The validation, the data whose held part is what the judge sees, and the number of the images' channels."""
+    held = split.held
+    if not plan.captions:
+        return FillTest(held.images, held.labels, held.labels, lambda images: images), split, held.channels
+    check_digits(split)
+    captioned = rendered_digits(held, seed)
+    inked = replace(split, held=ImageArrays(ink_of(captioned.images), held.labels))
+    return FillTest(captioned.images, captioned.tokens, held.labels, ink_of), inked, 3
 
 
 def _gentle(plan: InpaintPlan) -> InpaintPlan:
@@ -101,29 +137,30 @@ def _gentle(plan: InpaintPlan) -> InpaintPlan:
 
 
 def fill_row(
-    model: Inpainter, held: ImageArrays, measure: SampleMeasure, device: torch.device
+    model: Inpainter, test: FillTest, measure: SampleMeasure, device: torch.device
 ) -> dict[str, float]:
-    """Metrics in percent of real images with filled holes, and their agreement where the class is not given."""
-    images, labels = held.images[measure.rows], held.labels[measure.rows]
-    filling = Filling(images, alternating_holes(len(images), images.shape[-1]), labels)
-    any_class = replace(filling, labels=np.full_like(labels, model.denoiser.classes))
-    _, seen = measure.judge.judged(any_class.filled(model, measure.seed, device))
-    row = measure.row_of(filling.filled(model, measure.seed, device))
-    return row | {"agreement without class": 100 * float((seen == labels).mean())}
+    """Metrics in percent of images with filled holes, and their agreement where neither class nor text is given."""
+    part = test.rows(measure.rows)
+    filling = Filling(part.images, alternating_holes(len(part.images), part.images.shape[-1]), part.labels)
+    free = filling.unlabelled(model)
+    _, seen = measure.judge.judged(test.seen_by_judge(free.filled(model, measure.seed, device)))
+    row = measure.row_of(test.seen_by_judge(filling.filled(model, measure.seed, device)))
+    return row | {"agreement, free": 100 * float((seen == part.classes).mean())}
 
 
-def example_sheet(model: Inpainter, held: ImageArrays, classes: int, device: torch.device) -> Picture:
-    """One image of each class (a column) with a box, a half and strokes: its holes, filled with its class, without."""
-    first = np.array([np.flatnonzero(held.labels == label)[:1] for label in range(classes)]).ravel()
-    images, labels, size = held.images[first], held.labels[first], held.images.shape[-1]
+def example_sheet(model: Inpainter, test: FillTest, device: torch.device) -> Picture:
+    """Images of ten classes, then with a box, halves and strokes each: the holes, filled as asked, filled freely."""
+    found = {int(label): place for place, label in reversed(list(enumerate(test.classes)))}
+    part = test.rows(np.array([found[label] for label in sorted(found)][:_COLUMNS]))
+    count, size = len(part.classes), part.images.shape[-1]
     rng = np.random.default_rng(0)
     rows = []
     for holes in (
-        [centre_hole(size) for _ in first],
-        [half_hole(size, place % HALVES) for place in range(len(first))],
-        [stroke_hole(size, rng) for _ in first],
+        [centre_hole(size)] * count,
+        [half_hole(size, place % HALVES) for place in range(count)],
+        [stroke_hole(size, rng) for _ in range(count)],
     ):
-        filling = Filling(images, np.stack(holes), labels)
-        any_class = replace(filling, labels=np.full_like(labels, classes))
-        rows += [filling.without(), filling.filled(model, 0, device), any_class.filled(model, 0, device)]
-    return sheet(np.concatenate([images, *rows]), columns=len(first))
+        filling = Filling(part.images, np.stack(holes), part.labels)
+        free = filling.unlabelled(model)
+        rows += [filling.without(), filling.filled(model, 0, device), free.filled(model, 0, device)]
+    return sheet(np.concatenate([part.images, *rows]), columns=count)

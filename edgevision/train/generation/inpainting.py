@@ -60,6 +60,7 @@ class InpaintingInTraining(DiffusionInTraining):
         time = (torch.arange(count, device=device) + torch.rand(count, device=device)) / count
         x, target = noisy(batch.images, torch.randn_like(batch.images), time, self.model.objective)
         hidden = torch.rand(count, device=device) < self.plan.unlabelled
+        hidden = hidden.view(-1, *(1 for _ in batch.labels.shape[1:]))
         label = torch.where(hidden, self.model.classes, batch.labels)
         predicted = self.model(x * hole, time, label, known_maps(batch.images, hole)).float()
         return {"loss": ((predicted - target).square() * hole).sum() / (hole.sum() * x.shape[1])}
@@ -68,14 +69,17 @@ class InpaintingInTraining(DiffusionInTraining):
 def start_from(denoiser: Denoiser, path: Path) -> str:
     """Copy the weights of a run or checkpoint that fit, and describe them.
 
-    The first layer of a model without holes gets zeros for the maps of the known pixels. Raises `UsageError` if no
-    tensor fits.
+    The first layer of a diffusion model without holes gets zeros for the maps of the known pixels. A colour model that
+    starts from a grey one takes its channels as three equal ones. Raises `UsageError` if no tensor fits.
     """
     found = read_checkpoint(path / "best.safetensors" if path.is_dir() else path)
-    tensors, own = dict(found.tensors), denoiser.stem.weight
-    stem = tensors.get("stem.weight")
-    if stem is not None and stem.shape[:2] == (own.shape[0], denoiser.channels):
-        tensors["stem.weight"] = torch.cat((stem, stem.new_zeros(own.shape[0], denoiser.given, 3, 3)), 1)
+    tensors = dict(found.tensors)
+    stem, last = tensors.get("stem.weight"), tensors.get("last.weight")
+    if stem is not None and last is not None and stem.shape[1] == last.shape[0]:
+        if (stem.shape[1], denoiser.channels) == (1, 3):
+            stem = stem.expand(-1, 3, -1, -1) / 3
+            tensors |= {name: tensors[name].repeat_interleave(3, 0) for name in ("last.weight", "last.bias")}
+        tensors["stem.weight"] = torch.cat((stem, stem.new_zeros(len(stem), denoiser.given, 3, 3)), 1)
     taken = take_fitting(denoiser, tensors)
     if not taken:
         raise UsageError(f"--weights {path} contains no tensor that fits a {type(denoiser).__name__}")
