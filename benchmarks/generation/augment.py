@@ -3,9 +3,10 @@
     python benchmarks/generation/augment.py digits/train digits/held --work augment [--json FILE]
 
 Each seed selects its own few digits of every class. They train a classifier, a generator with random changes of its
-samples, and a second classifier, whose samples are half generated digits (`edgevision train digits --generated`).
-Both classifiers have the same number of steps and the same augmentation. Nothing selects weights: the last average
-counts. A stopped benchmark continues with the parts that its folder lacks.
+samples, and a second classifier. Half of the second one's samples are generated digits that the first one assigns to
+their class (`edgevision train digits --generated`). Both classifiers have the same number of steps and the same
+augmentation. Nothing selects weights: the last average counts. A stopped benchmark continues with the parts that its
+folder lacks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from split import write_idx
+from split import write_idx  # type: ignore[import-not-found]  # beside this script
 
 from edgevision.checkpoint.reading import read_checkpoint
 from edgevision.contract.spec import FrameInput
@@ -129,7 +130,9 @@ def compared(
     )
     generated = settings.generated
     equal = max(1, round(epochs * count / (count + generated)))
-    train("digits", few, mixed, equal, seed, generated=str(maker), generated_count=generated)
+    train(
+        "digits", few, mixed, equal, seed, generated=str(maker), generated_count=generated, judge=str(alone)
+    )
     row = {"seed": seed, "few": top1(alone, held), "with generated": top1(mixed, held)}
     return row | {"gain": row["with generated"] - row["few"], "cpu_s": round(time.process_time() - began, 1)}
 

@@ -9,7 +9,7 @@ import onnx
 from onnx import helper
 
 from edgevision.contract.image import LetterboxGeometry
-from edgevision.contract.inputs import BatchRange, TensorInput
+from edgevision.contract.inputs import MASKED, BatchRange, TensorInput
 from edgevision.contract.spec import (
     Fit,
     FrameInput,
@@ -231,7 +231,17 @@ def graft_generator(
     before.flush(first=True)
     b = GraphBuilder(model.graph, "post/", opset_of(model))
     image = _bgr_levels(b, _in_float32(b, outputs)[0], image_pixels)
+    given, mask = (inputs.of_kind(kind) for kind in ("image", "mask"))
+    if given is not None and mask is not None:
+        image = _composed(b, image, given.name, mask.name)
     return _finished(model, b, (image,), translate_outputs(image_wh), inputs.batch)
+
+
+def _composed(b: GraphBuilder, image: str, given: str, mask: str) -> str:
+    """Levels that differ from the given image inside of the mask only: they are copied, so in every precision."""
+    inside = b.op("Unsqueeze", b.op("Cast", mask, to=FLOAT), np.array([3], np.int64))
+    kept = b.op("Cast", given, to=FLOAT)
+    return b.op("Where", b.op("GreaterOrEqual", inside, np.float32(MASKED)), image, kept)
 
 
 def _bgr_levels(b: GraphBuilder, output: NetworkOutput, pixels: PixelFormat) -> str:

@@ -129,7 +129,8 @@ if TYPE_CHECKING:
 @click.option(
     "--judge",
     type=click.Path(path_type=Path),
-    help="Run of a `cnn` or `digits` whose features measure generated images. Default: the included digits.",
+    help="Run of a `cnn` or `digits` whose features measure generated images; with --generated, it selects those of the"
+    " right class. Default: the included digits, and no selection.",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be decoded.")
 @click.option("--resume", is_flag=True, help="Continue the run in -o with its original settings.")

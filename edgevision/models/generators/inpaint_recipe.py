@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgevision.contract.classes import ANY
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.plan import InpaintPlan
 from edgevision.models.recipe import Recipe, SourceModel
@@ -52,7 +53,6 @@ def _untrained(*, captions: bool) -> SourceModel:
 
 def _source_model(model: Inpainter, names: tuple[str, ...]) -> SourceModel:
     from edgevision.models.generators.captioned import TextDenoiser
-    from edgevision.models.generators.inpainting import ANY
     from edgevision.models.generators.words import LENGTH, tokenizer_json
 
     denoiser = model.denoiser

@@ -8,15 +8,11 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from edgevision.contract.inputs import MASKED
 from edgevision.errors import CheckpointError
 from edgevision.models.generators.captioned import TextDenoiser
 from edgevision.models.generators.diffusion import Denoiser, denoiser_from_state_dict, guided, step, times
 from edgevision.models.weights import assign_weights, holds
-
-ANY = "any"
-"""Name of the last class: none, the known pixels alone decide."""
-MASKED = 128
-"""Values of a mask from this one on are filled."""
 
 
 def known_maps(images: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
