@@ -90,11 +90,11 @@ def label_of(spec: ModelSpec, wanted: int | str | None) -> int | None:
 def check_region(spec: ModelSpec, region: Region) -> None:
     """Raise `UsageError` unless the model fills regions of such an image, and the mask selects pixels."""
     image, mask = region_inputs(spec)
-    for given, name, array in ((image, "image", region.image), (mask, "mask", region.mask)):
+    for given, name, array in ((image, "an image", region.image), (mask, "a mask", region.mask)):
         if array.shape != given.shape or array.dtype != np.uint8:
             height, width = given.shape[:2]
             raise UsageError(
-                f"{spec.name} takes an {name} of {width}x{height} pixels; received {_size(array)}: scale or crop it"
+                f"{spec.name} takes {name} of {width}x{height} pixels; received {_size(array)}: scale or crop it"
             )
     if not (region.mask >= MASKED).any():
         raise UsageError(

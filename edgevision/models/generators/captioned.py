@@ -43,4 +43,4 @@ class TextDenoiser(Denoiser):
     ) -> None:
         super().__init__(channels, 1, width, "flow", size, given)
         self.embedding.label = WordEncoder(2 * width, words)
-        self.classes = NO_TEXT
+        self.classes, self.word_count = NO_TEXT, words

@@ -67,7 +67,7 @@ def _source_model(model: Inpainter, names: tuple[str, ...]) -> SourceModel:
             noise_shape=denoiser.noise_shape,
             image_size_wh=image_wh,
             token_shape=(LENGTH,),
-            token_count=denoiser.embedding.label.words.num_embeddings,
+            token_count=denoiser.word_count,
             tokenizers=(tokenizer_json(),),
         )
     classes = names or tuple(str(label) for label in range(denoiser.classes))
