@@ -95,7 +95,10 @@ def test_impossible_inputs(make: object, message: str) -> None:
 
 def test_regions_are_given_or_drawn() -> None:
     given = editor().tensors
-    assert [(spec.name, spec.dtype) for spec in given.specs[1:3]] == [("original", "uint8"), ("mask", "uint8")]
+    assert [(spec.name, spec.dtype) for spec in given.specs[1:3]] == [
+        ("original", "uint8"),
+        ("mask", "uint8"),
+    ]
     one = region()
     tensors = tensors_for(given, 0, [0, 1], [0, 0], region=one)
     np.testing.assert_array_equal(tensors.arrays[1], [one.image] * 2)

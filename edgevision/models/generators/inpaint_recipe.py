@@ -12,6 +12,7 @@ from edgevision.models.plan import InpaintPlan
 from edgevision.models.recipe import Recipe, SourceModel
 
 if TYPE_CHECKING:
+    from edgevision.checkpoint.reading import Checkpoint
     from edgevision.models.generators.inpainting import Inpainter
 
 
@@ -27,8 +28,18 @@ def inpaint_recipe(name: str, summary: str, plan: InpaintPlan) -> Recipe:
         fit="exact",
         load=_load,
         untrained=functools.partial(_untrained, captions=plan.captions),
+        recognises=None if plan.captions else _recognises,
         training=plan,
     )
+
+
+def _recognises(checkpoint: Checkpoint) -> bool:
+    """True for the weights of both recipes, which one function loads."""
+    from edgevision.models.generators.inpainting import fills_holes
+    from edgevision.models.weights import holds
+
+    known = holds(checkpoint.tensors, "stem.weight", "down1.weight")
+    return checkpoint.module is None and known and fills_holes(checkpoint.tensors)
 
 
 def _load(checkpoint: Path) -> SourceModel:

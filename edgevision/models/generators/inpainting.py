@@ -12,7 +12,7 @@ from edgevision.contract.inputs import MASKED
 from edgevision.errors import CheckpointError
 from edgevision.models.generators.captioned import TextDenoiser
 from edgevision.models.generators.diffusion import Denoiser, denoiser_from_state_dict, guided, step, times
-from edgevision.models.weights import assign_weights, holds
+from edgevision.models.weights import assign_weights, holds, without_prefix
 
 
 def known_maps(images: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
@@ -74,10 +74,18 @@ class Inpainter(nn.Module):
         return torch.where(hole > 0, filled, rgb)
 
 
+def fills_holes(tensors: Mapping[str, torch.Tensor]) -> bool:
+    """True for the weights of an `inpainting_denoiser`: its first layer also takes the maps of the known pixels."""
+    tensors = without_prefix(tensors, "stem.weight")
+    stem, last = (tensors.get(f"{name}.weight") for name in ("stem", "last"))
+    return stem is not None and last is not None and stem.shape[1] == 2 * last.shape[0] + 1
+
+
 def inpainter_from_state_dict(
     tensors: Mapping[str, torch.Tensor], *, steps: int | None = None, guidance: float | None = None
 ) -> Inpainter:
     """The `Inpainter` with these weights, in eval mode; raises `CheckpointError` for those of another network."""
+    tensors = without_prefix(tensors, "stem.weight")
     if not holds(tensors, "embedding.label.words.weight"):
         return Inpainter(denoiser_from_state_dict(tensors), steps, guidance).eval()
     stem, last, words = (tensors[f"{name}.weight"] for name in ("stem", "last", "embedding.label.words"))
