@@ -149,8 +149,8 @@ def main() -> None:
     parser.add_argument(
         "--augment", type=float, default=1.0, help="random changes of the generator's samples"
     )
-    parser.add_argument("--generator-epochs", type=int, default=40)
-    parser.add_argument("--classifier-epochs", type=int, default=12)
+    parser.add_argument("--generator-epochs", type=int, default=12)
+    parser.add_argument("--classifier-epochs", type=int, default=4)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4])
     parser.add_argument(
         "--choose", action="store_true", help="measure on training digits that are not among the few"
