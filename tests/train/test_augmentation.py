@@ -61,12 +61,15 @@ def test_images_of_another_class_are_made_again() -> None:
         return images
 
     labels = np.array([0, 1, 0, 1])
-    assert selected(make, labels, None, 7)[:, 0, 0, 0].tolist() == [1, 1, 1, 1]
+    assert selected(make, labels, None, 7)[0][:, 0, 0, 0].tolist() == [1, 1, 1, 1]
     calls.clear()
-    assert selected(make, labels, _Threshold(), 7)[:, 0, 0, 0].tolist() == [0, 1, 0, 1]
+    images, kept = selected(make, labels, _Threshold(), 7)
+    assert images[:, 0, 0, 0].tolist() == kept.tolist() == [0, 1, 0, 1]
     assert calls == [(4, 7), (2, 8), (2, 9)]
-    with pytest.raises(UsageError, match="recognises 2 of 4 generated images after 50 attempts"):
-        selected(lambda labels, seed: make(labels, 0), labels, _Threshold(), 7)
+    images, kept = selected(lambda labels, _: make(labels, 0), labels, _Threshold(), 7)
+    assert images[:, 0, 0, 0].tolist() == kept.tolist() == [1, 1]
+    with pytest.raises(UsageError, match="recognises 1 of 4 generated images after 50 attempts"):
+        selected(lambda labels, _: make(labels, 0), np.array([0, 1, 0, 0]), _Threshold(), 7)
 
 
 def test_samples_of_generators_can_be_augmented() -> None:

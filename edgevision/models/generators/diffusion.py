@@ -247,12 +247,13 @@ def guided(
 
     Both come from one batch of two. A guidance of 1 needs only the latter.
     """
+    maps = () if given is None else (given,)
     if guidance == 1:
-        found: torch.Tensor = denoiser(x, time, label, given)
+        found: torch.Tensor = denoiser(x, time, label, *maps)
         return found
     labels = torch.cat((label, torch.full_like(label, denoiser.classes)))
-    both = None if given is None else torch.cat((given, given))
-    pair = denoiser(torch.cat((x, x)), time if len(time) == 1 else torch.cat((time, time)), labels, both)
+    maps = tuple(torch.cat((value, value)) for value in maps)
+    pair = denoiser(torch.cat((x, x)), time if len(time) == 1 else torch.cat((time, time)), labels, *maps)
     with_class, without = pair.unflatten(0, (2, -1)).unbind()
     extrapolated: torch.Tensor = without + guidance * (with_class - without)
     return extrapolated

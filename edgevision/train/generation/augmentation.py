@@ -53,7 +53,9 @@ def generated_images(job: Job, classes: Sequence[str]) -> GeneratedImages | None
         )
     labels = np.arange(job.generated_count, dtype=np.int64) % len(classes)
     judge = None if job.judge is None else read_judge(Path(job.judge))
-    images = selected(lambda wanted, seed: made(generator, wanted, noise, seed), labels, judge, job.seed)
+    images, labels = selected(
+        lambda wanted, seed: made(generator, wanted, noise, seed), labels, judge, job.seed
+    )
     values = images[:, ::-1].transpose(0, 2, 3, 1)
     frames = np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:3], 3)))
     selection = "" if job.judge is None else f", whose classes {Path(job.judge).name} recognises"
@@ -63,21 +65,25 @@ def generated_images(job: Job, classes: Sequence[str]) -> GeneratedImages | None
 
 def selected(
     make: Callable[[Labels, int], npt.NDArray[np.uint8]], labels: Labels, judge: Judge | None, seed: int
-) -> npt.NDArray[np.uint8]:
-    """An image ``[N,C,H,W]`` of each label that `make` makes from labels and a seed, and the judge assigns to it.
+) -> tuple[npt.NDArray[np.uint8], Labels]:
+    """Images ``[N,C,H,W]`` that `make` makes from labels and a seed, and the labels that the judge assigns to them too.
 
-    Images of another class are made again with the next seed. Raises `UsageError` after `_ROUNDS` of them.
+    Images of another class are made again with the next seed, and left out after `_ROUNDS` attempts. Raises
+    `UsageError` if these are more than half.
     """
     images = make(labels, seed)
     if judge is None:
-        return images
+        return images, labels
     for turn in range(1, _ROUNDS + 1):
         _, seen = judge.judged(images)
         wrong = np.flatnonzero(seen != labels)
         if not len(wrong):
-            return images
+            return images, labels
         images[wrong] = make(labels[wrong], seed + turn)
-    raise UsageError(
-        f"--judge recognises {len(labels) - len(wrong)} of {len(labels)} generated images after {_ROUNDS} attempts;"
-        " train it and the generator on the same data, or omit it"
-    )
+    right = np.flatnonzero(judge.judged(images)[1] == labels)
+    if 2 * len(right) < len(labels):
+        raise UsageError(
+            f"--judge recognises {len(right)} of {len(labels)} generated images after {_ROUNDS} attempts; train it and"
+            " the generator on the same data, or omit it"
+        )
+    return images[right], labels[right]
