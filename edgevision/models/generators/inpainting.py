@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 
 import torch
-from torch import nn
 
 from edgevision.contract.inputs import MASKED
 from edgevision.errors import CheckpointError
 from edgevision.models.generators.captioned import TextDenoiser
-from edgevision.models.generators.diffusion import Denoiser, denoiser_from_state_dict, guided, step, times
+from edgevision.models.generators.diffusion import Denoiser, Sampler, denoiser_from_state_dict, guided
 from edgevision.models.weights import assign_weights, holds, without_prefix
 
 
@@ -30,7 +28,7 @@ def inpainting_denoiser(channels: int, classes: int | None, width: int, size: in
     return Denoiser(channels, classes, width, "flow", size, given=channels + 1)
 
 
-class Inpainter(nn.Module):
+class Inpainter(Sampler):
     """The whole sampling as one module: it fills the hole of an image and keeps its other pixels.
 
     | input | |
@@ -41,23 +39,18 @@ class Inpainter(nn.Module):
     | label | ``[B]``: a class, or the number of classes for none; of a `TextDenoiser` tokens ``[B,LENGTH]`` |
 
     The result is float32 ``[B,3,H,W]``, RGB in 0..1. Outside of the hole, its values are exactly the image's, and the
-    network gets neither noise nor a share of the image in the hole. The steps are unrolled, with guidance as in
-    `diffusion.Sampler`.
+    network gets neither noise outside of the hole nor the image inside. Steps and guidance are those of `Sampler`.
     """
 
     def __init__(self, denoiser: Denoiser, steps: int | None = None, guidance: float | None = None) -> None:
-        super().__init__()
+        super().__init__(denoiser, steps, guidance)
         if denoiser.given != denoiser.channels + 1:
             raise CheckpointError(
                 f"a network that fills holes takes {denoiser.channels + 1} maps of the known pixels; this one takes"
                 f" {denoiser.given}: train it with `edgevision train inpaint`"
             )
-        self.denoiser = denoiser
-        self.steps = int(denoiser.steps) if steps is None else steps
-        self.guidance = float(denoiser.guidance) if guidance is None else guidance
-        self.times = times(self.steps, denoiser.objective)
 
-    def forward(
+    def forward(  # type: ignore[override]  # a sampler that is given an image
         self, noise: torch.Tensor, image: torch.Tensor, mask: torch.Tensor, label: torch.Tensor
     ) -> torch.Tensor:
         """Image and mask to the filled image."""
@@ -66,10 +59,11 @@ class Inpainter(nn.Module):
         own = rgb if self.denoiser.channels == 3 else rgb.mean(1, keepdim=True)
         given, label = known_maps(2 * own - 1, hole), label.long()
         x = noise
-        for time, earlier in itertools.pairwise(self.times):
+        predictions: list[torch.Tensor] = []
+        for time in self.times[:-1]:
             now = torch.full((1,), time, device=x.device)  # one for all, so that graphs hold its embedding
-            predicted = guided(self.denoiser, x * hole, now, label, self.guidance, given)
-            x = step(x, predicted, time, earlier, self.denoiser.objective)
+            predictions.append(guided(self.denoiser, x * hole, now, label, self.guidance, given))
+            x = self.advanced(x, predictions)
         filled = ((x + 1) / 2).clamp(0, 1)
         return torch.where(hole > 0, filled, rgb)
 
@@ -91,5 +85,5 @@ def inpainter_from_state_dict(
     stem, last, words = (tensors[f"{name}.weight"] for name in ("stem", "last", "embedding.label.words"))
     width, given = 4 * stem.shape[0], stem.shape[1] - last.shape[0]
     model = TextDenoiser(last.shape[0], width, given=given, words=words.shape[0])
-    assign_weights(model, tensors)
+    assign_weights(model, {"order": torch.tensor(1), **tensors})
     return Inpainter(model, steps, guidance).eval()
