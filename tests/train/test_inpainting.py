@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from edgevision.cli.root import edgevision
 from edgevision.errors import UsageError
 from edgevision.models.cnn import Cnn
-from edgevision.models.generators.captioned import NO_TEXT, TextDenoiser
+from edgevision.models.generators.captioned import NO_TEXT, WordEncoder
 from edgevision.models.generators.diffusion import Denoiser
 from edgevision.models.generators.inpainting import Inpainter, inpainter_from_state_dict, inpainting_denoiser
 from edgevision.models.generators.words import tokens_of_texts
@@ -49,15 +49,15 @@ def test_holes_have_their_shapes() -> None:
     assert centre_hole(8).sum() == 16
     assert centre_hole(8)[2:6, 2:6].all()
     halves = [half_hole(8, which) for which in range(HALVES)]
-    for half, rows in zip(halves, (np.s_[:, :4], np.s_[:4], np.s_[:, 4:], np.s_[4:]), strict=True):
-        assert half.sum() == 32
-        assert half[rows].all()
+    for which, half in enumerate(halves):
+        sides = (half[:, :4], half[:4], half[:, 4:], half[4:])
+        assert [bool(side.all()) for side in sides] == [place == which for place in range(HALVES)]
     for seed in range(20):
         box = box_hole(20, (0.2, 0.5), np.random.default_rng(seed))
         ys, xs = np.nonzero(box)
-        sides = np.ptp(ys) + 1, np.ptp(xs) + 1
-        assert box.sum() == sides[0] * sides[1]
-        assert all(4 <= side <= 10 for side in sides)
+        lengths = np.ptp(ys) + 1, np.ptp(xs) + 1
+        assert box.sum() == lengths[0] * lengths[1]
+        assert all(4 <= length <= 10 for length in lengths)
         assert 0 < stroke_hole(28, np.random.default_rng(seed)).mean() < 0.9
         assert set(np.unique(random_hole(28, (0.2, 0.5), np.random.default_rng(seed)))) == {0, 1}
 
@@ -112,7 +112,7 @@ def test_captioned_digits_have_ink() -> None:
 
 def test_words_and_their_order_count() -> None:
     torch.manual_seed(0)
-    encoder = TextDenoiser(3, 16, 8).embedding.label
+    encoder = WordEncoder(32)
     texts = ["red on white", "white on red", "", "red on white  "]
     first, second, empty, spaced = encoder(torch.from_numpy(tokens_of_texts(texts)).long()).unbind()
     assert not torch.allclose(first, second, atol=1e-4)

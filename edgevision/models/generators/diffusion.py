@@ -283,7 +283,7 @@ def guided(
 
     Both come from one batch of two. A guidance of 1 needs only the latter.
     """
-    maps = () if given is None else (given,)
+    maps: tuple[torch.Tensor, ...] = () if given is None else (given,)
     if guidance == 1:
         found: torch.Tensor = denoiser(x, time, label, *maps)
         return found
