@@ -107,15 +107,20 @@ class Program:
     @property
     def plan(self) -> str:
         """The memory plan in words."""
-        peak, largest = self.peak_bytes / 1e9, self.largest
+        peak, largest = size_text(self.peak_bytes), self.largest
+        limit = "" if self.memory_bytes is None else f" of {size_text(self.memory_bytes)}"
         if not self.in_turn:
-            limit = "" if self.memory_bytes is None else f" of {self.memory_bytes / 1e9:.2f} GB"
-            return f"all graphs stay loaded: peak {peak:.2f} GB{limit}"
+            return f"all graphs stay loaded: peak {peak}{limit}"
         return (
-            f"graphs are loaded in turn: peak {peak:.2f} GB of {(self.memory_bytes or 0) / 1e9:.2f} GB ({largest.name}:"
-            f" {largest.weights_bytes / 1e9:.2f} GB weights, {largest.activations_bytes / 1e9:.2f} GB activations); all"
-            f" together need {self.together_bytes / 1e9:.2f} GB"
+            f"graphs are loaded in turn: peak {peak}{limit} ({largest.name}: {size_text(largest.weights_bytes)} of"
+            f" weights, {size_text(largest.activations_bytes)} of activations); all together need"
+            f" {size_text(self.together_bytes)}"
         )
+
+
+def size_text(count: int) -> str:
+    """Bytes as "3.44 GB" or "12.5 MB"."""
+    return f"{count / 1e9:.2f} GB" if count >= 100_000_000 else f"{count / 1e6:.1f} MB"
 
 
 def read_program(path: Path) -> Program:

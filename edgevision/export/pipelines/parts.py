@@ -11,7 +11,7 @@ import torch
 
 from edgevision.bundle.entries import data_name, graph_file_name
 from edgevision.bundle.folder import Bundle, Golden, Verification, write_bundle
-from edgevision.bundle.program import ProgramGraph
+from edgevision.bundle.program import ProgramGraph, size_text
 from edgevision.contract.inputs import BatchRange, InputTensor, TensorInput, Tensors
 from edgevision.contract.spec import ModelSpec, Provenance, TensorSpec, translate_outputs
 from edgevision.engines.opening import open_session
@@ -73,7 +73,7 @@ def export_part(
     file.write_bytes(content)
     record = _verified(file, spec, golden)
     progress(
-        f"{name}: {len(graph.graph.node)} nodes, {size / 1e9:.2f} GB of weights"
+        f"{name}: {len(graph.graph.node)} nodes, {size_text(size)} of weights"
         f"{'' if data is None else ' in a file of their own'}, verified {len(golden.inputs)} runs:"
         f" {differences(record)}"
     )

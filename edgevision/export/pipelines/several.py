@@ -28,6 +28,8 @@ from edgevision.models.images import images_bgr
 from edgevision.storage.codec import json_text
 from edgevision.verification.golden import verify_session
 
+VERIFIED_BYTES = 2_000_000_000
+"""Memory of graphs while they are verified, as far as the largest one allows."""
 REFERENCE_TOLERANCE = 1e-3
 """Largest difference of an image in -1..1 from the image of diffusers' own pipeline."""
 
@@ -140,7 +142,7 @@ def verified_run(
     golden: Golden,
     precision: Precision,
 ) -> Verification:
-    """Run the program for the golden inputs, with one graph in memory at a time."""
-    alone = replace(program, memory_bytes=0)
-    with ProgramSession(spec, alone, openers) as session:
+    """Run the program for the golden inputs; the graphs are loaded in turn if they are large."""
+    limited = replace(program, memory_bytes=VERIFIED_BYTES)
+    with ProgramSession(spec, limited, openers) as session:
         return replace(verify_session(session, golden, precision=precision), stage="export")
