@@ -11,10 +11,11 @@ import numpy as np
 
 import edgevision
 from edgevision.bundle.entries import FileEntry as FileEntry
-from edgevision.bundle.entries import FormName, data_name, file_entry, graph_file_name
+from edgevision.bundle.entries import FormName, data_name, graph_file_name
 from edgevision.bundle.entries import GraphEntry as GraphEntry
 from edgevision.bundle.entries import GraphForm as GraphForm
 from edgevision.bundle.entries import Speed as Speed
+from edgevision.bundle.entries import file_entry as file_entry
 from edgevision.bundle.golden import Golden as Golden
 from edgevision.bundle.golden import arrays_from_golden, golden_from_arrays
 from edgevision.bundle.operating_point import SCHEMA as POINT_SCHEMA

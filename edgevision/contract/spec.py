@@ -20,8 +20,8 @@ from edgevision.storage.codec import (
 )
 
 SCHEMA = 3
-"""Version of the record. A spec is written with the lowest version that can read it: models that take frames as 1, those
-that make images as 2, graphs of a program as 3.
+"""Version of the record. A spec is written with the lowest version that can read it: models that take frames as 1,
+those that make images as 2, graphs of a program as 3.
 """
 FRAMES_SCHEMA = 1
 FRAMES = "frames"

@@ -109,12 +109,11 @@ def _equal_rows(session: Session, golden: Golden, tolerance: Tolerance) -> Check
     if session.spec.task == "part":
         rows = tuple(answers.values())
         worst = max(
-            max_difference((one,), (np.repeat(one[:1], len(one), axis=0),)) / max(float(np.abs(one).max()), 1e-12)
+            max_difference((one,), (np.repeat(one[:1], len(one), axis=0),))
+            / max(float(np.abs(one).max()), 1e-12)
             for one in rows
         )
-        return CheckRecord(
-            "relative difference between equal rows of a batch", worst, "<=", tolerance.raw
-        )
+        return CheckRecord("relative difference between equal rows of a batch", worst, "<=", tolerance.raw)
     scores = answers["scores"]
     worst = max_difference((scores,), (np.repeat(scores[:1], len(scores), axis=0),))
     return CheckRecord("score difference between equal rows of a batch", worst, "<=", tolerance.score)

@@ -163,7 +163,18 @@ def _export_pipeline(
 
 def _refuse_others(folder: Path) -> None:
     context = click.get_current_context()
-    used = {"model", "steps", "guidance", "graphs", "memory", "size", "batch", "tensorrt", "output", "no_fp16"}
+    used = {
+        "model",
+        "steps",
+        "guidance",
+        "graphs",
+        "memory",
+        "size",
+        "batch",
+        "tensorrt",
+        "output",
+        "no_fp16",
+    }
     given = [
         parameter.opts[0]
         for parameter in context.command.params

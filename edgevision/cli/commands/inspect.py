@@ -40,9 +40,7 @@ def command(model: Path, as_json: bool) -> None:
     if bundle.lost_operating_point:
         lines.append(f"threshold  {LOST}")
     for graph in (*bundle.manifest.graphs, *bundle.manifest.computed):
-        lines.append(
-            f"graph      {graph.file.name} ({graph.precision}, {graph.size_bytes / 1e6:.1f} MB)"
-        )
+        lines.append(f"graph      {graph.file.name} ({graph.precision}, {graph.size_bytes / 1e6:.1f} MB)")
         for verification in graph.verifications:
             lines += [f"           {line}" for line in verification_lines(verification)]
         if not graph.verifications:

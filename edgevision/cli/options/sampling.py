@@ -52,9 +52,7 @@ def sampling_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--steps --guidance --graphs --memory``; the function gets them as `sampling`, a `SamplingOptions`."""
 
     @functools.wraps(function)
-    def with_sampling(
-        *args: Any, steps: Any, guidance: Any, graphs: Any, memory: Any, **kwargs: Any
-    ) -> Any:
+    def with_sampling(*args: Any, steps: Any, guidance: Any, graphs: Any, memory: Any, **kwargs: Any) -> Any:
         return function(*args, sampling=SamplingOptions(steps, guidance, graphs, memory), **kwargs)
 
     wrapped: Callable[..., Any] = with_sampling

@@ -22,7 +22,8 @@ def built_precision(bundle: Bundle, flavour: str) -> Precision | None:
 def _is_built(bundle: Bundle, precision: Precision, flavour: str) -> bool:
     for graph in bundle.program(precision).graphs:
         engines = stored_engines(bundle.path / graph.name).engines
-        made = {engine.manifest.graph.sha256 for engine in engines if engine.manifest.flavour == flavour}
+        graphs = (engine.manifest.graph for engine in engines if engine.manifest.flavour == flavour)
+        made = {file.sha256 for file in graphs if file is not None}
         if graph.sha256 not in made:
             return False
     return True

@@ -1,6 +1,7 @@
 """A session of several graphs: text encoders, the steps of a sampler, and the decoder.
 
-The graphs' sessions do the work. Between them are the weighted sums of the sampler's table, in float32 (`bundle.program`).
+The graphs' sessions do the work. Between them are the weighted sums of the sampler's table (`bundle.program`), in
+float32.
 """
 
 from __future__ import annotations

@@ -151,7 +151,9 @@ def _several(loaded: LoadedPipeline, choices: RunChoices) -> bool:
     parts = (loaded.unet, loaded.vae.decoder, *loaded.encoders)
     size = sum(4 * parameter.numel() for part in parts for parameter in part.parameters())
     if choices.graphs == "one" and choices.memory_bytes is not None:
-        raise UsageError("--memory plans the loading of several graphs; received --graphs one: omit one of them")
+        raise UsageError(
+            "--memory plans the loading of several graphs; received --graphs one: omit one of them"
+        )
     if choices.graphs == "one" and size > MOST_WEIGHTS:
         raise UsageError(
             f"{loaded.folder.path} has {size / 1e9:.1f} GB of weights in float32; one ONNX file holds at most"

@@ -71,9 +71,7 @@ class Denoiser(torch.nn.Module):
         if self.guided:
             empty = (getattr(self, f"empty{place}") for place in range(len(conditions)))
             pairs = zip(empty, conditions, strict=True)
-            conditions = tuple(
-                torch.cat([e.expand(one.shape[0], *e.shape[1:]), one]) for e, one in pairs
-            )
+            conditions = tuple(torch.cat([e.expand(one.shape[0], *e.shape[1:]), one]) for e, one in pairs)
             sample = torch.cat([sample, sample])
             timestep = torch.cat([timestep, timestep]) if timestep.ndim else timestep
         rows, added = sample.shape[0], None

@@ -81,19 +81,17 @@ def export_part(
     return program_graph(bundle, activations)
 
 
-def program_graph(
-    bundle: Bundle, activations: int, precision: str = "float"
-) -> ProgramGraph:
+def program_graph(bundle: Bundle, activations: int, precision: str = "float") -> ProgramGraph:
     """The entry of a part's graph in a program."""
     entry = next(one for one in bundle.manifest.graphs if one.precision == precision)
-    return ProgramGraph(
-        bundle.path.name, entry.precision, entry.file.sha256, entry.size_bytes, activations
-    )
+    return ProgramGraph(bundle.path.name, entry.precision, entry.file.sha256, entry.size_bytes, activations)
 
 
 def differences(record: Verification) -> str:
     """The largest measured difference of a part's outputs, in words."""
-    images = [check.measured for check in record.checks if check.name.startswith("largest difference of an image")]
+    images = [
+        check.measured for check in record.checks if check.name.startswith("largest difference of an image")
+    ]
     if images:
         return f"largest difference {images[0]:.0f} of 255 levels"
     found = [check.measured for check in record.checks if check.name.startswith("largest relative")]
@@ -129,9 +127,7 @@ class _WithIntegers(torch.nn.Module):
         return found
 
 
-def _network(
-    module: torch.nn.Module, inputs: TensorInput, outputs: int
-) -> tuple[onnx.ModelProto, Arrays]:
+def _network(module: torch.nn.Module, inputs: TensorInput, outputs: int) -> tuple[onnx.ModelProto, Arrays]:
     """The network with its weights as inputs, and the weights, in the memory of the module."""
     wrapped = _WithIntegers(module).eval()
     rows = inputs.batch.opt

@@ -35,9 +35,7 @@ def encoder_name(place: int) -> str:
     return TEXT_ENCODER if place == 0 else f"{TEXT_ENCODER}_{place + 1}"
 
 
-def recorded_run(
-    module: PipelineModule, golden: Tensors
-) -> tuple[torch.Tensor, Mapping[str, RecordedPart]]:
+def recorded_run(module: PipelineModule, golden: Tensors) -> tuple[torch.Tensor, Mapping[str, RecordedPart]]:
     """Images ``[B,3,H,W]`` of the golden noise and tokens, and the parts by name in the order of their calls."""
     noise, tokens = (torch.from_numpy(array) for array in golden.arrays)
     with torch.no_grad():
@@ -63,7 +61,8 @@ def _encoders(
     module: PipelineModule, tokens: torch.Tensor
 ) -> tuple[dict[str, RecordedPart], tuple[str, ...], tuple[torch.Tensor, ...]]:
     """The text encoders, and all their outputs by name."""
-    parts, names = {}, []
+    parts: dict[str, RecordedPart] = {}
+    names: list[str] = []
     for place, encoder in enumerate(module.encoders):
         rows = tokens if tokens.ndim == 2 else tokens[:, place]
         found = encoder(rows.long())

@@ -71,9 +71,7 @@ def export_several(job: SeveralJob, path: Path, progress: Progress) -> Bundle:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.partial-", dir=path.parent) as name:
         folder = Path(name)
-        graphs = {
-            part: export_part(part, parts[part], shared, folder, progress) for part in list(parts)
-        }
+        graphs = {part: export_part(part, parts[part], shared, folder, progress) for part in list(parts)}
         sampler = job.module.sampler
         program = Program(
             tuple(graph for part, graph in graphs.items() if part not in (DENOISER, DECODER)),

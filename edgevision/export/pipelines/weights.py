@@ -140,7 +140,10 @@ def with_references(network: onnx.ModelProto, model: onnx.ModelProto, weights: A
 
 
 def half_weights(network: onnx.ModelProto, weights: Arrays) -> tuple[onnx.ModelProto, Arrays]:
-    """The FP16 graph with FP16 weights instead of casts of float32 ones; a weight that is read as both is there twice."""
+    """The FP16 graph with FP16 weights instead of casts of float32 ones.
+
+    A weight that is read as both is there twice.
+    """
     result = onnx.ModelProto()
     result.CopyFrom(network)
     found: dict[str, npt.NDArray[Any]] = {}

@@ -48,9 +48,7 @@ def probe_magnitudes(
     that names the first node with a NaN or any other infinity, `UsageError` if there are no frames.
     """
     names = [name for name in float_values(model) if values is None or name in values]
-    session = _session(
-        _with_probes(model, names, _behind_infinity(model)), session_settings(external=folder)
-    )
+    session = _session(_with_probes(model, names, _behind_infinity(model)), session_settings(external=folder))
     largest = np.zeros(len(names))
     count = 0
     for frames in batches:
