@@ -315,7 +315,8 @@ def write_bundle(
     """Write a new bundle with its float graph and tokenizers; replaces an older bundle at `path`, but nothing else.
 
     `data` is a file with the graph's external weights. With `parts`, the bundles of several graphs, `graph` is their
-    program. Both are moved, and must be on the same file system. Raises `BundleError` if `path` exists and is not a bundle, or cannot be written.
+    program. Both are moved, and must be on the same file system. Raises `BundleError` if `path` exists and is not a
+    bundle, or cannot be written.
     """
     try:
         with atomic.staged_folder(path, may_replace=_is_bundle) as folder:

@@ -45,8 +45,9 @@ class ProgramGraph:
 class ProgramStep:
     """One call of the denoiser, and the next sample.
 
-    The denoiser receives ``input_scale * sample`` and `timestep`. The next sample is ``keep * sample``, plus the outputs
-    of this and earlier calls times `outputs` (one weight for each call from the first), plus `noise` times new noise.
+    The denoiser receives ``input_scale * sample`` and `timestep`. The next sample is ``keep * sample``, plus the
+    outputs of this and earlier calls times `outputs` (one weight for each call from the first), plus `noise` times new
+    noise.
     """
 
     timestep: float
