@@ -228,10 +228,7 @@ def graft_generator(
 def graft_part(
     network: onnx.ModelProto, *, inputs: TensorInput, outputs: tuple[str, ...]
 ) -> tuple[onnx.ModelProto, tuple[TensorSpec, ...]]:
-    """Name the outputs of one graph of a program, and state its batch; returns them too.
-
-    The first inputs of the network are those of `inputs`, in order; the others are its weights. Raises `GraphError`.
-    """
+    """Name the outputs of a part of a pipeline, whose inputs after those of `inputs` are weights; returns them too."""
     model = _with_tensors(network, inputs, weights_as_inputs=True)
     found = inferred_outputs(model)
     specs = tuple(
