@@ -41,7 +41,7 @@ class TextEncoder(torch.nn.Module):
         return (found.hidden_states[-2], found[0]) if self.pooled else (found.hidden_states[-2],)
 
 
-class Denoiser(torch.nn.Module):
+class GuidedDenoiser(torch.nn.Module):
     """One call of the network, with guidance: sample ``[B,C,h,w]``, time, and the text encoders' outputs."""
 
     def __init__(self, loaded: LoadedPipeline, encoders: Sequence[TextEncoder], options: SamplingRun) -> None:
@@ -105,7 +105,7 @@ class Denoiser(torch.nn.Module):
         return embedding.float()
 
 
-class Decoder(torch.nn.Module):
+class LatentDecoder(torch.nn.Module):
     """Latents ``[B,C,h,w]`` to images ``[B,3,H,W]``, RGB in -1..1."""
 
     def __init__(self, vae: Any, *, large: bool) -> None:
@@ -134,8 +134,8 @@ class PipelineModule(torch.nn.Module):
             for place, encoder in enumerate(loaded.encoders)
         ]
         self.encoders = torch.nn.ModuleList(parts)
-        self.denoiser = Denoiser(loaded, parts, options)
-        self.decoder = Decoder(loaded.vae, large=large)
+        self.denoiser = GuidedDenoiser(loaded, parts, options)
+        self.decoder = LatentDecoder(loaded.vae, large=large)
         self.sampler = sampler
 
     def forward(self, noise: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
