@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -33,17 +33,35 @@ _TIMES = 32
 _GROUPS = 8
 
 
-class TimeEmbedding(nn.Module):
-    """Times ``[B]`` or ``[1]`` in 0..1 and labels ``[B]`` to ``[B,width]``: sines (arXiv 1706.03762) and a table."""
+class Conditional(Protocol):
+    """A network with a condition: noisy values ``[B,C,H,W]``, times and labels to predictions."""
 
-    def __init__(self, width: int, classes: int) -> None:
+    classes: int
+
+    @property
+    def objective(self) -> Objective:
+        """What the network predicts."""
+        ...
+
+    def __call__(self, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Noisy values to predictions."""
+        ...
+
+
+class TimeEmbedding(nn.Module):
+    """Times ``[B]`` or ``[1]`` in 0..1 and labels ``[B]`` to ``[B,width]``: sines (arXiv 1706.03762) and a table.
+
+    With `vector`, a linear layer takes the place of the table, and labels are vectors float32 ``[B,classes]``.
+    """
+
+    def __init__(self, width: int, classes: int, *, vector: bool = False) -> None:
         super().__init__()
         self.frequencies: torch.Tensor
         frequencies = torch.exp(torch.linspace(0, math.log(1000.0), _TIMES))
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.first = nn.Linear(2 * _TIMES, width)
         self.second = nn.Linear(width, width)
-        self.label = nn.Embedding(classes + 1, width)
+        self.label = nn.Linear(classes, width) if vector else nn.Embedding(classes + 1, width)
 
     def forward(self, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Times and labels to vectors."""
@@ -101,7 +119,8 @@ class MapAttention(nn.Module):
 class Denoiser(nn.Module):
     """A U-Net: noisy images ``[B,C,H,W]``, times ``[B]`` or ``[1]`` and labels int64 ``[B]`` to predictions.
 
-    Label `classes` stands for no class. Sides must be multiples of 4. Most work is done at a half and a quarter of the
+    Label `classes` stands for no class. With `vector`, labels are vectors float32 ``[B,classes]`` and zeros stand for
+    none. Sides must be multiples of 4. Most work is done at a half and a quarter of the
     resolution; the full one has a quarter of `width` channels. The objective, the
     size of the images of the training and the settings of the best sampling are buffers, so that weights are complete.
     """
@@ -113,6 +132,8 @@ class Denoiser(nn.Module):
         width: int = 48,
         objective: Objective = "flow",
         size: int = 28,
+        *,
+        vector: bool = False,
     ) -> None:
         super().__init__()
         if channels < 1 or classes < 1 or width < 16 or width % 16 or size < 4 or size % 4:
@@ -122,7 +143,7 @@ class Denoiser(nn.Module):
             )
         self.channels, self.classes, self.width = channels, classes, width
         fine, coarse, embedded = width // 4, 2 * width, 2 * width
-        self.embedding = TimeEmbedding(embedded, classes)
+        self.embedding = TimeEmbedding(embedded, classes, vector=vector)
         self.stem = nn.Conv2d(channels, fine, 3, padding=1)
         self.down1 = nn.Conv2d(fine, width, 3, 2, 1)
         self.left = nn.ModuleList(Block(width, width, embedded) for _ in range(2))
@@ -223,16 +244,23 @@ class Sampler(nn.Module):
 
     def forward(self, noise: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Noise to images."""
-        x, label = noise, label.long()
-        for time, earlier in itertools.pairwise(self.times):
-            now = torch.full((1,), time, device=x.device)  # one for all, so that graphs hold its embedding
-            predicted = guided(self.denoiser, x, now, label, self.guidance)
-            x = step(x, predicted, time, earlier, self.objective)
+        x = sampled(self.denoiser, noise, label.long(), self.times, self.guidance)
         return ((x + 1) / 2).clamp(0, 1)
 
 
+def sampled(
+    denoiser: Conditional, noise: torch.Tensor, label: torch.Tensor, at: tuple[float, ...], guidance: float
+) -> torch.Tensor:
+    """The sampling at these times, unrolled: noise ``[B,C,H,W]`` and labels to images in -1..1."""
+    x = noise
+    for time, earlier in itertools.pairwise(at):
+        now = torch.full((1,), time, device=x.device)  # one for all, so that graphs hold its embedding
+        x = step(x, guided(denoiser, x, now, label, guidance), time, earlier, denoiser.objective)
+    return x
+
+
 def guided(
-    denoiser: Denoiser, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor, guidance: float
+    denoiser: Conditional, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor, guidance: float
 ) -> torch.Tensor:
     """Predictions at times ``[B]`` or ``[1]``, extrapolated from those without class to those with it.
 
@@ -241,7 +269,8 @@ def guided(
     if guidance == 1:
         found: torch.Tensor = denoiser(x, time, label)
         return found
-    labels = torch.cat((label, torch.full_like(label, denoiser.classes)))
+    none = torch.zeros_like(label) if label.is_floating_point() else torch.full_like(label, denoiser.classes)
+    labels = torch.cat((label, none))
     pair = denoiser(torch.cat((x, x)), time if len(time) == 1 else torch.cat((time, time)), labels)
     with_class, without = pair.unflatten(0, (2, -1)).unbind()
     extrapolated: torch.Tensor = without + guidance * (with_class - without)
@@ -261,7 +290,9 @@ def denoiser_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Denoiser:
         raise CheckpointError(
             "not the weights of a Denoiser: expected stem.weight, down1.weight and embedding.label.weight"
         )
-    model = Denoiser(stem.shape[1], label.shape[0] - 1, down.shape[0])
+    vector = "embedding.label.bias" in tensors
+    classes = label.shape[1] if vector else label.shape[0] - 1
+    model = Denoiser(stem.shape[1], classes, down.shape[0], vector=vector)
     assign_weights(model, tensors)
     if not 0 <= int(model.kind) < len(OBJECTIVES):
         raise CheckpointError(f"kind is {int(model.kind)}; expected a number below {len(OBJECTIVES)}")
