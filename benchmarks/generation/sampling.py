@@ -26,12 +26,13 @@ def main() -> None:
     with safetensors.safe_open(str(path), "pt") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    prefix = "decoder." if "decoder.steps" in tensors else ""
     for name in ("steps", "guidance"):
         value = getattr(options, name)
         if value is not None:
-            tensors[name].fill_(value)
+            tensors[f"{prefix}{name}"].fill_(value)
     atomic.write_file(path, safetensors.torch.save(tensors, metadata))
-    print(f"{path}: {int(tensors['steps'])} steps, guidance {float(tensors['guidance']):g}")
+    print(f"{path}: {int(tensors[f'{prefix}steps'])} steps, guidance {float(tensors[f'{prefix}guidance']):g}")
 
 
 if __name__ == "__main__":
