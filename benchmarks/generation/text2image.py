@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, nargs="*", help="sampling steps of the decoder")
     parser.add_argument("--guidance", type=float, nargs="*", help="guidance of the decoder")
+    parser.add_argument("--order", type=int, help="predictions that a step of the decoder combines")
     parser.add_argument("--sheet", type=Path, help="write the first images of the last model")
     options = parser.parse_intermixed_args()
     torch.set_num_threads(1)
@@ -67,6 +68,8 @@ def main() -> None:
     for run in options.runs:
         file = run / "best.safetensors" if run.is_dir() else run
         model = text2image_from_state_dict(read_checkpoint(file).tensors)
+        if options.order:
+            model.decoder.order.fill_(options.order)
         for steps in options.steps or [int(model.decoder.steps)]:
             for guidance in options.guidance or [float(model.decoder.guidance)]:
                 model.decoder.steps.fill_(steps)

@@ -139,7 +139,7 @@ class UpscalerPlan:
     size: int = 48
     """Side of the square inputs of training, in pixels; targets are larger by the factor."""
     width: int = 32
-    depth: int = 8
+    depth: int = 10
     """Channels and number of hidden convolutions."""
     reduce: float = 0.6
     """Training images are first reduced to this share of their size, which removes the blocks of JPEG."""
@@ -176,8 +176,10 @@ class DiffusionPlan(GeneratorPlan):
     """Steps of the sampling that is validated; of the student, if a teacher is distilled."""
     guidance: float = 1.5
     """Guidance of the sampling that is validated; 1: none. A student needs none."""
-    teacher_steps: int = 3
+    teacher_steps: int = 5
     """Steps of the teacher that one step of a student replaces."""
+    teacher_batches: int = 96
+    """Batches of samplings of the teacher that a student learns from."""
     optimization: Optimization = field(
         default_factory=lambda: Optimization(
             batch=64, validate_every=10, weight_decay=0.0, ema_decay=0.999, lr_others=0.002

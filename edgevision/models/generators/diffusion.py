@@ -5,17 +5,17 @@ Images and noise are float32 ``[B,C,H,W]``; images inside the process lie in -1.
 
 | objective | noisy image at time t | the network predicts | sampling |
 |---|---|---|---|
-| `flow` | (1 - t) image + t noise (arXiv 2209.03003, 2210.02747) | noise - image | Euler |
+| `flow` | (1 - t) image + t noise (arXiv 2209.03003, 2210.02747) | noise - image | Adams-Bashforth; Euler |
 | `ddpm` | cos(πt/2) image + sin(πt/2) noise (arXiv 2006.11239; schedule: 2102.09672) | noise | DDIM (2010.02502) |
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -27,6 +27,9 @@ Objective = Literal["flow", "ddpm"]
 OBJECTIVES: tuple[Objective, ...] = ("flow", "ddpm")
 LAST_DDPM_TIME = 0.98
 """Start of DDIM's sampling: at time 1 the noisy image holds nothing of the image, so dividing by its share fails."""
+
+ADAMS_ORDER = 3
+"""Predictions that each step of a flow's sampling combines; 1: Euler. DDIM's combine one."""
 
 _TIMES = 32
 """Frequencies of the time embedding."""
@@ -123,6 +126,7 @@ class Denoiser(nn.Module):
     none. Sides must be multiples of 4. Most work is done at a half and a quarter of the
     resolution; the full one has a quarter of `width` channels. The objective, the
     size of the images of the training and the settings of the best sampling are buffers, so that weights are complete.
+    Weights without `order` are sampled by Euler's method.
     """
 
     def __init__(
@@ -166,6 +170,8 @@ class Denoiser(nn.Module):
         self.register_buffer("steps", torch.tensor(10))
         self.guidance: torch.Tensor
         self.register_buffer("guidance", torch.tensor(1.0))
+        self.order: torch.Tensor
+        self.register_buffer("order", torch.tensor(ADAMS_ORDER if objective == "flow" else 1))
 
     @property
     def noise_shape(self) -> tuple[int, int, int]:
@@ -219,6 +225,25 @@ def step(
     return math.cos(earlier * math.pi / 2) * image + math.sin(earlier * math.pi / 2) * predicted
 
 
+def adams_weights(place: int, order: int) -> tuple[float, ...]:
+    """Weights of the predictions of step `place` and of those before it, the latest first; their sum is 1.
+
+    The method of Adams and Bashforth for equal steps: the mean over the step of the polynomial through the last
+    `order` predictions. The first steps have fewer predictions and use a lower order; an order of 1 is Euler's method.
+    """
+    count = min(order, place + 1)
+    nodes = -np.arange(count, dtype=np.float64)
+    return tuple(np.linalg.solve(np.vander(nodes, increasing=True).T, 1 / np.arange(1, count + 1)).tolist())
+
+
+def combined(predictions: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
+    """The weighted sum of the last predictions, the latest first."""
+    total = predictions[-1] * weights[0]
+    for predicted, weight in zip(reversed(predictions[:-1]), weights[1:], strict=False):
+        total = total + weight * predicted
+    return total
+
+
 def times(steps: int, objective: Objective) -> tuple[float, ...]:
     """Equidistant times of the sampling, ``steps + 1`` values from the noise to the image."""
     if steps < 1:
@@ -232,6 +257,7 @@ class Sampler(nn.Module):
 
     The steps are unrolled. A `guidance` other than 1 extrapolates from the prediction without class to that with it
     (arXiv 2207.12598: ``1 + w`` there), as one batch of both. By default steps and guidance are the weights' own.
+    A flow's steps combine the last predictions (`adams_weights`), so they cost no more than Euler's.
     """
 
     def __init__(self, denoiser: Denoiser, steps: int | None = None, guidance: float | None = None) -> None:
@@ -241,22 +267,46 @@ class Sampler(nn.Module):
         self.guidance = float(denoiser.guidance) if guidance is None else guidance
         self.objective = denoiser.objective
         self.times = times(self.steps, self.objective)
+        self.order = int(denoiser.order)
 
     def forward(self, noise: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Noise to images."""
-        x = sampled(self.denoiser, noise, label.long(), self.times, self.guidance)
+        x = sampled(self.denoiser, noise, label.long(), self.times, self.guidance, self.order)
         return ((x + 1) / 2).clamp(0, 1)
+
+    def advanced(self, x: torch.Tensor, predictions: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The noisy images after one more step, from all predictions so far."""
+        return advanced(x, predictions, self.times, self.order, self.objective)
 
 
 def sampled(
-    denoiser: Conditional, noise: torch.Tensor, label: torch.Tensor, at: tuple[float, ...], guidance: float
+    denoiser: Conditional,
+    noise: torch.Tensor,
+    label: torch.Tensor,
+    at: Sequence[float],
+    guidance: float,
+    order: int,
 ) -> torch.Tensor:
     """The sampling at these times, unrolled: noise ``[B,C,H,W]`` and labels to images in -1..1."""
-    x = noise
-    for time, earlier in itertools.pairwise(at):
+    x, predictions = noise, list[torch.Tensor]()
+    for time in at[:-1]:
         now = torch.full((1,), time, device=x.device)  # one for all, so that graphs hold its embedding
-        x = step(x, guided(denoiser, x, now, label, guidance), time, earlier, denoiser.objective)
+        predictions.append(guided(denoiser, x, now, label, guidance))
+        x = advanced(x, predictions, at, order, denoiser.objective)
     return x
+
+
+def advanced(
+    x: torch.Tensor,
+    predictions: Sequence[torch.Tensor],
+    at: Sequence[float],
+    order: int,
+    objective: Objective,
+) -> torch.Tensor:
+    """The noisy images after the step of the last prediction."""
+    place = len(predictions) - 1
+    predicted = combined(predictions, adams_weights(place, order))
+    return step(x, predicted, at[place], at[place + 1], objective)
 
 
 def guided(
@@ -293,7 +343,9 @@ def denoiser_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Denoiser:
     vector = "embedding.label.bias" in tensors
     classes = label.shape[1] if vector else label.shape[0] - 1
     model = Denoiser(stem.shape[1], classes, down.shape[0], vector=vector)
-    assign_weights(model, tensors)
+    assign_weights(model, {"order": torch.tensor(1), **tensors})
     if not 0 <= int(model.kind) < len(OBJECTIVES):
         raise CheckpointError(f"kind is {int(model.kind)}; expected a number below {len(OBJECTIVES)}")
+    if not 1 <= int(model.order) <= ADAMS_ORDER:
+        raise CheckpointError(f"order is {int(model.order)}; expected 1 to {ADAMS_ORDER}")
     return model.eval()

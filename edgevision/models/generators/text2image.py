@@ -20,6 +20,7 @@ from torch import nn
 
 from edgevision.errors import CheckpointError
 from edgevision.models.generators.diffusion import (
+    ADAMS_ORDER,
     Denoiser,
     MapAttention,
     Objective,
@@ -158,11 +159,12 @@ class Text2Image(nn.Module):
         """Noise and captions to images of the decoder ``[B,3,28,28]`` in -1..1."""
         text = self.encoder.of_texts(tokens)
         of_prior = noise[:, -1].flatten(1)[:, : self.encoder.size, None, None]
-        picture = sampled(self.prior, of_prior, text, times(PRIOR_STEPS, "flow"), 1.0)
+        picture = sampled(self.prior, of_prior, text, times(PRIOR_STEPS, "flow"), 1.0, ADAMS_ORDER)
         picture = F.normalize(picture.flatten(1)) * self.encoder.size**0.5
         at = times(int(self.decoder.steps), self.decoder.objective)
         condition = torch.cat((picture, text), 1)
-        return sampled(self.decoder, noise[:, :-1], condition, at, float(self.decoder.guidance)).clamp(-1, 1)
+        guidance, order = float(self.decoder.guidance), int(self.decoder.order)
+        return sampled(self.decoder, noise[:, :-1], condition, at, guidance, order).clamp(-1, 1)
 
 
 def text2image_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Text2Image:
