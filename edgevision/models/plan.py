@@ -246,7 +246,7 @@ class Text2ImagePlan(GeneratorPlan):
     """Shapes that are rendered of each digit; colours change with each sample."""
     unlabelled: float = 0.1
     """Share of the decoder's samples without condition, from which guidance extrapolates (arXiv 2207.12598)."""
-    untold: float = 0.3
+    captionless: float = 0.3
     """Share of the decoder's samples without the caption's vector (arXiv 2204.06125, section 2.1: a half)."""
     steps: int = 10
     """Steps of the decoder's sampling."""

@@ -117,8 +117,8 @@ def test_a_denoiser_of_vectors_is_guided_from_zeros() -> None:
     nn.init.normal_(model.last.weight)
     x, time, label = torch.rand((2, 3, 8, 8)), torch.tensor([0.4]), torch.rand((2, 6))
     with torch.no_grad():
-        told, untold = model(x, time, label), model(x, time, torch.zeros_like(label))
-        assert torch.allclose(guided(model, x, time, label, 3.0), untold + 3 * (told - untold), atol=1e-4)
+        given, none = model(x, time, label), model(x, time, torch.zeros_like(label))
+        assert torch.allclose(guided(model, x, time, label, 3.0), none + 3 * (given - none), atol=1e-4)
         again = denoiser_from_state_dict(model.state_dict())
-        assert torch.equal(again(x, time, label), told)
+        assert torch.equal(again(x, time, label), given)
     assert again.classes == 6

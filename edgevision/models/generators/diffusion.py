@@ -322,7 +322,7 @@ def guided(
     none = torch.zeros_like(label) if label.is_floating_point() else torch.full_like(label, denoiser.classes)
     labels = torch.cat((label, none))
     pair = denoiser(torch.cat((x, x)), time if len(time) == 1 else torch.cat((time, time)), labels)
-    with_class, without = pair.unflatten(0, (2, -1)).unbind()
+    with_class, without = pair.unflatten(0, (2, -1)).unbind()  # type: ignore[no-untyped-call]  # torch's own gap
     extrapolated: torch.Tensor = without + guidance * (with_class - without)
     return extrapolated
 

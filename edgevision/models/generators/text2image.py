@@ -68,8 +68,8 @@ class PictureEncoder(nn.Module):
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
-        shapes = ((3, width, 2), (width, width, 1), (width, 2 * width, 2))
-        shapes = (*shapes, (2 * width, 2 * width, 1), (2 * width, 2 * width, 2))
+        wide = 2 * width
+        shapes = ((3, width, 2), (width, width, 1), (width, wide, 2), (wide, wide, 1), (wide, wide, 2))
         self.convolutions = nn.ModuleList(
             nn.Conv2d(before, after, 3, stride, 1) for before, after, stride in shapes
         )
@@ -96,18 +96,24 @@ class PairEncoder(nn.Module):
 
     def of_texts(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens ``[B,LENGTH]`` to vectors ``[B,size]``."""
-        return F.normalize(self.text(tokens.long())) * self.size**0.5
+        return scaled(self.text(tokens.long()))
 
     def of_images(self, images: torch.Tensor) -> torch.Tensor:
         """Images ``[B,3,28,28]`` in -1..1 to vectors ``[B,size]``."""
-        return F.normalize(self.picture(images)) * self.size**0.5
+        return scaled(self.picture(images))
 
     def loss(self, images: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """The symmetric cross entropy of all pairs of a batch (arXiv 2103.00020, figure 3)."""
         scale = self.scale.clamp(max=_LARGEST_SCALE).exp() / self.size
         alike = scale * self.of_images(images) @ self.of_texts(tokens).T
         own = torch.arange(len(alike), device=alike.device)
-        return (F.cross_entropy(alike, own) + F.cross_entropy(alike.T, own)) / 2
+        loss: torch.Tensor = (F.cross_entropy(alike, own) + F.cross_entropy(alike.T, own)) / 2
+        return loss
+
+
+def scaled(vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors ``[B,N]`` of the length of the square root of N."""
+    return F.normalize(vectors) * vectors.shape[1] ** 0.5
 
 
 class Prior(nn.Module):
@@ -160,7 +166,7 @@ class Text2Image(nn.Module):
         text = self.encoder.of_texts(tokens)
         of_prior = noise[:, -1].flatten(1)[:, : self.encoder.size, None, None]
         picture = sampled(self.prior, of_prior, text, times(PRIOR_STEPS, "flow"), 1.0, ADAMS_ORDER)
-        picture = F.normalize(picture.flatten(1)) * self.encoder.size**0.5
+        picture = scaled(picture.flatten(1))
         at = times(int(self.decoder.steps), self.decoder.objective)
         condition = torch.cat((picture, text), 1)
         guidance, order = float(self.decoder.guidance), int(self.decoder.order)

@@ -25,7 +25,7 @@ from edgevision.train.data.image_arrays import ImageArrays
 Stage = Literal["encoder", "prior", "upsampler", "decoder"]
 STAGES: tuple[Stage, ...] = ("encoder", "prior", "upsampler", "decoder")
 _PAIRS = 6
-"""Pairs of colours in a batch of the encoder: images of one pair must be told apart by their shapes."""
+"""Pairs of colours in a batch of the encoder: only their shapes distinguish images of one pair."""
 _RENDERINGS = 2
 """Renderings of each digit in a batch of the encoder."""
 

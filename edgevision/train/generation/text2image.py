@@ -141,8 +141,8 @@ class Text2ImageInTraining(ModuleInTraining[CaptionBatch]):
         picture, text = self._vectors(batch)
         count, device = len(text), text.device
         draws = torch.rand((2, count, 1), device=device)
-        told = text * (draws[0] >= self.plan.untold)
-        condition = torch.cat((picture, told), 1) * (draws[1] >= self.plan.unlabelled)
+        caption = text * (draws[0] >= self.plan.captionless)
+        condition = torch.cat((picture, caption), 1) * (draws[1] >= self.plan.unlabelled)
         time = spread_times(count, device)
         x, target = noisy(batch.small, torch.randn_like(batch.small), time, self.model.decoder.objective)
         return F.mse_loss(self.model.decoder(x, time, condition).float(), target)
