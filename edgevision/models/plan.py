@@ -250,7 +250,7 @@ class Text2ImagePlan(GeneratorPlan):
     """Share of the decoder's samples without the caption's vector (arXiv 2204.06125, section 2.1: a half)."""
     steps: int = 10
     """Steps of the decoder's sampling."""
-    guidance: float = 2.0
+    guidance: float = 3.0
     """Guidance of the decoder's sampling; 1: none."""
     optimization: Optimization = field(
         default_factory=lambda: Optimization(

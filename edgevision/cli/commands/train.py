@@ -118,7 +118,7 @@ if TYPE_CHECKING:
 @click.option(
     "--guidance",
     type=FiniteRange(min=0),
-    help="Guidance of a diffusion model's sampling; 1: none. Default: 1.5; text2image: 2.",
+    help="Guidance of a diffusion model's sampling; 1: none. Default: 1.5; text2image: 3.",
 )
 @click.option(
     "--judge",
