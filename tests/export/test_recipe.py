@@ -26,6 +26,7 @@ RECIPES = (
     "resnet",
     "segformer",
     "sr",
+    "text2image",
     "ultralytics",
     "unet",
     "vae",
