@@ -28,13 +28,14 @@ def main() -> None:
     with safetensors.safe_open(str(path), "pt") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    tensors.setdefault("order", torch.tensor(1))
+    prefix = "decoder." if "decoder.steps" in tensors else ""
+    tensors.setdefault(f"{prefix}order", torch.tensor(1))
     for name in ("steps", "guidance", "order"):
         value = getattr(options, name)
         if value is not None:
-            tensors[name].fill_(value)
+            tensors[f"{prefix}{name}"].fill_(value)
     atomic.write_file(path, safetensors.torch.save(tensors, metadata))
-    steps, guidance, order = (tensors[name].item() for name in ("steps", "guidance", "order"))
+    steps, guidance, order = (tensors[f"{prefix}{name}"].item() for name in ("steps", "guidance", "order"))
     print(f"{path}: {steps} steps, guidance {guidance:g}, order {order}")
 
 

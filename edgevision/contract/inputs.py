@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from edgevision.errors import UsageError
 
-Kind = Literal["noise", "image", "mask", "label", "tokens"]
+Kind = Literal["noise", "image", "mask", "label", "tokens", "values"]
 """How the host fills a tensor.
 
 With normal noise; with the image that is edited, or the mask of its region; with the number of a class; with the
-numbers of a text's tokens.
+numbers of a text's tokens; with the values that other graphs of a program compute.
 """
+FLOAT_KINDS: tuple[Kind, ...] = ("noise", "values")
 PIXELS: tuple[Kind, ...] = ("image", "mask")
 MASKED = 128
 """A mask selects the pixels whose value is at least this."""
@@ -71,21 +72,22 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class InputTensor:
-    """One input: noise float32, an image or a mask uint8, or numbers int32 from 0 to `limit` - 1."""
+    """One input: noise or values float32, an image or a mask uint8, or numbers int32 from 0 to `limit` - 1."""
 
     name: str
     kind: Kind
     shape: tuple[int, ...]
     """Without the batch."""
     limit: int = 0
-    """Number of classes or tokens; 0 for noise, an image and a mask."""
+    """Number of classes or tokens; 0 for all other kinds."""
 
     def __post_init__(self) -> None:
         if any(side < 1 for side in self.shape):
             raise ValueError(f"{self.name} has shape {self.shape}; expected positive sides")
-        if (self.kind in ("noise", *PIXELS)) != (self.limit == 0):
+        if (self.kind in (*FLOAT_KINDS, *PIXELS)) != (self.limit == 0):
             raise ValueError(
-                f"{self.name} of kind {self.kind} has limit {self.limit}; expected 0 for noise only, an image or a mask"
+                f"{self.name} of kind {self.kind} has limit {self.limit}; expected 0 for noise and values only, an"
+                " image or a mask"
             )
         rank = {"image": 3, "mask": 2}.get(self.kind)
         if rank is not None and len(self.shape) != rank:
@@ -98,7 +100,7 @@ class InputTensor:
         """The numpy dtype."""
         if self.kind in PIXELS:
             return "uint8"
-        return "float32" if self.kind == "noise" else "int32"
+        return "float32" if self.kind in FLOAT_KINDS else "int32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ def tensors_for(
     ]
     arrays: list[npt.NDArray[Any]] = []
     for tensor in given.tensors:
-        if tensor.kind == "noise":
+        if tensor.kind in FLOAT_KINDS:
             rows = [generator.standard_normal(tensor.shape, np.float32) for generator in generators]
             arrays.append(np.stack(rows))
         elif tensor.kind == "label":

@@ -6,7 +6,8 @@ Nothing here depends on how images are made: widths come from a skeleton, and co
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -54,6 +55,22 @@ class Measured:
     def attributes(self, digit: int) -> Attributes:
         """All attributes of the digit that a classifier found."""
         return Attributes(digit, self.thickness, self.slant, self.ink_colour, self.paper_colour)
+
+
+def agreement(found: Sequence[Attributes], asked: Sequence[Attributes]) -> dict[str, float]:
+    """Shares in percent of images whose attribute is the one that was asked for, by the attribute's name."""
+    return {
+        field.name: 100
+        * float(
+            np.mean(
+                [
+                    getattr(one, field.name) == getattr(other, field.name)
+                    for one, other in zip(found, asked, strict=True)
+                ]
+            )
+        )
+        for field in fields(Attributes)
+    }
 
 
 def measured(image: npt.NDArray[np.uint8]) -> Measured:

@@ -241,6 +241,40 @@ class VaePlan(GeneratorPlan):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Text2ImagePlan(GeneratorPlan):
+    """Defaults train four small networks one after another from random weights on some thousand digits.
+
+    The stages are shares of the whole training; each has its own course of the learning rates.
+    """
+
+    model: Literal["text2image"] = "text2image"
+    samples: int = 200
+    vector: int = 64
+    """Size of the vectors of captions and images."""
+    width: int = 32
+    """Channels of the decoder at half the resolution."""
+    encoder: float = 0.16
+    prior: float = 0.05
+    upsampler: float = 0.07
+    """Shares of the training; the decoder has the rest."""
+    variants: int = 3
+    """Shapes that are rendered of each digit; colours change with each sample."""
+    unlabelled: float = 0.1
+    """Share of the decoder's samples without condition, from which guidance extrapolates (arXiv 2207.12598)."""
+    captionless: float = 0.3
+    """Share of the decoder's samples without the caption's vector (arXiv 2204.06125, section 2.1: a half)."""
+    steps: int = 10
+    """Steps of the decoder's sampling."""
+    guidance: float = 3.0
+    """Guidance of the decoder's sampling; 1: none."""
+    optimization: Optimization = field(
+        default_factory=lambda: Optimization(
+            batch=64, validate_every=5, weight_decay=0.0, ema_decay=0.998, lr_others=0.002
+        )
+    )
+
+
 Plan = (
     DetectorPlan
     | ClassifierPlan
@@ -251,4 +285,5 @@ Plan = (
     | InpaintPlan
     | GanPlan
     | VaePlan
+    | Text2ImagePlan
 )

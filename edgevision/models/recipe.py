@@ -81,7 +81,9 @@ class SourceModel:
     token_count: int = 0
     """Number of different tokens."""
     tokenizers: tuple[str, ...] = ()
-    """Of a model that takes tokens: each as JSON in the format of the library tokenizers."""
+    """The tokenizer of each row of tokens, as JSON in the format of the library tokenizers."""
+    token_examples: tuple[tuple[int, ...], ...] = ()
+    """Tokens of texts for the golden images, one row for each image; empty: random tokens."""
     input_origin: str = ""
     """Origin of size, crop and pixels, such as "assumed: ..."; `export` prints it with them."""
     heads: Mapping[str, Callable[[], SourceModel]] = field(default_factory=dict)

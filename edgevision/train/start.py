@@ -19,6 +19,7 @@ from edgevision.models.plan import (
     InpaintPlan,
     InstancePlan,
     SegmenterPlan,
+    Text2ImagePlan,
     UpscalerPlan,
     VaePlan,
 )
@@ -28,6 +29,7 @@ from edgevision.train.generation.adversarial import adversarial_task
 from edgevision.train.generation.autoencoder import vae_task
 from edgevision.train.generation.diffusion_task import diffusion_task
 from edgevision.train.generation.inpaint_task import inpaint_task
+from edgevision.train.generation.text2image import text2image_task
 from edgevision.train.job import Hardware, Job, TrainingTask
 from edgevision.train.loop.module import tensor_from_frames
 from edgevision.train.tasks.classifier_task import classifier_task
@@ -62,6 +64,8 @@ def task_for(job: Job, recipe: Recipe) -> TrainingTask:
         return adversarial_task(job, job.plan)
     if isinstance(job.plan, VaePlan) and recipe.task == "generate":
         return vae_task(job, job.plan)
+    if isinstance(job.plan, Text2ImagePlan) and recipe.task == "generate":
+        return text2image_task(job, job.plan)
     raise RecipeError(
         f"recipe {recipe.name} is for {recipe.task}; a {type(job.plan).__name__} does not fit it"
     )

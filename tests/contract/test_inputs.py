@@ -79,9 +79,9 @@ def test_tokens_are_those_of_the_text_or_numbers_of_the_seed() -> None:
     ("make", "message"),
     [
         (lambda: InputTensor("noise", "noise", (0, 3)), "expected positive sides"),
-        (lambda: InputTensor("noise", "noise", (3,), 10), "expected 0 for noise only"),
-        (lambda: InputTensor("label", "label", ()), "expected 0 for noise only"),
-        (lambda: InputTensor("mask", "mask", (4, 4), 2), "expected 0 for noise only, an image or a mask"),
+        (lambda: InputTensor("noise", "noise", (3,), 10), "expected 0 for noise and values only"),
+        (lambda: InputTensor("label", "label", ()), "expected 0 for noise and values only"),
+        (lambda: InputTensor("mask", "mask", (4, 4), 2), "for noise and values only, an image or a mask"),
         (lambda: InputTensor("original", "image", (4, 4)), r"expected \(H, W, 3\) for an image"),
         (lambda: TensorInput(()), "expected inputs of different names; received none"),
         (lambda: TensorInput(NOISE.tensors * 2), "received noise, noise"),
@@ -129,7 +129,7 @@ def test_specs_of_frames_are_written_as_before() -> None:
     assert data["frames"]["size_wh"] == [64, 64]
     assert "input" not in data
     assert ModelSpec.from_json(json.dumps(data)) == detector()
-    with pytest.raises(DecodeError, match="the task 'generate' takes tensors, others take frames"):
+    with pytest.raises(DecodeError, match="take tensors, others take frames"):
         ModelSpec.from_json(json.dumps({**data, "task": "generate", "nms": None}))
 
 

@@ -28,6 +28,7 @@ RECIPES = (
     "resnet",
     "segformer",
     "sr",
+    "text2image",
     "ultralytics",
     "unet",
     "vae",

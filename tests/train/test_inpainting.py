@@ -15,14 +15,14 @@ from click.testing import CliRunner
 from edgevision.cli.root import edgevision
 from edgevision.errors import UsageError
 from edgevision.models.cnn import Cnn
-from edgevision.models.generators.captioned import NO_TEXT, WordEncoder
+from edgevision.models.generators.captioned import NO_TEXT, PhraseEncoder
 from edgevision.models.generators.diffusion import Denoiser
 from edgevision.models.generators.inpainting import Inpainter, inpainter_from_state_dict, inpainting_denoiser
 from edgevision.models.generators.words import tokens_of_texts
 from edgevision.models.plan import InpaintPlan
 from edgevision.train.data.holes import HALVES, box_hole, centre_hole, half_hole, random_hole, stroke_hole
 from edgevision.train.data.image_arrays import ImageArrays
-from edgevision.train.generation.captioned import CaptionDrawer, ink_of, rendered_digits
+from edgevision.train.generation.captioned import HoledCaptionDrawer, ink_of, rendered_digits
 from edgevision.train.generation.inpaint_task import Filling
 from edgevision.train.generation.inpainting import (
     HoledBatch,
@@ -83,9 +83,9 @@ def test_the_loss_counts_holes_only() -> None:
     assert loss == pytest.approx(float(target[:, :, :3].square().mean()), rel=1e-5)
 
 
-@pytest.mark.parametrize("drawer", [HoleDrawer, CaptionDrawer])
-def test_samples_depend_on_their_generators(drawer: type[HoleDrawer] | type[CaptionDrawer]) -> None:
-    draw = drawer(drawn_digits(6), InpaintPlan(captions=drawer is CaptionDrawer))
+@pytest.mark.parametrize("drawer", [HoleDrawer, HoledCaptionDrawer])
+def test_samples_depend_on_their_generators(drawer: type[HoleDrawer] | type[HoledCaptionDrawer]) -> None:
+    draw = drawer(drawn_digits(6), InpaintPlan(captions=drawer is HoledCaptionDrawer))
     one, again, other = (
         draw([0, 5], [np.random.default_rng(seed), np.random.default_rng(9)], 0.0) for seed in (3, 3, 4)
     )
@@ -94,8 +94,8 @@ def test_samples_depend_on_their_generators(drawer: type[HoleDrawer] | type[Capt
     assert torch.equal(one.labels, again.labels)
     assert torch.equal(one.holes[1], other.holes[1])
     assert not torch.equal(one.holes[0], other.holes[0])
-    assert one.images.shape == (2, 3 if drawer is CaptionDrawer else 1, 28, 28)
-    assert one.labels.shape == ((2, 16) if drawer is CaptionDrawer else (2,))
+    assert one.images.shape == (2, 3 if drawer is HoledCaptionDrawer else 1, 28, 28)
+    assert one.labels.shape == ((2, 16) if drawer is HoledCaptionDrawer else (2,))
 
 
 def test_captioned_digits_have_ink() -> None:
@@ -112,7 +112,7 @@ def test_captioned_digits_have_ink() -> None:
 
 def test_words_and_their_order_count() -> None:
     torch.manual_seed(0)
-    encoder = WordEncoder(32)
+    encoder = PhraseEncoder(32)
     texts = ["red on white", "white on red", "", "red on white  "]
     first, second, empty, spaced = encoder(torch.from_numpy(tokens_of_texts(texts)).long()).unbind()
     assert not torch.allclose(first, second, atol=1e-4)

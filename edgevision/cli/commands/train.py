@@ -124,7 +124,7 @@ if TYPE_CHECKING:
 @click.option(
     "--guidance",
     type=FiniteRange(min=0),
-    help="Guidance of a diffusion model's sampling; 1: none. Default: 1.5.",
+    help="Guidance of a diffusion model's sampling; 1: none. Default: 1.5; text2image: 3.",
 )
 @click.option(
     "--judge",
@@ -235,14 +235,16 @@ def _plan(plan: Plan, size: object, batch: object, model: object, stride: int) -
 
 def _sampling(plan: Plan, recipe: Recipe, steps: object, guidance: object, teacher: object) -> Plan:
     """The plan with the options of diffusion models."""
-    from edgevision.models.plan import DiffusionPlan
+    from edgevision.models.plan import DiffusionPlan, Text2ImagePlan
 
     given = {"--steps": steps, "--guidance": guidance, "--distill-from": teacher}
     used = [name for name, value in given.items() if value is not None]
-    if not isinstance(plan, DiffusionPlan):
+    if not isinstance(plan, DiffusionPlan | Text2ImagePlan):
         if used:
             raise UsageError(f"{used[0]} is for diffusion models; recipe {recipe.name} is for {recipe.task}")
         return plan
+    if teacher is not None and isinstance(plan, Text2ImagePlan):
+        raise UsageError(f"--distill-from is for recipe diffusion; {recipe.name} has no distillation")
     if steps is not None:
         plan = replace(plan, steps=int(str(steps)))
     return plan if guidance is None else replace(plan, guidance=float(str(guidance)))

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from edgevision.contract.inputs import BatchRange, InputTensor, TensorInput, Tensors, sample_tensors
+from edgevision.contract.inputs import (
+    BatchRange,
+    InputTensor,
+    TensorInput,
+    Tensors,
+    sample_tensors,
+    tensors_for,
+)
 from edgevision.errors import RecipeError, first_line
 from edgevision.export.file_source import relative_difference
 from edgevision.export.modules.outputs import error_location, module_outputs
@@ -15,6 +22,7 @@ from edgevision.models.recipe_file import CODE_ERRORS
 
 SEED = 0
 """Of the golden noise."""
+GOLDEN_IMAGES = 8
 ALONE_TOLERANCE = 1e-3
 """Largest difference of an image in a batch from the same image alone, relative to the largest value."""
 
@@ -55,6 +63,15 @@ def generator_inputs(source: SourceModel, name: str, batch: BatchRange) -> Tenso
     if source.token_shape is not None:
         inputs.append(InputTensor("tokens", "tokens", source.token_shape, source.token_count))
     return TensorInput(tuple(inputs), batch)
+
+
+def golden_tensors(source: SourceModel, inputs: TensorInput) -> Tensors:
+    """Inputs of the golden images: the first noises of a fixed seed, and the tokens of the source's example texts."""
+    count = len(source.token_examples) or GOLDEN_IMAGES
+    if not source.token_examples:
+        return sample_tensors(inputs, SEED, count)
+    tokens = np.array(source.token_examples, np.int32).reshape(count, *(source.token_shape or ()))
+    return tensors_for(inputs, SEED, range(count), [0] * count, tokens)
 
 
 def raw_images(generator: Generator, tensors: Tensors) -> torch.Tensor:

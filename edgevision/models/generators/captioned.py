@@ -16,7 +16,7 @@ _NEIGHBOURS = 2
 """Words on each side that give a word its meaning, such as "on" before the colour of the paper."""
 
 
-class WordEncoder(nn.Module):
+class PhraseEncoder(nn.Module):
     """Tokens int64 ``[B,LENGTH]`` to vectors ``[B,width]``: the mean over words of each with its neighbours."""
 
     def __init__(self, width: int, words: int = len(WORDS)) -> None:
@@ -42,5 +42,5 @@ class TextDenoiser(Denoiser):
         self, channels: int = 3, width: int = 48, size: int = 28, given: int = 0, words: int = len(WORDS)
     ) -> None:
         super().__init__(channels, 1, width, "flow", size, given)
-        self.embedding.label = WordEncoder(2 * width, words)
+        self.embedding.label = PhraseEncoder(2 * width, words)  # type: ignore[assignment]  # in place of the table
         self.classes, self.word_count = NO_TEXT, words

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -36,17 +36,35 @@ _TIMES = 32
 _GROUPS = 8
 
 
-class TimeEmbedding(nn.Module):
-    """Times ``[B]`` or ``[1]`` in 0..1 and labels ``[B]`` to ``[B,width]``: sines (arXiv 1706.03762) and a table."""
+class Conditional(Protocol):
+    """A network with a condition: noisy values ``[B,C,H,W]``, times and labels to predictions."""
 
-    def __init__(self, width: int, classes: int) -> None:
+    classes: int
+
+    @property
+    def objective(self) -> Objective:
+        """What the network predicts."""
+        ...
+
+    def __call__(self, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Noisy values to predictions."""
+        ...
+
+
+class TimeEmbedding(nn.Module):
+    """Times ``[B]`` or ``[1]`` in 0..1 and labels ``[B]`` to ``[B,width]``: sines (arXiv 1706.03762) and a table.
+
+    With `vector`, a linear layer takes the place of the table, and labels are vectors float32 ``[B,classes]``.
+    """
+
+    def __init__(self, width: int, classes: int, *, vector: bool = False) -> None:
         super().__init__()
         self.frequencies: torch.Tensor
         frequencies = torch.exp(torch.linspace(0, math.log(1000.0), _TIMES))
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.first = nn.Linear(2 * _TIMES, width)
         self.second = nn.Linear(width, width)
-        self.label: nn.Module = nn.Embedding(classes + 1, width)
+        self.label = nn.Linear(classes, width) if vector else nn.Embedding(classes + 1, width)
 
     def forward(self, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Times and labels to vectors."""
@@ -104,10 +122,11 @@ class MapAttention(nn.Module):
 class Denoiser(nn.Module):
     """A U-Net: noisy images ``[B,C,H,W]``, times ``[B]`` or ``[1]`` and labels int64 ``[B]`` to predictions.
 
-    Label `classes` stands for no class. Further maps ``[B,given,H,W]`` may describe the image, such as its known pixels
-    (`inpainting`). Sides must be multiples of 4. Most work is done at a half and a quarter of the resolution;
-    the full one has a quarter of `width` channels. The objective, the size of the images of the training and the
-    settings of the best sampling are buffers, so that weights are complete.
+    Label `classes` stands for no class. With `vector`, labels are vectors float32 ``[B,classes]`` and zeros stand for
+    none. Further maps ``[B,given,H,W]`` may describe the image, such as its known pixels (`inpainting`). Sides must be
+    multiples of 4. Most work is done at a half and a quarter of the resolution; the full one has a quarter of `width`
+    channels. The objective, the size of the images of the training and the settings of the best sampling are buffers,
+    so that weights are complete.
     Weights without `order` are sampled by Euler's method.
     """
 
@@ -119,6 +138,8 @@ class Denoiser(nn.Module):
         objective: Objective = "flow",
         size: int = 28,
         given: int = 0,
+        *,
+        vector: bool = False,
     ) -> None:
         super().__init__()
         if channels < 1 or classes < 1 or width < 16 or width % 16 or size < 4 or size % 4:
@@ -128,7 +149,7 @@ class Denoiser(nn.Module):
             )
         self.channels, self.classes, self.width, self.given = channels, classes, width, given
         fine, coarse, embedded = width // 4, 2 * width, 2 * width
-        self.embedding = TimeEmbedding(embedded, classes)
+        self.embedding = TimeEmbedding(embedded, classes, vector=vector)
         self.stem = nn.Conv2d(channels + given, fine, 3, padding=1)
         self.down1 = nn.Conv2d(fine, width, 3, 2, 1)
         self.left = nn.ModuleList(Block(width, width, embedded) for _ in range(2))
@@ -254,43 +275,58 @@ class Sampler(nn.Module):
 
     def forward(self, noise: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Noise to images."""
-        x, label = noise, label.long()
-        predictions: list[torch.Tensor] = []
-        for place in range(self.steps):
-            now = torch.full(
-                (1,), self.times[place], device=x.device
-            )  # one for all: graphs hold its embedding
-            predictions.append(guided(self.denoiser, x, now, label, self.guidance))
-            x = self.advanced(x, predictions)
+        x = sampled(self.denoiser, noise, label.long(), self.times, self.guidance, self.order)
         return ((x + 1) / 2).clamp(0, 1)
 
     def advanced(self, x: torch.Tensor, predictions: Sequence[torch.Tensor]) -> torch.Tensor:
         """The noisy images after one more step, from all predictions so far."""
-        place = len(predictions) - 1
-        predicted = combined(predictions, adams_weights(place, self.order))
-        return step(x, predicted, self.times[place], self.times[place + 1], self.objective)
+        return advanced(x, predictions, self.times, self.order, self.objective)
+
+
+def sampled(
+    denoiser: Conditional,
+    noise: torch.Tensor,
+    label: torch.Tensor,
+    at: Sequence[float],
+    guidance: float,
+    order: int,
+) -> torch.Tensor:
+    """The sampling at these times, unrolled: noise ``[B,C,H,W]`` and labels to images in -1..1."""
+    x, predictions = noise, list[torch.Tensor]()
+    for time in at[:-1]:
+        now = torch.full((1,), time, device=x.device)  # one for all, so that graphs hold its embedding
+        predictions.append(guided(denoiser, x, now, label, guidance))
+        x = advanced(x, predictions, at, order, denoiser.objective)
+    return x
+
+
+def advanced(
+    x: torch.Tensor,
+    predictions: Sequence[torch.Tensor],
+    at: Sequence[float],
+    order: int,
+    objective: Objective,
+) -> torch.Tensor:
+    """The noisy images after the step of the last prediction."""
+    place = len(predictions) - 1
+    predicted = combined(predictions, adams_weights(place, order))
+    return step(x, predicted, at[place], at[place + 1], objective)
 
 
 def guided(
-    denoiser: Denoiser,
-    x: torch.Tensor,
-    time: torch.Tensor,
-    label: torch.Tensor,
-    guidance: float,
-    given: torch.Tensor | None = None,
+    denoiser: Conditional, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor, guidance: float
 ) -> torch.Tensor:
     """Predictions at times ``[B]`` or ``[1]``, extrapolated from those without class to those with it.
 
     Both come from one batch of two. A guidance of 1 needs only the latter.
     """
-    maps: tuple[torch.Tensor, ...] = () if given is None else (given,)
     if guidance == 1:
-        found: torch.Tensor = denoiser(x, time, label, *maps)
+        found: torch.Tensor = denoiser(x, time, label)
         return found
-    labels = torch.cat((label, torch.full_like(label, denoiser.classes)))
-    maps = tuple(torch.cat((value, value)) for value in maps)
-    pair = denoiser(torch.cat((x, x)), time if len(time) == 1 else torch.cat((time, time)), labels, *maps)
-    with_class, without = pair.unflatten(0, (2, -1)).unbind()
+    none = torch.zeros_like(label) if label.is_floating_point() else torch.full_like(label, denoiser.classes)
+    labels = torch.cat((label, none))
+    pair = denoiser(torch.cat((x, x)), time if len(time) == 1 else torch.cat((time, time)), labels)
+    with_class, without = pair.unflatten(0, (2, -1)).unbind()  # type: ignore[no-untyped-call]  # torch's own gap
     extrapolated: torch.Tensor = without + guidance * (with_class - without)
     return extrapolated
 
@@ -305,8 +341,10 @@ def denoiser_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Denoiser:
     stem, down, last, label = (tensors.get(name) for name in names)
     if stem is None or down is None or last is None or label is None or stem.ndim != 4:
         raise CheckpointError(f"not the weights of a Denoiser: expected {', '.join(names)}")
-    channels = last.shape[0]
-    model = Denoiser(channels, label.shape[0] - 1, down.shape[0], given=max(0, stem.shape[1] - channels))
+    channels, vector = last.shape[0], "embedding.label.bias" in tensors
+    classes = label.shape[1] if vector else label.shape[0] - 1
+    given = max(0, stem.shape[1] - channels)
+    model = Denoiser(channels, classes, down.shape[0], given=given, vector=vector)
     assign_weights(model, {"order": torch.tensor(1), **tensors})
     if not 0 <= int(model.kind) < len(OBJECTIVES):
         raise CheckpointError(f"kind is {int(model.kind)}; expected a number below {len(OBJECTIVES)}")

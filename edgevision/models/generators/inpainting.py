@@ -9,7 +9,13 @@ import torch
 from edgevision.contract.inputs import MASKED
 from edgevision.errors import CheckpointError
 from edgevision.models.generators.captioned import TextDenoiser
-from edgevision.models.generators.diffusion import Denoiser, Sampler, denoiser_from_state_dict, guided
+from edgevision.models.generators.diffusion import (
+    Denoiser,
+    Objective,
+    Sampler,
+    denoiser_from_state_dict,
+    sampled,
+)
 from edgevision.models.weights import assign_weights, holds, without_prefix
 
 
@@ -26,6 +32,24 @@ def inpainting_denoiser(channels: int, classes: int | None, width: int, size: in
     if classes is None:
         return TextDenoiser(channels, width, size, given=channels + 1)
     return Denoiser(channels, classes, width, "flow", size, given=channels + 1)
+
+
+class KnownPixels:
+    """A `Denoiser` with the maps ``[B,C+1,H,W]`` of `known_maps`; with a `guidance` other than 1, each for two rows."""
+
+    def __init__(self, denoiser: Denoiser, given: torch.Tensor, guidance: float) -> None:
+        self.denoiser, self.classes = denoiser, denoiser.classes
+        self.given = given if guidance == 1 else torch.cat((given, given))
+
+    @property
+    def objective(self) -> Objective:
+        """What the network predicts."""
+        return self.denoiser.objective
+
+    def __call__(self, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Noisy images to predictions; their content outside of the hole has no effect."""
+        predicted: torch.Tensor = self.denoiser(x * self.given[:, -1:], time, label, self.given)
+        return predicted
 
 
 class Inpainter(Sampler):
@@ -58,12 +82,8 @@ class Inpainter(Sampler):
         hole = (mask.float()[:, None] >= MASKED).float()
         own = rgb if self.denoiser.channels == 3 else rgb.mean(1, keepdim=True)
         given, label = known_maps(2 * own - 1, hole), label.long()
-        x = noise
-        predictions: list[torch.Tensor] = []
-        for time in self.times[:-1]:
-            now = torch.full((1,), time, device=x.device)  # one for all, so that graphs hold its embedding
-            predictions.append(guided(self.denoiser, x * hole, now, label, self.guidance, given))
-            x = self.advanced(x, predictions)
+        known = KnownPixels(self.denoiser, given, self.guidance)
+        x = sampled(known, noise, label, self.times, self.guidance, self.order)
         filled = ((x + 1) / 2).clamp(0, 1)
         return torch.where(hole > 0, filled, rgb)
 

@@ -61,7 +61,7 @@ def ink_of(images: Images) -> Images:
     return np.stack([measured(image.transpose(1, 2, 0)).ink[None] for image in images])
 
 
-class CaptionDrawer:
+class HoledCaptionDrawer:
     """Draws batches of digits with random attributes, a random caption and a random hole."""
 
     def __init__(self, data: ImageArrays, plan: InpaintPlan) -> None:

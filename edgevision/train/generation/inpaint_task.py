@@ -18,7 +18,7 @@ from edgevision.models.plan import InpaintPlan
 from edgevision.train.data.holes import HALVES, centre_hole, half_hole, stroke_hole
 from edgevision.train.data.image_arrays import ImageArrays, ImageSplit
 from edgevision.train.data.pictures import Picture
-from edgevision.train.generation.captioned import CaptionDrawer, check_digits, ink_of, rendered_digits
+from edgevision.train.generation.captioned import HoledCaptionDrawer, check_digits, ink_of, rendered_digits
 from edgevision.train.generation.generator_task import GeneratorParts, generator_task, read_split
 from edgevision.train.generation.inpainting import HoleDrawer, InpaintingInTraining, start_from
 from edgevision.train.generation.sampling import SampleMeasure, sheet
@@ -111,7 +111,7 @@ def inpaint_task(job: Job, plan: InpaintPlan) -> TrainingTask:
         generator=lambda: Inpainter(average),
         noise=(channels, plan.size, plan.size),
         losses=("mean squared error in the holes", ("loss",)),
-        draw=CaptionDrawer(split.train, plan) if plan.captions else HoleDrawer(split.train, plan),
+        draw=HoledCaptionDrawer(split.train, plan) if plan.captions else HoleDrawer(split.train, plan),
         measure=lambda measure: fill_row(Inpainter(average), test, measure, module.device),
         samples=lambda: example_sheet(Inpainter(average), test, module.device),
         facts=facts,
