@@ -11,8 +11,11 @@ import numpy.typing as npt
 
 from edgevision.errors import UsageError
 
-Kind = Literal["noise", "label", "tokens"]
-"""How the host fills a tensor: with normal noise, the number of a class, or the numbers of a text's tokens."""
+Kind = Literal["noise", "label", "tokens", "values"]
+"""How the host fills a tensor: with normal noise, the number of a class, the numbers of a text's tokens, or the values
+that other graphs of a program compute.
+"""
+FLOAT_KINDS: tuple[Kind, ...] = ("noise", "values")
 Arrays = tuple[npt.NDArray[Any], ...]
 """One array for each of the graph's inputs, in order."""
 LARGEST_SEED = 2**64 - 1
@@ -63,27 +66,27 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class InputTensor:
-    """One input: noise float32, or numbers int32 from 0 to `limit` - 1."""
+    """One input: noise or values float32, or numbers int32 from 0 to `limit` - 1."""
 
     name: str
     kind: Kind
     shape: tuple[int, ...]
     """Without the batch."""
     limit: int = 0
-    """Number of classes or tokens; 0 for noise."""
+    """Number of classes or tokens; 0 for noise and values."""
 
     def __post_init__(self) -> None:
         if any(side < 1 for side in self.shape):
             raise ValueError(f"{self.name} has shape {self.shape}; expected positive sides")
-        if (self.kind == "noise") != (self.limit == 0):
+        if (self.kind in FLOAT_KINDS) != (self.limit == 0):
             raise ValueError(
-                f"{self.name} of kind {self.kind} has limit {self.limit}; expected 0 for noise only"
+                f"{self.name} of kind {self.kind} has limit {self.limit}; expected 0 for noise and values only"
             )
 
     @property
     def dtype(self) -> Literal["float32", "int32"]:
         """The numpy dtype."""
-        return "float32" if self.kind == "noise" else "int32"
+        return "float32" if self.kind in FLOAT_KINDS else "int32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,7 @@ def tensors_for(
     ]
     arrays: list[npt.NDArray[Any]] = []
     for tensor in given.tensors:
-        if tensor.kind == "noise":
+        if tensor.kind in FLOAT_KINDS:
             rows = [generator.standard_normal(tensor.shape, np.float32) for generator in generators]
             arrays.append(np.stack(rows))
         elif tensor.kind == "label":

@@ -212,8 +212,10 @@ def tokens_of(session: Session, text: str | None) -> npt.NDArray[np.int32] | Non
 def labels_of(spec: ModelSpec, wanted: Sequence[int | str]) -> tuple[int, ...]:
     """The numbers of classes by number or name; every class without `wanted`, none of a model without classes.
 
-    Raises `UsageError` for a class that the model lacks, with the nearest name.
+    Raises `UsageError` for a class that the model lacks, with the nearest name, and for a part of a pipeline.
     """
+    if spec.task == "part":
+        raise UsageError(f"{spec.name} is one graph of several; pass the bundle that contains it")
     label = spec.tensors.of_kind("label")
     if label is None:
         if wanted:

@@ -78,8 +78,8 @@ def test_tokens_are_those_of_the_text_or_numbers_of_the_seed() -> None:
     ("make", "message"),
     [
         (lambda: InputTensor("noise", "noise", (0, 3)), "expected positive sides"),
-        (lambda: InputTensor("noise", "noise", (3,), 10), "expected 0 for noise only"),
-        (lambda: InputTensor("label", "label", ()), "expected 0 for noise only"),
+        (lambda: InputTensor("noise", "noise", (3,), 10), "expected 0 for noise and values only"),
+        (lambda: InputTensor("label", "label", ()), "expected 0 for noise and values only"),
         (lambda: TensorInput(()), "expected inputs of different names; received none"),
         (lambda: TensorInput(NOISE.tensors * 2), "received noise, noise"),
         (lambda: Tensors((np.zeros(2), np.zeros(3))), r"received lengths \[2, 3\]"),
@@ -106,7 +106,7 @@ def test_specs_of_frames_are_written_as_before() -> None:
     assert data["frames"]["size_wh"] == [64, 64]
     assert "input" not in data
     assert ModelSpec.from_json(json.dumps(data)) == detector()
-    with pytest.raises(DecodeError, match="the task 'generate' takes tensors, others take frames"):
+    with pytest.raises(DecodeError, match="take tensors, others take frames"):
         ModelSpec.from_json(json.dumps({**data, "task": "generate", "nms": None}))
 
 
