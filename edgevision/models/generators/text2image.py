@@ -113,7 +113,8 @@ class PairEncoder(nn.Module):
 
 def scaled(vectors: torch.Tensor) -> torch.Tensor:
     """Vectors ``[B,N]`` of the length of the square root of N."""
-    return F.normalize(vectors) * vectors.shape[1] ** 0.5
+    found: torch.Tensor = F.normalize(vectors) * vectors.shape[1] ** 0.5
+    return found
 
 
 class Prior(nn.Module):
