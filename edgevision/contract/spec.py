@@ -275,6 +275,11 @@ class ModelSpec:
         """How the model takes frames; raises `UsageError` for a model that takes none."""
         if isinstance(self.input, FrameInput):
             return self.input
+        if self.input.of_kind("image") is not None:
+            raise UsageError(
+                f"{self.name} fills a region of an image and takes no frames; run: edgevision edit BUNDLE IMAGE --mask"
+                " MASK -o FILE.png"
+            )
         what = "is one graph of several" if self.task == "part" else "makes images from noise"
         raise UsageError(f"{self.name} {what} and takes no frames; run: edgevision generate BUNDLE -o DIR")
 

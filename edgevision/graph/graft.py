@@ -33,7 +33,7 @@ from edgevision.graph.heads.segmenter import MOST_CLASSES, SegmenterHead
 from edgevision.graph.keypoints import final_keypoints, oriented_to_frame
 from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
 from edgevision.graph.nms import Candidates, cluster_nms, without_suppression
-from edgevision.graph.preprocess import PixelFormat, graft_preprocess
+from edgevision.graph.preprocess import PixelFormat, graft_preprocess, kept_outside
 from edgevision.graph.surgery import BATCH, graph_inputs, inferred_outputs, redirect, set_batch, set_batch_of
 
 
@@ -222,6 +222,7 @@ def graft_generator(
     image_wh = generator_image(outputs)
     b = GraphBuilder(model.graph, "post/", opset_of(model))
     image = _bgr_levels(b, _in_float32(b, outputs)[0], image_pixels)
+    image = kept_outside(b, image, inputs)
     return _finished(model, b, (image,), translate_outputs(image_wh), inputs.batch)
 
 

@@ -160,6 +160,8 @@ class GeneratorPlan:
     size: int = 28
     samples: int = 1000
     """Images that each validation makes, at most half as many as the validation data has."""
+    augment: float = 0.0
+    """Strength of a random crop, rotation and shear of samples; what it does to them, the model learns to make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,20 @@ class DiffusionPlan(GeneratorPlan):
             batch=64, validate_every=10, weight_decay=0.0, ema_decay=0.999, lr_others=0.002
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class InpaintPlan(DiffusionPlan):
+    """A diffusion model that fills random holes: it is trained in the holes only."""
+
+    holes: tuple[float, float] = (0.15, 0.75)
+    """Least and largest side of a box, as a share of the image's."""
+    captions: bool = False
+    """Learn digits that are rendered with attributes, and take captions of them instead of a class."""
+    guidance: float = 1.25
+    samples: int = 300
+    unlabelled: float = 0.3
+    """More than for samples from noise, because the class may be left out in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +282,7 @@ Plan = (
     | InstancePlan
     | UpscalerPlan
     | DiffusionPlan
+    | InpaintPlan
     | GanPlan
     | VaePlan
     | Text2ImagePlan

@@ -73,6 +73,11 @@ class SourceModel:
     """Shape of the noise for one image; only of task generate."""
     token_shape: tuple[int, ...] | None = None
     """Shape of the tokens of a text, of a generator that takes them in place of a label."""
+    image_size_wh: tuple[int, int] | None = None
+    """Size of the image and the mask of a generator that fills a masked region.
+
+    Its module maps noise, image uint8 ``[B,H,W,3]`` BGR, mask uint8 ``[B,H,W]`` and labels.
+    """
     token_count: int = 0
     """Number of different tokens."""
     tokenizers: tuple[str, ...] = ()

@@ -51,6 +51,10 @@ class Job:
     """The run or checkpoint of a diffusion model that is distilled into one of fewer steps."""
     judge: str | None = None
     """The run or checkpoint of a classifier whose features measure generated images; None: the included one."""
+    generated: str | None = None
+    """The run or checkpoint of a generator whose images a classifier learns too."""
+    generated_count: int | None = None
+    """Number of these images."""
     strict: bool = False
     """Stop at the first image that cannot be decoded instead of skipping a few."""
 
@@ -88,7 +92,7 @@ class TrainingTask:
     """An image that shows what the averaged weights make; written with the best weights."""
 
 
-_PATHS = ("data", "images", "held", "held_images", "names", "weights", "teacher", "judge")
+_PATHS = ("data", "images", "held", "held_images", "names", "weights", "teacher", "judge", "generated")
 
 
 def settings_json(job: Job) -> str:

@@ -16,6 +16,7 @@ from edgevision.models.plan import (
     DetectorPlan,
     DiffusionPlan,
     GanPlan,
+    InpaintPlan,
     InstancePlan,
     SegmenterPlan,
     Text2ImagePlan,
@@ -27,6 +28,7 @@ from edgevision.train.data.workers import worker_count
 from edgevision.train.generation.adversarial import adversarial_task
 from edgevision.train.generation.autoencoder import vae_task
 from edgevision.train.generation.diffusion_task import diffusion_task
+from edgevision.train.generation.inpaint_task import inpaint_task
 from edgevision.train.generation.text2image import text2image_task
 from edgevision.train.job import Hardware, Job, TrainingTask
 from edgevision.train.loop.module import tensor_from_frames
@@ -54,6 +56,8 @@ def task_for(job: Job, recipe: Recipe) -> TrainingTask:
         return segmenter_task(job, job.plan, tensor_of)
     if isinstance(job.plan, UpscalerPlan) and recipe.task == "translate":
         return upscaler_task(job, job.plan, tensor_of)
+    if isinstance(job.plan, InpaintPlan) and recipe.task == "generate":
+        return inpaint_task(job, job.plan)
     if isinstance(job.plan, DiffusionPlan) and recipe.task == "generate":
         return diffusion_task(job, job.plan)
     if isinstance(job.plan, GanPlan) and recipe.task == "generate":

@@ -20,6 +20,8 @@ RECIPES = (
     "diffusion",
     "digits",
     "efficientnet",
+    "inpaint",
+    "inpaint-text",
     "mobilenet_v2",
     "mobilenet_v3",
     "regnet",
@@ -90,7 +92,7 @@ def test_a_checkpoint_names_its_recipe(file: str, name: str) -> None:
 
 
 def test_untrained_models_are_recognised(tmp_path: Path) -> None:
-    for name in ("cnn", "resnet", "sr", "unet", "yolov5", "yolov5-seg"):
+    for name in ("cnn", "resnet", "sr", "unet", "diffusion", "inpaint", "yolov5", "yolov5-seg"):
         state = load_recipe(name).untrained().module.state_dict()
         torch.save(state, tmp_path / f"{name}.pt")
         assert recipe_of(tmp_path / f"{name}.pt").name == name

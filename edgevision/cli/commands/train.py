@@ -59,8 +59,14 @@ if TYPE_CHECKING:
 @click.option(
     "--augment",
     type=FiniteRange(0, 1),
-    help="Strength of a detector's random augmentation. Default: 1; 0 turns it off.",
+    help="Strength of random augmentation; 0: none. Default: 1 for detectors, 0 for generators.",
 )
+@click.option(
+    "--generated",
+    type=click.Path(path_type=Path),
+    help="Run of a generator whose images a classifier learns too; half of the samples are of them.",
+)
+@click.option("--generated-count", type=click.IntRange(min=1), help="Number of generated images.")
 @click.option("--monitor", metavar="CLASS", help="Class whose metric selects the best weights. Default: all.")
 @click.option("--balance", is_flag=True, help="Sample rare classes as often as frequent ones.")
 @click.option(
@@ -123,7 +129,8 @@ if TYPE_CHECKING:
 @click.option(
     "--judge",
     type=click.Path(path_type=Path),
-    help="Run of a `cnn` or `digits` whose features measure generated images. Default: the included digits.",
+    help="Run of a `cnn` or `digits` whose features measure generated images; with --generated, it selects those of the"
+    " right class. Default: the included digits, and no selection.",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be decoded.")
 @click.option("--resume", is_flag=True, help="Continue the run in -o with its original settings.")
@@ -179,7 +186,7 @@ def _stored_job(content: object, recipe: Recipe) -> Job:
 
 
 def _new_job(recipe: Recipe, name: str, options: dict[str, object]) -> Job:
-    from edgevision.models.plan import DetectorPlan
+    from edgevision.models.plan import ClassifierPlan, DetectorPlan, GeneratorPlan
     from edgevision.train.job import Job
 
     if recipe.training is None:
@@ -193,9 +200,13 @@ def _new_job(recipe: Recipe, name: str, options: dict[str, object]) -> Job:
     plan = _sampling(plan, recipe, options.pop("steps"), options.pop("guidance"), options["teacher"])
     augment = options.pop("augment")
     if augment is not None:
-        if not isinstance(plan, DetectorPlan):
-            raise UsageError(f"--augment is for detectors; recipe {recipe.name} is for {recipe.task}")
+        if not isinstance(plan, DetectorPlan | GeneratorPlan):
+            raise UsageError(
+                f"--augment is for detectors and generators; recipe {recipe.name} is for {recipe.task}"
+            )
         plan = replace(plan, augment=float(str(augment)))
+    if options["generated"] is not None and not isinstance(plan, ClassifierPlan):
+        raise UsageError(f"--generated is for classifiers; recipe {recipe.name} is for {recipe.task}")
     texts = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
     return dataclass_from_json(Job, {"recipe": recipe.name, **texts, "plan": json_from_dataclass(plan)})
 

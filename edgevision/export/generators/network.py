@@ -40,19 +40,24 @@ class Generator(torch.nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """The network's images."""
-        noise, *labels = inputs
-        images: torch.Tensor = self.network(noise, *(label.long() for label in labels))
+        given = (value.long() if value.dtype == torch.int32 else value for value in inputs)
+        images: torch.Tensor = self.network(*given)
         return images
 
 
 def generator_inputs(source: SourceModel, name: str, batch: BatchRange) -> TensorInput:
-    """The graph's inputs: ``noise``, ``label`` if the source has classes, ``tokens`` if it takes those of a text.
+    """The graph's inputs.
 
-    Raises `RecipeError` for a source without noise.
+    ``noise``; ``original`` and ``mask`` if the source fills a region of an image (``image`` is the output); ``label``
+    if it has classes; ``tokens`` if it takes those of a text. Raises `RecipeError` for a source without noise.
     """
     if source.noise_shape is None:
         raise RecipeError(f"{name}: the source model of a generator states noise_shape; received None")
     inputs = [InputTensor("noise", "noise", source.noise_shape)]
+    if source.image_size_wh is not None:
+        width, height = source.image_size_wh
+        inputs.append(InputTensor("original", "image", (height, width, 3)))
+        inputs.append(InputTensor("mask", "mask", (height, width)))
     if source.classes:
         inputs.append(InputTensor("label", "label", (), len(source.classes)))
     if source.token_shape is not None:

@@ -123,9 +123,10 @@ class Denoiser(nn.Module):
     """A U-Net: noisy images ``[B,C,H,W]``, times ``[B]`` or ``[1]`` and labels int64 ``[B]`` to predictions.
 
     Label `classes` stands for no class. With `vector`, labels are vectors float32 ``[B,classes]`` and zeros stand for
-    none. Sides must be multiples of 4. Most work is done at a half and a quarter of the
-    resolution; the full one has a quarter of `width` channels. The objective, the
-    size of the images of the training and the settings of the best sampling are buffers, so that weights are complete.
+    none. Further maps ``[B,given,H,W]`` may describe the image, such as its known pixels (`inpainting`). Sides must be
+    multiples of 4. Most work is done at a half and a quarter of the resolution; the full one has a quarter of `width`
+    channels. The objective, the size of the images of the training and the settings of the best sampling are buffers,
+    so that weights are complete.
     Weights without `order` are sampled by Euler's method.
     """
 
@@ -136,6 +137,7 @@ class Denoiser(nn.Module):
         width: int = 48,
         objective: Objective = "flow",
         size: int = 28,
+        given: int = 0,
         *,
         vector: bool = False,
     ) -> None:
@@ -145,10 +147,10 @@ class Denoiser(nn.Module):
                 "channels and classes must be positive, width a multiple of 16 and size one of 4; received"
                 f" {channels}, {classes}, {width} and {size}"
             )
-        self.channels, self.classes, self.width = channels, classes, width
+        self.channels, self.classes, self.width, self.given = channels, classes, width, given
         fine, coarse, embedded = width // 4, 2 * width, 2 * width
         self.embedding = TimeEmbedding(embedded, classes, vector=vector)
-        self.stem = nn.Conv2d(channels, fine, 3, padding=1)
+        self.stem = nn.Conv2d(channels + given, fine, 3, padding=1)
         self.down1 = nn.Conv2d(fine, width, 3, 2, 1)
         self.left = nn.ModuleList(Block(width, width, embedded) for _ in range(2))
         self.down2 = nn.Conv2d(width, coarse, 3, 2, 1)
@@ -183,10 +185,12 @@ class Denoiser(nn.Module):
         """What the network predicts."""
         return OBJECTIVES[int(self.kind)]
 
-    def forward(self, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor, given: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Noisy images to predictions."""
         embedding = self.embedding(time, label)
-        fine = self.stem(x)
+        fine = self.stem(x if given is None else torch.cat((x, given), 1))
         half = self.down1(fine)
         for block in self.left:
             half = block(half, embedding)
@@ -333,16 +337,14 @@ def denoiser_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Denoiser:
     Raises `CheckpointError` if the weights belong to another network.
     """
     tensors = without_prefix(tensors, "stem.weight")
-    stem, down, label = (
-        tensors.get(name) for name in ("stem.weight", "down1.weight", "embedding.label.weight")
-    )
-    if stem is None or down is None or label is None or stem.ndim != 4:
-        raise CheckpointError(
-            "not the weights of a Denoiser: expected stem.weight, down1.weight and embedding.label.weight"
-        )
-    vector = "embedding.label.bias" in tensors
+    names = ("stem.weight", "down1.weight", "last.weight", "embedding.label.weight")
+    stem, down, last, label = (tensors.get(name) for name in names)
+    if stem is None or down is None or last is None or label is None or stem.ndim != 4:
+        raise CheckpointError(f"not the weights of a Denoiser: expected {', '.join(names)}")
+    channels, vector = last.shape[0], "embedding.label.bias" in tensors
     classes = label.shape[1] if vector else label.shape[0] - 1
-    model = Denoiser(stem.shape[1], classes, down.shape[0], vector=vector)
+    given = max(0, stem.shape[1] - channels)
+    model = Denoiser(channels, classes, down.shape[0], given=given, vector=vector)
     assign_weights(model, {"order": torch.tensor(1), **tensors})
     if not 0 <= int(model.kind) < len(OBJECTIVES):
         raise CheckpointError(f"kind is {int(model.kind)}; expected a number below {len(OBJECTIVES)}")
