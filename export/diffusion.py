@@ -36,11 +36,14 @@ def untrained() -> SourceModel:
 
 
 def recognises(checkpoint: Checkpoint) -> bool:
-    """True for a state dict with the network's names."""
+    """True for a state dict with the network's names that is not of recipe `inpaint`."""
+    from edgevision.models.generators.inpainting import fills_holes
     from edgevision.models.weights import holds
 
-    return checkpoint.module is None and holds(
-        checkpoint.tensors, "stem.weight", "down1.weight", "embedding.label.weight"
+    return (
+        checkpoint.module is None
+        and holds(checkpoint.tensors, "stem.weight", "down1.weight", "embedding.label.weight")
+        and not fills_holes(checkpoint.tensors)
     )
 
 

@@ -10,7 +10,6 @@ over the whole graph's, as the median of the rounds. Exit code 1 if an image dif
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import statistics
 import sys
@@ -29,7 +28,7 @@ from edgevision.checkpoint.reading import read_checkpoint
 from edgevision.device.facts import device_facts
 from edgevision.engines.ort_settings import cpu_session, session_settings
 from edgevision.export.network import onnx_from_inputs
-from edgevision.models.generators.diffusion import Denoiser, Sampler, denoiser_from_state_dict, guided, step
+from edgevision.models.generators.diffusion import Denoiser, Sampler, denoiser_from_state_dict, guided
 from edgevision.storage import atomic
 from edgevision.storage.codec import json_from_dataclass
 
@@ -65,10 +64,11 @@ def opened(graph: onnx.ModelProto, engine: str) -> Network:
 
 def step_by_step(network: Network, sampler: Sampler, noise: Array, label: Array) -> Array:
     """The sampling with one call of the network for each step."""
-    x = torch.from_numpy(noise)
-    for now, earlier in itertools.pairwise(sampler.times):
+    x, predictions = torch.from_numpy(noise), []
+    for now in sampler.times[:-1]:
         predicted = network({"noise": x.numpy(), "label": label, "time": np.array([now], np.float32)})
-        x = step(x, torch.from_numpy(predicted), now, earlier, sampler.objective)
+        predictions.append(torch.from_numpy(predicted))
+        x = sampler.advanced(x, predictions)
     return ((x + 1) / 2).clamp(0, 1).numpy()
 
 

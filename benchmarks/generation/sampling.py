@@ -1,7 +1,7 @@
 """Stores the sampling settings of a diffusion model in its weights, after they were chosen on training digits.
 
 python benchmarks/generation/measure.py digits/held RUN --train digits/train --choose --guidance 1 1.25 1.5
-python benchmarks/generation/sampling.py RUN --guidance 1.25 [--steps 10]
+python benchmarks/generation/sampling.py RUN --guidance 1.25 [--steps 10] [--order 3]
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 
 from edgevision.storage import atomic
 
@@ -21,17 +22,21 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--guidance", type=float)
+    parser.add_argument("--order", type=int, help="predictions that a step combines; 1: Euler's method")
     options = parser.parse_args()
     path = options.run / "best.safetensors"
     with safetensors.safe_open(str(path), "pt") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    for name in ("steps", "guidance"):
+    prefix = "decoder." if "decoder.steps" in tensors else ""
+    tensors.setdefault(f"{prefix}order", torch.tensor(1))
+    for name in ("steps", "guidance", "order"):
         value = getattr(options, name)
         if value is not None:
-            tensors[name].fill_(value)
+            tensors[f"{prefix}{name}"].fill_(value)
     atomic.write_file(path, safetensors.torch.save(tensors, metadata))
-    print(f"{path}: {int(tensors['steps'])} steps, guidance {float(tensors['guidance']):g}")
+    steps, guidance, order = (tensors[f"{prefix}{name}"].item() for name in ("steps", "guidance", "order"))
+    print(f"{path}: {steps} steps, guidance {guidance:g}, order {order}")
 
 
 if __name__ == "__main__":

@@ -43,4 +43,4 @@ def refuse_unread(path: Path, library: Library) -> None:
     from edgevision.graph.limits.check import require_readable
     from edgevision.graph.limits.versions import limits_of
 
-    require_readable(load_model(path), limits_of(library.flavour, library.version), path)
+    require_readable(load_model(path, external=False), limits_of(library.flavour, library.version), path)

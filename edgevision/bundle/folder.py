@@ -6,16 +6,22 @@ import json
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 import edgevision
+from edgevision.bundle.entries import FileEntry as FileEntry
+from edgevision.bundle.entries import FormName, data_name, graph_file_name
+from edgevision.bundle.entries import GraphEntry as GraphEntry
+from edgevision.bundle.entries import GraphForm as GraphForm
+from edgevision.bundle.entries import Speed as Speed
+from edgevision.bundle.entries import file_entry as file_entry
 from edgevision.bundle.golden import Golden as Golden
 from edgevision.bundle.golden import arrays_from_golden, golden_from_arrays
 from edgevision.bundle.operating_point import SCHEMA as POINT_SCHEMA
 from edgevision.bundle.operating_point import OperatingPoint
 from edgevision.bundle.packaged import MANIFEST, bundle_path, packaged_names
+from edgevision.bundle.program import Program, read_program
 from edgevision.bundle.records import CheckRecord as CheckRecord
 from edgevision.bundle.records import Verification as Verification
 from edgevision.contract.spec import COMPUTED, FRAMES_SCHEMA, ModelSpec, Precision
@@ -28,66 +34,11 @@ from edgevision.storage.codec import (
     json_text,
     newer_schema,
 )
-from edgevision.storage.sha256 import sha256_of_file
+from edgevision.storage.sha256 import sha256_of_unchanged
 
-SCHEMA = 2
-"""Version of the manifest; that of a model that takes frames is 1, as its spec's."""
+SCHEMA = 3
+"""Version of the manifest: that of its spec, and 3 for a bundle with several graphs."""
 GOLDEN = "golden.npz"
-
-
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """A file of the bundle with its hash and size when it was written."""
-
-    name: str
-    sha256: str
-    size_bytes: int
-
-    def __post_init__(self) -> None:
-        if Path(self.name).name != self.name or self.name in ("", ".", ".."):
-            raise ValueError(f"file name {self.name!r} leaves the bundle")
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """Measured end-to-end speed of a graph in one engine on one machine, relative to the float graph."""
-
-    engine: str
-    library: str
-    machine: str
-    """Result of `device.machine_name`."""
-    ratio: float
-    """The float graph's time divided by this one's: the median of paired rounds."""
-    created: str
-    """UTC, ISO 8601."""
-
-
-FormName = Literal["opset17"]
-"""`opset17`: scales and the remainder in float32, for TensorRT 8.6, whose parser does not read FP16 scales."""
-
-
-@dataclass(frozen=True, slots=True)
-class GraphForm:
-    """A graph with the same weights and scales, written for engines that cannot read the original."""
-
-    name: FormName
-    file: FileEntry
-    verification: Verification
-
-
-@dataclass(frozen=True, slots=True)
-class GraphEntry:
-    """One graph; `verifications` is empty if verification was skipped on purpose."""
-
-    precision: Precision
-    file: FileEntry
-    verifications: tuple[Verification, ...] = ()
-    speeds: tuple[Speed, ...] = ()
-    forms: tuple[GraphForm, ...] = ()
-
-    def form(self, name: FormName) -> GraphForm | None:
-        """The form of that name; None if the graph has none."""
-        return next((form for form in self.forms if form.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +57,8 @@ class Manifest:
     """Records of precisions that engines compute from another graph (`contract.spec.COMPUTED`)."""
     tokenizers: tuple[FileEntry, ...] = ()
     """Of a model that takes the tokens of a text: one for each row, in the format of the library tokenizers."""
+    parts: tuple[str, ...] = ()
+    """Folders with the bundles of a program's graphs; empty for a bundle with one graph."""
 
     def __post_init__(self) -> None:
         if self.operating_point is not None:
@@ -165,8 +118,36 @@ class Bundle:
         raise BundleError(f"{self.path} holds no {precision} graph; it holds: {held}")
 
     def graph_path(self, precision: Precision = "float") -> Path:
-        """The graph's file, after a check of its hash."""
-        return self._checked(self.graph(precision).file)
+        """The graph's file, after a check of its hash; raises `BundleError` for a bundle of several graphs."""
+        if self.manifest.parts:
+            paths = ", ".join(str(self.path / name) for name in self.manifest.parts)
+            raise BundleError(
+                f"{self.path} has several graphs; expected a bundle of one graph, such as its parts: {paths}"
+            )
+        entry = self.graph(precision)
+        for file in entry.data:
+            self._checked(file)
+        return self._checked(entry.file)
+
+    def program(self, precision: Precision = "float") -> Program:
+        """The program of a bundle of several graphs, after a check of its hash and of its graphs' hashes."""
+        program = read_program(self._checked(self.graph(precision).file))
+        for graph in program.graphs:
+            if self.part(graph.name).graph(graph.precision).file.sha256 != graph.sha256:
+                raise BundleError(
+                    f"{self.path / graph.name} belongs to another export: its {graph.precision} graph differs from the"
+                    " program's; export the bundle again"
+                )
+        return program
+
+    def part(self, name: str) -> Bundle:
+        """The bundle of one of a program's graphs."""
+        return Bundle.open(self.path / name)
+
+    @property
+    def parts(self) -> tuple[Bundle, ...]:
+        """The bundles of all graphs of a program; empty for a bundle with one graph."""
+        return tuple(self.part(name) for name in self.manifest.parts)
 
     def form_path(self, precision: Precision, name: FormName) -> Path | None:
         """The file of a form of the graph, after a check of its hash; None if there is none."""
@@ -189,9 +170,11 @@ class Bundle:
     def check_files(self) -> None:
         """CheckRecord every file against its hash; raises `BundleError` that names the first that differs."""
         for entry in self.manifest.graphs:
-            for file in (entry.file, *(form.file for form in entry.forms)):
+            for file in (entry.file, *entry.data, *(form.file for form in entry.forms)):
                 self._checked(file)
         self._checked(self.manifest.golden)
+        for part in self.parts:
+            part.check_files()
 
     def with_verification(self, precision: Precision, verification: Verification) -> Bundle:
         """`with_record`, written to the manifest on disk."""
@@ -247,17 +230,23 @@ class Bundle:
         return bundle
 
     def add_graph(
-        self, precision: Precision, graph: bytes, verifications: tuple[Verification, ...] = ()
+        self,
+        precision: Precision,
+        graph: bytes,
+        verifications: tuple[Verification, ...] = (),
+        data: Path | None = None,
     ) -> Bundle:
         """Write a graph of another precision beside the float one, or in place of an older one of its precision.
 
-        The file is written before the manifest that names it, so a reader never finds one missing. Raises `BundleError`
-        if the bundle cannot be written.
+        `data` is a file with the graph's external weights on the same file system; it is moved. `graph` is a program if
+        the bundle has several graphs. The files are written before the manifest that names them, so a reader never
+        finds one missing. Raises `BundleError` if the bundle cannot be written.
         """
-        name = "model.onnx" if precision == "float" else f"model.{precision}.onnx"
+        name = graph_file_name(precision, program=bool(self.manifest.parts))
         try:
+            weights = () if data is None else (_moved(data, self.path / data_name(name)),)
             atomic.write_file(self.path / name, graph)
-            entry = GraphEntry(precision, file_entry(self.path / name), verifications)
+            entry = GraphEntry(precision, file_entry(self.path / name), verifications, data=weights)
             kept = tuple(old for old in self.manifest.graphs if old.precision != precision)
             bundle = Bundle(self.path, replace(self.manifest, graphs=(*kept, entry)))
             atomic.write_file(self.path / MANIFEST, _manifest_bytes(bundle.manifest))
@@ -281,6 +270,16 @@ class Bundle:
             raise BundleError(f"cannot write {path}: {error.strerror or error}") from error
         return bundle
 
+    def without_graph(self, precision: Precision) -> Bundle:
+        """Remove the graph of that precision, first from the manifest, then its files."""
+        entry = self.graph(precision)
+        kept = tuple(old for old in self.manifest.graphs if old is not entry)
+        bundle = Bundle(self.path, replace(self.manifest, graphs=kept))
+        bundle._write_manifest()
+        for file in (entry.file, *entry.data):
+            (self.path / file.name).unlink(missing_ok=True)
+        return bundle
+
     def _with_entry(self, old: GraphEntry, new: GraphEntry) -> Bundle:
         if new.precision in COMPUTED:
             others = (entry for entry in self.manifest.computed if entry.precision != new.precision)
@@ -295,7 +294,7 @@ class Bundle:
         path = self.path / entry.name
         if not path.is_file():
             raise BundleError(f"{path} is missing; export the bundle again")
-        if sha256_of_file(path) != entry.sha256:
+        if sha256_of_unchanged(path) != entry.sha256:
             raise BundleError(
                 f"{path} was modified: its sha256 differs from the manifest's; export the bundle again"
             )
@@ -309,17 +308,26 @@ def write_bundle(
     golden: Golden,
     verifications: tuple[Verification, ...] = (),
     tokenizers: tuple[bytes, ...] = (),
+    *,
+    data: Path | None = None,
+    parts: tuple[Path, ...] = (),
 ) -> Bundle:
     """Write a new bundle with its float graph and tokenizers; replaces an older bundle at `path`, but nothing else.
 
-    Raises `BundleError` if `path` exists and is not a bundle, or cannot be written.
+    `data` is a file with the graph's external weights. With `parts`, the bundles of several graphs, `graph` is their
+    program. Both are moved, and must be on the same file system. Raises `BundleError` if `path` exists and is not a
+    bundle, or cannot be written.
     """
     try:
         with atomic.staged_folder(path, may_replace=_is_bundle) as folder:
-            (folder / "model.onnx").write_bytes(graph)
+            name = graph_file_name("float", program=bool(parts))
+            (folder / name).write_bytes(graph)
+            weights = () if data is None else (_moved(data, folder / data_name(name)),)
+            for part in parts:
+                part.rename(folder / part.name)
             with (folder / GOLDEN).open("wb") as file:
                 np.savez_compressed(file, **arrays_from_golden(spec, golden))  # type: ignore[arg-type]  # stub: bool
-            entry = GraphEntry("float", file_entry(folder / "model.onnx"), verifications)
+            entry = GraphEntry("float", file_entry(folder / name), verifications, data=weights)
             golden_entry = file_entry(folder / GOLDEN)
             for place, content in enumerate(tokenizers, 1):
                 (folder / f"tokenizer{place}.json").write_bytes(content)
@@ -328,7 +336,8 @@ def write_bundle(
                 spec,
                 (entry,),
                 golden_entry,
-                spec.schema,
+                SCHEMA if parts or weights else spec.schema,
+                parts=tuple(part.name for part in parts),
                 tokenizers=tuple(
                     file_entry(folder / f"tokenizer{place}.json") for place in range(1, len(tokenizers) + 1)
                 ),
@@ -355,17 +364,19 @@ def _not_written(path: Path, error: atomic.OccupiedError | OSError) -> BundleErr
     )
 
 
-def file_entry(path: Path) -> FileEntry:
-    """Name, hash and size of a file."""
-    return FileEntry(path.name, sha256_of_file(path), path.stat().st_size)
+def _moved(file: Path, target: Path) -> FileEntry:
+    atomic.publish(file, target)
+    return file_entry(target)
 
 
 def _manifest_bytes(manifest: Manifest) -> bytes:
     content = json_from_dataclass(manifest)
-    if manifest.operating_point is None:
-        del content["operating_point"]  # earlier versions do not know it
-    if not manifest.tokenizers:
-        del content["tokenizers"]
+    for key in ("operating_point", "tokenizers", "parts"):  # earlier versions do not know them
+        if not getattr(manifest, key):
+            del content[key]
+    for entry in (*content["graphs"], *content["computed"]):
+        if not entry["data"]:
+            del entry["data"]
     return json_text(content).encode()
 
 

@@ -14,6 +14,7 @@ from edgevision.benchmark.records import AccuracyRecord
 from edgevision.benchmark.report.rows import main_metric
 from edgevision.bundle.folder import Bundle
 from edgevision.cli.evaluations import heading_of, shown
+from edgevision.cli.generation_metrics import generation_metrics
 from edgevision.cli.image_accuracy import image_accuracy
 from edgevision.cli.present import table
 from edgevision.contract.embedded_spec import embedded_spec
@@ -45,12 +46,23 @@ def measured_accuracy(
     *,
     limit: int | None = None,
     strict: bool = False,
+    judge: Path | None = None,
 ) -> tuple[object, list[str]]:
     """The record of the task's metrics and its lines. Raises `UsageError` for labels of another task."""
     request = request or ThresholdRequest(None, write=False)
     if not images.is_dir():
         raise UsageError(f"the images {images} are not a folder; pass a folder of labelled images")
-    if _task_of(bundle) == "translate":
+    task = _task_of(bundle)
+    if judge is not None and task != "generate":
+        raise UsageError(f"--judge compares generated images; {bundle} is for {task}: omit it")
+    if task == "generate":
+        request.check_unused()
+        if annotations is not None:
+            raise UsageError(
+                "--annotations has no use for a generator; --images contains one folder per class"
+            )
+        return generation_metrics(bundle, images, judge, limit, engine, options)
+    if task == "translate":
         request.check_unused()
         return image_accuracy(bundle, images, annotations, limit, engine, options)
     masks = None if annotations is None else _mask_folder(annotations)
@@ -93,7 +105,7 @@ class ThresholdRequest:
             option = "--write-thresholds" if self.write else "--threshold"
             raise UsageError(
                 f"{option} is for models with boxes (detect, instances, pose, obb); expected --annotations with boxes,"
-                " received images for classify, segment or translate, which have no confidence threshold"
+                " received images for classify, segment, translate or generate, which have no confidence threshold"
             )
 
     def opened(self, model: Path) -> Bundle | None:

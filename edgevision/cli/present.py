@@ -52,9 +52,13 @@ def show_bundle(bundle: Bundle, steps: Steps) -> None:
 
 def finish_bundle(bundle: Bundle, steps: Steps, tensorrt: tuple[str, ...], *, fp16: bool) -> None:
     """Add the FP16 graph if it is wanted, and print what was written."""
-    from edgevision.export.half import with_fp16  # imported here because it needs onnx
-
-    show_bundle(with_fp16(bundle, steps.done, tensorrt) if fp16 else bundle, steps)
+    if fp16:  # imported here because they need onnx
+        if bundle.manifest.parts:
+            from edgevision.export.pipelines.half_parts import with_fp16_parts as with_fp16
+        else:
+            from edgevision.export.half import with_fp16
+        bundle = with_fp16(bundle, steps.done, tensorrt)
+    show_bundle(bundle, steps)
 
 
 MOST_CLASSES = 8

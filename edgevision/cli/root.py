@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": "Export, verify, run and benchmark a model in one command.",
     "deploy": "Run the cameras, sinks and page of a TOML file as a service.",
     "doctor": "Check this machine and print the fix for each problem.",
+    "edit": "Fill a region of an image, given by a mask.",
     "eval": "Measure the accuracy of a graph on labelled images.",
     "export": "Export a checkpoint as a verified bundle.",
     "explain": "Draw a heat map of the image regions that a result depends on.",
@@ -42,6 +43,7 @@ FOLDERS = {
     "roofline": "layers",
     "fleet": "fleet",
     "generate": "images",
+    "edit": "images",
 }
 """Subfolders of the commands that have one."""
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from edgevision.errors import UsageError
 
+ANY = "any"
+"""Name of the last class of a model that fills a region: no class, so that the rest of the image alone decides."""
+
 
 def class_name(classes: tuple[str, ...], label: int) -> str:
     """The name of a label, or its number if it has no name."""

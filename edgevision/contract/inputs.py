@@ -6,13 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from edgevision.errors import UsageError
 
-Kind = Literal["noise", "label", "tokens"]
-"""How the host fills a tensor: with normal noise, the number of a class, or the numbers of a text's tokens."""
+Kind = Literal["noise", "image", "mask", "label", "tokens", "values"]
+"""How the host fills a tensor.
+
+With normal noise; with the image that is edited, or the mask of its region; with the number of a class; with the
+numbers of a text's tokens; with the values that other graphs of a program compute.
+"""
+FLOAT_KINDS: tuple[Kind, ...] = ("noise", "values")
+PIXELS: tuple[Kind, ...] = ("image", "mask")
+MASKED = 128
+"""A mask selects the pixels whose value is at least this."""
 Arrays = tuple[npt.NDArray[Any], ...]
 """One array for each of the graph's inputs, in order."""
 LARGEST_SEED = 2**64 - 1
@@ -63,27 +72,35 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class InputTensor:
-    """One input: noise float32, or numbers int32 from 0 to `limit` - 1."""
+    """One input: noise or values float32, an image or a mask uint8, or numbers int32 from 0 to `limit` - 1."""
 
     name: str
     kind: Kind
     shape: tuple[int, ...]
     """Without the batch."""
     limit: int = 0
-    """Number of classes or tokens; 0 for noise."""
+    """Number of classes or tokens; 0 for all other kinds."""
 
     def __post_init__(self) -> None:
         if any(side < 1 for side in self.shape):
             raise ValueError(f"{self.name} has shape {self.shape}; expected positive sides")
-        if (self.kind == "noise") != (self.limit == 0):
+        if (self.kind in (*FLOAT_KINDS, *PIXELS)) != (self.limit == 0):
             raise ValueError(
-                f"{self.name} of kind {self.kind} has limit {self.limit}; expected 0 for noise only"
+                f"{self.name} of kind {self.kind} has limit {self.limit}; expected 0 for noise and values only, an"
+                " image or a mask"
+            )
+        rank = {"image": 3, "mask": 2}.get(self.kind)
+        if rank is not None and len(self.shape) != rank:
+            raise ValueError(
+                f"{self.name} has shape {self.shape}; expected (H, W, 3) for an image, (H, W) for a mask"
             )
 
     @property
-    def dtype(self) -> Literal["float32", "int32"]:
+    def dtype(self) -> Literal["float32", "int32", "uint8"]:
         """The numpy dtype."""
-        return "float32" if self.kind == "noise" else "int32"
+        if self.kind in PIXELS:
+            return "uint8"
+        return "float32" if self.kind in FLOAT_KINDS else "int32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +144,14 @@ class Tensors:
         return Tensors(tuple(array[rows] for array in self.arrays))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """A region of an image: `image` uint8 ``[H,W,3]`` BGR, and `mask` uint8 ``[H,W]``, at least `MASKED` inside."""
+
+    image: npt.NDArray[np.uint8]
+    mask: npt.NDArray[np.uint8]
+
+
 Batch = npt.NDArray[np.uint8] | Tensors
 """What a session takes: frames uint8 ``[B,H,W,3]``, or the tensors of a model that takes none."""
 
@@ -142,10 +167,12 @@ def tensors_for(
     numbers: Sequence[int],
     labels: Sequence[int],
     tokens: npt.NDArray[np.int32] | None = None,
+    region: Region | None = None,
 ) -> Tensors:
     """The inputs of images by their numbers, one label for each; models without labels ignore them.
 
-    `tokens` has one row for each image; without it, the tokens are numbers from the same generator.
+    `tokens` has one row for each image; without it, the tokens are numbers from the same generator. All images have the
+    same `region`; without it, each has a drawing and a box from its generator.
     The noise of an image depends only on the seed, the image's number and the input: a Philox4x64 generator with the
     key (seed, number) makes the values of all inputs of kind noise in order, as float32 of numpy's normal distribution.
     Raises `UsageError` for a seed or number outside of 0..2**64-1.
@@ -158,12 +185,15 @@ def tensors_for(
     ]
     arrays: list[npt.NDArray[Any]] = []
     for tensor in given.tensors:
-        if tensor.kind == "noise":
+        if tensor.kind in FLOAT_KINDS:
             rows = [generator.standard_normal(tensor.shape, np.float32) for generator in generators]
             arrays.append(np.stack(rows))
         elif tensor.kind == "label":
             shaped = np.asarray(labels, np.int32).reshape(len(numbers), *(1 for _ in tensor.shape))
             arrays.append(np.array(np.broadcast_to(shaped, (len(numbers), *tensor.shape))))
+        elif tensor.kind in PIXELS:
+            pixels = [_pixels(tensor, generator, region) for generator in generators]
+            arrays.append(np.stack(pixels))
         elif tokens is not None:
             arrays.append(tokens)
         else:
@@ -173,6 +203,26 @@ def tensors_for(
             ]
             arrays.append(np.stack(drawn))
     return Tensors(tuple(arrays))
+
+
+def _pixels(
+    tensor: InputTensor, generator: np.random.Generator, region: Region | None
+) -> npt.NDArray[np.uint8]:
+    """The region's image or mask; without one, a light line on a dark ground, or a box of half the sides."""
+    if region is not None:
+        return region.image if tensor.kind == "image" else region.mask
+    height, width = tensor.shape[:2]
+    if tensor.kind == "mask":
+        mask = np.zeros((height, width), np.uint8)
+        top, left = (int(generator.integers(side - side // 2 + 1)) for side in (height, width))
+        mask[top : top + max(1, height // 2), left : left + max(1, width // 2)] = 255
+        return mask
+    ground, ink = generator.integers(0, 100, 3), generator.integers(150, 256, 3)
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = ground
+    points = np.stack([generator.integers(side, size=4) for side in (width, height)], 1).astype(np.int32)
+    cv2.polylines(image, [points], False, ink.tolist(), max(1, width // 10), cv2.LINE_AA)
+    return image
 
 
 def sample_tensors(given: TensorInput, seed: int, count: int) -> Tensors:

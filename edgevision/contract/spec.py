@@ -19,14 +19,19 @@ from edgevision.storage.codec import (
     newer_schema,
 )
 
-SCHEMA = 2
-"""Version of the record. Models that take frames are written as version 1, which earlier versions read."""
+SCHEMA = 3
+"""Version of the record. A spec is written with the lowest version that can read it: models that take frames as 1,
+those that make images as 2, graphs of a program as 3.
+"""
 FRAMES_SCHEMA = 1
 FRAMES = "frames"
 """Name of the graph's input for frames."""
 METADATA_KEY = "edgevision.contract.spec"
 
-Task = Literal["classify", "detect", "segment", "instances", "pose", "obb", "translate", "generate"]
+Task = Literal["classify", "detect", "segment", "instances", "pose", "obb", "translate", "generate", "part"]
+"""`part` is one of the graphs of a program (`bundle.program`): any tensors in, any tensors out."""
+TENSOR_TASKS: dict[Task, int] = {"generate": 2, "part": 3}
+"""Tasks whose graphs take tensors instead of frames, with the version of their record."""
 Fit = Literal["letterbox", "stretch", "center-crop", "exact"]
 Layout = Literal["bgr", "nv12"]
 Precision = Literal["float", "fp16", "int8", "fp8", "bf16", "tf32"]
@@ -241,7 +246,7 @@ class ModelSpec:
     name: str
     task: Task
     input: FrameInput | TensorInput = field(metadata={JSON_KEY: "frames"})
-    """A `TensorInput` only of the task "generate"."""
+    """A `TensorInput` only of `TENSOR_TASKS`."""
     outputs: tuple[TensorSpec, ...]
     classes: tuple[str, ...]
     provenance: Provenance
@@ -251,12 +256,11 @@ class ModelSpec:
     schema: int = FRAMES_SCHEMA
 
     def __post_init__(self) -> None:
-        generates = self.task == "generate"
-        if generates != isinstance(self.input, TensorInput):
+        if (self.task in TENSOR_TASKS) != isinstance(self.input, TensorInput):
             raise ValueError(
-                f"the task 'generate' takes tensors, others take frames; received task {self.task!r}"
+                f"the tasks {', '.join(TENSOR_TASKS)} take tensors, others take frames; received task {self.task!r}"
             )
-        object.__setattr__(self, "schema", SCHEMA if generates else FRAMES_SCHEMA)
+        object.__setattr__(self, "schema", TENSOR_TASKS.get(self.task, FRAMES_SCHEMA))
         if (self.task in BOX_TASKS) != (self.nms is not None):
             raise ValueError(f"nms is only for tasks {', '.join(BOX_TASKS)}; received task {self.task!r}")
         if (self.task == "pose") != (self.keypoints is not None):
@@ -276,9 +280,13 @@ class ModelSpec:
         """How the model takes frames; raises `UsageError` for a model that takes none."""
         if isinstance(self.input, FrameInput):
             return self.input
-        raise UsageError(
-            f"{self.name} makes images from noise and takes no frames; run: edgevision generate BUNDLE -o DIR"
-        )
+        if self.input.of_kind("image") is not None:
+            raise UsageError(
+                f"{self.name} fills a region of an image and takes no frames; run: edgevision edit BUNDLE IMAGE --mask"
+                " MASK -o FILE.png"
+            )
+        what = "is one graph of several" if self.task == "part" else "makes images from noise"
+        raise UsageError(f"{self.name} {what} and takes no frames; run: edgevision generate BUNDLE -o DIR")
 
     @property
     def tensors(self) -> TensorInput:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from edgevision.bundle.folder import Bundle
 from edgevision.bundle.operating_point import LOST
+from edgevision.bundle.program import ProgramGraph
 from edgevision.bundle.selection import MachineIdentity, choose_graph
 from edgevision.contract.embedded_spec import embedded_spec
 from edgevision.contract.session import Session, SessionOptions
@@ -24,6 +25,8 @@ from edgevision.engines.choices import stored_comparison
 from edgevision.engines.devices import find_device
 from edgevision.engines.fastest import is_verified, select_fastest
 from edgevision.engines.precisions import computing_engine
+from edgevision.engines.programs.built import built_precision
+from edgevision.engines.programs.session import ProgramSession
 from edgevision.errors import (
     EdgevisionError,
     EngineError,
@@ -213,11 +216,15 @@ def _open(
         raise MissingExtraError(home.package, home.extra, f"engine {home.module}") from error
     opener = getattr(module, home.opener)
     session: Session
-    if home.takes == "graph":
+    if bundle is not None and bundle.manifest.parts:
+        if options.precision is None and home.takes == "bundle":
+            options = replace(options, precision=built_precision(bundle, name))
+        session = _open_chosen(functools.partial(_open_program, name), bundle, name, options, asked)
+    elif home.takes == "graph":
         session = (
             opener(path, None, options)
             if bundle is None
-            else _open_chosen(opener, bundle, name, options, asked)
+            else _open_chosen(functools.partial(_open_graph, opener), bundle, name, options, asked)
         )
     elif bundle is None:
         raise UsageError(
@@ -239,8 +246,31 @@ def _open(
     return session
 
 
-def _open_chosen(
+def _open_graph(
     opener: Callable[[Path, ModelSpec | None, SessionOptions], Session],
+    bundle: Bundle,
+    options: SessionOptions,
+) -> Session:
+    return opener(bundle.graph_path(options.precision or "float"), bundle.spec, options)
+
+
+def _open_program(name: str, bundle: Bundle, options: SessionOptions) -> Session:
+    """Open the graphs of a program, each with the program's precision for it."""
+    wanted = options.precision or "float"
+    program = bundle.program(COMPUTED.get(wanted, wanted))
+
+    def open_part(graph: ProgramGraph) -> Session:
+        precision = wanted if wanted in COMPUTED else graph.precision
+        part = with_cached_records(bundle.part(graph.name))
+        return _open(name, part, part.path, replace(options, precision=precision))
+
+    return ProgramSession(
+        bundle.spec, program, {graph.name: functools.partial(open_part, graph) for graph in program.graphs}
+    )
+
+
+def _open_chosen(
+    opener: Callable[[Bundle, SessionOptions], Session],
     bundle: Bundle,
     engine: str,
     options: SessionOptions,
@@ -262,12 +292,12 @@ def _open_chosen(
     while not (choice := ask(bundle)).verified:
         # Use the graph's own thresholds, which produced the golden answers.
         plain = replace(options, iou_threshold=None, score_floor=None, label=None, precision=choice.precision)
-        with opener(bundle.graph_path(choice.precision), bundle.spec, plain) as trial:
+        with opener(bundle, plain) as trial:
             record = verify_first_opening(trial, bundle, choice.precision)
         bundle = bundle.with_record(choice.precision, record)  # the next choice is then a verified one
     # Settings of some engines depend on the precision.
     chosen = replace(options, precision=choice.precision)
-    session = opener(bundle.graph_path(choice.precision), bundle.spec, chosen)
+    session = opener(bundle, chosen)
     session.precision = choice.precision
     if len(bundle.manifest.graphs) > 1 or options.force or choice.precision in COMPUTED:
         note = f"{graph_name(choice.precision)}: {choice.reason}"

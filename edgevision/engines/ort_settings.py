@@ -26,19 +26,27 @@ and without the option, but it selects kernels that take three times as long. Ot
 ONNX Runtime, ``onnxruntime_session_options_config_keys.h``, ``kOrtSessionOptionsAvx2PrecisionMode``.
 """
 
+EXTERNAL = "session.model_external_initializers_file_folder_path"
+"""Folder of external weights; the same source, ``kOrtSessionOptionsModelExternalInitializersFileFolderPath``."""
+
 UNFUSED_QDQ = "session.disable_quant_qdq"
 """Makes ONNX Runtime execute Q/DQ nodes unfused, between float operations."""
 
 
-def session_settings(threads: int | None = None, *, spin: bool = False) -> ort.SessionOptions:
+def session_settings(
+    threads: int | None = None, *, spin: bool = False, external: Path | None = None
+) -> ort.SessionOptions:
     """New settings: exact 8-bit sums, errors only in the log, `threads` (None: all usable cores).
 
-    `spin` lets idle threads spin for their next task. This lowers latency and occupies the core.
+    `spin` lets idle threads spin for their next task. This lowers latency and occupies the core. `external` is the
+    folder with the external weights of a model that is opened from bytes.
     """
     settings = ort.SessionOptions()
     settings.log_severity_level = 3  # warnings about our own constants would hide errors
     settings.intra_op_num_threads = threads or 0
     settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    if external is not None:
+        settings.add_session_config_entry(EXTERNAL, str(external))
     if not sums_in_32_bits():
         settings.add_session_config_entry(EXACT_INT8, "1")
     return settings

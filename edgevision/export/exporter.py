@@ -195,6 +195,7 @@ def _generator(recipe: Recipe, source: SourceModel, options: ExportOptions) -> G
         batch=options.batch,
         provenance=provenance_of(recipe, source, options.checkpoint),
         tensorrt=options.tensorrt,
+        tokenizers=source.tokenizers,
     )
 
 

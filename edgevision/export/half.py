@@ -65,7 +65,7 @@ def with_fp16(bundle: Bundle, progress: Progress, tensorrt: tuple[str, ...] = ()
 
 def _attempts(bundle: Bundle, model: onnx.ModelProto, golden: Golden) -> Iterator[HalfGraph]:
     """The graph by ranges and rules; then the one with every sensitive operation in float32, if it has any."""
-    batches = _batches(golden.inputs, bundle.spec.batch.opt)
+    batches = batches_of(golden.inputs, bundle.spec.batch.opt)
     magnitudes = probe_magnitudes(model, batches, values_to_probe(model))
     rules = HalfRules(decode_in_float=bundle.spec.task in BOX_TASKS)
     half = half_graph(model, magnitudes, rules)
@@ -101,7 +101,7 @@ def _verified(graph: onnx.ModelProto, golden: Golden, engine: str | None) -> Ver
     return replace(record, stage="export", engine=engine or record.engine)
 
 
-def _batches(inputs: Batch, size: int) -> Iterator[Batch]:
+def batches_of(inputs: Batch, size: int) -> Iterator[Batch]:
     """Inputs in batches of the graph's size; the last one is padded with its last row."""
     for start in range(0, len(inputs), size):
         yield inputs[np.arange(start, start + size).clip(max=len(inputs) - 1)]

@@ -37,9 +37,17 @@ def onnx_from_module(
 
 
 def onnx_from_inputs(
-    module: torch.nn.Module, examples: Mapping[str, torch.Tensor], *, dynamic_batch: bool
+    module: torch.nn.Module,
+    examples: Mapping[str, torch.Tensor],
+    *,
+    dynamic_batch: bool,
+    weights_as_inputs: bool = False,
 ) -> onnx.ModelProto:
-    """`onnx_from_module` for a module with any inputs, by name and in its order."""
+    """`onnx_from_module` for a module with any inputs, by name and in its order.
+
+    With `weights_as_inputs` the graph contains no weights. They are further inputs, with the names of the module's
+    parameters and buffers.
+    """
     inputs, example = list(examples), tuple(examples.values())
     outputs = [output_name(place) for place in range(len(module_outputs(module, *example)))]
     dynamic_axes = {name: {0: "batch"} for name in (*inputs, *outputs)} if dynamic_batch else None
@@ -54,7 +62,8 @@ def onnx_from_inputs(
                 output_names=outputs,
                 opset_version=OPSET,
                 dynamic_axes=dynamic_axes,
-                do_constant_folding=True,
+                export_params=not weights_as_inputs,
+                do_constant_folding=not weights_as_inputs,  # folded weights would have no names
                 dynamo=False,
             )
         return simplify(onnx.load_model_from_string(buffer.getvalue()))

@@ -34,6 +34,8 @@ class BundlePackage:
 
 def package(bundle: Bundle) -> BundlePackage:
     """Pack a bundle; raises `BundleError` if a file differs from its hash."""
+    if bundle.manifest.parts:
+        raise BundleError(f"{bundle.path} has several graphs; the fleet sends bundles of one graph only")
     bundle.check_files()
     memory = io.BytesIO()
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_STORED) as archive:

@@ -63,10 +63,13 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     )
 
 
-def load_model(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file; raises `GraphError` if it is invalid or unreadable."""
+def load_model(path: Path, *, external: bool = True) -> onnx.ModelProto:
+    """Read an ONNX file; raises `GraphError` if it is invalid or unreadable.
+
+    Without `external`, weights in other files are not read.
+    """
     try:
-        model = onnx.load(str(path))
+        model = onnx.load(str(path), load_external_data=external)
     except OSError as error:
         raise GraphError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # protobuf's errors depend on the installed implementation
@@ -164,6 +167,11 @@ def check_graph(model: onnx.ModelProto) -> None:
 def check_contract(model: onnx.ModelProto, spec: ModelSpec) -> None:
     """Raise `GraphError` unless the graph is valid and its inputs and outputs match the spec."""
     check_graph(model)
+    check_interface(model, spec)
+
+
+def check_interface(model: onnx.ModelProto, spec: ModelSpec) -> None:
+    """`check_contract` without the check of the graph itself, for one whose weights are in another file."""
     _check_values("input", model.graph.input, spec.inputs, spec)
     _check_values("output", model.graph.output, spec.outputs, spec)
     opset = opset_of(model)

@@ -33,7 +33,7 @@ from edgevision.graph.heads.segmenter import MOST_CLASSES, SegmenterHead
 from edgevision.graph.keypoints import final_keypoints, oriented_to_frame
 from edgevision.graph.masks import check_prototypes, mask_size_wh, mixed_masks, prototypes_over_frame
 from edgevision.graph.nms import Candidates, cluster_nms, without_suppression
-from edgevision.graph.preprocess import PixelFormat, graft_preprocess
+from edgevision.graph.preprocess import PixelFormat, graft_preprocess, kept_outside
 from edgevision.graph.surgery import BATCH, graph_inputs, inferred_outputs, redirect, set_batch, set_batch_of
 
 
@@ -205,23 +205,53 @@ def graft_translator(
 
 
 def graft_generator(
-    network: onnx.ModelProto, *, image_pixels: PixelFormat, inputs: TensorInput
+    network: onnx.ModelProto,
+    *,
+    image_pixels: PixelFormat,
+    inputs: TensorInput,
+    weights_as_inputs: bool = False,
 ) -> onnx.ModelProto:
     """Add the conversion to a BGR image to a bare network that makes images, and state its batch.
 
     The network has the inputs of `inputs`, in order, and one output ``[B,3,h,w]`` or ``[B,1,h,w]`` (grey) in the format
     `image_pixels`; of a grey image the first value of mean and std counts. Values are limited to 0..255 and rounded.
-    Raises `GraphError` for other inputs or outputs.
+    With `weights_as_inputs` its further inputs are weights. Raises `GraphError` for other inputs or outputs.
     """
+    model = _with_tensors(network, inputs, weights_as_inputs=weights_as_inputs)
+    outputs = inferred_outputs(model)
+    image_wh = generator_image(outputs)
+    b = GraphBuilder(model.graph, "post/", opset_of(model))
+    image = _bgr_levels(b, _in_float32(b, outputs)[0], image_pixels)
+    image = kept_outside(b, image, inputs)
+    return _finished(model, b, (image,), translate_outputs(image_wh), inputs.batch)
+
+
+def graft_part(
+    network: onnx.ModelProto, *, inputs: TensorInput, outputs: tuple[str, ...]
+) -> tuple[onnx.ModelProto, tuple[TensorSpec, ...]]:
+    """Name the outputs of a part of a pipeline, whose inputs after those of `inputs` are weights; returns them too."""
+    model = _with_tensors(network, inputs, weights_as_inputs=True)
+    found = inferred_outputs(model)
+    specs = tuple(
+        TensorSpec(name, "float32", (-1, *(length or 0 for length in one.shape[1:])))
+        for name, one in zip(outputs, found, strict=True)
+    )
+    b = GraphBuilder(model.graph, "post/", opset_of(model))
+    return _finished(model, b, tuple(one.name for one in found), specs, inputs.batch), specs
+
+
+def _with_tensors(
+    network: onnx.ModelProto, inputs: TensorInput, *, weights_as_inputs: bool
+) -> onnx.ModelProto:
+    """A copy of a network that takes tensors, with its batch."""
     model = prepare_network(network)
-    names = [value.name for value in graph_inputs(model.graph)]
+    given = graph_inputs(model.graph)[: len(inputs.tensors) if weights_as_inputs else None]
+    names = [value.name for value in given]
     wanted = [tensor.name for tensor in inputs.tensors]
     if names != wanted:
         raise GraphError(f"the network has the inputs {', '.join(names)}; expected {', '.join(wanted)}")
-    for value in graph_inputs(model.graph):
+    for value in given:
         set_batch_of(value, inputs.batch)
-    outputs = inferred_outputs(model)
-    image_wh = generator_image(outputs)
     before = GraphBuilder(model.graph, "pre/", opset_of(model))
     for tensor in inputs.tensors:
         if tensor.dtype == "float32":
@@ -229,9 +259,7 @@ def graft_generator(
             copy = before.op("Identity", tensor.name)
             redirect(model.graph, tensor.name, copy)
     before.flush(first=True)
-    b = GraphBuilder(model.graph, "post/", opset_of(model))
-    image = _bgr_levels(b, _in_float32(b, outputs)[0], image_pixels)
-    return _finished(model, b, (image,), translate_outputs(image_wh), inputs.batch)
+    return model
 
 
 def _bgr_levels(b: GraphBuilder, output: NetworkOutput, pixels: PixelFormat) -> str:

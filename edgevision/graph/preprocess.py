@@ -12,6 +12,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgevision.contract.image import LetterboxGeometry
+from edgevision.contract.inputs import MASKED, TensorInput
 from edgevision.contract.pixels import UNSPECIFIED, WEIGHTS, YuvColour
 from edgevision.contract.spec import Fit, FrameInput
 from edgevision.errors import GraphError
@@ -317,3 +318,16 @@ def _fold(graph: onnx.GraphProto, convolutions: list[onnx.NodeProto], affine: _A
         graph.initializer.append(numpy_helper.from_array(weights.astype(np.float32), node.input[1]))
         if not any(tensor.name in n.input for part in walk(graph) for n in part.node):
             graph.initializer.remove(tensor)
+
+
+def kept_outside(b: GraphBuilder, image: str, inputs: TensorInput) -> str:
+    """Levels ``[B,h,w,3]`` whose pixels outside of the mask are those of the given image; without inputs of them, all.
+
+    They are copied, so that they are exact in every precision.
+    """
+    given, mask = (inputs.of_kind(kind) for kind in ("image", "mask"))
+    if given is None or mask is None:
+        return image
+    inside = b.op("Unsqueeze", b.op("Cast", mask.name, to=FLOAT), np.array([3], np.int64))
+    kept = b.op("Cast", given.name, to=FLOAT)
+    return b.op("Where", b.op("GreaterOrEqual", inside, np.float32(MASKED)), image, kept)

@@ -21,7 +21,7 @@ from edgevision.errors import MissingExtraError, UsageError
 from edgevision.sinks.files.images import probe_folder
 from edgevision.sinks.files.png import SUFFIX as PNG
 from edgevision.sinks.files.png import XMP_KEYWORD, png_bytes, write_png
-from edgevision.sinks.files.xmp import xmp_packet
+from edgevision.sinks.files.xmp import DigitalSource, xmp_packet
 
 GAP = 2
 """Pixels between the images of a grid."""
@@ -68,6 +68,10 @@ class Origin:
 
     def entries(self) -> dict[str, str]:
         """Text entries of a PNG file, by keyword."""
+        return self.stated("trainedAlgorithmicMedia")
+
+    def stated(self, source: DigitalSource) -> dict[str, str]:
+        """The entries with IPTC's digital source type."""
         software = f"edgevision {edgevision.__version__}"
         found = {
             "Software": software,
@@ -83,7 +87,7 @@ class Origin:
             found["edgevision:label"] = f"{self.label} {self.label_name}"
         if self.text is not None:
             found["edgevision:text"] = self.text
-        return {**found, XMP_KEYWORD: xmp_packet("trainedAlgorithmicMedia", software)}
+        return {**found, XMP_KEYWORD: xmp_packet(source, software)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,6 +166,10 @@ def generate_each(session: Session, options: GenerateOptions) -> Iterator[Genera
     where one is needed, and a model that takes frames; `EngineError` if the engine fails.
     """
     spec = session.spec
+    if spec.tensors.of_kind("image") is not None:
+        raise UsageError(
+            f"{spec.name} fills a region of an image; run: edgevision edit BUNDLE IMAGE --mask MASK -o FILE.png"
+        )
     labels, size = labels_of(spec, options.labels), spec.tensors.batch.opt
     tokens = tokens_of(session, options.text)
     end = options.first + options.count
@@ -212,8 +220,10 @@ def tokens_of(session: Session, text: str | None) -> npt.NDArray[np.int32] | Non
 def labels_of(spec: ModelSpec, wanted: Sequence[int | str]) -> tuple[int, ...]:
     """The numbers of classes by number or name; every class without `wanted`, none of a model without classes.
 
-    Raises `UsageError` for a class that the model lacks, with the nearest name.
+    Raises `UsageError` for a class that the model lacks, with the nearest name, and for a part of a pipeline.
     """
+    if spec.task == "part":
+        raise UsageError(f"{spec.name} is one graph of several; pass the bundle that contains it")
     label = spec.tensors.of_kind("label")
     if label is None:
         if wanted:

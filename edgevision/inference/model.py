@@ -12,7 +12,7 @@ from typing import Any, overload
 
 from edgevision.analytics.options import AnalyticsOptions
 from edgevision.contract.image import Frame
-from edgevision.contract.inputs import TensorInput
+from edgevision.contract.inputs import Region, TensorInput
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.contract.thresholds import Threshold, least_of
@@ -20,7 +20,8 @@ from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
 from edgevision.explain.maps import ExplainOptions, Explanation, explain
 from edgevision.explain.target import TargetChoice
-from edgevision.inference.generation import GenerateOptions, Generation, generate_each
+from edgevision.inference.editing import EditOptions, edit, mask_of_image
+from edgevision.inference.generation import GeneratedImage, GenerateOptions, Generation, generate_each
 from edgevision.inference.inputs import Colour, InputImage, images_of, is_single
 from edgevision.inference.prediction import Prediction
 from edgevision.pipeline.options import PipelineOptions
@@ -178,6 +179,25 @@ class Model:
         labels = () if label is None else (label,) if isinstance(label, int | str) else tuple(label)
         options = GenerateOptions(labels, seed, count, first, text)
         return Generation(tuple(generate_each(self.session, options)))
+
+    def edit(
+        self,
+        image: str | Path | Frame,
+        mask: str | Path | Frame,
+        label: int | str | None = None,
+        *,
+        text: str | None = None,
+        seed: int = 0,
+        colour: Colour = "bgr",
+    ) -> GeneratedImage:
+        """Fill the region of an image where a mask of the same size is at least 128, and keep all other pixels.
+
+        `label`, a class by number or name, and `text` are for models that take them; without, the other pixels decide.
+        Raises `UsageError` for another size than the model's, an empty mask, and a model that fills no regions.
+        """
+        pairs = [next(images_of(given, colour)) for given in (image, mask)]
+        region = Region(pairs[0].frame_bgr, mask_of_image(pairs[1].frame_bgr))
+        return edit(self.session, region, EditOptions(label, text, seed), Path(pairs[0].name).name)
 
     def close(self) -> None:
         """Free the engine; the model cannot be used afterwards."""

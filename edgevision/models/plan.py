@@ -139,7 +139,7 @@ class UpscalerPlan:
     size: int = 48
     """Side of the square inputs of training, in pixels; targets are larger by the factor."""
     width: int = 32
-    depth: int = 8
+    depth: int = 10
     """Channels and number of hidden convolutions."""
     reduce: float = 0.6
     """Training images are first reduced to this share of their size, which removes the blocks of JPEG."""
@@ -207,6 +207,8 @@ class GeneratorPlan:
     size: int = 28
     samples: int = 1000
     """Images that each validation makes, at most half as many as the validation data has."""
+    augment: float = 0.0
+    """Strength of a random crop, rotation and shear of samples; what it does to them, the model learns to make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,13 +225,29 @@ class DiffusionPlan(GeneratorPlan):
     """Steps of the sampling that is validated; of the student, if a teacher is distilled."""
     guidance: float = 1.5
     """Guidance of the sampling that is validated; 1: none. A student needs none."""
-    teacher_steps: int = 3
+    teacher_steps: int = 5
     """Steps of the teacher that one step of a student replaces."""
+    teacher_batches: int = 96
+    """Batches of samplings of the teacher that a student learns from."""
     optimization: Optimization = field(
         default_factory=lambda: Optimization(
             batch=64, validate_every=10, weight_decay=0.0, ema_decay=0.999, lr_others=0.002
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class InpaintPlan(DiffusionPlan):
+    """A diffusion model that fills random holes: it is trained in the holes only."""
+
+    holes: tuple[float, float] = (0.15, 0.75)
+    """Least and largest side of a box, as a share of the image's."""
+    captions: bool = False
+    """Learn digits that are rendered with attributes, and take captions of them instead of a class."""
+    guidance: float = 1.25
+    samples: int = 300
+    unlabelled: float = 0.3
+    """More than for samples from noise, because the class may be left out in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +288,40 @@ class VaePlan(GeneratorPlan):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Text2ImagePlan(GeneratorPlan):
+    """Defaults train four small networks one after another from random weights on some thousand digits.
+
+    The stages are shares of the whole training; each has its own course of the learning rates.
+    """
+
+    model: Literal["text2image"] = "text2image"
+    samples: int = 200
+    vector: int = 64
+    """Size of the vectors of captions and images."""
+    width: int = 32
+    """Channels of the decoder at half the resolution."""
+    encoder: float = 0.16
+    prior: float = 0.05
+    upsampler: float = 0.07
+    """Shares of the training; the decoder has the rest."""
+    variants: int = 3
+    """Shapes that are rendered of each digit; colours change with each sample."""
+    unlabelled: float = 0.1
+    """Share of the decoder's samples without condition, from which guidance extrapolates (arXiv 2207.12598)."""
+    captionless: float = 0.3
+    """Share of the decoder's samples without the caption's vector (arXiv 2204.06125, section 2.1: a half)."""
+    steps: int = 10
+    """Steps of the decoder's sampling."""
+    guidance: float = 3.0
+    """Guidance of the decoder's sampling; 1: none."""
+    optimization: Optimization = field(
+        default_factory=lambda: Optimization(
+            batch=64, validate_every=5, weight_decay=0.0, ema_decay=0.998, lr_others=0.002
+        )
+    )
+
+
 Plan = (
     DetectorPlan
     | ClassifierPlan
@@ -279,6 +331,8 @@ Plan = (
     | CycleGanPlan
     | StylePlan
     | DiffusionPlan
+    | InpaintPlan
     | GanPlan
     | VaePlan
+    | Text2ImagePlan
 )

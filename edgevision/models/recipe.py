@@ -78,8 +78,17 @@ class SourceModel:
     """Shape of the noise for one image; only of task generate."""
     token_shape: tuple[int, ...] | None = None
     """Shape of the tokens of a text, of a generator that takes them in place of a label."""
+    image_size_wh: tuple[int, int] | None = None
+    """Size of the image and the mask of a generator that fills a masked region.
+
+    Its module maps noise, image uint8 ``[B,H,W,3]`` BGR, mask uint8 ``[B,H,W]`` and labels.
+    """
     token_count: int = 0
     """Number of different tokens."""
+    tokenizers: tuple[str, ...] = ()
+    """The tokenizer of each row of tokens, as JSON in the format of the library tokenizers."""
+    token_examples: tuple[tuple[int, ...], ...] = ()
+    """Tokens of texts for the golden images, one row for each image; empty: random tokens."""
     input_origin: str = ""
     """Origin of size, crop and pixels, such as "assumed: ..."; `export` prints it with them."""
     heads: Mapping[str, Callable[[], SourceModel]] = field(default_factory=dict)

@@ -56,6 +56,10 @@ class Job:
     """
     styles: str | None = None
     """The folder with the images of styles."""
+    generated: str | None = None
+    """The run or checkpoint of a generator whose images a classifier learns too."""
+    generated_count: int | None = None
+    """Number of these images."""
     strict: bool = False
     """Stop at the first image that cannot be decoded instead of skipping a few."""
 
@@ -94,7 +98,18 @@ class TrainingTask:
     """An image that shows what the averaged weights make; written with the best weights."""
 
 
-_PATHS = ("data", "images", "held", "held_images", "names", "weights", "teacher", "judge", "styles")
+_PATHS = (
+    "data",
+    "images",
+    "held",
+    "held_images",
+    "names",
+    "weights",
+    "teacher",
+    "judge",
+    "styles",
+    "generated",
+)
 
 
 def settings_json(job: Job) -> str:

@@ -17,9 +17,11 @@ from edgevision.models.plan import (
     DetectorPlan,
     DiffusionPlan,
     GanPlan,
+    InpaintPlan,
     InstancePlan,
     SegmenterPlan,
     StylePlan,
+    Text2ImagePlan,
     UpscalerPlan,
     VaePlan,
 )
@@ -28,6 +30,8 @@ from edgevision.train.data.workers import worker_count
 from edgevision.train.generation.adversarial import adversarial_task
 from edgevision.train.generation.autoencoder import vae_task
 from edgevision.train.generation.diffusion_task import diffusion_task
+from edgevision.train.generation.inpaint_task import inpaint_task
+from edgevision.train.generation.text2image import text2image_task
 from edgevision.train.job import Hardware, Job, TrainingTask
 from edgevision.train.loop.module import tensor_from_frames
 from edgevision.train.tasks.classifier_task import classifier_task
@@ -60,12 +64,16 @@ def task_for(job: Job, recipe: Recipe) -> TrainingTask:
         return cyclegan_task(job, job.plan, tensor_of, pixels)
     if isinstance(job.plan, StylePlan) and recipe.task == "translate":
         return style_task(job, job.plan, tensor_of, pixels)
+    if isinstance(job.plan, InpaintPlan) and recipe.task == "generate":
+        return inpaint_task(job, job.plan)
     if isinstance(job.plan, DiffusionPlan) and recipe.task == "generate":
         return diffusion_task(job, job.plan)
     if isinstance(job.plan, GanPlan) and recipe.task == "generate":
         return adversarial_task(job, job.plan)
     if isinstance(job.plan, VaePlan) and recipe.task == "generate":
         return vae_task(job, job.plan)
+    if isinstance(job.plan, Text2ImagePlan) and recipe.task == "generate":
+        return text2image_task(job, job.plan)
     raise RecipeError(
         f"recipe {recipe.name} is for {recipe.task}; a {type(job.plan).__name__} does not fit it"
     )

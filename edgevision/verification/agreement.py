@@ -310,7 +310,7 @@ def _pixels(
 def _images(
     spec: ModelSpec, golden: Golden, actual: Outputs, tolerance: Tolerance, precision: Precision
 ) -> list[CheckRecord]:
-    """Values of images, in levels of 255."""
+    """Values of images, in levels of 255, and of the outputs of a program's graphs."""
     del tolerance
     return compare_answers(spec, golden.answers, actual, precision)
 
@@ -336,4 +336,5 @@ _AGREEMENTS: Mapping[Task, Agreement] = {
     "obb": _detections,
     "translate": _images,
     "generate": _images,
+    "part": _images,
 }

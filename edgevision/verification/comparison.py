@@ -97,6 +97,8 @@ _EIGHT_BITS = Tolerance(
     missing=0.15,
     class_score=0.3,
     keypoint=0.1,
+    raw=1.0,
+    raw_mean=0.1,
     level=255.0,
     level_mean=4.0,
 )
@@ -118,6 +120,8 @@ _ELEVEN_BITS = Tolerance(
     # YOLOX-Nano on four photographs: scores of candidates to 0.034, of detections to 0.006.
     suppressed=3.0,
     keypoint=0.02,
+    raw=0.02,
+    raw_mean=0.002,
     level=8.0,
     level_mean=0.5,
 )
@@ -157,6 +161,8 @@ TOLERANCES: dict[Precision, Tolerance] = {
         full_score=0.1,
         suppressed=3.0,
         keypoint=0.04,
+        raw=0.16,
+        raw_mean=0.016,
         level=48.0,
         level_mean=2.0,
     ),
@@ -218,6 +224,23 @@ def _compare_images(expected: Outputs, actual: Outputs, tolerance: Tolerance) ->
         ),
         CheckRecord("mean difference of an image's values", mean, "<=", tolerance.level_mean, "image"),
     ]
+
+
+def _compare_values(expected: Outputs, actual: Outputs, tolerance: Tolerance) -> list[CheckRecord]:
+    """Floats relative to the largest value of each output; images, which are uint8, in levels."""
+    checks = []
+    for place, (wanted, found) in enumerate(zip(expected, actual, strict=True), 1):
+        if wanted.dtype == np.uint8:
+            checks += _compare_images((wanted,), (found,), tolerance)
+            continue
+        largest = float(np.abs(wanted).max(initial=1e-12))
+        difference = np.abs(wanted.astype(np.float64) - found) / largest
+        for name, measured, limit in (
+            ("largest", float(difference.max(initial=0)), tolerance.raw),
+            ("mean", float(difference.mean()) if difference.size else 0.0, tolerance.raw_mean),
+        ):
+            checks.append(CheckRecord(f"{name} relative difference of output {place}", measured, "<=", limit))
+    return checks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -363,4 +386,5 @@ _COMPARISONS: Mapping[Task, Callable[[Outputs, Outputs, Tolerance], list[CheckRe
     "obb": _compare_detections,
     "translate": _compare_images,
     "generate": _compare_images,
+    "part": _compare_values,
 }

@@ -106,6 +106,14 @@ def _equal_rows(session: Session, golden: Golden, tolerance: Tolerance) -> Check
         image = answers["image"]
         worst = max_difference((image,), (np.repeat(image[:1], len(image), axis=0),))
         return CheckRecord("difference of images between equal rows of a batch", worst, "<=", tolerance.level)
+    if session.spec.task == "part":
+        rows = tuple(answers.values())
+        worst = max(
+            max_difference((one,), (np.repeat(one[:1], len(one), axis=0),))
+            / max(float(np.abs(one).max()), 1e-12)
+            for one in rows
+        )
+        return CheckRecord("relative difference between equal rows of a batch", worst, "<=", tolerance.raw)
     scores = answers["scores"]
     worst = max_difference((scores,), (np.repeat(scores[:1], len(scores), axis=0),))
     return CheckRecord("score difference between equal rows of a batch", worst, "<=", tolerance.score)

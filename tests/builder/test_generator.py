@@ -15,6 +15,7 @@ from edgevision.engines.tensorrt.library import load_library
 from edgevision.engines.tensorrt.request import EngineRequest
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.half import with_fp16
+from edgevision.models.recipe import load_recipe
 from tests.export.tiny_generators import CLASSES, Digits, Sampler, recipe_of
 
 DYNAMIC = BatchRange(1, 2, 8)
@@ -48,3 +49,16 @@ def test_a_generator_builds(
     for manifest in built.values():
         assert [tensor.name for tensor in manifest.tensors] == ["noise", "label", "image"]
         assert manifest.batch == batch
+
+
+@pytest.mark.slow
+def test_text_to_image_builds(tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    made = export_bundle(
+        load_recipe("text2image"), ExportOptions(random_weights=True), tmp_path / "b", lambda _: None
+    )
+    library = load_library("tensorrt-rtx", "a test")
+    watch = BuildCallbacks(lambda _: None, lambda _: None, lambda: False)
+    (done,) = build_engines(made, library, EngineRequest("float", sms=(89,)), watch, verify_here)
+    manifest = done.engine.manifest
+    assert [tensor.name for tensor in manifest.tensors] == ["noise", "tokens", "image"]

@@ -101,7 +101,6 @@ def test_a_detector_does_not_generate(brightness_bundle: Path) -> None:
     [
         ("run", "{}", "demo:", "--limit", "1"),
         ("live", "{}", "demo:"),
-        ("eval", "{}", "--images", "."),
         ("explain", "{}", "image.png", "-o", "heat.png"),
     ],
 )

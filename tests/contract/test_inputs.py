@@ -21,6 +21,7 @@ from edgevision.contract.spec import ModelSpec
 from edgevision.errors import EngineError, UsageError
 from edgevision.storage.codec import DecodeError
 from tests.doubles import BrightnessSession, detector
+from tests.editors import editor, region
 from tests.generators import GeneratorSession, generator, images_of
 
 NOISE = TensorInput((InputTensor("noise", "noise", (2, 3)),))
@@ -78,8 +79,10 @@ def test_tokens_are_those_of_the_text_or_numbers_of_the_seed() -> None:
     ("make", "message"),
     [
         (lambda: InputTensor("noise", "noise", (0, 3)), "expected positive sides"),
-        (lambda: InputTensor("noise", "noise", (3,), 10), "expected 0 for noise only"),
-        (lambda: InputTensor("label", "label", ()), "expected 0 for noise only"),
+        (lambda: InputTensor("noise", "noise", (3,), 10), "expected 0 for noise and values only"),
+        (lambda: InputTensor("label", "label", ()), "expected 0 for noise and values only"),
+        (lambda: InputTensor("mask", "mask", (4, 4), 2), "for noise and values only, an image or a mask"),
+        (lambda: InputTensor("original", "image", (4, 4)), r"expected \(H, W, 3\) for an image"),
         (lambda: TensorInput(()), "expected inputs of different names; received none"),
         (lambda: TensorInput(NOISE.tensors * 2), "received noise, noise"),
         (lambda: Tensors((np.zeros(2), np.zeros(3))), r"received lengths \[2, 3\]"),
@@ -88,6 +91,26 @@ def test_tokens_are_those_of_the_text_or_numbers_of_the_seed() -> None:
 def test_impossible_inputs(make: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()  # type: ignore[operator]  # a function of the table
+
+
+def test_regions_are_given_or_drawn() -> None:
+    given = editor().tensors
+    assert [(spec.name, spec.dtype) for spec in given.specs[1:3]] == [
+        ("original", "uint8"),
+        ("mask", "uint8"),
+    ]
+    one = region()
+    tensors = tensors_for(given, 0, [0, 1], [0, 0], region=one)
+    np.testing.assert_array_equal(tensors.arrays[1], [one.image] * 2)
+    np.testing.assert_array_equal(tensors.arrays[2], [one.mask] * 2)
+    plain = tensors_for(TensorInput(given.tensors[:1]), 0, [0, 1], [0, 0])
+    np.testing.assert_array_equal(tensors.arrays[0], plain.arrays[0])
+    (_, image, mask, _), again = sample_tensors(given, 0, 20).arrays, sample_tensors(given, 0, 20)
+    np.testing.assert_array_equal(image, again.arrays[1])
+    assert {int(part.sum()) for part in mask >= 128} == {12}
+    assert len({part.tobytes() for part in mask}) > 5
+    assert (image.min((1, 2, 3)) < 100).all()
+    assert (image.max((1, 2, 3)) >= 150).all()
 
 
 def test_a_generator_s_spec_survives_json_and_needs_a_newer_version() -> None:
@@ -106,7 +129,7 @@ def test_specs_of_frames_are_written_as_before() -> None:
     assert data["frames"]["size_wh"] == [64, 64]
     assert "input" not in data
     assert ModelSpec.from_json(json.dumps(data)) == detector()
-    with pytest.raises(DecodeError, match="the task 'generate' takes tensors, others take frames"):
+    with pytest.raises(DecodeError, match="take tensors, others take frames"):
         ModelSpec.from_json(json.dumps({**data, "task": "generate", "nms": None}))
 
 

@@ -41,8 +41,8 @@ def test_json_is_as_documented() -> None:
 
 
 def test_a_newer_schema_is_refused_before_its_fields_are() -> None:
-    data = {**json.loads(detector().to_json()), "schema": 3, "something": "new"}
-    with pytest.raises(DecodeError, match="schema 3; this version supports schemas up to 2"):
+    data = {**json.loads(detector().to_json()), "schema": 4, "something": "new"}
+    with pytest.raises(DecodeError, match="schema 4; this version supports schemas up to 3"):
         ModelSpec.from_json(json.dumps(data))
 
 

@@ -22,6 +22,8 @@ RECIPES = (
     "diffusion",
     "digits",
     "efficientnet",
+    "inpaint",
+    "inpaint-text",
     "mobilenet_v2",
     "mobilenet_v3",
     "regnet",
@@ -29,6 +31,7 @@ RECIPES = (
     "segformer",
     "sr",
     "style",
+    "text2image",
     "ultralytics",
     "unet",
     "vae",
@@ -92,7 +95,7 @@ def test_a_checkpoint_names_its_recipe(file: str, name: str) -> None:
 
 
 def test_untrained_models_are_recognised(tmp_path: Path) -> None:
-    for name in ("cnn", "resnet", "sr", "style", "unet", "yolov5", "yolov5-seg"):
+    for name in ("cnn", "resnet", "sr", "style", "unet", "diffusion", "inpaint", "yolov5", "yolov5-seg"):
         state = load_recipe(name).untrained().module.state_dict()
         torch.save(state, tmp_path / f"{name}.pt")
         assert recipe_of(tmp_path / f"{name}.pt").name == name

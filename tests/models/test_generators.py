@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -13,6 +15,8 @@ from edgevision.models.generators.diffusion import (
     Denoiser,
     Objective,
     Sampler,
+    adams_weights,
+    combined,
     denoiser_from_state_dict,
     noisy,
     step,
@@ -31,6 +35,7 @@ class Oracle(nn.Module):
         super().__init__()
         self.images = torch.cat((images, torch.zeros_like(images[:1])))
         self.objective, self.classes, self.calls = objective, len(images), 0
+        self.order = 3 if objective == "flow" else 1
 
     def forward(self, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """The prediction of which `x` is the noisy image."""
@@ -80,6 +85,28 @@ def test_times_are_equidistant() -> None:
         times(0, "flow")
 
 
+def test_weights_of_adams_and_bashforth() -> None:
+    assert [adams_weights(0, order) for order in (1, 2, 3)] == [(1.0,)] * 3
+    assert adams_weights(1, 1) == (1.0,)
+    assert adams_weights(1, 3) == adams_weights(7, 2) == pytest.approx((3 / 2, -1 / 2))
+    assert adams_weights(2, 3) == adams_weights(7, 3) == pytest.approx((23 / 12, -16 / 12, 5 / 12))
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_ten_steps_of_a_higher_order_are_nearer_to_the_solution(order: int) -> None:
+    """dx/dt = x from time 1 to 0 divides by e; the error of n steps shrinks with n to the power of the order."""
+
+    def error(steps: int) -> float:
+        x, predictions = torch.ones(1, dtype=torch.float64), list[torch.Tensor]()
+        for place in range(steps):
+            predictions.append(x)
+            x = x - combined(predictions, adams_weights(place, order)) / steps
+        return abs(float(x) - math.exp(-1))
+
+    assert math.log2(error(80) / error(160)) == pytest.approx(min(order, 2), abs=0.1)
+    assert error(10) < {1: 0.02, 2: 0.004, 3: 0.002}[order]
+
+
 def trained(model: nn.Module) -> nn.Module:
     """The model with weights and statistics that are neither zero nor one."""
     rng = torch.Generator().manual_seed(4)
@@ -101,6 +128,15 @@ def test_a_denoiser_states_its_sizes_and_settings() -> None:
     assert again.noise_shape == (3, 12, 12)
     x, time = torch.rand((4, 3, 12, 16)), torch.rand(4)
     assert torch.equal(model(x, time, LABELS), again(x, time, LABELS))
+
+
+def test_weights_without_an_order_use_eulers_method() -> None:
+    model = trained(Denoiser(1, 4, width=16))
+    assert Sampler(denoiser_from_state_dict(model.state_dict())).order == 3
+    older = {name: value for name, value in model.state_dict().items() if name != "order"}
+    assert Sampler(denoiser_from_state_dict(older)).order == 1
+    with pytest.raises(CheckpointError, match="order is 4; expected 1 to 3"):
+        denoiser_from_state_dict({**older, "order": torch.tensor(4)})
 
 
 def test_the_denoiser_uses_time_and_label() -> None:

@@ -15,13 +15,13 @@ from click.testing import CliRunner
 from edgevision.cli.root import edgevision
 from edgevision.errors import CheckpointError, UsageError
 from edgevision.models.cnn import Cnn
-from edgevision.models.generators.diffusion import Denoiser, Sampler, times
+from edgevision.models.generators.diffusion import Denoiser, Sampler
 from edgevision.models.generators.judge import levels, read_judge
-from edgevision.models.plan import ClassifierPlan, DiffusionPlan
+from edgevision.models.plan import ClassifierPlan, DiffusionPlan, Optimization
 from edgevision.train.data.class_augmentation import draw_picture
 from edgevision.train.data.image_arrays import ImageBatch
 from edgevision.train.generation.adversarial import gradient_penalty
-from edgevision.train.generation.distillation import DistillationInTraining
+from edgevision.train.generation.distillation import DistillationInTraining, Trajectories
 from edgevision.train.generation.reading import read_generator
 from edgevision.train.generation.sampling import made, sheet
 from edgevision.train.loop.schedule import TrainingProgress
@@ -97,8 +97,30 @@ def test_a_student_of_a_perfect_teacher_has_nothing_to_learn() -> None:
     assert float(module.losses(batch)["loss"].detach()) == pytest.approx(0.49, rel=1e-4)
     torch.nn.init.constant_(student.last.bias, 0.7)  # type: ignore[arg-type]  # the layer has a bias
     assert float(module.losses(batch)["loss"].detach()) == pytest.approx(0, abs=1e-10)
-    assert not any("teacher" in name for name in module.state_dict())
-    assert module.times.tolist() == list(times(2, "flow"))
+    assert not any("trajectories" in name or "teacher" in name for name in module.state_dict())
+
+
+def test_trajectories_depend_on_seed_and_number_alone() -> None:
+    torch.manual_seed(0)
+    teacher = Denoiser(1, 2, width=16).eval()
+    torch.nn.init.normal_(teacher.last.weight)
+    teacher.guidance.fill_(1.5)
+    plan = DiffusionPlan(size=8, steps=2, teacher_steps=2, optimization=Optimization(batch=6))
+    early, late = Trajectories(teacher, plan, seed=3), Trajectories(teacher, plan, seed=3)
+    early.extend(1, torch.device("cpu"))
+    early.extend(2, torch.device("cpu"))
+    late.extend(2, torch.device("cpu"))
+    assert torch.equal(torch.stack(early.images), torch.stack(late.images))
+    noise, _, image = late.images[1]
+    assert not torch.equal(noise, late.images[0][0])
+    assert torch.allclose((image + 1).clamp(0, 2) / 2, Sampler(teacher, 4)(noise, late.labels[1]), atol=1e-6)
+    torch.manual_seed(5)
+    x, later, labels = late.drawn(torch.tensor([0, 1, 0, 1]))
+    starts = torch.cat([part[0] for part in late.images])
+    number = [int((starts - value).abs().flatten(1).sum(1).argmin()) for value in (x[0], x[2])]
+    assert torch.equal(starts[number], x[::2])
+    assert labels[::2].tolist() == [place % 6 % 2 for place in number]
+    assert torch.equal(later[0], late.images[number[0] // 6][1, number[0] % 6])
 
 
 def test_the_penalty_of_a_linear_critic() -> None:

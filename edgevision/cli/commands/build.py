@@ -88,8 +88,8 @@ def command(
     TensorRT builds for this machine's GPU, TensorRT-RTX also for others. BUNDLE/engines/ receives plain plans, each
     with a manifest that `edgevision run` checks before it opens the plan. If the target GPU is present, the golden
     frames run through the new engine. All verified engines are then compared, and the fastest is stored for this
-    machine. Ctrl-C ends a build cleanly (exit code 130): no engine is written, the timing
-    cache is kept.
+    machine. Each graph of a pipeline in several graphs gets an engine of its own. Ctrl-C ends a build cleanly (exit
+    code 130): no engine is written, the timing cache is kept.
     """
     from edgevision.benchmark.comparison import ComparisonOptions
     from edgevision.bundle.folder import Bundle
@@ -109,7 +109,11 @@ def command(
         level=level,
         rebuild=rebuild,
     )
-    outcomes = build_shown(ctx, opened, library, request)
+    outcomes: list[Outcome] = []
+    for part in opened.parts or (opened,):
+        if part is not opened:
+            click.echo(f"{part.path}:")
+        outcomes += build_shown(ctx, part, library, request)
     if any(outcome.engine.manifest.verification is not None for outcome in outcomes):
         compare_shown(opened, ComparisonOptions("edgevision build"))
 

@@ -12,7 +12,7 @@ from edgevision.cli.options.groups import graph_options
 from edgevision.cli.options.numbers import FiniteRange
 from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import Precision
-from edgevision.engines.opening import ENGINES, model_spec
+from edgevision.engines.opening import ENGINES
 from edgevision.errors import SinkError, UsageError
 from edgevision.service.config.settings import CameraSettings
 from edgevision.storage import atomic
@@ -50,6 +50,12 @@ from edgevision.storage.codec import json_text
     " that were not used for training.",
 )
 @click.option(
+    "--judge",
+    type=click.Path(path_type=Path, exists=True),
+    help="Run of a `cnn` or `digits` whose features compare generated images with real ones. Default: the included"
+    " digits.",
+)
+@click.option(
     "--strict", is_flag=True, help="Stop at the first image that cannot be decoded; default: skip a few."
 )
 @click.option(
@@ -67,6 +73,7 @@ def command(
     force: bool,
     threshold: float | None,
     write_thresholds: bool,
+    judge: Path | None,
     strict: bool,
     json_file: Path | None,
 ) -> None:
@@ -78,6 +85,8 @@ def command(
     Segmentation: IoU of each class and their mean, with single-channel masks whose values are labels. Classification:
     top-1 and top-5. Image to image: PSNR and SSIM of luma, with the target images in --annotations. Without it,
     --images are the targets of a model that enlarges, and its inputs are made from them (bicubic, antialiased).
+    Generation by class: feature distance, precision and recall, and the share of images of the class that was asked
+    for, by the classifier in --judge; --images contains real images, as one folder per class or as idx files.
 
     With --write-thresholds, --threshold, or a bundle with an operating point, eval also prints precision, recall and F1
     at the confidence threshold. A second pass measures them with NMS as exported, as in `edgevision run`. A detection
@@ -85,11 +94,10 @@ def command(
     """
     if not images.is_dir():
         raise UsageError(f"--images {images} is not a folder")
-    _ = model_spec(bundle).frames  # a model that takes none is not measured on images and labels
     options = SessionOptions(iou_threshold=iou, precision=precision, device=device, force=force)
     request = ThresholdRequest(threshold, write_thresholds)
     record, lines = measured_accuracy(
-        bundle, images, annotations, engine, options, request, limit=limit, strict=strict
+        bundle, images, annotations, engine, options, request, limit=limit, strict=strict, judge=judge
     )
     _print_and_store(record, lines, json_file)
 

@@ -125,8 +125,10 @@ def _is_pipeline(model: str, sampling: SamplingOptions) -> bool:
     from edgevision.export.pipelines.folder import is_pipeline
 
     found = is_pipeline(Path(model))
-    if not found and sampling != SamplingOptions(None, None):
-        raise UsageError(f"--steps and --guidance are for pipelines of diffusers; {model} is none: omit them")
+    if not found and sampling != SamplingOptions():
+        raise UsageError(
+            f"--steps, --guidance, --graphs and --memory are for pipelines of diffusers; {model} is none: omit them"
+        )
     return found
 
 
@@ -146,14 +148,33 @@ def _export_pipeline(
     from edgevision.export.pipelines.exporter import RunChoices, export_pipeline
 
     steps = Steps()
-    choices = RunChoices(sampling.steps, sampling.guidance, size, batch, tensorrt)
+    choices = RunChoices(
+        sampling.steps,
+        sampling.guidance,
+        size,
+        batch,
+        tensorrt,
+        sampling.graphs,
+        sampling.memory_bytes,
+    )
     bundle = export_pipeline(folder, choices, output, steps.done)
     finish_bundle(bundle, steps, tensorrt, fp16=fp16)
 
 
 def _refuse_others(folder: Path) -> None:
     context = click.get_current_context()
-    used = {"model", "steps", "guidance", "size", "batch", "tensorrt", "output", "no_fp16"}
+    used = {
+        "model",
+        "steps",
+        "guidance",
+        "graphs",
+        "memory",
+        "size",
+        "batch",
+        "tensorrt",
+        "output",
+        "no_fp16",
+    }
     given = [
         parameter.opts[0]
         for parameter in context.command.params

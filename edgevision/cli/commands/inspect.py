@@ -9,6 +9,7 @@ import click
 
 from edgevision.bundle.folder import Bundle, GraphEntry
 from edgevision.bundle.operating_point import LOST
+from edgevision.bundle.program import size_text
 from edgevision.cli.present import verification_lines
 from edgevision.contract.spec import COMPUTED, FrameInput, ModelSpec
 from edgevision.contract.thresholds import by_class
@@ -39,16 +40,27 @@ def command(model: Path, as_json: bool) -> None:
     if bundle.lost_operating_point:
         lines.append(f"threshold  {LOST}")
     for graph in (*bundle.manifest.graphs, *bundle.manifest.computed):
-        lines.append(
-            f"graph      {graph.file.name} ({graph.precision}, {graph.file.size_bytes / 1e6:.1f} MB)"
-        )
+        lines.append(f"graph      {graph.file.name} ({graph.precision}, {graph.size_bytes / 1e6:.1f} MB)")
         for verification in graph.verifications:
             lines += [f"           {line}" for line in verification_lines(verification)]
         if not graph.verifications:
             lines.append("           not verified")
-        if graph.precision not in COMPUTED:
+        if bundle.manifest.parts and graph.precision not in COMPUTED:
+            lines += [f"           {line}" for line in _program_lines(bundle, graph)]
+        elif graph.precision not in COMPUTED:
             lines += [f"           {line}" for line in _readable(bundle, graph)]
     click.echo("\n".join([*lines, *_engine_lines(bundle)]))
+
+
+def _program_lines(bundle: Bundle, entry: GraphEntry) -> list[str]:
+    """The graphs of a program, and its memory plan."""
+    program = bundle.program(entry.precision)
+    graphs = [
+        f"{graph.name} ({graph.precision}, {size_text(graph.weights_bytes)}): edgevision inspect"
+        f" {bundle.path / graph.name}"
+        for graph in program.graphs
+    ]
+    return [*graphs, f"memory: {program.plan}"]
 
 
 def _readable(bundle: Bundle, graph: GraphEntry) -> list[str]:
@@ -60,7 +72,7 @@ def _readable(bundle: Bundle, graph: GraphEntry) -> list[str]:
 
     try:
         form = bundle.form_path(graph.precision, "opset17")
-        model = load_model(bundle.graph_path(graph.precision))
+        model = load_model(bundle.graph_path(graph.precision), external=False)
         return readable_lines(model, load_model(form) if form else None)
     except (BundleError, GraphError) as error:  # `verify` reports what is wrong with a file
         return [f"cannot be read: {error}"]

@@ -59,8 +59,14 @@ if TYPE_CHECKING:
 @click.option(
     "--augment",
     type=FiniteRange(0, 1),
-    help="Strength of a detector's random augmentation. Default: 1; 0 turns it off.",
+    help="Strength of random augmentation; 0: none. Default: 1 for detectors, 0 for generators.",
 )
+@click.option(
+    "--generated",
+    type=click.Path(path_type=Path),
+    help="Run of a generator whose images a classifier learns too; half of the samples are of them.",
+)
+@click.option("--generated-count", type=click.IntRange(min=1), help="Number of generated images.")
 @click.option("--monitor", metavar="CLASS", help="Class whose metric selects the best weights. Default: all.")
 @click.option("--balance", is_flag=True, help="Sample rare classes as often as frequent ones.")
 @click.option(
@@ -118,12 +124,13 @@ if TYPE_CHECKING:
 @click.option(
     "--guidance",
     type=FiniteRange(min=0),
-    help="Guidance of a diffusion model's sampling; 1: none. Default: 1.5.",
+    help="Guidance of a diffusion model's sampling; 1: none. Default: 1.5; text2image: 3.",
 )
 @click.option(
     "--judge",
     type=click.Path(path_type=Path),
-    help="Run whose features measure images: of `cnn` for generators, of `yolov5` for styles. Default: the included.",
+    help="Run whose features measure images: of `cnn` or `digits` for generators, of `yolov5` for styles. Default: the"
+    " included one. With --generated, it selects the images of the right class. Default: no selection.",
 )
 @click.option(
     "--styles",
@@ -184,7 +191,7 @@ def _stored_job(content: object, recipe: Recipe) -> Job:
 
 
 def _new_job(recipe: Recipe, name: str, options: dict[str, object]) -> Job:
-    from edgevision.models.plan import DetectorPlan
+    from edgevision.models.plan import ClassifierPlan, DetectorPlan, GeneratorPlan
     from edgevision.train.job import Job
 
     if recipe.training is None:
@@ -198,9 +205,13 @@ def _new_job(recipe: Recipe, name: str, options: dict[str, object]) -> Job:
     plan = _sampling(plan, recipe, options.pop("steps"), options.pop("guidance"), options["teacher"])
     augment = options.pop("augment")
     if augment is not None:
-        if not isinstance(plan, DetectorPlan):
-            raise UsageError(f"--augment is for detectors; recipe {recipe.name} is for {recipe.task}")
+        if not isinstance(plan, DetectorPlan | GeneratorPlan):
+            raise UsageError(
+                f"--augment is for detectors and generators; recipe {recipe.name} is for {recipe.task}"
+            )
         plan = replace(plan, augment=float(str(augment)))
+    if options["generated"] is not None and not isinstance(plan, ClassifierPlan):
+        raise UsageError(f"--generated is for classifiers; recipe {recipe.name} is for {recipe.task}")
     texts = {key: str(value) if isinstance(value, Path) else value for key, value in options.items()}
     return dataclass_from_json(Job, {"recipe": recipe.name, **texts, "plan": json_from_dataclass(plan)})
 
@@ -229,14 +240,16 @@ def _plan(plan: Plan, size: object, batch: object, model: object, stride: int) -
 
 def _sampling(plan: Plan, recipe: Recipe, steps: object, guidance: object, teacher: object) -> Plan:
     """The plan with the options of diffusion models."""
-    from edgevision.models.plan import DiffusionPlan
+    from edgevision.models.plan import DiffusionPlan, Text2ImagePlan
 
     given = {"--steps": steps, "--guidance": guidance, "--distill-from": teacher}
     used = [name for name, value in given.items() if value is not None]
-    if not isinstance(plan, DiffusionPlan):
+    if not isinstance(plan, DiffusionPlan | Text2ImagePlan):
         if used:
             raise UsageError(f"{used[0]} is for diffusion models; recipe {recipe.name} is for {recipe.task}")
         return plan
+    if teacher is not None and isinstance(plan, Text2ImagePlan):
+        raise UsageError(f"--distill-from is for recipe diffusion; {recipe.name} has no distillation")
     if steps is not None:
         plan = replace(plan, steps=int(str(steps)))
     return plan if guidance is None else replace(plan, guidance=float(str(guidance)))

@@ -33,6 +33,13 @@ class Found:
     precision: Precision
     record: Verification
     layer: str | None = None
+    part: str = ""
+    """Folder of the part, of a bundle with several graphs; empty for the whole."""
+
+    @property
+    def title(self) -> str:
+        """The graph's name in the output."""
+        return f"{self.part}{': ' if self.part else ''}{graph_name(self.precision)}"
 
 
 @click.command()
@@ -67,12 +74,18 @@ def command(bundle: Path, seconds: float, device: str | None, as_json: bool) -> 
     found = _verify_all(opened)
     if as_json:
         records = [
-            {"graph": f.precision, **json_from_dataclass(f.record), "passed": f.record.passed} for f in found
+            {
+                **({"part": f.part} if f.part else {}),
+                "graph": f.precision,
+                **json_from_dataclass(f.record),
+                "passed": f.record.passed,
+            }
+            for f in found
         ]
         click.echo(json_text(records), nl=False)
     else:
         for one in found:
-            click.echo("\n".join([graph_name(one.precision), *verification_lines(one.record)]))
+            click.echo("\n".join([one.title, *verification_lines(one.record)]))
     if seconds and any(one.record.passed for one in found):
         compare_shown(Bundle.open(bundle), compared, err=as_json)
     # A computed precision is no part of the bundle: where it fails, it is not used.
@@ -85,11 +98,18 @@ def _complaint(found: Found) -> str:
     layer = f"; the first layer that differs is {found.layer}" if found.layer else ""
     record = found.record
     return (
-        f"{record.engine} failed verification of the {graph_name(found.precision)}: {record.finding}{layer}"
+        f"{record.engine} failed verification of {'the ' if not found.part else ''}{found.title}:"
+        f" {record.finding}{layer}"
     )
 
 
 def _verify_all(bundle: Bundle) -> list[Found]:
+    """The records of every graph of a bundle, the parts of several before the whole."""
+    found = [replace(one, part=part.path.name) for part in bundle.parts for one in _verify_graphs(part)]
+    return [*found, *_verify_graphs(bundle)]
+
+
+def _verify_graphs(bundle: Bundle) -> list[Found]:
     from edgevision.engines.opening import CPU_ENGINES
     from edgevision.engines.precisions import precisions_of
     from edgevision.verification.first_opening import store_record
@@ -125,7 +145,8 @@ def _verify(bundle: Bundle, entry: GraphEntry, engine: str, golden: Golden) -> F
         if entry.precision == "float":
             raise
         return Found(entry.precision, unanswered(engine, len(golden.inputs), error))
-    if entry.precision == "float" or engine != REFERENCE or importlib.util.find_spec("onnx") is None:
+    checked = engine == REFERENCE and entry.precision != "float" and not entry.data
+    if not checked or bundle.manifest.parts or importlib.util.find_spec("onnx") is None:
         return Found(entry.precision, record)
     from edgevision.quantize.search.layers import check_layers
 

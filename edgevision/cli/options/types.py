@@ -18,8 +18,9 @@ if TYPE_CHECKING:  # older versions of click have no generic types
     _Keypoints = click.ParamType[tuple[int, int]]
     _Three = click.ParamType[tuple[float, float, float]]
     _Factor = click.ParamType[float]
+    _Memory = click.ParamType[int]
 else:
-    _Size = _Batch = _Sms = _Keypoints = _Three = _Factor = click.ParamType
+    _Size = _Batch = _Sms = _Keypoints = _Three = _Factor = _Memory = click.ParamType
 
 
 class SizeType(_Size):
@@ -144,12 +145,32 @@ class SmsType(_Sms):
         return tuple(int(part.replace(".", "")) for part in parts)
 
 
+class MemoryType(_Memory):
+    """``N`` with the unit GB, MB, GiB or MiB, as bytes."""
+
+    name = "NGB|NMB"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the text; a whole number passes through."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(G|M)(i?)B", str(value).strip(), re.IGNORECASE)
+        size = 0
+        if match is not None:
+            base = 1024 if match[3] else 1000
+            size = int(float(match[1]) * base ** (3 if match[2].upper() == "G" else 2))
+        if not size:
+            self.fail(f"{value!r} is not a size of memory; expected for example 8GB or 512MB", param, ctx)
+        return size
+
+
 SIZE = SizeType()
 KEYPOINTS = KeypointsType()
 THREE = ThreeType()
 FACTOR = FactorType()
 SMS = SmsType()
 BATCH = BatchType()
+MEMORY = MemoryType()
 
 TENSORRT_NAMES = ("8.6", "10.3", "10.13", "11.4", "rtx-1.7")
 """Rows of `graph.limits.versions`; a test compares both."""

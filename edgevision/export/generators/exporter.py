@@ -19,6 +19,7 @@ from edgevision.export.generators.network import (
     Generator,
     check_generator,
     generator_inputs,
+    golden_tensors,
     raw_images,
     share_outside,
 )
@@ -33,7 +34,6 @@ from edgevision.graph.surgery import graph_inputs, inferred_outputs
 from edgevision.models.images import images_bgr
 from edgevision.models.recipe import SourceModel
 
-GOLDEN_IMAGES = 8
 NETWORK_TOLERANCE = 1e-3
 """Largest difference of raw images, relative to their largest value, between PyTorch and ONNX Runtime in float32."""
 MUCH_OUTSIDE = 0.05
@@ -62,7 +62,7 @@ class GeneratorJob:
 
 
 def export_generator(job: GeneratorJob, path: Path, progress: Progress) -> Bundle:
-    """Export, verify for `GOLDEN_IMAGES` fixed noises against PyTorch, and write the bundle at `path`.
+    """Export, verify for fixed noises against PyTorch, and write the bundle at `path`.
 
     Raises `RecipeError`, `GraphError`, `BundleError`, and `VerificationError` if the graph's images differ.
     """
@@ -85,7 +85,7 @@ def export_generator(job: GeneratorJob, path: Path, progress: Progress) -> Bundl
     check_contract(graph, spec)
     progress(f"added the contract, {len(graph.graph.node)} nodes")
     require_named(graph, job.tensorrt, f"the graph of {job.name}")
-    tensors = job.golden or sample_tensors(inputs, SEED, GOLDEN_IMAGES)
+    tensors = job.golden or golden_tensors(job.source, inputs)
     raw = raw_images(generator, tensors)
     outside = share_outside(raw, job.pixels)
     if outside > MUCH_OUTSIDE:

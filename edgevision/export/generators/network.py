@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from edgevision.contract.inputs import BatchRange, InputTensor, TensorInput, Tensors, sample_tensors
+from edgevision.contract.inputs import (
+    BatchRange,
+    InputTensor,
+    TensorInput,
+    Tensors,
+    sample_tensors,
+    tensors_for,
+)
 from edgevision.errors import RecipeError, first_line
 from edgevision.export.file_source import relative_difference
 from edgevision.export.modules.outputs import error_location, module_outputs
@@ -15,6 +22,7 @@ from edgevision.models.recipe_file import CODE_ERRORS
 
 SEED = 0
 """Of the golden noise."""
+GOLDEN_IMAGES = 8
 ALONE_TOLERANCE = 1e-3
 """Largest difference of an image in a batch from the same image alone, relative to the largest value."""
 
@@ -32,24 +40,38 @@ class Generator(torch.nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """The network's images."""
-        noise, *labels = inputs
-        images: torch.Tensor = self.network(noise, *(label.long() for label in labels))
+        given = (value.long() if value.dtype == torch.int32 else value for value in inputs)
+        images: torch.Tensor = self.network(*given)
         return images
 
 
 def generator_inputs(source: SourceModel, name: str, batch: BatchRange) -> TensorInput:
-    """The graph's inputs: ``noise``, ``label`` if the source has classes, ``tokens`` if it takes those of a text.
+    """The graph's inputs.
 
-    Raises `RecipeError` for a source without noise.
+    ``noise``; ``original`` and ``mask`` if the source fills a region of an image (``image`` is the output); ``label``
+    if it has classes; ``tokens`` if it takes those of a text. Raises `RecipeError` for a source without noise.
     """
     if source.noise_shape is None:
         raise RecipeError(f"{name}: the source model of a generator states noise_shape; received None")
     inputs = [InputTensor("noise", "noise", source.noise_shape)]
+    if source.image_size_wh is not None:
+        width, height = source.image_size_wh
+        inputs.append(InputTensor("original", "image", (height, width, 3)))
+        inputs.append(InputTensor("mask", "mask", (height, width)))
     if source.classes:
         inputs.append(InputTensor("label", "label", (), len(source.classes)))
     if source.token_shape is not None:
         inputs.append(InputTensor("tokens", "tokens", source.token_shape, source.token_count))
     return TensorInput(tuple(inputs), batch)
+
+
+def golden_tensors(source: SourceModel, inputs: TensorInput) -> Tensors:
+    """Inputs of the golden images: the first noises of a fixed seed, and the tokens of the source's example texts."""
+    count = len(source.token_examples) or GOLDEN_IMAGES
+    if not source.token_examples:
+        return sample_tensors(inputs, SEED, count)
+    tokens = np.array(source.token_examples, np.int32).reshape(count, *(source.token_shape or ()))
+    return tensors_for(inputs, SEED, range(count), [0] * count, tokens)
 
 
 def raw_images(generator: Generator, tensors: Tensors) -> torch.Tensor:

@@ -6,6 +6,7 @@ Classifier-Free Diffusion Guidance, arXiv 2207.12598).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,76 +26,67 @@ class SamplingRun:
     size_wh: tuple[int, int]
 
 
-class PipelineModule(torch.nn.Module):
-    """Noise ``[B, N, C, h, w]`` and tokens int64 ``[B, *token_shape]`` to images ``[B,3,H,W]``, RGB in -1..1."""
+class TextEncoder(torch.nn.Module):
+    """Tokens int64 ``[B,L]`` to hidden states ``[B,L,D]``, and with `pooled` the projection ``[B,P]`` of the text."""
 
-    def __init__(self, loaded: LoadedPipeline, sampler: SamplerTable, options: SamplingRun) -> None:
+    def __init__(self, encoder: Any, *, large: bool, pooled: bool) -> None:
         super().__init__()
-        self.unet, self.vae = loaded.unet, loaded.vae
-        self.encoders = torch.nn.ModuleList(loaded.encoders)
-        self.sampler, self.large = sampler, len(loaded.encoders) == 2
+        self.encoder, self.large, self.pooled = encoder, large, pooled
+
+    def forward(self, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The states; of the larger pipelines those before the last layer."""
+        if not self.large:
+            return (self.encoder(tokens)[0],)
+        found = self.encoder(tokens, output_hidden_states=True)
+        return (found.hidden_states[-2], found[0]) if self.pooled else (found.hidden_states[-2],)
+
+
+class GuidedDenoiser(torch.nn.Module):
+    """One call of the network, with guidance: sample ``[B,C,h,w]``, time, and the text encoders' outputs."""
+
+    def __init__(self, loaded: LoadedPipeline, encoders: Sequence[TextEncoder], options: SamplingRun) -> None:
+        super().__init__()
+        self.unet = loaded.unet
         self.embeds_guidance = loaded.unet.config.time_cond_proj_dim is not None
         self.guidance = 1.0 if self.embeds_guidance else options.guidance
+        self.large = len(encoders) == 2
+        self.size_wh = options.size_wh
         with torch.no_grad():
-            states, pooled = self._encoded(loaded.tokens(("",)).long())
-            if pooled is not None and loaded.folder.zeros_for_empty_text:
-                states, pooled = torch.zeros_like(states), torch.zeros_like(pooled)
-        self.register_buffer("empty_states", states)
-        self.register_buffer("empty_pooled", pooled)
+            empty = encoded(encoders, loaded.tokens(("",)).long())
+            if self.large and loaded.folder.zeros_for_empty_text:
+                empty = tuple(torch.zeros_like(one) for one in empty)
+        for place, one in enumerate(empty if self.guided else ()):
+            self.register_buffer(f"empty{place}", one)
         self.register_buffer("guidance_embedding", self._guidance_embedding(loaded, options.guidance))
-        width, height = options.size_wh
-        self.register_buffer(
-            "time_ids", torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32)
-        )
 
     @property
     def guided(self) -> bool:
         """True if each call of the network has a half without the text."""
         return self.guidance > 1
 
-    def forward(self, noise: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """The images."""
-        states, pooled = self._encoded(tokens)
-        if self.guided:
-            states = self._with_empty(self.empty_states, states)
-            pooled = None if pooled is None else self._with_empty(self.empty_pooled, pooled)
-        sample = self.sampler.first * noise[:, 0]
-        outputs: list[torch.Tensor] = []
-        further = iter(noise[:, place] for place in range(1, self.sampler.noises))
-        for step in self.sampler.steps:
-            outputs.append(self._predicted(step.input_scale * sample, step.timestep, states, pooled))
-            sample = next_sample(step, sample, outputs, further)
-        return self._decoded(sample)
-
-    def _encoded(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Hidden states ``[B,L,D]``, and with two encoders the pooled output ``[B,P]`` of the second."""
-        if not self.large:
-            states: torch.Tensor = self.encoders[0](tokens)[0]
-            return states, None
-        found = [
-            encoder(tokens[:, place], output_hidden_states=True)
-            for place, encoder in enumerate(self.encoders)
-        ]
-        return torch.cat([one.hidden_states[-2] for one in found], dim=-1), found[1][0]
-
-    def _with_empty(self, empty: Any, given: torch.Tensor) -> torch.Tensor:
-        return torch.cat([empty.expand(given.shape[0], *empty.shape[1:]), given])
-
-    def _predicted(
-        self, sample: torch.Tensor, timestep: float, states: torch.Tensor, pooled: torch.Tensor | None
+    def forward(
+        self, sample: torch.Tensor, timestep: torch.Tensor, *conditions: torch.Tensor
     ) -> torch.Tensor:
-        """One call of the network, with guidance."""
-        given = torch.cat([sample, sample]) if self.guided else sample
-        rows = given.shape[0]
-        added = None
-        if pooled is not None:
-            added = {"text_embeds": pooled, "time_ids": self._rows(self.time_ids, rows)}
-        condition = self._rows(self.guidance_embedding, rows) if self.embeds_guidance else None
+        """The network's output; `timestep` is one number, or one for each row."""
+        if self.guided:
+            empty = (getattr(self, f"empty{place}") for place in range(len(conditions)))
+            pairs = zip(empty, conditions, strict=True)
+            conditions = tuple(torch.cat([e.expand(one.shape[0], *e.shape[1:]), one]) for e, one in pairs)
+            sample = torch.cat([sample, sample])
+            timestep = torch.cat([timestep, timestep]) if timestep.ndim else timestep
+        rows, added = sample.shape[0], None
+        states = conditions[0]
+        if self.large:
+            width, height = self.size_wh
+            size = torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32)
+            states = torch.cat(conditions[:2], dim=-1)
+            added = {"text_embeds": conditions[2], "time_ids": size.expand(rows, 6)}
+        embedding: Any = self.guidance_embedding
         found: torch.Tensor = self.unet(
-            given,
-            torch.tensor(timestep),
+            sample,
+            timestep,
             encoder_hidden_states=states,
-            timestep_cond=condition,
+            timestep_cond=embedding.expand(rows, embedding.shape[1]) if self.embeds_guidance else None,
             added_cond_kwargs=added,
             return_dict=False,
         )[0]
@@ -102,19 +94,6 @@ class PipelineModule(torch.nn.Module):
             return found
         without, with_text = found.chunk(2)
         return without + self.guidance * (with_text - without)
-
-    def _rows(self, constant: Any, rows: int) -> torch.Tensor:
-        repeated: torch.Tensor = constant.expand(rows, constant.shape[1])
-        return repeated
-
-    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
-        config = self.vae.config
-        mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
-        latents = latents / config.scaling_factor
-        if self.large and mean is not None and std is not None:
-            latents = latents * torch.tensor(std).view(1, -1, 1, 1) + torch.tensor(mean).view(1, -1, 1, 1)
-        image: torch.Tensor = self.vae.decode(latents, return_dict=False)[0]
-        return image
 
     def _guidance_embedding(self, loaded: LoadedPipeline, guidance: float) -> torch.Tensor | None:
         """Of networks that receive the guidance scale instead of being guided (latent consistency models)."""
@@ -124,6 +103,61 @@ class PipelineModule(torch.nn.Module):
             torch.tensor([guidance - 1]), embedding_dim=loaded.unet.config.time_cond_proj_dim
         )
         return embedding.float()
+
+
+class LatentDecoder(torch.nn.Module):
+    """Latents ``[B,C,h,w]`` to images ``[B,3,H,W]``, RGB in -1..1."""
+
+    def __init__(self, vae: Any, *, large: bool) -> None:
+        super().__init__()
+        self.vae, self.large = vae, large
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """The images."""
+        config = self.vae.config
+        mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
+        latents = latents / config.scaling_factor
+        if self.large and mean is not None and std is not None:
+            latents = latents * torch.tensor(std).view(1, -1, 1, 1) + torch.tensor(mean).view(1, -1, 1, 1)
+        image: torch.Tensor = self.vae.decode(latents, return_dict=False)[0]
+        return image
+
+
+class PipelineModule(torch.nn.Module):
+    """Noise ``[B, N, C, h, w]`` and tokens int64 ``[B, *token_shape]`` to images ``[B,3,H,W]``, RGB in -1..1."""
+
+    def __init__(self, loaded: LoadedPipeline, sampler: SamplerTable, options: SamplingRun) -> None:
+        super().__init__()
+        large = len(loaded.encoders) == 2
+        parts = [
+            TextEncoder(encoder, large=large, pooled=place == 1)
+            for place, encoder in enumerate(loaded.encoders)
+        ]
+        self.encoders = torch.nn.ModuleList(parts)
+        self.denoiser = GuidedDenoiser(loaded, parts, options)
+        self.decoder = LatentDecoder(loaded.vae, large=large)
+        self.sampler = sampler
+
+    def forward(self, noise: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """The images."""
+        conditions = encoded(self.encoders, tokens)
+        sample = self.sampler.first * noise[:, 0]
+        outputs: list[torch.Tensor] = []
+        further = iter(noise[:, place] for place in range(1, self.sampler.noises))
+        for step in self.sampler.steps:
+            time = torch.tensor(step.timestep)
+            outputs.append(self.denoiser(step.input_scale * sample, time, *conditions))
+            sample = next_sample(step, sample, outputs, further)
+        image: torch.Tensor = self.decoder(sample)
+        return image
+
+
+def encoded(encoders: Iterable[torch.nn.Module], tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The states of each text encoder, then the projection of the text if the last one has it."""
+    found = []
+    for place, encoder in enumerate(encoders):
+        found += encoder(tokens if tokens.ndim == 2 else tokens[:, place])
+    return tuple(found)
 
 
 def reference_images(

@@ -16,6 +16,7 @@ from unittest import mock
 
 import torch
 
+from edgevision.bundle.program import ProgramStep
 from edgevision.errors import CheckpointError
 
 TOLERANCE = 1e-4
@@ -43,26 +44,11 @@ class Scheduler(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SamplerStep:
-    """One call of the network, and the next sample.
-
-    The network receives ``input_scale * sample`` and `timestep`. The next sample is ``keep * sample``, plus the outputs
-    of this and earlier calls times `outputs` (one weight for each call from the first), plus `noise` times new noise.
-    """
-
-    timestep: float
-    input_scale: float
-    keep: float
-    outputs: tuple[float, ...]
-    noise: float
-
-
-@dataclass(frozen=True, slots=True)
 class SamplerTable:
     """A whole run: the first sample is `first` times noise."""
 
     first: float
-    steps: tuple[SamplerStep, ...]
+    steps: tuple[ProgramStep, ...]
 
     @property
     def noises(self) -> int:
@@ -99,7 +85,7 @@ def read_sampler(scheduler: Scheduler, steps: int) -> SamplerTable:
         place = new[k]
         noise = 0.0 if place is None else float(rows[k + 1][1 + calls + place])
         outputs = tuple(_weight(value) for value in rest[1 : 2 + k].tolist())
-        found.append(SamplerStep(float(timestep), scales[k], keep, outputs, _weight(noise)))
+        found.append(ProgramStep(float(timestep), scales[k], keep, outputs, _weight(noise)))
     table = SamplerTable(float(scheduler.init_noise_sigma), tuple(found))
     _check(scheduler, steps, table)
     return table
@@ -114,7 +100,7 @@ def run_sampler(table: SamplerTable, samples: torch.Tensor, outputs: list[torch.
 
 
 def next_sample(
-    step: SamplerStep, sample: torch.Tensor, outputs: list[torch.Tensor], noises: Iterator[torch.Tensor]
+    step: ProgramStep, sample: torch.Tensor, outputs: list[torch.Tensor], noises: Iterator[torch.Tensor]
 ) -> torch.Tensor:
     """The sample after a step; takes new noise from `noises` if the step adds some."""
     result = step.keep * sample

@@ -5,17 +5,17 @@ Images and noise are float32 ``[B,C,H,W]``; images inside the process lie in -1.
 
 | objective | noisy image at time t | the network predicts | sampling |
 |---|---|---|---|
-| `flow` | (1 - t) image + t noise (arXiv 2209.03003, 2210.02747) | noise - image | Euler |
+| `flow` | (1 - t) image + t noise (arXiv 2209.03003, 2210.02747) | noise - image | Adams-Bashforth; Euler |
 | `ddpm` | cos(πt/2) image + sin(πt/2) noise (arXiv 2006.11239; schedule: 2102.09672) | noise | DDIM (2010.02502) |
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -28,22 +28,43 @@ OBJECTIVES: tuple[Objective, ...] = ("flow", "ddpm")
 LAST_DDPM_TIME = 0.98
 """Start of DDIM's sampling: at time 1 the noisy image holds nothing of the image, so dividing by its share fails."""
 
+ADAMS_ORDER = 3
+"""Predictions that each step of a flow's sampling combines; 1: Euler. DDIM's combine one."""
+
 _TIMES = 32
 """Frequencies of the time embedding."""
 _GROUPS = 8
 
 
-class TimeEmbedding(nn.Module):
-    """Times ``[B]`` or ``[1]`` in 0..1 and labels ``[B]`` to ``[B,width]``: sines (arXiv 1706.03762) and a table."""
+class Conditional(Protocol):
+    """A network with a condition: noisy values ``[B,C,H,W]``, times and labels to predictions."""
 
-    def __init__(self, width: int, classes: int) -> None:
+    classes: int
+
+    @property
+    def objective(self) -> Objective:
+        """What the network predicts."""
+        ...
+
+    def __call__(self, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Noisy values to predictions."""
+        ...
+
+
+class TimeEmbedding(nn.Module):
+    """Times ``[B]`` or ``[1]`` in 0..1 and labels ``[B]`` to ``[B,width]``: sines (arXiv 1706.03762) and a table.
+
+    With `vector`, a linear layer takes the place of the table, and labels are vectors float32 ``[B,classes]``.
+    """
+
+    def __init__(self, width: int, classes: int, *, vector: bool = False) -> None:
         super().__init__()
         self.frequencies: torch.Tensor
         frequencies = torch.exp(torch.linspace(0, math.log(1000.0), _TIMES))
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.first = nn.Linear(2 * _TIMES, width)
         self.second = nn.Linear(width, width)
-        self.label = nn.Embedding(classes + 1, width)
+        self.label = nn.Linear(classes, width) if vector else nn.Embedding(classes + 1, width)
 
     def forward(self, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Times and labels to vectors."""
@@ -101,9 +122,12 @@ class MapAttention(nn.Module):
 class Denoiser(nn.Module):
     """A U-Net: noisy images ``[B,C,H,W]``, times ``[B]`` or ``[1]`` and labels int64 ``[B]`` to predictions.
 
-    Label `classes` stands for no class. Sides must be multiples of 4. Most work is done at a half and a quarter of the
-    resolution; the full one has a quarter of `width` channels. The objective, the
-    size of the images of the training and the settings of the best sampling are buffers, so that weights are complete.
+    Label `classes` stands for no class. With `vector`, labels are vectors float32 ``[B,classes]`` and zeros stand for
+    none. Further maps ``[B,given,H,W]`` may describe the image, such as its known pixels (`inpainting`). Sides must be
+    multiples of 4. Most work is done at a half and a quarter of the resolution; the full one has a quarter of `width`
+    channels. The objective, the size of the images of the training and the settings of the best sampling are buffers,
+    so that weights are complete.
+    Weights without `order` are sampled by Euler's method.
     """
 
     def __init__(
@@ -113,6 +137,9 @@ class Denoiser(nn.Module):
         width: int = 48,
         objective: Objective = "flow",
         size: int = 28,
+        given: int = 0,
+        *,
+        vector: bool = False,
     ) -> None:
         super().__init__()
         if channels < 1 or classes < 1 or width < 16 or width % 16 or size < 4 or size % 4:
@@ -120,10 +147,10 @@ class Denoiser(nn.Module):
                 "channels and classes must be positive, width a multiple of 16 and size one of 4; received"
                 f" {channels}, {classes}, {width} and {size}"
             )
-        self.channels, self.classes, self.width = channels, classes, width
+        self.channels, self.classes, self.width, self.given = channels, classes, width, given
         fine, coarse, embedded = width // 4, 2 * width, 2 * width
-        self.embedding = TimeEmbedding(embedded, classes)
-        self.stem = nn.Conv2d(channels, fine, 3, padding=1)
+        self.embedding = TimeEmbedding(embedded, classes, vector=vector)
+        self.stem = nn.Conv2d(channels + given, fine, 3, padding=1)
         self.down1 = nn.Conv2d(fine, width, 3, 2, 1)
         self.left = nn.ModuleList(Block(width, width, embedded) for _ in range(2))
         self.down2 = nn.Conv2d(width, coarse, 3, 2, 1)
@@ -145,6 +172,8 @@ class Denoiser(nn.Module):
         self.register_buffer("steps", torch.tensor(10))
         self.guidance: torch.Tensor
         self.register_buffer("guidance", torch.tensor(1.0))
+        self.order: torch.Tensor
+        self.register_buffer("order", torch.tensor(ADAMS_ORDER if objective == "flow" else 1))
 
     @property
     def noise_shape(self) -> tuple[int, int, int]:
@@ -156,10 +185,12 @@ class Denoiser(nn.Module):
         """What the network predicts."""
         return OBJECTIVES[int(self.kind)]
 
-    def forward(self, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor, given: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Noisy images to predictions."""
         embedding = self.embedding(time, label)
-        fine = self.stem(x)
+        fine = self.stem(x if given is None else torch.cat((x, given), 1))
         half = self.down1(fine)
         for block in self.left:
             half = block(half, embedding)
@@ -198,6 +229,25 @@ def step(
     return math.cos(earlier * math.pi / 2) * image + math.sin(earlier * math.pi / 2) * predicted
 
 
+def adams_weights(place: int, order: int) -> tuple[float, ...]:
+    """Weights of the predictions of step `place` and of those before it, the latest first; their sum is 1.
+
+    The method of Adams and Bashforth for equal steps: the mean over the step of the polynomial through the last
+    `order` predictions. The first steps have fewer predictions and use a lower order; an order of 1 is Euler's method.
+    """
+    count = min(order, place + 1)
+    nodes = -np.arange(count, dtype=np.float64)
+    return tuple(np.linalg.solve(np.vander(nodes, increasing=True).T, 1 / np.arange(1, count + 1)).tolist())
+
+
+def combined(predictions: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
+    """The weighted sum of the last predictions, the latest first."""
+    total = predictions[-1] * weights[0]
+    for predicted, weight in zip(reversed(predictions[:-1]), weights[1:], strict=False):
+        total = total + weight * predicted
+    return total
+
+
 def times(steps: int, objective: Objective) -> tuple[float, ...]:
     """Equidistant times of the sampling, ``steps + 1`` values from the noise to the image."""
     if steps < 1:
@@ -211,6 +261,7 @@ class Sampler(nn.Module):
 
     The steps are unrolled. A `guidance` other than 1 extrapolates from the prediction without class to that with it
     (arXiv 2207.12598: ``1 + w`` there), as one batch of both. By default steps and guidance are the weights' own.
+    A flow's steps combine the last predictions (`adams_weights`), so they cost no more than Euler's.
     """
 
     def __init__(self, denoiser: Denoiser, steps: int | None = None, guidance: float | None = None) -> None:
@@ -220,19 +271,50 @@ class Sampler(nn.Module):
         self.guidance = float(denoiser.guidance) if guidance is None else guidance
         self.objective = denoiser.objective
         self.times = times(self.steps, self.objective)
+        self.order = int(denoiser.order)
 
     def forward(self, noise: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Noise to images."""
-        x, label = noise, label.long()
-        for time, earlier in itertools.pairwise(self.times):
-            now = torch.full((1,), time, device=x.device)  # one for all, so that graphs hold its embedding
-            predicted = guided(self.denoiser, x, now, label, self.guidance)
-            x = step(x, predicted, time, earlier, self.objective)
+        x = sampled(self.denoiser, noise, label.long(), self.times, self.guidance, self.order)
         return ((x + 1) / 2).clamp(0, 1)
+
+    def advanced(self, x: torch.Tensor, predictions: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The noisy images after one more step, from all predictions so far."""
+        return advanced(x, predictions, self.times, self.order, self.objective)
+
+
+def sampled(
+    denoiser: Conditional,
+    noise: torch.Tensor,
+    label: torch.Tensor,
+    at: Sequence[float],
+    guidance: float,
+    order: int,
+) -> torch.Tensor:
+    """The sampling at these times, unrolled: noise ``[B,C,H,W]`` and labels to images in -1..1."""
+    x, predictions = noise, list[torch.Tensor]()
+    for time in at[:-1]:
+        now = torch.full((1,), time, device=x.device)  # one for all, so that graphs hold its embedding
+        predictions.append(guided(denoiser, x, now, label, guidance))
+        x = advanced(x, predictions, at, order, denoiser.objective)
+    return x
+
+
+def advanced(
+    x: torch.Tensor,
+    predictions: Sequence[torch.Tensor],
+    at: Sequence[float],
+    order: int,
+    objective: Objective,
+) -> torch.Tensor:
+    """The noisy images after the step of the last prediction."""
+    place = len(predictions) - 1
+    predicted = combined(predictions, adams_weights(place, order))
+    return step(x, predicted, at[place], at[place + 1], objective)
 
 
 def guided(
-    denoiser: Denoiser, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor, guidance: float
+    denoiser: Conditional, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor, guidance: float
 ) -> torch.Tensor:
     """Predictions at times ``[B]`` or ``[1]``, extrapolated from those without class to those with it.
 
@@ -241,9 +323,10 @@ def guided(
     if guidance == 1:
         found: torch.Tensor = denoiser(x, time, label)
         return found
-    labels = torch.cat((label, torch.full_like(label, denoiser.classes)))
+    none = torch.zeros_like(label) if label.is_floating_point() else torch.full_like(label, denoiser.classes)
+    labels = torch.cat((label, none))
     pair = denoiser(torch.cat((x, x)), time if len(time) == 1 else torch.cat((time, time)), labels)
-    with_class, without = pair.unflatten(0, (2, -1)).unbind()
+    with_class, without = pair.unflatten(0, (2, -1)).unbind()  # type: ignore[no-untyped-call]  # torch's own gap
     extrapolated: torch.Tensor = without + guidance * (with_class - without)
     return extrapolated
 
@@ -254,15 +337,17 @@ def denoiser_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Denoiser:
     Raises `CheckpointError` if the weights belong to another network.
     """
     tensors = without_prefix(tensors, "stem.weight")
-    stem, down, label = (
-        tensors.get(name) for name in ("stem.weight", "down1.weight", "embedding.label.weight")
-    )
-    if stem is None or down is None or label is None or stem.ndim != 4:
-        raise CheckpointError(
-            "not the weights of a Denoiser: expected stem.weight, down1.weight and embedding.label.weight"
-        )
-    model = Denoiser(stem.shape[1], label.shape[0] - 1, down.shape[0])
-    assign_weights(model, tensors)
+    names = ("stem.weight", "down1.weight", "last.weight", "embedding.label.weight")
+    stem, down, last, label = (tensors.get(name) for name in names)
+    if stem is None or down is None or last is None or label is None or stem.ndim != 4:
+        raise CheckpointError(f"not the weights of a Denoiser: expected {', '.join(names)}")
+    channels, vector = last.shape[0], "embedding.label.bias" in tensors
+    classes = label.shape[1] if vector else label.shape[0] - 1
+    given = max(0, stem.shape[1] - channels)
+    model = Denoiser(channels, classes, down.shape[0], given=given, vector=vector)
+    assign_weights(model, {"order": torch.tensor(1), **tensors})
     if not 0 <= int(model.kind) < len(OBJECTIVES):
         raise CheckpointError(f"kind is {int(model.kind)}; expected a number below {len(OBJECTIVES)}")
+    if not 1 <= int(model.order) <= ADAMS_ORDER:
+        raise CheckpointError(f"order is {int(model.order)}; expected 1 to {ADAMS_ORDER}")
     return model.eval()

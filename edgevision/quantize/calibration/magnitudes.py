@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -33,16 +34,21 @@ class Magnitudes:
 
 
 def probe_magnitudes(
-    model: onnx.ModelProto, batches: Iterable[Batch], values: Collection[str] | None = None
+    model: onnx.ModelProto,
+    batches: Iterable[Batch],
+    values: Collection[str] | None = None,
+    *,
+    folder: Path | None = None,
 ) -> Magnitudes:
     """Run the graph in ONNX Runtime and keep the largest magnitude of every float value, or of those in `values`.
 
     The graph computes the maxima, and frames are read one batch at a time, so memory does not grow with their number.
-    Values computed from a stored infinity, which some detectors use as a mask, may be infinite. Raises `GraphError`
+    Values computed from a stored infinity, which some detectors use as a mask, may be infinite. `folder` contains the
+    files of weights that are not in the graph. Raises `GraphError`
     that names the first node with a NaN or any other infinity, `UsageError` if there are no frames.
     """
     names = [name for name in float_values(model) if values is None or name in values]
-    session = _session(_with_probes(model, names, _behind_infinity(model)))
+    session = _session(_with_probes(model, names, _behind_infinity(model)), session_settings(external=folder))
     largest = np.zeros(len(names))
     count = 0
     for frames in batches:
@@ -106,7 +112,9 @@ def _behind_infinity(model: onnx.ModelProto) -> frozenset[str]:
     reached = {
         tensor.name
         for tensor in model.graph.initializer
-        if tensor.data_type in _FLOATS and np.isinf(numpy_helper.to_array(tensor)).any()
+        if tensor.data_type in _FLOATS
+        and tensor.data_location != TensorProto.EXTERNAL
+        and np.isinf(numpy_helper.to_array(tensor)).any()
     }
     for node in model.graph.node:
         constant = next(

@@ -49,6 +49,12 @@ class ClassDataset:
         pictures = tuple(self.pictures[i] for i in indices)
         return ClassDataset(self.classes, pictures, self.labels[indices], self.warnings)
 
+    def with_images(self, pictures: Sequence[Picture], labels: npt.NDArray[np.int64]) -> ClassDataset:
+        """The images, followed by further ones of the same classes."""
+        return ClassDataset(
+            self.classes, (*self.pictures, *pictures), np.concatenate((self.labels, labels)), self.warnings
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ClassSplit:

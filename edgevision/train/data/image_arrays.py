@@ -11,8 +11,13 @@ import numpy.typing as npt
 import torch
 
 from edgevision.errors import UsageError
+from edgevision.models.plan import ClassifierPlan
+from edgevision.train.data.class_augmentation import draw_picture
 from edgevision.train.data.class_images import ClassDataset, read_classes
 from edgevision.train.job import Job
+
+_CROPPED, _TURN = 0.2, 12.0
+"""Largest share of an image outside of a sample, and largest angle in degrees, at full augmentation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,15 +51,35 @@ class ImageBatch:
 
 
 class ImageDrawer:
-    """Draws batches of unchanged images: what is augmented would be generated too."""
+    """Draws batches of images, by default unchanged: what is augmented is generated too.
 
-    def __init__(self, data: ImageArrays) -> None:
-        self.data = data
+    `augment` is the strength of a random crop, rotation and shear, 0 to 1.
+    """
 
-    def __call__(self, indices: list[int], generators: list[np.random.Generator], share: float) -> ImageBatch:  # noqa: ARG002  # nothing is random
-        """The images of these indices."""
-        images = torch.from_numpy(self.data.images[indices]).float() / 127.5 - 1
-        return ImageBatch(images, torch.from_numpy(self.data.labels[indices]))
+    def __init__(self, data: ImageArrays, augment: float = 0.0) -> None:
+        self.data, self.augment = data, augment
+        self.changes = ClassifierPlan(
+            model="cnn",
+            size=data.images.shape[-1],
+            smallest_crop=1 - _CROPPED * augment,
+            flip=0.0,
+            colour=0.0,
+            erase=0.0,
+            turn=_TURN * augment,
+        )
+
+    def __call__(self, indices: list[int], generators: list[np.random.Generator], share: float) -> ImageBatch:  # noqa: ARG002  # all of the training is alike
+        """One sample for each index, from its own generator."""
+        images = self.data.images[indices]
+        if self.augment:
+            images = np.stack([self._changed(*pair) for pair in zip(images, generators, strict=True)])
+        return ImageBatch(
+            torch.from_numpy(images).float() / 127.5 - 1, torch.from_numpy(self.data.labels[indices])
+        )
+
+    def _changed(self, image: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+        drawn = draw_picture(np.ascontiguousarray(image.transpose(1, 2, 0)), self.changes, rng)
+        return np.asarray(np.atleast_3d(drawn).transpose(2, 0, 1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

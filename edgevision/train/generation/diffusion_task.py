@@ -41,4 +41,5 @@ def _distillation(job: Job, plan: DiffusionPlan, split: ImageSplit) -> Diffusion
     student = copy.deepcopy(teacher).train()
     student.steps.fill_(plan.steps)
     student.guidance.fill_(1.0)
+    student.order.fill_(1)  # each step is learnt for itself
     return DistillationInTraining(student, teacher, plan, progress_of(job, len(split.train)), job.seed)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from edgevision.checkpoint.reading import read_checkpoint
 from edgevision.errors import UsageError
-from edgevision.models.generators.diffusion import Denoiser, denoiser_from_state_dict, guided, noisy, times
+from edgevision.models.generators.diffusion import Denoiser, Sampler, denoiser_from_state_dict, guided
 from edgevision.models.plan import DiffusionPlan
 from edgevision.train.data.image_arrays import ImageBatch, ImageSplit
 from edgevision.train.generation.diffusion import DiffusionInTraining
@@ -21,11 +21,55 @@ _RATE = 0.25
 _EMA_DECAY = 0.99
 
 
+class Trajectories:
+    """Samplings of a teacher with its guidance, and their images at the times of the student.
+
+    Batch number k depends only on the seed and k, so that a resumed run draws from the same ones.
+    """
+
+    def __init__(self, teacher: Denoiser, plan: DiffusionPlan, seed: int) -> None:
+        self.sampler = Sampler(teacher, plan.steps * plan.teacher_steps).eval().requires_grad_(False)
+        self.plan, self.seed = plan, seed
+        self.labels: list[torch.Tensor] = []
+        self.images: list[torch.Tensor] = []
+        """One float32 ``[steps+1,B,C,S,S]`` for each batch, from the noise to the image."""
+
+    def extend(self, batches: int, device: torch.device) -> None:
+        """Compute batches up to this number; does nothing if there are as many."""
+        self.sampler.to(device)
+        while len(self.images) < batches:
+            labels = torch.arange(self.plan.optimization.batch, device=device) % self.sampler.denoiser.classes
+            self.images.append(self._sampled(labels, len(self.images)))
+            self.labels.append(labels)
+
+    def drawn(self, place: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Random images at step `place` ``[B]`` of the student, those one step later, and their labels."""
+        batch = torch.randint(len(self.images), place.shape)
+        number = torch.randint(self.images[0].shape[1], place.shape)
+        chosen = list(zip(batch.tolist(), place.tolist(), number.tolist(), strict=True))
+        x = torch.stack([self.images[part][step, image] for part, step, image in chosen])
+        later = torch.stack([self.images[part][step + 1, image] for part, step, image in chosen])
+        return x, later, torch.stack([self.labels[part][image] for part, _, image in chosen])
+
+    @torch.no_grad()
+    def _sampled(self, labels: torch.Tensor, number: int) -> torch.Tensor:
+        rng = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        x = torch.randn((len(labels), *self.sampler.denoiser.noise_shape), generator=rng).to(labels.device)
+        found, predictions = [x], list[torch.Tensor]()
+        for time in self.sampler.times[:-1]:
+            now = torch.full((1,), time, device=x.device)
+            predictions.append(guided(self.sampler.denoiser, x, now, labels, self.sampler.guidance))
+            x = self.sampler.advanced(x, predictions)
+            if len(predictions) % self.plan.teacher_steps == 0:
+                found.append(x)
+        return torch.stack(found)
+
+
 class DistillationInTraining(DiffusionInTraining):
     """One step of the student learns where several steps of the teacher lead, with the teacher's guidance.
 
-    This is progressive distillation (arXiv 2202.00512) of a flow, from the teacher to the number of steps at once. Each
-    step of the student starts at its own time, from a real image and noise.
+    This is progressive distillation (arXiv 2202.00512) of a flow, from the teacher to the number of steps at once. The
+    teacher starts from noise alone, as in sampling; the first steps of the training compute its samplings.
     """
 
     def __init__(
@@ -38,32 +82,17 @@ class DistillationInTraining(DiffusionInTraining):
             ema_decay=_EMA_DECAY,
         )
         super().__init__(student, replace(plan, optimization=gentle), progress, seed)
-        # In a tuple, so that checkpoints do not hold the teacher.
-        self._teacher = (teacher.eval().requires_grad_(False),)
-        self.guidance = float(teacher.guidance)
-        self.times = torch.tensor(times(plan.steps, "flow"))
+        self.trajectories = Trajectories(teacher, plan, seed)
 
     def losses(self, batch: ImageBatch) -> dict[str, torch.Tensor]:
         """The mean squared error of the student's velocity."""
-        place = torch.arange(len(batch.labels), device=batch.labels.device) % self.plan.steps
-        bounds = self.times.to(batch.labels.device)
-        start, end = bounds[place], bounds[place + 1]
-        x, _ = noisy(batch.images, torch.randn_like(batch.images), start, "flow")
-        length = (start - end).view(-1, 1, 1, 1)
-        target = (x - self._followed(x, start, end, batch.labels)) / length
-        return {"loss": F.mse_loss(self.model(x, start, batch.labels).float(), target)}
-
-    @torch.no_grad()
-    def _followed(
-        self, x: torch.Tensor, start: torch.Tensor, end: torch.Tensor, labels: torch.Tensor
-    ) -> torch.Tensor:
-        """The images at time `end`, by equal steps of the teacher."""
-        teacher = self._teacher[0].to(x.device)
-        length = (start - end) / self.plan.teacher_steps
-        for place in range(self.plan.teacher_steps):
-            velocity = guided(teacher, x, start - place * length, labels, self.guidance)
-            x = x - length.view(-1, 1, 1, 1) * velocity
-        return x
+        device = batch.labels.device
+        self.trajectories.extend(min(self.progress.step + 1, self.plan.teacher_batches), device)
+        place = torch.arange(len(batch.labels)) % self.plan.steps
+        x, later, labels = self.trajectories.drawn(place)
+        time = (1 - place / self.plan.steps).to(device)
+        target = (x - later) * self.plan.steps
+        return {"loss": F.mse_loss(self.model(x, time, labels).float(), target)}
 
 
 def read_teacher(path: Path, split: ImageSplit) -> Denoiser:

@@ -14,6 +14,8 @@ from torch import nn
 from edgevision.errors import UsageError
 from edgevision.models.plan import GeneratorPlan
 from edgevision.train.data.image_arrays import ImageDrawer, ImageSplit, read_images
+from edgevision.train.data.pictures import Picture
+from edgevision.train.data.workers import Draw
 from edgevision.train.generation.sampling import MONITOR, PANELS, Noise, SampleMeasure, sheet_of
 from edgevision.train.job import Job, TrainingTask, settings_json
 from edgevision.train.loop.module import ModuleInTraining
@@ -31,6 +33,14 @@ class GeneratorParts:
     """Title and columns of the curves of losses."""
     further: Callable[[], dict[str, float]] = dict
     """Further metrics of the averaged weights."""
+    draw: Draw[Any] | None = None
+    """Draws batches; None: images without anything else."""
+    measure: Callable[[SampleMeasure], dict[str, float]] | None = None
+    """Metrics of what the averaged weights make; None: those of samples from noise."""
+    samples: Callable[[], Picture] | None = None
+    """Draws examples; None: ten samples of each class."""
+    facts: tuple[str, ...] = ()
+    """Further facts for the user."""
 
 
 def read_split(job: Job, plan: GeneratorPlan) -> ImageSplit:
@@ -46,13 +56,15 @@ def generator_task(job: Job, plan: GeneratorPlan, split: ImageSplit, parts: Gene
     module = parts.module
 
     def metrics() -> dict[str, float]:
+        if parts.measure is not None:
+            return parts.measure(measure) | parts.further()
         return measure.row(parts.generator(), parts.noise, module.device) | parts.further()
 
     parameters = sum(parameter.numel() for parameter in module.model.parameters())
     return TrainingTask(
         module=module,
         count=len(split.train),
-        draw=ImageDrawer(split.train),
+        draw=parts.draw or ImageDrawer(split.train, plan.augment),
         order=None,
         measure=metrics,
         monitor=MONITOR,
@@ -64,6 +76,7 @@ def generator_task(job: Job, plan: GeneratorPlan, split: ImageSplit, parts: Gene
             "torch": torch.__version__,
             "job": settings_json(job),
         },
-        facts=(*split.facts, f"{parameters:,} parameters"),
-        samples=sheet_of(parts.generator, len(split.classes), parts.noise, lambda: module.device),
+        facts=(*split.facts, f"{parameters:,} parameters", *parts.facts),
+        samples=parts.samples
+        or sheet_of(parts.generator, len(split.classes), parts.noise, lambda: module.device),
     )

@@ -7,8 +7,10 @@ from pathlib import Path
 from torch import nn
 
 from edgevision.checkpoint.reading import read_checkpoint
+from edgevision.errors import UsageError
 from edgevision.models.generators.dcgan import generator_from_state_dict
 from edgevision.models.generators.diffusion import Sampler, denoiser_from_state_dict
+from edgevision.models.generators.inpainting import fills_holes
 from edgevision.models.generators.vae import vae_from_state_dict
 from edgevision.models.weights import holds
 
@@ -19,6 +21,10 @@ def read_generator(
     """The module (noise, label) -> image of a run folder or a checkpoint, and the shape of one image's noise."""
     file = path / "best.safetensors" if path.is_dir() else path
     tensors = read_checkpoint(file).tensors
+    if fills_holes(tensors):
+        raise UsageError(
+            f"{path} fills regions of images; expected a model that makes whole images from noise"
+        )
     if holds(tensors, "encoder.first.weight"):
         vae = vae_from_state_dict(tensors)
         return vae, (vae.decoder.noise, 1, 1)

@@ -50,18 +50,19 @@ def made(
 class SampleMeasure:
     """Measures a generator against the validation images, in percent.
 
-    The first half of the images, at most `samples`, is compared with the rest once. `likeness` is that distance as a
-    share of the samples' own: 100 % is that of other real images.
+    The first half of the images, at most `samples`, is compared with the rest once; `rows` are their places. `likeness`
+    is that distance as a share of the samples' own: 100 % is that of other real images.
     """
 
     def __init__(self, split: ImageSplit, judge: Path | None, samples: int, seed: int) -> None:
         self.judge = self._fitting(read_judge(judge), split)
         order = np.random.default_rng(seed).permutation(len(split.held))
         count = min(samples, len(order) // 2)
+        self.rows = order[:count]
         features, _ = self.judge.judged(split.held.images[order])
         self.others, self.real = features[:count], features[count:]
         self.floor = feature_distance(self.others, self.real)
-        self.labels = split.held.labels[order[:count]]
+        self.labels = split.held.labels[self.rows]
         self.class_count, self.seed = len(split.classes), seed
 
     @staticmethod
@@ -73,9 +74,8 @@ class SampleMeasure:
             )
         return judge
 
-    def accuracy(self, generator: nn.Module, noise: Noise, device: torch.device) -> GenerationAccuracy:
-        """All metrics of as many samples as there are labels."""
-        images = made(generator, self.labels, noise, self.seed, device)
+    def accuracy_of(self, images: npt.NDArray[np.uint8]) -> GenerationAccuracy:
+        """All metrics of one image ``[N,C,H,W]`` for each of the labels."""
         features, predicted = self.judge.judged(images)
         return generation_accuracy(
             features,
@@ -87,8 +87,12 @@ class SampleMeasure:
         )
 
     def row(self, generator: nn.Module, noise: Noise, device: torch.device) -> dict[str, float]:
-        """The metrics in percent."""
-        found = self.accuracy(generator, noise, device)
+        """The metrics of as many samples as there are labels, in percent."""
+        return self.row_of(made(generator, self.labels, noise, self.seed, device))
+
+    def row_of(self, images: npt.NDArray[np.uint8]) -> dict[str, float]:
+        """The metrics of one image for each of the labels, in percent."""
+        found = self.accuracy_of(images)
         return {
             MONITOR: 100 / found.ratio,
             "agreement": 100 * found.agreement,

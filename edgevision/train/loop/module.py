@@ -35,7 +35,7 @@ class ModuleInTraining(lightning.LightningModule, abc.ABC, Generic[Batch]):
         self.schedule = Schedule(settings.warmup, settings.final_lr)
         self.average = WeightAverage(self.model, settings.ema_decay, settings.ema_ramp_steps)
         self._sums: dict[str, torch.Tensor] = {}
-        self._count = 0
+        self._counts: dict[str, int] = {}
 
     @abc.abstractmethod
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -59,7 +59,7 @@ class ModuleInTraining(lightning.LightningModule, abc.ABC, Generic[Batch]):
         """Add a step's values to the epoch's sums."""
         for name, value in parts.items():
             self._sums[name] = self._sums.get(name, torch.zeros((), device=value.device)) + value.detach()
-        self._count += 1
+            self._counts[name] = self._counts.get(name, 0) + 1
 
     def on_fit_start(self) -> None:
         """Move the average to the network's device."""
@@ -67,12 +67,16 @@ class ModuleInTraining(lightning.LightningModule, abc.ABC, Generic[Batch]):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Set the learning rates; random draws of the network depend on seed and step."""
-        factor = self.schedule.factor(self.progress.share)
+        factor = self.lr_factor()
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
         torch.manual_seed(self.seed * 1_000_003 + self.progress.step * 64 + self.global_rank)
+
+    def lr_factor(self) -> float:
+        """Share of the peak learning rates at the present progress."""
+        return self.schedule.factor(self.progress.share)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Count the step, update the average, and stop on time."""
@@ -83,8 +87,8 @@ class ModuleInTraining(lightning.LightningModule, abc.ABC, Generic[Batch]):
 
     def mean_losses(self) -> dict[str, float]:
         """Means since the last call; raises if the loss is no longer finite."""
-        means = {name: float(value) / max(self._count, 1) for name, value in self._sums.items()}
-        self._sums, self._count = {}, 0
+        means = {name: float(value) / self._counts[name] for name, value in self._sums.items()}
+        self._sums, self._counts = {}, {}
         if not math.isfinite(means.get("loss", 0.0)):
             raise EdgevisionError(
                 f"the loss is not finite at step {self.progress.step}: lower the learning rate or look for broken"

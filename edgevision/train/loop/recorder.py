@@ -67,7 +67,7 @@ class Recorder(lightning.Callback):
         steps = max(1, module.progress.step - self._first_step)
         epoch, share = trainer.current_epoch + 1, module.progress.share
         row = {"epoch": float(epoch), "step": float(module.progress.step), "share": share}
-        row |= {"lr": module.schedule.factor(share), **module.mean_losses()}
+        row |= {"lr": module.lr_factor(), **module.mean_losses()}
         row |= {"ms_per_step": 1000 * seconds / steps, "minutes": module.progress.elapsed_s / 60}
         if trainer.is_global_zero and (epoch % self.every == 0 or share >= 1):
             row |= self._measured(module)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +91,27 @@ def balanced_order(
         rounds = [rng.permutation(found) for _ in range(-(-share // len(found)))]
         rows.append(np.concatenate(rounds)[:share])
     return rng.permutation(np.concatenate(rows))[: len(labels)]
+
+
+def mixed_order(
+    real: npt.NDArray[np.int64], added: int, balanced: int | None, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """An epoch's indices, half of them of real images and half of the `added` ones, which follow these.
+
+    As many as there are images in all. Each image of a half is as frequent as its others; with `balanced` classes, each
+    class of the real ones.
+    """
+    count = len(real) + added
+
+    def rounds(size: int, length: int, once: Callable[[], npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+        return np.concatenate([once() for _ in range(-(-size // length))])[:size]
+
+    def of_real() -> npt.NDArray[np.int64]:
+        return rng.permutation(len(real)) if balanced is None else balanced_order(real, balanced, rng)
+
+    chosen = rounds(count - count // 2, len(real), of_real)
+    others = rounds(count // 2, added, lambda: len(real) + rng.permutation(added))
+    return rng.permutation(np.concatenate((chosen, others)))
 
 
 def measure_classifier(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -14,14 +18,18 @@ from edgevision.models.cnn import Cnn
 from edgevision.models.plan import ClassifierPlan
 from edgevision.models.resnet import resnet
 from edgevision.train.data.class_images import ClassSplit, read_classes
+from edgevision.train.generation.augmentation import generated_images
 from edgevision.train.job import Job, TrainingTask, progress_of, settings_json
 from edgevision.train.tasks.classifier import (
     ClassDrawer,
     ClassifierInTraining,
     balanced_order,
     measure_classifier,
+    mixed_order,
 )
 from edgevision.train.tasks.detector import TensorOf
+
+Labels = npt.NDArray[np.int64]
 
 _SMALL_PX = 48
 """Images up to this size use ResNet's stem for small images, which does not reduce the resolution."""
@@ -33,20 +41,22 @@ def classifier_task(
     """Read all data of the job; raises `UsageError` and `SourceError`."""
     held = Path(job.held) if job.held else None
     split = read_classes(Path(job.data), held, longest_side=2 * plan.size, seed=job.seed, strict=job.strict)
-    classes = split.train.classes
+    classes, real = split.train.classes, split.train.labels
     if len(classes) < 2:
         raise UsageError(f"{job.data} holds {len(classes)} class; a classifier needs two or more")
     if job.monitor is not None and job.monitor not in classes:
         raise UsageError(f"--monitor {job.monitor!r} is not one of {', '.join(classes)}")
+    added = generated_images(job, classes)
+    if added is not None:
+        split = replace(split, train=split.train.with_images(added.pictures, added.labels))
     progress = progress_of(job, len(split.train))
     module = ClassifierInTraining(_network(plan, len(classes)), plan, progress, job.seed, tensor_of)
     frames = FrameInput((plan.size, plan.size), fit=fit, crop_fraction=crop_fraction)
-    labels = split.train.labels
     return TrainingTask(
         module=module,
         count=len(split.train),
         draw=ClassDrawer(split.train, plan),
-        order=(lambda rng: balanced_order(labels, len(classes), rng)) if job.balance else None,
+        order=_order(job, real, len(split.train), len(classes)),
         measure=lambda: measure_classifier(
             module.average.model, split.held, frames, tensor_of, module.device
         ),
@@ -63,8 +73,17 @@ def classifier_task(
             "torch": torch.__version__,
             "job": settings_json(job),
         },
-        facts=_facts(split),
+        facts=(*_facts(split, len(real)), *(() if added is None else (added.fact,))),
     )
+
+
+def _order(
+    job: Job, real: Labels, count: int, classes: int
+) -> Callable[[np.random.Generator], Labels] | None:
+    """The order of an epoch's `count` samples, the first of which are real; None: a permutation."""
+    if count > len(real):
+        return lambda rng: mixed_order(real, count - len(real), classes if job.balance else None, rng)
+    return (lambda rng: balanced_order(real, classes, rng)) if job.balance else None
 
 
 def _network(plan: ClassifierPlan, class_count: int) -> nn.Module:
@@ -74,11 +93,11 @@ def _network(plan: ClassifierPlan, class_count: int) -> nn.Module:
     return resnet(int(plan.model.removeprefix("resnet")), class_count, stem=stem)  # type: ignore[arg-type]  # one of its literals
 
 
-def _facts(split: ClassSplit) -> tuple[str, ...]:
-    counts = split.train.counts()
+def _facts(split: ClassSplit, real: int) -> tuple[str, ...]:
+    counts = split.train.subset(np.arange(real)).counts()
     rarest = min(counts, key=lambda name: counts[name])
     return (
-        f"{len(split.train)} images of {len(counts)} classes, {len(split.held)} held; {split.source}",
+        f"{real} images of {len(counts)} classes, {len(split.held)} held; {split.source}",
         *dict.fromkeys((*split.train.warnings, *split.held.warnings)),
         f"the rarest class, {rarest}, has {counts[rarest]} images, the most frequent {max(counts.values())}",
     )

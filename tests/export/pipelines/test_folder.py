@@ -93,6 +93,6 @@ def test_options_of_other_models_are_refused(tmp_path: Path) -> None:
     path = folder_with(tmp_path / "p", {})
     with pytest.raises(UsageError, match="--frame has no effect: omit it"):
         run(path, "-o", tmp_path / "b", "--frame", "64x64")
-    with pytest.raises(UsageError, match="--steps and --guidance are for pipelines"):
+    with pytest.raises(UsageError, match="--steps, --guidance, --graphs and --memory are for pipelines"):
         run("cnn", "-o", tmp_path / "b", "--steps", "3")
     assert not (tmp_path / "b").exists()

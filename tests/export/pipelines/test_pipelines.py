@@ -142,14 +142,6 @@ def test_settings_come_from_the_kind(tmp_path: Path) -> None:
         exporter.run_options(loaded, RunChoices(size_wh=(18, 16)))
 
 
-def test_weights_above_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_pipeline("turbo", tmp_path)
-    monkeypatch.setattr(exporter, "MOST_WEIGHTS", 100_000)
-    with pytest.raises(CheckpointError, match="GB of weights in float32; expected at most"):
-        export_pipeline(path, RunChoices(), tmp_path / "bundle", lambda _: None)
-    assert not (tmp_path / "bundle").exists()
-
-
 def test_a_part_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     path = write_pipeline("turbo", tmp_path)
     config = json.loads((path / "unet" / "config.json").read_text())
