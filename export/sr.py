@@ -36,8 +36,12 @@ def recognises(checkpoint: Checkpoint) -> bool:
     """True for a state dict with the network's names."""
     from edgevision.models.weights import holds
 
-    return checkpoint.module is None and holds(
-        checkpoint.tensors, "first.weight", "body.0.weight", "last.weight"
+    tensors = checkpoint.tensors
+    names = ("first.weight", "body.0.weight", "last.weight")
+    return (
+        checkpoint.module is None
+        and holds(tensors, *names)
+        and not holds(tensors, "first.weight", "down.weight")
     )
 
 

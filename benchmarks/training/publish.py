@@ -61,14 +61,16 @@ def card(
 ) -> str:
     """The text of the model card."""
     job, last = json.loads(metadata["job"]), rows[-1]
-    classes, size = json.loads(metadata["names"]), json.loads(metadata["size"])
+    classes = ", ".join(json.loads(metadata["names"]))
+    size = "x".join(map(str, json.loads(metadata["size"]))) if "size" in metadata else None
     steps = f"{float(last['step']):.0f} steps in {float(last['epoch']):.0f} epochs"
     if job.get("minutes"):
         length = f"{job['minutes']:g} minutes by the clock: {steps}"
     else:
         length = f"fixed: {steps}, {float(last['minutes']):.0f} minutes"
     weights = f"{job['weights']}, matching layers" if job.get("weights") else "random weights"
-    summary = f"Recipe `{metadata['recipe']}`, input {size[0]}x{size[1]}, classes: {', '.join(classes)}."
+    size_text = f", input {size}" if size else ""
+    summary = f"Recipe `{metadata['recipe']}`{size_text}{f', classes: {classes}' if classes else ''}."
     folder = f"`benchmarks/training/{name}/`"
     method = f"Settings, metrics and curves are in {folder}. `docs/training.md` describes the method."
     lines = [

@@ -82,6 +82,16 @@ class SessionOptions:
         default=False,
         metadata=setting(Flag(), "Run a graph that failed verification.", option="--force"),
     )
+    label: str | None = field(
+        default=None,
+        metadata=setting(
+            Text("a name or number of the model's styles"),
+            "Style of a model that has several, by name or number; default: as exported.",
+            option="--label",
+            metavar="STYLE",
+        ),
+    )
+    """Overrides the graph's value; an engine with a built-in value rejects it."""
 
 
 @dataclass(frozen=True, slots=True)

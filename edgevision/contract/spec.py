@@ -271,6 +271,11 @@ class ModelSpec:
             )
 
     @property
+    def styles(self) -> tuple[str, ...]:
+        """The styles of a model of task "translate" that has several; else empty."""
+        return self.classes if self.task == "translate" else ()
+
+    @property
     def frames(self) -> FrameInput:
         """How the model takes frames; raises `UsageError` for a model that takes none."""
         if isinstance(self.input, FrameInput):

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 
 from edgevision.contract.embedded_spec import embedded_spec
-from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
+from edgevision.contract.overrides import IOU_THRESHOLD, LABEL, SCORE_FLOOR, label_number, refuse_absent
 from edgevision.contract.session import EngineInfo, SessionOptions
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.device.gpu import gpu_facts, sm_text
@@ -289,7 +289,7 @@ def _provider_options(name: str, graph: Path, options: SessionOptions) -> dict[s
 def _override_initializers(
     settings: ort.SessionOptions, graph: Path, options: SessionOptions
 ) -> list[ort.OrtValue]:
-    """Replace the graph's NMS settings with the caller's; ONNX Runtime ignores names that the graph lacks."""
+    """Replace the graph's settings with the caller's; ONNX Runtime ignores names that the graph lacks."""
     values = []
     for name, value in (
         (IOU_THRESHOLD, options.iou_threshold),
@@ -299,4 +299,9 @@ def _override_initializers(
             refuse_absent(graph, name)
             values.append(ort.OrtValue.ortvalue_from_numpy(np.asarray(value, np.float32)))
             settings.add_initializer(name, values[-1])
+    if options.label is not None:
+        number = label_number(options.label, embedded_spec(graph).styles)
+        refuse_absent(graph, LABEL)
+        values.append(ort.OrtValue.ortvalue_from_numpy(np.array([number], np.int64)))
+        settings.add_initializer(LABEL, values[-1])
     return values

@@ -291,7 +291,7 @@ def _open_chosen(
     )
     while not (choice := ask(bundle)).verified:
         # Use the graph's own thresholds, which produced the golden answers.
-        plain = replace(options, iou_threshold=None, score_floor=None, precision=choice.precision)
+        plain = replace(options, iou_threshold=None, score_floor=None, label=None, precision=choice.precision)
         with opener(bundle, plain) as trial:
             record = verify_first_opening(trial, bundle, choice.precision)
         bundle = bundle.with_record(choice.precision, record)  # the next choice is then a verified one

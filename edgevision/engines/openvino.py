@@ -13,7 +13,7 @@ from openvino import opset13
 
 from edgevision.contract.embedded_spec import embedded_spec
 from edgevision.contract.inputs import Arrays, Tensors
-from edgevision.contract.overrides import IOU_THRESHOLD, SCORE_FLOOR, refuse_absent
+from edgevision.contract.overrides import IOU_THRESHOLD, LABEL, SCORE_FLOOR, label_number, refuse_absent
 from edgevision.contract.results import Outputs, owned_outputs
 from edgevision.contract.session import EngineInfo, Frames, Session, SessionOptions
 from edgevision.contract.spec import FRAMES, ModelSpec, Precision
@@ -154,8 +154,11 @@ def _computed_in(core: ov.Core, precision: Precision | None) -> str:
 
 
 def _override_constants(model: ov.Model, graph: Path, options: SessionOptions) -> None:
-    """Replace the graph's NMS settings with the caller's."""
-    wanted = {IOU_THRESHOLD: options.iou_threshold, SCORE_FLOOR: options.score_floor}
+    """Replace the graph's settings with the caller's."""
+    label = None
+    if options.label is not None:
+        label = label_number(options.label, embedded_spec(graph).styles)
+    wanted = {IOU_THRESHOLD: options.iou_threshold, SCORE_FLOOR: options.score_floor, LABEL: label}
     found = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
     for name, value in wanted.items():
         if value is None:
@@ -163,7 +166,7 @@ def _override_constants(model: ov.Model, graph: Path, options: SessionOptions) -
         refuse_absent(graph, name)
         node = found[name]
         shape = node.output(0).get_partial_shape().to_shape()
-        replacement = opset13.constant(np.full(shape, value, np.float32))
+        replacement = opset13.constant(np.full(shape, value, np.int64 if name == LABEL else np.float32))
         for target in node.output(0).get_target_inputs():
             target.replace_source_output(replacement.output(0))
 

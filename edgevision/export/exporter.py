@@ -42,7 +42,8 @@ from edgevision.export.golden import golden_from_source, network_input, with_sou
 from edgevision.export.modules.branches import branch_hint
 from edgevision.export.modules.heads import detection_head, segmenter_head, with_head
 from edgevision.export.modules.outputs import described_outputs, module_outputs
-from edgevision.export.network import onnx_from_module, run_network
+from edgevision.export.modules.styles import network_of, styles_difference, with_fixed_style
+from edgevision.export.network import run_network
 from edgevision.export.runs import model_name, provenance_of, trained_from
 from edgevision.export.source_session import SourceSession
 from edgevision.export.verify import Progress, verify_graph, what_was_compared
@@ -215,13 +216,14 @@ def _prepare(recipe: Recipe, source: SourceModel, options: ExportOptions) -> _Jo
     frames = network
     if options.frame_wh is not None:
         frames = replace(network, size_wh=checked_size(options.frame_wh, options.layout), fit="exact")
+    source = with_fixed_style(source)
     source.module.eval()
     outputs = described_outputs(source.module, recipe.name, size_wh)
     batch = options.batch
 
     @functools.cache
     def graph() -> onnx.ModelProto:
-        return onnx_from_module(source.module, size_wh, batch.opt, dynamic_batch=not batch.static)
+        return network_of(source.module, size_wh, batch.opt, dynamic_batch=not batch.static)
 
     if recipe.task == "translate":
         source = replace(source, image_pixels=source.image_pixels or recipe.pixels)
@@ -381,6 +383,7 @@ def _network_check(job: _Job, network: onnx.ModelProto, golden: Golden) -> Check
         actual = run_network(network, tensor.numpy())
         pairs = zip((array.numpy() for array in expected), actual, strict=True)
         worst = max(worst, *(relative_difference(left, right) for left, right in pairs))
+    worst = max(worst, styles_difference(job.source.module, network, tensor))
     return CheckRecord(
         "relative difference of the network's raw outputs", worst, "<=", NETWORK_TOLERANCE, "network"
     )

@@ -154,6 +154,53 @@ class UpscalerPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class CycleGanPlan:
+    """Defaults train two small generators and their critics from random weights on some hundred images."""
+
+    model: Literal["cyclegan"] = "cyclegan"
+    size: int = 64
+    """Side of the square samples."""
+    width: int = 16
+    """Channels at the full resolution; each halving doubles them."""
+    depth: int = 4
+    """Residual blocks of each generator."""
+    critic: int = 32
+    """Channels of a critic's first layer."""
+    cycle: float = 10.0
+    """Weight of the cycle's loss."""
+    identity: float = 0.5
+    """Weight of the loss for images that are already of the target's kind, relative to the cycle's."""
+    buffer: int = 50
+    """Made images of earlier steps that a critic may see."""
+    lr: float = 0.0003
+    """Peak learning rate of Adam, for all networks."""
+    optimization: Optimization = field(
+        default_factory=lambda: Optimization(batch=2, validate_every=1, ema_decay=0.998)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StylePlan:
+    """Defaults train a small network of several styles from random weights on some hundred photographs or more."""
+
+    model: Literal["style"] = "style"
+    size: int = 160
+    """Side of the square samples."""
+    width: int = 16
+    """Channels at half the size; those at a quarter are three times as many."""
+    depth: int = 4
+    """Residual blocks."""
+    content: float = 2.0
+    style: float = 1.0
+    colours: float = 8.0
+    variation: float = 10.0
+    """Weights of the loss's parts: content, style of the features, statistics of the colours, total variation."""
+    optimization: Optimization = field(
+        default_factory=lambda: Optimization(batch=4, validate_every=1, weight_decay=0.0, ema_decay=0.998)
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class GeneratorPlan:
     """Settings that all generators of images share; the model makes squares of `size` pixels."""
 
@@ -281,6 +328,8 @@ Plan = (
     | SegmenterPlan
     | InstancePlan
     | UpscalerPlan
+    | CycleGanPlan
+    | StylePlan
     | DiffusionPlan
     | InpaintPlan
     | GanPlan

@@ -69,6 +69,11 @@ class SourceModel:
     crop_fraction: float | None = None
     image_pixels: PixelFormat | None = None
     """Pixel format of the module's output, only of task translate; None: that of its input."""
+    style: int | None = None
+    """The style that the graph has by default, of a network of task translate with several.
+
+    `classes` are then their names, and `module` also takes labels int64 ``[B]``.
+    """
     noise_shape: tuple[int, ...] | None = None
     """Shape of the noise for one image; only of task generate."""
     token_shape: tuple[int, ...] | None = None

@@ -50,7 +50,12 @@ class Job:
     teacher: str | None = None
     """The run or checkpoint of a diffusion model that is distilled into one of fewer steps."""
     judge: str | None = None
-    """The run or checkpoint of a classifier whose features measure generated images; None: the included one."""
+    """The run or checkpoint whose features measure images; None: the included one.
+
+    Of a classifier for generators, of a detector for style transfer.
+    """
+    styles: str | None = None
+    """The folder with the images of styles."""
     generated: str | None = None
     """The run or checkpoint of a generator whose images a classifier learns too."""
     generated_count: int | None = None
@@ -83,7 +88,8 @@ class TrainingTask:
     order: Callable[[np.random.Generator], npt.NDArray[np.int64]] | None
     measure: Callable[[], dict[str, float]]
     """Metrics of the averaged weights on the validation data, in percent."""
-    monitor: str
+    monitor: str | None
+    """The metric that selects the best weights, the larger the better; None: the last weights."""
     panels: Sequence[tuple[str, Sequence[str]]]
     metadata: Mapping[str, str]
     facts: Sequence[str]
@@ -92,7 +98,18 @@ class TrainingTask:
     """An image that shows what the averaged weights make; written with the best weights."""
 
 
-_PATHS = ("data", "images", "held", "held_images", "names", "weights", "teacher", "judge", "generated")
+_PATHS = (
+    "data",
+    "images",
+    "held",
+    "held_images",
+    "names",
+    "weights",
+    "teacher",
+    "judge",
+    "styles",
+    "generated",
+)
 
 
 def settings_json(job: Job) -> str:

@@ -13,12 +13,14 @@ from edgevision.device.facts import usable_cores
 from edgevision.errors import RecipeError, UsageError
 from edgevision.models.plan import (
     ClassifierPlan,
+    CycleGanPlan,
     DetectorPlan,
     DiffusionPlan,
     GanPlan,
     InpaintPlan,
     InstancePlan,
     SegmenterPlan,
+    StylePlan,
     Text2ImagePlan,
     UpscalerPlan,
     VaePlan,
@@ -36,6 +38,8 @@ from edgevision.train.tasks.classifier_task import classifier_task
 from edgevision.train.tasks.detector_task import detector_task
 from edgevision.train.tasks.segmenter_task import segmenter_task
 from edgevision.train.tasks.upscaler import upscaler_task
+from edgevision.train.translation.style_task import style_task
+from edgevision.train.translation.unpaired_task import cyclegan_task
 
 
 def task_for(job: Job, recipe: Recipe) -> TrainingTask:
@@ -56,6 +60,10 @@ def task_for(job: Job, recipe: Recipe) -> TrainingTask:
         return segmenter_task(job, job.plan, tensor_of)
     if isinstance(job.plan, UpscalerPlan) and recipe.task == "translate":
         return upscaler_task(job, job.plan, tensor_of)
+    if isinstance(job.plan, CycleGanPlan) and recipe.task == "translate":
+        return cyclegan_task(job, job.plan, tensor_of, pixels)
+    if isinstance(job.plan, StylePlan) and recipe.task == "translate":
+        return style_task(job, job.plan, tensor_of, pixels)
     if isinstance(job.plan, InpaintPlan) and recipe.task == "generate":
         return inpaint_task(job, job.plan)
     if isinstance(job.plan, DiffusionPlan) and recipe.task == "generate":

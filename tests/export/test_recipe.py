@@ -12,10 +12,12 @@ import edgevision
 from edgevision.errors import RecipeError
 from edgevision.export.recognition import recipe_of
 from edgevision.models.recipe import Recipe, available_recipes, load_recipe
+from edgevision.models.translators.cyclegan import TranslatorPair
 
 RECIPES = (
     "cnn",
     "convnext",
+    "cyclegan",
     "dcgan",
     "diffusion",
     "digits",
@@ -28,6 +30,7 @@ RECIPES = (
     "resnet",
     "segformer",
     "sr",
+    "style",
     "text2image",
     "ultralytics",
     "unet",
@@ -92,10 +95,12 @@ def test_a_checkpoint_names_its_recipe(file: str, name: str) -> None:
 
 
 def test_untrained_models_are_recognised(tmp_path: Path) -> None:
-    for name in ("cnn", "resnet", "sr", "unet", "diffusion", "inpaint", "yolov5", "yolov5-seg"):
+    for name in ("cnn", "resnet", "sr", "style", "unet", "diffusion", "inpaint", "yolov5", "yolov5-seg"):
         state = load_recipe(name).untrained().module.state_dict()
         torch.save(state, tmp_path / f"{name}.pt")
         assert recipe_of(tmp_path / f"{name}.pt").name == name
+    torch.save(TranslatorPair(4, 1).state_dict(), tmp_path / "pair.pt")
+    assert recipe_of(tmp_path / "pair.pt").name == "cyclegan"
 
 
 def test_an_unrecognised_file_names_the_recipes(tmp_path: Path) -> None:

@@ -129,8 +129,13 @@ if TYPE_CHECKING:
 @click.option(
     "--judge",
     type=click.Path(path_type=Path),
-    help="Run of a `cnn` or `digits` whose features measure generated images; with --generated, it selects those of the"
-    " right class. Default: the included digits, and no selection.",
+    help="Run whose features measure images: of `cnn` or `digits` for generators, of `yolov5` for styles. Default: the"
+    " included one. With --generated, it selects the images of the right class. Default: no selection.",
+)
+@click.option(
+    "--styles",
+    type=click.Path(path_type=Path),
+    help="Folder of a style network's styles, one image for each.",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first image that cannot be decoded.")
 @click.option("--resume", is_flag=True, help="Continue the run in -o with its original settings.")

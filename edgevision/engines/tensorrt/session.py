@@ -316,7 +316,7 @@ def _give_back(slots: Slots, kernels: JitCache | None) -> None:
 
 
 def _refuse_overrides(options: SessionOptions) -> None:
-    named = {"iou_threshold": options.iou_threshold, "score_floor": options.score_floor}
+    named = {name: getattr(options, name) for name in ("iou_threshold", "score_floor", "label")}
     for name, value in named.items():
         if value is not None:
             raise UsageError(

@@ -27,7 +27,7 @@ class Recorder(lightning.Callback):
         metadata: Mapping[str, str],
         *,
         every: int,
-        monitor: str,
+        monitor: str | None,
         patience: int | None,
         panels: Sequence[tuple[str, Sequence[str]]],
         report: Callable[[str], None],
@@ -89,13 +89,14 @@ class Recorder(lightning.Callback):
 
     def _measured(self, module: ModuleInTraining[Any]) -> dict[str, float]:
         found = self.measure()
-        value = found.get(self.monitor, math.nan)
+        value = math.nan if self.monitor is None else found.get(self.monitor, math.nan)
         self.since_best += 1
         if value > self.best or math.isnan(
             value
         ):  # without a metric nothing can be compared: keep the last weights
             self.best, self.since_best = self.best if math.isnan(value) else value, 0
-            self.run.write_best(module.average.model, {**self.metadata, self.monitor: f"{value:.2f}"})
+            measured = {} if self.monitor is None else {self.monitor: f"{value:.2f}"}
+            self.run.write_best(module.average.model, {**self.metadata, **measured})
             if self.samples is not None:
                 write_image(self.run.samples, self.samples())
         return found

@@ -1,0 +1,1 @@
+"""Networks that make an image from an image, besides super-resolution."""

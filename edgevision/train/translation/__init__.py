@@ -1,0 +1,1 @@
+"""Training of networks that make an image from an image: unpaired translation and style transfer."""
