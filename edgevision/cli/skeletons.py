@@ -14,7 +14,8 @@ from edgevision.contract.spec import Task
 from edgevision.errors import UsageError
 from edgevision.storage import atomic
 
-TASKS: tuple[str, ...] = get_args(Task)
+TASKS: tuple[str, ...] = tuple(task for task in get_args(Task) if task != "part")
+"""Tasks of whole models."""
 FOLDER = Path(edgevision.__file__).parent / "skeletons"
 PLACEHOLDER = "my_model"
 """The recipe's name in the skeletons."""

@@ -21,7 +21,7 @@ from edgevision.models.recipe_file import CODE_ERRORS, described_error, importab
 
 __all__ = ["ModuleRecipe", "PixelFormat"]
 
-TASKS = get_args(Task)
+TASKS = tuple(task for task in get_args(Task) if task != "part")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

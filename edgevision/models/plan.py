@@ -136,10 +136,10 @@ class UpscalerPlan:
 
     model: Literal["x2", "x3", "x4"] = "x2"
     """The factor by which sides grow."""
-    size: int = 48
-    """Side of the square inputs of training, in pixels; targets are larger by the factor."""
+    size: int = 96
+    """Side of the square targets of training, in pixels; inputs are smaller by the factor."""
     width: int = 32
-    depth: int = 10
+    depth: int = 8
     """Channels and number of hidden convolutions."""
     reduce: float = 0.6
     """Training images are first reduced to this share of their size, which removes the blocks of JPEG."""
@@ -151,6 +151,11 @@ class UpscalerPlan:
     def factor(self) -> int:
         """The factor by which sides grow."""
         return int(self.model.removeprefix("x"))
+
+    @property
+    def side(self) -> int:
+        """Side of the inputs of training, in pixels."""
+        return self.size // self.factor
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from edgevision.models.sr import Upscaler, upscaler_from_state_dict
 from edgevision.sources.image_files import write_image
 from edgevision.train.data.image_pairs import draw_pair, read_pair_split, read_pairs
 
-PLAN = UpscalerPlan(model="x3", size=16, reduce=0.5)
+PLAN = UpscalerPlan(model="x3", size=48, reduce=0.5)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_unsuitable_folders_are_named(tmp_path: Path, photographs: Path) -> None
     with pytest.raises(UsageError, match="holds no image"):
         read_pairs(tmp_path, PLAN, reduce=1.0, strict=False)
     with pytest.raises(UsageError, match=r"is large enough for samples of 192 px .* lower --size"):
-        read_pairs(photographs, UpscalerPlan(model="x2", size=96), reduce=1.0, strict=False)
+        read_pairs(photographs, UpscalerPlan(model="x2", size=192), reduce=1.0, strict=False)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4])
@@ -97,7 +97,7 @@ def test_it_learns_and_exports(photographs: Path, tmp_path: Path) -> None:
         blocks = np.random.default_rng(seed).integers(0, 2, (20, 20, 3), np.uint8) * 255
         write_image(photographs / f"{seed}.png", blocks.repeat(8, 0).repeat(8, 1))
     run = tmp_path / "run"
-    arguments = ["train", "sr", "--data", photographs, "--val", photographs, "--epochs", "40", "--size", "24"]
+    arguments = ["train", "sr", "--data", photographs, "--val", photographs, "--epochs", "40", "--size", "48"]
     arguments += ["--batch", "4", "-o", run]
     done = CliRunner().invoke(edgevision, [str(part) for part in arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output

@@ -39,8 +39,8 @@ class PairDataset:
 def read_pairs(folder: Path, plan: UpscalerPlan, *, reduce: float, strict: bool) -> PairDataset:
     """Read all images of a folder; `reduce` is the share of their size that targets have.
 
-    Images smaller than a training sample are skipped. Raises `UsageError` for a folder without images, `SourceError`
-    if too many cannot be decoded.
+    Images smaller than a training sample are skipped, and counted in a warning. Raises `UsageError` for a folder
+    without images, `SourceError` if too many cannot be decoded.
     """
     files = images_of(folder)
     if not files:
@@ -49,10 +49,16 @@ def read_pairs(folder: Path, plan: UpscalerPlan, *, reduce: float, strict: bool)
         lambda place: _pair(read_image(files[place]), plan.factor, reduce), len(files)
     )
     warnings = accept(broken, len(files), strict=strict)
-    pairs = [pair for pair in decoded if pair is not None and min(pair[1].shape[:2]) >= plan.size]
+    pairs = [pair for pair in decoded if pair is not None and min(pair[1].shape[:2]) >= plan.side]
+    small = len(files) - len(broken) - len(pairs)
+    if small:
+        warnings = (
+            *warnings,
+            f"{small} images of {folder} are too small for samples of {plan.size} px: not used",
+        )
     if not pairs:
         raise UsageError(
-            f"no image of {folder} is large enough for samples of {plan.size * plan.factor} px after reduction to"
+            f"no image of {folder} is large enough for samples of {plan.size} px after reduction to"
             f" {reduce:g} of its size; lower --size"
         )
     targets, inputs = zip(*pairs, strict=True)
@@ -75,7 +81,7 @@ def draw_pair(
     dataset: PairDataset, index: int, plan: UpscalerPlan, rng: np.random.Generator
 ) -> tuple[Picture, Picture]:
     """A random square of an input, uint8 ``[S,S,3]``, with its target, in one of eight orientations."""
-    small, factor, side = dataset.inputs[index], plan.factor, plan.size
+    small, factor, side = dataset.inputs[index], plan.factor, plan.side
     top, left = (int(rng.integers(0, length - side + 1)) for length in small.shape[:2])
     turns, flip = int(rng.integers(0, 4)), rng.random() < 0.5
     parts = []
