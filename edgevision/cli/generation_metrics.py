@@ -18,7 +18,7 @@ from edgevision.contract.spec import ModelSpec
 from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
 from edgevision.evaluation.generation import GenerationAccuracy, generation_accuracy
-from edgevision.inference.generation import GenerateOptions, generate_each
+from edgevision.inference.generation import GenerateOptions, generate_each, refuse_editing
 from edgevision.storage.codec import json_from_dataclass
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def generation_metrics(
 
     with open_session(bundle, engine=engine, options=options) as session:
         spec = session.spec
+        refuse_editing(spec)
         if spec.tensors.of_kind("label") is None or spec.tensors.of_kind("tokens") is not None:
             raise UsageError(
                 f"{spec.name} makes no images of classes; eval compares generated images of each class with real ones"

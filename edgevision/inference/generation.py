@@ -166,10 +166,7 @@ def generate_each(session: Session, options: GenerateOptions) -> Iterator[Genera
     where one is needed, and a model that takes frames; `EngineError` if the engine fails.
     """
     spec = session.spec
-    if spec.tensors.of_kind("image") is not None:
-        raise UsageError(
-            f"{spec.name} fills a region of an image; run: edgevision edit BUNDLE IMAGE --mask MASK -o FILE.png"
-        )
+    refuse_editing(spec)
     labels, size = labels_of(spec, options.labels), spec.tensors.batch.opt
     tokens = tokens_of(session, options.text)
     end = options.first + options.count
@@ -194,6 +191,14 @@ def generate_each(session: Session, options: GenerateOptions) -> Iterator[Genera
                 options.text,
             )
             yield GeneratedImage(image, origin)
+
+
+def refuse_editing(spec: ModelSpec) -> None:
+    """Raise `UsageError` for a model that fills a region of an image."""
+    if spec.tensors.of_kind("image") is not None:
+        raise UsageError(
+            f"{spec.name} fills a region of an image; run: edgevision edit BUNDLE IMAGE --mask MASK -o FILE.png"
+        )
 
 
 def tokens_of(session: Session, text: str | None) -> npt.NDArray[np.int32] | None:

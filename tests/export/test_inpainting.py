@@ -111,6 +111,17 @@ def test_edit_command(bundle: Bundle, given: Region, tmp_path: Path) -> None:
     assert "is not a file named *.png" in str(again.exception)
 
 
+def test_other_commands_name_edit(bundle: Bundle, tmp_path: Path) -> None:
+    for words in (
+        ["eval", "--images", str(tmp_path)],
+        ["generate", "--text", "a seven", "-o", str(tmp_path / "a")],
+    ):
+        done = CliRunner().invoke(
+            edgevision, [words[0], str(bundle.path), *words[1:], "--engine", "onnxruntime"]
+        )
+        assert "run: edgevision edit BUNDLE IMAGE --mask MASK" in str(done.exception)
+
+
 def test_a_grey_model_keeps_colours() -> None:
     torch.manual_seed(0)
     model = Inpainter(inpainting_denoiser(1, 2, 16, 8), steps=1).eval()
