@@ -25,9 +25,10 @@ from edgevision.evaluation.detection import (
     detect_all,
     read_annotations,
 )
-from edgevision.export import exporter, network
+from edgevision.export import exporter
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.golden import golden_from_source
+from edgevision.export.modules import styles
 from edgevision.models.recipe import Recipe, SourceModel, load_recipe
 from edgevision.sources.image_files import read_image
 from edgevision.verification.comparison import compare_answers
@@ -79,7 +80,7 @@ def test_a_graph_that_fails_verification_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One weight of the network is changed between PyTorch and the graph."""
-    honest = network.onnx_from_module
+    honest = styles.network_of
 
     def dishonest(*arguments: object, **options: object) -> onnx.ModelProto:
         bare = honest(*arguments, **options)  # type: ignore[arg-type]  # passed on as they came
@@ -89,7 +90,7 @@ def test_a_graph_that_fails_verification_is_not_written(
         weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
         return bare
 
-    monkeypatch.setattr(exporter, "onnx_from_module", dishonest)
+    monkeypatch.setattr(exporter, "network_of", dishonest)
     with pytest.raises(VerificationError, match="relative difference of the network's raw outputs"):
         export_bundle(load_recipe("cnn"), ExportOptions(random_weights=True), tmp_path / "b", quiet)
     assert list(tmp_path.iterdir()) == []
