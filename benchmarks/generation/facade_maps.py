@@ -21,15 +21,15 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from edgevision.checkpoint.reading import read_checkpoint
+from edgevision.checkpoint.reading import read_run
 from edgevision.evaluation.images import images_of
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.images import images_bgr
 from edgevision.models.translators.cyclegan import TranslatorPair, translators_from_state_dict
 from edgevision.sources.image_files import read_image, write_image
+from edgevision.train.data.pictures import tiled
 from edgevision.train.data.unpaired import centre
 from edgevision.train.loop.module import tensor_from_frames
-from edgevision.train.translation.sheet import columns_of
 
 PALETTE = np.array(
     [
@@ -92,8 +92,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--sheet", type=Path, help="write photo, made, nearest and true map of eight pairs")
     options = parser.parse_args()
-    file = options.run / "best.safetensors" if options.run.is_dir() else options.run
-    checkpoint = read_checkpoint(file)
+    checkpoint = read_run(options.run)
     trained = translators_from_state_dict(checkpoint.tensors)
     photos, maps = pairs(options.held, options.size)
     known, known_maps = pairs(options.train, options.size)
@@ -128,7 +127,8 @@ def main() -> None:
     if options.sheet is not None:
         shown = slice(0, 8)
         back = translated(to_photo, maps[shown])
-        write_image(options.sheet, columns_of([photos[shown], made[shown], near[shown], maps[shown], back]))
+        columns = (photos[shown], made[shown], near[shown], maps[shown], back)
+        write_image(options.sheet, tiled(list(zip(*columns, strict=True))))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgevision.checkpoint.reading import read_checkpoint
+from edgevision.checkpoint.reading import read_run
 from edgevision.datasets.captions import Attributes
 from edgevision.datasets.rendering import coloured, random_colour, random_shape
 from edgevision.evaluation.attributes import agreement
@@ -66,8 +66,7 @@ def main() -> None:
 
     report("real digits, rendered", rendered(options.digits, asked, options.seed))
     for run in options.runs:
-        file = run / "best.safetensors" if run.is_dir() else run
-        model = text2image_from_state_dict(read_checkpoint(file).tensors)
+        model = text2image_from_state_dict(read_run(run).tensors)
         if options.order:
             model.decoder.order.fill_(options.order)
         for steps in options.steps or [int(model.decoder.steps)]:

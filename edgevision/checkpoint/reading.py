@@ -69,6 +69,11 @@ class Checkpoint:
         return "state dict" if self.module is None else "module"
 
 
+def read_run(path: Path) -> Checkpoint:
+    """`read_checkpoint` of a run folder's best weights, or of the file itself."""
+    return read_checkpoint(path / "best.safetensors" if path.is_dir() else path)
+
+
 def read_checkpoint(path: Path | str) -> Checkpoint:
     """Read a ``.safetensors``, ``.pt`` or ``.pth`` file, detected by its content.
 

@@ -24,6 +24,10 @@ class BoxRow:
     outline: Outline = ()
 
 
+BY_THE_SEED = "the data has no validation part: using a tenth of it, selected by the seed"
+"""Description of `held_tenth`."""
+
+
 def held_tenth(count: int, seed: int) -> tuple[list[int], list[int]]:
     """Indices for training, and a tenth for validation, by the seed; raises `UsageError` for fewer than two."""
     if count < 2:

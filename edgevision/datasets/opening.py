@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevision.datasets import voc
-from edgevision.datasets.boxes import BoxDataset, ClassNames
+from edgevision.datasets.boxes import BY_THE_SEED, BoxDataset, ClassNames
 from edgevision.datasets.coco import CocoBox, CocoFile, CocoImage, image_folder, read_coco
 from edgevision.datasets.data_yaml import DataYaml, read_data_yaml
 from edgevision.datasets.yolo import images_below, names_from_text, read_yolo, read_yolo_images
@@ -56,9 +56,7 @@ def read_split(
         )
         return Split(train, read_held(held, other), f"validation on {held} (--val)")
     if parts is None:
-        return Split(
-            *train.split(seed), "the data has no validation part: using a tenth of it, selected by the seed"
-        )
+        return Split(*train.split(seed), BY_THE_SEED)
     return Split(parts[0], parts[1], parts[2] + _shared(parts[0], parts[1]))
 
 

@@ -122,8 +122,7 @@ def _size(array: npt.NDArray[np.uint8]) -> str:
     return f"{array.shape[1]}x{array.shape[0]}" + ("" if array.dtype == np.uint8 else f" of {array.dtype}")
 
 
-def output_file(path: Path) -> Path:
-    """The path itself; raises `UsageError` unless it names a PNG file."""
+def check_output_file(path: Path) -> None:
+    """Raise `UsageError` unless the path names a PNG file."""
     if path.suffix != ".png" or path.is_dir():
         raise UsageError(f"output {path} is not a file named *.png")
-    return path

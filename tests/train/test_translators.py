@@ -23,8 +23,8 @@ from edgevision.sources.image_files import write_image
 from edgevision.train.data.unpaired import centre, draw_sample, read_unpaired_split, scaled
 from edgevision.train.loop.module import tensor_from_frames
 from edgevision.train.loop.schedule import TrainingProgress
+from edgevision.train.starting import started
 from edgevision.train.translation.buffer import ImageBuffer
-from edgevision.train.translation.starting import started
 from edgevision.train.translation.stylization import StyleDrawer, StyleLoss
 from edgevision.train.translation.unpaired import CycleGanInTraining, UnpairedBatch, UnpairedDrawer
 

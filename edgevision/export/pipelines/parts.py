@@ -149,8 +149,8 @@ def _contract(
     name: str, part: RecordedPart, job: PartExport, network: onnx.ModelProto, inputs: TensorInput
 ) -> tuple[ModelSpec, onnx.ModelProto, Golden]:
     """Spec, graph with the weights as inputs, and golden outputs; images in levels."""
-    golden, specs = part.golden, ()
-    outputs: tuple[TensorSpec, ...] = specs
+    golden = part.golden
+    outputs: tuple[TensorSpec, ...]
     if part.outputs == ("image",):
         outputs = translate_outputs(generator_image(inferred_outputs(network)))
         graph = graft_generator(network, image_pixels=job.pixels, inputs=inputs, weights_as_inputs=True)

@@ -45,14 +45,21 @@ def with_folded_layouts(network: onnx.ModelProto, weights: Arrays) -> tuple[onnx
         else:
             axes = numpy_helper.to_array(stored[node.input[1]]).tolist()
             found[node.output[0]] = np.expand_dims(found[source], tuple(axes))
-    del result.graph.node[:]
-    result.graph.node.extend(kept)
-    given = [value for value in result.graph.input if value.name not in weights]
+    return _with_nodes(result, kept, weights, found)
+
+
+def _with_nodes(
+    model: onnx.ModelProto, kept: list[onnx.NodeProto], weights: Arrays, found: Arrays
+) -> tuple[onnx.ModelProto, Arrays]:
+    """The model with these nodes, and those of the found weights that they read as inputs instead of `weights`."""
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    given = [value for value in model.graph.input if value.name not in weights]
     read = {name for node in kept for name in node.input}
     used = {name: array for name, array in found.items() if name in read}
-    del result.graph.input[:]
-    result.graph.input.extend([*given, *(_input(name, array) for name, array in used.items())])
-    return result, used
+    del model.graph.input[:]
+    model.graph.input.extend([*given, *(_input(name, array) for name, array in used.items())])
+    return model, used
 
 
 def _input(name: str, array: npt.NDArray[Any]) -> onnx.ValueInfoProto:
@@ -154,11 +161,4 @@ def half_weights(network: onnx.ModelProto, weights: Arrays) -> tuple[onnx.ModelP
             found[node.output[0]] = weights[node.input[0]].astype(np.float16)
         else:
             kept.append(node)
-    del result.graph.node[:]
-    result.graph.node.extend(kept)
-    read = {name for node in kept for name in node.input}
-    found |= {name: array for name, array in weights.items() if name in read}
-    given = [value for value in result.graph.input if value.name not in weights]
-    del result.graph.input[:]
-    result.graph.input.extend([*given, *(_input(name, array) for name, array in found.items())])
-    return result, found
+    return _with_nodes(result, kept, weights, {**found, **weights})

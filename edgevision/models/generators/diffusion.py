@@ -126,8 +126,7 @@ class Denoiser(nn.Module):
     none. Further maps ``[B,given,H,W]`` may describe the image, such as its known pixels (`inpainting`). Sides must be
     multiples of 4. Most work is done at a half and a quarter of the resolution; the full one has a quarter of `width`
     channels. The objective, the size of the images of the training and the settings of the best sampling are buffers,
-    so that weights are complete.
-    Weights without `order` are sampled by Euler's method.
+    so that weights are complete. Weights without `order` are sampled by Euler's method.
     """
 
     def __init__(
@@ -292,12 +291,24 @@ def sampled(
     order: int,
 ) -> torch.Tensor:
     """The sampling at these times, unrolled: noise ``[B,C,H,W]`` and labels to images in -1..1."""
-    x, predictions = noise, list[torch.Tensor]()
+    return course(denoiser, noise, label, at, guidance, order)[-1]
+
+
+def course(
+    denoiser: Conditional,
+    noise: torch.Tensor,
+    label: torch.Tensor,
+    at: Sequence[float],
+    guidance: float,
+    order: int,
+) -> list[torch.Tensor]:
+    """The noisy images at each of these times, from the noise to the images."""
+    found, predictions = [noise], list[torch.Tensor]()
     for time in at[:-1]:
-        now = torch.full((1,), time, device=x.device)  # one for all, so that graphs hold its embedding
-        predictions.append(guided(denoiser, x, now, label, guidance))
-        x = advanced(x, predictions, at, order, denoiser.objective)
-    return x
+        now = torch.full((1,), time, device=noise.device)  # one for all, so that graphs hold its embedding
+        predictions.append(guided(denoiser, found[-1], now, label, guidance))
+        found.append(advanced(found[-1], predictions, at, order, denoiser.objective))
+    return found
 
 
 def advanced(
@@ -344,7 +355,11 @@ def denoiser_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Denoiser:
     channels, vector = last.shape[0], "embedding.label.bias" in tensors
     classes = label.shape[1] if vector else label.shape[0] - 1
     given = max(0, stem.shape[1] - channels)
-    model = Denoiser(channels, classes, down.shape[0], given=given, vector=vector)
+    return assigned(Denoiser(channels, classes, down.shape[0], given=given, vector=vector), tensors)
+
+
+def assigned(model: Denoiser, tensors: Mapping[str, torch.Tensor]) -> Denoiser:
+    """The model with these weights, in eval mode; raises `CheckpointError` for settings out of range, too."""
     assign_weights(model, {"order": torch.tensor(1), **tensors})
     if not 0 <= int(model.kind) < len(OBJECTIVES):
         raise CheckpointError(f"kind is {int(model.kind)}; expected a number below {len(OBJECTIVES)}")

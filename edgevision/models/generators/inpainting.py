@@ -13,10 +13,11 @@ from edgevision.models.generators.diffusion import (
     Denoiser,
     Objective,
     Sampler,
+    assigned,
     denoiser_from_state_dict,
     sampled,
 )
-from edgevision.models.weights import assign_weights, holds, without_prefix
+from edgevision.models.weights import holds, without_prefix
 
 
 def known_maps(images: torch.Tensor, hole: torch.Tensor) -> torch.Tensor:
@@ -104,6 +105,5 @@ def inpainter_from_state_dict(
         return Inpainter(denoiser_from_state_dict(tensors), steps, guidance).eval()
     stem, last, words = (tensors[f"{name}.weight"] for name in ("stem", "last", "embedding.label.words"))
     width, given = 4 * stem.shape[0], stem.shape[1] - last.shape[0]
-    model = TextDenoiser(last.shape[0], width, given=given, words=words.shape[0])
-    assign_weights(model, {"order": torch.tensor(1), **tensors})
+    model = assigned(TextDenoiser(last.shape[0], width, given=given, words=words.shape[0]), tensors)
     return Inpainter(model, steps, guidance).eval()

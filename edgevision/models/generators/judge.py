@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 import edgevision
-from edgevision.checkpoint.reading import read_checkpoint
+from edgevision.checkpoint.reading import read_run
 from edgevision.errors import CheckpointError
 from edgevision.models.cnn import Cnn, cnn_from_state_dict
 
@@ -47,9 +47,8 @@ class Judge:
 def read_judge(path: Path | None) -> Judge:
     """The classifier of a run folder or a checkpoint; None: the included one. Raises `CheckpointError`."""
     path = path or INCLUDED
-    file = path / "best.safetensors" if path.is_dir() else path
     try:
-        return Judge(cnn_from_state_dict(read_checkpoint(file).tensors))
+        return Judge(cnn_from_state_dict(read_run(path).tensors))
     except CheckpointError as error:
         raise CheckpointError(
             f"{path} does not hold a classifier that measures images: {error}; train one with `edgevision train cnn`"

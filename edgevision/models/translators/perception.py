@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import edgevision
-from edgevision.checkpoint.reading import read_checkpoint
+from edgevision.checkpoint.reading import read_run
 from edgevision.errors import CheckpointError
 from edgevision.models.yolov5.model import yolov5_from_checkpoint
 
@@ -43,9 +43,8 @@ def read_perception(path: Path | None) -> Perception:
     Raises `CheckpointError`.
     """
     path = path or INCLUDED
-    file = path / "best.safetensors" if path.is_dir() else path
     try:
-        model = yolov5_from_checkpoint(read_checkpoint(file))
+        model = yolov5_from_checkpoint(read_run(path))
     except CheckpointError as error:
         raise CheckpointError(
             f"{path} does not hold a detector whose features compare images: {error}; train one with"

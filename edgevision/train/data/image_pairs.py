@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevision.datasets.boxes import held_tenth
+from edgevision.datasets.boxes import BY_THE_SEED, held_tenth
 from edgevision.datasets.cubic import shrunk
 from edgevision.datasets.image_check import accept, decode_all
 from edgevision.errors import UsageError
@@ -73,8 +73,7 @@ def read_pair_split(
     if held is not None:
         return train, read_pairs(held, plan, reduce=1.0, strict=strict), f"validation on {held} (--val)"
     kept, measured = held_tenth(len(train), seed)
-    text = "the data has no validation part: using a tenth of it, selected by the seed"
-    return train.subset(kept), train.subset(measured), text
+    return train.subset(kept), train.subset(measured), BY_THE_SEED
 
 
 def draw_pair(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevision.datasets.boxes import held_tenth
+from edgevision.datasets.boxes import BY_THE_SEED, held_tenth
 from edgevision.datasets.image_check import accept, decode_all
 from edgevision.datasets.opening import HELD_NAMES
 from edgevision.errors import UsageError
@@ -67,9 +67,7 @@ def read_mask_split(
     if has_parts and own is not None:
         measured = read_masks(own, classes, strict=strict)
         return MaskSplit(train, measured, f"the split of the folders {data / 'train'} and {own}")
-    return MaskSplit(
-        *train.split(seed), "the data has no validation part: using a tenth of it, selected by the seed"
-    )
+    return MaskSplit(*train.split(seed), BY_THE_SEED)
 
 
 def read_masks(folder: Path, classes: Sequence[str], *, strict: bool = False) -> MaskDataset:

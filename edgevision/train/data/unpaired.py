@@ -9,14 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgevision.datasets.boxes import held_tenth
+from edgevision.datasets.boxes import BY_THE_SEED, held_tenth
 from edgevision.datasets.image_check import accept, decode_all
 from edgevision.errors import UsageError
 from edgevision.evaluation.images import images_of
 from edgevision.sources.image_files import read_image
 from edgevision.train.data.pictures import Picture
 
-_MARGIN = 1.125
+MARGIN = 1.125
 """Shorter side of training images relative to that of samples."""
 
 
@@ -51,7 +51,7 @@ def read_unpaired_split(
 
     Raises `UsageError` for folders of another structure, `SourceError` if too many images cannot be decoded.
     """
-    train = _read(data, round(size * _MARGIN), strict=strict)
+    train = _read(data, round(size * MARGIN), strict=strict)
     if held is not None:
         found = _read(held, size, strict=strict)
         if found.names != train.names:
@@ -61,9 +61,8 @@ def read_unpaired_split(
             )
         return train, found, f"validation on {held} (--val)"
     parts = [held_tenth(len(images), seed) for images in (train.first, train.second)]
-    text = "the data has no validation part: using a tenth of it, selected by the seed"
     kept, measured = zip(*parts, strict=True)
-    return train.subset(*kept), train.subset(*measured), text
+    return train.subset(*kept), train.subset(*measured), BY_THE_SEED
 
 
 def draw_sample(image: Picture, size: int, rng: np.random.Generator) -> Picture:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import nn
 
 from edgevision.models.generators.dcgan import Critic, ImageGenerator
@@ -38,7 +37,7 @@ class AdversarialInTraining(ModuleInTraining[ImageBatch]):
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> torch.Tensor:  # noqa: ARG002  # Lightning's signature
         """Update the critic, and in its turn the generator against the updated critic."""
-        of_generator, of_critic = self._optimizers()
+        of_generator, of_critic = self.all_optimizers()
         due = self.progress.step % self.plan.critic_steps == 0
         with torch.set_grad_enabled(due):
             made = self._made(batch)
@@ -75,13 +74,9 @@ class AdversarialInTraining(ModuleInTraining[ImageBatch]):
         gap = fake.mean() - real.mean()
         return {"critic": gap + self.plan.penalty * penalty, "penalty": penalty}
 
-    def on_train_batch_start(self, batch: ImageBatch, batch_idx: int) -> None:  # noqa: ARG002
-        """Set the learning rates; random draws depend on seed and step."""
-        factor = self.schedule.factor(self.progress.share)
-        for optimizer in self._optimizers():
-            for group in optimizer.param_groups:
-                group["lr"] = self.plan.lr * factor
-        torch.manual_seed(self.seed * 1_000_003 + self.progress.step * 64 + self.global_rank)
+    def peak_lr(self, group: dict[str, Any]) -> float:  # noqa: ARG002  # that of all groups
+        """The plan's."""
+        return self.plan.lr
 
     def configure_optimizers(self) -> Any:
         """Adam for each network."""
@@ -98,11 +93,6 @@ class AdversarialInTraining(ModuleInTraining[ImageBatch]):
     def moved(self, batch: ImageBatch, device: torch.device) -> ImageBatch:
         """The batch on a device."""
         return batch.to(device)
-
-    def _optimizers(self) -> list[LightningOptimizer]:
-        found = self.optimizers()
-        assert isinstance(found, list)
-        return found
 
     def _made(self, batch: ImageBatch) -> torch.Tensor:
         noise = torch.randn((len(batch.labels), self.model.noise, 1, 1), device=batch.labels.device)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.checkpoint.reading import read_checkpoint
+from edgevision.checkpoint.reading import read_run
 from edgevision.errors import UsageError
 from edgevision.models.generators.judge import Judge, read_judge
 from edgevision.train.data.pictures import Picture
@@ -45,7 +45,7 @@ def generated_images(job: Job, classes: Sequence[str]) -> GeneratedImages | None
         raise UsageError("generated images need both --generated RUN and --generated-count N")
     path = Path(job.generated)
     generator, noise = read_generator(path)
-    names = read_checkpoint(path / "best.safetensors" if path.is_dir() else path).class_names
+    names = read_run(path).class_names
     if tuple(names) != tuple(classes):
         raise UsageError(
             f"--generated {path} makes images of {', '.join(names) or 'unnamed classes'}; the data has"

@@ -27,7 +27,7 @@ class DiffusionInTraining(ModuleInTraining[ImageBatch]):
     def losses(self, batch: ImageBatch) -> dict[str, torch.Tensor]:
         """The loss."""
         count, device = len(batch.labels), batch.labels.device
-        time = (torch.arange(count, device=device) + torch.rand(count, device=device)) / count
+        time = spread_times(count, device)
         x, target = noisy(batch.images, torch.randn_like(batch.images), time, self.model.objective)
         hidden = torch.rand(count, device=device) < self.plan.unlabelled
         label = torch.where(hidden, self.model.classes, batch.labels)
@@ -40,3 +40,8 @@ class DiffusionInTraining(ModuleInTraining[ImageBatch]):
     def moved(self, batch: ImageBatch, device: torch.device) -> ImageBatch:
         """The batch on a device."""
         return batch.to(device)
+
+
+def spread_times(count: int, device: torch.device) -> torch.Tensor:
+    """Random times ``[count]``, one in each of as many equal parts of 0..1."""
+    return (torch.arange(count, device=device) + torch.rand(count, device=device)) / count

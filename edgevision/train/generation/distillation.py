@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from edgevision.checkpoint.reading import read_checkpoint
+from edgevision.checkpoint.reading import read_run
 from edgevision.errors import UsageError
-from edgevision.models.generators.diffusion import Denoiser, Sampler, denoiser_from_state_dict, guided
+from edgevision.models.generators.diffusion import Denoiser, Sampler, course, denoiser_from_state_dict
 from edgevision.models.plan import DiffusionPlan
 from edgevision.train.data.image_arrays import ImageBatch, ImageSplit
 from edgevision.train.generation.diffusion import DiffusionInTraining
@@ -55,14 +55,9 @@ class Trajectories:
     def _sampled(self, labels: torch.Tensor, number: int) -> torch.Tensor:
         rng = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         x = torch.randn((len(labels), *self.sampler.denoiser.noise_shape), generator=rng).to(labels.device)
-        found, predictions = [x], list[torch.Tensor]()
-        for time in self.sampler.times[:-1]:
-            now = torch.full((1,), time, device=x.device)
-            predictions.append(guided(self.sampler.denoiser, x, now, labels, self.sampler.guidance))
-            x = self.sampler.advanced(x, predictions)
-            if len(predictions) % self.plan.teacher_steps == 0:
-                found.append(x)
-        return torch.stack(found)
+        teacher = self.sampler
+        found = course(teacher.denoiser, x, labels, teacher.times, teacher.guidance, teacher.order)
+        return torch.stack(found[:: self.plan.teacher_steps])
 
 
 class DistillationInTraining(DiffusionInTraining):
@@ -100,8 +95,7 @@ def read_teacher(path: Path, split: ImageSplit) -> Denoiser:
 
     Raises `UsageError` if it cannot be distilled into a student for this data.
     """
-    file = path / "best.safetensors" if path.is_dir() else path
-    teacher = denoiser_from_state_dict(read_checkpoint(file).tensors)
+    teacher = denoiser_from_state_dict(read_run(path).tensors)
     if teacher.objective != "flow":
         raise UsageError(
             f"--distill-from {path} was trained with --model {teacher.objective}; only --model flow can be distilled"

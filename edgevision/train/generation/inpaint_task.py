@@ -13,7 +13,6 @@ import torch
 from edgevision.errors import UsageError
 from edgevision.models.generators.diffusion import Denoiser
 from edgevision.models.generators.inpainting import Inpainter, inpainting_denoiser
-from edgevision.models.generators.judge import levels
 from edgevision.models.plan import InpaintPlan
 from edgevision.train.data.holes import HALVES, centre_hole, half_hole, stroke_hole
 from edgevision.train.data.image_arrays import ImageArrays, ImageSplit
@@ -21,12 +20,11 @@ from edgevision.train.data.pictures import Picture
 from edgevision.train.generation.captioned import HoledCaptionDrawer, check_digits, ink_of, rendered_digits
 from edgevision.train.generation.generator_task import GeneratorParts, generator_task, read_split
 from edgevision.train.generation.inpainting import HoleDrawer, InpaintingInTraining, start_from
-from edgevision.train.generation.sampling import SampleMeasure, sheet
+from edgevision.train.generation.sampling import SampleMeasure, made, sheet
 from edgevision.train.job import Job, TrainingTask, progress_of
 
 Images = npt.NDArray[np.uint8]
 
-_BATCH = 100
 _GREY = 128
 _COLUMNS = 10
 _GENTLE = 0.5
@@ -46,15 +44,8 @@ class Filling:
         channels = self.images.shape[1]
         frames = np.repeat(self.images, 3, 1) if channels == 1 else self.images[:, ::-1]
         frames = np.ascontiguousarray(frames.transpose(0, 2, 3, 1))
-        rng, found = torch.Generator().manual_seed(seed), []
-        with torch.inference_mode():
-            for start in range(0, len(frames), _BATCH):
-                rows = slice(start, start + _BATCH)
-                noise = torch.randn(self.images[rows].shape, generator=rng)
-                parts = (frames[rows], self.holes[rows] * np.uint8(255), self.labels[rows])
-                given = (torch.from_numpy(part).to(device) for part in parts)
-                found.append(levels(model(noise.to(device), *given).float())[:, :channels])
-        return np.concatenate(found)
+        further = (frames, self.holes * np.uint8(255))
+        return made(model, self.labels, self.images.shape[1:], seed, device, further)[:, :channels]
 
     def unlabelled(self, model: Inpainter) -> Filling:
         """The same without class and without text."""

@@ -9,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgevision.checkpoint.reading import read_checkpoint
-from edgevision.errors import UsageError
+from edgevision.checkpoint.reading import read_run
 from edgevision.models.generators.diffusion import Denoiser, noisy
 from edgevision.models.generators.inpainting import known_maps
 from edgevision.models.plan import InpaintPlan
-from edgevision.models.weights import take_fitting
 from edgevision.train.data.holes import random_hole
 from edgevision.train.data.image_arrays import ImageArrays, ImageBatch, ImageDrawer
-from edgevision.train.generation.diffusion import DiffusionInTraining
+from edgevision.train.generation.diffusion import DiffusionInTraining, spread_times
+from edgevision.train.starting import taken_from
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +56,7 @@ class InpaintingInTraining(DiffusionInTraining):
         """The loss."""
         assert isinstance(batch, HoledBatch)
         count, device, hole = len(batch.labels), batch.labels.device, batch.holes
-        time = (torch.arange(count, device=device) + torch.rand(count, device=device)) / count
+        time = spread_times(count, device)
         x, target = noisy(batch.images, torch.randn_like(batch.images), time, self.model.objective)
         hidden = torch.rand(count, device=device) < self.plan.unlabelled
         hidden = hidden.view(-1, *(1 for _ in batch.labels.shape[1:]))
@@ -72,15 +71,11 @@ def start_from(denoiser: Denoiser, path: Path) -> str:
     The first layer of a diffusion model without holes gets zeros for the maps of the known pixels. A colour model that
     starts from a grey one takes its channels as three equal ones. Raises `UsageError` if no tensor fits.
     """
-    found = read_checkpoint(path / "best.safetensors" if path.is_dir() else path)
-    tensors = dict(found.tensors)
+    tensors = dict(read_run(path).tensors)
     stem, last = tensors.get("stem.weight"), tensors.get("last.weight")
     if stem is not None and last is not None and stem.shape[1] == last.shape[0]:
         if (stem.shape[1], denoiser.channels) == (1, 3):
             stem = stem.expand(-1, 3, -1, -1) / 3
             tensors |= {name: tensors[name].repeat_interleave(3, 0) for name in ("last.weight", "last.bias")}
         tensors["stem.weight"] = torch.cat((stem, stem.new_zeros(len(stem), denoiser.given, 3, 3)), 1)
-    taken = take_fitting(denoiser, tensors)
-    if not taken:
-        raise UsageError(f"--weights {path} contains no tensor that fits a {type(denoiser).__name__}")
-    return f"{taken:,} parameters start from {path.name}"
+    return taken_from(tensors, denoiser, str(path), f"a {type(denoiser).__name__}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from edgevision.checkpoint.reading import read_checkpoint
+from edgevision.checkpoint.reading import read_run
 from edgevision.errors import UsageError
 from edgevision.models.generators.dcgan import generator_from_state_dict
 from edgevision.models.generators.diffusion import Sampler, denoiser_from_state_dict
@@ -19,8 +19,7 @@ def read_generator(
     path: Path, *, steps: int | None = None, guidance: float | None = None
 ) -> tuple[nn.Module, tuple[int, ...]]:
     """The module (noise, label) -> image of a run folder or a checkpoint, and the shape of one image's noise."""
-    file = path / "best.safetensors" if path.is_dir() else path
-    tensors = read_checkpoint(file).tensors
+    tensors = read_run(path).tensors
     if fills_holes(tensors):
         raise UsageError(
             f"{path} fills regions of images; expected a model that makes whole images from noise"

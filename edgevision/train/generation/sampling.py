@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from edgevision.errors import UsageError
 from edgevision.evaluation.generation import GenerationAccuracy, feature_distance, generation_accuracy
 from edgevision.models.generators.judge import Judge, levels, read_judge
 from edgevision.train.data.image_arrays import ImageSplit
-from edgevision.train.data.pictures import Picture
+from edgevision.train.data.pictures import Picture, tiled
 
 Noise = tuple[int, ...]
 """Shape of one image's noise, such as ``(1, 28, 28)``."""
@@ -31,19 +31,23 @@ PANELS = (
 
 def made(
     generator: nn.Module,
-    labels: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.integer],
     noise: Noise,
     seed: int,
     device: torch.device | None = None,
+    further: Sequence[npt.NDArray[np.uint8]] = (),
 ) -> npt.NDArray[np.uint8]:
-    """Images uint8 ``[N,C,H,W]`` of these classes; they depend only on the seed."""
+    """Images uint8 ``[N,C,H,W]`` of classes ``[N]`` or tokens ``[N,L]``; they depend only on the seed.
+
+    `further` inputs, such as images to edit, are between the noise and the labels.
+    """
     rng = torch.Generator().manual_seed(seed)
     found = []
     with torch.inference_mode():
         for start in range(0, len(labels), _BATCH):
-            part = torch.from_numpy(labels[start : start + _BATCH])
-            values = torch.randn((len(part), *noise), generator=rng)
-            found.append(levels(generator(values.to(device), part.to(device)).float()))
+            parts = [torch.from_numpy(rows[start : start + _BATCH]) for rows in (*further, labels)]
+            values = torch.randn((len(parts[0]), *noise), generator=rng)
+            found.append(levels(generator(*(part.to(device) for part in (values, *parts))).float()))
     return np.concatenate(found)
 
 
@@ -115,14 +119,12 @@ def sheet_of(
 
 def sheet(images: npt.NDArray[np.uint8], columns: int = _COLUMNS, gap: int = 2) -> Picture:
     """Images ``[N,C,H,W]`` in rows as one BGR image, with grey gaps."""
-    count, channels, height, width = images.shape
-    rows = -(-count // columns)
-    drawn = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 96, np.uint8)
-    for place, image in enumerate(images):
-        top, left = (
-            gap + (place // columns) * (height + gap),
-            gap + (place % columns) * (width + gap),
-        )
-        values = np.repeat(image, 3, 0) if channels == 1 else image[::-1]
-        drawn[top : top + height, left : left + width] = values.transpose(1, 2, 0)
-    return drawn
+    frames: list[Picture | None] = [bgr_of(image) for image in images]
+    frames += [None] * (-len(frames) % columns)
+    return tiled([frames[start : start + columns] for start in range(0, len(frames), columns)], gap)
+
+
+def bgr_of(image: npt.NDArray[np.uint8]) -> Picture:
+    """An image ``[C,H,W]``, RGB or grey, as ``[H,W,3]`` BGR."""
+    values = np.repeat(image, 3, 0) if len(image) == 1 else image[::-1]
+    return values.transpose(1, 2, 0)

@@ -17,7 +17,7 @@ from edgevision.datasets.rendering import reduced
 from edgevision.errors import UsageError
 from edgevision.evaluation.attributes import agreement, measured
 from edgevision.models.generators.diffusion import Denoiser, noisy
-from edgevision.models.generators.judge import Judge, levels, read_judge
+from edgevision.models.generators.judge import Judge, read_judge
 from edgevision.models.generators.text2image import PairEncoder, Prior, Text2Image
 from edgevision.models.generators.words import tokens_of_texts
 from edgevision.models.plan import Text2ImagePlan
@@ -32,8 +32,9 @@ from edgevision.train.data.captioned import (
     tensor_of,
 )
 from edgevision.train.data.pictures import Picture
+from edgevision.train.generation.diffusion import spread_times
 from edgevision.train.generation.generator_task import read_split
-from edgevision.train.generation.sampling import sheet
+from edgevision.train.generation.sampling import made, sheet
 from edgevision.train.job import Job, TrainingTask, progress_of, settings_json
 from edgevision.train.loop.module import ModuleInTraining
 from edgevision.train.loop.schedule import TrainingProgress
@@ -43,7 +44,6 @@ _UPSAMPLED = 16
 """Images of a batch that the upsampler learns from."""
 _BLUR = 0.05
 """Largest standard deviation of the noise on the upsampler's inputs, as the decoder's images are not perfect."""
-_BATCH = 100
 _SHOWN = 60
 _PROMPT_SEED = 1_000_003
 """Of the validation's prompts, added to the job's."""
@@ -153,11 +153,6 @@ class Text2ImageInTraining(ModuleInTraining[CaptionBatch]):
         return encoder.of_images(batch.small).float(), encoder.of_texts(batch.tokens).float()
 
 
-def spread_times(count: int, device: torch.device) -> torch.Tensor:
-    """Random times ``[count]``, one in each of as many equal parts of 0..1."""
-    return (torch.arange(count, device=device) + torch.rand(count, device=device)) / count
-
-
 def prompts(count: int, seed: int) -> list[Attributes]:
     """Random attributes, with the ten digits in turn."""
     rng = np.random.default_rng(seed)
@@ -168,14 +163,8 @@ def images_of(
     model: Text2Image, asked: list[Attributes], seed: int, device: torch.device | None = None
 ) -> npt.NDArray[np.uint8]:
     """Images uint8 ``[N,3,56,56]`` of the captions that state these attributes; they depend only on the seed."""
-    rng, found = torch.Generator().manual_seed(seed), []
-    with torch.inference_mode():
-        for start in range(0, len(asked), _BATCH):
-            part = asked[start : start + _BATCH]
-            tokens = torch.from_numpy(tokens_of_texts([caption_of(one) for one in part])).to(device)
-            noise = torch.randn((len(part), *model.noise_shape), generator=rng).to(device)
-            found.append(levels(model(noise, tokens).float()))
-    return np.concatenate(found)
+    tokens = tokens_of_texts([caption_of(one) for one in asked])
+    return made(model, tokens, model.noise_shape, seed, device)
 
 
 def shown(images: npt.NDArray[np.uint8], judge: Judge) -> list[Attributes]:

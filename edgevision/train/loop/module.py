@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import lightning
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import nn
 
 from edgevision.errors import EdgevisionError
@@ -68,15 +69,23 @@ class ModuleInTraining(lightning.LightningModule, abc.ABC, Generic[Batch]):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Set the learning rates; random draws of the network depend on seed and step."""
         factor = self.lr_factor()
-        optimizer = self.optimizers()
-        assert not isinstance(optimizer, list)
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * factor
+        for optimizer in self.all_optimizers():
+            for group in optimizer.param_groups:
+                group["lr"] = self.peak_lr(group) * factor
         torch.manual_seed(self.seed * 1_000_003 + self.progress.step * 64 + self.global_rank)
 
     def lr_factor(self) -> float:
         """Share of the peak learning rates at the present progress."""
         return self.schedule.factor(self.progress.share)
+
+    def peak_lr(self, group: dict[str, Any]) -> float:
+        """The peak learning rate of a group of parameters."""
+        return float(group["peak_lr"])
+
+    def all_optimizers(self) -> list[LightningOptimizer]:
+        """The optimizers, in the order of `configure_optimizers`."""
+        found = self.optimizers()
+        return found if isinstance(found, list) else [found]
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Count the step, update the average, and stop on time."""

@@ -10,18 +10,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgevision.checkpoint.reading import read_checkpoint
 from edgevision.datasets.boxes import BoxDataset, BoxLabels, ClassNames
 from edgevision.datasets.image_check import accept, decode_all
 from edgevision.datasets.opening import LabelReading, Split, read_split
 from edgevision.errors import UsageError
 from edgevision.evaluation.detection import DetectionAccuracy
 from edgevision.models.plan import DetectorPlan, InstancePlan
-from edgevision.models.weights import take_fitting
 from edgevision.models.yolov5.model import YoloV5, yolov5
 from edgevision.train.data.anchors import fit_anchors, fitness
 from edgevision.train.data.pictures import Picture, load_picture
 from edgevision.train.job import Job, TrainingTask, progress_of, settings_json
+from edgevision.train.starting import started
 from edgevision.train.tasks.box_validation import BoxValidation, decode_maps
 from edgevision.train.tasks.detector import BoxDrawer, DetectorInTraining, TensorOf
 from edgevision.train.tasks.instance_validation import InstanceValidation
@@ -80,13 +79,7 @@ def _network(
     masks = plan.prototypes if isinstance(plan, InstancePlan) else 0
     count, names = len(train.classes), train.classes
     model = yolov5(plan.model, class_count=count, anchors_px=anchors, names=names, mask_count=masks)
-    if job.weights is None:
-        return model, ()
-    taken = take_fitting(model, read_checkpoint(Path(job.weights)).tensors)
-    if not taken:
-        raise UsageError(f"--weights {job.weights} contains no tensor that fits {model.variant}")
-    whole = sum(parameter.numel() for parameter in model.parameters())
-    return model, (f"{taken:,} of {whole:,} parameters start from {Path(job.weights).name}",)
+    return model, started(model, job.weights, model.variant)
 
 
 def _measure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgevision.datasets.boxes import held_tenth
+from edgevision.datasets.boxes import BY_THE_SEED, held_tenth
 from edgevision.errors import UsageError
 from edgevision.evaluation.images import images_of
 from edgevision.graph.preprocess import PixelFormat
@@ -18,16 +19,13 @@ from edgevision.models.plan import StylePlan
 from edgevision.models.translators.perception import read_perception
 from edgevision.models.translators.style import StyleNetwork
 from edgevision.sources.image_files import read_image
-from edgevision.train.data.pictures import Picture
-from edgevision.train.data.unpaired import centre, read_scaled
+from edgevision.train.data.pictures import Picture, tiled
+from edgevision.train.data.unpaired import MARGIN, centre, read_scaled
 from edgevision.train.job import Job, TrainingTask, progress_of, settings_json
+from edgevision.train.starting import started
 from edgevision.train.tasks.detector import TensorOf
-from edgevision.train.translation.sheet import columns_of
-from edgevision.train.translation.starting import started
 from edgevision.train.translation.stylization import StyleDrawer, StyleInTraining, StyleLoss
 
-_MARGIN = 1.125
-"""Shorter side of training images relative to that of samples."""
 _MEASURED = 32
 """Images of the validation data that are measured, each in every style."""
 _ROWS = 4
@@ -99,15 +97,14 @@ def _images(job: Job, plan: StylePlan) -> tuple[tuple[Picture, ...], tuple[Pictu
         files = images_of(Path(folder))
         if not files:
             raise UsageError(f"{folder} holds no image")
-        return read_scaled(files, round(plan.size * _MARGIN), strict=job.strict)
+        return read_scaled(files, round(plan.size * MARGIN), strict=job.strict)
 
     images, warnings = read(job.data)
     if job.held is not None:
         held, more = read(job.held)
         return images, held, (f"validation on {job.held} (--val)", *warnings, *more)
     kept, measured = held_tenth(len(images), job.seed)
-    text = "the data has no validation part: using a tenth of it, selected by the seed"
-    return tuple(images[i] for i in kept), tuple(images[i] for i in measured), (text, *warnings)
+    return tuple(images[i] for i in kept), tuple(images[i] for i in measured), (BY_THE_SEED, *warnings)
 
 
 def style_metrics(
@@ -151,4 +148,4 @@ def _sheet(
             numbers = torch.full((len(images),), label, device=device)
             made = images_bgr(network(frames, numbers).float().cpu(), pixels)
             columns.append(np.concatenate((centre(style, side)[None], made)))
-    return columns_of(columns)
+    return tiled(list(itertools.zip_longest(*columns)))

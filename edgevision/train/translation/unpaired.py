@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import nn
 
 from edgevision.models.plan import CycleGanPlan
@@ -79,7 +78,7 @@ class CycleGanInTraining(ModuleInTraining[UnpairedBatch]):
 
     def training_step(self, batch: UnpairedBatch, batch_idx: int) -> torch.Tensor:  # noqa: ARG002  # Lightning's signature
         """Update the generators against the critics, then the critics."""
-        of_generators, of_critics = self._optimizers()
+        of_generators, of_critics = self.all_optimizers()
         real = {"first": self.tensor_of(batch.first), "second": self.tensor_of(batch.second)}
         self.critics.requires_grad_(False)
         parts, made = self.generator_losses(real)
@@ -127,13 +126,9 @@ class CycleGanInTraining(ModuleInTraining[UnpairedBatch]):
             total = total + (critic(real[kind]) - 1).square().mean() + critic(fake).square().mean()
         return total / 2
 
-    def on_train_batch_start(self, batch: UnpairedBatch, batch_idx: int) -> None:  # noqa: ARG002
-        """Set the learning rates; random draws depend on seed and step."""
-        factor = self.schedule.factor(self.progress.share)
-        for optimizer in self._optimizers():
-            for group in optimizer.param_groups:
-                group["lr"] = self.plan.lr * factor
-        torch.manual_seed(self.seed * 1_000_003 + self.progress.step * 64 + self.global_rank)
+    def peak_lr(self, group: dict[str, Any]) -> float:  # noqa: ARG002  # that of all groups
+        """The plan's."""
+        return self.plan.lr
 
     def configure_optimizers(self) -> Any:
         """Adam for the generators, and for the critics."""
@@ -162,8 +157,3 @@ class CycleGanInTraining(ModuleInTraining[UnpairedBatch]):
         super().on_load_checkpoint(checkpoint)
         for kind, buffer in self.earlier.items():
             buffer.images = list(checkpoint["made"][kind])
-
-    def _optimizers(self) -> list[LightningOptimizer]:
-        found = self.optimizers()
-        assert isinstance(found, list)
-        return found

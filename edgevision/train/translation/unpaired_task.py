@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -15,12 +16,11 @@ from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.images import images_bgr
 from edgevision.models.plan import CycleGanPlan
 from edgevision.models.translators.cyclegan import TranslatorPair
-from edgevision.train.data.pictures import Picture
+from edgevision.train.data.pictures import Picture, tiled
 from edgevision.train.data.unpaired import UnpairedImages, centre, read_unpaired_split
 from edgevision.train.job import Job, TrainingTask, progress_of, settings_json
+from edgevision.train.starting import started
 from edgevision.train.tasks.detector import TensorOf
-from edgevision.train.translation.sheet import columns_of
-from edgevision.train.translation.starting import started
 from edgevision.train.translation.unpaired import CycleGanInTraining, UnpairedDrawer
 
 _BATCH = 16
@@ -117,4 +117,4 @@ class CycleMeasure:
             shown = images[:_ROWS]
             made = self.made(shown, there, device)
             columns += [shown, made, self.made(made, again, device)]
-        return columns_of(columns)
+        return tiled(list(itertools.zip_longest(*columns)))

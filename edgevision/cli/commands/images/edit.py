@@ -13,7 +13,7 @@ from edgevision.contract.inputs import MASKED, Region
 from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import Precision
 from edgevision.engines.opening import ENGINES, open_session
-from edgevision.inference.editing import EditOptions, edit, mask_of_image, output_file, region_inputs
+from edgevision.inference.editing import EditOptions, check_output_file, edit, mask_of_image, region_inputs
 from edgevision.sinks.files.images import probe_folder
 from edgevision.sources.image_files import read_image
 
@@ -60,7 +60,7 @@ def command(
 
     The file states the model, its hash, seed, label and text as PNG text, and as XMP that a trained model made a part.
     """
-    output_file(output)
+    check_output_file(output)
     probe_folder(output.parent)
     session_options = SessionOptions(threads=threads, precision=precision, device=device, force=force)
     with open_session(bundle, engine=engine, options=session_options) as session:
