@@ -139,7 +139,7 @@ class UpscalerPlan:
     size: int = 96
     """Side of the square targets of training, in pixels; inputs are smaller by the factor."""
     width: int = 32
-    depth: int = 8
+    depth: int = 10
     """Channels and number of hidden convolutions."""
     reduce: float = 0.6
     """Training images are first reduced to this share of their size, which removes the blocks of JPEG."""

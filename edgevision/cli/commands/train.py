@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -115,6 +115,13 @@ if TYPE_CHECKING:
     help="Processes that prepare samples; 0: a thread. auto: 0 on a CPU, else the cores per GPU minus one, at most 8.",
 )
 @click.option(
+    "--precision",
+    type=click.Choice(("auto", "float", "bf16")),
+    default="auto",
+    show_default=True,
+    help="Precision of the network's products. auto: bf16 on GPUs that have it, float on CPUs.",
+)
+@click.option(
     "--distill-from",
     "teacher",
     type=click.Path(path_type=Path),
@@ -148,6 +155,7 @@ def command(
     devices: int,
     nodes: int,
     workers: int | str,
+    precision: Literal["auto", "float", "bf16"],
     **options: object,
 ) -> None:
     """Train a recipe's model and write a run folder.
@@ -167,7 +175,8 @@ def command(
     loaded = load_recipe(recipe)
     run = RunFolder(output)
     job = _stored_job(run.read_config(), loaded) if resume else _new_job(loaded, recipe, options)
-    hardware = hardware_for(device, devices, nodes, None if workers == "auto" else int(workers))
+    count = None if workers == "auto" else int(workers)
+    hardware = hardware_for(device, devices, nodes, count, precision)
     prepare_process(job, hardware)
     run_job(job, task_for(job, loaded), run, hardware, resume=resume, report=_report)
 
