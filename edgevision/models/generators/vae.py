@@ -1,4 +1,4 @@
-"""A variational autoencoder of small images (arXiv 1312.6114): an encoder, and a decoder that knows the class."""
+"""A variational autoencoder of small images (arXiv 1312.6114): an encoder, a decoder, and codes by class."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ class ImageEncoder(nn.Module):
 
 
 class Vae(nn.Module):
-    """An `ImageEncoder`, and a `ImageGenerator` as the decoder of its codes.
+    """An `ImageEncoder`, and an `ImageGenerator` as the decoder of its codes.
 
-    Codes of random images are normally distributed, so the decoder alone generates images: noise ``[B,noise,1,1]`` and
-    labels ``[B]`` to images in 0..1.
+    Codes of each class are normally distributed, with a mean and a variance that are learned. So noise float32
+    ``[B,noise,1,1]`` becomes codes of the labels ``[B]``, and the decoder makes images in 0..1 of them. With one normal
+    distribution for all classes, codes would hold the class too, and a decoder that follows them ignores the label.
     """
 
     def __init__(
@@ -43,11 +44,19 @@ class Vae(nn.Module):
         super().__init__()
         self.encoder = ImageEncoder(channels, noise, width, size)
         self.decoder = ImageGenerator(channels, classes, noise, width, size)
+        self.prior = nn.Embedding(classes, 2 * noise)
+        nn.init.zeros_(self.prior.weight)
 
     def forward(self, noise: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Noise to images."""
-        images: torch.Tensor = self.decoder(noise, label)
+        mean, log_variance = self.code_distribution(label)
+        images: torch.Tensor = self.decoder(mean + (log_variance / 2).exp() * noise.flatten(1), label)
         return images
+
+    def code_distribution(self, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and logarithm of the variance of the codes of a class, each ``[B,noise]``."""
+        mean, log_variance = self.prior(label.long()).chunk(2, 1)
+        return mean, log_variance
 
 
 def elbo_parts(
@@ -56,13 +65,15 @@ def elbo_parts(
     """Reconstruction and divergence, each ``[B]`` in nats, of images ``[B,C,H,W]`` in 0..1.
 
     Their sum is the negative ELBO (arXiv 1312.6114, section 3): the cross entropy of pixels taken as probabilities, and
-    the Kullback-Leibler divergence of the code from the normal distribution. `draws` ``[B,noise]`` are normal.
+    the Kullback-Leibler divergence of the code from the distribution of its class. `draws` ``[B,noise]`` are normal.
     """
     mean, log_variance = model.encoder(images)
     code = mean + (log_variance / 2).exp() * draws
     logits = 2 * model.decoder.unbounded(code, label)  # sigmoid(2 a) = (tanh(a) + 1) / 2
     crossed = F.binary_cross_entropy_with_logits(logits, images, reduction="none").flatten(1).sum(1)
-    divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+    of_class, log_class_variance = model.code_distribution(label)
+    ratio = log_variance - log_class_variance
+    divergence = (((mean - of_class).square() / log_class_variance.exp()) + ratio.exp() - 1 - ratio).sum(1) / 2
     return crossed, divergence
 
 

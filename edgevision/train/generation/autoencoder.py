@@ -34,8 +34,9 @@ class AutoencoderInTraining(ModuleInTraining[ImageBatch]):
         return {"loss": loss, "reconstruction": crossed.mean(), "divergence": divergence.mean()}
 
     def last_layers(self) -> Iterable[nn.Module]:
-        """The layers of code and image, and the table of classes, whose rows are not a matrix's."""
-        return (self.model.encoder.code, self.model.decoder.last, self.model.decoder.label)
+        """The layers of code and image, and the tables of classes, whose rows are not a matrix's."""
+        decoder = self.model.decoder
+        return (self.model.encoder.code, decoder.last, decoder.label, self.model.prior)
 
     def moved(self, batch: ImageBatch, device: torch.device) -> ImageBatch:
         """The batch on a device."""
