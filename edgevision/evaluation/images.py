@@ -87,6 +87,11 @@ def factor_of(spec: ModelSpec) -> tuple[float, float]:
     return width / spec.frames.size_wh[0], height / spec.frames.size_wh[1]
 
 
+def without_targets(spec: ModelSpec, targets: Path | None) -> bool:
+    """True for a model that changes images in their size, such as a style network, if no images state the result."""
+    return spec.task == "translate" and targets is None and factor_of(spec) == (1.0, 1.0)
+
+
 def measure_all(session: Session, pairs: Sequence[ImagePair]) -> Iterator[tuple[ImageQuality, float]]:
     """Make every image, in tiles; yields its quality, and the PSNR of the plain bicubic enlargement.
 

@@ -155,7 +155,7 @@ def test_bench_refuses_frames(bundle: Path, option: str, value: str) -> None:
     [
         (
             ("--max-drop", "1"),
-            "--max-drop is not the limit of task generate; received a bundle of waves: use --min-ps",
+            "--max-drop is not the limit of task generate with these images; received a bundle of waves",
         ),
         (
             ("--calib", "."),

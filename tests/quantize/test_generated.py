@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from edgevision.bundle.folder import Bundle
+from edgevision.cli.commands.quantize import command
 from edgevision.contract.inputs import BatchRange, Tensors
 from edgevision.contract.session import SessionOptions
 from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError, VerificationError
+from edgevision.export.adoption import adopt_bundle
+from edgevision.graph.adopt import AdoptOptions
 from edgevision.quantize.calibration.inputs import (
     CALIBRATION_SEED,
     MEASURING_SEED,
@@ -20,8 +23,10 @@ from edgevision.quantize.calibration.inputs import (
 )
 from edgevision.quantize.options import EvalSet, QuantizeOptions
 from edgevision.quantize.search.generated import EQUAL_PSNR, budget_of, psnr, trials_of
+from edgevision.sources.image_files import write_image
 from tests.doubles import detector
 from tests.generators import GeneratorSession, generator, images_of, write_generator
+from tests.graph.test_adopt_images import network
 
 DYNAMIC = BatchRange(1, 4, 8)
 
@@ -116,3 +121,49 @@ def test_int8_keeps_the_minimum_of_psnr(digits: Bundle, tmp_path: Path, target: 
     with pytest.raises(VerificationError, match="PSNR to the float images"):
         quantize_int8(digits, QuantizeOptions(budget=budget_of(59.5, 0.9)), tmp_path / "none", lambda _: None)
     assert not (tmp_path / "none").exists()
+
+
+@pytest.fixture
+def inverter(tmp_path: Path) -> Bundle:
+    """A network that inverts images of 64x48 px."""
+    file = network(tmp_path / "style.onnx", 1, gain=-1.0, offset=1.0)
+    return adopt_bundle(file, "image", AdoptOptions(), None, tmp_path / "b", lambda _: None)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Four random images of 64x48 px."""
+    rng = np.random.default_rng(0)
+    for place in range(4):
+        write_image(tmp_path / "images" / f"{place}.png", rng.integers(0, 256, (48, 64, 3), np.uint8))
+    return tmp_path / "images"
+
+
+def test_images_without_targets_are_compared_with_the_float_images(inverter: Bundle, images: Path) -> None:
+    options = QuantizeOptions(calib=images, eval_sets=(EvalSet(images, None, 3),))
+    (trial,) = trials_of(inverter, options)
+    with open_session(inverter.path, engine="onnxruntime") as session:
+        scores = trial(session)
+    assert (scores.metric, scores.whole, scores.images) == ("PSNR to the float images", EQUAL_PSNR, 3)
+
+
+def test_images_with_targets_are_compared_with_these(inverter: Bundle, images: Path) -> None:
+    (trial,) = trials_of(inverter, QuantizeOptions(calib=images, eval_sets=(EvalSet(images, images),)))
+    with open_session(inverter.path, engine="onnxruntime") as session:
+        scores = trial(session)
+    assert scores.metric == "PSNR"
+    assert scores.whole < 10
+
+
+def refused(*arguments: object) -> None:
+    command.main([str(argument) for argument in arguments], standalone_mode=False)
+
+
+def test_the_limit_of_images_without_targets(inverter: Bundle, images: Path, tmp_path: Path) -> None:
+    given = ("--calib", images, "--eval-images", images)
+    with pytest.raises(UsageError, match="--max-drop is not the limit .* use --min-psnr"):
+        refused(inverter.path, *given, "--max-drop", "1")
+    with pytest.raises(UsageError, match="--min-psnr is not the limit .* use --max-drop"):
+        refused(inverter.path, *given, "--annotations", images, "--min-psnr", "30")
+    with pytest.raises(UsageError, match="nowhere is not a folder"):
+        refused(inverter.path, "--calib", images, "--eval-images", tmp_path / "nowhere")

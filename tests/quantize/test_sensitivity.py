@@ -16,6 +16,7 @@ from edgevision.quantize.search.sensitivity import (
     last_layers,
     measured_noise,
     network_outputs,
+    nodes_by_weights,
     order_of_return,
     relative_noise,
 )
@@ -36,6 +37,18 @@ def test_the_layer_that_reads_a_saturated_tensor_is_the_worst(tmp_path: Path) ->
     noise = measured_noise(network(), PLACEMENT, cut, frames)
     assert noise["last"] > 10 * abs(noise["first"])
     assert order_of_return(noise, {"first": 100, "last": 100})[0] == "last"
+
+
+def test_calls_of_one_layer_return_together() -> None:
+    weights = [
+        ("step1/a", "a.weight"),
+        ("step1/b", "b.weight"),
+        ("step2/a", "a.weight"),
+        ("step2/b", "b.weight"),
+    ]
+    edges = tuple(Edge(node, 1, tensor) for node, tensor in weights)
+    assert nodes_by_weights(QdqPlacement((), edges)) == [("step1/a", "step2/a"), ("step1/b", "step2/b")]
+    assert nodes_by_weights(PLACEMENT) == [("first",), ("last",)]
 
 
 def test_the_network_ends_where_the_graft_begins() -> None:

@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     type=FiniteRange(0, 60, min_open=True, max_open=True),
     default=35.0,
     show_default=True,
-    help="Accuracy limit of models that make images from noise: minimum mean PSNR, in dB, to the float graph's images"
-    " for the same noise.",
+    help="Accuracy limit of models that make images from noise, or other images of the same size without"
+    " --annotations: minimum mean PSNR, in dB, to the float graph's images for the same inputs.",
 )
 @click.option(
     "--confidence",
@@ -80,7 +80,8 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     multiple=True,
     help="Labels for each --eval-images, in the same order: COCO JSON, data.yaml, YOLO, Pascal VOC or DOTA folder, or"
-    " folder of masks or target images. Omit for class folders, and for models that enlarge.",
+    " folder of masks or target images. Omit for class folders, for models that enlarge, and for models whose images"
+    " have no targets, such as styles.",
 )
 @click.option(
     "--eval-limit",
@@ -149,7 +150,8 @@ def command(
             " of them"
         )
     opened = Bundle.open(bundle)
-    _check_given(opened.spec, given["calib"], eval_images)
+    by_float = _measured_by_float(opened.spec, eval_images, annotations)
+    _check_given(opened.spec, given["calib"], eval_images, by_float=by_float)
     from edgevision.cli.extras import require_quantize
 
     require_quantize("edgevision quantize")
@@ -158,7 +160,7 @@ def command(
     from edgevision.quantize.search.generated import budget_of
     from edgevision.quantize.search.search import Budget
 
-    if opened.spec.task == "generate":
+    if by_float:
         budget = budget_of(given["min_psnr"], given["confidence"])
     else:
         budget = Budget(given["max_drop"], given["confidence"])
@@ -179,7 +181,18 @@ def command(
         click.echo("\n".join(_lines(part)))
 
 
-def _check_given(spec: ModelSpec, calib: Path | None, eval_images: tuple[Path, ...]) -> None:
+def _measured_by_float(spec: ModelSpec, eval_images: tuple[Path, ...], annotations: tuple[Path, ...]) -> bool:
+    """True if the float graph's images are the reference: no other image states what the model should make."""
+    from edgevision.evaluation.images import without_targets
+
+    return spec.task == "generate" or (
+        bool(eval_images) and without_targets(spec, annotations[0] if annotations else None)
+    )
+
+
+def _check_given(
+    spec: ModelSpec, calib: Path | None, eval_images: tuple[Path, ...], *, by_float: bool
+) -> None:
     """Raise `UsageError` for images that the model does not need or lacks, and for the accuracy limit of other models.
 
     The imports of a quantization take seconds, so mistakes are reported before them.
@@ -193,11 +206,12 @@ def _check_given(spec: ModelSpec, calib: Path | None, eval_images: tuple[Path, .
     elif calib is None:
         raise UsageError("the ranges of activations come from real images: pass --calib DIR")
     stated = click.get_current_context().get_parameter_source
-    wrong, right = ("max_drop", "min_psnr") if spec.task == "generate" else ("min_psnr", "max_drop")
+    wrong, right = ("max_drop", "min_psnr") if by_float else ("min_psnr", "max_drop")
     if stated(wrong) is ParameterSource.COMMANDLINE:
         names = [f"--{name.replace('_', '-')}" for name in (wrong, right)]
         raise UsageError(
-            f"{names[0]} is not the limit of task {spec.task}; received a bundle of {spec.name}: use {names[1]}"
+            f"{names[0]} is not the limit of task {spec.task} with these images; received a bundle of {spec.name}:"
+            f" use {names[1]}"
         )
 
 

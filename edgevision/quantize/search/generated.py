@@ -1,4 +1,4 @@
-"""Measures a graph that makes images by the float graph's images for the same noise."""
+"""Measures a graph that makes images by the float graph's images for the same inputs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import numpy.typing as npt
 
 from edgevision.bundle.folder import Bundle
 from edgevision.contract.session import Session, SessionOptions
+from edgevision.contract.spec import ModelSpec
 from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
 from edgevision.evaluation.bootstrap import MeanPsnr
+from edgevision.evaluation.images import without_targets
+from edgevision.quantize.calibration.calibrate import CalibrationFrames, CalibrationInputs
 from edgevision.quantize.calibration.inputs import MEASURING_SEED, NOISES, CalibrationNoise
-from edgevision.quantize.options import QuantizeOptions
+from edgevision.quantize.options import EvalSet, QuantizeOptions
 from edgevision.quantize.search.search import Budget
 from edgevision.quantize.search.trials import Trial, trial_for
 
@@ -35,24 +38,39 @@ def trials_of(bundle: Bundle, options: QuantizeOptions) -> list[Trial]:
 
     Raises `UsageError` if task and images do not match.
     """
-    if bundle.spec.task != "generate":
-        return [trial_for(bundle.spec, s.images, s.annotations, s.limit) for s in options.eval_sets]
-    if options.eval_sets:
-        raise UsageError(
-            f"{bundle.spec.name} makes images from noise and is measured by the float graph's images: omit"
-            " --eval-images and --annotations"
-        )
-    noise = CalibrationNoise(bundle.spec.tensors, NOISES, MEASURING_SEED)
+    spec = bundle.spec
+    if spec.task == "generate":
+        if options.eval_sets:
+            raise UsageError(
+                f"{spec.name} makes images from noise and is measured by the float graph's images: omit"
+                " --eval-images and --annotations"
+            )
+        return [_fidelity(bundle, CalibrationNoise(spec.tensors, NOISES, MEASURING_SEED), options.threads)]
+    return [
+        _fidelity(bundle, _frames(spec, given, options), options.threads)
+        if without_targets(spec, given.annotations)
+        else trial_for(spec, given.images, given.annotations, given.limit)
+        for given in options.eval_sets
+    ]
+
+
+def _frames(spec: ModelSpec, given: EvalSet, options: QuantizeOptions) -> CalibrationFrames:
+    if not given.images.is_dir():
+        raise UsageError(f"--eval-images {given.images} is not a folder")
+    return CalibrationFrames(given.images, spec.frames, given.limit or NOISES, strict=options.strict)
+
+
+def _fidelity(bundle: Bundle, inputs: CalibrationInputs, threads: int | None) -> Trial:
     with open_session(
-        bundle.path, engine="onnxruntime", options=SessionOptions(threads=options.threads, precision="float")
+        bundle.path, engine="onnxruntime", options=SessionOptions(threads=threads, precision="float")
     ) as session:
-        expected = _images(session, noise)
+        expected = _images(session, inputs)
 
     def trial(session: Session) -> FloatFidelity:
-        pairs = zip(expected, _images(session, noise), strict=True)
+        pairs = zip(expected, _images(session, inputs), strict=True)
         return FloatFidelity([psnr(one, other) for one, other in pairs])
 
-    return [trial]
+    return trial
 
 
 def psnr(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
@@ -61,6 +79,6 @@ def psnr(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
     return EQUAL_PSNR if error == 0 else min(EQUAL_PSNR, 10 * float(np.log10(255**2 / error)))
 
 
-def _images(session: Session, noise: CalibrationNoise) -> npt.NDArray[np.uint8]:
-    made = [session.infer(batch)[0] for batch in noise]
-    return np.concatenate(made)[: len(noise)]
+def _images(session: Session, inputs: CalibrationInputs) -> npt.NDArray[np.uint8]:
+    made = [session.infer(batch)[0] for batch in inputs]
+    return np.concatenate(made)[: len(inputs)]

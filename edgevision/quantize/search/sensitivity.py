@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
@@ -51,6 +52,9 @@ def measured_noise(
     error, and its value is then negative. The value is the mean over the outputs, each relative to its own power, on
     the first `SIGNAL_IMAGES` images. If ``post/`` applies a Sigmoid to them, probabilities are compared: changes of a
     logit far below 0 have no effect.
+
+    Nodes that share their weights, such as those of unrolled sampling steps, return together and share the value: one
+    graph for each layer of the network, not for each of its calls.
     """
     batches = list(itertools.islice(frames, -(-SIGNAL_IMAGES // frames.batch)))
     outputs = network_outputs(model)
@@ -63,11 +67,23 @@ def measured_noise(
 
     whole = noise_with(())
     noise = {}
-    nodes = sorted(placement.weighted_nodes)
-    for number, node in enumerate(nodes):
-        noise[node] = whole - noise_with((node,))
-        progress(f"noise without each layer: {number + 1} of {len(nodes)}")
+    layers = nodes_by_weights(placement)
+    for number, nodes in enumerate(layers):
+        removed = whole - noise_with(nodes)
+        noise |= dict.fromkeys(nodes, removed / len(nodes))
+        progress(f"noise without each layer: {number + 1} of {len(layers)}")
     return noise
+
+
+def nodes_by_weights(placement: QdqPlacement) -> list[tuple[str, ...]]:
+    """The weighted nodes, sorted; those with the same weights are one entry."""
+    weights: dict[str, list[str]] = defaultdict(list)
+    for edge in sorted(placement.weights):
+        weights[edge.node].append(edge.tensor)
+    layers: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for node, tensors in weights.items():
+        layers[tuple(tensors)].append(node)
+    return [tuple(nodes) for nodes in layers.values()]
 
 
 def relative_noise(reference: Sequence[Arrays], other: Sequence[Arrays], *, squashed: bool = False) -> float:
