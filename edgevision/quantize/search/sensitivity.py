@@ -66,7 +66,7 @@ def measured_noise(
         return relative_noise(reference, _answers(graph, outputs, batches, threads), squashed=squashed)
 
     whole = noise_with(())
-    noise = {}
+    noise: dict[str, float] = {}
     layers = nodes_by_weights(placement)
     for number, nodes in enumerate(layers):
         removed = whole - noise_with(nodes)
