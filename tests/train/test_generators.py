@@ -85,6 +85,29 @@ def test_generators_train_and_repeat(recipe: str, class_data: Path, judge: Path,
         )
 
 
+@pytest.mark.parametrize("recipe", ["vae", "diffusion", "cnn"])
+def test_a_training_starts_from_weights(recipe: str, class_data: Path, judge: Path, tmp_path: Path) -> None:
+    """The second run's first epoch is better than the first's, though all random choices are the same."""
+    given = () if recipe == "cnn" else ("--judge", judge)
+    common = ["train", recipe, "--data", class_data, "--size", 16, "--batch", 16, *given]
+
+    def first_loss(*further: object) -> float:
+        words = [str(part) for part in (*common, *further)]
+        done = CliRunner().invoke(edgevision, words, catch_exceptions=False)
+        assert done.exit_code == 0
+        with (Path(words[-1]) / "metrics.csv").open() as file:
+            return float(next(csv.DictReader(file))["loss"])
+
+    plain = first_loss("--epochs", 4, "-o", tmp_path / "run")
+    started = first_loss("--epochs", 4, "--weights", tmp_path / "run", "-o", tmp_path / "again")
+    assert started < plain
+    done = CliRunner().invoke(
+        edgevision,
+        [*map(str, common), "--epochs", "1", "--weights", str(tmp_path / "no.pt"), "-o", str(tmp_path / "x")],
+    )
+    assert done.exception is not None
+
+
 def test_a_student_of_a_perfect_teacher_has_nothing_to_learn() -> None:
     """The teacher's velocity is constant, so any number of its steps is one step of the student."""
     torch.manual_seed(0)
@@ -177,6 +200,9 @@ def test_unsuitable_jobs_are_named(class_data: Path, judge: Path, tmp_path: Path
     assert "--steps is for diffusion models; recipe cnn is for classify" in str(error)
     assert "a multiple of 4 px" in str(failed("dcgan", "--size", 18, "--judge", judge))
     assert "omit --classes" in str(failed("vae", "--classes", "disc", "--judge", judge))
+    assert "because they lack the critic" in str(failed("dcgan", "--weights", tmp_path, "--judge", judge))
+    both = ("--distill-from", tmp_path, "--weights", tmp_path)
+    assert "starts from its teacher: omit --weights" in str(failed("diffusion", *both, "--judge", judge))
     safetensors.torch.save_file(Cnn(3, (8, 8)).state_dict(), tmp_path / "three.safetensors")
     error = failed("dcgan", "--size", 16, "--judge", tmp_path / "three.safetensors")
     assert "has 3 classes, the data 2; train one on the data with `edgevision train cnn`" in str(error)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from edgevision.errors import UsageError
 from edgevision.models.generators.dcgan import Critic, ImageGenerator
 from edgevision.models.plan import GanPlan
 from edgevision.train.data.image_arrays import ImageBatch
@@ -112,6 +113,11 @@ def gradient_penalty(
 
 def adversarial_task(job: Job, plan: GanPlan) -> TrainingTask:
     """Read all data of the job; raises `UsageError` and `SourceError`."""
+    if job.weights is not None:
+        raise UsageError(
+            "a GAN does not start from weights, because they lack the critic: omit --weights, or continue a run with"
+            " --resume"
+        )
     split = read_split(job, plan)
     channels, classes = split.train.channels, len(split.classes)
     generator = ImageGenerator(channels, classes, plan.noise, plan.width, plan.size)

@@ -15,6 +15,7 @@ from edgevision.train.generation.generator_task import GeneratorParts, generator
 from edgevision.train.job import Job, TrainingTask, progress_of
 from edgevision.train.loop.module import ModuleInTraining
 from edgevision.train.loop.schedule import TrainingProgress
+from edgevision.train.starting import started
 
 
 class AutoencoderInTraining(ModuleInTraining[ImageBatch]):
@@ -60,6 +61,7 @@ def vae_task(job: Job, plan: VaePlan) -> TrainingTask:
     """Read all data of the job; raises `UsageError` and `SourceError`."""
     split = read_split(job, plan)
     network = Vae(split.train.channels, len(split.classes), plan.noise, plan.width, plan.size)
+    beginning = started(network, job.weights)
     module = AutoencoderInTraining(network, plan, progress_of(job, len(split.train)), job.seed)
     average = module.average.model
     assert isinstance(average, Vae)
@@ -69,5 +71,6 @@ def vae_task(job: Job, plan: VaePlan) -> TrainingTask:
         noise=(plan.noise, 1, 1),
         losses=("loss, nats", ("loss", "reconstruction", "divergence")),
         further=lambda: {"ELBO": elbo(average, split.held, job.seed, module.device)},
+        facts=beginning,
     )
     return generator_task(job, plan, split, parts)

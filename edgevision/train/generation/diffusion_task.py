@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
+from edgevision.errors import UsageError
 from edgevision.models.generators.diffusion import Denoiser, Sampler
 from edgevision.models.plan import DiffusionPlan
 from edgevision.train.data.image_arrays import ImageSplit
@@ -12,12 +13,17 @@ from edgevision.train.generation.diffusion import DiffusionInTraining
 from edgevision.train.generation.distillation import DistillationInTraining, read_teacher
 from edgevision.train.generation.generator_task import GeneratorParts, generator_task, read_split
 from edgevision.train.job import Job, TrainingTask, progress_of
+from edgevision.train.starting import started
 
 
 def diffusion_task(job: Job, plan: DiffusionPlan) -> TrainingTask:
     """Read all data of the job, and the teacher if there is one; raises `UsageError` and `SourceError`."""
+    if job.teacher and job.weights:
+        raise UsageError("a distillation starts from its teacher: omit --weights")
     split = read_split(job, plan)
-    module = _training(job, plan, split) if job.teacher is None else _distillation(job, plan, split)
+    denoiser = Denoiser(split.train.channels, len(split.classes), plan.width, plan.model, plan.size)
+    beginning = started(denoiser, job.weights)
+    module = _distillation(job, plan, split) if job.teacher else _training(job, plan, split, denoiser)
     average = module.average.model
     assert isinstance(average, Denoiser)
     parts = GeneratorParts(
@@ -25,12 +31,12 @@ def diffusion_task(job: Job, plan: DiffusionPlan) -> TrainingTask:
         generator=lambda: Sampler(average),
         noise=(split.train.channels, plan.size, plan.size),
         losses=("mean squared error", ("loss",)),
+        facts=beginning,
     )
     return generator_task(job, plan, split, parts)
 
 
-def _training(job: Job, plan: DiffusionPlan, split: ImageSplit) -> DiffusionInTraining:
-    denoiser = Denoiser(split.train.channels, len(split.classes), plan.width, plan.model, plan.size)
+def _training(job: Job, plan: DiffusionPlan, split: ImageSplit, denoiser: Denoiser) -> DiffusionInTraining:
     denoiser.steps.fill_(plan.steps)
     denoiser.guidance.fill_(plan.guidance)
     return DiffusionInTraining(denoiser, plan, progress_of(job, len(split.train)), job.seed)

@@ -38,6 +38,7 @@ from edgevision.train.generation.sampling import made, sheet
 from edgevision.train.job import Job, TrainingTask, progress_of, settings_json
 from edgevision.train.loop.module import ModuleInTraining
 from edgevision.train.loop.schedule import TrainingProgress
+from edgevision.train.starting import started
 
 MONITOR = "agreement"
 _UPSAMPLED = 16
@@ -202,6 +203,7 @@ def text2image_task(job: Job, plan: Text2ImagePlan) -> TrainingTask:
     train = shaped_digits(split.train, plan.variants, job.seed)
     held = shaped_digits(split.held, 1, job.seed)
     network = new_network(plan)
+    beginning = started(network, job.weights)
     module = Text2ImageInTraining(network, plan, progress_of(job, len(train)), job.seed)
     asked = prompts(plan.samples, job.seed + _PROMPT_SEED)
 
@@ -237,7 +239,7 @@ def text2image_task(job: Job, plan: Text2ImagePlan) -> TrainingTask:
             "torch": torch.__version__,
             "job": settings_json(job),
         },
-        facts=(*split.facts, parameters_of(network)),
+        facts=(*split.facts, parameters_of(network), *beginning),
         samples=draw,
     )
 

@@ -20,6 +20,7 @@ from edgevision.models.resnet import resnet
 from edgevision.train.data.class_images import ClassSplit, read_classes
 from edgevision.train.generation.augmentation import generated_images
 from edgevision.train.job import Job, TrainingTask, progress_of, settings_json
+from edgevision.train.starting import started
 from edgevision.train.tasks.classifier import (
     ClassDrawer,
     ClassifierInTraining,
@@ -50,7 +51,9 @@ def classifier_task(
     if added is not None:
         split = replace(split, train=split.train.with_images(added.pictures, added.labels))
     progress = progress_of(job, len(split.train))
-    module = ClassifierInTraining(_network(plan, len(classes)), plan, progress, job.seed, tensor_of)
+    network = _network(plan, len(classes))
+    beginning = started(network, job.weights, plan.model)
+    module = ClassifierInTraining(network, plan, progress, job.seed, tensor_of)
     frames = FrameInput((plan.size, plan.size), fit=fit, crop_fraction=crop_fraction)
     return TrainingTask(
         module=module,
@@ -73,7 +76,7 @@ def classifier_task(
             "torch": torch.__version__,
             "job": settings_json(job),
         },
-        facts=(*_facts(split, len(real)), *(() if added is None else (added.fact,))),
+        facts=(*_facts(split, len(real)), *beginning, *(() if added is None else (added.fact,))),
     )
 
 

@@ -16,6 +16,7 @@ from edgevision.models.segformer import SegFormer
 from edgevision.models.unet import UNet
 from edgevision.train.data.label_masks import MaskDataset, read_mask_split
 from edgevision.train.job import Job, TrainingTask, progress_of, settings_json
+from edgevision.train.starting import started
 from edgevision.train.tasks.detector import TensorOf
 from edgevision.train.tasks.segmenter import MaskDrawer, SegmenterInTraining, class_weights, measure_segmenter
 
@@ -38,6 +39,7 @@ def segmenter_task(job: Job, plan: SegmenterPlan, tensor_of: TensorOf) -> Traini
     if job.monitor is not None and job.monitor not in wanted.names:
         raise UsageError(f"--monitor {job.monitor!r} is not one of {', '.join(wanted.names)}")
     network = _network(plan, len(wanted.names))
+    beginning = started(network, job.weights)
     size_wh = _size_wh(train, plan.size, network.stride)
     shares = train.shares()
     weights = class_weights(shares.values()) if job.balance else torch.ones(len(shares))
@@ -66,6 +68,7 @@ def segmenter_task(job: Job, plan: SegmenterPlan, tensor_of: TensorOf) -> Traini
         facts=(
             f"{len(train)} images of {len(shares)} classes, {len(held)} held; input {size_wh[0]}x{size_wh[1]}",
             split.source,
+            *beginning,
             *dict.fromkeys((*train.warnings, *held.warnings)),
             f"the rarest class, {rarest}, has {100 * shares[rarest]:.2f} % of the labelled pixels",
         ),
