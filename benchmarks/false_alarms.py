@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 import edgevision
 from edgevision.benchmark.builds import Contender
+from edgevision.benchmark.inputs import write_batches
 from edgevision.benchmark.paired.pairs import GROUPS, PAIRS, PairOptions, TimedPair, run_pairs
 from edgevision.bundle.folder import Bundle
 from edgevision.bundle.packaged import bundle_path
@@ -139,8 +138,8 @@ def compared(base: Contender, new: Contender, options: PairOptions, planted: flo
 
 def prepared_frames(bundle: Bundle, folder: Path) -> Path:
     """Golden frames as batches of one; the included bundles have a static batch of 1."""
-    path = folder / "frames.npy"
-    np.save(path, bundle.golden().frames[:, None])
+    path = folder / "inputs.npz"
+    write_batches(path, list(bundle.golden().frames[:, None]))
     return path
 
 

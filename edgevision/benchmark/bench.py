@@ -15,6 +15,7 @@ import numpy as np
 
 import edgevision
 from edgevision.benchmark.energy import EnergyMeter, PowerSensor
+from edgevision.benchmark.inputs import PREPARED_BATCHES
 from edgevision.benchmark.records import BenchRecord, BenchSettings, RoundRecord, StageRecord
 from edgevision.benchmark.source_state import git_state
 from edgevision.benchmark.stability import MachineWatch, instabilities
@@ -36,9 +37,6 @@ from edgevision.pipeline.pipeline import run_pipeline
 from edgevision.sinks.frame_result import FrameResult, StageTimes
 from edgevision.sinks.sink import Sink
 from edgevision.sources.frames import Source, SourceFrame
-
-PREPARED_BATCHES = 16
-"""Different images for timing inference alone: the cost of NMS depends on the content."""
 
 
 @dataclass(frozen=True, slots=True)

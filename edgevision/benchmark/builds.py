@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from edgevision.benchmark.bench import BenchOptions, Subject, bench, prepared_batches
+from edgevision.benchmark.inputs import NOISE, noise_batches, write_batches
 from edgevision.benchmark.records import BenchRecord
 from edgevision.bundle.folder import Bundle
+from edgevision.contract.inputs import Batch, TensorInput
 from edgevision.contract.session import EngineInfo, Session, SessionOptions
 from edgevision.contract.spec import FrameInput, Precision
 from edgevision.engines.opening import open_session
@@ -49,8 +49,8 @@ class Contender:
     """For messages."""
     open: Callable[[], Session]
     """Opens the session in the process; must be picklable."""
-    frames_file: Path
-    """Batches as ``.npy``: uint8 ``[N,B,H,W,3]``, in the format of the graph."""
+    inputs_file: Path
+    """Batches in the format of the graph, written by `inputs.write_batches`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ class BuildRecord:
     precision: Precision | None
     engine: EngineInfo
     input_wh: tuple[int, int]
+    """Of frames; 0 for a model that takes none."""
     batch: int
 
 
@@ -86,15 +87,15 @@ def graph_sha256(path: Path, precision: Precision | None) -> str:
 
 def build_record(build: Build, session: Session) -> BuildRecord:
     """Describe an open build."""
-    frames = session.spec.frames
+    given = session.spec.input
     return BuildRecord(
         name=build.name,
         model=session.spec.name,
         graph_sha256=graph_sha256(build.path, session.precision),
         precision=session.precision,
         engine=session.info,
-        input_wh=frames.size_wh,
-        batch=frames.batch.opt,
+        input_wh=given.size_wh if isinstance(given, FrameInput) else (0, 0),
+        batch=given.batch.opt,
     )
 
 
@@ -118,15 +119,20 @@ def bench_build(
 
 
 def prepared(build: Build, frames: FrameOpener, file: Path) -> tuple[BuildRecord, Contender, str]:
-    """Open the build once, to prepare its frames and to report errors here instead of in its process.
+    """Open the build once, to prepare its inputs and to report errors here instead of in its process.
 
-    Returns its description, the contender for a process, and the name of the frames' source.
+    Returns its description, the contender for a process, and the name of the inputs' source: frames, or noise for a
+    model that takes none.
     """
     with build.open() as session:
-        open_frames = frames(session.spec.frames)
-        batches, _ = prepared_batches(Subject(session, None, build.options, open_frames))
-        with open_frames() as source:
-            name = Path(source.name).name
-        np.save(file, np.stack(batches))
+        batches: tuple[Batch, ...]
+        if isinstance(session.spec.input, TensorInput):
+            batches, name = noise_batches(session.spec.input), NOISE
+        else:
+            open_frames = frames(session.spec.frames)
+            batches, _ = prepared_batches(Subject(session, None, build.options, open_frames))
+            with open_frames() as source:
+                name = Path(source.name).name
+        write_batches(file, batches)
         record = build_record(build, session)
     return record, Contender(build.name, build.open, file), name

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from edgevision.benchmark.bench import (
-    PREPARED_BATCHES,
     BenchOptions,
     Subject,
     Workload,
@@ -19,6 +19,7 @@ from edgevision.benchmark.bench import (
 )
 from edgevision.benchmark.builds import Build, graph_sha256
 from edgevision.benchmark.energy import EnergyMeter
+from edgevision.benchmark.inputs import NOISE, SEED, noise_batches
 from edgevision.benchmark.records import BenchRecord, BenchSettings, RoundRecord, StageRecord
 from edgevision.benchmark.timing import MeasureSettings, Samples
 from edgevision.contract.inputs import Batch, sample_tensors
@@ -27,7 +28,6 @@ from edgevision.errors import UsageError
 from edgevision.sinks.files.png import png_bytes
 from edgevision.sources.frames import Source
 
-SEED = 0
 STAGES = ("noise", "inference", "output")
 
 
@@ -39,10 +39,8 @@ def bench_noise(
     The stages follow one another. Their times are those of a batch, divided by its images. A round compares inference
     alone with all stages in a loop.
     """
-    spec = subject.session.spec
-    size = spec.batch.opt
-    tensors = sample_tensors(spec.tensors, SEED, PREPARED_BATCHES * size)
-    batches = tuple(tensors[np.arange(n * size, (n + 1) * size)] for n in range(PREPARED_BATCHES))
+    size = subject.session.spec.batch.opt
+    batches = noise_batches(subject.session.spec.tensors)
 
     def paired_round(
         given: Iterator[Batch], on_device: list[int], energy: EnergyMeter
@@ -85,8 +83,7 @@ def _loop(session: Session, settings: MeasureSettings) -> _Timed:
         stamps_ns.append(time.perf_counter_ns())
         (images,) = session.infer(tensors)
         stamps_ns.append(time.perf_counter_ns())
-        for image in images:
-            png_bytes(image, {})
+        encode(images)
         stamps_ns.append(time.perf_counter_ns())
         for name, begin, end in zip(STAGES, stamps_ns, stamps_ns[1:], strict=False):
             timed.stages_ns[name].append(round((end - begin) / size))
@@ -95,11 +92,35 @@ def _loop(session: Session, settings: MeasureSettings) -> _Timed:
     return timed
 
 
+def make_images(session: Session, over: Callable[[], bool], made: Callable[[int], None]) -> tuple[int, float]:
+    """Make and encode images until `over`; `made` receives the inference time of each image's batch in ns.
+
+    Returns the number of images, and images/s.
+    """
+    count, began_s, size = 0, time.perf_counter(), session.spec.batch.opt
+    while not over():
+        tensors = sample_tensors(session.spec.tensors, SEED + count, size)
+        began_ns = time.perf_counter_ns()
+        (images,) = session.infer(tensors)
+        inference_ns = time.perf_counter_ns() - began_ns
+        encode(images)
+        for _ in range(size):
+            made(inference_ns)
+        count += size
+    return count, count / (time.perf_counter() - began_s)
+
+
+def encode(images: npt.NDArray[np.uint8]) -> None:
+    """Encode images ``[B,H,W,3]`` as PNG and discard them."""
+    for image in images:
+        png_bytes(image, {})
+
+
 def _settings(subject: Subject, options: BenchOptions) -> BenchSettings:
     spec, settings = subject.session.spec, options.measure
     height, width = spec.outputs[0].shape[1:3]
     return BenchSettings(
-        source=f"noise of seed {SEED}",
+        source=NOISE,
         frame_wh=(width, height),
         input_wh=(0, 0),
         batch=spec.batch.opt,

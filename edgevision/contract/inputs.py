@@ -161,6 +161,12 @@ def arrays_of(batch: Batch) -> Arrays:
     return batch.arrays if isinstance(batch, Tensors) else (batch,)
 
 
+def joined(batches: Sequence[Batch]) -> Batch:
+    """One batch of all rows."""
+    arrays = [np.concatenate(parts) for parts in zip(*map(arrays_of, batches), strict=True)]
+    return Tensors(tuple(arrays)) if isinstance(batches[0], Tensors) else arrays[0]
+
+
 def tensors_for(
     given: TensorInput,
     seed: int,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 from edgevision.bundle.folder import Bundle, Verification
-from edgevision.contract.inputs import Batch, Tensors, arrays_of
+from edgevision.contract.inputs import joined
 from edgevision.contract.spec import BOX_TASKS, Precision
 from edgevision.errors import GraphError, VerificationError
 from edgevision.evaluation.bootstrap import paired_drop
@@ -169,7 +168,7 @@ def _half_lines(half: HalfGraph) -> Iterator[Report]:
 
 def _fp8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
     spec = job.bundle.spec
-    frames = _joined(list(calibration_inputs(spec, job.options, FP8_IMAGES)))
+    frames = joined(list(calibration_inputs(spec, job.options, FP8_IMAGES)))
     with tempfile.TemporaryDirectory(prefix="edgevision-") as folder:
         source, target = Path(folder) / "model.onnx", Path(folder) / "fp8.onnx"
         onnx.save(with_named_nodes(load_model(job.bundle.graph_path("float"))), source)
@@ -180,12 +179,6 @@ def _fp8(job: QuantizeJob, progress: Progress) -> Iterator[Report]:
     progress(f"modelopt quantized to FP8 on {len(frames)} frames")
     yield from _measured(job, "fp8", emulated_fp8(graph), progress)
     yield from _delivered(job, "fp8", graph)
-
-
-def _joined(batches: Sequence[Batch]) -> Batch:
-    """One batch of all rows."""
-    arrays = [np.concatenate(parts) for parts in zip(*map(arrays_of, batches), strict=True)]
-    return Tensors(tuple(arrays)) if isinstance(batches[0], Tensors) else arrays[0]
 
 
 def _measured(

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from edgevision.benchmark.paired.record import PairedRecord
+from edgevision.benchmark.record_files import read_any_record
+from edgevision.benchmark.soak.record import SoakRecord
 from edgevision.cli.root import edgevision
 from edgevision.contract.inputs import BatchRange
 from edgevision.errors import UsageError
@@ -142,11 +145,37 @@ def test_bench_times_noise_inference_and_output(bundle: Path) -> None:
     assert "images/s with all stages in turn" in said
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("--scenario", "camera"), ("--against", "onnxruntime"), ("--source", "demo.mp4")]
-)
+def test_bench_compares_builds_on_noise(bundle: Path) -> None:
+    pairs = ("--pairs", 2, "--max-pairs", 2, "--seconds", 0.2)
+    invoke(
+        "bench", bundle, "--engine", "onnxruntime", "--against", "openvino", *pairs, "--record", "pairs.json"
+    )
+    record = read_any_record(Path("pairs.json"))
+    assert isinstance(record, PairedRecord)
+    assert (record.base.engine.engine, record.new.engine.engine) == ("openvino", "onnxruntime")
+    assert (record.new.input_wh, record.new.batch) == ((0, 0), 2)
+    assert (record.settings.source, len(record.pairs)) == ("noise of seed 0", 2)
+
+
+def test_loadgen_runs_on_noise(bundle: Path) -> None:
+    pytest.importorskip("mlperf_loadgen")
+    given = ("--engine", "onnxruntime", "--scenario", "offline", "--min-duration", 0.2)
+    said = invoke("bench", bundle, *given).output
+    assert "offline: " in said
+
+
+def test_a_soak_makes_images(bundle: Path) -> None:
+    said = invoke("bench", bundle, "--engine", "onnxruntime", "--soak", 0.01, "--record", "soak.json").output
+    assert "soak of 0.01 min" in said
+    record = read_any_record(Path("soak.json"))
+    assert isinstance(record, SoakRecord)
+    assert record.source == "noise of seed 0"
+    assert sum(window.frames for window in record.windows) == record.inference.count > 0
+
+
+@pytest.mark.parametrize(("option", "value"), [("--scenario", "camera"), ("--source", "demo.mp4")])
 def test_bench_refuses_frames(bundle: Path, option: str, value: str) -> None:
-    with pytest.raises(UsageError, match=f"{option} measures on frames; the model makes images from noise"):
+    with pytest.raises(UsageError, match=f"{option}.* on frames; the model makes images from noise"):
         invoke("bench", bundle, option, value)
 
 

@@ -79,8 +79,8 @@ def measure_against(
     power = power_state()
     for warning in before_timing(power):
         progress(f"WARNING: {warning}")
-    base_side, base_contender, source = prepared(base, frames, scratch / "base.npy")
-    new_side, new_contender, _ = prepared(new, frames, scratch / "new.npy")
+    base_side, base_contender, source = prepared(base, frames, scratch / "base.npz")
+    new_side, new_contender, _ = prepared(new, frames, scratch / "new.npz")
     unequal = unequal_inputs(base_side, new_side)
     for warning in unequal:
         progress(f"WARNING: {warning}")

@@ -9,9 +9,8 @@ from __future__ import annotations
 import itertools
 from types import TracebackType
 
-import numpy as np
-
 from edgevision.benchmark.builds import Contender
+from edgevision.benchmark.inputs import read_batches
 from edgevision.benchmark.processes import AnswerConnection, MeasuringProcess
 from edgevision.benchmark.timing import MeasureSettings, Samples, measure
 
@@ -47,7 +46,7 @@ class ContenderProcess:
 def _serve(connection: AnswerConnection, contender: Contender) -> None:
     """Body of the process: open, report, then time calls until the connection is closed."""
     with contender.open() as session:
-        batches = itertools.cycle(np.load(contender.frames_file))
+        batches = itertools.cycle(read_batches(contender.inputs_file))
 
         def call() -> None:
             session.infer(next(batches))

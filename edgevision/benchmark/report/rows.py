@@ -20,8 +20,14 @@ from edgevision.benchmark.timing import Samples
 from edgevision.device.facts import DeviceFacts
 from edgevision.errors import UsageError
 
-METRICS = (("ap", "AP"), ("miou", "mIoU"), ("top1", "top-1"), ("psnr", "PSNR"))
-"""Keys of the records of `edgevision eval`, and their names; in points of 100, PSNR in dB."""
+METRICS = (
+    ("ap", "AP", 1),
+    ("miou", "mIoU", 1),
+    ("top1", "top-1", 1),
+    ("psnr", "PSNR", 1),
+    ("agreement", "class asked for", 100),
+)
+"""Keys of the records of `edgevision eval`, their names, and factors to points of 100; PSNR in dB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class Accuracy:
     """One metric of one graph."""
 
     metric: str
-    """"AP", "mIoU", "top-1" or "PSNR"."""
+    """"AP", "mIoU", "top-1", "PSNR" or "class asked for"."""
     points: float
 
 
@@ -95,7 +101,7 @@ def read_accuracy(path: Path) -> Accuracy:
     found = main_metric(data)
     if found is None:
         raise UsageError(
-            f"{path} has none of {', '.join(key for key, _ in METRICS)}; expected `edgevision eval --record`"
+            f"{path} has none of {', '.join(key for key, *_ in METRICS)}; expected `edgevision eval --record`"
         )
     return found
 
@@ -103,10 +109,10 @@ def read_accuracy(path: Path) -> Accuracy:
 def main_metric(evaluated: object) -> Accuracy | None:
     """The main metric in the JSON value of `edgevision eval --record`; None if it has none."""
     for part in (evaluated, evaluated.get("boxes") if isinstance(evaluated, dict) else None):
-        for key, name in METRICS:
+        for key, name, points in METRICS:
             value = part.get(key) if isinstance(part, dict) else None
             if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-                return Accuracy(name, float(value))
+                return Accuracy(name, points * float(value))
     return None
 
 

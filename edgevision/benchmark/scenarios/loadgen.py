@@ -18,11 +18,13 @@ import mlperf_loadgen as lg
 import numpy as np
 
 from edgevision.benchmark.builds import Contender
+from edgevision.benchmark.inputs import read_batches
 from edgevision.benchmark.paired.contenders import WARMUP
 from edgevision.benchmark.processes import AnswerConnection
 from edgevision.benchmark.scenarios.options import Scenario, ScenarioOptions
 from edgevision.benchmark.timing import MeasureSettings, measure
-from edgevision.contract.session import Frames, Session
+from edgevision.contract.inputs import Batch, joined
+from edgevision.contract.session import Session
 
 SCENARIO_NAMES: dict[Scenario, str] = {
     "single-stream": "SingleStream",
@@ -60,17 +62,17 @@ def run_loadgen(
     """Body of the process: sends one `LoadGenRun`."""
     several = options.samples_per_query if scenario == "multi-stream" else 1
     with contender.open() as session:
-        frames: Frames = np.concatenate(np.load(contender.frames_file))
-        system = SystemUnderTest(session, frames)
+        inputs = joined(read_batches(contender.inputs_file))
+        system = SystemUnderTest(session, inputs)
 
         def query() -> None:
             most = session.spec.batch.max
             for start in range(0, several, most):
-                system.run([n % len(frames) for n in range(start, min(start + most, several))])
+                system.run([n % len(inputs) for n in range(start, min(start + most, several))])
 
         measure(query, WARMUP)
         settings = loadgen_settings(scenario, options, measure(query, TRIAL).percentile_ms(50) / 1e3)
-        _start(system, settings, len(frames), logs, threaded=scenario == "server")
+        _start(system, settings, len(inputs), logs, threaded=scenario == "server")
     connection.send(
         LoadGenRun(
             samples=system.samples,
@@ -107,11 +109,11 @@ def described(settings: lg.TestSettings) -> tuple[tuple[str, str], ...]:
 
 
 class SystemUnderTest:
-    """Answers LoadGen's queries with a session. `frames` are uint8 ``[N,H,W,3]``, the samples."""
+    """Answers LoadGen's queries with a session. The rows of `inputs` are the samples."""
 
-    def __init__(self, session: Session, frames: Frames) -> None:
+    def __init__(self, session: Session, inputs: Batch) -> None:
         self._session = session
-        self._frames = frames
+        self._inputs = inputs
         self.samples = 0
         self.first_ns = 0
         self.last_ns = 0
@@ -120,7 +122,7 @@ class SystemUnderTest:
         """Infer at most a batch of samples; a static batch is filled by repetition."""
         batch = self._session.spec.batch
         padded = [*indices, *[indices[-1]] * (batch.min - len(indices))]
-        self._session.infer(self._frames[padded])
+        self._session.infer(self._inputs[np.array(padded)])
 
     def answer(self, issued_ns: int, samples: Sequence[Sample]) -> None:
         """Infer the samples of one query and report each batch to LoadGen when it is finished."""

@@ -64,7 +64,7 @@ def run_scenario(
     progress: Callable[[str], None] = lambda _: None,
 ) -> ScenarioRecord:
     """Run a scenario of LoadGen; `logs` is the folder that receives its logs. Raises the errors of `open_session`."""
-    side, contender, source = prepared(build, frames, scratch / "frames.npy")
+    side, contender, source = prepared(build, frames, scratch / "inputs.npz")
 
     def measured() -> ScenarioOutcome:
         folder = scratch / "logs"

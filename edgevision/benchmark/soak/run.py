@@ -15,11 +15,14 @@ import edgevision
 from edgevision.benchmark.bench import RepeatedSource
 from edgevision.benchmark.builds import Build, FrameOpener, build_record
 from edgevision.benchmark.energy import EnergyMeter, PowerSensor
+from edgevision.benchmark.inputs import NOISE
+from edgevision.benchmark.noise import make_images
 from edgevision.benchmark.records import StageRecord
 from edgevision.benchmark.soak.record import MemorySlope, SoakRecord, SoakWindow
 from edgevision.benchmark.source_state import git_state
 from edgevision.benchmark.stability import MachineWatch, Snapshot
 from edgevision.benchmark.timing import DRIFT_LIMIT, Samples, drift
+from edgevision.contract.inputs import TensorInput
 from edgevision.contract.spec import utc_now
 from edgevision.device.facts import FactReading, device_facts, resident_mib
 from edgevision.device.power.findings import before_timing, meanwhile
@@ -28,7 +31,6 @@ from edgevision.device.power.state import PowerState
 from edgevision.engines.opening import CPU_ENGINES
 from edgevision.errors import SourceError
 from edgevision.pipeline.pipeline import run_pipeline
-from edgevision.sinks.frame_result import FrameResult
 
 WINDOWS = 60
 """Number of windows of a soak that is long enough."""
@@ -74,9 +76,9 @@ class WindowRecorder:
         """Since the start."""
         return self._clock() - self._began_s
 
-    def frame(self, result: FrameResult) -> None:
-        """Add a frame; ends the window when its time has passed."""
-        self._times.append(result.times.inference_ns)
+    def frame(self, inference_ns: int) -> None:
+        """Add the inference of a frame; ends the window when its time has passed."""
+        self._times.append(inference_ns)
         if self._clock() - self._window_s >= self._seconds:
             self._end_window()
 
@@ -135,9 +137,13 @@ def run_soak(
     scratch: Path,
     progress: Callable[[str], None] = lambda _: None,
 ) -> SoakRecord:
-    """Run a build on repeated frames for `minutes`. Raises the errors of `open_session`, and `SourceError`."""
+    """Run a build for `minutes`: on repeated frames, or on noise if it makes images.
+
+    Raises the errors of `open_session`, and `SourceError`.
+    """
     with build.open() as session:
-        source = RepeatedSource(frames(session.spec.frames))
+        taken = session.spec.input
+        source = None if isinstance(taken, TensorInput) else RepeatedSource(frames(taken))
         power = power_state()
         warnings = before_timing(power)
         for warning in warnings:
@@ -147,22 +153,33 @@ def run_soak(
         )
         with MachineWatch() as watch, energy.running():
             recorder = WindowRecorder(window_seconds(minutes), scratch / "times.bin", watch.take, progress)
-            run = run_pipeline(
-                session, source, stop=lambda: recorder.elapsed_s >= minutes * 60, on_frame=recorder.frame
-            )
-        energy.frames = run.frames
+
+            def over() -> bool:
+                return recorder.elapsed_s >= minutes * 60
+
+            if source is None:
+                count, per_s = make_images(session, over, recorder.frame)
+            else:
+                run = run_pipeline(
+                    session,
+                    source,
+                    stop=over,
+                    on_frame=lambda result: recorder.frame(result.times.inference_ns),
+                )
+                count, per_s = run.frames, run.frames_per_s
+        energy.frames = count
         times, windows = recorder.finish(), tuple(recorder.windows)
         return SoakRecord(
             created=utc_now(),
             edgevision=edgevision.__version__,
             build=build_record(build, session),
             device=device_facts(),
-            source=Path(source.name).name,
+            source=NOISE if source is None else Path(source.name).name,
             options=build.options,
             minutes=minutes,
             inference=StageRecord.of("inference in the soak", times),
             windows=windows,
-            frames_per_s=round(run.frames_per_s, 3),
+            frames_per_s=round(per_s, 3),
             memory=memory_slope(windows),
             unstable=soak_instabilities(windows, power, power_state()),
             energy=energy.record(),

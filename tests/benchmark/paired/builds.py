@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edgevision.benchmark.builds import Contender
+from edgevision.benchmark.inputs import write_batches
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames, ReplaySession
 from edgevision.contract.spec import FrameInput, ModelSpec, Provenance, classify_outputs
@@ -62,8 +63,8 @@ def refuse() -> Sleeping:
 
 
 def frames_in(folder: Path) -> Path:
-    path = folder / "frames.npy"
-    np.save(path, np.zeros((2, 1, 8, 8, 3), np.uint8))
+    path = folder / "inputs.npz"
+    write_batches(path, [np.zeros((1, 8, 8, 3), np.uint8)] * 2)
     return path
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgevision.benchmark.record_files import read_any_record, write_record
@@ -18,23 +17,12 @@ from edgevision.benchmark.soak.run import (
     window_text,
 )
 from edgevision.benchmark.stability import Snapshot
-from edgevision.contract.image import Frame
-from edgevision.contract.results import Classification
 from edgevision.device.facts import FactReading
 from edgevision.device.power.state import PowerState
 from edgevision.errors import SourceError, UsageError
-from edgevision.sinks.frame_result import FrameResult, StageTimes
-from edgevision.sources.frames import SourceFrame
 from tests.benchmark.report.records import SOAK
 
 WINDOW = SOAK.windows[0]
-
-
-def result(inference_ns: int) -> FrameResult:
-    pixels: Frame = np.zeros((2, 2, 3), np.uint8)
-    frame = SourceFrame(pixels, 0, "v.mp4", 0, 0.0, None, 0)
-    scores = np.ones(1, np.float32)
-    return FrameResult(frame, Classification(scores, ("a",)), StageTimes(0, 0, inference_ns), 1.0)
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [(0.1, 2.0), (1.0, 10.0), (10.0, 10.0), (60.0, 60.0)])
@@ -51,9 +39,9 @@ def test_frames_are_collected_by_windows(tmp_path: Path) -> None:
     recorder = WindowRecorder(2.0, tmp_path / "times", lambda: shots, said.append, clock=lambda: now_s[0])
     for number in range(1, 9):  # the ninth half second is a part of a window
         now_s[0] += 0.5
-        recorder.frame(result(number * 1_000_000))
+        recorder.frame(number * 1_000_000)
     now_s[0] += 0.5
-    recorder.frame(result(9_000_000))
+    recorder.frame(9_000_000)
     samples = recorder.finish()
     assert [w.frames for w in recorder.windows] == [4, 4], "the rest is too short for a window"
     assert samples.values_ns == tuple(n * 1_000_000 for n in range(1, 9))
