@@ -73,7 +73,9 @@ def elbo_parts(
     crossed = F.binary_cross_entropy_with_logits(logits, images, reduction="none").flatten(1).sum(1)
     of_class, log_class_variance = model.code_distribution(label)
     ratio = log_variance - log_class_variance
-    divergence = (((mean - of_class).square() / log_class_variance.exp()) + ratio.exp() - 1 - ratio).sum(1) / 2
+    divergence = (((mean - of_class).square() / log_class_variance.exp()) + ratio.exp() - 1 - ratio).sum(
+        1
+    ) / 2
     return crossed, divergence
 
 
