@@ -51,7 +51,8 @@ class Enlarger(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Image to image."""
-        return x.repeat_interleave(2, 2).repeat_interleave(2, 3) + self.layers(x)
+        made: torch.Tensor = x.repeat_interleave(2, 2).repeat_interleave(2, 3) + self.layers(x)
+        return made
 
 
 def recipe() -> Recipe:

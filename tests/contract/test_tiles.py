@@ -211,7 +211,7 @@ def test_what_is_no_frame_is_an_error() -> None:
         with pytest.raises(UsageError, match=r"expected a frame of uint8 \[H,W,3\] BGR"):
             tiled([wrong])  # type: ignore[list-item]  # on purpose
         with pytest.raises(UsageError, match="expected"):
-            tiled.infer(wrong[None])
+            tiled.infer(wrong[None])  # type: ignore[arg-type]  # on purpose
 
 
 @pytest.mark.parametrize("layout", ["bgr", "nv12"])
