@@ -19,7 +19,7 @@ from edgevision.storage.sha256 import sha256_of_file
 Kind = Literal["state dict", "module"]
 
 _MODEL_ENTRIES = (
-    *("ema", "model_ema", "state_dict_ema", "ema_state_dict"),
+    *("ema", "model_ema", "state_dict_ema", "ema_state_dict", "params_ema"),
     *(
         "model",
         "state_dict",

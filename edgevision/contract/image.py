@@ -167,7 +167,7 @@ def _check_exact(frame_wh: tuple[int, int], size_wh: tuple[int, int]) -> None:
         received, expected = "x".join(map(str, frame_wh)), "x".join(map(str, size_wh))
         raise UsageError(
             f"frame is {received}; expected {expected}, the only size of this graph; export it with --frame"
-            f" {received} (an image-to-image model with --size {received})"
+            f" {received} (an image-to-image model with --size {received}, or run it with --tiles)"
         )
 
 

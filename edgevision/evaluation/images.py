@@ -11,15 +11,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgevision.contract.image import Frame, fit_frame
+from edgevision.contract.image import Frame
 from edgevision.contract.session import Session
 from edgevision.contract.spec import ModelSpec
+from edgevision.contract.tiles import TiledSession, factor_xy
 from edgevision.datasets.cubic import shrunk
 from edgevision.errors import SourceError, UsageError
 from edgevision.sources.image_files import IMAGE_SUFFIXES, read_image
-
-OVERLAP_PX = 16
-"""Pixels at a tile's inner edges whose results are not used, because the network sees no further there."""
 
 WINDOW_PX = 11
 """Side of the Gaussian window of SSIM: 3.5 standard deviations of 1.5 pixels to each side."""
@@ -68,7 +66,7 @@ def find_pairs(
     if not files:
         raise SourceError(f"{images} holds no image ({' '.join(sorted(IMAGE_SUFFIXES))})")
     if targets is None:
-        if factor_of(spec) == (1.0, 1.0):
+        if factor_xy(spec) == (1.0, 1.0):
             raise UsageError(
                 f"{spec.name} makes images of the input's size; expected --annotations FOLDER with the target of each"
                 " image"
@@ -81,15 +79,9 @@ def find_pairs(
     return tuple(ImagePair(by_stem[path.stem], path) for path in files[:limit])
 
 
-def factor_of(spec: ModelSpec) -> tuple[float, float]:
-    """The made image's width and height relative to the input's."""
-    _, height, width, _ = spec.outputs[0].shape
-    return width / spec.frames.size_wh[0], height / spec.frames.size_wh[1]
-
-
 def without_targets(spec: ModelSpec, targets: Path | None) -> bool:
     """True for a model that changes images in their size, such as a style network, if no images state the result."""
-    return spec.task == "translate" and targets is None and factor_of(spec) == (1.0, 1.0)
+    return spec.task == "translate" and targets is None and factor_xy(spec) == (1.0, 1.0)
 
 
 def measure_all(session: Session, pairs: Sequence[ImagePair]) -> Iterator[tuple[ImageQuality, float]]:
@@ -98,7 +90,7 @@ def measure_all(session: Session, pairs: Sequence[ImagePair]) -> Iterator[tuple[
     As usual in super-resolution, sides are first cut to multiples of the factor, and pixels closer to the edge than
     the factor are not measured. Raises `SourceError` for a target that is smaller than the window of SSIM.
     """
-    factor = factor_of(session.spec)
+    factor, tiled = factor_xy(session.spec), TiledSession(session)
     edge = round(max(factor)) if factor != (1.0, 1.0) else 0
     for pair in pairs:
         target = read_image(pair.target)
@@ -111,7 +103,7 @@ def measure_all(session: Session, pairs: Sequence[ImagePair]) -> Iterator[tuple[
                 f"{pair.image} is {image.shape[1]}x{image.shape[0]}; expected {small_wh[0]}x{small_wh[1]}, by its"
                 f" target {pair.target}"
             )
-        made = in_tiles(session, image)
+        made = tiled.image_of(image)
         plain = float("nan") if edge == 0 else _plain_psnr(target, image, edge)
         yield quality_of(pair.target.name, target, made, edge), plain
 
@@ -124,33 +116,6 @@ def accuracy_from_quality(found: Sequence[tuple[ImageQuality, float]]) -> ImageA
         for values in zip(*((r.psnr, r.ssim, plain) for r, plain in found), strict=True)
     ]
     return ImageAccuracy(len(rows), means[0], means[1], means[2], rows)
-
-
-def in_tiles(session: Session, image_bgr: Frame) -> Frame:
-    """Make the image of a frame of any size from overlapping tiles of the graph's size."""
-    (tile_w, tile_h), (x, y) = session.spec.frames.size_wh, factor_of(session.spec)
-    height, width = image_bgr.shape[:2]
-    padding = ((0, max(tile_h - height, 0)), (0, max(tile_w - width, 0)), (0, 0))
-    padded = np.pad(image_bgr, padding, mode="edge")
-    spans = [
-        (left, top) for top in _starts(padded.shape[0], tile_h) for left in _starts(padded.shape[1], tile_w)
-    ]
-    result = np.empty((round(padded.shape[0] * y), round(padded.shape[1] * x), 3), np.uint8)
-    size = session.spec.frames.batch.opt
-    for start in range(0, len(spans), size):
-        chunk = spans[start : start + size]
-        batch = session.new_batch(size)
-        for row, (left, top) in enumerate(chunk):
-            tile = padded[top : top + tile_h, left : left + tile_w]
-            fit_frame(tile, session.spec.frames, out=batch[row])
-        batch[len(chunk) :] = batch[len(chunk) - 1]
-        for (left, top), made in zip(chunk, session.infer(batch)[0], strict=False):
-            # Later tiles lie to the right and below: only a tile's left and top edge can spoil what is there.
-            cut_x, cut_y = (round(OVERLAP_PX * scale) if at else 0 for at, scale in ((left, x), (top, y)))
-            at_x, at_y = round(left * x) + cut_x, round(top * y) + cut_y
-            part = made[cut_y:, cut_x:]
-            result[at_y : at_y + part.shape[0], at_x : at_x + part.shape[1]] = part
-    return result[: round(height * y), : round(width * x)]
 
 
 def quality_of(name: str, target: Frame, made: Frame, edge: int) -> ImageQuality:
@@ -200,12 +165,6 @@ def _check_size(path: Path, target: Frame, edge: int) -> None:
 
 def _multiple(side: int, factor: float) -> int:
     return int(side // factor * factor) if factor >= 1 else side
-
-
-def _starts(side: int, tile: int) -> list[int]:
-    """First pixels of tiles that cover a side; neighbours overlap by twice `OVERLAP_PX` at least."""
-    step = max(tile - 2 * OVERLAP_PX, 1)
-    return [*range(0, side - tile, step), side - tile]
 
 
 def images_of(folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from edgevision.contract.inputs import Region, TensorInput
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.contract.thresholds import Threshold, least_of
+from edgevision.contract.tiles import TiledSession, TileOptions
 from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
 from edgevision.explain.maps import ExplainOptions, Explanation, explain
@@ -252,6 +253,7 @@ def load(
     device: str | None = None,
     threshold: Threshold | None = None,
     options: SessionOptions | None = None,
+    tiles: TileOptions | None = None,
 ) -> Model:
     """Open a packaged bundle by name, a bundle's folder, or a bundle's ``.onnx`` file.
 
@@ -259,6 +261,7 @@ def load(
     `edgevision verify` or `bench` stored on this machine is used, else the first verified engine.
     ``model.session.selection`` gives the reason.
     `threshold` is the minimum confidence of a detection; None: the bundle's operating point, or 0.25 without one.
+    With `tiles`, an image-to-image model covers frames of any size with overlapping tiles of the graph's size.
 
     Raises `BundleError` for a model that does not exist or is damaged, `UsageError` for a device that this machine
     lacks, `MissingExtraError` if the engine is not installed, `EngineError` if it cannot run the graph.
@@ -267,7 +270,14 @@ def load(
         options = SessionOptions(precision=precision, device=device)
     elif precision is not None or device is not None:
         raise UsageError("expected precision and device as arguments or in options; received both")
-    return Model(open_session(model, engine=engine, options=options), threshold=threshold)
+    session = open_session(model, engine=engine, options=options)
+    if tiles is not None:
+        try:
+            session = TiledSession(session, tiles)
+        except UsageError:
+            session.close()
+            raise
+    return Model(session, threshold=threshold)
 
 
 def _prediction(done: FrameResult) -> Prediction:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from edgevision.contract.image import fit_frame
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames, Session
+from edgevision.contract.tiles import TiledSession
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import EdgevisionError
 from edgevision.pipeline.options import PipelineOptions
@@ -75,6 +76,7 @@ class Collector:
     ) -> None:
         """`workers` read files and prepare frames; None: the collecting thread does."""
         self._frames = session.spec.frames
+        self._tiled = session if isinstance(session, TiledSession) else None
         self._new_batch = session.new_batch
         self._options = options
         self._pace = pace
@@ -337,6 +339,9 @@ class Collector:
 
         def fit() -> Fitted:
             began_ns = time.perf_counter_ns()
+            if self._tiled is not None:
+                batch.buffer = frame.image_bgr[None]
+                return self._tiled.placement(frame.image_bgr), time.perf_counter_ns() - began_ns
             # A whole image is converted once, and then scaled: the same pixels for all who see it. Planes are not
             # converted at all for a graph that takes them.
             whole = stream.takes_images and self._frames.layout == "bgr"

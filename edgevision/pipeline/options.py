@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from edgevision.contract.spec import ModelSpec
 from edgevision.contract.thresholds import Threshold
-from edgevision.settings.kinds import Number
+from edgevision.contract.tiles import OVERLAP_PX, TileOptions, checked_overlap
+from edgevision.errors import UsageError
+from edgevision.settings.kinds import Flag, Number
 from edgevision.settings.setting import setting
 
 
@@ -60,3 +63,38 @@ class PipelineOptions:
             metavar="MS",
         ),
     )
+    tiles: bool = field(
+        default=False,
+        metadata=setting(
+            Flag(),
+            "Image-to-image models: cover frames with overlapping tiles of the graph's size, instead of resizing them.",
+            option="--tiles",
+        ),
+    )
+    overlap_px: int | None = field(
+        default=None,
+        metadata=setting(
+            Number(0, 4096, whole=True),
+            f"With tiles: least overlap of neighbours in pixels; default: {OVERLAP_PX}, or half of a smaller tile.",
+            option="--overlap",
+            metavar="PX",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if self.overlap_px is not None and not self.tiles:
+            raise UsageError(
+                f"an overlap of {self.overlap_px} pixels is for tiles: add --tiles, or omit --overlap"
+            )
+
+    @property
+    def tiling(self) -> TileOptions | None:
+        """How frames are divided, with `batch` tiles in a call; None: not at all."""
+        if not self.tiles:
+            return None
+        return TileOptions(self.overlap_px, self.batch if isinstance(self.batch, int) else None)
+
+    def check(self, spec: ModelSpec) -> None:
+        """Raise `UsageError` if the model cannot take frames in these tiles."""
+        if self.tiles:
+            checked_overlap(spec, self.overlap_px)

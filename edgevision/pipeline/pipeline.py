@@ -14,6 +14,7 @@ import cv2
 
 from edgevision.analytics.analytics import Analytics
 from edgevision.contract.session import Frames, Session
+from edgevision.contract.tiles import TiledSession
 from edgevision.pipeline.collector import Collector, FrameBatch
 from edgevision.pipeline.in_flight import InFlight
 from edgevision.pipeline.options import PipelineOptions
@@ -133,9 +134,14 @@ class Pipeline:
         on_result: Callable[[SourceStream, FrameResult], None] = lambda _stream, _processed: None,
         stay: bool = False,
     ) -> None:
-        """With `stay` it waits for more streams after all have ended."""
-        self._session = session
+        """With `stay` it waits for more streams after all have ended.
+
+        Raises `UsageError` for tiles that do not fit the model.
+        """
         self._options = options or PipelineOptions()
+        if self._options.tiling is not None:
+            session = TiledSession(session, self._options.tiling)
+        self._session = session
         self.pace = EngineSchedule()
         """State of the engine and duration of its calls."""
         chosen = self._options.threshold

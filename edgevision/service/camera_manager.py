@@ -178,6 +178,8 @@ class CameraManager:
         with self._lock:
             after = self._sinks if sinks is None else dict(sinks)
             _check(cameras, after)
+            if options is not None and self._session is not None and open_engine is None:
+                options.check(self._session.spec)
             before, self._sinks = self._sinks, after
             gone = [sink for sink in before.values() if all(sink is not other for other in after.values())]
             changes = [f"sink {name}: removed" for name in before if name not in after]
@@ -345,6 +347,7 @@ class CameraManager:
     def _replace_engine(self, open_engine: EngineFactory) -> None:
         try:
             session = open_engine(lambda detail, share: self._set_readiness("running", detail, share))
+            self._options.check(session.spec)
         except EdgevisionError as error:
             log.error("the new engine cannot be opened; the old one continues: %s", error)
         else:

@@ -12,10 +12,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from edgevision.cli.root import edgevision
+from edgevision.contract.tiles import TiledSession
 from edgevision.datasets.cubic import shrunk
 from edgevision.engines.opening import open_session
 from edgevision.errors import SourceError, UsageError
-from edgevision.evaluation.images import ImagePair, find_pairs, in_tiles, luma, measure_all, psnr
+from edgevision.evaluation.images import ImagePair, find_pairs, luma, measure_all, psnr
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.models.recipe import load_recipe
 from edgevision.sources.image_files import write_image
@@ -67,7 +68,7 @@ def test_tiles_join_without_a_seam(bundle: Path, size_wh: tuple[int, int]) -> No
         load_recipe("sr"), ExportOptions(random_weights=True, size_wh=size_wh), whole, lambda _: None
     )
     with open_session(bundle, engine="onnxruntime") as session:
-        made = in_tiles(session, image)
+        made = TiledSession(session).image_of(image)
     with open_session(whole, engine="onnxruntime") as session:
         expected = session.infer(image[None])[0][0]
     assert made.shape == expected.shape
@@ -146,5 +147,5 @@ def test_frames_in_nv12_are_measured(bundle: Path, tmp_path: Path) -> None:
     made = []
     for path in (bundle, planes):
         with open_session(path, engine="onnxruntime") as session:
-            made.append(in_tiles(session, image).astype(int))
+            made.append(TiledSession(session).image_of(image).astype(int))
     assert np.abs(made[0] - made[1]).max() <= 3

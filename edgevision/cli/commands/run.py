@@ -155,6 +155,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
             click.echo(session.selection, err=True)
         outputs.others.check(request.analytics, session.spec.classes)
         _check_rows(session.spec.task, outputs)
+        options.check(session.spec)
         if request.threshold is not None and session.spec.task not in BOX_TASKS:
             raise UsageError(
                 f"--threshold is for models with boxes ({', '.join(BOX_TASKS)}); {session.spec.name} has the task"

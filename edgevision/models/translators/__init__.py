@@ -1,1 +1,1 @@
-"""Networks that make an image from an image, besides super-resolution."""
+"""Networks that make an image from an image, besides the one that `train sr` trains."""

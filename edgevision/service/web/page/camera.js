@@ -281,6 +281,7 @@ function inWords(record) {
     return record.segmentation.filter((one) => one.share >= 0.005)
       .map((one) => `${one.class} ${Math.round(100 * one.share)} %`).join(" · ");
   }
+  if (record.image) return `${record.image.width}x${record.image.height} image`;
   const counts = new Map();
   for (const found of record.detections ?? []) counts.set(found.class, (counts.get(found.class) ?? 0) + 1);
   return [...counts].sort((a, b) => b[1] - a[1]).map(([name, count]) => `${count} ${name}`).join(" · ");
