@@ -128,7 +128,9 @@ def codes_of_type(values: npt.NDArray[np.float32], kind: CodeType) -> npt.NDArra
 
 
 def joined(parts: Sequence[Codes]) -> Codes:
-    """All codes of one model in one object; raises `UsageError` for codes of different sizes or models."""
+    """All codes of one model in one object; raises `UsageError` for none, and for codes of different models."""
+    if not parts:
+        raise UsageError("no images were received; expected at least one")
     sizes = sorted({part.values.shape[1] for part in parts})
     if len(sizes) != 1 or len({part.source_sha256 for part in parts if part.source_sha256}) > 1:
         raise UsageError(
