@@ -68,11 +68,12 @@ def command(
         found = (image for given in images for image in images_of(given))
         counted = _Counted(found)
         probe_folder(output.parent)
+        said = ran(model.encoder)
         began = time.perf_counter()
         batches = list(encode_each(model, counted, EncodeOptions(label, dtype, check)))
         seconds = time.perf_counter() - began
         codes = joined([batch.codes for batch in batches])
-        click.echo(f"{ran(model.encoder)}: {len(codes)} images in {seconds:.1f} s")
+        click.echo(f"{said}: {len(codes)} images in {seconds:.1f} s")
     codes.save(output)
     click.echo(_sizes(codes, output, counted.file_bytes))
     if check:
@@ -104,7 +105,8 @@ def _sizes(codes: Codes, output: Path, file_bytes: float | None) -> str:
     values = f"{codes.values.shape[1]} values {codes.values.dtype} and the class"
     files = "" if file_bytes is None else f"; the files of the images have {file_bytes:,.0f} on average"
     written = output.stat().st_size
-    return f"{codes.bytes_per_image} bytes an image ({values}){files}; {output.name} has {written:,} bytes with the names"
+    whole = f"{output.name} has {written:,} bytes with the names"
+    return f"{codes.bytes_per_image} bytes an image ({values}){files}; {whole}"
 
 
 def _quality(codes: Codes, psnr: Sequence[float]) -> str:
