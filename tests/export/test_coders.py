@@ -21,6 +21,7 @@ from edgevision.errors import BundleError, RecipeError, UsageError, Verification
 from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.generators import coders
 from edgevision.export.half import with_fp16
+from edgevision.export.network import onnx_from_inputs
 from edgevision.fleet.package import keep, package
 from edgevision.inference.coding import Autoencoder
 from edgevision.models.recipe import SourceModel, load_recipe
@@ -121,8 +122,6 @@ def test_an_autoencoder_of_a_bundle() -> None:
 
 
 def test_a_wrong_graph_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    true = coders.onnx_from_inputs
-
     def wrong(module: Any, *given: Any, **options: Any) -> Any:
         class Brighter(nn.Module):
             def __init__(self) -> None:
@@ -133,7 +132,7 @@ def test_a_wrong_graph_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
                 found: torch.Tensor = self.inner(*inputs) * 1.02
                 return found
 
-        return true(Brighter(), *given, **options)
+        return onnx_from_inputs(Brighter(), *given, **options)
 
     monkeypatch.setattr(coders, "onnx_from_inputs", wrong)
     with pytest.raises(VerificationError, match="vae/encoder was not written"):
