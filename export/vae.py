@@ -33,10 +33,17 @@ def untrained() -> SourceModel:
 
 
 def _source_model(model: Vae, names: tuple[str, ...]) -> SourceModel:
+    from edgevision.models.generators.vae import MeanEncoder
+
     parameters = sum(tensor.numel() for tensor in model.parameters())
     classes = names or tuple(str(label) for label in range(model.decoder.classes))
     return SourceModel(
-        model, f"VAE, {parameters:,} parameters", classes, noise_shape=(model.decoder.noise, 1, 1)
+        model,
+        f"VAE, {parameters:,} parameters",
+        classes,
+        noise_shape=(model.decoder.noise, 1, 1),
+        encoder=MeanEncoder(model),
+        decoder=model.decoder,
     )
 
 

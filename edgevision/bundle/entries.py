@@ -74,6 +74,27 @@ class GraphEntry:
         return next((form for form in self.forms if form.name == name), None)
 
 
+CoderName = Literal["encoder", "decoder"]
+
+
+@dataclass(frozen=True, slots=True)
+class CoderEntry:
+    """The bundle of an autoencoder's encoder or decoder, in a folder of the model's bundle."""
+
+    name: CoderName
+    """Of the folder."""
+    sha256: str
+    """Of its float graph."""
+
+
+def coder_entry(folder: Path, sha256: str) -> CoderEntry:
+    """The entry of a coder's folder; raises `ValueError` for another name than ``encoder`` and ``decoder``."""
+    names: dict[str, CoderName] = {"encoder": "encoder", "decoder": "decoder"}
+    if folder.name not in names:
+        raise ValueError(f"a coder's folder is named {' or '.join(names)}; received {folder.name}")
+    return CoderEntry(names[folder.name], sha256)
+
+
 def file_entry(path: Path) -> FileEntry:
     """Name, hash and size of a file."""
     return FileEntry(path.name, sha256_of_file(path), path.stat().st_size)

@@ -11,58 +11,30 @@ import numpy as np
 
 import edgevision
 from edgevision.bundle.entries import FileEntry as FileEntry
-from edgevision.bundle.entries import FormName, data_name, graph_file_name
+from edgevision.bundle.entries import FormName, coder_entry, data_name, graph_file_name
 from edgevision.bundle.entries import GraphEntry as GraphEntry
 from edgevision.bundle.entries import GraphForm as GraphForm
 from edgevision.bundle.entries import Speed as Speed
 from edgevision.bundle.entries import file_entry as file_entry
 from edgevision.bundle.golden import Golden as Golden
 from edgevision.bundle.golden import arrays_from_golden, golden_from_arrays
-from edgevision.bundle.operating_point import SCHEMA as POINT_SCHEMA
+from edgevision.bundle.manifest import PARTS_SCHEMA, SCHEMA, check_schema, manifest_bytes
+from edgevision.bundle.manifest import Manifest as Manifest
 from edgevision.bundle.operating_point import OperatingPoint
 from edgevision.bundle.packaged import MANIFEST, bundle_path, packaged_names
 from edgevision.bundle.program import Program, read_program
 from edgevision.bundle.records import CheckRecord as CheckRecord
 from edgevision.bundle.records import Verification as Verification
-from edgevision.contract.spec import COMPUTED, FRAMES_SCHEMA, ModelSpec, Precision
+from edgevision.contract.spec import COMPUTED, ModelSpec, Precision
 from edgevision.errors import BundleError
 from edgevision.storage import atomic
 from edgevision.storage.codec import (
     DecodeError,
     dataclass_from_json,
-    json_from_dataclass,
-    json_text,
-    newer_schema,
 )
 from edgevision.storage.sha256 import sha256_of_unchanged
 
-SCHEMA = 3
-"""Version of the manifest: that of its spec, and 3 for a bundle with several graphs."""
 GOLDEN = "golden.npz"
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """Content of ``bundle.json``."""
-
-    edgevision: str
-    """The version that wrote the bundle."""
-    spec: ModelSpec
-    graphs: tuple[GraphEntry, ...]
-    golden: FileEntry
-    schema: int = FRAMES_SCHEMA
-    operating_point: OperatingPoint | None = None
-    """Confidence thresholds of the classes; None if they were not measured."""
-    computed: tuple[GraphEntry, ...] = ()
-    """Records of precisions that engines compute from another graph (`contract.spec.COMPUTED`)."""
-    tokenizers: tuple[FileEntry, ...] = ()
-    """Of a model that takes the tokens of a text: one for each row, in the format of the library tokenizers."""
-    parts: tuple[str, ...] = ()
-    """Folders with the bundles of a program's graphs; empty for a bundle with one graph."""
-
-    def __post_init__(self) -> None:
-        if self.operating_point is not None:
-            self.operating_point.check_classes(self.spec.classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +68,7 @@ class Bundle:
             data = json.loads(file.read_bytes())
         except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise BundleError(f"{file} is not JSON: {error}; export the bundle again") from error
-        _check_schema(file, data)
+        check_schema(file, data)
         try:
             return cls(path, dataclass_from_json(Manifest, data))
         except DecodeError as error:
@@ -149,6 +121,27 @@ class Bundle:
         """The bundles of all graphs of a program; empty for a bundle with one graph."""
         return tuple(self.part(name) for name in self.manifest.parts)
 
+    def coder(self, name: str) -> Bundle:
+        """The bundle of an autoencoder's ``encoder`` or ``decoder``, after a check that it belongs to this one.
+
+        Raises `BundleError` for a bundle without it.
+        """
+        entry = next((one for one in self.manifest.coders if one.name == name), None)
+        if entry is None:
+            raise BundleError(
+                f"{self.path} holds no {name}; bundles of the recipe vae hold one: edgevision export vae"
+                " --checkpoint RUN -o BUNDLE"
+            )
+        found = self.part(name)
+        if found.graph("float").file.sha256 != entry.sha256:
+            raise BundleError(f"{found.path} belongs to another export; export the bundle again")
+        return found
+
+    @property
+    def coders(self) -> tuple[Bundle, ...]:
+        """The bundles of an autoencoder's encoder and decoder; empty for other models."""
+        return tuple(self.coder(entry.name) for entry in self.manifest.coders)
+
     def form_path(self, precision: Precision, name: FormName) -> Path | None:
         """The file of a form of the graph, after a check of its hash; None if there is none."""
         form = self.graph(precision).form(name)
@@ -173,7 +166,7 @@ class Bundle:
             for file in (entry.file, *entry.data, *(form.file for form in entry.forms)):
                 self._checked(file)
         self._checked(self.manifest.golden)
-        for part in self.parts:
+        for part in (*self.parts, *self.coders):
             part.check_files()
 
     def with_verification(self, precision: Precision, verification: Verification) -> Bundle:
@@ -249,7 +242,7 @@ class Bundle:
             entry = GraphEntry(precision, file_entry(self.path / name), verifications, data=weights)
             kept = tuple(old for old in self.manifest.graphs if old.precision != precision)
             bundle = Bundle(self.path, replace(self.manifest, graphs=(*kept, entry)))
-            atomic.write_file(self.path / MANIFEST, _manifest_bytes(bundle.manifest))
+            atomic.write_file(self.path / MANIFEST, manifest_bytes(bundle.manifest))
         except OSError as error:
             raise BundleError(f"cannot write {self.path / name}: {error.strerror or error}") from error
         return bundle
@@ -288,7 +281,7 @@ class Bundle:
         return Bundle(self.path, replace(self.manifest, graphs=graphs))
 
     def _write_manifest(self) -> None:
-        atomic.write_file(self.path / MANIFEST, _manifest_bytes(self.manifest))
+        atomic.write_file(self.path / MANIFEST, manifest_bytes(self.manifest))
 
     def _checked(self, entry: FileEntry) -> Path:
         path = self.path / entry.name
@@ -311,20 +304,25 @@ def write_bundle(
     *,
     data: Path | None = None,
     parts: tuple[Path, ...] = (),
+    coders: tuple[Path, ...] = (),
 ) -> Bundle:
     """Write a new bundle with its float graph and tokenizers; replaces an older bundle at `path`, but nothing else.
 
     `data` is a file with the graph's external weights. With `parts`, the bundles of several graphs, `graph` is their
-    program. Both are moved, and must be on the same file system. Raises `BundleError` if `path` exists and is not a
-    bundle, or cannot be written.
+    program. `coders` are the bundles of an autoencoder's encoder and decoder. All of these are moved, and must be on
+    the same file system. Raises `BundleError` if `path` exists and is not a bundle, or cannot be written.
     """
     try:
         with atomic.staged_folder(path, may_replace=_is_bundle) as folder:
             name = graph_file_name("float", program=bool(parts))
             (folder / name).write_bytes(graph)
             weights = () if data is None else (_moved(data, folder / data_name(name)),)
-            for part in parts:
+            for part in (*parts, *coders):
                 part.rename(folder / part.name)
+            apart = tuple(
+                coder_entry(coder, Bundle.open(folder / coder.name).graph("float").file.sha256)
+                for coder in coders
+            )
             with (folder / GOLDEN).open("wb") as file:
                 np.savez_compressed(file, **arrays_from_golden(spec, golden))  # type: ignore[arg-type]  # stub: bool
             entry = GraphEntry("float", file_entry(folder / name), verifications, data=weights)
@@ -336,13 +334,14 @@ def write_bundle(
                 spec,
                 (entry,),
                 golden_entry,
-                SCHEMA if parts or weights else spec.schema,
+                SCHEMA if coders else PARTS_SCHEMA if parts or weights else spec.schema,
                 parts=tuple(part.name for part in parts),
                 tokenizers=tuple(
                     file_entry(folder / f"tokenizer{place}.json") for place in range(1, len(tokenizers) + 1)
                 ),
+                coders=apart,
             )
-            (folder / MANIFEST).write_bytes(_manifest_bytes(manifest))
+            (folder / MANIFEST).write_bytes(manifest_bytes(manifest))
     except (atomic.OccupiedError, OSError) as error:
         raise _not_written(path, error) from error
     return Bundle(path, manifest)
@@ -369,26 +368,5 @@ def _moved(file: Path, target: Path) -> FileEntry:
     return file_entry(target)
 
 
-def _manifest_bytes(manifest: Manifest) -> bytes:
-    content = json_from_dataclass(manifest)
-    for key in ("operating_point", "tokenizers", "parts"):  # earlier versions do not know them
-        if not getattr(manifest, key):
-            del content[key]
-    for entry in (*content["graphs"], *content["computed"]):
-        if not entry["data"]:
-            del entry["data"]
-    return json_text(content).encode()
-
-
 def _is_bundle(path: Path) -> bool:
     return (path / MANIFEST).is_file()
-
-
-def _check_schema(file: Path, data: object) -> None:
-    newer = newer_schema(data, SCHEMA)
-    if newer is not None:
-        raise BundleError(f"{file} has {newer}, or export the bundle again")
-    point = data.get("operating_point") if isinstance(data, dict) else None
-    newer = newer_schema(point, POINT_SCHEMA)
-    if newer is not None:
-        raise BundleError(f"{file} has an operating point of {newer}, or export the bundle again")

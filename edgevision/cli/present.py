@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 
@@ -43,11 +44,12 @@ def verification_lines(verification: Verification) -> list[str]:
 def show_bundle(bundle: Bundle, steps: Steps) -> None:
     """Print that a bundle was written, and every verification of its graphs."""
     steps.done(f"wrote {bundle.path}")
-    for entry in bundle.manifest.graphs:
-        for verification in entry.verifications:
-            click.echo(
-                "\n".join([f"{entry.file.name} in {verification.engine}:", *verification_lines(verification)])
-            )
+    for one in (bundle, *bundle.coders):
+        folder = "" if one is bundle else f"{one.path.name}/"
+        for entry in one.manifest.graphs:
+            for verification in entry.verifications:
+                title = f"{folder}{entry.file.name} in {verification.engine}:"
+                click.echo("\n".join([title, *verification_lines(verification)]))
 
 
 def finish_bundle(bundle: Bundle, steps: Steps, tensorrt: tuple[str, ...], *, fp16: bool) -> None:
@@ -58,7 +60,13 @@ def finish_bundle(bundle: Bundle, steps: Steps, tensorrt: tuple[str, ...], *, fp
         else:
             from edgevision.export.half import with_fp16
         bundle = with_fp16(bundle, steps.done, tensorrt)
+        for coder in bundle.coders:
+            with_fp16(coder, functools.partial(_named, steps, coder.path.name), tensorrt)
     show_bundle(bundle, steps)
+
+
+def _named(steps: Steps, name: str, text: str) -> None:
+    steps.done(f"{name}: {text}")
 
 
 MOST_CLASSES = 8

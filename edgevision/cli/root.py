@@ -14,15 +14,18 @@ COMMANDS = {
     "build": "Build TensorRT engines for this machine's GPU, or for others.",
     "compare": "Test whether a build is slower than another, from benchmark records.",
     "demo": "Export, verify, run and benchmark a model in one command.",
+    "decode": "Make images of the codes that encode wrote.",
     "deploy": "Run the cameras, sinks and page of a TOML file as a service.",
     "doctor": "Check this machine and print the fix for each problem.",
     "edit": "Fill a region of an image, given by a mask.",
+    "encode": "Compress images to codes with an autoencoder.",
     "eval": "Measure the accuracy of a graph on labelled images.",
     "export": "Export a checkpoint as a verified bundle.",
     "explain": "Draw a heat map of the image regions that a result depends on.",
     "fleet": "Run a benchmark on many devices, which Ray connects.",
     "generate": "Make images from noise with a generator's bundle.",
     "inspect": "Show the contents of a bundle or an ONNX file.",
+    "interpolate": "Make the images between two images or codes.",
     "live": "Show live cameras and their detections on a web page.",
     "models": "List the included bundles, which run by name.",
     "new-recipe": "Write a recipe for a network of your own, with a test.",
@@ -44,6 +47,9 @@ FOLDERS = {
     "fleet": "fleet",
     "generate": "images",
     "edit": "images",
+    "encode": "images",
+    "decode": "images",
+    "interpolate": "images",
 }
 """Subfolders of the commands that have one."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -152,6 +152,8 @@ class Session(abc.ABC):
         """Hash of the graph that runs, if it belongs to a bundle."""
         self.tokenizers: tuple[Path, ...] = ()
         """Files of the tokenizers, of a bundle whose model takes the tokens of a text."""
+        self.coders: Mapping[str, Callable[[], Session]] = {}
+        """Openers of the graphs ``encoder`` and ``decoder`` of an autoencoder's bundle; empty for other models."""
         self.selection = ""
         """Engine, graph, and why they were selected, on one line; empty unless `open_session` opened it."""
         self.layer_profile: Callable[[Callable[[Frames], object], Iterable[Frames]], EngineProfile] | None = (

@@ -280,7 +280,7 @@ class ModelSpec:
         """How the model takes frames; raises `UsageError` for a model that takes none."""
         if isinstance(self.input, FrameInput):
             return self.input
-        if self.input.of_kind("image") is not None:
+        if self.input.of_kind("mask") is not None:
             raise UsageError(
                 f"{self.name} fills a region of an image and takes no frames; run: edgevision edit BUNDLE IMAGE --mask"
                 " MASK -o FILE.png"

@@ -91,9 +91,17 @@ def open_session(
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"unknown engine {engine!r}; engines: {', '.join(ENGINES)}")
     path, options = Path(model), options or SessionOptions()
+    bundle = None if path.suffix == ".onnx" else with_cached_records(Bundle.open(path))
+    session = _open_selected(bundle, path, engine, options)
+    if bundle is not None:
+        session.coders = coder_openers(bundle, engine, options)
+    return session
+
+
+def _open_selected(bundle: Bundle | None, path: Path, engine: str | None, options: SessionOptions) -> Session:
+    """Open with the requested engine, else with the fastest known one."""
     if options.precision in COMPUTED:
         engine = computing_engine(engine, options.precision)
-    bundle = None if path.suffix == ".onnx" else with_cached_records(Bundle.open(path))
     if bundle is None and options.precision not in (None, "float", *COMPUTED):
         raise UsageError(
             f"{path} is one graph; --precision {options.precision} selects a graph of a bundle: pass the bundle, or"
@@ -115,6 +123,17 @@ def open_session(
         session.selection = _described(session, "as requested")
         return session
     return _open_first(bundle, path, options)
+
+
+def coder_openers(
+    bundle: Bundle, engine: str | None, options: SessionOptions
+) -> dict[str, Callable[[], Session]]:
+    """Openers of an autoencoder's ``encoder`` and ``decoder``, each as `open_session`; empty for other models."""
+
+    def open_coder(name: str) -> Session:
+        return open_session(bundle.coder(name).path, engine=engine, options=options)
+
+    return {entry.name: functools.partial(open_coder, entry.name) for entry in bundle.manifest.coders}
 
 
 def _open_first(bundle: Bundle | None, path: Path, options: SessionOptions) -> Session:

@@ -37,7 +37,8 @@ from edgevision.errors import RecipeError, UsageError, VerificationError
 from edgevision.export.close_up import with_close_up
 from edgevision.export.file_source import relative_difference
 from edgevision.export.frames import golden_frames
-from edgevision.export.generators.exporter import GeneratorJob, export_generator
+from edgevision.export.generators.exporter import export_generator
+from edgevision.export.generators.job import GeneratorJob
 from edgevision.export.golden import golden_from_source, network_input, with_source_values
 from edgevision.export.modules.branches import branch_hint
 from edgevision.export.modules.heads import detection_head, segmenter_head, with_head

@@ -6,10 +6,12 @@ import hashlib
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgevision.bundle.folder import Bundle
+from edgevision.bundle.manifest import manifest_bytes
+from edgevision.bundle.packaged import MANIFEST
 from edgevision.errors import BundleError
 from edgevision.storage import atomic
 from edgevision.storage.cache import cache_folder
@@ -33,7 +35,7 @@ class BundlePackage:
 
 
 def package(bundle: Bundle) -> BundlePackage:
-    """Pack a bundle; raises `BundleError` if a file differs from its hash."""
+    """Pack a bundle, without an autoencoder's coders; raises `BundleError` if a file differs from its hash."""
     if bundle.manifest.parts:
         raise BundleError(f"{bundle.path} has several graphs; the fleet sends bundles of one graph only")
     bundle.check_files()
@@ -41,7 +43,10 @@ def package(bundle: Bundle) -> BundlePackage:
     with zipfile.ZipFile(memory, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(bundle.path.iterdir()):
             if path.is_file():
-                archive.writestr(zipfile.ZipInfo(path.name, _DATE), path.read_bytes())
+                data = path.read_bytes()
+                if path.name == MANIFEST and bundle.manifest.coders:  # in folders, which are not sent
+                    data = manifest_bytes(replace(bundle.manifest, coders=(), schema=bundle.spec.schema))
+                archive.writestr(zipfile.ZipInfo(path.name, _DATE), data)
     data = memory.getvalue()
     graphs = frozenset(entry.file.sha256 for entry in bundle.manifest.graphs)
     return BundlePackage(bundle.spec.name, hashlib.sha256(data).hexdigest(), data, graphs)

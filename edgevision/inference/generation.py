@@ -66,6 +66,11 @@ class Origin:
     label_name: str | None
     text: str | None = None
 
+    @property
+    def file_stem(self) -> str:
+        """Name of the image's file in a folder, without suffix."""
+        return f"s{self.seed}-{self.number:05d}"
+
     def entries(self) -> dict[str, str]:
         """Text entries of a PNG file, by keyword."""
         return self.stated("trainedAlgorithmicMedia")
@@ -111,6 +116,8 @@ class Generation(Sequence[GeneratedImage]):
     """Images in the order of their numbers, all of one size."""
 
     items: tuple[GeneratedImage, ...]
+    columns: int | None = None
+    """Of a grid; None: about as many as rows, or one for each class."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -121,7 +128,7 @@ class Generation(Sequence[GeneratedImage]):
     def __getitem__(self, index: slice) -> Generation: ...
 
     def __getitem__(self, index: int | slice) -> GeneratedImage | Generation:
-        return Generation(self.items[index]) if isinstance(index, slice) else self.items[index]
+        return Generation(self.items[index], self.columns) if isinstance(index, slice) else self.items[index]
 
     def __repr__(self) -> str:
         height, width = self.items[0].image.shape[:2] if self.items else (0, 0)
@@ -134,11 +141,11 @@ class Generation(Sequence[GeneratedImage]):
         return np.stack([item.image for item in self.items])
 
     def grid(self, columns: int | None = None) -> npt.NDArray[np.uint8]:
-        """One image of all of them, uint8 BGR, row by row; `columns` is about as many as rows by default.
+        """One image of all of them, uint8 BGR, row by row; `columns` is that of the images by default.
 
         Of every class in turn, each has its own column. Raises `UsageError` for a grid that no file holds.
         """
-        return image_grid([item.image for item in self.items], columns or self._columns())
+        return image_grid([item.image for item in self.items], columns or self.columns or self._columns())
 
     def save(self, path: Path | str, *, metadata: bool = True) -> tuple[Path, ...]:
         """Write ``FILE.png`` with a grid, or a folder with one PNG file for each image; returns the files."""
@@ -195,7 +202,7 @@ def generate_each(session: Session, options: GenerateOptions) -> Iterator[Genera
 
 def refuse_editing(spec: ModelSpec) -> None:
     """Raise `UsageError` for a model that fills a region of an image."""
-    if spec.tensors.of_kind("image") is not None:
+    if spec.tensors.of_kind("mask") is not None:
         raise UsageError(
             f"{spec.name} fills a region of an image; run: edgevision edit BUNDLE IMAGE --mask MASK -o FILE.png"
         )
@@ -292,8 +299,8 @@ def grid_entries(origins: Sequence[Origin]) -> dict[str, str]:
 
 
 def save_in(folder: Path, item: GeneratedImage, *, metadata: bool) -> Path:
-    """Write one image into a folder, named by seed and number."""
-    path = folder / f"s{item.origin.seed}-{item.origin.number:05d}{PNG}"
+    """Write one image into a folder, named by its origin."""
+    path = folder / f"{item.origin.file_stem}{PNG}"
     write_png(path, item.png(metadata=metadata))
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,16 @@ from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
 from edgevision.explain.maps import ExplainOptions, Explanation, explain
 from edgevision.explain.target import TargetChoice
+from edgevision.inference.codes import Codes, CodeType, joined
+from edgevision.inference.coding import (
+    Autoencoder,
+    EncodeOptions,
+    decode_each,
+    encode_each,
+    interpolate_each,
+    interpolation,
+    row_of,
+)
 from edgevision.inference.editing import EditOptions, edit, mask_of_image
 from edgevision.inference.generation import GeneratedImage, GenerateOptions, Generation, generate_each
 from edgevision.inference.inputs import Colour, InputImage, images_of, is_single
@@ -200,8 +211,61 @@ class Model:
         region = Region(pairs[0].frame_bgr, mask_of_image(pairs[1].frame_bgr))
         return edit(self.session, region, EditOptions(label, text, seed), Path(pairs[0].name).name)
 
+    def encode(
+        self,
+        images: object,
+        label: int | str | None = None,
+        *,
+        dtype: CodeType = "float16",
+        colour: Colour = "bgr",
+    ) -> Codes:
+        """Codes of one image or several, in the forms that a call of the model takes, with an autoencoder.
+
+        An image of another size is stretched to the model's. `label` is the class of all images; None: of each image
+        the class with the best reconstruction. Raises `UsageError` for a model without an encoder.
+        """
+        options = EncodeOptions(label, dtype)
+        batches = encode_each(self._autoencoder, images_of(images, colour), options)
+        return joined([batch.codes for batch in batches])
+
+    def decode(self, codes: Codes | str | Path, label: int | str | None = None) -> Generation:
+        """Images of codes, or of a file of codes; `label` replaces their labels.
+
+        Raises `UsageError` for codes of another model, and a model without a decoder; `SourceError` for a file that
+        cannot be read.
+        """
+        given = codes if isinstance(codes, Codes) else Codes.load(codes)
+        return Generation(tuple(decode_each(self._autoencoder, given, label)))
+
+    def interpolate(
+        self,
+        first: Codes | str | Path | Frame,
+        second: Codes | str | Path | Frame,
+        steps: int = 8,
+        *,
+        label: int | str | None = None,
+        colour: Colour = "bgr",
+    ) -> Generation:
+        """`steps` images on the straight line between two codes or images, both included.
+
+        Each has the label of the nearer end, or `label`. Raises `UsageError` for fewer than two steps, and a model
+        without an encoder.
+        """
+        ends = [
+            end if isinstance(end, Codes) else self.encode(end, label, dtype="float32", colour=colour)
+            for end in (first, second)
+        ]
+        line = interpolation(ends[0], ends[1], steps)
+        return Generation(tuple(interpolate_each(self._autoencoder, line, label)), row_of(steps))
+
+    @functools.cached_property
+    def _autoencoder(self) -> Autoencoder:
+        return Autoencoder(self.spec, self.session.coders)
+
     def close(self) -> None:
         """Free the engine; the model cannot be used afterwards."""
+        if self.session.coders:
+            self._autoencoder.close()
         self.session.close()
 
     def __enter__(self) -> Model:

@@ -89,6 +89,13 @@ class SourceModel:
     """The tokenizer of each row of tokens, as JSON in the format of the library tokenizers."""
     token_examples: tuple[tuple[int, ...], ...] = ()
     """Tokens of texts for the golden images, one row for each image; empty: random tokens."""
+    encoder: torch.nn.Module | None = None
+    """Of an autoencoder that generates: images uint8 ``[B,H,W,3]`` BGR to codes float32 ``[B,K]``."""
+    decoder: torch.nn.Module | None = None
+    """Of an autoencoder: codes float32 ``[B,K]`` and labels int64 ``[B]`` to images, as those of `module`.
+
+    Encoder and decoder are exported apart, beside the generator's graph.
+    """
     input_origin: str = ""
     """Origin of size, crop and pixels, such as "assumed: ..."; `export` prints it with them."""
     heads: Mapping[str, Callable[[], SourceModel]] = field(default_factory=dict)

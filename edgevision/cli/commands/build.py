@@ -88,7 +88,8 @@ def command(
     TensorRT builds for this machine's GPU, TensorRT-RTX also for others. BUNDLE/engines/ receives plain plans, each
     with a manifest that `edgevision run` checks before it opens the plan. If the target GPU is present, the golden
     frames run through the new engine. All verified engines are then compared, and the fastest is stored for this
-    machine. Each graph of a pipeline in several graphs gets an engine of its own. Ctrl-C ends a build cleanly (exit
+    machine. Each graph of a pipeline in several graphs gets an engine of its own, and so do an
+    autoencoder's encoder and decoder. Ctrl-C ends a build cleanly (exit
     code 130): no engine is written, the timing cache is kept.
     """
     from edgevision.benchmark.comparison import ComparisonOptions
@@ -110,7 +111,7 @@ def command(
         rebuild=rebuild,
     )
     outcomes: list[Outcome] = []
-    for part in opened.parts or (opened,):
+    for part in opened.parts or (opened, *opened.coders):
         if part is not opened:
             click.echo(f"{part.path}:")
         outcomes += build_shown(ctx, part, library, request)

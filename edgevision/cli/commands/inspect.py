@@ -49,7 +49,10 @@ def command(model: Path, as_json: bool) -> None:
             lines += [f"           {line}" for line in _program_lines(bundle, graph)]
         elif graph.precision not in COMPUTED:
             lines += [f"           {line}" for line in _readable(bundle, graph)]
-    click.echo("\n".join([*lines, *_engine_lines(bundle)]))
+    coders = [
+        f"{coder.path.name:<11}a graph of its own: edgevision inspect {coder.path}" for coder in bundle.coders
+    ]
+    click.echo("\n".join([*lines, *coders, *_engine_lines(bundle)]))
 
 
 def _program_lines(bundle: Bundle, entry: GraphEntry) -> list[str]:

@@ -104,8 +104,9 @@ def _complaint(found: Found) -> str:
 
 
 def _verify_all(bundle: Bundle) -> list[Found]:
-    """The records of every graph of a bundle, the parts of several before the whole."""
-    found = [replace(one, part=part.path.name) for part in bundle.parts for one in _verify_graphs(part)]
+    """The records of every graph of a bundle, the parts of several before the whole, an autoencoder's coders too."""
+    inner = (*bundle.parts, *bundle.coders)
+    found = [replace(one, part=part.path.name) for part in inner for one in _verify_graphs(part)]
     return [*found, *_verify_graphs(bundle)]
 
 

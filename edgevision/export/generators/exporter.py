@@ -2,63 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 
-from edgevision.bundle.folder import Bundle, CheckRecord, Golden, Verification, write_bundle
-from edgevision.contract.inputs import BatchRange, TensorInput, Tensors, sample_tensors
-from edgevision.contract.spec import ModelSpec, Provenance, translate_outputs
+from edgevision.bundle.folder import Bundle, Golden, Verification, write_bundle
+from edgevision.contract.inputs import TensorInput, sample_tensors
+from edgevision.contract.spec import ModelSpec, translate_outputs
 from edgevision.errors import GraphError, RecipeError, VerificationError
-from edgevision.export.file_source import relative_difference
+from edgevision.export.generators.coders import exported_coders
+from edgevision.export.generators.job import GeneratorJob
 from edgevision.export.generators.network import (
     SEED,
     Generator,
     check_generator,
     generator_inputs,
     golden_tensors,
+    network_check,
     raw_images,
     share_outside,
 )
 from edgevision.export.modules.branches import branch_hint
-from edgevision.export.network import onnx_from_inputs, run_network
+from edgevision.export.network import onnx_from_inputs
 from edgevision.export.verify import Progress, verify_graph
 from edgevision.graph.contract import attach_metadata, check_contract
 from edgevision.graph.graft import generator_image, graft_generator
 from edgevision.graph.limits.check import require_named
-from edgevision.graph.preprocess import PixelFormat
 from edgevision.graph.surgery import graph_inputs, inferred_outputs
 from edgevision.models.images import images_bgr
-from edgevision.models.recipe import SourceModel
 
-NETWORK_TOLERANCE = 1e-3
-"""Largest difference of raw images, relative to their largest value, between PyTorch and ONNX Runtime in float32."""
 MUCH_OUTSIDE = 0.05
 """Share of cut values from which a remark is printed."""
-
-
-@dataclass(frozen=True, slots=True)
-class GeneratorJob:
-    """One export: the source model, and how the bundle describes it."""
-
-    name: str
-    source: SourceModel
-    classes: tuple[str, ...]
-    pixels: PixelFormat
-    """Of the network's images."""
-    batch: BatchRange
-    provenance: Provenance
-    tensorrt: tuple[str, ...] = ()
-    """TensorRT versions, as `graph.limits` names them, that must be able to read the graph."""
-    golden: Tensors | None = None
-    """Inputs of the golden images; None: those of the first images of a fixed seed."""
-    checks: tuple[CheckRecord, ...] = ()
-    """Further measured differences, of the PyTorch module."""
-    tokenizers: tuple[str, ...] = ()
-    """Of a model that takes tokens: each as JSON in the format of the library tokenizers."""
 
 
 def export_generator(job: GeneratorJob, path: Path, progress: Progress) -> Bundle:
@@ -94,7 +69,7 @@ def export_generator(job: GeneratorJob, path: Path, progress: Progress) -> Bundl
             " network is trained, check image_pixels"
         )
     golden = Golden(tensors, (images_bgr(raw, job.pixels),))
-    further = (*job.checks, _network_check(network, golden, raw, job.batch.opt))
+    further = (*job.checks, network_check(network, tensors, raw, job.batch.opt))
     try:
         verification = verify_graph(graph, spec, golden, further)
     except VerificationError as error:
@@ -102,7 +77,10 @@ def export_generator(job: GeneratorJob, path: Path, progress: Progress) -> Bundl
         raise VerificationError(f"{error}{branch_hint(generator, *example)}") from error
     progress(f"verified {len(tensors)} images against PyTorch: {_differences(verification)}")
     tokenizers = tuple(text.encode() for text in job.tokenizers)
-    return write_bundle(path, spec, graph.SerializeToString(), golden, (verification,), tokenizers)
+    with exported_coders(job, golden, path, progress) as coders:
+        return write_bundle(
+            path, spec, graph.SerializeToString(), golden, (verification,), tokenizers, coders=coders
+        )
 
 
 def _network(generator: Generator, name: str, inputs: TensorInput) -> onnx.ModelProto:
@@ -127,20 +105,6 @@ def _network(generator: Generator, name: str, inputs: TensorInput) -> onnx.Model
             )
         )
     return network
-
-
-def _network_check(network: onnx.ModelProto, golden: Golden, raw: torch.Tensor, size: int) -> CheckRecord:
-    """Compare the bare network's images, before rounding could hide a difference."""
-    worst, count = 0.0, len(golden.inputs)
-    for start in range(0, count, size):
-        rows = np.arange(start, start + size).clip(max=count - 1)
-        tensors = golden.inputs[rows]
-        assert not isinstance(tensors, np.ndarray), "a generator takes tensors"
-        (actual,) = run_network(network, *tensors.arrays)
-        worst = max(worst, relative_difference(raw[torch.from_numpy(rows)].numpy(), actual))
-    return CheckRecord(
-        "relative difference of the network's raw outputs", worst, "<=", NETWORK_TOLERANCE, "network"
-    )
 
 
 def _differences(verification: Verification) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import torch
 
+from edgevision.bundle.folder import CheckRecord
 from edgevision.contract.inputs import (
     BatchRange,
     InputTensor,
@@ -16,6 +18,7 @@ from edgevision.contract.inputs import (
 from edgevision.errors import RecipeError, first_line
 from edgevision.export.file_source import relative_difference
 from edgevision.export.modules.outputs import error_location, module_outputs
+from edgevision.export.network import run_network
 from edgevision.graph.preprocess import PixelFormat
 from edgevision.models.recipe import SourceModel
 from edgevision.models.recipe_file import CODE_ERRORS
@@ -23,6 +26,8 @@ from edgevision.models.recipe_file import CODE_ERRORS
 SEED = 0
 """Of the golden noise."""
 GOLDEN_IMAGES = 8
+NETWORK_TOLERANCE = 1e-3
+"""Largest difference of raw images, relative to their largest value, between PyTorch and ONNX Runtime in float32."""
 ALONE_TOLERANCE = 1e-3
 """Largest difference of an image in a batch from the same image alone, relative to the largest value."""
 
@@ -129,3 +134,15 @@ def _run(generator: Generator, name: str, tensors: Tensors) -> torch.Tensor:
             f" [{len(tensors)}, 3, h, w] or [{len(tensors)}, 1, h, w]"
         )
     return image
+
+
+def network_check(network: onnx.ModelProto, inputs: Tensors, raw: torch.Tensor, size: int) -> CheckRecord:
+    """Compare the bare network's output with PyTorch's, before rounding could hide a difference."""
+    worst, count = 0.0, len(inputs)
+    for start in range(0, count, size):
+        rows = np.arange(start, start + size).clip(max=count - 1)
+        (actual,) = run_network(network, *inputs[rows].arrays)
+        worst = max(worst, relative_difference(raw[torch.from_numpy(rows)].numpy(), actual))
+    return CheckRecord(
+        "relative difference of the network's raw outputs", worst, "<=", NETWORK_TOLERANCE, "network"
+    )

@@ -12,7 +12,8 @@ from edgevision.bundle.folder import Bundle, CheckRecord, check_destination
 from edgevision.contract.inputs import BatchRange, Tensors, sample_tensors
 from edgevision.contract.spec import ModelSpec, Provenance, translate_outputs
 from edgevision.errors import UsageError
-from edgevision.export.generators.exporter import GeneratorJob, export_generator
+from edgevision.export.generators.exporter import export_generator
+from edgevision.export.generators.job import GeneratorJob
 from edgevision.export.generators.network import SEED, generator_inputs
 from edgevision.export.pipelines.folder import INDEX, PipelineFolder, read_pipeline_folder
 from edgevision.export.pipelines.loading import PROMPTS, LoadedPipeline, load_pipeline

@@ -59,6 +59,23 @@ class Vae(nn.Module):
         return mean, log_variance
 
 
+class MeanEncoder(nn.Module):
+    """Images uint8 ``[B,size,size,3]`` BGR to codes float32 ``[B,noise]``, the means of their distributions.
+
+    A grey model takes the mean of the channels.
+    """
+
+    def __init__(self, model: Vae) -> None:
+        super().__init__()
+        self.encoder, self.grey = model.encoder, model.decoder.channels == 1
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Images to codes."""
+        rgb = image.float()[..., [2, 1, 0]].permute(0, 3, 1, 2) / 255
+        mean: torch.Tensor = self.encoder(rgb.mean(1, keepdim=True) if self.grey else rgb)[0]
+        return mean
+
+
 def elbo_parts(
     model: Vae, images: torch.Tensor, label: torch.Tensor, draws: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
