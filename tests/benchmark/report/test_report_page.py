@@ -97,7 +97,9 @@ def test_records_of_eval(tmp_path: Path, record: dict[str, object], expected: Ac
 @pytest.mark.parametrize("text", ['{"boxes": 3}', "[]", '{"ap": true}', '{"ap": NaN}', "no json"])
 def test_other_files_are_no_records_of_eval(tmp_path: Path, text: str) -> None:
     (tmp_path / "eval.json").write_text(text)
-    with pytest.raises(UsageError, match="has none of ap, miou, top1, psnr, agreement;|cannot read accuracy record"):
+    with pytest.raises(
+        UsageError, match="has none of ap, miou, top1, psnr, agreement;|cannot read accuracy record"
+    ):
         read_accuracy(tmp_path / "eval.json")
 
 
