@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from edgevision.bundle.folder import Bundle
 from edgevision.cli.root import edgevision
 from edgevision.errors import EdgevisionError, SourceError, UsageError
 from edgevision.inference.codes import Codes
@@ -112,6 +114,20 @@ def test_generate_inspect_and_verify_take_the_whole(bundle: Path) -> None:
     said = invoke("verify", bundle, "--seconds", 0).output
     assert "encoder: float graph\nverify verification passed" in said
     assert "decoder: fp16 graph\nverify verification passed" in said
+
+
+def test_build_makes_an_engine_of_each_graph(bundle: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    shutil.copytree(bundle, "vae")
+    shutil.rmtree("vae/engines", ignore_errors=True)
+    said = invoke("build", "vae", "--engine", "tensorrt-rtx", "--sm", 89, "--precision", "float").output
+    assert said.count("-sm89-float-") == 3
+    assert "vae/encoder:\n" in said
+    for coder in Bundle.open("vae").coders:
+        coder.without_graph("fp16")
+    said = invoke("build", "vae", "--engine", "tensorrt-rtx", "--sm", 89, "--precision", "fp16").output
+    assert said.count("-sm89-fp16-") == 1
+    assert said.count("-sm89-float-") == 2
 
 
 @pytest.mark.parametrize(

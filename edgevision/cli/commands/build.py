@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -111,10 +112,14 @@ def command(
         rebuild=rebuild,
     )
     outcomes: list[Outcome] = []
-    for part in opened.parts or (opened, *opened.coders):
+    coders = opened.coders
+    for part in opened.parts or (opened, *coders):
         if part is not opened:
             click.echo(f"{part.path}:")
-        outcomes += build_shown(ctx, part, library, request)
+        held = {"auto", "all", *(graph.precision for graph in part.manifest.graphs)}
+        coder = part in coders  # `quantize` adds graphs to the generator only
+        of_part = replace(request, precision="auto") if coder and precision not in held else request
+        outcomes += build_shown(ctx, part, library, of_part)
     if any(outcome.engine.manifest.verification is not None for outcome in outcomes):
         compare_shown(opened, ComparisonOptions("edgevision build"))
 
