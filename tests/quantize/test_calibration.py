@@ -47,7 +47,9 @@ def test_a_part_of_the_folder_is_spread_over_it(folder: Path) -> None:
 
 
 def test_camera_frames_are_covered(folder: Path) -> None:
-    (first, *_) = CalibrationFrames(folder, FrameInput((24, 12), "exact"))
+    frames = CalibrationFrames(folder, FrameInput((24, 12), "exact"))
+    assert {image.shape for image in frames.for_timing(2)} == {(12, 24, 3)}
+    (first, *_) = frames
     assert first.shape == (1, 12, 24, 3)
 
 

@@ -80,9 +80,8 @@ class CalibrationFrames:
         """Select `limit` images evenly from the folder; raises `UsageError`, and `SourceError` for broken images."""
         if not folder.is_dir():
             raise UsageError(f"--calib {folder} is not a folder")
-        self._target = (
-            replace(frames, fit="center-crop", crop_fraction=1.0) if frames.fit == "exact" else frames
-        )
+        self._exact = frames.fit == "exact"
+        self._target = replace(frames, fit="center-crop", crop_fraction=1.0) if self._exact else frames
         self.batch = frames.batch.opt
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
@@ -102,8 +101,9 @@ class CalibrationFrames:
         return str(self.files[number])
 
     def for_timing(self, count: int) -> Sequence[Frame]:
-        """The first images, in their own sizes."""
-        return [read_image(path) for path in self.files[:count]]
+        """The first images, in their own sizes, or in the only size that the graph takes."""
+        images = [read_image(path) for path in self.files[:count]]
+        return [fit_frame(image, self._target)[0] for image in images] if self._exact else images
 
     def __iter__(self) -> Iterator[Frames]:
         """Batches of the graph's own size; the last one is padded with copies of its last frame."""
