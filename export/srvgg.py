@@ -31,7 +31,9 @@ def load(checkpoint: Path) -> SourceModel:
         model = srvgg_from_state_dict(tensors, activation)
         return _source_model(model, f", activation {activation}", heads)
 
-    heads = {activation: functools.partial(source, activation) for activation in choices}
+    heads: dict[str, functools.partial[SourceModel]] = {
+        activation: functools.partial(source, activation) for activation in choices
+    }
     return source("relu")
 
 
