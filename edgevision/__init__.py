@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from edgevision.contract.session import ReplaySession, Session, SessionOptions
     from edgevision.contract.spec import ModelSpec
     from edgevision.contract.thresholds import ClassThresholds
-    from edgevision.contract.tiles import TileOptions
+    from edgevision.contract.tiles.options import TileOptions
     from edgevision.drawing.observation import annotate
     from edgevision.engines.opening import open_session
     from edgevision.errors import EdgevisionError, VerificationError
@@ -90,7 +90,7 @@ _MODULES = {
     "SinkOptions": "sinks.addresses",
     "SourceHealth": "sources.health",
     "SourceStream": "pipeline.streams",
-    "TileOptions": "contract.tiles",
+    "TileOptions": "contract.tiles.options",
     "Tracker": "analytics.tracker",
     "VerificationError": "errors",
     "Zone": "analytics.places",

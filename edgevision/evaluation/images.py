@@ -14,7 +14,8 @@ import numpy.typing as npt
 from edgevision.contract.image import Frame
 from edgevision.contract.session import Session
 from edgevision.contract.spec import ModelSpec
-from edgevision.contract.tiles import TiledSession, factor_xy
+from edgevision.contract.tiles.options import factor_xy
+from edgevision.contract.tiles.session import TiledSession
 from edgevision.datasets.cubic import shrunk
 from edgevision.errors import SourceError, UsageError
 from edgevision.sources.image_files import IMAGE_SUFFIXES, read_image

@@ -17,7 +17,8 @@ from edgevision.contract.inputs import Region, TensorInput
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import ModelSpec, Precision
 from edgevision.contract.thresholds import Threshold, least_of
-from edgevision.contract.tiles import TiledSession, TileOptions
+from edgevision.contract.tiles.options import TileOptions
+from edgevision.contract.tiles.session import TiledSession
 from edgevision.engines.opening import open_session
 from edgevision.errors import UsageError
 from edgevision.explain.maps import ExplainOptions, Explanation, explain

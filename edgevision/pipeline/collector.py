@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from edgevision.contract.image import fit_frame
 from edgevision.contract.results import Outputs
 from edgevision.contract.session import Frames, Session
-from edgevision.contract.tiles import TiledSession
+from edgevision.contract.tiles.session import TiledSession
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import EdgevisionError
 from edgevision.pipeline.options import PipelineOptions

@@ -7,7 +7,7 @@ from typing import Literal
 
 from edgevision.contract.spec import ModelSpec
 from edgevision.contract.thresholds import Threshold
-from edgevision.contract.tiles import OVERLAP_PX, TileOptions, checked_overlap
+from edgevision.contract.tiles.options import OVERLAP_PX, TileOptions, checked_overlap
 from edgevision.errors import UsageError
 from edgevision.settings.kinds import Flag, Number
 from edgevision.settings.setting import setting

@@ -14,7 +14,7 @@ import cv2
 
 from edgevision.analytics.analytics import Analytics
 from edgevision.contract.session import Frames, Session
-from edgevision.contract.tiles import TiledSession
+from edgevision.contract.tiles.session import TiledSession
 from edgevision.pipeline.collector import Collector, FrameBatch
 from edgevision.pipeline.in_flight import InFlight
 from edgevision.pipeline.options import PipelineOptions

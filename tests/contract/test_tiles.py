@@ -13,7 +13,9 @@ from edgevision.contract.inputs import BatchRange
 from edgevision.contract.results import Outputs, Translation
 from edgevision.contract.session import EngineInfo, Frames, Pending, Session
 from edgevision.contract.spec import FrameInput, Layout, ModelSpec, Provenance, Task, TensorSpec
-from edgevision.contract.tiles import TiledAxis, TiledSession, TileOptions
+from edgevision.contract.tiles.axis import TiledAxis
+from edgevision.contract.tiles.options import TileOptions
+from edgevision.contract.tiles.session import TiledSession
 from edgevision.errors import EngineError, UsageError
 
 RADIUS = 3

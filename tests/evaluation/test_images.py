@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from edgevision.cli.root import edgevision
-from edgevision.contract.tiles import TiledSession
+from edgevision.contract.tiles.session import TiledSession
 from edgevision.datasets.cubic import shrunk
 from edgevision.engines.opening import open_session
 from edgevision.errors import SourceError, UsageError

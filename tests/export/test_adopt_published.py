@@ -36,7 +36,7 @@ def published(name: str) -> torch.nn.Module:
         last, factor, offset = "deconv3.conv2d", 20.0, 128.0
     else:
         module = RRDBNet(RrdbShape(1, 8, 4, reduction=2 if name.endswith("x2") else 1))
-        last, factor, offset = "conv_last", 100.0, 0.5
+        last, factor, offset = "conv_last", 10.0, 0.5
     weights = module.state_dict()
     module.load_state_dict(
         {

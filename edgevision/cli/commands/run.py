@@ -30,7 +30,7 @@ from edgevision.cli.present import chosen_threshold
 from edgevision.cli.progress import Interrupts, ProgressLogHandler, RunProgress
 from edgevision.cli.rebuild import rebuild_unfit
 from edgevision.contract.session import Session, SessionOptions
-from edgevision.contract.spec import BOX_TASKS, Task
+from edgevision.contract.spec import BOX_TASKS, ModelSpec
 from edgevision.device.power.watch import PowerWatch
 from edgevision.engines.opening import check_model, open_session
 from edgevision.errors import UsageError
@@ -154,8 +154,7 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
         if session.selection:
             click.echo(session.selection, err=True)
         outputs.others.check(request.analytics, session.spec.classes)
-        _check_rows(session.spec.task, outputs)
-        options.check(session.spec)
+        _check_task(session.spec, request)
         if request.threshold is not None and session.spec.task not in BOX_TASKS:
             raise UsageError(
                 f"--threshold is for models with boxes ({', '.join(BOX_TASKS)}); {session.spec.name} has the task"
@@ -204,11 +203,13 @@ def _run(request: _Request, interrupts: Interrupts, open_engine: Callable[[], Se
     _report(session, lines, watched, (outputs.pictures, outputs.jsonl, outputs.others.csv))
 
 
-def _check_rows(task: Task, outputs: _Outputs) -> None:
-    """Raise `UsageError` for a table of results that have no rows."""
-    if task == "translate" and outputs.others.csv is not None:
+def _check_task(spec: ModelSpec, request: _Request) -> None:
+    """Raise `UsageError` for tiles that the model cannot take, and for a table of results that have no rows."""
+    request.options.check(spec)
+    table = request.outputs.others.csv
+    if spec.task == "translate" and table is not None:
         raise UsageError(
-            f"--csv {outputs.others.csv} would stay empty: results of image-to-image models have no rows; expected"
+            f"--csv {table} would stay empty: results of image-to-image models have no rows; expected"
             " -o for the made images, or --jsonl"
         )
 

@@ -1,90 +1,26 @@
-"""Images of large frames, made in tiles of the graph's size that overlap."""
+"""A session that makes the images of frames of any size in tiles."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from edgevision.contract.image import Frame, check_frame, fit_frame
 from edgevision.contract.inputs import Batch, BatchRange
 from edgevision.contract.pixels import FramePixels
 from edgevision.contract.results import Outputs, Result, results_from_outputs
 from edgevision.contract.session import Frames, Pending, Session
-from edgevision.contract.spec import ModelSpec
 from edgevision.contract.thresholds import Threshold
+from edgevision.contract.tiles.axis import TiledAxis
+from edgevision.contract.tiles.options import TileOptions, checked_overlap, factor_xy
 from edgevision.contract.transform import FrameTransform
 from edgevision.errors import EngineError, UsageError
-
-OVERLAP_PX = 32
-"""Default overlap of neighbouring tiles."""
-
-
-@dataclass(frozen=True, slots=True)
-class TileOptions:
-    """How frames are divided into tiles."""
-
-    overlap_px: int | None = None
-    """Least overlap of neighbouring tiles in pixels of the frame; None: `OVERLAP_PX`, or half of a smaller tile."""
-    rows: int | None = None
-    """Tiles of a call; None: the optimum of the graph's batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class TiledAxis:
-    """Tiles of one axis of a frame, evenly spread, so that neighbours overlap by at least `overlap_px`.
-
-    A network sees no further than a tile's edge. So at each inner edge, the outer quarter of the overlap has no weight.
-    Across the next half of the overlap the weight grows linearly to 1, while that of the neighbour falls.
-    """
-
-    side: int
-    """Of the frame, at least that of a tile."""
-    tile: int
-    overlap_px: int
-    factor: float
-    """The made image's side relative to the frame's."""
-
-    @property
-    def starts(self) -> tuple[int, ...]:
-        """First pixel of each tile."""
-        count = 1 + -(-(self.side - self.tile) // (self.tile - self.overlap_px))
-        return tuple(round(start) for start in np.linspace(0, self.side - self.tile, count))
-
-    @property
-    def spans(self) -> tuple[tuple[int, int], ...]:
-        """First pixel of each tile in the made image, and the one after its last."""
-        length = round(self.tile * self.factor)
-        firsts = (round(start * self.factor) for start in self.starts)
-        return tuple((first, first + length) for first in firsts)
-
-    def weights(self) -> list[npt.NDArray[np.float32]]:
-        """Weight of each pixel of each tile of the made image; those of one pixel of the image add up to 1."""
-        starts = self.starts
-        overlap_px = self.tile - max((b - a for a, b in itertools.pairwise(starts)), default=self.tile)
-        length = round(self.tile * self.factor)
-        inward_px = (np.arange(length) + 0.5) / self.factor  # of pixel centres, from the first edge
-        rising = (2 * inward_px / overlap_px - 0.5).clip(0, 1) if overlap_px else np.ones(length)
-        falling = rising[::-1]
-        last = len(starts) - 1
-        parts = [
-            (rising if number else np.ones(length)) * (falling if number < last else np.ones(length))
-            for number in range(last + 1)
-        ]
-        total = np.zeros(self.spans[-1][1])
-        for (first, end), part in zip(self.spans, parts, strict=True):
-            total[first:end] += part
-        return [
-            np.asarray(part / total[first:end], np.float32)
-            for (first, end), part in zip(self.spans, parts, strict=True)
-        ]
 
 
 class TiledSession(Session):
@@ -202,33 +138,6 @@ class TiledSession(Session):
             for _, pending in flights:  # after an error: the engine still reads their buffers
                 with contextlib.suppress(EngineError):
                     pending.result()
-
-
-def checked_overlap(spec: ModelSpec, overlap_px: int | None) -> int:
-    """The overlap of a model's tiles in pixels of the frame.
-
-    Raises `UsageError` for one that does not fit the input, and for a model of another task.
-    """
-    if spec.task != "translate":
-        raise UsageError(
-            f"tiles are for image-to-image models; {spec.name} has the task {spec.task}: omit --tiles"
-        )
-    width, height = spec.frames.size_wh
-    most = min(width, height) // 2
-    if overlap_px is None:
-        return min(OVERLAP_PX, most)
-    if not 0 <= overlap_px <= most:
-        raise UsageError(
-            f"tiles overlap by {overlap_px} pixels; expected 0 to {most}, half of the shorter side of {spec.name}'s"
-            f" input, {width}x{height}; export with a larger --size for more"
-        )
-    return overlap_px
-
-
-def factor_xy(spec: ModelSpec) -> tuple[float, float]:
-    """The made image's width and height relative to the input's."""
-    _, height, width, _ = spec.outputs[0].shape
-    return width / spec.frames.size_wh[0], height / spec.frames.size_wh[1]
 
 
 def _landed(flights: deque[tuple[int, Pending]]) -> Iterator[Frame]:

@@ -1,0 +1,1 @@
+"""Frames of any size, covered by overlapping tiles of the graph's size."""
