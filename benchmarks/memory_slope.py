@@ -10,13 +10,16 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 ROLLUP = Path("/proc/self/smaps_rollup")
-BUCKET_S = 20.0
-"""Samples of one bucket are reduced to their median, because neighbours are not independent."""
+BUCKET_S = 30.0
+"""Samples of one bucket are reduced to one value, because neighbours are not independent."""
+Level = Callable[[npt.NDArray[np.float64]], np.floating[Any]]
+"""Reduces the samples of a bucket."""
 Z_90 = 1.645
 
 
@@ -103,9 +106,14 @@ def sample(at_s: float) -> Sample:
     return Sample(at_s, kib("Anonymous"), kib("Pss"), sys.getallocatedblocks(), threading.active_count())
 
 
-def slope(at_s: Sequence[float], values: Sequence[float], bucket_s: float = BUCKET_S) -> Slope:
+def slope(
+    at_s: Sequence[float],
+    values: Sequence[float],
+    bucket_s: float = BUCKET_S,
+    level: Level = np.median,
+) -> Slope:
     """Median of the slopes of all pairs (Theil 1950), with its interval from Kendall's tau (Sen 1968)."""
-    times, levels = _thinned(np.asarray(at_s, float), np.asarray(values, float), bucket_s)
+    times, levels = _thinned(np.asarray(at_s, float), np.asarray(values, float), bucket_s, level)
     count = len(times)
     if count < 3:
         raise ValueError(f"{count} values over time; a slope with an interval needs at least 3")
@@ -118,11 +126,11 @@ def slope(at_s: Sequence[float], values: Sequence[float], bucket_s: float = BUCK
 
 
 def _thinned(
-    at_s: npt.NDArray[np.float64], values: npt.NDArray[np.float64], bucket_s: float
+    at_s: npt.NDArray[np.float64], values: npt.NDArray[np.float64], bucket_s: float, level: Level
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Median of each bucket, at the middle of its times; at most a thousand buckets."""
+    """Level of each bucket, at the middle of its times; at most a thousand buckets."""
     bucket_s = max(bucket_s, float(np.ptp(at_s)) / 1000) if len(at_s) else bucket_s
     number = ((at_s - at_s[:1]) // bucket_s).astype(int)
     buckets = np.unique(number)
     times = np.array([at_s[number == bucket].mean() for bucket in buckets])
-    return times, np.array([np.median(values[number == bucket]) for bucket in buckets])
+    return times, np.array([level(values[number == bucket]) for bucket in buckets])

@@ -30,6 +30,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -181,11 +182,15 @@ def _problem(camera_manager: CameraManager, seen: Counter[str]) -> str:
 
 
 def judge(samples: list[Sample], warm_up_s: float) -> tuple[Slope, Slope, Slope]:
-    """Slopes after the warm-up: private memory and PSS in MB per hour, and objects per hour."""
+    """Slopes after the warm-up: private memory and PSS in MB per hour, and objects per hour.
+
+    That of private memory is of the lowest sample in each half minute, in which the service returns free memory once:
+    frames and garbage only add to it, and a leak raises it.
+    """
     warm = [sample for sample in samples if sample.at_s >= warm_up_s]
     at_s = [sample.at_s for sample in warm]
     return (
-        slope(at_s, [sample.anonymous_kib * MB_OF_KIB for sample in warm]),
+        slope(at_s, [sample.anonymous_kib * MB_OF_KIB for sample in warm], level=np.min),
         slope(at_s, [sample.pss_kib * MB_OF_KIB for sample in warm]),
         slope(at_s, [sample.blocks for sample in warm]),
     )
