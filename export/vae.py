@@ -10,6 +10,7 @@ from edgevision.models.plan import VaePlan
 from edgevision.models.recipe import Recipe, SourceModel
 
 if TYPE_CHECKING:
+    from edgevision.checkpoint.reading import Checkpoint
     from edgevision.models.generators.vae import Vae
 
 
@@ -30,6 +31,15 @@ def untrained() -> SourceModel:
 
     torch.manual_seed(0)
     return _source_model(Vae().eval(), ())
+
+
+def recognises(checkpoint: Checkpoint) -> bool:
+    """True for a state dict with the network's names."""
+    from edgevision.models.weights import holds
+
+    return checkpoint.module is None and holds(
+        checkpoint.tensors, "encoder.first.weight", "decoder.start.weight", "decoder.label.weight"
+    )
 
 
 def _source_model(model: Vae, names: tuple[str, ...]) -> SourceModel:
@@ -57,5 +67,6 @@ RECIPE = Recipe(
     fit="exact",
     load=load,
     untrained=untrained,
+    recognises=recognises,
     training=VaePlan(),
 )

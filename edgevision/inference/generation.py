@@ -260,7 +260,7 @@ def _label(spec: ModelSpec, wanted: int | str, count: int) -> int:
     hint = f"did you mean {near[0]!r}? " if near else ""
     more = ", ..." if len(spec.classes) > _SHOWN else ""
     raise UsageError(
-        f"{spec.name} has no class {wanted!r}; {hint}Classes: {', '.join(spec.classes[:_SHOWN])}{more}"
+        f"{spec.name} has no class {wanted!r}; {hint}classes: {', '.join(spec.classes[:_SHOWN])}{more}"
     )
 
 

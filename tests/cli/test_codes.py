@@ -154,6 +154,7 @@ def test_build_makes_an_engine_of_each_graph(bundle: Path) -> None:
             "good.npz holds 2 codes: pass good.npz:N",
         ),
         ("interpolate {b} good.npz:0 good.npz:2 -o out", UsageError, "expected a number from 0 to 1"),
+        ("interpolate {b} good.npz:0 good.npz:-1 -o out", UsageError, "expected a number from 0 to 1"),
         ("interpolate {b} sha.npz:0 good.npz:0 -o out", UsageError, "made by weights with sha256"),
     ],
 )

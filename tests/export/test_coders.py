@@ -22,6 +22,7 @@ from edgevision.export.exporter import ExportOptions, export_bundle
 from edgevision.export.generators import coders
 from edgevision.export.half import with_fp16
 from edgevision.export.network import onnx_from_inputs
+from edgevision.export.recognition import recipe_of
 from edgevision.fleet.package import keep, package
 from edgevision.inference.coding import Autoencoder
 from edgevision.models.recipe import SourceModel, load_recipe
@@ -119,6 +120,10 @@ def test_an_autoencoder_of_a_bundle() -> None:
         codes = model.codes(pictures(1))
         assert model.images(codes, np.zeros(1, np.int32)).shape == (1, 12, 12, 3)
         assert len(model.source_sha256) == 64
+
+
+def test_the_recipe_is_recognised() -> None:
+    assert recipe_of(write_weights(Path("vae.pt"), small_vae(1))).name == "vae"
 
 
 def test_a_wrong_graph_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:

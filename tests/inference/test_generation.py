@@ -102,9 +102,9 @@ def test_names_that_are_numbers_are_names() -> None:
         (
             generator(),
             "midle",
-            r"waves has no class 'midle'; did you mean 'middle'\? Classes: dark, middle, light",
+            r"waves has no class 'midle'; did you mean 'middle'\? classes: dark, middle, light",
         ),
-        (generator(), "xyz", r"waves has no class 'xyz'; Classes: dark, middle, light"),
+        (generator(), "xyz", r"waves has no class 'xyz'; classes: dark, middle, light"),
         (generator(), "3", "waves has 3 classes; expected a label from 0 to 2; received 3"),
         (generator(), -1, "received -1"),
         (generator(classes=()), "3", "waves has no classes to choose from; received '3': omit the label"),

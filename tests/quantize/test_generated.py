@@ -165,5 +165,7 @@ def test_the_limit_of_images_without_targets(inverter: Bundle, images: Path, tmp
         refused(inverter.path, *given, "--max-drop", "1")
     with pytest.raises(UsageError, match="--min-psnr is not the limit .* use --max-drop"):
         refused(inverter.path, *given, "--annotations", images, "--min-psnr", "30")
+    with pytest.raises(UsageError, match="--min-psnr is measured on images: pass --eval-images DIR"):
+        refused(inverter.path, "--calib", images, "--min-psnr", "30")
     with pytest.raises(UsageError, match="nowhere is not a folder"):
         refused(inverter.path, "--calib", images, "--eval-images", tmp_path / "nowhere")

@@ -208,6 +208,8 @@ def _check_given(
     stated = click.get_current_context().get_parameter_source
     wrong, right = ("max_drop", "min_psnr") if by_float else ("min_psnr", "max_drop")
     if stated(wrong) is ParameterSource.COMMANDLINE:
+        if wrong == "min_psnr" and spec.task == "translate" and not eval_images:
+            raise UsageError("--min-psnr is measured on images: pass --eval-images DIR")
         names = [f"--{name.replace('_', '-')}" for name in (wrong, right)]
         raise UsageError(
             f"{names[0]} is not the limit of task {spec.task} with these images; received a bundle of {spec.name}:"

@@ -27,7 +27,7 @@ from edgevision.inference.coding import (
 from edgevision.inference.generation import Generation, check_output
 from edgevision.inference.inputs import images_of
 
-_CODE = re.compile(r"(?P<file>.+\.npz)(?::(?P<number>\d{1,9}))?")
+_CODE = re.compile(r"(?P<file>.+\.npz)(?::(?P<number>-?\d{1,9}))?")
 
 
 @click.command()
@@ -103,7 +103,7 @@ def _end(model: Autoencoder, given: str, label: str | None) -> Codes:
 
 
 def _numbered(codes: Codes, given: str, number: int) -> Codes:
-    if number >= len(codes):
+    if not 0 <= number < len(codes):
         raise UsageError(
             f"{given}: the file holds {len(codes)} codes; expected a number from 0 to {len(codes) - 1}"
         )
