@@ -93,7 +93,7 @@ def open_session(
     path, options = Path(model), options or SessionOptions()
     bundle = None if path.suffix == ".onnx" else with_cached_records(Bundle.open(path))
     session = _open_selected(bundle, path, engine, options)
-    if bundle is not None:
+    if bundle is not None and bundle.manifest.coders:
         session.coders = coder_openers(bundle, engine, options)
     return session
 
