@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-
-import numpy as np
-import numpy.typing as npt
 
 from edgevision.benchmark.bench import (
     BenchOptions,
@@ -75,18 +73,12 @@ class _Timed:
 
 def _loop(session: Session, settings: MeasureSettings) -> _Timed:
     """Make and encode images until time and count are reached."""
-    timed, size, given = _Timed(), session.spec.batch.opt, session.spec.tensors
+    timed, size = _Timed(), session.spec.batch.opt
     began_ns = time.perf_counter_ns()
+    batches = _batches(session)
     while timed.images < settings.min_count or time.perf_counter_ns() - began_ns < settings.min_s * 1e9:
-        stamps_ns = [time.perf_counter_ns()]
-        tensors = sample_tensors(given, SEED + timed.images, size)
-        stamps_ns.append(time.perf_counter_ns())
-        (images,) = session.infer(tensors)
-        stamps_ns.append(time.perf_counter_ns())
-        encode(images)
-        stamps_ns.append(time.perf_counter_ns())
-        for name, begin, end in zip(STAGES, stamps_ns, stamps_ns[1:], strict=False):
-            timed.stages_ns[name].append(round((end - begin) / size))
+        for name, spent_ns in next(batches).items():
+            timed.stages_ns[name].append(round(spent_ns / size))
         timed.images += size
     timed.wall_s = (time.perf_counter_ns() - began_ns) / 1e9
     return timed
@@ -98,22 +90,31 @@ def make_images(session: Session, over: Callable[[], bool], made: Callable[[int]
     Returns the number of images, and images/s.
     """
     count, began_s, size = 0, time.perf_counter(), session.spec.batch.opt
+    batches = _batches(session)
     while not over():
-        tensors = sample_tensors(session.spec.tensors, SEED + count, size)
-        began_ns = time.perf_counter_ns()
-        (images,) = session.infer(tensors)
-        inference_ns = time.perf_counter_ns() - began_ns
-        encode(images)
+        inference_ns = next(batches)["inference"]
         for _ in range(size):
             made(inference_ns)
         count += size
     return count, count / (time.perf_counter() - began_s)
 
 
-def encode(images: npt.NDArray[np.uint8]) -> None:
-    """Encode images ``[B,H,W,3]`` as PNG and discard them."""
-    for image in images:
-        png_bytes(image, {})
+def _batches(session: Session) -> Iterator[dict[str, int]]:
+    """Make batches without end, encode and discard them; yields the time of each stage of a batch in ns."""
+    size = session.spec.batch.opt
+    for first in itertools.count(SEED, size):
+        stamps_ns = [time.perf_counter_ns()]
+        tensors = sample_tensors(session.spec.tensors, first, size)
+        stamps_ns.append(time.perf_counter_ns())
+        (images,) = session.infer(tensors)
+        stamps_ns.append(time.perf_counter_ns())
+        for image in images:
+            png_bytes(image, {})
+        stamps_ns.append(time.perf_counter_ns())
+        yield {
+            name: end - begin
+            for name, (begin, end) in zip(STAGES, itertools.pairwise(stamps_ns), strict=True)
+        }
 
 
 def _settings(subject: Subject, options: BenchOptions) -> BenchSettings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgevision.bundle.folder import Bundle
-from edgevision.contract.session import Session, SessionOptions
+from edgevision.contract.session import SessionOptions
 from edgevision.engines.opening import coder_openers
 from edgevision.errors import UsageError
 from edgevision.inference.coding import Autoencoder
@@ -19,8 +19,3 @@ def open_autoencoder(path: Path, engine: str | None, options: SessionOptions) ->
     if bundle.spec.task == "part":
         raise UsageError(f"{bundle.spec.name} is one graph of several; pass the bundle that contains it")
     return Autoencoder(bundle.spec, coder_openers(bundle, engine, options))
-
-
-def ran(session: Session) -> str:
-    """Graph and engine in words."""
-    return f"{session.spec.name}, {session.precision or 'bare'} graph, {session.info.library}"

@@ -98,6 +98,11 @@ def chosen_threshold(session: Session, threshold: float | None) -> Threshold:
     return session.threshold
 
 
+def run_text(session: Session) -> str:
+    """Model, graph and engine in words."""
+    return f"{session.spec.name}, {session.precision or 'bare'} graph, {session.info.library}"
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns as wide as their widest cell; the first is left-aligned, the others right-aligned."""
     cells = [list(header), *[list(row) for row in rows]]

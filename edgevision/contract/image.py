@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -216,3 +217,8 @@ def _interpolation(frame_wh: tuple[int, int], size_wh: tuple[int, int]) -> int:
     """Bilinear; by areas if a side shrinks to less than half, where bilinear sampling would skip pixels."""
     shrinks = size_wh[0] * 2 < frame_wh[0] or size_wh[1] * 2 < frame_wh[1]
     return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+
+
+def psnr_from_error(mean_square: float, most_db: float) -> float:
+    """Peak signal-to-noise ratio in dB of values of 0..255 with this mean squared error, at most `most_db`."""
+    return most_db if mean_square == 0 else min(most_db, 10 * math.log10(255**2 / mean_square))

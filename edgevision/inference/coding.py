@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.contract.classes import class_name
-from edgevision.contract.image import Frame, fit_frame
+from edgevision.contract.image import Frame, fit_frame, psnr_from_error
 from edgevision.contract.inputs import Kind, Tensors
 from edgevision.contract.session import Session
 from edgevision.contract.spec import FrameInput, ModelSpec
@@ -167,7 +167,7 @@ def encode_each(
         psnr: tuple[float, ...] = ()
         if options.check:
             errors = _errors(fitted, model.images(values.astype(np.float32), labels))
-            psnr = tuple(psnr_from_error(float(error)) for error in errors)
+            psnr = tuple(psnr_from_error(float(error), EQUAL_PSNR) for error in errors)
         yield EncodedBatch(codes, psnr)
 
 
@@ -262,11 +262,6 @@ def check_codes(model: Autoencoder, codes: Codes) -> None:
 def label_of_codes(spec: ModelSpec, wanted: int | str | None) -> int | None:
     """The number of a class by number or name; None without one. Raises `UsageError` for a class it lacks."""
     return None if wanted is None else labels_of(spec, (wanted,))[0]
-
-
-def psnr_from_error(mean_square: float) -> float:
-    """Peak signal-to-noise ratio in dB of values of 0..255, at most `EQUAL_PSNR`."""
-    return EQUAL_PSNR if mean_square == 0 else min(EQUAL_PSNR, 10 * float(np.log10(255**2 / mean_square)))
 
 
 def _best_labels(

@@ -9,6 +9,7 @@ import click
 
 from edgevision.cli.options.defined import option_of
 from edgevision.cli.options.groups import graph_options
+from edgevision.cli.present import run_text
 from edgevision.contract.session import SessionOptions
 from edgevision.contract.spec import Precision
 from edgevision.engines.opening import ENGINES, open_session
@@ -76,7 +77,7 @@ def command(
     ):
         choice = TargetChoice(index, class_name, session.threshold if threshold is None else threshold)
         explanation = explain(session, frame_bgr, choice, options, bar.update)
-        ran = f"{session.spec.name}, {session.precision or 'bare'} graph, {session.info.library}"
+        ran = run_text(session)
     write_picture(output, draw_explanation(frame_bgr, explanation))
     click.echo("\n".join([ran, *explanation_lines(explanation)]))
     click.echo(f"wrote {output}")

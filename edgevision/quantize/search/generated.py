@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgevision.bundle.folder import Bundle
+from edgevision.contract.image import psnr_from_error
 from edgevision.contract.session import Session, SessionOptions
 from edgevision.contract.spec import ModelSpec
 from edgevision.engines.opening import open_session
@@ -76,7 +77,7 @@ def _fidelity(bundle: Bundle, inputs: CalibrationInputs, threads: int | None) ->
 def psnr(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
     """Peak signal-to-noise ratio of two images in dB, at most `EQUAL_PSNR`."""
     error = float(np.mean((one.astype(np.float64) - other) ** 2))
-    return EQUAL_PSNR if error == 0 else min(EQUAL_PSNR, 10 * float(np.log10(255**2 / error)))
+    return psnr_from_error(error, EQUAL_PSNR)
 
 
 def _images(session: Session, inputs: CalibrationInputs) -> npt.NDArray[np.uint8]:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import click
 
-from edgevision.cli.coders import open_autoencoder, ran
-from edgevision.cli.options.groups import graph_options
+from edgevision.cli.coders import open_autoencoder
+from edgevision.cli.options.making import opening_options, output_options
+from edgevision.cli.present import run_text
 from edgevision.contract.session import SessionOptions
-from edgevision.contract.spec import Precision
-from edgevision.engines.opening import ENGINES
 from edgevision.inference.codes import Codes
 from edgevision.inference.coding import check_codes, decode_each, label_of_codes
 from edgevision.inference.generation import check_output, write_each
@@ -22,20 +21,8 @@ from edgevision.inference.generation import check_output, write_each
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("codes", metavar="FILE.npz", type=click.Path(path_type=Path))
 @click.option("--label", metavar="N|NAME", help="Class of all images. Default: those of the file.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR|FILE.png",
-    help="Folder for one PNG file per image, or a PNG file for a sheet of all.",
-)
-@click.option("--no-metadata", is_flag=True, help="Do not state in the files that a model made them.")
-@click.option(
-    "--engine", type=click.Choice(ENGINES), help="Engine to run. Default: the fastest verified one."
-)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the engine. Default: all cores.")
-@graph_options
+@output_options("sheet")
+@opening_options
 def command(
     bundle: Path,
     codes: Path,
@@ -43,10 +30,7 @@ def command(
     output: Path,
     no_metadata: bool,
     engine: str | None,
-    threads: int | None,
-    precision: Precision | None,
-    device: str | None,
-    force: bool,
+    opening: SessionOptions,
 ) -> None:
     """Make images of the codes that edgevision encode wrote.
 
@@ -54,8 +38,7 @@ def command(
     and the name of the encoded image's file, and XMP states that a trained model made them.
     """
     given = Codes.load(codes)
-    options = SessionOptions(threads=threads, precision=precision, device=device, force=force)
-    with open_autoencoder(bundle, engine, options) as model:
+    with open_autoencoder(bundle, engine, opening) as model:
         label_of_codes(model.spec, label)
         check_codes(model, given)
         check_output(output)
@@ -64,5 +47,5 @@ def command(
             images = decode_each(model, given, label)
             made = write_each(images, output, metadata=not no_metadata, on_image=lambda: bar.update(1))
         seconds = time.perf_counter() - began
-        click.echo(f"{ran(model.decoder)}: {made} images in {seconds:.1f} s")
+        click.echo(f"{run_text(model.decoder)}: {made} images in {seconds:.1f} s")
     click.echo(f"wrote {output}")

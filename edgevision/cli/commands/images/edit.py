@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from edgevision.cli.commands.images.generate import warn_of_cut_text
-from edgevision.cli.options.groups import graph_options
+from edgevision.cli.options.making import opening_options
+from edgevision.cli.present import run_text
 from edgevision.contract.inputs import MASKED, Region
 from edgevision.contract.session import SessionOptions
-from edgevision.contract.spec import Precision
-from edgevision.engines.opening import ENGINES, open_session
+from edgevision.engines.opening import open_session
 from edgevision.inference.editing import EditOptions, check_output_file, edit, mask_of_image, region_inputs
 from edgevision.sinks.files.images import probe_folder
 from edgevision.sources.image_files import read_image
@@ -32,11 +32,7 @@ from edgevision.sources.image_files import read_image
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the noise.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE.png")
 @click.option("--no-metadata", is_flag=True, help="Do not state in the file that a model made a part of it.")
-@click.option(
-    "--engine", type=click.Choice(ENGINES), help="Engine to run. Default: the fastest verified one."
-)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the engine. Default: all cores.")
-@graph_options
+@opening_options
 def command(
     bundle: Path,
     image: Path,
@@ -47,10 +43,7 @@ def command(
     output: Path,
     no_metadata: bool,
     engine: str | None,
-    threads: int | None,
-    precision: Precision | None,
-    device: str | None,
-    force: bool,
+    opening: SessionOptions,
 ) -> None:
     """Fill a region of an image, given by a mask.
 
@@ -62,8 +55,7 @@ def command(
     """
     check_output_file(output)
     probe_folder(output.parent)
-    session_options = SessionOptions(threads=threads, precision=precision, device=device, force=force)
-    with open_session(bundle, engine=engine, options=session_options) as session:
+    with open_session(bundle, engine=engine, options=opening) as session:
         region_inputs(session.spec)
         region = Region(read_image(image), mask_of_image(read_image(mask)))
         if text:
@@ -71,8 +63,8 @@ def command(
         began = time.perf_counter()
         made = edit(session, region, EditOptions(label, text, seed), image.name)
         seconds = time.perf_counter() - began
-        ran = f"{session.spec.name}, {session.precision or 'bare'} graph, {session.info.library}"
+        said = run_text(session)
     made.save(output, metadata=not no_metadata)
     share = (region.mask >= MASKED).mean()
-    click.echo(f"{ran}: filled {share:.0%} of {image.name} with seed {seed} in {seconds:.2f} s")
+    click.echo(f"{said}: filled {share:.0%} of {image.name} with seed {seed} in {seconds:.2f} s")
     click.echo(f"wrote {output}")

@@ -10,11 +10,10 @@ from typing import get_args
 import click
 import numpy as np
 
-from edgevision.cli.coders import open_autoencoder, ran
-from edgevision.cli.options.groups import graph_options
+from edgevision.cli.coders import open_autoencoder
+from edgevision.cli.options.making import opening_options
+from edgevision.cli.present import run_text
 from edgevision.contract.session import SessionOptions
-from edgevision.contract.spec import Precision
-from edgevision.engines.opening import ENGINES
 from edgevision.inference.codes import Codes, CodeType, check_codes_file, joined
 from edgevision.inference.coding import EncodeOptions, encode_each, label_of_codes
 from edgevision.inference.inputs import InputImage, images_of
@@ -38,11 +37,7 @@ from edgevision.sinks.files.images import probe_folder
 )
 @click.option("--check", is_flag=True, help="Decode the codes too, and print the PSNR of the images.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE.npz")
-@click.option(
-    "--engine", type=click.Choice(ENGINES), help="Engine to run. Default: the fastest verified one."
-)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the engine. Default: all cores.")
-@graph_options
+@opening_options
 def command(
     bundle: Path,
     images: tuple[str, ...],
@@ -51,10 +46,7 @@ def command(
     check: bool,
     output: Path,
     engine: str | None,
-    threads: int | None,
-    precision: Precision | None,
-    device: str | None,
-    force: bool,
+    opening: SessionOptions,
 ) -> None:
     """Compress images to codes with an autoencoder's encoder.
 
@@ -62,13 +54,12 @@ def command(
     the code, the class and the file's name of each image; edgevision decode makes images of it.
     """
     check_codes_file(output)
-    options = SessionOptions(threads=threads, precision=precision, device=device, force=force)
-    with open_autoencoder(bundle, engine, options) as model:
+    with open_autoencoder(bundle, engine, opening) as model:
         label_of_codes(model.spec, label)
         found = (image for given in images for image in images_of(given))
         counted = _Counted(found)
         probe_folder(output.parent)
-        said = ran(model.encoder)
+        said = run_text(model.encoder)
         began = time.perf_counter()
         batches = list(encode_each(model, counted, EncodeOptions(label, dtype, check)))
         seconds = time.perf_counter() - began

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from edgevision.cli.options.groups import graph_options
+from edgevision.cli.options.making import opening_options, output_options
+from edgevision.cli.present import run_text
 from edgevision.contract.session import Session, SessionOptions
-from edgevision.contract.spec import Precision
-from edgevision.engines.opening import ENGINES, open_session
+from edgevision.engines.opening import open_session
 from edgevision.inference.generation import (
     GenerateOptions,
     check_output,
@@ -37,20 +37,8 @@ from edgevision.inference.generation import (
 @click.option(
     "--first", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the first image."
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR|FILE.png",
-    help="Folder for one PNG file per image, or a PNG file for a grid of all.",
-)
-@click.option("--no-metadata", is_flag=True, help="Do not state in the files that a model made them.")
-@click.option(
-    "--engine", type=click.Choice(ENGINES), help="Engine to run. Default: the fastest verified one."
-)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the engine. Default: all cores.")
-@graph_options
+@output_options("grid")
+@opening_options
 def command(
     bundle: Path,
     labels: tuple[str, ...],
@@ -61,10 +49,7 @@ def command(
     output: Path,
     no_metadata: bool,
     engine: str | None,
-    threads: int | None,
-    precision: Precision | None,
-    device: str | None,
-    force: bool,
+    opening: SessionOptions,
 ) -> None:
     """Make images from noise.
 
@@ -74,8 +59,7 @@ def command(
     The files state the model, its hash, seed and label as PNG text, and that a trained model made them as XMP.
     """
     options = GenerateOptions(labels, seed, count, first, text)
-    session_options = SessionOptions(threads=threads, precision=precision, device=device, force=force)
-    with open_session(bundle, engine=engine, options=session_options) as session:
+    with open_session(bundle, engine=engine, options=opening) as session:
         labels_of(session.spec, labels)
         warn_of_cut_text(session, text)
         check_output(output)
@@ -84,8 +68,8 @@ def command(
             images = generate_each(session, options)
             made = write_each(images, output, metadata=not no_metadata, on_image=lambda: bar.update(1))
         seconds = time.perf_counter() - began
-        ran = f"{session.spec.name}, {session.precision or 'bare'} graph, {session.info.library}"
-    click.echo(f"{ran}: {made} images of seed {seed} in {seconds:.1f} s, {made / seconds:.1f} images/s")
+        said = run_text(session)
+    click.echo(f"{said}: {made} images of seed {seed} in {seconds:.1f} s, {made / seconds:.1f} images/s")
     click.echo(f"wrote {output}")
 
 

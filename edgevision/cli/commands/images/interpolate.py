@@ -7,11 +7,10 @@ from pathlib import Path
 
 import click
 
-from edgevision.cli.coders import open_autoencoder, ran
-from edgevision.cli.options.groups import graph_options
+from edgevision.cli.coders import open_autoencoder
+from edgevision.cli.options.making import opening_options, output_options
+from edgevision.cli.present import run_text
 from edgevision.contract.session import SessionOptions
-from edgevision.contract.spec import Precision
-from edgevision.engines.opening import ENGINES
 from edgevision.errors import UsageError
 from edgevision.inference.codes import Codes, joined
 from edgevision.inference.coding import (
@@ -38,20 +37,8 @@ _CODE = re.compile(r"(?P<file>.+\.npz)(?::(?P<number>-?\d{1,9}))?")
     "--steps", type=click.IntRange(2, 10_000), default=8, show_default=True, help="Number of images."
 )
 @click.option("--label", metavar="N|NAME", help="Class of all images. Default: that of the nearer end.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR|FILE.png",
-    help="Folder for one PNG file per image, or a PNG file for a sheet of all.",
-)
-@click.option("--no-metadata", is_flag=True, help="Do not state in the files that a model made them.")
-@click.option(
-    "--engine", type=click.Choice(ENGINES), help="Engine to run. Default: the fastest verified one."
-)
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of the engine. Default: all cores.")
-@graph_options
+@output_options("sheet")
+@opening_options
 def command(
     bundle: Path,
     first: str,
@@ -61,24 +48,20 @@ def command(
     output: Path,
     no_metadata: bool,
     engine: str | None,
-    threads: int | None,
-    precision: Precision | None,
-    device: str | None,
-    force: bool,
+    opening: SessionOptions,
 ) -> None:
     """Make the images between two images, or between two codes.
 
     Each end is an image, or code number N (from 0) of a file that edgevision encode wrote. The images are decoded from
     codes at equal distances on the straight line between both codes, which are included.
     """
-    options = SessionOptions(threads=threads, precision=precision, device=device, force=force)
-    with open_autoencoder(bundle, engine, options) as model:
+    with open_autoencoder(bundle, engine, opening) as model:
         label_of_codes(model.spec, label)
         ends = [_end(model, given, label) for given in (first, second)]
         line = interpolation(ends[0], ends[1], steps)
         check_output(output)
         made = Generation(tuple(interpolate_each(model, line, label)), row_of(steps))
-        said = ran(model.decoder)
+        said = run_text(model.decoder)
     made.save(output, metadata=not no_metadata)
     click.echo(f"{said}: {steps} images from {first} to {second}")
     click.echo(f"wrote {output}")
