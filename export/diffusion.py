@@ -48,7 +48,7 @@ def recognises(checkpoint: Checkpoint) -> bool:
 
 
 def _source_model(model: Denoiser, names: tuple[str, ...]) -> SourceModel:
-    from edgevision.models.generators.diffusion import Sampler
+    from edgevision.models.generators.sampler import Sampler
 
     parameters = sum(tensor.numel() for tensor in model.parameters())
     sampler = Sampler(model)

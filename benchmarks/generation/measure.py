@@ -76,6 +76,9 @@ def main() -> None:
     parser.add_argument("--judge", type=Path, help="a run of `digits`; default: the included weights")
     parser.add_argument("--steps", type=int, nargs="*", help="sampling steps of diffusion models")
     parser.add_argument("--guidance", type=float, nargs="*", help="guidance of diffusion models")
+    parser.add_argument(
+        "--interval", type=float, nargs=2, help="times at which guidance of diffusion models acts"
+    )
     parser.add_argument("--choose", action="store_true", help="compare with training digits")
     parser.add_argument(
         "--count", type=int, help="number of digits to compare with; default: all held-out ones"
@@ -98,9 +101,9 @@ def main() -> None:
     for run in options.runs:
         for steps in options.steps or [None]:
             for guidance in options.guidance or [None]:
-                generator, noise = read_generator(run, steps=steps, guidance=guidance)
+                generator, noise = read_generator(run, steps=steps, guidance=guidance, interval=options.interval)
                 row = reference.row(made(generator, asked, noise, options.seed))
-                settings = {"run": run.name, "steps": steps, "guidance": guidance}
+                settings = {"run": run.name, "steps": steps, "guidance": guidance, "interval": options.interval}
                 print(json.dumps(settings | row), flush=True)
                 if options.sheet:
                     ten = np.repeat(np.arange(10), 10)

@@ -2,8 +2,8 @@
 
     python benchmarks/generation/one_graph.py WEIGHTS.safetensors [--images N] [--rounds N] [--json FILE]
 
-Both forms have the same weights, steps and guidance, and start from the same noise; a step is one call with both halves
-of the guidance. In each round both make the same images, one at a time, in turns. The ratio is the step-by-step time
+Both forms have the same weights, steps and guidance, and start from the same noise; a step is one call, with both
+halves of the guidance at the times at which it acts. In each round both make the same images, one at a time, in turns. The ratio is the step-by-step time
 over the whole graph's, as the median of the rounds. Exit code 1 if an image differs by more than `TOLERANCE` of 0..1.
 """
 
@@ -28,7 +28,8 @@ from edgevision.checkpoint.reading import read_checkpoint
 from edgevision.device.facts import device_facts
 from edgevision.engines.ort_settings import cpu_session, session_settings
 from edgevision.export.network import onnx_from_inputs
-from edgevision.models.generators.diffusion import Denoiser, Sampler, denoiser_from_state_dict, guided
+from edgevision.models.generators.diffusion import Denoiser, denoiser_from_state_dict
+from edgevision.models.generators.sampler import Sampler, advanced, guided
 from edgevision.storage import atomic
 from edgevision.storage.codec import json_from_dataclass
 
@@ -62,13 +63,13 @@ def opened(graph: onnx.ModelProto, engine: str) -> Network:
     return lambda given: np.array(compiled(given)[0])
 
 
-def step_by_step(network: Network, sampler: Sampler, noise: Array, label: Array) -> Array:
-    """The sampling with one call of the network for each step."""
+def step_by_step(networks: dict[float, Network], sampler: Sampler, noise: Array, label: Array) -> Array:
+    """The sampling with one call of a network for each step; there is one for each guidance."""
     x, predictions = torch.from_numpy(noise), []
-    for now in sampler.times[:-1]:
-        predicted = network({"noise": x.numpy(), "label": label, "time": np.array([now], np.float32)})
-        predictions.append(torch.from_numpy(predicted))
-        x = sampler.advanced(x, predictions)
+    for now, scale in zip(sampler.schedule.times, sampler.schedule.guidance, strict=False):
+        given = {"noise": x.numpy(), "label": label, "time": np.array([now], np.float32)}
+        predictions.append(torch.from_numpy(networks[scale](given)))
+        x = advanced(x, predictions, sampler.schedule)
     return ((x + 1) / 2).clamp(0, 1).numpy()
 
 
@@ -77,8 +78,15 @@ def compared(engine: str, sampler: Sampler, images: int, rounds: int) -> dict[st
     shape, label = (1, *sampler.denoiser.noise_shape), torch.zeros(1, dtype=torch.int64)
     given = {"noise": torch.zeros(shape), "label": label}
     whole = opened(onnx_from_inputs(sampler, given, dynamic_batch=False), engine)
-    single = OneStep(sampler.denoiser, sampler.guidance).eval()
-    network = opened(onnx_from_inputs(single, {**given, "time": torch.ones(1)}, dynamic_batch=False), engine)
+    networks = {
+        scale: opened(
+            onnx_from_inputs(
+                OneStep(sampler.denoiser, scale).eval(), {**given, "time": torch.ones(1)}, dynamic_batch=False
+            ),
+            engine,
+        )
+        for scale in set(sampler.schedule.guidance)
+    }
     noises = np.random.default_rng(0).standard_normal((images, *shape), np.float32)
     labels = [np.array([number % sampler.denoiser.classes], np.int64) for number in range(images)]
     worst, times_s = 0.0, {"whole": [0.0] * rounds, "steps": [0.0] * rounds}
@@ -87,7 +95,7 @@ def compared(engine: str, sampler: Sampler, images: int, rounds: int) -> dict[st
             began = time.perf_counter()
             at_once = whole({"noise": noise, "label": label_of})
             between = time.perf_counter()
-            by_steps = step_by_step(network, sampler, noise, label_of)
+            by_steps = step_by_step(networks, sampler, noise, label_of)
             times_s["whole"][number] += between - began
             times_s["steps"][number] += time.perf_counter() - between
             if number == 0:
@@ -128,7 +136,7 @@ def main() -> int:
         record = {
             "model": options.weights.stem,
             "steps": sampler.steps,
-            "guidance": sampler.guidance,
+            "guidance": sampler.schedule.guidance,
             "threads": 1,
         }
         record |= {"rounds": options.rounds, "rows": rows, "device": json_from_dataclass(device_facts())}

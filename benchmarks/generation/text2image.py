@@ -54,13 +54,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, nargs="*", help="sampling steps of the decoder")
     parser.add_argument("--guidance", type=float, nargs="*", help="guidance of the decoder")
+    parser.add_argument("--interval", type=float, nargs=2, help="times at which guidance of the decoder acts")
     parser.add_argument("--order", type=int, help="predictions that a step of the decoder combines")
     parser.add_argument("--sheet", type=Path, help="write the first images of the last model")
     options = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     asked, judge = prompts(options.prompts, options.seed), read_judge(options.judge)
 
-    def report(name: str, images: npt.NDArray[np.uint8], **settings: float) -> None:
+    def report(name: str, images: npt.NDArray[np.uint8], **settings: float | tuple[float, ...]) -> None:
         row = {key: round(value, 1) for key, value in agreement(shown(images, judge), asked).items()}
         print(json.dumps({"images": name, "count": len(images)} | settings | row), flush=True)
 
@@ -69,12 +70,12 @@ def main() -> None:
         model = text2image_from_state_dict(read_run(run).tensors)
         if options.order:
             model.decoder.order.fill_(options.order)
+        interval = tuple(options.interval or model.decoder.interval.tolist())
         for steps in options.steps or [int(model.decoder.steps)]:
             for guidance in options.guidance or [float(model.decoder.guidance)]:
-                model.decoder.steps.fill_(steps)
-                model.decoder.guidance.fill_(guidance)
+                model.decoder.keep_sampling(steps, guidance, interval)
                 images = images_of(model, asked, options.seed)
-                report(run.stem, images, steps=steps, guidance=guidance)
+                report(run.stem, images, steps=steps, guidance=guidance, interval=interval)
         if options.sheet:
             write_image(options.sheet, sheet(images[:_SHOWN]))
 

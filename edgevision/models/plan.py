@@ -139,8 +139,7 @@ class UpscalerPlan:
     size: int = 96
     """Side of the square targets of training, in pixels; inputs are smaller by the factor."""
     width: int = 32
-    depth: int = 10
-    """Channels and number of hidden convolutions."""
+    """Channels of the hidden convolutions."""
     reduce: float = 0.6
     """Training images are first reduced to this share of their size, which removes the blocks of JPEG."""
     optimization: Optimization = field(
@@ -151,6 +150,11 @@ class UpscalerPlan:
     def factor(self) -> int:
         """The factor by which sides grow."""
         return int(self.model.removeprefix("x"))
+
+    @property
+    def depth(self) -> int:
+        """Number of hidden convolutions: fewer where the last one, for all pixels of a block, is larger."""
+        return 12 if self.factor == 2 else 10
 
     @property
     def side(self) -> int:
@@ -230,6 +234,8 @@ class DiffusionPlan(GeneratorPlan):
     """Steps of the sampling that is validated; of the student, if a teacher is distilled."""
     guidance: float = 1.5
     """Guidance of the sampling that is validated; 1: none. A student needs none."""
+    interval: tuple[float, float] = (0.5, 0.8)
+    """Times of the sampling at which guidance acts, from 1 (noise) to 0 (image)."""
     teacher_steps: int = 5
     """Steps of the teacher that one step of a student replaces."""
     teacher_batches: int = 96
@@ -250,6 +256,7 @@ class InpaintPlan(DiffusionPlan):
     captions: bool = False
     """Learn digits that are rendered with attributes, and take captions of them instead of a class."""
     guidance: float = 1.25
+    interval: tuple[float, float] = (0.0, 1.0)
     samples: int = 300
     unlabelled: float = 0.3
     """More than for samples from noise, because the class may be left out in use."""
@@ -320,6 +327,8 @@ class Text2ImagePlan(GeneratorPlan):
     """Steps of the decoder's sampling."""
     guidance: float = 3.0
     """Guidance of the decoder's sampling; 1: none."""
+    interval: tuple[float, float] = (0.0, 1.0)
+    """Times of the decoder's sampling at which guidance acts."""
     optimization: Optimization = field(
         default_factory=lambda: Optimization(
             batch=64, validate_every=5, weight_decay=0.0, ema_decay=0.998, lr_others=0.002

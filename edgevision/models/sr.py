@@ -33,13 +33,17 @@ class Upscaler(nn.Module):
             )
         self.factor, self.width, self.depth = factor, width, depth
         self.first = nn.Conv2d(3, width, 3, padding=1)
-        self.body = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
+        hidden = [nn.Conv2d(width, width, 3, padding=1) for _ in range(depth)]
+        self.body = nn.ModuleList(hidden)
         self.last = nn.Conv2d(width, 3 * factor**2, 3, padding=1)
         self.base: torch.Tensor
         self.register_buffer("base", _bicubic_filters(factor).repeat(3, 1, 1, 1), persistent=False)
         with torch.no_grad():
             self.last.weight.mul_(0.1)  # the first prediction is close to the bicubic enlargement
             self.last.bias.zero_()  # type: ignore[union-attr]  # the layer has a bias
+            for outer in hidden[1::2]:  # a pair that is added to trained ones changes nothing at first
+                outer.weight.zero_()
+                outer.bias.zero_()  # type: ignore[union-attr]  # the layer has a bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Small images to large ones."""

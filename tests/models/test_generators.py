@@ -14,11 +14,16 @@ from edgevision.models.generators.diffusion import (
     Block,
     Denoiser,
     Objective,
-    Sampler,
-    adams_weights,
-    combined,
     denoiser_from_state_dict,
     noisy,
+)
+from edgevision.models.generators.sampler import (
+    Sampler,
+    Schedule,
+    adams_weights,
+    combined,
+    sampled,
+    schedule_of,
     step,
     times,
 )
@@ -34,17 +39,20 @@ class Oracle(nn.Module):
     def __init__(self, images: torch.Tensor, objective: Objective) -> None:
         super().__init__()
         self.images = torch.cat((images, torch.zeros_like(images[:1])))
-        self.objective, self.classes, self.calls = objective, len(images), 0
-        self.order = 3 if objective == "flow" else 1
+        self.objective, self.classes, self.rows = objective, len(images), list[int]()
 
     def forward(self, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """The prediction of which `x` is the noisy image."""
-        self.calls += 1
+        self.rows.append(len(x))
         image, time = self.images[label], time.view(-1, 1, 1, 1)
         if self.objective == "flow":
             return (x - image) / time
         angle = time * torch.pi / 2
         return (x - angle.cos() * image) / angle.sin()
+
+
+def schedule(objective: Objective, *guidance: float) -> Schedule:
+    return Schedule(times(len(guidance), objective), guidance, 3 if objective == "flow" else 1, objective)
 
 
 def images() -> torch.Tensor:
@@ -64,18 +72,32 @@ def test_a_step_with_the_true_prediction_stays_on_the_path(objective: Objective)
 def test_sampling_arrives_at_the_image(objective: Objective, steps: int) -> None:
     oracle = Oracle(images(), objective)
     noise = torch.randn((4, 1, 8, 8), generator=torch.Generator().manual_seed(2))
-    made = Sampler(oracle, steps, 1.0)(noise, LABELS)  # type: ignore[arg-type]  # an oracle in place of the network
-    assert torch.allclose(made, (images() + 1) / 2, atol=1e-5)
-    assert oracle.calls == steps
+    made = sampled(oracle, noise, LABELS, schedule(objective, *(1.0,) * steps))
+    assert torch.allclose(made, images(), atol=1e-5)
+    assert oracle.rows == [4] * steps
 
 
 def test_guidance_extrapolates_in_one_batch_of_two() -> None:
-    """From grey to the image, and twice as far: limited to 0..1."""
-    oracle = Oracle(images() / 4, "flow")
+    """From grey to the image, and twice as far."""
+    oracle = Oracle(images(), "flow")
     noise = torch.randn((4, 1, 8, 8), generator=torch.Generator().manual_seed(3))
-    made = Sampler(oracle, 1, 2.0)(noise, LABELS)  # type: ignore[arg-type]  # an oracle in place of the network
-    assert torch.allclose(made, (images() / 2 + 1) / 2, atol=1e-5)
-    assert oracle.calls == 1
+    made = sampled(oracle, noise, LABELS, schedule("flow", 2.0))
+    assert torch.allclose(made, 2 * images(), atol=1e-5)
+    assert oracle.rows == [8]
+
+
+def test_guidance_acts_at_the_times_of_its_interval_and_costs_nothing_at_others() -> None:
+    model = Denoiser(1, 4, width=16)
+    assert schedule_of(model, 5, 1.5).guidance == (1.5,) * 5
+    model.keep_sampling(10, 1.5, (0.5, 0.8))  # 0.8 is larger as float32, and 0.7 smaller
+    scales = (1.0, 1.0, 1.5, 1.5, 1.5, 1.5, 1.0, 1.0, 1.0, 1.0)
+    assert schedule_of(model).guidance == scales
+    assert schedule_of(model, interval=(0.2, 0.7)).guidance == (1.0,) * 3 + (1.5,) * 6 + (1.0,)
+    assert schedule_of(model, 3, interval=(0.0, 1.0)).guidance == (1.5,) * 3
+    oracle = Oracle(images(), "flow")
+    noise = torch.randn((4, 1, 8, 8), generator=torch.Generator().manual_seed(3))
+    sampled(oracle, noise, LABELS, schedule("flow", *scales))
+    assert oracle.rows == [4, 4, 8, 8, 8, 8, 4, 4, 4, 4]
 
 
 def test_times_are_equidistant() -> None:
@@ -119,22 +141,23 @@ def trained(model: nn.Module) -> nn.Module:
 
 def test_a_denoiser_states_its_sizes_and_settings() -> None:
     model = Denoiser(3, 4, width=32, objective="ddpm", size=12)
-    model.steps.fill_(3)
-    model.guidance.fill_(1.75)
     trained(model)
+    model.keep_sampling(3, 1.75, (0.25, 0.5))
     again = denoiser_from_state_dict({f"model.{name}": value for name, value in model.state_dict().items()})
-    sampler = Sampler(again)
-    assert (sampler.steps, sampler.guidance, sampler.objective) == (3, 1.75, "ddpm")
+    assert Sampler(again).schedule == Schedule(times(3, "ddpm"), (1.0, 1.0, 1.75), 1, "ddpm")
     assert again.noise_shape == (3, 12, 12)
     x, time = torch.rand((4, 3, 12, 16)), torch.rand(4)
     assert torch.equal(model(x, time, LABELS), again(x, time, LABELS))
 
 
-def test_weights_without_an_order_use_eulers_method() -> None:
-    model = trained(Denoiser(1, 4, width=16))
-    assert Sampler(denoiser_from_state_dict(model.state_dict())).order == 3
-    older = {name: value for name, value in model.state_dict().items() if name != "order"}
-    assert Sampler(denoiser_from_state_dict(older)).order == 1
+def test_older_weights_use_eulers_method_and_guidance_at_all_times() -> None:
+    model = Denoiser(1, 4, width=16).eval()
+    model.keep_sampling(4, 2.0, (0.5, 0.5))
+    newer = schedule_of(denoiser_from_state_dict(model.state_dict()))
+    assert (newer.order, newer.guidance) == (3, (1.0, 1.0, 2.0, 1.0))
+    older = {name: value for name, value in model.state_dict().items() if name not in ("order", "interval")}
+    found = schedule_of(denoiser_from_state_dict(older))
+    assert (found.order, found.guidance) == (1, (2.0,) * 4)
     with pytest.raises(CheckpointError, match="order is 4; expected 1 to 3"):
         denoiser_from_state_dict({**older, "order": torch.tensor(4)})
 

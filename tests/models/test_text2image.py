@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from edgevision.errors import CheckpointError
-from edgevision.models.generators.diffusion import Denoiser, denoiser_from_state_dict, guided
+from edgevision.models.generators.diffusion import Denoiser, denoiser_from_state_dict
+from edgevision.models.generators.sampler import guided
 from edgevision.models.generators.text2image import (
     PairEncoder,
     Prior,

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from edgevision.cli.root import edgevision
 from edgevision.errors import CheckpointError, UsageError
 from edgevision.models.cnn import Cnn
-from edgevision.models.generators.diffusion import Denoiser, Sampler
+from edgevision.models.generators.diffusion import Denoiser
+from edgevision.models.generators.sampler import Sampler
 from edgevision.models.generators.judge import levels, read_judge
 from edgevision.models.plan import ClassifierPlan, DiffusionPlan, Optimization
 from edgevision.train.data.class_augmentation import draw_picture
@@ -59,10 +60,10 @@ def test_diffusion_learns_and_distils(class_data: Path, judge: Path, tmp_path: P
     trained("diffusion", class_data, judge, tmp_path / "student", *more)
     student, noise = read_generator(tmp_path / "student")
     assert isinstance(student, Sampler)
-    assert (student.steps, student.guidance, noise) == (2, 1.0, (student.denoiser.channels, 16, 16))
-    teacher, _ = read_generator(tmp_path / "run", steps=3, guidance=2.0)
+    assert (student.schedule.guidance, noise) == ((1.0, 1.0), (student.denoiser.channels, 16, 16))
+    teacher, _ = read_generator(tmp_path / "run", steps=5, guidance=2.0)
     assert isinstance(teacher, Sampler)
-    assert (teacher.steps, teacher.guidance, int(teacher.denoiser.steps)) == (3, 2.0, 10)
+    assert (teacher.schedule.guidance, int(teacher.denoiser.steps)) == ((1.0, 2.0, 2.0, 1.0, 1.0), 10)
 
 
 @pytest.mark.parametrize("recipe", ["dcgan", "wgan", "vae"])

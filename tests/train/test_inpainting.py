@@ -181,7 +181,7 @@ def test_a_run(class_data: Path, tmp_path: Path) -> None:
     assert sheet is not None
     assert sheet.shape == (10 * 18 + 2, 2 * 18 + 2, 3)
     model = inpainter_from_state_dict(safetensors.torch.load_file(tmp_path / "run" / "best.safetensors"))
-    assert (model.steps, model.guidance, model.denoiser.given) == (2, 1.25, 4)
+    assert (model.schedule.guidance, model.denoiser.given) == ((1.25, 1.25), 4)
     with pytest.raises(UsageError, match="fills regions of images; expected a model that makes whole images"):
         read_generator(tmp_path / "run")
     words = ["train", "inpaint-text", "--data", class_data, "--epochs", 1, "-o", tmp_path / "text"]

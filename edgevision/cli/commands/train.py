@@ -131,7 +131,20 @@ if TYPE_CHECKING:
 @click.option(
     "--guidance",
     type=FiniteRange(min=0),
-    help="Guidance of a diffusion model's sampling; 1: none. Default: 1.5; text2image: 3.",
+    help="Guidance of a diffusion model's sampling; 1: none. Default: 1.5; inpaint: 1.25; text2image: 3.",
+)
+@click.option(
+    "--guidance-times",
+    type=(FiniteRange(0, 1), FiniteRange(0, 1)),
+    metavar="FROM TO",
+    help="Times of the sampling at which guidance acts: 1 is noise, 0 the image. Default: 0.5 0.8; inpaint and"
+    " text2image: 0 1.",
+)
+@click.option(
+    "--identity",
+    type=FiniteRange(min=0),
+    help="Weight of the identity loss of `cyclegan`, relative to the cycle's; 0: none, which takes less time."
+    " Default: 0.5.",
 )
 @click.option(
     "--judge",
@@ -200,7 +213,7 @@ def _stored_job(content: object, recipe: Recipe) -> Job:
 
 
 def _new_job(recipe: Recipe, name: str, options: dict[str, object]) -> Job:
-    from edgevision.models.plan import ClassifierPlan, DetectorPlan, GeneratorPlan
+    from edgevision.models.plan import ClassifierPlan, CycleGanPlan, DetectorPlan, GeneratorPlan
     from edgevision.train.job import Job
 
     if recipe.training is None:
@@ -211,7 +224,12 @@ def _new_job(recipe: Recipe, name: str, options: dict[str, object]) -> Job:
         raise UsageError("no training length was given, or two; expected either --epochs N or --minutes N")
     size, batch, model = options.pop("size"), options.pop("batch"), options.pop("model")
     plan = _plan(recipe.training, size, batch, model, recipe.stride)
-    plan = _sampling(plan, recipe, options.pop("steps"), options.pop("guidance"), options["teacher"])
+    plan = _sampling(plan, recipe, options)
+    identity = options.pop("identity")
+    if identity is not None:
+        if not isinstance(plan, CycleGanPlan):
+            raise UsageError(f"--identity is for recipe cyclegan; received recipe {recipe.name}")
+        plan = replace(plan, identity=float(str(identity)))
     augment = options.pop("augment")
     if augment is not None:
         if not isinstance(plan, DetectorPlan | GeneratorPlan):
@@ -247,11 +265,18 @@ def _plan(plan: Plan, size: object, batch: object, model: object, stride: int) -
     return checked
 
 
-def _sampling(plan: Plan, recipe: Recipe, steps: object, guidance: object, teacher: object) -> Plan:
-    """The plan with the options of diffusion models."""
+def _sampling(plan: Plan, recipe: Recipe, options: dict[str, object]) -> Plan:
+    """The plan with the options of diffusion models, which are taken from the others, all but the teacher."""
     from edgevision.models.plan import DiffusionPlan, Text2ImagePlan
 
-    given = {"--steps": steps, "--guidance": guidance, "--distill-from": teacher}
+    teacher = options["teacher"]
+    steps, guidance, interval = (options.pop(name) for name in ("steps", "guidance", "guidance_times"))
+    given = {
+        "--steps": steps,
+        "--guidance": guidance,
+        "--guidance-times": interval,
+        "--distill-from": teacher,
+    }
     used = [name for name, value in given.items() if value is not None]
     if not isinstance(plan, DiffusionPlan | Text2ImagePlan):
         if used:
@@ -261,6 +286,13 @@ def _sampling(plan: Plan, recipe: Recipe, steps: object, guidance: object, teach
         raise UsageError(f"--distill-from is for recipe diffusion; {recipe.name} has no distillation")
     if steps is not None:
         plan = replace(plan, steps=int(str(steps)))
+    if isinstance(interval, tuple):
+        if interval[0] > interval[1]:
+            raise UsageError(
+                f"--guidance-times {interval[0]:g} {interval[1]:g}: the first time is later in the sampling and must not"
+                " be the larger one"
+            )
+        plan = replace(plan, interval=interval)
     return plan if guidance is None else replace(plan, guidance=float(str(guidance)))
 
 

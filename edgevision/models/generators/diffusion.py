@@ -1,4 +1,4 @@
-"""Class-conditional diffusion of small images: a U-Net, two objectives, and their samplers as modules.
+"""Class-conditional diffusion of small images: a U-Net and its two objectives. `sampler` makes images with it.
 
 Images and noise are float32 ``[B,C,H,W]``; images inside the process lie in -1..1. Time runs from 1 (noise) to 0
 (image).
@@ -12,10 +12,9 @@ Images and noise are float32 ``[B,C,H,W]``; images inside the process lie in -1.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal, Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -25,9 +24,6 @@ from edgevision.models.weights import assign_weights, without_prefix
 
 Objective = Literal["flow", "ddpm"]
 OBJECTIVES: tuple[Objective, ...] = ("flow", "ddpm")
-LAST_DDPM_TIME = 0.98
-"""Start of DDIM's sampling: at time 1 the noisy image holds nothing of the image, so dividing by its share fails."""
-
 ADAMS_ORDER = 3
 """Predictions that each step of a flow's sampling combines; 1: Euler. DDIM's combine one."""
 
@@ -37,16 +33,13 @@ _GROUPS = 8
 
 
 class Conditional(Protocol):
-    """A network with a condition: noisy values ``[B,C,H,W]``, times and labels to predictions."""
+    """A network with a condition: noisy values ``[B,C,H,W]``, times, labels and further maps to predictions."""
 
     classes: int
 
-    @property
-    def objective(self) -> Objective:
-        """What the network predicts."""
-        ...
-
-    def __call__(self, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor, *given: torch.Tensor
+    ) -> torch.Tensor:
         """Noisy values to predictions."""
         ...
 
@@ -126,7 +119,8 @@ class Denoiser(nn.Module):
     none. Further maps ``[B,given,H,W]`` may describe the image, such as its known pixels (`inpainting`). Sides must be
     multiples of 4. Most work is done at a half and a quarter of the resolution; the full one has a quarter of `width`
     channels. The objective, the size of the images of the training and the settings of the best sampling are buffers,
-    so that weights are complete. Weights without `order` are sampled by Euler's method.
+    so that weights are complete. Weights without `order` are sampled by Euler's method, and those without `interval`
+    have guidance at all times.
     """
 
     def __init__(
@@ -171,8 +165,16 @@ class Denoiser(nn.Module):
         self.register_buffer("steps", torch.tensor(10))
         self.guidance: torch.Tensor
         self.register_buffer("guidance", torch.tensor(1.0))
+        self.interval: torch.Tensor
+        self.register_buffer("interval", torch.tensor([0.0, 1.0]))
         self.order: torch.Tensor
         self.register_buffer("order", torch.tensor(ADAMS_ORDER if objective == "flow" else 1))
+
+    def keep_sampling(self, steps: int, guidance: float, interval: tuple[float, float] = (0.0, 1.0)) -> None:
+        """Store the settings of the best sampling in the weights: `sampler.schedule_of`."""
+        self.steps.fill_(steps)
+        self.guidance.fill_(guidance)
+        self.interval.copy_(torch.tensor(interval))
 
     @property
     def noise_shape(self) -> tuple[int, int, int]:
@@ -216,132 +218,6 @@ def noisy(
     return (time * math.pi / 2).cos() * images + (time * math.pi / 2).sin() * noise, noise
 
 
-def step(
-    x: torch.Tensor, predicted: torch.Tensor, time: float, earlier: float, objective: Objective
-) -> torch.Tensor:
-    """The noisy images at time `earlier` < `time`: one step of Euler, or of DDIM without noise."""
-    if objective == "flow":
-        return x - (time - earlier) * predicted
-    share, noise = math.cos(time * math.pi / 2), math.sin(time * math.pi / 2)
-    image = ((x - noise * predicted) / share).clamp(-1, 1)
-    predicted = (x - share * image) / noise
-    return math.cos(earlier * math.pi / 2) * image + math.sin(earlier * math.pi / 2) * predicted
-
-
-def adams_weights(place: int, order: int) -> tuple[float, ...]:
-    """Weights of the predictions of step `place` and of those before it, the latest first; their sum is 1.
-
-    The method of Adams and Bashforth for equal steps: the mean over the step of the polynomial through the last
-    `order` predictions. The first steps have fewer predictions and use a lower order; an order of 1 is Euler's method.
-    """
-    count = min(order, place + 1)
-    nodes = -np.arange(count, dtype=np.float64)
-    return tuple(np.linalg.solve(np.vander(nodes, increasing=True).T, 1 / np.arange(1, count + 1)).tolist())
-
-
-def combined(predictions: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
-    """The weighted sum of the last predictions, the latest first."""
-    total = predictions[-1] * weights[0]
-    for predicted, weight in zip(reversed(predictions[:-1]), weights[1:], strict=False):
-        total = total + weight * predicted
-    return total
-
-
-def times(steps: int, objective: Objective) -> tuple[float, ...]:
-    """Equidistant times of the sampling, ``steps + 1`` values from the noise to the image."""
-    if steps < 1:
-        raise UsageError(f"the number of steps must be positive; received {steps}")
-    first = 1.0 if objective == "flow" else LAST_DDPM_TIME
-    return tuple(first * (steps - place) / steps for place in range(steps + 1))
-
-
-class Sampler(nn.Module):
-    """The whole sampling as one module: noise ``[B,C,H,W]`` and labels ``[B]`` to images ``[B,C,H,W]`` in 0..1.
-
-    The steps are unrolled. A `guidance` other than 1 extrapolates from the prediction without class to that with it
-    (arXiv 2207.12598: ``1 + w`` there), as one batch of both. By default steps and guidance are the weights' own.
-    A flow's steps combine the last predictions (`adams_weights`), so they cost no more than Euler's.
-    """
-
-    def __init__(self, denoiser: Denoiser, steps: int | None = None, guidance: float | None = None) -> None:
-        super().__init__()
-        self.denoiser = denoiser
-        self.steps = int(denoiser.steps) if steps is None else steps
-        self.guidance = float(denoiser.guidance) if guidance is None else guidance
-        self.objective = denoiser.objective
-        self.times = times(self.steps, self.objective)
-        self.order = int(denoiser.order)
-
-    def forward(self, noise: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Noise to images."""
-        x = sampled(self.denoiser, noise, label.long(), self.times, self.guidance, self.order)
-        return ((x + 1) / 2).clamp(0, 1)
-
-    def advanced(self, x: torch.Tensor, predictions: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The noisy images after one more step, from all predictions so far."""
-        return advanced(x, predictions, self.times, self.order, self.objective)
-
-
-def sampled(
-    denoiser: Conditional,
-    noise: torch.Tensor,
-    label: torch.Tensor,
-    at: Sequence[float],
-    guidance: float,
-    order: int,
-) -> torch.Tensor:
-    """The sampling at these times, unrolled: noise ``[B,C,H,W]`` and labels to images in -1..1."""
-    return course(denoiser, noise, label, at, guidance, order)[-1]
-
-
-def course(
-    denoiser: Conditional,
-    noise: torch.Tensor,
-    label: torch.Tensor,
-    at: Sequence[float],
-    guidance: float,
-    order: int,
-) -> list[torch.Tensor]:
-    """The noisy images at each of these times, from the noise to the images."""
-    found, predictions = [noise], list[torch.Tensor]()
-    for time in at[:-1]:
-        now = torch.full((1,), time, device=noise.device)  # one for all, so that graphs hold its embedding
-        predictions.append(guided(denoiser, found[-1], now, label, guidance))
-        found.append(advanced(found[-1], predictions, at, order, denoiser.objective))
-    return found
-
-
-def advanced(
-    x: torch.Tensor,
-    predictions: Sequence[torch.Tensor],
-    at: Sequence[float],
-    order: int,
-    objective: Objective,
-) -> torch.Tensor:
-    """The noisy images after the step of the last prediction."""
-    place = len(predictions) - 1
-    predicted = combined(predictions, adams_weights(place, order))
-    return step(x, predicted, at[place], at[place + 1], objective)
-
-
-def guided(
-    denoiser: Conditional, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor, guidance: float
-) -> torch.Tensor:
-    """Predictions at times ``[B]`` or ``[1]``, extrapolated from those without class to those with it.
-
-    Both come from one batch of two. A guidance of 1 needs only the latter.
-    """
-    if guidance == 1:
-        found: torch.Tensor = denoiser(x, time, label)
-        return found
-    none = torch.zeros_like(label) if label.is_floating_point() else torch.full_like(label, denoiser.classes)
-    labels = torch.cat((label, none))
-    pair = denoiser(torch.cat((x, x)), time if len(time) == 1 else torch.cat((time, time)), labels)
-    with_class, without = pair.unflatten(0, (2, -1)).unbind()  # type: ignore[no-untyped-call]  # torch's own gap
-    extrapolated: torch.Tensor = without + guidance * (with_class - without)
-    return extrapolated
-
-
 def denoiser_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Denoiser:
     """The `Denoiser` with these weights, in eval mode; its sizes are read from the shapes.
 
@@ -360,7 +236,7 @@ def denoiser_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Denoiser:
 
 def assigned(model: Denoiser, tensors: Mapping[str, torch.Tensor]) -> Denoiser:
     """The model with these weights, in eval mode; raises `CheckpointError` for settings out of range, too."""
-    assign_weights(model, {"order": torch.tensor(1), **tensors})
+    assign_weights(model, {"order": torch.tensor(1), "interval": torch.tensor([0.0, 1.0]), **tensors})
     if not 0 <= int(model.kind) < len(OBJECTIVES):
         raise CheckpointError(f"kind is {int(model.kind)}; expected a number below {len(OBJECTIVES)}")
     if not 1 <= int(model.order) <= ADAMS_ORDER:

@@ -9,14 +9,8 @@ import torch
 from edgevision.contract.inputs import MASKED
 from edgevision.errors import CheckpointError
 from edgevision.models.generators.captioned import TextDenoiser
-from edgevision.models.generators.diffusion import (
-    Denoiser,
-    Objective,
-    Sampler,
-    assigned,
-    denoiser_from_state_dict,
-    sampled,
-)
+from edgevision.models.generators.diffusion import Denoiser, assigned, denoiser_from_state_dict
+from edgevision.models.generators.sampler import Sampler, sampled
 from edgevision.models.weights import holds, without_prefix
 
 
@@ -35,21 +29,17 @@ def inpainting_denoiser(channels: int, classes: int | None, width: int, size: in
     return Denoiser(channels, classes, width, "flow", size, given=channels + 1)
 
 
-class KnownPixels:
-    """A `Denoiser` with the maps ``[B,C+1,H,W]`` of `known_maps`; with a `guidance` other than 1, each for two rows."""
+class HoleDenoiser:
+    """A `Denoiser` that gets the maps ``[B,C+1,H,W]`` of `known_maps`, and no noise outside of the hole."""
 
-    def __init__(self, denoiser: Denoiser, given: torch.Tensor, guidance: float) -> None:
+    def __init__(self, denoiser: Denoiser) -> None:
         self.denoiser, self.classes = denoiser, denoiser.classes
-        self.given = given if guidance == 1 else torch.cat((given, given))
 
-    @property
-    def objective(self) -> Objective:
-        """What the network predicts."""
-        return self.denoiser.objective
-
-    def __call__(self, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self, x: torch.Tensor, time: torch.Tensor, label: torch.Tensor, *given: torch.Tensor
+    ) -> torch.Tensor:
         """Noisy images to predictions; their content outside of the hole has no effect."""
-        predicted: torch.Tensor = self.denoiser(x * self.given[:, -1:], time, label, self.given)
+        predicted: torch.Tensor = self.denoiser(x * given[0][:, -1:], time, label, *given)
         return predicted
 
 
@@ -64,11 +54,17 @@ class Inpainter(Sampler):
     | label | ``[B]``: a class, or the number of classes for none; of a `TextDenoiser` tokens ``[B,LENGTH]`` |
 
     The result is float32 ``[B,3,H,W]``, RGB in 0..1. Outside of the hole, its values are exactly the image's, and the
-    network gets neither noise outside of the hole nor the image inside. Steps and guidance are those of `Sampler`.
+    network gets neither noise outside of the hole nor the image inside. Settings are those of `Sampler`.
     """
 
-    def __init__(self, denoiser: Denoiser, steps: int | None = None, guidance: float | None = None) -> None:
-        super().__init__(denoiser, steps, guidance)
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        steps: int | None = None,
+        guidance: float | None = None,
+        interval: tuple[float, float] | None = None,
+    ) -> None:
+        super().__init__(denoiser, steps, guidance, interval)
         if denoiser.given != denoiser.channels + 1:
             raise CheckpointError(
                 f"a network that fills holes takes {denoiser.channels + 1} maps of the known pixels; this one takes"
@@ -82,9 +78,8 @@ class Inpainter(Sampler):
         rgb = image.float()[..., [2, 1, 0]].permute(0, 3, 1, 2) / 255
         hole = (mask.float()[:, None] >= MASKED).float()
         own = rgb if self.denoiser.channels == 3 else rgb.mean(1, keepdim=True)
-        given, label = known_maps(2 * own - 1, hole), label.long()
-        known = KnownPixels(self.denoiser, given, self.guidance)
-        x = sampled(known, noise, label, self.times, self.guidance, self.order)
+        given = known_maps(2 * own - 1, hole)
+        x = sampled(HoleDenoiser(self.denoiser), noise, label.long(), self.schedule, given)
         filled = ((x + 1) / 2).clamp(0, 1)
         return torch.where(hole > 0, filled, rgb)
 
@@ -97,13 +92,17 @@ def fills_holes(tensors: Mapping[str, torch.Tensor]) -> bool:
 
 
 def inpainter_from_state_dict(
-    tensors: Mapping[str, torch.Tensor], *, steps: int | None = None, guidance: float | None = None
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    interval: tuple[float, float] | None = None,
 ) -> Inpainter:
     """The `Inpainter` with these weights, in eval mode; raises `CheckpointError` for those of another network."""
     tensors = without_prefix(tensors, "stem.weight")
     if not holds(tensors, "embedding.label.words.weight"):
-        return Inpainter(denoiser_from_state_dict(tensors), steps, guidance).eval()
+        return Inpainter(denoiser_from_state_dict(tensors), steps, guidance, interval).eval()
     stem, last, words = (tensors[f"{name}.weight"] for name in ("stem", "last", "embedding.label.words"))
     width, given = 4 * stem.shape[0], stem.shape[1] - last.shape[0]
     model = assigned(TextDenoiser(last.shape[0], width, given=given, words=words.shape[0]), tensors)
-    return Inpainter(model, steps, guidance).eval()
+    return Inpainter(model, steps, guidance, interval).eval()

@@ -23,18 +23,16 @@ from edgevision.models.generators.diffusion import (
     ADAMS_ORDER,
     Denoiser,
     MapAttention,
-    Objective,
     TimeEmbedding,
     denoiser_from_state_dict,
-    sampled,
-    times,
 )
+from edgevision.models.generators.sampler import Schedule, sampled, schedule_of, times
 from edgevision.models.generators.words import LENGTH, WORDS
 from edgevision.models.sr import Upscaler, upscaler_from_state_dict
 from edgevision.models.weights import assign_weights
 
-PRIOR_STEPS = 10
-"""Steps of the prior's sampling, which are cheap."""
+PRIOR_SCHEDULE = Schedule(times(10, "flow"), (1.0,) * 10, ADAMS_ORDER, "flow")
+"""The prior's sampling, whose steps are cheap."""
 _GROUPS = 8
 _FIRST_SCALE = 2.66
 """Logarithm of the contrastive loss's first scale, 1 / 0.07; its limit is 100 (arXiv 2103.00020, section 2.5)."""
@@ -120,8 +118,6 @@ def scaled(vectors: torch.Tensor) -> torch.Tensor:
 class Prior(nn.Module):
     """Noisy vectors ``[B,size,1,1]``, times and captions' vectors ``[B,size]`` to velocities: residual layers."""
 
-    objective: Objective = "flow"
-
     def __init__(self, size: int = 64, width: int = 192, depth: int = 3) -> None:
         super().__init__()
         self.classes, self.width, self.depth = size, width, depth
@@ -166,12 +162,9 @@ class Text2Image(nn.Module):
         """Noise and captions to images of the decoder ``[B,3,28,28]`` in -1..1."""
         text = self.encoder.of_texts(tokens)
         of_prior = noise[:, -1].flatten(1)[:, : self.encoder.size, None, None]
-        picture = sampled(self.prior, of_prior, text, times(PRIOR_STEPS, "flow"), 1.0, ADAMS_ORDER)
-        picture = scaled(picture.flatten(1))
-        at = times(int(self.decoder.steps), self.decoder.objective)
+        picture = scaled(sampled(self.prior, of_prior, text, PRIOR_SCHEDULE).flatten(1))
         condition = torch.cat((picture, text), 1)
-        guidance, order = float(self.decoder.guidance), int(self.decoder.order)
-        return sampled(self.decoder, noise[:, :-1], condition, at, guidance, order).clamp(-1, 1)
+        return sampled(self.decoder, noise[:, :-1], condition, schedule_of(self.decoder)).clamp(-1, 1)
 
 
 def text2image_from_state_dict(tensors: Mapping[str, torch.Tensor]) -> Text2Image:

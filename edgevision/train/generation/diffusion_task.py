@@ -6,7 +6,8 @@ import copy
 from pathlib import Path
 
 from edgevision.errors import UsageError
-from edgevision.models.generators.diffusion import Denoiser, Sampler
+from edgevision.models.generators.diffusion import Denoiser
+from edgevision.models.generators.sampler import Sampler
 from edgevision.models.plan import DiffusionPlan
 from edgevision.train.data.image_arrays import ImageSplit
 from edgevision.train.generation.diffusion import DiffusionInTraining
@@ -37,15 +38,13 @@ def diffusion_task(job: Job, plan: DiffusionPlan) -> TrainingTask:
 
 
 def _training(job: Job, plan: DiffusionPlan, split: ImageSplit, denoiser: Denoiser) -> DiffusionInTraining:
-    denoiser.steps.fill_(plan.steps)
-    denoiser.guidance.fill_(plan.guidance)
+    denoiser.keep_sampling(plan.steps, plan.guidance, plan.interval)
     return DiffusionInTraining(denoiser, plan, progress_of(job, len(split.train)), job.seed)
 
 
 def _distillation(job: Job, plan: DiffusionPlan, split: ImageSplit) -> DiffusionInTraining:
     teacher = read_teacher(Path(str(job.teacher)), split)
     student = copy.deepcopy(teacher).train()
-    student.steps.fill_(plan.steps)
-    student.guidance.fill_(1.0)
+    student.keep_sampling(plan.steps, 1.0)
     student.order.fill_(1)  # each step is learnt for itself
     return DistillationInTraining(student, teacher, plan, progress_of(job, len(split.train)), job.seed)

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from edgevision.checkpoint.reading import read_run
 from edgevision.errors import UsageError
-from edgevision.models.generators.diffusion import Denoiser, Sampler, course, denoiser_from_state_dict
+from edgevision.models.generators.diffusion import Denoiser, denoiser_from_state_dict
+from edgevision.models.generators.sampler import Sampler, course
 from edgevision.models.plan import DiffusionPlan
 from edgevision.train.data.image_arrays import ImageBatch, ImageSplit
 from edgevision.train.generation.diffusion import DiffusionInTraining
@@ -55,8 +56,7 @@ class Trajectories:
     def _sampled(self, labels: torch.Tensor, number: int) -> torch.Tensor:
         rng = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         x = torch.randn((len(labels), *self.sampler.denoiser.noise_shape), generator=rng).to(labels.device)
-        teacher = self.sampler
-        found = course(teacher.denoiser, x, labels, teacher.times, teacher.guidance, teacher.order)
+        found = course(self.sampler.denoiser, x, labels, self.sampler.schedule)
         return torch.stack(found[:: self.plan.teacher_steps])
 
 

@@ -88,8 +88,7 @@ def inpaint_task(job: Job, plan: InpaintPlan) -> TrainingTask:
     test, split, channels = _prepared(split, plan, job.seed)
     classes = None if plan.captions else len(split.classes)
     denoiser = inpainting_denoiser(channels, classes, plan.width, plan.size)
-    denoiser.steps.fill_(plan.steps)
-    denoiser.guidance.fill_(plan.guidance)
+    denoiser.keep_sampling(plan.steps, plan.guidance, plan.interval)
     facts: tuple[str, ...] = ()
     if job.weights is not None:
         facts = (start_from(denoiser, Path(job.weights)),)

@@ -247,8 +247,7 @@ def text2image_task(job: Job, plan: Text2ImagePlan) -> TrainingTask:
 def new_network(plan: Text2ImagePlan) -> Text2Image:
     """The four networks with random weights."""
     decoder = Denoiser(3, 2 * plan.vector, plan.width, "flow", plan.size, vector=True)
-    decoder.steps.fill_(plan.steps)
-    decoder.guidance.fill_(plan.guidance)
+    decoder.keep_sampling(plan.steps, plan.guidance, plan.interval)
     return Text2Image(PairEncoder(plan.vector), Prior(plan.vector), decoder, Upscaler(2, 48, 6))
 
 

@@ -56,8 +56,8 @@ class UnpairedDrawer:
 class CycleGanInTraining(ModuleInTraining[UnpairedBatch]):
     """Each batch updates both generators, then both critics on images of the past.
 
-    Losses: least squares of the critics (arXiv 1611.04076); mean absolute differences of the cycle and, with half its
-    weight, of images that are already of the target's kind (arXiv 1703.10593, sections 3 and 5.2).
+    Losses: least squares of the critics (arXiv 1611.04076); mean absolute differences of the cycle and, with the plan's
+    share of its weight, of images that are already of the target's kind (arXiv 1703.10593, sections 3 and 5.2).
     """
 
     model: TranslatorPair
@@ -104,8 +104,9 @@ class CycleGanInTraining(ModuleInTraining[UnpairedBatch]):
     ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """The losses of the generators, their sum under "loss"; and the images that they made."""
         first, second, count = real["first"], real["second"], len(real["first"])
-        forth = self.model.forth(torch.cat((first, second)))
-        back = self.model.back(torch.cat((second, first)))
+        same_kind = self.plan.identity > 0
+        forth = self.model.forth(torch.cat((first, second)) if same_kind else first)
+        back = self.model.back(torch.cat((second, first)) if same_kind else second)
         made = {"second": forth[:count], "first": back[:count]}
         fooled = sum(
             ((self.critics[kind](image) - 1).square().mean() for kind, image in made.items()),
@@ -114,7 +115,9 @@ class CycleGanInTraining(ModuleInTraining[UnpairedBatch]):
         cycle = F.l1_loss(self.model.back(made["second"]), first) + F.l1_loss(
             self.model.forth(made["first"]), second
         )
-        same = F.l1_loss(forth[count:], second) + F.l1_loss(back[count:], first)
+        same = first.new_zeros(())
+        if same_kind:
+            same = F.l1_loss(forth[count:], second) + F.l1_loss(back[count:], first)
         loss = fooled + self.plan.cycle * (cycle + self.plan.identity * same)
         return {"loss": loss, "fooled": fooled, "cycle": cycle, "identity": same}, made
 

@@ -96,14 +96,15 @@ def test_a_loop_is_a_live_source(video: Path) -> None:
     with open_source(f"loop:{video}@200") as source:
         assert (source.live, source.fps, source.size_wh, source.frame_count) == (True, 200.0, (64, 48), None)
         assert source.name == f"loop:{video}@200"
-        frames = [source.read() for _ in range(2 * COUNT)]
-    indices = [frame.index for frame in frames if frame is not None]
+        frames = [frame for frame in (source.read() for _ in range(2 * COUNT)) if frame is not None]
+    indices = [frame.index for frame in frames]
     assert len(indices) == 2 * COUNT
     assert indices == sorted(set(indices))
-    assert (
-        all(number_of(frame.image_bgr) == frame.index % COUNT for frame in frames if frame)
-        or source.lost.missed
-    )
+    # The image shows when it was due, whatever a busy machine skipped before it; after a second, nothing is skipped.
+    due = [round((frame.captured_ns - frames[0].captured_ns) * 200 / 1e9) for frame in frames]
+    if max(np.diff(due)) < 200:
+        numbers = [number_of(frame.image_bgr) for frame in frames]
+        assert [(number - numbers[0]) % COUNT for number in numbers] == [number % COUNT for number in due]
 
 
 def test_the_name_and_only_a_number_at_its_end_is_a_rate(tmp_path: Path) -> None:
