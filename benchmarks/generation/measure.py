@@ -101,9 +101,16 @@ def main() -> None:
     for run in options.runs:
         for steps in options.steps or [None]:
             for guidance in options.guidance or [None]:
-                generator, noise = read_generator(run, steps=steps, guidance=guidance, interval=options.interval)
+                generator, noise = read_generator(
+                    run, steps=steps, guidance=guidance, interval=options.interval
+                )
                 row = reference.row(made(generator, asked, noise, options.seed))
-                settings = {"run": run.name, "steps": steps, "guidance": guidance, "interval": options.interval}
+                settings = {
+                    "run": run.name,
+                    "steps": steps,
+                    "guidance": guidance,
+                    "interval": options.interval,
+                }
                 print(json.dumps(settings | row), flush=True)
                 if options.sheet:
                     ten = np.repeat(np.arange(10), 10)

@@ -3,8 +3,9 @@
     python benchmarks/generation/one_graph.py WEIGHTS.safetensors [--images N] [--rounds N] [--json FILE]
 
 Both forms have the same weights, steps and guidance, and start from the same noise; a step is one call, with both
-halves of the guidance at the times at which it acts. In each round both make the same images, one at a time, in turns. The ratio is the step-by-step time
-over the whole graph's, as the median of the rounds. Exit code 1 if an image differs by more than `TOLERANCE` of 0..1.
+halves of the guidance at the times at which it acts. In each round both make the same images, one at a time, in turns.
+The ratio is the step-by-step time over the whole graph's, as the median of the rounds. Exit code 1 if an image differs
+by more than `TOLERANCE` of 0..1.
 """
 
 from __future__ import annotations

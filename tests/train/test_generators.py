@@ -16,8 +16,8 @@ from edgevision.cli.root import edgevision
 from edgevision.errors import CheckpointError, UsageError
 from edgevision.models.cnn import Cnn
 from edgevision.models.generators.diffusion import Denoiser
-from edgevision.models.generators.sampler import Sampler
 from edgevision.models.generators.judge import levels, read_judge
+from edgevision.models.generators.sampler import Sampler
 from edgevision.models.plan import ClassifierPlan, DiffusionPlan, Optimization
 from edgevision.train.data.class_augmentation import draw_picture
 from edgevision.train.data.image_arrays import ImageBatch

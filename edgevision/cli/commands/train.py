@@ -289,8 +289,7 @@ def _sampling(plan: Plan, recipe: Recipe, options: dict[str, object]) -> Plan:
     if isinstance(interval, tuple):
         if interval[0] > interval[1]:
             raise UsageError(
-                f"--guidance-times {interval[0]:g} {interval[1]:g}: the first time is later in the sampling and must not"
-                " be the larger one"
+                f"--guidance-times {interval[0]:g} {interval[1]:g}: the first time must not be the larger one"
             )
         plan = replace(plan, interval=interval)
     return plan if guidance is None else replace(plan, guidance=float(str(guidance)))
