@@ -108,7 +108,7 @@ def test_it_learns_and_exports(photographs: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     arguments = ["export", "sr", "--checkpoint", run, "--size", "48x48", "--no-fp16", "-o", bundle]
     CliRunner().invoke(edgevision, [str(part) for part in arguments], catch_exceptions=False)
-    assert Bundle.open(bundle).spec.provenance.recipe == "sr: Upscaler x2, 96,844 parameters"
+    assert Bundle.open(bundle).spec.provenance.recipe == "sr: Upscaler x2, 115,340 parameters"
 
 
 def test_options_of_other_tasks_are_refused(photographs: Path, tmp_path: Path) -> None:
