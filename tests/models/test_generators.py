@@ -19,7 +19,7 @@ from edgevision.models.generators.diffusion import (
 )
 from edgevision.models.generators.sampler import (
     Sampler,
-    Schedule,
+    SamplingSchedule,
     adams_weights,
     combined,
     sampled,
@@ -51,8 +51,10 @@ class Oracle(nn.Module):
         return (x - angle.cos() * image) / angle.sin()
 
 
-def schedule(objective: Objective, *guidance: float) -> Schedule:
-    return Schedule(times(len(guidance), objective), guidance, 3 if objective == "flow" else 1, objective)
+def schedule(objective: Objective, *guidance: float) -> SamplingSchedule:
+    return SamplingSchedule(
+        times(len(guidance), objective), guidance, 3 if objective == "flow" else 1, objective
+    )
 
 
 def images() -> torch.Tensor:
@@ -145,7 +147,7 @@ def test_a_denoiser_states_its_sizes_and_settings() -> None:
     trained(model)
     model.keep_sampling(3, 1.75, (0.25, 0.5))
     again = denoiser_from_state_dict({f"model.{name}": value for name, value in model.state_dict().items()})
-    assert Sampler(again).schedule == Schedule(times(3, "ddpm"), (1.0, 1.0, 1.75), 1, "ddpm")
+    assert Sampler(again).schedule == SamplingSchedule(times(3, "ddpm"), (1.0, 1.0, 1.75), 1, "ddpm")
     assert again.noise_shape == (3, 12, 12)
     x, time = torch.rand((4, 3, 12, 16)), torch.rand(4)
     assert torch.equal(model(x, time, LABELS), again(x, time, LABELS))

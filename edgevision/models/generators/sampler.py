@@ -60,7 +60,7 @@ def times(steps: int, objective: Objective) -> tuple[float, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class SamplingSchedule:
     """The steps of a sampling. Step n leads from ``times[n]`` to ``times[n + 1]`` with ``guidance[n]``."""
 
     times: tuple[float, ...]
@@ -76,7 +76,7 @@ def schedule_of(
     steps: int | None = None,
     guidance: float | None = None,
     interval: tuple[float, float] | None = None,
-) -> Schedule:
+) -> SamplingSchedule:
     """The schedule with these settings, by default the weights' own.
 
     Guidance acts at the times of `interval`, ends included (arXiv 2404.07724): at early times it lowers the variety of
@@ -86,7 +86,7 @@ def schedule_of(
     scale = float(denoiser.guidance) if guidance is None else guidance
     low, high = denoiser.interval.tolist() if interval is None else interval
     scales = tuple(scale if low - _NEAR <= time <= high + _NEAR else 1.0 for time in at[:-1])
-    return Schedule(at, scales, int(denoiser.order), denoiser.objective)
+    return SamplingSchedule(at, scales, int(denoiser.order), denoiser.objective)
 
 
 class Sampler(nn.Module):
@@ -123,7 +123,7 @@ def sampled(
     network: Conditional,
     noise: torch.Tensor,
     label: torch.Tensor,
-    schedule: Schedule,
+    schedule: SamplingSchedule,
     given: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The sampling, unrolled: noise ``[B,C,H,W]``, labels, and the maps that the network gets, to images in -1..1."""
@@ -134,7 +134,7 @@ def course(
     network: Conditional,
     noise: torch.Tensor,
     label: torch.Tensor,
-    schedule: Schedule,
+    schedule: SamplingSchedule,
     given: torch.Tensor | None = None,
 ) -> list[torch.Tensor]:
     """The noisy images at each time of the schedule, from the noise to the images."""
@@ -146,7 +146,9 @@ def course(
     return found
 
 
-def advanced(x: torch.Tensor, predictions: Sequence[torch.Tensor], schedule: Schedule) -> torch.Tensor:
+def advanced(
+    x: torch.Tensor, predictions: Sequence[torch.Tensor], schedule: SamplingSchedule
+) -> torch.Tensor:
     """The noisy images after the step of the last prediction."""
     place = len(predictions) - 1
     predicted = combined(predictions, adams_weights(place, schedule.order))

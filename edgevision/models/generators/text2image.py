@@ -26,12 +26,12 @@ from edgevision.models.generators.diffusion import (
     TimeEmbedding,
     denoiser_from_state_dict,
 )
-from edgevision.models.generators.sampler import Schedule, sampled, schedule_of, times
+from edgevision.models.generators.sampler import SamplingSchedule, sampled, schedule_of, times
 from edgevision.models.generators.words import LENGTH, WORDS
 from edgevision.models.sr import Upscaler, upscaler_from_state_dict
 from edgevision.models.weights import assign_weights
 
-PRIOR_SCHEDULE = Schedule(times(10, "flow"), (1.0,) * 10, ADAMS_ORDER, "flow")
+PRIOR_SCHEDULE = SamplingSchedule(times(10, "flow"), (1.0,) * 10, ADAMS_ORDER, "flow")
 """The prior's sampling, whose steps are cheap."""
 _GROUPS = 8
 _FIRST_SCALE = 2.66
