@@ -57,14 +57,8 @@ class Inpainter(Sampler):
     network gets neither noise outside of the hole nor the image inside. Settings are those of `Sampler`.
     """
 
-    def __init__(
-        self,
-        denoiser: Denoiser,
-        steps: int | None = None,
-        guidance: float | None = None,
-        interval: tuple[float, float] | None = None,
-    ) -> None:
-        super().__init__(denoiser, steps, guidance, interval)
+    def __init__(self, denoiser: Denoiser, steps: int | None = None) -> None:
+        super().__init__(denoiser, steps)
         if denoiser.given != denoiser.channels + 1:
             raise CheckpointError(
                 f"a network that fills holes takes {denoiser.channels + 1} maps of the known pixels; this one takes"
@@ -93,16 +87,12 @@ def fills_holes(tensors: Mapping[str, torch.Tensor]) -> bool:
 
 def inpainter_from_state_dict(
     tensors: Mapping[str, torch.Tensor],
-    *,
-    steps: int | None = None,
-    guidance: float | None = None,
-    interval: tuple[float, float] | None = None,
 ) -> Inpainter:
     """The `Inpainter` with these weights, in eval mode; raises `CheckpointError` for those of another network."""
     tensors = without_prefix(tensors, "stem.weight")
     if not holds(tensors, "embedding.label.words.weight"):
-        return Inpainter(denoiser_from_state_dict(tensors), steps, guidance, interval).eval()
+        return Inpainter(denoiser_from_state_dict(tensors)).eval()
     stem, last, words = (tensors[f"{name}.weight"] for name in ("stem", "last", "embedding.label.words"))
     width, given = 4 * stem.shape[0], stem.shape[1] - last.shape[0]
     model = assigned(TextDenoiser(last.shape[0], width, given=given, words=words.shape[0]), tensors)
-    return Inpainter(model, steps, guidance, interval).eval()
+    return Inpainter(model).eval()
